@@ -1,0 +1,355 @@
+"""Configuration: one TOML file, the environment and ``--set``, validated once and then frozen.
+
+Later layers win: defaults, file, environment (``AFFECT_EDGE__SECTION__KEY``), ``--set a.b=value``,
+and what the command line says outright. Unknown keys are refused; units are in the names.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from edge.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "AFFECT_EDGE__"
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Threads = Annotated[int, Field(ge=1, le=16)]
+Pixels = Annotated[int, Field(ge=16, le=16384)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: strict types, unknown keys refused, frozen."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class DeviceConfig(Section):
+    """Which device this is, and what it may be used for."""
+
+    name: str = Field("edge", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    purpose: Literal["research-consent", "medical", "safety"] | None = None
+
+
+class DemoSource(Section):
+    """The bundled clip of a real face: needs nothing and ends by itself."""
+
+    kind: Literal["demo"] = "demo"
+    paced: bool = True
+
+
+class ImagesSource(Section):
+    """A folder of pictures, read in the order of their names."""
+
+    kind: Literal["images"]
+    path: str = Field(min_length=1)
+    rate_hz: float = Field(0.5, gt=0, le=1000)
+    paced: bool = True
+
+
+class VideoSource(Section):
+    """A video file, read once from beginning to end."""
+
+    kind: Literal["video"]
+    path: str = Field(min_length=1)
+    paced: bool = True
+
+
+class V4l2Source(Section):
+    """A camera of the Video4Linux kind: USB cameras and the like."""
+
+    kind: Literal["v4l2"]
+    path: str = Field("/dev/video0", min_length=1)
+    width: Pixels = 1280
+    height: Pixels = 720
+    rate_hz: float = Field(30.0, gt=0, le=1000)
+
+
+class StreamSource(Section):
+    """A network camera: RTSP or HTTP."""
+
+    kind: Literal["stream"]
+    url: str = Field(pattern=r"^(rtsps?|https?)://[^\s]+$")
+    transport: Literal["tcp", "udp"] = "tcp"
+    open_timeout_s: Seconds = 3.0
+    read_timeout_s: Seconds = 1.5
+
+
+class PicameraSource(Section):
+    """A Raspberry Pi camera, through the system's picamera2."""
+
+    kind: Literal["picamera"]
+    camera: int = Field(0, ge=0, le=7)
+    width: Pixels = 1280
+    height: Pixels = 720
+    rate_hz: float = Field(30.0, gt=0, le=1000)
+    exposure_us: int | None = Field(None, gt=0, le=1_000_000)
+    gain: float | None = Field(None, gt=0, le=64)
+    buffer_count: int = Field(4, ge=2, le=12)
+    read_timeout_s: Seconds = 1.0
+
+
+SourceConfig = Annotated[
+    DemoSource | ImagesSource | VideoSource | V4l2Source | StreamSource | PicameraSource,
+    Field(discriminator="kind"),
+]
+
+
+class DetectorConfig(Section):
+    """Which network finds faces, and how sure it must be."""
+
+    model: str = Field("centerface-320x192", min_length=1)
+    artifact: str = Field("auto", min_length=1)
+    threshold: Share = 0.5
+    nms_iou: Share = 0.3
+    threads: Threads = 1
+
+
+class ExpressionConfig(Section):
+    """Which network reads expression, valence and arousal."""
+
+    model: str = Field("mobilenet-fer", min_length=1)
+    artifact: str = Field("auto", min_length=1)
+    threads: Threads = 1
+
+
+class TrackingConfig(Section):
+    """When a detection is the face of before, and when a face has appeared or left."""
+
+    iou_min: Share = 0.3
+    appear_s: float = Field(0.2, ge=0, le=60)
+    appear_score: Share = 0.6
+    vanish_s: Seconds = 1.0
+
+
+class QualityConfig(Section):
+    """Limits beyond which a face is not read; ``edge.quality`` explains each measure."""
+
+    size_min_px: float = Field(24.0, ge=1, le=4096)
+    sharpness_min: float = Field(0.02, ge=0, le=100)
+    brightness_min: Share = 0.08
+    brightness_max: Share = 0.95
+    saturated_max: Share = 0.30
+    yaw_max_deg: float = Field(60.0, gt=0, le=90)
+
+
+class AffectConfig(Section):
+    """How readings are smoothed over time."""
+
+    smoothing_s: Seconds = 0.5
+    label_margin: Share = 0.10
+    label_hold_s: float = Field(0.3, ge=0, le=60)
+
+
+class PublishConfig(Section):
+    """Where results leave."""
+
+    endpoint: str = "tcp://127.0.0.1:5555"
+    service_endpoint: str = "tcp://127.0.0.1:5556"
+    drain_s: float = Field(2.0, ge=0, le=60)
+    high_water: int = Field(1000, ge=1, le=1_000_000)
+
+    @field_validator("endpoint", "service_endpoint")
+    @classmethod
+    def _local_only(cls, value: str) -> str:
+        """Refuse what others could reach: nobody can be authenticated before keys exist."""
+        if value.startswith("ipc://") and len(value) > len("ipc://"):
+            return value
+        match = re.fullmatch(r"tcp://(?:127(?:\.\d{1,3}){3}|localhost|\[::1\]):(\d{1,5}|\*)", value)
+        if match and (match[1] == "*" or 0 < int(match[1]) < 65536):
+            return value
+        raise ValueError(
+            "expected ipc://PATH or tcp://127.0.0.1:PORT; binding beyond this machine needs"
+            " CURVE keys, which this version does not have"
+        )
+
+
+class JournalConfig(Section):
+    """Where the identity of the stream, and later the journal, is kept."""
+
+    path: str = ""
+
+
+class MetricsConfig(Section):
+    """Where Prometheus scrapes; empty turns it off."""
+
+    address: str = "127.0.0.1:9108"
+
+    @field_validator("address")
+    @classmethod
+    def _local_only(cls, value: str) -> str:
+        if value == "":
+            return value
+        match = re.fullmatch(r"(?:127(?:\.\d{1,3}){3}|localhost|\[::1\]):(\d{1,5})", value)
+        if match and int(match[1]) < 65536:
+            return value
+        raise ValueError("expected 127.0.0.1:PORT, or an empty string for no metrics")
+
+
+class LimitsConfig(Section):
+    """When the worker is given up and a new one started."""
+
+    stall_s: Seconds = 2.0
+    inference_s: Seconds = 3.0
+    start_s: Seconds = 30.0
+    worker_rss_mb: int = Field(768, ge=64, le=65536)
+    inference_errors: int = Field(10, ge=1, le=1000)
+
+
+class Config(Section):
+    """The whole configuration of one daemon."""
+
+    device: DeviceConfig = DeviceConfig()
+    source: SourceConfig = DemoSource()
+    detector: DetectorConfig = DetectorConfig()
+    expression: ExpressionConfig = ExpressionConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    quality: QualityConfig = QualityConfig()
+    affect: AffectConfig = AffectConfig()
+    publish: PublishConfig = PublishConfig()
+    journal: JournalConfig = JournalConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+    @model_validator(mode="after")
+    def _purpose_declared(self) -> "Config":
+        if self.device.purpose is None and self.source.kind != "demo":
+            raise ValueError(
+                'device.purpose: not set; expected "research-consent", "medical" or "safety":'
+                " reading emotions needs a declared lawful purpose (see README, Limits and law)"
+            )
+        return self
+
+
+def source_settings(text: str) -> dict[str, Any]:
+    """Return the ``[source]`` section that the word after ``--source`` stands for.
+
+    Raises:
+        ConfigError: it is none of the kinds of sources, and no such file or folder exists.
+    """
+    if text in ("demo", "picamera"):
+        return {"kind": text}
+    if re.match(r"^(rtsps?|https?)://", text):
+        return {"kind": "stream", "url": text}
+    if "://" in text:
+        raise ConfigError(
+            f"--source {text!r}: expected rtsp://, rtsps://, http:// or https:// before the address"
+        )
+    if re.match(r"^/dev/(video\d+|v4l/)", text):
+        return {"kind": "v4l2", "path": text}
+    path = Path(text)
+    if path.is_dir():
+        return {"kind": "images", "path": text}
+    if path.exists():
+        return {"kind": "video", "path": text}
+    raise ConfigError(
+        f"--source {text!r}: no such file or folder; expected picamera, /dev/videoN,"
+        " rtsp://..., a video file, a folder of images, or demo"
+    )
+
+
+def load_config(
+    path: Path | None = None,
+    *,
+    settings: Iterable[str] = (),
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Read, layer and validate the configuration.
+
+    Args:
+        path: the TOML file; None for defaults alone.
+        settings: texts of the form ``section.key=value``, as given to ``--set``.
+        overrides: sections that win over everything (what the command line says outright); a
+            ``source`` of another kind than the file's replaces the section instead of joining it.
+        environment: variables to read; the process's own when None.
+
+    Raises:
+        ConfigError: in one line, the first thing that is wrong and how to mend it.
+    """
+    data = _read_toml(path) if path is not None else {}
+    for name, value in sorted((os.environ if environment is None else environment).items()):
+        if name.startswith(ENVIRONMENT_PREFIX):
+            keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+            _put(data, keys, _parse_value(value), origin=name)
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {setting!r}: expected section.key=value")
+        _put(data, key.strip().split("."), _parse_value(value), origin=f"--set {key}")
+    for section, values in (overrides or {}).items():
+        present = data.get(section)
+        if not isinstance(present, dict) or present.get("kind") != values.get("kind"):
+            present = {}
+        data[section] = {**present, **values}
+    if isinstance(data.get("source"), dict):
+        data["source"].setdefault("kind", "demo")
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_first_finding(error, path)) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"configuration {path}: {error.strerror or error}") from error
+    if len(raw) > 1 << 20:
+        raise ConfigError(f"configuration {path}: {len(raw)} bytes; expected at most 1 MiB of TOML")
+    try:
+        return tomllib.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"configuration {path}: not TOML: {error}") from error
+
+
+def _parse_value(text: str) -> Any:
+    """Read ``text`` as a TOML value; what is none is taken as the string itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _put(data: dict[str, Any], keys: list[str], value: Any, *, origin: str) -> None:
+    if len(keys) != 2 or not all(keys):
+        raise ConfigError(f"{origin}: expected one section and one key, such as detector.threshold")
+    section = data.setdefault(keys[0], {})
+    if not isinstance(section, dict):
+        raise ConfigError(f"{origin}: {keys[0]} is not a section")
+    section[keys[1]] = value
+
+
+def _first_finding(error: ValidationError, path: Path | None) -> str:
+    """Return one line that names the first wrong key, the value received and what is expected."""
+    found = error.errors(include_url=False)[0]
+    # pydantic puts the tag of a union into the location; it is no key that a user wrote
+    kinds = {"demo", "images", "video", "v4l2", "stream", "picamera"}
+    key = ".".join(str(part) for part in found["loc"] if part not in kinds)
+    where = f"configuration {path}: " if path else "configuration: "
+    message = found["msg"].removeprefix("Value error, ")
+    if found["type"] == "extra_forbidden":
+        return f"{where}{key}: unknown key; see deploy/edge.example.toml for every key"
+    if not key:
+        return where + message
+    received = found["input"]
+    shown = "" if isinstance(received, dict) else f" (received {_shown(key, received)})"
+    return f"{where}{key}: {message}{shown}"
+
+
+def _shown(key: str, value: Any) -> str:
+    """Return ``value`` for a message: short, and without what a camera's address may hold."""
+    text = redact(repr(value)) if key.endswith("url") else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def redact(url: str) -> str:
+    """Return ``url`` without user, password and query: fit for logs and messages."""
+    return re.sub(r"\?.*", "?...", re.sub(r"//[^/@]*@", "//...@", url))

@@ -1,0 +1,59 @@
+"""Every error that affect-edge raises on purpose, and what becomes of it.
+
+::
+
+    AffectEdgeError
+      ConfigError            -> exit 78: the configuration or an input named by it is wrong
+      ModelError             -> exit 78: a model folder, manifest, hash or artifact is wrong
+      KeyFileError           -> exit 78: a key file is wrong or readable by others
+      SourceError
+        SourceUnavailable    -> live: declared, tried again; the camera is not there
+        SourceStalled        -> live: reopened; no new picture within the time limit
+        FrameRefused         -> counted and told; the next picture is read
+      EndOfStream            -> exit 0: a finite source has been read to its end
+      InferenceError         -> the frame is counted and skipped; many in a row -> a new worker
+
+Foreign exceptions are translated once, at the edge of the room that meets them, with
+``raise X(...) from exc``. The text of each gives the value received, what was expected, and the
+remedy, in one line. Anything that is not an ``AffectEdgeError`` is a bug: traceback, exit 1.
+"""
+
+
+class AffectEdgeError(Exception):
+    """The root: caught only by the command line and by the worker's main function."""
+
+
+class ConfigError(AffectEdgeError):
+    """The configuration, or an input that it names, cannot be used as it stands."""
+
+
+class ModelError(AffectEdgeError):
+    """A model folder cannot be trusted or does not fit the task it was configured for."""
+
+
+class KeyFileError(AffectEdgeError):
+    """A key file is missing, malformed, or open to other users."""
+
+
+class SourceError(AffectEdgeError):
+    """A source of frames failed."""
+
+
+class SourceUnavailable(SourceError):
+    """A live source cannot be opened now; it may come back."""
+
+
+class SourceStalled(SourceError):
+    """A live source was open and stopped delivering new pictures."""
+
+
+class FrameRefused(SourceError):
+    """One picture of a source cannot be read; those after it may be."""
+
+
+class EndOfStream(AffectEdgeError):
+    """A finite source has delivered its last frame."""
+
+
+class InferenceError(AffectEdgeError):
+    """A network failed on one input, or gave values that are not finite."""

@@ -1,0 +1,260 @@
+"""The wire contract, schema ``affect.v1``: what leaves the daemon, for ever the same.
+
+A message is one part, ``TOPIC SPACE JSON`` in UTF-8, so that subscribers may set CONFLATE. Three
+kinds: a *frame* (what was read from one picture), an *event* (something happened), both numbered
+by ``stream, epoch, seq``; and a *status* each second, which is not numbered and tells the last
+number. Readers ignore fields they do not know; ``decode`` does so too.
+
+Numbers are rounded where a message is built: pixels to 0.1, milliseconds to 0.001, shares and
+affect to 0.0001. No NaN and no infinity is ever accepted.
+"""
+
+import json
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+SCHEMA: Final = "affect.v1"
+
+
+def _rounded(digits: int) -> AfterValidator:
+    # + 0.0 turns -0.0 into 0.0
+    return AfterValidator(lambda value: round(value, digits) + 0.0)
+
+
+Pixel = Annotated[float, _rounded(1)]
+Milliseconds = Annotated[float, Field(ge=0), _rounded(3)]
+Share = Annotated[float, Field(ge=0, le=1), _rounded(4)]
+Signed = Annotated[float, Field(ge=-1, le=1), _rounded(4)]
+Rounded = Annotated[float, _rounded(4)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Wire(BaseModel):
+    """A part of a message: finite numbers only, unknown fields ignored, frozen."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="ignore")
+
+
+class FrameInfo(Wire):
+    """Which picture: its number, its size, and how many were lost right before it."""
+
+    index: Count
+    width: Count
+    height: Count
+    dropped: Count
+
+
+class FrameTime(Wire):
+    """When: ``sensor_ns`` on ``clock`` is the truth; ``unix_ns`` was derived from it once.
+
+    ``published_ns`` is the monotonic clock at the moment of sending. With ``clock`` "media"
+    (files), ``sensor_ns`` is the presentation time within the file. ``max_error_us`` bounds the
+    error of the wall clock and is null while nothing disciplines it.
+    """
+
+    sensor_ns: int
+    clock: Literal["monotonic", "boottime", "media"]
+    exposure_us: Count | None = None
+    unix_ns: int
+    published_ns: int
+    synchronized: bool
+    max_error_us: Count | None = None
+
+
+class StageTimes(Wire):
+    """Milliseconds of each stage; ``total`` is from picture in memory to publication."""
+
+    capture: Milliseconds
+    detect: Milliseconds
+    track: Milliseconds
+    classify: Milliseconds
+    total: Milliseconds
+
+
+class FaceQuality(Wire):
+    """Whether the face can be read; ``reasons`` says why not, and why it was not classified."""
+
+    usable: bool
+    reasons: list[str]
+    size_px: Pixel
+    sharpness: Rounded
+    brightness: Share
+    saturated: Share
+    yaw: Pixel
+
+
+class Probabilities(Wire):
+    """One probability per expression, in AffectNet order; they add up to 1."""
+
+    neutral: Share
+    happy: Share
+    sad: Share
+    surprise: Share
+    fear: Share
+    disgust: Share
+    anger: Share
+    contempt: Share
+
+
+class FaceExpression(Wire):
+    """The likeliest expression now, all probabilities, and the one the track has settled on."""
+
+    label: str
+    probabilities: Probabilities
+    stable_label: str
+
+
+class Point(Wire):
+    """A point of the circumplex."""
+
+    valence: Signed
+    arousal: Signed
+
+
+class FaceAffect(Point):
+    """Valence and arousal as read, smoothed, and relative to the person's own neutral."""
+
+    smoothed: Point
+    relative: Point | None = None
+    baseline: Literal["none", "learning", "ready", "invalid"] = "none"
+
+
+class Face(Wire):
+    """One face; ``expression`` and ``affect`` are null where it was not classified."""
+
+    track: Count
+    participant: str | None = None
+    box: Annotated[list[Pixel], Field(min_length=4, max_length=4)]
+    landmarks: Annotated[
+        list[Annotated[list[Pixel], Field(min_length=2, max_length=2)]],
+        Field(min_length=5, max_length=5),
+    ]
+    score: Share
+    age_s: Annotated[float, Field(ge=0), _rounded(3)]
+    quality: FaceQuality
+    expression: FaceExpression | None
+    affect: FaceAffect | None
+
+
+class Head(Wire):
+    """What every message begins with."""
+
+    schema_: Literal["affect.v1"] = Field(SCHEMA, alias="schema")
+    kind: str
+    device: str
+    stream: str
+    epoch: Count
+
+    model_config = ConfigDict(populate_by_name=True)
+
+
+class FrameMessage(Head):
+    """What was read from one picture. Topic ``affect.v1.frame.DEVICE``."""
+
+    kind: Literal["frame"] = "frame"
+    seq: Count
+    frame: FrameInfo
+    time: FrameTime
+    timing_ms: StageTimes
+    faces: list[Face]
+
+
+class EventTime(Wire):
+    """When an event was stamped: monotonic, and the wall time derived from it."""
+
+    monotonic_ns: int
+    unix_ns: int
+    synchronized: bool
+    max_error_us: Count | None = None
+
+
+class EventMessage(Head):
+    """Something happened. Topic ``affect.v1.event.DEVICE``.
+
+    ``event`` names it (``epoch_started``, ``source_state``, ``frame_refused``, ``worker_lost``,
+    ``worker_started``, ``clock_step``, ``epoch_ended``, ...); ``detail`` holds its figures.
+    """
+
+    kind: Literal["event"] = "event"
+    seq: Count
+    time: EventTime
+    event: str
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class Health(Wire):
+    """A grade and what keeps it from being better."""
+
+    grade: Literal["excellent", "fair", "poor", "unusable"]
+    reasons: list[str]
+
+
+class Rates(Wire):
+    """Frames a second over the last seconds: expected of the source, captured, published."""
+
+    expected_hz: Annotated[float, _rounded(2)] | None = None
+    captured_hz: Annotated[float, _rounded(2)]
+    published_hz: Annotated[float, _rounded(2)]
+
+
+class StatusMessage(Head):
+    """The heartbeat, once a second. Topic ``affect.v1.status.DEVICE``.
+
+    ``last_seq`` is the highest number sent in this epoch (-1 before the first), so that even a
+    lost last message shows. ``oldest_seq`` is the lowest one that can still be fetched, null
+    while there is no journal. Temperatures and throttling are null where the board does not tell.
+    """
+
+    kind: Literal["status"] = "status"
+    time: EventTime
+    last_seq: int
+    oldest_seq: int | None = None
+    health: Health
+    source_state: str
+    rates: Rates
+    frames_published: Count
+    frames_dropped: Count
+    worker_restarts: Count
+    worker_rss_mb: Annotated[float, _rounded(1)] | None = None
+    soc_celsius: Annotated[float, _rounded(1)] | None = None
+    throttled: list[str] | None = None
+
+
+Message = Annotated[FrameMessage | EventMessage | StatusMessage, Field(discriminator="kind")]
+_ANY: TypeAdapter[FrameMessage | EventMessage | StatusMessage] = TypeAdapter(Message)
+
+
+def topic(kind: str, device: str) -> str:
+    """Return the topic of messages of ``kind`` from ``device``."""
+    return f"{SCHEMA}.{kind}.{device}"
+
+
+def encode(message: FrameMessage | EventMessage | StatusMessage) -> bytes:
+    """Return the single part that goes on the wire: topic, a space, JSON."""
+    head = topic(message.kind, message.device).encode()
+    return head + b" " + message.model_dump_json(by_alias=True).encode()
+
+
+def decode(part: bytes) -> FrameMessage | EventMessage | StatusMessage:
+    """Return the message in ``part``; fields of later versions are ignored.
+
+    Raises:
+        ValueError: it is not a message of this schema; the text says in one line why.
+    """
+    _, space, body = part.partition(b" ")
+    if not space:
+        raise ValueError("message without a space between topic and JSON")
+    try:
+        return _ANY.validate_json(body)
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        where = ".".join(str(step) for step in found["loc"])
+        raise ValueError(f"not an {SCHEMA} message: {where}: {found['msg']}") from error
+
+
+def json_schema() -> str:
+    """Return the JSON Schema of every message, indented, ending in a newline."""
+    schema = _ANY.json_schema(by_alias=True)
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SCHEMA, **schema}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
