@@ -1,0 +1,157 @@
+"""Messages and a real publisher for the tests of those who consume them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from edge import clock, messages
+from edge.messages import EventMessage, FrameMessage, StatusMessage
+
+EXPRESSION = {
+    "label": "happy",
+    "probabilities": {
+        "neutral": 0.1, "happy": 0.6, "sad": 0.05, "surprise": 0.05,
+        "fear": 0.05, "disgust": 0.05, "anger": 0.05, "contempt": 0.05,
+    },
+    "stable_label": "neutral",
+}  # fmt: skip
+TIMING_MS = {"capture": 1.1, "detect": 9.8, "track": 0.3, "classify": 4.2, "total": 17.0}
+AFFECT = {
+    "valence": 0.61,
+    "arousal": -0.12,
+    "smoothed": {"valence": 0.5, "arousal": -0.1},
+    "relative": None,
+    "baseline": "none",
+}
+
+
+def face(track: int = 4, *, reasons: tuple[str, ...] = (), read: bool = True) -> dict[str, Any]:
+    """Return a face as it stands in a message; ``read`` false leaves expression and affect null."""
+    return {
+        "track": track,
+        "participant": None,
+        "box": [10.5, 20.0, 100.0, 120.0],
+        "landmarks": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0], [9.0, 10.0]],
+        "score": 0.93,
+        "age_s": 12.4,
+        "quality": {
+            "usable": not reasons,
+            "reasons": list(reasons),
+            "size_px": 120.0,
+            "sharpness": 0.2,
+            "brightness": 0.4,
+            "saturated": 0.01,
+            "yaw": -3.5,
+        },
+        "expression": EXPRESSION if read else None,
+        "affect": AFFECT if read else None,
+    }
+
+
+def head(kind: str, *, device: str = "edge", stream: str = "s", epoch: int = 1) -> dict[str, Any]:
+    """Return what every message begins with."""
+    return {
+        "schema": "affect.v1", "kind": kind, "device": device, "stream": stream, "epoch": epoch,
+    }  # fmt: skip
+
+
+def frame(seq: int, *faces: dict[str, Any], **where: Any) -> FrameMessage:
+    """Return a frame message with ``faces``."""
+    return FrameMessage.model_validate(
+        head("frame", **where)
+        | {
+            "seq": seq,
+            "frame": {"index": seq + 7, "width": 1280, "height": 720, "dropped": 0},
+            "time": {
+                "sensor_ns": 1_000_000 + seq,
+                "clock": "monotonic",
+                "exposure_us": 8000,
+                "unix_ns": 1_700_000_000_123_456_789,
+                "published_ns": 5_000_000 + seq,
+                "synchronized": True,
+                "max_error_us": 350,
+            },
+            "timing_ms": TIMING_MS,
+            "faces": list(faces),
+        }
+    )
+
+
+def event(seq: int, name: str = "epoch_started", detail: Any = None, **where: Any) -> EventMessage:
+    """Return an event message."""
+    return EventMessage.model_validate(
+        head("event", **where)
+        | {"seq": seq, "time": _event_time(), "event": name, "detail": detail or {}}
+    )
+
+
+def status(last_seq: int, *, state: str = "running", **where: Any) -> StatusMessage:
+    """Return a status message."""
+    return StatusMessage.model_validate(
+        head("status", **where)
+        | {
+            "time": _event_time(),
+            "last_seq": last_seq,
+            "health": {"grade": "excellent", "reasons": []},
+            "source_state": state,
+            "rates": {"expected_hz": 30.0, "captured_hz": 29.9, "published_hz": 29.8},
+            "frames_published": 10,
+            "frames_dropped": 0,
+            "worker_restarts": 0,
+        }
+    )
+
+
+def _event_time() -> dict[str, Any]:
+    return {"monotonic_ns": 9, "unix_ns": 1_700_000_000_123_456_789, "synchronized": False}
+
+
+class Publisher:
+    """A bound publishing socket that knows when somebody has subscribed.
+
+    XPUB is what PUB is made of; it hands the subscriptions up instead of only filtering by them.
+    """
+
+    def __init__(self, endpoint: str, high_water: int = 1000) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB)
+        self._socket.linger = 2000
+        self._socket.sndhwm = high_water
+        self._socket.bind(endpoint)
+        self.endpoint = self._socket.last_endpoint.decode()
+
+    def __enter__(self) -> "Publisher":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._context.term()
+
+    def wait_for_subscriptions(
+        self, count: int = 1, meanwhile: Callable[[], Any] = lambda: None
+    ) -> set[bytes]:
+        """Return the ``count`` topics that were subscribed to next.
+
+        After a reconnection a SUB socket subscribes again only while somebody reads from it: let
+        ``meanwhile`` do that.
+        """
+        topics: set[bytes] = set()
+        deadline_ns = clock.monotonic_ns() + 20_000_000_000
+        while len(topics) < count:
+            assert clock.monotonic_ns() < deadline_ns, f"only {topics} subscribed"
+            meanwhile()
+            if self._socket.poll(10):
+                said = self._socket.recv()
+                if said[:1] == b"\x01":
+                    topics.add(said[1:])
+        return topics
+
+    def send(self, *what: FrameMessage | EventMessage | StatusMessage) -> None:
+        """Publish messages, encoded as the daemon does."""
+        for message in what:
+            self._socket.send(messages.encode(message))
+
+    def send_raw(self, *parts: bytes) -> None:
+        """Publish one message of these parts, whatever they are."""
+        self._socket.send_multipart(parts)
