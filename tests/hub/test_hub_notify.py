@@ -1,0 +1,165 @@
+"""The notify protocol against a real datagram socket."""
+
+import os
+import socket
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.hub.notify import Notifier, watchdog_interval_s
+
+SECOND_NS = 1_000_000_000
+
+
+class Manager:
+    """The other end, as systemd has it."""
+
+    def __init__(self, address):
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.bind(address)
+
+    def close(self):
+        self._socket.close()
+
+    def read(self):
+        texts = []
+        while True:
+            try:
+                texts.append(self._socket.recv(4096).decode())
+            except BlockingIOError:
+                return texts
+
+
+@pytest.fixture
+def manager(tmp_path):
+    manager = Manager(str(tmp_path / "notify"))
+    yield manager
+    manager.close()
+
+
+def test_the_whole_life_of_a_daemon(manager, tmp_path):
+    notifier = Notifier(str(tmp_path / "notify"))
+    sent = [
+        notifier.extend_timeout(30_000_000),
+        notifier.status("loading models", 0),
+        notifier.ready(),
+        notifier.status("29.8 fps", 2 * SECOND_NS),
+        notifier.watchdog(),
+        notifier.reloading(1234567),
+        notifier.ready(),
+        notifier.watchdog(),
+        notifier.stopping(),
+    ]
+    assert all(sent)
+    assert manager.read() == [
+        "EXTEND_TIMEOUT_USEC=30000000",
+        "STATUS=loading models",
+        "READY=1",
+        "STATUS=29.8 fps",
+        "WATCHDOG=1",
+        "RELOADING=1\nMONOTONIC_USEC=1234567",
+        "READY=1",
+        "WATCHDOG=1",
+        "STOPPING=1",
+    ]
+
+
+def test_status_goes_out_on_change_and_at_most_once_a_second(manager, tmp_path):
+    notifier = Notifier(str(tmp_path / "notify"))
+    calls = [
+        ("a", 0.0, True),
+        ("a", 5.0, False),  # unchanged
+        ("b", 5.0, True),
+        ("c", 5.5, False),  # too early
+        ("d", 5.9, False),
+        ("d", 6.0, True),  # goes out with a later call
+        ("a\nREADY=1 \n b", 9.0, True),  # cannot smuggle an assignment in
+    ]
+    for text, now_s, expected in calls:
+        assert notifier.status(text, int(now_s * SECOND_NS)) is expected, (text, now_s)
+    assert manager.read() == ["STATUS=a", "STATUS=b", "STATUS=d", "STATUS=a READY=1 b"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.sampled_from("abc")), max_size=30))
+def test_status_is_bounded_and_ends_up_true(steps):
+    name = f"@affect-edge-test-{os.getpid()}"
+    manager = Manager("\0" + name[1:])
+    try:
+        notifier, now_ns, text, sent = Notifier(name), 0, "", []
+        for step_ns, text in steps:
+            now_ns += step_ns
+            if notifier.status(text, now_ns):
+                sent.append(now_ns)
+            manager.read()
+        assert all(later - earlier >= SECOND_NS for earlier, later in pairwise(sent))
+        if steps:
+            notifier.status(text, now_ns + SECOND_NS)
+            assert not notifier.status(text, now_ns + 9 * SECOND_NS)  # it is what was said last
+    finally:
+        manager.close()
+
+
+def test_the_abstract_namespace():
+    name = f"affect-edge-test-{os.getpid()}"
+    manager = Manager("\0" + name)
+    try:
+        assert Notifier("@" + name).ready()
+        assert manager.read() == ["READY=1"]
+    finally:
+        manager.close()
+
+
+@pytest.mark.parametrize("address", [None, "", "vsock:2:1234", "relative/path"])
+def test_without_a_socket_nothing_happens(address):
+    notifier = Notifier(address)
+    assert not notifier.ready()
+    assert not notifier.status("a", 0)
+
+
+def test_a_manager_that_is_gone_and_comes_back(manager, tmp_path):
+    path = tmp_path / "notify"
+    notifier = Notifier(str(path))
+    assert notifier.ready()
+    manager.close()
+    assert not notifier.watchdog()  # the file is there, nobody listens
+    path.unlink()
+    assert not notifier.status("a", 0)
+    assert not Notifier("/" + "x" * 200).ready()
+    again = Manager(str(path))
+    assert notifier.status("a", 1)  # what was not delivered is not counted as said
+    assert again.read() == ["STATUS=a"]
+    again.close()
+
+
+def test_a_manager_that_does_not_read_cannot_block_the_daemon(manager, tmp_path):
+    notifier = Notifier(str(tmp_path / "notify"))
+    queue = 0
+    while notifier.watchdog():
+        queue += 1
+        assert queue < 10_000
+    assert manager.read() == ["WATCHDOG=1"] * queue
+    assert notifier.watchdog()
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "15000000"}, 5.0),
+        ({"WATCHDOG_USEC": "15000000", "WATCHDOG_PID": "7"}, 5.0),
+        ({"WATCHDOG_USEC": "15000000", "WATCHDOG_PID": "8"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "-3"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "²"}, None),
+    ],
+)
+def test_watchdog_interval(environment, expected):
+    assert watchdog_interval_s(environment, pid=7) == expected
+
+
+def test_the_watched_process_is_this_one():
+    environment = {"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}
+    assert watchdog_interval_s(environment) == 1.0
