@@ -1,0 +1,181 @@
+"""What is installed on a device: the service file and the example configuration."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+import types
+import typing
+from pathlib import Path
+
+import pytest
+
+from edge.config import Config, Section, SourceConfig, load_config
+
+ROOT = Path(__file__).parent.parent
+UNIT = ROOT / "systemd/affect-edge.service"
+CHECK = ROOT / "deploy/check-unit"
+EXAMPLE = ROOT / "deploy/edge.example.toml"
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine"
+)
+
+
+def check_unit(unit, **environment):
+    return subprocess.run(
+        [CHECK, unit], capture_output=True, text=True, check=False, env=environment or None
+    )
+
+
+@needs_systemd
+def test_the_unit_verifies_without_a_word(tmp_path):
+    copy = tmp_path / UNIT.name
+    copy.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text()))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", copy], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@needs_systemd
+def test_the_unit_is_closed():
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=12", UNIT],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    exposure = re.search(r"Overall exposure level for \S+ (\d+\.\d)", done.stdout)
+    assert float(exposure[1]) <= 1.2
+
+
+@needs_systemd
+def test_check_unit_passes_the_unit_and_says_so():
+    done = check_unit(UNIT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no finding" in done.stdout
+
+
+@needs_systemd
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (("WatchdogSec=", "WatchdogSecs="), "Unknown key"),
+        (("Type=notify", "Type=notifies"), "service type"),
+        (("PrivateUsers=yes", "PrivateUsers=no"), "more exposed"),
+        (("\nCapabilityBoundingSet=\n", "\n"), "more exposed"),
+        (("[Service]", "[Services]"), "affect-edge"),
+    ],
+)
+def test_check_unit_refuses_a_worse_one(tmp_path, change, finding):
+    text = UNIT.read_text()
+    assert change[0] in text
+    worse = tmp_path / UNIT.name
+    worse.write_text(text.replace(*change))
+    done = check_unit(worse)
+    assert done.returncode == 1
+    assert finding in done.stderr
+
+
+def test_check_unit_is_no_obstacle_without_systemd(tmp_path):
+    for tool in ("bash", "dirname"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    done = check_unit(UNIT, PATH=str(tmp_path))
+    assert done.returncode == 0
+    assert "was not checked" in done.stdout
+
+
+def test_the_unit_fits_the_program():
+    """What unit, configuration and exit codes must agree on."""
+    settings = {}
+    for line in UNIT.read_text().splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            settings.setdefault(key, []).append(value)
+    assert settings["ExecStart"] == [
+        "/opt/affect-edge/venv/bin/affect-edge run -c /etc/affect-edge/edge.toml"
+    ]
+    assert settings["Restart"] == ["always"]
+    assert settings["RestartPreventExitStatus"] == ["0 78"]
+    assert settings["LimitCORE"] == ["0"]
+    assert settings["MemoryMax"] == ["1G"]
+    limits = Config().limits
+    assert limits.worker_rss_mb < 1024 - 128  # the hub needs its share of MemoryMax
+    assert limits.start_s < float(settings["TimeoutStartSec"][0])
+    written = next(e for e in settings["Environment"] if e.startswith("AFFECT_EDGE__"))
+    name, _, folder = written.partition("=")
+    assert folder == "%S/affect-edge"
+    assert settings["StateDirectory"] == ["affect-edge"]
+    assert load_config(environment={name: folder}).journal.path == folder
+
+
+# The example configuration. A line "#key = value" is a setting that is off.
+
+
+def source_kinds():
+    return typing.get_args(typing.get_args(SourceConfig)[0])
+
+
+def fold(text):
+    """Return the setting lines of ``text`` with those that are off switched on."""
+    return "\n".join(re.sub(r"^#(?=[\[a-z])", "", line) for line in text.splitlines())
+
+
+def blocks():
+    """Return (section name, text with everything switched on) of each section, in order."""
+    parts = re.split(r"(?m)^#?\[(\w+)\].*$", EXAMPLE.read_text())
+    return [(name, fold(body)) for name, body in zip(parts[1::2], parts[2::2], strict=True)]
+
+
+def model_of(name, settings):
+    if name != "source":
+        return Config.model_fields[name].annotation
+    (model,) = (m for m in source_kinds() if settings["kind"] in
+                typing.get_args(m.model_fields["kind"].annotation))  # fmt: skip
+    return model
+
+
+def test_the_example_means_the_same_as_an_empty_file():
+    assert load_config(EXAMPLE, environment={}) == Config()
+
+
+def test_every_active_key_is_written_out_with_its_default():
+    written = tomllib.loads(EXAMPLE.read_text())
+    assert written == Config().model_dump(mode="json", exclude_none=True)
+
+
+def test_every_section_and_every_source_is_there_once_and_in_order():
+    names = [name for name, _ in blocks()]
+    assert list(dict.fromkeys(names)) == list(Config.model_fields)
+    kinds = [tomllib.loads(text)["kind"] for name, text in blocks() if name == "source"]
+    known = [typing.get_args(m.model_fields["kind"].annotation)[0] for m in source_kinds()]
+    assert sorted(kinds) == sorted(known)
+    assert len(names) == len(Config.model_fields) - 1 + len(known)
+
+
+@pytest.mark.parametrize(("name", "text"), blocks())
+def test_every_key_of_a_section_is_there_with_its_default(name, text):
+    settings = tomllib.loads(text)
+    model = model_of(name, settings)
+    assert issubclass(model, Section)
+    assert list(settings) == list(model.model_fields)
+    read = model.model_validate(settings)  # what is off is valid too when switched on
+    for key, field in model.model_fields.items():
+        if field.is_required() or field.default is None:
+            continue
+        assert getattr(read, key) == field.default, f"{name}.{key}"
+        assert type(settings[key]) is type(field.default) or is_float(field), f"{name}.{key}"
+
+
+def is_float(field):
+    allowed = field.annotation
+    members = typing.get_args(allowed) if isinstance(allowed, types.UnionType) else (allowed,)
+    return float in members
+
+
+def test_every_key_is_explained():
+    for line in EXAMPLE.read_text().splitlines():
+        if re.match(r"#?[a-z_0-9]+ = ", line) and "kind = " not in line:
+            assert re.search(r" {2,}# .{8,}$", line), line
