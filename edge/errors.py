@@ -12,6 +12,7 @@
         FrameRefused         -> counted and told; the next picture is read
       EndOfStream            -> exit 0: a finite source has been read to its end
       InferenceError         -> the frame is counted and skipped; many in a row -> a new worker
+      LogFileError           -> exit 1: what is received can no longer be written down
 
 Foreign exceptions are translated once, at the edge of the room that meets them, with
 ``raise X(...) from exc``. The text of each gives the value received, what was expected, and the
@@ -57,3 +58,7 @@ class EndOfStream(AffectEdgeError):
 
 class InferenceError(AffectEdgeError):
     """A network failed on one input, or gave values that are not finite."""
+
+
+class LogFileError(AffectEdgeError):
+    """A log cannot be written any further: the disk is full, or fails."""

@@ -147,6 +147,10 @@ class Publisher:
                     topics.add(said[1:])
         return topics
 
+    def subscribed(self) -> bool:
+        """Return whether somebody subscribed since the last call; does not wait."""
+        return bool(self._socket.poll(0)) and self._socket.recv()[:1] == b"\x01"
+
     def send(self, *what: FrameMessage | EventMessage | StatusMessage) -> None:
         """Publish messages, encoded as the daemon does."""
         for message in what:

@@ -1,0 +1,152 @@
+"""Messages as flat tables: one row a face a frame, one row an event or a gap.
+
+A frame without faces keeps one row, its face columns empty. ``faces`` tells how many rows a frame
+has, so that a reader can see whether it is whole. Empty is "not known"; booleans are ``true`` and
+``false``; several reasons are joined by ``|``. Left and right are those of the picture.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+
+from edge.client.gaps import Gap
+from edge.messages import EventMessage, Face, FrameMessage
+
+Cell = str | int | float | bool | None
+
+KEY_COLUMNS = ("device", "stream", "epoch", "seq")
+_LANDMARKS = ("eye_left", "eye_right", "nose", "mouth_left", "mouth_right")
+_EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
+
+COLUMNS = (
+    *KEY_COLUMNS,
+    "unix_ns",  # wall time of the picture, derived once
+    "sensor_ns",  # time of the picture on ``clock``: the truth
+    "frame_index",
+    "track",
+    "participant",
+    "faces",  # in this frame
+    "box_x",  # pixels of the full frame, as are the landmarks
+    "box_y",
+    "box_width",
+    "box_height",
+    *(f"{landmark}_{axis}" for landmark in _LANDMARKS for axis in "xy"),
+    "score",
+    "age_s",
+    "quality_usable",
+    "quality_size_px",
+    "quality_sharpness",
+    "quality_brightness",
+    "quality_saturated",
+    "quality_yaw",  # degrees
+    "reasons",  # why it is not usable, or was not classified
+    "label",
+    "stable_label",
+    *(f"p_{name}" for name in _EXPRESSIONS),
+    "valence",
+    "arousal",
+    "valence_smoothed",
+    "arousal_smoothed",
+    "valence_relative",
+    "arousal_relative",
+    "baseline",
+    "clock",
+    "exposure_us",
+    "published_ns",
+    "synchronized",
+    "max_error_us",
+    "frame_width",
+    "frame_height",
+    "frames_dropped",  # right before this one
+    "capture_ms",
+    "detect_ms",
+    "track_ms",
+    "classify_ms",
+    "total_ms",
+)
+
+EVENT_COLUMNS = (
+    *KEY_COLUMNS,  # ``seq`` is empty in the row of a gap
+    "unix_ns",  # of a gap: that of the message after it
+    "monotonic_ns",
+    "event",  # of a gap: "gap"
+    "detail",  # JSON
+    "first_missing",
+    "last_missing",
+)
+
+_FACE_CELLS = COLUMNS.index("clock") - COLUMNS.index("box_x")
+
+
+def frame_rows(message: FrameMessage) -> list[list[Cell]]:
+    """Return the rows of a frame, cells in the order of ``COLUMNS``: at least one."""
+    frame, time, timing = message.frame, message.time, message.timing_ms
+    head: list[Cell] = [message.device, message.stream, message.epoch, message.seq]
+    head += [time.unix_ns, time.sensor_ns, frame.index]
+    tail: list[Cell] = [time.clock, time.exposure_us, time.published_ns]
+    tail += [time.synchronized, time.max_error_us]
+    tail += [frame.width, frame.height, frame.dropped]
+    tail += [timing.capture, timing.detect, timing.track, timing.classify, timing.total]
+    if not message.faces:
+        return [[*head, None, None, 0, *([None] * _FACE_CELLS), *tail]]
+    faces = len(message.faces)
+    return [
+        [*head, face.track, face.participant, faces, *_face_cells(face), *tail]
+        for face in message.faces
+    ]
+
+
+def event_row(message: EventMessage) -> list[Cell]:
+    """Return the row of an event, cells in the order of ``EVENT_COLUMNS``."""
+    detail = json.dumps(message.detail, ensure_ascii=False, separators=(",", ":"))
+    key: list[Cell] = [message.device, message.stream, message.epoch, message.seq]
+    return [
+        *key,
+        message.time.unix_ns,
+        message.time.monotonic_ns,
+        message.event,
+        detail,
+        None,
+        None,
+    ]
+
+
+def gap_row(gap: Gap, device: str, unix_ns: int) -> list[Cell]:
+    """Return the row of a gap, cells in the order of ``EVENT_COLUMNS``."""
+    key: list[Cell] = [device, gap.stream, gap.epoch, None]
+    return [*key, unix_ns, None, "gap", None, gap.first_missing, gap.last_missing]
+
+
+def csv_lines(rows: Iterable[Sequence[Cell]]) -> bytes:
+    """Return ``rows`` as CSV in UTF-8, each on exactly one line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([_written(cell) for cell in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def _face_cells(face: Face) -> list[Cell]:
+    quality, expression, affect = face.quality, face.expression, face.affect
+    cells: list[Cell] = [*face.box]
+    cells += [coordinate for point in face.landmarks for coordinate in point]
+    cells += [face.score, face.age_s, quality.usable, quality.size_px, quality.sharpness]
+    cells += [quality.brightness, quality.saturated, quality.yaw, "|".join(quality.reasons)]
+    if expression is None:
+        cells += [None] * (2 + len(_EXPRESSIONS))
+    else:
+        cells += [expression.label, expression.stable_label]
+        cells += [getattr(expression.probabilities, name) for name in _EXPRESSIONS]
+    if affect is None:
+        return [*cells, *([None] * 7)]
+    relative = affect.relative
+    cells += [affect.valence, affect.arousal, affect.smoothed.valence, affect.smoothed.arousal]
+    cells += [relative.valence, relative.arousal] if relative else [None, None]
+    return [*cells, affect.baseline]
+
+
+def _written(cell: Cell) -> Cell:
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    # a line break would be legal inside quotes, but then a torn line could not be told from it
+    return " ".join(cell.splitlines()) if isinstance(cell, str) else cell
