@@ -1,0 +1,126 @@
+"""Live rows in the terminal, or in a pipe: one line a face, gaps and events in between."""
+
+import json
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.text import Text
+
+from edge.client import Gap, Subscriber
+from edge.messages import EventMessage, Face, FrameMessage, StatusMessage
+
+HEADER = (
+    f"{'time (UTC)':<12}  {'frame':>7}  {'track':>5}  {'label':<8}  {'valence':>7}  {'arousal':>7}"
+    f"  {'latency':>9}  quality"
+)
+
+_GRADES = {"excellent": "green", "fair": "yellow", "poor": "red", "unusable": "bold red"}
+_DAY_NS = 86_400_000_000_000
+
+
+def run_tail(
+    subscriber: Subscriber,
+    console: Console,
+    stop: Callable[[], bool],
+    limit: int | None = None,
+) -> int:
+    """Print what ``subscriber`` receives, until ``stop`` returns true; return how many messages.
+
+    Args:
+        subscriber: already entered.
+        console: where to; plain text where it is no terminal.
+        stop: asked at least five times a second.
+        limit: end after this many frames and events.
+    """
+    show(console, Text(HEADER, style="bold"))
+    count = 0
+    health: dict[str, tuple[object, ...]] = {}
+    while not stop() and (limit is None or count < limit):
+        received = subscriber.receive(timeout_s=0.2)
+        if received is None:
+            continue
+        message = received.message
+        if received.gap is not None:
+            show(console, gap_row(received.gap, message.device))
+        if isinstance(message, StatusMessage):
+            # it comes each second: only what has changed is worth a line
+            state = (message.health.grade, *message.health.reasons, message.source_state)
+            if health.get(message.device) == state:
+                continue
+            health[message.device] = state
+        else:
+            count += 1
+        show(console, row(message))
+    return count
+
+
+def show(console: Console, text: Text) -> None:
+    """Print ``text`` on ``console``, each of its lines as one line, however narrow it is."""
+    console.print(text, soft_wrap=True)
+
+
+def row(message: FrameMessage | EventMessage | StatusMessage) -> Text:
+    """Return a message as a line for people; of a frame one line a face, at least one.
+
+    ``label`` is the stable one; valence and arousal are smoothed. Latency is from the picture in
+    memory to publication.
+    """
+    match message:
+        case FrameMessage():
+            return _frame_row(message)
+        case EventMessage():
+            detail = json.dumps(message.detail) if message.detail else ""
+            text = f"{_clock(message.time.unix_ns)}  {message.device}: {message.event} {detail}"
+            return Text(_plain(text.rstrip()), style="cyan")
+        case StatusMessage():
+            health, rates = message.health, message.rates
+            reasons = f" ({', '.join(health.reasons)})" if health.reasons else ""
+            text = (
+                f"{_clock(message.time.unix_ns)}  {message.device}: {health.grade}{reasons},"
+                f" source {message.source_state}, {rates.published_hz:.1f} frames/s"
+            )
+            return Text(_plain(text), style=_GRADES[health.grade])
+
+
+def gap_row(gap: Gap, device: str) -> Text:
+    """Return a gap as a line for people."""
+    text = (
+        f"{device}: {gap.missing} messages missing, {gap.first_missing} to {gap.last_missing}"
+        f" of epoch {gap.epoch}"
+    )
+    return Text(_plain(text), style="bold magenta")
+
+
+def _frame_row(message: FrameMessage) -> Text:
+    head = f"{_clock(message.time.unix_ns)}  {message.frame.index:>7}  "
+    tail = f"  {message.timing_ms.total:>6.1f} ms  "
+    if not message.faces:
+        return Text(f"{head}{'-':>5}  {'no face':<8}  {'':>7}  {'':>7}{tail.rstrip()}", style="dim")
+    return Text("\n").join(_face_row(face, head, tail) for face in message.faces)
+
+
+def _face_row(face: Face, head: str, tail: str) -> Text:
+    line = f"{head}{face.track:>5}  "
+    if face.expression is None:
+        line += f"{'-':<8}"
+    else:
+        line += f"{face.expression.stable_label:<8}"
+    if face.affect is None:
+        line += f"  {'-':>7}  {'-':>7}"
+    else:
+        line += f"  {face.affect.smoothed.valence:>+7.2f}  {face.affect.smoothed.arousal:>+7.2f}"
+    reasons = ", ".join(face.quality.reasons)
+    return Text(_plain(line + tail + (reasons or "ok")), style="yellow" if reasons else "")
+
+
+def _clock(unix_ns: int) -> str:
+    """Return the time of day, UTC, to the millisecond."""
+    seconds, rest_ns = divmod(unix_ns % _DAY_NS, 1_000_000_000)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour:02}:{minute:02}:{second:02}.{rest_ns // 1_000_000:03}"
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` without what would steer a terminal: it came over the network."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
