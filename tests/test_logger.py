@@ -260,7 +260,9 @@ def test_a_log_cut_anywhere_is_repaired_to_whole_messages(tmp_path, faces, data,
             log.write(received(frame(seq, *(face(track) for track in range(count)))))
             ends.append(out.stat().st_size)
     whole = out.read_bytes()
-    at = data.draw(st.integers(0, len(whole)))
+    # the end of a line is the place that looks whole and, inside a frame, is not
+    line_ends = [0] + [at + 1 for at, byte in enumerate(whole) if byte == ord("\n")]
+    at = data.draw(st.integers(0, len(whole)) | st.sampled_from(line_ends))
     out.write_bytes(whole[:at])
     with opened_log(out) as log:
         cursors = log.cursors()
