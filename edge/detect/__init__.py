@@ -1,0 +1,54 @@
+"""The detect room: a frame in, the faces in it out. It keeps nothing from one frame to the next.
+
+A further detector is a file here, its decoder's name in a manifest, and a ``case`` below.
+"""
+
+from typing import Protocol
+
+from edge.clock import Stopwatch
+from edge.config import DetectorConfig
+from edge.errors import ModelError
+from edge.models import open_network
+from edge.models.manifest import Golden
+from edge.values import Detection, Frame
+
+
+class Detector(Protocol):
+    """Finds faces. Owned by one thread."""
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Width and height of the picture the network takes, pixels."""
+
+    @property
+    def golden(self) -> Golden | None:
+        """What it must find in the golden face (see ``edge.golden``)."""
+
+    def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
+        """Return the faces in ``frame``, the surest first, in pixels of the full frame.
+
+        Laps ``resize``, ``detect`` and ``decode_boxes``.
+
+        Raises:
+            InferenceError: the network failed on this frame.
+        """
+
+
+def open_detector(config: DetectorConfig) -> Detector:
+    """Return the configured detector, loaded, verified and run once.
+
+    Raises:
+        ModelError: the model cannot be trusted, or is no face detector that is known here.
+    """
+    network = open_network(
+        config.model, task="face-detection", artifact=config.artifact, threads=config.threads
+    )
+    match network.manifest.decoder:
+        case "centerface":
+            from edge.detect.centerface import CenterFace  # noqa: PLC0415
+
+            return CenterFace(network, threshold=config.threshold, nms_iou=config.nms_iou)
+        case other:
+            raise ModelError(
+                f"model {network.info.name}: decoder {other!r} is unknown; expected centerface"
+            )

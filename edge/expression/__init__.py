@@ -1,0 +1,51 @@
+"""The expression room: a frame and a face's box in, expression, valence and arousal out.
+
+A further network is its decoder's name in a manifest, a file here where it decodes differently,
+and a ``case`` below.
+"""
+
+from typing import Protocol
+
+from edge.clock import Stopwatch
+from edge.config import ExpressionConfig
+from edge.errors import ModelError
+from edge.models import open_network
+from edge.models.manifest import Golden
+from edge.values import Box, Frame, Reading
+
+
+class ExpressionNetwork(Protocol):
+    """Reads faces. Owned by one thread; keeps nothing from one face to the next."""
+
+    @property
+    def golden(self) -> Golden | None:
+        """What it must read from the golden face (see ``edge.golden``)."""
+
+    def read(self, frame: Frame, box: Box, stopwatch: Stopwatch) -> Reading:
+        """Return what the face in ``box``, pixels of the full frame, expresses.
+
+        Laps ``crop`` and ``classify``.
+
+        Raises:
+            InferenceError: the network failed on this face.
+        """
+
+
+def open_expression(config: ExpressionConfig) -> ExpressionNetwork:
+    """Return the configured expression network, loaded, verified and run once.
+
+    Raises:
+        ModelError: the model cannot be trusted, or is no expression network that is known here.
+    """
+    network = open_network(
+        config.model, task="facial-expression", artifact=config.artifact, threads=config.threads
+    )
+    match network.manifest.decoder:
+        case "mobilenet-fer":
+            from edge.expression.mobilenet_fer import MobileNetFer  # noqa: PLC0415
+
+            return MobileNetFer(network)
+        case other:
+            raise ModelError(
+                f"model {network.info.name}: decoder {other!r} is unknown; expected mobilenet-fer"
+            )

@@ -1,0 +1,41 @@
+"""Cuts the square around a face out of a frame, at the size a network takes."""
+
+import cv2
+import numpy as np
+
+from edge.values import Box, Luma
+
+
+def square_crop(luma: Luma, box: Box, size: tuple[int, int], margin: float) -> Luma:
+    """Return the square around ``box``, scaled to ``size``, uint8 (height, width).
+
+    The square shares the box's centre; its side is the box's longer side times ``1 + margin``,
+    rounded to whole pixels, at least 1. What lies outside the picture is black. Only pixels
+    inside the square are read.
+
+    Args:
+        luma: the full picture.
+        box: a face, pixels of ``luma``; may lie partly or wholly outside it.
+        size: width and height of the result, pixels.
+        margin: share of the longer side added to it, 0 or more.
+    """
+    width, height = size
+    side = max(1, round(max(box.width, box.height) * (1 + margin)))
+    left = round(box.x + box.width / 2 - side / 2)
+    top = round(box.y + box.height / 2 - side / 2)
+    x_0, x_1 = max(left, 0), min(left + side, luma.shape[1])
+    y_0, y_1 = max(top, 0), min(top + side, luma.shape[0])
+    if x_0 >= x_1 or y_0 >= y_1:
+        return np.zeros((height, width), np.uint8)
+    inside = luma[y_0:y_1, x_0:x_1]
+    if inside.shape == (side, side):
+        whole: Luma = cv2.resize(inside, size, interpolation=cv2.INTER_LINEAR)
+        return whole
+    crop = np.zeros((height, width), np.uint8)
+    u_0, u_1 = round((x_0 - left) * width / side), round((x_1 - left) * width / side)
+    v_0, v_1 = round((y_0 - top) * height / side), round((y_1 - top) * height / side)
+    if u_0 < u_1 and v_0 < v_1:
+        crop[v_0:v_1, u_0:u_1] = cv2.resize(
+            inside, (u_1 - u_0, v_1 - v_0), interpolation=cv2.INTER_LINEAR
+        )
+    return crop

@@ -1,0 +1,69 @@
+"""Networks with two heads over one face: eight expressions, and a point of the circumplex.
+
+The heads and their encoding follow Kalabis, *Facial expression analysis from NIR image* (CTU
+Prague, 2024): a classifier, and a regressor whose outputs s in 0..1 mean ``(s - 0.5) * 2``.
+"""
+
+import numpy as np
+
+from edge.clock import Stopwatch
+from edge.errors import InferenceError, ModelError
+from edge.expression.crop import square_crop
+from edge.models import Network
+from edge.models.manifest import Golden
+from edge.values import EXPRESSIONS, Affect, Box, Frame, Reading
+
+
+class MobileNetFer:
+    """A two-headed expression network. Owned by one thread; stateless between faces."""
+
+    def __init__(self, network: Network) -> None:
+        """Wrap ``network`` and run it once, to see that its heads are the decoder's.
+
+        Raises:
+            ModelError: a label is missing, a head has another shape, or the network fails on a
+                black picture.
+        """
+        self._network = network
+        manifest = network.manifest
+        missing = [name for name in EXPRESSIONS if name not in manifest.labels]
+        if missing or manifest.input.crop is None:
+            raise ModelError(
+                f"model {manifest.name}: expected input.crop and the labels"
+                f" {', '.join(EXPRESSIONS)}; missing: {', '.join(missing) or 'input.crop'}"
+            )
+        self._order = [manifest.labels.index(name) for name in EXPRESSIONS]
+        self._margin = manifest.input.crop.margin
+        self._signed = manifest.outputs["affect"].encoding == "(s-0.5)*2"
+        self._size = (network.info.width, network.info.height)
+        try:
+            heads = network.run(np.zeros((1, *self._size[::-1]), np.uint8))
+        except InferenceError as error:
+            raise ModelError(f"model {manifest.name}: {error}") from error
+        for role, count in (("expression", len(manifest.labels)), ("affect", 2)):
+            if heads[role].shape != (1, count):
+                raise ModelError(
+                    f"model {manifest.name}: {role} has the shape {heads[role].shape},"
+                    f" expected {(1, count)}"
+                )
+
+    @property
+    def golden(self) -> Golden | None:
+        """What the manifest says this network reads from the golden face."""
+        return self._network.manifest.golden
+
+    def read(self, frame: Frame, box: Box, stopwatch: Stopwatch) -> Reading:
+        """Return what the face in ``box`` expresses; see ``edge.expression.ExpressionNetwork``."""
+        face = square_crop(frame.luma, box, self._size, self._margin)
+        stopwatch.lap("crop")
+        heads = self._network.run(face[None])
+        probabilities = np.clip(heads["expression"][0, self._order], 0, 1)
+        total = float(probabilities.sum())
+        if total <= 0:
+            raise InferenceError(f"{self._network.info.name}: no expression has any probability")
+        affect = heads["affect"][0]
+        if self._signed:
+            affect = (affect - np.float32(0.5)) * np.float32(2)
+        valence, arousal = np.clip(affect, -1, 1).tolist()
+        stopwatch.lap("classify")
+        return Reading((probabilities / total).astype(np.float32), Affect(valence, arousal))

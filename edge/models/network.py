@@ -1,0 +1,194 @@
+"""A network one can run without knowing its runtime, layout, scaling or quantisation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge.errors import InferenceError, ModelError
+from edge.models.folders import PARITY_FAILED, find_model, load_manifest, read_artifact
+from edge.models.manifest import (
+    Artifact,
+    FixedNormalisation,
+    Manifest,
+    PerSampleNormalisation,
+    Task,
+)
+from edge.models.runtimes import Session, Tensor, open_session, runtime_installed
+from edge.values import Floats, Luma
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkInfo:
+    """Which network runs: model, artifact and hash, and the picture it takes, in pixels."""
+
+    name: str
+    artifact: str
+    runtime: str
+    precision: str
+    sha256: str
+    width: int
+    height: int
+    threads: int
+
+
+class Network:
+    """A loaded, verified artifact. Owned by one thread.
+
+    Attributes:
+        info: which network this is.
+        manifest: everything its folder says about it.
+    """
+
+    def __init__(
+        self, manifest: Manifest, artifact: Artifact, session: Session, threads: int
+    ) -> None:
+        self.manifest = manifest
+        self._input = manifest.input
+        self.info = NetworkInfo(
+            name=manifest.name,
+            artifact=artifact.file,
+            runtime=artifact.runtime,
+            precision=artifact.precision,
+            sha256=artifact.sha256,
+            width=self._input.width,
+            height=self._input.height,
+            threads=threads,
+        )
+        self._session = session
+        low, high = self._input.value_range
+        self._scale, self._low = np.float32((high - low) / 255), np.float32(low)
+        self._raw = self._input.dtype == "uint8" and artifact.runtime == "onnxruntime"
+
+    def run(self, batch: Luma) -> dict[str, Floats]:
+        """Return what each output role says of each picture.
+
+        Args:
+            batch: mono pictures, uint8 (n, height, width), of the size in ``info``; n at least 1.
+
+        Returns:
+            Role -> float32 (n, ...): dequantised, with the manifest's activation applied; finite.
+
+        Raises:
+            ValueError: the batch has another shape or type (a fault of the caller).
+            InferenceError: the runtime failed, or an output is not finite.
+        """
+        size = (self.info.height, self.info.width)
+        if batch.dtype != np.uint8 or batch.ndim != 3 or batch.shape[1:] != size or not len(batch):
+            raise ValueError(
+                f"batch of {batch.dtype} {batch.shape}; expected uint8 (n, {size[0]}, {size[1]})"
+            )
+        answers = [self._session.run(self._tensor(picture)) for picture in batch]
+        roles = {}
+        for role, output in self.manifest.outputs.items():
+            # artifacts take one picture: batching measured as no gain on small networks
+            parts = [answer[output.tensor] for answer in answers]
+            values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            if not np.isfinite(values).all():
+                raise InferenceError(f"{self.info.name}: output {role} is not finite")
+            roles[role] = _activated(values, output.activation)
+        return roles
+
+    def _tensor(self, picture: Luma) -> Tensor:
+        """Return one picture as the input tensor: scaled, normalised, laid out."""
+        if self._raw:
+            values: Tensor = picture
+        else:
+            values = picture.astype(np.float32)
+            if self._scale != 1:
+                values *= self._scale
+            if self._low:
+                values += self._low
+            normalisation = self._input.normalisation
+            if isinstance(normalisation, FixedNormalisation):
+                values = (values - np.float32(normalisation.mean)) / np.float32(normalisation.std)
+            elif isinstance(normalisation, PerSampleNormalisation):
+                values -= values.mean()
+                if normalisation.divide:
+                    # a flat picture without an epsilon stays flat instead of becoming NaN
+                    spread = values.std() + np.float32(normalisation.epsilon)
+                    values /= spread if spread > 0 else np.float32(1)
+        if self._input.layout == "nchw":
+            values = values[None, None]
+            return values if self._input.channels == 1 else np.repeat(values, 3, axis=1)
+        values = values[None, :, :, None]
+        return values if self._input.channels == 1 else np.repeat(values, 3, axis=3)
+
+
+def open_network(
+    name: str | Path, *, task: Task, artifact: str = "auto", threads: int = 1
+) -> Network:
+    """Return the verified network of a bundled model or a model folder, ready to run.
+
+    Args:
+        name: name of a bundled model, or the path of a model folder.
+        task: what the caller needs it for; another task is refused.
+        artifact: a file name in the folder, or ``auto``: the first one listed that passed parity
+            and whose runtime is installed.
+        threads: threads the runtime may use for one run.
+
+    Raises:
+        ModelError: the folder, manifest, hash, parity, runtime, inputs or outputs are wrong.
+    """
+    folder = find_model(name)
+    manifest = load_manifest(folder)
+    if manifest.task != task:
+        raise ModelError(f"model {manifest.name}: made for {manifest.task}, configured for {task}")
+    chosen = _choose(manifest, artifact)
+    content = read_artifact(folder, chosen)
+    try:
+        session = open_session(chosen.runtime, content, threads)
+        _check_tensors(manifest, session)
+    except ModelError as error:
+        raise ModelError(f"{folder / chosen.file}: {error}") from error
+    return Network(manifest, chosen, session, threads)
+
+
+def _choose(manifest: Manifest, wanted: str) -> Artifact:
+    if wanted == "auto":
+        passed = [each for each in manifest.artifacts if manifest.parity[each.file].passed]
+        for each in passed:
+            if runtime_installed(each.runtime):
+                return each
+        if not passed:
+            raise ModelError(f"model {manifest.name}: no artifact passed parity; export it again")
+        runtimes = " or ".join(sorted({each.runtime for each in passed}))
+        raise ModelError(f"model {manifest.name}: needs {runtimes}, which is not installed")
+    found = manifest.artifact(wanted)
+    if found is None:
+        files = ", ".join(each.file for each in manifest.artifacts)
+        raise ModelError(f"model {manifest.name}: no artifact {wanted!r}; expected auto or {files}")
+    if not manifest.parity[found.file].passed:
+        raise ModelError(f"model {manifest.name}/{found.file}: {PARITY_FAILED}")
+    return found
+
+
+def _check_tensors(manifest: Manifest, session: Session) -> None:
+    expected = manifest.input
+    if set(session.inputs) != {expected.name}:
+        raise ModelError(
+            f"takes the inputs {sorted(session.inputs)}, the manifest says {expected.name!r}"
+        )
+    shape, dtype = session.inputs[expected.name]
+    if shape != expected.shape or dtype != expected.dtype:
+        raise ModelError(
+            f"takes {dtype} {list(shape)}, the manifest says {expected.dtype}"
+            f" {list(expected.shape)}; export it with a fixed shape"
+        )
+    missing = {output.tensor for output in manifest.outputs.values()} - session.outputs
+    if missing:
+        raise ModelError(
+            f"gives {sorted(session.outputs)}, the manifest also expects {sorted(missing)}"
+        )
+
+
+def _activated(values: Floats, activation: str) -> Floats:
+    if activation == "softmax":
+        powers: Floats = np.exp(values - values.max(axis=-1, keepdims=True))
+        powers /= powers.sum(axis=-1, keepdims=True)
+        return powers
+    if activation == "sigmoid":
+        # the same as 1 / (1 + exp(-x)), without the overflow
+        share: Floats = np.float32(0.5) + np.float32(0.5) * np.tanh(values * np.float32(0.5))
+        return share
+    return values

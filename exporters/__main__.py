@@ -1,0 +1,91 @@
+"""``python -m exporters {centerface|mobilenet-fer}``: checkpoints in, model folders out.
+
+Exit codes: 0 written; 1 an artifact missed its parity limit, nothing written; 78 an input or
+option cannot be used, one line says which.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.errors import ModelError
+from edge.models import Manifest
+from exporters.parity import table
+
+_FORMATS, _PRECISIONS = ("onnx", "tflite"), ("fp32", "fp16", "int8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export what the command line asks for; return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        _only_what_exists("--formats", options.formats, _FORMATS, "onnx")
+        _only_what_exists("--precisions", options.precisions, _PRECISIONS, "fp32")
+        manifest = _export(options)
+    except ModelError as error:
+        print(f"exporters: {error}", file=sys.stderr)
+        return 78
+    print(f"{manifest.name}: {manifest.task}, from {manifest.source.file}")
+    print(table(manifest))
+    missed = [file for file, parity in manifest.parity.items() if not parity.passed]
+    if missed:
+        print(
+            f"exporters: {', '.join(missed)} missed the parity limit; nothing was written",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"  written to {options.out}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> Manifest:
+    if options.model == "centerface":
+        from exporters.centerface import export_centerface  # noqa: PLC0415
+
+        return export_centerface(
+            options.weights, options.out, size=_size(options.size), mono=options.mono
+        )
+    from exporters.mobilenet_fer import export_mobilenet_fer  # noqa: PLC0415
+
+    return export_mobilenet_fer(options.weights, options.out)
+
+
+def _only_what_exists(option: str, text: str, known: tuple[str, ...], available: str) -> None:
+    for word in text.split(","):
+        if word not in known:
+            raise ModelError(f"{option} {text}: {word!r} is none of {', '.join(known)}")
+        if word != available:
+            raise ModelError(
+                f"{option} {text}: {word} is not available in this version; use {available}"
+            )
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not match:
+        raise ModelError(f"--size {text}: expected WIDTHxHEIGHT, such as 320x192")
+    return int(match[1]), int(match[2])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m exporters", description=__doc__)
+    commands = parser.add_subparsers(dest="model", required=True)
+    for name, text in (
+        ("centerface", "the published centerface.onnx"),
+        ("mobilenet-fer", "the two-headed expression checkpoint, mono ONNX"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--weights", type=Path, required=True, help=text)
+        command.add_argument("--out", type=Path, required=True, help="model folder to write")
+        command.add_argument("--formats", default="onnx", help="onnx")
+        command.add_argument("--precisions", default="fp32", help="fp32")
+        if name == "centerface":
+            command.add_argument("--size", default="320x192", help="input WIDTHxHEIGHT, pixels")
+            command.add_argument("--mono", action="store_true", help="one input channel")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Surgery on ONNX graphs that keeps what they compute."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import helper, numpy_helper
+
+from edge.errors import ModelError
+from edge.models.onnx_wire import has_external_data
+
+
+def load_graph(path: Path) -> tuple[Any, str]:
+    """Return the ONNX model in ``path`` and the sha256 of the file.
+
+    Raises:
+        ModelError: it is missing, no ONNX file, or keeps weights in another file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"--weights {path}: {error.strerror}; expected an ONNX file") from error
+    try:
+        external = has_external_data(content)
+        model = onnx.load_model_from_string(content)
+    except (ValueError, DecodeError) as error:
+        raise ModelError(f"--weights {path}: not an ONNX file: {error}") from error
+    if external:
+        raise ModelError(f"--weights {path}: keeps weights in another file; expected one file")
+    return model, hashlib.sha256(content).hexdigest()
+
+
+def fix_shapes(model: Any, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Give the inputs and outputs named in ``shapes`` these shapes, and forget those between."""
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name in shapes:
+            tensor = helper.make_tensor_value_info(
+                value.name, value.type.tensor_type.elem_type, shapes[value.name]
+            )
+            value.CopyFrom(tensor)
+    del model.graph.value_info[:]
+
+
+def drop_overridable_weights(model: Any) -> None:
+    """Take the weights off the graph's inputs, so that a runtime may fold and pack them."""
+    weights = {weight.name for weight in model.graph.initializer}
+    kept = [value for value in model.graph.input if value.name not in weights]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+
+
+def fold_batch_norms(model: Any) -> int:
+    """Fold each batch-norm that follows a (transposed) convolution into it; return how many.
+
+    ``gamma (Wx - mean) / sqrt(variance + epsilon) + beta`` is again a convolution.
+    """
+    graph = model.graph
+    made_by = {output: node for node in graph.node for output in node.output}
+    folded = 0
+    for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
+        before = made_by.get(norm.input[0])
+        users = sum(norm.input[0] in node.input for node in graph.node)
+        if before is None or before.op_type not in ("Conv", "ConvTranspose") or users != 1:
+            continue
+        attributes = {each.name: helper.get_attribute_value(each) for each in norm.attribute}
+        gamma, beta, mean, variance = (_weight(model, name) for name in norm.input[1:5])
+        factor = gamma / np.sqrt(variance + attributes.get("epsilon", 1e-5))
+        weight = _weight(model, before.input[1])
+        groups = {each.name: helper.get_attribute_value(each) for each in before.attribute}
+        if before.op_type == "ConvTranspose":
+            if groups.get("group", 1) != 1:
+                continue
+            weight = weight * factor[None, :, None, None]
+        else:
+            weight = weight * factor[:, None, None, None]
+        bias = _weight(model, before.input[2]) if len(before.input) > 2 else np.zeros_like(mean)
+        _set_weight(model, before.input[1], weight)
+        name = before.input[2] if len(before.input) > 2 else f"{before.output[0]}.bias"
+        _set_weight(model, name, (bias - mean) * factor + beta)
+        del before.input[2:]
+        before.input.append(name)
+        before.output[0] = norm.output[0]
+        graph.node.remove(norm)
+        folded += 1
+    return folded
+
+
+def fold_to_mono(model: Any, name: str) -> None:
+    """Make the input ``name`` one channel: exact for pictures whose three channels are equal.
+
+    Raises:
+        ModelError: the input does not go into exactly one convolution of three channels.
+    """
+    users = [node for node in model.graph.node if name in node.input]
+    if len(users) != 1 or users[0].op_type != "Conv":
+        raise ModelError(f"input {name} does not go into one convolution; it cannot become mono")
+    weight = _weight(model, users[0].input[1])
+    if weight.shape[1] != 3:
+        raise ModelError(f"first convolution takes {weight.shape[1]} channels, expected 3")
+    _set_weight(model, users[0].input[1], weight.sum(axis=1, keepdims=True))
+
+
+def finish(model: Any) -> bytes:
+    """Return the model as bytes: unused weights and notes dropped, checked, always the same.
+
+    Raises:
+        ModelError: the graph is not valid.
+    """
+    graph = model.graph
+    used = {name for node in graph.node for name in node.input}
+    kept = [weight for weight in graph.initializer if weight.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    del model.metadata_props[:]
+    for noted in (model, graph, *graph.node):
+        noted.doc_string = ""  # exporters leave paths of the machine they ran on here
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"the graph is not valid: {' '.join(str(error).split())[:200]}") from error
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _weight(model: Any, name: str) -> Any:
+    for weight in model.graph.initializer:
+        if weight.name == name:
+            return numpy_helper.to_array(weight).astype(np.float64)
+    raise ModelError(f"weight {name} is not stored in the graph; expected constants")
+
+
+def _set_weight(model: Any, name: str, values: Any) -> None:
+    tensor = numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name)
+    for weight in model.graph.initializer:
+        if weight.name == name:
+            weight.CopyFrom(tensor)
+            return
+    model.graph.initializer.append(tensor)

@@ -1,0 +1,96 @@
+"""Says how far an artifact agrees with the network it was made from."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from edge.errors import ModelError
+from edge.golden import golden_picture
+from edge.models.manifest import Limit, Manifest, Parity
+from edge.values import Floats, Luma
+
+
+class Reference:
+    """The original network in onnxruntime, unchanged but for its declared shapes."""
+
+    def __init__(self, model: Any) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        self._input = self._session.get_inputs()[0].name
+
+    def run(self, tensor: Floats, names: Iterable[str]) -> dict[str, Floats]:
+        """Return the named outputs for one input tensor."""
+        names = list(names)
+        return dict(zip(names, self._session.run(names, {self._input: tensor}), strict=True))
+
+
+def sample_pictures(width: int, height: int) -> list[Luma]:
+    """Return pictures that show what breaks: faces of several sizes and lights, noise, extremes.
+
+    uint8 (height, width); the same ones each time.
+    """
+    face, _ = golden_picture()
+    random = np.random.default_rng(20200707)
+    pictures = [cv2.resize(face, (width, height), interpolation=cv2.INTER_LINEAR)]
+    for share, gain in ((0.75, 0.5), (0.5, 1.0), (0.3, 1.4)):
+        size = (max(1, round(width * share)), max(1, round(height * share)))
+        small = cv2.resize(face, size, interpolation=cv2.INTER_AREA).astype(np.float32) * gain
+        canvas = random.normal(90, 12, (height, width)).astype(np.float32)
+        top = int(random.integers(0, height - size[1] + 1))
+        left = int(random.integers(0, width - size[0] + 1))
+        canvas[top : top + size[1], left : left + size[0]] = small
+        pictures.append(np.clip(canvas, 0, 255).astype(np.uint8))
+    pictures.append(random.integers(0, 256, (height, width), np.uint8))
+    soft = cv2.GaussianBlur(random.normal(0, 1, (height, width)).astype(np.float32), (0, 0), 4)
+    pictures.append(np.clip(128 + 40 * soft / soft.std(), 0, 255).astype(np.uint8))
+    ramp = np.linspace(0, 255, width).astype(np.uint8)
+    pictures.append(np.repeat(ramp[None], height, axis=0))
+    pictures.extend(np.full((height, width), level, np.uint8) for level in (0, 255))
+    return pictures
+
+
+def measure(
+    pairs: Iterable[tuple[Mapping[str, Floats], Mapping[str, Floats]]], limits: Mapping[str, float]
+) -> Parity:
+    """Return the parity of (reference, artifact) outputs, role by role.
+
+    The metric of a role, ``ROLE_max_error``, is the largest difference of any value in shares of
+    the picture's largest value, or of 1 where none is larger: float rounding grows with values,
+    and maps hold large ones where nothing is.
+    """
+    worst = dict.fromkeys(limits, 0.0)
+    samples = 0
+    for reference, artifact in pairs:
+        samples += 1
+        for role in limits:
+            unit = max(1.0, float(np.abs(reference[role]).max()))
+            error = float(np.abs(reference[role] - artifact[role]).max()) / unit
+            if not np.isfinite(error):
+                raise ModelError(f"parity: {role} is not finite; the network cannot be exported")
+            worst[role] = max(worst[role], error)
+    passed = bool(samples) and all(worst[role] <= limit for role, limit in limits.items())
+    return Parity(
+        metrics={f"{role}_max_error": float(f"{value:.3g}") for role, value in worst.items()},
+        limits={f"{role}_max_error": Limit(at_most=limit) for role, limit in limits.items()},
+        samples=samples,
+        passed=passed,
+    )
+
+
+def table(manifest: Manifest) -> str:
+    """Return the parity of every artifact as lines for people."""
+    lines = []
+    for file, parity in manifest.parity.items():
+        for name, value in parity.metrics.items():
+            bound = parity.limits[name].at_most
+            lines.append(f"  {file}  {name:<20} {value:.3g}  (at most {bound:g})")
+        verdict = "passed" if parity.passed else "FAILED"
+        lines.append(f"  {file}  parity {verdict} over {parity.samples} pictures")
+    return "\n".join(lines)
