@@ -39,7 +39,9 @@ def golden_picture() -> tuple[Luma, str]:
         content = GOLDEN_FACE.read_bytes()
     except OSError as error:
         raise ModelError(f"{GOLDEN_FACE}: {error.strerror}; install affect-edge again") from error
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    picture = None
+    if content:  # OpenCV raises on nothing, and returns None on anything else it cannot read
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
     if picture is None:
         raise ModelError(f"{GOLDEN_FACE}: not a picture; install affect-edge again")
     return picture, hashlib.sha256(content).hexdigest()

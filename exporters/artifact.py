@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -51,20 +53,22 @@ def write_model(out: Path, manifest: Manifest, contents: dict[str, bytes]) -> No
     text = manifest.model_dump_json(indent=2, exclude_none=True) + "\n"
     files = {**contents, "manifest.json": text.encode()}
     new_folder = not out.exists()
-    staged: dict[str, Path] = {}
+    staging: Path | None = None
     try:
         out.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".new-", dir=out))
         for name, content in files.items():
-            staged[name] = out / f".{name}.new"
-            with staged[name].open("wb") as file:
+            with (staging / name).open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        for name, path in staged.items():
-            path.replace(out / name)
+        for name in files:
+            (staging / name).replace(out / name)
     except OSError as error:
-        for path in staged.values():
-            path.unlink(missing_ok=True)
+        reason = error.strerror or error
+        raise ModelError(f"--out {out}: {reason}; the export was not completed") from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
         if new_folder and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
-        raise ModelError(f"--out {out}: {error.strerror}; nothing was exported") from error

@@ -8,7 +8,7 @@ from typing import Protocol
 from edge.clock import Stopwatch
 from edge.config import DetectorConfig
 from edge.errors import ModelError
-from edge.models import open_network
+from edge.models import NetworkInfo, open_network
 from edge.models.manifest import Golden
 from edge.values import Detection, Frame
 
@@ -19,6 +19,10 @@ class Detector(Protocol):
     @property
     def input_size(self) -> tuple[int, int]:
         """Width and height of the picture the network takes, pixels."""
+
+    @property
+    def info(self) -> NetworkInfo:
+        """Which artifact of which model runs."""
 
     @property
     def golden(self) -> Golden | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.clock import Stopwatch
 from edge.errors import InferenceError, ModelError
-from edge.models import Network
+from edge.models import Network, NetworkInfo
 from edge.models.manifest import Golden
 from edge.values import Box, Detection, Floats, Frame, Luma
 
@@ -26,6 +26,12 @@ CANDIDATES_MAX: Final = 1024
 
 _LOG_SIZE: Final = (-3.0, 7.0)
 """Range of the logarithms taken seriously: sizes of 0.2 to 4386 model pixels."""
+
+_CELLS: Final = 16.0
+"""Largest offset taken seriously, cells; what a network means is within 0 to 1."""
+
+_SHARES: Final = 8.0
+"""Farthest landmark taken seriously, sizes of the box; what a network means is within 0 to 1."""
 
 
 class CenterFace:
@@ -50,7 +56,7 @@ class CenterFace:
         try:
             maps = network.run(np.zeros((1, height, width), np.uint8))
         except InferenceError as error:
-            raise ModelError(f"model {network.info.name}: {error}") from error
+            raise ModelError(f"model {error}") from error
         for role, channels in _MAPS.items():
             expected = (1, channels, height // STRIDE, width // STRIDE)
             if maps[role].shape != expected:
@@ -63,6 +69,11 @@ class CenterFace:
     def input_size(self) -> tuple[int, int]:
         """Width and height of the picture the network takes, pixels."""
         return self._size
+
+    @property
+    def info(self) -> NetworkInfo:
+        """Which artifact of which model runs."""
+        return self._network.info
 
     @property
     def golden(self) -> Golden | None:
@@ -113,7 +124,8 @@ def decode(
 ) -> tuple[Detection, ...]:
     """Return the faces that the four maps of one picture describe, the surest first.
 
-    Boxes are not clipped: a face cut by the border keeps its centre and size.
+    Boxes are not clipped: a face cut by the border keeps its centre and size. Absurd map values
+    are brought within bounds, so that boxes and landmarks are finite whatever the maps hold.
 
     Args:
         heatmap: (rows, columns), scores 0..1.
@@ -134,12 +146,13 @@ def decode(
 
     sizes = np.exp(np.clip(scale[:, rows, columns].astype(np.float64), *_LOG_SIZE)) * STRIDE
     heights, widths = sizes[0] * ratio_y, sizes[1] * ratio_x
-    shifts = offset[:, rows, columns].astype(np.float64)
+    shifts = np.clip(offset[:, rows, columns].astype(np.float64), -_CELLS, _CELLS)
     lefts = (columns + shifts[1] + 0.5) * STRIDE * ratio_x - widths / 2
     tops = (rows + shifts[0] + 0.5) * STRIDE * ratio_y - heights / 2
     keep = _suppress(lefts, tops, widths, heights, nms_iou)
 
     shares = landmarks[:, rows[keep], columns[keep]].astype(np.float64)
+    shares = np.clip(shares, -_SHARES, _SHARES)
     points = np.empty((len(keep), 5, 2), np.float32)
     points[:, :, 0] = (lefts[keep] + shares[1::2] * widths[keep]).T
     points[:, :, 1] = (tops[keep] + shares[0::2] * heights[keep]).T

@@ -9,13 +9,17 @@ from typing import Protocol
 from edge.clock import Stopwatch
 from edge.config import ExpressionConfig
 from edge.errors import ModelError
-from edge.models import open_network
+from edge.models import NetworkInfo, open_network
 from edge.models.manifest import Golden
 from edge.values import Box, Frame, Reading
 
 
 class ExpressionNetwork(Protocol):
     """Reads faces. Owned by one thread; keeps nothing from one face to the next."""
+
+    @property
+    def info(self) -> NetworkInfo:
+        """Which artifact of which model runs."""
 
     @property
     def golden(self) -> Golden | None:

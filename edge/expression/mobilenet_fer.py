@@ -9,7 +9,7 @@ import numpy as np
 from edge.clock import Stopwatch
 from edge.errors import InferenceError, ModelError
 from edge.expression.crop import square_crop
-from edge.models import Network
+from edge.models import Network, NetworkInfo
 from edge.models.manifest import Golden
 from edge.values import EXPRESSIONS, Affect, Box, Frame, Reading
 
@@ -39,13 +39,18 @@ class MobileNetFer:
         try:
             heads = network.run(np.zeros((1, *self._size[::-1]), np.uint8))
         except InferenceError as error:
-            raise ModelError(f"model {manifest.name}: {error}") from error
+            raise ModelError(f"model {error}") from error
         for role, count in (("expression", len(manifest.labels)), ("affect", 2)):
             if heads[role].shape != (1, count):
                 raise ModelError(
                     f"model {manifest.name}: {role} has the shape {heads[role].shape},"
                     f" expected {(1, count)}"
                 )
+
+    @property
+    def info(self) -> NetworkInfo:
+        """Which artifact of which model runs."""
+        return self._network.info
 
     @property
     def golden(self) -> Golden | None:

@@ -70,14 +70,13 @@ def find_model(name_or_path: str | Path) -> Path:
     text = os.fspath(name_or_path)
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
         for root in model_roots():
-            if (root / text / "manifest.json").is_file():
+            if os.path.isfile(root / text / "manifest.json"):  # False too for names too long
                 return root / text
-    path = Path(text)
-    if text and path.is_dir():
-        return path
+    if os.path.isdir(text):
+        return Path(text)
     known = ", ".join(folder.name for folder in bundled_models()) or "none"
     raise ModelError(
-        f"model {text!r}: no such folder, and no bundled model of that name; bundled: {known}"
+        f"model {text[:80]!r}: no such folder, and no bundled model of that name; bundled: {known}"
     )
 
 
@@ -192,7 +191,7 @@ def _read_plain_file(path: Path, bytes_max: int) -> bytes:
     except OSError as error:
         reason = "a symbolic link" if path.is_symlink() else error.strerror
         raise ModelError(f"{path}: {reason}; expected a plain file") from error
-    with open(descriptor, "rb") as file:
+    try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise ModelError(f"{path}: not a plain file; copy the model again")
@@ -200,7 +199,9 @@ def _read_plain_file(path: Path, bytes_max: int) -> bytes:
             raise ModelError(
                 f"{path}: {state.st_size} bytes, expected at most {bytes_max}; copy the model again"
             )
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             return file.read(bytes_max + 1)
-        except OSError as error:
-            raise ModelError(f"{path}: {error.strerror}; copy the model again") from error
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}; copy the model again") from error
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,163 @@
+"""The vectorised decoder against a literal one: cell by cell, pair by pair."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.detect.centerface import CANDIDATES_MAX, decode
+
+SHARE = st.floats(0, 1, width=32)
+
+
+def literal(
+    heatmap: Any, scale: Any, offset: Any, landmarks: Any, *,
+    threshold: float, nms_iou: float, ratio_x: float, ratio_y: float,
+) -> list[tuple[float, ...]]:  # fmt: skip
+    """Return (score, x, y, width, height, ten landmark coordinates) the slow way."""
+    cells = [
+        (float(heatmap[row, column]), row, column)
+        for row in range(heatmap.shape[0])
+        for column in range(heatmap.shape[1])
+        if heatmap[row, column] > threshold
+    ]
+    cells.sort(key=lambda cell: -cell[0])
+    faces: list[tuple[float, ...]] = []
+    for score, row, column in cells[:CANDIDATES_MAX]:
+        height = math.exp(min(max(float(scale[0, row, column]), -3), 7)) * 4 * ratio_y
+        width = math.exp(min(max(float(scale[1, row, column]), -3), 7)) * 4 * ratio_x
+        right = min(max(float(offset[1, row, column]), -16), 16)
+        down = min(max(float(offset[0, row, column]), -16), 16)
+        x = (column + right + 0.5) * 4 * ratio_x - width / 2
+        y = (row + down + 0.5) * 4 * ratio_y - height / 2
+        points = []
+        for point in range(5):
+            shares = [min(max(float(landmarks[2 * point + i, row, column]), -8), 8) for i in (0, 1)]
+            points.append(x + shares[1] * width)
+            points.append(y + shares[0] * height)
+        for other in faces:
+            across = min(x + width, other[1] + other[3]) - max(x, other[1])
+            down = min(y + height, other[2] + other[4]) - max(y, other[2])
+            if across > 0 and down > 0:
+                shared = across * down
+                if shared / (width * height + other[3] * other[4] - shared) >= nms_iou:
+                    break
+        else:
+            faces.append((score, x, y, width, height, *points))
+    return faces
+
+
+def maps_of(seed: int, rows: int, columns: int, spread: float) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    return {
+        "heatmap": random.random((rows, columns)).astype(np.float32),
+        "scale": random.normal(1, spread, (2, rows, columns)).astype(np.float32),
+        "offset": random.normal(0, spread / 2, (2, rows, columns)).astype(np.float32),
+        "landmarks": random.normal(0.5, spread, (10, rows, columns)).astype(np.float32),
+    }
+
+
+def agree(maps: dict[str, Any], **options: float) -> None:
+    found = decode(**maps, **options)
+    expected = literal(**maps, **options)
+    assert len(found) == len(expected)
+    for face, known in zip(found, expected, strict=True):
+        assert face.score == known[0]
+        seen = (face.box.x, face.box.y, face.box.width, face.box.height)
+        np.testing.assert_allclose(seen, known[1:5], rtol=1e-9, atol=1e-6)
+        assert face.landmarks.shape == (5, 2)
+        assert face.landmarks.dtype == np.float32
+        np.testing.assert_allclose(face.landmarks.ravel(), known[5:], rtol=1e-5, atol=1e-3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(1, 9),
+    columns=st.integers(1, 9),
+    spread=st.sampled_from([0.1, 1.0, 5.0, 100.0]),
+    threshold=SHARE,
+    nms_iou=SHARE,
+    ratio_x=st.floats(0.01, 40),
+    ratio_y=st.floats(0.01, 40),
+)
+def test_it_agrees_with_the_literal_decoder(
+    seed: int, rows: int, columns: int, spread: float, **options: float
+) -> None:
+    agree(maps_of(seed, rows, columns, spread), **options)
+
+
+@pytest.mark.parametrize("threshold", [0.9, 0.3])
+def test_it_agrees_on_a_frame_of_noise(threshold: float) -> None:
+    maps = maps_of(3, 48, 80, 0.5)
+    agree(maps, threshold=threshold, nms_iou=0.3, ratio_x=6, ratio_y=5.625)
+
+
+def test_equal_scores_keep_the_order_of_the_cells() -> None:
+    maps = maps_of(5, 6, 6, 0.2)
+    maps["heatmap"][:] = 0.75
+    agree(maps, threshold=0.5, nms_iou=0.2, ratio_x=1, ratio_y=1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), nms_iou=st.floats(0.05, 1))
+def test_no_two_faces_overlap_beyond_the_limit(seed: int, nms_iou: float) -> None:
+    found = decode(**maps_of(seed, 8, 8, 0.7), threshold=0.2, nms_iou=nms_iou, ratio_x=2, ratio_y=2)
+    assert list(found) == sorted(found, key=lambda face: -face.score)
+    for i, face in enumerate(found):
+        for other in found[:i]:
+            assert face.box.iou(other.box) < nms_iou + 1e-9
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    factor=st.sampled_from([0.25, 0.5, 2.0, 8.0]),
+)
+def test_a_frame_twice_as_big_gives_boxes_twice_as_big(seed: int, factor: float) -> None:
+    maps = maps_of(seed, 6, 7, 0.6)
+    one = decode(**maps, threshold=0.6, nms_iou=0.3, ratio_x=1, ratio_y=1)
+    big = decode(**maps, threshold=0.6, nms_iou=0.3, ratio_x=factor, ratio_y=factor)
+    assert len(one) == len(big)
+    for face, large in zip(one, big, strict=True):
+        assert large.box.width == pytest.approx(face.box.width * factor)
+        assert large.box.x == pytest.approx(face.box.x * factor, abs=1e-9)
+        np.testing.assert_allclose(large.landmarks, face.landmarks * factor, rtol=1e-5, atol=1e-4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(value=st.floats(allow_nan=False, width=32))
+def test_wild_maps_give_finite_faces(value: float) -> None:
+    maps = maps_of(1, 3, 3, 1)
+    for name in ("scale", "offset", "landmarks"):
+        maps[name][:] = value  # infinite ones too: the decoder stands alone
+    for face in decode(**maps, threshold=0.1, nms_iou=0.3, ratio_x=30, ratio_y=30):
+        assert 0 < face.box.width < 200_000
+        assert np.isfinite([face.box.x, face.box.y]).all()
+        assert np.isfinite(face.landmarks).all()
+
+
+def test_conventions_of_the_maps_by_hand() -> None:
+    """One face, 40 high and 20 wide, centred at (30, 22) in a picture scaled by (2, 3)."""
+    maps: dict[str, Any] = {
+        "heatmap": np.zeros((10, 10), np.float32),
+        "scale": np.zeros((2, 10, 10), np.float32),
+        "offset": np.zeros((2, 10, 10), np.float32),
+        "landmarks": np.zeros((10, 10, 10), np.float32),
+    }
+    maps["heatmap"][5, 7] = 0.9
+    maps["scale"][:, 5, 7] = np.log(10), np.log(5)
+    maps["landmarks"][:2, 5, 7] = 0.25, 0.5  # first point: a quarter down, half across
+    (face,) = decode(**maps, threshold=0.5, nms_iou=0.3, ratio_x=2, ratio_y=3)
+    box = (face.box.x, face.box.y, face.box.width, face.box.height)
+    assert box == pytest.approx((30 * 2 - 20, 22 * 3 - 60, 40, 120), rel=1e-6)
+    assert face.landmarks[0] == pytest.approx((60, 6 + 30), rel=1e-5)
+
+
+def test_the_threshold_is_exclusive_and_nothing_is_an_answer() -> None:
+    maps = maps_of(1, 4, 4, 1)
+    maps["heatmap"][:] = 0.5
+    assert decode(**maps, threshold=0.5, nms_iou=0.3, ratio_x=1, ratio_y=1) == ()

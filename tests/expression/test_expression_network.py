@@ -1,0 +1,175 @@
+"""The expression network: the order of its labels, its ranges, and what it refuses."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.clock import Stopwatch
+from edge.config import ExpressionConfig
+from edge.errors import ModelError
+from edge.expression import ExpressionNetwork, open_expression
+from edge.expression.crop import square_crop
+from edge.golden import golden_picture
+from edge.models import find_model, load_manifest
+from edge.values import EXPRESSIONS, Box, Frame, Luma
+
+FACE = Box(155.4, 38.9, 86.4, 151.0)
+
+
+def frame_of(luma: Luma) -> Frame:
+    return Frame(luma, index=0, sensor_ns=0, clock="media", captured_ns=0)
+
+
+@pytest.fixture(scope="module")
+def network() -> ExpressionNetwork:
+    return open_expression(ExpressionConfig())
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[[Callable[[dict[str, Any]], None]], str]:
+    """A function that copies the model with a changed manifest and returns where."""
+
+    def make(change: Callable[[dict[str, Any]], None]) -> str:
+        folder = shutil.copytree(find_model("mobilenet-fer"), tmp_path / "odd")
+        path = folder / "manifest.json"
+        data = json.loads(path.read_text())
+        change(data)
+        path.write_text(json.dumps(data))
+        return str(folder)
+
+    return make
+
+
+def test_the_golden_face_is_happy_and_laps_are_booked(network: ExpressionNetwork) -> None:
+    stopwatch = Stopwatch()
+    reading = network.read(frame_of(golden_picture()[0]), FACE, stopwatch)
+    assert EXPRESSIONS[int(reading.probabilities.argmax())] == "happy"
+    assert reading.affect.valence > 0.8
+    assert list(stopwatch.stage_ms) == ["crop", "classify"]
+
+
+def test_it_is_the_artifact_run_step_by_step(network: ExpressionNetwork) -> None:
+    folder = find_model("mobilenet-fer")
+    session = onnxruntime.InferenceSession(
+        folder / "mobilenet_fer.onnx", providers=["CPUExecutionProvider"]
+    )
+    luma, _ = golden_picture()
+    x = square_crop(luma, FACE, (96, 96), 0.05).astype(np.float64) / 255
+    x = (x - x.mean()) / (x.std() + 0.05)
+    logits, affect = session.run(["logits", "affect"], {"input": x[None, None].astype(np.float32)})
+    powers = np.exp(logits[0] - logits[0].max())
+    reading = network.read(frame_of(luma), FACE, Stopwatch())
+    np.testing.assert_allclose(reading.probabilities, powers / powers.sum(), atol=1e-5)
+    signed = 2 / (1 + np.exp(-affect[0])) - 1
+    assert (reading.affect.valence, reading.affect.arousal) == pytest.approx(signed, abs=1e-5)
+
+
+def test_labels_are_sorted_by_name_not_by_place(
+    network: ExpressionNetwork, changed: Callable[..., str]
+) -> None:
+    order = [7, 3, 1, 0, 2, 6, 5, 4]
+    shuffled = open_expression(
+        ExpressionConfig(
+            model=changed(lambda data: data.update(labels=[EXPRESSIONS[i] for i in order]))
+        )
+    )
+    frame = frame_of(golden_picture()[0])
+    plain = network.read(frame, FACE, Stopwatch()).probabilities
+    mixed = shuffled.read(frame, FACE, Stopwatch()).probabilities
+    np.testing.assert_allclose(mixed[order], plain, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["black", "white", "noise", "gradient"])
+@pytest.mark.parametrize("shape", [(1, 1), (240, 400), (6000, 8000)])
+def test_any_picture_gives_probabilities(
+    network: ExpressionNetwork, kind: str, shape: tuple[int, int]
+) -> None:
+    luma = np.full(shape, 255 if kind == "white" else 0, np.uint8)
+    if kind == "noise":
+        cv2.randu(luma, 0, 256)
+    elif kind == "gradient":
+        luma[:] = np.linspace(0, 255, shape[1]).astype(np.uint8)
+    for box in (Box(0, 0, shape[1], shape[0]), Box(-5, -5, 3, 3), Box(10, 10, 1, 1e5)):
+        check(network, luma, box)
+
+
+def check(network: ExpressionNetwork, luma: Luma, box: Box) -> None:
+    reading = network.read(frame_of(luma), box, Stopwatch())
+    assert reading.probabilities.shape == (8,)
+    assert reading.probabilities.dtype == np.float32
+    assert (reading.probabilities >= 0).all()
+    assert float(reading.probabilities.sum()) == pytest.approx(1, abs=1e-5)
+    assert -1 <= reading.affect.valence <= 1
+    assert -1 <= reading.affect.arousal <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-500, 900), st.floats(-500, 700), st.floats(0, 2000), st.floats(0, 2000))
+def test_any_box_gives_probabilities(
+    network: ExpressionNetwork, x: float, y: float, width: float, height: float
+) -> None:
+    check(network, golden_picture()[0], Box(x, y, width, height))
+
+
+def test_the_same_face_reads_the_same_again(network: ExpressionNetwork) -> None:
+    frame = frame_of(golden_picture()[0])
+    first = network.read(frame, FACE, Stopwatch())
+    network.read(frame_of(np.zeros((50, 50), np.uint8)), Box(0, 0, 50, 50), Stopwatch())
+    again = network.read(frame, FACE, Stopwatch())
+    np.testing.assert_array_equal(first.probabilities, again.probabilities)
+    assert first.affect == again.affect
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda data: data["labels"].remove("fear"), "labels: expected each of"),
+        (lambda data: data["labels"].append("bored"), r"shape \(1, 8\), expected \(1, 9\)"),
+        (lambda data: data.update(decoder="ddamfn"), "decoder 'ddamfn' is unknown"),
+        (lambda data: data["outputs"]["affect"].update(tensor="logits"), r"expected \(1, 2\)"),
+        (lambda data: data["input"].pop("crop"), "needs one"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused(
+    changed: Callable[..., str], change: Callable[[dict[str, Any]], None], complaint: str
+) -> None:
+    with pytest.raises(ModelError, match=complaint) as caught:
+        open_expression(ExpressionConfig(model=changed(change)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.nir
+def test_photographs_are_read_better_than_by_chance(
+    network: ExpressionNetwork, nir_faces: Path
+) -> None:
+    """A floor under the quality: happy faces read higher valence than sad and angry ones."""
+    from edge.config import DetectorConfig
+    from edge.detect import open_detector
+
+    detector = open_detector(DetectorConfig())
+    valence: dict[str, list[float]] = {}
+    labels = (nir_faces / "labels.csv").read_text().splitlines()
+    for line in labels[1:]:
+        file, _, expression, *_ = line.split(",")
+        if expression in ("happy", "sad", "anger"):
+            luma = cv2.imread(str(nir_faces / "images" / file), cv2.IMREAD_GRAYSCALE)
+            face = detector.detect(frame_of(luma), Stopwatch())[0]
+            reading = network.read(frame_of(luma), face.box, Stopwatch())
+            valence.setdefault(expression, []).append(reading.affect.valence)
+    assert np.mean(valence["happy"]) > np.mean(valence["sad"]) + 0.2
+    assert np.mean(valence["happy"]) > np.mean(valence["anger"]) + 0.2
+
+
+def test_the_manifest_knows_what_the_network_was_trained_on() -> None:
+    manifest = load_manifest(find_model("mobilenet-fer"))
+    assert manifest.labels == EXPRESSIONS
+    assert "research" in manifest.source.licence

@@ -1,0 +1,232 @@
+"""Model folders: the bundled ones are whole, and every way to be wrong is refused in one line."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import external_data_helper, numpy_helper
+
+from edge.errors import ModelError
+from edge.models import (
+    Network,
+    bundled_models,
+    find_model,
+    load_manifest,
+    model_rows,
+    open_network,
+    verify,
+)
+
+Make = Callable[..., Path]
+Edit = Callable[[Path, Callable[[dict[str, Any]], None]], None]
+
+
+def opened(folder: Path, **options: Any) -> Network:
+    return open_network(folder, task="spectrum-translation", **options)
+
+
+def refusal(folder: Path, **options: Any) -> str:
+    with pytest.raises(ModelError) as caught:
+        opened(folder, **options)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert len(text) < 700
+    return text
+
+
+def test_every_bundled_model_is_what_its_manifest_says() -> None:
+    names = [folder.name for folder in bundled_models()]
+    assert names == ["centerface-320x192", "centerface-640x384", "mobilenet-fer"]
+    for folder in bundled_models():
+        assert verify(folder) == []
+        assert load_manifest(folder).name == folder.name
+        for row in model_rows(folder):
+            assert (folder / row.artifact).stat().st_size == row.size_bytes
+            assert row.parity.startswith("passed (")
+
+
+def test_a_name_is_bundled_before_it_is_a_folder_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mobilenet-fer").mkdir()
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_model("mobilenet-fer").is_absolute()
+    assert find_model("mine") == Path("mine")
+    assert find_model(tmp_path / "mobilenet-fer") == tmp_path / "mobilenet-fer"
+    for absent in ("nothing-here", "", "../models-of-others", "a/b", "x" * 300, "a\x00b"):
+        with pytest.raises(ModelError, match="bundled: centerface-320x192") as caught:
+            find_model(absent)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_installed_wheel_keeps_its_models_beside_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "affect_edge_models" / "mobilenet-fer"
+    shutil.copytree(find_model("mobilenet-fer"), installed)
+    (tmp_path / "edge").mkdir()
+    monkeypatch.setattr("edge.__file__", str(tmp_path / "edge" / "__init__.py"))
+    assert find_model("mobilenet-fer") == installed
+    assert bundled_models() == [installed]
+
+
+def test_a_whole_folder_opens(make_folder: Make, tiny: bytes) -> None:
+    network = opened(make_folder({"a.onnx": tiny}))
+    assert network.info.artifact == "a.onnx"
+    assert (network.info.width, network.info.height) == (6, 4)
+
+
+def test_one_flipped_bit_is_a_wrong_hash(make_folder: Make, tiny: bytes) -> None:
+    folder = make_folder({"a.onnx": tiny})
+    damaged = bytearray(tiny)
+    damaged[len(tiny) // 2] ^= 1
+    (folder / "a.onnx").write_bytes(damaged)
+    assert "sha256" in refusal(folder)
+    assert "sha256" in verify(folder)[0].problem
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (lambda good: good[:-1], "the manifest says"),
+        (lambda good: good + b"x", "expected at most"),
+        (lambda good: b"", "0 bytes"),
+    ],
+)
+def test_another_size_is_refused(
+    make_folder: Make, tiny: bytes, content: Callable[[bytes], bytes], expected: str
+) -> None:
+    folder = make_folder({"a.onnx": tiny})
+    (folder / "a.onnx").write_bytes(content(tiny))
+    assert expected in refusal(folder)
+    assert expected in verify(folder)[0].problem
+
+
+def test_a_missing_file_is_refused(make_folder: Make, tiny: bytes) -> None:
+    folder = make_folder({"a.onnx": tiny})
+    (folder / "a.onnx").unlink()
+    assert "No such file" in refusal(folder)
+
+
+def test_links_pipes_and_folders_are_no_artifacts(make_folder: Make, tiny: bytes) -> None:
+    folder = make_folder({"a.onnx": tiny})
+    path = folder / "a.onnx"
+    path.rename(folder / "real.onnx")
+    path.symlink_to("real.onnx")
+    assert "symbolic link" in refusal(folder)
+    path.unlink()
+    os.mkfifo(path)
+    assert "not a plain file" in refusal(folder)
+    path.unlink()
+    path.mkdir()
+    assert "plain file" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.onnx", "/etc/passwd", "sub/a.onnx", "", ".hidden", "a\nb", "a\x00b", ".."]
+)
+def test_a_path_in_place_of_a_file_name_is_refused(
+    make_folder: Make, edit_manifest: Edit, tiny: bytes, name: str
+) -> None:
+    folder = make_folder({"a.onnx": tiny})
+
+    def escape(data: dict[str, Any]) -> None:
+        data["artifacts"][0]["file"] = name
+        data["parity"] = {name: data["parity"]["a.onnx"]}
+
+    edit_manifest(folder, escape)
+    assert "artifacts.0.file" in refusal(folder)
+
+
+def test_bytes_that_are_no_model_are_refused(make_folder: Make, tiny: bytes) -> None:
+    for content in (b"hello, world", b"\x00" * 64, b"\x89PNG\r\n\x1a\n" + b"x" * 50):
+        assert "not an ONNX model" in refusal(make_folder({"a.onnx": content}))
+    assert "not a TensorFlow Lite" in refusal(make_folder({"a.tflite": tiny}))
+
+
+def test_a_truncated_model_with_a_hash_to_match_is_refused(make_folder: Make, tiny: bytes) -> None:
+    for length in range(1, len(tiny), 7):
+        refusal(make_folder({"a.onnx": tiny[:length]}))
+
+
+@pytest.mark.parametrize("location", ["secret", "../secret", "/etc/hostname", "hard"])
+def test_weights_in_another_file_are_refused(
+    make_folder: Make, tmp_path: Path, location: str
+) -> None:
+    """Even where the file is there, and where it is a hard link, which runtimes do follow."""
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["in", "w"], ["out"])],
+        "leak",
+        [onnx.helper.make_tensor_value_info("in", 1, (1, 1, 4, 6))],
+        [onnx.helper.make_tensor_value_info("out", 1, (1, 1, 4, 6))],
+        [numpy_helper.from_array(np.ones((1, 1, 4, 6), np.float32), "w")],
+    )
+    model = onnx.helper.make_model(graph, ir_version=8)
+    weight = model.graph.initializer[0]
+    external_data_helper.set_external_data(weight, location)
+    weight.ClearField("raw_data")
+    folder = make_folder({"a.onnx": model.SerializeToString()})
+    (folder / "secret").write_bytes(b"\x01" * 96)
+    (tmp_path / "secret").write_bytes(b"\x01" * 96)
+    os.link(folder / "secret", folder / "hard")
+    assert "external data" in refusal(folder)
+    assert "external data" in verify(folder)[0].problem
+
+
+def test_a_failed_parity_is_refused(make_folder: Make, tiny: bytes) -> None:
+    folder = make_folder({"a.onnx": tiny}, passed=False)
+    assert "parity" in refusal(folder)
+    assert "parity failed" in refusal(folder, artifact="a.onnx")
+    assert "parity failed" in verify(folder)[0].problem
+
+
+def test_auto_takes_the_first_that_passed(
+    make_folder: Make, edit_manifest: Edit, tiny: bytes, onnx_of: Callable[..., bytes]
+) -> None:
+    other = onnx_of((1, 1, 4, 6), op="Abs")
+    folder = make_folder({"a.onnx": tiny, "b.onnx": other})
+    assert opened(folder).info.artifact == "a.onnx"
+    edit_manifest(folder, lambda data: data["parity"]["a.onnx"].update(passed=False))
+    assert opened(folder).info.artifact == "b.onnx"
+    assert opened(folder, artifact="b.onnx").info.artifact == "b.onnx"
+    assert "no artifact 'c.onnx'; expected auto or a.onnx, b.onnx" in refusal(
+        folder, artifact="c.onnx"
+    )
+
+
+def test_another_task_is_refused() -> None:
+    with pytest.raises(ModelError, match="made for facial-expression, configured for face-det"):
+        open_network("mobilenet-fer", task="face-detection")
+
+
+def test_tensors_that_the_file_does_not_have_are_refused(
+    make_folder: Make, tiny: bytes, onnx_of: Callable[..., bytes]
+) -> None:
+    assert "takes the inputs ['in'], the manifest says 'x'" in refusal(
+        make_folder({"a.onnx": tiny}, input_={"name": "x"})
+    )
+    assert "also expects ['y']" in refusal(make_folder({"a.onnx": tiny}, output={"tensor": "y"}))
+    wrong_shape = make_folder({"a.onnx": tiny}, input_={"shape": [1, 1, 6, 4]})
+    assert "[1, 1, 4, 6], the manifest says float32 [1, 1, 6, 4]" in refusal(wrong_shape)
+    loose = make_folder({"a.onnx": onnx_of((1, 1, "h", "w"))})
+    assert "[1, 1, -1, -1]" in refusal(loose)
+    assert "uint8" in refusal(make_folder({"a.onnx": tiny}, input_={"dtype": "uint8"}))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "{}", '{"name": NaN}', "\xff", "x" * 1_100_000]
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text, encoding="latin-1")
+    refusal(tmp_path)
+    assert len(verify(tmp_path)) == 1
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    assert "No such file" in refusal(tmp_path)
