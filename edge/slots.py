@@ -8,6 +8,7 @@ A slot knows nothing of what it carries. Two kinds of hand-over share its one pl
 """
 
 import threading
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -63,6 +64,16 @@ class Slot(Generic[T]):
                 return None
             self._changed.notify_all()
             return item
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield items as they come, until the slot is closed and empty."""
+        try:
+            while True:
+                item = self.get()
+                if item is not None:
+                    yield item
+        except Closed:
+            return
 
     def close(self) -> None:
         """Let the consumer take what is there and then see ``Closed``; refuse further items."""

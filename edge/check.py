@@ -1,0 +1,73 @@
+"""``affect-edge check`` and ``affect-edge models``: is everything here what it should be?"""
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from edge.config import Config
+from edge.detect import open_detector
+from edge.errors import ModelError
+from edge.expression import open_expression
+from edge.golden import detection_findings, expression_findings
+from edge.models import Finding, bundled_models, find_model, model_rows, verify
+
+EXIT_CONFIG = 78
+
+
+def run_check(config: Config) -> int:
+    """Print one line per finding on the configured models and the golden face; 0 or 78."""
+    wrong = 0
+
+    def book(subject: str, findings: list[Finding]) -> None:
+        nonlocal wrong
+        wrong += len(findings)
+        for finding in findings:
+            sys.stdout.write(f"WRONG  {finding}\n")
+        if not findings:
+            sys.stdout.write(f"ok     {subject}\n")
+
+    book("configuration", [])
+    for role, name in (
+        ("detector", config.detector.model),
+        ("expression", config.expression.model),
+    ):
+        try:
+            book(f"{role} {name}: manifest, hashes, parity", verify(find_model(name)))
+            if role == "detector":
+                findings = detection_findings(open_detector(config.detector))
+            else:
+                findings = expression_findings(open_expression(config.expression))
+            book(f"{role} {name}: golden face", findings)
+        except ModelError as error:
+            book(name, [Finding(role, str(error))])
+    return EXIT_CONFIG if wrong else 0
+
+
+def print_models() -> None:
+    """Print a table of every bundled artifact."""
+    table = Table("model", "task", "artifact", "precision", "MB", "parity with the original")
+    for folder in bundled_models():
+        for row in model_rows(folder):
+            table.add_row(
+                row.model,
+                row.task,
+                row.artifact,
+                row.precision,
+                f"{row.size_bytes / 1e6:.2f}",
+                row.parity,
+            )
+    Console().print(table)
+
+
+def verify_models() -> int:
+    """Print one line per bundled model and per finding; 0 or 78."""
+    code = 0
+    for folder in bundled_models():
+        findings = verify(folder)
+        for finding in findings:
+            sys.stdout.write(f"WRONG  {finding}\n")
+            code = EXIT_CONFIG
+        if not findings:
+            sys.stdout.write(f"ok     {folder.name}\n")
+    return code

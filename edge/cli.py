@@ -1,0 +1,236 @@
+"""The command line: words to calls, errors to exit codes, and no other logic.
+
+Exit codes: 0 done or asked to stop; 78 a configuration, model, key or argument is wrong (one line
+on standard error, no traceback; a service manager must not restart); 1 a failure at run time;
+75 the board needs a reboot.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import click
+import typer
+
+from edge import __version__
+from edge.config import Config, load_config, source_settings
+from edge.errors import AffectEdgeError, ConfigError, KeyFileError, ModelError
+
+EXIT_FAILURE, EXIT_CONFIG = 1, 78
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Facial affect from near-infrared video: faces in, expression, valence and arousal out.",
+)
+models_app = typer.Typer(no_args_is_help=True, help="The bundled models and what is known of them.")
+app.add_typer(models_app, name="models")
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("-c", "--config", help="The TOML file; defaults without one.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."),
+]
+Endpoints = Annotated[
+    list[str] | None,
+    typer.Option("--connect", help="Where a daemon publishes; may be repeated."),
+]
+
+
+def run_command_line(arguments: Sequence[str]) -> int:  # noqa: PLR0911 (a table of outcomes)
+    """Run one command and return its exit code."""
+    try:
+        result = app(args=list(arguments), standalone_mode=False, prog_name="affect-edge")
+    except click.exceptions.Abort:
+        return EXIT_FAILURE
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stdout.write(f"{error.format_message()}\n")
+        return 0
+    except click.ClickException as error:
+        return _complain(error.format_message(), EXIT_CONFIG)
+    except (ConfigError, ModelError, KeyFileError) as error:
+        return _complain(str(error), EXIT_CONFIG)
+    except AffectEdgeError as error:
+        return _complain(str(error), EXIT_FAILURE)
+    except BrokenPipeError:
+        # The reader of our output went away (a pager, head): nothing is wrong here.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _complain(text: str, code: int) -> int:
+    sys.stderr.write(f"affect-edge: error: {' '.join(text.split())}\n")
+    return code
+
+
+@app.callback()
+def _root() -> None:
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="affect-edge: %(levelname)s: %(message)s"
+    )
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    sys.stdout.write(f"affect-edge {__version__}\n")
+
+
+@app.command()
+def run(
+    config: ConfigFile = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="picamera, /dev/videoN, rtsp://..., a video file, a folder of images, or demo."
+        ),
+    ] = None,
+    settings: Settings = None,
+    pace: Annotated[
+        bool,
+        typer.Option(help="--no-pace: read a file as fast as possible, with nothing dropped."),
+    ] = True,
+    wait_for_subscriber: Annotated[
+        bool, typer.Option(help="Hold the first frame until somebody subscribed.")
+    ] = False,
+) -> int:
+    """Run the daemon."""
+    from edge.hub.daemon import Daemon  # noqa: PLC0415
+
+    loaded = _load(config, settings, source)
+    if not pace and not hasattr(loaded.source, "paced"):
+        raise ConfigError(
+            f"--no-pace: source.kind {loaded.source.kind!r} is live; expected a video file, a"
+            " folder of images, or demo"
+        )
+    lossless = not getattr(loaded.source, "paced", True) or not pace
+    return Daemon(loaded, lossless=lossless, wait_for_subscriber=wait_for_subscriber).run()
+
+
+@app.command()
+def demo() -> int:
+    """Run the whole system on the bundled clip and show what it publishes."""
+    from edge.demo import run_demo  # noqa: PLC0415
+
+    return run_demo()
+
+
+@app.command()
+def check(config: ConfigFile = None, settings: Settings = None) -> int:
+    """Validate the configuration, hash every model, and read the golden face; opens no camera."""
+    from edge.check import run_check  # noqa: PLC0415
+
+    return run_check(_load(config, settings, None))
+
+
+@app.command()
+def tail(
+    connect: Endpoints = None,
+    device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="End after so many frames and events.")
+    ] = None,
+) -> None:
+    """Show live rows in the terminal."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from edge.client import Subscriber  # noqa: PLC0415
+    from edge.tail import run_tail  # noqa: PLC0415
+
+    with Subscriber(_endpoints(connect), device=device) as subscriber:
+        run_tail(subscriber, Console(), _stop_on_signals(), limit)
+
+
+@app.command("log")
+def log_command(
+    out: Annotated[Path, typer.Option(help="The file to write or to continue: .jsonl or .csv.")],
+    connect: Endpoints = None,
+    name: Annotated[str, typer.Option(help="What this logger is called.")] = "log",
+    device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="End when the daemon's run ends.")
+    ] = False,
+) -> None:
+    """Write the live stream to a file; tell every gap."""
+    from edge.logger import run_log  # noqa: PLC0415
+
+    summary = run_log(
+        _endpoints(connect),
+        out,
+        stop=_stop_on_signals(),
+        name=name,
+        device=device,
+        until_end=until_end,
+    )
+    sys.stderr.write(
+        f"affect-edge: {summary.messages} messages, {summary.rows} rows, {summary.gaps} gaps,"
+        f" {summary.missing} missing\n"
+    )
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """Print every bundled artifact, its size and its agreement with the original."""
+    from edge.check import print_models  # noqa: PLC0415
+
+    print_models()
+
+
+@models_app.command("verify")
+def models_verify() -> int:
+    """Hash every bundled artifact; exit 78 when one is not what its manifest says."""
+    from edge.check import verify_models  # noqa: PLC0415
+
+    return verify_models()
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of every message."""
+    from edge.messages import json_schema  # noqa: PLC0415
+
+    sys.stdout.write(json_schema())
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def bench(context: typer.Context) -> int:
+    """Measure speed: the same as python -m benchmarks fps."""
+    from benchmarks.__main__ import main  # noqa: PLC0415
+
+    return main(["fps", *context.args])
+
+
+def _load(config: Path | None, settings: list[str] | None, source: str | None) -> Config:
+    overrides: Mapping[str, Mapping[str, Any]] = (
+        {} if source is None else {"source": source_settings(source)}
+    )
+    return load_config(config, settings=settings or (), overrides=overrides)
+
+
+def _endpoints(connect: list[str] | None) -> list[str]:
+    return connect or ["tcp://127.0.0.1:5555"]
+
+
+def _stop_on_signals() -> Callable[[], bool]:
+    """Return a question that SIGTERM and SIGINT answer with yes from then on."""
+    stopped = False
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return lambda: stopped

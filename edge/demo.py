@@ -1,0 +1,95 @@
+"""``affect-edge demo``: the real daemon on the bundled clip, and a real subscriber beside it."""
+
+import subprocess
+import sys
+import tempfile
+
+from rich.console import Console
+from rich.text import Text
+
+from edge import clock
+from edge.client import Subscriber
+from edge.messages import EventMessage, FrameMessage
+from edge.tail import HEADER, row, show
+
+SILENCE_S = 20.0  # a daemon that sends nothing for so long has failed; a status comes each second
+SHOWN_PER_S = 4
+EXIT_FAILURE = 1
+
+
+def run_demo() -> int:
+    """Print live rows and a summary; return 0 when every message arrived and a face was read."""
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="affect-edge-") as folder:
+        endpoint = f"ipc://{folder}/live"
+        command = [sys.executable, "-m", "edge", "run", "--source", "demo", "--wait-for-subscriber"]
+        for setting in (f'publish.endpoint="{endpoint}"', 'metrics.address=""'):
+            command += ["--set", setting]
+        daemon = subprocess.Popen(command)
+        try:
+            code = _watch(console, endpoint, daemon)
+        finally:
+            if daemon.poll() is None:
+                daemon.terminate()
+            daemon_code = daemon.wait()
+    return code or daemon_code
+
+
+def _watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") -> int:
+    console.print("The bundled clip through the bundled models, published over ZeroMQ.")
+    show(console, Text(HEADER, style="bold"))
+    frames: list[FrameMessage] = []
+    received = 0
+    shown_ns = 0
+    ended: EventMessage | None = None
+    with Subscriber([endpoint]) as subscriber:
+        heard_ns = clock.monotonic_ns()
+        while ended is None:
+            got = subscriber.receive(timeout_s=0.2)
+            if got is None:
+                if daemon.poll() is not None or clock.elapsed_ms(heard_ns) > SILENCE_S * 1e3:
+                    console.print("The daemon ended without a goodbye.", style="red")
+                    return EXIT_FAILURE
+                continue
+            heard_ns = clock.monotonic_ns()
+            message = got.message
+            if isinstance(message, FrameMessage):
+                received += 1
+                frames.append(message)
+                if message.time.sensor_ns - shown_ns >= 1e9 / SHOWN_PER_S or not shown_ns:
+                    shown_ns = message.time.sensor_ns
+                    show(console, row(message))
+            elif isinstance(message, EventMessage):
+                received += 1
+                if message.event == "epoch_ended":
+                    ended = message
+    return _summary(console, frames, received, ended)
+
+
+def _summary(
+    console: Console, frames: list[FrameMessage], received: int, ended: EventMessage
+) -> int:
+    published = ended.detail["messages"]
+    faces = sum(len(frame.faces) for frame in frames)
+    classified = sum(face.expression is not None for frame in frames for face in frame.faces)
+    tracks = {face.track for frame in frames for face in frame.faces}
+    latency = sorted(frame.timing_ms.total for frame in frames)
+    span_s = (frames[-1].time.published_ns - frames[0].time.published_ns) / 1e9 if frames else 0.0
+    dropped = sum(frame.frame.dropped for frame in frames)
+    console.print()
+    for name, value in (
+        ("frames", f"{len(frames)} ({dropped} dropped)"),
+        ("faces", f"{faces} in {len(tracks)} tracks, {classified} classified"),
+        ("FPS", f"{(len(frames) - 1) / span_s:.1f}" if span_s else "-"),
+        (
+            "capture to publish",
+            f"p50 {_quantile(latency, 0.5):.1f} ms, p99 {_quantile(latency, 0.99):.1f} ms",
+        ),
+        ("messages", f"{received} received, {published} published"),
+    ):
+        console.print(f"{name:>19}: {value}", highlight=False)
+    return 0 if received == published and classified else EXIT_FAILURE
+
+
+def _quantile(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

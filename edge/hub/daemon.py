@@ -1,0 +1,504 @@
+"""The daemon's life: one loop over sockets, link and signals; numbering, publishing, watching.
+
+Order of a start: configuration, journal, sockets, worker, first result (or a declared absence of
+one), READY. Order of a stop: the worker is told, what it still sends is published, the last
+message is ``epoch_ended``, the sockets drain. A second signal ends at once.
+"""
+
+import hashlib
+import logging
+import os
+import select
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import zmq
+
+from edge import __version__, clock
+from edge.config import Config
+from edge.errors import ConfigError
+from edge.hub.health import Board, Incidents, RateMeter, grade
+from edge.hub.journal import Journal
+from edge.hub.metrics import Metrics
+from edge.hub.notify import Notifier, watchdog_interval_s
+from edge.hub.publisher import Publisher
+from edge.hub.supervisor import Supervisor
+from edge.link import (
+    AnyReport,
+    Ended,
+    EventReport,
+    Failed,
+    FrameReport,
+    Heartbeat,
+    LinkClosed,
+    Ready,
+)
+from edge.messages import (
+    EventMessage,
+    EventTime,
+    FrameMessage,
+    FrameTime,
+    Rates,
+    StageTimes,
+    StatusMessage,
+    encode,
+)
+
+log = logging.getLogger("affect_edge")
+
+EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, EXIT_CONFIG = 0, 1, 75, 78
+
+TICK_MS = 100
+STATUS_S = 1.0
+STOP_S = 3.0  # for the worker; with the drain, a stop takes less than 5 s
+STALE_S = 10.0
+"""A running source without a result for so long, undeclared, feeds the watchdog no more."""
+
+CLOCK_STEP_NS = 50_000_000
+DETECT_STAGES = ("resize", "detect", "decode_boxes")
+CLASSIFY_STAGES = ("quality", "crop", "translate", "classify", "smooth")
+
+
+class Daemon:
+    """One run of the hub. ``run`` is called once, on the main thread.
+
+    Args:
+        config: validated and frozen.
+        lossless: read a file as fast as possible with nothing dropped.
+        wait_for_subscriber: hold the first message until somebody listens to frames.
+        environment: where NOTIFY_SOCKET and WATCHDOG_USEC are looked for.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        lossless: bool = False,
+        wait_for_subscriber: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        environment = os.environ if environment is None else environment
+        self._config = config
+        self._lossless = lossless
+        self._holding = wait_for_subscriber
+        self._notifier = Notifier(environment.get("NOTIFY_SOCKET"))
+        self._watchdog_s = watchdog_interval_s(environment)
+        self._supervisor = Supervisor(config, lossless=lossless)
+        self._metrics = Metrics()
+        self._board = Board()
+        self._stalls = Incidents()
+        self._captured_meter, self._published_meter = RateMeter(), RateMeter()
+        self._source_state = "starting"
+        self._frames = 0
+        self._dropped = 0
+        self._last_result_ns: int | None = None
+        self._media_unix_ns: int | None = None  # wall time of a file's beginning
+        self._announced = False
+        self._unannounced: list[tuple[str, dict[str, Any]]] = []
+        self._is_ready = False
+        self._stop_signals = 0
+        self._exit: tuple[int, str] | None = None
+        self._wall_offset_ns = clock.wall_minus_boottime_ns()
+        self._next_status_ns = self._next_watchdog_ns = clock.monotonic_ns()
+        self._clock_health = clock.wall_clock_health()
+
+    def run(self) -> int:
+        """Serve until the source ends, a signal, or a failure; return the exit code.
+
+        Raises:
+            ConfigError: an endpoint, address or folder of the configuration cannot be used.
+        """
+        wakeup_read, wakeup_write = socket.socketpair()
+        with wakeup_read, wakeup_write:
+            wakeup_write.setblocking(False)
+            wakeup_read.setblocking(False)
+            old_wakeup = signal.set_wakeup_fd(wakeup_write.fileno())
+            old_handlers = {
+                each: signal.signal(each, self._on_signal)
+                for each in (signal.SIGTERM, signal.SIGINT)
+            }
+            self._wakeup = wakeup_read
+            try:
+                return self._serve()
+            finally:
+                for each, handler in old_handlers.items():
+                    signal.signal(each, handler)
+                signal.set_wakeup_fd(old_wakeup)
+
+    def _serve(self) -> int:
+        self._journal = Journal.open(self._config.journal.path)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        publish = self._config.publish
+        try:
+            self._publisher = Publisher(context, publish.endpoint, high_water=publish.high_water)
+            try:
+                if self._lossless:
+                    self._publisher.wait_for_slow()
+                if self._config.metrics.address:
+                    self._metrics.serve(self._config.metrics.address)
+                log.info("publishing on %s", self._publisher.endpoint)
+                self._supervisor.start()
+                if not self._holding:
+                    self._announce()
+                while self._exit is None and not self._stop_signals:
+                    self._turn()
+                return self._finish()
+            finally:
+                self._supervisor.end(0.0)
+                self._publisher.close(0.0)
+        finally:
+            context.term()
+            self._journal.close()
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Wait for something, handle it, and do what is due."""
+        poller = zmq.Poller()
+        poller.register(self._publisher.socket, zmq.POLLIN)
+        poller.register(self._wakeup, zmq.POLLIN)
+        if self._supervisor.link is not None:
+            poller.register(self._supervisor.link, zmq.POLLIN)
+        poller.poll(TICK_MS)
+        self._read_wakeup()
+        self._publisher.read_subscriptions()
+        if self._holding and self._publisher.heard("frame", self._config.device.name):
+            self._holding = False
+            self._announce()
+            if self._supervisor.is_ready:
+                self._supervisor.go()
+        self._read_link()
+        self._watch_worker()
+        self._do_due()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._stop_signals += 1
+        if self._stop_signals > 1:
+            # Somebody insists. The worker dies with this process; nothing here may wait.
+            os.write(2, b"affect-edge: second signal, ending at once\n")
+            os._exit(EXIT_FAILURE)
+        log.info("%s received, stopping", signal.Signals(number).name)
+
+    def _read_wakeup(self) -> None:
+        try:
+            self._wakeup.recv(64)
+        except BlockingIOError:
+            return
+
+    def _read_link(self) -> None:
+        """Handle what the worker has sent, up to a batch, so that timers stay on time."""
+        for _ in range(64):
+            link = self._supervisor.link
+            if link is None:
+                return
+            try:
+                report = link.receive(0)
+            except LinkClosed:
+                if self._exit is None and not self._stop_signals:
+                    self._lose_worker("died")
+                return
+            if report is None:
+                return
+            self._supervisor.heard(report)
+            self._handle(report)
+            if self._exit is not None:
+                return
+
+    def _handle(self, report: AnyReport) -> None:
+        match report:
+            case FrameReport():
+                self._publish_frame(report)
+            case Heartbeat():
+                self._captured_meter.mark(clock.monotonic_ns(), report.captured)
+            case EventReport():
+                self._note_event(report)
+            case Ready():
+                self._supervisor.is_ready = True
+                self._source_state = "waiting" if self._holding else "starting"
+                self._event("worker_started", {"models": report.models})
+                if not self._holding:
+                    self._supervisor.go()
+            case Failed() if report.exit_code == EXIT_CONFIG:
+                self._exit = (EXIT_CONFIG, report.text)
+            case Failed():
+                log.error("worker: %s", report.text)
+                self._lose_worker("failed")
+            case Ended() if not self._stop_signals:
+                self._source_state = "ended"
+                self._exit = (EXIT_DONE, "")
+            case _:
+                return
+
+    def _note_event(self, report: EventReport) -> None:
+        if report.event == "source_state":
+            state, reason = str(report.detail["state"]), str(report.detail["reason"])
+            if state in ("stalled", "absent") and self._source_state != state:
+                self._stalls.add(clock.monotonic_ns())
+                log.warning("source %s: %s", state, reason)
+            elif state == "running":
+                log.info("source running")
+            self._source_state = state
+        else:
+            log.warning("%s: %s", report.event, report.detail.get("reason", ""))
+        self._event(report.event, report.detail)
+
+    def _watch_worker(self) -> None:
+        trouble = self._supervisor.trouble()
+        if trouble is not None:
+            self._lose_worker(trouble)
+        self._watch_stall()
+        if self._supervisor.unkillable():
+            self._event("worker_unkillable", {})
+            self._exit = (EXIT_REBOOT, "the worker cannot be killed: the board needs a reboot")
+        elif self._supervisor.may_start():
+            self._supervisor.start()
+            self._source_state = "starting"
+
+    def _watch_stall(self) -> None:
+        """Declare a stall that the source itself has not noticed (a read that does not return)."""
+        beat = self._supervisor.heartbeat
+        if beat is None or not beat.live or self._source_state != "running":
+            return
+        limit_s = self._config.limits.stall_s
+        if beat.expected_hz:
+            limit_s = max(limit_s, 10 / beat.expected_hz)
+        if beat.busy_s.get("capture", 0.0) > limit_s:
+            self._note_event(
+                EventReport(
+                    event="source_state",
+                    detail={"state": "stalled", "reason": f"no picture for {limit_s:g} s"},
+                )
+            )
+
+    def _lose_worker(self, reason: str) -> None:
+        pid = self._supervisor.pid
+        log.error("worker %s lost: %s", pid, reason)
+        self._supervisor.lose()
+        self._metrics.worker_lost(reason)
+        self._source_state = "restarting"
+        self._event("worker_lost", {"reason": reason, "restarts": self._supervisor.restarts})
+
+    def _do_due(self) -> None:
+        now_ns = clock.monotonic_ns()
+        if now_ns >= self._next_status_ns:
+            self._next_status_ns = now_ns + int(STATUS_S * 1e9)
+            self._publish_status()
+        if self._watchdog_s is not None and now_ns >= self._next_watchdog_ns:
+            self._next_watchdog_ns = now_ns + int(self._watchdog_s * 1e9)
+            if self._is_fresh(now_ns):
+                self._notifier.watchdog()
+        if not self._is_ready and (
+            self._last_result_ns is not None
+            or self._source_state in ("absent", "stalled", "waiting", "ended")
+        ):
+            self._is_ready = True
+            self._notifier.ready()
+
+    def _is_fresh(self, now_ns: int) -> bool:
+        """Return whether results are young, or their absence is declared and being dealt with."""
+        if self._source_state != "running" or self._last_result_ns is None:
+            return True
+        return now_ns - self._last_result_ns < STALE_S * 1e9
+
+    # -- what leaves -------------------------------------------------------------------------------
+
+    def _announce(self) -> None:
+        """Send the first message of the epoch: what everything after it was made with."""
+        self._announced = True
+        config = self._config.model_dump_json(exclude={"source": {"url"}})
+        self._event(
+            "epoch_started",
+            {
+                "version": __version__,
+                "purpose": self._config.device.purpose or "demo",
+                "source": self._config.source.kind,
+                "boot_id": _boot_id(),
+                "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+            },
+        )
+        for event, detail in self._unannounced:
+            self._event(event, detail)
+
+    def _publish_frame(self, report: FrameReport) -> None:
+        stages = report.stage_ms
+        self._last_result_ns = now_ns = clock.monotonic_ns()
+        message = FrameMessage(
+            device=self._config.device.name,
+            stream=self._journal.stream,
+            epoch=self._journal.epoch,
+            seq=self._journal.next_seq(),
+            frame=report.frame,
+            time=FrameTime(
+                sensor_ns=report.sensor_ns,
+                clock=report.clock,
+                exposure_us=report.exposure_us,
+                unix_ns=self._unix_ns(report),
+                published_ns=now_ns,
+                synchronized=self._clock_health.synchronized,
+                max_error_us=self._clock_health.max_error_us,
+            ),
+            timing_ms=StageTimes(
+                capture=stages.get("capture", 0.0),
+                detect=sum(stages.get(stage, 0.0) for stage in DETECT_STAGES),
+                track=stages.get("track", 0.0),
+                classify=sum(stages.get(stage, 0.0) for stage in CLASSIFY_STAGES),
+                total=max(0.0, (now_ns - report.captured_ns) / 1e6),
+            ),
+            faces=report.faces,
+        )
+        self._frames += 1
+        self._dropped += report.frame.dropped
+        self._published_meter.mark(now_ns, self._frames)
+        self._send(message)
+        self._metrics.frame(message)
+
+    def _unix_ns(self, report: FrameReport) -> int:
+        """Return the wall time of a frame, derived once, here."""
+        match report.clock:
+            case "monotonic":
+                return clock.wall_ns() - (clock.monotonic_ns() - report.sensor_ns)
+            case "boottime":
+                return clock.wall_ns() - (clock.boottime_ns() - report.sensor_ns)
+            case "media":
+                if self._media_unix_ns is None:
+                    self._media_unix_ns = clock.wall_ns() - report.sensor_ns
+                return self._media_unix_ns + report.sensor_ns
+
+    def _event(self, event: str, detail: dict[str, Any]) -> None:
+        if not self._announced:
+            self._unannounced.append((event, detail))
+            return
+        self._send(
+            EventMessage(
+                device=self._config.device.name,
+                stream=self._journal.stream,
+                epoch=self._journal.epoch,
+                seq=self._journal.next_seq(),
+                time=self._now(),
+                event=event,
+                detail=detail,
+            )
+        )
+        self._metrics.event()
+
+    def _publish_status(self) -> None:
+        self._check_clock()
+        now_ns = clock.monotonic_ns()
+        self._published_meter.mark(now_ns, self._frames)
+        beat = self._supervisor.heartbeat
+        throttled = self._board.throttled()
+        message = StatusMessage(
+            device=self._config.device.name,
+            stream=self._journal.stream,
+            epoch=self._journal.epoch,
+            time=self._now(),
+            last_seq=self._journal.last_seq,
+            oldest_seq=self._journal.oldest_seq,
+            health=grade(
+                source_state=self._source_state,
+                live=beat is not None and beat.live,
+                expected_hz=beat.expected_hz if beat else None,
+                published_hz=self._published_meter.rate_hz(),
+                stalls_1h=self._stalls.within(now_ns),
+                restarts_1h=self._supervisor.losses.within(now_ns),
+                throttled=throttled,
+            ),
+            source_state=self._source_state,
+            rates=Rates(
+                expected_hz=beat.expected_hz if beat else None,
+                captured_hz=self._captured_meter.rate_hz(),
+                published_hz=self._published_meter.rate_hz(),
+            ),
+            frames_published=self._frames,
+            frames_dropped=self._dropped,
+            worker_restarts=self._supervisor.restarts,
+            worker_rss_mb=beat.rss_mb if beat else None,
+            soc_celsius=self._board.soc_celsius(),
+            throttled=throttled,
+        )
+        self._send(message)
+        self._metrics.status(message, beat.dropped if beat else {})
+        self._notifier.status(
+            f"{message.health.grade}, source {self._source_state},"
+            f" {message.rates.published_hz:.1f} frames/s, {self._dropped} dropped",
+            now_ns,
+        )
+
+    def _check_clock(self) -> None:
+        """Read the clock's health; tell of a jump of the wall clock since the last look."""
+        self._clock_health = clock.wall_clock_health()
+        offset_ns = clock.wall_minus_boottime_ns()
+        step_ns = offset_ns - self._wall_offset_ns
+        self._wall_offset_ns = offset_ns
+        if abs(step_ns) > CLOCK_STEP_NS:
+            log.warning("wall clock stepped by %.3f s", step_ns / 1e9)
+            self._metrics.clock_step()
+            self._event("clock_step", {"step_ns": step_ns})
+
+    def _now(self) -> EventTime:
+        return EventTime(
+            monotonic_ns=clock.monotonic_ns(),
+            unix_ns=clock.wall_ns(),
+            synchronized=self._clock_health.synchronized,
+            max_error_us=self._clock_health.max_error_us,
+        )
+
+    def _send(self, message: FrameMessage | EventMessage | StatusMessage) -> None:
+        if not self._lossless:
+            self._publisher.publish(message)
+            return
+        # Nothing is dropped: a subscriber without room holds everything up, but not a signal.
+        part = encode(message)
+        while not self._publisher.offer(part):
+            if self._stop_signals or isinstance(message, StatusMessage):
+                return  # a status is not numbered: the next one says the same
+            select.select([self._wakeup], [], [], 0.002)
+            self._read_wakeup()
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _finish(self) -> int:
+        """Stop the worker, send what it still has, say goodbye, drain; return the exit code."""
+        self._notifier.stopping()
+        begun_ns = clock.monotonic_ns()
+        if self._exit is None:
+            self._supervisor.order_stop()
+            self._hear_out(begun_ns)
+        code, text = self._exit or (EXIT_DONE, "")
+        self._supervisor.end(max(0.0, STOP_S - clock.elapsed_ms(begun_ns) / 1e3))
+        self._event(
+            "epoch_ended",
+            {
+                "exit_code": code,
+                "frames": self._frames,
+                "dropped": self._dropped,
+                "messages": self._journal.last_seq + 2,  # this one included
+            },
+        )
+        self._publish_status()
+        self._publisher.close(min(self._config.publish.drain_s, 1.5 if self._stop_signals else 60))
+        if text and code == EXIT_CONFIG:
+            raise ConfigError(text)
+        if text:
+            log.error("%s", text)
+        return code
+
+    def _hear_out(self, begun_ns: int) -> None:
+        """Publish what the worker sends until it has ended, within the stop's time."""
+        while (link := self._supervisor.link) is not None:
+            left_s = STOP_S - clock.elapsed_ms(begun_ns) / 1e3
+            try:
+                report = link.receive(max(0.0, left_s))
+            except LinkClosed:
+                return
+            if report is None or isinstance(report, Ended | Failed):
+                return
+            self._handle(report)
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

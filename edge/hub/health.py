@@ -1,0 +1,144 @@
+"""How the daemon does, graded, from what was expected and what happened; and the board's sensors.
+
+The grade is computed when it is asked for, so that a source that died never looks fine on old
+figures. Rates are counted over a few seconds of monotonic time; no wall clock takes part.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from edge.messages import Health
+
+Grade = Literal["excellent", "fair", "poor", "unusable"]
+_GRADES: tuple[Grade, ...] = ("excellent", "fair", "poor", "unusable")
+
+RATE_WINDOW_S = 5.0
+HOUR_S = 3600.0
+
+# share of the expected rate below which a grade is lost
+_FAIR_BELOW, _POOR_BELOW = 0.9, 0.5
+# stalls, restarts within an hour at which a grade is lost
+_FAIR_INCIDENTS, _POOR_INCIDENTS = 1, 5
+
+
+class RateMeter:
+    """Counts events over the last ``RATE_WINDOW_S`` seconds."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[int, int]] = deque()
+
+    def mark(self, now_ns: int, count: int) -> None:
+        """Note that the running total is ``count``; call about twice a second."""
+        if self._marks and count < self._marks[-1][1]:
+            self._marks.clear()  # a new worker counts from the beginning
+        self._marks.append((now_ns, count))
+        while now_ns - self._marks[0][0] > RATE_WINDOW_S * 1e9 and len(self._marks) > 2:
+            self._marks.popleft()
+
+    def rate_hz(self) -> float:
+        """Return events a second over the window; 0 before there are two marks."""
+        if len(self._marks) < 2 or self._marks[-1][0] == self._marks[0][0]:
+            return 0.0
+        (first_ns, first), (last_ns, last) = self._marks[0], self._marks[-1]
+        return (last - first) / ((last_ns - first_ns) / 1e9)
+
+
+@dataclass(slots=True)
+class Incidents:
+    """When something went wrong within the last hour."""
+
+    _times_ns: deque[int] = field(default_factory=deque)
+
+    def add(self, now_ns: int) -> None:
+        """Note one now."""
+        self._times_ns.append(now_ns)
+
+    def within(self, now_ns: int, span_s: float = HOUR_S) -> int:
+        """Return how many there were in the last ``span_s`` seconds, an hour at most."""
+        while self._times_ns and now_ns - self._times_ns[0] > HOUR_S * 1e9:
+            self._times_ns.popleft()
+        return sum(now_ns - time_ns <= span_s * 1e9 for time_ns in self._times_ns)
+
+
+def grade(
+    *,
+    source_state: str,
+    live: bool,
+    expected_hz: float | None,
+    published_hz: float,
+    stalls_1h: int,
+    restarts_1h: int,
+    throttled: Sequence[str] | None,
+) -> Health:
+    """Return the grade and every reason that keeps it from being excellent.
+
+    Args:
+        source_state: starting, waiting, running, stalled, absent, restarting or ended.
+        live: whether a camera is being watched (files have no rate to keep).
+        expected_hz: what the source should deliver; None when it does not say.
+        published_hz: frames published a second, over the last seconds.
+        stalls_1h: times within the last hour that the source stalled or was absent.
+        restarts_1h: workers lost within the last hour.
+        throttled: names of the board's throttling flags that are set; None when unknown.
+    """
+    worst = 0
+    reasons: list[str] = []
+
+    def book(level: int, reason: str) -> None:
+        nonlocal worst
+        worst = max(worst, level)
+        reasons.append(reason)
+
+    if source_state in ("stalled", "absent", "restarting"):
+        book(3, f"source_{source_state}")
+    elif source_state == "running" and live:
+        if published_hz == 0:
+            book(3, "no_frames")
+        elif expected_hz and published_hz < _POOR_BELOW * expected_hz:
+            book(2, "rate")
+        elif expected_hz and published_hz < _FAIR_BELOW * expected_hz:
+            book(1, "rate")
+    for count, reason in ((stalls_1h, "stalls"), (restarts_1h, "restarts")):
+        if count >= _POOR_INCIDENTS:
+            book(2, reason)
+        elif count >= _FAIR_INCIDENTS:
+            book(1, reason)
+    if throttled:
+        book(1, "throttled")
+    return Health(grade=_GRADES[worst], reasons=reasons)
+
+
+# bits of the firmware's throttled word that concern this moment
+_THROTTLE_BITS = {
+    0: "under_voltage",
+    1: "frequency_capped",
+    2: "throttled",
+    3: "soft_temperature_limit",
+}
+
+
+class Board:
+    """The board's own sensors, from sysfs; what is missing or garbled is unknown, never fine."""
+
+    def __init__(self, sysfs: Path = Path("/sys")) -> None:
+        self._temperature = sysfs / "class/thermal/thermal_zone0/temp"
+        self._throttled = sysfs / "devices/platform/soc/soc:firmware/get_throttled"
+
+    def soc_celsius(self) -> float | None:
+        """Return the temperature of the chip, degrees Celsius; None when unknown."""
+        try:
+            celsius = int(self._temperature.read_text("ascii")) / 1000
+        except (OSError, ValueError):
+            return None
+        return celsius if -50 < celsius < 200 else None
+
+    def throttled(self) -> list[str] | None:
+        """Return the throttling flags that are set now; None when unknown."""
+        try:
+            word = int(self._throttled.read_text("ascii"), 16)
+        except (OSError, ValueError):
+            return None
+        return [name for bit, name in _THROTTLE_BITS.items() if word >> bit & 1]

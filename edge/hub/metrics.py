@@ -1,0 +1,129 @@
+"""What Prometheus sees. No label ever holds a person, a track, a session or an address."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from edge import __version__
+from edge.errors import ConfigError
+from edge.messages import FrameMessage, StatusMessage
+
+_MS_BUCKETS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 2500)
+_GRADES = ("excellent", "fair", "poor", "unusable")
+
+
+class Metrics:
+    """All metrics of one daemon, in a registry of its own. For the hub's one loop.
+
+    The exporter answers from a thread of prometheus-client's; its metrics are thread-safe.
+    """
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self._records = Counter(
+            "affect_edge_records", "Messages published", ["kind"], registry=registry
+        )
+        self._faces = Counter(
+            "affect_edge_faces", "Faces published", ["outcome"], registry=registry
+        )
+        self._dropped = Gauge(
+            "affect_edge_frames_dropped",
+            "Frames lost, by the stage that was not ready; of the present worker",
+            ["stage"],
+            registry=registry,
+        )
+        self._dropped_total = Counter(
+            "affect_edge_frame_drops", "Frames lost, as the messages tell it", registry=registry
+        )
+        self._stage = Histogram(
+            "affect_edge_stage_milliseconds",
+            "Time of each stage per frame",
+            ["stage"],
+            buckets=_MS_BUCKETS,
+            registry=registry,
+        )
+        self._latency = Histogram(
+            "affect_edge_latency_milliseconds",
+            "From picture in memory to publication",
+            buckets=_MS_BUCKETS,
+            registry=registry,
+        )
+        self._fps = Gauge("affect_edge_fps", "Frames a second", ["of"], registry=registry)
+        self._restarts = Counter(
+            "affect_edge_worker_restarts", "Workers lost", ["reason"], registry=registry
+        )
+        self._source = Gauge(
+            "affect_edge_source_state", "1 for the state of the source", ["state"],
+            registry=registry,
+        )  # fmt: skip
+        self._health = Gauge(
+            "affect_edge_health_grade", "0 excellent, 1 fair, 2 poor, 3 unusable",
+            registry=registry,
+        )  # fmt: skip
+        self._rss = Gauge(
+            "affect_edge_worker_rss_megabytes", "Resident memory of the worker", registry=registry
+        )
+        self._celsius = Gauge("affect_edge_soc_celsius", "Chip temperature", registry=registry)
+        self._unsync = Gauge(
+            "affect_edge_clock_unsync", "1 while nothing disciplines the wall clock",
+            registry=registry,
+        )  # fmt: skip
+        self._steps = Counter(
+            "affect_edge_clock_steps", "Jumps of the wall clock", registry=registry
+        )
+        self._build = Gauge("affect_edge_build_info", "Version", ["version"], registry=registry)
+        self._build.labels(__version__).set(1)
+        self._source_states: set[str] = set()
+
+    def serve(self, address: str) -> None:
+        """Answer scrapes on ``address`` (host:port) from now on.
+
+        Raises:
+            ConfigError: the address cannot be bound.
+        """
+        host, _, port = address.rpartition(":")
+        try:
+            start_http_server(int(port), host.strip("[]"), self._registry)
+        except OSError as error:
+            raise ConfigError(
+                f"metrics.address {address!r}: {error.strerror}; choose another one, or an empty"
+                " string for no metrics"
+            ) from error
+
+    def frame(self, message: FrameMessage) -> None:
+        """Count a published frame."""
+        self._records.labels("frame").inc()
+        self._dropped_total.inc(message.frame.dropped)
+        for face in message.faces:
+            self._faces.labels("classified" if face.expression else "refused").inc()
+        timing = message.timing_ms
+        for stage in ("capture", "detect", "track", "classify"):
+            self._stage.labels(stage).observe(getattr(timing, stage))
+        self._latency.observe(timing.total)
+
+    def event(self) -> None:
+        """Count a published event."""
+        self._records.labels("event").inc()
+
+    def worker_lost(self, reason: str) -> None:
+        """Count a worker that died or was ended; ``reason`` is one of a fixed few."""
+        self._restarts.labels(reason).inc()
+
+    def clock_step(self) -> None:
+        """Count a jump of the wall clock."""
+        self._steps.inc()
+
+    def status(self, message: StatusMessage, dropped: dict[str, int]) -> None:
+        """Show what a status says, and the worker's losses by stage."""
+        self._fps.labels("captured").set(message.rates.captured_hz)
+        self._fps.labels("published").set(message.rates.published_hz)
+        self._source_states.add(message.source_state)
+        for state in self._source_states:
+            self._source.labels(state).set(state == message.source_state)
+        self._health.set(_GRADES.index(message.health.grade))
+        for stage, count in dropped.items():
+            self._dropped.labels(stage).set(count)
+        if message.worker_rss_mb is not None:
+            self._rss.set(message.worker_rss_mb)
+        if message.soc_celsius is not None:
+            self._celsius.set(message.soc_celsius)
+        self._unsync.set(not message.time.synchronized)

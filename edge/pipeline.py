@@ -1,0 +1,101 @@
+"""The order of the stages, and nothing else: frame in, faces with affect out.
+
+Pure but for the stopwatch: the same frames in the same order give the same states, whatever the
+machine's speed, because identity and smoothing run on the frames' own ``sensor_ns``. The worker
+runs the two halves in two threads; benchmarks, the golden check and replay tests call ``step``.
+"""
+
+from dataclasses import replace
+
+from edge.affect import AffectOverTime
+from edge.clock import Stopwatch
+from edge.config import Config
+from edge.detect import Detector, open_detector
+from edge.errors import InferenceError
+from edge.expression import ExpressionNetwork, open_expression
+from edge.quality import INFERENCE_FAILED, assess
+from edge.tracking import Tracker
+from edge.values import FaceState, Frame, FrameState, FrameTracks, Track
+
+MAX_FACES = 48
+"""Faces kept per frame, the surest first: bounds a message to 64 KiB whatever a frame shows."""
+
+
+class Pipeline:
+    """Detector, tracker, quality, expression and smoothing over one source's frames.
+
+    ``detect`` and ``classify`` own separate state: each may run in a thread of its own, as long
+    as each is called from one thread, in the order of the frames.
+    """
+
+    def __init__(self, detector: Detector, expression: ExpressionNetwork, config: Config) -> None:
+        self._detector = detector
+        self._expression = expression
+        self._config = config
+        self._tracker = Tracker(config.tracking)
+        self._affect = AffectOverTime(config.affect)
+
+    @classmethod
+    def open(cls, config: Config) -> "Pipeline":
+        """Load the configured networks.
+
+        Raises:
+            ModelError: a model cannot be trusted or does not fit its task.
+        """
+        return cls(open_detector(config.detector), open_expression(config.expression), config)
+
+    @property
+    def detector(self) -> Detector:
+        """The detector, for those who need its input size or to check it."""
+        return self._detector
+
+    @property
+    def expression(self) -> ExpressionNetwork:
+        """The expression network, for those who check it."""
+        return self._expression
+
+    def detect(self, frame: Frame) -> FrameTracks:
+        """Find the faces of ``frame`` and give them identities.
+
+        Raises:
+            InferenceError: the detector failed on this frame; the tracker has not moved.
+        """
+        stopwatch = Stopwatch()
+        detections = self._detector.detect(frame, stopwatch)
+        if len(detections) > MAX_FACES:
+            detections = tuple(sorted(detections, key=lambda d: -d.score)[:MAX_FACES])
+        tracks = self._tracker.update(detections, frame.sensor_ns)
+        stopwatch.lap("track")
+        return FrameTracks(frame, tracks, stopwatch.stage_ms)
+
+    def classify(self, seen: FrameTracks) -> FrameState:
+        """Judge each face of ``seen`` and read those that can be read.
+
+        A face on which the expression network fails stays in the result, unread, with the reason.
+        """
+        stopwatch = Stopwatch()
+        faces = tuple(self._read(seen.frame, track, stopwatch) for track in seen.tracks)
+        return FrameState(seen.frame, faces, {**seen.stage_ms, **stopwatch.stage_ms})
+
+    def step(self, frame: Frame) -> FrameState:
+        """Run both halves on ``frame``, in the calling thread.
+
+        Raises:
+            InferenceError: the detector failed on this frame.
+        """
+        return self.classify(self.detect(frame))
+
+    def _read(self, frame: Frame, track: Track, stopwatch: Stopwatch) -> FaceState:
+        detection = track.detection
+        quality = assess(frame.luma, detection.box, detection.landmarks, self._config.quality)
+        stopwatch.lap("quality")
+        if not quality.usable:
+            return FaceState(track, quality)
+        try:
+            reading = self._expression.read(frame, detection.box, stopwatch)
+        except InferenceError:
+            quality = replace(quality, usable=False, reasons=(*quality.reasons, INFERENCE_FAILED))
+            return FaceState(track, quality)
+        smoothed = self._affect.update(track.id, reading, frame.sensor_ns)
+        stopwatch.lap("smooth")
+        return FaceState(track, quality, reading, smoothed)

@@ -1,0 +1,374 @@
+"""The worker process: three threads around the pipeline, everything native on this side.
+
+::
+
+    capture --Slot--> detect --Slot--> classify --link--> hub
+    main: signals, heartbeats, the deadline of an ordered stop
+
+Started by the hub as ``python -m edge.worker FD``; it lives and dies with it. A thread owns what
+it opens, in a ``with``. An end, by order or because a file is finished, travels the same way as
+a frame: each stage closes the slot after it, so that nothing already captured is lost.
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import FrameType
+
+import cv2
+
+from edge import clock
+from edge.config import Config, redact
+from edge.errors import (
+    AffectEdgeError,
+    ConfigError,
+    EndOfStream,
+    FrameRefused,
+    InferenceError,
+    KeyFileError,
+    ModelError,
+    SourceError,
+    SourceUnavailable,
+)
+from edge.golden import golden_findings
+from edge.link import (
+    Ended,
+    EventReport,
+    Failed,
+    FrameReport,
+    Go,
+    Heartbeat,
+    Link,
+    LinkClosed,
+    Ready,
+    Start,
+)
+from edge.messages import Face, FrameInfo
+from edge.pipeline import Pipeline
+from edge.slots import Closed, Slot
+from edge.sources import open_source
+from edge.values import EXPRESSIONS, FaceState, Frame, FrameState, FrameTracks
+
+HEARTBEAT_S = 0.5
+STOP_S = 2.0  # after this, an ordered stop no longer waits for threads: the hub allows 3 s
+FIRST_RETRY_S = 0.25
+LAST_RETRY_S = 5.0
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+
+EXIT_CONFIG = 78
+EXIT_FAILURE = 1
+
+
+def exit_code(error: AffectEdgeError) -> int:
+    """Return the exit code that ``error`` leads to: 78 where a restart cannot help, else 1."""
+    return (
+        EXIT_CONFIG if isinstance(error, ConfigError | ModelError | KeyFileError) else EXIT_FAILURE
+    )
+
+
+def face_message(face: FaceState) -> Face:
+    """Return ``face`` in the form of the wire contract."""
+    box = face.track.detection.box
+    quality = face.quality
+    expression = affect = None
+    if face.reading is not None and face.smoothed is not None:
+        probabilities = face.reading.probabilities.tolist()
+        expression = {
+            "label": EXPRESSIONS[probabilities.index(max(probabilities))],
+            "probabilities": dict(zip(EXPRESSIONS, probabilities, strict=True)),
+            "stable_label": face.smoothed.stable_label,
+        }
+        affect = {
+            "valence": face.reading.affect.valence,
+            "arousal": face.reading.affect.arousal,
+            "smoothed": {
+                "valence": face.smoothed.affect.valence,
+                "arousal": face.smoothed.affect.arousal,
+            },
+        }
+    return Face.model_validate(
+        {
+            "track": face.track.id,
+            "box": [box.x, box.y, box.width, box.height],
+            "landmarks": face.track.detection.landmarks.tolist(),
+            "score": face.track.detection.score,
+            "age_s": face.track.age_s,
+            "quality": {
+                "usable": quality.usable,
+                "reasons": list(quality.reasons),
+                "size_px": quality.size_px,
+                "sharpness": quality.sharpness,
+                "brightness": quality.brightness,
+                "saturated": quality.saturated,
+                "yaw": quality.yaw_deg,
+            },
+            "expression": expression,
+            "affect": affect,
+        }
+    )
+
+
+def frame_report(state: FrameState, dropped: int) -> FrameReport:
+    """Return the hub's view of ``state``; ``dropped`` frames were lost right before it."""
+    frame = state.frame
+    return FrameReport(
+        frame=FrameInfo(index=frame.index, width=frame.width, height=frame.height, dropped=dropped),
+        sensor_ns=frame.sensor_ns,
+        clock=frame.clock,
+        exposure_us=frame.exposure_us,
+        captured_ns=frame.captured_ns,
+        stage_ms={"capture": frame.capture_ms, **state.stage_ms},
+        faces=[face_message(face) for face in state.faces],
+    )
+
+
+class Worker:
+    """The threads, the slots between them, and what the heartbeat tells of them."""
+
+    def __init__(self, link: Link, config: Config, pipeline: Pipeline, *, lossless: bool) -> None:
+        self._link = link
+        self._config = config
+        self._pipeline = pipeline
+        self._lossless = lossless
+        self._frames: Slot[Frame] = Slot(newest_wins=not lossless)
+        self._tracks: Slot[FrameTracks] = Slot(newest_wins=not lossless)
+        self.stop = threading.Event()
+        self._finished = threading.Event()
+        self._failure: Failed | None = None
+        # Written by one thread each, read by the heartbeat; a torn view costs nothing.
+        self._busy_since_ns: dict[str, int] = {}
+        self._captured = 0
+        self._refused_inferences = 0
+        self._source_state = "starting"
+        self._live = False
+        self._expected_hz: float | None = None
+
+    def run(self) -> int:
+        """Run until the source ends, an order to stop, or a failure; return the exit code."""
+        threading.excepthook = self._on_bug
+        threads = [
+            threading.Thread(target=self._stage, args=(name, body, after), name=name, daemon=True)
+            for name, body, after in (
+                ("capture", self._capture, self._frames.close),
+                ("detect", self._detect, self._tracks.close),
+                ("classify", self._classify, self._finished.set),
+            )
+        ]
+        for thread in threads:
+            thread.start()
+        stopping_since_ns: int | None = None
+        while not self._finished.wait(HEARTBEAT_S if not self.stop.is_set() else 0.05):
+            if self.stop.is_set():
+                stopping_since_ns = stopping_since_ns or clock.monotonic_ns()
+                if clock.elapsed_ms(stopping_since_ns) > STOP_S * 1e3:
+                    break  # a driver holds a thread; the process ends all the same
+            self._link.send(self._heartbeat())
+        self._link.send(self._heartbeat())
+        self._link.send(self._failure or Ended())
+        return self._failure.exit_code if self._failure else 0
+
+    def fail(self, failure: Failed) -> None:
+        """Record the first failure and order the stop."""
+        self._failure = self._failure or failure
+        self.stop.set()
+
+    # -- threads ---------------------------------------------------------------------------------
+
+    def _stage(self, name: str, body: Callable[[], None], after: Callable[[], None]) -> None:
+        try:
+            body()
+        except AffectEdgeError as error:
+            self.fail(Failed(exit_code=exit_code(error), text=str(error)))
+        except LinkClosed:
+            self.stop.set()
+        finally:
+            self._busy_since_ns.pop(name, None)
+            after()
+
+    def _on_bug(self, args: threading.ExceptHookArgs) -> None:
+        traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback)
+        name = args.thread.name if args.thread else "?"
+        self.fail(Failed(exit_code=EXIT_FAILURE, text=f"{name} thread: {args.exc_value!r}"))
+        self._finished.set()
+
+    @contextlib.contextmanager
+    def _busy(self, stage: str) -> Iterator[None]:
+        self._busy_since_ns[stage] = clock.monotonic_ns()
+        try:
+            yield
+        finally:
+            self._busy_since_ns.pop(stage, None)
+
+    def _capture(self) -> None:
+        """Read frames for ever, reopening a live source that stalls or is not there."""
+        index = 0
+        retry_s = FIRST_RETRY_S
+        small_size = self._pipeline.detector.input_size
+        while not self.stop.is_set():
+            try:
+                self._busy_since_ns["capture"] = clock.monotonic_ns()  # opening may hang as well
+                with open_source(
+                    self._config.source, small_size=small_size, first_index=index
+                ) as source:
+                    self._live, self._expected_hz = source.live, source.expected_hz
+                    begun_ns = clock.monotonic_ns()
+                    while not self.stop.is_set():
+                        try:
+                            with self._busy("capture"):
+                                frame = source.read()
+                        except FrameRefused as error:
+                            self._captured += 1
+                            self._event("frame_refused", {"reason": str(error)})
+                            continue
+                        if not source.live and not self._lossless:
+                            frame = self._paced(frame, begun_ns)
+                        index = frame.index + 1
+                        self._captured = index
+                        retry_s = FIRST_RETRY_S
+                        self._enter_state("running")
+                        self._frames.put(frame)
+            except (EndOfStream, Closed):
+                return
+            except SourceError as error:
+                absent = isinstance(error, SourceUnavailable)
+                self._busy_since_ns.pop("capture", None)
+                self._enter_state("absent" if absent else "stalled", str(error))
+                self.stop.wait(retry_s)
+                retry_s = min(2 * retry_s, LAST_RETRY_S)
+
+    def _paced(self, frame: Frame, begun_ns: int) -> Frame:
+        """Hold a file's frame until its time has come: then it is as new as a camera's."""
+        due_ns = begun_ns + frame.sensor_ns
+        self.stop.wait(max(0.0, (due_ns - clock.monotonic_ns()) / 1e9))
+        return replace(frame, captured_ns=clock.monotonic_ns())
+
+    def _detect(self) -> None:
+        failures = 0
+        for frame in self._frames:
+            try:
+                with self._busy("detect"):
+                    tracks = self._pipeline.detect(frame)
+                failures = 0
+            except InferenceError as error:
+                failures += 1
+                self._refused_inferences += 1
+                if failures == 1:
+                    self._event("inference_failed", {"reason": str(error)})
+                if failures >= self._config.limits.inference_errors:
+                    raise
+                continue
+            self._tracks.put(tracks)
+
+    def _classify(self) -> None:
+        reported = -1
+        for tracks in self._tracks:
+            with self._busy("classify"):
+                state = self._pipeline.classify(tracks)
+            index = state.frame.index
+            self._link.send(frame_report(state, dropped=index - reported - 1))
+            reported = index
+
+    # -- what the hub is told ----------------------------------------------------------------------
+
+    def _enter_state(self, state: str, reason: str = "") -> None:
+        if state != self._source_state:
+            self._source_state = state
+            self._event("source_state", {"state": state, "reason": redact(reason)})
+
+    def _event(self, event: str, detail: dict[str, object]) -> None:
+        self._link.send(EventReport(event=event, detail=detail))
+
+    def _heartbeat(self) -> Heartbeat:
+        now_ns = clock.monotonic_ns()
+        return Heartbeat(
+            source_state=self._source_state,
+            live=self._live,
+            expected_hz=self._expected_hz,
+            captured=self._captured,
+            dropped={
+                "detect": self._frames.dropped,
+                "classify": self._tracks.dropped,
+                "inference": self._refused_inferences,
+            },
+            busy_s={
+                stage: (now_ns - since_ns) / 1e9
+                for stage, since_ns in tuple(self._busy_since_ns.items())
+            },
+            rss_mb=rss_mb(),
+        )
+
+
+def rss_mb() -> float:
+    """Return the resident memory of this process in MiB."""
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize() / 2**20
+
+
+def _harden() -> None:
+    """Die with the hub, and leave no frame in a core dump or to a debugger."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.prctl(_PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _open_checked(config: Config) -> tuple[Pipeline, dict[str, dict[str, str]]]:
+    """Load the networks and prove them on the golden face; this warms them up, too."""
+    pipeline = Pipeline.open(config)
+    for finding in golden_findings(pipeline.detector, pipeline.expression):
+        raise ModelError(str(finding))
+    models = {
+        role: {"name": network.info.name, "sha256": network.info.sha256}
+        for role, network in (("detector", pipeline.detector), ("expression", pipeline.expression))
+    }
+    return pipeline, models
+
+
+def main(fd: int) -> int:
+    """Serve the hub on the inherited descriptor ``fd``; return the exit code."""
+    _harden()
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the hub to order
+    cv2.setNumThreads(1)  # three stages share the cores already
+    link = Link.inherited(fd)
+    try:
+        start = link.receive()
+        if not isinstance(start, Start):
+            raise TypeError(f"expected the start report, received {start!r}")
+        config = Config.model_validate_json(start.config)
+        try:
+            pipeline, models = _open_checked(config)
+        except AffectEdgeError as error:
+            link.send(Failed(exit_code=exit_code(error), text=str(error)))
+            return exit_code(error)
+        worker = Worker(link, config, pipeline, lossless=start.lossless)
+
+        def on_sigterm(_signal: int, _frame: FrameType | None) -> None:
+            worker.stop.set()
+
+        signal.signal(signal.SIGTERM, on_sigterm)
+        link.send(Ready(models=models))
+        while not worker.stop.is_set():
+            if isinstance(link.receive(HEARTBEAT_S), Go):
+                return worker.run()
+        link.send(Ended())
+        return 0
+    except LinkClosed:
+        return EXIT_FAILURE
+
+
+if __name__ == "__main__":
+    code = main(int(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads that a driver holds must not keep the process
