@@ -1,0 +1,82 @@
+"""What every source that decodes through OpenCV shares: silence, and one channel.
+
+FFmpeg hands over the luma plane as it stands when asked not to convert (two thirds of the cost at
+720p), but says neither whether it is full or limited range, nor whether it is luma at all. So it is
+compared with the same picture in colour, and taken only where it proves to be that picture.
+"""
+
+import os
+from enum import Enum
+
+import cv2
+import numpy as np
+
+from edge.errors import FrameRefused
+from edge.values import Luma
+
+# Limited-range video keeps black at 16 and white at 235 (ITU-R BT.601).
+_LIMITED_TO_FULL = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+
+
+class Plane(Enum):
+    """How the first plane of a decoded picture becomes luma."""
+
+    FULL = "full"
+    LIMITED = "limited"
+    CONVERT = "convert"
+    """The plane is no 8-bit luma: let OpenCV make colour of it, and that grey."""
+
+
+def quiet() -> None:
+    """Keep OpenCV and FFmpeg from writing to stderr, in this whole process.
+
+    Everything that goes wrong is told by an exception; their lines would only drown the log.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+    if hasattr(cv2, "setLogLevel"):  # OpenCV 4
+        cv2.setLogLevel(0)
+    else:
+        cv2.utils.logging.setLogLevel(0)
+
+
+def to_luma(picture: object, plane: Plane = Plane.CONVERT) -> Luma:
+    """Return uint8 (height, width), black 0, white 255, contiguous, from a retrieved picture.
+
+    Raises:
+        FrameRefused: it is no picture of 8 bits with one or three planes.
+    """
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.size == 0:
+        raise FrameRefused(f"the decoder gave {_described(picture)}; expected 8-bit pixels")
+    if picture.ndim == 3 and picture.shape[2] == 3:
+        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
+    if picture.ndim == 3 and picture.shape[2] == 1:
+        picture = picture[:, :, 0]
+    if picture.ndim != 2:
+        raise FrameRefused(f"the decoder gave {_described(picture)}; expected one or three planes")
+    if plane is Plane.LIMITED:
+        return np.asarray(cv2.LUT(picture, _LIMITED_TO_FULL))
+    return np.ascontiguousarray(picture)
+
+
+def matching_planes(plane: object, reference: Luma) -> set[Plane]:
+    """Return the ways, FULL or LIMITED, in which the raw ``plane`` is the picture ``reference``.
+
+    ``reference`` is the same picture, decoded to colour and made grey. Both ways can fit a
+    flat picture; neither fits 10-bit, packed or strongly coloured ones.
+    """
+    if not isinstance(plane, np.ndarray) or plane.dtype != np.uint8:
+        return set()
+    if plane.shape != reference.shape:
+        return set()
+    found = set()
+    for way in (Plane.FULL, Plane.LIMITED):
+        apart = cv2.absdiff(to_luma(plane, way), reference)
+        if np.count_nonzero(apart > 2) <= 0.01 * apart.size:  # rounding, and clipped colours
+            found.add(way)
+    return found
+
+
+def _described(picture: object) -> str:
+    if isinstance(picture, np.ndarray):
+        return f"an array of {picture.dtype} {picture.shape}"
+    return "nothing" if picture is None else type(picture).__name__
