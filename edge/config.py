@@ -133,7 +133,7 @@ class QualityConfig(Section):
     """Limits beyond which a face is not read; ``edge.quality`` explains each measure."""
 
     size_min_px: float = Field(24.0, ge=1, le=4096)
-    sharpness_min: float = Field(0.02, ge=0, le=100)
+    sharpness_min: float = Field(0.04, ge=0, le=100)
     brightness_min: Share = 0.08
     brightness_max: Share = 0.95
     saturated_max: Share = 0.30

@@ -13,6 +13,7 @@ from edge.messages import EventMessage, FrameMessage
 from edge.tail import HEADER, row, show
 
 SILENCE_S = 20.0  # a daemon that sends nothing for so long has failed; a status comes each second
+GOODBYE_S = 10.0
 SHOWN_PER_S = 4
 EXIT_FAILURE = 1
 
@@ -28,11 +29,11 @@ def run_demo() -> int:
         daemon = subprocess.Popen(command)
         try:
             code = _watch(console, endpoint, daemon)
+            return code or daemon.wait(GOODBYE_S)
         finally:
             if daemon.poll() is None:
                 daemon.terminate()
-            daemon_code = daemon.wait()
-    return code or daemon_code
+                daemon.wait()
 
 
 def _watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") -> int:

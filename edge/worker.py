@@ -191,9 +191,9 @@ class Worker:
             self.fail(Failed(exit_code=exit_code(error), text=str(error)))
         except LinkClosed:
             self.stop.set()
-        finally:
-            self._busy_since_ns.pop(name, None)
-            after()
+        # Not in a finally: a bug must reach _on_bug before the end is told.
+        self._busy_since_ns.pop(name, None)
+        after()
 
     def _on_bug(self, args: threading.ExceptHookArgs) -> None:
         traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback)

@@ -1,0 +1,70 @@
+"""The identity of a start: epochs grow, numbers are given once, one daemon a folder."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from edge.errors import ConfigError
+from edge.hub.journal import Journal
+
+
+def test_epochs_grow_and_the_stream_stays(tmp_path: Path) -> None:
+    seen = []
+    for _ in range(5):
+        journal = Journal.open(str(tmp_path / "j"))
+        seen.append((journal.stream, journal.epoch))
+        assert [journal.next_seq() for _ in range(3)] == [0, 1, 2]
+        journal.close()
+    assert len({stream for stream, _ in seen}) == 1
+    assert [epoch for _, epoch in seen] == [1, 2, 3, 4, 5]
+
+
+def test_without_a_folder_each_start_is_a_stream_of_its_own() -> None:
+    first, second = Journal.open(""), Journal.open("")
+    assert first.stream != second.stream
+    assert first.epoch == second.epoch == 1
+
+
+def test_a_second_daemon_is_refused_and_takes_no_epoch(tmp_path: Path) -> None:
+    first = Journal.open(str(tmp_path))
+    with pytest.raises(ConfigError, match="in use by another daemon"):
+        Journal.open(str(tmp_path))
+    first.close()
+    again = Journal.open(str(tmp_path))
+    assert again.epoch == first.epoch + 1
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", '{"stream": "x", "epoch": 1}', '{"stream": null, "epoch": 2}', "\0"]
+)
+def test_a_damaged_identity_is_refused_and_kept(tmp_path: Path, content: str) -> None:
+    identity = tmp_path / "identity.json"
+    identity.write_text(content)
+    with pytest.raises(ConfigError, match=r"identity\.json: not the identity of a stream") as error:
+        Journal.open(str(tmp_path))
+    assert "\n" not in str(error.value)
+    assert identity.read_text() == content
+    # the lock was given back: after repair the next start works
+    identity.unlink()
+    assert Journal.open(str(tmp_path)).epoch == 1
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        Journal.open(str(tmp_path / "j")).close()
+    finally:
+        os.umask(old)
+    assert (tmp_path / "j").stat().st_mode & 0o777 == 0o700
+    for name in ("identity.json", "lock"):
+        assert (tmp_path / "j" / name).stat().st_mode & 0o077 == 0
+    assert json.loads((tmp_path / "j" / "identity.json").read_text())["epoch"] == 1
+
+
+def test_an_unusable_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"journal\.path") as error:
+        Journal.open(str(tmp_path / "file"))
+    assert "\n" not in str(error.value)
