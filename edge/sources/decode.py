@@ -1,17 +1,19 @@
 """What every source that decodes through OpenCV shares: silence, and one channel.
 
 FFmpeg hands over the luma plane as it stands when asked not to convert (two thirds of the cost at
-720p), but says neither whether it is full or limited range, nor whether it is luma at all. So it is
-compared with the same picture in colour, and taken only where it proves to be that picture.
+720p), but OpenCV does not pass on whether it is of full or limited range, nor whether it is luma
+at all. The stream's own header says both, for H.264; everything else goes over colour.
 """
 
 import os
 from enum import Enum
+from typing import Any
 
 import cv2
 import numpy as np
 
 from edge.errors import FrameRefused
+from edge.sources.h264 import luma_is_full_range
 from edge.values import Luma
 
 # Limited-range video keeps black at 16 and white at 235 (ITU-R BT.601).
@@ -24,7 +26,7 @@ class Plane(Enum):
     FULL = "full"
     LIMITED = "limited"
     CONVERT = "convert"
-    """The plane is no 8-bit luma: let OpenCV make colour of it, and that grey."""
+    """Nobody knows the plane to be 8-bit luma: let OpenCV make colour of it, and that grey."""
 
 
 def quiet() -> None:
@@ -58,22 +60,19 @@ def to_luma(picture: object, plane: Plane = Plane.CONVERT) -> Luma:
     return np.ascontiguousarray(picture)
 
 
-def matching_planes(plane: object, reference: Luma) -> set[Plane]:
-    """Return the ways, FULL or LIMITED, in which the raw ``plane`` is the picture ``reference``.
+def choose_plane(capture: Any) -> Plane:
+    """Return how to read the pictures of an FFmpeg capture, and set the capture to it.
 
-    ``reference`` is the same picture, decoded to colour and made grey. Both ways can fit a
-    flat picture; neither fits 10-bit, packed or strongly coloured ones.
+    Call it once, after the first ``grab`` and before the first ``retrieve``: OpenCV keeps the
+    converter of the first picture it retrieved, and gives garbage when told otherwise later.
     """
-    if not isinstance(plane, np.ndarray) or plane.dtype != np.uint8:
-        return set()
-    if plane.shape != reference.shape:
-        return set()
-    found = set()
-    for way in (Plane.FULL, Plane.LIMITED):
-        apart = cv2.absdiff(to_luma(plane, way), reference)
-        if np.count_nonzero(apart > 2) <= 0.01 * apart.size:  # rounding, and clipped colours
-            found.add(way)
-    return found
+    flag = int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
+    found, header = capture.retrieve(flag=flag)
+    full_range = luma_is_full_range(header.tobytes()) if found and header is not None else None
+    if full_range is None:
+        return Plane.CONVERT
+    capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+    return Plane.FULL if full_range else Plane.LIMITED
 
 
 def _described(picture: object) -> str:

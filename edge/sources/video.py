@@ -10,14 +10,13 @@ import cv2
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError, EndOfStream, FrameRefused
-from edge.sources.decode import Plane, matching_planes, quiet, to_luma
+from edge.sources.decode import choose_plane, quiet, to_luma
 from edge.values import Frame
 
 DEMO_CLIP: Final = Path(__file__).with_name("clip") / "demo.mp4"
 """The bundled clip; the README beside it tells what it shows, and when."""
 
 _FALLBACK_HZ = 25.0  # for files that state neither times nor a rate
-_PROBE_FRAMES = 25  # a clip that stays flat for this long is simply converted
 
 
 class Video:
@@ -36,14 +35,15 @@ class Video:
         self.expected_hz: float | None = None
 
     def __enter__(self) -> Self:
-        """Open the file and find out how its luma is stored.
+        """Open the file and decode its first frame.
 
         Raises:
             ConfigError: there is no such file, or no video that can be decoded in it.
         """
         quiet()
-        self._plane = self._probe()
-        self._capture = self._open(raw=self._plane is not Plane.CONVERT)
+        self._capture = self._open()
+        self._grabbed = True
+        self._plane = choose_plane(self._capture)
         rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
         stated = math.isfinite(rate_hz) and 0 < rate_hz <= 1000
         self.expected_hz = rate_hz if stated else None
@@ -61,8 +61,9 @@ class Video:
     def read(self) -> Frame:
         """Return the next frame; see ``edge.sources.Source``."""
         began_ns = monotonic_ns()
-        if not self._capture.grab():
+        if not (self._grabbed or self._capture.grab()):
             raise EndOfStream(self._path)
+        self._grabbed = False
         index, self._index = self._index, self._index + 1
         # this property is the presentation time of the frame that was grabbed last
         sensor_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
@@ -82,47 +83,17 @@ class Video:
             capture_ms=elapsed_ms(began_ns),
         )
 
-    def _open(self, *, raw: bool) -> Any:
+    def _open(self) -> Any:
+        """Return a capture that has grabbed its first frame."""
         if not os.path.isfile(self._path):
             raise ConfigError(f"source.path {self._path!r}: not a file; expected a video file")
         if not os.access(self._path, os.R_OK):
             raise ConfigError(f"source.path {self._path!r}: not readable by this user")
         capture = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG)
-        if not capture.isOpened():
+        if not (capture.isOpened() and capture.grab()):
             capture.release()
             raise ConfigError(
                 f"source.path {self._path!r}: no video in it; expected a file with a picture"
                 " stream, such as MP4, MKV or AVI"
             )
-        if raw:
-            capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         return capture
-
-    def _probe(self) -> Plane:
-        """Compare the raw plane with the picture in colour, until they agree in one way only.
-
-        Two captures, because OpenCV keeps the converter of the first frame it retrieved: changing
-        CAP_PROP_CONVERT_RGB afterwards gives garbage.
-        """
-        colour, raw = self._open(raw=False), self._open(raw=True)
-        try:
-            for number in range(_PROBE_FRAMES):
-                if not (colour.grab() and raw.grab()):
-                    if number == 0:
-                        raise ConfigError(
-                            f"source.path {self._path!r}: no frame of it can be decoded; expected"
-                            " a video that ffprobe understands"
-                        )
-                    break
-                reference = to_luma(colour.retrieve()[1])
-                ways = matching_planes(raw.retrieve()[1], reference)
-                if len(ways) == 1:
-                    return ways.pop()
-                if not ways:
-                    break
-        except (cv2.error, FrameRefused):
-            pass  # the plane is no picture by itself; reading says what conversion makes of it
-        finally:
-            colour.release()
-            raw.release()
-        return Plane.CONVERT

@@ -1,0 +1,138 @@
+"""What an H.264 stream says about its luma, read from its sequence parameter set.
+
+Names and order of the fields are those of Rec. ITU-T H.264, clauses 7.3.2.1.1 and E.1.1.
+"""
+
+from typing import Final
+
+_WITH_CHROMA_FORMAT: Final = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134})
+_EXTENDED_ASPECT: Final = 255
+_NAL_SEQUENCE_PARAMETERS: Final = 7
+
+
+def luma_is_full_range(header: bytes) -> bool | None:
+    """Return whether black is 0 (True) or 16 (False); None where the first plane is no 8-bit luma.
+
+    Args:
+        header: the decoder's extra data, in either form: units between start codes, or ``avcC``.
+
+    None as well for anything that is not H.264, or is cut off.
+    """
+    unit = _sequence_parameters(header)
+    if unit is None:
+        return None
+    try:
+        return _read_range(_Bits(unit))
+    except IndexError:
+        return None
+
+
+def _sequence_parameters(header: bytes) -> bytes | None:
+    """Return the payload of the first sequence parameter set, emulation bytes removed."""
+    if header[:1] == b"\x01" and len(header) > 8:  # avcC: size and unit follow six bytes
+        units = [header[8 : 8 + int.from_bytes(header[6:8], "big")]]
+    else:
+        units = header.split(b"\x00\x00\x01")[1:]
+    for unit in units:
+        if unit and unit[0] & 0x9F == _NAL_SEQUENCE_PARAMETERS:
+            return unit[1:].replace(b"\x00\x00\x03", b"\x00\x00")
+    return None
+
+
+def _read_range(bits: "_Bits") -> bool | None:
+    """Return what ``luma_is_full_range`` does, reading from behind the unit's first byte."""
+    if not _luma_is_eight_bit(bits):
+        return None
+    _skip_geometry(bits)
+    if not bits.take(1):  # vui_parameters_present_flag; what is absent means limited
+        return False
+    if bits.take(1) and bits.take(8) == _EXTENDED_ASPECT:
+        bits.take(32)
+    if bits.take(1):  # overscan_info_present_flag
+        bits.take(1)
+    if not bits.take(1):  # video_signal_type_present_flag
+        return False
+    bits.take(3)  # video_format
+    full_range = bool(bits.take(1))
+    if bits.take(1):  # colour_description_present_flag
+        bits.take(16)
+        if bits.take(8) == 0:  # matrix_coefficients: the planes are green, blue and red
+            return None
+    return full_range
+
+
+def _luma_is_eight_bit(bits: "_Bits") -> bool:
+    """Read up to the scaling lists; whether the first plane is luma of 8 bits."""
+    profile = bits.take(8)
+    bits.take(16)  # constraint flags, level
+    bits.golomb()  # seq_parameter_set_id
+    if profile not in _WITH_CHROMA_FORMAT:
+        return True
+    chroma_format = bits.golomb()
+    if chroma_format == 3 and bits.take(1):  # separate_colour_plane_flag
+        return False
+    if bits.golomb() != 0:  # bit_depth_luma_minus8
+        return False
+    bits.golomb()  # bit_depth_chroma_minus8
+    bits.take(1)  # qpprime_y_zero_transform_bypass_flag
+    if bits.take(1):  # seq_scaling_matrix_present_flag
+        for number in range(12 if chroma_format == 3 else 8):
+            if bits.take(1):
+                _skip_scaling_list(bits, 16 if number < 6 else 64)
+    return True
+
+
+def _skip_geometry(bits: "_Bits") -> None:
+    bits.golomb()  # log2_max_frame_num_minus4
+    order = bits.golomb()  # pic_order_cnt_type
+    if order == 0:
+        bits.golomb()
+    elif order == 1:
+        bits.take(1)
+        bits.golomb()
+        bits.golomb()
+        for _ in range(bits.golomb()):
+            bits.golomb()
+    bits.golomb()  # max_num_ref_frames
+    bits.take(1)
+    bits.golomb()  # width and height in macroblocks
+    bits.golomb()
+    if not bits.take(1):  # frame_mbs_only_flag
+        bits.take(1)
+    bits.take(1)
+    if bits.take(1):  # frame_cropping_flag
+        for _ in range(4):
+            bits.golomb()
+
+
+def _skip_scaling_list(bits: "_Bits", size: int) -> None:
+    last, following = 8, 8
+    for _ in range(size):
+        if following:
+            code = bits.golomb()
+            following = (last + ((code + 1) // 2 if code % 2 else -(code // 2))) % 256
+        last = following or last
+
+
+class _Bits:
+    """Reads bits from the left; IndexError beyond the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._value = int.from_bytes(data, "big")
+        self._left = 8 * len(data)
+
+    def take(self, count: int) -> int:
+        """Return the next ``count`` bits as an unsigned number."""
+        self._left -= count
+        if self._left < 0:
+            raise IndexError("beyond the end of the parameter set")
+        return self._value >> self._left & (1 << count) - 1
+
+    def golomb(self) -> int:
+        """Return the next exponential-Golomb code, ``ue(v)``."""
+        zeros = 0
+        while not self.take(1):
+            zeros += 1
+            if zeros > 32:
+                raise IndexError("no exponential-Golomb code")
+        return (1 << zeros) - 1 + self.take(zeros)
