@@ -18,7 +18,7 @@ import click
 import typer
 
 from edge import __version__
-from edge.config import Config, load_config, source_settings
+from edge.config import Config, is_file, load_config, source_settings
 from edge.errors import AffectEdgeError, ConfigError, KeyFileError, ModelError
 
 EXIT_FAILURE, EXIT_CONFIG = 1, 78
@@ -107,7 +107,7 @@ def run(
     from edge.hub.daemon import Daemon  # noqa: PLC0415
 
     loaded = _load(config, settings, source)
-    if not pace and not hasattr(loaded.source, "paced"):
+    if not pace and not is_file(loaded.source):
         raise ConfigError(
             f"--no-pace: source.kind {loaded.source.kind!r} is live; expected a video file, a"
             " folder of images, or demo"

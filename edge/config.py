@@ -228,6 +228,11 @@ class Config(Section):
         return self
 
 
+def is_file(source: SourceConfig) -> bool:
+    """Return whether ``source`` has an end and a pace of its own: files do, cameras do not."""
+    return isinstance(source, DemoSource | ImagesSource | VideoSource)
+
+
 def source_settings(text: str) -> dict[str, Any]:
     """Return the ``[source]`` section that the word after ``--source`` stands for.
 

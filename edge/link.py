@@ -24,11 +24,17 @@ class Report(BaseModel):
 
 
 class Start(Report):
-    """Hub to worker, first: the configuration (JSON), and whether to hurry through a file."""
+    """Hub to worker, first: the configuration (JSON), and whether to hurry through a file.
+
+    After the loss of a worker the next one goes on: frames are counted (and a file is taken up)
+    from ``first_index``, tracks are numbered from ``first_track``.
+    """
 
     kind: Literal["start"] = "start"
     config: str
     lossless: bool
+    first_index: int
+    first_track: int
 
 
 class Go(Report):

@@ -28,21 +28,33 @@ class Pipeline:
     as each is called from one thread, in the order of the frames.
     """
 
-    def __init__(self, detector: Detector, expression: ExpressionNetwork, config: Config) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        expression: ExpressionNetwork,
+        config: Config,
+        *,
+        first_track: int = 1,
+    ) -> None:
         self._detector = detector
         self._expression = expression
         self._config = config
-        self._tracker = Tracker(config.tracking)
+        self._tracker = Tracker(config.tracking, first_id=first_track)
         self._affect = AffectOverTime(config.affect)
 
     @classmethod
-    def open(cls, config: Config) -> "Pipeline":
-        """Load the configured networks.
+    def open(cls, config: Config, *, first_track: int = 1) -> "Pipeline":
+        """Load the configured networks; tracks are numbered from ``first_track``.
 
         Raises:
             ModelError: a model cannot be trusted or does not fit its task.
         """
-        return cls(open_detector(config.detector), open_expression(config.expression), config)
+        return cls(
+            open_detector(config.detector),
+            open_expression(config.expression),
+            config,
+            first_track=first_track,
+        )
 
     @property
     def detector(self) -> Detector:

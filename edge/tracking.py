@@ -42,16 +42,16 @@ class Tracker:
 
     A face appears at once where the detector is sure of it (``appear_score``), otherwise after it
     was seen for ``appear_s`` in all. It keeps its number while it is not seen for up to
-    ``vanish_s``, and is not returned meanwhile: nobody invents a face. Numbers start at 1 and are
-    never used twice.
+    ``vanish_s``, and is not returned meanwhile: nobody invents a face. Numbers start at
+    ``first_id`` and are never used twice.
     """
 
-    def __init__(self, config: TrackingConfig) -> None:
+    def __init__(self, config: TrackingConfig, *, first_id: int = 1) -> None:
         self._config = config
         self._appear_ns = round(config.appear_s * 1e9)
         self._vanish_ns = round(config.vanish_s * 1e9)
         self._trails: list[_Trail] = []
-        self._next_id = 1
+        self._next_id = first_id
         self._sensor_ns: int | None = None
         self._now_ns = 0  # the sum of all forward steps: a source's clock may start again at 0
 

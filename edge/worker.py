@@ -26,7 +26,7 @@ from types import FrameType
 import cv2
 
 from edge import clock
-from edge.config import Config, redact
+from edge.config import Config, is_file, redact
 from edge.errors import (
     AffectEdgeError,
     ConfigError,
@@ -54,7 +54,7 @@ from edge.link import (
 from edge.messages import Face, FrameInfo
 from edge.pipeline import Pipeline
 from edge.slots import Closed, Slot
-from edge.sources import open_source
+from edge.sources import Source, open_source
 from edge.values import EXPRESSIONS, FaceState, Frame, FrameState, FrameTracks
 
 HEARTBEAT_S = 0.5
@@ -135,7 +135,15 @@ def frame_report(state: FrameState, dropped: int) -> FrameReport:
 class Worker:
     """The threads, the slots between them, and what the heartbeat tells of them."""
 
-    def __init__(self, link: Link, config: Config, pipeline: Pipeline, *, lossless: bool) -> None:
+    def __init__(
+        self,
+        link: Link,
+        config: Config,
+        pipeline: Pipeline,
+        *,
+        lossless: bool,
+        first_index: int = 0,
+    ) -> None:
         self._link = link
         self._config = config
         self._pipeline = pipeline
@@ -147,7 +155,8 @@ class Worker:
         self._failure: Failed | None = None
         # Written by one thread each, read by the heartbeat; a torn view costs nothing.
         self._busy_since_ns: dict[str, int] = {}
-        self._captured = 0
+        self._first_index = first_index
+        self._captured = first_index
         self._refused_inferences = 0
         self._source_state = "starting"
         self._live = False
@@ -210,34 +219,22 @@ class Worker:
             self._busy_since_ns.pop(stage, None)
 
     def _capture(self) -> None:
-        """Read frames for ever, reopening a live source that stalls or is not there."""
-        index = 0
+        """Read frames to the end, reopening a live source that stalls or is not there."""
         retry_s = FIRST_RETRY_S
-        small_size = self._pipeline.detector.input_size
         while not self.stop.is_set():
             try:
                 self._busy_since_ns["capture"] = clock.monotonic_ns()  # opening may hang as well
                 with open_source(
-                    self._config.source, small_size=small_size, first_index=index
+                    self._config.source,
+                    small_size=self._pipeline.detector.input_size,
+                    first_index=0 if is_file(self._config.source) else self._captured,
                 ) as source:
                     self._live, self._expected_hz = source.live, source.expected_hz
-                    begun_ns = clock.monotonic_ns()
-                    while not self.stop.is_set():
-                        try:
-                            with self._busy("capture"):
-                                frame = source.read()
-                        except FrameRefused as error:
-                            self._captured += 1
-                            self._event("frame_refused", {"reason": str(error)})
-                            continue
-                        if not source.live and not self._lossless:
-                            frame = self._paced(frame, begun_ns)
-                        index = frame.index + 1
-                        self._captured = index
+                    for frame in self._read_all(source):
                         retry_s = FIRST_RETRY_S
-                        self._enter_state("running")
                         self._frames.put(frame)
-            except (EndOfStream, Closed):
+                return
+            except Closed:
                 return
             except SourceError as error:
                 absent = isinstance(error, SourceUnavailable)
@@ -245,6 +242,43 @@ class Worker:
                 self._enter_state("absent" if absent else "stalled", str(error))
                 self.stop.wait(retry_s)
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
+
+    def _read_all(self, source: Source) -> Iterator[Frame]:
+        """Yield the frames of an open source until its end or an order to stop.
+
+        A file is taken up where the worker before this one left it, and paced unless lossless.
+
+        Raises:
+            ConfigError: a file held pictures, and not one of them could be read.
+        """
+        begun_ns: int | None = None
+        refusal: FrameRefused | None = None
+        while not self.stop.is_set():
+            try:
+                with self._busy("capture"):
+                    frame = source.read()
+            except FrameRefused as error:
+                refusal = error
+                self._captured += 1
+                self._event("frame_refused", {"reason": str(error)})
+                continue
+            except EndOfStream:
+                if refusal is not None and begun_ns is None:
+                    raise ConfigError(
+                        f"source: not one picture can be read: {refusal}"
+                    ) from refusal
+                return
+            if begun_ns is None:
+                begun_ns = clock.monotonic_ns() - frame.sensor_ns
+            if not source.live:
+                if frame.index < self._first_index:
+                    begun_ns = None
+                    continue
+                if not self._lossless:
+                    frame = self._paced(frame, begun_ns)
+            self._captured = frame.index + 1
+            self._enter_state("running")
+            yield frame
 
     def _paced(self, frame: Frame, begun_ns: int) -> Frame:
         """Hold a file's frame until its time has come: then it is as new as a camera's."""
@@ -270,7 +304,7 @@ class Worker:
             self._tracks.put(tracks)
 
     def _classify(self) -> None:
-        reported = -1
+        reported = self._first_index - 1
         for tracks in self._tracks:
             with self._busy("classify"):
                 state = self._pipeline.classify(tracks)
@@ -322,9 +356,9 @@ def _harden() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _open_checked(config: Config) -> tuple[Pipeline, dict[str, dict[str, str]]]:
+def _open_checked(config: Config, first_track: int) -> tuple[Pipeline, dict[str, dict[str, str]]]:
     """Load the networks and prove them on the golden face; this warms them up, too."""
-    pipeline = Pipeline.open(config)
+    pipeline = Pipeline.open(config, first_track=first_track)
     for finding in golden_findings(pipeline.detector, pipeline.expression):
         raise ModelError(str(finding))
     models = {
@@ -347,11 +381,13 @@ def main(fd: int) -> int:
             raise TypeError(f"expected the start report, received {start!r}")
         config = Config.model_validate_json(start.config)
         try:
-            pipeline, models = _open_checked(config)
+            pipeline, models = _open_checked(config, start.first_track)
         except AffectEdgeError as error:
             link.send(Failed(exit_code=exit_code(error), text=str(error)))
             return exit_code(error)
-        worker = Worker(link, config, pipeline, lossless=start.lossless)
+        worker = Worker(
+            link, config, pipeline, lossless=start.lossless, first_index=start.first_index
+        )
 
         def on_sigterm(_signal: int, _frame: FrameType | None) -> None:
             worker.stop.set()

@@ -39,8 +39,11 @@ class RunningDaemon:
         self.stderr_path = folder / "stderr"
         with self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edge", "run", *arguments]
-                + ["--set", f'publish.endpoint="{self.endpoint}"', "--set", 'metrics.address=""'],
+                [
+                    *(sys.executable, "-m", "edge", "run", *arguments),
+                    *("--set", f'publish.endpoint="{self.endpoint}"'),
+                    *("--set", 'metrics.address=""'),
+                ],
                 stderr=stderr,
                 cwd=ROOT,
                 env={**os.environ, **(environment or {})},

@@ -96,6 +96,9 @@ class Daemon:
         self._frames = 0
         self._dropped = 0
         self._last_result_ns: int | None = None
+        self._last_index = -1
+        self._last_track = 0
+        self._fruitless = 0  # workers started since the last result
         self._media_unix_ns: int | None = None  # wall time of a file's beginning
         self._announced = False
         self._unannounced: list[tuple[str, dict[str, Any]]] = []
@@ -141,7 +144,7 @@ class Daemon:
                 if self._config.metrics.address:
                     self._metrics.serve(self._config.metrics.address)
                 log.info("publishing on %s", self._publisher.endpoint)
-                self._supervisor.start()
+                self._supervisor.start(0, 1)
                 if not self._holding:
                     self._announce()
                 while self._exit is None and not self._stop_signals:
@@ -255,7 +258,9 @@ class Daemon:
             self._event("worker_unkillable", {})
             self._exit = (EXIT_REBOOT, "the worker cannot be killed: the board needs a reboot")
         elif self._supervisor.may_start():
-            self._supervisor.start()
+            # A frame that kills every worker is stepped over: one more for each fruitless start.
+            self._supervisor.start(self._last_index + 1 + self._fruitless, self._last_track + 1)
+            self._fruitless += 1
             self._source_state = "starting"
 
     def _watch_stall(self) -> None:
@@ -351,6 +356,9 @@ class Daemon:
             faces=report.faces,
         )
         self._frames += 1
+        self._last_index = report.frame.index
+        self._last_track = max([self._last_track, *(face.track for face in report.faces)])
+        self._fruitless = 0
         self._dropped += report.frame.dropped
         self._published_meter.mark(now_ns, self._frames)
         self._send(message)
@@ -469,6 +477,7 @@ class Daemon:
             self._supervisor.order_stop()
             self._hear_out(begun_ns)
         code, text = self._exit or (EXIT_DONE, "")
+        beat = self._supervisor.heartbeat
         self._supervisor.end(max(0.0, STOP_S - clock.elapsed_ms(begun_ns) / 1e3))
         self._event(
             "epoch_ended",
@@ -476,6 +485,7 @@ class Daemon:
                 "exit_code": code,
                 "frames": self._frames,
                 "dropped": self._dropped,
+                "captured": beat.captured if beat else None,
                 "messages": self._journal.last_seq + 2,  # this one included
             },
         )

@@ -59,8 +59,8 @@ class Supervisor:
         """Process id of the present worker."""
         return self._process.pid if self._process else None
 
-    def start(self) -> None:
-        """Start a worker and send it the configuration."""
+    def start(self, first_index: int, first_track: int) -> None:
+        """Start a worker that counts frames and tracks from these numbers."""
         self.link, theirs = Link.pair()
         with theirs:
             # A session of its own: the terminal's Ctrl-C reaches the hub alone, which orders the
@@ -74,7 +74,14 @@ class Supervisor:
         self._started_ns = self._heard_ns = clock.monotonic_ns()
         self.heartbeat = None
         self.is_ready = False
-        self.link.send(Start(config=self._config.model_dump_json(), lossless=self._lossless))
+        self.link.send(
+            Start(
+                config=self._config.model_dump_json(),
+                lossless=self._lossless,
+                first_index=first_index,
+                first_track=first_track,
+            )
+        )
 
     def go(self) -> None:
         """Let the worker open its source."""
