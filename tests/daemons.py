@@ -27,6 +27,7 @@ class RunningDaemon:
         *arguments: str,
         environment: dict[str, str] | None = None,
         topic: str = "affect.v1.",
+        metrics: bool = False,
     ) -> None:
         self.endpoint = f"ipc://{folder}/live"
         self._context = zmq.Context()
@@ -42,7 +43,7 @@ class RunningDaemon:
                 [
                     *(sys.executable, "-m", "edge", "run", *arguments),
                     *("--set", f'publish.endpoint="{self.endpoint}"'),
-                    *("--set", 'metrics.address=""'),
+                    *(() if metrics else ("--set", 'metrics.address=""')),
                 ],
                 stderr=stderr,
                 cwd=ROOT,
