@@ -27,6 +27,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	deploy/check-unit
 	$(BIN)/affect-edge models verify
 	$(BIN)/affect-edge check
 
