@@ -1,0 +1,103 @@
+"""Stands in for ``cv2.VideoCapture`` on a Video4Linux device: scripted, and full of lies."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge.clock import monotonic_ns
+from edge.values import Luma
+
+
+def picture(number: int, width: int, height: int) -> Luma:
+    """Return the picture with this number: noise, as a sensor's."""
+    return np.random.default_rng(number).integers(16, 236, (height, width), np.uint8)
+
+
+@dataclass
+class Device:
+    """A camera and what it will do.
+
+    Attributes:
+        rates_hz: the formats it knows, and the rate it reaches in each.
+        opens: whether it can be opened.
+        painter: gives the picture with a number.
+        stamp_ms: gives the time stamp of the picture with a number; 0 where there is none.
+        broken: numbers of the pictures whose bytes are garbage.
+        fails_at: number of the picture for which ``grab`` says no.
+    """
+
+    rates_hz: dict[str, float] = field(default_factory=lambda: {"GREY": 30.0})
+    opens: bool = True
+    painter: Callable[[int, int, int], Luma] = picture
+    stamp_ms: Callable[[int], float] = lambda number: START_MS + number * 33.3
+    broken: frozenset[int] = frozenset()
+    fails_at: int | None = None
+    released: int = 0
+
+    def open(self, path: str, backend: int) -> "Capture":
+        """Take the place of ``cv2.VideoCapture``."""
+        assert backend == cv2.CAP_V4L2, f"{path} opened with another backend"
+        return Capture(self)
+
+
+START_MS = monotonic_ns() / 1e6
+
+
+class Capture:
+    """The capture of one device."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._number = -1
+        self._settings: dict[int, float] = {cv2.CAP_PROP_CONVERT_RGB: 1.0}
+
+    def isOpened(self) -> bool:  # noqa: N802  (OpenCV's name)
+        return self._device.opens
+
+    def set(self, key: int, value: float) -> bool:
+        if key == cv2.CAP_PROP_FOURCC and name_of(value) not in self._device.rates_hz:
+            return False
+        self._settings[key] = value
+        return True
+
+    def get(self, key: int) -> float:
+        if key == cv2.CAP_PROP_POS_MSEC:
+            return self._device.stamp_ms(self._number)
+        if key == cv2.CAP_PROP_FPS:
+            return self._device.rates_hz.get(self.format, 0.0)
+        return self._settings.get(key, 0.0)
+
+    @property
+    def format(self) -> str:
+        """The format agreed on."""
+        return name_of(self._settings.get(cv2.CAP_PROP_FOURCC, 0.0))
+
+    def grab(self) -> bool:
+        self._number += 1
+        return self._number != self._device.fails_at
+
+    def retrieve(self) -> tuple[bool, Any]:
+        width = int(self._settings[cv2.CAP_PROP_FRAME_WIDTH])
+        height = int(self._settings[cv2.CAP_PROP_FRAME_HEIGHT])
+        luma = self._device.painter(self._number, width, height)
+        if self._settings[cv2.CAP_PROP_CONVERT_RGB]:
+            return True, cv2.cvtColor(luma, cv2.COLOR_GRAY2BGR)
+        if self.format == "YUYV":
+            return True, np.dstack([luma, np.full_like(luma, 128)])
+        if self.format == "MJPG":
+            coded = cv2.imencode(".jpg", luma, [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
+            if self._number in self._device.broken:
+                coded[:] = 0
+            return True, coded.reshape(1, -1)
+        return True, luma.astype(np.uint16) if self._number in self._device.broken else luma
+
+    def release(self) -> None:
+        self._device.released += 1
+
+
+def name_of(code: float) -> str:
+    """Return the four letters of a format code."""
+    return int(code).to_bytes(4, "little").decode("ascii", "replace")

@@ -1,0 +1,103 @@
+"""Moving pictures for the tests of the sources: encoded, and served, by a real FFmpeg."""
+
+import hashlib
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import imageio_ffmpeg
+import numpy as np
+
+from edge.clock import monotonic_ns
+from edge.config import StreamSource
+from edge.errors import SourceUnavailable
+from edge.sources.stream import Stream
+from edge.sources.video import DEMO_CLIP
+from edge.values import Frame, Luma
+
+
+def ffmpeg(*arguments: str | Path, pixels: bytes | None = None) -> None:
+    """Run FFmpeg to its end."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", *map(str, arguments)]
+    subprocess.run(command, input=pixels, check=True, capture_output=True)
+
+
+def encode(path: Path, *options: str, frames: int = 6, seconds: float = 3.0) -> Path:
+    """Write some frames of the demo clip, 320 x 180, in the way that ``options`` say."""
+    ffmpeg(
+        *("-ss", str(seconds), "-i", DEMO_CLIP, "-frames:v", str(frames)),
+        *("-vf", "scale=320:180", *options, path),
+    )
+    return path
+
+
+def digest(frame: Frame) -> str:
+    """Return a fingerprint of everything that a frame shows."""
+    small = b"" if frame.small is None else frame.small.tobytes()
+    return hashlib.sha256(frame.luma.tobytes() + small).hexdigest()
+
+
+def grey_by_opencv(path: Path) -> list[Luma]:
+    """Return every frame of a video the ordinary way: to colour, and to grey."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    pictures = []
+    while capture.grab():
+        pictures.append(np.asarray(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2GRAY)))
+    capture.release()
+    return pictures
+
+
+def free_port() -> int:
+    """Return a port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def served(video: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """Serve ``video`` over HTTP, for ever, at its own pace, to the first client that comes."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-re", "-stream_loop", "-1"]
+    command += ["-i", str(video), "-c", "copy", "-f", "mpegts", "-listen", "1", address(port)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:
+        try:
+            yield server
+        finally:
+            server.send_signal(signal.SIGKILL)
+
+
+def address(port: int) -> str:
+    """Return where ``served`` listens."""
+    return f"http://127.0.0.1:{port}/camera.ts"
+
+
+@contextmanager
+def connected(config: StreamSource, first_index: int = 0) -> Iterator[Stream]:
+    """Open a stream, trying again while its server is still starting."""
+    deadline_ns = monotonic_ns() + 20_000_000_000
+    while True:
+        stream = Stream(config, first_index)
+        try:
+            stream.__enter__()
+        except SourceUnavailable:
+            if monotonic_ns() > deadline_ns:
+                raise
+            threading.Event().wait(0.02)  # a refused connection is told at once
+            continue
+        break
+    with stream_exit(stream):
+        yield stream
+
+
+@contextmanager
+def stream_exit(stream: Stream) -> Iterator[None]:
+    """Close what was entered by hand."""
+    try:
+        yield
+    finally:
+        stream.__exit__(None, None, None)
