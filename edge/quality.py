@@ -59,17 +59,16 @@ def assess(luma: Luma, box: Box, landmarks: Floats, config: QualityConfig) -> Qu
         config: the limits.
     """
     patch, inside = _patch(luma, box)
-    size_px = max(box.width, box.height, 0.0)
     yaw_deg = yaw(landmarks)
     if patch is None:
-        sharpness = brightness = saturated = 0.0
-    else:
-        mean, deviation = cv2.meanStdDev(patch)
-        variance = float(deviation[0, 0]) ** 2
-        brightness = float(mean[0, 0]) / 255
-        saturated = float(np.count_nonzero(patch >= WHITE)) / patch.size
-        detail = float(cv2.meanStdDev(cv2.Laplacian(patch, cv2.CV_16S))[1][0, 0]) ** 2
-        sharpness = detail / variance if variance > _VARIANCE_MIN else 0.0
+        return Quality(False, (OUTSIDE_FRAME,), 0.0, 0.0, 0.0, 0.0, yaw_deg)
+    size_px = max(box.width, box.height)
+    mean, deviation = cv2.meanStdDev(patch)
+    variance = float(deviation[0, 0]) ** 2
+    brightness = float(mean[0, 0]) / 255
+    saturated = float(np.count_nonzero(patch >= WHITE)) / patch.size
+    detail = float(cv2.meanStdDev(cv2.Laplacian(patch, cv2.CV_16S))[1][0, 0]) ** 2
+    sharpness = detail / variance if variance > _VARIANCE_MIN else 0.0
     reasons = tuple(
         reason
         for reason, wrong in (

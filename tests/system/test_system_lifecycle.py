@@ -1,5 +1,6 @@
 """The daemon through starts, losses and stops: real processes, real signals, real sockets."""
 
+import itertools
 import os
 import signal
 import socket
@@ -62,7 +63,7 @@ def test_frames_again_within_3_s_of_a_killed_worker(tmp_path: Path, paced: bool)
         numbered, indices = ids_and_indices(daemon)
         assert numbered == list(range(len(numbered)))
         # a file is taken up where it was left, and nothing is published twice
-        assert all(after > before for before, after in zip(indices, indices[1:], strict=False))
+        assert all(after > before for before, after in itertools.pairwise(indices))
         if not paced:
             assert indices == list(range(300))
         before, after = (
