@@ -1,0 +1,159 @@
+"""Configuration: layers in order, and every mistake told in one line that names it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.config import Config, is_file, load_config, redact, source_settings
+from edge.errors import ConfigError
+
+
+def load(text: str = "", tmp: Path | None = None, **more: Any) -> Config:
+    path = None
+    if tmp is not None:
+        path = tmp / "edge.toml"
+        path.write_text(text)
+    return load_config(path, environment=more.pop("environment", {}), **more)
+
+
+def test_later_layers_win(tmp_path: Path) -> None:
+    text = "[detector]\nthreshold = 0.1\nnms_iou = 0.1\nthreads = 1\n[tracking]\nvanish_s = 9.0\n"
+    config = load(
+        text,
+        tmp_path,
+        environment={
+            "AFFECT_EDGE__DETECTOR__THRESHOLD": "0.2",
+            "AFFECT_EDGE__DETECTOR__NMS_IOU": "0.2",
+            "UNRELATED": "x",
+        },
+        settings=["detector.threshold=0.3"],
+        overrides={"device": {"name": "from-outside"}},
+    )
+    assert config.detector.threshold == 0.3
+    assert config.detector.nms_iou == 0.2
+    assert config.detector.threads == 1
+    assert config.tracking.vanish_s == 9.0
+    assert config.affect == Config().affect
+    assert config.device.name == "from-outside"
+
+
+def test_a_source_of_another_kind_replaces_the_files(tmp_path: Path) -> None:
+    text = '[device]\npurpose = "medical"\n[source]\nkind = "v4l2"\nrate_hz = 10.0\n'
+    config = load(text, tmp_path, overrides={"source": {"kind": "video", "path": "x.mp4"}})
+    assert config.source.kind == "video"
+    same = load(text, tmp_path, overrides={"source": {"kind": "v4l2", "path": "/dev/video2"}})
+    assert (same.source.rate_hz, same.source.path) == (10.0, "/dev/video2")  # type: ignore[union-attr]
+
+
+def test_it_is_frozen_and_survives_the_link() -> None:
+    config = Config()
+    with pytest.raises(ValueError, match="frozen"):
+        config.device.name = "other"  # type: ignore[misc]
+    assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+def test_values_of_set_are_toml_or_else_the_text_itself() -> None:
+    assert load(settings=["device.name=plain"]).device.name == "plain"
+    assert load(settings=['device.name="quoted"']).device.name == "quoted"
+    assert load(settings=["source.paced=false"]).source.paced is False  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[detector\n", "not TOML"),
+        ("a = 1\na = 2\n", "not TOML"),
+        ("nonsense = 1\n", "nonsense"),
+        ("[zoo]\nx = 1\n", "zoo"),
+        ("detector = 3\n", "detector"),
+        ("[detector]\nthreshhold = 0.5\n", "detector.threshhold"),
+        ('[detector]\nthreshold = "high"\n', "detector.threshold"),
+        ("[detector]\nthreshold = nan\n", "detector.threshold"),
+        ("[detector]\nthreshold = inf\n", "detector.threshold"),
+        ("[detector]\nthreshold = 1.5\n", "detector.threshold"),
+        ("[detector]\nthreshold = -0.1\n", "detector.threshold"),
+        ("[detector]\nthreshold = true\n", "detector.threshold"),
+        ("[detector]\nthreshold = [0.5]\n", "detector.threshold"),
+        ("[detector]\nthreads = 0\n", "detector.threads"),
+        ("[detector]\nthreads = 1.5\n", "detector.threads"),
+        ('[detector]\nmodel = ""\n', "detector.model"),
+        ("[tracking]\nvanish_s = 0\n", "tracking.vanish_s"),
+        ("[affect]\nsmoothing_s = -1\n", "affect.smoothing_s"),
+        ('[device]\nname = "Two Words"\n', "device.name"),
+        ('[device]\nname = ""\n', "device.name"),
+        ('[device]\npurpose = "marketing"\n', "device.purpose"),
+        ('[source]\nkind = "zoo"\n', "source"),
+        ('[source]\nkind = "video"\n', "source.path"),
+        ('[source]\nkind = "stream"\nurl = "ftp://x"\n', "source.url"),
+        ('[source]\nkind = "demo"\npath = "x"\n', "source.path"),
+        ('[source]\nkind = "v4l2"\n', "device.purpose"),
+        ('[publish]\nendpoint = "tcp://0.0.0.0:5555"\n', "publish.endpoint"),
+        ('[publish]\nendpoint = "tcp://*:5555"\n', "publish.endpoint"),
+        ('[publish]\nendpoint = "tcp://[::]:5555"\n', "publish.endpoint"),
+        ('[publish]\nendpoint = "tcp://127.0.0.1:99999"\n', "publish.endpoint"),
+        ('[publish]\nendpoint = "tcp://chamber.lan:5555"\n', "publish.endpoint"),
+        ('[publish]\nendpoint = "ipc://"\n', "publish.endpoint"),
+        ('[publish]\nservice_endpoint = "tcp://10.0.0.1:5556"\n', "publish.service_endpoint"),
+        ('[metrics]\naddress = "0.0.0.0:9108"\n', "metrics.address"),
+        ('[metrics]\naddress = "9108"\n', "metrics.address"),
+        ("[limits]\nworker_rss_mb = 1\n", "limits.worker_rss_mb"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(text, tmp_path)
+    told = str(error.value)
+    assert named in told
+    assert "\n" not in told
+    assert str(tmp_path / "edge.toml") in told
+
+
+@pytest.mark.parametrize("setting", ["", "=", "x", "x=1", "a.b.c=1", ".b=1", "a.=1", "device=1"])
+def test_a_malformed_setting_is_refused(setting: str) -> None:
+    with pytest.raises(ConfigError, match=r"--set") as error:
+        load(settings=[setting])
+    assert "\n" not in str(error.value)
+
+
+def test_a_bad_variable_is_named() -> None:
+    with pytest.raises(ConfigError, match="AFFECT_EDGE__DETECTOR"):
+        load(environment={"AFFECT_EDGE__DETECTOR": "x"})
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    (tmp_path / "huge").write_bytes(b"#" * (2 << 20))
+    for path in (tmp_path / "missing", tmp_path, tmp_path / "binary", tmp_path / "huge"):
+        with pytest.raises(ConfigError, match="configuration") as error:
+            load_config(path, environment={})
+        assert "\n" not in str(error.value)
+
+
+def test_words_for_sources(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").touch()
+    for word, kind in (
+        ("demo", "demo"),
+        ("picamera", "picamera"),
+        ("/dev/video3", "v4l2"),
+        ("rtsp://camera/1", "stream"),
+        ("https://camera/1", "stream"),
+        (str(tmp_path), "images"),
+        (str(tmp_path / "clip.mp4"), "video"),
+    ):
+        settings = source_settings(word)
+        assert settings["kind"] == kind
+        config = load(overrides={"source": settings, "device": {"purpose": "safety"}})
+        assert config.source.kind == kind
+        assert is_file(config.source) == (kind in ("demo", "images", "video"))
+    for word in ("nowhere", str(tmp_path / "no"), "ftp://camera"):
+        with pytest.raises(ConfigError, match=r"--source"):
+            source_settings(word)
+
+
+def test_passwords_stay_out_of_messages() -> None:
+    assert redact("rtsp://me:secret@10.0.0.2/live?token=1") == "rtsp://...@10.0.0.2/live?..."
+    assert "rtsp://camera/live" in redact("no answer from rtsp://camera/live")
+    with pytest.raises(ConfigError) as error:
+        load(overrides={"source": {"kind": "stream", "url": "rtsp://me:secret@x y"}})
+    assert "secret" not in str(error.value)

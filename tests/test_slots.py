@@ -1,0 +1,99 @@
+"""Slots between real threads: nothing lost where nothing may be, every loss counted elsewhere."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.slots import Closed, Slot
+
+
+@given(st.lists(st.booleans(), max_size=60))
+def test_newest_wins_and_counts(puts: list[bool]) -> None:
+    """True puts the next number, False takes; a slow reference keeps the books."""
+    slot: Slot[int] = Slot(newest_wins=True)
+    waiting: int | None = None
+    dropped = 0
+    for number, is_put in enumerate(puts, start=1):
+        if is_put:
+            assert slot.put(number) == (waiting is not None)
+            dropped += waiting is not None
+            waiting = number
+        else:
+            assert slot.get(timeout_s=0) == waiting
+            waiting = None
+        assert slot.dropped == dropped
+
+
+def test_the_blocking_slot_loses_nothing_and_keeps_the_order() -> None:
+    slot: Slot[int] = Slot(newest_wins=False)
+    got: list[int] = []
+    consumer = threading.Thread(target=lambda: got.extend(slot))
+    consumer.start()
+    for number in range(10_000):
+        assert slot.put(number) is False
+    slot.close()
+    consumer.join(20)
+    assert got == list(range(10_000))
+    assert slot.dropped == 0
+
+
+def test_between_threads_every_item_is_taken_or_counted() -> None:
+    slot: Slot[int] = Slot(newest_wins=True)
+    got: list[int] = []
+    consumer = threading.Thread(target=lambda: got.extend(slot))
+    consumer.start()
+    for number in range(20_000):
+        slot.put(number)
+    slot.close()
+    consumer.join(20)
+    assert len(got) + slot.dropped == 20_000
+    assert got == sorted(set(got))
+    assert got[-1] == 19_999, "the last item before the end is never lost"
+
+
+def test_a_closed_slot_gives_its_last_item_and_refuses_more() -> None:
+    slot: Slot[str] = Slot(newest_wins=True)
+    slot.put("last")
+    slot.close()
+    with pytest.raises(Closed):
+        slot.put("too late")
+    assert slot.get() == "last"
+    with pytest.raises(Closed):
+        slot.get()
+
+
+def test_closing_frees_a_producer_that_waits() -> None:
+    slot: Slot[int] = Slot(newest_wins=False)
+    slot.put(1)
+    freed = threading.Event()
+
+    def produce() -> None:
+        try:
+            slot.put(2)
+        except Closed:
+            freed.set()
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    slot.close()
+    producer.join(10)
+    assert freed.is_set()
+    assert list(slot) == [1]
+
+
+def test_a_consumer_that_waits_is_freed_by_an_item_and_by_the_end() -> None:
+    slot: Slot[int] = Slot(newest_wins=True)
+    got: list[int] = []
+    consumer = threading.Thread(target=lambda: got.extend(slot))
+    consumer.start()
+    slot.put(7)
+    slot.close()
+    consumer.join(10)
+    assert not consumer.is_alive()
+    assert got == [7]
+
+
+def test_an_empty_slot_answers_none_when_time_is_up() -> None:
+    assert Slot[int](newest_wins=True).get(timeout_s=0.001) is None

@@ -1,0 +1,38 @@
+"""Boxes: intersection over union against a slow count of pixels, and its laws."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.values import Box
+
+coordinates = st.floats(-1e4, 1e4, allow_nan=False)
+sizes = st.floats(0, 1e4, allow_nan=False)
+boxes = st.builds(Box, coordinates, coordinates, sizes, sizes)
+small = st.integers(0, 12)
+grid_boxes = st.builds(Box, small, small, small, small)
+
+
+@given(boxes, boxes)
+def test_iou_is_symmetric_and_a_share(first: Box, second: Box) -> None:
+    iou = first.iou(second)
+    assert 0 <= iou <= 1 + 1e-9
+    assert iou == second.iou(first)
+
+
+@given(st.builds(Box, coordinates, coordinates, st.floats(0.01, 1e4), st.floats(0.01, 1e4)))
+def test_a_box_overlaps_itself_wholly(box: Box) -> None:
+    assert abs(box.iou(box) - 1) < 1e-3
+
+
+@given(grid_boxes, grid_boxes)
+def test_iou_counts_pixels(first: Box, second: Box) -> None:
+    def pixels(box: Box) -> set[tuple[int, int]]:
+        return {
+            (x, y)
+            for x in range(int(box.x), int(box.x + box.width))
+            for y in range(int(box.y), int(box.y + box.height))
+        }
+
+    either = pixels(first) | pixels(second)
+    expected = len(pixels(first) & pixels(second)) / len(either) if either else 0
+    assert abs(first.iou(second) - expected) < 1e-9
