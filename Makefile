@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.affect-edge-ready
+# Another interpreter, or another list of dependencies, makes the environment anew.
+STAMP := $(VENV)/.ready-$(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:2], sep=".")')
 
 .PHONY: setup demo test check bench clean
 

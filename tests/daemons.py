@@ -28,12 +28,13 @@ class RunningDaemon:
         environment: dict[str, str] | None = None,
         topic: str = "affect.v1.",
         metrics: bool = False,
+        high_water: int = 0,
     ) -> None:
         self.endpoint = f"ipc://{folder}/live"
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.setsockopt(zmq.RCVHWM, high_water)
         self._socket.setsockopt_string(zmq.SUBSCRIBE, topic)
         self._socket.connect(self.endpoint)
         self.messages: list[Message] = []
