@@ -292,16 +292,20 @@ class Daemon:
         if now_ns >= self._next_status_ns:
             self._next_status_ns = now_ns + int(STATUS_S * 1e9)
             self._publish_status()
-        if self._watchdog_s is not None and now_ns >= self._next_watchdog_ns:
-            self._next_watchdog_ns = now_ns + int(self._watchdog_s * 1e9)
-            if self._is_fresh(now_ns):
-                self._notifier.watchdog()
+        self._feed_watchdog(is_fresh=self._is_fresh(now_ns))
         if not self._is_ready and (
             self._last_result_ns is not None
             or self._source_state in ("absent", "stalled", "waiting", "ended")
         ):
             self._is_ready = True
             self._notifier.ready()
+
+    def _feed_watchdog(self, *, is_fresh: bool) -> None:
+        now_ns = clock.monotonic_ns()
+        if self._watchdog_s is not None and now_ns >= self._next_watchdog_ns:
+            self._next_watchdog_ns = now_ns + int(self._watchdog_s * 1e9)
+            if is_fresh:
+                self._notifier.watchdog()
 
     def _is_fresh(self, now_ns: int) -> bool:
         """Return whether results are young, or their absence is declared and being dealt with."""
@@ -459,11 +463,17 @@ class Daemon:
         if not self._lossless:
             self._publisher.publish(message)
             return
-        # Nothing is dropped: a subscriber without room holds everything up, but not a signal.
+        # Nothing is dropped: a subscriber without room holds everything up, but neither a signal
+        # nor, once the source has ended, the end.
         part = encode(message)
+        begun_ns = clock.monotonic_ns()
         while not self._publisher.offer(part):
+            ending = self._exit is not None
             if self._stop_signals or isinstance(message, StatusMessage):
                 return  # a status is not numbered: the next one says the same
+            if ending and clock.elapsed_ms(begun_ns) > self._config.publish.drain_s * 1e3:
+                return
+            self._feed_watchdog(is_fresh=True)  # waiting for a reader is no fault of ours
             select.select([self._wakeup], [], [], 0.002)
             self._read_wakeup()
 
