@@ -61,9 +61,16 @@ def print_models() -> None:
 
 
 def verify_models() -> int:
-    """Print one line per bundled model and per finding; 0 or 78."""
+    """Print one line per bundled model and per finding; 0 or 78.
+
+    Raises:
+        ModelError: there is no bundled model at all.
+    """
     code = 0
-    for folder in bundled_models():
+    folders = bundled_models()
+    if not folders:
+        raise ModelError("no bundled models found; install affect-edge again")
+    for folder in folders:
         findings = verify(folder)
         for finding in findings:
             sys.stdout.write(f"WRONG  {finding}\n")

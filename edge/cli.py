@@ -12,9 +12,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-import click
 import typer
 
 from edge import __version__
@@ -22,6 +21,10 @@ from edge.config import Config, is_file, load_config, source_settings
 from edge.errors import AffectEdgeError, ConfigError, KeyFileError, ModelError
 
 EXIT_FAILURE, EXIT_CONFIG = 1, 78
+
+# Typer carries a Click of its own since 0.2x, and before that used the one installed; what its one
+# public error derives from is the root of all that a wrong command line raises, in both.
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 
 app = typer.Typer(
     add_completion=False,
@@ -45,25 +48,37 @@ Endpoints = Annotated[
 ]
 
 
-def run_command_line(arguments: Sequence[str]) -> int:  # noqa: PLR0911 (a table of outcomes)
+def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     try:
+        code = _run(arguments)
+    except (BrokenPipeError, SystemExit) as error:
+        # Click and Rich answer a broken pipe with an exit code of their own.
+        if BrokenPipeError not in (type(error), type(error.__context__)):
+            raise
+        code = 0
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output went away (a pager, head): nothing is wrong here.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
         result = app(args=list(arguments), standalone_mode=False, prog_name="affect-edge")
-    except click.exceptions.Abort:
+    except typer.Abort:
         return EXIT_FAILURE
-    except click.exceptions.NoArgsIsHelpError as error:
-        sys.stdout.write(f"{error.format_message()}\n")
-        return 0
-    except click.ClickException as error:
+    except _UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help is the message, or is printed
+            sys.stdout.write(error.format_message())
+            return 0
         return _complain(error.format_message(), EXIT_CONFIG)
     except (ConfigError, ModelError, KeyFileError) as error:
         return _complain(str(error), EXIT_CONFIG)
     except AffectEdgeError as error:
         return _complain(str(error), EXIT_FAILURE)
-    except BrokenPipeError:
-        # The reader of our output went away (a pager, head): nothing is wrong here.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return result if isinstance(result, int) else 0
 
 

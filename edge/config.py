@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from edge.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "AFFECT_EDGE__"
+IPC_PATH_BYTES_MAX = 107  # of a Unix socket on Linux
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -29,6 +30,14 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
     )
+
+    @field_validator("*")
+    @classmethod
+    def _speakable(cls, value: Any) -> Any:
+        """Refuse what no path, address or name can hold: the system's calls would raise on it."""
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("expected text without a NUL character")
+        return value
 
 
 class DeviceConfig(Section):
@@ -161,6 +170,8 @@ class PublishConfig(Section):
     def _local_only(cls, value: str) -> str:
         """Refuse what others could reach: nobody can be authenticated before keys exist."""
         if value.startswith("ipc://") and len(value) > len("ipc://"):
+            if len(value.removeprefix("ipc://").encode()) > IPC_PATH_BYTES_MAX:
+                raise ValueError(f"expected a path of at most {IPC_PATH_BYTES_MAX} bytes")
             return value
         match = re.fullmatch(r"tcp://(?:127(?:\.\d{1,3}){3}|localhost|\[::1\]):(\d{1,5}|\*)", value)
         if match and (match[1] == "*" or 0 < int(match[1]) < 65536):
@@ -245,14 +256,14 @@ def source_settings(text: str) -> dict[str, Any]:
         return {"kind": "stream", "url": text}
     if "://" in text:
         raise ConfigError(
-            f"--source {text!r}: expected rtsp://, rtsps://, http:// or https:// before the address"
+            f"--source {redact(text)!r}: expected rtsp://, rtsps://, http:// or https:// before the"
+            " address"
         )
     if re.match(r"^/dev/(video\d+|v4l/)", text):
         return {"kind": "v4l2", "path": text}
-    path = Path(text)
-    if path.is_dir():
+    if os.path.isdir(text):  # unlike pathlib's, False too for a name too long
         return {"kind": "images", "path": text}
-    if path.exists():
+    if os.path.exists(text):
         return {"kind": "video", "path": text}
     raise ConfigError(
         f"--source {text!r}: no such file or folder; expected picamera, /dev/videoN,"
@@ -287,7 +298,7 @@ def load_config(
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set {setting!r}: expected section.key=value")
+            raise ConfigError(f"--set {redact(setting)!r}: expected section.key=value")
         _put(data, key.strip().split("."), _parse_value(value), origin=f"--set {key}")
     for section, values in (overrides or {}).items():
         present = data.get(section)
@@ -357,4 +368,5 @@ def _shown(key: str, value: Any) -> str:
 
 def redact(url: str) -> str:
     """Return ``url`` without user, password and query: fit for logs and messages."""
-    return re.sub(r"\?.*", "?...", re.sub(r"//[^/@]*@", "//...@", url))
+    # greedy: a password may hold @, / or a space, and hiding too much does no harm
+    return re.sub(r"\?.*", "?...", re.sub(r"//.*@", "//...@", url))

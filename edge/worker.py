@@ -253,6 +253,7 @@ class Worker:
         """
         begun_ns: int | None = None
         refusal: FrameRefused | None = None
+        readable = False
         while not self.stop.is_set():
             try:
                 with self._busy("capture"):
@@ -263,11 +264,12 @@ class Worker:
                 self._event("frame_refused", {"reason": str(error)})
                 continue
             except EndOfStream:
-                if refusal is not None and begun_ns is None:
+                if refusal is not None and not readable:
                     raise ConfigError(
                         f"source: not one picture can be read: {refusal}"
                     ) from refusal
                 return
+            readable = True
             if begun_ns is None:
                 begun_ns = clock.monotonic_ns() - frame.sensor_ns
             if not source.live:

@@ -14,6 +14,7 @@ from pathlib import Path
 from edge.errors import ConfigError
 
 _NAME = "identity.json"
+_EPOCH_MAX = 2**53  # beyond it, readers in other languages lose digits
 
 
 class Journal:
@@ -84,10 +85,12 @@ def _begun(path: Path) -> tuple[str, int]:
     identity = path / _NAME
     try:
         known = json.loads(identity.read_bytes())
-        stream, epoch = str(uuid.UUID(known["stream"])), int(known["epoch"]) + 1
+        stream, epoch = str(uuid.UUID(known["stream"])), known["epoch"] + 1
+        if type(epoch) is not int or not 1 <= epoch <= _EPOCH_MAX:
+            raise ValueError(f"epoch {known['epoch']!r}")
     except FileNotFoundError:
         stream, epoch = str(uuid.uuid4()), 1
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         # A new stream here could hide that the old one's numbers were lost: let a person decide.
         raise ConfigError(
             f"{identity}: not the identity of a stream ({error}); move it away to begin a new one"

@@ -1,0 +1,139 @@
+"""The command line: what its commands print, and how they end."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge import __version__, cli
+from edge.messages import json_schema
+from edge.models import bundled_models, folders
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = ("version", "run", "demo", "check", "tail", "log", "schema", "bench", "models")
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Run a command that has nothing to say on standard error."""
+    code = cli.run_command_line(arguments)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return code, captured.out
+
+
+@pytest.fixture
+def copied_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the bundled models in place of them."""
+    root = tmp_path / "models"
+    for folder in bundled_models():
+        shutil.copytree(folder, root / folder.name)
+    monkeypatch.setattr(folders, "model_roots", lambda: (root,))
+    return root
+
+
+def test_the_schema_is_the_messages_own(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = printed(capsys, "schema")
+    assert code == 0
+    assert json.loads(out) == json.loads(json_schema())
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, "version") == (0, f"affect-edge {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ()])
+def test_the_help_names_every_command(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = printed(capsys, *arguments)
+    assert code == 0
+    for command in COMMANDS:
+        assert f" {command} " in out
+
+
+def test_models_are_listed_with_their_parity(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out = printed(capsys, "models", "list")
+    assert code == 0
+    for folder in bundled_models():
+        row = next(line for line in out.splitlines() if folder.name in line)
+        assert "passed" in row
+
+
+def test_bundled_models_verify(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = printed(capsys, "models", "verify")
+    assert code == 0
+    assert out.splitlines() == [f"ok     {folder.name}" for folder in bundled_models()]
+
+
+def test_every_damage_is_one_line(copied_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    detector = copied_models / "centerface-320x192" / "centerface.onnx"
+    detector.write_bytes(detector.read_bytes()[:-1])
+    manifest = copied_models / "mobilenet-fer" / "manifest.json"
+    manifest.write_text("{}")
+    code, out = printed(capsys, "models", "verify")
+    assert code == cli.EXIT_CONFIG
+    lines = out.splitlines()
+    assert [line[:5] for line in lines] == ["WRONG", "ok   ", "WRONG"]
+    assert str(detector) in lines[0]
+    assert str(manifest) in lines[2]
+
+
+def test_no_models_at_all_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(folders, "model_roots", lambda: (tmp_path,))
+    assert cli.run_command_line(["models", "verify"]) == cli.EXIT_CONFIG
+    captured = capsys.readouterr()
+    assert len((captured.out + captured.err).splitlines()) == 1
+
+
+def test_check_says_each_thing_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = printed(capsys, "check")
+    assert code == 0
+    assert [line.partition(":")[0] for line in out.splitlines()] == [
+        "ok     configuration",
+        "ok     detector centerface-320x192",
+        "ok     detector centerface-320x192",
+        "ok     expression mobilenet-fer",
+        "ok     expression mobilenet-fer",
+    ]
+
+
+def test_check_tells_a_network_that_reads_the_golden_face_wrongly(
+    copied_models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = copied_models / "mobilenet-fer" / "manifest.json"
+    data = json.loads(manifest.read_text())
+    data["golden"]["readings"][0]["valence"] = 1.0
+    manifest.write_text(json.dumps(data))
+    code, out = printed(capsys, "check")
+    assert code == cli.EXIT_CONFIG
+    wrong = [line for line in out.splitlines() if line.startswith("WRONG")]
+    assert len(wrong) == 1
+    assert "valence" in wrong[0]
+    assert "expected 1.00" in wrong[0]
+
+
+@pytest.mark.parametrize("command", ["schema", "models list", "models verify", "check", "--help"])
+def test_a_closed_pipe_is_no_error(command: str) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "edge", *command.split()],
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, b"")
