@@ -1,127 +1,244 @@
-"""Affect over time: the laws of smoothing by elapsed time, and a label with hysteresis."""
+"""Affect over time: the laws of the filter, and a label that holds still."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.affect import AffectOverTime
+from edge.affect import AffectOverTime, AffectState, StableLabel
 from edge.config import AffectConfig
 from edge.values import EXPRESSIONS, Affect, Reading
 
-S = 1_000_000_000
 CONFIG = AffectConfig()
-unit = st.floats(-1, 1)
-points = st.builds(Affect, unit, unit)
-weights = st.lists(st.floats(0.001, 1), min_size=8, max_size=8)
+NEUTRAL, HAPPY, SAD = (EXPRESSIONS.index(name) for name in ("neutral", "happy", "sad"))
 
 
-ORIGIN = Affect(0, 0)
+def ns(seconds: float) -> int:
+    return round(seconds * 1e9)
 
 
-def reading(affect: Affect = ORIGIN, label: str = "neutral", sure: float = 0.93) -> Reading:
-    """A reading that is ``sure`` of one label and indifferent to the others."""
-    probabilities = np.full(8, (1 - sure) / 7, np.float32)
-    probabilities[EXPRESSIONS.index(label)] = sure
-    return Reading(probabilities, affect)
+def reading(shares: dict[int, float], valence: float = 0.0, arousal: float = 0.0) -> Reading:
+    """Return a reading of the given shares; what is left is spread over the other expressions."""
+    left = (1 - sum(shares.values())) / (len(EXPRESSIONS) - len(shares))
+    values = [shares.get(index, left) for index in range(len(EXPRESSIONS))]
+    return Reading(np.array(values, np.float32), Affect(valence, arousal))
 
 
-def distribution(values: list[float]) -> Reading:
-    array = np.array(values, np.float32)
-    return Reading(array / array.sum(), Affect(0, 0))
+signed = st.floats(-1, 1)
+readings = st.builds(
+    lambda weights, valence, arousal: Reading(
+        (np.array(weights) / sum(weights)).astype(np.float32), Affect(valence, arousal)
+    ),
+    st.lists(st.floats(0.001, 1), min_size=8, max_size=8),
+    signed,
+    signed,
+)
+steps_ns = st.integers(0, 1_900_000_000) | st.sampled_from([0, 1, -3, 33_000_000])
 
 
-@given(points, weights)
-def test_the_first_value_is_the_raw_one(point: Affect, values: list[float]) -> None:
-    raw = Reading(distribution(values).probabilities, point)
-    smoothed = AffectOverTime(CONFIG).update(1, raw, 0)
-    assert smoothed.affect.valence == pytest.approx(point.valence)
-    assert smoothed.affect.arousal == pytest.approx(point.arousal)
-    assert smoothed.stable_label == EXPRESSIONS[int(raw.probabilities.argmax())]
+# --- the filter -----------------------------------------------------------------------------
 
 
-@given(st.lists(st.tuples(points, st.integers(-S, S)), min_size=1, max_size=30))
-def test_it_stays_within_what_was_read(steps: list[tuple[Affect, int]]) -> None:
-    affect = AffectOverTime(CONFIG)
-    now_ns, seen = 0, []
-    for point, step_ns in steps:
+@given(readings, st.integers())
+def test_the_first_value_is_the_reading_itself(first, sensor_ns):
+    smoothed = AffectOverTime(CONFIG).update(7, first, sensor_ns)
+    assert smoothed.affect == first.affect
+    assert smoothed.stable_label == EXPRESSIONS[int(np.argmax(first.probabilities))]
+
+
+@settings(deadline=None)
+@given(readings, st.lists(st.tuples(readings, steps_ns), max_size=20))
+def test_values_stay_among_their_inputs_and_probabilities_a_distribution(first, later):
+    state, now_ns = AffectState.begin(first, 0), 0
+    seen = [state.values]
+    for one, step_ns in later:
         now_ns += step_ns
-        seen.append(point.valence)
-        smoothed = affect.update(1, reading(point), now_ns).affect
-        assert min(seen) - 1e-6 <= smoothed.valence <= max(seen) + 1e-6
-        assert math.isfinite(smoothed.arousal)
+        state = state.after(one, now_ns, CONFIG)
+        seen.append(AffectState.begin(one, 0).values)
+        assert (state.values >= np.min(seen, axis=0)).all()
+        assert (state.values <= np.max(seen, axis=0)).all()
+        assert state.probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
-@given(st.lists(st.integers(1, S // 4), min_size=1, max_size=20), points, points)
-def test_a_constant_input_may_be_cut_into_any_pieces(
-    steps_ns: list[int], start: Affect, goal: Affect
-) -> None:
-    total_ns = sum(steps_ns)
-    tau_s = CONFIG.smoothing_s
-    affect = AffectOverTime(CONFIG)
-    affect.update(1, reading(start), 0)
+@given(readings, readings, st.lists(st.integers(1, 500_000_000), min_size=1, max_size=20))
+def test_how_a_constant_input_is_cut_into_frames_does_not_matter(first, then, steps):
+    state = AffectState.begin(first, 0)
+    at_once = state.after(then, sum(steps), CONFIG)
     now_ns = 0
-    for step_ns in steps_ns:
+    for step_ns in steps:
         now_ns += step_ns
-        smoothed = affect.update(1, reading(goal), now_ns).affect
-    left = math.exp(-total_ns / 1e9 / tau_s)
-    assert smoothed.valence == pytest.approx(
-        goal.valence + left * (start.valence - goal.valence), abs=1e-5
-    )
+        state = state.after(then, now_ns, CONFIG)
+    assert state.values == pytest.approx(at_once.values, abs=1e-9)
 
 
-def test_a_past_that_tells_nothing_is_forgotten_and_memory_is_bounded() -> None:
+@given(readings, st.lists(steps_ns, max_size=20))
+def test_a_constant_input_is_its_own_smoothing(one, steps):
+    state, now_ns = AffectState.begin(one, 0), 0
+    for step_ns in steps:
+        now_ns += step_ns
+        state = state.after(one, now_ns, CONFIG)
+    assert (state.values == AffectState.begin(one, 0).values).all()
+
+
+@given(readings, readings, st.sampled_from([5, 10, 30]))
+def test_it_converges_on_a_new_constant_input(first, then, rate_hz):
     affect = AffectOverTime(CONFIG)
-    affect.update(1, reading(Affect(1, 1)), 0)
-    later_ns = int((affect.stale_s + 0.1) * 1e9)
-    assert affect.update(1, reading(Affect(-1, -1)), later_ns).affect.valence == -1
-    for track in range(2, 5000):
-        affect.update(track, reading(), later_ns + track * S)
-    assert len(affect) <= affect.stale_s + 2
+    affect.update(1, first, 0)
+    for i in range(1, 6 * rate_hz):
+        smoothed = affect.update(1, then, ns(i / rate_hz))
+    assert smoothed.affect.valence == pytest.approx(then.affect.valence, abs=1e-4)
+    assert smoothed.affect.arousal == pytest.approx(then.affect.arousal, abs=1e-4)
 
 
-def test_tracks_do_not_mix() -> None:
+@pytest.mark.parametrize("smoothing_s", [0.1, 0.5, 2.0])
+def test_a_step_shows_by_63_percent_after_one_time_constant(smoothing_s):
+    affect = AffectOverTime(AffectConfig(smoothing_s=smoothing_s))
+    affect.update(1, reading({HAPPY: 1}, valence=-1), 0)
+    smoothed = affect.update(1, reading({HAPPY: 1}, valence=1), ns(smoothing_s))
+    assert (smoothed.affect.valence + 1) / 2 == pytest.approx(1 - math.exp(-1))
+
+
+@given(readings, readings, st.integers(-1_900_000_000, 0))
+def test_no_time_changes_nothing(first, then, step_ns):
+    before = AffectState.begin(first, 0)
+    assert (before.after(then, step_ns, CONFIG).values == before.values).all()
+
+
+def test_after_a_step_backwards_time_goes_on_from_there():
     affect = AffectOverTime(CONFIG)
-    affect.update(1, reading(Affect(1, 1)), 0)
-    assert affect.update(2, reading(Affect(-1, -1)), 0).affect.valence == -1
-    assert affect.update(1, reading(Affect(1, 1)), S).affect.valence == pytest.approx(1)
+    affect.update(1, reading({HAPPY: 1}, valence=-1), ns(1.5))
+    assert affect.update(1, reading({HAPPY: 1}, valence=1), ns(1)).affect.valence == -1
+    smoothed = affect.update(1, reading({HAPPY: 1}, valence=1), ns(1 + CONFIG.smoothing_s))
+    assert (smoothed.affect.valence + 1) / 2 == pytest.approx(1 - math.exp(-1))
 
 
-def labels(readings: list[tuple[float, Reading]]) -> list[str]:
-    affect = AffectOverTime(CONFIG)
-    return [affect.update(1, each, round(at_s * 1e9)).stable_label for at_s, each in readings]
+# --- the label ------------------------------------------------------------------------------
 
 
-def test_one_odd_frame_changes_no_label() -> None:
-    run = [(n / 30, reading(label="happy")) for n in range(30)]
-    run[15] = (0.5, reading(label="fear", sure=1.0))
-    assert set(labels(run)) == {"happy"}
+def labels(given_at: list[tuple[float, Reading]], config: AffectConfig = CONFIG) -> list[str]:
+    affect = AffectOverTime(config)
+    return [affect.update(1, one, ns(at_s)).stable_label for at_s, one in given_at]
 
 
-def test_a_lasting_change_shows_after_the_documented_time() -> None:
-    change_s = 1.0
-    run = [
-        (n / 30, reading(label="happy" if n / 30 < change_s else "sad", sure=1.0))
-        for n in range(90)
-    ]
-    got = labels(run)
+def test_a_tie_goes_to_the_first_expression():
+    assert labels([(0, reading({SAD: 0.4, HAPPY: 0.4}))]) == ["happy"]
+
+
+@pytest.mark.parametrize("rate_hz", [10, 30, 100])
+def test_a_new_expression_costs_the_documented_latency(rate_hz):
+    before = [(-0.001, reading({NEUTRAL: 1}))]
+    after = [(i / rate_hz, reading({HAPPY: 1})) for i in range(2 * rate_hz)]
+    told = labels(before + after)
+    changed_s = (told.index("happy") - 1) / rate_hz
     lead_s = CONFIG.smoothing_s * math.log(2 / (1 - CONFIG.label_margin))
-    shows_s = run[got.index("sad")][0] - change_s
-    assert shows_s == pytest.approx(lead_s + CONFIG.label_hold_s, abs=0.1)
-    assert got[-1] == "sad"
+    assert lead_s == pytest.approx(0.4, abs=0.01)
+    assert changed_s == pytest.approx(lead_s + CONFIG.label_hold_s, abs=2 / rate_hz + 1e-9)
+    assert set(told[told.index("happy") :]) == {"happy"}
 
 
-def test_two_labels_in_a_draw_do_not_flicker() -> None:
-    rng = np.random.default_rng(5)
-    draw = [
-        (n / 30, reading(label=("sad", "anger")[int(rng.integers(2))], sure=0.6))
-        for n in range(300)
+def test_a_lead_below_the_margin_never_changes_the_label():
+    start = [(0, reading({NEUTRAL: 0.5, HAPPY: 0.4}))]
+    later = [(i / 10, reading({NEUTRAL: 0.40, HAPPY: 0.49})) for i in range(1, 200)]
+    assert set(labels(start + later)) == {"neutral"}
+
+
+def test_a_lead_shorter_than_the_hold_never_changes_the_label():
+    fast = AffectConfig(smoothing_s=0.001, label_hold_s=0.3)
+    flicker = [
+        (i / 10, reading({HAPPY: 0.8} if i % 4 in (1, 2, 3) else {NEUTRAL: 0.8}))
+        for i in range(200)
     ]
-    got = labels(draw)
-    changes = sum(before != after for before, after in itertools.pairwise(got))
-    raw = [EXPRESSIONS[int(each.probabilities.argmax())] for _, each in draw]
-    raw_changes = sum(before != after for before, after in itertools.pairwise(raw))
-    assert changes < raw_changes / 10
+    assert set(labels(flicker, fast)) == {"neutral"}
+
+
+def test_a_lead_of_exactly_the_hold_changes_the_label():
+    fast = AffectConfig(smoothing_s=0.001, label_hold_s=0.5)
+    steps = [(0.0, {NEUTRAL: 0.8}), (0.25, {HAPPY: 0.8}), (0.5, {HAPPY: 0.8}), (0.75, {HAPPY: 0.8})]
+    told = labels([(at_s, reading(shares)) for at_s, shares in steps], fast)
+    assert told == ["neutral", "neutral", "neutral", "happy"]
+
+
+def test_two_rivals_that_take_turns_at_the_top_still_unseat_the_label():
+    fast = AffectConfig(smoothing_s=0.001)
+    start = [(0.0, reading({NEUTRAL: 0.8}))]
+    later = [
+        (i / 10, reading({HAPPY: 0.45 + 0.02 * (-1) ** i, SAD: 0.45 - 0.02 * (-1) ** i}))
+        for i in range(1, 30)
+    ]
+    told = labels(start + later, fast)
+    assert told[3] == "neutral"
+    assert told[4] == "happy"
+    assert set(told[4:]) == {"happy"}
+
+
+@given(st.floats(0, 1), st.floats(0, 5), st.lists(st.tuples(readings, steps_ns), max_size=25))
+def test_the_label_changes_only_to_one_that_led_throughout_the_hold(margin, hold_s, later):
+    """Compare with the rule itself, applied to the whole history at every reading."""
+    config = AffectConfig(label_margin=margin, label_hold_s=hold_s)
+    label, now_s, history = StableLabel(NEUTRAL), 0.0, []
+    for one, step_ns in later:
+        step_s = max(0, step_ns) / 1e9
+        now_s += step_s
+        probabilities = one.probabilities.astype(np.float64)
+        history.append((now_s, probabilities - probabilities[label.index]))
+        new = label.after(probabilities, step_s, config)
+        held_s = []
+        for rival in range(8):
+            led = [lead[rival] >= margin and lead[rival] > 0 for _, lead in history]
+            since = len(led) - (led[::-1].index(False) if False in led else len(led))
+            held_s.append(now_s - history[since][0] if led[-1] else None)
+        ripe = [r for r in range(8) if held_s[r] is not None and held_s[r] > hold_s + 1e-9]
+        nearly = [r for r in range(8) if held_s[r] is not None and held_s[r] >= hold_s - 1e-9]
+        if new.index != label.index:
+            assert new.index in nearly
+            history = [(now_s, probabilities - probabilities[new.index])]
+        else:
+            assert not ripe
+        label = new
+
+
+def test_without_hold_and_margin_the_label_is_the_likeliest():
+    plain = AffectConfig(smoothing_s=0.001, label_margin=0, label_hold_s=0)
+    rng = np.random.default_rng(4)
+    given_at = [
+        (i / 10, Reading(rng.dirichlet(np.ones(8)).astype(np.float32), Affect(0, 0)))
+        for i in range(100)
+    ]
+    told = labels(given_at, plain)
+    assert told == [EXPRESSIONS[int(one.probabilities.argmax())] for _, one in given_at]
+
+
+# --- memory ---------------------------------------------------------------------------------
+
+
+def test_a_stale_past_is_not_blended_in():
+    old, new = reading({NEUTRAL: 0.9}, valence=-0.5), reading({HAPPY: 0.9}, valence=0.5)
+    for gap_s, fresh in ((2.5, False), (2.6, True), (-2.5, False), (-2.6, True)):
+        affect = AffectOverTime(CONFIG)
+        affect.update(1, old, 0)
+        smoothed = affect.update(1, new, ns(gap_s))
+        assert (smoothed.affect == new.affect and smoothed.stable_label == "happy") == fresh
+
+
+def test_one_track_does_not_colour_another():
+    affect = AffectOverTime(CONFIG)
+    affect.update(1, reading({NEUTRAL: 0.9}, valence=-1), 0)
+    second = affect.update(2, reading({HAPPY: 0.9}, valence=1), ns(0.1))
+    assert (second.affect.valence, second.stable_label) == (1, "happy")
+    assert affect.update(1, reading({NEUTRAL: 0.9}, valence=-1), ns(0.1)).affect.valence == -1
+
+
+def test_memory_is_bounded_over_days():
+    """A new track every 13 s for three days, then ten a second: only the last seconds are kept."""
+    affect = AffectOverTime(CONFIG)
+    one = reading({NEUTRAL: 0.9})
+    for track in range(1, 20_000):
+        affect.update(track, one, ns(track * 13))
+        assert len(affect) <= 1
+    for track in range(20_000, 21_000):
+        affect.update(track, one, ns(20_000 * 13 + (track - 20_000) * 0.1))
+        assert len(affect) <= affect.stale_s / 0.1 + 2
+    affect.update(1, one, 0)  # the clock started again
+    assert len(affect) == 1
