@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.errors import FrameRefused
-from edge.sources.h264 import luma_is_full_range
+from edge.errors import ConfigError, FrameRefused
+from edge.sources.h264 import read_header
 from edge.values import Luma
 
 # Limited-range video keeps black at 16 and white at 235 (ITU-R BT.601).
@@ -60,19 +60,54 @@ def to_luma(picture: object, plane: Plane = Plane.CONVERT) -> Luma:
     return np.ascontiguousarray(picture)
 
 
-def choose_plane(capture: Any) -> Plane:
-    """Return how to read the pictures of an FFmpeg capture, and set the capture to it.
+class MonoReader:
+    """Takes the pictures that an FFmpeg capture grabbed, as luma. Not thread-safe.
 
-    Call it once, after the first ``grab`` and before the first ``retrieve``: OpenCV keeps the
-    converter of the first picture it retrieved, and gives garbage when told otherwise later.
+    Call ``retrieve`` after each ``grab``, from the first on: OpenCV keeps the converter of the
+    first picture it retrieved, and gives garbage when its settings change later.
     """
-    flag = int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
-    found, header = capture.retrieve(flag=flag)
-    full_range = luma_is_full_range(header.tobytes()) if found and header is not None else None
-    if full_range is None:
-        return Plane.CONVERT
-    capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-    return Plane.FULL if full_range else Plane.LIMITED
+
+    def __init__(self, capture: Any) -> None:
+        self._capture = capture
+        self._doubted: Luma | None = None
+        flag = int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
+        found, data = capture.retrieve(flag=flag)
+        header = read_header(data.tobytes()) if found and data is not None else None
+        self._interlaced = header is not None and header.interlaced
+        self.plane = Plane.CONVERT
+        if header is not None and header.full_range is not None:
+            capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+            self.plane = Plane.FULL if header.full_range else Plane.LIMITED
+
+    def retrieve(self) -> Luma:
+        """Return the picture that was grabbed, uint8 (height, width).
+
+        Raises:
+            FrameRefused: it cannot be decoded.
+            ConfigError: none of this stream can be.
+        """
+        try:
+            luma = to_luma(self._capture.retrieve()[1], self.plane)
+        except cv2.error as error:
+            raise FrameRefused(f"OpenCV failed: {' '.join(error.err.split())}") from error
+        if self._interlaced:
+            self._doubt(luma)
+        return luma
+
+    def _doubt(self, luma: Luma) -> None:
+        """Find out whether OpenCV converts interlaced pictures.
+
+        Since 4.13 its FFmpeg does not, but reports success: every picture is then the same piece
+        of memory that nothing was written to.
+        """
+        if self._doubted is not None:
+            if np.array_equal(self._doubted, luma):
+                raise ConfigError(
+                    "the video is interlaced, which this OpenCV cannot decode; expected"
+                    " progressive (set the camera so, or convert: ffmpeg -i IN -vf yadif OUT)"
+                )
+            self._interlaced = False
+        self._doubted = luma
 
 
 def _described(picture: object) -> str:

@@ -1,8 +1,9 @@
-"""What an H.264 stream says about its luma, read from its sequence parameter set.
+"""What an H.264 stream says about its pictures, read from its sequence parameter set.
 
 Names and order of the fields are those of Rec. ITU-T H.264, clauses 7.3.2.1.1 and E.1.1.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 _WITH_CHROMA_FORMAT: Final = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134})
@@ -10,19 +11,30 @@ _EXTENDED_ASPECT: Final = 255
 _NAL_SEQUENCE_PARAMETERS: Final = 7
 
 
-def luma_is_full_range(header: bytes) -> bool | None:
-    """Return whether black is 0 (True) or 16 (False); None where the first plane is no 8-bit luma.
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """How the pictures of a stream are stored.
 
-    Args:
-        header: the decoder's extra data, in either form: units between start codes, or ``avcC``.
+    Attributes:
+        full_range: whether black is 0 (True) or 16 (False); None where the first plane is no luma
+            of 8 bits.
+        interlaced: whether they may consist of two fields.
+    """
 
-    None as well for anything that is not H.264, or is cut off.
+    full_range: bool | None
+    interlaced: bool
+
+
+def read_header(header: bytes) -> Pictures | None:
+    """Return what the decoder's extra data tell; None for another codec, or where cut off.
+
+    Both forms are understood: units between start codes, and ``avcC``.
     """
     unit = _sequence_parameters(header)
     if unit is None:
         return None
     try:
-        return _read_range(_Bits(unit))
+        return _read_pictures(_Bits(unit))
     except IndexError:
         return None
 
@@ -39,50 +51,36 @@ def _sequence_parameters(header: bytes) -> bytes | None:
     return None
 
 
-def _read_range(bits: "_Bits") -> bool | None:
-    """Return what ``luma_is_full_range`` does, reading from behind the unit's first byte."""
-    if not _luma_is_eight_bit(bits):
-        return None
-    _skip_geometry(bits)
-    if not bits.take(1):  # vui_parameters_present_flag; what is absent means limited
-        return False
-    if bits.take(1) and bits.take(8) == _EXTENDED_ASPECT:
-        bits.take(32)
-    if bits.take(1):  # overscan_info_present_flag
-        bits.take(1)
-    if not bits.take(1):  # video_signal_type_present_flag
-        return False
-    bits.take(3)  # video_format
-    full_range = bool(bits.take(1))
-    if bits.take(1):  # colour_description_present_flag
-        bits.take(16)
-        if bits.take(8) == 0:  # matrix_coefficients: the planes are green, blue and red
-            return None
-    return full_range
+def _read_pictures(bits: "_Bits") -> Pictures:
+    """Read a sequence parameter set from behind its first byte."""
+    eight_bit = _read_depth(bits)
+    interlaced = _read_geometry(bits)
+    # what is absent means limited range
+    full_range = _read_range(bits) if bits.take(1) else False  # vui_parameters_present_flag
+    return Pictures(full_range if eight_bit else None, interlaced)
 
 
-def _luma_is_eight_bit(bits: "_Bits") -> bool:
-    """Read up to the scaling lists; whether the first plane is luma of 8 bits."""
+def _read_depth(bits: "_Bits") -> bool:
+    """Read up to the scaling lists; return whether the first plane is luma of 8 bits."""
     profile = bits.take(8)
     bits.take(16)  # constraint flags, level
     bits.golomb()  # seq_parameter_set_id
     if profile not in _WITH_CHROMA_FORMAT:
         return True
     chroma_format = bits.golomb()
-    if chroma_format == 3 and bits.take(1):  # separate_colour_plane_flag
-        return False
-    if bits.golomb() != 0:  # bit_depth_luma_minus8
-        return False
+    separate = chroma_format == 3 and bits.take(1) == 1  # separate_colour_plane_flag
+    depth = 8 + bits.golomb()  # bit_depth_luma_minus8
     bits.golomb()  # bit_depth_chroma_minus8
     bits.take(1)  # qpprime_y_zero_transform_bypass_flag
     if bits.take(1):  # seq_scaling_matrix_present_flag
         for number in range(12 if chroma_format == 3 else 8):
             if bits.take(1):
                 _skip_scaling_list(bits, 16 if number < 6 else 64)
-    return True
+    return depth == 8 and not separate
 
 
-def _skip_geometry(bits: "_Bits") -> None:
+def _read_geometry(bits: "_Bits") -> bool:
+    """Read up to the usability information; return whether there may be fields."""
     bits.golomb()  # log2_max_frame_num_minus4
     order = bits.golomb()  # pic_order_cnt_type
     if order == 0:
@@ -97,12 +95,31 @@ def _skip_geometry(bits: "_Bits") -> None:
     bits.take(1)
     bits.golomb()  # width and height in macroblocks
     bits.golomb()
-    if not bits.take(1):  # frame_mbs_only_flag
+    interlaced = not bits.take(1)  # frame_mbs_only_flag
+    if interlaced:
         bits.take(1)
     bits.take(1)
     if bits.take(1):  # frame_cropping_flag
         for _ in range(4):
             bits.golomb()
+    return interlaced
+
+
+def _read_range(bits: "_Bits") -> bool | None:
+    """Read the usability information up to the range; None where the planes are no luma."""
+    if bits.take(1) and bits.take(8) == _EXTENDED_ASPECT:
+        bits.take(32)
+    if bits.take(1):  # overscan_info_present_flag
+        bits.take(1)
+    if not bits.take(1):  # video_signal_type_present_flag
+        return False
+    bits.take(3)  # video_format
+    full_range = bool(bits.take(1))
+    if bits.take(1):  # colour_description_present_flag
+        bits.take(16)
+        if bits.take(8) == 0:  # matrix_coefficients: the planes are green, blue and red
+            return None
+    return full_range
 
 
 def _skip_scaling_list(bits: "_Bits", size: int) -> None:

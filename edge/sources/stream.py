@@ -10,8 +10,8 @@ import cv2
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import StreamSource, redact
-from edge.errors import FrameRefused, SourceStalled, SourceUnavailable
-from edge.sources.decode import Plane, choose_plane, quiet, to_luma
+from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
+from edge.sources.decode import MonoReader, quiet
 from edge.values import Frame
 
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
@@ -57,7 +57,7 @@ class Stream:
             )
         rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.expected_hz = rate_hz if 0 < rate_hz <= _HIGHEST_HZ else None
-        self._plane: Plane | None = None
+        self._reader: MonoReader | None = None
         return self
 
     def __exit__(
@@ -80,12 +80,14 @@ class Stream:
         arrived_ns = monotonic_ns()
         sensor_ns = self._last_ns = max(arrived_ns, self._last_ns + 1)
         index, self._index = self._index, self._index + 1
+        if self._reader is None:
+            self._reader = MonoReader(self._capture)
         try:
-            if self._plane is None:
-                self._plane = choose_plane(self._capture)
-            luma = to_luma(self._capture.retrieve()[1], self._plane)
-        except (cv2.error, FrameRefused) as error:
-            raise FrameRefused(f"{self._name}: frame {index} cannot be decoded") from error
+            luma = self._reader.retrieve()
+        except FrameRefused as error:
+            raise FrameRefused(f"{self._name}: frame {index}: {error}") from error
+        except ConfigError as error:
+            raise ConfigError(f"source.url {self._name}: {error}") from error
         return Frame(
             luma,
             index=index,

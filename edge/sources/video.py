@@ -10,7 +10,7 @@ import cv2
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError, EndOfStream, FrameRefused
-from edge.sources.decode import choose_plane, quiet, to_luma
+from edge.sources.decode import MonoReader, quiet
 from edge.values import Frame
 
 DEMO_CLIP: Final = Path(__file__).with_name("clip") / "demo.mp4"
@@ -43,7 +43,7 @@ class Video:
         quiet()
         self._capture = self._open()
         self._grabbed = True
-        self._plane = choose_plane(self._capture)
+        self._reader = MonoReader(self._capture)
         rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
         stated = math.isfinite(rate_hz) and 0 < rate_hz <= 1000
         self.expected_hz = rate_hz if stated else None
@@ -71,9 +71,11 @@ class Video:
             sensor_ns = self._last_ns + self._period_ns
         self._last_ns = sensor_ns
         try:
-            luma = to_luma(self._capture.retrieve()[1], self._plane)
-        except (cv2.error, FrameRefused) as error:
-            raise FrameRefused(f"{self._path}: frame {index} cannot be decoded") from error
+            luma = self._reader.retrieve()
+        except FrameRefused as error:
+            raise FrameRefused(f"{self._path}: frame {index}: {error}") from error
+        except ConfigError as error:
+            raise ConfigError(f"source.path {self._path!r}: {error}") from error
         return Frame(
             luma,
             index=index,

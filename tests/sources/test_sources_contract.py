@@ -75,7 +75,7 @@ def demo(folder: Path) -> Kind:
 
 
 def stream(folder: Path) -> Kind:
-    clip = encode(folder / "clip.ts", "-pix_fmt", "yuv420p", frames=25)
+    clip = encode(folder / "clip.ts", "-c:v", "libx264", "-g", "5", "-bf", "0", frames=25)
     servers = []
 
     @contextmanager

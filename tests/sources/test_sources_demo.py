@@ -1,0 +1,43 @@
+"""The demo clip shows what the README beside it says, to the bundled detector."""
+
+import re
+
+from edge.clock import Stopwatch
+from edge.config import DemoSource, DetectorConfig
+from edge.detect import open_detector
+from edge.sources import open_source
+from edge.sources.video import DEMO_CLIP
+
+
+def timeline() -> list[tuple[int, int, set[int]]]:
+    """Return (first frame, last frame, numbers of faces that may be seen) of every scene."""
+    rows = []
+    for line in DEMO_CLIP.with_name("README.md").read_text().splitlines():
+        match = re.match(r"\| [\d.]+ - [\d.]+ \| (\d+) - (\d+) \| .* \| (.*) \|$", line)
+        if match:
+            counts = {int(count) for count in re.findall(r"(?<!frame )\b\d+\b", match[3])}
+            rows.append((int(match[1]), int(match[2]), counts))
+    return rows
+
+
+def test_faces_are_found_where_the_timeline_says_and_nowhere_else() -> None:
+    scenes = timeline()
+    assert len(scenes) == 12
+    assert scenes[0][0] == 0
+    assert scenes[-1][1] == 299
+    detector = open_detector(DetectorConfig())
+    seen: dict[int, int] = {}
+    near_px = []
+    with open_source(DemoSource(), small_size=detector.input_size) as source:
+        for _ in range(300):
+            frame = source.read()
+            if frame.index % 5 == 2:
+                found = detector.detect(frame, Stopwatch())
+                seen[frame.index] = len(found)
+                if found:
+                    near_px.append(max(face.box.height for face in found))
+    assert min(near_px) >= 150
+    for first, last, counts in scenes:
+        inside = {count for index, count in seen.items() if first <= index < last}
+        assert inside <= counts, f"frames {first} to {last}"
+    assert set(seen.values()) == {0, 1, 2}

@@ -1,0 +1,138 @@
+"""Folders of pictures: what is read, in which order, and what is refused."""
+
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from edge.errors import ConfigError, EndOfStream, FrameRefused
+from edge.sources.images import Images, read_grey
+from edge.values import Luma
+
+
+def write(path: Path, picture: np.ndarray) -> Path:
+    assert cv2.imwrite(str(path), picture)
+    return path
+
+
+def noise(seed: int, *shape: int) -> Luma:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def test_pictures_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    names = ["b.png", "a.PNG", "10.bmp", "9.pgm", "c.jpeg", "d.JPG", "e.webp", "f.tif", "g.tiff"]
+    for number, name in enumerate(names):
+        ok, coded = cv2.imencode(Path(name).suffix.lower(), np.full((8, 8), 20 * number, np.uint8))
+        assert ok
+        (tmp_path / name).write_bytes(coded.tobytes())
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "folder.png").mkdir()
+    with Images(str(tmp_path), rate_hz=4.0) as source:
+        frames = [source.read() for _ in names]
+        with pytest.raises(EndOfStream):
+            source.read()
+    levels = [names.index(name) * 20 for name in sorted(names)]
+    assert [round(float(frame.luma.mean()), -1) for frame in frames] == levels
+    assert [frame.sensor_ns for frame in frames] == [i * 250_000_000 for i in range(len(names))]
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    luma=npst.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))),
+    suffix=st.sampled_from([".png", ".bmp", ".pgm", ".tiff"]),
+)
+def test_lossless_grey_comes_back_unchanged(
+    luma: Luma, suffix: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = write(tmp_path_factory.mktemp("grey") / f"picture{suffix}", luma)
+    assert np.array_equal(read_grey(path), luma)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
+def test_sixteen_bits_become_eight(tmp_path: Path, suffix: str) -> None:
+    luma = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    path = write(tmp_path / f"deep{suffix}", luma.astype(np.uint16) * 257)
+    assert np.array_equal(read_grey(path), luma)
+
+
+def test_colour_becomes_grey_and_transparency_is_ignored(tmp_path: Path) -> None:
+    colour = noise(1, 20, 30, 3)
+    grey = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
+    seen_through = np.dstack([colour, noise(2, 20, 30)])
+    for name, picture in (("colour.png", colour), ("seen_through.png", seen_through)):
+        apart = cv2.absdiff(read_grey(write(tmp_path / name, picture)), grey)
+        assert int(apart.max()) <= 1
+
+
+def test_a_picture_is_turned_as_its_exif_says(tmp_path: Path) -> None:
+    luma = np.zeros((20, 40), np.uint8)
+    luma[:, 30:] = 255  # white at the right
+    coded = cv2.imencode(".jpg", luma)[1].tobytes()
+    # a minimal EXIF block: little-endian TIFF, one entry, orientation (0x0112) 6: turn right
+    tiff = b"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00"
+    block = b"Exif\x00\x00" + tiff + b"\x00\x00\x00\x00"
+    marker = b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block
+    (tmp_path / "turned.jpg").write_bytes(coded[:2] + marker + coded[2:])
+    turned = read_grey(tmp_path / "turned.jpg")
+    assert turned.shape == (40, 20)
+    assert turned[35:].mean() > 250, "what was right is at the bottom"
+
+
+def test_the_smallest_and_a_huge_picture(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", np.full((1, 1), 7, np.uint8))
+    write(tmp_path / "b.png", np.zeros((6000, 8000), np.uint8))
+    with Images(str(tmp_path), rate_hz=1.0) as source:
+        assert source.read().luma.tolist() == [[7]]
+        assert source.read().luma.shape == (6000, 8000)
+
+
+def test_an_unreadable_picture_is_refused_and_the_next_one_read(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good = cv2.imencode(".png", noise(3, 64, 64))[1].tobytes()
+    too_wide = bytearray(good)
+    too_wide[16:24] = (900_000).to_bytes(4, "big") * 2  # the size stated in the header
+    too_wide[29:33] = zlib.crc32(too_wide[12:29]).to_bytes(4, "big")
+    (tmp_path / "0.png").write_bytes(good)
+    (tmp_path / "1.jpg").write_text("this is text")
+    (tmp_path / "2.png").write_bytes(b"")
+    (tmp_path / "3.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "4.png").write_bytes(too_wide)
+    (tmp_path / "5.png").write_bytes(good[:20])
+    (tmp_path / "6.webp").write_bytes(b"RIFF\x00\x00\x00\x00WEBPVP8 ")
+    (tmp_path / "7.tif").write_bytes(b"II*\x00\xff\xff\xff\xff")
+    (tmp_path / "8.png").write_bytes(good)
+    with Images(str(tmp_path), rate_hz=1.0, first_index=100) as source:
+        assert source.read().index == 100
+        for number, suffix in enumerate(("jpg", "png", "png", "png", "png", "webp", "tif"), 1):
+            with pytest.raises(FrameRefused, match=rf"^{number}\.{suffix}: .*skipped") as told:
+                source.read()
+            assert "\n" not in str(told.value)
+        last = source.read()
+    assert last.index == 108
+    assert last.sensor_ns == 8_000_000_000
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.mkdir(), "no pictures in it"),
+        (lambda path: path.write_text("a file"), "Not a directory"),
+        (lambda path: None, "No such file"),
+    ],
+    ids=["empty", "file", "absent"],
+)
+def test_what_is_no_folder_of_pictures_is_a_wrong_configuration(
+    tmp_path: Path, make: object, said: str
+) -> None:
+    make(tmp_path / "in")  # type: ignore[operator]
+    with pytest.raises(ConfigError, match=said) as told, Images(str(tmp_path / "in"), rate_hz=1.0):
+        pass
+    assert "\n" not in str(told.value)
