@@ -132,12 +132,10 @@ class Picamera:
             controls["ExposureTime"] = config.exposure_us
         if config.gain is not None:
             controls["AnalogueGain"] = config.gain
-        width, height = self._small_size
-        fits = width <= config.width and height <= config.height
-        even = width % 2 == 0 and height % 2 == 0
+        fits = self._small_size[0] <= config.width and self._small_size[1] <= config.height
         return self._camera.create_video_configuration(
             main={"size": (config.width, config.height), "format": "YUV420"},
-            lores={"size": self._small_size, "format": "YUV420"} if fits and even else None,
+            lores={"size": self._small_size, "format": "YUV420"} if fits else None,
             raw=None,  # its buffers would only eat the contiguous memory
             colour_space=full_range,
             buffer_count=config.buffer_count,

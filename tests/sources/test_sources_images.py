@@ -92,9 +92,7 @@ def test_the_smallest_and_a_huge_picture(tmp_path: Path) -> None:
         assert source.read().luma.shape == (6000, 8000)
 
 
-def test_an_unreadable_picture_is_refused_and_the_next_one_read(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unreadable_picture_is_refused_and_the_next_one_read(tmp_path: Path) -> None:
     good = cv2.imencode(".png", noise(3, 64, 64))[1].tobytes()
     too_wide = bytearray(good)
     too_wide[16:24] = (900_000).to_bytes(4, "big") * 2  # the size stated in the header
@@ -117,7 +115,6 @@ def test_an_unreadable_picture_is_refused_and_the_next_one_read(
         last = source.read()
     assert last.index == 108
     assert last.sensor_ns == 8_000_000_000
-    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
