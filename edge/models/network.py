@@ -38,6 +38,7 @@ class Network:
     Attributes:
         info: which network this is.
         manifest: everything its folder says about it.
+        session: the runtime's own call, for those who measure what it costs alone.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Network:
             height=self._input.height,
             threads=threads,
         )
-        self._session = session
+        self.session = session
         low, high = self._input.value_range
         self._scale, self._low = np.float32((high - low) / 255), np.float32(low)
         self._raw = self._input.dtype == "uint8" and artifact.runtime == "onnxruntime"
@@ -78,7 +79,7 @@ class Network:
             raise ValueError(
                 f"batch of {batch.dtype} {batch.shape}; expected uint8 (n, {size[0]}, {size[1]})"
             )
-        answers = [self._session.run(self._tensor(picture)) for picture in batch]
+        answers = [self.session.run(self.tensor(picture)) for picture in batch]
         roles = {}
         for role, output in self.manifest.outputs.items():
             # artifacts take one picture: batching measured as no gain on small networks
@@ -89,7 +90,7 @@ class Network:
             roles[role] = _activated(values, output.activation)
         return roles
 
-    def _tensor(self, picture: Luma) -> Tensor:
+    def tensor(self, picture: Luma) -> Tensor:
         """Return one picture as the input tensor: scaled, normalised, laid out."""
         if self._raw:
             values: Tensor = picture

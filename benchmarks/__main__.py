@@ -1,0 +1,137 @@
+"""Measured figures: ``python -m benchmarks {fps|accuracy|parity|soak}``."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.fps import run_fps, save
+from edge.config import load_config, source_settings
+from edge.errors import AffectEdgeError, ConfigError, ModelError
+
+EXIT_FAILURE, EXIT_CONFIG = 1, 78
+LATER = ("accuracy", "parity", "soak")
+BUSY_LOAD = 0.5
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, by an exception."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="benchmark", required=True, parser_class=_Parser)
+    fps = commands.add_parser("fps", help="how fast, where the time goes, against what")
+    fps.add_argument("--source", default="demo", help="a video, a folder of pictures, or demo")
+    fps.add_argument("--frames", type=int, metavar="N", help="measure so many; all by default")
+    fps.add_argument("--in-memory", action="store_true", help="decode first, measure without")
+    fps.add_argument("--mode", choices=("pipeline", "daemon"), default="pipeline")
+    fps.add_argument("--baseline", action="store_true", help="also the way of earlier systems")
+    fps.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    fps.add_argument("-c", "--config", type=Path, metavar="FILE")
+    fps.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    for name in LATER:
+        commands.add_parser(name, add_help=False)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one benchmark and return its exit code: 0, 1 (failed), or 78 (wrong input)."""
+    try:
+        if argv[:1] and argv[0] in LATER:
+            raise ConfigError(f"{argv[0]}: not available in this version; expected fps")
+        arguments = _parser().parse_args(argv)
+        result = _fps(arguments)
+    except AffectEdgeError as error:
+        sys.stderr.write(f"benchmarks: error: {' '.join(str(error).split())}\n")
+        return EXIT_CONFIG if isinstance(error, ConfigError | ModelError) else EXIT_FAILURE
+    show(result, Console())
+    return 0
+
+
+def _fps(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.frames is not None and arguments.frames < 1:
+        raise ConfigError(f"--frames {arguments.frames}: expected 1 or more")
+    # Nothing is published, so no purpose has to be declared; a configuration that has one keeps it.
+    settings = ['device.purpose="research-consent"', *arguments.set]
+    config = load_config(
+        arguments.config,
+        settings=settings,
+        overrides={"source": source_settings(arguments.source)},
+    )
+    daemon = ["--source", arguments.source]
+    if arguments.config:
+        daemon += ["-c", str(arguments.config)]
+    for setting in settings:
+        daemon += ["--set", setting]
+    result = run_fps(
+        config,
+        frames=arguments.frames,
+        in_memory=arguments.in_memory,
+        mode=arguments.mode,
+        baseline=arguments.baseline,
+        daemon_arguments=daemon,
+    )
+    result["command"] = "python -m benchmarks " + " ".join(_shown(arguments))
+    if arguments.json:
+        save(result, arguments.json)
+    return result
+
+
+def _shown(arguments: argparse.Namespace) -> list[str]:
+    shown = ["fps", "--source", arguments.source]
+    shown += ["--frames", str(arguments.frames)] if arguments.frames else []
+    shown += ["--in-memory"] if arguments.in_memory else []
+    shown += ["--mode", arguments.mode] if arguments.mode != "pipeline" else []
+    shown += ["--baseline"] if arguments.baseline else []
+    return shown + [part for setting in arguments.set for part in ("--set", setting)]
+
+
+def show(result: dict[str, Any], console: Console) -> None:
+    """Print a result for people."""
+    table = Table("figure", "value", title=result["command"], title_justify="left")
+    table.columns[1].justify = "right"
+    table.add_row("frames a second", f"{result['fps']:.1f}")
+    table.add_row("frames", str(result["frames"]))
+    for name, value in result["latency_ms"].items():
+        table.add_row(f"latency {name}", f"{value:.2f} ms")
+    for stage, value in result["stage_ms"].items():
+        table.add_row(f"  {stage}", "-" if value is None else f"{value:.3f} ms")
+    if "overhead" in result:
+        table.add_row("bare inference", f"{result['inference_ms']:.2f} ms")
+        table.add_row("overhead", f"{100 * (result['overhead'] - 1):.1f} %")
+        table.add_row("processor", f"{result['cpu_percent']:.0f} %")
+    if result["rss_mb"] is not None:
+        table.add_row("resident memory", f"{result['rss_mb']:.0f} MB")
+    if "ratio" in result:
+        table.add_row("baseline", f"{result['baseline_fps']:.2f} frames/s")
+        table.add_row("ratio", f"{result['ratio']:.1f}")
+        table.add_row("ratio at the same size", f"{result['same_size_ratio']:.2f}")
+    console.print(table)
+    if "ratio" in result:
+        console.print(f"Note: {result['baseline_note']}.")
+    versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items() if value)
+    console.print(
+        f"{result['board']}, {result['cores']} cores, governor {result['governor']},"
+        f" throttled {result['throttled']}, threads {json.dumps(result['threads'])}",
+        highlight=False,
+    )
+    console.print(f"{versions}; commit {result['commit']}; {result['date']}", highlight=False)
+    for name, artifacts in result["models"].items():
+        for file, digest in artifacts.items():
+            console.print(f"{name}/{file} sha256 {digest[:16]}", highlight=False)
+    if os.getloadavg()[0] > 1 + BUSY_LOAD:
+        console.print(f"Load {os.getloadavg()[0]:.1f}: the machine was busy, do not quote this.")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

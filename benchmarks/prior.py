@@ -1,0 +1,113 @@
+"""The way earlier systems did it, for comparison: one loop, everything in colour and in full size.
+
+The published CenterFace exactly as it was published, but that its fixed dimensions are named
+(otherwise nothing but 32x32 runs): weights listed as graph inputs, batch norm unfused, input the
+frame's own size rounded up to 32, colour, decoded by a loop over cells; then the float expression
+network on a crop. Default session options throughout, but for the number of threads.
+"""
+
+import math
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from edge.errors import ConfigError
+from edge.models import find_model, load_manifest
+from edge.values import EXPRESSIONS, Luma
+
+PUBLISHED: Final = (
+    Path(__file__).resolve().parents[1] / "models" / "centerface-published" / "centerface.onnx"
+)
+_STRIDE: Final = 4
+_EXPRESSION_PX: Final = 96
+
+
+class PriorLoop:
+    """Frame in, boxes and expressions out, sequentially. For one thread."""
+
+    def __init__(self, expression_model: str, *, threads: int, threshold: float) -> None:
+        """Open both networks.
+
+        Raises:
+            ConfigError: the published network or the onnx package is not here.
+        """
+        folder = find_model(expression_model)
+        artifact = load_manifest(folder).artifacts[0]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # it warns of each weight that is an input as well
+        self._detector = onnxruntime.InferenceSession(
+            _published_with_free_size(), options, providers=["CPUExecutionProvider"]
+        )
+        self._expression = onnxruntime.InferenceSession(
+            (folder / artifact.file).read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+        self._threshold = threshold
+
+    def step(self, bgr: NDArray[np.uint8], size: tuple[int, int] | None = None) -> list[str]:
+        """Return the label of each face in a colour frame; ``size`` replaces the frame's own."""
+        height, width = bgr.shape[:2]
+        if size is None:
+            size = (math.ceil(width / 32) * 32, math.ceil(height / 32) * 32)
+        blob = cv2.dnn.blobFromImage(bgr, 1.0, size, (0, 0, 0), swapRB=True, crop=False)
+        heat, scale, offset, _ = self._detector.run(None, {"input.1": blob})
+        boxes = self._boxes(heat[0, 0], scale[0], offset[0], width / size[0], height / size[1])
+        return [self._read(bgr, box) for box in boxes]
+
+    def _boxes(
+        self, heat: Any, scale: Any, offset: Any, ratio_x: float, ratio_y: float
+    ) -> list[tuple[float, float, float, float]]:
+        rows, columns = np.where(heat > self._threshold)
+        found = []
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            box_height = math.exp(scale[0, row, column]) * _STRIDE
+            box_width = math.exp(scale[1, row, column]) * _STRIDE
+            x = (column + offset[1, row, column] + 0.5) * _STRIDE - box_width / 2
+            y = (row + offset[0, row, column] + 0.5) * _STRIDE - box_height / 2
+            found.append((float(heat[row, column]), (x, y, x + box_width, y + box_height)))
+        kept: list[tuple[float, float, float, float]] = []
+        for _, box in sorted(found, key=lambda each: -each[0]):
+            if all(_overlap(box, other) <= 0.3 for other in kept):
+                kept.append(box)
+        return [(x * ratio_x, y * ratio_y, r * ratio_x, b * ratio_y) for x, y, r, b in kept]
+
+    def _read(self, bgr: NDArray[np.uint8], box: tuple[float, float, float, float]) -> str:
+        x, y, right, bottom = (max(0, round(value)) for value in box)
+        crop: Luma = cv2.cvtColor(bgr[y:bottom, x:right], cv2.COLOR_BGR2GRAY)
+        side = (_EXPRESSION_PX, _EXPRESSION_PX)
+        face = cv2.resize(crop, side).astype(np.float32) / 255
+        face = (face - face.mean()) / (face.std() + 0.05)
+        logits, _ = self._expression.run(None, {"input": face[None, None]})
+        return EXPRESSIONS[int(logits[0].argmax())]
+
+
+def _overlap(
+    first: tuple[float, float, float, float], second: tuple[float, float, float, float]
+) -> float:
+    across = min(first[2], second[2]) - max(first[0], second[0])
+    down = min(first[3], second[3]) - max(first[1], second[1])
+    if across <= 0 or down <= 0:
+        return 0.0
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
+    return across * down / (sum(areas) - across * down)
+
+
+def _published_with_free_size() -> bytes:
+    try:
+        import onnx  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError("--baseline: needs the onnx package: pip install '.[bench]'") from error
+    if not PUBLISHED.is_file():
+        raise ConfigError(f"--baseline: {PUBLISHED} is missing; run it from a checkout")
+    model = onnx.load(PUBLISHED)
+    for value in (model.graph.input[0], *model.graph.output):
+        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
+            if axis == 0:
+                dimension.dim_value = 1
+            elif axis > 1:
+                dimension.dim_param = f"{value.name}_{axis}"
+    return bytes(model.SerializeToString())

@@ -1,0 +1,97 @@
+"""The benchmark's fields, circumstances and refusals. Speed itself is never asserted."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.__main__ import main
+
+STAGES = {"decode", "resize", "detect", "decode_boxes", "track", "quality", "crop", "translate",
+          "classify", "message"}  # fmt: skip
+
+
+def measured(tmp_path: Path, *arguments: str) -> dict[str, Any]:
+    path = tmp_path / "result.json"
+    assert main(["fps", *arguments, "--json", str(path)]) == 0
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result
+
+
+def assert_circumstances(result: dict[str, Any]) -> None:
+    for name in ("board", "governor", "throttled", "threads", "versions", "models", "commit",
+                 "date", "command"):  # fmt: skip
+        assert name in result
+    assert result["versions"]["onnxruntime"]
+    assert len(result["models"]["mobilenet-fer"]["mobilenet_fer.onnx"]) == 64
+
+
+def test_the_pipeline_in_memory_with_the_baseline(tmp_path: Path) -> None:
+    result = measured(tmp_path, "--source", "demo", "--frames", "30", "--in-memory", "--baseline")
+    assert_circumstances(result)
+    assert result["frames"] == 30
+    assert set(result["latency_ms"]) == {"p50", "p95", "p99"}
+    assert set(result["stage_ms"]) >= STAGES
+    assert result["stage_ms"]["translate"] is None
+    figures = [
+        result[name]
+        for name in (
+            "fps",
+            "inference_ms",
+            "overhead",
+            "baseline_fps",
+            "ratio",
+            "same_size_ratio",
+            "rss_mb",
+            "cpu_percent",
+        )
+    ]
+    figures += [value for value in result["stage_ms"].values() if value is not None]
+    assert all(math.isfinite(value) and value > 0 for value in figures)
+    # the whole cannot be less than its parts: one thread, no overlap
+    parts = sum(result["stage_ms"][stage] or 0 for stage in STAGES - {"decode"})
+    assert parts < 1.5 * result["latency_ms"]["p95"] + 5
+
+
+def test_the_pipeline_from_the_file(tmp_path: Path) -> None:
+    result = measured(tmp_path, "--frames", "12")
+    assert result["frames"] == 12
+    assert result["stage_ms"]["decode"] > 0
+    assert "ratio" not in result
+
+
+def test_the_real_daemon(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    result = measured(tmp_path, "--mode", "daemon")
+    assert_circumstances(result)
+    assert result["frames"] == 290
+    assert result["latency_ms"]["p50"] > 0
+    assert "frames a second" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], "required"),
+        (["zoo"], "zoo"),
+        (["accuracy", "--images", "x"], "not available"),
+        (["fps", "--frames", "0"], "--frames"),
+        (["fps", "--frames", "many"], "--frames"),
+        (["fps", "--source", "nowhere"], "nowhere"),
+        (["fps", "--source", "/dev/video0"], "live"),
+        (["fps", "--mode", "warp"], "--mode"),
+        (["fps", "--set", "detector.model=none"], "none"),
+        (["fps", "--mode", "daemon", "--baseline"], "--baseline"),
+        (["fps", "--frames", "1", "--json", "/nowhere/x.json"], "/nowhere/x.json"),
+        (["fps", "-c", "/nowhere.toml"], "/nowhere.toml"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    arguments: list[str], named: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 78
+    told = capfd.readouterr().err
+    assert told.startswith("benchmarks: error: ")
+    assert told.count("\n") == 1
+    assert named in told
