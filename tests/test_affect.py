@@ -1,5 +1,6 @@
 """Affect over time: the laws of the filter, and a label that holds still."""
 
+import itertools
 import math
 
 import numpy as np
@@ -197,6 +198,23 @@ def test_the_label_changes_only_to_one_that_led_throughout_the_hold(margin, hold
         else:
             assert not ripe
         label = new
+
+
+def test_one_odd_frame_changes_no_label():
+    run = [(i / 30, reading({SAD if i == 15 else HAPPY: 1})) for i in range(30)]
+    assert set(labels(run)) == {"happy"}
+
+
+def test_two_expressions_in_a_draw_do_not_flicker():
+    rng = np.random.default_rng(5)
+    draw = [(i / 30, reading({(SAD, HAPPY)[rng.integers(2)]: 0.6})) for i in range(300)]
+    raw = [int(one.probabilities.argmax()) for _, one in draw]
+    changes, raw_changes = (
+        sum(before != after for before, after in itertools.pairwise(told))
+        for told in (labels(draw), raw)
+    )
+    assert raw_changes > 100
+    assert changes < raw_changes / 10
 
 
 def test_without_hold_and_margin_the_label_is_the_likeliest():
