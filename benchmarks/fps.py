@@ -27,7 +27,7 @@ from edge import clock
 from edge.config import Config, is_file
 from edge.errors import AffectEdgeError, ConfigError, EndOfStream, FrameRefused
 from edge.expression.crop import square_crop
-from edge.messages import FrameMessage, FrameTime, StageTimes, encode
+from edge.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, encode
 from edge.models import open_network
 from edge.pipeline import Pipeline
 from edge.sources import open_source
@@ -93,12 +93,14 @@ def read_frames(config: Config, limit: int | None) -> Iterator[Frame]:
 
 def message_bytes(state: FrameState) -> bytes:
     """Return the message of a frame as the hub sends it, link included."""
-    report = frame_report(state, dropped=0)
+    report = frame_report(state)
     report = type(report).model_validate_json(report.model_dump_json())
     now_ns = clock.monotonic_ns()
     return encode(
         FrameMessage(
-            device="bench", stream="bench", epoch=1, seq=report.frame.index, frame=report.frame,
+            device="bench", stream="bench", epoch=1, seq=report.index,
+            frame=FrameInfo(index=report.index, width=report.width, height=report.height,
+                            dropped=0),
             time=FrameTime(sensor_ns=report.sensor_ns, clock=report.clock, unix_ns=now_ns,
                            published_ns=now_ns, synchronized=False),
             timing_ms=StageTimes(capture=0, detect=0, track=0, classify=0, total=0),

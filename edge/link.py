@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from edge.messages import Face, FrameInfo
+from edge.messages import Face
 
 _LARGEST = 128 * 1024
 
@@ -54,7 +54,9 @@ class FrameReport(Report):
     """Worker to hub: a frame's results, everything but what only the hub knows."""
 
     kind: Literal["frame"] = "frame"
-    frame: FrameInfo
+    index: int
+    width: int
+    height: int
     sensor_ns: int
     clock: Literal["monotonic", "boottime", "media"]
     exposure_us: int | None

@@ -51,7 +51,7 @@ from edge.link import (
     Ready,
     Start,
 )
-from edge.messages import Face, FrameInfo
+from edge.messages import Face
 from edge.pipeline import Pipeline
 from edge.slots import Closed, Slot
 from edge.sources import Source, open_source
@@ -118,11 +118,13 @@ def face_message(face: FaceState) -> Face:
     )
 
 
-def frame_report(state: FrameState, dropped: int) -> FrameReport:
-    """Return the hub's view of ``state``; ``dropped`` frames were lost right before it."""
+def frame_report(state: FrameState) -> FrameReport:
+    """Return the hub's view of ``state``."""
     frame = state.frame
     return FrameReport(
-        frame=FrameInfo(index=frame.index, width=frame.width, height=frame.height, dropped=dropped),
+        index=frame.index,
+        width=frame.width,
+        height=frame.height,
         sensor_ns=frame.sensor_ns,
         clock=frame.clock,
         exposure_us=frame.exposure_us,
@@ -306,13 +308,10 @@ class Worker:
             self._tracks.put(tracks)
 
     def _classify(self) -> None:
-        reported = self._first_index - 1
         for tracks in self._tracks:
             with self._busy("classify"):
                 state = self._pipeline.classify(tracks)
-            index = state.frame.index
-            self._link.send(frame_report(state, dropped=index - reported - 1))
-            reported = index
+            self._link.send(frame_report(state))
 
     # -- what the hub is told ----------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from typing import Any
 import zmq
 
 from edge import __version__, clock
-from edge.config import Config
+from edge.config import Config, is_file
 from edge.errors import ConfigError
 from edge.hub.health import Board, Incidents, RateMeter, grade
 from edge.hub.journal import Journal
@@ -40,6 +40,7 @@ from edge.link import (
 from edge.messages import (
     EventMessage,
     EventTime,
+    FrameInfo,
     FrameMessage,
     FrameTime,
     Rates,
@@ -97,6 +98,7 @@ class Daemon:
         self._dropped = 0
         self._last_result_ns: int | None = None
         self._last_index = -1
+        self._captured = 0  # frames that the source produced, as last told
         self._last_track = 0
         self._fruitless = 0  # workers started since the last result
         self._media_unix_ns: int | None = None  # wall time of a file's beginning
@@ -216,6 +218,7 @@ class Daemon:
             case FrameReport():
                 self._publish_frame(report)
             case Heartbeat():
+                self._captured = report.captured
                 self._captured_meter.mark(clock.monotonic_ns(), report.captured)
             case EventReport():
                 self._note_event(report)
@@ -259,7 +262,10 @@ class Daemon:
             self._exit = (EXIT_REBOOT, "the worker cannot be killed: the board needs a reboot")
         elif self._supervisor.may_start():
             # A frame that kills every worker is stepped over: one more for each fruitless start.
-            self._supervisor.start(self._last_index + 1 + self._fruitless, self._last_track + 1)
+            first = self._last_index + 1 + self._fruitless
+            if not is_file(self._config.source):
+                first = max(first, self._captured)  # what a camera showed meanwhile is gone
+            self._supervisor.start(first, self._last_track + 1)
             self._fruitless += 1
             self._source_state = "starting"
 
@@ -340,7 +346,13 @@ class Daemon:
             stream=self._journal.stream,
             epoch=self._journal.epoch,
             seq=self._journal.next_seq(),
-            frame=report.frame,
+            frame=FrameInfo(
+                index=report.index,
+                width=report.width,
+                height=report.height,
+                # a hole in the indices, whoever made it: camera, slot, or the loss of a worker
+                dropped=report.index - self._last_index - 1,
+            ),
             time=FrameTime(
                 sensor_ns=report.sensor_ns,
                 clock=report.clock,
@@ -360,10 +372,10 @@ class Daemon:
             faces=report.faces,
         )
         self._frames += 1
-        self._last_index = report.frame.index
+        self._last_index = report.index
         self._last_track = max([self._last_track, *(face.track for face in report.faces)])
         self._fruitless = 0
-        self._dropped += report.frame.dropped
+        self._dropped += message.frame.dropped
         self._published_meter.mark(now_ns, self._frames)
         self._send(message)
         self._metrics.frame(message)
@@ -487,7 +499,6 @@ class Daemon:
             self._supervisor.order_stop()
             self._hear_out(begun_ns)
         code, text = self._exit or (EXIT_DONE, "")
-        beat = self._supervisor.heartbeat
         self._supervisor.end(max(0.0, STOP_S - clock.elapsed_ms(begun_ns) / 1e3))
         self._event(
             "epoch_ended",
@@ -495,7 +506,7 @@ class Daemon:
                 "exit_code": code,
                 "frames": self._frames,
                 "dropped": self._dropped,
-                "captured": beat.captured if beat else None,
+                "captured": self._captured,
                 "messages": self._journal.last_seq + 2,  # this one included
             },
         )

@@ -13,7 +13,7 @@ from edge.config import Config
 from edge.detect import open_detector
 from edge.expression import open_expression
 from edge.golden import golden_picture
-from edge.messages import FrameMessage, FrameTime, StageTimes, decode, encode
+from edge.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, decode, encode
 from edge.pipeline import Pipeline
 from edge.values import Frame, Luma
 from edge.worker import frame_report
@@ -53,13 +53,15 @@ class Fuzzed:
                 captured_ns=self._sensor_ns,
             )
         )
-        report = frame_report(state, dropped=0)
+        report = frame_report(state)
         message = FrameMessage(
             device="fuzz",
             stream="8c4f9e04-6a0f-4f4f-9d52-0d3a1e6b2a11",
             epoch=1,
             seq=index,
-            frame=report.frame,
+            frame=FrameInfo(
+                index=report.index, width=report.width, height=report.height, dropped=0
+            ),
             time=FrameTime(
                 sensor_ns=report.sensor_ns,
                 clock=report.clock,

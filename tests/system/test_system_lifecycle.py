@@ -77,6 +77,23 @@ def test_frames_again_within_3_s_of_a_killed_worker(tmp_path: Path, paced: bool)
         assert not before & after, "a track number was used by two workers"
 
 
+def test_frames_that_no_worker_survives_are_stepped_over_and_counted(tmp_path: Path) -> None:
+    with RunningDaemon(tmp_path, *DEMO) as daemon:
+        daemon.wait_for(lambda m: m["kind"] == "frame" and m["frame"]["index"] >= 10)
+        for _ in range(3):  # at once, before it can publish: as a deadly frame would
+            os.kill(daemon.worker_pid(), signal.SIGKILL)
+            daemon.wait_for(lambda m: m.get("event") == "worker_lost")
+            daemon.wait_for(lambda m: m.get("event") == "worker_started")
+        assert daemon.run_to_end() == 0
+        before = -1
+        for message in daemon.frames:
+            assert message["frame"]["index"] > before
+            assert message["frame"]["dropped"] == message["frame"]["index"] - before - 1
+            before = message["frame"]["index"]
+        ended = daemon.events("epoch_ended")[0]["detail"]
+        assert ended["frames"] + ended["dropped"] == before + 1
+
+
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO) as daemon:
         daemon.wait_for_frame()
@@ -174,8 +191,10 @@ def test_the_service_manager_is_told_in_order(tmp_path: Path) -> None:
             told: list[str] = []
             while "READY=1" not in told or told.count("WATCHDOG=1") < 2:
                 told += manager.recv(4096).decode().splitlines()
-                daemon.receive(0)
-            assert daemon.frames, "ready only after the first result"
+                if told[-1] == "READY=1":
+                    ready_ns = time.monotonic_ns()
+            first = daemon.wait_for_frame()
+            assert first["time"]["published_ns"] < ready_ns, "ready only after the first result"
             assert daemon.stop()[0] == 0
             while told[-1] != "STOPPING=1":
                 told += manager.recv(4096).decode().splitlines()
