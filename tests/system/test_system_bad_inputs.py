@@ -21,6 +21,12 @@ import zmq
 from daemons import PURPOSE, ROOT, RunningDaemon, affect_edge
 
 from edge.cli import run_command_line
+from edge.config import Config
+from edge.errors import ConfigError
+from edge.link import Link
+from edge.pipeline import Pipeline
+from edge.sources.images import Images
+from edge.worker import Worker
 
 CONFIG = 78
 
@@ -501,3 +507,23 @@ def test_odd_pictures_are_read_and_an_unreadable_one_is_told(tmp_path: Path) -> 
         ended = daemon.events("epoch_ended")[0]["detail"]
         assert (ended["frames"], ended["dropped"], ended["captured"]) == (5, 1, 6)
         assert "Traceback" not in daemon.stderr
+
+
+def test_a_folder_taken_up_at_its_last_unreadable_picture_ends_well(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 64), 99, np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    link, other = Link.pair()
+    config = Config()
+    worker = Worker(link, config, Pipeline.open(config), lossless=True, first_index=1)
+    try:
+        with Images(str(tmp_path), rate_hz=1.0) as source:
+            assert list(worker._read_all(source)) == []  # the first was published by another worker
+        (tmp_path / "a.png").unlink()
+        with (
+            Images(str(tmp_path), rate_hz=1.0) as source,
+            pytest.raises(ConfigError, match=r"b\.png"),
+        ):
+            list(worker._read_all(source))
+    finally:
+        link.close()
+        other.close()
