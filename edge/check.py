@@ -2,9 +2,6 @@
 
 import sys
 
-from rich.console import Console
-from rich.table import Table
-
 from edge.config import Config
 from edge.detect import open_detector
 from edge.errors import ModelError
@@ -45,19 +42,14 @@ def run_check(config: Config) -> int:
 
 
 def print_models() -> None:
-    """Print a table of every bundled artifact."""
-    table = Table("model", "task", "artifact", "precision", "MB", "parity with the original")
+    """Print a line for every bundled artifact, and one for its agreement with the original."""
     for folder in bundled_models():
         for row in model_rows(folder):
-            table.add_row(
-                row.model,
-                row.task,
-                row.artifact,
-                row.precision,
-                f"{row.size_bytes / 1e6:.2f}",
-                row.parity,
+            sys.stdout.write(
+                f"{row.model}/{row.artifact}  {row.task}, {row.precision}, {row.runtime},"
+                f" {row.size_bytes / 1e6:.2f} MB, sha256 {row.sha256[:16]}...\n"
+                f"    parity: {row.parity}\n"
             )
-    Console().print(table)
 
 
 def verify_models() -> int:
