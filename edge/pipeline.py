@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from edge.affect import AffectOverTime
 from edge.clock import Stopwatch
-from edge.config import Config
+from edge.config import Config, ImagesSource, TrackingConfig
 from edge.detect import Detector, open_detector
 from edge.errors import InferenceError
 from edge.expression import ExpressionNetwork, open_expression
@@ -39,7 +39,7 @@ class Pipeline:
         self._detector = detector
         self._expression = expression
         self._config = config
-        self._tracker = Tracker(config.tracking, first_id=first_track)
+        self._tracker = Tracker(_tracking(config), first_id=first_track)
         self._affect = AffectOverTime(config.affect)
 
     @classmethod
@@ -111,3 +111,15 @@ class Pipeline:
         smoothed = self._affect.update(track.id, reading, frame.sensor_ns)
         stopwatch.lap("smooth")
         return FaceState(track, quality, reading, smoothed)
+
+
+def _tracking(config: Config) -> TrackingConfig:
+    """Return how to track: a weak detection in a picture that stands alone is shown at once.
+
+    Pictures farther apart than ``vanish_s`` cannot confirm one another: waiting for a second
+    sight would only lose those faces.
+    """
+    source, tracking = config.source, config.tracking
+    if isinstance(source, ImagesSource) and source.rate_hz * tracking.vanish_s < 1:
+        return tracking.model_copy(update={"appear_s": 0.0})
+    return tracking

@@ -1,0 +1,92 @@
+"""The order of the stages: faces bounded, failures kept apart, pictures that stand alone."""
+
+import numpy as np
+import pytest
+
+from edge.clock import Stopwatch
+from edge.config import Config, DeviceConfig, ImagesSource
+from edge.errors import InferenceError
+from edge.pipeline import MAX_FACES, Pipeline
+from edge.quality import INFERENCE_FAILED
+from edge.values import EXPRESSIONS, Affect, Box, Detection, Frame, Reading
+
+RNG = np.random.default_rng(3)
+LUMA = RNG.integers(60, 200, (400, 1600), np.uint8)
+
+
+def face(x: float, score: float = 0.9) -> Detection:
+    landmarks = np.array([[9, 12], [21, 12], [15, 18], [10, 25], [20, 25]], np.float32)
+    return Detection(Box(x, 50, 30, 36), landmarks + np.float32([x, 50]), score)
+
+
+class Seen:
+    """A detector that sees what it is told."""
+
+    info = golden = None
+    input_size = (320, 192)
+
+    def __init__(self, *faces: Detection) -> None:
+        self.faces = faces
+
+    def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
+        stopwatch.lap("detect")
+        return self.faces
+
+
+class Told:
+    """An expression network that reads contempt, or fails on faces left of ``fails_before``."""
+
+    info = golden = None
+
+    def __init__(self, fails_before: float = -1.0) -> None:
+        self.fails_before = fails_before
+
+    def read(self, frame: Frame, box: Box, stopwatch: Stopwatch) -> Reading:
+        if box.x < self.fails_before:
+            raise InferenceError("not finite")
+        return Reading(np.eye(8, dtype=np.float32)[7], Affect(-0.5, 0.4))
+
+
+def pipeline(seen: Seen, told: Told, config: Config | None = None) -> Pipeline:
+    return Pipeline(seen, told, config or Config())  # type: ignore[arg-type]
+
+
+def frame(index: int = 0, sensor_ns: int = 0) -> Frame:
+    return Frame(LUMA, index=index, sensor_ns=sensor_ns, clock="media", captured_ns=0)
+
+
+def test_a_face_that_fails_stays_with_its_reason_and_harms_no_other() -> None:
+    state = pipeline(Seen(face(100), face(300)), Told(fails_before=200)).step(frame())
+    failed, read = state.faces
+    assert failed.reading is None
+    assert failed.smoothed is None
+    assert not failed.quality.usable
+    assert failed.quality.reasons == (INFERENCE_FAILED,)
+    assert read.smoothed is not None
+    assert read.smoothed.stable_label == EXPRESSIONS[7]
+    assert {"detect", "track", "quality", "smooth"} <= set(state.stage_ms)
+
+
+def test_an_unusable_face_is_not_read() -> None:
+    flat = Frame(np.full((400, 400), 3, np.uint8), 0, 0, "media", 0)
+    state = pipeline(Seen(face(100)), Told()).step(flat)
+    assert state.faces[0].reading is None
+    assert "too_dark" in state.faces[0].quality.reasons
+
+
+def test_a_crowd_is_bounded_and_the_surest_stay() -> None:
+    crowd = [face(20 * n, score=0.6 + n / 1000) for n in range(70)]
+    state = pipeline(Seen(*crowd), Told()).step(frame())
+    assert len(state.faces) == MAX_FACES
+    assert min(each.track.detection.score for each in state.faces) == pytest.approx(0.622)
+
+
+@pytest.mark.parametrize(("rate_hz", "shown"), [(0.5, 1), (30.0, 0)])
+def test_weak_faces_in_pictures_that_stand_alone_are_shown(rate_hz: float, shown: int) -> None:
+    config = Config(
+        device=DeviceConfig(purpose="safety"),
+        source=ImagesSource(kind="images", path="x", rate_hz=rate_hz),
+    )
+    runner = pipeline(Seen(face(100, score=0.52)), Told(), config)
+    assert len(runner.step(frame()).faces) == shown
+    assert len(runner.step(frame(1, round(1e9 / rate_hz))).faces) == shown
