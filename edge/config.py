@@ -150,6 +150,15 @@ class QualityConfig(Section):
     saturated_max: Share = 0.30
     yaw_max_deg: float = Field(60.0, gt=0, le=90)
 
+    @model_validator(mode="after")
+    def _some_light_is_right(self) -> "QualityConfig":
+        if self.brightness_min >= self.brightness_max:
+            raise ValueError(
+                f"expected brightness_min below brightness_max, received {self.brightness_min}"
+                f" and {self.brightness_max}"
+            )
+        return self
+
 
 class AffectConfig(Section):
     """How readings are smoothed over time."""

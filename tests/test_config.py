@@ -97,6 +97,7 @@ def test_values_of_set_are_toml_or_else_the_text_itself() -> None:
         ('[publish]\nservice_endpoint = "tcp://10.0.0.1:5556"\n', "publish.service_endpoint"),
         ('[metrics]\naddress = "0.0.0.0:9108"\n', "metrics.address"),
         ('[metrics]\naddress = "9108"\n', "metrics.address"),
+        ("[quality]\nbrightness_min = 0.9\nbrightness_max = 0.1\n", "quality"),
         ("[limits]\nworker_rss_mb = 1\n", "limits.worker_rss_mb"),
     ],
 )

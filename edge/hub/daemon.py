@@ -26,7 +26,7 @@ from edge.hub.journal import Journal
 from edge.hub.metrics import Metrics
 from edge.hub.notify import Notifier, watchdog_interval_s
 from edge.hub.publisher import Publisher
-from edge.hub.supervisor import Supervisor
+from edge.hub.supervisor import BUDGET, Supervisor
 from edge.link import (
     AnyReport,
     Ended,
@@ -260,6 +260,9 @@ class Daemon:
         if self._supervisor.unkillable():
             self._event("worker_unkillable", {})
             self._exit = (EXIT_REBOOT, "the worker cannot be killed: the board needs a reboot")
+        elif is_file(self._config.source) and self._fruitless > BUDGET:
+            # A camera may come back by itself; a file will be the same file the next time.
+            self._exit = (EXIT_FAILURE, f"{self._fruitless} workers in a row read nothing of it")
         elif self._supervisor.may_start():
             # A frame that kills every worker is stepped over: one more for each fruitless start.
             first = self._last_index + 1 + self._fruitless
@@ -505,7 +508,8 @@ class Daemon:
             {
                 "exit_code": code,
                 "frames": self._frames,
-                "dropped": self._dropped,
+                # pictures after the last one published are lost, too, and in no message's count
+                "dropped": max(self._dropped, self._captured - self._frames),
                 "captured": self._captured,
                 "messages": self._journal.last_seq + 2,  # this one included
             },

@@ -41,8 +41,8 @@ class Publisher:
         except zmq.ZMQError as error:
             self._socket.close()
             raise ConfigError(
-                f"publish.endpoint {endpoint!r}: {error.strerror}; stop the other process or"
-                " choose another endpoint"
+                f"publish.endpoint {endpoint!r}: {error.strerror}; stop the process that uses it,"
+                " make the folder it is in, or choose another endpoint"
             ) from error
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 

@@ -91,7 +91,16 @@ def test_frames_that_no_worker_survives_are_stepped_over_and_counted(tmp_path: P
             assert message["frame"]["dropped"] == message["frame"]["index"] - before - 1
             before = message["frame"]["index"]
         ended = daemon.events("epoch_ended")[0]["detail"]
-        assert ended["frames"] + ended["dropped"] == before + 1
+        assert ended["frames"] + ended["dropped"] == ended["captured"] == 300
+
+
+def test_a_file_that_no_worker_can_read_ends_the_run(tmp_path: Path) -> None:
+    with RunningDaemon(tmp_path, "--source", "demo", "--set", "limits.start_s=0.05") as daemon:
+        while daemon.process.poll() is None:
+            daemon.receive(0.1)
+        assert daemon.process.returncode == 1
+        assert "workers in a row read nothing" in daemon.stderr
+        assert "Traceback" not in daemon.stderr
 
 
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:

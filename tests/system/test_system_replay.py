@@ -31,7 +31,7 @@ GOLDEN = Path(__file__).with_name("golden-demo.jsonl")
 ACCEPT = "AFFECT_EDGE_ACCEPT_GOLDEN"
 
 BOX_PX = 1.5
-SHARE = 0.02
+SHARE = 0.04
 SURE_MARGIN = 0.05  # below it between the two likeliest, another processor may turn the label
 NEAR_FRAMES = 2  # a label settles, a limit is crossed, so many frames earlier or later elsewhere
 
