@@ -110,13 +110,13 @@ def test_channels_in_the_wrong_order_are_seen(
         values = np.repeat(picture[:, :, None], 3, axis=2).astype(np.float32)
         return values.reshape(1, 3, *picture.shape)
 
-    monkeypatch.setattr(Network, "_tensor", interleaved)
+    monkeypatch.setattr(Network, "tensor", interleaved)
     assert detector_of(str(tmp_path / "rgb"))
 
 
 @pytest.mark.parametrize("layout", ["transposed", "mirrored", "upside down"])
 def test_a_picture_turned_over_is_seen(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = Network._tensor
+    right = Network.tensor
 
     def wrong(self: Network, picture: Any) -> Any:
         if layout == "transposed":
@@ -126,7 +126,7 @@ def test_a_picture_turned_over_is_seen(layout: str, monkeypatch: pytest.MonkeyPa
         return right(self, np.ascontiguousarray(picture))
 
     detector = open_detector(DetectorConfig())
-    monkeypatch.setattr(Network, "_tensor", wrong)
+    monkeypatch.setattr(Network, "tensor", wrong)
     assert detection_findings(detector)
 
 
