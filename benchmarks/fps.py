@@ -235,8 +235,8 @@ def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
                         rss.append(message["worker_rss_mb"])
                     ended = message.get("event") == "epoch_ended"
                     if frames is not None and len(published) >= frames + WARM_UP:
-                        ended = True
-                daemon.terminate()
+                        daemon.terminate()
+                        break
             if daemon.returncode:
                 raise AffectEdgeError(f"the daemon ended with exit code {daemon.returncode}")
     measured = published[WARM_UP:]

@@ -121,18 +121,17 @@ class Daemon:
         with wakeup_read, wakeup_write:
             wakeup_write.setblocking(False)
             wakeup_read.setblocking(False)
-            old_wakeup = signal.set_wakeup_fd(wakeup_write.fileno())
-            old_handlers = {
-                each: signal.signal(each, self._on_signal)
-                for each in (signal.SIGTERM, signal.SIGINT)
-            }
+            signal.set_wakeup_fd(wakeup_write.fileno())
+            for each in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(each, self._on_signal)
             self._wakeup = wakeup_read
             try:
                 return self._serve()
             finally:
-                for each, handler in old_handlers.items():
-                    signal.signal(each, handler)
-                signal.set_wakeup_fd(old_wakeup)
+                # The process is about to exit: a signal now must not turn a clean end into another.
+                for each in (signal.SIGTERM, signal.SIGINT):
+                    signal.signal(each, signal.SIG_IGN)
+                signal.set_wakeup_fd(-1)
 
     def _serve(self) -> int:
         self._journal = Journal.open(self._config.journal.path)

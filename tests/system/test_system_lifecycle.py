@@ -155,8 +155,23 @@ def test_a_stop_in_any_state_takes_less_than_5_s(
         assert "Traceback" not in daemon.stderr
 
 
+def test_a_stop_that_meets_the_end_is_a_clean_end(tmp_path: Path) -> None:
+    with RunningDaemon(tmp_path, *DEMO, "--no-pace") as daemon:
+        daemon.wait_for(lambda m: m.get("event") == "epoch_ended")
+        while daemon.process.poll() is None:  # whichever moment of the end each one meets
+            daemon.process.send_signal(signal.SIGTERM)
+            time.sleep(0.02)
+        assert daemon.process.returncode in (0, 1)
+        if daemon.process.returncode == 1:  # a second signal insists while the sockets drain
+            assert "second signal" in daemon.stderr
+    with RunningDaemon(tmp_path, *DEMO, "--no-pace") as daemon:
+        daemon.wait_for(lambda m: m.get("event") == "epoch_ended")
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.process.wait(5) == 0
+
+
 def wait_until_imported(daemon: RunningDaemon) -> None:
-    """Return once the daemon has its own signal handlers: Python's imports come before them."""
+    """Return once Python runs the program: before that, a signal is the interpreter's to take."""
     while True:
         status = Path(f"/proc/{daemon.process.pid}/status").read_text()
         caught = int(status.partition("SigCgt:\t")[2][:16], 16)
