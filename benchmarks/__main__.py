@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from edge.errors import AffectEdgeError, ConfigError, ModelError
 
 EXIT_FAILURE, EXIT_CONFIG = 1, 78
 LATER = ("accuracy", "parity", "soak")
-BUSY_LOAD = 0.5
+BUSY_PERCENT = 25  # of one core, taken by others
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,7 +30,7 @@ def _parser() -> _Parser:
     parser = _Parser(prog="benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="benchmark", required=True, parser_class=_Parser)
     fps = commands.add_parser("fps", help="how fast, where the time goes, against what")
-    fps.add_argument("--source", default="demo", help="a video, a folder of pictures, or demo")
+    fps.add_argument("--source", help="a video, a folder of pictures, or demo (the default)")
     fps.add_argument("--frames", type=int, metavar="N", help="measure so many; all by default")
     fps.add_argument("--in-memory", action="store_true", help="decode first, measure without")
     fps.add_argument("--mode", choices=("pipeline", "daemon"), default="pipeline")
@@ -61,14 +60,15 @@ def main(argv: Sequence[str]) -> int:
 def _fps(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.frames is not None and arguments.frames < 1:
         raise ConfigError(f"--frames {arguments.frames}: expected 1 or more")
-    # Nothing is published, so no purpose has to be declared; a configuration that has one keeps it.
+    # What is read here reaches nobody, so no purpose has to be declared.
     settings = ['device.purpose="research-consent"', *arguments.set]
+    named = arguments.source or (None if arguments.config else "demo")
     config = load_config(
         arguments.config,
         settings=settings,
-        overrides={"source": source_settings(arguments.source)},
+        overrides={"source": source_settings(named)} if named else {},
     )
-    daemon = ["--source", arguments.source]
+    daemon = ["--source", named] if named else []
     if arguments.config:
         daemon += ["-c", str(arguments.config)]
     for setting in settings:
@@ -88,7 +88,9 @@ def _fps(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _shown(arguments: argparse.Namespace) -> list[str]:
-    shown = ["fps", "--source", arguments.source]
+    shown = ["fps"]
+    shown += ["--source", arguments.source] if arguments.source else []
+    shown += ["-c", str(arguments.config)] if arguments.config else []
     shown += ["--frames", str(arguments.frames)] if arguments.frames else []
     shown += ["--in-memory"] if arguments.in_memory else []
     shown += ["--mode", arguments.mode] if arguments.mode != "pipeline" else []
@@ -106,12 +108,15 @@ def show(result: dict[str, Any], console: Console) -> None:
         table.add_row(f"latency {name}", f"{value:.2f} ms")
     for stage, value in result["stage_ms"].items():
         table.add_row(f"  {stage}", "-" if value is None else f"{value:.3f} ms")
-    if "overhead" in result:
-        table.add_row("bare inference", f"{result['inference_ms']:.2f} ms")
-        table.add_row("overhead", f"{100 * (result['overhead'] - 1):.1f} %")
-        table.add_row("processor", f"{result['cpu_percent']:.0f} %")
-    if result["rss_mb"] is not None:
-        table.add_row("resident memory", f"{result['rss_mb']:.0f} MB")
+    for name, field, form in (
+        ("bare inference", "inference_ms", "{:.2f} ms"),
+        ("overhead", "overhead", "{:.3f}"),
+        ("processor", "cpu_percent", "{:.0f} %"),
+        ("resident memory", "rss_mb", "{:.0f} MiB"),
+    ):
+        table.add_row(name, "-" if result[field] is None else form.format(result[field]))
+        if field == "overhead" and result[field] is not None:
+            table.add_row("  above bare inference", f"{100 * (result[field] - 1):.1f} %")
     if "ratio" in result:
         table.add_row("baseline", f"{result['baseline_fps']:.2f} frames/s")
         table.add_row("ratio", f"{result['ratio']:.1f}")
@@ -129,8 +134,13 @@ def show(result: dict[str, Any], console: Console) -> None:
     for name, artifacts in result["models"].items():
         for file, digest in artifacts.items():
             console.print(f"{name}/{file} sha256 {digest[:16]}", highlight=False)
-    if os.getloadavg()[0] > 1 + BUSY_LOAD:
-        console.print(f"Load {os.getloadavg()[0]:.1f}: the machine was busy, do not quote this.")
+    others = result["other_cpu_percent"]
+    console.print(
+        f"load before {result['load_1m']:.2f}; others took {others:.0f} % of a core meanwhile",
+        highlight=False,
+    )
+    if others > BUSY_PERCENT:
+        console.print("The machine was busy: do not quote these figures.", style="red")
 
 
 if __name__ == "__main__":

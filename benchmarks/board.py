@@ -3,14 +3,16 @@
 import importlib.metadata
 import os
 import platform
+import resource
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from edge import clock
 from edge.config import Config
 from edge.hub.health import Board
-from edge.models import find_model, load_manifest
+from edge.models import open_network
 
 _PACKAGES = ("affect-edge", "numpy", "opencv-python-headless", "onnxruntime", "ai-edge-litert")
 
@@ -40,6 +42,8 @@ def _version(package: str) -> str | None:
 
 def _commit() -> str | None:
     root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None  # installed somewhere: a checkout around that place is not this program's
     try:
         told = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty"],
@@ -50,12 +54,50 @@ def _commit() -> str | None:
     return told.stdout.strip() or None
 
 
+class OtherLoad:
+    """What everything but this process and its children takes from the cores meanwhile."""
+
+    def __init__(self) -> None:
+        self._begun_ns = clock.monotonic_ns()
+        self._before_s = _machine_busy_s() - _own_busy_s()
+
+    def percent(self) -> float:
+        """Return the use since this was made, in percent of one core; stolen time included.
+
+        Call it when the children have been waited for.
+        """
+        others_s = _machine_busy_s() - _own_busy_s() - self._before_s
+        return max(0.0, 1e5 * others_s / clock.elapsed_ms(self._begun_ns))
+
+
+def _machine_busy_s() -> float:
+    # proc(5): user nice system idle iowait irq softirq steal, in ticks, all cores together
+    ticks = [int(field) for field in Path("/proc/stat").read_text("ascii").split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_busy_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
 def circumstances(config: Config) -> dict[str, Any]:
-    """Return everything that a figure is worth nothing without; None where it is unknown."""
-    models = {}
-    for name in (config.detector.model, config.expression.model):
-        manifest = load_manifest(find_model(name))
-        models[manifest.name] = {each.file: each.sha256 for each in manifest.artifacts}
+    """Return everything that a figure is worth nothing without; None where it is unknown.
+
+    Call it before measuring, or the load is the benchmark's own.
+
+    Raises:
+        ModelError: a configured network cannot be trusted.
+    """
+    networks = (
+        open_network(
+            config.detector.model, task="face-detection", artifact=config.detector.artifact
+        ),
+        open_network(
+            config.expression.model, task="facial-expression", artifact=config.expression.artifact
+        ),
+    )
+    infos = [network.info for network in networks]
     return {
         "board": _board_name(),
         "cores": os.cpu_count(),
@@ -71,7 +113,7 @@ def circumstances(config: Config) -> dict[str, Any]:
             "python": platform.python_version(),
             **{package: _version(package) for package in _PACKAGES},
         },
-        "models": models,
+        "models": {info.name: {info.artifact: info.sha256} for info in infos},
         "commit": _commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -3,7 +3,7 @@
 The published CenterFace exactly as it was published, but that its fixed dimensions are named
 (otherwise nothing but 32x32 runs): weights listed as graph inputs, batch norm unfused, input the
 frame's own size rounded up to 32, colour, decoded by a loop over cells; then the float expression
-network on a crop. Default session options throughout, but for the number of threads.
+network on a crop. Default session options throughout, and so a thread for every core.
 """
 
 import math
@@ -16,43 +16,51 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edge.errors import ConfigError
-from edge.models import find_model, load_manifest
-from edge.values import EXPRESSIONS, Luma
+from edge.models import find_model, load_manifest, open_network
+from edge.values import Luma
 
 PUBLISHED: Final = (
     Path(__file__).resolve().parents[1] / "models" / "centerface-published" / "centerface.onnx"
 )
 _STRIDE: Final = 4
-_EXPRESSION_PX: Final = 96
 
 
 class PriorLoop:
-    """Frame in, boxes and expressions out, sequentially. For one thread."""
+    """Frame in, boxes and expressions out, sequentially. For one thread and one size of frame.
 
-    def __init__(self, expression_model: str, *, threads: int, threshold: float) -> None:
+    One size each: a session that has to change sizes plans its memory anew, which would make the
+    prior way look slower than it was.
+    """
+
+    def __init__(
+        self, expression_model: str, *, threshold: float, size: tuple[int, int] | None = None
+    ) -> None:
         """Open both networks.
 
+        Args:
+            expression_model: name or folder of the expression network, whose float form is run.
+            threshold: confidence from which a cell is a face, 0..1.
+            size: width and height of the detector's input; None for the frame's own, rounded up.
+
         Raises:
-            ConfigError: the published network or the onnx package is not here.
+            ConfigError: the published network, the onnx package, or a float ONNX form of the
+                expression network is not here.
+            ModelError: the expression network cannot be trusted.
         """
-        folder = find_model(expression_model)
-        artifact = load_manifest(folder).artifacts[0]
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # it warns of each weight that is an input as well
-        self._detector = onnxruntime.InferenceSession(
-            _published_with_free_size(), options, providers=["CPUExecutionProvider"]
+        self._network = open_network(
+            expression_model, task="facial-expression", artifact=_float_artifact(expression_model)
         )
-        self._expression = onnxruntime.InferenceSession(
-            (folder / artifact.file).read_bytes(), options, providers=["CPUExecutionProvider"]
+        self._detector = _default_session(_published_with_free_size())
+        self._expression = _default_session(
+            (find_model(expression_model) / self._network.info.artifact).read_bytes()
         )
         self._threshold = threshold
+        self._size = size
 
-    def step(self, bgr: NDArray[np.uint8], size: tuple[int, int] | None = None) -> list[str]:
-        """Return the label of each face in a colour frame; ``size`` replaces the frame's own."""
+    def step(self, bgr: NDArray[np.uint8]) -> list[str]:
+        """Return the label of each face in a colour frame."""
         height, width = bgr.shape[:2]
-        if size is None:
-            size = (math.ceil(width / 32) * 32, math.ceil(height / 32) * 32)
+        size = self._size or (math.ceil(width / 32) * 32, math.ceil(height / 32) * 32)
         blob = cv2.dnn.blobFromImage(bgr, 1.0, size, (0, 0, 0), swapRB=True, crop=False)
         heat, scale, offset, _ = self._detector.run(None, {"input.1": blob})
         boxes = self._boxes(heat[0, 0], scale[0], offset[0], width / size[0], height / size[1])
@@ -77,12 +85,17 @@ class PriorLoop:
 
     def _read(self, bgr: NDArray[np.uint8], box: tuple[float, float, float, float]) -> str:
         x, y, right, bottom = (max(0, round(value)) for value in box)
-        crop: Luma = cv2.cvtColor(bgr[y:bottom, x:right], cv2.COLOR_BGR2GRAY)
-        side = (_EXPRESSION_PX, _EXPRESSION_PX)
-        face = cv2.resize(crop, side).astype(np.float32) / 255
-        face = (face - face.mean()) / (face.std() + 0.05)
-        logits, _ = self._expression.run(None, {"input": face[None, None]})
-        return EXPRESSIONS[int(logits[0].argmax())]
+        inside = bgr[y : max(bottom, y + 1), x : max(right, x + 1)]
+        if not inside.size:
+            return "outside"
+        crop: Luma = cv2.cvtColor(inside, cv2.COLOR_BGR2GRAY)
+        face = cv2.resize(crop, (self._network.info.width, self._network.info.height))
+        manifest = self._network.manifest
+        (scores,) = self._expression.run(
+            [manifest.outputs["expression"].tensor],
+            {manifest.input.name: self._network.tensor(face)},
+        )
+        return manifest.labels[int(scores[0].argmax())]
 
 
 def _overlap(
@@ -94,6 +107,19 @@ def _overlap(
         return 0.0
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
     return across * down / (sum(areas) - across * down)
+
+
+def _float_artifact(model: str) -> str:
+    for artifact in load_manifest(find_model(model)).artifacts:
+        if artifact.runtime == "onnxruntime" and artifact.precision == "fp32":
+            return artifact.file
+    raise ConfigError(f"--baseline: model {model!r} has no fp32 artifact for onnxruntime")
+
+
+def _default_session(content: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns of each weight that is an input as well
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _published_with_free_size() -> bytes:

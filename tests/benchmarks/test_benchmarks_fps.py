@@ -5,9 +5,16 @@ import math
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.prior import PriorLoop
+from edge.clock import Stopwatch
+from edge.config import Config, DemoSource
+from edge.pipeline import Pipeline
+from edge.sources import open_source
+from edge.values import EXPRESSIONS
 
 STAGES = {"decode", "resize", "detect", "decode_boxes", "track", "quality", "crop", "translate",
           "classify", "message"}  # fmt: skip
@@ -22,8 +29,9 @@ def measured(tmp_path: Path, *arguments: str) -> dict[str, Any]:
 
 def assert_circumstances(result: dict[str, Any]) -> None:
     for name in ("board", "governor", "throttled", "threads", "versions", "models", "commit",
-                 "date", "command"):  # fmt: skip
+                 "date", "command", "load_1m", "other_cpu_percent"):  # fmt: skip
         assert name in result
+    assert result["other_cpu_percent"] >= 0
     assert result["versions"]["onnxruntime"]
     assert len(result["models"]["mobilenet-fer"]["mobilenet_fer.onnx"]) == 64
 
@@ -50,6 +58,7 @@ def test_the_pipeline_in_memory_with_the_baseline(tmp_path: Path) -> None:
     ]
     figures += [value for value in result["stage_ms"].values() if value is not None]
     assert all(math.isfinite(value) and value > 0 for value in figures)
+    assert "ours 320x192" in result["baseline_note"]
     # the whole cannot be less than its parts: one thread, no overlap
     parts = sum(result["stage_ms"][stage] or 0 for stage in STAGES - {"decode"})
     assert parts < 1.5 * result["latency_ms"]["p95"] + 5
@@ -67,7 +76,48 @@ def test_the_real_daemon(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     assert_circumstances(result)
     assert result["frames"] == 290
     assert result["latency_ms"]["p50"] > 0
+    assert result["cpu_percent"] > 0
+    assert set(result["stage_ms"]) >= STAGES
+    assert result["inference_ms"] is None
+    assert result["overhead"] is None
     assert "frames a second" in capfd.readouterr().out
+
+
+def test_the_daemons_own_stream_does_not_move(tmp_path: Path) -> None:
+    (tmp_path / "edge.toml").write_text(f"""
+        [device]
+        purpose = "research-consent"
+        [journal]
+        path = "{tmp_path / "journal"}"
+    """)
+    result = measured(
+        tmp_path, "--mode", "daemon", "--frames", "5", "-c", str(tmp_path / "edge.toml")
+    )
+    assert result["frames"] == 5
+    assert not (tmp_path / "journal").exists()
+
+
+def test_the_file_names_the_source(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "edge.toml").write_text('[source]\nkind = "v4l2"\n')
+    assert main(["fps", "-c", str(tmp_path / "edge.toml")]) == 78
+    assert "'v4l2' is live" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("size", [None, (320, 192)])
+def test_the_baseline_reads_the_same_faces(size: tuple[int, int] | None) -> None:
+    pipeline = Pipeline.open(Config())
+    prior = PriorLoop("mobilenet-fer", threshold=0.5, size=size)
+    faces = 0
+    with open_source(DemoSource(), small_size=(0, 0)) as source:
+        for index in range(100):
+            frame = source.read()
+            if index % 33 == 0:
+                found = pipeline.detector.detect(frame, Stopwatch())
+                labels = prior.step(cv2.cvtColor(frame.luma, cv2.COLOR_GRAY2BGR))
+                assert len(labels) == len(found)
+                assert set(labels) <= set(EXPRESSIONS)
+                faces += len(labels)
+    assert faces >= 4
 
 
 @pytest.mark.parametrize(
@@ -83,6 +133,8 @@ def test_the_real_daemon(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         (["fps", "--mode", "warp"], "--mode"),
         (["fps", "--set", "detector.model=none"], "none"),
         (["fps", "--mode", "daemon", "--baseline"], "--baseline"),
+        (["fps", "--mode", "daemon", "--set", "detector.model=none"], "none"),
+        (["fps", "--mode", "daemon", "--source", __file__], "no video in it"),
         (["fps", "--frames", "1", "--json", "/nowhere/x.json"], "/nowhere/x.json"),
         (["fps", "-c", "/nowhere.toml"], "/nowhere.toml"),
     ],
