@@ -2,11 +2,13 @@
 
     python scripts/make_picture.py
 
-The readings are the pipeline's own, made by running it over the clip up to the frame shown.
+The readings are the pipeline's own, made by running it over the clip. Shown is the frame with the
+most faces that could be read and, among those, the one whose least sharp face is the sharpest.
 """
 
 import itertools
-from collections import deque
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -17,13 +19,16 @@ from edge.config import Config, DemoSource
 from edge.errors import EndOfStream
 from edge.pipeline import Pipeline
 from edge.sources import open_source
-from edge.values import EXPRESSIONS, FaceState, FrameState
+from edge.values import EXPRESSIONS, Affect, FaceState, FrameState
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "demo.png"
-SHOWN_S = 3.6  # both people are in view
-PICTURE_PX = (880, 495)
-PANEL_PX = 360
-TRAIL = 60
+SIZE_MAX_BYTES = 250_000  # a README should open at once
+PICTURE_PX = (848, 477)
+PANEL_PX = 400
+MARGIN_PX = 24
+BLOCK_PX = 198
+TRAIL_S = 2.0
+SHOWN_FACES = 2
 
 GROUND, LINE, DIM, TEXT = (24, 20, 18), (72, 64, 58), (150, 142, 136), (236, 232, 228)
 COLOURS = ((120, 220, 255), (255, 190, 120))  # one per track, blue-green-red
@@ -38,6 +43,11 @@ def write(picture: Picture, text: str, at: tuple[int, int], size: float = 0.5,
     cv2.putText(picture, text, at, FONT, size, colour, 1, cv2.LINE_AA)
 
 
+def width_px(text: str, size: float) -> int:
+    """Return how wide a line of text is drawn."""
+    return int(cv2.getTextSize(text, FONT, size, 1)[0][0])
+
+
 def draw_face(picture: Picture, face: FaceState, ratio: float, colour: Colour) -> None:
     """Draw box, landmarks and name of one face."""
     box = face.track.detection.box
@@ -49,84 +59,130 @@ def draw_face(picture: Picture, face: FaceState, ratio: float, colour: Colour) -
         cv2.circle(picture, (round(float(point[0])), round(float(point[1]))), 2, colour, -1,
                    cv2.LINE_AA)  # fmt: skip
     label = face.smoothed.stable_label if face.smoothed else ", ".join(face.quality.reasons)
-    write(picture, f"track {face.track.id}: {label}", (x, y - 8), 0.55, colour)
+    text = f"track {face.track.id}: {label}"
+    left = min(x, picture.shape[1] - width_px(text, 0.55) - 6)
+    write(picture, text, (left, y - 8), 0.55, colour)
 
 
-def draw_bars(panel: Picture, face: FaceState, top: int, colour: Colour) -> None:
-    """Draw the three likeliest expressions of one face."""
-    write(panel, f"track {face.track.id}", (24, top), 0.5, colour)
-    if face.reading is None:
-        write(panel, ", ".join(face.quality.reasons), (24, top + 24), 0.45, DIM)
-        return
+def draw_panel(panel: Picture, face: FaceState, trail: "Trail", top: int, colour: Colour) -> None:
+    """Draw the three likeliest expressions of one face, and its place on the circumplex."""
+    assert face.reading is not None
+    assert face.smoothed is not None
+    write(panel, f"track {face.track.id}: {face.smoothed.stable_label}", (MARGIN_PX, top), 0.55,
+          colour)  # fmt: skip
     probabilities = face.reading.probabilities
-    for row, index in enumerate(np.argsort(-probabilities)[:3].tolist()):
-        y = top + 14 + 19 * row
+    left, right = MARGIN_PX + 72, 186
+    for row, index in enumerate(np.argsort(-probabilities, kind="stable")[:3].tolist()):
+        y = top + 24 + 26 * row
         share = float(probabilities[index])
-        write(panel, EXPRESSIONS[index], (24, y + 11), 0.42)
-        cv2.rectangle(panel, (112, y + 2), (282, y + 12), LINE, -1)
-        cv2.rectangle(panel, (112, y + 2), (112 + round(170 * share), y + 12), colour, -1)
-        write(panel, f"{share:.2f}", (292, y + 12), 0.42, DIM)
+        write(panel, EXPRESSIONS[index], (MARGIN_PX, y + 11), 0.42)
+        cv2.rectangle(panel, (left, y + 1), (right, y + 11), LINE, -1)
+        cv2.rectangle(panel, (left, y + 1), (left + round((right - left) * share), y + 11), colour,
+                      -1)  # fmt: skip
+        write(panel, f"{share:.2f}", (right + 8, y + 11), 0.42, DIM)
+    point = face.smoothed.affect
+    for row, (name, value) in enumerate((("valence", point.valence), ("arousal", point.arousal))):
+        y = top + 124 + 20 * row
+        write(panel, name, (MARGIN_PX, y), 0.42, DIM)
+        write(panel, f"{value:+.2f}", (left, y), 0.42)
+    draw_circumplex(panel, trail, (PANEL_PX - MARGIN_PX - 66, top + 76), colour)
 
 
-def draw_circumplex(
-    panel: Picture, trails: dict[int, deque[tuple[float, float]]], colours: dict[int, Colour]
-) -> None:
-    """Draw the circumplex with the smoothed trail of each track in view."""
-    centre, radius = (PANEL_PX // 2, 362), 90
+def draw_circumplex(panel: Picture, trail: "Trail", centre: tuple[int, int],
+                    colour: Colour) -> None:  # fmt: skip
+    """Draw the circumplex: raw points as faint dots, the smoothed trail, and where it is now."""
+    radius = 62
     cv2.circle(panel, centre, radius, LINE, 1, cv2.LINE_AA)
-    cv2.circle(panel, centre, radius // 2, LINE, 1, cv2.LINE_AA)
-    for dx, dy in ((1, 0), (0, 1)):
-        start = (centre[0] - dx * radius, centre[1] - dy * radius)
-        end = (centre[0] + dx * radius, centre[1] + dy * radius)
-        cv2.line(panel, start, end, LINE, 1, cv2.LINE_AA)
-    write(panel, "arousal", (centre[0] - 26, centre[1] - radius - 10), 0.42, DIM)
-    write(panel, "valence", (centre[0] + radius - 48, centre[1] + 18), 0.42, DIM)
-    for track, points in trails.items():
-        if track not in colours:
+    for dx, dy in ((radius, 0), (0, radius)):
+        cv2.line(panel, (centre[0] - dx, centre[1] - dy), (centre[0] + dx, centre[1] + dy), LINE, 1)
+    write(panel, "arousal", (centre[0] - width_px("arousal", 0.36) // 2, centre[1] - radius - 8),
+          0.36, DIM)  # fmt: skip
+    write(panel, "valence", (centre[0] + 10, centre[1] + 17), 0.36, DIM)
+
+    def place(point: Affect) -> tuple[int, int]:
+        """Return where ``point`` lies, in sixteenths of a pixel."""
+        x, y = centre[0] + point.valence * radius, centre[1] - point.arousal * radius
+        return round(16 * x), round(16 * y)
+
+    faint = tuple(round(0.55 * c + 0.45 * g) for c, g in zip(colour, GROUND, strict=True))
+    for point in trail.raw:
+        cv2.circle(panel, place(point), 16, faint, -1, cv2.LINE_AA, 4)
+    for before, after in itertools.pairwise(trail.smoothed):
+        cv2.line(panel, place(before), place(after), colour, 1, cv2.LINE_AA, 4)
+    cv2.circle(panel, place(trail.smoothed[-1]), 5 * 16, colour, 1, cv2.LINE_AA, 4)
+    cv2.circle(panel, place(trail.raw[-1]), 2 * 16, TEXT, -1, cv2.LINE_AA, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """Where a face has lately been on the circumplex, oldest first."""
+
+    raw: tuple[Affect, ...]
+    smoothed: tuple[Affect, ...]
+
+
+def read_clip() -> list[FrameState]:
+    """Return what the pipeline reads from each frame of the clip."""
+    pipeline = Pipeline.open(Config(source=DemoSource()))
+    states = []
+    with open_source(DemoSource(), small_size=(0, 0)) as source:
+        while True:
+            try:
+                states.append(pipeline.step(source.read()))
+            except EndOfStream:
+                return states
+
+
+def read_faces(state: FrameState) -> list[FaceState]:
+    """Return the faces of a frame that were read."""
+    return [face for face in state.faces if face.reading is not None]
+
+
+def worth(state: FrameState) -> tuple[int, float]:
+    """Return how well a frame shows what the program does: more is better."""
+    faces = read_faces(state)
+    return len(faces), min((face.quality.sharpness for face in faces), default=0.0)
+
+
+def trail_to(states: list[FrameState], shown: FrameState, track: int) -> Trail:
+    """Return the last ``TRAIL_S`` seconds of a track up to the frame shown."""
+    end_ns = shown.frame.sensor_ns
+    raw, smoothed = [], []
+    for state in states:
+        if not end_ns - TRAIL_S * 1e9 <= state.frame.sensor_ns <= end_ns:
             continue
-        places = [(round(centre[0] + v * radius), round(centre[1] - a * radius)) for v, a in points]
-        for before, after in itertools.pairwise(places):
-            cv2.line(panel, before, after, colours[track], 1, cv2.LINE_AA)
-        cv2.circle(panel, places[-1], 6, colours[track], -1, cv2.LINE_AA)
-        cv2.circle(panel, places[-1], 6, GROUND, 1, cv2.LINE_AA)
+        for face in state.faces:
+            if face.track.id == track and face.reading and face.smoothed:
+                raw.append(face.reading.affect)
+                smoothed.append(face.smoothed.affect)
+    return Trail(tuple(raw), tuple(smoothed))
 
 
 def main() -> None:
-    """Run the pipeline over the clip up to the frame shown, and draw that."""
-    pipeline = Pipeline.open(Config(source=DemoSource()))
-    trails: dict[int, deque[tuple[float, float]]] = {}
-    state: FrameState | None = None
-    with open_source(DemoSource(), small_size=(0, 0)) as source:
-        try:
-            while state is None or state.frame.sensor_ns < SHOWN_S * 1e9:
-                state = pipeline.step(source.read())
-                for face in state.faces:
-                    if face.smoothed is not None:
-                        point = face.smoothed.affect
-                        trail = trails.setdefault(face.track.id, deque(maxlen=TRAIL))
-                        trail.append((point.valence, point.arousal))
-        except EndOfStream:
-            pass
-    assert state is not None
-    assert state.faces
+    """Run the pipeline over the clip, choose a frame, and draw it."""
+    states = read_clip()
+    state = max(states, key=worth)
     width, height = PICTURE_PX
     ratio = width / state.frame.width
     grey = cv2.resize(state.frame.luma, PICTURE_PX, interpolation=cv2.INTER_AREA)
     picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
     panel = np.full((height, PANEL_PX, 3), GROUND, np.uint8)
-    write(panel, "affect-edge", (24, 38), 0.7)
-    write(panel, f"frame {state.frame.index}, {state.frame.sensor_ns / 1e9:.2f} s", (190, 38), 0.42,
-          DIM)  # fmt: skip
-    colours = {}
-    for row, face in enumerate(state.faces[: len(COLOURS)]):
-        colours[face.track.id] = COLOURS[row]
+    write(panel, "affect-edge", (MARGIN_PX, 38), 0.7)
+    told = f"frame {state.frame.index}, {state.frame.sensor_ns / 1e9:.2f} s"
+    write(panel, told, (PANEL_PX - MARGIN_PX - width_px(told, 0.42), 38), 0.42, DIM)
+    for row, face in enumerate(read_faces(state)[:SHOWN_FACES]):
+        top = 84 + BLOCK_PX * row
+        cv2.line(panel, (MARGIN_PX, top - 26), (PANEL_PX - MARGIN_PX, top - 26), LINE, 1)
         draw_face(picture, face, ratio, COLOURS[row])
-        draw_bars(panel, face, 74 + 88 * row, COLOURS[row])
-    draw_circumplex(panel, trails, colours)
-    write(panel, "smoothed, with its trail", (24, height - 20), 0.42, DIM)
+        draw_panel(panel, face, trail_to(states, state, face.track.id), top, COLOURS[row])
+    write(panel, f"white: raw; ring: smoothed; the last {TRAIL_S:.0f} s", (MARGIN_PX, height - 14),
+          0.38, DIM)  # fmt: skip
     OUT.parent.mkdir(exist_ok=True)
     cv2.imwrite(str(OUT), np.hstack([picture, panel]), [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    print(f"{OUT}: {OUT.stat().st_size} bytes")
+    size_bytes = OUT.stat().st_size
+    print(f"{OUT}: {size_bytes} bytes")
+    if size_bytes > SIZE_MAX_BYTES:
+        sys.exit(f"{OUT}: expected at most {SIZE_MAX_BYTES} bytes; draw it smaller")
 
 
 if __name__ == "__main__":
