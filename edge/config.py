@@ -19,6 +19,8 @@ ENVIRONMENT_PREFIX = "AFFECT_EDGE__"
 IPC_PATH_BYTES_MAX = 107  # of a Unix socket on Linux
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+Wait = Annotated[float, Field(gt=0, le=8)]
+"""Seconds a source may wait inside a call: the hub replaces a worker after 10 s in one."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Threads = Annotated[int, Field(ge=1, le=16)]
 Pixels = Annotated[int, Field(ge=16, le=16384)]
@@ -87,8 +89,8 @@ class StreamSource(Section):
     kind: Literal["stream"]
     url: str = Field(pattern=r"^(rtsps?|https?)://[^\s]+$")
     transport: Literal["tcp", "udp"] = "tcp"
-    open_timeout_s: Seconds = 3.0
-    read_timeout_s: Seconds = 1.5
+    open_timeout_s: Wait = 3.0
+    read_timeout_s: Wait = 1.5
 
 
 class PicameraSource(Section):
@@ -102,7 +104,7 @@ class PicameraSource(Section):
     exposure_us: int | None = Field(None, gt=0, le=1_000_000)
     gain: float | None = Field(None, gt=0, le=64)
     buffer_count: int = Field(4, ge=2, le=12)
-    read_timeout_s: Seconds = 1.0
+    read_timeout_s: Wait = 1.0
 
 
 SourceConfig = Annotated[
@@ -210,7 +212,7 @@ class MetricsConfig(Section):
         if value == "":
             return value
         match = re.fullmatch(r"(?:127(?:\.\d{1,3}){3}|localhost|\[::1\]):(\d{1,5})", value)
-        if match and int(match[1]) < 65536:
+        if match and 0 < int(match[1]) < 65536:
             return value
         raise ValueError("expected 127.0.0.1:PORT, or an empty string for no metrics")
 

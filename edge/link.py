@@ -80,7 +80,6 @@ class Heartbeat(Report):
     """
 
     kind: Literal["heartbeat"] = "heartbeat"
-    source_state: str
     live: bool
     expected_hz: float | None
     captured: int

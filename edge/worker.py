@@ -36,6 +36,7 @@ from edge.errors import (
     KeyFileError,
     ModelError,
     SourceError,
+    SourceStalled,
     SourceUnavailable,
 )
 from edge.golden import golden_findings
@@ -183,8 +184,9 @@ class Worker:
                 stopping_since_ns = stopping_since_ns or clock.monotonic_ns()
                 if clock.elapsed_ms(stopping_since_ns) > STOP_S * 1e3:
                     break  # a driver holds a thread; the process ends all the same
-            self._link.send(self._heartbeat())
-        self._link.send(self._heartbeat())
+            self._watch_capture()
+            self._link.send(self.heartbeat())
+        self._link.send(self.heartbeat())
         self._link.send(self._failure or Ended())
         return self._failure.exit_code if self._failure else 0
 
@@ -255,15 +257,21 @@ class Worker:
         """
         begun_ns: int | None = None
         refusal: FrameRefused | None = None
+        refused_since_ns: int | None = None  # of an unbroken row of refusals
         readable = False
+        position = self._captured if source.live else 0
         while not self.stop.is_set():
             try:
                 with self._busy("capture"):
                     frame = source.read()
             except FrameRefused as error:
                 refusal = error
-                self._captured += 1
-                self._event("frame_refused", {"reason": str(error)})
+                position += 1
+                if source.live:
+                    refused_since_ns = self._bear(error, refused_since_ns)
+                elif position > self._first_index:  # else the worker before this one told it
+                    self._event("frame_refused", {"reason": str(error)})
+                self._captured = max(self._captured, position)
                 continue
             except EndOfStream:
                 if refusal is not None and not readable:
@@ -271,18 +279,31 @@ class Worker:
                         f"source: not one picture can be read: {refusal}"
                     ) from refusal
                 return
-            readable = True
-            if begun_ns is None:
-                begun_ns = clock.monotonic_ns() - frame.sensor_ns
+            readable, refused_since_ns = True, None
+            position = frame.index + 1
             if not source.live:
-                if frame.index < self._first_index:
-                    begun_ns = None
+                if position <= self._first_index:
                     continue
+                if begun_ns is None:
+                    begun_ns = clock.monotonic_ns() - frame.sensor_ns
                 if not self._lossless:
                     frame = self._paced(frame, begun_ns)
-            self._captured = frame.index + 1
+            self._captured = position
             self._enter_state("running")
             yield frame
+
+    def _bear(self, refusal: FrameRefused, since_ns: int | None) -> int:
+        """Tell the first of a row of refused pictures; return when the row began.
+
+        Raises:
+            SourceStalled: the row is too long; a camera that is opened again may do better.
+        """
+        if since_ns is None:
+            self._event("frame_refused", {"reason": str(refusal)})
+            return clock.monotonic_ns()
+        if clock.elapsed_ms(since_ns) > self._config.limits.stall_s * 1e3:
+            raise SourceStalled(f"only pictures that cannot be read: {refusal}") from refusal
+        return since_ns
 
     def _paced(self, frame: Frame, begun_ns: int) -> Frame:
         """Hold a file's frame until its time has come: then it is as new as a camera's."""
@@ -315,6 +336,21 @@ class Worker:
 
     # -- what the hub is told ----------------------------------------------------------------------
 
+    def _watch_capture(self) -> None:
+        """Declare a stall that the source itself has not noticed: a read that does not return.
+
+        The next picture takes it back, in the capture thread; should both write at once, the one
+        after it does.
+        """
+        since_ns = self._busy_since_ns.get("capture")
+        if not self._live or since_ns is None or self._source_state != "running":
+            return
+        limit_s = self._config.limits.stall_s
+        if self._expected_hz:
+            limit_s = max(limit_s, 10 / self._expected_hz)
+        if clock.elapsed_ms(since_ns) > limit_s * 1e3:
+            self._enter_state("stalled", f"no picture for {limit_s:g} s")
+
     def _enter_state(self, state: str, reason: str = "") -> None:
         if state != self._source_state:
             self._source_state = state
@@ -323,10 +359,10 @@ class Worker:
     def _event(self, event: str, detail: dict[str, object]) -> None:
         self._link.send(EventReport(event=event, detail=detail))
 
-    def _heartbeat(self) -> Heartbeat:
+    def heartbeat(self) -> Heartbeat:
+        """Return what the hub is told twice a second, whatever the source does."""
         now_ns = clock.monotonic_ns()
         return Heartbeat(
-            source_state=self._source_state,
             live=self._live,
             expected_hz=self._expected_hz,
             captured=self._captured,
@@ -398,6 +434,7 @@ def main(fd: int) -> int:
         while not worker.stop.is_set():
             if isinstance(link.receive(HEARTBEAT_S), Go):
                 return worker.run()
+            link.send(worker.heartbeat())
         link.send(Ended())
         return 0
     except LinkClosed:

@@ -96,6 +96,8 @@ def test_values_of_set_are_toml_or_else_the_text_itself() -> None:
         ('[publish]\nendpoint = "ipc://"\n', "publish.endpoint"),
         ('[publish]\nservice_endpoint = "tcp://10.0.0.1:5556"\n', "publish.service_endpoint"),
         ('[metrics]\naddress = "0.0.0.0:9108"\n', "metrics.address"),
+        ('[metrics]\naddress = "127.0.0.1:0"\n', "metrics.address"),
+        ('[source]\nkind = "picamera"\nread_timeout_s = 20.0\n', "source.read_timeout_s"),
         ('[metrics]\naddress = "9108"\n', "metrics.address"),
         ("[quality]\nbrightness_min = 0.9\nbrightness_max = 0.1\n", "quality"),
         ("[limits]\nworker_rss_mb = 1\n", "limits.worker_rss_mb"),

@@ -241,8 +241,12 @@ class Daemon:
     def _note_event(self, report: EventReport) -> None:
         if report.event == "source_state":
             state, reason = str(report.detail["state"]), str(report.detail["reason"])
-            if state in ("stalled", "absent") and self._source_state != state:
-                self._stalls.add(clock.monotonic_ns())
+            if state in ("stalled", "absent"):
+                if self._source_state not in (
+                    "stalled",
+                    "absent",
+                ):  # one outage, however it goes on
+                    self._stalls.add(clock.monotonic_ns())
                 log.warning("source %s: %s", state, reason)
             elif state == "running":
                 log.info("source running")
@@ -255,7 +259,6 @@ class Daemon:
         trouble = self._supervisor.trouble()
         if trouble is not None:
             self._lose_worker(trouble)
-        self._watch_stall()
         if self._supervisor.unkillable():
             self._event("worker_unkillable", {})
             self._exit = (EXIT_REBOOT, "the worker cannot be killed: the board needs a reboot")
@@ -263,29 +266,15 @@ class Daemon:
             # A camera may come back by itself; a file will be the same file the next time.
             self._exit = (EXIT_FAILURE, f"{self._fruitless} workers in a row read nothing of it")
         elif self._supervisor.may_start():
-            # A frame that kills every worker is stepped over: one more for each fruitless start.
-            first = self._last_index + 1 + self._fruitless
-            if not is_file(self._config.source):
+            first = self._last_index + 1
+            if is_file(self._config.source):
+                # A frame that kills every worker is stepped over: one more a fruitless start.
+                first += self._fruitless
+            else:
                 first = max(first, self._captured)  # what a camera showed meanwhile is gone
             self._supervisor.start(first, self._last_track + 1)
             self._fruitless += 1
             self._source_state = "starting"
-
-    def _watch_stall(self) -> None:
-        """Declare a stall that the source itself has not noticed (a read that does not return)."""
-        beat = self._supervisor.heartbeat
-        if beat is None or not beat.live or self._source_state != "running":
-            return
-        limit_s = self._config.limits.stall_s
-        if beat.expected_hz:
-            limit_s = max(limit_s, 10 / beat.expected_hz)
-        if beat.busy_s.get("capture", 0.0) > limit_s:
-            self._note_event(
-                EventReport(
-                    event="source_state",
-                    detail={"state": "stalled", "reason": f"no picture for {limit_s:g} s"},
-                )
-            )
 
     def _lose_worker(self, reason: str) -> None:
         pid = self._supervisor.pid

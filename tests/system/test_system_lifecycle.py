@@ -103,6 +103,17 @@ def test_a_file_that_no_worker_can_read_ends_the_run(tmp_path: Path) -> None:
         assert "Traceback" not in daemon.stderr
 
 
+def test_a_worker_that_waits_for_a_subscriber_is_left_alone(tmp_path: Path) -> None:
+    with RunningDaemon(tmp_path, *DEMO, topic="affect.v1.status") as daemon:
+        daemon.wait_for(lambda m: m["source_state"] == "waiting")
+        worker, begun = daemon.worker_pid(), time.monotonic()
+        while time.monotonic() - begun < supervising.SILENT_S + 2:
+            status = daemon.wait_for(lambda m: m["kind"] == "status")
+            assert (status["source_state"], status["worker_restarts"]) == ("waiting", 0)
+        assert daemon.worker_pid() == worker
+        assert status["last_seq"] == -1, "nothing is said before somebody listens"
+
+
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO) as daemon:
         daemon.wait_for_frame()
@@ -120,7 +131,7 @@ def test_a_worker_that_grows_too_big_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", ["at once", "starting", "waiting", "running", "hurrying",
-                                   "restarting", "absent"])  # fmt: skip
+                                   "restarting", "absent", "hung"])  # fmt: skip
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_in_any_state_takes_less_than_5_s(
     tmp_path: Path, state: str, number: signal.Signals
@@ -149,6 +160,9 @@ def test_a_stop_in_any_state_takes_less_than_5_s(
                 daemon.wait_for(lambda m: m.get("event") == "worker_lost")
             case "absent":
                 daemon.wait_for(lambda m: m.get("event") == "source_state")
+            case "hung":
+                daemon.wait_for_frame()
+                os.kill(daemon.worker_pid(), signal.SIGSTOP)
         code, took_s = daemon.stop(number)
         assert code == 0, daemon.stderr
         assert took_s < 5.0

@@ -1,0 +1,198 @@
+"""The worker's threads around a source that does what no camera here would do on command."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from edge import worker as working
+from edge.config import Config, DeviceConfig, LimitsConfig, SourceConfig, V4l2Source, VideoSource
+from edge.errors import EndOfStream, FrameRefused, SourceStalled
+from edge.link import Ended, EventReport, Failed, FrameReport, Link
+from edge.pipeline import Pipeline
+from edge.values import Frame
+from edge.worker import Worker
+
+LUMA = np.zeros((48, 64), np.uint8)
+
+
+class Blind:
+    """Stands in for both networks: sees nothing, so that only the threads are tested."""
+
+    input_size = (320, 192)
+    info = golden = None
+
+    def detect(self, _frame: Frame, stopwatch: object) -> tuple[()]:
+        return ()
+
+    def read(self, *_: object) -> None:
+        raise AssertionError("there is no face to read")
+
+
+class Scripted:
+    """A source whose reads are a script: a callable that returns a frame or raises, per read."""
+
+    expected_hz = 1000.0
+
+    def __init__(self, live: bool, reads: Iterator[Callable[[], Frame]]) -> None:
+        self.live = live
+        self._reads = reads
+
+    def __enter__(self) -> "Scripted":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def read(self) -> Frame:
+        return next(self._reads)()
+
+
+def shown(index: int) -> Callable[[], Frame]:
+    return lambda: Frame(LUMA, index, index * 1_000_000, "media", time.monotonic_ns())
+
+
+def raised(error: Exception) -> Callable[[], Frame]:
+    def read() -> Frame:
+        raise error
+
+    return read
+
+
+@contextmanager
+def running(
+    monkeypatch: pytest.MonkeyPatch,
+    source: SourceConfig,
+    *openings: Scripted,
+    first_index: int = 0,
+    stall_s: float = 0.2,
+) -> Iterator[tuple[Link, Worker, list[int]]]:
+    """Run a worker in a thread; yield the hub's end, the worker, and each opening's first index."""
+    firsts: list[int] = []
+    left = iter(openings)
+
+    def open_scripted(_config: object, *, first_index: int, **_: object) -> Scripted:
+        firsts.append(first_index)
+        return next(left)
+
+    monkeypatch.setattr(working, "open_source", open_scripted)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # put back afterwards
+    config = Config(
+        device=DeviceConfig(purpose="safety"),
+        source=source,
+        limits=LimitsConfig(stall_s=stall_s),
+    )
+    hub, raw = Link.pair()
+    end = Link(raw)
+    blind = Blind()
+    pipeline = Pipeline(blind, blind, config)  # type: ignore[arg-type]
+    worker = Worker(end, config, pipeline, lossless=True, first_index=first_index)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield hub, worker, firsts
+    finally:
+        worker.stop.set()
+        thread.join(10)
+        hub.close()
+        end.close()
+        assert not thread.is_alive()
+
+
+def reports(hub: Link, until: Callable[[object], bool]) -> list[object]:
+    """Return what the worker sends up to the first report that is wanted."""
+    got: list[object] = []
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        report = hub.receive(1.0)
+        if report is not None:
+            got.append(report)
+            if until(report):
+                return got
+    raise AssertionError(f"{len(got)} reports, the last of them {got[-5:]}")
+
+
+def ended(report: object) -> bool:
+    return isinstance(report, Ended | Failed)
+
+
+def states(got: list[object]) -> list[str]:
+    return [
+        report.detail["state"]
+        for report in got
+        if isinstance(report, EventReport) and report.event == "source_state"
+    ]
+
+
+def refused(got: list[object]) -> list[str]:
+    return [
+        report.detail["reason"]
+        for report in got
+        if isinstance(report, EventReport) and report.event == "frame_refused"
+    ]
+
+
+CAMERA = V4l2Source(kind="v4l2")
+FILE = VideoSource(kind="video", path="x")
+
+
+def test_a_read_that_does_not_return_is_a_stall_and_a_picture_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    release = threading.Event()
+
+    def blocked() -> Frame:
+        assert release.wait(20)
+        return shown(1)()
+
+    source = Scripted(True, iter([shown(0), blocked, shown(2), raised(EndOfStream("x"))]))
+    with running(monkeypatch, CAMERA, source) as (hub, _, _):
+        got = reports(hub, lambda report: states([report]) == ["stalled"])
+        release.set()
+        got += reports(hub, ended)
+    assert states(got) == ["running", "stalled", "running"]
+    assert [report.index for report in got if isinstance(report, FrameReport)] == [0, 1, 2]
+
+
+def test_a_camera_that_is_opened_again_goes_on_counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Scripted(True, iter([shown(7), shown(8), raised(SourceStalled("silent"))]))
+    second = Scripted(True, iter([shown(9), raised(EndOfStream("x"))]))
+    with running(monkeypatch, CAMERA, first, second, first_index=7) as (hub, _, firsts):
+        got = reports(hub, ended)
+    assert firsts == [7, 9]
+    assert states(got) == ["running", "stalled", "running"]
+
+
+def test_a_camera_whose_pictures_are_all_refused_is_told_once_and_opened_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def torn() -> Frame:
+        time.sleep(0.005)  # a camera has a rate
+        raise FrameRefused("torn")
+
+    def endless() -> Iterator[Callable[[], Frame]]:
+        yield shown(0)
+        while True:
+            yield torn
+
+    second = Scripted(True, iter([raised(EndOfStream("x"))]))
+    with running(monkeypatch, CAMERA, Scripted(True, endless()), second) as (hub, _, firsts):
+        got = reports(hub, ended)
+    assert refused(got) == ["torn"]
+    assert states(got) == ["running", "stalled"]
+    assert firsts[1] > 1, "refused pictures are counted"
+
+
+def test_a_file_taken_up_again_tells_no_refusal_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = [shown(0), raised(FrameRefused("b")), shown(2), raised(FrameRefused("d")), shown(4),
+             raised(FrameRefused("f")), raised(EndOfStream("x"))]  # fmt: skip
+    with running(monkeypatch, FILE, Scripted(False, iter(reads)), first_index=3) as (hub, _, first):
+        got = reports(hub, ended)
+    assert first == [0], "a file is read from its beginning, and skipped through"
+    assert refused(got) == ["d", "f"]
+    assert [report.index for report in got if isinstance(report, FrameReport)] == [4]
+    beats = [report.captured for report in got if hasattr(report, "captured")]
+    assert beats[-1] == 6
