@@ -12,9 +12,8 @@ from rich.table import Table
 
 from benchmarks.fps import run_fps, save
 from edge.config import load_config, source_settings
-from edge.errors import AffectEdgeError, ConfigError, ModelError
+from edge.errors import AffectEdgeError, ConfigError
 
-EXIT_FAILURE, EXIT_CONFIG = 1, 78
 LATER = ("accuracy", "parity", "soak")
 BUSY_PERCENT = 25  # of one core, taken by others
 
@@ -52,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
         result = _fps(arguments)
     except AffectEdgeError as error:
         sys.stderr.write(f"benchmarks: error: {' '.join(str(error).split())}\n")
-        return EXIT_CONFIG if isinstance(error, ConfigError | ModelError) else EXIT_FAILURE
+        return error.exit_code
     show(result, Console())
     return 0
 

@@ -13,10 +13,9 @@ import zmq
 
 from benchmarks.figures import STAGES, WARM_UP, quantiles
 from edge import clock
-from edge.errors import AffectEdgeError, ConfigError
+from edge.errors import EXIT_CONFIG, AffectEdgeError, ConfigError
 
 SILENCE_S = 20.0  # a status comes each second: a daemon that sends nothing for so long has failed
-EXIT_CONFIG = 78
 CPU_EVERY = 10  # frames from one look at the processes' time to the next
 
 

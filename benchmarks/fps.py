@@ -28,9 +28,10 @@ from edge.expression.crop import square_crop
 from edge.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, encode
 from edge.models import open_network
 from edge.pipeline import Pipeline
+from edge.report import frame_report
 from edge.sources import open_source
 from edge.values import Frame, FrameState
-from edge.worker import frame_report, rss_mb
+from edge.worker import rss_mb
 
 PRIOR_EVERY = 30  # frames; the prior way is slow: this tells as much, and keeps the run short
 PRIOR_BURST = 2  # counted calls in a row, after one uncounted: a loop's own pools spin into itself

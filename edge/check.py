@@ -4,12 +4,10 @@ import sys
 
 from edge.config import Config
 from edge.detect import open_detector
-from edge.errors import ModelError
+from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
 from edge.expression import open_expression
 from edge.golden import detection_findings, expression_findings
 from edge.models import Finding, bundled_models, find_model, model_rows, verify
-
-EXIT_CONFIG = 78
 
 
 def run_check(config: Config) -> int:
@@ -38,7 +36,7 @@ def run_check(config: Config) -> int:
             book(f"{role} {name}: golden face", findings)
         except ModelError as error:
             book(name, [Finding(role, str(error))])
-    return EXIT_CONFIG if wrong else 0
+    return EXIT_CONFIG if wrong else EXIT_DONE
 
 
 def print_models() -> None:
@@ -58,7 +56,7 @@ def verify_models() -> int:
     Raises:
         ModelError: there is no bundled model at all.
     """
-    code = 0
+    code = EXIT_DONE
     folders = bundled_models()
     if not folders:
         raise ModelError("no bundled models found; install affect-edge again")

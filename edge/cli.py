@@ -18,9 +18,7 @@ import typer
 
 from edge import __version__
 from edge.config import Config, is_file, load_config, source_settings
-from edge.errors import AffectEdgeError, ConfigError, KeyFileError, ModelError
-
-EXIT_FAILURE, EXIT_CONFIG = 1, 78
+from edge.errors import EXIT_CONFIG, EXIT_FAILURE, AffectEdgeError, ConfigError
 
 # Typer carries a Click of its own since 0.2x, and before that used the one installed; what its one
 # public error derives from is the root of all that a wrong command line raises, in both.
@@ -75,10 +73,8 @@ def _run(arguments: Sequence[str]) -> int:
             sys.stdout.write(error.format_message())
             return 0
         return _complain(error.format_message(), EXIT_CONFIG)
-    except (ConfigError, ModelError, KeyFileError) as error:
-        return _complain(str(error), EXIT_CONFIG)
     except AffectEdgeError as error:
-        return _complain(str(error), EXIT_FAILURE)
+        return _complain(str(error), error.exit_code)
     return result if isinstance(result, int) else 0
 
 
@@ -127,7 +123,7 @@ def run(
             f"--no-pace: source.kind {loaded.source.kind!r} is live; expected a video file, a"
             " folder of images, or demo"
         )
-    lossless = not getattr(loaded.source, "paced", True) or not pace
+    lossless = is_file(loaded.source) and not (pace and loaded.source.paced)
     return Daemon(loaded, lossless=lossless, wait_for_subscriber=wait_for_subscriber).run()
 
 

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -107,8 +107,9 @@ class PicameraSource(Section):
     read_timeout_s: Wait = 1.0
 
 
+FileSource = DemoSource | ImagesSource | VideoSource
 SourceConfig = Annotated[
-    DemoSource | ImagesSource | VideoSource | V4l2Source | StreamSource | PicameraSource,
+    FileSource | V4l2Source | StreamSource | PicameraSource,
     Field(discriminator="kind"),
 ]
 
@@ -252,9 +253,9 @@ class Config(Section):
         return self
 
 
-def is_file(source: SourceConfig) -> bool:
+def is_file(source: SourceConfig) -> TypeGuard[FileSource]:
     """Return whether ``source`` has an end and a pace of its own: files do, cameras do not."""
-    return isinstance(source, DemoSource | ImagesSource | VideoSource)
+    return isinstance(source, FileSource)
 
 
 def source_settings(text: str) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from rich.text import Text
 
 from edge import clock
 from edge.client import Subscriber
+from edge.errors import EXIT_DONE, EXIT_FAILURE
 from edge.messages import EventMessage, FrameMessage
 from edge.tail import HEADER, row, show
 
 SILENCE_S = 20.0  # a daemon that sends nothing for so long has failed; a status comes each second
 GOODBYE_S = 10.0
-SHOWN_PER_S = 4
-EXIT_FAILURE = 1
+SHOWN_EVERY_NS = 250_000_000
 
 
 def run_demo() -> int:
@@ -41,7 +41,7 @@ def _watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") -
     show(console, Text(HEADER, style="bold"))
     frames: list[FrameMessage] = []
     received = 0
-    shown_ns = 0
+    next_shown_ns = 0
     ended: EventMessage | None = None
     with Subscriber([endpoint]) as subscriber:
         heard_ns = clock.monotonic_ns()
@@ -57,8 +57,8 @@ def _watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") -
             if isinstance(message, FrameMessage):
                 received += 1
                 frames.append(message)
-                if message.time.sensor_ns - shown_ns >= 1e9 / SHOWN_PER_S or not shown_ns:
-                    shown_ns = message.time.sensor_ns
+                if message.time.sensor_ns >= next_shown_ns:
+                    next_shown_ns = message.time.sensor_ns + SHOWN_EVERY_NS
                     show(console, row(message))
             elif isinstance(message, EventMessage):
                 received += 1
@@ -89,7 +89,7 @@ def _summary(
         ("messages", f"{received} received, {published} published"),
     ):
         console.print(f"{name:>19}: {value}", highlight=False)
-    return 0 if received == published and classified else EXIT_FAILURE
+    return EXIT_DONE if received == published and classified else EXIT_FAILURE
 
 
 def _quantile(ordered: list[float], share: float) -> float:

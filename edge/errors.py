@@ -19,21 +19,46 @@ Foreign exceptions are translated once, at the edge of the room that meets them,
 remedy, in one line. Anything that is not an ``AffectEdgeError`` is a bug: traceback, exit 1.
 """
 
+from typing import ClassVar, Final
+
+EXIT_DONE: Final = 0
+"""Done, or asked to stop."""
+
+EXIT_FAILURE: Final = 1
+"""A failure at run time: the service manager may try again."""
+
+EXIT_REBOOT: Final = 75
+"""A driver holds a process that cannot be killed: only a reboot helps."""
+
+EXIT_CONFIG: Final = 78
+"""A configuration, model, key or argument is wrong: trying again cannot help."""
+
 
 class AffectEdgeError(Exception):
-    """The root: caught only by the command line and by the worker's main function."""
+    """The root: caught only by the command line and by the worker's main function.
+
+    ``exit_code`` is what it comes to where nobody can deal with it.
+    """
+
+    exit_code: ClassVar[int] = EXIT_FAILURE
 
 
 class ConfigError(AffectEdgeError):
     """The configuration, or an input that it names, cannot be used as it stands."""
 
+    exit_code = EXIT_CONFIG
+
 
 class ModelError(AffectEdgeError):
     """A model folder cannot be trusted or does not fit the task it was configured for."""
 
+    exit_code = EXIT_CONFIG
+
 
 class KeyFileError(AffectEdgeError):
     """A key file is missing, malformed, or open to other users."""
+
+    exit_code = EXIT_CONFIG
 
 
 class SourceError(AffectEdgeError):

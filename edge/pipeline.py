@@ -73,10 +73,8 @@ class Pipeline:
             InferenceError: the detector failed on this frame; the tracker has not moved.
         """
         stopwatch = Stopwatch()
-        detections = self._detector.detect(frame, stopwatch)
-        if len(detections) > MAX_FACES:
-            detections = tuple(sorted(detections, key=lambda d: -d.score)[:MAX_FACES])
-        tracks = self._tracker.update(detections, frame.sensor_ns)
+        detections = self._detector.detect(frame, stopwatch)  # the surest first
+        tracks = self._tracker.update(detections[:MAX_FACES], frame.sensor_ns)
         stopwatch.lap("track")
         return FrameTracks(frame, tracks, stopwatch.stage_ms)
 

@@ -49,19 +49,17 @@ class Slot(Generic[T]):
             self._changed.notify_all()
             return displaced
 
-    def get(self, timeout_s: float | None = None) -> T | None:
-        """Take the item, waiting for one; None when ``timeout_s`` passed without one.
+    def get(self) -> T:
+        """Take the item, waiting for one.
 
         Raises:
             Closed: the slot is closed and empty.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self._closed, timeout_s)
+            self._changed.wait_for(lambda: self._item is not None or self._closed)
             item, self._item = self._item, None
             if item is None:
-                if self._closed:
-                    raise Closed
-                return None
+                raise Closed
             self._changed.notify_all()
             return item
 
@@ -69,9 +67,7 @@ class Slot(Generic[T]):
         """Yield items as they come, until the slot is closed and empty."""
         try:
             while True:
-                item = self.get()
-                if item is not None:
-                    yield item
+                yield self.get()
         except Closed:
             return
 

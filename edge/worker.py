@@ -28,12 +28,12 @@ import cv2
 from edge import clock
 from edge.config import Config, is_file, redact
 from edge.errors import (
+    EXIT_FAILURE,
     AffectEdgeError,
     ConfigError,
     EndOfStream,
     FrameRefused,
     InferenceError,
-    KeyFileError,
     ModelError,
     SourceError,
     SourceStalled,
@@ -44,7 +44,6 @@ from edge.link import (
     Ended,
     EventReport,
     Failed,
-    FrameReport,
     Go,
     Heartbeat,
     Link,
@@ -52,11 +51,11 @@ from edge.link import (
     Ready,
     Start,
 )
-from edge.messages import Face
 from edge.pipeline import Pipeline
+from edge.report import frame_report
 from edge.slots import Closed, Slot
 from edge.sources import Source, open_source
-from edge.values import EXPRESSIONS, FaceState, Frame, FrameState, FrameTracks
+from edge.values import Frame, FrameTracks
 
 HEARTBEAT_S = 0.5
 STOP_S = 2.0  # after this, an ordered stop no longer waits for threads: the hub allows 3 s
@@ -65,74 +64,6 @@ LAST_RETRY_S = 5.0
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
-
-EXIT_CONFIG = 78
-EXIT_FAILURE = 1
-
-
-def exit_code(error: AffectEdgeError) -> int:
-    """Return the exit code that ``error`` leads to: 78 where a restart cannot help, else 1."""
-    return (
-        EXIT_CONFIG if isinstance(error, ConfigError | ModelError | KeyFileError) else EXIT_FAILURE
-    )
-
-
-def face_message(face: FaceState) -> Face:
-    """Return ``face`` in the form of the wire contract."""
-    box = face.track.detection.box
-    quality = face.quality
-    expression = affect = None
-    if face.reading is not None and face.smoothed is not None:
-        probabilities = face.reading.probabilities.tolist()
-        expression = {
-            "label": EXPRESSIONS[probabilities.index(max(probabilities))],
-            "probabilities": dict(zip(EXPRESSIONS, probabilities, strict=True)),
-            "stable_label": face.smoothed.stable_label,
-        }
-        affect = {
-            "valence": face.reading.affect.valence,
-            "arousal": face.reading.affect.arousal,
-            "smoothed": {
-                "valence": face.smoothed.affect.valence,
-                "arousal": face.smoothed.affect.arousal,
-            },
-        }
-    return Face.model_validate(
-        {
-            "track": face.track.id,
-            "box": [box.x, box.y, box.width, box.height],
-            "landmarks": face.track.detection.landmarks.tolist(),
-            "score": face.track.detection.score,
-            "age_s": face.track.age_s,
-            "quality": {
-                "usable": quality.usable,
-                "reasons": list(quality.reasons),
-                "size_px": quality.size_px,
-                "sharpness": quality.sharpness,
-                "brightness": quality.brightness,
-                "saturated": quality.saturated,
-                "yaw": quality.yaw_deg,
-            },
-            "expression": expression,
-            "affect": affect,
-        }
-    )
-
-
-def frame_report(state: FrameState) -> FrameReport:
-    """Return the hub's view of ``state``."""
-    frame = state.frame
-    return FrameReport(
-        index=frame.index,
-        width=frame.width,
-        height=frame.height,
-        sensor_ns=frame.sensor_ns,
-        clock=frame.clock,
-        exposure_us=frame.exposure_us,
-        captured_ns=frame.captured_ns,
-        stage_ms={"capture": frame.capture_ms, **state.stage_ms},
-        faces=[face_message(face) for face in state.faces],
-    )
 
 
 class Worker:
@@ -201,7 +132,7 @@ class Worker:
         try:
             body()
         except AffectEdgeError as error:
-            self.fail(Failed(exit_code=exit_code(error), text=str(error)))
+            self.fail(Failed(exit_code=error.exit_code, text=str(error)))
         except LinkClosed:
             self.stop.set()
         # Not in a finally: a bug must reach _on_bug before the end is told.
@@ -420,8 +351,8 @@ def main(fd: int) -> int:
         try:
             pipeline, models = _open_checked(config, start.first_track)
         except AffectEdgeError as error:
-            link.send(Failed(exit_code=exit_code(error), text=str(error)))
-            return exit_code(error)
+            link.send(Failed(exit_code=error.exit_code, text=str(error)))
+            return error.exit_code
         worker = Worker(
             link, config, pipeline, lossless=start.lossless, first_index=start.first_index
         )

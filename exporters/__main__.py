@@ -9,24 +9,32 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from edge.errors import ModelError
+from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError, ModelError
 from edge.models import Manifest
 from exporters.parity import table
 
 _FORMATS, _PRECISIONS = ("onnx", "tflite"), ("fp32", "fp16", "int8")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, by an exception."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Export what the command line asks for; return the exit code."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         _only_what_exists("--formats", options.formats, _FORMATS, "onnx")
         _only_what_exists("--precisions", options.precisions, _PRECISIONS, "fp32")
         manifest = _export(options)
-    except ModelError as error:
+    except AffectEdgeError as error:
         print(f"exporters: {error}", file=sys.stderr)
-        return 78
+        return error.exit_code
     print(f"{manifest.name}: {manifest.task}, from {manifest.source.file}")
     print(table(manifest))
     missed = [file for file, parity in manifest.parity.items() if not parity.passed]
@@ -35,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"exporters: {', '.join(missed)} missed the parity limit; nothing was written",
             file=sys.stderr,
         )
-        return 1
+        return EXIT_FAILURE
     print(f"  written to {options.out}")
-    return 0
+    return EXIT_DONE
 
 
 def _export(options: argparse.Namespace) -> Manifest:
@@ -70,7 +78,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m exporters", description=__doc__)
+    parser = _Parser(prog="python -m exporters", description=__doc__)
     commands = parser.add_subparsers(dest="model", required=True)
     for name, text in (
         ("centerface", "the published centerface.onnx"),

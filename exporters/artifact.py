@@ -5,12 +5,16 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from edge.errors import ModelError
+from edge.models import Finding, Network
 from edge.models.manifest import Artifact, Limit, Manifest, Parity
+from edge.models.runtimes import open_session
+from edge.values import Floats, Luma
+from exporters.parity import measure, sample_pictures
 
 
 def describe(
@@ -38,6 +42,44 @@ def unmeasured(limits: Mapping[str, float]) -> Parity:
         samples=1,
         passed=False,
     )
+
+
+def compare_and_write(
+    out: Path,
+    draft: Manifest,
+    content: bytes,
+    *,
+    original: Callable[[Luma], Mapping[str, Floats]],
+    limits: Mapping[str, float],
+    findings: Callable[[Network], Sequence[Finding]],
+) -> Manifest:
+    """Compare the one artifact of ``draft`` with the original; write it where they agree.
+
+    Args:
+        out: the model folder.
+        draft: the manifest, its parity not measured yet.
+        content: the artifact's bytes.
+        original: what the original network answers to a mono picture of the input's size.
+        limits: largest error of each role (see ``exporters.parity.measure``).
+        findings: what the artifact, running, gets wrong about the golden face.
+
+    Returns:
+        The manifest with its parity; nothing was written where that has not passed.
+
+    Raises:
+        ModelError: the golden face is read wrongly, or the folder cannot be written.
+    """
+    (artifact,) = draft.artifacts
+    network = Network(draft, artifact, open_session(artifact.runtime, content, 1), 1)
+    pictures = sample_pictures(network.info.width, network.info.height)
+    pairs = ((original(picture), network.run(picture[None])) for picture in pictures)
+    parity = measure(pairs, limits)
+    manifest = draft.model_copy(update={"parity": {artifact.file: parity}})
+    if parity.passed:
+        for finding in findings(network):
+            raise ModelError(f"{out}: {finding}; nothing was exported")
+        write_model(out, manifest, {artifact.file: content})
+    return manifest
 
 
 def write_model(out: Path, manifest: Manifest, contents: dict[str, bytes]) -> None:

@@ -26,12 +26,10 @@ from edge.models.manifest import (
     Output,
     Source,
 )
-from edge.models.network import Network
-from edge.models.runtimes import open_session
 from edge.values import Floats, Luma
 from exporters import graph
-from exporters.artifact import describe, unmeasured, write_model
-from exporters.parity import Reference, measure, sample_pictures
+from exporters.artifact import compare_and_write, describe, unmeasured
+from exporters.parity import Reference
 
 _TENSORS: Final = {"heatmap": "537", "scale": "538", "offset": "539", "landmarks": "540"}
 _CHANNELS: Final = {"537": 1, "538": 2, "539": 2, "540": 10}
@@ -91,18 +89,16 @@ def export_centerface(weights: Path, out: Path, *, size: tuple[int, int], mono: 
         parity={artifact.file: unmeasured(_LIMITS)},
         golden=_golden(reference, size),
     )
-    network = Network(draft, artifact, open_session("onnxruntime", content, 1), 1)
-    parity = measure(
-        ((_reference_maps(reference, picture), network.run(picture[None]))
-         for picture in sample_pictures(width, height)), _LIMITS,
-    )  # fmt: skip
-    manifest = draft.model_copy(update={"parity": {artifact.file: parity}})
-    if parity.passed:
-        findings = detection_findings(CenterFace(network, threshold=0.5, nms_iou=0.3))
-        if findings:
-            raise ModelError(f"{out}: {findings[0]}; nothing was exported")
-        write_model(out, manifest, {artifact.file: content})
-    return manifest
+    return compare_and_write(
+        out,
+        draft,
+        content,
+        original=lambda picture: _reference_maps(reference, picture),
+        limits=_LIMITS,
+        findings=lambda network: detection_findings(
+            CenterFace(network, threshold=0.5, nms_iou=0.3)
+        ),
+    )
 
 
 def _check_published(model: Any, weights: Path) -> None:

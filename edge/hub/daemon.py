@@ -5,26 +5,24 @@ one), READY. Order of a stop: the worker is told, what it still sends is publish
 message is ``epoch_ended``, the sockets drain. A second signal ends at once.
 """
 
-import hashlib
 import logging
 import os
 import select
 import signal
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import zmq
 
-from edge import __version__, clock
+from edge import clock
 from edge.config import Config, is_file
-from edge.errors import ConfigError
+from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, ConfigError
 from edge.hub.health import Board, Incidents, RateMeter, grade
 from edge.hub.journal import Journal
 from edge.hub.metrics import Metrics
 from edge.hub.notify import Notifier, watchdog_interval_s
+from edge.hub.outgoing import Outgoing
 from edge.hub.publisher import Publisher
 from edge.hub.supervisor import BUDGET, Supervisor
 from edge.link import (
@@ -37,31 +35,15 @@ from edge.link import (
     LinkClosed,
     Ready,
 )
-from edge.messages import (
-    EventMessage,
-    EventTime,
-    FrameInfo,
-    FrameMessage,
-    FrameTime,
-    Rates,
-    StageTimes,
-    StatusMessage,
-    encode,
-)
+from edge.messages import Rates
 
 log = logging.getLogger("affect_edge")
-
-EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, EXIT_CONFIG = 0, 1, 75, 78
 
 TICK_MS = 100
 STATUS_S = 1.0
 STOP_S = 3.0  # for the worker; with the drain, a stop takes less than 5 s
 STALE_S = 10.0
 """A running source without a result for so long, undeclared, feeds the watchdog no more."""
-
-CLOCK_STEP_NS = 50_000_000
-DETECT_STAGES = ("resize", "detect", "decode_boxes")
-CLASSIFY_STAGES = ("quality", "crop", "translate", "classify", "smooth")
 
 
 class Daemon:
@@ -94,22 +76,12 @@ class Daemon:
         self._stalls = Incidents()
         self._captured_meter, self._published_meter = RateMeter(), RateMeter()
         self._source_state = "starting"
-        self._frames = 0
-        self._dropped = 0
-        self._last_result_ns: int | None = None
-        self._last_index = -1
         self._captured = 0  # frames that the source produced, as last told
-        self._last_track = 0
         self._fruitless = 0  # workers started since the last result
-        self._media_unix_ns: int | None = None  # wall time of a file's beginning
-        self._announced = False
-        self._unannounced: list[tuple[str, dict[str, Any]]] = []
         self._is_ready = False
         self._stop_signals = 0
         self._exit: tuple[int, str] | None = None
-        self._wall_offset_ns = clock.wall_minus_boottime_ns()
         self._next_status_ns = self._next_watchdog_ns = clock.monotonic_ns()
-        self._clock_health = clock.wall_clock_health()
 
     def run(self) -> int:
         """Serve until the source ends, a signal, or a failure; return the exit code.
@@ -134,7 +106,7 @@ class Daemon:
                 signal.set_wakeup_fd(-1)
 
     def _serve(self) -> int:
-        self._journal = Journal.open(self._config.journal.path)
+        journal = Journal.open(self._config.journal.path)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         publish = self._config.publish
         try:
@@ -144,10 +116,17 @@ class Daemon:
                     self._publisher.wait_for_slow()
                 if self._config.metrics.address:
                     self._metrics.serve(self._config.metrics.address)
+                self._out = Outgoing(
+                    self._config,
+                    journal,
+                    self._publisher,
+                    self._metrics,
+                    bear=self._bear_with_reader if self._lossless else None,
+                )
                 log.info("publishing on %s", self._publisher.endpoint)
                 self._supervisor.start(0, 1)
                 if not self._holding:
-                    self._announce()
+                    self._out.announce()
                 while self._exit is None and not self._stop_signals:
                     self._turn()
                 return self._finish()
@@ -156,7 +135,7 @@ class Daemon:
                 self._publisher.close(0.0)
         finally:
             context.term()
-            self._journal.close()
+            journal.close()
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -172,7 +151,7 @@ class Daemon:
         self._publisher.read_subscriptions()
         if self._holding and self._publisher.heard("frame", self._config.device.name):
             self._holding = False
-            self._announce()
+            self._out.announce()
             if self._supervisor.is_ready:
                 self._supervisor.go()
         self._read_link()
@@ -215,7 +194,9 @@ class Daemon:
     def _handle(self, report: AnyReport) -> None:
         match report:
             case FrameReport():
-                self._publish_frame(report)
+                self._out.frame(report)
+                self._published_meter.mark(clock.monotonic_ns(), self._out.frames)
+                self._fruitless = 0
             case Heartbeat():
                 self._captured = report.captured
                 self._captured_meter.mark(clock.monotonic_ns(), report.captured)
@@ -224,7 +205,7 @@ class Daemon:
             case Ready():
                 self._supervisor.is_ready = True
                 self._source_state = "waiting" if self._holding else "starting"
-                self._event("worker_started", {"models": report.models})
+                self._out.event("worker_started", {"models": report.models})
                 if not self._holding:
                     self._supervisor.go()
             case Failed() if report.exit_code == EXIT_CONFIG:
@@ -253,26 +234,26 @@ class Daemon:
             self._source_state = state
         else:
             log.warning("%s: %s", report.event, report.detail.get("reason", ""))
-        self._event(report.event, report.detail)
+        self._out.event(report.event, report.detail)
 
     def _watch_worker(self) -> None:
         trouble = self._supervisor.trouble()
         if trouble is not None:
             self._lose_worker(trouble)
         if self._supervisor.unkillable():
-            self._event("worker_unkillable", {})
+            self._out.event("worker_unkillable", {})
             self._exit = (EXIT_REBOOT, "the worker cannot be killed: the board needs a reboot")
         elif is_file(self._config.source) and self._fruitless > BUDGET:
             # A camera may come back by itself; a file will be the same file the next time.
             self._exit = (EXIT_FAILURE, f"{self._fruitless} workers in a row read nothing of it")
         elif self._supervisor.may_start():
-            first = self._last_index + 1
+            first = self._out.last_index + 1
             if is_file(self._config.source):
                 # A frame that kills every worker is stepped over: one more a fruitless start.
                 first += self._fruitless
             else:
                 first = max(first, self._captured)  # what a camera showed meanwhile is gone
-            self._supervisor.start(first, self._last_track + 1)
+            self._supervisor.start(first, self._out.last_track + 1)
             self._fruitless += 1
             self._source_state = "starting"
 
@@ -282,7 +263,7 @@ class Daemon:
         self._supervisor.lose()
         self._metrics.worker_lost(reason)
         self._source_state = "restarting"
-        self._event("worker_lost", {"reason": reason, "restarts": self._supervisor.restarts})
+        self._out.event("worker_lost", {"reason": reason, "restarts": self._supervisor.restarts})
 
     def _do_due(self) -> None:
         now_ns = clock.monotonic_ns()
@@ -291,7 +272,7 @@ class Daemon:
             self._publish_status()
         self._feed_watchdog(is_fresh=self._is_fresh(now_ns))
         if not self._is_ready and (
-            self._last_result_ns is not None
+            self._out.last_result_ns is not None
             or self._source_state in ("absent", "stalled", "waiting", "ended")
         ):
             self._is_ready = True
@@ -306,179 +287,60 @@ class Daemon:
 
     def _is_fresh(self, now_ns: int) -> bool:
         """Return whether results are young, or their absence is declared and being dealt with."""
-        if self._source_state != "running" or self._last_result_ns is None:
+        result_ns = self._out.last_result_ns
+        if self._source_state != "running" or result_ns is None:
             return True
-        return now_ns - self._last_result_ns < STALE_S * 1e9
-
-    # -- what leaves -------------------------------------------------------------------------------
-
-    def _announce(self) -> None:
-        """Send the first message of the epoch: what everything after it was made with."""
-        self._announced = True
-        config = self._config.model_dump_json(exclude={"source": {"url"}})
-        self._event(
-            "epoch_started",
-            {
-                "version": __version__,
-                "purpose": self._config.device.purpose or "demo",
-                "source": self._config.source.kind,
-                "boot_id": _boot_id(),
-                "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
-            },
-        )
-        for event, detail in self._unannounced:
-            self._event(event, detail)
-
-    def _publish_frame(self, report: FrameReport) -> None:
-        stages = report.stage_ms
-        self._last_result_ns = now_ns = clock.monotonic_ns()
-        message = FrameMessage(
-            device=self._config.device.name,
-            stream=self._journal.stream,
-            epoch=self._journal.epoch,
-            seq=self._journal.next_seq(),
-            frame=FrameInfo(
-                index=report.index,
-                width=report.width,
-                height=report.height,
-                # a hole in the indices, whoever made it: camera, slot, or the loss of a worker
-                dropped=report.index - self._last_index - 1,
-            ),
-            time=FrameTime(
-                sensor_ns=report.sensor_ns,
-                clock=report.clock,
-                exposure_us=report.exposure_us,
-                unix_ns=self._unix_ns(report),
-                published_ns=now_ns,
-                synchronized=self._clock_health.synchronized,
-                max_error_us=self._clock_health.max_error_us,
-            ),
-            timing_ms=StageTimes(
-                capture=stages.get("capture", 0.0),
-                detect=sum(stages.get(stage, 0.0) for stage in DETECT_STAGES),
-                track=stages.get("track", 0.0),
-                classify=sum(stages.get(stage, 0.0) for stage in CLASSIFY_STAGES),
-                total=max(0.0, (now_ns - report.captured_ns) / 1e6),
-            ),
-            faces=report.faces,
-        )
-        self._frames += 1
-        self._last_index = report.index
-        self._last_track = max([self._last_track, *(face.track for face in report.faces)])
-        self._fruitless = 0
-        self._dropped += message.frame.dropped
-        self._published_meter.mark(now_ns, self._frames)
-        self._send(message)
-        self._metrics.frame(message)
-
-    def _unix_ns(self, report: FrameReport) -> int:
-        """Return the wall time of a frame, derived once, here."""
-        match report.clock:
-            case "monotonic":
-                return clock.wall_ns() - (clock.monotonic_ns() - report.sensor_ns)
-            case "boottime":
-                return clock.wall_ns() - (clock.boottime_ns() - report.sensor_ns)
-            case "media":
-                if self._media_unix_ns is None:
-                    self._media_unix_ns = clock.wall_ns() - report.sensor_ns
-                return self._media_unix_ns + report.sensor_ns
-
-    def _event(self, event: str, detail: dict[str, Any]) -> None:
-        if not self._announced:
-            self._unannounced.append((event, detail))
-            return
-        self._send(
-            EventMessage(
-                device=self._config.device.name,
-                stream=self._journal.stream,
-                epoch=self._journal.epoch,
-                seq=self._journal.next_seq(),
-                time=self._now(),
-                event=event,
-                detail=detail,
-            )
-        )
-        self._metrics.event()
+        return now_ns - result_ns < STALE_S * 1e9
 
     def _publish_status(self) -> None:
-        self._check_clock()
+        self._out.check_clock()
         now_ns = clock.monotonic_ns()
-        self._published_meter.mark(now_ns, self._frames)
+        self._published_meter.mark(now_ns, self._out.frames)
         beat = self._supervisor.heartbeat
         throttled = self._board.throttled()
-        message = StatusMessage(
-            device=self._config.device.name,
-            stream=self._journal.stream,
-            epoch=self._journal.epoch,
-            time=self._now(),
-            last_seq=self._journal.last_seq,
-            oldest_seq=self._journal.oldest_seq,
-            health=grade(
-                source_state=self._source_state,
-                live=beat is not None and beat.live,
-                expected_hz=beat.expected_hz if beat else None,
-                published_hz=self._published_meter.rate_hz(),
-                stalls_1h=self._stalls.within(now_ns),
-                restarts_1h=self._supervisor.losses.within(now_ns),
-                throttled=throttled,
-            ),
+        published_hz = self._published_meter.rate_hz()
+        health = grade(
+            source_state=self._source_state,
+            live=beat is not None and beat.live,
+            expected_hz=beat.expected_hz if beat else None,
+            published_hz=published_hz,
+            stalls_1h=self._stalls.within(now_ns),
+            restarts_1h=self._supervisor.losses.within(now_ns),
+            throttled=throttled,
+        )
+        self._out.status(
+            health=health,
             source_state=self._source_state,
             rates=Rates(
                 expected_hz=beat.expected_hz if beat else None,
                 captured_hz=self._captured_meter.rate_hz(),
-                published_hz=self._published_meter.rate_hz(),
+                published_hz=published_hz,
             ),
-            frames_published=self._frames,
-            frames_dropped=self._dropped,
             worker_restarts=self._supervisor.restarts,
             worker_rss_mb=beat.rss_mb if beat else None,
+            worker_dropped=beat.dropped if beat else {},
             soc_celsius=self._board.soc_celsius(),
             throttled=throttled,
         )
-        self._send(message)
-        self._metrics.status(message, beat.dropped if beat else {})
         self._notifier.status(
-            f"{message.health.grade}, source {self._source_state},"
-            f" {message.rates.published_hz:.1f} frames/s, {self._dropped} dropped",
+            f"{health.grade}, source {self._source_state}, {published_hz:.1f} frames/s,"
+            f" {self._out.dropped} dropped",
             now_ns,
         )
 
-    def _check_clock(self) -> None:
-        """Read the clock's health; tell of a jump of the wall clock since the last look."""
-        self._clock_health = clock.wall_clock_health()
-        offset_ns = clock.wall_minus_boottime_ns()
-        step_ns = offset_ns - self._wall_offset_ns
-        self._wall_offset_ns = offset_ns
-        if abs(step_ns) > CLOCK_STEP_NS:
-            log.warning("wall clock stepped by %.3f s", step_ns / 1e9)
-            self._metrics.clock_step()
-            self._event("clock_step", {"step_ns": step_ns})
+    def _bear_with_reader(self, waited_s: float) -> bool:
+        """Wait a little for a subscriber without room; return whether to go on waiting.
 
-    def _now(self) -> EventTime:
-        return EventTime(
-            monotonic_ns=clock.monotonic_ns(),
-            unix_ns=clock.wall_ns(),
-            synchronized=self._clock_health.synchronized,
-            max_error_us=self._clock_health.max_error_us,
-        )
-
-    def _send(self, message: FrameMessage | EventMessage | StatusMessage) -> None:
-        if not self._lossless:
-            self._publisher.publish(message)
-            return
-        # Nothing is dropped: a subscriber without room holds everything up, but neither a signal
-        # nor, once the source has ended, the end.
-        part = encode(message)
-        begun_ns = clock.monotonic_ns()
-        while not self._publisher.offer(part):
-            ending = self._exit is not None
-            if self._stop_signals or isinstance(message, StatusMessage):
-                return  # a status is not numbered: the next one says the same
-            if ending and clock.elapsed_ms(begun_ns) > self._config.publish.drain_s * 1e3:
-                return
-            self._feed_watchdog(is_fresh=True)  # waiting for a reader is no fault of ours
-            select.select([self._wakeup], [], [], 0.002)
-            self._read_wakeup()
+        Nothing of a file is dropped, but neither a signal nor, once the source has ended, the end
+        is held up for more than the drain's time.
+        """
+        ending = self._exit is not None
+        if self._stop_signals or (ending and waited_s > self._config.publish.drain_s):
+            return False
+        self._feed_watchdog(is_fresh=True)  # waiting for a reader is no fault of ours
+        select.select([self._wakeup], [], [], 0.002)
+        self._read_wakeup()
+        return True
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -491,17 +353,7 @@ class Daemon:
             self._hear_out(begun_ns)
         code, text = self._exit or (EXIT_DONE, "")
         self._supervisor.end(max(0.0, STOP_S - clock.elapsed_ms(begun_ns) / 1e3))
-        self._event(
-            "epoch_ended",
-            {
-                "exit_code": code,
-                "frames": self._frames,
-                # pictures after the last one published are lost, too, and in no message's count
-                "dropped": max(self._dropped, self._captured - self._frames),
-                "captured": self._captured,
-                "messages": self._journal.last_seq + 2,  # this one included
-            },
-        )
+        self._out.farewell(code, self._captured)
         self._publish_status()
         self._publisher.close(min(self._config.publish.drain_s, 1.5 if self._stop_signals else 60))
         if text and code == EXIT_CONFIG:
@@ -521,7 +373,3 @@ class Daemon:
             if report is None or isinstance(report, Ended | Failed):
                 return
             self._handle(report)
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

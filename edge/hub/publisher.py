@@ -5,9 +5,7 @@ import contextlib
 import zmq
 
 from edge.errors import ConfigError
-from edge.messages import EventMessage, FrameMessage, StatusMessage, encode, topic
-
-_RETRY_MS = 2
+from edge.messages import topic
 
 
 class Publisher:
@@ -66,16 +64,15 @@ class Publisher:
         name = topic(kind, device).encode()
         return any(name.startswith(prefix) for prefix in self._topics)
 
-    def publish(self, message: FrameMessage | EventMessage | StatusMessage) -> None:
-        """Send to whoever listens; a subscriber that is too far behind misses it."""
-        self._socket.send(encode(message))
-
     def wait_for_slow(self) -> None:
-        """From now on refuse a message that a subscriber has no room for (see ``offer``)."""
+        """From now on refuse what a subscriber has no room for, instead of leaving it out."""
         self._socket.setsockopt(zmq.XPUB_NODROP, 1)
 
     def offer(self, part: bytes) -> bool:
-        """Send an encoded message unless a subscriber has no room; return whether it was sent."""
+        """Send an encoded message; return False where ``wait_for_slow`` holds, and one is slow.
+
+        Otherwise a subscriber that is too far behind misses it.
+        """
         try:
             self._socket.send(part, zmq.NOBLOCK)
         except zmq.Again:

@@ -329,3 +329,16 @@ def test_a_file_in_the_way_of_the_folder_is_told(tmp_path: Path) -> None:
 def test_parity_values_survive_the_manifest() -> None:
     parity = Parity(metrics={"a": 1e-9}, limits={"a": Limit(at_most=1e-4)}, samples=1, passed=True)
     assert Parity.model_validate_json(json.dumps(parity.model_dump())) == parity
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["zoo"], ["centerface"], ["centerface", "--weights"], ["mobilenet-fer", "--size", "1x1"]],
+)
+def test_a_wrong_command_line_is_one_line(
+    arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 78
+    told = capfd.readouterr().err
+    assert told.startswith("exporters: ")
+    assert told.count("\n") == 1

@@ -15,8 +15,8 @@ from edge.expression import open_expression
 from edge.golden import golden_picture
 from edge.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, decode, encode
 from edge.pipeline import Pipeline
+from edge.report import frame_report
 from edge.values import Frame, Luma
-from edge.worker import frame_report
 
 RANDOM = np.random.default_rng(20)
 PERIOD_NS = 33_000_000

@@ -1,12 +1,13 @@
-"""The daemon's judgement where no test may touch the machine: steps of the wall clock."""
+"""What leaves the hub where no test may touch the machine: steps of the wall clock."""
 
 import pytest
 
 from edge import clock
 from edge.config import Config
-from edge.hub.daemon import CLOCK_STEP_NS, Daemon
 from edge.hub.journal import Journal
-from edge.messages import EventMessage
+from edge.hub.metrics import Metrics
+from edge.hub.outgoing import CLOCK_STEP_NS, Outgoing
+from edge.messages import EventMessage, decode
 
 HOUR_NS = 3_600_000_000_000
 
@@ -17,8 +18,11 @@ class Recorder:
     def __init__(self) -> None:
         self.messages: list[EventMessage] = []
 
-    def publish(self, message: EventMessage) -> None:
+    def offer(self, part: bytes) -> bool:
+        message = decode(part)
+        assert isinstance(message, EventMessage)
         self.messages.append(message)
+        return True
 
 
 @pytest.mark.parametrize(
@@ -37,13 +41,12 @@ def test_a_step_of_the_wall_clock_is_told_once(
 ) -> None:
     offset_ns = 1_700_000_000_000_000_000
     monkeypatch.setattr(clock, "wall_minus_boottime_ns", lambda: offset_ns)
-    daemon = Daemon(Config(), environment={})
     recorder = Recorder()
-    daemon._publisher = recorder  # type: ignore[assignment]
-    daemon._journal = Journal.open("")
-    daemon._announced = True
+    outgoing = Outgoing(Config(), Journal.open(""), recorder, Metrics())  # type: ignore[arg-type]
+    outgoing.announce()
     for step_ns in steps_ns:
         offset_ns += step_ns
-        daemon._check_clock()
-    assert [message.event for message in recorder.messages] == ["clock_step"] * len(told_ns)
-    assert [message.detail["step_ns"] for message in recorder.messages] == told_ns
+        outgoing.check_clock()
+    told = recorder.messages[1:]
+    assert [message.event for message in told] == ["clock_step"] * len(told_ns)
+    assert [message.detail["step_ns"] for message in told] == told_ns

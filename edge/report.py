@@ -1,0 +1,63 @@
+"""The pipeline's results in the form of the wire contract: values in, what the link carries out."""
+
+from edge.link import FrameReport
+from edge.messages import Face
+from edge.values import EXPRESSIONS, FaceState, FrameState
+
+
+def face_message(face: FaceState) -> Face:
+    """Return ``face`` in the form of the wire contract."""
+    box = face.track.detection.box
+    quality = face.quality
+    expression = affect = None
+    if face.reading is not None and face.smoothed is not None:
+        probabilities = face.reading.probabilities.tolist()
+        expression = {
+            "label": EXPRESSIONS[probabilities.index(max(probabilities))],
+            "probabilities": dict(zip(EXPRESSIONS, probabilities, strict=True)),
+            "stable_label": face.smoothed.stable_label,
+        }
+        affect = {
+            "valence": face.reading.affect.valence,
+            "arousal": face.reading.affect.arousal,
+            "smoothed": {
+                "valence": face.smoothed.affect.valence,
+                "arousal": face.smoothed.affect.arousal,
+            },
+        }
+    return Face.model_validate(
+        {
+            "track": face.track.id,
+            "box": [box.x, box.y, box.width, box.height],
+            "landmarks": face.track.detection.landmarks.tolist(),
+            "score": face.track.detection.score,
+            "age_s": face.track.age_s,
+            "quality": {
+                "usable": quality.usable,
+                "reasons": list(quality.reasons),
+                "size_px": quality.size_px,
+                "sharpness": quality.sharpness,
+                "brightness": quality.brightness,
+                "saturated": quality.saturated,
+                "yaw": quality.yaw_deg,
+            },
+            "expression": expression,
+            "affect": affect,
+        }
+    )
+
+
+def frame_report(state: FrameState) -> FrameReport:
+    """Return the hub's view of ``state``."""
+    frame = state.frame
+    return FrameReport(
+        index=frame.index,
+        width=frame.width,
+        height=frame.height,
+        sensor_ns=frame.sensor_ns,
+        clock=frame.clock,
+        exposure_us=frame.exposure_us,
+        captured_ns=frame.captured_ns,
+        stage_ms={"capture": frame.capture_ms, **state.stage_ms},
+        faces=[face_message(face) for face in state.faces],
+    )
