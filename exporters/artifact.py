@@ -7,11 +7,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from edge.errors import ModelError
 from edge.models import Finding, Network
-from edge.models.manifest import Artifact, Limit, Manifest, Parity
+from edge.models.manifest import (
+    Artifact,
+    Dtype,
+    Layout,
+    Limit,
+    Manifest,
+    Parity,
+    Precision,
+    Runtime,
+)
 from edge.models.runtimes import open_session
 from edge.values import Floats, Luma
 from exporters.parity import measure, sample_pictures
@@ -21,16 +29,20 @@ def describe(
     file: str,
     content: bytes,
     *,
-    runtime: Literal["onnxruntime", "litert"],
-    precision: Literal["fp32", "fp16", "int8"],
+    runtime: Runtime,
+    precision: Precision,
+    layout: Layout | None = None,
+    dtype: Dtype | None = None,
 ) -> Artifact:
-    """Return the manifest's entry for an artifact."""
+    """Return the manifest's entry for an artifact; layout and dtype where they are its own."""
     return Artifact(
         file=file,
         runtime=runtime,
         precision=precision,
         sha256=hashlib.sha256(content).hexdigest(),
         bytes=len(content),
+        layout=layout,
+        dtype=dtype,
     )
 
 
@@ -42,6 +54,53 @@ def unmeasured(limits: Mapping[str, float]) -> Parity:
         samples=1,
         passed=False,
     )
+
+
+def prove_and_write(
+    out: Path,
+    draft: Manifest,
+    contents: Mapping[str, bytes],
+    *,
+    parity: Callable[[Network], Parity],
+    findings: Callable[[Network], Sequence[Finding]],
+    allow_parity_loss: bool = False,
+) -> Manifest:
+    """Measure every artifact of ``draft`` against the original; write them where they agree.
+
+    An artifact that misses its limit, or reads the golden face wrongly, has ``passed: false``;
+    nothing is written then, unless that is allowed: ``auto`` never chooses such an artifact.
+
+    Args:
+        out: the model folder.
+        draft: the manifest, its parity not measured yet.
+        contents: the artifacts' bytes, by file name.
+        parity: how far a running artifact agrees with the original (``network.info`` says which
+            artifact, of which precision, it is).
+        findings: what a running artifact gets wrong about the golden face.
+        allow_parity_loss: write all the same.
+
+    Returns:
+        The manifest with its parity; nothing was written where one has not passed and that is
+        not allowed.
+
+    Raises:
+        ModelError: an artifact that agrees with the original reads the golden face wrongly, or
+            the folder cannot be written.
+    """
+    measured: dict[str, Parity] = {}
+    for artifact in draft.artifacts:
+        session = open_session(artifact.runtime, contents[artifact.file], 1)
+        network = Network(draft, artifact, session, 1)
+        measured[artifact.file] = parity(network)
+        wrong = [*findings(network)] if measured[artifact.file].passed else []
+        if wrong and not allow_parity_loss:
+            raise ModelError(f"{out}: {artifact.file}: {wrong[0]}; nothing was exported")
+        if wrong:
+            measured[artifact.file] = measured[artifact.file].model_copy(update={"passed": False})
+    manifest = draft.model_copy(update={"parity": measured})
+    if allow_parity_loss or all(each.passed for each in measured.values()):
+        write_model(out, manifest, dict(contents))
+    return manifest
 
 
 def compare_and_write(

@@ -88,6 +88,64 @@ def fold_batch_norms(model: Any) -> int:
     return folded
 
 
+def name_nodes(model: Any) -> None:
+    """Give each node without a name one of its kind and place, such as ``Conv_12``.
+
+    Names are how nodes are chosen to stay float, and onnx2tf names tensors after them.
+    """
+    for place, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{place}"
+
+
+def deconvolutions_to_space(model: Any) -> int:
+    """Rewrite each transposed convolution whose kernel is its stride; return how many.
+
+    Each input pixel then makes an output block of its own, so that it is a 1x1 convolution to
+    ``channels * kernel height * kernel width`` channels and a DepthToSpace in column order:
+    exactly the same function, of operators that run in int8. Needs operator set 11.
+    """
+    rewritten = 0
+    for node in [each for each in model.graph.node if each.op_type == "ConvTranspose"]:
+        settings = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        weight = _weight(model, node.input[1])
+        high, wide = weight.shape[2:]
+        if (
+            high != wide
+            or list(settings.get("strides", (1, 1))) != [high, wide]
+            or settings.get("group", 1) != 1
+            or any(settings.get("pads", ()))
+            or any(settings.get("output_padding", ()))
+            or list(settings.get("dilations", (1, 1))) != [1, 1]
+        ):
+            continue
+        inner, outer = weight.shape[:2]
+        flat = weight.transpose(1, 2, 3, 0).reshape(outer * high * wide, inner, 1, 1)
+        _set_weight(model, f"{node.name}.flat", flat)
+        inputs = [node.input[0], f"{node.name}.flat"]
+        if len(node.input) > 2:
+            bias = np.repeat(_weight(model, node.input[2]), high * wide)
+            _set_weight(model, f"{node.name}.flat.bias", bias)
+            inputs.append(f"{node.name}.flat.bias")
+        deep = f"{node.output[0]}.deep"
+        place = list(model.graph.node).index(node)
+        pair = [
+            helper.make_node("Conv", inputs, [deep], node.name, kernel_shape=[1, 1]),
+            helper.make_node(
+                "DepthToSpace",
+                [deep],
+                list(node.output),
+                f"{node.name}_space",
+                blocksize=high,
+                mode="CRD",
+            ),
+        ]
+        model.graph.node.remove(node)
+        for each in reversed(pair):
+            model.graph.node.insert(place, each)
+        rewritten += 1
+    return rewritten
+
+
 def fold_to_mono(model: Any, name: str) -> None:
     """Make the input ``name`` one channel: exact for pictures whose three channels are equal.
 

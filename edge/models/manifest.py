@@ -13,6 +13,9 @@ from edge.values import EXPRESSIONS
 
 Task = Literal["face-detection", "spectrum-translation", "facial-expression"]
 Runtime = Literal["onnxruntime", "litert"]
+Precision = Literal["fp32", "fp16", "int8"]
+Layout = Literal["nchw", "nhwc"]
+Dtype = Literal["float32", "uint8", "int8"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(min_length=1)]
 Size = Annotated[int, Field(ge=1, le=16384)]
@@ -33,13 +36,19 @@ class Part(BaseModel):
 
 
 class Artifact(Part):
-    """One file that a runtime can load. ``file`` is a bare name inside the model's folder."""
+    """One file that a runtime can load. ``file`` is a bare name inside the model's folder.
+
+    ``layout`` and ``dtype`` are what this file's tensors have where it differs from ``input``:
+    TensorFlow Lite files have their four-dimensional tensors, outputs too, in NHWC.
+    """
 
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)
     runtime: Runtime
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Precision
     sha256: Sha256
     bytes: int = Field(ge=1, le=1 << 30)
+    layout: Layout | None = None
+    dtype: Dtype | None = None
 
 
 class NoNormalisation(Part):
@@ -81,8 +90,8 @@ class Input(Part):
 
     name: Text
     shape: tuple[Size, Size, Size, Size]
-    layout: Literal["nchw", "nhwc"]
-    dtype: Literal["float32", "uint8", "int8"]
+    layout: Layout
+    dtype: Dtype
     colour: Literal["mono", "rgb"]
     value_range: tuple[float, float]
     normalisation: Annotated[
@@ -94,6 +103,12 @@ class Input(Part):
     def channels(self) -> int:
         """Channels of the tensor."""
         return 1 if self.colour == "mono" else 3
+
+    def in_layout(self, layout: str | None) -> tuple[int, int, int, int]:
+        """Return the tensor's shape in ``layout``; None: in its own."""
+        sizes = (1, self.channels, self.height, self.width)
+        nchw = (layout or self.layout) == "nchw"
+        return sizes if nchw else (sizes[0], sizes[2], sizes[3], sizes[1])
 
     @property
     def height(self) -> int:

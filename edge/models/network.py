@@ -57,6 +57,8 @@ class Network:
             threads=threads,
         )
         self.session = session
+        self._layout = artifact.layout or self._input.layout
+        self._turned = self._layout != self._input.layout
         low, high = self._input.value_range
         self._scale, self._low = np.float32((high - low) / 255), np.float32(low)
         self._raw = self._input.dtype == "uint8" and artifact.runtime == "onnxruntime"
@@ -83,7 +85,7 @@ class Network:
         roles = {}
         for role, output in self.manifest.outputs.items():
             # artifacts take one picture: batching measured as no gain on small networks
-            parts = [answer[output.tensor] for answer in answers]
+            parts = [self._laid_out(answer[output.tensor]) for answer in answers]
             values = parts[0] if len(parts) == 1 else np.concatenate(parts)
             if not np.isfinite(values).all():
                 raise InferenceError(f"{self.info.name}: output {role} is not finite")
@@ -109,11 +111,17 @@ class Network:
                     # a flat picture without an epsilon stays flat instead of becoming NaN
                     spread = values.std() + np.float32(normalisation.epsilon)
                     values /= spread if spread > 0 else np.float32(1)
-        if self._input.layout == "nchw":
+        if self._layout == "nchw":
             values = values[None, None]
             return values if self._input.channels == 1 else np.repeat(values, 3, axis=1)
         values = values[None, :, :, None]
         return values if self._input.channels == 1 else np.repeat(values, 3, axis=3)
+
+    def _laid_out(self, values: Floats) -> Floats:
+        """Return an output in the manifest's layout, whatever the file's."""
+        if not self._turned or values.ndim != 4:
+            return values
+        return values.transpose(0, 3, 1, 2) if self._layout == "nhwc" else np.moveaxis(values, 1, 3)
 
 
 def open_network(
@@ -139,7 +147,7 @@ def open_network(
     content = read_artifact(folder, chosen)
     try:
         session = open_session(chosen.runtime, content, threads)
-        _check_tensors(manifest, session)
+        _check_tensors(manifest, chosen, session)
     except ModelError as error:
         raise ModelError(f"{folder / chosen.file}: {error}") from error
     return Network(manifest, chosen, session, threads)
@@ -164,17 +172,18 @@ def _choose(manifest: Manifest, wanted: str) -> Artifact:
     return found
 
 
-def _check_tensors(manifest: Manifest, session: Session) -> None:
+def _check_tensors(manifest: Manifest, artifact: Artifact, session: Session) -> None:
     expected = manifest.input
     if set(session.inputs) != {expected.name}:
         raise ModelError(
             f"takes the inputs {sorted(session.inputs)}, the manifest says {expected.name!r}"
         )
-    shape, dtype = session.inputs[expected.name]
-    if shape != expected.shape or dtype != expected.dtype:
+    known = expected.in_layout(artifact.layout), artifact.dtype or expected.dtype
+    seen = session.inputs[expected.name]
+    if seen != known:
         raise ModelError(
-            f"takes {dtype} {list(shape)}, the manifest says {expected.dtype}"
-            f" {list(expected.shape)}; export it with a fixed shape"
+            f"takes {seen[1]} {list(seen[0])}, the manifest says {known[1]} {list(known[0])};"
+            " export it with a fixed shape"
         )
     missing = {output.tensor for output in manifest.outputs.values()} - session.outputs
     if missing:

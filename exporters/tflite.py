@@ -1,0 +1,115 @@
+"""ONNX -> TensorFlow Lite, in float, by onnx2tf in an environment of its own.
+
+onnx2tf pins old versions of half of what this project uses, so it is a program beside it
+(``make setup-export``), never an import. It is asked for the float file alone: its own integer
+quantisation does not give files that load (see ``exporters.quantize`` for those).
+"""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from edge.errors import ModelError
+
+ONNX2TF_VARIABLE: Final = "AFFECT_EDGE_ONNX2TF"
+"""Environment variable that names another ``onnx2tf`` than the one ``make setup-export`` makes."""
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_TIMEOUT_S: Final = 900.0
+_TOLD_MAX: Final = 200  # characters of what the tool said
+
+SETUP: Final = "run `make setup-export` and use .venv-export/bin/python -m exporters"
+
+
+def onnx2tf_path() -> Path:
+    """Return where the converter is.
+
+    Raises:
+        ModelError: it is not there; the line says how to get it.
+    """
+    named = os.environ.get(ONNX2TF_VARIABLE)
+    path = Path(named) if named else _ROOT / ".venv-onnx2tf" / "bin" / "onnx2tf"
+    if not path.is_file() or not os.access(path, os.X_OK):
+        source = ONNX2TF_VARIABLE if named else "TensorFlow Lite artifacts"
+        raise ModelError(f"{source}: no converter at {path}; {SETUP}")
+    return path
+
+
+def convert_float(model: bytes) -> bytes:
+    """Return the float32 TensorFlow Lite model of an ONNX model of fixed shape.
+
+    Inputs and outputs keep their names; four-dimensional ones become NHWC.
+
+    Raises:
+        ModelError: the converter is missing, refuses the graph, or takes too long.
+    """
+    program = onnx2tf_path()
+    with tempfile.TemporaryDirectory(prefix="affect-edge-") as folder:
+        # a copy: onnx2tf writes names for unnamed nodes back into the file it is given
+        given = Path(folder) / "model.onnx"
+        given.write_bytes(model)
+        command = [str(program), "-i", given.name, "-o", "out", "-n"]
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment.pop("PYTHONPATH", None)
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ModelError(f"onnx2tf: no result in {_TIMEOUT_S:.0f} s") from error
+        except OSError as error:
+            raise ModelError(f"onnx2tf {program}: {error.strerror}; {SETUP}") from error
+        made = Path(folder) / "out" / "model_float32.tflite"
+        if done.returncode or not made.is_file():
+            raise ModelError(
+                f"onnx2tf cannot convert this graph (exit {done.returncode}):"
+                f" {_last_line(done.stderr) or _last_line(done.stdout)}"
+            )
+        return made.read_bytes()
+
+
+def made_from(content: bytes, nodes: Collection[str]) -> set[str]:
+    """Return the names of the tensors that operators made from the ONNX ``nodes`` give.
+
+    onnx2tf names the constants of an operator (filter, bias, paddings) after its node, and an
+    output after the node that reads it, or after the graph's output. So an operator belongs to a
+    node where one of its inputs is named after it; what has no constants (an Add, a Sigmoid) is
+    found where its output is a graph output of that name.
+
+    Args:
+        content: a model that ``convert_float`` made.
+        nodes: names of ONNX nodes, and of graph outputs.
+    """
+    from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
+
+    (graph,) = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0)).subgraphs
+    names = [tensor.name.decode() for tensor in graph.tensors]
+    prefixes = tuple(f"{node}_" for node in nodes)
+    constants = ("_filter", "_bias", "_pads_nhwc", "_output_shape", "_weights")
+    found = set()
+    for operator in graph.operators:
+        inputs = [names[place] for place in operator.inputs if place >= 0]
+        outputs = {names[place] for place in operator.outputs}
+        if outputs & set(nodes) or any(
+            name.startswith(prefixes) and name.endswith(constants) for name in inputs
+        ):
+            found |= outputs
+            # a quantised input in front of a float operator would cost a conversion
+            found |= {names[place] for place in operator.inputs if place in graph.inputs}
+    return found
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
+    return lines[-1][:_TOLD_MAX] if lines else ""
