@@ -10,11 +10,13 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.accuracy import run_accuracy
 from benchmarks.fps import run_fps, save
 from edge.config import load_config, source_settings
 from edge.errors import AffectEdgeError, ConfigError
+from edge.values import EXPRESSIONS
 
-LATER = ("accuracy", "parity", "soak")
+LATER = ("parity", "soak")
 BUSY_PERCENT = 25  # of one core, taken by others
 
 
@@ -37,6 +39,20 @@ def _parser() -> _Parser:
     fps.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
     fps.add_argument("-c", "--config", type=Path, metavar="FILE")
     fps.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    accuracy = commands.add_parser("accuracy", help="how right, about annotated pictures")
+    accuracy.add_argument("--images", type=Path, required=True, metavar="DIR")
+    accuracy.add_argument(
+        "--labels", type=Path, required=True, metavar="CSV",
+        help="columns file,subject,expression,valence,arousal",
+    )  # fmt: skip
+    accuracy.add_argument("--pipeline", choices=("direct", "translate"), default="direct")
+    accuracy.add_argument("--artifact", metavar="NAME", help="of the expression network")
+    accuracy.add_argument(
+        "--personal-baseline", action="store_true", help="told from each person's neutral picture"
+    )
+    accuracy.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    accuracy.add_argument("-c", "--config", type=Path, metavar="FILE")
+    accuracy.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     for name in LATER:
         commands.add_parser(name, add_help=False)
     return parser
@@ -46,8 +62,11 @@ def main(argv: Sequence[str]) -> int:
     """Run one benchmark and return its exit code: 0, 1 (failed), or 78 (wrong input)."""
     try:
         if argv[:1] and argv[0] in LATER:
-            raise ConfigError(f"{argv[0]}: not available in this version; expected fps")
+            raise ConfigError(f"{argv[0]}: not available in this version; expected fps or accuracy")
         arguments = _parser().parse_args(argv)
+        if arguments.benchmark == "accuracy":
+            show_accuracy(_accuracy(arguments), Console())
+            return 0
         result = _fps(arguments)
     except AffectEdgeError as error:
         sys.stderr.write(f"benchmarks: error: {' '.join(str(error).split())}\n")
@@ -81,6 +100,29 @@ def _fps(arguments: argparse.Namespace) -> dict[str, Any]:
         daemon_arguments=daemon,
     )
     result["command"] = "python -m benchmarks " + " ".join(_shown(arguments))
+    if arguments.json:
+        save(result, arguments.json)
+    return result
+
+
+def _accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
+    settings = ['device.purpose="research-consent"', *arguments.set]
+    if arguments.artifact:
+        settings.append(f"expression.artifact={json.dumps(arguments.artifact)}")
+    config = load_config(arguments.config, settings=settings, overrides={})
+    if arguments.pipeline == "translate":
+        raise ConfigError("--pipeline translate: needs a configured translator.model")
+    result = run_accuracy(
+        config,
+        images=arguments.images,
+        labels=arguments.labels,
+        personal_baseline=arguments.personal_baseline,
+    )
+    parts = ["accuracy", "--images", str(arguments.images), "--labels", str(arguments.labels)]
+    parts += ["--pipeline", arguments.pipeline] if arguments.pipeline != "direct" else []
+    parts += ["--artifact", arguments.artifact] if arguments.artifact else []
+    parts += ["--personal-baseline"] if arguments.personal_baseline else []
+    result["command"] = "python -m benchmarks " + " ".join(parts)
     if arguments.json:
         save(result, arguments.json)
     return result
@@ -123,6 +165,58 @@ def show(result: dict[str, Any], console: Console) -> None:
     console.print(table)
     if "ratio" in result:
         console.print(f"Note: {result['baseline_note']}.")
+    _show_circumstances(result, console)
+    others = result["other_cpu_percent"]
+    console.print(
+        f"load before {result['load_1m']:.2f}; others took {others:.0f} % of a core meanwhile",
+        highlight=False,
+    )
+    if others > BUSY_PERCENT:
+        console.print("The machine was busy: do not quote these figures.", style="red")
+
+
+def show_accuracy(result: dict[str, Any], console: Console) -> None:
+    """Print the result of ``accuracy`` for people."""
+    plain = result.get("without_baseline")
+    table = Table("figure", "value", "95 %", title=result["command"], title_justify="left")
+    if plain:
+        table.add_column("without baseline")
+    rows: list[tuple[str, tuple[str, ...]]] = [
+        (name, (name,)) for name in ("top1", "top2", "top3", "macro_f1")
+    ]
+    rows += [
+        (f"{axis} {name}", (axis, name))
+        for axis in ("valence", "arousal")
+        for name in ("rmse", "ccc", "sagr")
+    ]
+    rows.append(("calibration error", ("ece",)))
+    for name, path in rows:
+        value, interval = _at(result, path)["value"], _at(result, path)["interval95"]
+        cells = [name, f"{value:.3f}", f"{interval[0]:.3f} .. {interval[1]:.3f}"]
+        table.add_row(*cells, *([f"{_at(plain, path)['value']:.3f}"] if plain else []))
+    down, regions = result["downsampled"], result["normalised_rmse"]
+    table.add_row("balanced top1 / macro_f1", f"{down['top1']:.3f} / {down['macro_f1']:.3f}")
+    table.add_row("normalised rmse v / a", f"{regions['valence']:.3f} / {regions['arousal']:.3f}")
+    console.print(table)
+    grid = Table("shown, named", *(name[:4] for name in EXPRESSIONS), "F1")
+    for name, counts, score in zip(EXPRESSIONS, result["confusion"], result["f1"], strict=True):
+        grid.add_row(name, *map(str, counts), "-" if score is None else f"{score:.2f}")
+    console.print(grid)
+    console.print(
+        f"{result['n']} pictures, a face found on {result['detected']}, {result['usable']} of them"
+        f" usable for the daemon, {result['scored']} scored; intervals: people resampled",
+        highlight=False,
+    )
+    _show_circumstances(result, console)
+
+
+def _at(result: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    for name in path:
+        result = result[name]
+    return result
+
+
+def _show_circumstances(result: dict[str, Any], console: Console) -> None:
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items() if value)
     console.print(
         f"{result['board']}, {result['cores']} cores, governor {result['governor']},"
@@ -133,13 +227,6 @@ def show(result: dict[str, Any], console: Console) -> None:
     for name, artifacts in result["models"].items():
         for file, digest in artifacts.items():
             console.print(f"{name}/{file} sha256 {digest[:16]}", highlight=False)
-    others = result["other_cpu_percent"]
-    console.print(
-        f"load before {result['load_1m']:.2f}; others took {others:.0f} % of a core meanwhile",
-        highlight=False,
-    )
-    if others > BUSY_PERCENT:
-        console.print("The machine was busy: do not quote these figures.", style="red")
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def test_the_baseline_reads_the_same_faces(size: tuple[int, int] | None) -> None
     [
         ([], "required"),
         (["zoo"], "zoo"),
-        (["accuracy", "--images", "x"], "not available"),
+        (["soak", "--hours", "1"], "not available"),
         (["fps", "--frames", "0"], "--frames"),
         (["fps", "--frames", "many"], "--frames"),
         (["fps", "--source", "nowhere"], "nowhere"),

@@ -1,0 +1,106 @@
+"""The metrics against slow references, known cases and their laws."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from benchmarks import metrics
+
+CLASSES = 8
+labels = hnp.arrays(np.intp, st.shared(st.integers(2, 40), key="n"), elements=st.integers(0, 7))
+values = hnp.arrays(
+    np.float64, st.shared(st.integers(2, 40), key="n"), elements=st.floats(-1, 1, width=32)
+)
+
+
+@given(labels, labels)
+def test_f1_and_confusion_agree_with_counting(
+    chosen: NDArray[np.intp], truth: NDArray[np.intp]
+) -> None:
+    scores = metrics.f1_scores(chosen, truth, CLASSES)
+    grid = metrics.confusion(chosen, truth, CLASSES)
+    for label in range(CLASSES):
+        pairs = list(zip(chosen.tolist(), truth.tolist(), strict=True))
+        hits = sum(a == b == label for a, b in pairs)
+        named, shown = sum(a == label for a, _ in pairs), sum(b == label for _, b in pairs)
+        assert grid[label, label] == hits
+        assert grid[label].sum() == shown
+        assert grid[:, label].sum() == named
+        if named + shown == 0:
+            assert math.isnan(scores[label])
+        else:
+            precision = hits / named if named else 0
+            recall = hits / shown if shown else 0
+            total = precision + recall
+            assert scores[label] == pytest.approx(2 * precision * recall / total if total else 0)
+
+
+@given(values, values)
+def test_concordance_is_symmetric_bounded_and_one_only_for_equals(
+    read: NDArray[np.float64], truth: NDArray[np.float64]
+) -> None:
+    found = metrics.ccc(read, truth)
+    assert -1 - 1e-9 <= found <= 1 + 1e-9
+    assert found == pytest.approx(metrics.ccc(truth, read), abs=1e-9)
+    if truth.std() > 1e-3:
+        assert metrics.ccc(truth, truth) == pytest.approx(1)
+        assert metrics.ccc(truth + 0.5, truth) < 1
+
+
+def test_concordance_of_a_worked_example() -> None:
+    # by hand: means 2 and 3, variances 2/3 each, covariance 2/3 -> (4/3) / (4/3 + 1)
+    read, truth = np.array([1.0, 2, 3]), np.array([2.0, 3, 4])
+    assert metrics.ccc(read, truth) == pytest.approx(4 / 7)
+
+
+@given(st.integers(1, 8))
+def test_top_k_grows_to_one(k: int) -> None:
+    random = np.random.default_rng(3)
+    shares, truth = random.random((60, CLASSES)), random.integers(0, CLASSES, 60)
+    slow = np.mean([t in np.argsort(-s)[:k] for s, t in zip(shares, truth, strict=True)])
+    assert metrics.top_k(shares, truth, k) == pytest.approx(slow)
+    assert metrics.top_k(shares, truth, CLASSES) == 1
+
+
+def test_sagr_counts_signs() -> None:
+    assert metrics.sagr(np.array([0.1, -0.2, 0.3, 0.4]), np.array([0.9, -0.1, -0.3, 0.1])) == 0.75
+
+
+def test_normalised_rmse_weighs_regions_alike() -> None:
+    truth = np.array([[0.9, 0.9], [0.9, 0.9], [0.9, 0.9], [-0.9, -0.9]])
+    read = truth + np.array([[0.1, 0.2], [0.1, 0.2], [0.1, 0.2], [0.5, 0.0]])
+    assert metrics.normalised_rmse(read, truth) == pytest.approx((0.3, 0.1))
+
+
+def test_downsampling_undoes_the_imbalance() -> None:
+    truth = np.array([0] * 90 + [1] * 10)
+    always_common = np.zeros(100, np.intp)
+    accuracy, _ = metrics.downsampled(always_common, truth, 2)
+    assert accuracy == pytest.approx(0.5)
+    assert metrics.downsampled(truth, truth, 2) == (1.0, 1.0)
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_hits() -> None:
+    shares = np.tile([0.9, 0.1], (10, 1))
+    truth = np.array([0] * 6 + [1] * 4)  # sure to 0.9, right in 0.6
+    assert metrics.calibration_error(shares, truth) == pytest.approx(0.3)
+    random = np.random.default_rng(5)
+    honest = random.uniform(0.5, 1, 40_000)
+    drawn = (random.random(40_000) > honest).astype(np.intp)
+    assert metrics.calibration_error(np.stack([honest, 1 - honest], 1), drawn) < 0.01
+
+
+def test_intervals_resample_people_and_not_pictures() -> None:
+    random = np.random.default_rng(11)
+    people = [f"p{index}" for index in range(10) for _ in range(50)]
+    right = np.repeat(random.random(10) < 0.5, 50).astype(float)  # a person is all right or wrong
+    low, high = metrics.interval(lambda at: float(right[at].mean()), people)
+    pictures = metrics.interval(lambda at: float(right[at].mean()), [str(i) for i in range(500)])
+    assert low <= right.mean() <= high
+    assert high - low > 3 * (pictures[1] - pictures[0])
+    assert (low, high) == metrics.interval(lambda at: float(right[at].mean()), people)

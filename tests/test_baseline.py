@@ -1,0 +1,79 @@
+"""The laws of a personal neutral baseline."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.baseline import NeutralReading, told_from
+from edge.values import EXPRESSIONS, Affect, Reading
+
+
+@st.composite
+def readings(draw: st.DrawFn) -> Reading:
+    logits = np.array(draw(st.lists(st.floats(-4, 4), min_size=8, max_size=8)))
+    powers = np.exp(logits)
+    values = st.floats(-0.95, 0.95)
+    return Reading((powers / powers.sum()).astype(np.float32), Affect(draw(values), draw(values)))
+
+
+def close(one: Reading, other: Reading) -> None:
+    assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    assert one.affect.valence == pytest.approx(other.affect.valence, abs=1e-5)
+    assert one.affect.arousal == pytest.approx(other.affect.arousal, abs=1e-5)
+
+
+@given(readings(), readings(), readings())
+def test_what_comes_out_is_a_reading(reading: Reading, own: Reading, common: Reading) -> None:
+    told = told_from(reading, NeutralReading.mean([own]), NeutralReading.mean([common]))
+    assert told.probabilities.dtype == np.float32
+    assert told.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert abs(told.affect.valence) <= 1
+    assert abs(told.affect.arousal) <= 1
+    assert np.isfinite(told.probabilities).all()
+
+
+@given(readings(), readings())
+def test_a_person_at_rest_reads_as_the_common_neutral(own: Reading, common: Reading) -> None:
+    close(told_from(own, NeutralReading.mean([own]), NeutralReading.mean([common])), common)
+
+
+@given(readings(), readings())
+def test_nothing_changes_for_who_is_like_all(reading: Reading, own: Reading) -> None:
+    neutral = NeutralReading.mean([own])
+    close(told_from(reading, neutral, neutral), reading)
+
+
+@given(readings(), readings(), readings())
+def test_there_and_back(reading: Reading, own: Reading, common: Reading) -> None:
+    mine, all_ = NeutralReading.mean([own]), NeutralReading.mean([common])
+    told = told_from(reading, mine, all_)
+    if (
+        max(abs(told.affect.valence), abs(told.affect.arousal)) < 0.99
+        and min(told.probabilities) > 1e-5
+    ):  # within the range that is kept apart
+        close(told_from(told, all_, mine), reading)
+
+
+@given(readings(), readings(), readings(), st.floats(0, 1))
+def test_a_share_lies_between(
+    reading: Reading, own: Reading, common: Reading, share: float
+) -> None:
+    mine, all_ = NeutralReading.mean([own]), NeutralReading.mean([common])
+    whole = told_from(reading, mine, all_).affect.valence
+    part = told_from(reading, mine, all_, share=share).affect.valence
+    ends = sorted([reading.affect.valence, whole])
+    assert ends[0] - 1e-6 <= part <= ends[1] + 1e-6
+
+
+def test_certain_readings_stay_finite() -> None:
+    certain = Reading(np.eye(len(EXPRESSIONS), dtype=np.float32)[2], Affect(1.0, -1.0))
+    other = Reading(np.eye(len(EXPRESSIONS), dtype=np.float32)[5], Affect(-1.0, 1.0))
+    told = told_from(certain, NeutralReading.mean([other]), NeutralReading.mean([certain]))
+    assert np.isfinite(told.probabilities).all()
+    assert -1 <= told.affect.valence <= 1
+
+
+def test_no_reading_is_no_baseline() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        NeutralReading.mean([])
