@@ -1,0 +1,198 @@
+"""The architecture of a Keras 2 model, walked through: one ONNX graph comes out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from onnx import TensorProto, helper
+
+from edge.errors import ModelError
+from exporters.keras2_layers import KINDS
+from exporters.keras2_parts import (
+    Graph,
+    Layer,
+    Tensor,
+    Weights,
+    channels_first,
+    checked_shape,
+    shown,
+)
+
+_OPSET: Final = 17
+_MODELS: Final = frozenset({"Functional", "Model", "Sequential"})
+_DEPTH_MAX: Final = 8
+_LAYERS_MAX: Final = 2000
+
+
+def emit(architecture: Mapping[str, Any], weights: Weights, size: tuple[int, int] | None) -> Any:
+    """Return the ONNX model of ``architecture`` (``model.to_json()``, parsed) with ``weights``.
+
+    The one input is ``input``, float32 (1, channels, height, width); outputs are called as the
+    layers that make them.
+
+    Args:
+        architecture: ``class_name`` and ``config`` of a Functional, Model or Sequential.
+        weights: its arrays.
+        size: width and height, where the architecture leaves them open.
+
+    Raises:
+        ModelError: a layer is of an unknown kind, contradicts its input or lacks weights; one
+            line that names it.
+    """
+    root = _layer(architecture, prefix="", group="")
+    first = _first_shape(root)
+    if len(first) != 3 or first[2] not in (1, 3):
+        raise root.refuse(f"input is {list(first)}, expected height, width and 1 or 3 channels")
+    height, width, channels = first
+    if size is not None:
+        if (height or size[1], width or size[0]) != (size[1], size[0]):
+            raise ModelError(
+                f"--size {size[0]}x{size[1]}: the model takes {width}x{height}; leave --size out"
+            )
+        width, height = size
+    if not height or not width:
+        raise ModelError("the model leaves its input size open; give --size WIDTHxHEIGHT")
+    shape = checked_shape(root, (height, width, channels))
+    graph = Graph(weights)
+    outputs = _model(graph, root, [Tensor("input", shape)], depth=0)
+    names = _output_names(graph, outputs)
+    return helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            shown(root.name),
+            [_value("input", (channels, height, width))],
+            [
+                _value(name, channels_first(tensor.shape))
+                for name, tensor in zip(names, outputs, strict=True)
+            ],
+            graph.initializers,
+        ),
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=8,
+        producer_name="affect-edge",
+    )
+
+
+def _value(name: str, shape: tuple[int, ...]) -> Any:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, *shape))
+
+
+def _output_names(graph: Graph, outputs: Sequence[Tensor]) -> list[str]:
+    """Return the names of the outputs; the same tensor twice gets a second name."""
+    names: list[str] = []
+    for tensor in outputs:
+        name = graph.padded(tensor).name
+        if name in names or name == "input":
+            graph.node("Identity", [name], f"{name}/{len(names)}")
+            name = f"{name}/{len(names)}"
+        names.append(name)
+    return names
+
+
+def _layer(said: Any, prefix: str, group: str) -> Layer:
+    """Return the layer that one entry of the architecture describes."""
+    config = said.get("config") if isinstance(said, dict) else None
+    if not isinstance(config, dict) or not isinstance(said.get("class_name"), str):
+        raise ModelError(f"{shown(said)} is no layer; expected class_name and config")
+    name = said.get("name", config.get("name", said["class_name"]))
+    if not isinstance(name, str) or not name:
+        raise ModelError(f"a {shown(said['class_name'])} is called {shown(name)}, not by a text")
+    return Layer(said["class_name"], name, config, prefix, group or name)
+
+
+def _entries(model: Layer) -> list[dict[str, Any]]:
+    entries = model.config.get("layers")
+    if not isinstance(entries, list) or not entries:
+        raise model.refuse("has no layers")
+    return entries
+
+
+def _first_shape(root: Layer) -> tuple[Any, ...]:
+    """Return (height, width, channels) of the first input that is declared; None where open."""
+    if root.kind not in _MODELS:
+        raise root.refuse(f"expected one of {', '.join(sorted(_MODELS))}")
+    model = root
+    for _ in range(_DEPTH_MAX):
+        first = _layer(_entries(model)[0], "", "")
+        declared = first.config.get("batch_input_shape")
+        if declared is not None or first.kind not in _MODELS:
+            break
+        model = first
+    if not isinstance(declared, list) or not all(
+        each is None or (type(each) is int and each > 0) for each in declared[1:]
+    ):
+        raise first.refuse(f"batch_input_shape is {shown(declared)}, expected sizes")
+    return tuple(declared[1:])
+
+
+def _model(graph: Graph, model: Layer, inputs: Sequence[Tensor], depth: int) -> list[Tensor]:
+    """Emit the layers of a model; return its outputs."""
+    if depth > _DEPTH_MAX:
+        raise model.refuse(f"models nested deeper than {_DEPTH_MAX}")
+    if len(inputs) != 1:
+        raise model.refuse(f"takes {len(inputs)} inputs, expected 1")
+    prefix = f"{model.tensor}/" if depth else ""
+    made: dict[str, list[Tensor]] = {}
+    latest: list[Tensor] = list(inputs)
+    for said in _entries(model):
+        layer = _layer(said, prefix, model.group if depth else "")
+        graph.layers += 1
+        if graph.layers > _LAYERS_MAX:
+            raise model.refuse(f"more than {_LAYERS_MAX} layers")
+        if layer.name in made:
+            raise layer.refuse("two layers of this name")
+        if layer.kind == "InputLayer":
+            if made:
+                raise layer.refuse("is a second input, expected one input of pictures")
+            sources = list(inputs)
+        elif model.kind == "Sequential":
+            sources = latest
+        else:
+            sources = [_pick(layer, made, reference) for reference in _calls(layer, said)]
+        latest = _one(graph, layer, sources, depth)
+        made[layer.name] = latest
+    if model.kind == "Sequential":
+        return latest
+    references = model.config.get("output_layers")
+    if isinstance(references, list) and references and isinstance(references[0], str):
+        references = [references]  # one output may stand without the list around it
+    if not isinstance(references, list) or not references:
+        raise model.refuse("has no output_layers")
+    return [_pick(model, made, reference) for reference in references]
+
+
+def _one(graph: Graph, layer: Layer, inputs: list[Tensor], depth: int) -> list[Tensor]:
+    if layer.kind in _MODELS:
+        return _model(graph, layer, inputs, depth + 1)
+    if layer.kind not in KINDS:
+        raise layer.refuse(f"this kind is not supported; supported: {', '.join(sorted(KINDS))}")
+    if layer.kind != "Add" and len(inputs) != 1:
+        raise layer.refuse(f"takes {len(inputs)} inputs, expected 1")
+    result = KINDS[layer.kind](graph, layer, inputs)
+    return [replace(result, shape=checked_shape(layer, result.shape))]
+
+
+def _calls(layer: Layer, said: Mapping[str, Any]) -> list[Any]:
+    """Return the references to the inputs of the one call of ``layer``."""
+    nodes = said.get("inbound_nodes")
+    if not isinstance(nodes, list) or not all(isinstance(node, list) for node in nodes):
+        raise layer.refuse("inbound_nodes are not as Keras 2 writes them")
+    if len(nodes) != 1:
+        raise layer.refuse(f"is used {len(nodes)} times, expected once")
+    node = nodes[0]
+    return [node] if node and isinstance(node[0], str) else node
+
+
+def _pick(layer: Layer, made: Mapping[str, list[Tensor]], reference: Any) -> Tensor:
+    """Return the tensor that ``[layer, node, tensor, arguments]`` refers to."""
+    if not isinstance(reference, list) or not 3 <= len(reference) <= 4:
+        raise layer.refuse(f"refers to {shown(reference)}, expected [layer, node, tensor]")
+    name, index = reference[0], reference[2]
+    arguments = reference[3] if len(reference) == 4 else {}
+    # training=False is how a frozen backbone is called; anything else changes what is computed
+    if not isinstance(arguments, dict) or any(arguments.values()):
+        raise layer.refuse(f"is called with {shown(arguments)}, which is not supported")
+    tensors = made.get(name, []) if isinstance(name, str) else []
+    if type(index) is not int or not 0 <= index < len(tensors):
+        raise layer.refuse(f"takes {shown(reference[:3])}, which no layer before it gives")
+    return tensors[index]
