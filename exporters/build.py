@@ -104,6 +104,7 @@ def build_artifacts(
     """
     check_tools(formats, precisions, calibrated=bool(calibration))
     graph = onnx.load_model_from_string(model).graph
+    outputs = {value.name for value in graph.output}
     if len(graph.input) != 1:
         raise ModelError(f"the graph takes {len(graph.input)} inputs, expected 1")
     built: dict[Artifact, bytes] = {}
@@ -132,11 +133,21 @@ def build_artifacts(
                 lite,
                 [_nhwc(tensor) for tensor in calibration],
                 name=graph.input[0].name,
-                float_tensors=made_from(lite, kept),
+                float_tensors=_kept_float(lite, kept, outputs),
                 operators=int8_operators,
             )
             built |= _described(f"{stem}.int8.tflite", content, model, "int8")
     return built
+
+
+def _kept_float(lite: bytes, nodes: Collection[str], outputs: set[str]) -> set[str]:
+    """Return the tensors of ``lite`` that stay float so that ``nodes`` do.
+
+    The model's ends are quantised all together or not at all: where one output stays float, the
+    others do.
+    """
+    tensors = made_from(lite, nodes)
+    return tensors | outputs if tensors & outputs else tensors
 
 
 def _described(

@@ -8,7 +8,7 @@ from typing import Protocol
 from edge.clock import Stopwatch
 from edge.config import DetectorConfig
 from edge.errors import ModelError
-from edge.models import NetworkInfo, open_network
+from edge.models import Network, NetworkInfo, open_network
 from edge.models.manifest import Golden
 from edge.values import Detection, Frame
 
@@ -47,11 +47,25 @@ def open_detector(config: DetectorConfig) -> Detector:
     network = open_network(
         config.model, task="face-detection", artifact=config.artifact, threads=config.threads
     )
+    return detector_for(network, threshold=config.threshold, nms_iou=config.nms_iou)
+
+
+def detector_for(network: Network, *, threshold: float, nms_iou: float) -> Detector:
+    """Return the detector that ``network``'s manifest names, run once.
+
+    Args:
+        network: a loaded face-detection network.
+        threshold: score a face must exceed, 0..1.
+        nms_iou: overlap from which the less sure of two faces is dropped, 0..1.
+
+    Raises:
+        ModelError: its decoder is unknown here, or its maps are not what the decoder takes.
+    """
     match network.manifest.decoder:
         case "centerface":
             from edge.detect.centerface import CenterFace  # noqa: PLC0415
 
-            return CenterFace(network, threshold=config.threshold, nms_iou=config.nms_iou)
+            return CenterFace(network, threshold=threshold, nms_iou=nms_iou)
         case other:
             raise ModelError(
                 f"model {network.info.name}: decoder {other!r} is unknown; expected centerface"

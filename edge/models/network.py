@@ -10,6 +10,7 @@ from edge.models.folders import PARITY_FAILED, find_model, load_manifest, read_a
 from edge.models.manifest import (
     Artifact,
     FixedNormalisation,
+    Input,
     Manifest,
     PerSampleNormalisation,
     Task,
@@ -59,8 +60,6 @@ class Network:
         self.session = session
         self._layout = artifact.layout or self._input.layout
         self._turned = self._layout != self._input.layout
-        low, high = self._input.value_range
-        self._scale, self._low = np.float32((high - low) / 255), np.float32(low)
         self._raw = self._input.dtype == "uint8" and artifact.runtime == "onnxruntime"
 
     def run(self, batch: Luma) -> dict[str, Floats]:
@@ -95,33 +94,49 @@ class Network:
     def tensor(self, picture: Luma) -> Tensor:
         """Return one picture as the input tensor: scaled, normalised, laid out."""
         if self._raw:
-            values: Tensor = picture
-        else:
-            values = picture.astype(np.float32)
-            if self._scale != 1:
-                values *= self._scale
-            if self._low:
-                values += self._low
-            normalisation = self._input.normalisation
-            if isinstance(normalisation, FixedNormalisation):
-                values = (values - np.float32(normalisation.mean)) / np.float32(normalisation.std)
-            elif isinstance(normalisation, PerSampleNormalisation):
-                values -= values.mean()
-                if normalisation.divide:
-                    # a flat picture without an epsilon stays flat instead of becoming NaN
-                    spread = values.std() + np.float32(normalisation.epsilon)
-                    values /= spread if spread > 0 else np.float32(1)
-        if self._layout == "nchw":
-            values = values[None, None]
-            return values if self._input.channels == 1 else np.repeat(values, 3, axis=1)
-        values = values[None, :, :, None]
-        return values if self._input.channels == 1 else np.repeat(values, 3, axis=3)
+            return _planes(picture, self._input.channels, self._layout)
+        return input_tensor(self._input, picture, self._layout)
 
     def _laid_out(self, values: Floats) -> Floats:
         """Return an output in the manifest's layout, whatever the file's."""
         if not self._turned or values.ndim != 4:
             return values
         return values.transpose(0, 3, 1, 2) if self._layout == "nhwc" else np.moveaxis(values, 1, 3)
+
+
+def input_tensor(input_: Input, picture: Luma, layout: str | None = None) -> Tensor:
+    """Return a mono picture as ``input_`` asks for it: scaled, normalised, laid out; float32.
+
+    Args:
+        input_: the manifest's input.
+        picture: uint8 (height, width), of the input's size.
+        layout: ``nchw`` or ``nhwc``; None: that of ``input_``.
+    """
+    low, high = input_.value_range
+    values = picture.astype(np.float32)
+    scale = np.float32((high - low) / 255)
+    if scale != 1:
+        values *= scale
+    if low:
+        values += np.float32(low)
+    normalisation = input_.normalisation
+    if isinstance(normalisation, FixedNormalisation):
+        values = (values - np.float32(normalisation.mean)) / np.float32(normalisation.std)
+    elif isinstance(normalisation, PerSampleNormalisation):
+        values -= values.mean()
+        if normalisation.divide:
+            # a flat picture without an epsilon stays flat instead of becoming NaN
+            spread = values.std() + np.float32(normalisation.epsilon)
+            values /= spread if spread > 0 else np.float32(1)
+    return _planes(values, input_.channels, layout or input_.layout)
+
+
+def _planes(values: Tensor, channels: int, layout: str) -> Tensor:
+    if layout == "nchw":
+        values = values[None, None]
+        return values if channels == 1 else np.repeat(values, 3, axis=1)
+    values = values[None, :, :, None]
+    return values if channels == 1 else np.repeat(values, 3, axis=3)
 
 
 def open_network(

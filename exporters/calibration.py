@@ -1,0 +1,215 @@
+"""Pictures to export with: some to measure integer ranges on, the others to judge the result.
+
+A picture belongs to one side or the other by the hash of its bytes, so that no picture is judged
+that was calibrated with, whatever the folder holds besides, and the same folder gives the same
+artifacts.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from edge.clock import Stopwatch
+from edge.detect import Detector
+from edge.errors import FrameRefused, ModelError
+from edge.expression.crop import square_crop
+from edge.models.manifest import Calibration
+from edge.sources.images import SUFFIXES, read_grey
+from edge.values import Box, Detection, Frame, Luma
+
+PICTURES_MIN: Final = 16
+"""Pictures that a folder must hold: fewer say nothing about an agreement of 97 in 100."""
+
+_CALIBRATE_MAX: Final = 64  # ranges do not move any more
+_JUDGE_MAX: Final = 200
+_CALIBRATE_SHARE: Final = 0.4
+_CANVAS: Final = 110  # grey of what surrounds a shrunk picture
+_SHRUNK_PX: Final = (18, 21, 25, 32, 45, 64)
+"""Heights of faces, in pixels of the input, that detectors are calibrated with besides."""
+
+
+class Pictures(Sequence[Luma]):
+    """Mono pictures of a folder, each read when it is asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, place: int) -> Luma:  # type: ignore[override]
+        """Return a picture, uint8 (height, width).
+
+        Raises:
+            ModelError: the file changed since the folder was read.
+        """
+        try:
+            return read_grey(self._paths[place])
+        except FrameRefused as error:
+            raise ModelError(f"--calibration: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A folder of pictures, divided.
+
+    Attributes:
+        calibrate: the ones to measure ranges on.
+        judge: the ones to measure parity on.
+        record: what the manifest says of ``calibrate``.
+    """
+
+    calibrate: Pictures
+    judge: Pictures
+    record: Calibration
+
+
+def split_pictures(folder: Path) -> Split:
+    """Return the pictures of ``folder``, divided by the hashes of their files.
+
+    Copies of one picture count once; at most 64 are calibrated with and 200 judged.
+
+    Raises:
+        ModelError: it is no folder, or holds too few pictures that can be read; one line.
+    """
+    by_hash: dict[str, Path] = {}
+    refused = ""
+    for path in picture_paths(folder, "--calibration"):
+        try:
+            read_grey(path)
+            by_hash.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), path)
+        except (FrameRefused, OSError) as error:
+            refused = f"; {error}"
+    if len(by_hash) < PICTURES_MIN:
+        raise ModelError(
+            f"--calibration {folder}: {len(by_hash)} different pictures, expected"
+            f" {PICTURES_MIN} or more that show faces{refused}"
+        )
+    digests = sorted(by_hash)
+    edge = round(_CALIBRATE_SHARE * 2**32)
+    chosen = [each for each in digests if int(each[-8:], 16) < edge]
+    others = [each for each in digests if int(each[-8:], 16) >= edge]
+    if not chosen or not others:
+        raise ModelError(f"--calibration {folder}: all pictures fall on one side; give more")
+    chosen, others = chosen[:_CALIBRATE_MAX], others[:_JUDGE_MAX]
+    return Split(
+        Pictures([by_hash[each] for each in chosen]),
+        Pictures([by_hash[each] for each in others]),
+        Calibration(
+            count=len(chosen), sha256=hashlib.sha256("\n".join(chosen).encode()).hexdigest()
+        ),
+    )
+
+
+def picture_paths(folder: Path, option: str) -> list[Path]:
+    """Return the picture files in ``folder``, in the order of their names.
+
+    Raises:
+        ModelError: it is no folder, or cannot be listed.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise ModelError(
+            f"{option} {folder}: {error.strerror}; expected a folder of pictures"
+        ) from error
+    return [
+        entry
+        for entry in entries
+        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+    ]
+
+
+# -- detectors: the whole picture, and faces far away -------------------------------------------
+
+
+def stretched(picture: Luma, size: tuple[int, int]) -> Luma:
+    """Return ``picture`` at a detector's input size, width and height, as the daemon makes it."""
+    if picture.shape == size[::-1]:
+        return picture
+    resized: Luma = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def faces_in(detector: Detector, picture: Luma) -> tuple[Detection, ...]:
+    """Return the faces of one picture, the surest first.
+
+    Raises:
+        InferenceError: the network failed.
+    """
+    return detector.detect(Frame(picture, 0, 0, "media", 0), Stopwatch())
+
+
+def shrunk_face(picture: Luma, face: Box, height_px: int, seed: int) -> tuple[Luma, Box] | None:
+    """Return ``picture`` shrunk until ``face`` is so high, somewhere on grey, and the face there.
+
+    The canvas has the picture's size. None where the face is not higher to begin with.
+    """
+    share = height_px / face.height
+    high, wide = picture.shape
+    size = (max(1, round(wide * share)), max(1, round(high * share)))
+    if share >= 1:
+        return None
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    random = np.random.default_rng((seed, height_px))
+    left = int(random.integers(0, wide - size[0] + 1))
+    top = int(random.integers(0, high - size[1] + 1))
+    canvas = np.full((high, wide), _CANVAS, np.uint8)
+    canvas[top : top + size[1], left : left + size[0]] = small
+    across, down = size[0] / wide, size[1] / high
+    place = Box(
+        left + face.x * across, top + face.y * down, face.width * across, face.height * down
+    )
+    return canvas, place
+
+
+def detector_pictures(pictures: Iterable[Luma], detector: Detector) -> Iterator[Luma]:
+    """Yield pictures to calibrate a detector with: each whole, and with its largest face small.
+
+    Without small faces an int8 detector loses those first.
+
+    Args:
+        pictures: of any size.
+        detector: a float detector of the input size, to know where the faces are.
+    """
+    for number, (picture, height_px) in enumerate(zip(pictures, cycle(_SHRUNK_PX), strict=False)):
+        whole = stretched(picture, detector.input_size)
+        yield whole
+        faces = faces_in(detector, whole)
+        if faces:
+            largest = max(faces, key=lambda face: face.box.height)
+            shrunk = shrunk_face(whole, largest.box, height_px, number)
+            if shrunk:
+                yield shrunk[0]
+
+
+# -- everything else: faces cut out -------------------------------------------------------------
+
+
+def face_crops(
+    pictures: Iterable[Luma], detector: Detector, size: tuple[int, int], margin: float
+) -> Iterator[Luma]:
+    """Yield the face of each picture as the daemon would cut it out, uint8 (height, width).
+
+    A picture in which no face is found is taken for one that was cut out before, whole.
+
+    Args:
+        pictures: of any size.
+        detector: finds the faces; the largest counts.
+        size: width and height of the crops.
+        margin: share of the box's longer side added to it.
+    """
+    for picture in pictures:
+        faces = detector.detect(Frame(picture, 0, 0, "media", 0), Stopwatch())
+        if faces:
+            box = max(faces, key=lambda face: face.box.height).box
+            yield square_crop(picture, box, size, margin)
+        else:
+            high, wide = picture.shape
+            yield square_crop(picture, Box(0, 0, wide, high), size, 0.0)
