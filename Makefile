@@ -6,7 +6,20 @@ BIN := $(VENV)/bin
 # Another interpreter, or another list of dependencies, makes the environment anew.
 STAMP := $(VENV)/.ready-$(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:2], sep=".")')
 
-.PHONY: setup demo test check bench clean
+# The exporters' tools pin what the daemon does not: each has an environment of its own.
+EXPORT_VENV ?= .venv-export
+ONNX2TF_VENV ?= .venv-onnx2tf
+TFLITE_VENV ?= .venv-tflite
+ONNX2TF := onnx2tf==2.6.9
+# Where an index offers builds for processors alone under this version, pip prefers them.
+TORCH ?= torch==2.13.0
+PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:2], sep=".")')
+EXPORT_STAMP := $(EXPORT_VENV)/.ready-$(PYTHON_VERSION)
+ONNX2TF_STAMP := $(ONNX2TF_VENV)/.ready-$(ONNX2TF)-$(PYTHON_VERSION)
+# The older runtime for .tflite files, which a test runs our files in, ends with Python 3.11.
+TFLITE_STAMP := $(if $(filter 3.11,$(PYTHON_VERSION)),$(TFLITE_VENV)/.ready-3.11)
+
+.PHONY: setup setup-export demo test test-export check bench clean
 
 setup: $(STAMP)
 
@@ -17,11 +30,36 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install $(PIP_FLAGS) --prefer-binary -e '.[dev]'
 	touch $@
 
+setup-export: $(EXPORT_STAMP) $(ONNX2TF_STAMP) $(TFLITE_STAMP)
+
+# Large (torch): installed over what is there, unless the interpreter is another.
+$(EXPORT_STAMP): pyproject.toml
+	$(PYTHON) -m venv $(if $(wildcard $(EXPORT_STAMP)),,--clear) $(EXPORT_VENV)
+	$(EXPORT_VENV)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip
+	$(EXPORT_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary '$(TORCH)' -e '.[dev,train,quantize]'
+	touch $@
+
+# It says that it needs Python 3.12, and works on 3.11.
+$(ONNX2TF_STAMP):
+	$(PYTHON) -m venv --clear $(ONNX2TF_VENV)
+	$(ONNX2TF_VENV)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip
+	$(ONNX2TF_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary --ignore-requires-python '$(ONNX2TF)'
+	touch $@
+
+$(TFLITE_VENV)/.ready-3.11:
+	$(PYTHON) -m venv --clear $(TFLITE_VENV)
+	$(TFLITE_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary 'tflite-runtime==2.14.0' 'numpy<2'
+	touch $@
+
 demo: setup
 	$(BIN)/affect-edge demo
 
 test: setup
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -m 'not export' $(TESTS)
+
+# What needs the exporters' tools; the rest of the suite does not.
+test-export: setup-export
+	$(EXPORT_VENV)/bin/python -m pytest -m export $(if $(TESTS),$(TESTS),tests/exporters)
 
 check: setup
 	$(BIN)/ruff check .
@@ -36,4 +74,4 @@ bench: setup
 	$(BIN)/python -m benchmarks fps --source demo --in-memory --baseline
 
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
