@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from edge import clock
-from edge.config import Config
+from edge.config import Config, DetectorConfig, ExpressionConfig, TranslatorConfig
 from edge.hub.health import Board
 from edge.models import open_network
+from edge.models.manifest import Task
 
+NetworkConfig = DetectorConfig | TranslatorConfig | ExpressionConfig
 _PACKAGES = ("affect-edge", "numpy", "opencv-python-headless", "onnxruntime", "ai-edge-litert")
 
 
@@ -89,15 +91,15 @@ def circumstances(config: Config) -> dict[str, Any]:
     Raises:
         ModelError: a configured network cannot be trusted.
     """
-    networks = (
-        open_network(
-            config.detector.model, task="face-detection", artifact=config.detector.artifact
-        ),
-        open_network(
-            config.expression.model, task="facial-expression", artifact=config.expression.artifact
-        ),
-    )
-    infos = [network.info for network in networks]
+    networks: list[tuple[Task, NetworkConfig]] = [
+        ("face-detection", config.detector),
+        ("facial-expression", config.expression),
+    ]
+    if config.translator.model:
+        networks.insert(1, ("spectrum-translation", config.translator))
+    infos = [
+        open_network(each.model, task=task, artifact=each.artifact).info for task, each in networks
+    ]
     return {
         "board": _board_name(),
         "cores": os.cpu_count(),
@@ -107,6 +109,7 @@ def circumstances(config: Config) -> dict[str, Any]:
         "load_1m": os.getloadavg()[0],
         "threads": {
             "detector": config.detector.threads,
+            **({"translator": config.translator.threads} if config.translator.model else {}),
             "expression": config.expression.threads,
         },
         "versions": {

@@ -23,7 +23,7 @@ def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
     """Run the daemon and return what its subscriber saw.
 
     ``stage_ms`` has the groups that the wire carries: ``capture``, ``detect`` with resize and
-    decode_boxes, ``track``, and ``classify`` with everything from quality on.
+    decode_boxes, ``track``, ``translate``, and ``classify`` with everything else from quality on.
 
     Raises:
         ConfigError: the daemon refused its configuration, or the source is too short.
@@ -61,7 +61,7 @@ def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
     span_ns = measured[-1]["time"]["published_ns"] - measured[0]["time"]["published_ns"]
     timing = [message["timing_ms"] for message in measured]
     stage_ms: dict[str, float | None] = dict.fromkeys(STAGES)
-    for stage in ("capture", "detect", "track", "classify"):
+    for stage in ("capture", "detect", "track", "translate", "classify"):
         stage_ms[stage] = statistics.median(each[stage] for each in timing)
     return {
         "mode": "daemon",

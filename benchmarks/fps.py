@@ -26,7 +26,7 @@ from edge.config import Config, is_file
 from edge.errors import ConfigError, EndOfStream, FrameRefused
 from edge.expression.crop import square_crop
 from edge.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, encode
-from edge.models import open_network
+from edge.models import Network, open_network
 from edge.pipeline import Pipeline
 from edge.report import frame_report
 from edge.sources import open_source
@@ -40,13 +40,19 @@ SETTLE_MAX_MS = 1000.0
 
 
 class BareNetworks:
-    """The two networks' calls alone, on tensors that were prepared before the clock starts."""
+    """The networks' calls alone, on tensors that were prepared before the clock starts."""
 
     def __init__(self, config: Config) -> None:
         self._detector = open_network(
             config.detector.model, task="face-detection",
             artifact=config.detector.artifact, threads=config.detector.threads,
         )  # fmt: skip
+        self._translator: Network | None = None
+        if config.translator.model:
+            self._translator = open_network(
+                config.translator.model, task="spectrum-translation",
+                artifact=config.translator.artifact, threads=config.translator.threads,
+            )  # fmt: skip
         self._expression = open_network(
             config.expression.model, task="facial-expression",
             artifact=config.expression.artifact, threads=config.expression.threads,
@@ -81,15 +87,19 @@ class BareNetworks:
         begun_ns = clock.monotonic_ns()
         self._detector.session.run(tensor)
         total_ms = clock.elapsed_ms(begun_ns)
-        side = (self._expression.info.width, self._expression.info.height)
+        networks = (
+            [self._expression] if not self._translator else [self._translator, self._expression]
+        )
         for face in state.faces:
             if face.reading is None:
                 continue
-            crop = square_crop(state.frame.luma, face.track.detection.box, side, 0.0)
-            tensor = self._expression.tensor(crop)
-            begun_ns = clock.monotonic_ns()
-            self._expression.session.run(tensor)
-            total_ms += clock.elapsed_ms(begun_ns)
+            for network in networks:
+                side = (network.info.width, network.info.height)
+                crop = square_crop(state.frame.luma, face.track.detection.box, side, 0.0)
+                tensor = network.tensor(crop)
+                begun_ns = clock.monotonic_ns()
+                network.session.run(tensor)
+                total_ms += clock.elapsed_ms(begun_ns)
         return total_ms
 
 

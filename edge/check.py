@@ -6,8 +6,9 @@ from edge.config import Config
 from edge.detect import open_detector
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
 from edge.expression import open_expression
-from edge.golden import detection_findings, expression_findings
+from edge.golden import detection_findings, expression_findings, translation_findings
 from edge.models import Finding, bundled_models, find_model, model_rows, verify
+from edge.translate import open_translator
 
 
 def run_check(config: Config) -> int:
@@ -23,20 +24,32 @@ def run_check(config: Config) -> int:
             sys.stdout.write(f"ok     {subject}\n")
 
     book("configuration", [])
-    for role, name in (
-        ("detector", config.detector.model),
-        ("expression", config.expression.model),
+    for role, name, golden_face in (
+        ("detector", config.detector.model, _detector_findings),
+        ("translator", config.translator.model, _translator_findings),
+        ("expression", config.expression.model, _expression_findings),
     ):
+        if not name:
+            continue  # no translator: faces go straight to the expression network
         try:
             book(f"{role} {name}: manifest, hashes, parity", verify(find_model(name)))
-            if role == "detector":
-                findings = detection_findings(open_detector(config.detector))
-            else:
-                findings = expression_findings(open_expression(config.expression))
-            book(f"{role} {name}: golden face", findings)
+            book(f"{role} {name}: golden face", golden_face(config))
         except ModelError as error:
             book(name, [Finding(role, str(error))])
     return EXIT_CONFIG if wrong else EXIT_DONE
+
+
+def _detector_findings(config: Config) -> list[Finding]:
+    return detection_findings(open_detector(config.detector))
+
+
+def _translator_findings(config: Config) -> list[Finding]:
+    translator = open_translator(config.translator)
+    return [] if translator is None else translation_findings(translator)
+
+
+def _expression_findings(config: Config) -> list[Finding]:
+    return expression_findings(open_expression(config.expression))
 
 
 def print_models() -> None:

@@ -124,6 +124,14 @@ class DetectorConfig(Section):
     threads: Threads = 1
 
 
+class TranslatorConfig(Section):
+    """Which network makes a visible-light face of a near-infrared one; without a model: none."""
+
+    model: str = ""
+    artifact: str = Field("auto", min_length=1)
+    threads: Threads = 1
+
+
 class ExpressionConfig(Section):
     """Which network reads expression, valence and arousal."""
 
@@ -234,6 +242,7 @@ class Config(Section):
     device: DeviceConfig = DeviceConfig()
     source: SourceConfig = DemoSource()
     detector: DetectorConfig = DetectorConfig()
+    translator: TranslatorConfig = TranslatorConfig()
     expression: ExpressionConfig = ExpressionConfig()
     tracking: TrackingConfig = TrackingConfig()
     quality: QualityConfig = QualityConfig()

@@ -18,9 +18,16 @@ from edge.clock import Stopwatch, monotonic_ns
 from edge.detect import Detector
 from edge.errors import InferenceError, ModelError
 from edge.expression import ExpressionNetwork
+from edge.expression.crop import square_crop
 from edge.models import Finding
-from edge.models.manifest import DetectionGolden, ExpressionGolden, GoldenReading
-from edge.values import EXPRESSIONS, Box, Frame, Luma, Reading
+from edge.models.manifest import (
+    DetectionGolden,
+    ExpressionGolden,
+    GoldenReading,
+    TranslationGolden,
+)
+from edge.translate import Translator
+from edge.values import EXPRESSIONS, Box, Floats, Frame, Luma, Reading
 
 GOLDEN_FACE: Final = Path(__file__).with_name("data") / "golden-face.png"
 
@@ -53,13 +60,18 @@ def golden_frame(picture: Luma) -> Frame:
     return Frame(picture, index=0, sensor_ns=now_ns, clock="monotonic", captured_ns=now_ns)
 
 
-def golden_findings(detector: Detector, expression: ExpressionNetwork) -> list[Finding]:
-    """Return what the two networks get wrong about the golden face; nothing wrong: empty.
+def golden_findings(
+    detector: Detector, expression: ExpressionNetwork, translator: Translator | None = None
+) -> list[Finding]:
+    """Return what the networks get wrong about the golden face; nothing wrong: empty.
+
+    Each is asked alone: the expression network about the face as it is, whatever stands before it.
 
     Raises:
         ModelError: the golden face itself is missing.
     """
-    return [*detection_findings(detector), *expression_findings(expression)]
+    findings = [*detection_findings(detector), *expression_findings(expression)]
+    return findings if translator is None else [*findings, *translation_findings(translator)]
 
 
 def detection_findings(detector: Detector) -> list[Finding]:
@@ -116,6 +128,41 @@ def expression_findings(network: ExpressionNetwork) -> list[Finding]:
         if wrong := _differences(reading, known, golden):
             findings.append(Finding("expression", f"golden face: {', '.join(wrong)}"))
     return findings
+
+
+def translation_findings(translator: Translator) -> list[Finding]:
+    """Return what the translator gets wrong about the golden face.
+
+    One whose manifest knows no answer is still run on it.
+    """
+    picture, digest = golden_picture()
+    golden = translator.golden
+    known = golden if isinstance(golden, TranslationGolden) else None
+    if known is not None and known.picture_sha256 != digest:
+        return [Finding("translator", _other_picture(digest))]
+    box = Box(*known.box) if known else Box(0, 0, picture.shape[1], picture.shape[0])
+    size = (translator.info.width, translator.info.height)
+    try:
+        face = translator.translate(square_crop(picture, box, size, 0.0))
+    except InferenceError as error:
+        return [Finding("translator", f"golden face: {error}")]
+    if known is None:
+        return []
+    expected = np.array(known.levels, np.float32)
+    apart = float(np.abs(cell_levels(face, expected.shape) - expected).mean())
+    if apart <= known.level_max:
+        return []
+    problem = f"golden face: {apart:.1f} grey levels from the known picture on the mean"
+    return [Finding("translator", f"{problem}, at most {known.level_max:g}")]
+
+
+def cell_levels(picture: Luma, grid: tuple[int, ...]) -> Floats:
+    """Return the mean grey level of each cell of a (rows, columns) grid, float32."""
+    rows, columns = grid
+    levels: Floats = cv2.resize(
+        picture.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA
+    )
+    return levels
 
 
 def _differences(reading: Reading, known: GoldenReading, golden: ExpressionGolden) -> list[str]:

@@ -63,11 +63,15 @@ class FrameTime(Wire):
 
 
 class StageTimes(Wire):
-    """Milliseconds of each stage; ``total`` is from picture in memory to publication."""
+    """Milliseconds of each stage; ``total`` is from picture in memory to publication.
+
+    ``translate`` is not part of ``classify``; 0 where no face was translated.
+    """
 
     capture: Milliseconds
     detect: Milliseconds
     track: Milliseconds
+    translate: Milliseconds = 0.0
     classify: Milliseconds
     total: Milliseconds
 

@@ -15,6 +15,7 @@ from edge.errors import InferenceError
 from edge.expression import ExpressionNetwork, open_expression
 from edge.quality import INFERENCE_FAILED, assess
 from edge.tracking import Tracker
+from edge.translate import Translator, open_translator
 from edge.values import FaceState, Frame, FrameState, FrameTracks, Track
 
 MAX_FACES = 48
@@ -22,7 +23,7 @@ MAX_FACES = 48
 
 
 class Pipeline:
-    """Detector, tracker, quality, expression and smoothing over one source's frames.
+    """Detector, tracker, quality, translation, expression and smoothing over a source's frames.
 
     ``detect`` and ``classify`` own separate state: each may run in a thread of its own, as long
     as each is called from one thread, in the order of the frames.
@@ -34,10 +35,12 @@ class Pipeline:
         expression: ExpressionNetwork,
         config: Config,
         *,
+        translator: Translator | None = None,
         first_track: int = 1,
     ) -> None:
         self._detector = detector
         self._expression = expression
+        self._translator = translator
         self._config = config
         self._tracker = Tracker(_tracking(config), first_id=first_track)
         self._affect = AffectOverTime(config.affect)
@@ -53,6 +56,7 @@ class Pipeline:
             open_detector(config.detector),
             open_expression(config.expression),
             config,
+            translator=open_translator(config.translator),
             first_track=first_track,
         )
 
@@ -65,6 +69,11 @@ class Pipeline:
     def expression(self) -> ExpressionNetwork:
         """The expression network, for those who check it."""
         return self._expression
+
+    @property
+    def translator(self) -> Translator | None:
+        """The translator between crop and expression network; None where faces go straight."""
+        return self._translator
 
     def detect(self, frame: Frame) -> FrameTracks:
         """Find the faces of ``frame`` and give them identities.
@@ -81,7 +90,8 @@ class Pipeline:
     def classify(self, seen: FrameTracks) -> FrameState:
         """Judge each face of ``seen`` and read those that can be read.
 
-        A face on which the expression network fails stays in the result, unread, with the reason.
+        A face on which the translator or the expression network fails stays in the result,
+        unread, with the reason.
         """
         stopwatch = Stopwatch()
         faces = tuple(self._read(seen.frame, track, stopwatch) for track in seen.tracks)
@@ -102,7 +112,7 @@ class Pipeline:
         if not quality.usable:
             return FaceState(track, quality)
         try:
-            reading = self._expression.read(frame, detection.box, stopwatch)
+            reading = self._expression.read(frame, detection.box, stopwatch, self._translator)
         except InferenceError:
             quality = replace(quality, usable=False, reasons=(*quality.reasons, INFERENCE_FAILED))
             return FaceState(track, quality)

@@ -327,11 +327,16 @@ def _harden() -> None:
 def _open_checked(config: Config, first_track: int) -> tuple[Pipeline, dict[str, dict[str, str]]]:
     """Load the networks and prove them on the golden face; this warms them up, too."""
     pipeline = Pipeline.open(config, first_track=first_track)
-    for finding in golden_findings(pipeline.detector, pipeline.expression):
+    for finding in golden_findings(pipeline.detector, pipeline.expression, pipeline.translator):
         raise ModelError(str(finding))
     models = {
         role: {"name": network.info.name, "sha256": network.info.sha256}
-        for role, network in (("detector", pipeline.detector), ("expression", pipeline.expression))
+        for role, network in (
+            ("detector", pipeline.detector),
+            ("translator", pipeline.translator),
+            ("expression", pipeline.expression),
+        )
+        if network is not None
     }
     return pipeline, models
 

@@ -1,8 +1,14 @@
-"""State dicts of CycleGAN generators with random weights, as PyTorch names and shapes them."""
+"""CycleGAN generators with random weights: state dicts as PyTorch has them, files, folders."""
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edge.values import Floats
+from exporters import graph
+from exporters.cyclegan import export_cyclegan
+from exporters.generator import build, read_layout
 
 
 def random_state(  # noqa: PLR0917
@@ -44,3 +50,19 @@ def random_state(  # noqa: PLR0917
     layer(f"model.{end + 3}", (2 * n, n, 3, 3), n, f"model.{end + 4}")
     layer(f"model.{end + 7}", (channels[1], n, 7, 7), channels[1], None)
     return state
+
+
+def onnx_file(path: Path, size: tuple[int, int] = (64, 64), **state: Any) -> Path:
+    """Write a generator of ``random_state(**state)`` as ONNX; return its path."""
+    weights = random_state(**state)
+    path.write_bytes(graph.finish(build(weights, read_layout(weights), size)))
+    return path
+
+
+def translator_folder(folder: Path, *, side: int = 64, mono: bool = True, **state: Any) -> Path:
+    """Return a new model folder in ``folder`` with a small generator, made by the exporter."""
+    source = onnx_file(folder / "generator-as-it-came.onnx", (side, side), **state)
+    out = folder / "translator"
+    manifest = export_cyclegan(source, out, size=(side, side), mono=mono)
+    assert all(parity.passed for parity in manifest.parity.values())
+    return out

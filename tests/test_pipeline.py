@@ -41,7 +41,7 @@ class Told:
     def __init__(self, fails_before: float = -1.0) -> None:
         self.fails_before = fails_before
 
-    def read(self, frame: Frame, box: Box, stopwatch: Stopwatch) -> Reading:
+    def read(self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: object) -> Reading:
         if box.x < self.fails_before:
             raise InferenceError("not finite")
         return Reading(np.eye(8, dtype=np.float32)[7], Affect(-0.5, 0.4))

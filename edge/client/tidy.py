@@ -62,6 +62,7 @@ COLUMNS = (
     "capture_ms",
     "detect_ms",
     "track_ms",
+    "translate_ms",
     "classify_ms",
     "total_ms",
 )
@@ -87,7 +88,8 @@ def frame_rows(message: FrameMessage) -> list[list[Cell]]:
     tail: list[Cell] = [time.clock, time.exposure_us, time.published_ns]
     tail += [time.synchronized, time.max_error_us]
     tail += [frame.width, frame.height, frame.dropped]
-    tail += [timing.capture, timing.detect, timing.track, timing.classify, timing.total]
+    tail += [timing.capture, timing.detect, timing.track, timing.translate, timing.classify]
+    tail += [timing.total]
     if not message.faces:
         return [[*head, None, None, 0, *([None] * _FACE_CELLS), *tail]]
     faces = len(message.faces)

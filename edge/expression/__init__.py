@@ -11,6 +11,7 @@ from edge.config import ExpressionConfig
 from edge.errors import ModelError
 from edge.models import NetworkInfo, open_network
 from edge.models.manifest import Golden
+from edge.translate import Translator
 from edge.values import Box, Frame, Reading
 
 
@@ -25,13 +26,16 @@ class ExpressionNetwork(Protocol):
     def golden(self) -> Golden | None:
         """What it must read from the golden face (see ``edge.golden``)."""
 
-    def read(self, frame: Frame, box: Box, stopwatch: Stopwatch) -> Reading:
+    def read(
+        self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: Translator | None = None
+    ) -> Reading:
         """Return what the face in ``box``, pixels of the full frame, expresses.
 
-        Laps ``crop`` and ``classify``.
+        With a ``translator`` the network sees what that makes of the face. Laps ``crop``,
+        ``translate`` (with a translator) and ``classify``.
 
         Raises:
-            InferenceError: the network failed on this face.
+            InferenceError: the network or the translator failed on this face.
         """
 
 

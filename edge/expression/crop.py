@@ -3,7 +3,41 @@
 import cv2
 import numpy as np
 
+from edge.clock import Stopwatch
+from edge.translate import Translator
 from edge.values import Box, Luma
+
+
+def face_picture(
+    luma: Luma,
+    box: Box,
+    size: tuple[int, int],
+    margin: float,
+    *,
+    stopwatch: Stopwatch,
+    translator: Translator | None,
+) -> Luma:
+    """Return the face that an expression network sees, uint8 (height, width) of ``size``.
+
+    With a translator the square is cut at the translator's size, and what it makes of it scaled
+    to ``size``: the network's own margin decides what is in the picture either way. Laps ``crop``
+    and, with a translator, ``translate``.
+
+    Raises:
+        InferenceError: the translator failed on this face.
+    """
+    if translator is None:
+        face = square_crop(luma, box, size, margin)
+        stopwatch.lap("crop")
+        return face
+    face = square_crop(luma, box, (translator.info.width, translator.info.height), margin)
+    stopwatch.lap("crop")
+    face = translator.translate(face)
+    if face.shape != size[::-1]:
+        # generators leave a checkerboard of their own, which sampling points would alias
+        face = np.asarray(cv2.resize(face, size, interpolation=cv2.INTER_AREA), np.uint8)
+    stopwatch.lap("translate")
+    return face
 
 
 def square_crop(luma: Luma, box: Box, size: tuple[int, int], margin: float) -> Luma:

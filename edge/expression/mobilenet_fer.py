@@ -8,9 +8,10 @@ import numpy as np
 
 from edge.clock import Stopwatch
 from edge.errors import InferenceError, ModelError
-from edge.expression.crop import square_crop
+from edge.expression.crop import face_picture
 from edge.models import Network, NetworkInfo
 from edge.models.manifest import Golden
+from edge.translate import Translator
 from edge.values import EXPRESSIONS, Affect, Box, Frame, Reading
 
 
@@ -57,10 +58,18 @@ class MobileNetFer:
         """What the manifest says this network reads from the golden face."""
         return self._network.manifest.golden
 
-    def read(self, frame: Frame, box: Box, stopwatch: Stopwatch) -> Reading:
+    def read(
+        self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: Translator | None = None
+    ) -> Reading:
         """Return what the face in ``box`` expresses; see ``edge.expression.ExpressionNetwork``."""
-        face = square_crop(frame.luma, box, self._size, self._margin)
-        stopwatch.lap("crop")
+        face = face_picture(
+            frame.luma,
+            box,
+            self._size,
+            self._margin,
+            stopwatch=stopwatch,
+            translator=translator,
+        )
         heads = self._network.run(face[None])
         probabilities = np.clip(heads["expression"][0, self._order], 0, 1)
         total = float(probabilities.sum())

@@ -98,6 +98,8 @@ class Metrics:
         timing = message.timing_ms
         for stage in ("capture", "detect", "track", "classify"):
             self._stage.labels(stage).observe(getattr(timing, stage))
+        if timing.translate:  # only frames on which a translator worked
+            self._stage.labels("translate").observe(timing.translate)
         self._latency.observe(timing.total)
 
     def event(self) -> None:

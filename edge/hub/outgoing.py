@@ -33,7 +33,7 @@ log = logging.getLogger("affect_edge")
 
 CLOCK_STEP_NS = 50_000_000
 DETECT_STAGES = ("resize", "detect", "decode_boxes")
-CLASSIFY_STAGES = ("quality", "crop", "translate", "classify", "smooth")
+CLASSIFY_STAGES = ("quality", "crop", "classify", "smooth")
 
 
 class Outgoing:
@@ -159,6 +159,7 @@ class Outgoing:
                 capture=stages.get("capture", 0.0),
                 detect=sum(stages.get(stage, 0.0) for stage in DETECT_STAGES),
                 track=stages.get("track", 0.0),
+                translate=stages.get("translate", 0.0),
                 classify=sum(stages.get(stage, 0.0) for stage in CLASSIFY_STAGES),
                 total=max(0.0, (now_ns - report.captured_ns) / 1e6),
             ),

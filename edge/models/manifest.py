@@ -250,11 +250,36 @@ class ExpressionGolden(Part):
     affect_max: Positive
 
 
-Golden = Annotated[DetectionGolden | ExpressionGolden, Field(discriminator="kind")]
-_GOLDEN_OF: Final[dict[str, str]] = {
-    "face-detection": "detection",
-    "facial-expression": "expression",
+class TranslationGolden(Part):
+    """What a translator must make of one ``box`` of the golden picture.
+
+    ``levels`` are the mean grey levels, 0..255, of the luma in the cells of a grid, row after
+    row; ``level_max`` bounds the mean of their differences. A picture that is turned over, of
+    another range or of mixed-up colours falls outside.
+    """
+
+    kind: Literal["translation"]
+    picture_sha256: Sha256
+    box: tuple[float, float, float, float]
+    levels: tuple[tuple[Annotated[float, Field(ge=0, le=255)], ...], ...] = Field(min_length=1)
+    level_max: Positive
+
+    @model_validator(mode="after")
+    def _a_grid(self) -> "TranslationGolden":
+        if not self.levels[0] or len({len(row) for row in self.levels}) != 1:
+            raise ValueError("golden levels: expected rows of one length")
+        return self
+
+
+Golden = Annotated[
+    DetectionGolden | ExpressionGolden | TranslationGolden, Field(discriminator="kind")
+]
+_GOLDEN_OF: Final[dict[str, tuple[str | None, ...]]] = {
+    "face-detection": ("detection",),
+    "facial-expression": ("expression",),
+    "spectrum-translation": ("translation", None),
 }
+"""The kinds of golden answer that a network of each task may have; None: none."""
 
 
 class Manifest(Part):
@@ -283,9 +308,9 @@ class Manifest(Part):
         missing = ROLES[self.task] - set(self.outputs)
         if missing:
             raise ValueError(f"outputs: {self.task} also needs {', '.join(sorted(missing))}")
-        needed = _GOLDEN_OF.get(self.task)
-        if (self.golden.kind if self.golden else None) != needed:
-            raise ValueError(f"golden: {self.task} needs a golden of kind {needed}")
+        kinds = _GOLDEN_OF[self.task]
+        if (self.golden.kind if self.golden else None) not in kinds:
+            raise ValueError(f"golden: {self.task} needs a golden of kind {kinds[0]}")
         if self.task == "facial-expression":
             if self.input.crop is None:
                 raise ValueError("input.crop: a facial-expression network needs one")

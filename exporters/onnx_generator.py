@@ -1,0 +1,121 @@
+"""A generator that is ONNX already: checked, given one size, and freed of what is constant."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from edge.errors import InferenceError, ModelError
+from edge.models.runtimes import OnnxSession
+from edge.values import Floats
+from exporters import graph
+from exporters.quantize import upgraded
+
+_OVER = 1e-3  # by how much a value may leave -1..1
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxGenerator:
+    """A generator of one input and one output.
+
+    Attributes:
+        model: the ONNX model, of fixed shapes, NCHW.
+        input: name of the input tensor.
+        output: name of the output tensor.
+        channels: of the input, 1 or 3.
+        sha256: of the file.
+    """
+
+    model: Any
+    input: str
+    output: str
+    channels: int
+    sha256: str
+
+
+def read_generator(weights: Path, size: tuple[int, int]) -> OnnxGenerator:
+    """Return the generator in an ONNX file, for pictures of ``size``.
+
+    Args:
+        weights: float32 NCHW, -1..1, 1 or 3 channels in and out; any names; sizes of the picture
+            fixed or free.
+        size: width and height, pixels.
+
+    Raises:
+        ModelError: it is no such file, or runs at no such size.
+    """
+    width, height = size
+    model, digest = graph.load_graph(weights)
+    graph.drop_overridable_weights(model)
+    if len(model.graph.input) != 1 or len(model.graph.output) != 1:
+        raise ModelError(
+            f"--weights {weights}: takes {_names(model.graph.input)} and gives"
+            f" {_names(model.graph.output)}; expected a generator of one input and one output"
+        )
+    (given,), (made,) = model.graph.input, model.graph.output
+    shape = _shape(given)
+    if len(shape) != 4 or shape[1] not in (1, 3) or given.type.tensor_type.elem_type != 1:
+        raise ModelError(
+            f"--weights {weights}: takes {given.name} of shape {shape}; expected float32 pictures,"
+            " batch x 1 or 3 channels x height x width"
+        )
+    graph.fix_shapes(model, {given.name: (1, shape[1], height, width)})
+    made.type.tensor_type.shape.Clear()
+    made.type.tensor_type.shape.dim.extend(
+        onnx.TensorShapeProto.Dimension(dim_param=name) for name in "nchw"
+    )
+    picture = np.linspace(-1, 1, shape[1] * height * width, dtype=np.float32)
+    try:
+        session = OnnxSession(model.SerializeToString(), 1)
+        answer = session.run(picture.reshape(1, shape[1], height, width))[made.name]
+    except (ModelError, InferenceError) as error:
+        fixed = f", as it was exported for {shape[3]}x{shape[2]}" if shape[3] and shape[2] else ""
+        raise ModelError(
+            f"--weights {weights}: does not run at {width}x{height}{fixed}: {error}"
+        ) from error
+    _check_picture(answer, weights, size)
+    graph.fix_shapes(model, {made.name: answer.shape})
+    folded = upgraded(_folded(model))
+    return OnnxGenerator(folded, given.name, made.name, shape[1], digest)
+
+
+def _check_picture(answer: Floats, weights: Path, size: tuple[int, int]) -> None:
+    if answer.shape not in [(1, channels, *size[::-1]) for channels in (1, 3)]:
+        raise ModelError(
+            f"--weights {weights}: gives the shape {list(answer.shape)} for {size[0]}x{size[1]};"
+            " expected a picture of that size with 1 or 3 channels"
+        )
+    low, high = float(answer.min()), float(answer.max())
+    if not (low >= -1 - _OVER and high <= 1 + _OVER):  # not finite fails as well
+        raise ModelError(
+            f"--weights {weights}: gives values from {low:.3g} to {high:.3g}; expected a generator"
+            " that ends in tanh, -1 to 1"
+        )
+
+
+def _folded(model: Any) -> Any:
+    """Return ``model`` with all that is constant computed, such as the sizes of paddings."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    with tempfile.TemporaryDirectory(prefix="affect-edge-") as folder:
+        made = Path(folder) / "folded.onnx"
+        options.optimized_model_filepath = str(made)
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        return onnx.load_model_from_string(made.read_bytes())
+
+
+def _shape(value: Any) -> list[int]:
+    """Return the sizes of a tensor; 0 stands for one that is not fixed."""
+    return [int(each.dim_value) for each in value.type.tensor_type.shape.dim]
+
+
+def _names(values: Any) -> str:
+    return ", ".join(value.name for value in values) or "nothing"
