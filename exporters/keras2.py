@@ -1,38 +1,27 @@
 """Reads checkpoints that Keras 2 wrote, without Keras: one float ONNX graph comes out.
 
-Two layouts of HDF5 exist that Keras 2 wrote: the whole model (``model.save("x.h5")``: the
-architecture is the attribute ``model_config``, the weights lie under ``model_weights``) and the
-weights alone (``save_weights("x.hdf5")``), whose architecture is a JSON file beside it. Both
-name their layers in the attribute ``layer_names`` and each layer's arrays in ``weight_names``; a
-nested model is one group that holds the arrays of all its layers.
-
-Nothing in these files is run, and nothing outside them is read: an HDF5 link to another file is
-refused, an array is read only where its shape is the one that the architecture asks for.
+The file is read in a process of its own, with bounds on time and memory: the HDF5 library can be
+led to loop or to crash by a damaged file.
 """
 
 import hashlib
-import io
-import json
-from collections.abc import Iterator, Mapping
+import resource
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import h5py
-import numpy as np
+import onnx
 
-from edge.errors import ModelError
-from edge.values import Floats
-from exporters.keras2_graph import emit
-from exporters.keras2_parts import shown
+from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
+from exporters.keras2_file import ARCHITECTURE, JSON_BYTES_MAX, convert
 
 HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 _FILE_BYTES_MAX: Final = 1 << 30
-_JSON_BYTES_MAX: Final = 1 << 24
-_NAMES_MAX: Final = 20_000
-_UNREADABLE: Final = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
-"""What h5py raises for damaged files, depending on the place of the damage."""
+_MEMORY_BYTES_MAX: Final = 1 << 33
+_SECONDS_MAX = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +57,35 @@ def load_keras2(
             that is not known, or its weights are missing, left over or of another shape; one line.
     """
     content = _read(weights, "--weights", "a Keras 2 .h5 file", _FILE_BYTES_MAX)
-    described, digest = (None, "")
+    text, digest = b"", ""
     if architecture is not None:
-        text = _read(architecture, "--architecture", "a Keras 2 .json file", _JSON_BYTES_MAX)
-        described = _architecture(text, f"--architecture {architecture}")
+        text = _read(architecture, ARCHITECTURE, "a Keras 2 .json file", JSON_BYTES_MAX)
         digest = hashlib.sha256(text).hexdigest()
+    width, height = size or (0, 0)
+    command = [sys.executable, "-m", "exporters.keras2"]
+    command += [
+        str(number) for number in (-1 if architecture is None else len(text), width, height)
+    ]
     try:
-        with h5py.File(io.BytesIO(content), "r") as file:
-            stored, config = _layout(file)
-            if described is None:
-                if config is None:
-                    raise ModelError("holds weights alone; give the model's --architecture FILE")
-                described = _architecture(config, "its model_config")
-            arrays = _Arrays(stored)
-            model = emit(described, arrays, size)
-            arrays.check_all_used()
-    except ModelError as error:
-        raise ModelError(f"--weights {weights}: {error}") from error
-    except (*_UNREADABLE, RecursionError, MemoryError) as error:
+        done = subprocess.run(
+            command, input=text + content, capture_output=True, timeout=_SECONDS_MAX, check=False
+        )
+    except subprocess.TimeoutExpired as error:
         raise ModelError(
-            f"--weights {weights}: damaged HDF5: {shown(error)}; copy the file again"
+            f"--weights {weights}: damaged HDF5: reading it did not end within {_SECONDS_MAX:g} s;"
+            " copy the file again"
         ) from error
+    if done.returncode == EXIT_CONFIG:
+        told = done.stdout.decode("utf-8", "replace")
+        if architecture is not None and told.startswith(f"{ARCHITECTURE}:"):
+            raise ModelError(told.replace(ARCHITECTURE, f"{ARCHITECTURE} {architecture}", 1))
+        raise ModelError(f"--weights {weights}: {told}")
+    if done.returncode != EXIT_DONE:
+        raise ModelError(
+            f"--weights {weights}: damaged HDF5: reading it ended with status {done.returncode};"
+            " copy the file again"
+        )
+    model = onnx.load_model_from_string(done.stdout)
     return KerasModel(model, model.graph.name, hashlib.sha256(content).hexdigest(), digest)
 
 
@@ -104,140 +101,19 @@ def _read(path: Path, option: str, expected: str, bytes_max: int) -> bytes:
         raise ModelError(f"{option} {path}: {error.strerror}; expected {expected}") from error
 
 
-def _architecture(text: str | bytes, origin: str) -> Mapping[str, Any]:
-    """Return the model that the JSON ``text`` describes."""
-    if len(text) > _JSON_BYTES_MAX:
-        raise ModelError(f"{origin}: {len(text)} bytes, expected at most {_JSON_BYTES_MAX}")
+def _apart(length: int, width: int, height: int) -> int:
+    """Convert the files on standard input, the first ``length`` bytes being the architecture."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES_MAX, _MEMORY_BYTES_MAX))
+    given = sys.stdin.buffer.read()
+    architecture = None if length < 0 else given[:length]
     try:
-        model = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{origin}: not JSON: {shown(error)}; copy the file again") from error
-    if not isinstance(model, dict) or not isinstance(model.get("config"), dict):
-        raise ModelError(f"{origin}: not the architecture of a Keras model; use model.to_json()")
-    _check_version(model, origin)
-    return model
+        model = convert(given[max(length, 0) :], architecture, (width, height) if width else None)
+    except ModelError as error:
+        sys.stdout.buffer.write(str(error).encode("utf-8"))
+        return EXIT_CONFIG
+    sys.stdout.buffer.write(model.SerializeToString(deterministic=True))
+    return EXIT_DONE
 
 
-def _check_version(said: Mapping[str, Any], origin: str) -> None:
-    version, backend = (_text(said.get(key, "")) for key in ("keras_version", "backend"))
-    if version and not version.startswith("2."):
-        raise ModelError(
-            f"{origin}: written by Keras {shown(version)}; expected Keras 2 (tf_keras writes it:"
-            ' model.save("model.h5"))'
-        )
-    if backend not in ("", "tensorflow"):
-        raise ModelError(f"{origin}: Keras on {shown(backend)}; expected the tensorflow backend")
-
-
-def _layout(file: Any) -> tuple[Any, str | None]:
-    """Return the group that holds the layers' groups, and the architecture where it is there."""
-    config = file.attrs.get("model_config")
-    stored = file
-    if config is not None:
-        _check_version(file.attrs, "the file")
-        stored = _member(file, "model_weights")
-    if not any(key in stored.attrs for key in ("layer_names", "layer_names0")):
-        if config is None and ({"layers", "_layer_checkpoint_dependencies"} & set(file)):
-            raise ModelError(
-                "the newer .weights.h5 layout, which Keras 3 also writes, is not supported; save"
-                ' under a name that does not end in .weights.h5: model.save("model.h5")'
-            )
-        raise ModelError(
-            "no attribute layer_names; expected a file that Keras 2 wrote:"
-            ' model.save("model.h5") or model.save_weights("weights.hdf5")'
-        )
-    _check_version(stored.attrs, "the file")
-    return stored, None if config is None else _text(config)
-
-
-class _Arrays:
-    """The weights of a file by group, layer and kind; remembers which were asked for."""
-
-    def __init__(self, stored: Any) -> None:
-        self._paths: dict[tuple[str, str], dict[str, tuple[Any, str]]] = {}
-        self._layers = _names(stored, "layer_names")
-        self._used: set[tuple[str, str, str]] = set()
-        for group_name in self._layers:
-            group = _member(stored, group_name)
-            for path in _names(group, "weight_names"):
-                owner, _, kind = path.rpartition("/")
-                layer = owner.rpartition("/")[2] or group_name
-                known = self._paths.setdefault((group_name, layer), {})
-                kind = kind.partition(":")[0]
-                if kind in known:
-                    raise ModelError(f"layer {shown(layer)}: {shown(kind)} is there twice")
-                known[kind] = (group, path)
-
-    def take(self, group: str, layer: str, kind: str, shape: tuple[int, ...]) -> Floats:
-        """Return the array ``kind`` of ``layer``, float32 of ``shape``; see ``emit``."""
-        where = f"layer {shown(layer)}: {kind}"
-        owner = layer
-        if group == layer and (group, layer) not in self._paths:
-            # a layer that shares its name with another of the session: kernel is dense_1/kernel
-            others = [each for name, each in self._paths if name == group]
-            owner = others[0] if len(others) == 1 else layer
-        known = self._paths.get((group, owner), {})
-        if kind not in known:
-            raise ModelError(f"{where} is missing; expected {list(shape)}: is this the right file?")
-        self._used.add((group, owner, kind))
-        holder, path = known[kind]
-        data = holder
-        for step in path.split("/"):
-            data = _member(data, step)
-        if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
-            raise ModelError(f"{where} is no plain array in this file; save the model again")
-        if data.shape != shape or data.dtype.kind != "f":
-            raise ModelError(
-                f"{where} is {data.dtype} {list(data.shape or ())}, expected float32 {list(shape)}"
-            )
-        with np.errstate(over="ignore"):
-            values = np.asarray(data[()], np.float32)
-        if not np.isfinite(values).all():
-            raise ModelError(f"{where} holds values that are not finite; train or copy it again")
-        return values
-
-    def check_all_used(self) -> None:
-        """Refuse a file that holds weights which the architecture has no place for."""
-        for (group, layer), kinds in self._paths.items():
-            for kind in kinds:
-                if (group, layer, kind) not in self._used:
-                    raise ModelError(
-                        f"layer {shown(layer)}: {shown(kind)} has no place in the architecture;"
-                        " is this the right architecture?"
-                    )
-
-
-def _member(group: Any, name: str) -> Any:
-    """Return what is called ``name`` in ``group`` itself, followed through no link."""
-    if not isinstance(group, h5py.Group) or not name:
-        raise ModelError(f"{shown(name)!r} is not where the file says; copy the file again")
-    link = group.get(name, getlink=True)
-    if link is None:
-        raise ModelError(f"group {shown(name)!r} is missing; copy the file again")
-    if not isinstance(link, h5py.HardLink):
-        raise ModelError(f"{shown(name)!r} is a link, which Keras never writes; save it again")
-    return group[name]
-
-
-def _names(group: Any, attribute: str) -> list[str]:
-    """Return a list of names, which Keras splits over several attributes where it is long."""
-    names = [_text(name) for part in _parts(group, attribute) for name in np.ravel(part).tolist()]
-    if len(names) > _NAMES_MAX or len(set(names)) != len(names):
-        raise ModelError(f"{attribute}: {len(names)} names, some twice or too many to be a network")
-    return names
-
-
-def _parts(group: Any, attribute: str) -> Iterator[Any]:
-    if attribute in group.attrs:
-        yield group.attrs[attribute]
-        return
-    count = 0
-    while f"{attribute}{count}" in group.attrs:
-        yield group.attrs[f"{attribute}{count}"]
-        count += 1
-    if count == 0:
-        raise ModelError(f"no attribute {attribute} in {shown(group.name)}; copy the file again")
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+if __name__ == "__main__":
+    sys.exit(_apart(*(int(word) for word in sys.argv[1:4])))
