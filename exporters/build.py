@@ -28,13 +28,16 @@ PRECISIONS: Final = ("fp32", "int8")
 Told = Callable[[str], None]
 
 
-def check_tools(formats: Sequence[str], precisions: Sequence[str], *, calibrated: bool) -> None:
+def check_tools(
+    formats: Sequence[str], precisions: Sequence[str], *, calibrated: bool, converter: bool = True
+) -> None:
     """See that what was asked for can be built here, before anything else is done.
 
     Args:
         formats: some of ``FORMATS``.
         precisions: some of ``PRECISIONS``.
         calibrated: whether there are pictures to calibrate with.
+        converter: whether TensorFlow Lite needs onnx2tf.
 
     Raises:
         ModelError: a format or precision is unknown or twice, a tool is missing, or int8 has
@@ -60,7 +63,8 @@ def check_tools(formats: Sequence[str], precisions: Sequence[str], *, calibrated
             "--precisions int8: ranges are measured on pictures; expected --calibration DIR"
         )
     if "tflite" in formats:
-        onnx2tf_path()
+        if converter:
+            onnx2tf_path()
         if "int8" in precisions:
             check_quantizer()
 
@@ -76,6 +80,7 @@ def build_artifacts(
     lite_float_nodes: Collection[str] | None = None,
     int8_operators: Sequence[str] | None = None,
     board: Board = "x86",
+    to_lite: Callable[[bytes], bytes] = convert_float,
     tell: Told = lambda text: None,
 ) -> dict[Artifact, bytes]:
     """Return the artifacts of one float graph, described and as bytes, in the order asked for.
@@ -96,13 +101,16 @@ def build_artifacts(
         lite_float_nodes: the same for TensorFlow Lite alone; None: ``float_nodes``.
         int8_operators: ONNX kinds of nodes to quantise, such as ``Conv``; None: all.
         board: whose int8 kernels to quantise the ONNX artifact for.
+        to_lite: makes the float TensorFlow Lite model of the graph; onnx2tf where nothing is said.
         tell: called with a line before each step that takes long.
 
     Raises:
         ModelError: a tool is missing or cannot convert the graph, or what it made does not load
             or has other tensors.
     """
-    check_tools(formats, precisions, calibrated=bool(calibration))
+    check_tools(
+        formats, precisions, calibrated=bool(calibration), converter=to_lite is convert_float
+    )
     graph = onnx.load_model_from_string(model).graph
     outputs = {value.name for value in graph.output}
     if len(graph.input) != 1:
@@ -123,7 +131,7 @@ def build_artifacts(
             built |= _described(f"{stem}.int8.onnx", content, model, "int8")
     if "tflite" in formats:
         tell("TensorFlow Lite")
-        lite = convert_float(model)
+        lite = to_lite(model)
         if "fp32" in precisions:
             built |= _described(f"{stem}.tflite", lite, model, "fp32")
         if "int8" in precisions:

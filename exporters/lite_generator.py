@@ -1,0 +1,309 @@
+"""Generators written as TensorFlow Lite, operator by operator.
+
+onnx2tf converts them too, but loses track of the channels behind a residual sum of instance norms:
+what it writes does not allocate, or answers something else. A generator has seven kinds of
+operators, and each has its like in TensorFlow Lite, NHWC; an instance norm is written as the means
+and products that it is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from edge.errors import ModelError
+
+_SIGNATURE: Final = b"serving_default"
+_NHWC: Final = (0, 2, 3, 1)
+_BUILTIN: Final = schema.BuiltinOperator
+
+
+def can_write(model: bytes) -> bool:
+    """Tell whether every node of an ONNX model is of the kinds that ``write_lite`` knows."""
+    graph = onnx.load_model_from_string(model).graph
+    stored = {each.name: each for each in graph.initializer}
+    return all(
+        node.op_type in _WRITERS and _regular(node, _attributes(node), stored)
+        for node in graph.node
+    )
+
+
+def write_lite(model: bytes) -> bytes:
+    """Return the float32 TensorFlow Lite model of a generator; the same input, the same bytes.
+
+    Tensors keep their names; all are NHWC.
+
+    Args:
+        model: an ONNX model of fixed shape, NCHW, one input and output, for which ``can_write``.
+
+    Raises:
+        ModelError: a node is of another kind.
+    """
+    if not can_write(model):
+        raise ModelError("TensorFlow Lite: the graph has operators that generators do not have")
+    graph = onnx.load_model_from_string(model).graph
+    writer = _Writer()
+    weights = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    for value in graph.input:
+        shape = tuple(each.dim_value for each in value.type.tensor_type.shape.dim)
+        writer.tensor(value.name, tuple(shape[axis] for axis in _NHWC))
+    for node in graph.node:
+        _WRITERS[node.op_type](writer, node, _attributes(node), weights)
+    return writer.finish(
+        [value.name for value in graph.input], [value.name for value in graph.output]
+    )
+
+
+class _Writer:
+    """A TensorFlow Lite model in the making: tensors by name, with their shapes."""
+
+    def __init__(self) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._places: dict[str, int] = {}
+        self._tensors: list[Any] = []
+        self._buffers: list[Any] = [schema.BufferT()]  # the first stands for no data
+        self._operators: list[Any] = []
+        self._codes: list[int] = []
+
+    def tensor(self, name: str, shape: tuple[int, ...], data: NDArray[Any] | None = None) -> str:
+        """Add a tensor, constant where there is ``data`` (float32 or int32)."""
+        made = schema.TensorT()
+        made.name, made.shape = name.encode(), list(shape)
+        whole = data is not None and data.dtype == np.int32
+        made.type = schema.TensorType.INT32 if whole else schema.TensorType.FLOAT32
+        made.buffer = 0
+        if data is not None:
+            made.buffer = len(self._buffers)
+            stored = schema.BufferT()
+            stored.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+            self._buffers.append(stored)
+        self._places[name] = len(self._tensors)
+        self._tensors.append(made)
+        self.shapes[name] = shape
+        return name
+
+    def constant(self, name: str, values: Any, dtype: Any = np.float32) -> str:
+        """Add a constant once; return its name."""
+        if name not in self._places:
+            data = np.asarray(values, dtype)
+            self.tensor(name, data.shape, data)
+        return name
+
+    def node(
+        self,
+        kind: int,
+        inputs: Sequence[str],
+        output: str,
+        shape: tuple[int, ...],
+        options: Any = None,
+    ) -> str:
+        """Add an operator and the tensor that it gives; return that tensor's name."""
+        if kind not in self._codes:
+            self._codes.append(kind)
+        made = schema.OperatorT()
+        made.opcodeIndex = self._codes.index(kind)
+        made.inputs = [self._places[name] for name in inputs]
+        made.outputs = [self._places[self.tensor(output, shape)]]
+        if options is not None:
+            made.builtinOptions = options
+            made.builtinOptionsType = getattr(
+                schema.BuiltinOptions, type(options).__name__.removesuffix("T")
+            )
+        self._operators.append(made)
+        return output
+
+    def finish(self, inputs: list[str], outputs: list[str]) -> bytes:
+        """Return the model as bytes."""
+        import flatbuffers  # noqa: PLC0415
+
+        graph, model, signature = schema.SubGraphT(), schema.ModelT(), schema.SignatureDefT()
+        graph.name, graph.tensors, graph.operators = b"main", self._tensors, self._operators
+        graph.inputs = [self._places[name] for name in inputs]
+        graph.outputs = [self._places[name] for name in outputs]
+        signature.signatureKey, signature.subgraphIndex = _SIGNATURE, 0
+        signature.inputs = [self._named(name) for name in inputs]
+        signature.outputs = [self._named(name) for name in outputs]
+        model.version, model.subgraphs, model.buffers = 3, [graph], self._buffers
+        model.operatorCodes = [_code(kind) for kind in self._codes]
+        model.signatureDefs, model.description = [signature], b"affect-edge"
+        builder = flatbuffers.Builder(1 << 20)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def _named(self, name: str) -> Any:
+        made = schema.TensorMapT()
+        made.name, made.tensorIndex = name.encode(), self._places[name]
+        return made
+
+
+def _code(kind: int) -> Any:
+    made = schema.OperatorCodeT()
+    made.builtinCode, made.deprecatedBuiltinCode, made.version = kind, min(kind, 127), 1
+    return made
+
+
+Attributes = Mapping[str, Any]
+Weights = Mapping[str, NDArray[Any]]
+
+
+def _convolution(writer: _Writer, node: Any, attributes: Attributes, weights: Weights) -> None:
+    value, output = node.input[0], node.output[0]
+    kernel = weights[node.input[1]].transpose(0, 2, 3, 1)
+    bias = weights[node.input[2]] if len(node.input) > 2 else np.zeros(len(kernel), np.float32)
+    top, left, bottom, right = attributes.get("pads", [0] * 4)
+    if top or left or bottom or right:
+        value = _padded(writer, value, f"{output}.padded", [top, left], [bottom, right])
+    down, across = attributes.get("strides", [1, 1])
+    _, high, wide, _ = writer.shapes[value]
+    options = schema.Conv2DOptionsT()
+    options.padding, options.strideH, options.strideW = schema.Padding.VALID, down, across
+    shape = ((high - kernel.shape[1]) // down + 1, (wide - kernel.shape[2]) // across + 1)
+    inputs = [
+        value,
+        writer.constant(f"{output}_filter", kernel),
+        writer.constant(f"{output}_bias", bias),
+    ]
+    writer.node(_BUILTIN.CONV_2D, inputs, output, (1, *shape, len(kernel)), options)
+
+
+def _pad(writer: _Writer, node: Any, attributes: Attributes, weights: Weights) -> None:
+    pads = weights[node.input[1]].tolist()
+    before, behind = pads[2:4], pads[6:8]
+    reflect = attributes.get("mode", b"constant") == b"reflect"
+    _padded(writer, node.input[0], node.output[0], before, behind, reflect=reflect)
+
+
+def _padded(
+    writer: _Writer,
+    value: str,
+    output: str,
+    before: Sequence[int],
+    behind: Sequence[int],
+    *,
+    reflect: bool = False,
+) -> str:
+    """Add pixels around a tensor, by reflection or black."""
+    sides = [[0, 0], [before[0], behind[0]], [before[1], behind[1]], [0, 0]]
+    _, high, wide, channels = writer.shapes[value]
+    shape = (1, high + before[0] + behind[0], wide + before[1] + behind[1], channels)
+    options: Any = schema.PadOptionsT()
+    if reflect:
+        options = schema.MirrorPadOptionsT()
+        options.mode = schema.MirrorPadMode.REFLECT
+    kind = _BUILTIN.MIRROR_PAD if reflect else _BUILTIN.PAD
+    inputs = [value, writer.constant(f"{output}_pads", sides, np.int32)]
+    return writer.node(kind, inputs, output, shape, options)
+
+
+def _instance_norm(writer: _Writer, node: Any, attributes: Attributes, weights: Weights) -> None:
+    """``(x - mean) / sqrt(mean((x - mean)^2) + epsilon)`` of each channel's own pixels."""
+    value, output = node.input[0], node.output[0]
+    scale, shift = (weights[name] for name in node.input[1:3])
+    whole = writer.shapes[value]
+    one = (1, 1, 1, whole[3])
+    axes = writer.constant("pixels", [1, 2], np.int32)
+    epsilon = writer.constant(f"{output}.epsilon", [attributes.get("epsilon", 1e-5)])
+    kept = schema.ReducerOptionsT()
+    kept.keepDims = True
+    mean = writer.node(_BUILTIN.MEAN, [value, axes], f"{output}.mean", one, kept)
+    centred = writer.node(
+        _BUILTIN.SUB, [value, mean], f"{output}.centred", whole, schema.SubOptionsT()
+    )
+    square = writer.node(
+        _BUILTIN.MUL, [centred, centred], f"{output}.square", whole, schema.MulOptionsT()
+    )
+    spread = writer.node(_BUILTIN.MEAN, [square, axes], f"{output}.variance", one, kept)
+    spread = writer.node(
+        _BUILTIN.ADD, [spread, epsilon], f"{output}.kept", one, schema.AddOptionsT()
+    )
+    factor = writer.node(_BUILTIN.RSQRT, [spread], f"{output}.factor", one)
+    if (scale != 1).any():
+        factor = writer.node(
+            _BUILTIN.MUL, [factor, writer.constant(f"{output}.scale", scale)],
+            f"{output}.scaled", one, schema.MulOptionsT(),
+        )  # fmt: skip
+    shifted = (shift != 0).any()
+    made = f"{output}.unshifted" if shifted else output
+    writer.node(_BUILTIN.MUL, [centred, factor], made, whole, schema.MulOptionsT())
+    if shifted:
+        writer.node(
+            _BUILTIN.ADD, [made, writer.constant(f"{output}.shift", shift)],
+            output, whole, schema.AddOptionsT(),
+        )  # fmt: skip
+
+
+def _depth_to_space(writer: _Writer, node: Any, attributes: Attributes, _: Weights) -> None:
+    side = attributes["blocksize"]
+    high, wide, channels = writer.shapes[node.input[0]][1:]
+    options = schema.DepthToSpaceOptionsT()
+    options.blockSize = side
+    shape = (1, high * side, wide * side, channels // side**2)
+    writer.node(_BUILTIN.DEPTH_TO_SPACE, node.input, node.output[0], shape, options)
+
+
+def _add(writer: _Writer, node: Any, _: Attributes, __: Weights) -> None:
+    shape = writer.shapes[node.input[0]]
+    writer.node(_BUILTIN.ADD, node.input, node.output[0], shape, schema.AddOptionsT())
+
+
+def _relu(writer: _Writer, node: Any, _: Attributes, __: Weights) -> None:
+    writer.node(_BUILTIN.RELU, node.input, node.output[0], writer.shapes[node.input[0]])
+
+
+def _tanh(writer: _Writer, node: Any, _: Attributes, __: Weights) -> None:
+    writer.node(_BUILTIN.TANH, node.input, node.output[0], writer.shapes[node.input[0]])
+
+
+_WRITERS: Final[Mapping[str, Callable[[_Writer, Any, Attributes, Weights], None]]] = {
+    "Add": _add,
+    "Conv": _convolution,
+    "DepthToSpace": _depth_to_space,
+    "InstanceNormalization": _instance_norm,
+    "Pad": _pad,
+    "Relu": _relu,
+    "Tanh": _tanh,
+}
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    return {each.name: helper.get_attribute_value(each) for each in node.attribute}
+
+
+def _regular(node: Any, attributes: Attributes, stored: Mapping[str, Any]) -> bool:
+    """Tell whether a node is what its writer takes it for: constants where they must be, NCHW."""
+    constants = {"Conv": node.input[1:], "InstanceNormalization": node.input[1:]}
+    if any(name not in stored for name in constants.get(node.op_type, ())):
+        return False
+    match node.op_type:
+        case "Conv":
+            return (
+                attributes.get("group", 1) == 1
+                and set(attributes.get("dilations", [1])) == {1}
+                and attributes.get("auto_pad", b"NOTSET") == b"NOTSET"
+                and len(stored[node.input[1]].dims) == 4
+            )
+        case "Pad":
+            return _regular_pad(node, attributes, stored)
+        case "DepthToSpace":
+            return bool(attributes.get("mode", b"DCR") == b"DCR")
+        case "Add":
+            return not any(name in stored for name in node.input)  # a sum of two pictures
+    return True
+
+
+def _regular_pad(node: Any, attributes: Attributes, stored: Mapping[str, Any]) -> bool:
+    if len(node.input) < 2 or node.input[1] not in stored or len(node.input) > 3:
+        return False
+    pads = numpy_helper.to_array(stored[node.input[1]])
+    if pads.shape != (8,) or pads.min() < 0 or pads[[0, 1, 4, 5]].any():
+        return False
+    mode = attributes.get("mode", b"constant")
+    if mode == b"reflect":
+        return True
+    value = node.input[2] if len(node.input) == 3 else ""
+    black = not value or (value in stored and not numpy_helper.to_array(stored[value]).any())
+    return bool(mode == b"constant" and black)
