@@ -7,39 +7,39 @@ int8 (``exporters.upsampling``), and for mono pictures the first convolution is 
 three equal channels. Colour that the generator gives stays; the daemon takes its luma.
 """
 
-import copy
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 import edge
+from edge.config import DetectorConfig
+from edge.detect import open_detector
 from edge.errors import ModelError
 from edge.expression.crop import square_crop
 from edge.golden import cell_levels, golden_picture, translation_findings
+from edge.models import Network, open_network
 from edge.models.manifest import (
     Exporter,
     Input,
     Manifest,
     NoNormalisation,
     Output,
+    Parity,
     Source,
     TranslationGolden,
 )
-from edge.models.runtimes import OnnxSession
-from edge.translate.cyclegan import CycleGan, luma_of
-from edge.values import Box, Floats, Luma
-from exporters import graph
+from edge.models.network import input_tensor
+from edge.translate.cyclegan import CycleGan
+from edge.values import Box, Luma
+from exporters.agreement import judged
 from exporters.artifact import prove_and_write, unmeasured
-from exporters.build import build_artifacts, check_tools
-from exporters.checkpoint import is_checkpoint, read_state
-from exporters.generator import INPUT, OUTPUT, build, read_layout
-from exporters.onnx_generator import read_generator
+from exporters.build import Told, build_artifacts, check_tools
+from exporters.calibration import face_crops, split_pictures
+from exporters.generator_original import Original
 from exporters.parity import measure, sample_pictures
-from exporters.upsampling import rewrite_transposed
+from exporters.quantize import Board
+from exporters.tflite import convert_float
+from exporters.translation import TRANSLATION_LIMITS, translation_agreement
 
 SIDE_MIN, SIDE_MAX = 16, 1024
 
@@ -63,18 +63,6 @@ _CITATION: Final = (
 _LICENCE: Final = "not stated in the file; ask whoever trained it"
 
 
-@dataclass(frozen=True, slots=True)
-class _Original:
-    """The generator as it came: the graph, and what the manifest says of it."""
-
-    model: Any
-    input: str
-    output: str
-    channels: int
-    sha256: str
-    options: dict[str, str | int | float | bool]
-
-
 def export_cyclegan(
     weights: Path,
     out: Path,
@@ -83,7 +71,11 @@ def export_cyclegan(
     mono: bool = False,
     formats: Sequence[str] = ("onnx",),
     precisions: Sequence[str] = ("fp32",),
+    calibration: Path | None = None,
+    expression: str = "mobilenet-fer",
+    board: Board = "x86",
     allow_parity_loss: bool = False,
+    tell: Told = lambda text: None,
 ) -> Manifest:
     """Write the model folder ``out`` from a generator; return its manifest.
 
@@ -94,10 +86,19 @@ def export_cyclegan(
         mono: one grey input channel instead of three.
         formats: some of ``exporters.build.FORMATS``.
         precisions: some of ``exporters.build.PRECISIONS``.
+        calibration: folder of pictures with faces, needed for int8.
+        expression: name or folder of the expression network behind, which int8 is judged by.
+        board: whose int8 kernels to quantise the ONNX artifact for.
         allow_parity_loss: write artifacts that miss their limit, too.
+        tell: called with a line before each step that takes long.
+
+    Returns:
+        The manifest; nothing was written where an artifact missed its limit and that is not
+        allowed.
 
     Raises:
-        ModelError: an option or the file does not fit; one line.
+        ModelError: an option or the file does not fit, a tool is missing, or the result does not
+            meet the golden face; one line.
     """
     width, height = size
     if width != height or width % 4 or not SIDE_MIN <= width <= SIDE_MAX:
@@ -105,107 +106,119 @@ def export_cyclegan(
             f"--size {width}x{height}: expected a square, as faces are cut out, of a multiple of 4"
             f" from {SIDE_MIN} to {SIDE_MAX} pixels, such as 256x256"
         )
-    check_tools(formats, precisions, calibrated=False)
-    original = _read(weights, size)
-    session = _opened(original, weights)
+    check_tools(formats, precisions, calibrated=calibration is not None, converter=False)
+    original = Original(weights, size)
+    model = original.converted(mono=mono)
+    mono = mono or original.channels == 1
+    input_ = Input(
+        name=original.input,
+        shape=(1, 1 if mono else 3, height, width),
+        layout="nchw",
+        dtype="float32",
+        colour="mono" if mono else "rgb",
+        value_range=(-1.0, 1.0),
+        normalisation=NoNormalisation(kind="none"),
+    )
+    faces = None
+    if calibration is not None and "int8" in precisions:
+        tell(f"faces in the pictures of {calibration}")
+        faces = _Faces(calibration, expression, size)
     contents = build_artifacts(
-        _converted(original, size, mono), stem="generator", formats=formats, precisions=precisions
+        model,
+        stem="generator",
+        formats=formats,
+        precisions=precisions,
+        calibration=[input_tensor(input_, face) for face in (faces.calibrate if faces else ())],
+        int8_operators=("Conv",),
+        board=board,
+        to_lite=_lite_writer(model) if "tflite" in formats else convert_float,
+        tell=tell,
     )
     draft = Manifest(
         name=out.name,
         task="spectrum-translation",
         decoder="cyclegan",
         artifacts=tuple(contents),
-        input=Input(
-            name=original.input,
-            shape=(1, 1 if mono else original.channels, height, width),
-            layout="nchw",
-            dtype="float32",
-            colour="mono" if mono or original.channels == 1 else "rgb",
-            value_range=(-1.0, 1.0),
-            normalisation=NoNormalisation(kind="none"),
-        ),
+        input=input_,
         outputs={"picture": Output(tensor=original.output)},
         source=Source(
             file=weights.name, sha256=original.sha256, licence=_LICENCE, citation=_CITATION
         ),
         exporter=Exporter(
             version=edge.__version__,
-            options={"size": f"{width}x{height}", "mono": mono, **original.options},
+            options={
+                "size": f"{width}x{height}",
+                "mono": mono,
+                **original.options,
+                **({"board": board, "expression": expression} if faces else {}),
+            },
         ),
+        calibration=faces.record if faces else None,
         parity={artifact.file: unmeasured(_LIMITS) for artifact in contents},
-        golden=_golden(session, original, int8="int8" in precisions),
+        golden=_golden(original, size, int8="int8" in precisions),
     )
+
+    def parity(network: Network) -> Parity:
+        tell(f"parity of {network.info.artifact}")
+        if faces and network.info.precision == "int8":
+            figures = translation_agreement(
+                original.luma, CycleGan(network).translate, faces.judge, faces.network
+            )
+            return judged(figures, TRANSLATION_LIMITS, len(faces.judge))
+        return measure(
+            (
+                ({"picture": original.picture(picture)}, network.run(picture[None]))
+                for picture in _lively(sample_pictures(width, height))
+            ),
+            _LIMITS,
+        )
+
     return prove_and_write(
         out,
         draft,
         {artifact.file: content for artifact, content in contents.items()},
-        parity=lambda network: measure(
-            (
-                ({"picture": _reference(session, original, picture)}, network.run(picture[None]))
-                for picture in _lively(sample_pictures(width, height))
-            ),
-            _LIMITS,
-        ),
+        parity=parity,
         findings=lambda network: translation_findings(CycleGan(network)),
         allow_parity_loss=allow_parity_loss,
     )
 
 
-def _read(weights: Path, size: tuple[int, int]) -> _Original:
-    try:
-        content = weights.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"--weights {weights}: {error.strerror}; expected latest_net_G*.pth or an ONNX file"
-        ) from error
-    if not is_checkpoint(content):
-        found = read_generator(weights, size)
-        return _Original(
-            found.model, found.input, found.output, found.channels, found.sha256, {"from": "onnx"}
+class _Faces:
+    """Faces cut out of a folder's pictures as the daemon cuts them, and who judges the result.
+
+    Attributes:
+        network: the expression network behind.
+        calibrate: faces to measure integer ranges on.
+        judge: faces to judge the result with.
+        record: what the manifest says of ``calibrate``.
+    """
+
+    def __init__(self, folder: Path, expression: str, size: tuple[int, int]) -> None:
+        self.network = open_network(expression, task="facial-expression")
+        crop = self.network.manifest.input.crop
+        margin = crop.margin if crop else 0.0
+        detector = open_detector(DetectorConfig())
+        split = split_pictures(folder)
+        self.calibrate, self.judge = (
+            [*face_crops(pictures, detector, size, margin)]
+            for pictures in (split.calibrate, split.judge)
         )
-    state = read_state(weights, content)
+        self.record = split.record
+
+
+def _lite_writer(model: bytes) -> Callable[[bytes], bytes]:
+    """Return what makes TensorFlow Lite of this generator: our own writer where it can.
+
+    Raises:
+        ModelError: neither that nor onnx2tf can be used here.
+    """
     try:
-        layout = read_layout(state)
-    except ModelError as error:
-        raise ModelError(f"--weights {weights}: {error}") from error
-    options: dict[str, str | int | float | bool] = {
-        "from": "pytorch",
-        "blocks": layout.blocks,
-        "filters": layout.filters,
-        "norm": layout.norm,
-    }
-    return _Original(
-        build(state, layout, size), INPUT, OUTPUT, layout.input_channels,
-        hashlib.sha256(content).hexdigest(), options,
-    )  # fmt: skip
-
-
-def _opened(original: _Original, weights: Path) -> OnnxSession:
-    """Return the generator as it came, running."""
-    try:
-        return OnnxSession(graph.finish(original.model), 1)
-    except ModelError as error:
-        raise ModelError(f"--weights {weights}: {error}") from error
-
-
-def _converted(original: _Original, size: tuple[int, int], mono: bool) -> bytes:
-    model = copy.deepcopy(original.model)
-    graph.fold_batch_norms(model)
-    rewrite_transposed(model)
-    if mono and original.channels == 3:
-        graph.fold_to_mono(model, _behind_padding(model, original.input))
-        graph.fix_shapes(model, {original.input: (1, 1, size[1], size[0])})
-    graph.name_nodes(model)
-    return graph.finish(model)
-
-
-def _behind_padding(model: Any, name: str) -> str:
-    """Return the tensor that reaches the first convolution: the input, or the input padded."""
-    users = [node for node in model.graph.node if name in node.input]
-    if len(users) == 1 and users[0].op_type == "Pad":
-        return _behind_padding(model, users[0].output[0])
-    return name
+        from exporters.lite_generator import can_write, write_lite  # noqa: PLC0415
+    except ImportError as error:
+        raise ModelError(
+            "--formats tflite: needs ai-edge-litert; pip install 'affect-edge[litert]'"
+        ) from error
+    return write_lite if can_write(model) else convert_float
 
 
 def _lively(pictures: Sequence[Luma]) -> list[Luma]:
@@ -217,20 +230,11 @@ def _lively(pictures: Sequence[Luma]) -> list[Luma]:
     return [picture for picture in pictures if picture.min() < picture.max()]
 
 
-def _reference(session: OnnxSession, original: _Original, picture: Luma) -> Floats:
-    """Return what the generator, as it came, makes of a mono picture: (1, channels, h, w)."""
-    tensor = picture.astype(np.float32) / np.float32(127.5) - 1
-    planes = np.repeat(tensor[None, None], original.channels, axis=1)
-    return session.run(planes)[original.output]
-
-
-def _golden(session: OnnxSession, original: _Original, *, int8: bool) -> TranslationGolden:
+def _golden(original: Original, size: tuple[int, int], *, int8: bool) -> TranslationGolden:
     """Return what the generator as it came, not the artifact, makes of the golden face."""
     picture, digest = golden_picture()
-    ((_, _, height, width),) = (shape for shape, _ in session.inputs.values())
-    face = square_crop(picture, Box(*_BOX), (width, height), 0.0)
     least, share = _LEVEL_SHARES[int8]
-    levels = cell_levels(luma_of(_reference(session, original, face)[0]), _CELLS)
+    levels = cell_levels(original.luma(square_crop(picture, Box(*_BOX), size, 0.0)), _CELLS)
     return TranslationGolden(
         kind="translation",
         picture_sha256=digest,

@@ -1,0 +1,114 @@
+"""The generator as it came, from either kind of file: run unchanged, and converted."""
+
+import copy
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.errors import ModelError
+from edge.models.runtimes import OnnxSession
+from edge.translate.cyclegan import luma_of
+from edge.values import Floats, Luma
+from exporters import graph
+from exporters.checkpoint import is_checkpoint, read_state
+from exporters.generator import INPUT, OUTPUT, build, read_layout
+from exporters.onnx_generator import read_generator
+from exporters.upsampling import rewrite_transposed
+
+
+class Original:
+    """A generator for pictures of one size.
+
+    Attributes:
+        input: name of the input tensor.
+        output: name of the output tensor.
+        channels: of the input, 1 or 3.
+        sha256: of the file.
+        options: what the manifest says of it.
+    """
+
+    def __init__(self, weights: Path, size: tuple[int, int]) -> None:
+        """Read ``weights``: a PyTorch state dict or ONNX, whichever its first bytes say.
+
+        Raises:
+            ModelError: the file is neither, is damaged, or holds another network; one line.
+        """
+        self._size = size
+        try:
+            content = weights.read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"--weights {weights}: {error.strerror}; expected latest_net_G*.pth or an ONNX file"
+            ) from error
+        self.options: dict[str, str | int | float | bool] = {"from": "onnx"}
+        if is_checkpoint(content):
+            self.input, self.output = INPUT, OUTPUT
+            self.sha256 = hashlib.sha256(content).hexdigest()
+            self._model = self._built(weights, content)
+        else:
+            found = read_generator(weights, size)
+            self.input, self.output, self.channels = found.input, found.output, found.channels
+            self._model, self.sha256 = found.model, found.sha256
+        try:
+            self._session = OnnxSession(graph.finish(self._model), 1)
+        except ModelError as error:
+            raise ModelError(f"--weights {weights}: {error}") from error
+
+    def _built(self, weights: Path, content: bytes) -> Any:
+        state = read_state(weights, content)
+        try:
+            layout = read_layout(state)
+        except ModelError as error:
+            raise ModelError(f"--weights {weights}: {error}") from error
+        self.channels = layout.input_channels
+        self.options = {
+            "from": "pytorch",
+            "blocks": layout.blocks,
+            "filters": layout.filters,
+            "norm": layout.norm,
+        }
+        return build(state, layout, self._size)
+
+    def picture(self, face: Luma) -> Floats:
+        """Return what the generator makes of a mono picture, all its channels equal.
+
+        Args:
+            face: uint8 (height, width) of the size.
+
+        Returns:
+            float32 (1, channels, height, width), -1..1.
+
+        Raises:
+            InferenceError: the runtime failed.
+        """
+        values = face.astype(np.float32)[None, None] / np.float32(127.5) - np.float32(1)
+        return self._session.run(np.repeat(values, self.channels, axis=1))[self.output]
+
+    def luma(self, face: Luma) -> Luma:
+        """Return the luma of ``picture``, uint8 (height, width)."""
+        return luma_of(self.picture(face)[0])
+
+    def converted(self, *, mono: bool) -> bytes:
+        """Return the graph that artifacts are made of: the same function, of simpler operators.
+
+        Raises:
+            ModelError: the input does not go into one convolution, and mono was asked for.
+        """
+        model = copy.deepcopy(self._model)
+        graph.fold_batch_norms(model)
+        rewrite_transposed(model)
+        if mono and self.channels == 3:
+            graph.fold_to_mono(model, _behind_padding(model, self.input))
+            graph.fix_shapes(model, {self.input: (1, 1, *self._size[::-1])})
+        graph.name_nodes(model)
+        return graph.finish(model)
+
+
+def _behind_padding(model: Any, name: str) -> str:
+    """Return the tensor that reaches the first convolution: the input, or the input padded."""
+    users = [node for node in model.graph.node if name in node.input]
+    if len(users) == 1 and users[0].op_type == "Pad":
+        return _behind_padding(model, users[0].output[0])
+    return name
