@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
 import onnx
 from onnx import version_converter
 
@@ -171,6 +172,7 @@ def quantize_tflite(
     name: str,
     float_tensors: Collection[str] = (),
     operators: Sequence[str] | None = None,
+    widest: bool = False,
 ) -> bytes:
     """Return the int8 TensorFlow Lite model of a float one, its inputs and outputs int8 too.
 
@@ -182,6 +184,9 @@ def quantize_tflite(
         name: of the input tensor.
         float_tensors: names of tensors whose operators stay float.
         operators: ONNX kinds of nodes to quantise; None: all that can be.
+        widest: let ranges hold all that was seen, as ``quantize_onnx`` does; else they are moving
+            averages over the tensors, in which the first counts most. Few values that differ from
+            face to face, as a regressor's, are cut off by averages.
 
     Raises:
         ModelError: the quantiser is missing, or refuses the model.
@@ -201,9 +206,11 @@ def quantize_tflite(
     made.load_quantization_recipe(rules)
     try:
         with _quiet():
-            ranges = made.calibrate(
-                {"serving_default": [{name: tensor} for tensor in calibration]}, num_threads=1
-            )
+            samples = [{name: tensor} for tensor in calibration]
+            batches = [[sample] for sample in samples] if widest else [samples]
+            ranges: dict[str, Any] = {}
+            for batch in batches:
+                _widen(ranges, made.calibrate({"serving_default": batch}, num_threads=1))
             content = bytes(made.quantize(ranges).quantized_model or b"")
     except (ValueError, RuntimeError, KeyError) as error:
         text = " ".join(str(error).split())[:200]
@@ -211,6 +218,17 @@ def quantize_tflite(
     if not content:
         raise ModelError("int8: ai-edge-quantizer gave no model")
     return content
+
+
+def _widen(ranges: dict[str, Any], seen: Mapping[str, Any]) -> None:
+    """Take what was seen into ``ranges``: tensor -> its ``min`` and ``max``."""
+    for tensor, bounds in seen.items():
+        known = ranges.setdefault(tensor, bounds)
+        if known and bounds:
+            ranges[tensor] = {
+                "min": np.minimum(known["min"], bounds["min"]),
+                "max": np.maximum(known["max"], bounds["max"]),
+            }
 
 
 def _lite_operators(operators: Sequence[str]) -> list[str]:
