@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError, ModelError
 from edge.models import Manifest
+from edge.values import EXPRESSIONS
 from exporters.parity import table
 
 _FORMATS, _PRECISIONS = ("onnx", "tflite"), ("fp32", "fp16", "int8")
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Export what the command line asks for; return the exit code."""
     try:
         options = _parser().parse_args(arguments)
-        if options.model != "cyclegan":
+        if options.model == "centerface":
             _only_what_exists("--formats", options.formats, _FORMATS, "onnx")
             _only_what_exists("--precisions", options.precisions, _PRECISIONS, "fp32")
         manifest = _export(options)
@@ -72,9 +73,33 @@ def _export(options: argparse.Namespace) -> Manifest:
             allow_parity_loss=options.allow_parity_loss,
             tell=_told,
         )
+    from exporters.expression_original import ExpressionOptions  # noqa: PLC0415
     from exporters.mobilenet_fer import export_mobilenet_fer  # noqa: PLC0415
 
-    return export_mobilenet_fer(options.weights, options.out)
+    return export_mobilenet_fer(
+        options.weights,
+        options.out,
+        architecture=options.architecture,
+        size=_size(options.size) if options.size else None,
+        mono=options.mono,
+        options=ExpressionOptions(
+            normalisation=options.normalisation,
+            value_range=tuple(options.value_range) if options.value_range else None,
+            mean=tuple(options.mean) if options.mean else None,
+            std=tuple(options.std) if options.std else None,
+            margin=options.margin,
+            labels=tuple(options.labels.split(",")),
+            affect=options.affect,
+            licence=options.licence,
+            citation=options.citation,
+        ),
+        formats=options.formats.split(","),
+        precisions=options.precisions.split(","),
+        calibration=options.calibration,
+        board=options.board,
+        allow_parity_loss=options.allow_parity_loss,
+        tell=_told,
+    )
 
 
 def _told(text: str) -> None:
@@ -106,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("centerface", "the published centerface.onnx"),
         ("cyclegan", "latest_net_G*.pth of the public CycleGAN code, or a generator in ONNX"),
-        ("mobilenet-fer", "the two-headed expression checkpoint, mono ONNX"),
+        ("mobilenet-fer", "a two-headed expression network: ONNX, or a file of Keras 2"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--weights", type=Path, required=True, help=text)
@@ -125,7 +150,46 @@ def _parser() -> argparse.ArgumentParser:
             )
             command.add_argument("--board", choices=("x86", "arm"), default="x86")
             command.add_argument("--allow-parity-loss", action="store_true")
+        if name == "mobilenet-fer":
+            _add_expression_options(command)
     return parser
+
+
+def _add_expression_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--architecture", type=Path, help=".json of Keras 2 weights alone")
+    command.add_argument("--size", help="input WIDTHxHEIGHT, where the network leaves it open")
+    command.add_argument("--mono", action="store_true", help="one input channel")
+    command.add_argument(
+        "--normalisation",
+        choices=("thesis", "standardised", "fixed", "none"),
+        help="of pictures; without it, what the file says",
+    )
+    command.add_argument(
+        "--value-range", nargs=2, type=float, metavar="N", help="what black and white become"
+    )
+    command.add_argument(
+        "--mean", nargs="+", type=float, metavar="N", help="for fixed: one, or one a channel"
+    )
+    command.add_argument(
+        "--std", nargs="+", type=float, metavar="N", help="for fixed: one, or one a channel"
+    )
+    command.add_argument(
+        "--margin", type=float, metavar="N", help="share added to the side of a face's square"
+    )
+    command.add_argument(
+        "--labels", default=",".join(EXPRESSIONS), help="expressions, in the network's order"
+    )
+    command.add_argument(
+        "--affect",
+        choices=("auto", "logits", "unit", "signed"),
+        default="auto",
+        help="regressor gives values before a sigmoid, 0..1, or -1..1",
+    )
+    command.add_argument("--licence", help="of the weights")
+    command.add_argument("--citation", help="what users of the weights should cite")
+    command.add_argument("--calibration", type=Path, help="folder of pictures, for int8")
+    command.add_argument("--board", choices=("x86", "arm"), default="x86")
+    command.add_argument("--allow-parity-loss", action="store_true")
 
 
 if __name__ == "__main__":

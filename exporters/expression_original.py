@@ -1,0 +1,195 @@
+"""The expression network as it came, running: what its artifacts are compared with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import InferenceError, ModelError
+from edge.expression.crop import square_crop
+from edge.models.runtimes import OnnxSession
+from edge.values import EXPRESSIONS, Box, Floats, Luma
+from exporters.expression_source import NORMALISATIONS, ExpressionSource, Normalisation
+from exporters.heads import Affect, find_heads
+from exporters.input_folding import Affine, normalise_by
+from exporters.parity import sample_pictures
+
+EPSILON: Final = 0.05
+"""What ``standardised`` adds to the deviation."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressionOptions:
+    """What only the user knows of a network. None: what the file says.
+
+    Attributes:
+        normalisation: ``thesis``: 0..2 less the picture's own mean; ``standardised``: 0..1, less
+            the picture's mean, by its deviation + 0.05; ``fixed``: ``value_range``, less ``mean``,
+            by ``std``, one figure or one a channel; ``none``: ``value_range`` as it is.
+        value_range: what black and white become first, for ``fixed`` and ``none``.
+        mean: for ``fixed``.
+        std: for ``fixed``.
+        margin: share added to the longer side of a face's box to give the square.
+        labels: what the classifier's values stand for, in their order.
+        affect: how the regressor gives its values.
+        licence: of the weights.
+        citation: what to cite.
+    """
+
+    normalisation: Normalisation | None = None
+    value_range: tuple[float, float] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    margin: float | None = None
+    labels: tuple[str, ...] = EXPRESSIONS
+    affect: Affect = "auto"
+    licence: str | None = None
+    citation: str | None = None
+
+
+AS_THE_FILE_SAYS: Final = ExpressionOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is known of a network after the user and the file were asked.
+
+    Attributes:
+        normalisation: see ``ExpressionOptions``.
+        value_range: what black and white become first.
+        affine: what is then done to each channel alike.
+        margin: of the crop.
+        options: what the user said.
+    """
+
+    normalisation: Normalisation
+    value_range: tuple[float, float]
+    affine: Affine
+    margin: float
+    options: ExpressionOptions
+
+
+def settle(options: ExpressionOptions, source: ExpressionSource, weights: Path) -> Settled:
+    """Return what holds: the user's word, else the file's.
+
+    Raises:
+        ModelError: nobody says how pictures are normalised, or an option does not fit; one line.
+    """
+    kind = options.normalisation or source.normalisation
+    if kind is None:
+        raise ModelError(
+            f"--weights {weights}: neither the file nor its names say how pictures are normalised;"
+            f" give --normalisation {'|'.join(NORMALISATIONS)}"
+        )
+    low, high = options.value_range or (0.0, 1.0)
+    if options.value_range is not None and kind not in ("fixed", "none"):
+        raise ModelError(f"--value-range {low:g} {high:g}: {kind} has its own; leave it out")
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise ModelError(f"--value-range {low:g} {high:g}: expected low before high")
+    figures = []
+    for option, given in (("--mean", options.mean), ("--std", options.std)):
+        said = " ".join(f"{each:g}" for each in given or ())
+        if (given is not None) is not (kind == "fixed"):
+            raise ModelError(
+                f"{option} {said or '(none)'}: goes with --normalisation fixed, and fixed with it"
+            )
+        values = np.array(given if given is not None else (1.0,), np.float64)
+        if len(values) not in (1, source.channels) or not np.isfinite(values).all():
+            raise ModelError(f"{option} {said}: expected 1 or {source.channels} numbers")
+        if option == "--std" and (values <= 0).any():
+            raise ModelError(f"--std {said}: expected more than 0")
+        figures.append(values)
+    affine = normalise_by(source.channels, np.zeros(1), np.ones(1))
+    if kind == "fixed":
+        affine = normalise_by(source.channels, *figures)
+    margin = options.margin if options.margin is not None else source.margin or 0.0
+    if not 0 <= margin <= 1:
+        raise ModelError(f"--margin {margin:g}: expected a share of the face's box, 0 to 1")
+    value_range = {"thesis": (0.0, 2.0), "standardised": (0.0, 1.0)}.get(kind, (low, high))
+    return Settled(kind, value_range, affine, margin, options)
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """See that ``labels`` name every expression once.
+
+    Raises:
+        ModelError: they do not; one line.
+    """
+    missing = [name for name in EXPRESSIONS if name not in labels]
+    if missing or len(set(labels)) != len(labels):
+        raise ModelError(
+            f"--labels {','.join(labels)}: expected each of {', '.join(EXPRESSIONS)}, once, in the"
+            f" order of the network's values; {'missing: ' if missing else 'one is there twice'}"
+            f"{', '.join(missing)}"
+        )
+
+
+class Original:
+    """The network as it came, running: what all else is compared with.
+
+    Attributes:
+        source: the checkpoint.
+        settled: how pictures are given to it.
+        expression: its classifier.
+        affect: its regressor.
+    """
+
+    def __init__(self, source: ExpressionSource, options: ExpressionOptions, weights: Path) -> None:
+        """Load the network and find its heads.
+
+        Raises:
+            ModelError: it does not run, has other heads, or an option does not fit it; one line.
+        """
+        self.source = source
+        try:
+            self._session = OnnxSession(source.model.SerializeToString(), 1)
+            # any pictures will do to tell shapes, and probabilities from logits
+            answers = [
+                self._session.run(self._laid_out(picture.astype(np.float64) / 255))
+                for picture in sample_pictures(*source.size)
+            ]
+            self.expression, self.affect = find_heads(
+                source.model, answers, options.labels, options.affect
+            )
+        except (ModelError, InferenceError) as error:
+            raise ModelError(f"--weights {weights}: {error}") from error
+        self.settled = settle(options, source, weights)
+
+    def tensor(self, picture: Luma) -> Floats:
+        """Return a mono picture as the network was trained to take it."""
+        low, high = self.settled.value_range
+        pixels = picture.astype(np.float64) / 255 * (high - low) + low
+        if self.settled.normalisation in ("thesis", "standardised"):
+            pixels = pixels - pixels.mean()
+        if self.settled.normalisation == "standardised":
+            pixels = pixels / (pixels.std() + EPSILON)
+        return self._laid_out(pixels, self.settled.affine)
+
+    def _laid_out(self, pixels: NDArray[np.float64], affine: Affine | None = None) -> Floats:
+        planes = np.repeat(pixels[None], self.source.channels, axis=0)
+        if affine is not None:
+            planes = planes * affine.scale[:, None, None] + affine.shift[:, None, None]
+        if self.source.layout == "nhwc":
+            planes = planes.transpose(1, 2, 0)
+        return np.ascontiguousarray(planes[None], np.float32)
+
+    def heads(self, picture: Luma) -> dict[str, Floats]:
+        """Return probabilities, and what the regressor gives, for a picture of its size."""
+        outputs = self._session.run(self.tensor(picture))
+        return {
+            "expression": self.expression.values(outputs),
+            "affect": self.affect.values(outputs),
+        }
+
+    def read(self, picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
+        """Return what it makes of a face: a probability an expression, valence and arousal."""
+        crop = square_crop(picture, box, self.source.size, self.settled.margin)
+        heads = self.heads(crop)
+        labels = self.settled.options.labels
+        shares = heads["expression"][0, [labels.index(name) for name in EXPRESSIONS]]
+        point = heads["affect"][0] if self.affect.signed else 2 * heads["affect"][0] - 1
+        valence, arousal = np.clip(point, -1, 1).tolist()
+        return (shares / shares.sum()).tolist(), (valence, arousal)

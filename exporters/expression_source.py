@@ -1,0 +1,251 @@
+"""Reads an expression checkpoint of any kind that users bring, and what it says of itself."""
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from onnx import TensorProto
+
+from edge.errors import ModelError
+from edge.models.manifest import Layout
+from exporters import graph
+from exporters.keras2 import HDF5_SIGNATURE, load_keras2
+
+Normalisation = Literal["thesis", "standardised", "fixed", "none"]
+
+NORMALISATIONS: Final[tuple[Normalisation, ...]] = ("thesis", "standardised", "fixed", "none")
+UNKNOWN: Final = "unknown: stated by nobody"
+"""Licence and citation of weights where neither the file nor the user says any."""
+
+_OURS: Final = frozenset({
+    "fc6fbd398544f6b35499beed1843b370db807db846d5082142cb6ec0a7d1bb63",  # mobilenet_fer_mono.onnx
+    "a0380602d9d26950ed3f4f97efe0dbe22e3ba1cdbf98da788237bcabc7e90655",  # its export
+})  # fmt: skip
+_OUR_NAME: Final = "mobilenet_fer_nir"
+_OUR_MARGIN: Final = 0.05
+"""Within the 0 to 15 % it was trained with; 103 NIR photographs could not tell 0 to 20 % apart."""
+
+_LICENCE: Final = "research use (weights trained on FER2013 pictures; FER+ labels: MIT)"
+_CITATION: Final = (
+    "E. Barsoum, C. Zhang, C. Canton Ferrer, Z. Zhang: Training deep networks for facial expression"
+    " recognition with crowd-sourced label distribution, ICMI 2016; I. Goodfellow et al.:"
+    " Challenges in representation learning, ICONIP 2013"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressionSource:
+    """A checkpoint as it came, with one fixed input.
+
+    Attributes:
+        model: an ONNX model with one float input, batch 1.
+        input: name of its input.
+        layout: of the input.
+        channels: 1 or 3.
+        size: width and height, pixels.
+        sha256: of the file.
+        licence: of the weights; empty where the file does not say.
+        citation: what to cite; empty where the file does not say.
+        normalisation: what the file or the names in it say; None where they do not.
+        margin: of the crop; None where the file does not say.
+        options: what to record of the file.
+    """
+
+    model: Any
+    input: str
+    layout: Layout
+    channels: int
+    size: tuple[int, int]
+    sha256: str
+    licence: str = ""
+    citation: str = ""
+    normalisation: Normalisation | None = None
+    margin: float | None = None
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+
+def read_source(
+    weights: Path, *, architecture: Path | None = None, size: tuple[int, int] | None = None
+) -> ExpressionSource:
+    """Return the checkpoint in ``weights``: an ONNX file, or one of Keras 2.
+
+    An ONNX file may say in its metadata (``metadata_props``) what cannot be seen: ``licence``,
+    ``citation``, ``normalisation`` (one of ``NORMALISATIONS`` but ``fixed``) and ``margin``.
+
+    Args:
+        weights: the file.
+        architecture: JSON of a Keras 2 model whose weights lie apart.
+        size: width and height; only for networks that leave them open.
+
+    Raises:
+        ModelError: the file is of another kind, or has not one input for one picture; one line.
+    """
+    start = _start(weights)
+    if start == HDF5_SIGNATURE:
+        keras = load_keras2(weights, architecture=architecture, size=size)
+        ours = keras.name == _OUR_NAME
+        options: dict[str, str | int | float | bool] = {"from": "keras2"}
+        if architecture is not None:
+            options |= {
+                "architecture": architecture.name,
+                "architecture_sha256": keras.architecture_sha256,
+            }
+        return _described(
+            weights, keras.graph, keras.sha256, size, ours=ours, said={}, options=options
+        )
+    if architecture is not None:
+        raise ModelError(
+            f"--architecture {architecture}: goes with weights of Keras 2; {weights} is not HDF5"
+        )
+    model, digest = graph.load_graph(weights)
+    said = {each.key: each.value for each in model.metadata_props}
+    return _described(
+        weights, model, digest, size, ours=digest in _OURS, said=said, options={"from": "onnx"}
+    )
+
+
+def _start(weights: Path) -> bytes:
+    """Return the first bytes of the file; refuse by name what is known but not supported."""
+    try:
+        if weights.is_dir():
+            kind = "a SavedModel folder" if (weights / "saved_model.pb").exists() else "a folder"
+            raise ModelError(
+                f"--weights {weights}: {kind}; expected a file: ONNX, or Keras 2"
+                ' (model.save("model.h5"))'
+            )
+        with weights.open("rb") as file:
+            start = file.read(len(HDF5_SIGNATURE))
+    except OSError as error:
+        raise ModelError(
+            f"--weights {weights}: {error.strerror}; expected an ONNX or Keras 2 file"
+        ) from error
+    if start.startswith(b"PK\x03\x04"):
+        kind = "a PyTorch checkpoint or another zip archive; export it to ONNX"
+        if zipfile.is_zipfile(weights):
+            with zipfile.ZipFile(weights) as archive:
+                if "model.weights.h5" in archive.namelist():
+                    kind = 'a .keras file, which Keras 3 writes; use tf_keras: model.save("m.h5")'
+        raise ModelError(f"--weights {weights}: {kind}")
+    if start.startswith(b"\x80"):
+        raise ModelError(f"--weights {weights}: a pickle, which is never loaded; export it to ONNX")
+    if start.lstrip().startswith(b"{"):
+        raise ModelError(
+            f"--weights {weights}: JSON; give it as --architecture and the weights as --weights"
+        )
+    return start
+
+
+def _described(
+    weights: Path,
+    model: Any,
+    digest: str,
+    size: tuple[int, int] | None,
+    *,
+    ours: bool,
+    said: Mapping[str, str],
+    options: dict[str, str | int | float | bool],
+) -> ExpressionSource:
+    """Return the checkpoint, its one input fixed, with all that it says of itself."""
+    graph.drop_overridable_weights(model)
+    name, dims = _input(model, weights)
+    layout, channels, height, width = _picture(weights, name, dims)
+    if size is not None:
+        if (height or size[1], width or size[0]) != (size[1], size[0]):
+            raise ModelError(
+                f"--size {size[0]}x{size[1]}: {weights} takes {width}x{height}; leave --size out"
+            )
+        width, height = size
+        options["size"] = f"{width}x{height}"
+    if not height or not width:
+        raise ModelError(
+            f"--weights {weights}: leaves the size of its input open; give --size WIDTHxHEIGHT"
+        )
+    shape = (1, channels, height, width) if layout == "nchw" else (1, height, width, channels)
+    graph.fix_shapes(model, {name: shape})
+    for value in model.graph.output:  # they may name the batch that is fixed now
+        value.type.tensor_type.ClearField("shape")
+    names = {value.name.split(":")[0] for value in model.graph.output}
+    normalisation: Normalisation | None = None
+    if ours or (channels == 1 and names >= {"logits", "affect"}):
+        normalisation = "standardised"
+    elif names >= {"classifier", "regressor"}:
+        normalisation = "thesis"
+    return ExpressionSource(
+        model=model,
+        input=name,
+        layout=layout,
+        channels=channels,
+        size=(width, height),
+        sha256=digest,
+        licence=said.get("licence", _LICENCE if ours else "").strip(),
+        citation=said.get("citation", _CITATION if ours else "").strip(),
+        normalisation=_said_normalisation(said, weights) or normalisation,
+        margin=_said_margin(
+            said, weights, _OUR_MARGIN if normalisation == "standardised" else None
+        ),
+        options=options,
+    )
+
+
+def _input(model: Any, weights: Path) -> tuple[str, list[int]]:
+    """Return name and sizes of the one input; 0 stands for a size that is open."""
+    inputs = list(model.graph.input)
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs
+    }
+    if len(inputs) != 1 or len(shapes[inputs[0].name]) != 4:
+        raise ModelError(
+            f"--weights {weights}: expected one input for one picture, 4 dimensions; this one"
+            f" takes {', '.join(f'{name} {shape}' for name, shape in shapes.items()) or 'nothing'}"
+        )
+    name = inputs[0].name
+    if inputs[0].type.tensor_type.elem_type != TensorProto.FLOAT:
+        kind = TensorProto.DataType.Name(inputs[0].type.tensor_type.elem_type).lower()
+        raise ModelError(
+            f"--weights {weights}: input {name} is {kind}; expected float32: export the model in"
+            " float, the exporter makes the int8 files"
+        )
+    return name, shapes[name]
+
+
+def _picture(weights: Path, name: str, dims: list[int]) -> tuple[Layout, int, int, int]:
+    """Return layout, channels, height and width of an input, from its sizes."""
+    _, first, second, third = dims
+    if first in (1, 3):
+        return "nchw", first, second, third
+    if third in (1, 3):
+        return "nhwc", third, first, second
+    raise ModelError(
+        f"--weights {weights}: input {name} of {dims} has no 1 or 3 channels; expected one picture,"
+        " NCHW or NHWC"
+    )
+
+
+def _said_normalisation(said: Mapping[str, str], weights: Path) -> Normalisation | None:
+    told = said.get("normalisation")
+    for known in NORMALISATIONS:
+        if told == known != "fixed":
+            return known
+    if told is None:
+        return None
+    raise ModelError(
+        f"--weights {weights}: its metadata say normalisation {told[:40]!r}; expected thesis,"
+        " standardised or none"
+    )
+
+
+def _said_margin(said: Mapping[str, str], weights: Path, otherwise: float | None) -> float | None:
+    if "margin" not in said:
+        return otherwise
+    try:
+        margin = float(said["margin"])
+    except ValueError:
+        margin = -1.0
+    if not 0 <= margin <= 1:
+        raise ModelError(
+            f"--weights {weights}: its metadata say margin {said['margin'][:40]!r}; expected a"
+            " share, 0 to 1"
+        )
+    return margin

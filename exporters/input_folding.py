@@ -1,0 +1,235 @@
+"""Takes what is done to every picture alike into the first convolution of a graph.
+
+Networks trained elsewhere begin with work that is the same for every picture: a transposition
+from NHWC, a batch normalisation, a fixed mean and deviation, three channels that are equal for a
+mono camera. Each is an affine function of the pixels, ``a * x + b`` per channel, and a
+convolution of that is again a convolution, except where it pads with zeros: at the border a zero
+is not ``b``. There the affine function stays in front, as a 1x1 convolution, which is exact too.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+Doubles = NDArray[np.float64]
+Place = Literal["nothing to fold", "in the first convolution", "in front of the first convolution"]
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """``scale * x + shift`` of each channel, (channels,) each."""
+
+    scale: Doubles
+    shift: Doubles
+
+    def then(self, scale: Doubles, shift: Doubles) -> "Affine":
+        """Return this function followed by another."""
+        return Affine(self.scale * scale, self.shift * scale + shift)
+
+
+def normalise_by(channels: int, mean: Doubles, std: Doubles) -> Affine:
+    """Return ``(x - mean) / std`` for ``channels`` channels; one figure stands for all."""
+    ones = np.ones(channels)
+    return Affine(ones / std, ones * -mean / std)
+
+
+def take_nchw(model: Any, name: str) -> None:
+    """Make the NHWC input ``name`` an NCHW one of the same pictures.
+
+    A transposition that the graph begins with goes; otherwise one is put in front.
+    """
+    graph = model.graph
+    (value,) = (each for each in graph.input if each.name == name)
+    batch, height, width, channels = (each.dim_value for each in value.type.tensor_type.shape.dim)
+    value.CopyFrom(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (batch, channels, height, width))
+    )
+    rows = unused_name(model, f"{name}_nhwc")
+    left = False
+    for node in list(graph.node):
+        if name not in node.input:
+            continue
+        if node.op_type == "Transpose" and _perm(node) == [0, 3, 1, 2]:
+            _replace(model, node.output[0], name)
+            graph.node.remove(node)
+        else:
+            left = True
+            for place, each in enumerate(node.input):
+                if each == name:
+                    node.input[place] = rows
+    if left:
+        graph.node.insert(0, helper.make_node("Transpose", [name], [rows], perm=[0, 2, 3, 1]))
+
+
+def fold_input(model: Any, name: str, before: Affine, *, mono: bool) -> Place:
+    """Put ``before`` in front of all that the graph does with the NCHW input ``name``.
+
+    What follows it and is affine per channel is joined with it, and the whole goes into the first
+    convolution where that is exact. Exact means: of the same function, but for rounding; for
+    ``mono``, of pictures whose channels are equal.
+
+    Args:
+        model: an ONNX model, changed in place.
+        name: its input, float (1, channels, height, width).
+        before: what is done to each channel first.
+        mono: make the input one channel.
+
+    Returns:
+        Where it is now; in front means a 1x1 convolution.
+    """
+    channels = len(before.scale)
+    affine, reached, passed = _affine_run(model, name, before)
+    plain = bool((affine.scale == 1).all() and (affine.shift == 0).all())
+    if plain and not passed and (not mono or channels == 1):
+        return "nothing to fold"
+    (value,) = (each for each in model.graph.input if each.name == name)
+    if mono:
+        value.type.tensor_type.shape.dim[1].dim_value = 1
+    users = [node for node in model.graph.node if reached in node.input]
+    for node in passed:
+        model.graph.node.remove(node)
+    if len(users) == 1 and _folds_into(model, users[0], reached, affine, mono=mono):
+        users[0].input[0] = name
+        return "in the first convolution"
+    if plain and not mono:
+        _replace(model, reached, name)
+        return "nothing to fold"
+    front = unused_name(model, f"{name}_affine")
+    weight = affine.scale.reshape(channels, 1, 1, 1)
+    constants = [
+        _constant(model, f"{front}_kernel", weight), _constant(model, f"{front}_bias", affine.shift)
+    ]  # fmt: skip
+    _replace(model, reached, front)
+    node = helper.make_node(
+        "Conv", [name, *constants], [front], name=front, kernel_shape=[1, 1],
+        group=1 if mono else channels,
+    )  # fmt: skip
+    model.graph.node.insert(0, node)
+    return "in front of the first convolution"
+
+
+def _affine_run(model: Any, name: str, before: Affine) -> tuple[Affine, str, list[Any]]:
+    """Return the joined function, the tensor it reaches, and the nodes on the way."""
+    affine, reached, passed = before, name, []
+    kept = {value.name for value in model.graph.output}
+    while reached not in kept:
+        users = [node for node in model.graph.node if reached in node.input]
+        if len(users) != 1:
+            break
+        step = _step(model, users[0], reached, len(affine.scale))
+        if step is None:
+            break
+        affine, reached = affine.then(*step), users[0].output[0]
+        passed.append(users[0])
+    return affine, reached, passed
+
+
+def _step(model: Any, node: Any, name: str, channels: int) -> tuple[Doubles, Doubles] | None:
+    """Return scale and shift of a node that is affine per channel; None for others."""
+    ones, zeros = np.ones(channels), np.zeros(channels)
+    if node.op_type == "Identity":
+        return ones, zeros
+    if node.op_type == "BatchNormalization" and node.input[0] == name:
+        constants = [_array(model, each) for each in node.input[1:5]]
+        settings = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        if any(each is None for each in constants) or settings.get("training_mode", 0):
+            return None
+        gamma, beta, mean, variance = (np.asarray(each, np.float64) for each in constants)
+        scale = gamma / np.sqrt(variance + settings.get("epsilon", 1e-5))
+        return scale, beta - mean * scale
+    if node.op_type not in ("Add", "Sub", "Mul", "Div") or len(node.input) != 2:
+        return None
+    first = node.input[0] == name
+    value = _per_channel(model, node.input[1] if first else node.input[0], channels)
+    if value is None or (node.op_type == "Div" and (not first or (value == 0).any())):
+        return None
+    return {
+        "Add": (ones, value),
+        "Sub": (ones, -value) if first else (-ones, value),
+        "Mul": (value, zeros),
+        "Div": (1 / np.where(value == 0, 1, value), zeros),
+    }[node.op_type]
+
+
+def _per_channel(model: Any, name: str, channels: int) -> Doubles | None:
+    """Return a constant that is one figure, or one for each channel of NCHW maps."""
+    array = _array(model, name)
+    if array is None or array.ndim > 4:
+        return None
+    shape = (1,) * (4 - array.ndim) + array.shape
+    if shape[0] != 1 or shape[2:] != (1, 1) or shape[1] not in (1, channels):
+        return None
+    return np.broadcast_to(array.reshape(-1), channels).astype(np.float64)
+
+
+def _folds_into(model: Any, node: Any, name: str, affine: Affine, *, mono: bool) -> bool:
+    """Take ``affine`` into the convolution ``node``, where that is exact; tell whether it was."""
+    if node.op_type != "Conv" or node.input[0] != name:
+        return False
+    settings = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    weight = _array(model, node.input[1])
+    bias = _array(model, node.input[2]) if len(node.input) > 2 else None
+    if weight is None or settings.get("group", 1) != 1 or (len(node.input) > 2 and bias is None):
+        return False
+    padded = any(settings.get("pads", ())) or settings.get("auto_pad", b"NOTSET") not in (
+        b"NOTSET", b"VALID",
+    )  # fmt: skip
+    if padded and affine.shift.any():
+        return False
+    kernel = weight.astype(np.float64)
+    shift = np.einsum("ocij,c->o", kernel, affine.shift)
+    kernel = kernel * affine.scale[None, :, None, None]
+    if mono:
+        kernel = kernel.sum(axis=1, keepdims=True)
+    # new names: another node may share the weights
+    stem = unused_name(model, f"{name}_folded")
+    inputs = [node.input[0], _constant(model, f"{stem}_kernel", kernel)]
+    if bias is not None or shift.any():
+        total = shift + (0 if bias is None else bias.astype(np.float64))
+        inputs.append(_constant(model, f"{stem}_bias", total))
+    del node.input[:]
+    node.input.extend(inputs)
+    return True
+
+
+def unused_name(model: Any, name: str) -> str:
+    """Return ``name``, or with underscores behind it, such as no tensor of the graph has."""
+    graph = model.graph
+    taken = {each.name for each in (*graph.input, *graph.output, *graph.initializer)}
+    taken |= {each for node in graph.node for each in (*node.input, *node.output)}
+    while any(each == name or each.startswith(f"{name}_") for each in taken):
+        name += "_"
+    return name
+
+
+def _perm(node: Any) -> list[int]:
+    return [number for each in node.attribute if each.name == "perm" for number in each.ints]
+
+
+def _replace(model: Any, old: str, new: str) -> None:
+    for node in model.graph.node:
+        for place, each in enumerate(node.input):
+            if each == old:
+                node.input[place] = new
+
+
+def _constant(model: Any, name: str, values: Doubles) -> str:
+    array = np.ascontiguousarray(values, np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(array, name))
+    return name
+
+
+def _array(model: Any, name: str) -> NDArray[Any] | None:
+    """Return the constant ``name``; None where it is none."""
+    for each in model.graph.initializer:
+        if each.name == name:
+            return np.asarray(numpy_helper.to_array(each))
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.output[0] == name:
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    return np.asarray(numpy_helper.to_array(attribute.t))
+    return None
