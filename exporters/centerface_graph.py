@@ -1,0 +1,127 @@
+"""A CenterFace graph: which of its tensors are which, and the form that runtimes like.
+
+Takes the published graph (weights listed as inputs, input declared 10x3x32x32, outputs 537 to
+540) and graphs made from it: of another size or a free one, mono, batch-norms folded.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from edge.detect.centerface import STRIDE
+from edge.errors import ModelError
+from edge.values import Floats, Luma
+from exporters import graph
+from exporters.parity import Reference
+
+ROLES: Final = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
+"""Role -> channels, in the order in which a CenterFace graph gives them."""
+
+_EARLY: Final = 12
+"""Nodes from the input on, through the third expanding convolution, that stay float in int8: the
+large early maps cost the most overlap."""
+
+
+class CenterFaceGraph:
+    """A CenterFace graph as it came, run unchanged but for its declared sizes.
+
+    Attributes:
+        input: name of the input tensor.
+        channels: of the input, 3 or 1.
+        tensors: role -> name of the output tensor.
+    """
+
+    def __init__(self, weights: Path, size: tuple[int, int]) -> None:
+        self.loaded, self.sha256 = graph.load_graph(weights)
+        stored = {weight.name for weight in self.loaded.graph.initializer}
+        inputs = [each for each in self.loaded.graph.input if each.name not in stored]
+        kinds = {node.op_type for node in self.loaded.graph.node}
+        self.tensors = _roles(self.loaded)
+        if len(inputs) != 1 or not self.tensors or "Conv" not in kinds:
+            gives = ", ".join(value.name for value in self.loaded.graph.output)
+            raise ModelError(
+                f"--weights {weights}: expected a CenterFace graph of one input, its four outputs"
+                f" of 1, 2, 2 and 10 channels (the published ones are 537 to 540); this one takes"
+                f" {len(inputs)} and gives {gives}"
+            )
+        if "QuantizeLinear" in kinds:
+            raise ModelError(f"--weights {weights}: int8 already; expected the float graph")
+        self.input = inputs[0].name
+        self.channels = graph.input_channels(self.loaded, self.input)
+        if self.channels not in (1, 3):
+            raise ModelError(
+                f"--weights {weights}: takes {self.channels} channels, expected 3 or 1"
+            )
+        self.size = size
+        self._reference = _reference(self.fixed(self.channels), weights, size)
+
+    def fixed(self, channels: int) -> Any:
+        """Return a copy of the graph with one fixed input size, and nothing else changed."""
+        model = copy.deepcopy(self.loaded)
+        width, height = self.size
+        shapes: dict[str, tuple[int, ...]] = {
+            self.tensors[role]: (1, count, height // STRIDE, width // STRIDE)
+            for role, count in ROLES.items()
+        }
+        graph.fix_shapes(model, {self.input: (1, channels, height, width), **shapes})
+        return model
+
+    def maps(self, picture: Luma) -> dict[str, Floats]:
+        """Return the network's maps of a picture of the input's size: 0..255, no scaling."""
+        tensor = np.repeat(picture.astype(np.float32)[None, None], self.channels, axis=1)
+        outputs = self._reference.run(tensor, self.tensors.values())
+        return {role: outputs[tensor_name] for role, tensor_name in self.tensors.items()}
+
+
+def _roles(model: Any) -> dict[str, str]:
+    """Return role -> output tensor; empty where the outputs are not a CenterFace's."""
+    names = [value.name for value in model.graph.output]
+    published = ["537", "538", "539", "540"]
+    if set(published) <= set(names):
+        return dict(zip(ROLES, published, strict=True))
+    channels = [
+        value.type.tensor_type.shape.dim[1].dim_value
+        for value in model.graph.output
+        if len(value.type.tensor_type.shape.dim) == 4
+    ]
+    return dict(zip(ROLES, names, strict=True)) if channels == [*ROLES.values()] else {}
+
+
+def _reference(model: Any, weights: Path, size: tuple[int, int]) -> Reference:
+    try:
+        return Reference(model)
+    except ModelError as error:
+        raise ModelError(
+            f"--weights {weights}: cannot run at {size[0]}x{size[1]}: {error}"
+        ) from error
+
+
+def converted(original: CenterFaceGraph, mono: bool) -> Any:
+    model = original.fixed(1 if mono else 3)
+    graph.drop_overridable_weights(model)
+    graph.fold_batch_norms(model)
+    if mono and original.channels == 3:
+        graph.fold_to_mono(model, original.input)
+    graph.name_nodes(model)
+    return model
+
+
+def float_nodes(model: Any, tensors: dict[str, str], *, deconvolutions: bool) -> set[str]:
+    """Return the names of the nodes that stay float in int8 artifacts.
+
+    The four heads (each output's own node, and the convolution in front of the heat map's
+    sigmoid), the first ``_EARLY`` nodes, and where ``deconvolutions`` says so the transposed
+    convolutions: LiteRT's int8 ones have one scale for all channels, which costs a point of
+    overlap. The outputs' names stand for their nodes in TensorFlow Lite.
+    """
+    nodes = list(model.graph.node)
+    made_by = {output: node for node in nodes for output in node.output}
+    heads = [made_by[tensor] for tensor in tensors.values()]
+    heads += [made_by[node.input[0]] for node in heads if node.op_type == "Sigmoid"]
+    kept = {node.name for node in (*nodes[:_EARLY], *heads)}
+    if deconvolutions:
+        kept |= {node.name for node in nodes if node.op_type == "ConvTranspose"}
+        kept |= set(tensors.values())
+    return kept
