@@ -1,0 +1,139 @@
+"""Makes visible-light crops look as a near-infrared camera would have taken them, on tensors.
+
+All work on float32 (n, 1, side, side) in 0..1, one random draw per picture, from the generator
+that is passed in: the same seed gives the same pictures.
+"""
+
+from typing import Final
+
+import torch
+import torch.nn.functional as nnf
+from torch import Generator, Tensor
+
+EPSILON: Final = 0.05
+"""Added to the standard deviation, in 0..1: a flat picture stays flat."""
+
+
+def normalised(pictures: Tensor) -> Tensor:
+    """Return ``(x - mean) / (std + 0.05)`` of each picture: what the network takes."""
+    mean = pictures.mean((1, 2, 3), keepdim=True)
+    std = pictures.std((1, 2, 3), keepdim=True, correction=0)
+    return (pictures - mean) / (std + EPSILON)
+
+
+def varied(
+    pictures: Tensor, random: Generator, strength: float = 0.7, *, move: bool = True
+) -> Tensor:
+    """Return the pictures as another camera, lamp and detector would have given them.
+
+    Order as in the world: the head turns and the detector cuts (mirror, rotation, scale, shift,
+    black beyond the border), lamps light it (fall-off, reflections), the lens blurs, the sensor
+    adds noise and clips, the driver chooses gain and gamma.
+    """
+    if move:
+        pictures = _moved(pictures, random, strength)
+    pictures = _lit(pictures, random, strength)
+    pictures = _blurred(pictures, random)
+    pictures = _exposed(pictures, random, strength)
+    return _hidden(pictures, random)
+
+
+def _uniform(count: int, low: float, high: float, random: Generator) -> Tensor:
+    return torch.empty(count, 1, 1, 1).uniform_(low, high, generator=random)
+
+
+def _chance(count: int, share: float, random: Generator) -> Tensor:
+    return (torch.rand(count, 1, 1, 1, generator=random) < share).float()
+
+
+def _moved(pictures: Tensor, random: Generator, strength: float) -> Tensor:
+    count = len(pictures)
+    angle = _uniform(count, -0.3 * strength, 0.3 * strength, random).flatten()
+    scale = torch.exp(_uniform(count, -0.2 * strength, 0.2 * strength, random)).flatten()
+    stretch = torch.exp(_uniform(count, -0.08, 0.08, random)).flatten()
+    mirror = 1 - 2 * _chance(count, 0.5, random).flatten()
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0] = cos * scale * stretch * mirror
+    theta[:, 0, 1] = -sin * scale
+    theta[:, 1, 0] = sin * scale * mirror
+    theta[:, 1, 1] = cos * scale / stretch
+    theta[:, :, 2] = torch.empty(count, 2).uniform_(-0.16, 0.16, generator=random) * strength
+    grid = nnf.affine_grid(theta, list(pictures.shape), align_corners=False)
+    # most detectors' crops go on beyond the face; those at the picture's border go on in black
+    edged = nnf.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    black = nnf.grid_sample(pictures, grid, padding_mode="zeros", align_corners=False)
+    at_border = _chance(count, 0.3, random)
+    return edged * (1 - at_border) + black * at_border
+
+
+def _places(side: int) -> tuple[Tensor, Tensor]:
+    line = torch.linspace(-1, 1, side)
+    return line.view(1, 1, side, 1), line.view(1, 1, 1, side)
+
+
+def _spot(pictures: Tensor, random: Generator, radius: tuple[float, float]) -> Tensor:
+    y, x = _places(pictures.shape[-1])
+    count = len(pictures)
+    cy, cx = _uniform(count, -0.9, 0.9, random), _uniform(count, -0.9, 0.9, random)
+    spread = _uniform(count, *radius, random)
+    return torch.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * spread**2))
+
+
+def _lit(pictures: Tensor, random: Generator, strength: float) -> Tensor:
+    count = len(pictures)
+    y, x = _places(pictures.shape[-1])
+    # a lamp beside the lens: bright on one side, falling off; half of the pictures
+    slope_y = _uniform(count, -0.5, 0.5, random) * strength
+    slope_x = _uniform(count, -0.6, 0.6, random) * strength
+    lamp = (1 + slope_y * y + slope_x * x).clamp(0.15, 2)
+    use = _chance(count, 0.5, random)
+    pictures = pictures * (lamp * use + 1 - use)
+    centre = _spot(pictures, random, (0.5, 1.2))
+    use = _chance(count, 0.3, random) * _uniform(count, 0.2, 0.8, random) * strength
+    pictures = pictures * (1 - use + 1.5 * use * centre)
+    # reflections on glasses and wet skin
+    for _ in range(2):
+        use = _chance(count, 0.12, random) * _uniform(count, 0.3, 0.9, random)
+        pictures = pictures + use * _spot(pictures, random, (0.04, 0.16))
+    # near infrared evens out skin, and large shadows with it
+    shade = nnf.avg_pool2d(nnf.pad(pictures, (8, 8, 8, 8), mode="replicate"), 17, 1)
+    use = _chance(count, 0.3, random) * _uniform(count, 0.2, 0.9, random)
+    return pictures - use * (shade - shade.mean((1, 2, 3), keepdim=True))
+
+
+def _blurred(pictures: Tensor, random: Generator) -> Tensor:
+    count = len(pictures)
+    soft = pictures
+    kernel = torch.tensor([1.0, 2.0, 1.0]) / 4
+    kernel2 = (kernel[:, None] * kernel[None, :]).view(1, 1, 3, 3)
+    for _ in range(3):
+        soft = nnf.conv2d(nnf.pad(soft, (1, 1, 1, 1), mode="replicate"), kernel2)
+    # between sharp and 1.2 pixels of blur; beyond sharp, as in a camera that sharpens
+    use = _chance(count, 0.5, random) * _uniform(count, -0.6, 1.0, random)
+    return pictures + use * (soft - pictures)
+
+
+def _exposed(pictures: Tensor, random: Generator, strength: float) -> Tensor:
+    count = len(pictures)
+    sigma = _chance(count, 0.5, random) * _uniform(count, 0.0, 0.05, random)
+    noise = torch.randn(pictures.shape, generator=random)
+    gain = torch.exp(_uniform(count, -0.5, 0.35, random) * strength)
+    offset = _uniform(count, -0.08, 0.12, random) * strength
+    pictures = ((pictures + sigma * noise) * gain + offset).clamp(0.0, 1.0)
+    gamma = torch.exp(_uniform(count, -0.5, 0.5, random) * strength)
+    return pictures.clamp_min(1e-4) ** gamma
+
+
+def _hidden(pictures: Tensor, random: Generator) -> Tensor:
+    count, side = len(pictures), pictures.shape[-1]
+    y, x = _places(side)
+    # black side stripes, where a box higher than wide was made square
+    width = _chance(count, 0.12, random) * _uniform(count, 0.05, 0.3, random)
+    pictures = pictures * (x.abs() <= 1 - width).float()
+    # a hand, a mask's strap, a cable
+    cy, cx = _uniform(count, -1, 1, random), _uniform(count, -1, 1, random)
+    high, wide = _uniform(count, 0.1, 0.4, random), _uniform(count, 0.1, 0.4, random)
+    patch = ((y - cy).abs() < high).float() * ((x - cx).abs() < wide).float()
+    patch = patch * _chance(count, 0.2, random)
+    return pictures * (1 - patch) + patch * _uniform(count, 0.0, 1.0, random)

@@ -1,0 +1,259 @@
+"""First stage: expression, valence and arousal from rated visible-light crops.
+
+A larger network learns beside the small one, from the same pictures, and the small one also
+learns from its answers (distillation while both learn: Anil et al., ICLR 2018): one pass over the
+data instead of two. What is kept is the exponential average of the weights.
+"""
+
+import copy
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as nnf
+from torch import Generator, Tensor, nn
+
+from edge.clock import Stopwatch
+from edge.errors import ConfigError
+from exporters.recipes.ferplus import RatedCrops, read_ferplus
+from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
+from exporters.recipes.pictures import normalised, varied
+
+_CLASS_POWER: Final = 0.3
+"""Rare expressions weigh (1 / their share) to this power: more, and common ones are unlearnt."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """How long and how fast; ``teacher`` off trains the small network alone."""
+
+    epochs: int = 36
+    batch: int = 96
+    rate: float = 2.2e-3
+    weight_decay: float = 0.03
+    average: float = 0.998
+    distil: float = 0.5
+    teacher: bool = True
+    seed: int = 20261124
+
+
+class Average:
+    """The exponential average of a network's weights and batch-norm statistics."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval()
+        self._decay = decay
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move towards the network's weights; early on nearly all the way."""
+        self.steps += 1
+        decay = min(self._decay, self.steps / (self.steps + 10))
+        for kept, new in zip(self.network.state_dict().values(), network.state_dict().values(),
+                             strict=True):  # fmt: skip
+            if kept.dtype.is_floating_point:
+                kept.lerp_(new, 1 - decay)
+            else:
+                kept.copy_(new)
+
+
+class Learner:
+    """One network with its optimiser, schedule and average."""
+
+    def __init__(
+        self, widths: tuple[int, ...], steps: int, options: TrainOptions, prior: Tensor
+    ) -> None:
+        self.network = ExpressionNetwork(widths).to(memory_format=torch.channels_last)
+        with torch.no_grad():  # without it the first thousand steps learn the label frequencies
+            self.network.expression.bias.copy_(prior.log())
+            self.network.expression.weight.mul_(0.1)
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": options.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=options.rate,
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, options.rate, total_steps=steps, pct_start=0.2, final_div_factor=1000
+        )
+        self.average = Average(self.network, options.average)
+
+    def answer(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the heads' answers in training mode, float32."""
+        self.network.train()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, affect = self.network(batch)
+        return logits.float(), affect.float()
+
+    def step(self, loss: Tensor) -> None:
+        """Take one step down ``loss``."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.schedule.step()
+        self.average.update(self.network)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a resumed run needs."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.network.state_dict(),
+            "average_steps": self.average.steps,
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where ``state`` was taken."""
+        self.network.load_state_dict(state["network"])
+        self.average.network.load_state_dict(state["average"])
+        self.average.steps = state["average_steps"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+def concordance(predicted: Tensor, true: Tensor) -> Tensor:
+    """Return Lin's concordance correlation coefficient of each column, (k,)."""
+    mean_p, mean_t = predicted.mean(0), true.mean(0)
+    covariance = ((predicted - mean_p) * (true - mean_t)).mean(0)
+    spread = predicted.var(0, correction=0) + true.var(0, correction=0)
+    return 2 * covariance / (spread + (mean_p - mean_t) ** 2 + 1e-6)
+
+
+def heads_loss(
+    logits: Tensor, affect: Tensor, shares: Tensor, target: Tensor, weights: Tensor
+) -> Tensor:
+    """Return the loss of both heads against votes (n, 8) and valence and arousal (n, 2)."""
+    log_p = nnf.log_softmax(logits, 1)
+    expression = -(shares * log_p * weights).sum(1).mean()
+    values = 2 * torch.sigmoid(affect) - 1
+    agreement = (1 - concordance(values, target)).mean()
+    return expression + 0.5 * agreement + 2.0 * nnf.mse_loss(values, target)
+
+
+@torch.no_grad()
+def evaluate(network: nn.Module, crops: RatedCrops, *, mirror: bool = False) -> dict[str, float]:
+    """Return accuracy (of the majority's expression), macro F1, and CCC of valence and arousal."""
+    network.eval()
+    logits, affect = [], []
+    for start in range(0, len(crops), 512):
+        batch = normalised(crops.pictures[start : start + 512])
+        heads = network(batch)
+        if mirror:
+            other = network(batch.flip(3))
+            heads = ((heads[0] + other[0]) / 2, (heads[1] + other[1]) / 2)
+        logits.append(heads[0])
+        affect.append(heads[1])
+    chosen, truth = torch.cat(logits).argmax(1), crops.shares.argmax(1)
+    ccc = concordance(2 * torch.sigmoid(torch.cat(affect)) - 1, crops.affect)
+    f1 = []
+    for label in range(crops.shares.shape[1]):
+        hit = ((chosen == label) & (truth == label)).sum().item()
+        asked = ((chosen == label).sum() + (truth == label).sum()).item()
+        f1.append(2 * hit / asked if asked else 0.0)
+    return {
+        "accuracy": (chosen == truth).float().mean().item(),
+        "macro_f1": sum(f1) / len(f1),
+        "ccc_valence": ccc[0].item(),
+        "ccc_arousal": ccc[1].item(),
+    }
+
+
+def train(
+    data: Path, out: Path, options: TrainOptions, *, stop_after: int | None = None
+) -> dict[str, float]:
+    """Train, writing ``last.pt`` after every epoch and ``log.jsonl``; return the test figures.
+
+    A folder that holds ``last.pt`` of the same options is taken up where it stopped, in the state
+    it would have had; ``stop_after`` stops there after so many epochs.
+
+    Raises:
+        ConfigError: the data cannot be read, or ``out`` holds a run with other options.
+    """
+    crops, valid = read_ferplus(data, "train"), read_ferplus(data, "valid")
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options.seed)
+    random = Generator().manual_seed(options.seed)
+    prior = crops.shares.mean(0).clamp_min(1e-3)
+    weights = (1 / prior) ** _CLASS_POWER
+    weights = weights / (weights * prior).sum()
+    steps = options.epochs * (len(crops) // options.batch)
+    learners = [Learner(STUDENT_WIDTHS, steps, options, prior)]
+    if options.teacher:
+        learners.append(Learner(TEACHER_WIDTHS, steps, options, prior))
+    first = _resume(out / "last.pt", learners, random, options)
+    for epoch in range(first, min(options.epochs, stop_after or options.epochs)):
+        watch = Stopwatch()
+        order = torch.randperm(len(crops), generator=random)
+        total = 0.0
+        for start in range(0, len(order) - options.batch + 1, options.batch):
+            chosen = order[start : start + options.batch]
+            batch = RatedCrops(crops.pictures[chosen], crops.shares[chosen], crops.affect[chosen])
+            total += _learn(learners, batch, weights, options.distil, random)
+        watch.lap("epoch")
+        row: dict[str, Any] = {"epoch": epoch + 1, "loss": total / (len(order) // options.batch)}
+        for name, learner in zip(("student", "teacher"), learners, strict=False):
+            row[name] = evaluate(learner.average.network, valid)
+        row["seconds"] = round(watch.stage_ms["epoch"] / 1000, 1)
+        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+        _save(out / "last.pt", epoch + 1, learners, random, options)
+    return evaluate(learners[0].average.network, read_ferplus(data, "test"))
+
+
+def _learn(
+    learners: list[Learner], crops: RatedCrops, weights: Tensor, distil: float, random: Generator
+) -> float:
+    """Take one step of every network on one batch; return the small one's loss."""
+    batch = normalised(varied(crops.pictures, random)).to(memory_format=torch.channels_last)
+    shares, target = crops.shares, crops.affect
+    student = learners[0]
+    logits, affect = student.answer(batch)
+    loss = heads_loss(logits, affect, shares, target, weights)
+    if len(learners) > 1:
+        taught, taught_affect = learners[1].answer(batch)
+        learners[1].step(heads_loss(taught, taught_affect, shares, target, weights))
+        guide = nnf.softmax(taught.detach() / 2, 1)
+        distance = nnf.kl_div(nnf.log_softmax(logits / 2, 1), guide, reduction="batchmean") * 4
+        drift = nnf.mse_loss(torch.sigmoid(affect), torch.sigmoid(taught_affect.detach())) * 4
+        loss = (1 - distil) * loss + distil * (distance + 2 * drift)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise ConfigError("training diverged: the loss is not finite; lower --rate")
+    student.step(loss)
+    return value
+
+
+def _save(
+    path: Path, epoch: int, learners: list[Learner], random: Generator, options: TrainOptions
+) -> None:
+    state = {
+        "options": dataclasses.asdict(options),
+        "epoch": epoch,
+        "random": random.get_state(),
+        "dropout": torch.get_rng_state(),
+        "learners": [learner.state() for learner in learners],
+    }
+    torch.save(state, path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
+
+
+def _resume(path: Path, learners: list[Learner], random: Generator, options: TrainOptions) -> int:
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["options"] != dataclasses.asdict(options):
+        raise ConfigError(f"--out {path.parent}: holds a run with other options; choose another")
+    random.set_state(state["random"])
+    torch.set_rng_state(state["dropout"])
+    for learner, kept in zip(learners, state["learners"], strict=True):
+        learner.restore(kept)
+    return int(state["epoch"])

@@ -1,0 +1,150 @@
+"""The recipe of the expression weights, on data that the test draws itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.errors import ConfigError
+from edge.values import EXPRESSIONS
+
+pytestmark = pytest.mark.export
+
+torch = pytest.importorskip("torch", reason="needs the exporters' tools: make setup-export")
+
+COLUMNS = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
+           "unknown", "NF"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def drawn(path: Path, *, count: int = 240, **replaced: Any) -> Path:
+    """Write an archive whose pictures tell their label: a bright bar at its place."""
+    random = np.random.default_rng(4)
+    labels = random.integers(0, 4, count)
+    images = random.integers(60, 90, (count, 48, 48)).astype(np.uint8)
+    votes = np.zeros((count, 10), np.uint8)
+    for index, label in enumerate(labels):
+        images[index, 6 + 10 * label : 12 + 10 * label] += 120
+        votes[index, label], votes[index, (label + 1) % 4], votes[index, 8] = 8, 1, 1
+    content = {"images": images, "votes": votes, "columns": np.array(COLUMNS),
+               "split": np.arange(count) % 3} | replaced  # fmt: skip
+    np.savez(path, **{name: value for name, value in content.items() if value is not None})
+    return path
+
+
+def test_votes_become_shares_and_a_point_of_the_circumplex(tmp_path: Path) -> None:
+    from exporters.recipes.ferplus import ANCHORS, read_ferplus
+
+    votes = np.zeros((4, 10), np.uint8)
+    votes[0, [1, 0]] = [6, 4]  # happiness, neutral
+    votes[1, [8, 0]] = [7, 3]  # mostly unknown: left out
+    votes[2, [4, 5]] = [9, 1]  # anger; the single vote for disgust is dropped
+    votes[3, 9] = 10  # no face
+    path = drawn(tmp_path / "a.npz", images=np.zeros((4, 48, 48), np.uint8), votes=votes,
+                 split=np.zeros(4, np.uint8))  # fmt: skip
+    crops = read_ferplus(path, "train")
+    assert len(crops) == 2
+    assert crops.shares[0, EXPRESSIONS.index("happy")] == pytest.approx(0.6)
+    assert crops.affect[0].tolist() == pytest.approx([0.6 * each for each in ANCHORS["happy"]])
+    assert crops.shares[1, EXPRESSIONS.index("anger")] == 1
+
+
+@pytest.mark.parametrize("broken", [b"", b"PK\x03\x04", b"no archive at all"])
+def test_a_broken_archive_is_refused_in_one_line(tmp_path: Path, broken: bytes) -> None:
+    from exporters.recipes.ferplus import read_ferplus
+
+    path = tmp_path / "a.npz"
+    path.write_bytes(broken)
+    with pytest.raises(ConfigError, match="not an archive"):
+        read_ferplus(path, "train")
+    with pytest.raises(ConfigError, match="not an archive"):
+        read_ferplus(drawn(tmp_path / "b.npz", votes=None), "train")
+
+
+def test_variation_keeps_the_range_and_repeats_with_its_seed() -> None:
+    from exporters.recipes.pictures import normalised, varied
+
+    pictures = torch.rand(64, 1, 48, 48, generator=torch.Generator().manual_seed(1))
+    once = varied(pictures, torch.Generator().manual_seed(5))
+    again = varied(pictures, torch.Generator().manual_seed(5))
+    other = varied(pictures, torch.Generator().manual_seed(6))
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+    assert once.shape == pictures.shape
+    assert float(once.min()) >= 0
+    assert float(once.max()) <= 1
+    assert torch.isfinite(normalised(once)).all()
+    flat = normalised(torch.full((2, 1, 48, 48), 0.4))
+    assert torch.allclose(flat, torch.zeros_like(flat), atol=1e-5)
+
+
+def test_normalisation_is_the_daemons() -> None:
+    from edge.models import open_network
+    from exporters.recipes.pictures import normalised
+
+    network = open_network("mobilenet-fer", task="facial-expression")
+    side = network.info.width
+    picture = np.random.default_rng(2).integers(0, 256, (side, side), np.uint8)
+    ours = normalised(torch.from_numpy(picture.astype(np.float32) / 255)[None, None])
+    assert np.abs(network.tensor(picture) - ours.numpy()).max() < 1e-5
+
+
+def test_the_budget_of_a_face_is_kept() -> None:
+    from exporters.recipes.networks import SIDE, STUDENT_WIDTHS, ExpressionNetwork
+
+    network = ExpressionNetwork(STUDENT_WIDTHS).eval()
+    total = 0
+
+    def count(module: Any, _inputs: Any, output: Any) -> None:
+        nonlocal total
+        total += module.weight[0].numel() * output.numel()
+
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            module.register_forward_hook(count)
+    network(torch.zeros(1, 1, SIDE, SIDE))
+    assert total <= 40e6
+
+
+def test_training_learns_logs_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    from exporters.recipes.train import TrainOptions, train
+
+    data = drawn(tmp_path / "a.npz")
+    options = TrainOptions(epochs=2, batch=16, seed=3)
+    whole = train(data, tmp_path / "whole", options)
+    lines = (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    assert 0 <= whole["accuracy"] <= 1
+    # the same run, told to stop after its first epoch, ends in the same weights
+    parted = tmp_path / "parted"
+    train(data, parted, options, stop_after=1)
+    assert train(data, parted, options) == whole
+    with pytest.raises(ConfigError, match="other options"):
+        train(data, parted, TrainOptions(epochs=2, batch=16, seed=4))
+
+
+def test_the_checkpoint_is_the_network_and_always_the_same(tmp_path: Path) -> None:
+    import onnxruntime
+
+    from exporters.recipes.networks import ExpressionNetwork
+    from exporters.recipes.onnx_file import write_checkpoint
+
+    torch.manual_seed(2)
+    network = ExpressionNetwork((8, 12, 16, 24))
+    network.train()(torch.randn(16, 1, 48, 48))  # statistics that are not those of a new network
+    for name in ("a.onnx", "b.onnx"):
+        write_checkpoint(network, tmp_path / name, "test")
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    session = onnxruntime.InferenceSession(str(tmp_path / "a.onnx"))
+    x = torch.randn(1, 1, 48, 48)
+    logits, affect = session.run(["logits", "affect"], {"input": x.numpy()})
+    with torch.no_grad():
+        expected = network.eval()(x)
+    assert np.abs(logits - expected[0].numpy()).max() < 1e-5
+    assert np.abs(affect - expected[1].numpy()).max() < 1e-5
