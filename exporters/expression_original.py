@@ -144,6 +144,7 @@ class Original:
             ModelError: it does not run, has other heads, or an option does not fit it; one line.
         """
         self.source = source
+        self._weights = weights
         try:
             self._session = OnnxSession(source.model.SerializeToString(), 1)
             # any pictures will do to tell shapes, and probabilities from logits
@@ -177,12 +178,24 @@ class Original:
         return np.ascontiguousarray(planes[None], np.float32)
 
     def heads(self, picture: Luma) -> dict[str, Floats]:
-        """Return probabilities, and what the regressor gives, for a picture of its size."""
+        """Return probabilities, and what the regressor gives, for a picture of its size.
+
+        Raises:
+            ModelError: they are not finite.
+            InferenceError: the runtime failed.
+        """
         outputs = self._session.run(self.tensor(picture))
-        return {
+        heads = {
             "expression": self.expression.values(outputs),
             "affect": self.affect.values(outputs),
         }
+        for role, values in heads.items():
+            if not np.isfinite(values).all():
+                raise ModelError(
+                    f"--weights {self._weights}: its {role} is not finite for a plain picture;"
+                    " train or export it again"
+                )
+        return heads
 
     def read(self, picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
         """Return what it makes of a face: a probability an expression, valence and arousal."""

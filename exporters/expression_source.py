@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -9,6 +10,7 @@ from typing import Any, Final, Literal
 from onnx import TensorProto
 
 from edge.errors import ModelError
+from edge.models import load_manifest
 from edge.models.manifest import Layout
 from exporters import graph
 from exporters.keras2 import HDF5_SIGNATURE, load_keras2
@@ -19,10 +21,9 @@ NORMALISATIONS: Final[tuple[Normalisation, ...]] = ("thesis", "standardised", "f
 UNKNOWN: Final = "unknown: stated by nobody"
 """Licence and citation of weights where neither the file nor the user says any."""
 
-_OURS: Final = frozenset({
-    "fc6fbd398544f6b35499beed1843b370db807db846d5082142cb6ec0a7d1bb63",  # mobilenet_fer_mono.onnx
-    "a0380602d9d26950ed3f4f97efe0dbe22e3ba1cdbf98da788237bcabc7e90655",  # its export
-})  # fmt: skip
+_OURS: Final = frozenset({"fc6fbd398544f6b35499beed1843b370db807db846d5082142cb6ec0a7d1bb63"})
+"""Our first checkpoint in ONNX, from when files did not say such things themselves."""
+
 _OUR_NAME: Final = "mobilenet_fer_nir"
 _OUR_MARGIN: Final = 0.05
 """Within the 0 to 15 % it was trained with; 103 NIR photographs could not tell 0 to 20 % apart."""
@@ -72,7 +73,8 @@ def read_source(
     """Return the checkpoint in ``weights``: an ONNX file, or one of Keras 2.
 
     An ONNX file may say in its metadata (``metadata_props``) what cannot be seen: ``licence``,
-    ``citation``, ``normalisation`` (one of ``NORMALISATIONS`` but ``fixed``) and ``margin``.
+    ``citation``, ``normalisation`` (one of ``NORMALISATIONS`` but ``fixed``) and ``margin``. For
+    an artifact of a model folder, the manifest there says it.
 
     Args:
         weights: the file.
@@ -100,10 +102,26 @@ def read_source(
             f"--architecture {architecture}: goes with weights of Keras 2; {weights} is not HDF5"
         )
     model, digest = graph.load_graph(weights)
-    said = {each.key: each.value for each in model.metadata_props}
+    said = _said_beside(weights, digest) or {each.key: each.value for each in model.metadata_props}
     return _described(
         weights, model, digest, size, ours=digest in _OURS, said=said, options={"from": "onnx"}
     )
+
+
+def _said_beside(weights: Path, digest: str) -> dict[str, str]:
+    """Return what the manifest of the folder says, where ``weights`` is an artifact of it."""
+    with suppress(ModelError):
+        manifest = load_manifest(weights.parent)
+        artifact = manifest.artifact(weights.name)
+        if artifact is not None and artifact.sha256 == digest:
+            said = {"licence": manifest.source.licence, "citation": manifest.source.citation}
+            if manifest.input.crop is not None:
+                said["margin"] = str(manifest.input.crop.margin)
+            how = manifest.exporter.options.get("normalisation")
+            if isinstance(how, str) and how in ("thesis", "standardised"):
+                said["normalisation"] = how
+            return said
+    return {}
 
 
 def _start(weights: Path) -> bytes:
@@ -115,6 +133,8 @@ def _start(weights: Path) -> bytes:
                 f"--weights {weights}: {kind}; expected a file: ONNX, or Keras 2"
                 ' (model.save("model.h5"))'
             )
+        if weights.exists() and not weights.is_file():
+            raise ModelError(f"--weights {weights}: not a file; expected an ONNX or Keras 2 file")
         with weights.open("rb") as file:
             start = file.read(len(HDF5_SIGNATURE))
     except OSError as error:
@@ -123,10 +143,9 @@ def _start(weights: Path) -> bytes:
         ) from error
     if start.startswith(b"PK\x03\x04"):
         kind = "a PyTorch checkpoint or another zip archive; export it to ONNX"
-        if zipfile.is_zipfile(weights):
-            with zipfile.ZipFile(weights) as archive:
-                if "model.weights.h5" in archive.namelist():
-                    kind = 'a .keras file, which Keras 3 writes; use tf_keras: model.save("m.h5")'
+        with suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(weights) as archive:
+            if "model.weights.h5" in archive.namelist():
+                kind = 'a .keras file, which Keras 3 writes; use tf_keras: model.save("m.h5")'
         raise ModelError(f"--weights {weights}: {kind}")
     if start.startswith(b"\x80"):
         raise ModelError(f"--weights {weights}: a pickle, which is never loaded; export it to ONNX")
@@ -179,14 +198,18 @@ def _described(
         channels=channels,
         size=(width, height),
         sha256=digest,
-        licence=said.get("licence", _LICENCE if ours else "").strip(),
-        citation=said.get("citation", _CITATION if ours else "").strip(),
+        licence=_line(said.get("licence", _LICENCE if ours else "")),
+        citation=_line(said.get("citation", _CITATION if ours else "")),
         normalisation=_said_normalisation(said, weights) or normalisation,
         margin=_said_margin(
             said, weights, _OUR_MARGIN if normalisation == "standardised" else None
         ),
         options=options,
     )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:1000]
 
 
 def _input(model: Any, weights: Path) -> tuple[str, list[int]]:

@@ -47,21 +47,15 @@ def take_nchw(model: Any, name: str) -> None:
     value.CopyFrom(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, (batch, channels, height, width))
     )
-    rows = unused_name(model, f"{name}_nhwc")
-    left = False
-    for node in list(graph.node):
-        if name not in node.input:
-            continue
-        if node.op_type == "Transpose" and _perm(node) == [0, 3, 1, 2]:
-            _replace(model, node.output[0], name)
-            graph.node.remove(node)
-        else:
-            left = True
-            for place, each in enumerate(node.input):
-                if each == name:
-                    node.input[place] = rows
-    if left:
+    users = [node for node in graph.node if name in node.input]
+    first = [node for node in users if node.op_type == "Transpose" and _perm(node) == [0, 3, 1, 2]]
+    if len(first) < len(users):
+        rows = unused_name(model, f"{name}_nhwc")
+        _replace(model, name, rows)
         graph.node.insert(0, helper.make_node("Transpose", [name], [rows], perm=[0, 2, 3, 1]))
+    for node in first:
+        graph.node.remove(node)
+        _replace(model, node.output[0], name)
 
 
 def fold_input(model: Any, name: str, before: Affine, *, mono: bool) -> Place:
