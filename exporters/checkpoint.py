@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import struct
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ _PREFIX: Final = "module."  # what DataParallel puts before every name
 _DAMAGE: Final = (
     RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError,
     AttributeError, AssertionError, OverflowError, MemoryError, NotImplementedError, OSError,
+    struct.error,
 )  # fmt: skip
 
 
@@ -46,7 +49,9 @@ def read_state(path: Path, content: bytes) -> dict[str, Floats]:
             f" here; {SETUP}"
         ) from error
     try:
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its advice is for those who wrote the file
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"--weights {path}: holds Python objects or is damaged; expected a state dict, saved"

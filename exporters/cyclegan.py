@@ -158,20 +158,23 @@ def export_cyclegan(
         golden=_golden(original, size, int8="int8" in precisions),
     )
 
+    # once for all artifacts: the original is the slowest of them
+    samples = _lively(sample_pictures(width, height)) if "fp32" in precisions else []
+    pictures = [original.picture(sample) for sample in samples]
+    lumas = [original.luma(face) for face in (faces.judge if faces else ())]
+
     def parity(network: Network) -> Parity:
         tell(f"parity of {network.info.artifact}")
         if faces and network.info.precision == "int8":
-            figures = translation_agreement(
-                original.luma, CycleGan(network).translate, faces.judge, faces.network
-            )
+            translate = CycleGan(network).translate
+            made = [translate(face) for face in faces.judge]
+            figures = translation_agreement(lumas, made, faces.network)
             return judged(figures, TRANSLATION_LIMITS, len(faces.judge))
-        return measure(
-            (
-                ({"picture": original.picture(picture)}, network.run(picture[None]))
-                for picture in _lively(sample_pictures(width, height))
-            ),
-            _LIMITS,
+        pairs = (
+            ({"picture": picture}, network.run(sample[None]))
+            for picture, sample in zip(pictures, samples, strict=True)
         )
+        return measure(pairs, _LIMITS)
 
     return prove_and_write(
         out,

@@ -4,7 +4,7 @@ Pictures that look alike may still be read otherwise, and ones that do not, alik
 measured: the pictures themselves, and what the expression network behind makes of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import cv2
@@ -17,8 +17,6 @@ from edge.models import Network
 from edge.models.manifest import Limit
 from edge.values import Luma
 from exporters.agreement import kappa, psnr_db, ssim
-
-Translate = Callable[[Luma], Luma]
 
 TRANSLATION_LIMITS: Final[Mapping[str, Limit]] = {
     "psnr_db": Limit(at_least=25.0),
@@ -34,7 +32,7 @@ _WHITE: Final = 255.0
 
 
 def translation_agreement(
-    reference: Translate, candidate: Translate, faces: Sequence[Luma], judge: Network
+    known: Sequence[Luma], made: Sequence[Luma], judge: Network
 ) -> dict[str, float]:
     """Return the figures of a translator against its float original.
 
@@ -44,37 +42,35 @@ def translation_agreement(
     correlation of its two values.
 
     Args:
-        reference: the original: a face in, its luma in visible light out.
-        candidate: another artifact of the same generator.
-        faces: squares around faces, uint8, of the generator's size.
+        known: what the original makes of some faces: their luma, uint8 (height, width).
+        made: what another artifact of the same generator makes of the same faces.
         judge: the expression network behind.
 
     Raises:
         InferenceError: a network fails.
         ModelError: there are no faces.
     """
-    if not faces:
+    if not known:
         raise ModelError("parity: no faces to judge a translator with; give pictures of faces")
     psnr: list[float] = []
     likeness: list[float] = []
     read: tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]] = ([], [])
-    for face in faces:
-        one, other = reference(face), candidate(face)
+    for one, other in zip(known, made, strict=True):
         pair = one.astype(np.float32), other.astype(np.float32)
         psnr.append(psnr_db(*pair, _WHITE))
         likeness.append(ssim(*pair, _WHITE))
         for heads, luma in zip(read, (one, other), strict=True):
             heads.append(_read(judge, luma))
-    known, seen = (np.stack(heads) for heads in read)
-    labels, also = known[:, :-2].argmax(axis=1), seen[:, :-2].argmax(axis=1)
+    right, seen = (np.stack(heads) for heads in read)
+    labels, also = right[:, :-2].argmax(axis=1), seen[:, :-2].argmax(axis=1)
     return {
         "psnr_db": float(np.mean(psnr)),
         "psnr_db_p05": float(np.percentile(psnr, 5)),
         "ssim": float(np.mean(likeness)),
         "concordance": float(np.mean(labels == also)),
         "kappa": kappa(labels, also),
-        "valence_ccc": ccc(seen[:, -2], known[:, -2]),
-        "arousal_ccc": ccc(seen[:, -1], known[:, -1]),
+        "valence_ccc": ccc(seen[:, -2], right[:, -2]),
+        "arousal_ccc": ccc(seen[:, -1], right[:, -1]),
     }
 
 

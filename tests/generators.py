@@ -1,5 +1,6 @@
 """CycleGAN generators with random weights: state dicts as PyTorch has them, files, folders."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,17 @@ def onnx_file(path: Path, size: tuple[int, int] = (64, 64), **state: Any) -> Pat
     return path
 
 
-def translator_folder(folder: Path, *, side: int = 64, mono: bool = True, **state: Any) -> Path:
+def translator_folder(
+    folder: Path,
+    *,
+    side: int = 64,
+    mono: bool = True,
+    formats: Sequence[str] = ("onnx",),
+    **state: Any,
+) -> Path:
     """Return a new model folder in ``folder`` with a small generator, made by the exporter."""
     source = onnx_file(folder / "generator-as-it-came.onnx", (side, side), **state)
     out = folder / "translator"
-    manifest = export_cyclegan(source, out, size=(side, side), mono=mono)
+    manifest = export_cyclegan(source, out, size=(side, side), mono=mono, formats=formats)
     assert all(parity.passed for parity in manifest.parity.values())
     return out
