@@ -101,9 +101,15 @@ def table(manifest: Manifest) -> str:
     """Return the parity of every artifact as lines for people."""
     lines = []
     for file, parity in manifest.parity.items():
+        wide = max(len(name) for name in parity.metrics)
         for name, value in parity.metrics.items():
-            bound = parity.limits[name].at_most
-            lines.append(f"  {file}  {name:<20} {value:.3g}  (at most {bound:g})")
+            line = f"  {file}  {name:<{wide}} {value:.4g}"
+            limit = parity.limits.get(name)
+            if limit is not None:
+                bounds = [("at most", limit.at_most), ("at least", limit.at_least)]
+                said = ", ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+                line += f"  ({said}{'' if limit.kept_by(value) else ': MISSED'})"
+            lines.append(line)
         verdict = "passed" if parity.passed else "FAILED"
         lines.append(f"  {file}  parity {verdict} over {parity.samples} pictures")
     return "\n".join(lines)

@@ -29,7 +29,7 @@ from exporters.expression_original import ExpressionOptions, Original
 from exporters.expression_source import UNKNOWN, read_source
 from exporters.input_folding import Affine, fold_input, normalise_by, take_nchw
 from exporters.mobilenet_fer import export_mobilenet_fer
-from exporters.parity import Reference, sample_pictures
+from exporters.parity import Reference, sample_pictures, table
 
 MODELS = Path(__file__).parents[2] / "models"
 PUBLISHED = MODELS / "centerface-published" / "centerface.onnx"
@@ -610,6 +610,10 @@ def test_int8_of_the_bundled_network_agrees_and_is_the_same_each_time(
         assert held[0] == held[1]
     files = {"mobilenet_fer.onnx", "mobilenet_fer.int8.onnx"}
     judged_well(one, tmp_path / "one" / "net", files, least=0.9)
+    lines = table(one).splitlines()
+    assert any("arousal_ccc" in line and "(at least 0.99" in line for line in lines)
+    assert any("kappa" in line and "(" not in line for line in lines)  # measured, not limited
+    assert any("expression_max_error" in line and "(at most 0.0001)" in line for line in lines)
 
 
 @pytest.mark.nir
@@ -625,6 +629,7 @@ def test_int8_keeps_its_limits_on_true_nir_faces(tmp_path: Path, nir_faces: Path
 
 
 @pytest.mark.export
+@pytest.mark.timeout(600)  # onnx2tf takes minutes on a busy board
 def test_tensorflow_lite_of_the_bundled_network_agrees(tmp_path: Path, face_folder: Path) -> None:
     manifest = export_mobilenet_fer(
         OURS, tmp_path / "net", formats=("onnx", "tflite"), precisions=("fp32", "int8"),
@@ -636,6 +641,7 @@ def test_tensorflow_lite_of_the_bundled_network_agrees(tmp_path: Path, face_fold
 
 
 @pytest.mark.export
+@pytest.mark.timeout(600)  # onnx2tf takes minutes on a busy board
 def test_tensorflow_lite_of_a_keras_network_answers_as_keras_would(tmp_path: Path) -> None:
     said = mobilenet_fer(64, 0.25)
     arrays = random_arrays(said, 12, (64, 64, 3))
