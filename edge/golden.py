@@ -152,10 +152,11 @@ def translation_findings(translator: Translator) -> list[Finding]:
         return []
     expected = np.array(known.levels, np.float32)
     apart = float(np.abs(cell_levels(face, expected.shape) - expected).mean())
-    if apart <= known.level_max:
+    allowed = known.allowed(translator.info.precision)
+    if apart <= allowed:
         return []
     problem = f"golden face: {apart:.1f} grey levels from the known picture on the mean"
-    return [Finding("translator", f"{problem}, at most {known.level_max:g}")]
+    return [Finding("translator", f"{problem}, at most {allowed:g}")]
 
 
 def cell_levels(picture: Luma, grid: tuple[int, ...]) -> Floats:

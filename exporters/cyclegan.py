@@ -51,10 +51,10 @@ _BOX: Final = (123.1, 38.9, 151.0, 151.0)
 
 _CELLS: Final = (8, 8)
 _LEVEL_MAX: Final = 6.0
-_LEVEL_SHARES: Final = {False: (0.3, 1 / 8), True: (2.0, 1 / 2)}
-"""Whether there are int8 artifacts -> grey levels that the golden face may be off by on the mean:
-at least the first, up to that share of what its cells differ by, and at most ``_LEVEL_MAX``. A
-picture turned over differs by about as much as the cells do."""
+_LEVEL_SHARES: Final = {"fp32": (0.3, 1 / 8), "int8": (2.0, 1 / 2)}
+"""Precision -> grey levels that the golden face may be off by on the mean: at least the first, up
+to that share of what its cells differ by, and at most ``_LEVEL_MAX``. A picture turned over differs
+by about as much as the cells do."""
 
 _CITATION: Final = (
     "J.-Y. Zhu, T. Park, P. Isola, A. A. Efros: Unpaired Image-to-Image Translation using"
@@ -155,7 +155,7 @@ def export_cyclegan(
         ),
         calibration=faces.record if faces else None,
         parity={artifact.file: unmeasured(_LIMITS) for artifact in contents},
-        golden=_golden(original, size, int8="int8" in precisions),
+        golden=_golden(original, size),
     )
 
     # once for all artifacts: the original is the slowest of them
@@ -233,15 +233,19 @@ def _lively(pictures: Sequence[Luma]) -> list[Luma]:
     return [picture for picture in pictures if picture.min() < picture.max()]
 
 
-def _golden(original: Original, size: tuple[int, int], *, int8: bool) -> TranslationGolden:
+def _golden(original: Original, size: tuple[int, int]) -> TranslationGolden:
     """Return what the generator as it came, not the artifact, makes of the golden face."""
     picture, digest = golden_picture()
-    least, share = _LEVEL_SHARES[int8]
     levels = cell_levels(original.luma(square_crop(picture, Box(*_BOX), size, 0.0)), _CELLS)
+    bounds = {
+        precision: round(min(_LEVEL_MAX, max(least, share * float(levels.std()))), 2)
+        for precision, (least, share) in _LEVEL_SHARES.items()
+    }
     return TranslationGolden(
         kind="translation",
         picture_sha256=digest,
         box=_BOX,
         levels=tuple(tuple(round(float(level), 1) for level in row) for row in levels),
-        level_max=round(min(_LEVEL_MAX, max(least, share * float(levels.std()))), 2),
+        level_max=bounds["fp32"],
+        int8_level_max=bounds["int8"],
     )

@@ -280,8 +280,9 @@ class TranslationGolden(Part):
     """What a translator must make of one ``box`` of the golden picture.
 
     ``levels`` are the mean grey levels, 0..255, of the luma in the cells of a grid, row after
-    row; ``level_max`` bounds the mean of their differences. A picture that is turned over, of
-    another range or of mixed-up colours falls outside.
+    row; ``level_max`` bounds the mean of their differences, ``int8_level_max`` that of integer
+    artifacts, which are a little off by nature. A picture that is turned over, of another range or
+    of mixed-up colours falls outside.
     """
 
     kind: Literal["translation"]
@@ -289,6 +290,11 @@ class TranslationGolden(Part):
     box: tuple[float, float, float, float]
     levels: tuple[tuple[Annotated[float, Field(ge=0, le=255)], ...], ...] = Field(min_length=1)
     level_max: Positive
+    int8_level_max: Positive | None = None
+
+    def allowed(self, precision: str) -> float:
+        """Return the bound of artifacts of ``precision``."""
+        return self.int8_level_max or self.level_max if precision == "int8" else self.level_max
 
     @model_validator(mode="after")
     def _a_grid(self) -> "TranslationGolden":
