@@ -2,6 +2,9 @@
 
 import sys
 
+import numpy as np
+
+from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import Config
 from edge.detect import open_detector
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
@@ -44,8 +47,23 @@ def _detector_findings(config: Config) -> list[Finding]:
 
 
 def _translator_findings(config: Config) -> list[Finding]:
+    """Return what is wrong with the translator; one that outlasts the worker's limit is, too.
+
+    A generator of full size takes seconds a face on a small board, and the hub replaces a worker
+    that is at one picture for ``limits.inference_s``: it would do so at every face.
+    """
     translator = open_translator(config.translator)
-    return [] if translator is None else translation_findings(translator)
+    findings = [] if translator is None else translation_findings(translator)
+    if translator is None or findings:
+        return findings
+    face = np.zeros((translator.info.height, translator.info.width), np.uint8)
+    begun_ns = monotonic_ns()
+    translator.translate(face)
+    took_s, limit_s = elapsed_ms(begun_ns) / 1e3, config.limits.inference_s
+    if took_s <= limit_s:
+        return []
+    problem = f"{took_s:.3g} s a face on this board; limits.inference_s is {limit_s:g}"
+    return [Finding("translator", f"{problem}: raise it, or export a smaller --size")]
 
 
 def _expression_findings(config: Config) -> list[Finding]:

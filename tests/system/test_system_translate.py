@@ -69,6 +69,12 @@ def test_check_asks_the_translator_too(folder: Path) -> None:
     assert f"ok     translator {folder}: golden face" in done.stdout
 
 
+def test_check_tells_of_a_translator_that_outlasts_the_limit(folder: Path) -> None:
+    done = affect_edge("check", *named(folder), "--set", "limits.inference_s=0.0001")
+    assert done.returncode == 78
+    assert "s a face on this board; limits.inference_s is 0.0001: raise it" in done.stdout
+
+
 def broken(folder: Path, copy: Path) -> Path:
     """Return a copy whose weights have one bit changed."""
     copy.mkdir()
