@@ -10,7 +10,7 @@ from edge.detect import open_detector
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
 from edge.expression import open_expression
 from edge.golden import detection_findings, expression_findings, translation_findings
-from edge.models import Finding, bundled_models, find_model, model_rows, verify
+from edge.models import Finding, bundled_models, find_model, known_choice, model_rows, verify
 from edge.translate import open_translator
 
 
@@ -27,23 +27,35 @@ def run_check(config: Config) -> int:
             sys.stdout.write(f"ok     {subject}\n")
 
     book("configuration", [])
-    for role, name, golden_face in (
-        ("detector", config.detector.model, _detector_findings),
-        ("translator", config.translator.model, _translator_findings),
-        ("expression", config.expression.model, _expression_findings),
+    for role, asked, golden_face in (
+        ("detector", config.detector, _detector_findings),
+        ("translator", config.translator, _translator_findings),
+        ("expression", config.expression, _expression_findings),
     ):
+        name = asked.model
         if not name:
             continue  # no translator: faces go straight to the expression network
         try:
             book(f"{role} {name}: manifest, hashes, parity", verify(find_model(name)))
             book(f"{role} {name}: golden face", golden_face(config))
+            if asked.artifact == "auto" and (told := _choice(name, asked.threads, config)):
+                sys.stdout.write(f"       {role} {name}: {told}\n")
         except ModelError as error:
             book(name, [Finding(role, str(error))])
     return EXIT_CONFIG if wrong else EXIT_DONE
 
 
+def _choice(name: str, threads: int, config: Config) -> str:
+    """Return what ``auto`` chose, and by what; empty where there was nothing to measure."""
+    choice = known_choice(find_model(name), threads=threads, state=config.journal.path)
+    if choice is None:
+        return ""
+    times = ", ".join(f"{file} {took_ms:.2f} ms" for file, took_ms in choice.run_ms.items())
+    return f"auto chose {choice.artifact} ({times})"
+
+
 def _detector_findings(config: Config) -> list[Finding]:
-    return detection_findings(open_detector(config.detector))
+    return detection_findings(open_detector(config.detector, config.journal.path))
 
 
 def _translator_findings(config: Config) -> list[Finding]:
@@ -52,7 +64,7 @@ def _translator_findings(config: Config) -> list[Finding]:
     A generator of full size takes seconds a face on a small board, and the hub replaces a worker
     that is at one picture for ``limits.inference_s``: it would do so at every face.
     """
-    translator = open_translator(config.translator)
+    translator = open_translator(config.translator, config.journal.path)
     findings = [] if translator is None else translation_findings(translator)
     if translator is None or findings:
         return findings
@@ -67,16 +79,18 @@ def _translator_findings(config: Config) -> list[Finding]:
 
 
 def _expression_findings(config: Config) -> list[Finding]:
-    return expression_findings(open_expression(config.expression))
+    return expression_findings(open_expression(config.expression, config.journal.path))
 
 
 def print_models() -> None:
     """Print a line for every bundled artifact, and one for its agreement with the original."""
     for folder in bundled_models():
+        choice = known_choice(folder)
         for row in model_rows(folder):
+            here = ", chosen here by auto" if choice and choice.artifact == row.artifact else ""
             sys.stdout.write(
                 f"{row.model}/{row.artifact}  {row.task}, {row.precision}, {row.runtime},"
-                f" {row.size_bytes / 1e6:.2f} MB, sha256 {row.sha256[:16]}...\n"
+                f" {row.size_bytes / 1e6:.2f} MB, sha256 {row.sha256[:16]}...{here}\n"
                 f"    parity: {row.parity}\n"
             )
 

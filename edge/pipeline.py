@@ -52,11 +52,12 @@ class Pipeline:
         Raises:
             ModelError: a model cannot be trusted or does not fit its task.
         """
+        state = config.journal.path
         return cls(
-            open_detector(config.detector),
-            open_expression(config.expression),
+            open_detector(config.detector, state),
+            open_expression(config.expression, state),
             config,
-            translator=open_translator(config.translator),
+            translator=open_translator(config.translator, state),
             first_track=first_track,
         )
 

@@ -145,9 +145,10 @@ def export_centerface(
         formats=formats,
         precisions=precisions,
         calibration=tensors,
-        float_nodes=float_nodes(model, original.tensors, deconvolutions=False),
-        lite_float_nodes=float_nodes(model, original.tensors, deconvolutions=True),
+        float_nodes=float_nodes(model, original.tensors, lite=False),
+        lite_float_nodes=float_nodes(model, original.tensors, lite=True),
         board=board,
+        lite_widest=True,
         tell=tell,
     )
     draft = draft.model_copy(

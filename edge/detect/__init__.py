@@ -38,14 +38,20 @@ class Detector(Protocol):
         """
 
 
-def open_detector(config: DetectorConfig) -> Detector:
+def open_detector(config: DetectorConfig, state: str = "") -> Detector:
     """Return the configured detector, loaded, verified and run once.
+
+    ``state`` is the daemon's folder to remember in which artifact is the fastest here.
 
     Raises:
         ModelError: the model cannot be trusted, or is no face detector that is known here.
     """
     network = open_network(
-        config.model, task="face-detection", artifact=config.artifact, threads=config.threads
+        config.model,
+        task="face-detection",
+        artifact=config.artifact,
+        threads=config.threads,
+        state=state,
     )
     return detector_for(network, threshold=config.threshold, nms_iou=config.nms_iou)
 

@@ -39,14 +39,20 @@ class ExpressionNetwork(Protocol):
         """
 
 
-def open_expression(config: ExpressionConfig) -> ExpressionNetwork:
+def open_expression(config: ExpressionConfig, state: str = "") -> ExpressionNetwork:
     """Return the configured expression network, loaded, verified and run once.
+
+    ``state`` is the daemon's folder to remember in which artifact is the fastest here.
 
     Raises:
         ModelError: the model cannot be trusted, or is no expression network that is known here.
     """
     network = open_network(
-        config.model, task="facial-expression", artifact=config.artifact, threads=config.threads
+        config.model,
+        task="facial-expression",
+        artifact=config.artifact,
+        threads=config.threads,
+        state=state,
     )
     match network.manifest.decoder:
         case "mobilenet-fer":

@@ -1,5 +1,6 @@
 """The models room: folders with a manifest in, networks that answer out; it knows no faces."""
 
+from edge.models.choice import Choice
 from edge.models.folders import (
     Finding,
     ModelRow,
@@ -10,9 +11,10 @@ from edge.models.folders import (
     verify,
 )
 from edge.models.manifest import Manifest
-from edge.models.network import Network, NetworkInfo, open_network
+from edge.models.network import Network, NetworkInfo, known_choice, open_network
 
 __all__ = [
+    "Choice",
     "Finding",
     "Manifest",
     "ModelRow",
@@ -20,6 +22,7 @@ __all__ = [
     "NetworkInfo",
     "bundled_models",
     "find_model",
+    "known_choice",
     "load_manifest",
     "model_rows",
     "open_network",

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.errors import InferenceError, ModelError
+from edge.models import choice
 from edge.models.folders import PARITY_FAILED, find_model, load_manifest, read_artifact
 from edge.models.manifest import (
     Artifact,
@@ -140,16 +141,17 @@ def _planes(values: Tensor, channels: int, layout: str) -> Tensor:
 
 
 def open_network(
-    name: str | Path, *, task: Task, artifact: str = "auto", threads: int = 1
+    name: str | Path, *, task: Task, artifact: str = "auto", threads: int = 1, state: str = ""
 ) -> Network:
     """Return the verified network of a bundled model or a model folder, ready to run.
 
     Args:
         name: name of a bundled model, or the path of a model folder.
         task: what the caller needs it for; another task is refused.
-        artifact: a file name in the folder, or ``auto``: the first one listed that passed parity
-            and whose runtime is installed.
+        artifact: a file name in the folder, or ``auto``: the fastest on this board of those that
+            passed parity and whose runtime is installed (see ``edge.models.choice``).
         threads: threads the runtime may use for one run.
+        state: folder to remember what was fastest in; the user's cache where it is empty.
 
     Raises:
         ModelError: the folder, manifest, hash, parity, runtime, inputs or outputs are wrong.
@@ -158,26 +160,62 @@ def open_network(
     manifest = load_manifest(folder)
     if manifest.task != task:
         raise ModelError(f"model {manifest.name}: made for {manifest.task}, configured for {task}")
-    chosen = _choose(manifest, artifact)
-    content = read_artifact(folder, chosen)
+    if artifact != "auto":
+        return _opened(folder, manifest, _named(manifest, artifact), threads)
+    candidates = _candidates(manifest)
+    if len(candidates) == 1:
+        return _opened(folder, manifest, candidates[0], threads)
+    key = choice.choice_key(candidates, threads)
+    known = choice.remembered(key, state, [each.file for each in candidates])
+    if known:
+        return _opened(folder, manifest, _named(manifest, known.artifact), threads)
+    networks = {each.file: _opened(folder, manifest, each, threads) for each in candidates}
+    run_ms = choice.measure({file: _run_once(network) for file, network in networks.items()})
+    chosen = choice.fastest(run_ms)
+    choice.remember(key, state, choice.Choice(chosen, run_ms))
+    return networks[chosen]
+
+
+def known_choice(folder: Path, *, threads: int = 1, state: str = "") -> choice.Choice | None:
+    """Return what ``auto`` chose before for the model in ``folder``; None: not measured yet.
+
+    Raises:
+        ModelError: the manifest cannot be read, or ``auto`` has nothing to choose from.
+    """
+    candidates = _candidates(load_manifest(folder))
+    key = choice.choice_key(candidates, threads)
+    return choice.remembered(key, state, [each.file for each in candidates])
+
+
+def _run_once(network: Network) -> choice.Run:
+    # what the daemon does for a frame, quantisation at both ends included
+    picture = np.zeros((1, network.info.height, network.info.width), np.uint8)
+    return lambda: network.run(picture)
+
+
+def _opened(folder: Path, manifest: Manifest, artifact: Artifact, threads: int) -> Network:
+    content = read_artifact(folder, artifact)
     try:
-        session = open_session(chosen.runtime, content, threads)
-        _check_tensors(manifest, chosen, session)
+        session = open_session(artifact.runtime, content, threads)
+        _check_tensors(manifest, artifact, session)
     except ModelError as error:
-        raise ModelError(f"{folder / chosen.file}: {error}") from error
-    return Network(manifest, chosen, session, threads)
+        raise ModelError(f"{folder / artifact.file}: {error}") from error
+    return Network(manifest, artifact, session, threads)
 
 
-def _choose(manifest: Manifest, wanted: str) -> Artifact:
-    if wanted == "auto":
-        passed = [each for each in manifest.artifacts if manifest.parity[each.file].passed]
-        for each in passed:
-            if runtime_installed(each.runtime):
-                return each
-        if not passed:
-            raise ModelError(f"model {manifest.name}: no artifact passed parity; export it again")
+def _candidates(manifest: Manifest) -> list[Artifact]:
+    """Return the artifacts that ``auto`` may choose, in the manifest's order; never none."""
+    passed = [each for each in manifest.artifacts if manifest.parity[each.file].passed]
+    if not passed:
+        raise ModelError(f"model {manifest.name}: no artifact passed parity; export it again")
+    here = [each for each in passed if runtime_installed(each.runtime)]
+    if not here:
         runtimes = " or ".join(sorted({each.runtime for each in passed}))
         raise ModelError(f"model {manifest.name}: needs {runtimes}, which is not installed")
+    return here
+
+
+def _named(manifest: Manifest, wanted: str) -> Artifact:
     found = manifest.artifact(wanted)
     if found is None:
         files = ", ".join(each.file for each in manifest.artifacts)

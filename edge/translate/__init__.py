@@ -34,8 +34,10 @@ class Translator(Protocol):
         """
 
 
-def open_translator(config: TranslatorConfig) -> Translator | None:
+def open_translator(config: TranslatorConfig, state: str = "") -> Translator | None:
     """Return the configured translator, loaded, verified and run once; None where none is named.
+
+    ``state`` is the daemon's folder to remember in which artifact is the fastest here.
 
     Raises:
         ModelError: the model cannot be trusted, or is no translator that is known here.
@@ -43,7 +45,11 @@ def open_translator(config: TranslatorConfig) -> Translator | None:
     if not config.model:
         return None
     network = open_network(
-        config.model, task="spectrum-translation", artifact=config.artifact, threads=config.threads
+        config.model,
+        task="spectrum-translation",
+        artifact=config.artifact,
+        threads=config.threads,
+        state=state,
     )
     match network.manifest.decoder:
         case "cyclegan":

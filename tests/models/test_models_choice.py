@@ -1,0 +1,227 @@
+"""``auto``: the fastest artifact that passed, measured once here, remembered, and never trusted."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.errors import ModelError
+from edge.models import Network, known_choice, open_network
+from edge.models import choice as choices
+
+Make = Callable[..., Path]
+Edit = Callable[[Path, Callable[[dict[str, Any]], None]], None]
+
+
+class FakeMeasure:
+    """Stands in for the clock: every artifact takes what it is told to, and calls are counted."""
+
+    def __init__(self, **took_ms: float) -> None:
+        self.took_ms = {name.replace("_", "."): value for name, value in took_ms.items()}
+        self.calls: list[list[str]] = []
+
+    def __call__(self, runs: dict[str, Callable[[], object]]) -> dict[str, float]:
+        self.calls.append(list(runs))
+        for run in runs.values():
+            run()
+        return {name: self.took_ms[name] for name in runs}
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> FakeMeasure:
+    fake = FakeMeasure(a_onnx=3.0, b_tflite=2.0, c_onnx=1.0)
+    monkeypatch.setattr(choices, "measure", fake)
+    return fake
+
+
+@pytest.fixture
+def folder(make_folder: Make, tiny: bytes, tflite_of: Any, onnx_of: Any) -> Path:
+    return make_folder(
+        {
+            "a.onnx": tiny,
+            "b.tflite": tflite_of((1, 1, 4, 6)),
+            "c.onnx": onnx_of((1, 1, 4, 6), op="Abs"),
+        }
+    )
+
+
+def opened(folder: Path, state: Path, **options: Any) -> Network:
+    if state.name == "s":
+        state.mkdir(exist_ok=True)
+    return open_network(folder, task="spectrum-translation", state=str(state), **options)
+
+
+def test_the_fastest_is_chosen_and_remembered(
+    folder: Path, tmp_path: Path, measured: FakeMeasure
+) -> None:
+    state = tmp_path / "s"
+    assert known_choice(folder, state=str(state)) is None
+    for _ in range(2):
+        assert opened(folder, state).info.artifact == "c.onnx"
+    assert measured.calls == [["a.onnx", "b.tflite", "c.onnx"]]
+    known = known_choice(folder, state=str(state))
+    assert known == choices.Choice("c.onnx", {"a.onnx": 3.0, "b.tflite": 2.0, "c.onnx": 1.0})
+    (file,) = state.iterdir()
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_slow_artifact_is_not_chosen(folder: Path, tmp_path: Path, measured: FakeMeasure) -> None:
+    measured.took_ms["c.onnx"] = 30.0
+    assert opened(folder, tmp_path / "s").info.artifact == "b.tflite"
+
+
+def test_one_that_failed_parity_is_neither_chosen_nor_run(
+    folder: Path, tmp_path: Path, measured: FakeMeasure, edit_manifest: Edit
+) -> None:
+    assert opened(folder, tmp_path / "s").info.artifact == "c.onnx"
+    edit_manifest(folder, lambda data: data["parity"]["c.onnx"].update(passed=False))
+    assert opened(folder, tmp_path / "s").info.artifact == "b.tflite"
+    assert measured.calls[-1] == ["a.onnx", "b.tflite"]
+    with pytest.raises(ModelError, match="parity failed"):
+        opened(folder, tmp_path / "s", artifact="c.onnx")
+
+
+def test_what_was_remembered_cannot_bring_a_failed_one_back(
+    folder: Path, tmp_path: Path, measured: FakeMeasure, edit_manifest: Edit
+) -> None:
+    edit_manifest(folder, lambda data: data["parity"]["c.onnx"].update(passed=False))
+    assert opened(folder, tmp_path / "s").info.artifact == "b.tflite"
+    (file,) = (tmp_path / "s").iterdir()
+    data = json.loads(file.read_text())
+    for entry in data.values():
+        entry["artifact"] = "c.onnx"
+    file.write_text(json.dumps(data))
+    assert opened(folder, tmp_path / "s").info.artifact == "b.tflite"
+    assert len(measured.calls) == 2
+
+
+def test_other_bytes_another_board_and_other_software_are_measured_again(
+    folder: Path, tmp_path: Path, measured: FakeMeasure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "s"
+    opened(folder, state)
+    opened(folder, state, threads=2)
+    assert len(measured.calls) == 2
+    monkeypatch.setattr(choices, "board_name", lambda: "another board")
+    opened(folder, state)
+    assert len(measured.calls) == 3
+    monkeypatch.setattr(choices, "runtime_versions", lambda: {"onnxruntime": "9.9"})
+    opened(folder, state)
+    opened(folder, state)
+    assert len(measured.calls) == 4
+
+
+def test_another_file_of_the_same_name_is_measured_again(
+    folder: Path, tmp_path: Path, measured: FakeMeasure, make_folder: Make, onnx_of: Any
+) -> None:
+    opened(folder, tmp_path / "s")
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".json"}
+    files["a.onnx"] = onnx_of((1, 1, 4, 6), op="Identity")
+    opened(make_folder(files), tmp_path / "s")
+    assert len(measured.calls) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "\xff\xfe", "[" * 100_000, '{"KEY": 1}', '{"KEY": {"artifact": "x"}}',
+     '{"KEY": {"artifact": "c.onnx"}}', '{"KEY": {"artifact": ["c.onnx"], "run_ms": {}}}',
+     '{"KEY": {"artifact": "c.onnx", "run_ms": {"c.onnx": "fast"}}}'],
+)  # fmt: skip
+def test_a_file_that_is_not_ours_is_measured_over(
+    folder: Path, tmp_path: Path, measured: FakeMeasure, text: str
+) -> None:
+    state = tmp_path / "s"
+    opened(folder, state)
+    (file,) = state.iterdir()
+    (key,) = json.loads(file.read_text())
+    file.write_text(text.replace("KEY", key), encoding="latin-1")
+    assert opened(folder, state).info.artifact == "c.onnx"
+    assert len(measured.calls) == 2
+    assert opened(folder, state).info.artifact == "c.onnx"
+    assert len(measured.calls) == 2
+
+
+def test_a_place_that_cannot_be_written_is_no_error(
+    folder: Path, tmp_path: Path, measured: FakeMeasure
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for state in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
+        assert opened(folder, state).info.artifact == "c.onnx"
+    assert len(measured.calls) == 3
+    opened(folder, tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()  # it is the journal's to make
+
+
+def test_the_users_cache_is_made(
+    folder: Path, tmp_path: Path, measured: FakeMeasure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for _ in range(2):
+        network = open_network(folder, task="spectrum-translation")
+        assert network.info.artifact == "c.onnx"
+    assert len(measured.calls) == 1
+    assert (tmp_path / "cache" / "affect-edge" / "artifact-choices.json").is_file()
+
+
+def test_one_candidate_is_not_measured(
+    make_folder: Make, tiny: bytes, tmp_path: Path, measured: FakeMeasure
+) -> None:
+    assert opened(make_folder({"a.onnx": tiny}), tmp_path / "s").info.artifact == "a.onnx"
+    assert measured.calls == []
+    assert list((tmp_path / "s").iterdir()) == []
+
+
+def test_where_choices_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert choices.choices_folder("") == tmp_path / "affect-edge"
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/one:/var/lib/two")
+    assert choices.choices_folder("") == Path("/var/lib/one")
+    assert choices.choices_folder("/srv/state") == Path("/srv/state")
+    monkeypatch.delenv("STATE_DIRECTORY")
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert choices.choices_folder("") == Path("/home/somebody/.cache/affect-edge")
+
+
+def test_calls_are_made_in_turns_after_one_uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ms, order = 0.0, ""
+
+    def run(name: str, took_ms: float) -> Callable[[], None]:
+        def call() -> None:
+            nonlocal now_ms, order
+            now_ms += took_ms + (100 if name not in order else 0)  # the first run is slow
+            order += name
+
+        return call
+
+    monkeypatch.setattr(choices, "monotonic_ns", lambda: now_ms)
+    monkeypatch.setattr(choices, "elapsed_ms", lambda since_ms: now_ms - since_ms)
+    assert choices.measure({"a": run("a", 2), "b": run("b", 1)}) == {"a": 2, "b": 1}
+    assert order == "ab" * 16
+    now_ms, order = 0.0, ""
+    # a board so slow that the budget of two seconds ends after the second network's first run
+    took = choices.measure({"a": run("a", 1500), "b": run("b", 900), "c": run("c", 1)})
+    assert list(took) == ["a", "b"]
+    assert now_ms < 12_000
+
+
+@given(st.dictionaries(st.text(min_size=1), st.floats(0.001, 1e4), min_size=1))
+def test_the_fastest_is_never_beaten_by_more_than_chance(run_ms: dict[str, float]) -> None:
+    best = choices.fastest(run_ms)
+    assert run_ms[best] * 0.95 <= min(run_ms.values())
+    assert run_ms[best] <= next(iter(run_ms.values()))
+
+
+def test_only_the_newest_choices_are_kept(tmp_path: Path) -> None:
+    for number in range(80):
+        choices.remember(str(number), str(tmp_path), choices.Choice("a", {"a": 1.0}))
+    assert choices.remembered("0", str(tmp_path), ["a"]) is None
+    assert choices.remembered("79", str(tmp_path), ["a"]) is not None
+    assert len(os.listdir(tmp_path)) == 1
+    assert len(json.loads((tmp_path / "artifact-choices.json").read_text())) == 64
