@@ -79,7 +79,9 @@ def read_generator(weights: Path, size: tuple[int, int]) -> OnnxGenerator:
         ) from error
     _check_picture(answer, weights, size)
     graph.fix_shapes(model, {made.name: answer.shape})
-    folded = upgraded(_folded(model))
+    folded = _folded(model)
+    _drop_unused_values(folded)
+    folded = upgraded(folded)
     return OnnxGenerator(folded, given.name, made.name, shape[1], digest)
 
 
@@ -110,6 +112,18 @@ def _folded(model: Any) -> Any:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         return onnx.load_model_from_string(made.read_bytes())
+
+
+def _drop_unused_values(model: Any) -> None:
+    """Take the grey level off paddings that reflect: operator set 9 allows it, none after it does.
+
+    The converter to newer sets leaves it where it is.
+    """
+    for node in model.graph.node:
+        named = {each.name: each for each in node.attribute}
+        mode = named["mode"].s if "mode" in named else b"constant"
+        if node.op_type == "Pad" and mode != b"constant" and "value" in named:
+            node.attribute.remove(named["value"])
 
 
 def _shape(value: Any) -> list[int]:

@@ -173,6 +173,26 @@ def test_three_channels_stay_three_where_mono_is_not_asked_for(tmp_path: Path) -
         assert np.abs(made - known).max() <= 2e-3
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("opset", "norm"), [(9, "instance"), (11, "batch"), (17, "instance")])
+def test_what_pytorch_itself_exports_to_onnx_is_taken(
+    tmp_path: Path, opset: int, norm: str
+) -> None:
+    generator = fresh(opset, 6, 8, (3, 3), norm)
+    source = tmp_path / "experiment1_2_NIR2VIS.onnx"
+    torch.onnx.export(
+        generator, torch.zeros(1, 3, 64, 64), source, opset_version=opset, dynamo=False,
+        input_names=["real_A"], output_names=["fake_B"],
+    )  # fmt: skip
+    out = tmp_path / "net"
+    export_cyclegan(source, out, size=(96, 96), mono=True, formats=("onnx", "tflite"))
+    for artifact in ("generator.onnx", "generator.tflite"):
+        network = open_network(out, task="spectrum-translation", artifact=artifact)
+        for picture in pictures(96):
+            made = network.run(picture[None])["picture"]
+            assert np.abs(made - answer(generator, picture, 3)).max() <= 2e-3
+
+
 def test_old_and_new_files_and_half_precision_are_the_same_network(tmp_path: Path) -> None:
     state = fresh(5, 6, 4, (3, 3), "instance").state_dict()
     new = saved(tmp_path / "new.pth", state)
