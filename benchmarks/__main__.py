@@ -12,11 +12,12 @@ from rich.table import Table
 
 from benchmarks.accuracy import run_accuracy
 from benchmarks.fps import run_fps, save
+from benchmarks.parity import run_parity
 from edge.config import load_config, source_settings
 from edge.errors import AffectEdgeError, ConfigError
 from edge.values import EXPRESSIONS
 
-LATER = ("parity", "soak")
+LATER = ("soak",)
 BUSY_PERCENT = 25  # of one core, taken by others
 
 
@@ -53,6 +54,11 @@ def _parser() -> _Parser:
     accuracy.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
     accuracy.add_argument("-c", "--config", type=Path, metavar="FILE")
     accuracy.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parity = commands.add_parser("parity", help="how far each artifact agrees with its float one")
+    parity.add_argument("--model", required=True, metavar="NAME", help="bundled, or a folder")
+    parity.add_argument("--images", type=Path, required=True, metavar="DIR")
+    parity.add_argument("--threads", type=int, default=1, metavar="N", help="of one run")
+    parity.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
     for name in LATER:
         commands.add_parser(name, add_help=False)
     return parser
@@ -62,10 +68,15 @@ def main(argv: Sequence[str]) -> int:
     """Run one benchmark and return its exit code: 0, 1 (failed), or 78 (wrong input)."""
     try:
         if argv[:1] and argv[0] in LATER:
-            raise ConfigError(f"{argv[0]}: not available in this version; expected fps or accuracy")
+            raise ConfigError(
+                f"{argv[0]}: not available in this version; expected fps, accuracy or parity"
+            )
         arguments = _parser().parse_args(argv)
         if arguments.benchmark == "accuracy":
             show_accuracy(_accuracy(arguments), Console())
+            return 0
+        if arguments.benchmark == "parity":
+            show_parity(_parity(arguments), Console())
             return 0
         result = _fps(arguments)
     except AffectEdgeError as error:
@@ -128,6 +139,45 @@ def _accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def _parity(arguments: argparse.Namespace) -> dict[str, Any]:
+    if not 1 <= arguments.threads <= 16:
+        raise ConfigError(f"--threads {arguments.threads}: expected 1 to 16")
+    with Console(stderr=True).status("parity") as status:
+        result = run_parity(
+            arguments.model, arguments.images, threads=arguments.threads, tell=status.update
+        )
+    parts = ["parity", "--model", arguments.model, "--images", str(arguments.images)]
+    parts += ["--threads", str(arguments.threads)] if arguments.threads != 1 else []
+    result["command"] = "python -m benchmarks " + " ".join(parts)
+    if arguments.json:
+        save(result, arguments.json)
+    return result
+
+
+def show_parity(result: dict[str, Any], console: Console) -> None:
+    """Print a parity result for people: figures down, artifacts across."""
+    artifacts = result["artifacts"]
+    table = Table("figure", *artifacts, title=result["command"], title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    names = dict.fromkeys(name for row in artifacts.values() for name in row["metrics"])
+    for name in names:
+        cells = [row["metrics"].get(name) for row in artifacts.values()]
+        table.add_row(name, *("-" if cell is None else f"{cell:.4g}" for cell in cells))
+    times = [row["ms"] for row in artifacts.values()]
+    table.add_row("milliseconds", *("-" if each is None else f"{each:.2f}" for each in times))
+    table.add_row("bytes", *(str(row["bytes"]) for row in artifacts.values()))
+    passed = [row["at_export"]["passed"] for row in artifacts.values()]
+    table.add_row("parity at export", *("passed" if each else "FAILED" for each in passed))
+    console.print(table)
+    kept = ", kept back from calibration" if result["kept_back_from_calibration"] else ""
+    console.print(
+        f"against {result['reference']}, over {result['pictures']} pictures{kept}", highlight=False
+    )
+    _show_circumstances(result, console)
+    _show_load(result, console)
+
+
 def _shown(arguments: argparse.Namespace) -> list[str]:
     shown = ["fps"]
     shown += ["--source", arguments.source] if arguments.source else []
@@ -166,13 +216,7 @@ def show(result: dict[str, Any], console: Console) -> None:
     if "ratio" in result:
         console.print(f"Note: {result['baseline_note']}.")
     _show_circumstances(result, console)
-    others = result["other_cpu_percent"]
-    console.print(
-        f"load before {result['load_1m']:.2f}; others took {others:.0f} % of a core meanwhile",
-        highlight=False,
-    )
-    if others > BUSY_PERCENT:
-        console.print("The machine was busy: do not quote these figures.", style="red")
+    _show_load(result, console)
 
 
 def show_accuracy(result: dict[str, Any], console: Console) -> None:
@@ -214,6 +258,16 @@ def _at(result: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     for name in path:
         result = result[name]
     return result
+
+
+def _show_load(result: dict[str, Any], console: Console) -> None:
+    others = result["other_cpu_percent"]
+    console.print(
+        f"load before {result['load_1m']:.2f}; others took {others:.0f} % of a core meanwhile",
+        highlight=False,
+    )
+    if others > BUSY_PERCENT:
+        console.print("The machine was busy: do not quote these figures.", style="red")
 
 
 def _show_circumstances(result: dict[str, Any], console: Console) -> None:

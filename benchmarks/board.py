@@ -13,6 +13,7 @@ from edge import clock
 from edge.config import Config, DetectorConfig, ExpressionConfig, TranslatorConfig
 from edge.hub.health import Board
 from edge.models import open_network
+from edge.models.choice import board_name
 from edge.models.manifest import Task
 
 NetworkConfig = DetectorConfig | TranslatorConfig | ExpressionConfig
@@ -24,15 +25,6 @@ def _text(path: str) -> str | None:
         return Path(path).read_text("utf-8", "replace").strip("\0\n ")
     except OSError:
         return None
-
-
-def _board_name() -> str:
-    if model := _text("/proc/device-tree/model"):
-        return model
-    for line in (_text("/proc/cpuinfo") or "").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def _version(package: str) -> str | None:
@@ -101,22 +93,32 @@ def circumstances(config: Config) -> dict[str, Any]:
         open_network(each.model, task=task, artifact=each.artifact).info for task, each in networks
     ]
     return {
-        "board": _board_name(),
-        "cores": os.cpu_count(),
-        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "throttled": Board().throttled(),
-        "soc_celsius": Board().soc_celsius(),
-        "load_1m": os.getloadavg()[0],
+        **machine(),
         "threads": {
             "detector": config.detector.threads,
             **({"translator": config.translator.threads} if config.translator.model else {}),
             "expression": config.expression.threads,
         },
+        "models": {info.name: {info.artifact: info.sha256} for info in infos},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Return what is known of this machine, its software, the commit and the time.
+
+    Call it before measuring, or the load is the benchmark's own.
+    """
+    return {
+        "board": board_name(),
+        "cores": os.cpu_count(),
+        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "throttled": Board().throttled(),
+        "soc_celsius": Board().soc_celsius(),
+        "load_1m": os.getloadavg()[0],
         "versions": {
             "python": platform.python_version(),
             **{package: _version(package) for package in _PACKAGES},
         },
-        "models": {info.name: {info.artifact: info.sha256} for info in infos},
         "commit": _commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -1,22 +1,31 @@
 """``python -m exporters {centerface|cyclegan|mobilenet-fer}``: checkpoints in, model folders out.
 
-Exit codes: 0 written; 1 an artifact missed its parity limit, nothing written; 78 an input or
-option cannot be used, one line says which.
+Exit codes: 0 written; 1 an artifact missed its parity limit, nothing written (unless that is
+allowed: then the manifest says so, and ``auto`` refuses the artifact); 78 an input or option cannot
+be used, one line says which.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError, ModelError
 from edge.models import Manifest
 from edge.values import EXPRESSIONS
 from exporters.parity import table
-
-_FORMATS, _PRECISIONS = ("onnx", "tflite"), ("fp32", "fp16", "int8")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,17 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Export what the command line asks for; return the exit code."""
     try:
         options = _parser().parse_args(arguments)
-        if options.model == "centerface":
-            _only_what_exists("--formats", options.formats, _FORMATS, "onnx")
-            _only_what_exists("--precisions", options.precisions, _PRECISIONS, "fp32")
-        manifest = _export(options)
+        with _Steps() as steps:
+            manifest = _export(options, steps.tell)
     except AffectEdgeError as error:
         print(f"exporters: {error}", file=sys.stderr)
         return error.exit_code
     print(f"{manifest.name}: {manifest.task}, from {manifest.source.file}")
     print(table(manifest))
     missed = [file for file, parity in manifest.parity.items() if not parity.passed]
-    if missed and not getattr(options, "allow_parity_loss", False):
+    if missed and not options.allow_parity_loss:
         print(
             f"exporters: {', '.join(missed)} missed the parity limit; nothing was written",
             file=sys.stderr,
@@ -50,12 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_DONE
 
 
-def _export(options: argparse.Namespace) -> Manifest:
+def _export(options: argparse.Namespace, tell: Callable[[str], None]) -> Manifest:
     if options.model == "centerface":
         from exporters.centerface import export_centerface  # noqa: PLC0415
 
         return export_centerface(
-            options.weights, options.out, size=_size(options.size), mono=options.mono
+            options.weights,
+            options.out,
+            size=_size(options.size),
+            mono=options.mono,
+            formats=options.formats.split(","),
+            precisions=options.precisions.split(","),
+            calibration=options.calibration,
+            board=options.board,
+            allow_parity_loss=options.allow_parity_loss,
+            tell=tell,
         )
     if options.model == "cyclegan":
         from exporters.cyclegan import export_cyclegan  # noqa: PLC0415
@@ -71,7 +87,7 @@ def _export(options: argparse.Namespace) -> Manifest:
             expression=options.expression,
             board=options.board,
             allow_parity_loss=options.allow_parity_loss,
-            tell=_told,
+            tell=tell,
         )
     from exporters.expression_original import ExpressionOptions  # noqa: PLC0415
     from exporters.mobilenet_fer import export_mobilenet_fer  # noqa: PLC0415
@@ -98,24 +114,41 @@ def _export(options: argparse.Namespace) -> Manifest:
         calibration=options.calibration,
         board=options.board,
         allow_parity_loss=options.allow_parity_loss,
-        tell=_told,
+        tell=tell,
     )
 
 
-def _told(text: str) -> None:
-    """Say what takes long, where somebody is watching."""
-    if sys.stderr.isatty():
-        print(f"  {text} ...", file=sys.stderr)
+class _Steps:
+    """Shows which step runs and how long each took, where somebody is watching."""
 
+    def __init__(self) -> None:
+        self._bar = Progress(
+            SpinnerColumn(finished_text="[green]ok"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self._running: TaskID | None = None
 
-def _only_what_exists(option: str, text: str, known: tuple[str, ...], available: str) -> None:
-    for word in text.split(","):
-        if word not in known:
-            raise ModelError(f"{option} {text}: {word!r} is none of {', '.join(known)}")
-        if word != available:
-            raise ModelError(
-                f"{option} {text}: {word} is not available in this version; use {available}"
-            )
+    def __enter__(self) -> "_Steps":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._finish()
+        self._bar.stop()
+
+    def tell(self, text: str) -> None:
+        """Begin a step; the one before is finished."""
+        self._finish()
+        self._running = self._bar.add_task(text, total=None)
+
+    def _finish(self) -> None:
+        if self._running is not None:
+            self._bar.update(self._running, total=1, completed=1)
+            self._running = None
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -128,28 +161,37 @@ def _size(text: str) -> tuple[int, int]:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m exporters", description=__doc__)
     commands = parser.add_subparsers(dest="model", required=True)
-    for name, text in (
-        ("centerface", "the published centerface.onnx"),
-        ("cyclegan", "latest_net_G*.pth of the public CycleGAN code, or a generator in ONNX"),
-        ("mobilenet-fer", "a two-headed expression network: ONNX, or a file of Keras 2"),
+    for name, text, size in (
+        ("centerface", "a CenterFace graph in ONNX, as published or made from it", "320x192"),
+        (
+            "cyclegan",
+            "latest_net_G*.pth of the public CycleGAN code, or a generator in ONNX",
+            "256x256",
+        ),
+        ("mobilenet-fer", "a two-headed expression network: ONNX, or a file of Keras 2", None),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--weights", type=Path, required=True, help=text)
         command.add_argument("--out", type=Path, required=True, help="model folder to write")
-        command.add_argument("--formats", default="onnx", help="onnx")
-        command.add_argument("--precisions", default="fp32", help="fp32")
-        if name == "centerface":
-            command.add_argument("--size", default="320x192", help="input WIDTHxHEIGHT, pixels")
-            command.add_argument("--mono", action="store_true", help="one input channel")
+        command.add_argument("--formats", default="onnx", help="some of onnx,tflite")
+        command.add_argument("--precisions", default="fp32", help="some of fp32,int8")
+        command.add_argument(
+            "--size", default=size, help="input WIDTHxHEIGHT, pixels; else what the file says"
+        )
+        command.add_argument("--mono", action="store_true", help="one input channel")
+        command.add_argument("--calibration", type=Path, help="folder of pictures, for int8")
+        command.add_argument(
+            "--board", choices=("x86", "arm"), default="x86", help="that int8 ONNX is made for"
+        )
+        command.add_argument(
+            "--allow-parity-loss",
+            action="store_true",
+            help="write artifacts that miss their limit; auto never chooses them",
+        )
         if name == "cyclegan":
-            command.add_argument("--size", default="256x256", help="input WIDTHxHEIGHT, pixels")
-            command.add_argument("--mono", action="store_true", help="one input channel")
-            command.add_argument("--calibration", type=Path, help="folder of pictures, for int8")
             command.add_argument(
                 "--expression", default="mobilenet-fer", help="network behind, which judges int8"
             )
-            command.add_argument("--board", choices=("x86", "arm"), default="x86")
-            command.add_argument("--allow-parity-loss", action="store_true")
         if name == "mobilenet-fer":
             _add_expression_options(command)
     return parser
@@ -157,8 +199,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_expression_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--architecture", type=Path, help=".json of Keras 2 weights alone")
-    command.add_argument("--size", help="input WIDTHxHEIGHT, where the network leaves it open")
-    command.add_argument("--mono", action="store_true", help="one input channel")
     command.add_argument(
         "--normalisation",
         choices=("thesis", "standardised", "fixed", "none"),
@@ -187,9 +227,6 @@ def _add_expression_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--licence", help="of the weights")
     command.add_argument("--citation", help="what users of the weights should cite")
-    command.add_argument("--calibration", type=Path, help="folder of pictures, for int8")
-    command.add_argument("--board", choices=("x86", "arm"), default="x86")
-    command.add_argument("--allow-parity-loss", action="store_true")
 
 
 if __name__ == "__main__":

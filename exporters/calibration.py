@@ -19,7 +19,8 @@ from edge.clock import Stopwatch
 from edge.detect import Detector
 from edge.errors import FrameRefused, ModelError
 from edge.expression.crop import square_crop
-from edge.models.manifest import Calibration
+from edge.models import Network, find_model, load_manifest, open_network
+from edge.models.manifest import Calibration, Task
 from edge.sources.images import SUFFIXES, read_grey
 from edge.values import Box, Detection, Frame, Luma
 
@@ -124,6 +125,25 @@ def picture_paths(folder: Path, option: str) -> list[Path]:
         for entry in entries
         if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
     ]
+
+
+def exact_network(name: str | Path, task: Task) -> Network:
+    """Return the float network of a model, the same one on every board: what others are held to.
+
+    Raises:
+        ModelError: the model cannot be trusted, or has no float artifact that passed parity.
+    """
+    manifest = load_manifest(find_model(name))
+    exact = [
+        each.file
+        for each in sorted(manifest.artifacts, key=lambda each: each.runtime != "onnxruntime")
+        if each.precision == "fp32" and manifest.parity[each.file].passed
+    ]
+    if not exact:
+        raise ModelError(
+            f"model {manifest.name}: no float artifact that passed parity; export one beside"
+        )
+    return open_network(name, task=task, artifact=exact[0])
 
 
 # -- detectors: the whole picture, and faces far away -------------------------------------------

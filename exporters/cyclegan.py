@@ -17,7 +17,7 @@ from edge.detect import open_detector
 from edge.errors import ModelError
 from edge.expression.crop import square_crop
 from edge.golden import cell_levels, golden_picture, translation_findings
-from edge.models import Network, open_network
+from edge.models import Network
 from edge.models.manifest import (
     Exporter,
     Input,
@@ -34,7 +34,7 @@ from edge.values import Box, Luma
 from exporters.agreement import judged
 from exporters.artifact import prove_and_write, unmeasured
 from exporters.build import Told, build_artifacts, check_tools
-from exporters.calibration import face_crops, split_pictures
+from exporters.calibration import exact_network, face_crops, split_pictures
 from exporters.generator_original import Original
 from exporters.parity import measure, sample_pictures
 from exporters.quantize import Board
@@ -197,10 +197,10 @@ class _Faces:
     """
 
     def __init__(self, folder: Path, expression: str, size: tuple[int, int]) -> None:
-        self.network = open_network(expression, task="facial-expression")
+        self.network = exact_network(expression, "facial-expression")
         crop = self.network.manifest.input.crop
         margin = crop.margin if crop else 0.0
-        detector = open_detector(DetectorConfig())
+        detector = open_detector(DetectorConfig(artifact="centerface.onnx"))
         split = split_pictures(folder)
         self.calibrate, self.judge = (
             [*face_crops(pictures, detector, size, margin)]

@@ -98,18 +98,36 @@ def measure(
 
 
 def table(manifest: Manifest) -> str:
-    """Return the parity of every artifact as lines for people."""
-    lines = []
+    """Return the parity of every artifact as lines for people.
+
+    Artifacts with the same figures stand side by side; figures beyond their limit say so.
+    """
+    groups: dict[tuple[str, ...], list[str]] = {}
     for file, parity in manifest.parity.items():
-        wide = max(len(name) for name in parity.metrics)
-        for name, value in parity.metrics.items():
-            line = f"  {file}  {name:<{wide}} {value:.4g}"
-            limit = parity.limits.get(name)
-            if limit is not None:
-                bounds = [("at most", limit.at_most), ("at least", limit.at_least)]
-                said = ", ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
-                line += f"  ({said}{'' if limit.kept_by(value) else ': MISSED'})"
-            lines.append(line)
-        verdict = "passed" if parity.passed else "FAILED"
-        lines.append(f"  {file}  parity {verdict} over {parity.samples} pictures")
+        groups.setdefault((*parity.metrics, str(parity.limits)), []).append(file)
+    lines = []
+    for files in groups.values():
+        first = manifest.parity[files[0]]
+        rows = [["figure", "limit", *files]]
+        for name in first.metrics:
+            limit = first.limits.get(name)
+            row = [name, f"({_bounds(limit)})" if limit else ""]
+            for file in files:
+                value = manifest.parity[file].metrics[name]
+                missed = limit is not None and not limit.kept_by(value)
+                row.append(f"{value:.4g}{' MISSED' if missed else ''}")
+            rows.append(row)
+        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+        for row in rows:
+            cells = [f"{cell:<{wide}}" for cell, wide in zip(row, widths, strict=True)]
+            lines.append(f"  {'  '.join(cells)}".rstrip())
+        for file in files:
+            parity = manifest.parity[file]
+            verdict = "passed" if parity.passed else "FAILED"
+            lines.append(f"  {file}  parity {verdict} over {parity.samples} pictures")
     return "\n".join(lines)
+
+
+def _bounds(limit: Limit) -> str:
+    bounds = (("at most", limit.at_most), ("at least", limit.at_least))
+    return ", ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)

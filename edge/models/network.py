@@ -161,15 +161,15 @@ def open_network(
     if manifest.task != task:
         raise ModelError(f"model {manifest.name}: made for {manifest.task}, configured for {task}")
     if artifact != "auto":
-        return _opened(folder, manifest, _named(manifest, artifact), threads)
+        return opened(folder, manifest, _named(manifest, artifact), threads)
     candidates = _candidates(manifest)
     if len(candidates) == 1:
-        return _opened(folder, manifest, candidates[0], threads)
+        return opened(folder, manifest, candidates[0], threads)
     key = choice.choice_key(candidates, threads)
     known = choice.remembered(key, state, [each.file for each in candidates])
     if known:
-        return _opened(folder, manifest, _named(manifest, known.artifact), threads)
-    networks = {each.file: _opened(folder, manifest, each, threads) for each in candidates}
+        return opened(folder, manifest, _named(manifest, known.artifact), threads)
+    networks = {each.file: opened(folder, manifest, each, threads) for each in candidates}
     run_ms = choice.measure({file: _run_once(network) for file, network in networks.items()})
     chosen = choice.fastest(run_ms)
     choice.remember(key, state, choice.Choice(chosen, run_ms))
@@ -193,7 +193,12 @@ def _run_once(network: Network) -> choice.Run:
     return lambda: network.run(picture)
 
 
-def _opened(folder: Path, manifest: Manifest, artifact: Artifact, threads: int) -> Network:
+def opened(folder: Path, manifest: Manifest, artifact: Artifact, threads: int) -> Network:
+    """Return one artifact of ``folder``, verified but for its parity, which is the caller's to ask.
+
+    Raises:
+        ModelError: the file, hash, runtime, inputs or outputs are wrong.
+    """
     content = read_artifact(folder, artifact)
     try:
         session = open_session(artifact.runtime, content, threads)

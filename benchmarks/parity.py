@@ -1,0 +1,150 @@
+"""``python -m benchmarks parity``: how far each artifact of a model agrees with its float one here.
+
+The figures are the ones of the manifest, made by the same code, on pictures and a board of one's
+own; with them, what a run of each artifact costs, measured in turns. Where the pictures are those
+that the model was calibrated with, only the part that was kept back is used.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.board import OtherLoad, machine
+from edge.detect import detector_for
+from edge.errors import ConfigError, ModelError
+from edge.models import Manifest, Network, find_model, load_manifest
+from edge.models.choice import measure
+from edge.models.folders import read_artifact
+from edge.models.manifest import Artifact
+from edge.models.network import opened
+from edge.models.runtimes import runtime_installed
+from edge.translate.cyclegan import CycleGan
+from edge.values import Luma
+from exporters.agreement import detection_agreement, expression_agreement
+from exporters.calibration import (
+    PICTURES_MIN,
+    Pictures,
+    exact_network,
+    face_crops,
+    picture_paths,
+    split_pictures,
+)
+from exporters.translation import translation_agreement
+
+Told = Callable[[str], None]
+
+_DETECTOR: Final = "centerface-320x192"
+_EXPRESSION: Final = "mobilenet-fer"
+
+
+def run_parity(
+    model: str, images: Path, *, threads: int = 1, tell: Told = lambda text: None
+) -> dict[str, Any]:
+    """Return the agreement and the cost of every artifact of ``model``, and on what.
+
+    Args:
+        model: a bundled model or a model folder.
+        images: folder of pictures that show faces.
+        threads: that a runtime may use for one run.
+        tell: called with a line before each step that takes long.
+
+    Raises:
+        ConfigError: the folder holds no pictures.
+        ModelError: the model cannot be trusted, or has no float artifact.
+        InferenceError: an artifact fails.
+    """
+    folder = find_model(model)
+    manifest = load_manifest(folder)
+    facts = machine()
+    others = OtherLoad()
+    reference = exact_network(folder, manifest.task)
+    pictures, kept_back = _pictures(images, manifest)
+    tell(f"faces in {len(pictures)} pictures")
+    compare = _comparison(manifest, reference, pictures)
+    networks: dict[str, Network] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    for artifact in manifest.artifacts:
+        row = rows[artifact.file] = _described(manifest, artifact)
+        if not runtime_installed(artifact.runtime):
+            row["missing"] = f"{artifact.runtime} is not installed"
+            read_artifact(folder, artifact)  # it is still what it claims to be
+            continue
+        networks[artifact.file] = opened(folder, manifest, artifact, threads)
+        tell(f"agreement of {artifact.file}")
+        row["metrics"] = compare(networks[artifact.file])
+    tell("milliseconds")
+    shape = (1, reference.info.height, reference.info.width)
+    blank = np.full(shape, 128, np.uint8)
+
+    def run(network: Network) -> Callable[[], object]:
+        return lambda: network.run(blank)
+
+    for file, took_ms in measure({name: run(each) for name, each in networks.items()}).items():
+        rows[file]["ms"] = took_ms
+    return {
+        "benchmark": "parity",
+        "model": manifest.name,
+        "task": manifest.task,
+        "reference": reference.info.artifact,
+        "pictures": len(pictures),
+        "kept_back_from_calibration": kept_back,
+        "artifacts": rows,
+        **facts,
+        "threads": threads,
+        "models": {manifest.name: {each.file: each.sha256 for each in manifest.artifacts}},
+        "other_cpu_percent": others.percent(),
+    }
+
+
+def _pictures(images: Path, manifest: Manifest) -> tuple[Pictures, bool]:
+    """Return the pictures to compare on, and whether they are the rest of the calibration's."""
+    try:
+        paths = picture_paths(images, "--images")
+    except ModelError as error:
+        raise ConfigError(str(error)) from error
+    if not paths:
+        raise ConfigError(f"--images {images}: no pictures in it; expected ones that show faces")
+    if manifest.calibration and len(paths) >= PICTURES_MIN:
+        split = split_pictures(images)
+        if split.record == manifest.calibration:
+            return split.judge, True
+    return Pictures(paths), False
+
+
+def _comparison(
+    manifest: Manifest, reference: Network, pictures: Sequence[Luma]
+) -> Callable[[Network], dict[str, float]]:
+    """Return what compares an artifact with ``reference`` in the figures of its task."""
+    if manifest.task == "face-detection":
+        return lambda network: detection_agreement(reference, network, pictures)
+    finder = detector_for(exact_network(_DETECTOR, "face-detection"), threshold=0.5, nms_iou=0.3)
+    size = (reference.info.width, reference.info.height)
+    if manifest.task == "facial-expression":
+        margin = manifest.input.crop.margin if manifest.input.crop else 0.0
+        faces = list(face_crops(pictures, finder, size, margin))
+        return lambda network: expression_agreement(reference, network, faces)
+    judge = exact_network(_EXPRESSION, "facial-expression")
+    crop = judge.manifest.input.crop
+    faces = list(face_crops(pictures, finder, size, crop.margin if crop else 0.0))
+
+    def made_by(network: Network) -> list[Luma]:
+        translator = CycleGan(network)
+        return [translator.translate(face) for face in faces]
+
+    known = made_by(reference)
+    return lambda network: translation_agreement(known, made_by(network), judge)
+
+
+def _described(manifest: Manifest, artifact: Artifact) -> dict[str, Any]:
+    parity = manifest.parity[artifact.file]
+    return {
+        "runtime": artifact.runtime,
+        "precision": artifact.precision,
+        "bytes": artifact.bytes,
+        "sha256": artifact.sha256,
+        "ms": None,
+        "metrics": {},
+        "at_export": {"passed": parity.passed, "samples": parity.samples, **parity.metrics},
+    }
