@@ -15,11 +15,10 @@ from typing import Final, Literal
 import numpy as np
 
 import edge
-from edge.detect import detector_for
 from edge.errors import ModelError
 from edge.expression.mobilenet_fer import MobileNetFer
-from edge.golden import SURE, expression_findings, golden_picture
-from edge.models import Network, open_network
+from edge.golden import expression_findings, golden_picture
+from edge.models import Network
 from edge.models.manifest import (
     Artifact,
     Crop,
@@ -32,6 +31,7 @@ from edge.models.manifest import (
     Output,
     Parity,
     PerSampleNormalisation,
+    Precision,
     Source,
 )
 from edge.models.runtimes import OnnxSession
@@ -40,7 +40,8 @@ from exporters import graph
 from exporters.agreement import LIMITS, expression_agreement, judged
 from exporters.artifact import describe, prove_and_write, unmeasured
 from exporters.build import build_artifacts, check_tools
-from exporters.calibration import Split, face_crops, split_pictures
+from exporters.calibration import split_pictures
+from exporters.expression_int8 import calibration_faces, kept_float
 from exporters.expression_original import (
     AS_THE_FILE_SAYS,
     EPSILON,
@@ -58,9 +59,6 @@ _LIMITS: Final = {"expression": 1e-4, "affect": 1e-4}
 """Largest errors of a float artifact: of a probability, and of what the regressor gives."""
 
 _SLICE_OPSET: Final = 10
-
-_DETECTOR: Final = "centerface-640x384"
-"""Finds the faces of the calibration pictures."""
 
 _FACE: Final = (155.4, 38.9, 86.4, 151.0)
 """The face in the golden picture, x, y, width, height; plainly happy."""
@@ -140,13 +138,28 @@ def export_mobilenet_fer(
         )
 
     exact = _running(draft, converted.content)
-    to_calibrate, to_judge = _crops(split, original, tell)
+    to_calibrate, to_judge = calibration_faces(split, original, tell)
+    tensors = [exact.tensor(crop) for crop in to_calibrate]
+    kept: list[str] = []
+    if "int8" in precisions:
+        tell("which layers stay float")
+        kept = kept_float(
+            converted.content,
+            lambda made: _running(draft, made, "int8"),
+            exact,
+            tensors=tensors,
+            crops=to_judge,
+            board=board,
+        )
+        converted.options["float_nodes"] = " ".join(kept)
     contents = build_artifacts(
         converted.content,
         stem=_STEM,
         formats=formats,
         precisions=precisions,
-        calibration=[exact.tensor(crop) for crop in to_calibrate],
+        calibration=tensors,
+        float_nodes=kept,
+        lite_float_nodes=[*kept, *(each.tensor for each in converted.outputs.values())],
         board=board,
         lite_widest=True,
         tell=tell,
@@ -190,6 +203,8 @@ def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
         take_nchw(model, "input")
     folded = fold_input(model, "input", settled.affine, mono=mono)
     graph.fold_batch_norms(model)
+    for node in model.graph.node:
+        node.name = ""  # other tools' names hold what TensorFlow Lite's converter changes
     graph.name_nodes(model)
     try:
         content = graph.finish(model)
@@ -230,27 +245,12 @@ def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
     )
 
 
-def _running(draft: Callable[[Sequence[Artifact]], Manifest], content: bytes) -> Network:
-    """Return the float graph as the daemon would run it."""
-    artifact = describe(f"{_STEM}.onnx", content, runtime="onnxruntime", precision="fp32")
+def _running(
+    draft: Callable[[Sequence[Artifact]], Manifest], content: bytes, precision: Precision = "fp32"
+) -> Network:
+    """Return an ONNX artifact as the daemon would run it."""
+    artifact = describe(f"{_STEM}.onnx", content, runtime="onnxruntime", precision=precision)
     return Network(draft([artifact]), artifact, OnnxSession(content, 1), 1)
-
-
-def _crops(
-    split: Split | None, original: Original, tell: Callable[[str], None]
-) -> tuple[list[Luma], list[Luma]]:
-    """Return faces to calibrate with, and others to judge by; none without pictures."""
-    if split is None:
-        return [], []
-    tell("faces in the calibration pictures")
-    network = open_network(_DETECTOR, task="face-detection")
-    detector = detector_for(network, threshold=SURE, nms_iou=0.3)
-    size, margin = original.source.size, original.settled.margin
-    one, other = (
-        list(face_crops(pictures, detector, size, margin))
-        for pictures in (split.calibrate, split.judge)
-    )
-    return one, other
 
 
 def _parity(network: Network, exact: Network, original: Original, crops: Sequence[Luma]) -> Parity:
