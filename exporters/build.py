@@ -81,7 +81,7 @@ def build_artifacts(
     int8_operators: Sequence[str] | None = None,
     board: Board = "x86",
     to_lite: Callable[[bytes], bytes] = convert_float,
-    lite_widest: bool = False,
+    lite_widest: bool = True,
     tell: Told = lambda text: None,
 ) -> dict[Artifact, bytes]:
     """Return the artifacts of one float graph, described and as bytes, in the order asked for.
@@ -134,8 +134,10 @@ def build_artifacts(
     if "tflite" in formats:
         tell("TensorFlow Lite")
         lite = to_lite(model)
+        # looked at even where only int8 is wanted: what is wrong here is told best here
+        exact = _described(f"{stem}.tflite", lite, model, "fp32")
         if "fp32" in precisions:
-            built |= _described(f"{stem}.tflite", lite, model, "fp32")
+            built |= exact
         if "int8" in precisions:
             tell(f"int8 TensorFlow Lite from {len(calibration)} calibration tensors")
             kept = float_nodes if lite_float_nodes is None else lite_float_nodes

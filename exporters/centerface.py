@@ -48,7 +48,10 @@ from exporters.quantize import Board
 _FLOAT_LIMITS: Final = dict.fromkeys(ROLES, 1e-4)
 """Largest errors allowed, in shares of the largest value (see ``exporters.parity.measure``)."""
 
-_INT8_TOLERANCE: Final = DetectionTolerance(iou_min=0.88, landmark_max=0.06, score_max=0.08)
+_INT8_TOLERANCE: Final = DetectionTolerance(iou_min=0.88, landmark_max=0.04, score_max=0.025)
+"""One grey level of noise moves an int8 box by up to 0.07 of overlap, landmarks and score by up to
+0.015; pixels centred on 0 still move the score by 0.035 at 320x192."""
+
 
 _CITATION: Final = (
     "Y. Xu, W. Yan, G. Yang, J. Luo, T. Li, J. He: CenterFace: Joint Face Detection and Alignment"
@@ -148,7 +151,6 @@ def export_centerface(
         float_nodes=float_nodes(model, original.tensors, lite=False),
         lite_float_nodes=float_nodes(model, original.tensors, lite=True),
         board=board,
-        lite_widest=True,
         tell=tell,
     )
     draft = draft.model_copy(

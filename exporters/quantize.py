@@ -20,7 +20,7 @@ from onnx import version_converter
 from edge.errors import ModelError
 from edge.values import Floats
 from exporters import graph
-from exporters.tflite import SETUP
+from exporters.tflite import SETUP, with_output_names
 
 Board = Literal["x86", "arm"]
 
@@ -217,7 +217,7 @@ def quantize_tflite(
         raise ModelError(f"int8: ai-edge-quantizer cannot quantise this model: {text}") from error
     if not content:
         raise ModelError("int8: ai-edge-quantizer gave no model")
-    return content
+    return with_output_names(content, model)
 
 
 def _widen(ranges: dict[str, Any], seen: Mapping[str, Any]) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+import flatbuffers
+
 from edge.errors import ModelError
 
 ONNX2TF_VARIABLE: Final = "AFFECT_EDGE_ONNX2TF"
@@ -108,6 +110,34 @@ def made_from(content: bytes, nodes: Collection[str]) -> set[str]:
             # a quantised input in front of a float operator would cost a conversion
             found |= {names[place] for place in operator.inputs if place in graph.inputs}
     return found
+
+
+def with_output_names(content: bytes, original: bytes) -> bytes:
+    """Return the model ``content`` with its outputs called as those of ``original`` are.
+
+    The quantiser puts a conversion behind an integer tensor that leaves as float, and gives that
+    a name of its own. Outputs keep their order.
+    """
+    from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
+
+    model, known = (
+        schema.ModelT.InitFromObj(schema.Model.GetRootAs(each, 0)) for each in (content, original)
+    )
+    graph, first = model.subgraphs[0], known.subgraphs[0]
+    wanted = {
+        place: first.tensors[other].name
+        for place, other in zip(graph.outputs, first.outputs, strict=True)
+    }
+    if all(graph.tensors[place].name == name for place, name in wanted.items()):
+        return content
+    for place, tensor in enumerate(graph.tensors):
+        if tensor.name in wanted.values() and place not in wanted:
+            tensor.name += b"_integer"
+    for place, name in wanted.items():
+        graph.tensors[place].name = name
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def _last_line(text: str) -> str:

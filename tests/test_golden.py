@@ -40,7 +40,7 @@ def changed(tmp_path: Path, model: str, change: Change) -> str:
 def with_weights(tmp_path: Path, model: str, change: Callable[[str, Any], Any]) -> str:
     """Copy a bundled model with changed weights, hashes made to match; return its path."""
     folder = shutil.copytree(find_model(model), tmp_path / model, dirs_exist_ok=True)
-    file = next(folder.glob("*.onnx"))
+    file = folder / FLOAT[model]
     graph = onnx.load(file)
     for weight in graph.graph.initializer:
         values = numpy_helper.to_array(weight)
@@ -64,19 +64,31 @@ def changed_in_place(folder: Path, change: Change) -> str:
     return str(folder)
 
 
-def detector_of(model: str) -> list[Finding]:
-    return detection_findings(open_detector(DetectorConfig(model=model)))
+ARTIFACTS = ("centerface.onnx", "centerface.int8.onnx", "centerface.tflite",
+             "centerface.int8.tflite")  # fmt: skip
+FLOAT = {
+    "centerface-320x192": "centerface.onnx",
+    "centerface-640x384": "centerface.onnx",
+    "mobilenet-fer": "mobilenet_fer.onnx",
+}
+
+
+def detector_of(model: str, artifact: str = "centerface.onnx") -> list[Finding]:
+    return detection_findings(open_detector(DetectorConfig(model=model, artifact=artifact)))
 
 
 def expression_of(model: str) -> list[Finding]:
-    return expression_findings(open_expression(ExpressionConfig(model=model)))
+    config = ExpressionConfig(model=model, artifact="mobilenet_fer.onnx")
+    return expression_findings(open_expression(config))
 
 
 @pytest.mark.parametrize("model", ["centerface-320x192", "centerface-640x384"])
 @pytest.mark.parametrize("threshold", [0.05, 0.35, 0.5, 0.85])
 def test_the_bundled_models_pass(model: str, threshold: float) -> None:
-    detector = open_detector(DetectorConfig(model=model, threshold=threshold))
-    assert golden_findings(detector, open_expression(ExpressionConfig())) == []
+    expression = open_expression(ExpressionConfig())
+    for artifact in ARTIFACTS:
+        config = DetectorConfig(model=model, threshold=threshold, artifact=artifact)
+        assert golden_findings(open_detector(config), expression) == [], artifact
 
 
 class PackedRows:
@@ -145,7 +157,8 @@ def test_a_wrong_normalisation_of_the_detector_is_seen(
     tmp_path: Path, input_: dict[str, Any]
 ) -> None:
     model = changed(tmp_path, "centerface-320x192", lambda data: data["input"].update(input_))
-    assert detector_of(model)
+    for artifact in ARTIFACTS:
+        assert detector_of(model, artifact), artifact
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,11 @@ def open_network(
     if known:
         return opened(folder, manifest, _named(manifest, known.artifact), threads)
     networks = {each.file: opened(folder, manifest, each, threads) for each in candidates}
-    run_ms = choice.measure({file: _run_once(network) for file, network in networks.items()})
+    runs = {file: _run_once(network) for file, network in networks.items()}
+    try:
+        run_ms = choice.measure(runs)
+    except InferenceError as error:
+        raise ModelError(f"model {error}") from error
     chosen = choice.fastest(run_ms)
     choice.remember(key, state, choice.Choice(chosen, run_ms))
     return networks[chosen]

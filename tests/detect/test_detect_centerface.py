@@ -29,18 +29,22 @@ def frame_of(luma: Luma, small: Luma | None = None) -> Frame:
     return Frame(luma, index=0, sensor_ns=0, clock="media", captured_ns=0, small=small)
 
 
+FLOAT = "centerface.onnx"  # auto takes another from board to board
+ARTIFACTS = (FLOAT, "centerface.int8.onnx", "centerface.tflite", "centerface.int8.tflite")
+
+
 def detect(detector: Detector, luma: Luma, small: Luma | None = None) -> Any:
     return detector.detect(frame_of(luma, small), Stopwatch())
 
 
 @pytest.fixture(scope="module", params=MODELS)
 def detector(request: pytest.FixtureRequest) -> Detector:
-    return open_detector(DetectorConfig(model=request.param))
+    return open_detector(DetectorConfig(model=request.param, artifact=FLOAT))
 
 
 @pytest.fixture(scope="module")
 def small_detector() -> Detector:
-    return open_detector(DetectorConfig(model="centerface-320x192"))
+    return open_detector(DetectorConfig(model="centerface-320x192", artifact=FLOAT))
 
 
 def test_the_golden_face_is_found_with_its_points_in_place(detector: Detector) -> None:
@@ -112,7 +116,7 @@ def test_an_unknown_decoder_is_refused(tmp_path: Path) -> None:
     path = folder / "manifest.json"
     path.write_text(path.read_text().replace('"decoder": "centerface"', '"decoder": "retina"'))
     with pytest.raises(ModelError, match="decoder 'retina' is unknown; expected centerface"):
-        open_detector(DetectorConfig(model=str(folder)))
+        open_detector(DetectorConfig(model=str(folder), artifact=FLOAT))
 
 
 def test_maps_of_another_network_are_refused(tmp_path: Path) -> None:
@@ -123,7 +127,7 @@ def test_maps_of_another_network_are_refused(tmp_path: Path) -> None:
     data["outputs"]["landmarks"]["tensor"] = "539"
     path.write_text(json.dumps(data))
     with pytest.raises(ModelError, match=r"landmarks has the shape \(1, 2, 48, 80\), expected"):
-        open_detector(DetectorConfig(model=str(folder)))
+        open_detector(DetectorConfig(model=str(folder), artifact=FLOAT))
 
 
 def test_a_network_that_gives_no_numbers_is_refused_at_start(tmp_path: Path) -> None:
@@ -138,7 +142,7 @@ def test_a_network_that_gives_no_numbers_is_refused_at_start(tmp_path: Path) -> 
     data["artifacts"][0].update(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
     path.write_text(json.dumps(data))
     with pytest.raises(ModelError, match="scale is not finite"):
-        open_detector(DetectorConfig(model=str(folder)))
+        open_detector(DetectorConfig(model=str(folder), artifact=FLOAT))
 
 
 class Published:
@@ -193,11 +197,25 @@ def test_the_published_network_finds_the_golden_face_at_the_same_place(detector:
     assert face.box.iou(Published().best(luma, detector.input_size)) > 0.995
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_every_artifact_finds_the_golden_face_where_the_float_one_does(model: str) -> None:
+    luma, _ = golden_picture()
+    found = {
+        artifact: detect(open_detector(DetectorConfig(model=model, artifact=artifact)), luma)
+        for artifact in ARTIFACTS
+    }
+    (known,) = found[FLOAT]
+    for artifact, faces in found.items():
+        (face,) = faces
+        assert face.box.iou(known.box) > (0.999 if "int8" not in artifact else 0.9), artifact
+        assert abs(face.score - known.score) < 0.025
+
+
 @pytest.mark.nir
 def test_every_photograph_gives_the_face_of_the_published_network(nir_faces: Path) -> None:
     published = Published()
-    big = open_detector(DetectorConfig(model="centerface-640x384"))
-    small = open_detector(DetectorConfig(model="centerface-320x192"))
+    big = open_detector(DetectorConfig(model="centerface-640x384", artifact=FLOAT))
+    small = open_detector(DetectorConfig(model="centerface-320x192", artifact=FLOAT))
     photographs = sorted((nir_faces / "images").iterdir())
     assert len(photographs) >= 100
     worst_big = worst_small = 1.0

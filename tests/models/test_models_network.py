@@ -199,7 +199,7 @@ def test_a_network_of_two_inputs_is_refused(make_folder: Make) -> None:
 
 
 def test_the_same_picture_gives_the_same_answer_again_and_alone() -> None:
-    network = open_network("mobilenet-fer", task="facial-expression")
+    network = open_network("mobilenet-fer", task="facial-expression", artifact="mobilenet_fer.onnx")
     pictures = RANDOM.integers(0, 256, (3, 96, 96), np.uint8)
     together, again = network.run(pictures), network.run(pictures)
     for role in ("expression", "affect"):
@@ -211,7 +211,9 @@ def test_the_same_picture_gives_the_same_answer_again_and_alone() -> None:
 def test_threads_change_no_answer() -> None:
     picture = RANDOM.integers(0, 256, (1, 192, 320), np.uint8)
     one, two = (
-        open_network("centerface-320x192", task="face-detection", threads=threads).run(picture)
+        open_network(
+            "centerface-320x192", task="face-detection", artifact="centerface.onnx", threads=threads
+        ).run(picture)
         for threads in (1, 2)
     )
     for role, values in one.items():
