@@ -198,7 +198,10 @@ def finish(model: Any) -> bytes:
 def _weight(model: Any, name: str) -> Any:
     for weight in model.graph.initializer:
         if weight.name == name:
-            return numpy_helper.to_array(weight).astype(np.float64)
+            try:
+                return numpy_helper.to_array(weight).astype(np.float64)
+            except (ValueError, TypeError) as error:
+                raise ModelError(f"weight {name} is not what its shape says: {error}") from error
     raise ModelError(f"weight {name} is not stored in the graph; expected constants")
 
 
