@@ -132,7 +132,7 @@ class _Arrays:
         where = f"layer {shown(layer)}: {kind}"
         owner = layer
         if group == layer and (group, layer) not in self._paths:
-            # a layer that shares its name with another of the session: kernel is dense_1/kernel
+            # a second layer of that name in one run of Keras: its kernel is called dense_1/kernel
             others = [each for name, each in self._paths if name == group]
             owner = others[0] if len(others) == 1 else layer
         known = self._paths.get((group, owner), {})

@@ -12,19 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import numpy as np
-
 import edge
 from edge.errors import ModelError
 from edge.expression.mobilenet_fer import MobileNetFer
-from edge.golden import expression_findings, golden_picture
+from edge.golden import expression_findings
 from edge.models import Network
 from edge.models.manifest import (
     Artifact,
     Crop,
     Exporter,
-    ExpressionGolden,
-    GoldenReading,
     Input,
     Manifest,
     NoNormalisation,
@@ -35,12 +31,13 @@ from edge.models.manifest import (
     Source,
 )
 from edge.models.runtimes import OnnxSession
-from edge.values import EXPRESSIONS, Box, Luma
+from edge.values import Luma
 from exporters import graph
 from exporters.agreement import LIMITS, expression_agreement, judged
 from exporters.artifact import describe, prove_and_write, unmeasured
 from exporters.build import build_artifacts, check_tools
 from exporters.calibration import split_pictures
+from exporters.expression_golden import expression_golden
 from exporters.expression_int8 import calibration_faces, kept_float
 from exporters.expression_original import (
     AS_THE_FILE_SAYS,
@@ -59,16 +56,6 @@ _LIMITS: Final = {"expression": 1e-4, "affect": 1e-4}
 """Largest errors of a float artifact: of a probability, and of what the regressor gives."""
 
 _SLICE_OPSET: Final = 10
-
-_FACE: Final = (155.4, 38.9, 86.4, 151.0)
-"""The face in the golden picture, x, y, width, height; plainly happy."""
-
-_TOLERANCES: Final = {False: (0.025, 0.15, 0.025), True: (0.1, 0.7, 0.1)}
-"""Whether int8 artifacts are made -> tolerances of the golden reading: of a probability, its
-logarithm, and valence and arousal. The first are twice what one grey level of noise on every
-pixel does to the bundled network."""
-
-_PROBABILITY_FLOOR: Final = 1e-6  # below it, logarithms tell rounding apart, not labels
 
 _STEM: Final = "mobilenet_fer"
 
@@ -114,7 +101,7 @@ def export_mobilenet_fer(
     original = Original(source, options, weights)
     split = split_pictures(calibration) if calibration is not None else None
     converted = _converted(original, weights, mono=mono)
-    golden = _golden(original, int8="int8" in precisions)
+    golden = expression_golden(original, int8="int8" in precisions)
 
     def draft(artifacts: Sequence[Artifact]) -> Manifest:
         return Manifest(
@@ -263,49 +250,3 @@ def _parity(network: Network, exact: Network, original: Original, crops: Sequenc
         ((original.heads(picture), network.run(picture[None])) for picture in pictures), _LIMITS
     )
     return judged({**agreement, **parity.metrics}, parity.limits, parity.samples + len(crops))
-
-
-def _golden(original: Original, *, int8: bool) -> ExpressionGolden:
-    """Return what the original network, not the artifact, reads from the golden picture."""
-    picture, digest = golden_picture()
-    face = original.read(picture, Box(*_FACE))
-    others = [(box, original.read(picture, Box(*box))) for box in _regions(picture)]
-    box, other = max(others, key=lambda each: _gap(face[0], each[1][0]))
-    probability, logarithm, affect = _TOLERANCES[int8]
-    return ExpressionGolden(
-        kind="expression",
-        picture_sha256=digest,
-        readings=tuple(
-            GoldenReading(
-                box=place,
-                probabilities={
-                    label: float(f"{share:.4g}")
-                    for label, share in zip(EXPRESSIONS, shares, strict=True)
-                },
-                valence=round(point[0], 4),
-                arousal=round(point[1], 4),
-            )
-            for place, (shares, point) in ((_FACE, face), (box, other))
-        ),
-        probability_max=probability,
-        log_probability_max=logarithm,
-        affect_max=affect,
-    )
-
-
-def _regions(picture: Luma) -> list[tuple[float, float, float, float]]:
-    """Return squares all over the picture and over its borders."""
-    height, width = picture.shape
-    return [
-        (float(x), float(y), float(side), float(side))
-        for side in (90, 180)
-        for x in range(-side // 4, width - side // 2, 70)
-        for y in range(-side // 4, height - side // 2, 70)
-    ]
-
-
-def _gap(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return how far apart two readings together set the two labels that they set apart least."""
-    logs = np.log(np.maximum(np.array([one, other]), _PROBABILITY_FLOOR))
-    apart = np.abs(logs[:, :, None] - logs[:, None, :]).max(axis=0)
-    return float(apart[np.triu_indices(len(EXPRESSIONS), 1)].min())

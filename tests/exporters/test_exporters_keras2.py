@@ -228,6 +228,17 @@ def test_a_sequential_model_and_an_open_size(tmp_path: Path) -> None:
         load_keras2(row_file, architecture=tmp_path / "row.json", size=(10, 10))
 
 
+def test_a_layer_whose_weights_were_renamed_is_known_by_its_group(tmp_path: Path) -> None:
+    said = mobilenet_fer(32, 0.25, blocks=1)
+    path = write(tmp_path / "net.h5", said, random_arrays(said, 6, (32, 32, 3)))
+    plain = read_here(path)
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights/classifier"]
+        group.move("classifier", "classifier_1")
+        group.attrs["weight_names"] = ["classifier_1/kernel:0", "classifier_1/bias:0"]
+    assert read_here(path) == plain
+
+
 def test_the_same_file_twice_gives_the_same_graph(tmp_path: Path) -> None:
     said = mobilenet_fer(48, 0.25, blocks=3)
     weights = write(tmp_path / "net.h5", said, random_arrays(said, 5, (48, 48, 3)))

@@ -519,8 +519,8 @@ def test_an_artifact_that_fails_the_golden_face_is_not_written(
         reading = known.readings[0].model_copy(update={"valence": -0.5})
         return known.model_copy(update={"readings": (reading, *known.readings[1:])})
 
-    golden = exporter._golden
-    monkeypatch.setattr(exporter, "_golden", sad)
+    golden = exporter.expression_golden
+    monkeypatch.setattr(exporter, "expression_golden", sad)
     with pytest.raises(ModelError, match=r"valence -?0.\d\d, expected -0.50; nothing was exported"):
         export_mobilenet_fer(OURS, tmp_path / "net")
     assert not (tmp_path / "net").exists()
