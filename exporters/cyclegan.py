@@ -5,6 +5,10 @@ that is ONNX already. What changes, and why the pictures do not: batch-norms go 
 convolutions before them, transposed convolutions become convolutions that runtimes can run in
 int8 (``exporters.upsampling``), and for mono pictures the first convolution is summed over its
 three equal channels. Colour that the generator gives stays; the daemon takes its luma.
+
+In int8 only convolutions are quantised, and not those that double the picture: they take the sum
+of all residual blocks, whose range is wide, and cost 13 to 17 dB (31 and 35 instead of 48) for a
+tenth of the work.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,6 +44,7 @@ from exporters.parity import measure, sample_pictures
 from exporters.quantize import Board
 from exporters.tflite import convert_float
 from exporters.translation import TRANSLATION_LIMITS, translation_agreement
+from exporters.upsampling import doubling_nodes
 
 SIDE_MIN, SIDE_MAX = 16, 1024
 
@@ -130,6 +135,7 @@ def export_cyclegan(
         precisions=precisions,
         calibration=[input_tensor(input_, face) for face in (faces.calibrate if faces else ())],
         int8_operators=("Conv",),
+        float_nodes=doubling_nodes(model),
         board=board,
         to_lite=_lite_writer(model) if "tflite" in formats else convert_float,
         tell=tell,

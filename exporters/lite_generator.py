@@ -164,8 +164,9 @@ def _convolution(writer: _Writer, node: Any, attributes: Attributes, weights: We
     shape = ((high - kernel.shape[1]) // down + 1, (wide - kernel.shape[2]) // across + 1)
     inputs = [
         value,
-        writer.constant(f"{output}_filter", kernel),
-        writer.constant(f"{output}_bias", bias),
+        # after the node, as onnx2tf does: so ``tflite.made_from`` finds what is to stay float
+        writer.constant(f"{node.name or output}_filter", kernel),
+        writer.constant(f"{node.name or output}_bias", bias),
     ]
     writer.node(_BUILTIN.CONV_2D, inputs, output, (1, *shape, len(kernel)), options)
 

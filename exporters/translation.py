@@ -19,14 +19,14 @@ from edge.values import Luma
 from exporters.agreement import kappa, psnr_db, ssim
 
 TRANSLATION_LIMITS: Final[Mapping[str, Limit]] = {
-    "psnr_db": Limit(at_least=25.0),
-    "ssim": Limit(at_least=0.9),
+    "psnr_db": Limit(at_least=30.0),
+    "ssim": Limit(at_least=0.95),
     "concordance": Limit(at_least=0.95),
-    "valence_ccc": Limit(at_least=0.95),
-    "arousal_ccc": Limit(at_least=0.95),
+    "valence_ccc": Limit(at_least=0.98),
+    "arousal_ccc": Limit(at_least=0.98),
 }
-"""What an int8 translator has to keep. Convolutions in int8 leave 24 to 30 dB of pictures that
-networks of random weights make; readings must not suffer from what is lost."""
+"""What an int8 translator has to keep. A small trained one kept 48 dB, 0.98 and 0.999; where it
+kept 35 dB, the label of one face in sixteen changed."""
 
 _WHITE: Final = 255.0
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import onnx
 from onnx import helper, numpy_helper
 
 from edge.values import Floats
@@ -50,6 +51,13 @@ def rewrite_transposed(model: Any) -> int:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return rewritten
+
+
+def doubling_nodes(model: bytes) -> list[str]:
+    """Return the names of the convolutions of an ONNX model that DepthToSpace spreads out."""
+    graph = onnx.load_model_from_string(model).graph
+    spread = {node.input[0] for node in graph.node if node.op_type == "DepthToSpace"}
+    return [node.name for node in graph.node if spread & set(node.output)]
 
 
 def subpixel_kernel(weight: Floats, stride: int, pad: int) -> tuple[Floats, int, int]:

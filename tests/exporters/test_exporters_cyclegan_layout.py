@@ -15,7 +15,7 @@ from edge.errors import ModelError
 from edge.values import Floats
 from exporters import graph
 from exporters.generator import INPUT, Layout, build, read_layout
-from exporters.upsampling import rewrite_transposed
+from exporters.upsampling import doubling_nodes, rewrite_transposed
 
 RANDOM = np.random.default_rng(8)
 State = dict[str, Floats]
@@ -55,7 +55,9 @@ def test_folded_and_rewritten_it_is_the_same_function(norm: str) -> None:
     kinds = {node.op_type for node in model.graph.node}
     norms = {"InstanceNormalization"} if norm == "instance" else set()
     assert kinds == {"Pad", "Conv", "Relu", "Add", "DepthToSpace", "Tanh"} | norms
-    np.testing.assert_allclose(answer(graph.finish(model), tensor), before, atol=1e-5)
+    content = graph.finish(model)
+    np.testing.assert_allclose(answer(content, tensor), before, atol=1e-5)
+    assert doubling_nodes(content) == ["model.16.out.subpixel", "model.19.out.subpixel"]
 
 
 def test_statistics_that_early_instance_norms_saved_change_nothing() -> None:
