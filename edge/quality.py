@@ -41,7 +41,7 @@ REASONS: Final = {
     SATURATED: "a hot spot covers too much of the face",
     TURNED_AWAY: "turned too far to the side",
     OUTSIDE_FRAME: "more than half of the box is outside the picture",
-    INFERENCE_FAILED: "the expression network failed on this face",
+    INFERENCE_FAILED: "the translator or the expression network failed on this face",
 }
 """Every reason that can stand in a message, and what it means."""
 

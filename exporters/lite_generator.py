@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edge.errors import ModelError
+from exporters.lite_writer import LiteWriter
 
-_SIGNATURE: Final = b"serving_default"
 _NHWC: Final = (0, 2, 3, 1)
 _BUILTIN: Final = schema.BuiltinOperator
 
@@ -46,7 +46,7 @@ def write_lite(model: bytes) -> bytes:
     if not can_write(model):
         raise ModelError("TensorFlow Lite: the graph has operators that generators do not have")
     graph = onnx.load_model_from_string(model).graph
-    writer = _Writer()
+    writer = LiteWriter()
     weights = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     for value in graph.input:
         shape = tuple(each.dim_value for each in value.type.tensor_type.shape.dim)
@@ -58,99 +58,11 @@ def write_lite(model: bytes) -> bytes:
     )
 
 
-class _Writer:
-    """A TensorFlow Lite model in the making: tensors by name, with their shapes."""
-
-    def __init__(self) -> None:
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self._places: dict[str, int] = {}
-        self._tensors: list[Any] = []
-        self._buffers: list[Any] = [schema.BufferT()]  # the first stands for no data
-        self._operators: list[Any] = []
-        self._codes: list[int] = []
-
-    def tensor(self, name: str, shape: tuple[int, ...], data: NDArray[Any] | None = None) -> str:
-        """Add a tensor, constant where there is ``data`` (float32 or int32)."""
-        made = schema.TensorT()
-        made.name, made.shape = name.encode(), list(shape)
-        whole = data is not None and data.dtype == np.int32
-        made.type = schema.TensorType.INT32 if whole else schema.TensorType.FLOAT32
-        made.buffer = 0
-        if data is not None:
-            made.buffer = len(self._buffers)
-            stored = schema.BufferT()
-            stored.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
-            self._buffers.append(stored)
-        self._places[name] = len(self._tensors)
-        self._tensors.append(made)
-        self.shapes[name] = shape
-        return name
-
-    def constant(self, name: str, values: Any, dtype: Any = np.float32) -> str:
-        """Add a constant once; return its name."""
-        if name not in self._places:
-            data = np.asarray(values, dtype)
-            self.tensor(name, data.shape, data)
-        return name
-
-    def node(
-        self,
-        kind: int,
-        inputs: Sequence[str],
-        output: str,
-        shape: tuple[int, ...],
-        options: Any = None,
-    ) -> str:
-        """Add an operator and the tensor that it gives; return that tensor's name."""
-        if kind not in self._codes:
-            self._codes.append(kind)
-        made = schema.OperatorT()
-        made.opcodeIndex = self._codes.index(kind)
-        made.inputs = [self._places[name] for name in inputs]
-        made.outputs = [self._places[self.tensor(output, shape)]]
-        if options is not None:
-            made.builtinOptions = options
-            made.builtinOptionsType = getattr(
-                schema.BuiltinOptions, type(options).__name__.removesuffix("T")
-            )
-        self._operators.append(made)
-        return output
-
-    def finish(self, inputs: list[str], outputs: list[str]) -> bytes:
-        """Return the model as bytes."""
-        import flatbuffers  # noqa: PLC0415
-
-        graph, model, signature = schema.SubGraphT(), schema.ModelT(), schema.SignatureDefT()
-        graph.name, graph.tensors, graph.operators = b"main", self._tensors, self._operators
-        graph.inputs = [self._places[name] for name in inputs]
-        graph.outputs = [self._places[name] for name in outputs]
-        signature.signatureKey, signature.subgraphIndex = _SIGNATURE, 0
-        signature.inputs = [self._named(name) for name in inputs]
-        signature.outputs = [self._named(name) for name in outputs]
-        model.version, model.subgraphs, model.buffers = 3, [graph], self._buffers
-        model.operatorCodes = [_code(kind) for kind in self._codes]
-        model.signatureDefs, model.description = [signature], b"affect-edge"
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
-
-    def _named(self, name: str) -> Any:
-        made = schema.TensorMapT()
-        made.name, made.tensorIndex = name.encode(), self._places[name]
-        return made
-
-
-def _code(kind: int) -> Any:
-    made = schema.OperatorCodeT()
-    made.builtinCode, made.deprecatedBuiltinCode, made.version = kind, min(kind, 127), 1
-    return made
-
-
 Attributes = Mapping[str, Any]
 Weights = Mapping[str, NDArray[Any]]
 
 
-def _convolution(writer: _Writer, node: Any, attributes: Attributes, weights: Weights) -> None:
+def _convolution(writer: LiteWriter, node: Any, attributes: Attributes, weights: Weights) -> None:
     value, output = node.input[0], node.output[0]
     kernel = weights[node.input[1]].transpose(0, 2, 3, 1)
     bias = weights[node.input[2]] if len(node.input) > 2 else np.zeros(len(kernel), np.float32)
@@ -171,7 +83,7 @@ def _convolution(writer: _Writer, node: Any, attributes: Attributes, weights: We
     writer.node(_BUILTIN.CONV_2D, inputs, output, (1, *shape, len(kernel)), options)
 
 
-def _pad(writer: _Writer, node: Any, attributes: Attributes, weights: Weights) -> None:
+def _pad(writer: LiteWriter, node: Any, attributes: Attributes, weights: Weights) -> None:
     pads = weights[node.input[1]].tolist()
     before, behind = pads[2:4], pads[6:8]
     reflect = attributes.get("mode", b"constant") == b"reflect"
@@ -179,7 +91,7 @@ def _pad(writer: _Writer, node: Any, attributes: Attributes, weights: Weights) -
 
 
 def _padded(
-    writer: _Writer,
+    writer: LiteWriter,
     value: str,
     output: str,
     before: Sequence[int],
@@ -200,7 +112,7 @@ def _padded(
     return writer.node(kind, inputs, output, shape, options)
 
 
-def _instance_norm(writer: _Writer, node: Any, attributes: Attributes, weights: Weights) -> None:
+def _instance_norm(writer: LiteWriter, node: Any, attributes: Attributes, weights: Weights) -> None:
     """``(x - mean) / sqrt(mean((x - mean)^2) + epsilon)`` of each channel's own pixels."""
     value, output = node.input[0], node.output[0]
     scale, shift = (weights[name] for name in node.input[1:3])
@@ -237,7 +149,7 @@ def _instance_norm(writer: _Writer, node: Any, attributes: Attributes, weights: 
         )  # fmt: skip
 
 
-def _depth_to_space(writer: _Writer, node: Any, attributes: Attributes, _: Weights) -> None:
+def _depth_to_space(writer: LiteWriter, node: Any, attributes: Attributes, _: Weights) -> None:
     side = attributes["blocksize"]
     high, wide, channels = writer.shapes[node.input[0]][1:]
     options = schema.DepthToSpaceOptionsT()
@@ -246,20 +158,20 @@ def _depth_to_space(writer: _Writer, node: Any, attributes: Attributes, _: Weigh
     writer.node(_BUILTIN.DEPTH_TO_SPACE, node.input, node.output[0], shape, options)
 
 
-def _add(writer: _Writer, node: Any, _: Attributes, __: Weights) -> None:
+def _add(writer: LiteWriter, node: Any, _: Attributes, __: Weights) -> None:
     shape = writer.shapes[node.input[0]]
     writer.node(_BUILTIN.ADD, node.input, node.output[0], shape, schema.AddOptionsT())
 
 
-def _relu(writer: _Writer, node: Any, _: Attributes, __: Weights) -> None:
+def _relu(writer: LiteWriter, node: Any, _: Attributes, __: Weights) -> None:
     writer.node(_BUILTIN.RELU, node.input, node.output[0], writer.shapes[node.input[0]])
 
 
-def _tanh(writer: _Writer, node: Any, _: Attributes, __: Weights) -> None:
+def _tanh(writer: LiteWriter, node: Any, _: Attributes, __: Weights) -> None:
     writer.node(_BUILTIN.TANH, node.input, node.output[0], writer.shapes[node.input[0]])
 
 
-_WRITERS: Final[Mapping[str, Callable[[_Writer, Any, Attributes, Weights], None]]] = {
+_WRITERS: Final[Mapping[str, Callable[[LiteWriter, Any, Attributes, Weights], None]]] = {
     "Add": _add,
     "Conv": _convolution,
     "DepthToSpace": _depth_to_space,

@@ -57,7 +57,7 @@ def test_folded_and_rewritten_it_is_the_same_function(norm: str) -> None:
     assert kinds == {"Pad", "Conv", "Relu", "Add", "DepthToSpace", "Tanh"} | norms
     content = graph.finish(model)
     np.testing.assert_allclose(answer(content, tensor), before, atol=1e-5)
-    assert doubling_nodes(content) == ["model.16.out.subpixel", "model.19.out.subpixel"]
+    assert [name.split(".out")[1] for name in doubling_nodes(content)] == [".subpixel"] * 2
 
 
 def test_statistics_that_early_instance_norms_saved_change_nothing() -> None:
