@@ -39,7 +39,7 @@ def run_check(config: Config) -> int:
             book(f"{role} {name}: manifest, hashes, parity", verify(find_model(name)))
             book(f"{role} {name}: golden face", golden_face(config))
             if asked.artifact == "auto" and (told := _choice(name, asked.threads, config)):
-                sys.stdout.write(f"       {role} {name}: {told}\n")
+                book(f"{role} {name}: {told}", [])
         except ModelError as error:
             book(name, [Finding(role, str(error))])
     return EXIT_CONFIG if wrong else EXIT_DONE

@@ -96,13 +96,18 @@ def test_no_models_at_all_is_no_success(
 def test_check_says_each_thing_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     code, out = printed(capsys, "check")
     assert code == 0
-    assert [line.partition(":")[0] for line in out.splitlines()] == [
+    lines = out.splitlines()
+    assert list(dict.fromkeys(line.partition(":")[0] for line in lines)) == [
         "ok     configuration",
         "ok     detector centerface-320x192",
-        "ok     detector centerface-320x192",
-        "ok     expression mobilenet-fer",
         "ok     expression mobilenet-fer",
     ]
+    assert sum(line.endswith(": golden face") for line in lines) == 2
+    (told,) = (line for line in lines if line.startswith("ok     detector") and "auto" in line)
+    for artifact in ("centerface.onnx", "centerface.int8.onnx", "centerface.int8.tflite"):
+        assert f"{artifact} " in told
+    code, out = printed(capsys, "check", "--set", 'detector.artifact="centerface.onnx"')
+    assert "detector centerface-320x192: auto" not in out
 
 
 def test_check_tells_a_network_that_reads_the_golden_face_wrongly(

@@ -4,7 +4,9 @@ A ``Session`` owns one loaded artifact. Each is used by one thread. Runtimes are
 session is made, so that only the one in use has to be installed.
 """
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -112,8 +114,9 @@ class LiteRtSession:
     def __init__(self, content: bytes, threads: int) -> None:
         interpreter_class = _interpreter_class()
         try:
-            self._interpreter = interpreter_class(model_content=content, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _unspoken():
+                self._interpreter = interpreter_class(model_content=content, num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"LiteRT refuses it: {_one_line(error)}") from error
         details = self._interpreter.get_input_details()
@@ -136,6 +139,28 @@ class LiteRtSession:
             }
         except (RuntimeError, ValueError) as error:
             raise InferenceError(f"LiteRT failed: {_one_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _unspoken() -> Iterator[None]:
+    """Keep what the runtime's native code writes off standard error while a model is loaded.
+
+    It greets there with every model and has no switch for it; what goes wrong it also raises. The
+    whole process is silent meanwhile, so models are loaded before other threads start.
+    """
+    try:
+        before = os.dup(2)
+    except OSError:  # there is no standard error
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(nowhere)
+        os.close(before)
 
 
 def _interpreter_class() -> Any:

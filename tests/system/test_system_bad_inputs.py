@@ -408,7 +408,8 @@ def damaged(what: str, folder: Path) -> tuple[str, str, tuple[str, ...]]:
             words = ("centerface", "parity")
         case _:
             raise AssertionError(what)
-    return str(model), "auto", words
+    # named, for auto may run another one, which is whole
+    return str(model), artifact.name, words
 
 
 MODELS = [
