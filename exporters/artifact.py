@@ -21,8 +21,6 @@ from edge.models.manifest import (
     Runtime,
 )
 from edge.models.runtimes import open_session
-from edge.values import Floats, Luma
-from exporters.parity import measure, sample_pictures
 
 
 def describe(
@@ -100,44 +98,6 @@ def prove_and_write(
     manifest = draft.model_copy(update={"parity": measured})
     if allow_parity_loss or all(each.passed for each in measured.values()):
         write_model(out, manifest, dict(contents))
-    return manifest
-
-
-def compare_and_write(
-    out: Path,
-    draft: Manifest,
-    content: bytes,
-    *,
-    original: Callable[[Luma], Mapping[str, Floats]],
-    limits: Mapping[str, float],
-    findings: Callable[[Network], Sequence[Finding]],
-) -> Manifest:
-    """Compare the one artifact of ``draft`` with the original; write it where they agree.
-
-    Args:
-        out: the model folder.
-        draft: the manifest, its parity not measured yet.
-        content: the artifact's bytes.
-        original: what the original network answers to a mono picture of the input's size.
-        limits: largest error of each role (see ``exporters.parity.measure``).
-        findings: what the artifact, running, gets wrong about the golden face.
-
-    Returns:
-        The manifest with its parity; nothing was written where that has not passed.
-
-    Raises:
-        ModelError: the golden face is read wrongly, or the folder cannot be written.
-    """
-    (artifact,) = draft.artifacts
-    network = Network(draft, artifact, open_session(artifact.runtime, content, 1), 1)
-    pictures = sample_pictures(network.info.width, network.info.height)
-    pairs = ((original(picture), network.run(picture[None])) for picture in pictures)
-    parity = measure(pairs, limits)
-    manifest = draft.model_copy(update={"parity": {artifact.file: parity}})
-    if parity.passed:
-        for finding in findings(network):
-            raise ModelError(f"{out}: {finding}; nothing was exported")
-        write_model(out, manifest, {artifact.file: content})
     return manifest
 
 

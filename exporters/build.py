@@ -81,7 +81,6 @@ def build_artifacts(
     int8_operators: Sequence[str] | None = None,
     board: Board = "x86",
     to_lite: Callable[[bytes], bytes] = convert_float,
-    lite_widest: bool = True,
     tell: Told = lambda text: None,
 ) -> dict[Artifact, bytes]:
     """Return the artifacts of one float graph, described and as bytes, in the order asked for.
@@ -103,7 +102,6 @@ def build_artifacts(
         int8_operators: ONNX kinds of nodes to quantise, such as ``Conv``; None: all.
         board: whose int8 kernels to quantise the ONNX artifact for.
         to_lite: makes the float TensorFlow Lite model of the graph; onnx2tf where nothing is said.
-        lite_widest: ``widest`` of ``quantize_tflite``.
         tell: called with a line before each step that takes long.
 
     Raises:
@@ -147,7 +145,6 @@ def build_artifacts(
                 name=graph.input[0].name,
                 float_tensors=_kept_float(lite, kept, outputs),
                 operators=int8_operators,
-                widest=lite_widest,
             )
             built |= _described(f"{stem}.int8.tflite", content, model, "int8")
     return built

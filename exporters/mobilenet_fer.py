@@ -148,7 +148,6 @@ def export_mobilenet_fer(
         float_nodes=kept,
         lite_float_nodes=[*kept, *(each.tensor for each in converted.outputs.values())],
         board=board,
-        lite_widest=True,
         tell=tell,
     )
     tell("parity")

@@ -172,7 +172,6 @@ def quantize_tflite(
     name: str,
     float_tensors: Collection[str] = (),
     operators: Sequence[str] | None = None,
-    widest: bool = False,
 ) -> bytes:
     """Return the int8 TensorFlow Lite model of a float one, its inputs and outputs int8 too.
 
@@ -184,9 +183,6 @@ def quantize_tflite(
         name: of the input tensor.
         float_tensors: names of tensors whose operators stay float.
         operators: ONNX kinds of nodes to quantise; None: all that can be.
-        widest: let ranges hold all that was seen, as ``quantize_onnx`` does; else they are moving
-            averages over the tensors, in which the first counts most. Few values that differ from
-            face to face, as a regressor's, are cut off by averages.
 
     Raises:
         ModelError: the quantiser is missing, or refuses the model.
@@ -206,11 +202,11 @@ def quantize_tflite(
     made.load_quantization_recipe(rules)
     try:
         with _quiet():
-            samples = [{name: tensor} for tensor in calibration]
-            batches = [[sample] for sample in samples] if widest else [samples]
             ranges: dict[str, Any] = {}
-            for batch in batches:
-                _widen(ranges, made.calibrate({"serving_default": batch}, num_threads=1))
+            for tensor in calibration:
+                # one at a time: over several it averages, and cuts off what is rarely seen
+                sample = {"serving_default": [{name: tensor}]}
+                _widen(ranges, made.calibrate(sample, num_threads=1))
             content = bytes(made.quantize(ranges).quantized_model or b"")
     except (ValueError, RuntimeError, KeyError) as error:
         text = " ".join(str(error).split())[:200]
