@@ -118,10 +118,10 @@ def pictures(side: int) -> list[Luma]:
 
 
 ARCHITECTURES = [
-    pytest.param(9, 64, (3, 3), "instance", False, "", 128, id="resnet_9blocks, as published"),
-    pytest.param(6, 64, (3, 3), "instance", True, "module.", 64, id="resnet_6blocks, dropout"),
-    pytest.param(9, 64, (3, 3), "batch", True, "", 64, id="resnet_9blocks, batch norm"),
-    pytest.param(6, 32, (1, 1), "instance", False, "module.", 96, id="grey"),
+    pytest.param(9, 64, (3, 3), "instance", False, "", 64, id="resnet_9blocks, as published"),
+    pytest.param(6, 64, (3, 3), "instance", True, "module.", 48, id="resnet_6blocks, dropout"),
+    pytest.param(9, 64, (3, 3), "batch", True, "", 48, id="resnet_9blocks, batch norm"),
+    pytest.param(6, 32, (1, 1), "instance", False, "module.", 128, id="grey"),
     pytest.param(9, 32, (3, 1), "batch", False, "", 64, id="colour to grey, batch norm"),
     pytest.param(6, 16, (1, 3), "batch", False, "module.", 64, id="grey to colour"),
     pytest.param(9, 16, (3, 3), "old instance", False, "", 64, id="of an early PyTorch"),
