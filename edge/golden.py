@@ -20,7 +20,7 @@ from edge.errors import InferenceError, ModelError
 from edge.expression import ExpressionNetwork
 from edge.expression.crop import square_crop
 from edge.models import Finding
-from edge.models.manifest import (
+from edge.models.answers import (
     DetectionGolden,
     ExpressionGolden,
     ExpressionTolerance,

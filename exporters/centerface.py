@@ -22,17 +22,8 @@ from edge.detect.centerface import CenterFace, decode
 from edge.errors import ModelError
 from edge.golden import GOLDEN_FACE, detection_findings, golden_picture
 from edge.models import Network
-from edge.models.manifest import (
-    DetectionGolden,
-    DetectionTolerance,
-    Exporter,
-    Input,
-    Manifest,
-    NoNormalisation,
-    Output,
-    Parity,
-    Source,
-)
+from edge.models.answers import DetectionGolden, DetectionTolerance
+from edge.models.manifest import Exporter, Input, Manifest, NoNormalisation, Output, Parity, Source
 from edge.models.network import input_tensor
 from edge.models.runtimes import open_session
 from edge.values import Floats

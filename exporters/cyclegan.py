@@ -22,16 +22,8 @@ from edge.errors import ModelError
 from edge.expression.crop import square_crop
 from edge.golden import cell_levels, golden_picture, translation_findings
 from edge.models import Network
-from edge.models.manifest import (
-    Exporter,
-    Input,
-    Manifest,
-    NoNormalisation,
-    Output,
-    Parity,
-    Source,
-    TranslationGolden,
-)
+from edge.models.answers import TranslationGolden
+from edge.models.manifest import Exporter, Input, Manifest, NoNormalisation, Output, Parity, Source
 from edge.models.network import input_tensor
 from edge.translate.cyclegan import CycleGan
 from edge.values import Box, Luma

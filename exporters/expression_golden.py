@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from edge.golden import golden_picture
-from edge.models.manifest import ExpressionGolden, GoldenReading
+from edge.models.answers import ExpressionGolden, GoldenReading
 from edge.values import EXPRESSIONS, Box, Luma
 from exporters.expression_original import Original
 

@@ -9,7 +9,7 @@ from edge.clock import Stopwatch
 from edge.config import DetectorConfig
 from edge.errors import ModelError
 from edge.models import Network, NetworkInfo, open_network
-from edge.models.manifest import Golden
+from edge.models.answers import Golden
 from edge.values import Detection, Frame
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge.clock import Stopwatch
 from edge.errors import InferenceError, ModelError
 from edge.models import Network, NetworkInfo
-from edge.models.manifest import Golden
+from edge.models.answers import Golden
 from edge.values import Box, Detection, Floats, Frame, Luma
 
 STRIDE: Final = 4

@@ -10,7 +10,7 @@ from edge.clock import Stopwatch
 from edge.config import ExpressionConfig
 from edge.errors import ModelError
 from edge.models import NetworkInfo, open_network
-from edge.models.manifest import Golden
+from edge.models.answers import Golden
 from edge.translate import Translator
 from edge.values import Box, Frame, Reading
 

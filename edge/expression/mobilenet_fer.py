@@ -10,7 +10,7 @@ from edge.clock import Stopwatch
 from edge.errors import InferenceError, ModelError
 from edge.expression.crop import face_picture
 from edge.models import Network, NetworkInfo
-from edge.models.manifest import Golden
+from edge.models.answers import Golden
 from edge.translate import Translator
 from edge.values import EXPRESSIONS, Affect, Box, Frame, Reading
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from edge.config import TranslatorConfig
 from edge.errors import ModelError
 from edge.models import NetworkInfo, open_network
-from edge.models.manifest import Golden
+from edge.models.answers import Golden
 from edge.values import Luma
 
 

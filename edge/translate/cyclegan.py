@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.errors import InferenceError, ModelError
 from edge.models import Network, NetworkInfo
-from edge.models.manifest import Golden
+from edge.models.answers import Golden
 from edge.values import Floats, Luma
 
 _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
 from edge.models import find_model, load_manifest, open_network, verify
-from edge.models.manifest import DetectionGolden, Limit, Manifest, Parity
+from edge.models.answers import DetectionGolden
+from edge.models.manifest import Limit, Manifest, Parity
 from exporters import graph
 from exporters.__main__ import main
 from exporters.artifact import write_model

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
 from edge.models import find_model, load_manifest, open_network, verify
-from edge.models.manifest import TranslationGolden
+from edge.models.answers import TranslationGolden
 from edge.values import Floats
 from exporters import cyclegan
 from exporters.__main__ import main

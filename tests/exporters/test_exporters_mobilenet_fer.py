@@ -21,7 +21,8 @@ from edge.errors import ModelError
 from edge.expression.mobilenet_fer import MobileNetFer
 from edge.golden import expression_findings, golden_picture
 from edge.models import Network, load_manifest, open_network, verify
-from edge.models.manifest import ExpressionGolden, PerSampleNormalisation
+from edge.models.answers import ExpressionGolden
+from edge.models.manifest import PerSampleNormalisation
 from edge.values import EXPRESSIONS, Box
 from exporters import mobilenet_fer as exporter
 from exporters.__main__ import main
