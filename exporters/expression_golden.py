@@ -6,17 +6,21 @@ from typing import Final
 import numpy as np
 
 from edge.golden import golden_picture
-from edge.models.answers import ExpressionGolden, GoldenReading
+from edge.models.answers import ExpressionGolden, ExpressionTolerance, GoldenReading
 from edge.values import EXPRESSIONS, Box, Luma
 from exporters.expression_original import Original
 
 _FACE: Final = (155.4, 38.9, 86.4, 151.0)
 """The face in the golden picture, x, y, width, height; plainly happy."""
 
-_TOLERANCES: Final = {False: (0.025, 0.15, 0.025), True: (0.1, 0.7, 0.1)}
-"""Whether int8 artifacts are made -> tolerances of the golden reading: of a probability, its
-logarithm, and valence and arousal. The first are twice what one grey level of noise on every
-pixel does to the bundled network."""
+_TOLERANCE: Final = ExpressionTolerance(
+    probability_max=0.025, log_probability_max=0.15, affect_max=0.025
+)
+"""Twice what one grey level of noise on every pixel does to the bundled network."""
+
+_INT8_TOLERANCE: Final = ExpressionTolerance(
+    probability_max=0.1, log_probability_max=0.7, affect_max=0.1
+)
 
 _PROBABILITY_FLOOR: Final = 1e-6  # below it, logarithms tell rounding apart, not labels
 
@@ -35,7 +39,6 @@ def expression_golden(original: Original, *, int8: bool) -> ExpressionGolden:
     face = original.read(picture, Box(*_FACE))
     others = [(box, original.read(picture, Box(*box))) for box in _regions(picture)]
     box, other = max(others, key=lambda each: _gap(face[0], each[1][0]))
-    probability, logarithm, affect = _TOLERANCES[int8]
     return ExpressionGolden(
         kind="expression",
         picture_sha256=digest,
@@ -51,9 +54,8 @@ def expression_golden(original: Original, *, int8: bool) -> ExpressionGolden:
             )
             for place, (shares, point) in ((_FACE, face), (box, other))
         ),
-        probability_max=probability,
-        log_probability_max=logarithm,
-        affect_max=affect,
+        **_TOLERANCE.model_dump(),
+        int8=_INT8_TOLERANCE if int8 else None,
     )
 
 

@@ -115,14 +115,14 @@ def test_check_tells_a_network_that_reads_the_golden_face_wrongly(
 ) -> None:
     manifest = copied_models / "mobilenet-fer" / "manifest.json"
     data = json.loads(manifest.read_text())
-    data["golden"]["readings"][0]["valence"] = 1.0
+    data["golden"]["readings"][0]["valence"] = -1.0
     manifest.write_text(json.dumps(data))
     code, out = printed(capsys, "check")
     assert code == cli.EXIT_CONFIG
     wrong = [line for line in out.splitlines() if line.startswith("WRONG")]
     assert len(wrong) == 1
     assert "valence" in wrong[0]
-    assert "expected 1.00" in wrong[0]
+    assert "expected -1.00" in wrong[0]
 
 
 @pytest.mark.parametrize("command", ["schema", "models list", "models verify", "check", "--help"])

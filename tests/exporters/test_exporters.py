@@ -282,8 +282,11 @@ def test_a_missed_parity_is_exit_1_and_leaves_nothing(
 
 
 def small_manifest(name: str = "net") -> tuple[Manifest, dict[str, bytes]]:
-    manifest = load_manifest(find_model("mobilenet-fer"))
-    return manifest.model_copy(update={"name": name}), {"mobilenet_fer.onnx": FER.read_bytes()}
+    whole = load_manifest(find_model("mobilenet-fer"))
+    artifact = whole.artifact(FER.name)
+    assert artifact is not None
+    parts = {"name": name, "artifacts": (artifact,), "parity": {FER.name: whole.parity[FER.name]}}
+    return whole.model_copy(update=parts), {FER.name: FER.read_bytes()}
 
 
 def test_a_readme_in_the_folder_stays(tmp_path: Path) -> None:

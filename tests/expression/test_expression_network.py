@@ -31,7 +31,7 @@ def frame_of(luma: Luma) -> Frame:
 
 @pytest.fixture(scope="module")
 def network() -> ExpressionNetwork:
-    return open_expression(ExpressionConfig())
+    return open_expression(ExpressionConfig(artifact="mobilenet_fer.onnx"))
 
 
 @pytest.fixture
@@ -79,7 +79,8 @@ def test_labels_are_sorted_by_name_not_by_place(
     order = [7, 3, 1, 0, 2, 6, 5, 4]
     shuffled = open_expression(
         ExpressionConfig(
-            model=changed(lambda data: data.update(labels=[EXPRESSIONS[i] for i in order]))
+            model=changed(lambda data: data.update(labels=[EXPRESSIONS[i] for i in order])),
+            artifact="mobilenet_fer.onnx",
         )
     )
     frame = frame_of(golden_picture()[0])

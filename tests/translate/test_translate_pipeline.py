@@ -139,7 +139,7 @@ def test_a_network_that_takes_colour_gets_three_equal_channels(
     _rewrite(rgb, content)
     frame = golden_frame(golden_picture()[0])
     colour, mono = (
-        open_expression(ExpressionConfig(model=name)).read(
+        open_expression(ExpressionConfig(model=name, artifact="mobilenet_fer.onnx")).read(
             frame, FACE, Stopwatch(), pipeline.translator
         )
         for name in (str(rgb), "mobilenet-fer")
