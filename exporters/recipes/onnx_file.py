@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
+from exporters.recipes.adapt import Heads
 from exporters.recipes.networks import SIDE, ExpressionNetwork, ResidualBlock
 
 
@@ -58,10 +59,24 @@ class _Graph:
         y = self.add("Add", [y, x], f"{name}.add")
         return self.add("Relu", [y], f"{name}.relu")
 
+    def dense(self, x: str, name: str, weight: Tensor, bias: Tensor) -> None:
+        """Add the output ``name``: ``x @ weight.T + bias``."""
+        inputs = [
+            x,
+            self.weight(f"{name}.weight", np.asarray(weight)),
+            self.weight(f"{name}.bias", np.asarray(bias)),
+        ]
+        self.add("Gemm", inputs, name, transB=1)
+
 
 @torch.no_grad()
-def write_checkpoint(network: ExpressionNetwork, path: Path, notes: str) -> None:
-    """Write ``network`` to ``path``: input ``input``, outputs ``logits`` and ``affect``."""
+def write_checkpoint(
+    network: ExpressionNetwork, path: Path, notes: str, *, heads: Heads | None = None
+) -> None:
+    """Write ``network`` to ``path``: input ``input``, outputs ``logits`` and ``affect``.
+
+    With ``heads`` those instead of its own: ``affect`` is then valence and arousal, -1..1.
+    """
     network.eval()
     graph = _Graph()
     x = "input"
@@ -77,10 +92,13 @@ def write_checkpoint(network: ExpressionNetwork, path: Path, notes: str) -> None
         x = graph.block(block, x, f"block{index}")
     x = graph.add("GlobalAveragePool", [x], "pool")
     x = graph.add("Flatten", [x], "features", axis=1)
-    for name, head in (("logits", network.expression), ("affect", network.affect)):
-        kernel = graph.weight(f"{name}.weight", head.weight.numpy())
-        graph.add("Gemm", [x, kernel, graph.weight(f"{name}.bias", head.bias.numpy())], name,
-                  transB=1)  # fmt: skip
+    if heads is None:
+        graph.dense(x, "logits", network.expression.weight, network.expression.bias)
+        graph.dense(x, "affect", network.affect.weight, network.affect.bias)
+    else:
+        graph.dense(x, "logits", heads.expression, heads.bias)
+        shares = graph.add("Softmax", ["logits"], "shares", axis=1)
+        graph.dense(shares, "affect", heads.points.T, torch.zeros(2))
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,

@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import json
 import math
+import pickle
 from pathlib import Path
 from typing import Any, Final
 
@@ -257,3 +258,19 @@ def _resume(path: Path, learners: list[Learner], random: Generator, options: Tra
     for learner, kept in zip(learners, state["learners"], strict=True):
         learner.restore(kept)
     return int(state["epoch"])
+
+
+def trained_network(run: Path) -> ExpressionNetwork:
+    """Return the small network of the folder that ``train`` wrote, ready to be read with.
+
+    Raises:
+        ConfigError: the folder holds no such run.
+    """
+    path = run / "last.pt"
+    try:
+        state = torch.load(path, weights_only=True)["learners"][0]["average"]
+        network = ExpressionNetwork(STUDENT_WIDTHS)
+        network.load_state_dict(state)
+    except (OSError, EOFError, LookupError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ConfigError(f"--run {run}: holds no last.pt that train wrote ({error})") from error
+    return network.eval()

@@ -88,7 +88,7 @@ def test_normalisation_is_the_daemons() -> None:
     from edge.models import open_network
     from exporters.recipes.pictures import normalised
 
-    network = open_network("mobilenet-fer", task="facial-expression")
+    network = open_network("mobilenet-fer", task="facial-expression", artifact="mobilenet_fer.onnx")
     side = network.info.width
     picture = np.random.default_rng(2).integers(0, 256, (side, side), np.uint8)
     ours = normalised(torch.from_numpy(picture.astype(np.float32) / 255)[None, None])
@@ -148,3 +148,83 @@ def test_the_checkpoint_is_the_network_and_always_the_same(tmp_path: Path) -> No
         expected = network.eval()(x)
     assert np.abs(logits - expected[0].numpy()).max() < 1e-5
     assert np.abs(affect - expected[1].numpy()).max() < 1e-5
+
+
+def drawn_photographs(people: int = 4) -> Any:
+    """Photographs of a few people whose label is told by how fine their stripes are."""
+    from exporters.recipes.nirfaces import NirFaces
+
+    random = torch.Generator().manual_seed(8)
+    count = 8 * people
+    labels = torch.arange(count) % 4
+    patches = 0.3 + 0.05 * torch.rand(count, 1, 96, 96, generator=random)
+    for index, label in enumerate(labels.tolist()):
+        wave = torch.sin(torch.arange(96) * 2 * torch.pi / (6, 12, 24, 48)[label])
+        patches[index] += 0.3 * (wave > 0).float()[None, :, None]
+    points = torch.tensor([[0.0, 0.0], [0.8, 0.2], [-0.7, -0.4], [0.3, 0.8]])
+    return NirFaces(
+        patches, patches[:, :, 24:72, 24:72].clone(), labels, points[labels],
+        tuple(str(index // 8) for index in range(count)), labels == 0,
+    )  # fmt: skip
+
+
+def test_heads_are_told_by_people_they_never_saw_and_written_as_they_are(tmp_path: Path) -> None:
+    import onnxruntime
+
+    from exporters.recipes.adapt import AdaptOptions, features_of, fit_heads, left_out
+    from exporters.recipes.networks import ExpressionNetwork, ResidualBlock
+    from exporters.recipes.onnx_file import write_checkpoint
+    from exporters.recipes.pictures import normalised
+
+    torch.manual_seed(3)
+    network, nir = ExpressionNetwork((16, 24, 48, 96)), drawn_photographs(people=6)
+    for module in network.modules():  # random weights, but all of them at work
+        if isinstance(module, ResidualBlock):
+            torch.nn.init.ones_(module.second_norm.weight)
+    for _ in range(30):
+        network.train()(normalised(nir.crops))
+    network.eval()
+    options = AdaptOptions(views=8, pull=1e-4, strength=0.0)
+    told, shares, affect = left_out(network, nir, options)
+    assert told["top1"]["value"] > 0.6  # random features tell fine from coarse; chance is a quarter
+    assert torch.allclose(shares.sum(1), torch.ones(len(nir)), atol=1e-5)
+    assert float(affect.abs().max()) <= 1
+    again, _, _ = left_out(network, nir, options)
+    assert again == told
+    # a person's own annotations have no part in what is read from that person
+    forged = nir.affect.clone()
+    forged[nir.of({"2"})] = torch.tensor([-1.0, 1.0])
+    changed = type(nir)(nir.patches, nir.crops, nir.labels, forged, nir.subjects, nir.neutral)
+    _, _, other = left_out(network, changed, options)
+    assert torch.equal(other[nir.of({"2"})], affect[nir.of({"2"})])
+    assert not torch.equal(other, affect)
+    heads = fit_heads(network, features_of(network, nir, options), nir, nir.of({"0", "1"}), options)
+    write_checkpoint(network, tmp_path / "net.onnx", "", heads=heads)
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    _, point = session.run(["logits", "affect"], {"input": normalised(nir.crops[:1]).numpy()})
+    features = features_of(network, nir, options).plain[:1]
+    expected = torch.softmax(features @ heads.expression.T + heads.bias, 1) @ heads.points
+    assert np.abs(point - expected.numpy()).max() < 1e-5
+
+
+@pytest.mark.nir
+def test_photographs_are_cut_as_the_daemon_cuts_them(nir_faces: Path) -> None:
+    from exporters.recipes.nirfaces import cut, read_nir_faces
+
+    nir = read_nir_faces(nir_faces / "images", nir_faces / "labels.csv", 0.05)
+    assert nir.crops.shape == (len(nir), 1, 48, 48)
+    assert int(nir.neutral.sum()) == len(set(nir.subjects))
+    views = cut(nir.patches, torch.Generator().manual_seed(1), 0.05)
+    assert views.shape == nir.crops.shape
+    # turned, shifted, mirrored: still the same light
+    assert float((views.mean((1, 2, 3)) - nir.crops.mean((1, 2, 3))).abs().mean()) < 0.05
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no run"])
+def test_a_folder_without_a_run_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    from exporters.recipes.train import trained_network
+
+    if content is not None:
+        (tmp_path / "last.pt").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"holds no last\.pt"):
+        trained_network(tmp_path)

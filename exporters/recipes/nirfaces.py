@@ -1,0 +1,117 @@
+"""Annotated near-infrared photographs as training patches, cut with the daemon's own detector."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from torch import Generator, Tensor
+
+from benchmarks.accuracy import read_labels
+from edge.clock import Stopwatch
+from edge.config import DetectorConfig
+from edge.detect import open_detector
+from edge.errors import ConfigError, FrameRefused
+from edge.expression.crop import square_crop
+from edge.sources.images import read_grey
+from edge.values import EXPRESSIONS, Frame
+from exporters.recipes.networks import SIDE
+
+PATCH_MARGIN: Final = 0.6
+"""Of a patch around the face box: room to turn, shift and scale without inventing a border."""
+
+_PATCH_SIDE: Final = 2 * SIDE
+
+
+@dataclass(frozen=True)
+class NirFaces:
+    """All annotated photographs.
+
+    Attributes:
+        patches: float32 (n, 1, 96, 96), 0..1: the face box's square and 60 % around it.
+        crops: float32 (n, 1, 48, 48), 0..1: what the daemon cuts.
+        labels: int64 (n,), indices into ``EXPRESSIONS``.
+        affect: float32 (n, 2), valence and arousal.
+        subjects: who is on each.
+        neutral: bool (n,): each person's first photograph called neutral.
+    """
+
+    patches: Tensor
+    crops: Tensor
+    labels: Tensor
+    affect: Tensor
+    subjects: tuple[str, ...]
+    neutral: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def of(self, people: set[str]) -> Tensor:
+        """Return the indices of the photographs of ``people``."""
+        return torch.tensor([i for i, name in enumerate(self.subjects) if name in people])
+
+
+def read_nir_faces(images: Path, labels: Path, margin: float) -> NirFaces:
+    """Return the photographs that ``labels`` (see ``benchmarks accuracy``) lists.
+
+    Raises:
+        ConfigError: labels or a photograph cannot be read, or no face is found on one.
+    """
+    detector = open_detector(DetectorConfig())
+    rows = read_labels(labels)
+    patches, crops = [], []
+    for row in rows:
+        try:
+            luma = read_grey(images / row.file)
+        except FrameRefused as error:
+            raise ConfigError(f"--nir {images}: {error}") from error
+        found = detector.detect(Frame(luma, 0, 0, "media", 0), Stopwatch())
+        if not found:
+            raise ConfigError(f"--nir {images / row.file}: no face found; take it off the labels")
+        box = max(found, key=lambda each: each.box.width * each.box.height).box
+        patches.append(square_crop(luma, box, (_PATCH_SIDE, _PATCH_SIDE), PATCH_MARGIN))
+        crops.append(square_crop(luma, box, (SIDE, SIDE), margin))
+    seen: set[str] = set()
+    neutral = []
+    for row in rows:
+        first = row.expression == "neutral" and row.subject not in seen
+        neutral.append(first)
+        seen |= {row.subject} if first else set()
+    return NirFaces(
+        _tensor(patches),
+        _tensor(crops),
+        torch.tensor([EXPRESSIONS.index(row.expression) for row in rows]),
+        torch.tensor([[row.valence, row.arousal] for row in rows]),
+        tuple(row.subject for row in rows),
+        torch.tensor(neutral),
+    )
+
+
+def _tensor(pictures: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(pictures).astype(np.float32) / 255)[:, None]
+
+
+def cut(patches: Tensor, random: Generator, margin: float) -> Tensor:
+    """Return one crop of each patch, as detectors on other frames would have cut it.
+
+    float32 (n, 1, 48, 48): mirrored or not, turned by up to 12 degrees, 12 % smaller to 15 %
+    larger than the crop with ``margin``, shifted by up to 6 % of its side.
+    """
+    count = len(patches)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.empty(count).uniform_(low, high, generator=random)
+
+    side = (1 + margin) / (1 + PATCH_MARGIN) * torch.exp(uniform(-0.13, 0.14))
+    angle = uniform(-0.2, 0.2)
+    mirror = 1 - 2 * (torch.rand(count, generator=random) < 0.5).float()
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0] = torch.cos(angle) * side * mirror
+    theta[:, 0, 1] = -torch.sin(angle) * side
+    theta[:, 1, 0] = torch.sin(angle) * side * mirror
+    theta[:, 1, 1] = torch.cos(angle) * side
+    theta[:, :, 2] = torch.stack([uniform(-0.12, 0.12), uniform(-0.12, 0.12)], 1) * side[:, None]
+    grid = nnf.affine_grid(theta, [count, 1, SIDE, SIDE], align_corners=False)
+    return nnf.grid_sample(patches, grid, padding_mode="zeros", align_corners=False)
