@@ -121,8 +121,14 @@ def _accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.artifact:
         settings.append(f"expression.artifact={json.dumps(arguments.artifact)}")
     config = load_config(arguments.config, settings=settings, overrides={})
-    if arguments.pipeline == "translate":
-        raise ConfigError("--pipeline translate: needs a configured translator.model")
+    translated, translator = arguments.pipeline == "translate", config.translator
+    if translated and not translator.model:
+        raise ConfigError(
+            "--pipeline translate: no translator; name one: --set 'translator.model=\"FOLDER\"'"
+        )
+    if not translated:
+        off = translator.model_copy(update={"model": ""})
+        config = config.model_copy(update={"translator": off})
     result = run_accuracy(
         config,
         images=arguments.images,

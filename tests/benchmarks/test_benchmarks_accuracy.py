@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from generators import translator_folder
 
 from benchmarks.__main__ import main
 from edge.golden import golden_picture
@@ -115,3 +116,20 @@ def test_true_faces_are_all_found(nir_faces: Path, tmp_path: Path) -> None:
     # a floor far below what the model card says, above what always naming one expression gets
     assert result["macro_f1"]["value"] > 0.12
     assert result["valence"]["ccc"]["value"] > 0.2
+
+
+def test_translated_pictures_are_read_through_the_translator(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(asked(pictures, "--pipeline", "translate")) == 78
+    assert "no translator; name one" in capsys.readouterr().err
+    folder = translator_folder(pictures)
+    named = ["--set", f'translator.model="{folder}"']
+    answers = []
+    for pipeline in ("direct", "translate"):
+        path = pictures / f"{pipeline}.json"
+        assert main(asked(pictures, *named, "--pipeline", pipeline, "--json", str(path))) == 0
+        answers.append(json.loads(path.read_text()))
+    assert answers[0]["scored"] == answers[1]["scored"] == 4
+    # a generator of random weights leaves no face as it was
+    assert answers[0]["valence"]["rmse"]["value"] != answers[1]["valence"]["rmse"]["value"]
