@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,18 +73,32 @@ def main(argv: Sequence[str]) -> int:
                 f"{argv[0]}: not available in this version; expected fps, accuracy or parity"
             )
         arguments = _parser().parse_args(argv)
-        if arguments.benchmark == "accuracy":
-            show_accuracy(_accuracy(arguments), Console())
-            return 0
-        if arguments.benchmark == "parity":
-            show_parity(_parity(arguments), Console())
-            return 0
-        result = _fps(arguments)
+        run, shown = {
+            "fps": (_fps, show),
+            "accuracy": (_accuracy, show_accuracy),
+            "parity": (_parity, show_parity),
+        }[arguments.benchmark]
+        result = run(arguments)
+        result["command"] = "python -m benchmarks " + shlex.join(_asked(argv))
+        if arguments.json:
+            save(result, arguments.json)
     except AffectEdgeError as error:
         sys.stderr.write(f"benchmarks: error: {' '.join(str(error).split())}\n")
         return error.exit_code
-    show(result, Console())
+    shown(result, Console())
     return 0
+
+
+def _asked(argv: Sequence[str]) -> list[str]:
+    """Return the arguments that bear on the result: all but where it is written to."""
+    words = iter(argv)
+    kept = []
+    for word in words:
+        if word == "--json":
+            next(words, None)
+        elif not word.startswith("--json="):
+            kept.append(word)
+    return kept
 
 
 def _fps(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -102,7 +117,7 @@ def _fps(arguments: argparse.Namespace) -> dict[str, Any]:
         daemon += ["-c", str(arguments.config)]
     for setting in settings:
         daemon += ["--set", setting]
-    result = run_fps(
+    return run_fps(
         config,
         frames=arguments.frames,
         in_memory=arguments.in_memory,
@@ -110,10 +125,6 @@ def _fps(arguments: argparse.Namespace) -> dict[str, Any]:
         baseline=arguments.baseline,
         daemon_arguments=daemon,
     )
-    result["command"] = "python -m benchmarks " + " ".join(_shown(arguments))
-    if arguments.json:
-        save(result, arguments.json)
-    return result
 
 
 def _accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -129,35 +140,21 @@ def _accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
     if not translated:
         off = translator.model_copy(update={"model": ""})
         config = config.model_copy(update={"translator": off})
-    result = run_accuracy(
+    return run_accuracy(
         config,
         images=arguments.images,
         labels=arguments.labels,
         personal_baseline=arguments.personal_baseline,
     )
-    parts = ["accuracy", "--images", str(arguments.images), "--labels", str(arguments.labels)]
-    parts += ["--pipeline", arguments.pipeline] if arguments.pipeline != "direct" else []
-    parts += ["--artifact", arguments.artifact] if arguments.artifact else []
-    parts += ["--personal-baseline"] if arguments.personal_baseline else []
-    result["command"] = "python -m benchmarks " + " ".join(parts)
-    if arguments.json:
-        save(result, arguments.json)
-    return result
 
 
 def _parity(arguments: argparse.Namespace) -> dict[str, Any]:
     if not 1 <= arguments.threads <= 16:
         raise ConfigError(f"--threads {arguments.threads}: expected 1 to 16")
     with Console(stderr=True).status("parity") as status:
-        result = run_parity(
+        return run_parity(
             arguments.model, arguments.images, threads=arguments.threads, tell=status.update
         )
-    parts = ["parity", "--model", arguments.model, "--images", str(arguments.images)]
-    parts += ["--threads", str(arguments.threads)] if arguments.threads != 1 else []
-    result["command"] = "python -m benchmarks " + " ".join(parts)
-    if arguments.json:
-        save(result, arguments.json)
-    return result
 
 
 def show_parity(result: dict[str, Any], console: Console) -> None:
@@ -182,17 +179,6 @@ def show_parity(result: dict[str, Any], console: Console) -> None:
     )
     _show_circumstances(result, console)
     _show_load(result, console)
-
-
-def _shown(arguments: argparse.Namespace) -> list[str]:
-    shown = ["fps"]
-    shown += ["--source", arguments.source] if arguments.source else []
-    shown += ["-c", str(arguments.config)] if arguments.config else []
-    shown += ["--frames", str(arguments.frames)] if arguments.frames else []
-    shown += ["--in-memory"] if arguments.in_memory else []
-    shown += ["--mode", arguments.mode] if arguments.mode != "pipeline" else []
-    shown += ["--baseline"] if arguments.baseline else []
-    return shown + [part for setting in arguments.set for part in ("--set", setting)]
 
 
 def show(result: dict[str, Any], console: Console) -> None:

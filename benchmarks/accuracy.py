@@ -70,7 +70,9 @@ def read_labels(path: Path) -> list[Annotated]:
                     f" {','.join(COLUMNS)}"
                 )
             rows = [_row(path, number, row) for number, row in enumerate(reader, start=2)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise ConfigError(f"--labels {path}: {error.strerror}; expected a CSV file") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"--labels {path}: {error}; expected a CSV file in UTF-8") from error
     if not rows:
         raise ConfigError(f"--labels {path}: no rows below the header")

@@ -4,7 +4,7 @@ Faces at rest differ: a long upper lip reads as sad on every frame. Both heads o
 network are linear in its features, so that taking the person's neutral away in feature space is
 taking its logits away; of the expression head, log-probabilities serve as well, because softmax
 forgets a common offset. No feature, no picture, nothing that would identify has to be kept: ten
-numbers a person. Measured gain: see the model's card.
+numbers a person. What it gains is a network's own: ``benchmarks accuracy --personal-baseline``.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ _AFFECT_MAX = 0.995
 
 @dataclass(frozen=True, slots=True)
 class NeutralReading:
-    """What a network reads from neutral faces: of one person, or of all it was tuned on.
+    """What a network reads from neutral faces: of one person, or of many.
 
     Attributes:
         logits: ten numbers: centred log-probabilities in the order of ``EXPRESSIONS``, then the
@@ -46,18 +46,15 @@ class NeutralReading:
         return cls(np.mean(rows, axis=0))
 
 
-def told_from(
-    reading: Reading, own: NeutralReading, common: NeutralReading, *, share: float = 1.0
-) -> Reading:
+def told_from(reading: Reading, own: NeutralReading, common: NeutralReading) -> Reading:
     """Return ``reading`` as if the person's face at rest were the common one.
 
     Args:
         reading: what the network said.
         own: the person's neutral.
-        common: the neutral that the network was tuned on (the manifest's ``neutral``).
-        share: how much of the difference is taken away, 0..1.
+        common: the neutral of people in general.
     """
-    moved = _logits(reading) + share * (common.logits - own.logits)
+    moved = _logits(reading) + common.logits - own.logits
     count = len(EXPRESSIONS)
     powers = np.exp(moved[:count] - moved[:count].max())
     valence, arousal = np.tanh(moved[count:] / 2).tolist()

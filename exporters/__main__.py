@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import (
@@ -28,7 +28,7 @@ from edge.values import EXPRESSIONS
 from exporters.parity import table
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, by an exception."""
 
     def error(self, message: str) -> NoReturn:
@@ -58,20 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _export(options: argparse.Namespace, tell: Callable[[str], None]) -> Manifest:
+    shared: dict[str, Any] = {
+        "formats": options.formats.split(","),
+        "precisions": options.precisions.split(","),
+        "calibration": options.calibration,
+        "board": options.board,
+        "allow_parity_loss": options.allow_parity_loss,
+        "tell": tell,
+    }
     if options.model == "centerface":
         from exporters.centerface import export_centerface  # noqa: PLC0415
 
         return export_centerface(
-            options.weights,
-            options.out,
-            size=_size(options.size),
-            mono=options.mono,
-            formats=options.formats.split(","),
-            precisions=options.precisions.split(","),
-            calibration=options.calibration,
-            board=options.board,
-            allow_parity_loss=options.allow_parity_loss,
-            tell=tell,
+            options.weights, options.out, size=_size(options.size), mono=options.mono, **shared
         )
     if options.model == "cyclegan":
         from exporters.cyclegan import export_cyclegan  # noqa: PLC0415
@@ -81,13 +80,8 @@ def _export(options: argparse.Namespace, tell: Callable[[str], None]) -> Manifes
             options.out,
             size=_size(options.size),
             mono=options.mono,
-            formats=options.formats.split(","),
-            precisions=options.precisions.split(","),
-            calibration=options.calibration,
             expression=options.expression,
-            board=options.board,
-            allow_parity_loss=options.allow_parity_loss,
-            tell=tell,
+            **shared,
         )
     from exporters.expression_original import ExpressionOptions  # noqa: PLC0415
     from exporters.mobilenet_fer import export_mobilenet_fer  # noqa: PLC0415
@@ -109,12 +103,7 @@ def _export(options: argparse.Namespace, tell: Callable[[str], None]) -> Manifes
             licence=options.licence,
             citation=options.citation,
         ),
-        formats=options.formats.split(","),
-        precisions=options.precisions.split(","),
-        calibration=options.calibration,
-        board=options.board,
-        allow_parity_loss=options.allow_parity_loss,
-        tell=tell,
+        **shared,
     )
 
 
@@ -159,7 +148,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m exporters", description=__doc__)
+    parser = Parser(prog="python -m exporters", description=__doc__)
     commands = parser.add_subparsers(dest="model", required=True)
     for name, text, size in (
         ("centerface", "a CenterFace graph in ONNX, as published or made from it", "320x192"),

@@ -21,6 +21,9 @@ from edge.models.manifest import Limit, Parity
 from edge.values import Box, Detection, Floats, Luma
 from exporters.calibration import faces_in, shrunk_face, stretched
 
+Readings = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Probabilities (n, labels), and valence and arousal (n, 2) in -1..1, of n faces."""
+
 SIZES_PX: Final = (32, 25, 21, 18)
 """Heights of faces, in pixels of the network's input, at which recall is measured."""
 
@@ -160,14 +163,10 @@ def expression_agreement(
     Raises:
         InferenceError: a network fails.
     """
-    known, seen = ([_read(network, crop) for crop in crops] for network in (reference, candidate))
-    one, other = (np.concatenate([each[0] for each in heads]) for heads in (known, seen))
-    affect, also = (np.concatenate([each[1] for each in heads]) for heads in (known, seen))
+    one, affect = read_all(reference, crops)
+    other, also = read_all(candidate, crops)
     return {
-        "concordance": float(np.mean(one.argmax(axis=1) == other.argmax(axis=1))),
-        "kappa": kappa(one.argmax(axis=1), other.argmax(axis=1)),
-        "valence_ccc": ccc(also[:, 0], affect[:, 0]),
-        "arousal_ccc": ccc(also[:, 1], affect[:, 1]),
+        **readings_agreement((one, affect), (other, also)),
         "probability_mean_difference": float(np.abs(one - other).mean()),
         "probability_max_difference": float(np.abs(one - other).max()),
         "affect_mean_difference": float(np.abs(affect - also).mean()),
@@ -175,12 +174,30 @@ def expression_agreement(
     }
 
 
-def _read(network: Network, crop: Luma) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    heads = network.run(crop[None])
-    affect = heads["affect"].astype(np.float64)
-    if network.manifest.outputs["affect"].encoding == "(s-0.5)*2":
-        affect = 2 * affect - 1
-    return heads["expression"].astype(np.float64), affect
+def read_all(network: Network, crops: Iterable[Luma]) -> Readings:
+    """Return what an expression network reads from faces of its input's size.
+
+    Raises:
+        InferenceError: the network fails.
+    """
+    heads = [network.run(crop[None]) for crop in crops]
+    shares, affect = (
+        np.concatenate([each[role] for each in heads]).astype(np.float64)
+        for role in ("expression", "affect")
+    )
+    signed = network.manifest.outputs["affect"].encoding == "(s-0.5)*2"
+    return shares, 2 * affect - 1 if signed else affect
+
+
+def readings_agreement(known: Readings, seen: Readings) -> dict[str, float]:
+    """Return ``concordance``, ``kappa``, ``valence_ccc`` and ``arousal_ccc`` of two readings."""
+    labels, also = (shares.argmax(axis=1) for shares, _ in (known, seen))
+    return {
+        "concordance": float(np.mean(labels == also)),
+        "kappa": kappa(labels, also),
+        "valence_ccc": ccc(seen[1][:, 0], known[1][:, 0]),
+        "arousal_ccc": ccc(seen[1][:, 1], known[1][:, 1]),
+    }
 
 
 def kappa(one: NDArray[Any], other: NDArray[Any]) -> float:

@@ -6,20 +6,19 @@ has the graph's inputs and outputs is.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
 
 from edge.errors import InferenceError, ModelError
-from edge.models.manifest import Artifact, Dtype, Layout, Precision, Runtime
+from edge.models.manifest import Artifact, Layout, Precision, Runtime
 from edge.models.runtimes import Session, open_session
 from edge.values import Floats
 from exporters.artifact import describe
 from exporters.quantize import Board, check_quantizer, quantize_onnx, quantize_tflite
 from exporters.tflite import convert_float, made_from, onnx2tf_path
 
-_DTYPES: Final[dict[str, Dtype]] = {"float32": "float32", "uint8": "uint8", "int8": "int8"}
 _ORDERS: Final[dict[Layout, tuple[int, ...]]] = {"nchw": (0, 1, 2, 3), "nhwc": (0, 2, 3, 1)}
 
 FORMATS: Final = ("onnx", "tflite")
@@ -173,7 +172,7 @@ def _described(
         layout = _layout(session, given.name, shapes)
     except (ModelError, InferenceError) as error:
         raise ModelError(f"{file}: {error}") from error
-    dtype = _DTYPES[session.inputs[given.name][1]]
+    dtype: Any = session.inputs[given.name][1]  # the manifest refuses what it does not know
     artifact = describe(
         file,
         content,

@@ -226,8 +226,7 @@ def face_crops(
         margin: share of the box's longer side added to it.
     """
     for picture in pictures:
-        faces = detector.detect(Frame(picture, 0, 0, "media", 0), Stopwatch())
-        if faces:
+        if faces := faces_in(detector, picture):
             box = max(faces, key=lambda face: face.box.height).box
             yield square_crop(picture, box, size, margin)
         else:

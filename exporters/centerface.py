@@ -149,11 +149,6 @@ def export_centerface(
             "artifacts": tuple(built),
             "parity": {each.file: unmeasured(_FLOAT_LIMITS) for each in built},
             "calibration": split.record if split else None,
-            "exporter": draft.exporter.model_copy(
-                update={
-                    "options": {**draft.exporter.options, **({"board": board} if split else {})}
-                }
-            ),
         }
     )
 

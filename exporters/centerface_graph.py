@@ -12,9 +12,9 @@ import numpy as np
 
 from edge.detect.centerface import STRIDE
 from edge.errors import ModelError
+from edge.models.runtimes import OnnxSession
 from edge.values import Floats, Luma
 from exporters import graph
-from exporters.parity import Reference
 
 ROLES: Final = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
 """Role -> channels, in the order in which a CenterFace graph gives them."""
@@ -54,7 +54,7 @@ class CenterFaceGraph:
                 f"--weights {weights}: takes {self.channels} channels, expected 3 or 1"
             )
         self.size = size
-        self._reference = _reference(self.fixed(self.channels), weights, size)
+        self._session = _session(self.fixed(self.channels), weights, size)
 
     def fixed(self, channels: int) -> Any:
         """Return a copy of the graph with one fixed input size, and nothing else changed."""
@@ -70,7 +70,7 @@ class CenterFaceGraph:
     def maps(self, picture: Luma) -> dict[str, Floats]:
         """Return the network's maps of a picture of the input's size: 0..255, no scaling."""
         tensor = np.repeat(picture.astype(np.float32)[None, None], self.channels, axis=1)
-        outputs = self._reference.run(tensor, self.tensors.values())
+        outputs = self._session.run(tensor)
         return {role: outputs[tensor_name] for role, tensor_name in self.tensors.items()}
 
 
@@ -88,9 +88,9 @@ def _roles(model: Any) -> dict[str, str]:
     return dict(zip(ROLES, names, strict=True)) if channels == [*ROLES.values()] else {}
 
 
-def _reference(model: Any, weights: Path, size: tuple[int, int]) -> Reference:
+def _session(model: Any, weights: Path, size: tuple[int, int]) -> OnnxSession:
     try:
-        return Reference(model)
+        return OnnxSession(model.SerializeToString(), 1)
     except ModelError as error:
         raise ModelError(
             f"--weights {weights}: cannot run at {size[0]}x{size[1]}: {error}"

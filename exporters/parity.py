@@ -1,47 +1,14 @@
 """Says how far an artifact agrees with the network it was made from."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from edge.errors import ModelError
 from edge.golden import golden_picture
 from edge.models.manifest import Limit, Manifest, Parity
 from edge.values import Floats, Luma
-
-
-class Reference:
-    """The original network in onnxruntime, unchanged but for its declared shapes."""
-
-    def __init__(self, model: Any) -> None:
-        """Load the graph ``model``.
-
-        Raises:
-            ModelError: onnxruntime refuses it; one line.
-        """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except (
-            errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf,
-            errors.NotImplemented, errors.RuntimeException, RuntimeError, ValueError,
-        ) as error:  # fmt: skip
-            text = " ".join(str(error).split())[:200]
-            raise ModelError(f"onnxruntime refuses the graph: {text}") from error
-        self._input = self._session.get_inputs()[0].name
-
-    def run(self, tensor: Floats, names: Iterable[str]) -> dict[str, Floats]:
-        """Return the named outputs for one input tensor."""
-        names = list(names)
-        return dict(zip(names, self._session.run(names, {self._input: tensor}), strict=True))
 
 
 def sample_pictures(width: int, height: int) -> list[Luma]:

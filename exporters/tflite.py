@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import flatbuffers
+import numpy as np
 
 from edge.errors import ModelError
 
@@ -135,6 +136,11 @@ def with_output_names(content: bytes, original: bytes) -> bytes:
             tensor.name += b"_integer"
     for place, name in wanted.items():
         graph.tensors[place].name = name
+    for buffer in model.buffers:
+        # the quantiser may keep large constants behind the packed model, which moves them
+        if buffer.offset:
+            kept = content[buffer.offset : buffer.offset + buffer.size]
+            buffer.data, buffer.offset, buffer.size = np.frombuffer(kept, np.uint8), 0, 0
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

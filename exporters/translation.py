@@ -9,14 +9,12 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.metrics import ccc
 from edge.errors import ModelError
 from edge.models import Network
 from edge.models.manifest import Limit
 from edge.values import Luma
-from exporters.agreement import kappa, psnr_db, ssim
+from exporters.agreement import psnr_db, read_all, readings_agreement, ssim
 
 TRANSLATION_LIMITS: Final[Mapping[str, Limit]] = {
     "psnr_db": Limit(at_least=30.0),
@@ -54,29 +52,21 @@ def translation_agreement(
         raise ModelError("parity: no faces to judge a translator with; give pictures of faces")
     psnr: list[float] = []
     likeness: list[float] = []
-    read: tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]] = ([], [])
     for one, other in zip(known, made, strict=True):
         pair = one.astype(np.float32), other.astype(np.float32)
         psnr.append(psnr_db(*pair, _WHITE))
         likeness.append(ssim(*pair, _WHITE))
-        for heads, luma in zip(read, (one, other), strict=True):
-            heads.append(_read(judge, luma))
-    right, seen = (np.stack(heads) for heads in read)
-    labels, also = right[:, :-2].argmax(axis=1), seen[:, :-2].argmax(axis=1)
+    readings = (
+        read_all(judge, [_scaled(luma, judge) for luma in lumas]) for lumas in (known, made)
+    )
     return {
         "psnr_db": float(np.mean(psnr)),
         "psnr_db_p05": float(np.percentile(psnr, 5)),
         "ssim": float(np.mean(likeness)),
-        "concordance": float(np.mean(labels == also)),
-        "kappa": kappa(labels, also),
-        "valence_ccc": ccc(seen[:, -2], right[:, -2]),
-        "arousal_ccc": ccc(seen[:, -1], right[:, -1]),
+        **readings_agreement(*readings),
     }
 
 
-def _read(judge: Network, luma: Luma) -> NDArray[np.float64]:
-    """Return the probabilities, valence and arousal of a face, in one row."""
+def _scaled(luma: Luma, judge: Network) -> Luma:
     size = (judge.info.width, judge.info.height)
-    face: Luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
-    heads = judge.run(face[None])
-    return np.concatenate([heads["expression"][0], heads["affect"][0]]).astype(np.float64)
+    return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -55,17 +55,6 @@ def test_there_and_back(reading: Reading, own: Reading, common: Reading) -> None
         close(told_from(told, all_, mine), reading)
 
 
-@given(readings(), readings(), readings(), st.floats(0, 1))
-def test_a_share_lies_between(
-    reading: Reading, own: Reading, common: Reading, share: float
-) -> None:
-    mine, all_ = NeutralReading.mean([own]), NeutralReading.mean([common])
-    whole = told_from(reading, mine, all_).affect.valence
-    part = told_from(reading, mine, all_, share=share).affect.valence
-    ends = sorted([reading.affect.valence, whole])
-    assert ends[0] - 1e-6 <= part <= ends[1] + 1e-6
-
-
 def test_certain_readings_stay_finite() -> None:
     certain = Reading(np.eye(len(EXPRESSIONS), dtype=np.float32)[2], Affect(1.0, -1.0))
     other = Reading(np.eye(len(EXPRESSIONS), dtype=np.float32)[5], Affect(-1.0, 1.0))

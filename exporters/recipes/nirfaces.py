@@ -10,13 +10,13 @@ import torch.nn.functional as nnf
 from torch import Generator, Tensor
 
 from benchmarks.accuracy import read_labels
-from edge.clock import Stopwatch
 from edge.config import DetectorConfig
 from edge.detect import open_detector
 from edge.errors import ConfigError, FrameRefused
 from edge.expression.crop import square_crop
 from edge.sources.images import read_grey
-from edge.values import EXPRESSIONS, Frame
+from edge.values import EXPRESSIONS
+from exporters.calibration import faces_in
 from exporters.recipes.networks import SIDE
 
 PATCH_MARGIN: Final = 0.6
@@ -35,7 +35,6 @@ class NirFaces:
         labels: int64 (n,), indices into ``EXPRESSIONS``.
         affect: float32 (n, 2), valence and arousal.
         subjects: who is on each.
-        neutral: bool (n,): each person's first photograph called neutral.
     """
 
     patches: Tensor
@@ -43,7 +42,6 @@ class NirFaces:
     labels: Tensor
     affect: Tensor
     subjects: tuple[str, ...]
-    neutral: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -59,7 +57,8 @@ def read_nir_faces(images: Path, labels: Path, margin: float) -> NirFaces:
     Raises:
         ConfigError: labels or a photograph cannot be read, or no face is found on one.
     """
-    detector = open_detector(DetectorConfig())
+    # named: what auto takes differs from board to board, and crops with it
+    detector = open_detector(DetectorConfig(artifact="centerface.onnx"))
     rows = read_labels(labels)
     patches, crops = [], []
     for row in rows:
@@ -67,25 +66,18 @@ def read_nir_faces(images: Path, labels: Path, margin: float) -> NirFaces:
             luma = read_grey(images / row.file)
         except FrameRefused as error:
             raise ConfigError(f"--nir {images}: {error}") from error
-        found = detector.detect(Frame(luma, 0, 0, "media", 0), Stopwatch())
+        found = faces_in(detector, luma)
         if not found:
             raise ConfigError(f"--nir {images / row.file}: no face found; take it off the labels")
         box = max(found, key=lambda each: each.box.width * each.box.height).box
         patches.append(square_crop(luma, box, (_PATCH_SIDE, _PATCH_SIDE), PATCH_MARGIN))
         crops.append(square_crop(luma, box, (SIDE, SIDE), margin))
-    seen: set[str] = set()
-    neutral = []
-    for row in rows:
-        first = row.expression == "neutral" and row.subject not in seen
-        neutral.append(first)
-        seen |= {row.subject} if first else set()
     return NirFaces(
         _tensor(patches),
         _tensor(crops),
         torch.tensor([EXPRESSIONS.index(row.expression) for row in rows]),
         torch.tensor([[row.valence, row.arousal] for row in rows]),
         tuple(row.subject for row in rows),
-        torch.tensor(neutral),
     )
 
 

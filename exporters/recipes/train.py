@@ -13,10 +13,12 @@ import pickle
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 import torch.nn.functional as nnf
 from torch import Generator, Tensor, nn
 
+from benchmarks import metrics
 from edge.clock import Stopwatch
 from edge.errors import ConfigError
 from exporters.recipes.ferplus import RatedCrops, read_ferplus
@@ -29,7 +31,7 @@ _CLASS_POWER: Final = 0.3
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """How long and how fast; ``teacher`` off trains the small network alone."""
+    """How long, how fast, and the teacher's share of the small network's loss (``distil``)."""
 
     epochs: int = 36
     batch: int = 96
@@ -37,7 +39,6 @@ class TrainOptions:
     weight_decay: float = 0.03
     average: float = 0.998
     distil: float = 0.5
-    teacher: bool = True
     seed: int = 20261124
 
 
@@ -141,30 +142,18 @@ def heads_loss(
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, crops: RatedCrops, *, mirror: bool = False) -> dict[str, float]:
+def evaluate(network: nn.Module, crops: RatedCrops) -> dict[str, float]:
     """Return accuracy (of the majority's expression), macro F1, and CCC of valence and arousal."""
     network.eval()
-    logits, affect = [], []
-    for start in range(0, len(crops), 512):
-        batch = normalised(crops.pictures[start : start + 512])
-        heads = network(batch)
-        if mirror:
-            other = network(batch.flip(3))
-            heads = ((heads[0] + other[0]) / 2, (heads[1] + other[1]) / 2)
-        logits.append(heads[0])
-        affect.append(heads[1])
-    chosen, truth = torch.cat(logits).argmax(1), crops.shares.argmax(1)
-    ccc = concordance(2 * torch.sigmoid(torch.cat(affect)) - 1, crops.affect)
-    f1 = []
-    for label in range(crops.shares.shape[1]):
-        hit = ((chosen == label) & (truth == label)).sum().item()
-        asked = ((chosen == label).sum() + (truth == label).sum()).item()
-        f1.append(2 * hit / asked if asked else 0.0)
+    heads = [network(normalised(crops.pictures[at : at + 512])) for at in range(0, len(crops), 512)]
+    chosen = np.asarray(torch.cat([logits for logits, _ in heads]).argmax(1))
+    values = np.asarray(2 * torch.sigmoid(torch.cat([affect for _, affect in heads])) - 1)
+    truth, target = np.asarray(crops.shares.argmax(1)), np.asarray(crops.affect)
     return {
-        "accuracy": (chosen == truth).float().mean().item(),
-        "macro_f1": sum(f1) / len(f1),
-        "ccc_valence": ccc[0].item(),
-        "ccc_arousal": ccc[1].item(),
+        "accuracy": float((chosen == truth).mean()),
+        "macro_f1": metrics.macro_f1(chosen, truth, crops.shares.shape[1]),
+        "ccc_valence": metrics.ccc(values[:, 0], target[:, 0]),
+        "ccc_arousal": metrics.ccc(values[:, 1], target[:, 1]),
     }
 
 
@@ -187,9 +176,9 @@ def train(
     weights = (1 / prior) ** _CLASS_POWER
     weights = weights / (weights * prior).sum()
     steps = options.epochs * (len(crops) // options.batch)
-    learners = [Learner(STUDENT_WIDTHS, steps, options, prior)]
-    if options.teacher:
-        learners.append(Learner(TEACHER_WIDTHS, steps, options, prior))
+    student, teacher = learners = [
+        Learner(widths, steps, options, prior) for widths in (STUDENT_WIDTHS, TEACHER_WIDTHS)
+    ]
     first = _resume(out / "last.pt", learners, random, options)
     for epoch in range(first, min(options.epochs, stop_after or options.epochs)):
         watch = Stopwatch()
@@ -201,31 +190,30 @@ def train(
             total += _learn(learners, batch, weights, options.distil, random)
         watch.lap("epoch")
         row: dict[str, Any] = {"epoch": epoch + 1, "loss": total / (len(order) // options.batch)}
-        for name, learner in zip(("student", "teacher"), learners, strict=False):
-            row[name] = evaluate(learner.average.network, valid)
+        row["student"] = evaluate(student.average.network, valid)
+        row["teacher"] = evaluate(teacher.average.network, valid)
         row["seconds"] = round(watch.stage_ms["epoch"] / 1000, 1)
         with (out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
         _save(out / "last.pt", epoch + 1, learners, random, options)
-    return evaluate(learners[0].average.network, read_ferplus(data, "test"))
+    return evaluate(student.average.network, read_ferplus(data, "test"))
 
 
 def _learn(
     learners: list[Learner], crops: RatedCrops, weights: Tensor, distil: float, random: Generator
 ) -> float:
-    """Take one step of every network on one batch; return the small one's loss."""
+    """Take one step of both networks on one batch; return the small one's loss."""
     batch = normalised(varied(crops.pictures, random)).to(memory_format=torch.channels_last)
     shares, target = crops.shares, crops.affect
-    student = learners[0]
+    student, teacher = learners
     logits, affect = student.answer(batch)
     loss = heads_loss(logits, affect, shares, target, weights)
-    if len(learners) > 1:
-        taught, taught_affect = learners[1].answer(batch)
-        learners[1].step(heads_loss(taught, taught_affect, shares, target, weights))
-        guide = nnf.softmax(taught.detach() / 2, 1)
-        distance = nnf.kl_div(nnf.log_softmax(logits / 2, 1), guide, reduction="batchmean") * 4
-        drift = nnf.mse_loss(torch.sigmoid(affect), torch.sigmoid(taught_affect.detach())) * 4
-        loss = (1 - distil) * loss + distil * (distance + 2 * drift)
+    taught, taught_affect = teacher.answer(batch)
+    teacher.step(heads_loss(taught, taught_affect, shares, target, weights))
+    guide = nnf.softmax(taught.detach() / 2, 1)
+    distance = nnf.kl_div(nnf.log_softmax(logits / 2, 1), guide, reduction="batchmean") * 4
+    drift = nnf.mse_loss(torch.sigmoid(affect), torch.sigmoid(taught_affect.detach())) * 4
+    loss = (1 - distil) * loss + distil * (distance + 2 * drift)
     value = float(loss.detach())
     if not math.isfinite(value):
         raise ConfigError("training diverged: the loss is not finite; lower --rate")

@@ -1,7 +1,7 @@
 """The exporters: same input, same bytes; the same answers as the original; nothing half-written."""
 
-import copy
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from edge.errors import ModelError
 from edge.models import find_model, load_manifest, open_network, verify
 from edge.models.answers import DetectionGolden
 from edge.models.manifest import Limit, Manifest, Parity
+from edge.models.runtimes import OnnxSession
 from exporters import graph
 from exporters.__main__ import main
 from exporters.artifact import write_model
 from exporters.centerface import export_centerface
 from exporters.mobilenet_fer import export_mobilenet_fer
-from exporters.parity import Reference, measure, sample_pictures
+from exporters.parity import measure, sample_pictures
 
 MODELS = Path(__file__).parents[2] / "models"
 PUBLISHED = MODELS / "centerface-published" / "centerface.onnx"
@@ -108,18 +109,6 @@ def test_the_parity_reference_is_the_published_network() -> None:
             assert float(np.abs(values - outputs[role]).max()) / unit < 1e-4
 
 
-def test_the_expression_artifact_answers_as_its_source() -> None:
-    content = onnx.load(FER)
-    session = onnxruntime.InferenceSession(FER, providers=["CPUExecutionProvider"])
-    reference = Reference(content)
-    for _ in range(3):
-        x = RANDOM.normal(0, 1, (1, 1, 96, 96)).astype(np.float32)
-        seen = reference.run(x, ["logits", "affect"])
-        outputs = session.run(["logits", "affect"], {"input": x})
-        for name, values in zip(("logits", "affect"), outputs, strict=True):
-            np.testing.assert_allclose(seen[name], values, atol=1e-5)
-
-
 @pytest.mark.parametrize("kind", ["Conv", "ConvTranspose"])
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_folded_batch_norm_is_the_same_function(kind: str, bias: bool) -> None:
@@ -153,10 +142,10 @@ def test_a_folded_batch_norm_is_the_same_function(kind: str, bias: bool) -> None
         ir_version=4,
     )
     x = RANDOM.normal(0, 1, (1, 3, 8, 8)).astype(np.float32)
-    before = Reference(copy.deepcopy(model)).run(x, ["out"])["out"]
+    before = OnnxSession(model.SerializeToString(), 1).run(x)["out"]
     assert graph.fold_batch_norms(model) == 1
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
-    after = Reference(model).run(x, ["out"])["out"]
+    after = OnnxSession(model.SerializeToString(), 1).run(x)["out"]
     np.testing.assert_allclose(after, before, atol=1e-4)
 
 
@@ -350,3 +339,17 @@ def test_a_wrong_command_line_is_one_line(
     told = capfd.readouterr().err
     assert told.startswith("exporters: ")
     assert told.count("\n") == 1
+
+
+def test_the_recipes_without_their_tools_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [each for each in sys.modules if each.startswith("exporters.recipes.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    from exporters.recipes.__main__ import main as recipes
+
+    assert recipes(["train", "--data", "x", "--out", "y"]) == 78
+    err = capsys.readouterr().err
+    assert "make setup-export" in err
+    assert err.count("\n") == 1

@@ -32,10 +32,10 @@ from keras2_files import (
 )
 
 from edge.errors import ModelError
+from edge.models.runtimes import OnnxSession
 from exporters import keras2
 from exporters.keras2 import load_keras2
 from exporters.keras2_file import convert
-from exporters.parity import Reference
 
 RANDOM = np.random.default_rng(20240515)
 
@@ -48,7 +48,7 @@ def graph_answers(converted: Any, picture: Any) -> list[Any]:
     onnx.checker.check_model(converted, full_check=True)
     names = [value.name for value in converted.graph.output]
     tensor = picture.astype(np.float32).transpose(2, 0, 1)[None]
-    outputs = Reference(converted).run(tensor, names)
+    outputs = OnnxSession(converted.SerializeToString(), 1).run(tensor)
     return [outputs[name][0] for name in names]
 
 

@@ -164,7 +164,7 @@ def drawn_photographs(people: int = 4) -> Any:
     points = torch.tensor([[0.0, 0.0], [0.8, 0.2], [-0.7, -0.4], [0.3, 0.8]])
     return NirFaces(
         patches, patches[:, :, 24:72, 24:72].clone(), labels, points[labels],
-        tuple(str(index // 8) for index in range(count)), labels == 0,
+        tuple(str(index // 8) for index in range(count)),
     )  # fmt: skip
 
 
@@ -194,7 +194,7 @@ def test_heads_are_told_by_people_they_never_saw_and_written_as_they_are(tmp_pat
     # a person's own annotations have no part in what is read from that person
     forged = nir.affect.clone()
     forged[nir.of({"2"})] = torch.tensor([-1.0, 1.0])
-    changed = type(nir)(nir.patches, nir.crops, nir.labels, forged, nir.subjects, nir.neutral)
+    changed = type(nir)(nir.patches, nir.crops, nir.labels, forged, nir.subjects)
     _, _, other = left_out(network, changed, options)
     assert torch.equal(other[nir.of({"2"})], affect[nir.of({"2"})])
     assert not torch.equal(other, affect)
@@ -213,7 +213,6 @@ def test_photographs_are_cut_as_the_daemon_cuts_them(nir_faces: Path) -> None:
 
     nir = read_nir_faces(nir_faces / "images", nir_faces / "labels.csv", 0.05)
     assert nir.crops.shape == (len(nir), 1, 48, 48)
-    assert int(nir.neutral.sum()) == len(set(nir.subjects))
     views = cut(nir.patches, torch.Generator().manual_seed(1), 0.05)
     assert views.shape == nir.crops.shape
     # turned, shifted, mirrored: still the same light
