@@ -1,4 +1,4 @@
-"""Measured figures: ``python -m benchmarks {fps|accuracy|parity|soak}``."""
+"""Measured figures: ``python -m benchmarks {fps|accuracy|parity|thresholds|soak}``."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from rich.table import Table
 from benchmarks.accuracy import run_accuracy
 from benchmarks.fps import run_fps, save
 from benchmarks.parity import run_parity
+from benchmarks.thresholds import SAME_MIN, SPURIOUS, run_thresholds
 from edge.config import load_config, source_settings
 from edge.errors import AffectEdgeError, ConfigError
 from edge.values import EXPRESSIONS
@@ -55,6 +56,12 @@ def _parser() -> _Parser:
     accuracy.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
     accuracy.add_argument("-c", "--config", type=Path, metavar="FILE")
     accuracy.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    thresholds = commands.add_parser("thresholds", help="from what quality on readings hold")
+    thresholds.add_argument("--images", type=Path, required=True, metavar="DIR")
+    thresholds.add_argument("--labels", type=Path, required=True, metavar="CSV")
+    thresholds.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    thresholds.add_argument("-c", "--config", type=Path, metavar="FILE")
+    thresholds.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parity = commands.add_parser("parity", help="how far each artifact agrees with its float one")
     parity.add_argument("--model", required=True, metavar="NAME", help="bundled, or a folder")
     parity.add_argument("--images", type=Path, required=True, metavar="DIR")
@@ -70,13 +77,15 @@ def main(argv: Sequence[str]) -> int:
     try:
         if argv[:1] and argv[0] in LATER:
             raise ConfigError(
-                f"{argv[0]}: not available in this version; expected fps, accuracy or parity"
+                f"{argv[0]}: not available in this version; expected fps, accuracy, parity or"
+                " thresholds"
             )
         arguments = _parser().parse_args(argv)
         run, shown = {
             "fps": (_fps, show),
             "accuracy": (_accuracy, show_accuracy),
             "parity": (_parity, show_parity),
+            "thresholds": (_thresholds, show_thresholds),
         }[arguments.benchmark]
         result = run(arguments)
         result["command"] = "python -m benchmarks " + shlex.join(_asked(argv))
@@ -155,6 +164,42 @@ def _parity(arguments: argparse.Namespace) -> dict[str, Any]:
         return run_parity(
             arguments.model, arguments.images, threads=arguments.threads, tell=status.update
         )
+
+
+def _thresholds(arguments: argparse.Namespace) -> dict[str, Any]:
+    settings = ['device.purpose="research-consent"', *arguments.set]
+    config = load_config(arguments.config, settings=settings, overrides={})
+    with Console(stderr=True).status("thresholds"):
+        return run_thresholds(config, images=arguments.images, labels=arguments.labels)
+
+
+def show_thresholds(result: dict[str, Any], console: Console) -> None:
+    """Print a result of ``thresholds`` for people."""
+    table = Table(
+        "fault", "degree", "measure", "same label", "top1", "valence rmse", "arousal rmse",
+        title=result["command"], title_justify="left",
+    )  # fmt: skip
+    for fault, rows in result["faults"].items():
+        for row in rows:
+            table.add_row(
+                fault, f"{row['degree']:g}", f"{row['measure']:.3g}", f"{row['same_label']:.2f}",
+                f"{row['top1']:.2f}", f"{row['valence_rmse']:.3f}", f"{row['arousal_rmse']:.3f}",
+            )  # fmt: skip
+        table.add_section()
+    console.print(table)
+    for row in result["hits_by_lead"]:
+        console.print(
+            f"leading the second by {row['from']:.1f} or more: {row['faces']} faces,"
+            f" {row['hits']:.2f} named as annotated",
+            highlight=False,
+        )
+    moved = result["same_label_when_only_the_frame_differs"]
+    console.print(f"same label on another frame of the same face: {moved:.2f}", highlight=False)
+    console.print(f"limits (same label {SAME_MIN}, another label ahead {SPURIOUS}):")
+    for name, value in result["limits"].items():
+        shown = "never reached" if value is None else f"{value:.3g}"
+        console.print(f"  {name} {shown}", highlight=False)
+    _show_circumstances(result, console)
 
 
 def show_parity(result: dict[str, Any], console: Console) -> None:

@@ -83,7 +83,10 @@ def _export(options: argparse.Namespace, tell: Callable[[str], None]) -> Manifes
             expression=options.expression,
             **shared,
         )
-    from exporters.expression_original import ExpressionOptions  # noqa: PLC0415
+    from exporters.expression_original import (  # noqa: PLC0415
+        ExpressionOptions,
+        read_recalibration,
+    )
     from exporters.mobilenet_fer import export_mobilenet_fer  # noqa: PLC0415
 
     return export_mobilenet_fer(
@@ -100,6 +103,7 @@ def _export(options: argparse.Namespace, tell: Callable[[str], None]) -> Manifes
             margin=options.margin,
             labels=tuple(options.labels.split(",")),
             affect=options.affect,
+            recalibration=read_recalibration(options.recalibration),
             licence=options.licence,
             citation=options.citation,
         ),
@@ -213,6 +217,9 @@ def _add_expression_options(command: argparse.ArgumentParser) -> None:
         choices=("auto", "logits", "unit", "signed"),
         default="auto",
         help="regressor gives values before a sigmoid, 0..1, or -1..1",
+    )
+    command.add_argument(
+        "--recalibration", type=Path, metavar="FILE", help="JSON that the recipe's adapt wrote"
     )
     command.add_argument("--licence", help="of the weights")
     command.add_argument("--citation", help="what users of the weights should cite")

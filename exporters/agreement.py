@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.metrics import ccc
 from edge.detect import Detector, detector_for
 from edge.errors import ModelError
+from edge.expression.readout import Readout
 from edge.models import Network
 from edge.models.manifest import Limit, Parity
 from edge.values import Box, Detection, Floats, Luma
@@ -182,11 +183,10 @@ def read_all(network: Network, crops: Iterable[Luma]) -> Readings:
     """
     heads = [network.run(crop[None]) for crop in crops]
     shares, affect = (
-        np.concatenate([each[role] for each in heads]).astype(np.float64)
-        for role in ("expression", "affect")
+        np.concatenate([each[role] for each in heads]) for role in ("expression", "affect")
     )
-    signed = network.manifest.outputs["affect"].encoding == "(s-0.5)*2"
-    return shares, 2 * affect - 1 if signed else affect
+    probabilities, values = Readout.of(network.manifest).read(shares, affect)
+    return probabilities.astype(np.float64), values.astype(np.float64)
 
 
 def readings_agreement(known: Readings, seen: Readings) -> dict[str, float]:

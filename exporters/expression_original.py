@@ -7,9 +7,12 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from edge.errors import InferenceError, ModelError
 from edge.expression.crop import square_crop
+from edge.expression.readout import Readout
+from edge.models.manifest import Recalibration
 from edge.models.runtimes import OnnxSession
 from edge.values import EXPRESSIONS, Box, Floats, Luma
 from exporters.expression_source import NORMALISATIONS, ExpressionSource, Normalisation
@@ -35,6 +38,7 @@ class ExpressionOptions:
         margin: share added to the longer side of a face's box to give the square.
         labels: what the classifier's values stand for, in their order.
         affect: how the regressor gives its values.
+        recalibration: what a setting makes of the answers.
         licence: of the weights.
         citation: what to cite.
     """
@@ -46,6 +50,7 @@ class ExpressionOptions:
     margin: float | None = None
     labels: tuple[str, ...] = EXPRESSIONS
     affect: Affect = "auto"
+    recalibration: Recalibration | None = None
     licence: str | None = None
     citation: str | None = None
 
@@ -110,6 +115,26 @@ def settle(options: ExpressionOptions, source: ExpressionSource, weights: Path) 
         raise ModelError(f"--margin {margin:g}: expected a share of the face's box, 0 to 1")
     value_range = {"thesis": (0.0, 2.0), "standardised": (0.0, 1.0)}.get(kind, (low, high))
     return Settled(kind, value_range, affine, margin, options)
+
+
+def read_recalibration(path: Path | None) -> Recalibration | None:
+    """Return what ``path`` holds, JSON; None without one.
+
+    Raises:
+        ModelError: it cannot be read or is no recalibration; one line.
+    """
+    if path is None:
+        return None
+    try:
+        return Recalibration.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"--recalibration {path}: {error.strerror or error}") from error
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in found["loc"])
+        raise ModelError(
+            f"--recalibration {path}: {place + ': ' if place else ''}{found['msg']}"
+        ) from error
 
 
 def check_labels(labels: Sequence[str]) -> None:
@@ -201,8 +226,9 @@ class Original:
         """Return what it makes of a face: a probability an expression, valence and arousal."""
         crop = square_crop(picture, box, self.source.size, self.settled.margin)
         heads = self.heads(crop)
-        labels = self.settled.options.labels
-        shares = heads["expression"][0, [labels.index(name) for name in EXPRESSIONS]]
-        point = heads["affect"][0] if self.affect.signed else 2 * heads["affect"][0] - 1
-        valence, arousal = np.clip(point, -1, 1).tolist()
-        return (shares / shares.sum()).tolist(), (valence, arousal)
+        options = self.settled.options
+        order = np.array([options.labels.index(name) for name in EXPRESSIONS])
+        readout = Readout(order, not self.affect.signed, options.recalibration)
+        shares, point = readout.read(heads["expression"], heads["affect"])
+        valence, arousal = point[0].tolist()
+        return shares[0].tolist(), (valence, arousal)

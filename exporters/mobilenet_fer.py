@@ -120,6 +120,7 @@ def export_mobilenet_fer(
             ),
             exporter=Exporter(version=edge.__version__, options=converted.options),
             calibration=split.record if split is not None and "int8" in precisions else None,
+            recalibration=options.recalibration,
             parity={artifact.file: unmeasured(_LIMITS) for artifact in artifacts},
             golden=golden,
         )

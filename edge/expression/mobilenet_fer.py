@@ -9,6 +9,7 @@ import numpy as np
 from edge.clock import Stopwatch
 from edge.errors import InferenceError, ModelError
 from edge.expression.crop import face_picture
+from edge.expression.readout import Readout
 from edge.models import Network, NetworkInfo
 from edge.models.answers import Golden
 from edge.translate import Translator
@@ -33,9 +34,8 @@ class MobileNetFer:
                 f"model {manifest.name}: expected input.crop and the labels"
                 f" {', '.join(EXPRESSIONS)}; missing: {', '.join(missing) or 'input.crop'}"
             )
-        self._order = [manifest.labels.index(name) for name in EXPRESSIONS]
+        self._readout = Readout.of(manifest)
         self._margin = manifest.input.crop.margin
-        self._signed = manifest.outputs["affect"].encoding == "(s-0.5)*2"
         self._size = (network.info.width, network.info.height)
         try:
             heads = network.run(np.zeros((1, *self._size[::-1]), np.uint8))
@@ -71,13 +71,9 @@ class MobileNetFer:
             translator=translator,
         )
         heads = self._network.run(face[None])
-        probabilities = np.clip(heads["expression"][0, self._order], 0, 1)
-        total = float(probabilities.sum())
-        if total <= 0:
+        if not (heads["expression"] > 0).any():
             raise InferenceError(f"{self._network.info.name}: no expression has any probability")
-        affect = heads["affect"][0]
-        if self._signed:
-            affect = (affect - np.float32(0.5)) * np.float32(2)
-        valence, arousal = np.clip(affect, -1, 1).tolist()
+        probabilities, affect = self._readout.read(heads["expression"], heads["affect"])
+        valence, arousal = affect[0].tolist()
         stopwatch.lap("classify")
-        return Reading((probabilities / total).astype(np.float32), Affect(valence, arousal))
+        return Reading(probabilities[0], Affect(valence, arousal))

@@ -157,6 +157,32 @@ class Calibration(Part):
     sha256: Sha256
 
 
+Offset = Annotated[float, Field(ge=-20, le=20)]
+Coordinate = Annotated[float, Field(ge=-1, le=1)]
+
+
+class Recalibration(Part):
+    """What a setting makes of an expression network's answers (see ``edge.expression.readout``).
+
+    A network is trained where some expressions are common, and used where others are: its
+    probabilities p become ``p ** (1 / temperature) * exp(offsets)``. With ``points``, valence and
+    arousal are the mean of the expressions' points under those, in place of the network's second
+    output. Expressions stand in the order of ``EXPRESSIONS``.
+    """
+
+    fitted_on: Text
+    samples: int = Field(ge=1)
+    temperature: Positive
+    offsets: tuple[Offset, ...] = Field(min_length=len(EXPRESSIONS), max_length=len(EXPRESSIONS))
+    points: tuple[tuple[Coordinate, Coordinate], ...] | None = None
+
+    @model_validator(mode="after")
+    def _a_point_each(self) -> "Recalibration":
+        if self.points is not None and len(self.points) != len(EXPRESSIONS):
+            raise ValueError(f"points: expected {len(EXPRESSIONS)}, received {len(self.points)}")
+        return self
+
+
 class Limit(Part):
     """The bound a metric must keep."""
 
@@ -217,6 +243,7 @@ class Manifest(Part):
     source: Source
     exporter: Exporter
     calibration: Calibration | None = None
+    recalibration: Recalibration | None = None
     parity: dict[str, Parity]
     golden: Golden | None = None
 
@@ -233,6 +260,8 @@ class Manifest(Part):
         kinds = _GOLDEN_OF[self.task]
         if (self.golden.kind if self.golden else None) not in kinds:
             raise ValueError(f"golden: {self.task} needs a golden of kind {kinds[0]}")
+        if self.recalibration is not None and self.task != "facial-expression":
+            raise ValueError(f"recalibration: {self.task} has no expressions")
         if self.task == "facial-expression":
             if self.input.crop is None:
                 raise ValueError("input.crop: a facial-expression network needs one")

@@ -1,5 +1,6 @@
 """``python -m exporters.recipes {train|adapt}``: see ``exporters/recipes/README.md``."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -34,8 +35,13 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     first = stages.add_parser("train", help="expression from rated visible-light crops")
     first.add_argument("--data", type=Path, required=True, help="ferplus.npz")
     first.add_argument("--out", type=Path, required=True, help="folder for checkpoints and log")
-    first.add_argument("--epochs", type=int, default=train.TrainOptions.epochs)
-    first.add_argument("--seed", type=int, default=train.TrainOptions.seed)
+    first.add_argument(
+        "--guides", type=Path, nargs="+", default=[], metavar="RUN",
+        help="earlier runs: begin with the first one's weights, learn from the answers of all",
+    )  # fmt: skip
+    for field in dataclasses.fields(train.TrainOptions):
+        name = f"--{field.name.replace('_', '-')}"
+        first.add_argument(name, type=type(field.default), default=field.default)
     second = stages.add_parser("adapt", help="heads for near-infrared photographs")
     second.add_argument("--run", type=Path, required=True, help="folder that train wrote")
     second.add_argument("--images", type=Path, required=True, help="the photographs")
@@ -44,8 +50,9 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     second.add_argument("--seed", type=int, default=adapt.AdaptOptions.seed)
     asked = parser.parse_args(arguments)
     if asked.stage == "train":
-        chosen = train.TrainOptions(epochs=asked.epochs, seed=asked.seed)
-        return {**train.train(asked.data, asked.out, chosen)}
+        names = [field.name for field in dataclasses.fields(train.TrainOptions)]
+        chosen = train.TrainOptions(**{name: getattr(asked, name) for name in names})
+        return {**train.train(asked.data, asked.out, chosen, guides=asked.guides)}
     options = adapt.AdaptOptions(seed=asked.seed)
     network = train.trained_network(asked.run)
     nir = nirfaces.read_nir_faces(asked.images, asked.labels, options.margin)

@@ -69,5 +69,10 @@ def read_ferplus(path: Path, split: str) -> RatedCrops:
     kept = np.where((kept > 1) | (kept == kept.max(axis=1, keepdims=True)), kept, 0)
     shares = torch.from_numpy(kept / kept.sum(axis=1, keepdims=True))
     pictures = torch.from_numpy(images[chosen].astype(np.float32) / 255)[:, None]
+    return with_shares(pictures, shares)
+
+
+def with_shares(pictures: Tensor, shares: Tensor) -> RatedCrops:
+    """Return crops whose valence and arousal follow from ``shares`` (n, 8)."""
     anchors = torch.tensor([ANCHORS[name] for name in EXPRESSIONS])
     return RatedCrops(pictures, shares, shares @ anchors)

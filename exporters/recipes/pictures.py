@@ -22,20 +22,27 @@ def normalised(pictures: Tensor) -> Tensor:
 
 
 def varied(
-    pictures: Tensor, random: Generator, strength: float = 0.7, *, move: bool = True
+    pictures: Tensor,
+    random: Generator,
+    strength: float = 0.7,
+    *,
+    move: bool = True,
+    untouched: float = 0.0,
 ) -> Tensor:
     """Return the pictures as another camera, lamp and detector would have given them.
 
     Order as in the world: the head turns and the detector cuts (mirror, rotation, scale, shift,
     black beyond the border), lamps light it (fall-off, reflections), the lens blurs, the sensor
-    adds noise and clips, the driver chooses gain and gamma.
+    adds noise and clips, the driver chooses gain and gamma. The first ``untouched`` share of the
+    pictures is only moved.
     """
     if move:
         pictures = _moved(pictures, random, strength)
-    pictures = _lit(pictures, random, strength)
+    kept = pictures[: round(untouched * len(pictures))]
+    pictures = _lit(pictures[len(kept) :], random, strength)
     pictures = _blurred(pictures, random)
     pictures = _exposed(pictures, random, strength)
-    return _hidden(pictures, random)
+    return torch.cat([kept, _hidden(pictures, random)])
 
 
 def _uniform(count: int, low: float, high: float, random: Generator) -> Tensor:

@@ -1,8 +1,8 @@
 """First stage: expression, valence and arousal from rated visible-light crops.
 
-A larger network learns beside the small one, from the same pictures, and the small one also
-learns from its answers (distillation while both learn: Anil et al., ICLR 2018): one pass over the
-data instead of two. What is kept is the exponential average of the weights.
+With ``--distil`` a larger network learns beside the small one, from the same pictures, and the
+small one also learns from its answers (distillation while both learn: Anil et al., ICLR 2018).
+What is kept is the exponential average of the weights.
 """
 
 import copy
@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,24 +22,40 @@ from torch import Generator, Tensor, nn
 from benchmarks import metrics
 from edge.clock import Stopwatch
 from edge.errors import ConfigError
-from exporters.recipes.ferplus import RatedCrops, read_ferplus
+from exporters.recipes.ferplus import RatedCrops, read_ferplus, with_shares
 from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
 from exporters.recipes.pictures import normalised, varied
 
-_CLASS_POWER: Final = 0.3
-"""Rare expressions weigh (1 / their share) to this power: more, and common ones are unlearnt."""
+_GUIDED: Final = 0.5
+"""Share of earlier networks' answers in the targets, where there are such networks."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """How long, how fast, and the teacher's share of the small network's loss (``distil``)."""
+    """How long, how fast, from what.
 
-    epochs: int = 36
+    Attributes:
+        epochs: passes over the training crops.
+        batch: crops a step.
+        rate: highest learning rate of the cycle.
+        weight_decay: of weights, not of biases and batch norms.
+        average: decay of the exponential average of weights.
+        distil: share of a larger network that learns alongside in the small one's loss; 0: there
+            is none.
+        untouched: share of crops that are only moved: with all of them varied 28 epochs underfit.
+        class_power: rare expressions weigh (1 / their share) to this power: more, and common ones
+            are unlearnt.
+        seed: of everything drawn.
+    """
+
+    epochs: int = 80
     batch: int = 96
     rate: float = 2.2e-3
     weight_decay: float = 0.03
     average: float = 0.998
-    distil: float = 0.5
+    distil: float = 0.0
+    untouched: float = 0.5
+    class_power: float = 0.2
     seed: int = 20261124
 
 
@@ -86,6 +103,11 @@ class Learner:
             self.optimiser, options.rate, total_steps=steps, pct_start=0.2, final_div_factor=1000
         )
         self.average = Average(self.network, options.average)
+
+    def begin_with(self, network: ExpressionNetwork) -> None:
+        """Take over the weights of a network of the same widths."""
+        self.network.load_state_dict(network.state_dict())
+        self.average.network.load_state_dict(network.state_dict())
 
     def answer(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return the heads' answers in training mode, float32."""
@@ -157,13 +179,36 @@ def evaluate(network: nn.Module, crops: RatedCrops) -> dict[str, float]:
     }
 
 
+@torch.no_grad()
+def guided(crops: RatedCrops, networks: Sequence[ExpressionNetwork]) -> RatedCrops:
+    """Return ``crops`` with targets half the raters' and half what ``networks`` say together.
+
+    They are asked about each crop as it is and mirrored; their mean is the answer.
+    """
+    shares = torch.zeros_like(crops.shares)
+    for network in networks:
+        for at in range(0, len(crops), 512):
+            batch = normalised(crops.pictures[at : at + 512])
+            for view in (batch, batch.flip(3)):
+                shares[at : at + 512] += nnf.softmax(network(view)[0], 1)
+    shares = (1 - _GUIDED) * crops.shares + _GUIDED * shares / (2 * len(networks))
+    return with_shares(crops.pictures, shares)
+
+
 def train(
-    data: Path, out: Path, options: TrainOptions, *, stop_after: int | None = None
+    data: Path,
+    out: Path,
+    options: TrainOptions,
+    *,
+    guides: Sequence[Path] = (),
+    stop_after: int | None = None,
 ) -> dict[str, float]:
     """Train, writing ``last.pt`` after every epoch and ``log.jsonl``; return the test figures.
 
     A folder that holds ``last.pt`` of the same options is taken up where it stopped, in the state
-    it would have had; ``stop_after`` stops there after so many epochs.
+    it would have had; ``stop_after`` stops there after so many epochs. With ``guides``, folders of
+    earlier runs, the small network begins with the weights of the first of them and learns from
+    the answers of all (born-again networks: Furlanello et al., ICML 2018).
 
     Raises:
         ConfigError: the data cannot be read, or ``out`` holds a run with other options.
@@ -173,12 +218,15 @@ def train(
     torch.manual_seed(options.seed)
     random = Generator().manual_seed(options.seed)
     prior = crops.shares.mean(0).clamp_min(1e-3)
-    weights = (1 / prior) ** _CLASS_POWER
+    weights = (1 / prior) ** options.class_power
     weights = weights / (weights * prior).sum()
     steps = options.epochs * (len(crops) // options.batch)
-    student, teacher = learners = [
-        Learner(widths, steps, options, prior) for widths in (STUDENT_WIDTHS, TEACHER_WIDTHS)
-    ]
+    taught = (STUDENT_WIDTHS, TEACHER_WIDTHS) if options.distil else (STUDENT_WIDTHS,)
+    learners = [Learner(widths, steps, options, prior) for widths in taught]
+    if guides:
+        earlier = [network for run in guides for network in trained_networks(run)]
+        crops = guided(crops, earlier)
+        learners[0].begin_with(earlier[0])
     first = _resume(out / "last.pt", learners, random, options)
     for epoch in range(first, min(options.epochs, stop_after or options.epochs)):
         watch = Stopwatch()
@@ -187,33 +235,39 @@ def train(
         for start in range(0, len(order) - options.batch + 1, options.batch):
             chosen = order[start : start + options.batch]
             batch = RatedCrops(crops.pictures[chosen], crops.shares[chosen], crops.affect[chosen])
-            total += _learn(learners, batch, weights, options.distil, random)
+            total += _learn(learners, batch, weights, options, random)
         watch.lap("epoch")
         row: dict[str, Any] = {"epoch": epoch + 1, "loss": total / (len(order) // options.batch)}
-        row["student"] = evaluate(student.average.network, valid)
-        row["teacher"] = evaluate(teacher.average.network, valid)
+        for name, learner in zip(("student", "teacher"), learners, strict=False):
+            row[name] = evaluate(learner.average.network, valid)
         row["seconds"] = round(watch.stage_ms["epoch"] / 1000, 1)
         with (out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
         _save(out / "last.pt", epoch + 1, learners, random, options)
-    return evaluate(student.average.network, read_ferplus(data, "test"))
+    return evaluate(learners[0].average.network, read_ferplus(data, "test"))
 
 
 def _learn(
-    learners: list[Learner], crops: RatedCrops, weights: Tensor, distil: float, random: Generator
+    learners: list[Learner],
+    crops: RatedCrops,
+    weights: Tensor,
+    options: TrainOptions,
+    random: Generator,
 ) -> float:
-    """Take one step of both networks on one batch; return the small one's loss."""
-    batch = normalised(varied(crops.pictures, random)).to(memory_format=torch.channels_last)
+    """Take one step of each network on one batch; return the small one's loss."""
+    varied_pictures = varied(crops.pictures, random, untouched=options.untouched)
+    batch = normalised(varied_pictures).to(memory_format=torch.channels_last)
     shares, target = crops.shares, crops.affect
-    student, teacher = learners
+    student, *teachers = learners
     logits, affect = student.answer(batch)
     loss = heads_loss(logits, affect, shares, target, weights)
-    taught, taught_affect = teacher.answer(batch)
-    teacher.step(heads_loss(taught, taught_affect, shares, target, weights))
-    guide = nnf.softmax(taught.detach() / 2, 1)
-    distance = nnf.kl_div(nnf.log_softmax(logits / 2, 1), guide, reduction="batchmean") * 4
-    drift = nnf.mse_loss(torch.sigmoid(affect), torch.sigmoid(taught_affect.detach())) * 4
-    loss = (1 - distil) * loss + distil * (distance + 2 * drift)
+    for teacher in teachers:
+        taught, taught_affect = teacher.answer(batch)
+        teacher.step(heads_loss(taught, taught_affect, shares, target, weights))
+        guide = nnf.softmax(taught.detach() / 2, 1)
+        distance = nnf.kl_div(nnf.log_softmax(logits / 2, 1), guide, reduction="batchmean") * 4
+        drift = nnf.mse_loss(torch.sigmoid(affect), torch.sigmoid(taught_affect.detach())) * 4
+        loss = (1 - options.distil) * loss + options.distil * (distance + 2 * drift)
     value = float(loss.detach())
     if not math.isfinite(value):
         raise ConfigError("training diverged: the loss is not finite; lower --rate")
@@ -248,17 +302,29 @@ def _resume(path: Path, learners: list[Learner], random: Generator, options: Tra
     return int(state["epoch"])
 
 
+def trained_networks(run: Path) -> list[ExpressionNetwork]:
+    """Return the networks of the folder that ``train`` wrote, the small one first.
+
+    Raises:
+        ConfigError: the folder holds no such run.
+    """
+    path = run / "last.pt"
+    networks = []
+    try:
+        learners = torch.load(path, weights_only=True)["learners"]
+        for widths, learner in zip((STUDENT_WIDTHS, TEACHER_WIDTHS), learners, strict=False):
+            network = ExpressionNetwork(widths)
+            network.load_state_dict(learner["average"])
+            networks.append(network.eval())
+        return [networks[0], *networks[1:]]
+    except (OSError, EOFError, LookupError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ConfigError(f"{run}: holds no last.pt that train wrote ({error})") from error
+
+
 def trained_network(run: Path) -> ExpressionNetwork:
     """Return the small network of the folder that ``train`` wrote, ready to be read with.
 
     Raises:
         ConfigError: the folder holds no such run.
     """
-    path = run / "last.pt"
-    try:
-        state = torch.load(path, weights_only=True)["learners"][0]["average"]
-        network = ExpressionNetwork(STUDENT_WIDTHS)
-        network.load_state_dict(state)
-    except (OSError, EOFError, LookupError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ConfigError(f"--run {run}: holds no last.pt that train wrote ({error})") from error
-    return network.eval()
+    return trained_networks(run)[0]

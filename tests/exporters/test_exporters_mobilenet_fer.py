@@ -305,6 +305,50 @@ def test_probabilities_that_no_softmax_ends_stay_as_they_are(tmp_path: Path) -> 
     np.testing.assert_allclose(network.run(picture[None])["expression"], known[0], atol=1e-5)
 
 
+def test_a_recalibration_goes_into_the_manifest_and_the_golden_answer(tmp_path: Path) -> None:
+    setting = {"fitted_on": "a test", "samples": 9, "temperature": 2.0, "offsets": [0.5] * 8,
+               "points": [[0.5, -0.5]] * 8}  # fmt: skip
+    path = tmp_path / "setting.json"
+    path.write_text(json.dumps(setting))
+    words = ["mobilenet-fer", "--weights", str(OURS), "--recalibration", str(path)]
+    assert main([*words, "--out", str(tmp_path / "net")]) == 0
+    made, plain = load_manifest(tmp_path / "net"), export_mobilenet_fer(OURS, tmp_path / "plain")
+    assert made.recalibration is not None
+    assert made.recalibration.temperature == 2
+    assert plain.recalibration is None
+    assert isinstance(made.golden, ExpressionGolden)
+    assert isinstance(plain.golden, ExpressionGolden)
+    for soft, sharp in zip(made.golden.readings, plain.golden.readings, strict=False):
+        if soft.box == sharp.box:
+            roots = {name: share**0.5 for name, share in sharp.probabilities.items()}
+            for name, share in soft.probabilities.items():
+                assert share == pytest.approx(roots[name] / sum(roots.values()), abs=2e-3)
+        assert (soft.valence, soft.arousal) == (0.5, -0.5)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "No such file"),
+        ("", "Invalid JSON"),
+        ("[]", "should be an object"),
+        ('{"fitted_on": "x", "samples": 1, "temperature": 1, "offsets": [0]}', "offsets: "),
+    ],
+)
+def test_what_is_no_recalibration_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, told: str
+) -> None:
+    path = tmp_path / "setting.json"
+    if content is not None:
+        path.write_text(content)
+    words = ["mobilenet-fer", "--weights", str(OURS), "--recalibration", str(path)]
+    assert main([*words, "--out", str(tmp_path / "net")]) == 78
+    err = capsys.readouterr().err
+    assert "--recalibration" in err
+    assert told in err
+    assert err.count("\n") == 1
+
+
 EFFICIENT = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """The order that EfficientNet-B0 networks of HSEmotion give, alphabetical, in our names."""
 

@@ -129,6 +129,31 @@ def test_training_learns_logs_and_goes_on_where_it_stopped(tmp_path: Path) -> No
         train(data, parted, TrainOptions(epochs=2, batch=16, seed=4))
 
 
+def test_a_run_with_guides_begins_with_the_first_and_learns_from_all(tmp_path: Path) -> None:
+    from exporters.recipes.ferplus import read_ferplus
+    from exporters.recipes.train import TrainOptions, guided, train, trained_networks
+
+    data = drawn(tmp_path / "a.npz")
+    train(data, tmp_path / "one", TrainOptions(epochs=1, batch=8, distil=0.5))
+    train(data, tmp_path / "two", TrainOptions(epochs=1, batch=8, seed=4))
+    runs = [tmp_path / "two", tmp_path / "one"]
+    networks = [network for run in runs for network in trained_networks(run)]
+    assert len(networks) == 3  # the one with a larger network alongside has two
+    crops = read_ferplus(data, "train")
+    mixed = guided(crops, networks)
+    assert torch.allclose(mixed.shares.sum(1), torch.ones(len(crops)), atol=1e-5)
+    # half is the raters': no share can move by more than the other half
+    assert float((mixed.shares - crops.shares).abs().max()) <= 0.5
+    assert not torch.equal(mixed.shares, crops.shares)
+    told = train(data, tmp_path / "three", TrainOptions(epochs=1, batch=8, rate=1e-9), guides=runs)
+    # hardly a step was taken: it is still the first guide
+    first = trained_networks(runs[0])[0].expression.weight
+    assert torch.allclose(
+        trained_networks(tmp_path / "three")[0].expression.weight, first, atol=1e-4
+    )
+    assert 0 <= told["accuracy"] <= 1
+
+
 def test_the_checkpoint_is_the_network_and_always_the_same(tmp_path: Path) -> None:
     import onnxruntime
 

@@ -1,0 +1,300 @@
+"""``python -m benchmarks thresholds``: from what quality on, and by what lead, readings hold.
+
+Faces of annotated pictures are spoiled by degrees (fewer pixels, blur, less light, more light, a
+hot spot) in the frame, before anything is cut out, and read again in the same box. Where fewer
+than ``SAME_MIN`` of them still get the label of the unspoiled picture, a face is no longer usable:
+the limit of ``[quality]`` is the measure's value there, between two degrees. For
+``affect.label_margin`` the same face is read as other frames would have shown it (box and sensor
+noise): no more than ``SPURIOUS`` of such readings may put another expression ahead by the margin.
+
+Turned heads cannot be made from pictures of frontal ones: ``yaw_max_deg`` is not measured here.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.accuracy import Annotated, read_labels
+from benchmarks.board import circumstances
+from benchmarks.metrics import rmse
+from edge.clock import Stopwatch, monotonic_ns
+from edge.config import Config
+from edge.detect import open_detector
+from edge.errors import ConfigError, FrameRefused
+from edge.expression import ExpressionNetwork, open_expression
+from edge.quality import assess
+from edge.sources.images import read_grey
+from edge.values import EXPRESSIONS, Box, Detection, Frame, Luma, Reading
+from exporters.calibration import faces_in
+
+SAME_MIN: Final = 0.8
+"""Share of faces that must still be named as in the unspoiled picture."""
+
+SPURIOUS: Final = 0.01
+"""Share of readings of one face that may put another expression ahead by the label's margin."""
+
+_JITTERS: Final = 12  # readings of one face as other frames would show it
+_JITTER_SHIFT, _JITTER_SCALE = 0.02, 0.03  # standard deviations, shares of the box
+_NOISE: Final = 3.0  # of the sensor in the dark, standard deviation, grey levels
+
+Random = np.random.Generator
+Spoil = Callable[["Known", float, Random], tuple[Luma, Box]]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One annotated face, found and read in the picture as it is; ``luma`` is its surroundings."""
+
+    row: Annotated
+    luma: Luma
+    face: Detection
+    reading: Reading
+
+
+def run_thresholds(config: Config, *, images: Path, labels: Path, seed: int = 0) -> dict[str, Any]:
+    """Return how readings fare by degrees of each fault, and the limits that follow.
+
+    Raises:
+        ConfigError: labels or pictures cannot be used.
+        ModelError: a configured network cannot be trusted.
+        InferenceError: a network fails.
+    """
+    network = open_expression(config.expression)
+    known = _known(config, network, images, read_labels(labels))
+    random = np.random.default_rng(seed)
+    margin, moved = _margin(network, known, random)
+    rows: dict[str, list[dict[str, float]]] = {}
+    limits: dict[str, float | None] = {"label_margin": margin}
+    judge = _Judge(config, network, known, random)
+    for name, fault in FAULTS.items():
+        rows[name] = [judge.figures(fault, degree) for degree in fault.degrees]
+        limits[fault.key] = crossing([(row["measure"], row["same_label"]) for row in rows[name]])
+    return {
+        **circumstances(config),
+        "faces": len(known),
+        "same_label_when_only_the_frame_differs": moved,
+        "hits_by_lead": _by_lead(known),
+        "faults": rows,
+        "limits": limits,
+    }
+
+
+def _known(
+    config: Config, network: ExpressionNetwork, images: Path, rows: Sequence[Annotated]
+) -> list[Known]:
+    detector = open_detector(config.detector)
+    known = []
+    for row in rows:
+        try:
+            luma = read_grey(images / row.file)
+        except FrameRefused as error:
+            raise ConfigError(f"--images {images}: {error}") from error
+        found = faces_in(detector, luma)
+        if found:
+            face = max(found, key=lambda each: each.box.width * each.box.height)
+            part, moved = _around(luma, face)
+            known.append(Known(row, part, moved, _read(network, part, moved.box)))
+    if not known:
+        raise ConfigError(f"--images {images}: no face was found on any of {len(rows)} pictures")
+    return known
+
+
+def _around(luma: Luma, face: Detection) -> tuple[Luma, Detection]:
+    """Return the frame as far as half a box around the face, and the face in there."""
+    box = face.box
+    side = max(box.width, box.height) / 2
+    left, top = max(0, int(box.x - side)), max(0, int(box.y - side))
+    part = luma[top : int(box.y + box.height + side), left : int(box.x + box.width + side)]
+    origin = np.array([left, top], np.float32)
+    moved = Box(box.x - left, box.y - top, box.width, box.height)
+    return part, replace(face, box=moved, landmarks=face.landmarks - origin)
+
+
+def _read(network: ExpressionNetwork, luma: Luma, box: Box) -> Reading:
+    return network.read(Frame(luma, 0, 0, "media", monotonic_ns()), box, Stopwatch())
+
+
+def _label(reading: Reading) -> str:
+    return EXPRESSIONS[int(reading.probabilities.argmax())]
+
+
+def _margin(
+    network: ExpressionNetwork, known: Sequence[Known], random: Random
+) -> tuple[float, float]:
+    """Return the lead that hardly any other frame of a face gives another expression.
+
+    And the share of such frames that get the same label.
+    """
+    leads = []
+    for each in known:
+        label = int(each.reading.probabilities.argmax())
+        for _ in range(_JITTERS):
+            box = _jittered(each.face.box, random)
+            shares = _read(network, _noisy(each.luma, random), box).probabilities
+            leads.append(float(shares.max() - shares[label]))
+    return float(np.quantile(leads, 1 - SPURIOUS)), float(np.mean(np.array(leads) <= 0))
+
+
+def _jittered(box: Box, random: Random) -> Box:
+    scale = float(np.exp(random.normal(0, _JITTER_SCALE)))
+    width, height = box.width * scale, box.height * scale
+    x = box.x + (box.width - width) / 2 + box.width * random.normal(0, _JITTER_SHIFT)
+    y = box.y + (box.height - height) / 2 + box.height * random.normal(0, _JITTER_SHIFT)
+    return Box(float(x), float(y), width, height)
+
+
+def _noisy(luma: Luma, random: Random) -> Luma:
+    noise = random.normal(0, _NOISE, luma.shape)
+    noisy: Luma = np.clip(np.rint(luma + noise), 0, 255).astype(np.uint8)
+    return noisy
+
+
+def _by_lead(known: Sequence[Known]) -> list[dict[str, float]]:
+    """Return the share of right labels by how far the likeliest expression leads the second."""
+    leads, hits = [], []
+    for each in known:
+        shares = np.sort(each.reading.probabilities)
+        leads.append(float(shares[-1] - shares[-2]))
+        hits.append(_label(each.reading) == each.row.expression)
+    edges = (0.0, 0.1, 0.2, 0.4, 1.01)
+    told = []
+    for low, high in itertools.pairwise(edges):
+        there = [hit for lead, hit in zip(leads, hits, strict=True) if low <= lead < high]
+        if there:
+            told.append({"from": low, "faces": len(there), "hits": float(np.mean(there))})
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way in which a face is spoiled.
+
+    Attributes:
+        measure: of ``edge.values.Quality``, that tells it.
+        key: of ``[quality]``, its limit.
+        degrees: from hardly to most.
+        spoil: returns the frame and the face's box, spoiled by a degree.
+    """
+
+    measure: str
+    key: str
+    degrees: tuple[float, ...]
+    spoil: Spoil
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    config: Config
+    network: ExpressionNetwork
+    known: Sequence[Known]
+    random: Random
+
+    def figures(self, fault: Fault, degree: float) -> dict[str, float]:
+        """Return the figures of all faces spoiled by ``degree``, and the measure's median there."""
+        measured, same, hits = [], [], []
+        values: list[tuple[float, float, float, float]] = []
+        for each in self.known:
+            luma, box = fault.spoil(each, degree, self.random)
+            reading = _read(self.network, luma, box)
+            quality = assess(luma, box, each.face.landmarks, self.config.quality)
+            measured.append(float(getattr(quality, fault.measure)))
+            same.append(_label(reading) == _label(each.reading))
+            hits.append(_label(reading) == each.row.expression)
+            affect, row = reading.affect, each.row
+            values.append((affect.valence, row.valence, affect.arousal, row.arousal))
+        read: NDArray[np.float64] = np.array(values)
+        return {
+            "degree": degree,
+            "measure": float(np.median(measured)),
+            "same_label": float(np.mean(same)),
+            "top1": float(np.mean(hits)),
+            "valence_rmse": rmse(read[:, 0], read[:, 1]),
+            "arousal_rmse": rmse(read[:, 2], read[:, 3]),
+        }
+
+
+def crossing(points: Sequence[tuple[float, float]], least: float = SAME_MIN) -> float | None:
+    """Return the measure at which the share of same labels first falls below ``least``.
+
+    Args:
+        points: (measure, share), from hardly spoiled to spoiled most.
+        least: the share that must be kept.
+
+    Between two degrees the share is taken to change evenly. None: it never falls below; the
+    first measure: it is below from the start.
+    """
+    before: tuple[float, float] | None = None
+    for measure, share in points:
+        if share < least:
+            if before is None:
+                return measure
+            part = (before[1] - least) / (before[1] - share)
+            return before[0] + part * (measure - before[0])
+        before = (measure, share)
+    return None
+
+
+def _fewer_pixels(known: Known, size_px: float, random: Random) -> tuple[Luma, Box]:
+    box = known.face.box
+    scale = min(1.0, size_px / max(box.width, box.height))
+    small: Luma = np.asarray(
+        cv2.resize(known.luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+    )
+    return _noisy(small, random), Box(
+        box.x * scale, box.y * scale, box.width * scale, box.height * scale
+    )
+
+
+def _blurred(known: Known, share: float, random: Random) -> tuple[Luma, Box]:
+    sigma = share * known.face.box.height
+    soft: Luma = np.asarray(cv2.GaussianBlur(known.luma, (0, 0), sigma), np.uint8)
+    return _noisy(soft, random), known.face.box
+
+
+def _at_brightness(known: Known, level: float, random: Random) -> tuple[Luma, Box]:
+    """Return the frame with another exposure; the sensor's noise stays, white clips."""
+    box = known.face.box
+    rows = slice(max(0, round(box.y)), max(1, round(box.y + box.height)))
+    columns = slice(max(0, round(box.x)), max(1, round(box.x + box.width)))
+    mean = max(1.0, float(known.luma[rows, columns].mean()))
+    exposed = np.clip(known.luma * (level * 255 / mean), 0, 255).astype(np.uint8)
+    return _noisy(exposed, random), box
+
+
+def _hot_spot(known: Known, share: float, random: Random) -> tuple[Luma, Box]:
+    """Return the frame with a lamp's reflection that burns out ``share`` of the box."""
+    box = known.face.box
+    y, x = np.mgrid[: known.luma.shape[0], : known.luma.shape[1]].astype(np.float32)
+    centre_x = box.x + box.width * random.uniform(0.15, 0.85)
+    centre_y = box.y + box.height * random.uniform(0.15, 0.85)
+    distance = np.hypot(x - centre_x, y - centre_y)
+    radius = float(np.sqrt(share * box.width * box.height / np.pi))
+    glow = 255 * np.exp(-(np.maximum(distance - radius, 0) ** 2) / (2 * (0.3 * radius + 1) ** 2))
+    lit = np.clip(known.luma + glow, 0, 255).astype(np.uint8)
+    return lit, box
+
+
+FAULTS: Final = {
+    "fewer pixels": Fault(
+        "size_px", "size_min_px", (96, 64, 48, 40, 32, 28, 24, 20, 16, 12, 8), _fewer_pixels
+    ),
+    "blur": Fault(
+        "sharpness", "sharpness_min", (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06), _blurred
+    ),
+    "less light": Fault(
+        "brightness", "brightness_min", (0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03), _at_brightness
+    ),
+    "more light": Fault(
+        "brightness", "brightness_max", (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95), _at_brightness
+    ),
+    "hot spot": Fault(
+        "saturated", "saturated_max", (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3), _hot_spot
+    ),
+}
+"""What is measured, by name."""

@@ -1,0 +1,99 @@
+"""``benchmarks thresholds``: where a limit lies, over pictures made from the golden face."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.__main__ import main
+from benchmarks.thresholds import FAULTS, crossing
+from edge.golden import golden_picture
+
+
+def test_a_limit_lies_between_the_degrees_that_enclose_it() -> None:
+    assert crossing([(10, 1.0), (6, 0.9), (2, 0.7)], least=0.8) == pytest.approx(4)
+    assert crossing([(0.1, 0.9), (0.3, 0.5)], least=0.8) == pytest.approx(0.15)
+    assert crossing([(1, 0.9), (2, 0.8)], least=0.8) is None
+    assert crossing([(1, 0.7), (2, 0.9)], least=0.8) == 1
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 1)), min_size=2), st.floats(0.1, 0.9))
+def test_a_limit_is_never_outside_what_was_tried(
+    points: list[tuple[float, float]], least: float
+) -> None:
+    limit = crossing(points, least=least)
+    measures = [measure for measure, _ in points]
+    if min(share for _, share in points) >= least:
+        assert limit is None
+    else:
+        assert limit is not None
+        assert min(measures) - 1e-9 <= limit <= max(measures) + 1e-9
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    face, _ = golden_picture()
+    rows = ["file,subject,expression,valence,arousal"]
+    for name, gain in (("a", 0.8), ("b", 1.0)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.clip(face * gain, 0, 255).astype(np.uint8))
+        rows.append(f"{name}.png,{name},happy,0.9,0.2")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def test_every_fault_is_measured_and_spoils_what_it_should(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = pictures / "result.json"
+    words = ["thresholds", "--images", str(pictures), "--labels", str(pictures / "labels.csv")]
+    assert main([*words, "--json", str(path)]) == 0
+    result = json.loads(path.read_text())
+    assert result["faces"] == 2
+    assert set(result["faults"]) == set(FAULTS)
+    assert set(result["limits"]) == {"label_margin", *(each.key for each in FAULTS.values())}
+    for name, fault in FAULTS.items():
+        rows = result["faults"][name]
+        assert [row["degree"] for row in rows] == list(fault.degrees)
+        assert all(0 <= row["same_label"] <= 1 for row in rows)
+        # the measure that the daemon takes follows the fault
+        measures = [row["measure"] for row in rows]
+        falling = name in ("fewer pixels", "blur", "less light")
+        assert measures == sorted(measures, reverse=falling)
+    assert 0 <= result["limits"]["label_margin"] <= 1
+    # a plain smile is still one when only the frame differs, and none of 8 pixels is
+    assert result["same_label_when_only_the_frame_differs"] > 0.9
+    assert sum(row["faces"] for row in result["hits_by_lead"]) == 2
+    assert "label_margin" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_figures(pictures: Path) -> None:
+    words = ["thresholds", "--images", str(pictures), "--labels", str(pictures / "labels.csv")]
+    results = []
+    for name in ("one.json", "two.json"):
+        assert main([*words, "--json", str(pictures / name)]) == 0
+        results.append(json.loads((pictures / name).read_text())["faults"])
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ("file,subject\na.png,1\n", "no column arousal"),
+        ("file,subject,expression,valence,arousal\ngone.png,1,happy,0,0\n", "gone.png"),
+        ("file,subject,expression,valence,arousal\nempty.png,1,happy,0,0\n", "no face was found"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(
+    pictures: Path, capsys: pytest.CaptureFixture[str], labels: str, told: str
+) -> None:
+    cv2.imwrite(str(pictures / "empty.png"), np.full((240, 320), 90, np.uint8))
+    (pictures / "labels.csv").write_text(labels)
+    words = ["thresholds", "--images", str(pictures), "--labels", str(pictures / "labels.csv")]
+    assert main(words) == 78
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1

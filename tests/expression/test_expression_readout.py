@@ -1,0 +1,109 @@
+"""What a manifest makes of an expression network's outputs, against the formulas written out."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from edge.expression.readout import Readout
+from edge.models import find_model, load_manifest
+from edge.models.manifest import Manifest, Recalibration
+from edge.values import EXPRESSIONS
+
+shares = st.lists(st.floats(0.001, 1), min_size=8, max_size=8)
+numbers = st.lists(st.floats(-4, 4), min_size=8, max_size=8)
+
+
+def recalibration(**changed: Any) -> Recalibration:
+    given = {"fitted_on": "a test", "samples": 8, "temperature": 1.0, "offsets": (0.0,) * 8}
+    return Recalibration(**(given | changed))
+
+
+def manifest(**changed: Any) -> Manifest:
+    data = json.loads((find_model("mobilenet-fer") / "manifest.json").read_text())
+    return Manifest.model_validate_json(json.dumps(data | changed))
+
+
+@given(shares, numbers, st.floats(0.3, 5))
+def test_recalibration_is_its_formula(
+    drawn: list[float], offsets: list[float], temperature: float
+) -> None:
+    setting = recalibration(offsets=tuple(offsets), temperature=temperature)
+    readout = Readout(np.arange(8), False, setting)
+    given_shares = np.array([drawn], np.float32)
+    seen, _ = readout.read(given_shares, np.zeros((1, 2), np.float32))
+    total = sum(drawn)
+    powers = [
+        (share / total) ** (1 / temperature) * math.exp(offset)
+        for share, offset in zip(drawn, offsets, strict=True)
+    ]
+    expected = np.array(powers) / sum(powers)
+    np.testing.assert_allclose(seen[0], expected, rtol=2e-4, atol=1e-7)
+
+
+@given(shares)
+def test_one_that_changes_nothing_changes_nothing(drawn: list[float]) -> None:
+    plain = Readout(np.arange(8), True, None)
+    idle = Readout(np.arange(8), True, recalibration())
+    outputs = np.array([drawn], np.float32), np.array([[0.3, 0.9]], np.float32)
+    for one, other in zip(plain.read(*outputs), idle.read(*outputs), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_points_take_the_place_of_the_second_output() -> None:
+    points = tuple((0.1 * index, -0.1 * index) for index in range(8))
+    readout = Readout(np.arange(8), True, recalibration(points=points))
+    one_hot = np.eye(8, dtype=np.float32)
+    _, affect = readout.read(one_hot, np.full((8, 2), 0.9, np.float32))
+    np.testing.assert_allclose(affect, points, atol=1e-5)
+
+
+def test_labels_are_sorted_and_zeros_stay_zeros() -> None:
+    order = np.array([2, 0, 1, 3, 4, 5, 6, 7])
+    seen, affect = Readout(order, True, None).read(
+        np.array([[0.1, 0.2, 0.3, 0, 0, 0, 0, 0], [0] * 8], np.float32),
+        np.array([[0.5, 1.0], [0.0, 0.25]], np.float32),
+    )
+    np.testing.assert_allclose(seen[0, :3], [3 / 6, 1 / 6, 2 / 6], atol=1e-6)
+    assert not seen[1].any()
+    np.testing.assert_allclose(affect, [[0, 1], [-1, -0.5]])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": 0.0},
+        {"offsets": (0.0,) * 7},
+        {"offsets": (math.nan,) * 8},
+        {"points": ((0.0, 0.0),) * 9},
+        {"points": ((0.0, 1.5),) * 8},
+        {"samples": 0},
+        {"fitted_on": ""},
+        {"strength": 1},
+    ],
+)
+def test_what_is_no_recalibration_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        recalibration(**wrong)
+
+
+def test_a_detector_has_no_expressions_to_recalibrate() -> None:
+    data = json.loads((find_model("centerface-320x192") / "manifest.json").read_text())
+    data["recalibration"] = recalibration().model_dump()
+    with pytest.raises(ValidationError, match="has no expressions"):
+        Manifest.model_validate_json(json.dumps(data))
+
+
+def test_a_manifest_says_how_its_network_is_read() -> None:
+    setting = recalibration(temperature=2.0)
+    names = [*reversed(EXPRESSIONS)]
+    readout = Readout.of(manifest(labels=names, recalibration=setting.model_dump()))
+    assert readout.order.tolist() == [*reversed(range(8))]
+    assert readout.halved
+    assert readout.recalibration == setting
+    assert load_manifest(find_model("centerface-320x192")).recalibration is None
