@@ -195,7 +195,7 @@ def show_thresholds(result: dict[str, Any], console: Console) -> None:
         )
     moved = result["same_label_when_only_the_frame_differs"]
     console.print(f"same label on another frame of the same face: {moved:.2f}", highlight=False)
-    console.print(f"limits (same label {SAME_MIN}, another label ahead {SPURIOUS}):")
+    console.print(f"limits (same label {SAME_MIN} times that, another label ahead {SPURIOUS}):")
     for name, value in result["limits"].items():
         shown = "never reached" if value is None else f"{value:.3g}"
         console.print(f"  {name} {shown}", highlight=False)

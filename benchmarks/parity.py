@@ -36,7 +36,7 @@ from exporters.translation import translation_agreement
 Told = Callable[[str], None]
 
 _DETECTOR: Final = "centerface-320x192"
-_EXPRESSION: Final = "mobilenet-fer"
+_EXPRESSION: Final = "expression-nir"
 
 
 def run_parity(

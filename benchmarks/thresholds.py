@@ -2,10 +2,11 @@
 
 Faces of annotated pictures are spoiled by degrees (fewer pixels, blur, less light, more light, a
 hot spot) in the frame, before anything is cut out, and read again in the same box. Where fewer
-than ``SAME_MIN`` of them still get the label of the unspoiled picture, a face is no longer usable:
-the limit of ``[quality]`` is the measure's value there, between two degrees. For
+than ``SAME_MIN`` of those that another frame of the same face would leave their label still have
+it, a face is no longer usable: the limit of ``[quality]`` is the measure's value there. For
 ``affect.label_margin`` the same face is read as other frames would have shown it (box and sensor
-noise): no more than ``SPURIOUS`` of such readings may put another expression ahead by the margin.
+noise), smoothed as the daemon does: no more than ``SPURIOUS`` of such moments may put another
+expression than the moment before ahead by the margin.
 
 Turned heads cannot be made from pictures of frontal ones: ``yaw_max_deg`` is not measured here.
 """
@@ -34,12 +35,15 @@ from edge.values import EXPRESSIONS, Box, Detection, Frame, Luma, Reading
 from exporters.calibration import faces_in
 
 SAME_MIN: Final = 0.8
-"""Share of faces that must still be named as in the unspoiled picture."""
+"""Of the faces that another frame would leave their label, the share that must still have it."""
 
 SPURIOUS: Final = 0.01
-"""Share of readings of one face that may put another expression ahead by the label's margin."""
+"""Share of moments of one face that may put another expression ahead by the label's margin."""
 
-_JITTERS: Final = 12  # readings of one face as other frames would show it
+_MOMENTS, _FRAMES = 4, 10
+"""Moments of one face, each the mean of so many frames: what smoothing over 0.5 s leaves of ten
+frames a second."""
+
 _JITTER_SHIFT, _JITTER_SCALE = 0.02, 0.03  # standard deviations, shares of the box
 _NOISE: Final = 3.0  # of the sensor in the dark, standard deviation, grey levels
 
@@ -74,7 +78,8 @@ def run_thresholds(config: Config, *, images: Path, labels: Path, seed: int = 0)
     judge = _Judge(config, network, known, random)
     for name, fault in FAULTS.items():
         rows[name] = [judge.figures(fault, degree) for degree in fault.degrees]
-        limits[fault.key] = crossing([(row["measure"], row["same_label"]) for row in rows[name]])
+        points = [(row["measure"], row["same_label"]) for row in rows[name]]
+        limits[fault.key] = crossing(points, SAME_MIN * moved)
     return {
         **circumstances(config),
         "faces": len(known),
@@ -127,18 +132,26 @@ def _label(reading: Reading) -> str:
 def _margin(
     network: ExpressionNetwork, known: Sequence[Known], random: Random
 ) -> tuple[float, float]:
-    """Return the lead that hardly any other frame of a face gives another expression.
+    """Return the lead that hardly any other moment of a face gives another expression.
 
-    And the share of such frames that get the same label.
+    And the share of single frames that get the label of the unspoiled picture.
     """
-    leads = []
+    leads, same = [], []
     for each in known:
-        label = int(each.reading.probabilities.argmax())
-        for _ in range(_JITTERS):
-            box = _jittered(each.face.box, random)
-            shares = _read(network, _noisy(each.luma, random), box).probabilities
-            leads.append(float(shares.max() - shares[label]))
-    return float(np.quantile(leads, 1 - SPURIOUS)), float(np.mean(np.array(leads) <= 0))
+        read = np.array(
+            [
+                _read(
+                    network, _noisy(each.luma, random), _jittered(each.face.box, random)
+                ).probabilities
+                for _ in range(_MOMENTS * _FRAMES)
+            ]
+        )
+        same.append(float(np.mean(read.argmax(axis=1) == each.reading.probabilities.argmax())))
+        moments = read.reshape(_MOMENTS, _FRAMES, -1).mean(axis=1)
+        for one, other in itertools.permutations(range(_MOMENTS), 2):
+            label = moments[one].argmax()
+            leads.append(float(moments[other].max() - moments[other][label]))
+    return float(np.quantile(leads, 1 - SPURIOUS)), float(np.mean(same))
 
 
 def _jittered(box: Box, random: Random) -> Box:
@@ -219,7 +232,7 @@ class _Judge:
         }
 
 
-def crossing(points: Sequence[tuple[float, float]], least: float = SAME_MIN) -> float | None:
+def crossing(points: Sequence[tuple[float, float]], least: float) -> float | None:
     """Return the measure at which the share of same labels first falls below ``least``.
 
     Args:

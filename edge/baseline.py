@@ -21,6 +21,12 @@ _SHARE_MIN = 1e-6
 _AFFECT_MAX = 0.995
 """Valence and arousal nearer to 1 than this have a logit that rounding decides."""
 
+_AFFECT_SHARE = 0.5
+"""How much of a person's shift of valence and arousal is taken away. A neutral reading is itself
+uncertain, and what is taken away with it adds its error: over 93 near-infrared photographs of ten
+people, told from one neutral picture each, concordance of valence and arousal was .60 / .38 with
+nothing taken away, .59 / .42 with half, .55 / .29 with all; the named expressions gained by all."""
+
 
 @dataclass(frozen=True, slots=True)
 class NeutralReading:
@@ -49,13 +55,17 @@ class NeutralReading:
 def told_from(reading: Reading, own: NeutralReading, common: NeutralReading) -> Reading:
     """Return ``reading`` as if the person's face at rest were the common one.
 
+    The expressions' probabilities wholly, valence and arousal by half (``_AFFECT_SHARE``).
+
     Args:
         reading: what the network said.
         own: the person's neutral.
         common: the neutral of people in general.
     """
-    moved = _logits(reading) + common.logits - own.logits
     count = len(EXPRESSIONS)
+    shift = common.logits - own.logits
+    shift[count:] *= _AFFECT_SHARE
+    moved = _logits(reading) + shift
     powers = np.exp(moved[:count] - moved[:count].max())
     valence, arousal = np.tanh(moved[count:] / 2).tolist()
     return Reading((powers / powers.sum()).astype(np.float32), Affect(valence, arousal))

@@ -75,7 +75,8 @@ class Box:
         if across <= 0 or down <= 0:
             return 0.0
         shared = across * down
-        return shared / (self.width * self.height + other.width * other.height - shared)
+        union = self.width * self.height + other.width * other.height - shared
+        return min(1.0, shared / union)  # far from the origin a thin box's width is rounded
 
 
 @dataclass(frozen=True, slots=True)

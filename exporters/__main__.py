@@ -183,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "cyclegan":
             command.add_argument(
-                "--expression", default="mobilenet-fer", help="network behind, which judges int8"
+                "--expression", default="expression-nir", help="network behind, which judges int8"
             )
         if name == "mobilenet-fer":
             _add_expression_options(command)

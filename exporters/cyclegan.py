@@ -69,7 +69,7 @@ def export_cyclegan(
     formats: Sequence[str] = ("onnx",),
     precisions: Sequence[str] = ("fp32",),
     calibration: Path | None = None,
-    expression: str = "mobilenet-fer",
+    expression: str = "expression-nir",
     board: Board = "x86",
     allow_parity_loss: bool = False,
     tell: Told = lambda text: None,

@@ -16,7 +16,7 @@ _FACE: Final = (155.4, 38.9, 86.4, 151.0)
 _TOLERANCE: Final = ExpressionTolerance(
     probability_max=0.025, log_probability_max=0.15, affect_max=0.025
 )
-"""Twice what one grey level of noise on every pixel does to the bundled network."""
+"""Twice what one grey level of noise on every pixel does to a network of this project."""
 
 _INT8_TOLERANCE: Final = ExpressionTolerance(
     probability_max=0.1, log_probability_max=0.7, affect_max=0.1
@@ -54,8 +54,20 @@ def expression_golden(original: Original, *, int8: bool) -> ExpressionGolden:
             )
             for place, (shares, point) in ((_FACE, face), (box, other))
         ),
-        **_TOLERANCE.model_dump(),
-        int8=_INT8_TOLERANCE if int8 else None,
+        **_softened(_TOLERANCE, original).model_dump(),
+        int8=_softened(_INT8_TOLERANCE, original) if int8 else None,
+    )
+
+
+def _softened(tolerance: ExpressionTolerance, original: Original) -> ExpressionTolerance:
+    """Return ``tolerance`` as much narrower as a temperature brings probabilities together."""
+    setting = original.settled.options.recalibration
+    divisor = max(1.0, setting.temperature) if setting else 1.0
+    return tolerance.model_copy(
+        update={
+            "probability_max": round(tolerance.probability_max / divisor, 4),
+            "log_probability_max": round(tolerance.log_probability_max / divisor, 4),
+        }
     )
 
 

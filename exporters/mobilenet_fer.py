@@ -57,7 +57,7 @@ _LIMITS: Final = {"expression": 1e-4, "affect": 1e-4}
 
 _SLICE_OPSET: Final = 10
 
-_STEM: Final = "mobilenet_fer"
+_STEM: Final = "expression"
 
 
 def export_mobilenet_fer(

@@ -74,7 +74,7 @@ def test_bundled_models_verify(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_damage_is_one_line(copied_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     detector = copied_models / "centerface-320x192" / "centerface.onnx"
     detector.write_bytes(detector.read_bytes()[:-1])
-    manifest = copied_models / "mobilenet-fer" / "manifest.json"
+    manifest = copied_models / "expression-nir" / "manifest.json"
     manifest.write_text("{}")
     code, out = printed(capsys, "models", "verify")
     assert code == cli.EXIT_CONFIG
@@ -100,7 +100,7 @@ def test_check_says_each_thing_in_a_line(capsys: pytest.CaptureFixture[str]) -> 
     assert list(dict.fromkeys(line.partition(":")[0] for line in lines)) == [
         "ok     configuration",
         "ok     detector centerface-320x192",
-        "ok     expression mobilenet-fer",
+        "ok     expression expression-nir",
     ]
     assert sum(line.endswith(": golden face") for line in lines) == 2
     (told,) = (line for line in lines if line.startswith("ok     detector") and "auto" in line)
@@ -113,7 +113,7 @@ def test_check_says_each_thing_in_a_line(capsys: pytest.CaptureFixture[str]) -> 
 def test_check_tells_a_network_that_reads_the_golden_face_wrongly(
     copied_models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manifest = copied_models / "mobilenet-fer" / "manifest.json"
+    manifest = copied_models / "expression-nir" / "manifest.json"
     data = json.loads(manifest.read_text())
     data["golden"]["readings"][0]["valence"] = -1.0
     manifest.write_text(json.dumps(data))

@@ -69,7 +69,7 @@ ARTIFACTS = ("centerface.onnx", "centerface.int8.onnx", "centerface.tflite",
 FLOAT = {
     "centerface-320x192": "centerface.onnx",
     "centerface-640x384": "centerface.onnx",
-    "mobilenet-fer": "mobilenet_fer.onnx",
+    "expression-nir": "expression.onnx",
 }
 
 
@@ -78,7 +78,7 @@ def detector_of(model: str, artifact: str = "centerface.onnx") -> list[Finding]:
 
 
 def expression_of(model: str) -> list[Finding]:
-    config = ExpressionConfig(model=model, artifact="mobilenet_fer.onnx")
+    config = ExpressionConfig(model=model, artifact="expression.onnx")
     return expression_findings(open_expression(config))
 
 
@@ -179,7 +179,7 @@ def test_a_wrong_normalisation_of_the_expression_is_seen(
     tmp_path: Path, input_: dict[str, Any]
 ) -> None:
     assert expression_of(
-        changed(tmp_path, "mobilenet-fer", lambda data: data["input"].update(input_))
+        changed(tmp_path, "expression-nir", lambda data: data["input"].update(input_))
     )
 
 
@@ -190,9 +190,9 @@ def test_a_dead_detector_is_seen(tmp_path: Path) -> None:
 
 def test_a_dead_expression_network_is_seen(tmp_path: Path) -> None:
     model = with_weights(
-        tmp_path, "mobilenet-fer", lambda name, values: values * 0 if values.ndim else values
+        tmp_path, "expression-nir", lambda name, values: values * 0 if values.ndim else values
     )
-    assert "happy 0.12, expected" in expression_of(model)[0].problem
+    assert "happy 0.0" in expression_of(model)[0].problem
 
 
 def pairs() -> Iterator[tuple[int, int]]:
@@ -204,32 +204,29 @@ def test_any_two_swapped_labels_are_seen(tmp_path: Path) -> None:
         labels = list(EXPRESSIONS)
         labels[one], labels[other] = labels[other], labels[one]
         found = expression_of(
-            changed(tmp_path, "mobilenet-fer", lambda data, names=labels: data.update(labels=names))
+            changed(
+                tmp_path, "expression-nir", lambda data, names=labels: data.update(labels=names)
+            )
         )
         assert found, labels
         assert EXPRESSIONS[one] in "".join(map(str, found))
 
 
-def test_a_wrong_encoding_or_activation_is_seen(tmp_path: Path) -> None:
-    for role, change in (
-        ("affect", {"encoding": "none"}),
-        ("affect", {"activation": "none"}),
-        ("expression", {"activation": "sigmoid"}),
+def test_a_wrong_activation_or_recalibration_is_seen(tmp_path: Path) -> None:
+    def turned(data: dict[str, Any]) -> None:
+        points = data["recalibration"]["points"]
+        data["recalibration"]["points"] = [[arousal, valence] for valence, arousal in points]
+
+    for change in (
+        lambda data: data["outputs"]["expression"].update(activation="sigmoid"),
+        lambda data: data.update(recalibration=None),
+        lambda data: data["recalibration"].update(temperature=1.0),
+        lambda data: data["recalibration"].update(offsets=[0.0] * 8),
+        turned,
     ):
-        model = changed(
-            tmp_path, "mobilenet-fer", lambda data, r=role, c=change: data["outputs"][r].update(c)
-        )
+        model = changed(tmp_path, "expression-nir", change)
         assert expression_of(model)
         shutil.rmtree(model)
-
-
-def test_swapped_axes_of_the_circumplex_are_seen(tmp_path: Path) -> None:
-    model = with_weights(
-        tmp_path,
-        "mobilenet-fer",
-        lambda name, values: values[::-1].copy() if name.startswith("rg.") else values,
-    )
-    assert "valence" in expression_of(model)[0].problem
 
 
 @pytest.mark.parametrize(
@@ -239,9 +236,8 @@ def test_swapped_axes_of_the_circumplex_are_seen(tmp_path: Path) -> None:
         ("centerface-320x192", "head.pos_conv.weight"),
         ("centerface-320x192", "head.reg_conv.weight"),
         ("centerface-320x192", "head.lm_conv.weight"),
-        ("mobilenet-fer", "onnx::Conv_360"),
-        ("mobilenet-fer", "cl.weight"),
-        ("mobilenet-fer", "rg.weight"),
+        ("expression-nir", "stem.weight"),
+        ("expression-nir", "logits.weight"),
     ],
 )
 def test_one_flipped_bit_in_a_weight_that_matters_is_seen(

@@ -158,7 +158,8 @@ class Calibration(Part):
 
 
 Offset = Annotated[float, Field(ge=-20, le=20)]
-Coordinate = Annotated[float, Field(ge=-1, le=1)]
+Coordinate = Annotated[float, Field(ge=-5, le=5)]
+"""Of an expression fully shown; beyond -1..1, too, as a mean over uncertain ones asks for."""
 
 
 class Recalibration(Part):

@@ -42,11 +42,13 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     for field in dataclasses.fields(train.TrainOptions):
         name = f"--{field.name.replace('_', '-')}"
         first.add_argument(name, type=type(field.default), default=field.default)
-    second = stages.add_parser("adapt", help="heads for near-infrared photographs")
+    second = stages.add_parser("adapt", help="what near-infrared photographs make of its answers")
     second.add_argument("--run", type=Path, required=True, help="folder that train wrote")
     second.add_argument("--images", type=Path, required=True, help="the photographs")
     second.add_argument("--labels", type=Path, required=True, help="their annotations, CSV")
-    second.add_argument("--out", type=Path, required=True, help="ONNX file to write")
+    second.add_argument(
+        "--out", type=Path, required=True, help="ONNX file to write; its recalibration beside it"
+    )
     second.add_argument("--seed", type=int, default=adapt.AdaptOptions.seed)
     asked = parser.parse_args(arguments)
     if asked.stage == "train":
@@ -56,11 +58,11 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     options = adapt.AdaptOptions(seed=asked.seed)
     network = train.trained_network(asked.run)
     nir = nirfaces.read_nir_faces(asked.images, asked.labels, options.margin)
-    told, _, _ = adapt.left_out(network, nir, options)  # of heads that never saw the person
+    told, _, _ = adapt.left_out(network, nir, options)  # fitted without the person each time
     everybody = nir.of(set(nir.subjects))
-    features = adapt.features_of(network, nir, options)
-    heads = adapt.fit_heads(network, features, nir, everybody, options)
-    onnx_file.write_checkpoint(network, asked.out, "", heads=heads)
+    setting = adapt.fit(adapt.answers_of(network, nir, options), nir, everybody, options)
+    onnx_file.write_checkpoint(network, asked.out, "")
+    asked.out.with_suffix(".json").write_text(setting.model_dump_json(indent=2) + "\n")
     return told
 
 

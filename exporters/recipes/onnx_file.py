@@ -6,9 +6,8 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
-from exporters.recipes.adapt import Heads
 from exporters.recipes.networks import SIDE, ExpressionNetwork, ResidualBlock
 
 
@@ -59,24 +58,19 @@ class _Graph:
         y = self.add("Add", [y, x], f"{name}.add")
         return self.add("Relu", [y], f"{name}.relu")
 
-    def dense(self, x: str, name: str, weight: Tensor, bias: Tensor) -> None:
-        """Add the output ``name``: ``x @ weight.T + bias``."""
+    def dense(self, x: str, name: str, head: nn.Linear) -> None:
+        """Add the output ``name``: what ``head`` makes of ``x``."""
         inputs = [
             x,
-            self.weight(f"{name}.weight", np.asarray(weight)),
-            self.weight(f"{name}.bias", np.asarray(bias)),
+            self.weight(f"{name}.weight", head.weight.detach().numpy()),
+            self.weight(f"{name}.bias", head.bias.detach().numpy()),
         ]
         self.add("Gemm", inputs, name, transB=1)
 
 
 @torch.no_grad()
-def write_checkpoint(
-    network: ExpressionNetwork, path: Path, notes: str, *, heads: Heads | None = None
-) -> None:
-    """Write ``network`` to ``path``: input ``input``, outputs ``logits`` and ``affect``.
-
-    With ``heads`` those instead of its own: ``affect`` is then valence and arousal, -1..1.
-    """
+def write_checkpoint(network: ExpressionNetwork, path: Path, notes: str) -> None:
+    """Write ``network`` to ``path``: input ``input``, outputs ``logits`` and ``affect``."""
     network.eval()
     graph = _Graph()
     x = "input"
@@ -92,13 +86,8 @@ def write_checkpoint(
         x = graph.block(block, x, f"block{index}")
     x = graph.add("GlobalAveragePool", [x], "pool")
     x = graph.add("Flatten", [x], "features", axis=1)
-    if heads is None:
-        graph.dense(x, "logits", network.expression.weight, network.expression.bias)
-        graph.dense(x, "affect", network.affect.weight, network.affect.bias)
-    else:
-        graph.dense(x, "logits", heads.expression, heads.bias)
-        shares = graph.add("Softmax", ["logits"], "shares", axis=1)
-        graph.dense(shares, "affect", heads.points.T, torch.zeros(2))
+    graph.dense(x, "logits", network.expression)
+    graph.dense(x, "affect", network.affect)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,

@@ -22,9 +22,13 @@ from torch import Generator, Tensor, nn
 from benchmarks import metrics
 from edge.clock import Stopwatch
 from edge.errors import ConfigError
+from exporters.recipes.adapt import AdaptOptions, fit_priors
 from exporters.recipes.ferplus import RatedCrops, read_ferplus, with_shares
 from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
 from exporters.recipes.pictures import normalised, varied
+
+_TRAINED: Final = "trained.pt"
+"""The finished small network, in the folder of a run."""
 
 _GUIDED: Final = 0.5
 """Share of earlier networks' answers in the targets, where there are such networks."""
@@ -244,7 +248,28 @@ def train(
         with (out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
         _save(out / "last.pt", epoch + 1, learners, random, options)
-    return evaluate(learners[0].average.network, read_ferplus(data, "test"))
+    network = calibrated(learners[0].average.network, valid)
+    torch.save(network.state_dict(), out / _TRAINED)
+    return evaluate(network, read_ferplus(data, "test"))
+
+
+@torch.no_grad()
+def calibrated(network: ExpressionNetwork, crops: RatedCrops) -> ExpressionNetwork:
+    """Return ``network`` with its expression head set to how common and how sure labels are.
+
+    Training weighs rare expressions more and learns from shares, not from labels: which label is
+    the likeliest, and how likely, is put right on crops that were not trained on.
+    """
+    result = copy.deepcopy(network).eval()
+    logits = torch.cat(
+        [result(normalised(crops.pictures[at : at + 512]))[0] for at in range(0, len(crops), 512)]
+    )
+    with torch.enable_grad():
+        temperature, offsets = fit_priors(logits, crops.shares.argmax(1), AdaptOptions(balance=0.0))
+    head = result.expression
+    head.weight.div_(temperature)
+    head.bias.div_(temperature).add_(torch.tensor(offsets))
+    return result
 
 
 def _learn(
@@ -322,9 +347,14 @@ def trained_networks(run: Path) -> list[ExpressionNetwork]:
 
 
 def trained_network(run: Path) -> ExpressionNetwork:
-    """Return the small network of the folder that ``train`` wrote, ready to be read with.
+    """Return the small network of a finished run, calibrated, ready to be read with.
 
     Raises:
-        ConfigError: the folder holds no such run.
+        ConfigError: the folder holds no finished run.
     """
-    return trained_networks(run)[0]
+    network = ExpressionNetwork(STUDENT_WIDTHS)
+    try:
+        network.load_state_dict(torch.load(run / _TRAINED, weights_only=True))
+    except (OSError, EOFError, LookupError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ConfigError(f"--run {run}: holds no {_TRAINED} that train wrote ({error})") from error
+    return network.eval()

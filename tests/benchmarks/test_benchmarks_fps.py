@@ -33,7 +33,7 @@ def assert_circumstances(result: dict[str, Any]) -> None:
         assert name in result
     assert result["other_cpu_percent"] >= 0
     assert result["versions"]["onnxruntime"]
-    (digest,) = result["models"]["mobilenet-fer"].values()
+    (digest,) = result["models"]["expression-nir"].values()
     assert len(digest) == 64
 
 
@@ -107,7 +107,7 @@ def test_the_file_names_the_source(tmp_path: Path, capfd: pytest.CaptureFixture[
 @pytest.mark.parametrize("size", [None, (320, 192)])
 def test_the_baseline_reads_the_same_faces(size: tuple[int, int] | None) -> None:
     pipeline = Pipeline.open(Config())
-    prior = PriorLoop("mobilenet-fer", threshold=0.5, size=size)
+    prior = PriorLoop("expression-nir", threshold=0.5, size=size)
     faces = 0
     with open_source(DemoSource(), small_size=(0, 0)) as source:
         for index in range(100):

@@ -25,7 +25,7 @@ from exporters.parity import measure, sample_pictures
 
 MODELS = Path(__file__).parents[2] / "models"
 PUBLISHED = MODELS / "centerface-published" / "centerface.onnx"
-FER = MODELS / "mobilenet-fer" / "mobilenet_fer.onnx"  # an export of an export is the same net
+FER = MODELS / "expression-nir" / "expression.onnx"  # an export of an export is the same net
 RANDOM = np.random.default_rng(5)
 
 
@@ -271,7 +271,7 @@ def test_a_missed_parity_is_exit_1_and_leaves_nothing(
 
 
 def small_manifest(name: str = "net") -> tuple[Manifest, dict[str, bytes]]:
-    whole = load_manifest(find_model("mobilenet-fer"))
+    whole = load_manifest(find_model("expression-nir"))
     artifact = whole.artifact(FER.name)
     assert artifact is not None
     parts = {"name": name, "artifacts": (artifact,), "parity": {FER.name: whole.parity[FER.name]}}
@@ -287,8 +287,8 @@ def test_a_readme_in_the_folder_stays(tmp_path: Path) -> None:
     assert verify(tmp_path) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "README.md",
+        "expression.onnx",
         "manifest.json",
-        "mobilenet_fer.onnx",
     ]
 
 

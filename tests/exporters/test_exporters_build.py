@@ -265,13 +265,13 @@ def test_what_stays_float_in_tensorflow_lite_has_float_ends() -> None:
 
 
 def test_a_renamed_output_keeps_constants_that_lie_behind_the_packed_model() -> None:
-    content = (find_model("mobilenet-fer") / "mobilenet_fer.int8.tflite").read_bytes()
+    content = (find_model("expression-nir") / "expression.int8.tflite").read_bytes()
     buffers = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0)).buffers
     assert any(buffer.offset for buffer in buffers)
     renamed = tflite.with_output_names(content, content.replace(b"logits", b"scores"))
     one, other = (open_session("litert", each, 1) for each in (content, renamed))
     assert other.outputs == frozenset({"scores", "affect"})
-    tensor = RANDOM.normal(0, 1, (1, 96, 96, 1)).astype(np.float32)
+    tensor = RANDOM.normal(0, 1, (1, 48, 48, 1)).astype(np.float32)
     seen, known = other.run(tensor), one.run(tensor)
     np.testing.assert_array_equal(seen["scores"], known["logits"])
     np.testing.assert_array_equal(seen["affect"], known["affect"])

@@ -23,7 +23,7 @@ from exporters.cyclegan import export_cyclegan
 from exporters.generator import build, read_layout
 
 RANDOM = np.random.default_rng(6)
-FER = find_model("mobilenet-fer") / "mobilenet_fer.onnx"
+FER = find_model("expression-nir") / "expression.onnx"
 CENTERFACE = find_model("centerface-320x192") / "centerface.onnx"
 
 

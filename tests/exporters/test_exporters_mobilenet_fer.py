@@ -35,7 +35,7 @@ from exporters.parity import sample_pictures, table
 
 MODELS = Path(__file__).parents[2] / "models"
 PUBLISHED = MODELS / "centerface-published" / "centerface.onnx"
-OURS = MODELS / "mobilenet-fer" / "mobilenet_fer.onnx"
+OURS = MODELS / "expression-nir" / "expression.onnx"
 RANDOM = np.random.default_rng(20240607)
 
 
@@ -201,7 +201,7 @@ def test_any_layout_and_channels_answer_as_the_original(
     manifest = export_mobilenet_fer(net.save(tmp_path), tmp_path / "net", mono=mono)
     assert manifest.input.shape == (1, 1 if mono else channels, 32, 32)
     network = exported(tmp_path)
-    held = onnx.load(tmp_path / "net" / "mobilenet_fer.onnx")
+    held = onnx.load(tmp_path / "net" / "expression.onnx")
     assert "Transpose" not in {node.op_type for node in held.graph.node}
     assert [value.name for value in held.graph.output] == ["logits", "affect"]
     for picture in sample_pictures(32, 32):
@@ -481,8 +481,8 @@ def test_nhwc_becomes_nchw_for_every_reader_of_the_input() -> None:
 
 
 def test_our_own_network_keeps_what_its_folder_says(tmp_path: Path) -> None:
-    bundled = load_manifest(MODELS / "mobilenet-fer")
-    made = export_mobilenet_fer(OURS, tmp_path / "mobilenet-fer")
+    bundled = load_manifest(MODELS / "expression-nir")
+    made = export_mobilenet_fer(OURS, tmp_path / "expression-nir")
     assert made.input == bundled.input
     assert made.outputs == bundled.outputs
     assert made.source.licence == bundled.source.licence
@@ -504,7 +504,7 @@ def test_a_file_may_say_what_cannot_be_seen(tmp_path: Path) -> None:
     assert manifest.input.crop is not None
     assert manifest.input.crop.margin == 0.2
     # an artifact that was exported has no metadata: its folder says the same
-    again = export_mobilenet_fer(tmp_path / "net" / "mobilenet_fer.onnx", tmp_path / "again")
+    again = export_mobilenet_fer(tmp_path / "net" / "expression.onnx", tmp_path / "again")
     assert again.input == manifest.input
     assert again.source.licence == "MIT"
     assert again.source.citation == "A. N. Other"
@@ -633,7 +633,7 @@ def judged_well(manifest: Any, folder: Path, files: set[str], least: float) -> N
             assert parity.metrics[figure] >= least, (file, parity.metrics)
         kept = all(limit.kept_by(parity.metrics[name]) for name, limit in parity.limits.items())
         assert parity.passed is kept
-    int8 = manifest.parity["mobilenet_fer.int8.onnx"]
+    int8 = manifest.parity["expression.int8.onnx"]
     assert {name: limit.at_least for name, limit in int8.limits.items()} == {
         "concordance": 0.98, "valence_ccc": 0.99, "arousal_ccc": 0.99,
     }  # fmt: skip
@@ -651,13 +651,13 @@ def test_int8_of_the_bundled_network_agrees_and_is_the_same_each_time(
         for name in ("one", "two")
     )  # fmt: skip
     assert one == two
-    for file in ("mobilenet_fer.int8.onnx", "manifest.json"):
+    for file in ("expression.int8.onnx", "manifest.json"):
         held = [(tmp_path / name / "net" / file).read_bytes() for name in ("one", "two")]
         assert held[0] == held[1]
-    files = {"mobilenet_fer.onnx", "mobilenet_fer.int8.onnx"}
+    files = {"expression.onnx", "expression.int8.onnx"}
     judged_well(one, tmp_path / "one" / "net", files, least=0.9)
     # heads stay float: integers cut off what differs more than the calibration pictures
-    held = onnx.load(tmp_path / "one" / "net" / "mobilenet_fer.int8.onnx").graph
+    held = onnx.load(tmp_path / "one" / "net" / "expression.int8.onnx").graph
     makers = {output: node.op_type for node in held.node for output in node.output}
     assert makers["logits"] == makers["affect"] == "Gemm"
     assert len(str(one.exporter.options["float_nodes"]).split()) >= 5
@@ -673,7 +673,7 @@ def test_int8_keeps_its_limits_on_true_nir_faces(tmp_path: Path, nir_faces: Path
     manifest = export_mobilenet_fer(
         OURS, out, precisions=("fp32", "int8"), calibration=nir_faces / "images"
     )
-    judged_well(manifest, out, {"mobilenet_fer.onnx", "mobilenet_fer.int8.onnx"}, least=0.98)
+    judged_well(manifest, out, {"expression.onnx", "expression.int8.onnx"}, least=0.98)
     for artifact in manifest.artifacts:
         network = open_network(out, task="facial-expression", artifact=artifact.file)
         assert expression_findings(MobileNetFer(network)) == []
@@ -687,8 +687,8 @@ def test_tensorflow_lite_of_the_bundled_network_agrees(tmp_path: Path, face_fold
         calibration=face_folder, allow_parity_loss=True,
     )  # fmt: skip
     names = ("onnx", "int8.onnx", "tflite", "int8.tflite")
-    judged_well(manifest, tmp_path / "net", {f"mobilenet_fer.{name}" for name in names}, least=0.9)
-    assert manifest.parity["mobilenet_fer.tflite"].passed
+    judged_well(manifest, tmp_path / "net", {f"expression.{name}" for name in names}, least=0.9)
+    assert manifest.parity["expression.tflite"].passed
 
 
 @pytest.mark.export

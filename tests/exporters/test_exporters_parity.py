@@ -92,8 +92,8 @@ def test_a_limit_without_its_figure_is_refused() -> None:
 
 
 def test_an_expression_network_agrees_with_itself() -> None:
-    fer = exact_network("mobilenet-fer", "facial-expression")
-    crops = [RANDOM.integers(0, 256, (96, 96), np.uint8) for _ in range(4)]
+    fer = exact_network("expression-nir", "facial-expression")
+    crops = [RANDOM.integers(0, 256, (48, 48), np.uint8) for _ in range(4)]
     figures = expression_agreement(fer, fer, crops)
     assert figures["concordance"] == figures["kappa"] == 1
     assert figures["valence_ccc"] == pytest.approx(1)

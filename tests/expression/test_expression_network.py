@@ -31,7 +31,7 @@ def frame_of(luma: Luma) -> Frame:
 
 @pytest.fixture(scope="module")
 def network() -> ExpressionNetwork:
-    return open_expression(ExpressionConfig(artifact="mobilenet_fer.onnx"))
+    return open_expression(ExpressionConfig(artifact="expression.onnx"))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def changed(tmp_path: Path) -> Callable[[Callable[[dict[str, Any]], None]], str]
     """A function that copies the model with a changed manifest and returns where."""
 
     def make(change: Callable[[dict[str, Any]], None]) -> str:
-        folder = shutil.copytree(find_model("mobilenet-fer"), tmp_path / "odd")
+        folder = shutil.copytree(find_model("expression-nir"), tmp_path / "odd", dirs_exist_ok=True)
         path = folder / "manifest.json"
         data = json.loads(path.read_text())
         change(data)
@@ -58,34 +58,40 @@ def test_the_golden_face_is_happy_and_laps_are_booked(network: ExpressionNetwork
 
 
 def test_it_is_the_artifact_run_step_by_step(network: ExpressionNetwork) -> None:
-    folder = find_model("mobilenet-fer")
+    folder = find_model("expression-nir")
     session = onnxruntime.InferenceSession(
-        folder / "mobilenet_fer.onnx", providers=["CPUExecutionProvider"]
+        folder / "expression.onnx", providers=["CPUExecutionProvider"]
     )
     luma, _ = golden_picture()
-    x = square_crop(luma, FACE, (96, 96), 0.05).astype(np.float64) / 255
+    x = square_crop(luma, FACE, (48, 48), 0.05).astype(np.float64) / 255
     x = (x - x.mean()) / (x.std() + 0.05)
-    logits, affect = session.run(["logits", "affect"], {"input": x[None, None].astype(np.float32)})
-    powers = np.exp(logits[0] - logits[0].max())
+    (logits,) = session.run(["logits"], {"input": x[None, None].astype(np.float32)})
+    setting = load_manifest(folder).recalibration
+    assert setting is not None
+    assert setting.points is not None
+    powers = np.exp(logits[0] / setting.temperature + setting.offsets)
+    shares = powers / powers.sum()
     reading = network.read(frame_of(luma), FACE, Stopwatch())
-    np.testing.assert_allclose(reading.probabilities, powers / powers.sum(), atol=1e-5)
-    signed = 2 / (1 + np.exp(-affect[0])) - 1
-    assert (reading.affect.valence, reading.affect.arousal) == pytest.approx(signed, abs=1e-5)
+    np.testing.assert_allclose(reading.probabilities, shares, atol=1e-5)
+    point = np.clip(shares @ np.array(setting.points), -1, 1)
+    assert (reading.affect.valence, reading.affect.arousal) == pytest.approx(point, abs=1e-5)
 
 
-def test_labels_are_sorted_by_name_not_by_place(
-    network: ExpressionNetwork, changed: Callable[..., str]
-) -> None:
+def test_labels_are_sorted_by_name_not_by_place(changed: Callable[..., str]) -> None:
     order = [7, 3, 1, 0, 2, 6, 5, 4]
-    shuffled = open_expression(
-        ExpressionConfig(
-            model=changed(lambda data: data.update(labels=[EXPRESSIONS[i] for i in order])),
-            artifact="mobilenet_fer.onnx",
+    plain, mixed = (
+        open_expression(
+            ExpressionConfig(
+                model=changed(
+                    lambda data, names=names: data.update(labels=names, recalibration=None)
+                ),
+                artifact="expression.onnx",
+            )
         )
+        .read(frame_of(golden_picture()[0]), FACE, Stopwatch())
+        .probabilities
+        for names in (list(EXPRESSIONS), [EXPRESSIONS[i] for i in order])
     )
-    frame = frame_of(golden_picture()[0])
-    plain = network.read(frame, FACE, Stopwatch()).probabilities
-    mixed = shuffled.read(frame, FACE, Stopwatch()).probabilities
     np.testing.assert_allclose(mixed[order], plain, atol=1e-7)
 
 
@@ -171,6 +177,6 @@ def test_photographs_are_read_better_than_by_chance(
 
 
 def test_the_manifest_knows_what_the_network_was_trained_on() -> None:
-    manifest = load_manifest(find_model("mobilenet-fer"))
+    manifest = load_manifest(find_model("expression-nir"))
     assert manifest.labels == EXPRESSIONS
     assert "research" in manifest.source.licence

@@ -25,7 +25,7 @@ def recalibration(**changed: Any) -> Recalibration:
 
 
 def manifest(**changed: Any) -> Manifest:
-    data = json.loads((find_model("mobilenet-fer") / "manifest.json").read_text())
+    data = json.loads((find_model("expression-nir") / "manifest.json").read_text())
     return Manifest.model_validate_json(json.dumps(data | changed))
 
 
@@ -81,7 +81,7 @@ def test_labels_are_sorted_and_zeros_stay_zeros() -> None:
         {"offsets": (0.0,) * 7},
         {"offsets": (math.nan,) * 8},
         {"points": ((0.0, 0.0),) * 9},
-        {"points": ((0.0, 1.5),) * 8},
+        {"points": ((0.0, 5.5),) * 8},
         {"samples": 0},
         {"fitted_on": ""},
         {"strength": 1},

@@ -41,7 +41,7 @@ def refusal(folder: Path, **options: Any) -> str:
 
 def test_every_bundled_model_is_what_its_manifest_says() -> None:
     names = [folder.name for folder in bundled_models()]
-    assert names == ["centerface-320x192", "centerface-640x384", "mobilenet-fer"]
+    assert names == ["centerface-320x192", "centerface-640x384", "expression-nir"]
     for folder in bundled_models():
         assert verify(folder) == []
         assert load_manifest(folder).name == folder.name
@@ -53,12 +53,12 @@ def test_every_bundled_model_is_what_its_manifest_says() -> None:
 def test_a_name_is_bundled_before_it_is_a_folder_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mobilenet-fer").mkdir()
+    (tmp_path / "expression-nir").mkdir()
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert find_model("mobilenet-fer").is_absolute()
+    assert find_model("expression-nir").is_absolute()
     assert find_model("mine") == Path("mine")
-    assert find_model(tmp_path / "mobilenet-fer") == tmp_path / "mobilenet-fer"
+    assert find_model(tmp_path / "expression-nir") == tmp_path / "expression-nir"
     for absent in ("nothing-here", "", "../models-of-others", "a/b", "x" * 300, "a\x00b"):
         with pytest.raises(ModelError, match="bundled: centerface-320x192") as caught:
             find_model(absent)
@@ -68,11 +68,11 @@ def test_a_name_is_bundled_before_it_is_a_folder_here(
 def test_an_installed_wheel_keeps_its_models_beside_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed = tmp_path / "affect_edge_models" / "mobilenet-fer"
-    shutil.copytree(find_model("mobilenet-fer"), installed)
+    installed = tmp_path / "affect_edge_models" / "expression-nir"
+    shutil.copytree(find_model("expression-nir"), installed)
     (tmp_path / "edge").mkdir()
     monkeypatch.setattr("edge.__file__", str(tmp_path / "edge" / "__init__.py"))
-    assert find_model("mobilenet-fer") == installed
+    assert find_model("expression-nir") == installed
     assert bundled_models() == [installed]
 
 
@@ -202,7 +202,7 @@ def test_auto_takes_the_first_that_passed(
 
 def test_another_task_is_refused() -> None:
     with pytest.raises(ModelError, match="made for facial-expression, configured for face-det"):
-        open_network("mobilenet-fer", task="face-detection")
+        open_network("expression-nir", task="face-detection")
 
 
 def test_tensors_that_the_file_does_not_have_are_refused(

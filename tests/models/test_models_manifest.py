@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from edge.models import Manifest, find_model
 
-FER = json.loads((find_model("mobilenet-fer") / "manifest.json").read_text())
+FER = json.loads((find_model("expression-nir") / "manifest.json").read_text())
 FACE = json.loads((find_model("centerface-320x192") / "manifest.json").read_text())
 
 
@@ -64,7 +64,7 @@ def put(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("labels", FER["labels"][:7], "contempt"),
         ("labels", [*FER["labels"], "happy"], "once"),
         ("parity", {}, "one entry for each artifact"),
-        ("parity.mobilenet_fer.onnx", ..., None),
+        ("parity.expression.onnx", ..., None),
         ("golden", ..., "needs a golden"),
         ("golden", FACE["golden"], "needs a golden of kind expression"),
         ("golden.readings", [], "at least 1"),
@@ -79,7 +79,7 @@ def test_what_does_not_hold_together_is_refused(
 ) -> None:
     if complaint is None:
         data = copy.deepcopy(FER)
-        data["parity"]["other.onnx"] = data["parity"].pop("mobilenet_fer.onnx")
+        data["parity"]["other.onnx"] = data["parity"].pop("expression.onnx")
         complaint = "one entry for each artifact"
     else:
         data = put(FER, path, value)
@@ -90,12 +90,12 @@ def test_what_does_not_hold_together_is_refused(
 
 def test_a_parity_cannot_pass_beyond_its_own_limit() -> None:
     data = copy.deepcopy(FER)
-    parity = data["parity"]["mobilenet_fer.onnx"]
+    parity = data["parity"]["expression.onnx"]
     parity["metrics"]["affect_max_error"] = 0.5
     with pytest.raises(ValidationError, match="beyond it"):
         read(data)
     parity["passed"] = False
-    assert not read(data).parity["mobilenet_fer.onnx"].passed
+    assert not read(data).parity["expression.onnx"].passed
     parity["limits"]["unmeasured"] = {"at_least": 0.5}
     with pytest.raises(ValidationError, match="no such metric"):
         read(data)

@@ -199,8 +199,8 @@ def test_a_network_of_two_inputs_is_refused(make_folder: Make) -> None:
 
 
 def test_the_same_picture_gives_the_same_answer_again_and_alone() -> None:
-    network = open_network("mobilenet-fer", task="facial-expression", artifact="mobilenet_fer.onnx")
-    pictures = RANDOM.integers(0, 256, (3, 96, 96), np.uint8)
+    network = open_network("expression-nir", task="facial-expression", artifact="expression.onnx")
+    pictures = RANDOM.integers(0, 256, (3, 48, 48), np.uint8)
     together, again = network.run(pictures), network.run(pictures)
     for role in ("expression", "affect"):
         np.testing.assert_array_equal(together[role], again[role])

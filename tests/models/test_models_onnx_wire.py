@@ -86,7 +86,7 @@ def test_the_bundled_models_keep_everything_inside() -> None:
     for name, file in (
         ("centerface-320x192", "centerface.onnx"),
         ("centerface-640x384", "centerface.onnx"),
-        ("mobilenet-fer", "mobilenet_fer.onnx"),
+        ("expression-nir", "expression.onnx"),
     ):
         folder = find_model(name)
         assert not has_external_data((folder / file).read_bytes())

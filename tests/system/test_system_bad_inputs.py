@@ -374,7 +374,7 @@ def damaged(what: str, folder: Path) -> tuple[str, str, tuple[str, ...]]:
     if what == "no such bundled model":
         return "centreface", "auto", ("centreface", "centerface-320x192")
     if what == "made for another task":
-        return "mobilenet-fer", "auto", ("mobilenet-fer", "facial-expression")
+        return "expression-nir", "auto", ("expression-nir", "facial-expression")
     if what == "no such artifact":
         return "centerface-320x192", "none.onnx", ("none.onnx", "centerface.onnx")
     model = copied("centerface-320x192", folder)

@@ -28,7 +28,7 @@ DECLARED = (
 """What may differ between two runs over one file: who the run is, when it was, how long it took."""
 
 FLOAT = ("--set", 'detector.artifact="centerface.onnx"',
-         "--set", 'expression.artifact="mobilenet_fer.onnx"')  # fmt: skip
+         "--set", 'expression.artifact="expression.onnx"')  # fmt: skip
 GOLDEN = Path(__file__).with_name("golden-demo.jsonl")
 ACCEPT = "AFFECT_EDGE_ACCEPT_GOLDEN"
 

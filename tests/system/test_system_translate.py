@@ -101,7 +101,7 @@ def answers_otherwise(folder: Path, copy: Path) -> Path:
     ("model", "complaint"),
     [
         ("nowhere", "no such folder"),
-        ("mobilenet-fer", "made for facial-expression, configured for spectrum-translation"),
+        ("expression-nir", "made for facial-expression, configured for spectrum-translation"),
         (broken, "the manifest says"),
         (answers_otherwise, "grey levels from the known picture"),
     ],

@@ -131,7 +131,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("model", ["mobilenet-fer", "centerface-320x192"])
+@pytest.mark.parametrize("model", ["expression-nir", "centerface-320x192"])
 def test_a_model_of_another_task_is_refused(model: str) -> None:
     with pytest.raises(ModelError, match="configured for spectrum-translation"):
         open_translator(TranslatorConfig(model=model))

@@ -72,7 +72,7 @@ def test_the_translator_sees_the_crop_and_the_network_what_it_makes(
     stopwatch = Stopwatch()
     network.read(golden_frame(picture), FACE, stopwatch, spy)
     np.testing.assert_array_equal(spy.given[0], square_crop(picture, FACE, (64, 64), 0.05))
-    np.testing.assert_array_equal(seen[0], cv2.resize(made, (96, 96), interpolation=cv2.INTER_AREA))
+    np.testing.assert_array_equal(seen[0], cv2.resize(made, (48, 48), interpolation=cv2.INTER_AREA))
     assert list(stopwatch.stage_ms) == ["crop", "translate", "classify"]
 
 
@@ -124,8 +124,8 @@ def test_a_network_that_takes_colour_gets_three_equal_channels(
     tmp_path: Path, pipeline: Pipeline
 ) -> None:
     """The bundled network made to take RGB, each channel a third of it: the same answer."""
-    rgb = shutil.copytree(find_model("mobilenet-fer"), tmp_path / "rgb")
-    file = rgb / "mobilenet_fer.onnx"
+    rgb = shutil.copytree(find_model("expression-nir"), tmp_path / "rgb")
+    file = rgb / "expression.onnx"
     model = onnx.load(file)
     (first,) = [node for node in model.graph.node if "input" in node.input]
     for weight in model.graph.initializer:
@@ -139,10 +139,10 @@ def test_a_network_that_takes_colour_gets_three_equal_channels(
     _rewrite(rgb, content)
     frame = golden_frame(golden_picture()[0])
     colour, mono = (
-        open_expression(ExpressionConfig(model=name, artifact="mobilenet_fer.onnx")).read(
+        open_expression(ExpressionConfig(model=name, artifact="expression.onnx")).read(
             frame, FACE, Stopwatch(), pipeline.translator
         )
-        for name in (str(rgb), "mobilenet-fer")
+        for name in (str(rgb), "expression-nir")
     )
     np.testing.assert_allclose(colour.probabilities, mono.probabilities, atol=1e-4)
 
@@ -153,11 +153,11 @@ def _rewrite(folder: Path, content: bytes) -> None:
 
     path = folder / "manifest.json"
     data = json.loads(path.read_text())
-    (artifact,) = [each for each in data["artifacts"] if each["file"] == "mobilenet_fer.onnx"]
+    (artifact,) = [each for each in data["artifacts"] if each["file"] == "expression.onnx"]
     artifact.update(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
     data["artifacts"] = [artifact]
-    data["parity"] = {"mobilenet_fer.onnx": data["parity"]["mobilenet_fer.onnx"]}
-    data["input"].update(shape=[1, 3, 96, 96], colour="rgb")
+    data["parity"] = {"expression.onnx": data["parity"]["expression.onnx"]}
+    data["input"].update(shape=[1, 3, 48, 48], colour="rgb")
     path.write_text(json.dumps(data))
 
 
