@@ -279,9 +279,14 @@ def show_accuracy(result: dict[str, Any], console: Console) -> None:
     table.add_row("balanced top1 / macro_f1", f"{down['top1']:.3f} / {down['macro_f1']:.3f}")
     table.add_row("normalised rmse v / a", f"{regions['valence']:.3f} / {regions['arousal']:.3f}")
     console.print(table)
-    grid = Table("shown, named", *(name[:4] for name in EXPRESSIONS), "F1")
-    for name, counts, score in zip(EXPRESSIONS, result["confusion"], result["f1"], strict=True):
-        grid.add_row(name, *map(str, counts), "-" if score is None else f"{score:.2f}")
+    grid = Table("shown, named", *(name[:4] for name in EXPRESSIONS), "F1", "95 %")
+    for name, counts, score, interval in zip(
+        EXPRESSIONS, result["confusion"], result["f1"], result["f1_interval95"], strict=True
+    ):
+        told = ("-", "-")
+        if score is not None:
+            told = (f"{score:.2f}", f"{interval[0]:.2f} .. {interval[1]:.2f}")
+        grid.add_row(name, *map(str, counts), *told)
     console.print(grid)
     console.print(
         f"{result['n']} pictures, a face found on {result['detected']}, {result['usable']} of them"

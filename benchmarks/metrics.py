@@ -127,7 +127,8 @@ def interval(
     Pictures of one person resemble each other: to resample them alone would promise too much.
 
     Args:
-        figure: takes indices of pictures (with repeats) and returns the figure on those.
+        figure: takes indices of pictures (with repeats) and returns the figure on those; NaN where
+            it has none: such draws do not count.
         subjects: who is on each picture.
         draws: how often the people are drawn, with return.
         seed: of the draws.
@@ -139,7 +140,7 @@ def interval(
     for _ in range(draws):
         people = random.integers(0, len(groups), len(groups))
         drawn.append(figure(np.concatenate([groups[each] for each in people])))
-    low, high = np.percentile(drawn, [2.5, 97.5]).tolist()
+    low, high = np.nanpercentile(drawn, [2.5, 97.5]).tolist()
     return low, high
 
 
@@ -170,6 +171,13 @@ def figures(
             "sagr": headline(lambda at: sagr(read[at], annotated[at])),
         }
 
+    def of_class(which: int) -> list[float]:
+        def f1(at: NDArray[np.intp]) -> float:
+            return float(f1_scores(chosen[at], truth[at], classes)[which])
+
+        return list(interval(f1, subjects))
+
+    scores = f1_scores(chosen, truth, classes)
     accuracy, score = downsampled(chosen, truth, classes)
     regions = normalised_rmse(affect, target)
     return {
@@ -182,8 +190,9 @@ def figures(
         "downsampled": {"top1": accuracy, "macro_f1": score},
         "normalised_rmse": {"valence": regions[0], "arousal": regions[1]},
         "ece": headline(lambda at: calibration_error(probabilities[at], truth[at])),
-        "f1": [
-            None if np.isnan(each) else float(each) for each in f1_scores(chosen, truth, classes)
+        "f1": [None if np.isnan(each) else float(each) for each in scores],
+        "f1_interval95": [
+            None if np.isnan(value) else of_class(each) for each, value in enumerate(scores)
         ],
         "confusion": confusion(chosen, truth, classes).tolist(),
     }

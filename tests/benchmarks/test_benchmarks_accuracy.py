@@ -48,6 +48,9 @@ def test_every_figure_of_the_contract_is_given(
     assert set(result["downsampled"]) == {"top1", "macro_f1"}
     assert set(result["normalised_rmse"]) == {"valence", "arousal"}
     assert np.sum(result["confusion"]) == 4
+    for score, interval in zip(result["f1"], result["f1_interval95"], strict=True):
+        assert (score is None) == (interval is None)
+        assert score is None or interval[0] <= score <= interval[1]
     # the golden face is plainly happy, whatever the light: two of the four are called so rightly
     assert result["top1"]["value"] == 0.5
     for name in ("board", "governor", "throttled", "threads", "versions", "models", "commit",
