@@ -71,7 +71,7 @@ class MobileNetFer:
             translator=translator,
         )
         heads = self._network.run(face[None])
-        if not (heads["expression"] > 0).any():
+        if not (heads["expression"][0, self._readout.order] > 0).any():
             raise InferenceError(f"{self._network.info.name}: no expression has any probability")
         probabilities, affect = self._readout.read(heads["expression"], heads["affect"])
         valence, arousal = affect[0].tolist()
