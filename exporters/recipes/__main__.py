@@ -1,4 +1,4 @@
-"""``python -m exporters.recipes {train|adapt}``: see ``exporters/recipes/README.md``."""
+"""``python -m exporters.recipes {train|adapt|recalibrate}``: ``exporters/recipes/README.md``."""
 
 import dataclasses
 import json
@@ -9,6 +9,7 @@ from typing import Any
 
 from edge.errors import EXIT_DONE, AffectEdgeError, ConfigError
 from exporters.__main__ import Parser
+from exporters.calibration import exact_network
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     try:
         # Imported here: they need PyTorch, which only the exporters' environment has.
-        from exporters.recipes import adapt, nirfaces, onnx_file, train  # noqa: PLC0415
+        from exporters.recipes import adapt, networks, nirfaces, onnx_file, train  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(
             f"{error}; run `make setup-export` and use .venv-export/bin/python -m exporters.recipes"
@@ -42,26 +43,42 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     for field in dataclasses.fields(train.TrainOptions):
         name = f"--{field.name.replace('_', '-')}"
         first.add_argument(name, type=type(field.default), default=field.default)
+    third = stages.add_parser("recalibrate", help="the same for a model folder, and your setting")
+    third.add_argument("--model", required=True, help="bundled expression model, or its folder")
     second = stages.add_parser("adapt", help="what near-infrared photographs make of its answers")
     second.add_argument("--run", type=Path, required=True, help="folder that train wrote")
-    second.add_argument("--images", type=Path, required=True, help="the photographs")
-    second.add_argument("--labels", type=Path, required=True, help="their annotations, CSV")
-    second.add_argument(
-        "--out", type=Path, required=True, help="ONNX file to write; its recalibration beside it"
-    )
-    second.add_argument("--seed", type=int, default=adapt.AdaptOptions.seed)
+    for stage, out in (
+        (second, "ONNX file to write; its recalibration beside it"),
+        (third, "JSON file to write, for exporters mobilenet-fer --recalibration"),
+    ):
+        stage.add_argument("--images", type=Path, required=True, help="the photographs")
+        stage.add_argument("--labels", type=Path, required=True, help="their annotations, CSV")
+        stage.add_argument("--out", type=Path, required=True, help=out)
+        stage.add_argument("--seed", type=int, default=adapt.AdaptOptions.seed)
     asked = parser.parse_args(arguments)
     if asked.stage == "train":
         names = [field.name for field in dataclasses.fields(train.TrainOptions)]
         chosen = train.TrainOptions(**{name: getattr(asked, name) for name in names})
         return {**train.train(asked.data, asked.out, chosen, guides=asked.guides)}
     options = adapt.AdaptOptions(seed=asked.seed)
-    network = train.trained_network(asked.run)
-    nir = nirfaces.read_nir_faces(asked.images, asked.labels, options.margin)
-    told, _, _ = adapt.left_out(network, nir, options)  # fitted without the person each time
-    everybody = nir.of(set(nir.subjects))
-    setting = adapt.fit(adapt.answers_of(network, nir, options), nir, everybody, options)
-    onnx_file.write_checkpoint(network, asked.out, "")
+    side = networks.SIDE
+    if asked.stage == "adapt":
+        trained = train.trained_network(asked.run)
+        logits = adapt.logits_of(trained)
+    else:
+        network = exact_network(asked.model, "facial-expression")
+        crop = network.manifest.input.crop
+        assert crop is not None  # the manifest's own validation
+        if network.info.width != network.info.height:
+            raise ConfigError(f"--model {asked.model}: its input is no square")
+        side, options = network.info.width, dataclasses.replace(options, margin=crop.margin)
+        logits = adapt.logits_of_artifact(network)
+    nir = nirfaces.read_nir_faces(asked.images, asked.labels, options.margin, side)
+    answers = adapt.answers_of(logits, nir, options)
+    told, _, _ = adapt.left_out(answers, nir, options)  # fitted without the person each time
+    setting = adapt.fit(answers, nir, nir.of(set(nir.subjects)), options)
+    if asked.stage == "adapt":
+        onnx_file.write_checkpoint(trained, asked.out, "")
     asked.out.with_suffix(".json").write_text(setting.model_dump_json(indent=2) + "\n")
     return told
 

@@ -8,6 +8,7 @@ others, and forgot what they knew of the rest of the world.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from benchmarks.metrics import figures
+from edge.errors import ConfigError
 from edge.expression.readout import Readout
+from edge.models import Network
 from edge.models.manifest import Recalibration
 from edge.values import EXPRESSIONS
 from exporters.recipes.networks import ExpressionNetwork
@@ -64,16 +67,44 @@ class Answers:
     varied: Tensor
 
 
-@torch.no_grad()
-def answers_of(network: ExpressionNetwork, nir: NirFaces, options: AdaptOptions) -> Answers:
-    """Return the logits of each photograph as the daemon cuts it, and of varied cuts."""
+Logits = Callable[[Tensor], Tensor]
+"""Crops, float32 (n, 1, side, side) in 0..1 -> logits (n, 8)."""
+
+
+def logits_of(network: ExpressionNetwork) -> Logits:
+    """Return how a network in training answers crops."""
     network.eval()
+
+    def answer(crops: Tensor) -> Tensor:
+        logits: Tensor = network(normalised(crops))[0]
+        return logits
+
+    return answer
+
+
+def logits_of_artifact(network: Network) -> Logits:
+    """Return how a model folder's network answers crops, its own recalibration left aside."""
+    plain = dataclasses.replace(Readout.of(network.manifest), recalibration=None)
+
+    def answer(crops: Tensor) -> Tensor:
+        pictures = (crops[:, 0] * 255).round().to(torch.uint8).numpy()
+        heads = [network.run(picture[None]) for picture in pictures]
+        shares = np.concatenate([each["expression"] for each in heads])
+        affect = np.concatenate([each["affect"] for each in heads])
+        return torch.from_numpy(plain.read(shares, affect)[0]).clamp_min(1e-12).log()
+
+    return answer
+
+
+@torch.no_grad()
+def answers_of(logits: Logits, nir: NirFaces, options: AdaptOptions) -> Answers:
+    """Return the logits of each photograph as the daemon cuts it, and of varied cuts."""
     random = Generator().manual_seed(options.seed)
     views = []
     for _ in range(options.views):
         crops = cut(nir.patches, random, options.margin)
-        views.append(network(normalised(varied(crops, random, options.strength, move=False)))[0])
-    return Answers(network(normalised(nir.crops))[0], torch.stack(views))
+        views.append(logits(varied(crops, random, options.strength, move=False)))
+    return Answers(logits(nir.crops), torch.stack(views))
 
 
 def fit(answers: Answers, nir: NirFaces, chosen: Tensor, options: AdaptOptions) -> Recalibration:
@@ -144,13 +175,17 @@ def _points(shares: Tensor, affect: Tensor, labels: Tensor, views: int) -> Tenso
 
 
 def left_out(
-    network: ExpressionNetwork, nir: NirFaces, options: AdaptOptions
+    answers: Answers, nir: NirFaces, options: AdaptOptions
 ) -> tuple[dict[str, Any], NDArray[np.float32], NDArray[np.float32]]:
     """Return the figures of every photograph read by a fit that never saw its person.
 
     Also the probabilities (n, 8) and valence and arousal (n, 2) that the figures are of.
+
+    Raises:
+        ConfigError: there is one person only.
     """
-    answers = answers_of(network, nir, options)
+    if len(set(nir.subjects)) < 2:
+        raise ConfigError("--labels: one person only; expected two or more, to leave one out")
     shares = np.zeros((len(nir), _COUNT), np.float32)
     affect = np.zeros((len(nir), 2), np.float32)
     for person in sorted(set(nir.subjects)):

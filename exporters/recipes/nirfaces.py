@@ -22,16 +22,15 @@ from exporters.recipes.networks import SIDE
 PATCH_MARGIN: Final = 0.6
 """Of a patch around the face box: room to turn, shift and scale without inventing a border."""
 
-_PATCH_SIDE: Final = 2 * SIDE
-
 
 @dataclass(frozen=True)
 class NirFaces:
     """All annotated photographs.
 
     Attributes:
-        patches: float32 (n, 1, 96, 96), 0..1: the face box's square and 60 % around it.
-        crops: float32 (n, 1, 48, 48), 0..1: what the daemon cuts.
+        patches: float32 (n, 1, 2 * side, 2 * side), 0..1: the face box's square and 60 % around
+            it.
+        crops: float32 (n, 1, side, side), 0..1: what the daemon cuts.
         labels: int64 (n,), indices into ``EXPRESSIONS``.
         affect: float32 (n, 2), valence and arousal.
         subjects: who is on each.
@@ -51,8 +50,10 @@ class NirFaces:
         return torch.tensor([i for i, name in enumerate(self.subjects) if name in people])
 
 
-def read_nir_faces(images: Path, labels: Path, margin: float) -> NirFaces:
+def read_nir_faces(images: Path, labels: Path, margin: float, side: int = SIDE) -> NirFaces:
     """Return the photographs that ``labels`` (see ``benchmarks accuracy``) lists.
+
+    ``margin`` and ``side``, pixels, are those of the network's crops.
 
     Raises:
         ConfigError: labels or a photograph cannot be read, or no face is found on one.
@@ -70,8 +71,8 @@ def read_nir_faces(images: Path, labels: Path, margin: float) -> NirFaces:
         if not found:
             raise ConfigError(f"--nir {images / row.file}: no face found; take it off the labels")
         box = max(found, key=lambda each: each.box.width * each.box.height).box
-        patches.append(square_crop(luma, box, (_PATCH_SIDE, _PATCH_SIDE), PATCH_MARGIN))
-        crops.append(square_crop(luma, box, (SIDE, SIDE), margin))
+        patches.append(square_crop(luma, box, (2 * side, 2 * side), PATCH_MARGIN))
+        crops.append(square_crop(luma, box, (side, side), margin))
     return NirFaces(
         _tensor(patches),
         _tensor(crops),
@@ -88,10 +89,10 @@ def _tensor(pictures: list[np.ndarray]) -> Tensor:
 def cut(patches: Tensor, random: Generator, margin: float) -> Tensor:
     """Return one crop of each patch, as detectors on other frames would have cut it.
 
-    float32 (n, 1, 48, 48): mirrored or not, turned by up to 12 degrees, 12 % smaller to 15 %
+    float32 (n, 1, side, side): mirrored or not, turned by up to 12 degrees, 12 % smaller to 15 %
     larger than the crop with ``margin``, shifted by up to 6 % of its side.
     """
-    count = len(patches)
+    count, pixels = len(patches), patches.shape[-1] // 2
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.empty(count).uniform_(low, high, generator=random)
@@ -105,5 +106,5 @@ def cut(patches: Tensor, random: Generator, margin: float) -> Tensor:
     theta[:, 1, 0] = torch.sin(angle) * side * mirror
     theta[:, 1, 1] = torch.cos(angle) * side
     theta[:, :, 2] = torch.stack([uniform(-0.12, 0.12), uniform(-0.12, 0.12)], 1) * side[:, None]
-    grid = nnf.affine_grid(theta, [count, 1, SIDE, SIDE], align_corners=False)
+    grid = nnf.affine_grid(theta, [count, 1, pixels, pixels], align_corners=False)
     return nnf.grid_sample(patches, grid, padding_mode="zeros", align_corners=False)

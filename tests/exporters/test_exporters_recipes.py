@@ -194,7 +194,7 @@ def drawn_photographs(people: int = 4) -> Any:
 
 
 def test_a_recalibration_is_told_by_people_it_never_saw() -> None:
-    from exporters.recipes.adapt import AdaptOptions, answers_of, fit, left_out
+    from exporters.recipes.adapt import AdaptOptions, answers_of, fit, left_out, logits_of
     from exporters.recipes.networks import ExpressionNetwork, ResidualBlock
     from exporters.recipes.pictures import normalised
 
@@ -207,22 +207,54 @@ def test_a_recalibration_is_told_by_people_it_never_saw() -> None:
         network.train()(normalised(nir.crops))
     network.eval()
     options = AdaptOptions(views=4, strength=0.0)
-    told, shares, affect = left_out(network, nir, options)
+    answers = answers_of(logits_of(network), nir, options)
+    told, shares, affect = left_out(answers, nir, options)
     assert np.allclose(shares.sum(1), 1, atol=1e-5)
     assert np.abs(affect).max() <= 1
-    again, _, _ = left_out(network, nir, options)
+    again, _, _ = left_out(answers_of(logits_of(network), nir, options), nir, options)
     assert again == told
     # a person's own annotations have no part in what is read from that person
     forged = nir.affect.clone()
     forged[nir.of({"2"})] = torch.tensor([-1.0, 1.0])
     changed = type(nir)(nir.patches, nir.crops, nir.labels, forged, nir.subjects)
-    _, _, other = left_out(network, changed, options)
+    _, _, other = left_out(answers, changed, options)
     assert np.array_equal(other[nir.of({"2"})], affect[nir.of({"2"})])
     assert not np.array_equal(other, affect)
     # four expressions of eight are never shown: they must be named less often than by the network
-    setting = fit(answers_of(network, nir, options), nir, nir.of(set(nir.subjects)), options)
+    setting = fit(answers, nir, nir.of(set(nir.subjects)), options)
     assert setting.samples == len(nir)
     assert max(setting.offsets[4:]) < min(setting.offsets[:4])
+
+
+def test_a_model_folder_is_recalibrated_for_another_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The golden face, called sad and happy: sad must become likelier than the network says."""
+    import cv2
+
+    from edge.golden import golden_picture
+    from edge.models.manifest import Recalibration
+    from exporters.recipes.__main__ import main
+
+    face, _ = golden_picture()
+    rows = ["file,subject,expression,valence,arousal"]
+    for index in range(4):
+        name = f"{index}.png"
+        cv2.imwrite(str(tmp_path / name), np.clip(face * (0.7 + 0.1 * index), 0, 255))
+        rows.append(f"{name},{index % 2},{('sad', 'happy')[index // 2]},-0.5,-0.2")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(rows) + "\n")
+    words = ["recalibrate", "--model", "expression-nir", "--images", str(tmp_path),
+             "--labels", str(labels), "--out", str(tmp_path / "setting.json")]  # fmt: skip
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["top1"]["value"] >= 0
+    setting = Recalibration.model_validate_json((tmp_path / "setting.json").read_bytes())
+    assert setting.samples == 4
+    offsets = dict(zip(EXPRESSIONS, setting.offsets, strict=True))
+    assert max(offsets, key=lambda name: offsets[name]) == "sad"
+    labels.write_text("\n".join([rows[0], rows[1], rows[3]]) + "\n")  # of one person
+    assert main(words) == 78
+    assert "one person only" in capsys.readouterr().err
 
 
 def test_known_priors_are_found_again() -> None:
