@@ -5,7 +5,7 @@ translator where one is configured, expression network. No figure is of a networ
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +17,13 @@ from benchmarks.metrics import figures
 from edge.baseline import NeutralReading, told_from
 from edge.clock import monotonic_ns
 from edge.config import Config, ImagesSource, QualityConfig
+from edge.detect import Detector
 from edge.errors import ConfigError, FrameRefused, InferenceError
 from edge.pipeline import Pipeline
 from edge.quality import assess
 from edge.sources.images import read_grey
-from edge.values import EXPRESSIONS, FaceState, Frame, Reading
+from edge.values import EXPRESSIONS, Detection, FaceState, Frame, Luma, Reading
+from exporters.calibration import faces_in
 
 COLUMNS: Final = ("file", "subject", "expression", "valence", "arousal")
 _APART_NS: Final = 3600 * 10**9
@@ -98,6 +100,27 @@ def _row(path: Path, number: int, row: dict[str, str]) -> Annotated:
     return Annotated(row["file"].strip(), row["subject"].strip(), expression, *values)
 
 
+def annotated_faces(
+    images: Path, rows: Iterable[Annotated], detector: Detector
+) -> Iterator[tuple[Annotated, Luma, Detection | None]]:
+    """Yield each annotated picture with its largest face; None where none is found.
+
+    Raises:
+        ConfigError: a picture cannot be read.
+    """
+    for row in rows:
+        luma = _picture(images / row.file)
+        found = faces_in(detector, luma)
+        yield row, luma, max(found, key=lambda each: each.box.width * each.box.height, default=None)
+
+
+def _picture(path: Path) -> Luma:
+    try:
+        return read_grey(path)
+    except FrameRefused as error:
+        raise ConfigError(f"--images {path.parent}: {error}") from error
+
+
 class Reader:
     """Reads single pictures with the configured pipeline, whatever their quality."""
 
@@ -117,10 +140,7 @@ class Reader:
         Raises:
             ConfigError: the picture cannot be read.
         """
-        try:
-            luma = read_grey(path)
-        except FrameRefused as error:
-            raise ConfigError(f"--images {path.parent}: {error}") from error
+        luma = _picture(path)
         now_ns = monotonic_ns()
         frame = Frame(luma, self._index, self._index * _APART_NS, "media", now_ns)
         self._index += 1

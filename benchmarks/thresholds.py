@@ -21,18 +21,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.accuracy import Annotated, read_labels
+from benchmarks.accuracy import Annotated, annotated_faces, read_labels
 from benchmarks.board import circumstances
 from benchmarks.metrics import rmse
 from edge.clock import Stopwatch, monotonic_ns
 from edge.config import Config
 from edge.detect import open_detector
-from edge.errors import ConfigError, FrameRefused
+from edge.errors import ConfigError
 from edge.expression import ExpressionNetwork, open_expression
 from edge.quality import assess
-from edge.sources.images import read_grey
 from edge.values import EXPRESSIONS, Box, Detection, Frame, Luma, Reading
-from exporters.calibration import faces_in
 
 SAME_MIN: Final = 0.8
 """Of the faces that another frame would leave their label, the share that must still have it."""
@@ -93,16 +91,9 @@ def run_thresholds(config: Config, *, images: Path, labels: Path, seed: int = 0)
 def _known(
     config: Config, network: ExpressionNetwork, images: Path, rows: Sequence[Annotated]
 ) -> list[Known]:
-    detector = open_detector(config.detector)
     known = []
-    for row in rows:
-        try:
-            luma = read_grey(images / row.file)
-        except FrameRefused as error:
-            raise ConfigError(f"--images {images}: {error}") from error
-        found = faces_in(detector, luma)
-        if found:
-            face = max(found, key=lambda each: each.box.width * each.box.height)
+    for row, luma, face in annotated_faces(images, rows, open_detector(config.detector)):
+        if face is not None:
             part, moved = _around(luma, face)
             known.append(Known(row, part, moved, _read(network, part, moved.box)))
     if not known:

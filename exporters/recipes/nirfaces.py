@@ -9,14 +9,12 @@ import torch
 import torch.nn.functional as nnf
 from torch import Generator, Tensor
 
-from benchmarks.accuracy import read_labels
+from benchmarks.accuracy import annotated_faces, read_labels
 from edge.config import DetectorConfig
 from edge.detect import open_detector
-from edge.errors import ConfigError, FrameRefused
+from edge.errors import ConfigError
 from edge.expression.crop import square_crop
-from edge.sources.images import read_grey
 from edge.values import EXPRESSIONS
-from exporters.calibration import faces_in
 from exporters.recipes.networks import SIDE
 
 PATCH_MARGIN: Final = 0.6
@@ -62,17 +60,13 @@ def read_nir_faces(images: Path, labels: Path, margin: float, side: int = SIDE) 
     detector = open_detector(DetectorConfig(artifact="centerface.onnx"))
     rows = read_labels(labels)
     patches, crops = [], []
-    for row in rows:
-        try:
-            luma = read_grey(images / row.file)
-        except FrameRefused as error:
-            raise ConfigError(f"--nir {images}: {error}") from error
-        found = faces_in(detector, luma)
-        if not found:
-            raise ConfigError(f"--nir {images / row.file}: no face found; take it off the labels")
-        box = max(found, key=lambda each: each.box.width * each.box.height).box
-        patches.append(square_crop(luma, box, (2 * side, 2 * side), PATCH_MARGIN))
-        crops.append(square_crop(luma, box, (side, side), margin))
+    for row, luma, face in annotated_faces(images, rows, detector):
+        if face is None:
+            raise ConfigError(
+                f"--images {images / row.file}: no face found; take it off the labels"
+            )
+        patches.append(square_crop(luma, face.box, (2 * side, 2 * side), PATCH_MARGIN))
+        crops.append(square_crop(luma, face.box, (side, side), margin))
     return NirFaces(
         _tensor(patches),
         _tensor(crops),
