@@ -3,8 +3,10 @@
 Faces at rest differ: a long upper lip reads as sad on every frame. Both heads of an expression
 network are linear in its features, so that taking the person's neutral away in feature space is
 taking its logits away; of the expression head, log-probabilities serve as well, because softmax
-forgets a common offset. No feature, no picture, nothing that would identify has to be kept: ten
-numbers a person. What it gains is a network's own: ``benchmarks accuracy --personal-baseline``.
+forgets a common offset. A recalibration scales and shifts logits alike for everybody, which changes
+nothing of that; where it makes valence and arousal of the expressions, their shift is an
+approximation. No feature, no picture, nothing that would identify has to be kept: ten numbers a
+person. What it gains is a network's own: ``benchmarks accuracy --personal-baseline``.
 """
 
 from collections.abc import Iterable

@@ -60,6 +60,7 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
         names = [field.name for field in dataclasses.fields(train.TrainOptions)]
         chosen = train.TrainOptions(**{name: getattr(asked, name) for name in names})
         return {**train.train(asked.data, asked.out, chosen, guides=asked.guides)}
+    fitted = _recalibration_file(asked.stage, asked.out)
     options = adapt.AdaptOptions(seed=asked.seed)
     side = networks.SIDE
     if asked.stage == "adapt":
@@ -79,8 +80,22 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     setting = adapt.fit(answers, nir, nir.of(set(nir.subjects)), options)
     if asked.stage == "adapt":
         onnx_file.write_checkpoint(trained, asked.out, "")
-    asked.out.with_suffix(".json").write_text(setting.model_dump_json(indent=2) + "\n")
+    fitted.write_text(setting.model_dump_json(indent=2) + "\n")
     return told
+
+
+def _recalibration_file(stage: str, out: Path) -> Path:
+    """Return where the recalibration goes; told before the work, which takes a while.
+
+    Raises:
+        ConfigError: ``out`` cannot be written, or does not end as it must.
+    """
+    if stage == "adapt" and out.suffix != ".onnx":
+        raise ConfigError(f"--out {out}: expected a file that ends in .onnx")
+    fitted = out.with_suffix(".json") if stage == "adapt" else out
+    if not out.parent.is_dir() or out.is_dir() or fitted.is_dir():
+        raise ConfigError(f"--out {out}: expected a file in a folder that exists")
+    return fitted
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 The photographs are few, and of few people. What they can tell for people that they do not show is
 how common expressions are there, how sure to be, and where on the circumplex expressions lie: a
 temperature, an offset an expression and a point an expression, which the manifest holds as its
-recalibration. The weights stay: heads and weights fitted on so few people were no better for
-others, and forgot what they knew of the rest of the world.
+recalibration. The weights stay: what fitting them to so few people gained others in the named
+expressions it lost them in valence, and all of it forgot the rest of the world (see README.md).
 """
 
 import dataclasses
@@ -28,6 +28,10 @@ from exporters.recipes.nirfaces import NirFaces, cut
 from exporters.recipes.pictures import normalised, varied
 
 _COUNT: Final = len(EXPRESSIONS)
+
+_POINT_MAX: Final = 5.0
+_TEMPERATURE_MIN: Final = 0.05
+"""What a manifest can hold; few pictures that agree wholly would ask for more, and mean nothing."""
 
 _SPREAD: Final = 0.85
 """Of the annotations' spread, what readings get: what is not explained should not be made up."""
@@ -116,7 +120,7 @@ def fit(answers: Answers, nir: NirFaces, chosen: Tensor, options: AdaptOptions) 
         fitted_on="annotated near-infrared photographs",
         samples=len(chosen),
         temperature=temperature,
-        offsets=tuple(offsets),
+        offsets=offsets,
     )
     shares, _ = _read(logits, setting)
     points = _points(torch.from_numpy(shares), nir.affect[chosen], labels, views)
@@ -137,14 +141,16 @@ def fit_priors(
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        entropy = nnf.cross_entropy(logits * sharpness.exp() + offsets, labels, reduction="none")
+        scaled = logits * sharpness.exp().clamp(max=1 / _TEMPERATURE_MIN)
+        entropy = nnf.cross_entropy(scaled + offsets, labels, reduction="none")
         total = (weights * entropy).mean() + options.pull * offsets.square().sum()
         total.backward()
         return total
 
     optimiser.step(loss)
     found = (offsets - offsets.mean()).detach().tolist()
-    return round(float((-sharpness).exp().detach()), 4), tuple(round(each, 4) for each in found)
+    temperature = max(_TEMPERATURE_MIN, float((-sharpness).exp().detach()))
+    return round(temperature, 4), tuple(round(each, 4) for each in found)
 
 
 def _read(
@@ -171,7 +177,8 @@ def _points(shares: Tensor, affect: Tensor, labels: Tensor, views: int) -> Tenso
     )
     read = shares @ points
     spread = affect.repeat(views, 1).std(0) / read.std(0).clamp_min(1e-3)
-    return middle + (points - middle) * (_SPREAD * spread).clamp(1.0, 2.5)
+    apart = middle + (points - middle) * (_SPREAD * spread).clamp(1.0, 2.5)
+    return apart.clamp(-_POINT_MAX, _POINT_MAX)
 
 
 def left_out(

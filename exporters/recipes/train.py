@@ -62,6 +62,21 @@ class TrainOptions:
     class_power: float = 0.2
     seed: int = 20261124
 
+    def check(self) -> None:
+        """See that every option is one that training can work with.
+
+        Raises:
+            ConfigError: one is not; it is named.
+        """
+        for name, low, high in (
+            ("epochs", 1, 10_000), ("batch", 2, 4096), ("rate", 1e-9, 1), ("weight_decay", 0, 1),
+            ("average", 0, 1), ("distil", 0, 1), ("untouched", 0, 1), ("class_power", 0, 1),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not low <= value <= high:
+                option = name.replace("_", "-")
+                raise ConfigError(f"--{option} {value}: expected {low:g} to {high:g}")
+
 
 class Average:
     """The exponential average of a network's weights and batch-norm statistics."""
@@ -215,10 +230,17 @@ def train(
     the answers of all (born-again networks: Furlanello et al., ICML 2018).
 
     Raises:
-        ConfigError: the data cannot be read, or ``out`` holds a run with other options.
+        ConfigError: an option does not fit, the data cannot be read, or ``out`` cannot be written
+            or holds a run with other options.
     """
+    options.check()
     crops, valid = read_ferplus(data, "train"), read_ferplus(data, "valid")
-    out.mkdir(parents=True, exist_ok=True)
+    if len(crops) < options.batch:
+        raise ConfigError(f"--batch {options.batch}: more than the {len(crops)} training crops")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror}; expected a folder") from error
     torch.manual_seed(options.seed)
     random = Generator().manual_seed(options.seed)
     prior = crops.shares.mean(0).clamp_min(1e-3)
@@ -341,9 +363,11 @@ def trained_networks(run: Path) -> list[ExpressionNetwork]:
             network = ExpressionNetwork(widths)
             network.load_state_dict(learner["average"])
             networks.append(network.eval())
-        return [networks[0], *networks[1:]]
+        if not networks:
+            raise LookupError("no network in it")
     except (OSError, EOFError, LookupError, RuntimeError, pickle.UnpicklingError) as error:
         raise ConfigError(f"{run}: holds no last.pt that train wrote ({error})") from error
+    return networks
 
 
 def trained_network(run: Path) -> ExpressionNetwork:

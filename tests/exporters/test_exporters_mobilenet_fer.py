@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from keras2_files import answer, mobilenet_fer, random_arrays, write
 from onnx import TensorProto, helper, numpy_helper
 
+from edge.config import ExpressionConfig
 from edge.errors import ModelError
+from edge.expression import open_expression
 from edge.expression.mobilenet_fer import MobileNetFer
 from edge.golden import expression_findings, golden_picture
 from edge.models import Network, load_manifest, open_network, verify
@@ -324,6 +326,28 @@ def test_a_recalibration_goes_into_the_manifest_and_the_golden_answer(tmp_path: 
             for name, share in soft.probabilities.items():
                 assert share == pytest.approx(roots[name] / sum(roots.values()), abs=2e-3)
         assert (soft.valence, soft.arousal) == (0.5, -0.5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"affect": {"encoding": "none"}},
+        {"affect": {"activation": "none"}},
+        {"expression": {"activation": "sigmoid"}},
+    ],
+)
+def test_a_wrong_encoding_is_seen_where_the_second_output_is_used(
+    tmp_path: Path, change: dict[str, dict[str, str]]
+) -> None:
+    out = tmp_path / "net"
+    export_mobilenet_fer(OURS, out)
+    config = ExpressionConfig(model=str(out))
+    assert expression_findings(open_expression(config)) == []
+    data = json.loads((out / "manifest.json").read_text())
+    for role, fields in change.items():
+        data["outputs"][role].update(fields)
+    (out / "manifest.json").write_text(json.dumps(data))
+    assert expression_findings(open_expression(config))
 
 
 @pytest.mark.parametrize(

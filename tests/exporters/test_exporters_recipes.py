@@ -257,6 +257,60 @@ def test_a_model_folder_is_recalibrated_for_another_setting(
     assert "one person only" in capsys.readouterr().err
 
 
+def test_pictures_that_agree_wholly_still_give_what_a_manifest_holds() -> None:
+    from edge.models.manifest import Recalibration
+    from exporters.recipes.adapt import AdaptOptions, Answers, fit
+
+    nir = drawn_photographs(people=2)
+    sure = 50 * torch.nn.functional.one_hot(nir.labels, 8).float()
+    setting = fit(Answers(sure, sure[None]), nir, nir.of({"0", "1"}), AdaptOptions())
+    Recalibration.model_validate_json(setting.model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--epochs", "0"], "--epochs 0: expected 1 to 10000"),
+        (["--batch", "0"], "--batch 0"),
+        (["--batch", "500"], "more than the 80 training crops"),
+        (["--untouched", "2"], "--untouched 2.0: expected 0 to 1"),
+        (["--rate", "-1"], "--rate -1.0"),
+        (["--rate", "nan"], "--rate nan"),
+        (["--guides", "/nowhere", "--batch", "16"], "holds no last.pt"),
+    ],
+)
+def test_options_that_training_cannot_work_with_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    from exporters.recipes.__main__ import main
+
+    data = drawn(tmp_path / "a.npz")
+    assert main(["train", "--data", str(data), "--out", str(tmp_path / "run"), *words]) == 78
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["recalibrate", "--model", "expression-nir", "--out", "{tmp}/gone/x.json"],
+        ["recalibrate", "--model", "expression-nir", "--out", "{tmp}"],
+        ["adapt", "--run", "{tmp}", "--out", "{tmp}/x.json"],
+    ],
+)
+def test_what_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    from exporters.recipes.__main__ import main
+
+    given = [word.format(tmp=tmp_path) for word in words]
+    assert main([*given, "--images", str(tmp_path), "--labels", str(tmp_path / "no.csv")]) == 78
+    err = capsys.readouterr().err
+    assert "--out" in err
+    assert err.count("\n") == 1
+
+
 def test_known_priors_are_found_again() -> None:
     from exporters.recipes.adapt import AdaptOptions, fit_priors
 
