@@ -6,7 +6,7 @@ translator where one is configured, expression network. No figure is of a networ
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -216,20 +216,42 @@ def _figures(read: Sequence[Read]) -> dict[str, Any]:
 
 def _personal(read: Sequence[Read]) -> tuple[list[Read], list[Read]]:
     """Return readings told from each person's neutral, and the same ones as they were."""
-    own: dict[str, Read] = {}
-    for each in read:
-        if each.row.expression == "neutral":
-            own.setdefault(each.row.subject, each)
-    personal, plain = [], []
-    for each in read:
-        subject = each.row.subject
-        neutral = own.get(subject)
-        others = [kept.reading for name, kept in own.items() if name != subject]
-        if neutral is None or each is neutral or not others:
-            continue
-        plain.append(each)
-        told = told_from(
-            each.reading, NeutralReading.mean([neutral.reading]), NeutralReading.mean(others)
+    told = told_from_own_neutral(
+        [each.reading for each in read],
+        [EXPRESSIONS.index(each.row.expression) for each in read],
+        [each.row.subject for each in read],
+    )
+    personal = [replace(read[index], reading=reading) for index, reading in told.items()]
+    return personal, [read[index] for index in told]
+
+
+def told_from_own_neutral(
+    readings: Sequence[Reading], truth: Sequence[int], subjects: Sequence[str]
+) -> dict[int, Reading]:
+    """Return what readings are from each person's first neutral picture, by their index.
+
+    That picture has no part, nor has anybody of whom there is none; the common neutral is that of
+    the others.
+
+    Args:
+        readings: of the pictures.
+        truth: what each shows, index into ``EXPRESSIONS``.
+        subjects: who is on each.
+    """
+    first: dict[str, int] = {}
+    for index, (label, subject) in enumerate(zip(truth, subjects, strict=True)):
+        if EXPRESSIONS[label] == "neutral":
+            first.setdefault(subject, index)
+    neutral = {name: NeutralReading.mean([readings[index]]) for name, index in first.items()}
+    common = {
+        name: NeutralReading.mean(
+            readings[index] for other, index in first.items() if other != name
         )
-        personal.append(Read(each.row, told, each.usable))
-    return personal, plain
+        for name in first
+        if len(first) > 1
+    }
+    return {
+        index: told_from(readings[index], neutral[subject], common[subject])
+        for index, subject in enumerate(subjects)
+        if subject in common and index != first[subject]
+    }

@@ -115,6 +115,12 @@ def calibration_error(probabilities: Values, truth: Labels, *, bins: int = 10) -
     return float(sum(gaps))
 
 
+def log_loss(probabilities: Values, truth: Labels) -> float:
+    """Return the mean of -log of the probability given to what was shown; nats."""
+    given = probabilities[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(given, np.finfo(np.float32).tiny)).mean())
+
+
 def interval(
     figure: Callable[[NDArray[np.intp]], float],
     subjects: Sequence[str],
@@ -142,6 +148,20 @@ def interval(
         drawn.append(figure(np.concatenate([groups[each] for each in people])))
     low, high = np.nanpercentile(drawn, [2.5, 97.5]).tolist()
     return low, high
+
+
+def headlines(
+    probabilities: Values, affect: Values, truth: Labels, target: Values
+) -> dict[str, float]:
+    """Return the figures that networks are chosen by, without intervals; see ``figures``."""
+    return {
+        "top1": top_k(probabilities, truth, 1),
+        "macro_f1": macro_f1(probabilities.argmax(axis=1), truth, probabilities.shape[1]),
+        "ccc_valence": ccc(affect[:, 0], target[:, 0]),
+        "ccc_arousal": ccc(affect[:, 1], target[:, 1]),
+        "log_loss": log_loss(probabilities, truth),
+        "ece": calibration_error(probabilities, truth),
+    }
 
 
 def figures(
@@ -189,6 +209,7 @@ def figures(
         "arousal": along(1),
         "downsampled": {"top1": accuracy, "macro_f1": score},
         "normalised_rmse": {"valence": regions[0], "arousal": regions[1]},
+        "log_loss": headline(lambda at: log_loss(probabilities[at], truth[at])),
         "ece": headline(lambda at: calibration_error(probabilities[at], truth[at])),
         "f1": [None if np.isnan(each) else float(each) for each in scores],
         "f1_interval95": [

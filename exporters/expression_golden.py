@@ -7,6 +7,7 @@ import numpy as np
 
 from edge.golden import golden_picture
 from edge.models.answers import ExpressionGolden, ExpressionTolerance, GoldenReading
+from edge.models.manifest import Recalibration
 from edge.values import EXPRESSIONS, Box, Luma
 from exporters.expression_original import Original
 
@@ -60,15 +61,25 @@ def expression_golden(original: Original, *, int8: bool) -> ExpressionGolden:
 
 
 def _softened(tolerance: ExpressionTolerance, original: Original) -> ExpressionTolerance:
-    """Return ``tolerance`` as much narrower as a temperature brings probabilities together."""
+    """Return ``tolerance`` as much narrower as a recalibration brings probabilities together."""
     setting = original.settled.options.recalibration
-    divisor = max(1.0, setting.temperature) if setting else 1.0
+    factor = min(1.0, logit_gain(setting)) if setting else 1.0
     return tolerance.model_copy(
         update={
-            "probability_max": round(tolerance.probability_max / divisor, 4),
-            "log_probability_max": round(tolerance.log_probability_max / divisor, 4),
+            "probability_max": round(tolerance.probability_max * factor, 4),
+            "log_probability_max": round(tolerance.log_probability_max * factor, 4),
         }
     )
+
+
+def logit_gain(setting: Recalibration) -> float:
+    """Return how much a recalibration can enlarge a difference of logits (2-norm, at most)."""
+    count = len(EXPRESSIONS)
+    centring = np.eye(count) - 1 / count
+    mixing = np.zeros((count, count)) if setting.mixing is None else np.array(setting.mixing)
+    # a common offset of all logits is none to softmax
+    whole = centring @ (np.eye(count) / setting.temperature + mixing) @ centring
+    return float(np.linalg.norm(whole, 2))
 
 
 def _regions(picture: Luma) -> list[tuple[float, float, float, float]]:

@@ -222,6 +222,7 @@ def test_a_wrong_activation_or_recalibration_is_seen(tmp_path: Path) -> None:
         lambda data: data.update(recalibration=None),
         lambda data: data["recalibration"].update(temperature=1.0),
         lambda data: data["recalibration"].update(offsets=[0.0] * 8),
+        lambda data: data["recalibration"].update(mixing=None),
         turned,
     ):
         model = changed(tmp_path, "expression-nir", change)

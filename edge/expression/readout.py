@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from edge.models.manifest import Manifest, Recalibration
 from edge.values import EXPRESSIONS, Floats
 
-_SHARE_MIN: Final = np.float32(1e-12)
-"""A probability that a float rounded to nothing still has a logarithm."""
+SHARE_MIN: Final = np.float32(1e-12)
+"""A probability that a float rounded to nothing still has a logarithm; lower ones count as this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +51,40 @@ class Readout:
         """
         kept = np.clip(shares[:, self.order], 0, 1)
         total = kept.sum(axis=1, keepdims=True)
-        probabilities: Floats = kept / np.maximum(total, _SHARE_MIN)
+        probabilities: Floats = kept / np.maximum(total, SHARE_MIN)
         values = (affect - np.float32(0.5)) * np.float32(2) if self.halved else affect
-        if self.recalibration is not None:
-            probabilities = recalibrated(probabilities, self.recalibration)
-            if self.recalibration.points is not None:
-                values = probabilities @ np.array(self.recalibration.points, np.float32)
+        setting = self.recalibration
+        if setting is not None:
+            probabilities, unmixed = recalibrated(probabilities, setting)
+            if setting.points is not None:
+                values = unmixed @ np.array(setting.points, np.float32)
         return probabilities, np.clip(values, -1, 1)
 
 
-def recalibrated(probabilities: Floats, recalibration: Recalibration) -> Floats:
-    """Return ``p ** (1 / temperature) * exp(offsets)``, each row summing to 1.
+def recalibrated(probabilities: Floats, recalibration: Recalibration) -> tuple[Floats, Floats]:
+    """Return what a setting makes of probabilities (n, 8), with and without its mixing.
 
-    Temperature: C. Guo, G. Pleiss, Y. Sun, K. Weinberger, On Calibration of Modern Neural
-    Networks, ICML 2017. Offsets: the logarithm of how much more often each expression is shown in
-    the setting than among the pictures trained on: M. Saerens, P. Latinne, C. Decaestecker,
-    Adjusting the Outputs of a Classifier to New a Priori Probabilities, Neural Computation 2002.
+    softmax(log(p) / temperature + offsets + mixing z) and the same without mixing, where z is
+    log(p) less its mean over the expressions.
+
+    Temperature and mixing (matrix scaling, less what the temperature gives): C. Guo, G. Pleiss,
+    Y. Sun, K. Weinberger, On Calibration of Modern Neural Networks, ICML 2017. Offsets: the
+    logarithm of how much more often each expression is shown in the setting than among the
+    pictures trained on: M. Saerens, P. Latinne, C. Decaestecker, Adjusting the Outputs of a
+    Classifier to New a Priori Probabilities, Neural Computation 2002.
     """
-    temperature = np.float32(recalibration.temperature)
-    logs = np.log(np.maximum(probabilities, _SHARE_MIN)) / temperature
-    logs = logs + np.array(recalibration.offsets, np.float32)
-    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
+    logs: Floats = np.log(np.maximum(probabilities, SHARE_MIN))
+    leanings = logs / np.float32(recalibration.temperature)
+    leanings = leanings + np.array(recalibration.offsets, np.float32)
+    unmixed = _softmax(leanings)
+    if recalibration.mixing is None:
+        return unmixed, unmixed
+    centred = logs - logs.mean(axis=1, keepdims=True)
+    spoken: Floats = centred @ np.array(recalibration.mixing, np.float32).T
+    return _softmax(leanings + spoken), unmixed
+
+
+def _softmax(logits: Floats) -> Floats:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     result: Floats = powers / powers.sum(axis=1, keepdims=True)
     return result

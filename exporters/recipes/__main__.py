@@ -65,7 +65,7 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     side = networks.SIDE
     if asked.stage == "adapt":
         trained = train.trained_network(asked.run)
-        logits = adapt.logits_of(trained)
+        answer = adapt.answer_of(trained)
     else:
         network = exact_network(asked.model, "facial-expression")
         crop = network.manifest.input.crop
@@ -73,9 +73,9 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
         if network.info.width != network.info.height:
             raise ConfigError(f"--model {asked.model}: its input is no square")
         side, options = network.info.width, dataclasses.replace(options, margin=crop.margin)
-        logits = adapt.logits_of_artifact(network)
+        answer = adapt.answer_of_artifact(network)
     nir = nirfaces.read_nir_faces(asked.images, asked.labels, options.margin, side)
-    answers = adapt.answers_of(logits, nir, options)
+    answers = adapt.answers_of(answer, nir, options)
     told, _, _ = adapt.left_out(answers, nir, options)  # fitted without the person each time
     setting = adapt.fit(answers, nir, nir.of(set(nir.subjects)), options)
     if asked.stage == "adapt":

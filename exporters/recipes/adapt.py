@@ -1,10 +1,11 @@
 """Second stage: what true near-infrared faces make of the network's answers, people left out.
 
 The photographs are few, and of few people. What they can tell for people that they do not show is
-how common expressions are there, how sure to be, and where on the circumplex expressions lie: a
-temperature, an offset an expression and a point an expression, which the manifest holds as its
-recalibration. The weights stay: what fitting them to so few people gained others in the named
-expressions it lost them in valence, and all of it forgot the rest of the world (see README.md).
+how common expressions are there, how sure to be, which other expressions a leaning speaks for, and
+where on the circumplex expressions lie: a temperature, an offset an expression, a mixing matrix and
+a point an expression, which the manifest holds as its recalibration. The weights stay: what fitting
+them to so few people gained others in the named expressions it lost them in valence, and all of it
+forgot the rest of the world (see README.md).
 """
 
 import dataclasses
@@ -17,12 +18,13 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from benchmarks.metrics import figures
+from benchmarks.accuracy import told_from_own_neutral
+from benchmarks.metrics import figures, headlines
 from edge.errors import ConfigError
-from edge.expression.readout import Readout
+from edge.expression.readout import SHARE_MIN, Readout
 from edge.models import Network
 from edge.models.manifest import Recalibration
-from edge.values import EXPRESSIONS
+from edge.values import EXPRESSIONS, Affect, Reading
 from exporters.recipes.networks import ExpressionNetwork
 from exporters.recipes.nirfaces import NirFaces, cut
 from exporters.recipes.pictures import normalised, varied
@@ -30,6 +32,7 @@ from exporters.recipes.pictures import normalised, varied
 _COUNT: Final = len(EXPRESSIONS)
 
 _POINT_MAX: Final = 5.0
+_MIXING_MAX: Final = 5.0
 _TEMPERATURE_MIN: Final = 0.05
 """What a manifest can hold; few pictures that agree wholly would ask for more, and mean nothing."""
 
@@ -46,6 +49,7 @@ class AdaptOptions:
         strength: of the variation of light.
         balance: expressions weigh (1 / their count) to this power: 1: as if all were as common.
         pull: of offsets towards 0; per squared unit.
+        pull_mixing: of each entry of the mixing towards 0; per squared unit.
         margin: of the crop, share of its side.
         seed: of everything drawn.
     """
@@ -54,39 +58,41 @@ class AdaptOptions:
     strength: float = 0.4
     balance: float = 1.0
     pull: float = 0.003
+    pull_mixing: float = 0.8
     margin: float = 0.05
     seed: int = 7
 
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What the network says of n photographs, logits.
+    """What the network says of n photographs, logarithms of probabilities.
 
     Attributes:
         plain: (n, 8), of the crops that the daemon cuts.
+        beside: (``len(SHIFTS)``, n, 8), of crops beside those.
         varied: (views, n, 8).
     """
 
     plain: Tensor
+    beside: Tensor
     varied: Tensor
 
 
-Logits = Callable[[Tensor], Tensor]
-"""Crops, float32 (n, 1, side, side) in 0..1 -> logits (n, 8)."""
+Answer = Callable[[Tensor], Tensor]
+"""Crops, float32 (n, 1, side, side) in 0..1 -> logarithms of probabilities (n, 8)."""
 
 
-def logits_of(network: ExpressionNetwork) -> Logits:
+def answer_of(network: ExpressionNetwork) -> Answer:
     """Return how a network in training answers crops."""
     network.eval()
 
     def answer(crops: Tensor) -> Tensor:
-        logits: Tensor = network(normalised(crops))[0]
-        return logits
+        return _logs(nnf.softmax(network(normalised(crops))[0], 1))
 
     return answer
 
 
-def logits_of_artifact(network: Network) -> Logits:
+def answer_of_artifact(network: Network) -> Answer:
     """Return how a model folder's network answers crops, its own recalibration left aside."""
     plain = dataclasses.replace(Readout.of(network.manifest), recalibration=None)
 
@@ -95,20 +101,25 @@ def logits_of_artifact(network: Network) -> Logits:
         heads = [network.run(picture[None]) for picture in pictures]
         shares = np.concatenate([each["expression"] for each in heads])
         affect = np.concatenate([each["affect"] for each in heads])
-        return torch.from_numpy(plain.read(shares, affect)[0]).clamp_min(1e-12).log()
+        return _logs(torch.from_numpy(plain.read(shares, affect)[0]))
 
     return answer
 
 
+def _logs(shares: Tensor) -> Tensor:
+    return shares.clamp_min(float(SHARE_MIN)).log()
+
+
 @torch.no_grad()
-def answers_of(logits: Logits, nir: NirFaces, options: AdaptOptions) -> Answers:
-    """Return the logits of each photograph as the daemon cuts it, and of varied cuts."""
+def answers_of(answer: Answer, nir: NirFaces, options: AdaptOptions) -> Answers:
+    """Return the answers to each photograph as the daemon cuts it, beside that, and varied."""
     random = Generator().manual_seed(options.seed)
     views = []
     for _ in range(options.views):
         crops = cut(nir.patches, random, options.margin)
-        views.append(logits(varied(crops, random, options.strength, move=False)))
-    return Answers(logits(nir.crops), torch.stack(views))
+        views.append(answer(varied(crops, random, options.strength, move=False)))
+    beside = torch.stack([answer(crops) for crops in nir.beside])
+    return Answers(answer(nir.crops), beside, torch.stack(views))
 
 
 def fit(answers: Answers, nir: NirFaces, chosen: Tensor, options: AdaptOptions) -> Recalibration:
@@ -125,16 +136,15 @@ def fit(answers: Answers, nir: NirFaces, chosen: Tensor, options: AdaptOptions) 
     shares, _ = _read(logits, setting)
     points = _points(torch.from_numpy(shares), nir.affect[chosen], labels, views)
     rounded = tuple((round(valence, 4), round(arousal, 4)) for valence, arousal in points.tolist())
-    return setting.model_copy(update={"points": rounded})
+    mixing = _mixing(logits, labels.repeat(views), setting, options)
+    return setting.model_copy(update={"points": rounded, "mixing": mixing})
 
 
 def fit_priors(
     logits: Tensor, labels: Tensor, options: AdaptOptions
 ) -> tuple[float, tuple[float, ...]]:
     """Return the temperature and the offsets under which ``labels`` (n,) are likeliest."""
-    counts = torch.bincount(labels, minlength=_COUNT).clamp_min(1)
-    weights = (1 / counts.float())[labels] ** options.balance
-    weights = weights / weights.mean()
+    weights = _balanced(labels, options.balance)
     offsets = torch.zeros(_COUNT, requires_grad=True)
     sharpness = torch.zeros((), requires_grad=True)
     optimiser = torch.optim.LBFGS([offsets, sharpness], max_iter=200, line_search_fn="strong_wolfe")
@@ -151,6 +161,38 @@ def fit_priors(
     found = (offsets - offsets.mean()).detach().tolist()
     temperature = max(_TEMPERATURE_MIN, float((-sharpness).exp().detach()))
     return round(temperature, 4), tuple(round(each, 4) for each in found)
+
+
+def _mixing(
+    logs: Tensor, labels: Tensor, setting: Recalibration, options: AdaptOptions
+) -> tuple[tuple[float, ...], ...]:
+    """Return the mixing under which ``labels`` (n,) are likeliest, the rest as in ``setting``.
+
+    Fitted after the rest, so that valence and arousal, which are read without it, stay as they are.
+    """
+    weights = _balanced(labels, options.balance)
+    leanings = logs / setting.temperature + torch.tensor(setting.offsets)
+    centred = logs - logs.mean(1, keepdim=True)
+    mixing = torch.zeros(_COUNT, _COUNT, requires_grad=True)
+    optimiser = torch.optim.LBFGS([mixing], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        entropy = nnf.cross_entropy(leanings + centred @ mixing.T, labels, reduction="none")
+        total = (weights * entropy).mean() + options.pull_mixing * mixing.square().sum()
+        total.backward()
+        return total
+
+    optimiser.step(loss)
+    rows = mixing.detach().clamp(-_MIXING_MAX, _MIXING_MAX).tolist()
+    return tuple(tuple(round(each, 4) for each in row) for row in rows)
+
+
+def _balanced(labels: Tensor, power: float) -> Tensor:
+    """Return a weight for each of ``labels`` (n,), (1 / its count) ** ``power``, of mean 1."""
+    counts = torch.bincount(labels, minlength=_COUNT).clamp_min(1)
+    weights = (1 / counts.float())[labels] ** power
+    return weights / weights.mean()
 
 
 def _read(
@@ -181,29 +223,80 @@ def _points(shares: Tensor, affect: Tensor, labels: Tensor, views: int) -> Tenso
     return apart.clamp(-_POINT_MAX, _POINT_MAX)
 
 
+class _LeftOut:
+    """Readings of each cut of each photograph by fits that never saw its person.
+
+    Attributes:
+        shares: (cuts, n, 8).
+        affect: (cuts, n, 2).
+    """
+
+    def __init__(self, cuts: int, count: int) -> None:
+        self.shares = np.zeros((cuts, count, _COUNT))
+        self.affect = np.zeros((cuts, count, 2))
+
+    def told(self, nir: NirFaces, of: NDArray[np.intp]) -> dict[str, Any]:
+        """Return the headlines for the photographs ``of``: as cut, and the means of ``SHIFTS``."""
+        truth, target = np.asarray(nir.labels)[of], np.asarray(nir.affect.double())[of]
+        as_cut, *rows = [
+            headlines(shares[of], affect[of], truth, target)
+            for shares, affect in zip(self.shares, self.affect, strict=True)
+        ]
+        beside = {name: float(np.mean([row[name] for row in rows])) for name in as_cut}
+        return {"as_cut": as_cut, "beside": beside}
+
+
 def left_out(
     answers: Answers, nir: NirFaces, options: AdaptOptions
-) -> tuple[dict[str, Any], NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[dict[str, Any], NDArray[np.float64], NDArray[np.float64]]:
     """Return the figures of every photograph read by a fit that never saw its person.
 
-    Also the probabilities (n, 8) and valence and arousal (n, 2) that the figures are of.
+    Also the probabilities (n, 8) and valence and arousal (n, 2) that the figures are of. Under
+    ``beside`` the means of the headlines over crops a little beside the daemon's (``SHIFTS``):
+    detectors disagree by as much, and one cut of few photographs is a matter of luck. Under
+    ``personal_baseline`` those of readings told from each person's first neutral photograph, which
+    is not scored, and of the same photographs without it.
 
     Raises:
         ConfigError: there is one person only.
     """
     if len(set(nir.subjects)) < 2:
         raise ConfigError("--labels: one person only; expected two or more, to leave one out")
-    shares = np.zeros((len(nir), _COUNT), np.float32)
-    affect = np.zeros((len(nir), 2), np.float32)
+    cuts = torch.cat([answers.plain[None], answers.beside])
+    plain, personal = _LeftOut(len(cuts), len(nir)), _LeftOut(len(cuts), len(nir))
+    scored: set[int] = set()
     for person in sorted(set(nir.subjects)):
         away = nir.of({person})
         setting = fit(answers, nir, nir.of(set(nir.subjects) - {person}), options)
-        shares[away], affect[away] = _read(answers.plain[away], setting)
-    told = figures(
-        shares.astype(np.float64),
-        affect.astype(np.float64),
+        for index, answer in enumerate(cuts):
+            shares, affect = _read(answer, setting)
+            plain.shares[index, away], plain.affect[index, away] = shares[away], affect[away]
+            told = told_from_own_neutral(
+                _readings(shares, affect), nir.labels.tolist(), nir.subjects
+            )
+            for at in set(away.tolist()) & set(told):
+                personal.shares[index, at] = told[at].probabilities
+                personal.affect[index, at] = dataclasses.astuple(told[at].affect)
+                scored.add(at)
+    everything = figures(
+        plain.shares[0],
+        plain.affect[0],
         np.asarray(nir.labels),
         np.asarray(nir.affect.double()),
         nir.subjects,
     )
-    return told, shares, affect
+    everything["beside"] = plain.told(nir, np.arange(len(nir)))["beside"]
+    if scored:
+        of = np.array(sorted(scored))
+        everything["personal_baseline"] = {
+            "scored": len(of),
+            **personal.told(nir, of),
+            "without": plain.told(nir, of),
+        }
+    return everything, plain.shares[0], plain.affect[0]
+
+
+def _readings(shares: NDArray[np.float32], affect: NDArray[np.float32]) -> list[Reading]:
+    return [
+        Reading(row, Affect(*values)) for row, values in zip(shares, affect.tolist(), strict=True)
+    ]

@@ -14,11 +14,19 @@ from edge.config import DetectorConfig
 from edge.detect import open_detector
 from edge.errors import ConfigError
 from edge.expression.crop import square_crop
-from edge.values import EXPRESSIONS
+from edge.values import EXPRESSIONS, Box, Luma
 from exporters.recipes.networks import SIDE
 
 PATCH_MARGIN: Final = 0.6
 """Of a patch around the face box: room to turn, shift and scale without inventing a border."""
+
+SHIFTS: Final = tuple(
+    (x, y, scale)
+    for scale, step in ((1.0, 0.03), (0.95, 0.02), (1.05, 0.02))
+    for x, y in ((step, 0.0), (-step, 0.0), (0.0, step), (0.0, -step))
+)
+"""Boxes beside the one that the detector gives, as far as the next frame's may be: to the right and
+down, in shares of its longer side, and how much larger."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class NirFaces:
         patches: float32 (n, 1, 2 * side, 2 * side), 0..1: the face box's square and 60 % around
             it.
         crops: float32 (n, 1, side, side), 0..1: what the daemon cuts.
+        beside: float32 (``len(SHIFTS)``, n, 1, side, side): what it would cut of boxes beside.
         labels: int64 (n,), indices into ``EXPRESSIONS``.
         affect: float32 (n, 2), valence and arousal.
         subjects: who is on each.
@@ -36,6 +45,7 @@ class NirFaces:
 
     patches: Tensor
     crops: Tensor
+    beside: Tensor
     labels: Tensor
     affect: Tensor
     subjects: tuple[str, ...]
@@ -60,6 +70,7 @@ def read_nir_faces(images: Path, labels: Path, margin: float, side: int = SIDE) 
     detector = open_detector(DetectorConfig(artifact="centerface.onnx"))
     rows = read_labels(labels)
     patches, crops = [], []
+    beside: list[list[Luma]] = [[] for _ in SHIFTS]
     for row, luma, face in annotated_faces(images, rows, detector):
         if face is None:
             raise ConfigError(
@@ -67,12 +78,27 @@ def read_nir_faces(images: Path, labels: Path, margin: float, side: int = SIDE) 
             )
         patches.append(square_crop(luma, face.box, (2 * side, 2 * side), PATCH_MARGIN))
         crops.append(square_crop(luma, face.box, (side, side), margin))
+        for kept, shift in zip(beside, SHIFTS, strict=True):
+            kept.append(square_crop(luma, shifted(face.box, *shift), (side, side), margin))
     return NirFaces(
         _tensor(patches),
         _tensor(crops),
+        torch.stack([_tensor(kept) for kept in beside]),
         torch.tensor([EXPRESSIONS.index(row.expression) for row in rows]),
         torch.tensor([[row.valence, row.arousal] for row in rows]),
         tuple(row.subject for row in rows),
+    )
+
+
+def shifted(box: Box, x: float, y: float, scale: float) -> Box:
+    """Return ``box`` moved by ``x`` and ``y`` of its longer side, ``scale`` times as large."""
+    side = max(box.width, box.height)
+    width, height = box.width * scale, box.height * scale
+    return Box(
+        box.x + x * side - (width - box.width) / 2,
+        box.y + y * side - (height - box.height) / 2,
+        width,
+        height,
     )
 
 

@@ -9,7 +9,10 @@ import pytest
 from generators import translator_folder
 
 from benchmarks.__main__ import main
+from benchmarks.accuracy import told_from_own_neutral
+from edge.baseline import NeutralReading, told_from
 from edge.golden import golden_picture
+from edge.values import Affect, Reading
 
 HEADER = "file,subject,expression,valence,arousal\n"
 ROWS = [
@@ -68,6 +71,25 @@ def test_a_personal_baseline_leaves_its_pictures_out(pictures: Path) -> None:
     assert result["scored"] == 2
     assert result["people_with_baseline"] == 2
     assert result["without_baseline"]["top1"]["value"] == 1.0
+
+
+def test_readings_are_told_from_the_first_neutral_of_the_same_person() -> None:
+    random = np.random.default_rng(6)
+    readings = [
+        Reading(random.dirichlet(np.ones(8)).astype(np.float32), Affect(*random.uniform(-1, 1, 2)))
+        for _ in range(7)
+    ]
+    subjects = ["a", "a", "b", "c", "b", "a", "b"]
+    truth = [0, 3, 2, 1, 0, 0, 1]  # c has no neutral
+    told = told_from_own_neutral(readings, truth, subjects)
+    assert sorted(told) == [1, 2, 5, 6]
+    neutral = {"a": NeutralReading.mean(readings[:1]), "b": NeutralReading.mean(readings[4:5])}
+    for index, reading in told.items():
+        own, other = ("a", "b") if subjects[index] == "a" else ("b", "a")
+        expected = told_from(readings[index], neutral[own], neutral[other])
+        np.testing.assert_array_equal(reading.probabilities, expected.probabilities)
+        assert reading.affect == expected.affect
+    assert told_from_own_neutral(readings[:2], truth[:2], subjects[:2]) == {}  # of one person
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,25 @@ def test_calibration_error_is_the_gap_between_confidence_and_hits() -> None:
     assert metrics.calibration_error(np.stack([honest, 1 - honest], 1), drawn) < 0.01
 
 
+def test_log_loss_is_least_for_the_truth_and_finite_for_certain_errors() -> None:
+    truth = np.array([0, 1])
+    assert metrics.log_loss(np.array([[0.5, 0.5], [0.5, 0.5]]), truth) == pytest.approx(math.log(2))
+    assert metrics.log_loss(np.eye(2), truth) == 0
+    assert math.isfinite(metrics.log_loss(np.eye(2), truth[::-1]))
+
+
+def test_headlines_are_those_of_all_figures() -> None:
+    random = np.random.default_rng(3)
+    shares, truth = random.dirichlet(np.ones(8), 60), random.integers(0, 8, 60)
+    affect, target = random.uniform(-1, 1, (2, 60, 2))
+    everything = metrics.figures(shares, affect, truth, target, [str(i % 6) for i in range(60)])
+    heads = metrics.headlines(shares, affect, truth, target)
+    for name in ("top1", "macro_f1", "log_loss", "ece"):
+        assert heads[name] == everything[name]["value"]
+    assert heads["ccc_valence"] == everything["valence"]["ccc"]["value"]
+    assert heads["ccc_arousal"] == everything["arousal"]["ccc"]["value"]
+
+
 def test_intervals_resample_people_and_not_pictures() -> None:
     random = np.random.default_rng(11)
     people = [f"p{index}" for index in range(10) for _ in range(50)]

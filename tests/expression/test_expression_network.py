@@ -69,11 +69,13 @@ def test_it_is_the_artifact_run_step_by_step(network: ExpressionNetwork) -> None
     setting = load_manifest(folder).recalibration
     assert setting is not None
     assert setting.points is not None
-    powers = np.exp(logits[0] / setting.temperature + setting.offsets)
-    shares = powers / powers.sum()
+    assert setting.mixing is not None
+    leanings = logits[0] / setting.temperature + setting.offsets
+    mixed = leanings + np.array(setting.mixing) @ (logits[0] - logits[0].mean())
+    unmixed, shares = (np.exp(each) / np.exp(each).sum() for each in (leanings, mixed))
     reading = network.read(frame_of(luma), FACE, Stopwatch())
     np.testing.assert_allclose(reading.probabilities, shares, atol=1e-5)
-    point = np.clip(shares @ np.array(setting.points), -1, 1)
+    point = np.clip(unmixed @ np.array(setting.points), -1, 1)
     assert (reading.affect.valence, reading.affect.arousal) == pytest.approx(point, abs=1e-5)
 
 

@@ -46,10 +46,31 @@ def test_recalibration_is_its_formula(
     np.testing.assert_allclose(seen[0], expected, rtol=2e-4, atol=1e-7)
 
 
+@given(shares, numbers, st.floats(0.3, 5), st.lists(numbers, min_size=8, max_size=8))
+def test_mixing_is_its_formula_and_leaves_valence_and_arousal(
+    drawn: list[float], offsets: list[float], temperature: float, rows: list[list[float]]
+) -> None:
+    points = tuple((0.1 * index, -0.1 * index) for index in range(8))
+    setting = recalibration(offsets=tuple(offsets), temperature=temperature, points=points)
+    mixed = setting.model_copy(update={"mixing": tuple(map(tuple, rows))})
+    outputs = np.array([drawn], np.float32), np.zeros((1, 2), np.float32)
+    seen, affect = Readout(np.arange(8), False, mixed).read(*outputs)
+    logs = [math.log(share / sum(drawn)) for share in drawn]
+    middle = sum(logs) / 8
+    leanings = []
+    for log, offset, row in zip(logs, offsets, rows, strict=True):
+        spoken = sum(weight * (other - middle) for weight, other in zip(row, logs, strict=True))
+        leanings.append(log / temperature + offset + spoken)
+    powers = [math.exp(each - max(leanings)) for each in leanings]
+    np.testing.assert_allclose(seen[0], np.array(powers) / sum(powers), rtol=2e-3, atol=1e-6)
+    _, unmixed = Readout(np.arange(8), False, setting).read(*outputs)
+    np.testing.assert_array_equal(affect, unmixed)
+
+
 @given(shares)
 def test_one_that_changes_nothing_changes_nothing(drawn: list[float]) -> None:
     plain = Readout(np.arange(8), True, None)
-    idle = Readout(np.arange(8), True, recalibration())
+    idle = Readout(np.arange(8), True, recalibration(mixing=((0.0,) * 8,) * 8))
     outputs = np.array([drawn], np.float32), np.array([[0.3, 0.9]], np.float32)
     for one, other in zip(plain.read(*outputs), idle.read(*outputs), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
@@ -82,6 +103,9 @@ def test_labels_are_sorted_and_zeros_stay_zeros() -> None:
         {"offsets": (math.nan,) * 8},
         {"points": ((0.0, 0.0),) * 9},
         {"points": ((0.0, 5.5),) * 8},
+        {"mixing": ((0.0,) * 8,) * 7},
+        {"mixing": (*((0.0,) * 8,) * 7, (0.0,) * 9)},
+        {"mixing": ((5.5,) * 8,) * 8},
         {"samples": 0},
         {"fitted_on": ""},
         {"strength": 1},
