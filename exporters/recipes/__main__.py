@@ -55,13 +55,19 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
         stage.add_argument("--labels", type=Path, required=True, help="their annotations, CSV")
         stage.add_argument("--out", type=Path, required=True, help=out)
         stage.add_argument("--seed", type=int, default=adapt.AdaptOptions.seed)
+        stage.add_argument(
+            "--fitted-on", metavar="TEXT", default=adapt.AdaptOptions.fitted_on,
+            help="what the photographs are, for the manifest",
+        )  # fmt: skip
     asked = parser.parse_args(arguments)
     if asked.stage == "train":
         names = [field.name for field in dataclasses.fields(train.TrainOptions)]
         chosen = train.TrainOptions(**{name: getattr(asked, name) for name in names})
         return {**train.train(asked.data, asked.out, chosen, guides=asked.guides)}
+    if not asked.fitted_on.strip():
+        raise ConfigError("--fitted-on: empty; expected what the photographs are")
     fitted = _recalibration_file(asked.stage, asked.out)
-    options = adapt.AdaptOptions(seed=asked.seed)
+    options = adapt.AdaptOptions(seed=asked.seed, fitted_on=asked.fitted_on)
     side = networks.SIDE
     if asked.stage == "adapt":
         trained = train.trained_network(asked.run)

@@ -52,6 +52,7 @@ class AdaptOptions:
         pull_mixing: of each entry of the mixing towards 0; per squared unit.
         margin: of the crop, share of its side.
         seed: of everything drawn.
+        fitted_on: what the photographs are, for the manifest.
     """
 
     views: int = 24
@@ -61,6 +62,7 @@ class AdaptOptions:
     pull_mixing: float = 0.8
     margin: float = 0.05
     seed: int = 7
+    fitted_on: str = "annotated near-infrared photographs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,12 +125,12 @@ def answers_of(answer: Answer, nir: NirFaces, options: AdaptOptions) -> Answers:
 
 
 def fit(answers: Answers, nir: NirFaces, chosen: Tensor, options: AdaptOptions) -> Recalibration:
-    """Return the recalibration fitted on the photographs ``chosen``."""
+    """Return the recalibration fitted on the photographs ``chosen``, which ``options`` name."""
     views = len(answers.varied)
     logits, labels = answers.varied[:, chosen].reshape(-1, _COUNT), nir.labels[chosen]
     temperature, offsets = fit_priors(logits, labels.repeat(views), options)
     setting = Recalibration(
-        fitted_on="annotated near-infrared photographs",
+        fitted_on=options.fitted_on,
         samples=len(chosen),
         temperature=temperature,
         offsets=offsets,

@@ -7,6 +7,7 @@ What is kept is the exponential average of the weights.
 
 import copy
 import dataclasses
+import hashlib
 import json
 import math
 import pickle
@@ -29,6 +30,9 @@ from exporters.recipes.pictures import normalised, varied
 
 _TRAINED: Final = "trained.pt"
 """The finished small network, in the folder of a run."""
+
+_LAST: Final = "last.pt"
+"""The state after the last epoch, in the same folder."""
 
 _GUIDED: Final = 0.5
 """Share of earlier networks' answers in the targets, where there are such networks."""
@@ -264,11 +268,16 @@ def train(
     steps = options.epochs * (len(crops) // options.batch)
     taught = (STUDENT_WIDTHS, TEACHER_WIDTHS) if options.distil else (STUDENT_WIDTHS,)
     learners = [Learner(widths, steps, options, prior) for widths in taught]
-    if guides:
-        earlier = [network for run in guides for network in trained_networks(run)]
+    earlier = [network for run in guides for network in trained_networks(run)]
+    if earlier:
         crops = guided(crops, earlier, options.seed)
         learners[0].begin_with(earlier[0])
-    first = _resume(out / "last.pt", learners, random, options)
+    # what a resumed run has to have in common with the one that it takes up
+    terms = {
+        **dataclasses.asdict(options),
+        "guides": [hashlib.sha256((run / _LAST).read_bytes()).hexdigest() for run in guides],
+    }
+    first = _resume(out / _LAST, learners, random, terms)
     for epoch in range(first, min(options.epochs, stop_after or options.epochs)):
         watch = Stopwatch()
         order = torch.randperm(len(crops), generator=random)
@@ -284,7 +293,7 @@ def train(
         row["seconds"] = round(watch.stage_ms["epoch"] / 1000, 1)
         with (out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
-        _save(out / "last.pt", epoch + 1, learners, random, options)
+        _save(out / _LAST, epoch + 1, learners, random, terms)
     network = calibrated(learners[0].average.network, valid)
     torch.save(network.state_dict(), out / _TRAINED)
     return evaluate(network, read_ferplus(data, "test"))
@@ -338,10 +347,10 @@ def _learn(
 
 
 def _save(
-    path: Path, epoch: int, learners: list[Learner], random: Generator, options: TrainOptions
+    path: Path, epoch: int, learners: list[Learner], random: Generator, terms: Mapping[str, Any]
 ) -> None:
     state = {
-        "options": dataclasses.asdict(options),
+        "terms": dict(terms),
         "epoch": epoch,
         "random": random.get_state(),
         "dropout": torch.get_rng_state(),
@@ -351,12 +360,16 @@ def _save(
     path.with_suffix(".new").replace(path)
 
 
-def _resume(path: Path, learners: list[Learner], random: Generator, options: TrainOptions) -> int:
+def _resume(
+    path: Path, learners: list[Learner], random: Generator, terms: Mapping[str, Any]
+) -> int:
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
-    if state["options"] != dataclasses.asdict(options):
-        raise ConfigError(f"--out {path.parent}: holds a run with other options; choose another")
+    if state.get("terms") != terms:
+        raise ConfigError(
+            f"--out {path.parent}: holds a run with other options or guides; choose another"
+        )
     random.set_state(state["random"])
     torch.set_rng_state(state["dropout"])
     for learner, kept in zip(learners, state["learners"], strict=True):
@@ -370,7 +383,7 @@ def trained_networks(run: Path) -> list[ExpressionNetwork]:
     Raises:
         ConfigError: the folder holds no such run.
     """
-    path = run / "last.pt"
+    path = run / _LAST
     networks = []
     try:
         learners = torch.load(path, weights_only=True)["learners"]
@@ -381,7 +394,7 @@ def trained_networks(run: Path) -> list[ExpressionNetwork]:
         if not networks:
             raise LookupError("no network in it")
     except (OSError, EOFError, LookupError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ConfigError(f"{run}: holds no last.pt that train wrote ({error})") from error
+        raise ConfigError(f"{run}: holds no {_LAST} that train wrote ({error})") from error
     return networks
 
 

@@ -154,6 +154,8 @@ def test_a_run_with_guides_begins_with_the_first_and_learns_from_all(tmp_path: P
         trained_networks(tmp_path / "three")[0].expression.weight, first, atol=1e-4
     )
     assert 0 <= told["accuracy"] <= 1
+    with pytest.raises(ConfigError, match="other options or guides"):  # finished, but by others
+        train(data, tmp_path / "three", TrainOptions(epochs=1, batch=8, rate=1e-9), guides=runs[:1])
 
 
 def test_the_checkpoint_is_the_network_and_always_the_same(tmp_path: Path) -> None:
@@ -261,10 +263,12 @@ def test_a_model_folder_is_recalibrated_for_another_setting(
     labels.write_text("\n".join(rows) + "\n")
     words = ["recalibrate", "--model", "expression-nir", "--images", str(tmp_path),
              "--labels", str(labels), "--out", str(tmp_path / "setting.json")]  # fmt: skip
-    assert main(words) == 0
+    assert main([*words, "--fitted-on", " "]) == 78
+    assert "--fitted-on: empty" in capsys.readouterr().err
+    assert main([*words, "--fitted-on", "the chamber's own camera"]) == 0
     assert json.loads(capsys.readouterr().out)["top1"]["value"] >= 0
     setting = Recalibration.model_validate_json((tmp_path / "setting.json").read_bytes())
-    assert setting.samples == 4
+    assert (setting.samples, setting.fitted_on) == (4, "the chamber's own camera")
     offsets = dict(zip(EXPRESSIONS, setting.offsets, strict=True))
     assert max(offsets, key=lambda name: offsets[name]) == "sad"
     labels.write_text("\n".join([rows[0], rows[1], rows[3]]) + "\n")  # of one person
