@@ -154,13 +154,13 @@ class QualityConfig(Section):
 
     # Measured with the bundled network (python -m benchmarks thresholds): 103 true NIR faces,
     # spoiled by degrees. Beyond the limit fewer than four fifths of those keep their label that
-    # would keep it from one frame of the same face to another: 29.3 px, 0.031, 0.128, 0.144.
-    # Too much light never got so far (0.91 tried); turned heads could not be tried.
+    # would keep it from one frame of the same face to another: 26 px, 0.032, 0.130, 0.908, 0.128;
+    # with recalibrations before it 29 and 33 px, never for light. Turned heads could not be tried.
     size_min_px: float = Field(29.0, ge=1, le=4096)
     sharpness_min: float = Field(0.03, ge=0, le=100)
     brightness_min: Share = 0.13
-    brightness_max: Share = 0.95
-    saturated_max: Share = 0.14
+    brightness_max: Share = 0.91
+    saturated_max: Share = 0.13
     yaw_max_deg: float = Field(60.0, gt=0, le=90)
 
     @model_validator(mode="after")
@@ -177,7 +177,7 @@ class AffectConfig(Section):
     """How readings are smoothed over time."""
 
     smoothing_s: Seconds = 0.5
-    # one moment in a hundred of a face at rest puts another expression ahead by 0.039 (thresholds)
+    # one moment in a hundred of a face at rest puts another expression ahead by 0.042 (thresholds)
     label_margin: Share = 0.04
     label_hold_s: float = Field(0.3, ge=0, le=60)
 
