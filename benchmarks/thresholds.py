@@ -147,10 +147,17 @@ def _margin(
 
 def _jittered(box: Box, random: Random) -> Box:
     scale = float(np.exp(random.normal(0, _JITTER_SCALE)))
+    x = box.width * random.normal(0, _JITTER_SHIFT)
+    y = box.height * random.normal(0, _JITTER_SHIFT)
+    return shifted(box, float(x), float(y), scale)
+
+
+def shifted(box: Box, x: float, y: float, scale: float) -> Box:
+    """Return ``box`` moved by ``x`` and ``y`` pixels, ``scale`` times as large about its middle."""
     width, height = box.width * scale, box.height * scale
-    x = box.x + (box.width - width) / 2 + box.width * random.normal(0, _JITTER_SHIFT)
-    y = box.y + (box.height - height) / 2 + box.height * random.normal(0, _JITTER_SHIFT)
-    return Box(float(x), float(y), width, height)
+    return Box(
+        box.x + (box.width - width) / 2 + x, box.y + (box.height - height) / 2 + y, width, height
+    )
 
 
 def _noisy(luma: Luma, random: Random) -> Luma:

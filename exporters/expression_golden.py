@@ -63,7 +63,7 @@ def expression_golden(original: Original, *, int8: bool) -> ExpressionGolden:
 def _softened(tolerance: ExpressionTolerance, original: Original) -> ExpressionTolerance:
     """Return ``tolerance`` as much narrower as a recalibration brings probabilities together."""
     setting = original.settled.options.recalibration
-    factor = min(1.0, logit_gain(setting)) if setting else 1.0
+    factor = min(1.0, _logit_gain(setting)) if setting else 1.0
     return tolerance.model_copy(
         update={
             "probability_max": round(tolerance.probability_max * factor, 4),
@@ -72,7 +72,7 @@ def _softened(tolerance: ExpressionTolerance, original: Original) -> ExpressionT
     )
 
 
-def logit_gain(setting: Recalibration) -> float:
+def _logit_gain(setting: Recalibration) -> float:
     """Return how much a recalibration can enlarge a difference of logits (2-norm, at most)."""
     count = len(EXPRESSIONS)
     centring = np.eye(count) - 1 / count

@@ -74,14 +74,14 @@ def recalibrated(probabilities: Floats, recalibration: Recalibration) -> tuple[F
     Classifier to New a Priori Probabilities, Neural Computation 2002.
     """
     logs: Floats = np.log(np.maximum(probabilities, SHARE_MIN))
-    leanings = logs / np.float32(recalibration.temperature)
-    leanings = leanings + np.array(recalibration.offsets, np.float32)
-    unmixed = _softmax(leanings)
+    logits = logs / np.float32(recalibration.temperature)
+    logits = logits + np.array(recalibration.offsets, np.float32)
+    unmixed = _softmax(logits)
     if recalibration.mixing is None:
         return unmixed, unmixed
     centred = logs - logs.mean(axis=1, keepdims=True)
-    spoken: Floats = centred @ np.array(recalibration.mixing, np.float32).T
-    return _softmax(leanings + spoken), unmixed
+    mixed: Floats = centred @ np.array(recalibration.mixing, np.float32).T
+    return _softmax(logits + mixed), unmixed
 
 
 def _softmax(logits: Floats) -> Floats:

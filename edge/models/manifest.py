@@ -160,8 +160,8 @@ class Calibration(Part):
 Offset = Annotated[float, Field(ge=-20, le=20)]
 Coordinate = Annotated[float, Field(ge=-5, le=5)]
 """Of an expression fully shown; beyond -1..1, too, as a mean over uncertain ones asks for."""
-Leaning = Annotated[float, Field(ge=-5, le=5)]
-"""How much a network's leaning to one expression speaks for another."""
+MixingWeight = Annotated[float, Field(ge=-5, le=5)]
+"""How much the log-probability of one expression counts for another."""
 
 
 class Recalibration(Part):
@@ -170,9 +170,8 @@ class Recalibration(Part):
     A network is trained where some expressions are common, and used where others are: its
     probabilities p become ``p ** (1 / temperature) * exp(offsets)``. With ``points``, valence and
     arousal are the mean of the expressions' points under those, in place of the network's second
-    output. With ``mixing``, what is shown is named by all the network's leanings together: row i
-    says how much each speaks for expression i besides its own. Expressions stand in the order of
-    ``EXPRESSIONS``.
+    output. With ``mixing``, an expression's logit also takes in those of the others: row i holds
+    their weights for expression i. Expressions stand in the order of ``EXPRESSIONS``.
     """
 
     fitted_on: Text
@@ -180,7 +179,7 @@ class Recalibration(Part):
     temperature: Positive
     offsets: tuple[Offset, ...] = Field(min_length=len(EXPRESSIONS), max_length=len(EXPRESSIONS))
     points: tuple[tuple[Coordinate, Coordinate], ...] | None = None
-    mixing: tuple[tuple[Leaning, ...], ...] | None = None
+    mixing: tuple[tuple[MixingWeight, ...], ...] | None = None
 
     @model_validator(mode="after")
     def _one_for_each_expression(self) -> "Recalibration":

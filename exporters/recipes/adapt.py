@@ -1,11 +1,11 @@
 """Second stage: what true near-infrared faces make of the network's answers, people left out.
 
 The photographs are few, and of few people. What they can tell for people that they do not show is
-how common expressions are there, how sure to be, which other expressions a leaning speaks for, and
-where on the circumplex expressions lie: a temperature, an offset an expression, a mixing matrix and
-a point an expression, which the manifest holds as its recalibration. The weights stay: what fitting
-them to so few people gained others in the named expressions it lost them in valence, and all of it
-forgot the rest of the world (see README.md).
+how common expressions are there, how sure to be, which expressions the logits of others speak for,
+and where on the circumplex expressions lie: a temperature, an offset an expression, a mixing matrix
+and a point an expression, which the manifest holds as its recalibration. The weights stay: what
+fitting them to so few people gained others in the named expressions it lost them in valence, and
+all of it forgot the rest of the world (see README.md).
 """
 
 import dataclasses
@@ -173,14 +173,14 @@ def _mixing(
     Fitted after the rest, so that valence and arousal, which are read without it, stay as they are.
     """
     weights = _balanced(labels, options.balance)
-    leanings = logs / setting.temperature + torch.tensor(setting.offsets)
+    logits = logs / setting.temperature + torch.tensor(setting.offsets)
     centred = logs - logs.mean(1, keepdim=True)
     mixing = torch.zeros(_COUNT, _COUNT, requires_grad=True)
     optimiser = torch.optim.LBFGS([mixing], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        entropy = nnf.cross_entropy(leanings + centred @ mixing.T, labels, reduction="none")
+        entropy = nnf.cross_entropy(logits + centred @ mixing.T, labels, reduction="none")
         total = (weights * entropy).mean() + options.pull_mixing * mixing.square().sum()
         total.backward()
         return total

@@ -85,7 +85,7 @@ class TrainOptions:
                 raise ConfigError(f"--{option} {value}: expected {low:g} to {high:g}")
 
 
-def _halves_fast() -> bool:
+def _bfloat16_is_native() -> bool:
     """Tell whether the processor multiplies bfloat16 itself: emulated, a step takes 2.5 times."""
     # older versions of PyTorch do not tell
     able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -145,7 +145,7 @@ class Learner:
     def answer(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return the heads' answers in training mode, float32."""
         self.network.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=_halves_fast()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=_bfloat16_is_native()):
             logits, affect = self.network(batch)
         return logits.float(), affect.float()
 
@@ -217,8 +217,7 @@ def guided(crops: RatedCrops, networks: Sequence[ExpressionNetwork], seed: int) 
     """Return ``crops`` with targets half the raters' and half what ``networks`` say together.
 
     They are asked about each crop as it is, mirrored, and as ``_CUTS`` other detectors would have
-    cut it; their mean is the answer. A network by itself changes its mind with two pixels of the
-    crop; one that learns the mean for each of them does so less.
+    cut it; their mean is the answer, as a network changes its mind with two pixels of the crop.
     """
     random = Generator().manual_seed(seed)
     shares = torch.zeros_like(crops.shares)
@@ -270,7 +269,6 @@ def train(
     learners = [Learner(widths, steps, options, prior) for widths in taught]
     earlier = [network for run in guides for network in trained_networks(run)]
     if earlier:
-        crops = guided(crops, earlier, options.seed)
         learners[0].begin_with(earlier[0])
     # what a resumed run has to have in common with the one that it takes up
     terms = {
@@ -278,6 +276,8 @@ def train(
         "guides": [hashlib.sha256((run / _LAST).read_bytes()).hexdigest() for run in guides],
     }
     first = _resume(out / _LAST, learners, random, terms)
+    if earlier:  # after it: minutes of work, in vain where the run is another
+        crops = guided(crops, earlier, options.seed)
     for epoch in range(first, min(options.epochs, stop_after or options.epochs)):
         watch = Stopwatch()
         order = torch.randperm(len(crops), generator=random)

@@ -328,6 +328,22 @@ def test_a_recalibration_goes_into_the_manifest_and_the_golden_answer(tmp_path: 
         assert (soft.valence, soft.arousal) == (0.5, -0.5)
 
 
+def test_golden_tolerances_are_as_narrow_as_a_recalibration_draws_logits_together(
+    tmp_path: Path,
+) -> None:
+    setting = {"fitted_on": "a test", "samples": 9, "temperature": 2.0, "offsets": [0.5] * 8}
+    narrowed = []
+    for name, mixing in (("plain", None), ("mixed", (np.eye(8) / 4).tolist())):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(setting | {"mixing": mixing}))
+        words = ["mobilenet-fer", "--weights", str(OURS), "--recalibration", str(path)]
+        assert main([*words, "--out", str(tmp_path / name)]) == 0
+        golden = load_manifest(tmp_path / name).golden
+        assert isinstance(golden, ExpressionGolden)
+        narrowed.append(golden.log_probability_max)
+    assert narrowed == pytest.approx([0.15 / 2, 0.15 * (1 / 2 + 1 / 4)])
+
+
 @pytest.mark.parametrize(
     "change",
     [

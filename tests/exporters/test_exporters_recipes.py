@@ -344,7 +344,7 @@ def test_known_priors_are_found_again() -> None:
 
 
 def test_an_expression_that_another_gives_away_is_named_through_the_mixing() -> None:
-    """A network that calls all anger disgust, a little less surely than what is disgust."""
+    """Surprise leans to disgust and happiness away from it; nobody shows disgust."""
     from edge.expression.readout import Readout
     from exporters.recipes.adapt import AdaptOptions, Answers, fit
 
@@ -367,12 +367,13 @@ def test_an_expression_that_another_gives_away_is_named_through_the_mixing() -> 
 
 
 def test_boxes_beside_are_moved_and_scaled_about_their_middle() -> None:
+    from benchmarks.thresholds import shifted
     from edge.values import Box
-    from exporters.recipes.nirfaces import SHIFTS, shifted
+    from exporters.recipes.nirfaces import SHIFTS
 
     box = Box(10, 20, 30, 40)
     assert shifted(box, 0.0, 0.0, 1.0) == box
-    assert shifted(box, 0.1, -0.05, 1.0) == Box(14, 18, 30, 40)
+    assert shifted(box, 4.0, -2.0, 1.0) == Box(14, 18, 30, 40)
     grown = shifted(box, 0.0, 0.0, 1.1)
     assert (grown.x, grown.y, grown.width, grown.height) == pytest.approx((8.5, 18, 33, 44))
     assert len(set(SHIFTS)) == len(SHIFTS)

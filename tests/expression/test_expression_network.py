@@ -70,9 +70,9 @@ def test_it_is_the_artifact_run_step_by_step(network: ExpressionNetwork) -> None
     assert setting is not None
     assert setting.points is not None
     assert setting.mixing is not None
-    leanings = logits[0] / setting.temperature + setting.offsets
-    mixed = leanings + np.array(setting.mixing) @ (logits[0] - logits[0].mean())
-    unmixed, shares = (np.exp(each) / np.exp(each).sum() for each in (leanings, mixed))
+    unmixed_logits = logits[0] / setting.temperature + setting.offsets
+    mixed_logits = unmixed_logits + np.array(setting.mixing) @ (logits[0] - logits[0].mean())
+    unmixed, shares = (np.exp(each) / np.exp(each).sum() for each in (unmixed_logits, mixed_logits))
     reading = network.read(frame_of(luma), FACE, Stopwatch())
     np.testing.assert_allclose(reading.probabilities, shares, atol=1e-5)
     point = np.clip(unmixed @ np.array(setting.points), -1, 1)

@@ -57,11 +57,11 @@ def test_mixing_is_its_formula_and_leaves_valence_and_arousal(
     seen, affect = Readout(np.arange(8), False, mixed).read(*outputs)
     logs = [math.log(share / sum(drawn)) for share in drawn]
     middle = sum(logs) / 8
-    leanings = []
+    logits = []
     for log, offset, row in zip(logs, offsets, rows, strict=True):
-        spoken = sum(weight * (other - middle) for weight, other in zip(row, logs, strict=True))
-        leanings.append(log / temperature + offset + spoken)
-    powers = [math.exp(each - max(leanings)) for each in leanings]
+        mixed_in = sum(weight * (other - middle) for weight, other in zip(row, logs, strict=True))
+        logits.append(log / temperature + offset + mixed_in)
+    powers = [math.exp(each - max(logits)) for each in logits]
     np.testing.assert_allclose(seen[0], np.array(powers) / sum(powers), rtol=2e-3, atol=1e-6)
     _, unmixed = Readout(np.arange(8), False, setting).read(*outputs)
     np.testing.assert_array_equal(affect, unmixed)
