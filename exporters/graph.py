@@ -13,8 +13,8 @@ from edge.errors import ModelError
 from edge.models.onnx_wire import has_external_data
 
 
-def load_graph(path: Path) -> tuple[Any, str]:
-    """Return the ONNX model in ``path`` and the sha256 of the file.
+def load_graph(path: Path, option: str = "--weights") -> tuple[Any, str]:
+    """Return the ONNX model in ``path``, which ``option`` named, and the sha256 of the file.
 
     Raises:
         ModelError: it is missing, no ONNX file, or keeps weights in another file.
@@ -22,14 +22,14 @@ def load_graph(path: Path) -> tuple[Any, str]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"--weights {path}: {error.strerror}; expected an ONNX file") from error
+        raise ModelError(f"{option} {path}: {error.strerror}; expected an ONNX file") from error
     try:
         external = has_external_data(content)
         model = onnx.load_model_from_string(content)
     except (ValueError, DecodeError) as error:
-        raise ModelError(f"--weights {path}: not an ONNX file: {error}") from error
+        raise ModelError(f"{option} {path}: not an ONNX file: {error}") from error
     if external:
-        raise ModelError(f"--weights {path}: keeps weights in another file; expected one file")
+        raise ModelError(f"{option} {path}: keeps weights in another file; expected one file")
     return model, hashlib.sha256(content).hexdigest()
 
 

@@ -38,7 +38,8 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     first.add_argument("--out", type=Path, required=True, help="folder for checkpoints and log")
     first.add_argument(
         "--guides", type=Path, nargs="+", default=[], metavar="RUN",
-        help="earlier runs: begin with the first one's weights, learn from the answers of all",
+        help="earlier runs, or ONNX files of their networks: begin with the first one's weights, "
+        "learn from the answers of all",
     )  # fmt: skip
     for field in dataclasses.fields(train.TrainOptions):
         name = f"--{field.name.replace('_', '-')}"

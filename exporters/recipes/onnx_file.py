@@ -1,13 +1,16 @@
-"""Writes the trained network as the mono ONNX checkpoint that ``exporters mobilenet-fer`` takes."""
+"""The trained network as the mono ONNX checkpoint that ``exporters mobilenet-fer`` takes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
+from edge.errors import ConfigError
+from exporters.graph import load_graph
 from exporters.recipes.networks import SIDE, ExpressionNetwork, ResidualBlock
 
 
@@ -51,9 +54,7 @@ class _Graph:
         y = self.add("Relu", [y], f"{name}.first.relu")
         y = self.convolution(block.second, block.second_norm, y, f"{name}.second")
         if isinstance(block.shortcut, nn.Sequential):
-            conv, norm = block.shortcut
-            assert isinstance(conv, nn.Conv2d)
-            assert isinstance(norm, nn.BatchNorm2d)
+            conv, norm = _pair(block.shortcut)
             x = self.convolution(conv, norm, x, f"{name}.shortcut")
         y = self.add("Add", [y, x], f"{name}.add")
         return self.add("Relu", [y], f"{name}.relu")
@@ -68,21 +69,38 @@ class _Graph:
         self.add("Gemm", inputs, name, transB=1)
 
 
+def _pair(layers: nn.Sequential) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    """Return the convolution and the norm that ``layers`` begin with."""
+    conv, norm = layers[0], layers[1]
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    return conv, norm
+
+
+def _blocks(network: ExpressionNetwork) -> list[ResidualBlock]:
+    return [layer for layer in network.body if isinstance(layer, ResidualBlock)]
+
+
+def _convolutions(network: ExpressionNetwork) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
+    """Yield the convolutions with their norms, under their names in the file."""
+    yield "stem", *_pair(network.body)
+    for index, block in enumerate(_blocks(network)):
+        yield f"block{index}.first", block.first, block.first_norm
+        yield f"block{index}.second", block.second, block.second_norm
+        if isinstance(block.shortcut, nn.Sequential):
+            yield f"block{index}.shortcut", *_pair(block.shortcut)
+
+
 @torch.no_grad()
 def write_checkpoint(network: ExpressionNetwork, path: Path, notes: str) -> None:
     """Write ``network`` to ``path``: input ``input``, outputs ``logits`` and ``affect``."""
     network.eval()
     graph = _Graph()
-    x = "input"
-    layers = list(network.body)
-    conv, norm = layers[0], layers[1]
-    assert isinstance(conv, nn.Conv2d)
-    assert isinstance(norm, nn.BatchNorm2d)
-    x = graph.convolution(conv, norm, x, "stem")
+    (_, conv, norm), *_ = _convolutions(network)
+    x = graph.convolution(conv, norm, "input", "stem")
     x = graph.add("Relu", [x], "stem.relu")
     x = graph.add("MaxPool", [x], "stem.pool", kernel_shape=[2, 2], strides=[2, 2])
-    blocks = [layer for layer in layers if isinstance(layer, ResidualBlock)]
-    for index, block in enumerate(blocks):
+    for index, block in enumerate(_blocks(network)):
         x = graph.block(block, x, f"block{index}")
     x = graph.add("GlobalAveragePool", [x], "pool")
     x = graph.add("Flatten", [x], "features", axis=1)
@@ -106,3 +124,64 @@ def write_checkpoint(network: ExpressionNetwork, path: Path, notes: str) -> None
     )
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+@torch.no_grad()
+def read_checkpoint(path: Path) -> ExpressionNetwork:
+    """Return the network that ``write_checkpoint`` wrote to ``path``, or an export of it at fp32.
+
+    The same function: its batch norms, which the file has folded away, only add their bias. It
+    answers as it is; before it learns on it needs norms again (``norms_set_anew``).
+
+    Raises:
+        ModelError: the file is no ONNX file.
+        ConfigError: it holds another network.
+    """
+    graph = load_graph(path, "--guides")[0].graph
+    kept = {each.name: each for each in graph.initializer}
+    network = ExpressionNetwork().eval()
+    places: dict[str, Tensor] = {}
+    for name, conv, norm in _convolutions(network):
+        assert norm.running_var is not None
+        norm.running_var.fill_(1 - norm.eps)
+        places |= {f"{name}.weight": conv.weight, f"{name}.bias": norm.bias}
+        norm.weight.fill_(1)
+    for name, head in (("logits", network.expression), ("affect", network.affect)):
+        places |= {f"{name}.weight": head.weight, f"{name}.bias": head.bias}
+    for name, place in places.items():
+        weight, shape = kept.get(name), list(place.shape)
+        if weight is None or weight.data_type != TensorProto.FLOAT or list(weight.dims) != shape:
+            raise ConfigError(
+                f"--guides {path}: has no {name} of {shape}, float32; expected an ONNX file of "
+                "the recipe's network, at fp32"
+            )
+        place.copy_(torch.from_numpy(numpy_helper.to_array(weight).copy()))
+    return network
+
+
+@torch.no_grad()
+def norms_set_anew(network: ExpressionNetwork, batch: Tensor) -> None:
+    """Give the norms of a network that was read the statistics of ``batch``, normalised crops.
+
+    What it answers stays the same; what it learns on from is what batch norms make of such crops.
+    """
+    network.eval()
+    seen: dict[nn.Module, Tensor] = {}
+    norms = [norm for _, _, norm in _convolutions(network)]
+    hooks = [
+        norm.register_forward_pre_hook(lambda norm, inputs: seen.update({norm: inputs[0]}))
+        for norm in norms
+    ]
+    network(batch)
+    for hook in hooks:
+        hook.remove()
+    for norm in norms:
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
+        mean = seen[norm].mean((0, 2, 3))
+        variance = seen[norm].var((0, 2, 3), correction=0)
+        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        norm.bias.add_((mean - norm.running_mean) * factor)
+        norm.weight.copy_(factor * torch.sqrt(variance + norm.eps))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)

@@ -26,6 +26,7 @@ from edge.errors import ConfigError
 from exporters.recipes.adapt import AdaptOptions, fit_priors
 from exporters.recipes.ferplus import RatedCrops, read_ferplus, with_shares
 from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
+from exporters.recipes.onnx_file import norms_set_anew, read_checkpoint
 from exporters.recipes.pictures import normalised, varied
 
 _TRAINED: Final = "trained.pt"
@@ -39,6 +40,9 @@ _GUIDED: Final = 0.5
 
 _CUTS: Final = 6
 """Cuts of each crop that earlier networks are asked about, besides itself and its mirror image."""
+
+_NORMED: Final = 4096
+"""Crops from which a network read from ONNX, where batch norms are folded, gets norms again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,8 +248,9 @@ def train(
 
     A folder that holds ``last.pt`` of the same options is taken up where it stopped, in the state
     it would have had; ``stop_after`` stops there after so many epochs. With ``guides``, folders of
-    earlier runs, the small network begins with the weights of the first of them and learns from
-    the answers of all (born-again networks: Furlanello et al., ICML 2018).
+    earlier runs or ONNX files of their networks, the small network begins with the weights of the
+    first of them and learns from the answers of all (born-again networks: Furlanello et al., ICML
+    2018).
 
     Raises:
         ConfigError: an option does not fit, the data cannot be read, or ``out`` cannot be written
@@ -267,13 +272,16 @@ def train(
     steps = options.epochs * (len(crops) // options.batch)
     taught = (STUDENT_WIDTHS, TEACHER_WIDTHS) if options.distil else (STUDENT_WIDTHS,)
     learners = [Learner(widths, steps, options, prior) for widths in taught]
-    earlier = [network for run in guides for network in trained_networks(run)]
+    earlier = [network for guide in guides for network in trained_networks(guide)]
     if earlier:
+        if _is_file(guides[0]):
+            like = varied(crops.pictures[:_NORMED], random, untouched=options.untouched)
+            norms_set_anew(earlier[0], normalised(like))
         learners[0].begin_with(earlier[0])
     # what a resumed run has to have in common with the one that it takes up
     terms = {
         **dataclasses.asdict(options),
-        "guides": [hashlib.sha256((run / _LAST).read_bytes()).hexdigest() for run in guides],
+        "guides": [hashlib.sha256(_kept_in(guide).read_bytes()).hexdigest() for guide in guides],
     }
     first = _resume(out / _LAST, learners, random, terms)
     if earlier:  # after it: minutes of work, in vain where the run is another
@@ -377,13 +385,26 @@ def _resume(
     return int(state["epoch"])
 
 
+def _is_file(guide: Path) -> bool:
+    """Tell whether ``guide`` is an ONNX file instead of a run's folder."""
+    return guide.suffix == ".onnx"
+
+
+def _kept_in(guide: Path) -> Path:
+    return guide if _is_file(guide) else guide / _LAST
+
+
 def trained_networks(run: Path) -> list[ExpressionNetwork]:
     """Return the networks of the folder that ``train`` wrote, the small one first.
 
+    Of an ONNX file, the one that it holds.
+
     Raises:
-        ConfigError: the folder holds no such run.
+        ConfigError: the folder holds no such run, or the file no such network.
     """
-    path = run / _LAST
+    if _is_file(run):
+        return [read_checkpoint(run)]
+    path = _kept_in(run)
     networks = []
     try:
         learners = torch.load(path, weights_only=True)["learners"]

@@ -179,6 +179,66 @@ def test_the_checkpoint_is_the_network_and_always_the_same(tmp_path: Path) -> No
     assert np.abs(affect - expected[1].numpy()).max() < 1e-5
 
 
+def test_a_network_read_back_answers_the_same_and_can_learn_on(tmp_path: Path) -> None:
+    from exporters.recipes.networks import ExpressionNetwork
+    from exporters.recipes.onnx_file import norms_set_anew, read_checkpoint, write_checkpoint
+    from exporters.recipes.train import TrainOptions, train, trained_networks
+
+    torch.manual_seed(2)
+    network = ExpressionNetwork(dropout=0.0)
+    for block in network.body:  # an untrained block passes its input on
+        if hasattr(block, "second_norm"):
+            torch.nn.init.ones_(block.second_norm.weight)
+    network.train()(torch.randn(16, 1, 48, 48))
+    write_checkpoint(network.eval(), tmp_path / "a.onnx", "test")
+    read = read_checkpoint(tmp_path / "a.onnx")
+    x = torch.randn(32, 1, 48, 48)
+    with torch.no_grad():
+        expected = torch.cat(network(x), 1)
+        assert torch.allclose(torch.cat(read(x), 1), expected, atol=1e-4)
+        norms_set_anew(read, x)
+        assert torch.allclose(torch.cat(read(x), 1), expected, atol=1e-4)
+        read.dropout.p = 0.0
+        # in training the batch's own statistics count: those that were set
+        assert torch.allclose(torch.cat(read.train()(x), 1), expected, atol=1e-4)
+    data = drawn(tmp_path / "a.npz")
+    hardly = TrainOptions(epochs=1, batch=8, rate=1e-9)
+    train(data, tmp_path / "run", hardly, guides=[tmp_path / "a.onnx"])
+    begun = trained_networks(tmp_path / "run")[0].expression.weight
+    assert torch.allclose(begun, network.expression.weight, atol=1e-4)
+    with pytest.raises(ConfigError, match="other options or guides"):
+        train(data, tmp_path / "run", hardly)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "No such file"),
+        (b"no network", "not an ONNX file"),
+        (b"", "no graph in it"),
+        ("centerface-320x192/centerface.onnx", "has no stem.weight of [24, 1, 3, 3]"),
+        ("expression-nir/expression.int8.onnx", "at fp32"),
+    ],
+)
+def test_a_file_that_is_not_the_recipes_is_refused_as_a_guide(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | str | None, told: str
+) -> None:
+    from edge.models.folders import find_model
+    from exporters.recipes.__main__ import main
+
+    data, guide = drawn(tmp_path / "a.npz"), tmp_path / "a.onnx"
+    if isinstance(content, bytes):
+        guide.write_bytes(content)
+    elif content is not None:
+        guide = find_model(content.split("/")[0]) / content.split("/")[1]
+    words = ["--data", str(data), "--out", str(tmp_path / "run"), "--guides", str(guide)]
+    assert main(["train", *words, "--batch", "16"]) == 78
+    err = capsys.readouterr().err
+    assert told in err
+    assert str(guide) in err
+    assert err.count("\n") == 1
+
+
 def drawn_photographs(people: int = 4) -> Any:
     """Photographs of a few people whose label is told by how fine their stripes are."""
     from exporters.recipes.nirfaces import NirFaces
