@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -23,6 +23,11 @@ Wait = Annotated[float, Field(gt=0, le=8)]
 """Seconds a source may wait inside a call: the hub replaces a worker after 10 s in one."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Threads = Annotated[int, Field(ge=1, le=16)]
+Prior = Annotated[float, Field(gt=0, lt=1)]
+ExpressionName = Literal[
+    "neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt"
+]
+"""``edge.values.EXPRESSIONS``, which comes with NumPy."""
 Pixels = Annotated[int, Field(ge=16, le=16384)]
 
 
@@ -133,11 +138,26 @@ class TranslatorConfig(Section):
 
 
 class ExpressionConfig(Section):
-    """Which network reads expression, valence and arousal."""
+    """Which network reads expression, valence and arousal, and what is likely beforehand.
+
+    ``priors`` says how often expressions are shown here, as shares of all faces; what is not named
+    shares the rest equally. Empty: all as often.
+    """
 
     model: str = Field("expression-nir", min_length=1)
     artifact: str = Field("auto", min_length=1)
     threads: Threads = 1
+    priors: dict[ExpressionName, Prior] = Field({})
+
+    @field_validator("priors")
+    @classmethod
+    def _of_a_whole(cls, value: dict[str, float]) -> dict[str, float]:
+        total, all_named = sum(value.values()), len(value) == len(get_args(ExpressionName))
+        if all_named and abs(total - 1) > 0.001:
+            raise ValueError(f"they sum to {total:.4g}; expected 1, as all are named")
+        if not all_named and total >= 1:
+            raise ValueError(f"they sum to {total:.4g}; expected less than 1, or all eight named")
+        return value
 
 
 class TrackingConfig(Section):
@@ -373,8 +393,9 @@ def _first_finding(error: ValidationError, path: Path | None) -> str:
     """Return one line that names the first wrong key, the value received and what is expected."""
     found = error.errors(include_url=False)[0]
     # pydantic puts the tag of a union into the location; it is no key that a user wrote
-    kinds = {"demo", "images", "video", "v4l2", "stream", "picamera"}
-    key = ".".join(str(part) for part in found["loc"] if part not in kinds)
+    # and a mark after a key that is wrong itself
+    inserted = {"demo", "images", "video", "v4l2", "stream", "picamera", "[key]"}
+    key = ".".join(str(part) for part in found["loc"] if part not in inserted)
     where = f"configuration {path}: " if path else "configuration: "
     message = found["msg"].removeprefix("Value error, ")
     if found["type"] == "extra_forbidden":

@@ -1,12 +1,13 @@
 """Configuration: layers in order, and every mistake told in one line that names it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from edge.config import Config, is_file, load_config, redact, source_settings
+from edge.config import Config, ExpressionName, is_file, load_config, redact, source_settings
 from edge.errors import ConfigError
+from edge.values import EXPRESSIONS
 
 
 def load(text: str = "", tmp: Path | None = None, **more: Any) -> Config:
@@ -78,6 +79,19 @@ def test_values_of_set_are_toml_or_else_the_text_itself() -> None:
         ("[detector]\nthreads = 0\n", "detector.threads"),
         ("[detector]\nthreads = 1.5\n", "detector.threads"),
         ('[detector]\nmodel = ""\n', "detector.model"),
+        ("[expression]\npriors = 0.7\n", "expression.priors"),
+        ("[expression]\npriors = { bored = 0.5 }\n", "expression.priors.bored: Input"),
+        ("[expression]\npriors = { neutral = 0.0 }\n", "expression.priors.neutral"),
+        ("[expression]\npriors = { neutral = 1.0 }\n", "expression.priors.neutral"),
+        (
+            "[expression]\npriors = { neutral = 0.7, sad = 0.3 }\n",
+            "priors: they sum to 1; expected",
+        ),
+        (
+            "[expression]\npriors = { neutral = 0.7, happy = 0.1, sad = 0.1, surprise = 0.1,"
+            " fear = 0.1, disgust = 0.1, anger = 0.1, contempt = 0.1 }\n",
+            "priors: they sum to 1.4; expected 1",
+        ),
         ("[tracking]\nvanish_s = 0\n", "tracking.vanish_s"),
         ("[affect]\nsmoothing_s = -1\n", "affect.smoothing_s"),
         ('[device]\nname = "Two Words"\n', "device.name"),
@@ -117,6 +131,12 @@ def test_a_malformed_setting_is_refused(setting: str) -> None:
     with pytest.raises(ConfigError, match=r"--set") as error:
         load(settings=[setting])
     assert "\n" not in str(error.value)
+
+
+def test_priors_name_every_expression_there_is() -> None:
+    assert get_args(ExpressionName) == EXPRESSIONS
+    even = ", ".join(f"{name} = 0.125" for name in EXPRESSIONS)
+    assert len(load(settings=[f"expression.priors={{{even}}}"]).expression.priors) == 8
 
 
 def test_a_bad_variable_is_named() -> None:

@@ -24,7 +24,11 @@ class ExpressionNetwork(Protocol):
 
     @property
     def golden(self) -> Golden | None:
-        """What it must read from the golden face (see ``edge.golden``)."""
+        """What it must read from the golden face, as published (see ``edge.golden``)."""
+
+    @property
+    def as_published(self) -> "ExpressionNetwork":
+        """The same network without the setting's priors: what ``golden`` is about."""
 
     def read(
         self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: Translator | None = None
@@ -58,7 +62,7 @@ def open_expression(config: ExpressionConfig, state: str = "") -> ExpressionNetw
         case "mobilenet-fer":
             from edge.expression.mobilenet_fer import MobileNetFer  # noqa: PLC0415
 
-            return MobileNetFer(network)
+            return MobileNetFer(network, dict(config.priors.items()))
         case other:
             raise ModelError(
                 f"model {network.info.name}: decoder {other!r} is unknown; expected mobilenet-fer"

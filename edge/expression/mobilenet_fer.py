@@ -4,6 +4,10 @@ The heads and their encoding follow Kalabis, *Facial expression analysis from NI
 Prague, 2024): a classifier, and a regressor whose outputs s in 0..1 mean ``(s - 0.5) * 2``.
 """
 
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
+
 import numpy as np
 
 from edge.clock import Stopwatch
@@ -19,12 +23,14 @@ from edge.values import EXPRESSIONS, Affect, Box, Frame, Reading
 class MobileNetFer:
     """A two-headed expression network. Owned by one thread; stateless between faces."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, priors: Mapping[str, float] | None = None) -> None:
         """Wrap ``network`` and run it once, to see that its heads are the decoder's.
 
+        ``priors``: how often expressions are shown, by name (see ``Readout.of``).
+
         Raises:
-            ModelError: a label is missing, a head has another shape, or the network fails on a
-                black picture.
+            ModelError: a label is missing, a head has another shape, there are priors but no
+                recalibration, or the network fails on a black picture.
         """
         self._network = network
         manifest = network.manifest
@@ -34,7 +40,7 @@ class MobileNetFer:
                 f"model {manifest.name}: expected input.crop and the labels"
                 f" {', '.join(EXPRESSIONS)}; missing: {', '.join(missing) or 'input.crop'}"
             )
-        self._readout = Readout.of(manifest)
+        self._readout = Readout.of(manifest, priors)
         self._margin = manifest.input.crop.margin
         self._size = (network.info.width, network.info.height)
         try:
@@ -57,6 +63,13 @@ class MobileNetFer:
     def golden(self) -> Golden | None:
         """What the manifest says this network reads from the golden face."""
         return self._network.manifest.golden
+
+    @property
+    def as_published(self) -> "MobileNetFer":
+        """The same network without priors."""
+        other = copy(self)
+        other._readout = replace(self._readout, priors=None)
+        return other
 
     def read(
         self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: Translator | None = None

@@ -4,12 +4,14 @@ The one place that turns a manifest's labels, encoding and recalibration into re
 the exporters' parity and the benchmarks all read through it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import ModelError
 from edge.models.manifest import Manifest, Recalibration
 from edge.values import EXPRESSIONS, Floats
 
@@ -25,19 +27,35 @@ class Readout:
         order: where each of ``EXPRESSIONS`` stands among the network's labels.
         halved: whether the second output s in 0..1 means ``(s - 0.5) * 2``.
         recalibration: what a setting makes of the answers; None: nothing.
+        priors: (8,), how often each expression is shown, shares; None: all as often. They need a
+            recalibration, which makes all as common: only then is known what they replace.
     """
 
     order: NDArray[np.intp]
     halved: bool
     recalibration: Recalibration | None
+    priors: Floats | None = None
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "Readout":
-        """Return how an expression network with ``manifest`` is read."""
+    def of(cls, manifest: Manifest, priors: Mapping[str, float] | None = None) -> "Readout":
+        """Return how an expression network with ``manifest`` is read.
+
+        ``priors`` holds shares by expression, in all less than 1 where not all are named; the
+        others share the rest equally.
+
+        Raises:
+            ModelError: there are priors, but the manifest has no recalibration.
+        """
+        if priors and manifest.recalibration is None:
+            raise ModelError(
+                f"model {manifest.name}: has no recalibration, so that nobody knows what its"
+                " answers take for likely; expected no expression.priors"
+            )
         return cls(
             np.array([manifest.labels.index(name) for name in EXPRESSIONS]),
             manifest.outputs["affect"].encoding == "(s-0.5)*2",
             manifest.recalibration,
+            _of_all(priors) if priors else None,
         )
 
     def read(self, shares: Floats, affect: Floats) -> tuple[Floats, Floats]:
@@ -56,6 +74,10 @@ class Readout:
         setting = self.recalibration
         if setting is not None:
             probabilities, unmixed = recalibrated(probabilities, setting)
+            if self.priors is not None:
+                probabilities, unmixed = (
+                    _under(self.priors, each) for each in (probabilities, unmixed)
+                )
             if setting.points is not None:
                 values = unmixed @ np.array(setting.points, np.float32)
         return probabilities, np.clip(values, -1, 1)
@@ -82,6 +104,23 @@ def recalibrated(probabilities: Floats, recalibration: Recalibration) -> tuple[F
     centred = logs - logs.mean(axis=1, keepdims=True)
     mixed: Floats = centred @ np.array(recalibration.mixing, np.float32).T
     return _softmax(logits + mixed), unmixed
+
+
+def _of_all(priors: Mapping[str, float]) -> Floats:
+    """Return the share of each of ``EXPRESSIONS``; those without one share the rest equally."""
+    others = len(EXPRESSIONS) - len(priors)
+    rest = (1 - sum(priors.values())) / others if others else 0.0
+    return np.array([priors.get(name, rest) for name in EXPRESSIONS], np.float32)
+
+
+def _under(priors: Floats, probabilities: Floats) -> Floats:
+    """Return probabilities (n, 8) that took all as common under other priors: Bayes' rule.
+
+    Saerens et al. 2002 (see ``recalibrated``), equation 2.4.
+    """
+    weighted = probabilities * priors
+    result: Floats = weighted / np.maximum(weighted.sum(axis=1, keepdims=True), SHARE_MIN)
+    return result
 
 
 def _softmax(logits: Floats) -> Floats:

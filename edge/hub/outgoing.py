@@ -95,6 +95,7 @@ class Outgoing:
                 "version": __version__,
                 "purpose": self._config.device.purpose or "demo",
                 "source": self._config.source.kind,
+                "priors": self._config.expression.priors,  # without them no share can be read
                 "boot_id": _boot_id(),
                 "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
             },

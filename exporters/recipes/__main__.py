@@ -1,4 +1,4 @@
-"""``python -m exporters.recipes {train|adapt|recalibrate}``: ``exporters/recipes/README.md``."""
+"""``python -m exporters.recipes {train|adapt|recalibrate|rated}``: see README.md here."""
 
 import dataclasses
 import json
@@ -26,41 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     try:
         # Imported here: they need PyTorch, which only the exporters' environment has.
-        from exporters.recipes import adapt, networks, nirfaces, onnx_file, train  # noqa: PLC0415
+        from exporters.recipes import adapt, networks, nirfaces, onnx_file, rated, train  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(
             f"{error}; run `make setup-export` and use .venv-export/bin/python -m exporters.recipes"
         ) from error
-    parser = Parser(prog="python -m exporters.recipes", description=__doc__)
-    stages = parser.add_subparsers(dest="stage", required=True)
-    first = stages.add_parser("train", help="expression from rated visible-light crops")
-    first.add_argument("--data", type=Path, required=True, help="ferplus.npz")
-    first.add_argument("--out", type=Path, required=True, help="folder for checkpoints and log")
-    first.add_argument(
-        "--guides", type=Path, nargs="+", default=[], metavar="RUN",
-        help="earlier runs, or ONNX files of their networks: begin with the first one's weights, "
-        "learn from the answers of all",
-    )  # fmt: skip
-    for field in dataclasses.fields(train.TrainOptions):
-        name = f"--{field.name.replace('_', '-')}"
-        first.add_argument(name, type=type(field.default), default=field.default)
-    third = stages.add_parser("recalibrate", help="the same for a model folder, and your setting")
-    third.add_argument("--model", required=True, help="bundled expression model, or its folder")
-    second = stages.add_parser("adapt", help="what near-infrared photographs make of its answers")
-    second.add_argument("--run", type=Path, required=True, help="folder that train wrote")
-    for stage, out in (
-        (second, "ONNX file to write; its recalibration beside it"),
-        (third, "JSON file to write, for exporters mobilenet-fer --recalibration"),
-    ):
-        stage.add_argument("--images", type=Path, required=True, help="the photographs")
-        stage.add_argument("--labels", type=Path, required=True, help="their annotations, CSV")
-        stage.add_argument("--out", type=Path, required=True, help=out)
-        stage.add_argument("--seed", type=int, default=adapt.AdaptOptions.seed)
-        stage.add_argument(
-            "--fitted-on", metavar="TEXT", default=adapt.AdaptOptions.fitted_on,
-            help="what the photographs are, for the manifest",
-        )  # fmt: skip
-    asked = parser.parse_args(arguments)
+    asked = _parser(adapt.AdaptOptions, train.TrainOptions).parse_args(arguments)
+    if asked.stage == "rated":
+        return rated.rated_figures(exact_network(asked.model, "facial-expression"), asked.data)
     if asked.stage == "train":
         names = [field.name for field in dataclasses.fields(train.TrainOptions)]
         chosen = train.TrainOptions(**{name: getattr(asked, name) for name in names})
@@ -89,6 +62,43 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
         onnx_file.write_checkpoint(trained, asked.out, "")
     fitted.write_text(setting.model_dump_json(indent=2) + "\n")
     return told
+
+
+def _parser(adapting: Any, training: Any) -> Parser:
+    """Return the words of every stage; options that are fields come from the two classes."""
+    parser = Parser(prog="python -m exporters.recipes", description=__doc__)
+    stages = parser.add_subparsers(dest="stage", required=True)
+    train = stages.add_parser("train", help="expression from rated visible-light crops")
+    train.add_argument("--data", type=Path, required=True, help="ferplus.npz")
+    train.add_argument("--out", type=Path, required=True, help="folder for checkpoints and log")
+    train.add_argument(
+        "--guides", type=Path, nargs="+", default=[], metavar="RUN",
+        help="earlier runs, or ONNX files of their networks: begin with the first one's weights, "
+        "learn from the answers of all",
+    )  # fmt: skip
+    for field in dataclasses.fields(training):
+        name = f"--{field.name.replace('_', '-')}"
+        train.add_argument(name, type=type(field.default), default=field.default)
+    adapt = stages.add_parser("adapt", help="what near-infrared photographs make of its answers")
+    adapt.add_argument("--run", type=Path, required=True, help="folder that train wrote")
+    again = stages.add_parser("recalibrate", help="the same for a model folder, and your setting")
+    rated = stages.add_parser("rated", help="what a model folder makes of the rated test crops")
+    for stage in (again, rated):
+        stage.add_argument("--model", required=True, help="bundled expression model, or its folder")
+    rated.add_argument("--data", type=Path, required=True, help="ferplus.npz")
+    for stage, out in (
+        (adapt, "ONNX file to write; its recalibration beside it"),
+        (again, "JSON file to write, for exporters mobilenet-fer --recalibration"),
+    ):
+        stage.add_argument("--images", type=Path, required=True, help="the photographs")
+        stage.add_argument("--labels", type=Path, required=True, help="their annotations, CSV")
+        stage.add_argument("--out", type=Path, required=True, help=out)
+        stage.add_argument("--seed", type=int, default=adapting.seed)
+        stage.add_argument(
+            "--fitted-on", metavar="TEXT", default=adapting.fitted_on,
+            help="what the photographs are, for the manifest",
+        )  # fmt: skip
+    return parser
 
 
 def _recalibration_file(stage: str, out: Path) -> Path:

@@ -336,6 +336,23 @@ def test_a_model_folder_is_recalibrated_for_another_setting(
     assert "one person only" in capsys.readouterr().err
 
 
+def test_what_a_model_folder_makes_of_rated_crops_with_and_without_their_mix(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from exporters.recipes.__main__ import main
+
+    data = str(drawn(tmp_path / "a.npz"))
+    assert main(["rated", "--model", "expression-nir", "--data", data]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["crops"] == 80
+    assert sum(told["priors"].values()) == pytest.approx(1)
+    rows = [told[name] for name in ("network", "read", "read_neutral_prior", "read_priors")]
+    assert all(0 <= row["top1"] <= 1 and 0 < row["log_loss"] < 20 for row in rows)
+    assert len({row["log_loss"] for row in rows}) == 4
+    assert main(["rated", "--model", "mobilenet-fer-of-96", "--data", data]) == 78
+    assert "no bundled model of that name" in capsys.readouterr().err
+
+
 def test_pictures_that_agree_wholly_still_give_what_a_manifest_holds() -> None:
     from edge.models.manifest import Recalibration
     from exporters.recipes.adapt import AdaptOptions, Answers, fit

@@ -18,7 +18,7 @@ from edge.config import ExpressionConfig
 from edge.errors import ModelError
 from edge.expression import ExpressionNetwork, open_expression
 from edge.expression.crop import square_crop
-from edge.golden import golden_picture
+from edge.golden import expression_findings, golden_picture
 from edge.models import find_model, load_manifest
 from edge.values import EXPRESSIONS, Box, Frame, Luma
 
@@ -77,6 +77,20 @@ def test_it_is_the_artifact_run_step_by_step(network: ExpressionNetwork) -> None
     np.testing.assert_allclose(reading.probabilities, shares, atol=1e-5)
     point = np.clip(unmixed @ np.array(setting.points), -1, 1)
     assert (reading.affect.valence, reading.affect.arousal) == pytest.approx(point, abs=1e-5)
+
+
+def test_priors_move_readings_and_not_the_golden_answer(network: ExpressionNetwork) -> None:
+    config = ExpressionConfig(artifact="expression.onnx", priors={"neutral": 0.999})
+    told = open_expression(config)
+    frame = frame_of(golden_picture()[0])
+    plain, moved = (each.read(frame, FACE, Stopwatch()) for each in (network, told))
+    factors = np.array([0.999, *[0.001 / 7] * 7]) * plain.probabilities
+    np.testing.assert_allclose(moved.probabilities, factors / factors.sum(), atol=1e-5)
+    assert moved.affect.valence < plain.affect.valence  # towards neutral
+    published = told.as_published.read(frame, FACE, Stopwatch())
+    np.testing.assert_array_equal(published.probabilities, plain.probabilities)
+    assert published.affect == plain.affect
+    assert expression_findings(told) == []
 
 
 def test_labels_are_sorted_by_name_not_by_place(changed: Callable[..., str]) -> None:

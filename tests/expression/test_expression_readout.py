@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from edge.errors import ModelError
 from edge.expression.readout import Readout
 from edge.models import find_model, load_manifest
 from edge.models.manifest import Manifest, Recalibration
@@ -82,6 +83,43 @@ def test_points_take_the_place_of_the_second_output() -> None:
     one_hot = np.eye(8, dtype=np.float32)
     _, affect = readout.read(one_hot, np.full((8, 2), 0.9, np.float32))
     np.testing.assert_allclose(affect, points, atol=1e-5)
+
+
+@given(shares, st.lists(st.floats(0.01, 1), min_size=8, max_size=8), st.integers(0, 8))
+def test_priors_are_bayes_rule_and_the_unnamed_share_the_rest(
+    drawn: list[float], weights: list[float], count: int
+) -> None:
+    points = tuple((0.1 * index, -0.1 * index) for index in range(8))
+    total = sum(weights)  # all eight named sum to 1, fewer leave something to the others
+    named = {name: weights[i] / total for i, name in enumerate(EXPRESSIONS[:count])}
+    published = manifest(recalibration=recalibration(points=points).model_dump())
+    logits = np.log([drawn]).astype(np.float32)
+    outputs = np.exp(logits) / np.exp(logits).sum(), np.zeros((1, 2), np.float32)
+    seen, affect = Readout.of(published, named).read(*outputs)
+    rest = (1 - sum(named.values())) / max(1, 8 - count)
+    expected = np.array(
+        [share * named.get(name, rest) for share, name in zip(drawn, EXPRESSIONS, strict=True)]
+    )
+    expected /= expected.sum()
+    np.testing.assert_allclose(seen[0], expected, rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(affect[0], expected @ np.array(points), atol=1e-4)
+
+
+def test_even_priors_change_nothing_and_rows_of_zeros_stay_so() -> None:
+    published = manifest()
+    outputs = (
+        np.array([[0.1, 0.2, 0.3, 0.1, 0.1, 0.1, 0.05, 0.05]], np.float32),
+        np.zeros((1, 2), np.float32),
+    )
+    even = Readout.of(published, dict.fromkeys(EXPRESSIONS, 0.125))
+    for one, other in zip(even.read(*outputs), Readout.of(published).read(*outputs), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert Readout.of(published, {}).priors is None
+
+
+def test_priors_need_answers_that_take_all_as_common() -> None:
+    with pytest.raises(ModelError, match=r"no recalibration.*expected no expression\.priors"):
+        Readout.of(manifest(recalibration=None), {"neutral": 0.7})
 
 
 def test_labels_are_sorted_and_zeros_stay_zeros() -> None:

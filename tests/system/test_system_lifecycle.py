@@ -41,9 +41,11 @@ def test_epochs_grow_over_restarts_of_one_journal(tmp_path: Path) -> None:
     seen = []
     for _ in range(2):
         with RunningDaemon(
-            tmp_path, *DEMO, "--no-pace", "--set", f'journal.path="{tmp_path}/journal"'
-        ) as daemon:
+            tmp_path, *DEMO, "--no-pace", "--set", f'journal.path="{tmp_path}/journal"',
+            "--set", "expression.priors={neutral=0.7}",
+        ) as daemon:  # fmt: skip
             daemon.wait_for_frame()
+            assert daemon.messages[0]["detail"]["priors"] == {"neutral": 0.7}
             assert daemon.stop()[0] == 0
             seen.append((daemon.messages[0]["stream"], daemon.messages[0]["epoch"]))
     assert seen[0][0] == seen[1][0]

@@ -1,0 +1,58 @@
+"""What a model folder, read as the daemon reads it, makes of the rated test crops.
+
+Web pictures of another mix of expressions than near-infrared photographs, each shown as often,
+have: what a recalibration to these costs there, and what knowing the mix brings back.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.metrics import headlines
+from edge.errors import ConfigError
+from edge.expression.readout import Readout
+from edge.models import Network
+from edge.values import EXPRESSIONS
+from exporters.recipes.ferplus import read_ferplus
+from exporters.recipes.networks import SIDE
+
+
+def rated_figures(network: Network, data: Path) -> dict[str, Any]:
+    """Return the headlines on the test crops of ``data``, and how many faces are called neutral.
+
+    ``network`` is the network's own answer; ``read`` is what the daemon makes of it; with priors:
+    the share of neutral, or of each expression, counted on the validation crops.
+
+    Raises:
+        ConfigError: the data cannot be read, or the network takes other crops.
+        ModelError: the model has no recalibration, so that there is nothing to compare.
+    """
+    if (network.info.width, network.info.height) != (SIDE, SIDE):
+        raise ConfigError(
+            f"model {network.info.name}: takes {network.info.width}x{network.info.height};"
+            f" expected {SIDE}x{SIDE}, which the crops are"
+        )
+    valid, test = (read_ferplus(data, split) for split in ("valid", "test"))
+    counts = np.bincount(valid.shares.argmax(1).numpy(), minlength=len(EXPRESSIONS))
+    # one that nobody showed there may still be shown: half a face
+    mix = np.maximum(counts, 0.5) / np.maximum(counts, 0.5).sum()
+    shown = dict(zip(EXPRESSIONS, mix.tolist(), strict=True))
+    own = dataclasses.replace(Readout.of(network.manifest), recalibration=None)
+    readouts = {
+        "network": own,
+        "read": Readout.of(network.manifest),
+        "read_neutral_prior": Readout.of(network.manifest, {"neutral": shown["neutral"]}),
+        "read_priors": Readout.of(network.manifest, shown),
+    }
+    pictures = (test.pictures[:, 0] * 255).round().numpy().astype(np.uint8)
+    heads = [network.run(picture[None]) for picture in pictures]
+    outputs = [np.concatenate([each[role] for each in heads]) for role in ("expression", "affect")]
+    truth, target = test.shares.argmax(1).numpy(), test.affect.numpy().astype(np.float64)
+    told: dict[str, Any] = {"crops": len(test), "priors": shown}
+    for name, readout in readouts.items():
+        shares, affect = (each.astype(np.float64) for each in readout.read(*outputs))
+        called = float((shares.argmax(1) == EXPRESSIONS.index("neutral")).mean())
+        told[name] = {**headlines(shares, affect, truth, target), "called_neutral": called}
+    return told
