@@ -1,4 +1,4 @@
-"""``python -m exporters.recipes {train|adapt|recalibrate|rated}``: see README.md here."""
+"""``python -m exporters.recipes {train|average|adapt|recalibrate|rated}``: see README.md here."""
 
 import dataclasses
 import json
@@ -34,6 +34,8 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     asked = _parser(adapt.AdaptOptions, train.TrainOptions).parse_args(arguments)
     if asked.stage == "rated":
         return rated.rated_figures(exact_network(asked.model, "facial-expression"), asked.data)
+    if asked.stage == "average":
+        return {**train.average(asked.data, asked.out, asked.parts)}
     if asked.stage == "train":
         names = [field.name for field in dataclasses.fields(train.TrainOptions)]
         chosen = train.TrainOptions(**{name: getattr(asked, name) for name in names})
@@ -79,6 +81,13 @@ def _parser(adapting: Any, training: Any) -> Parser:
     for field in dataclasses.fields(training):
         name = f"--{field.name.replace('_', '-')}"
         train.add_argument(name, type=type(field.default), default=field.default)
+    average = stages.add_parser("average", help="the mean of the weights of related runs")
+    average.add_argument("--data", type=Path, required=True, help="ferplus.npz")
+    average.add_argument("--out", type=Path, required=True, help="folder for the mean")
+    average.add_argument(
+        "--parts", type=Path, nargs="+", required=True, metavar="RUN",
+        help="runs that began with the same weights, or ONNX files of their networks",
+    )  # fmt: skip
     adapt = stages.add_parser("adapt", help="what near-infrared photographs make of its answers")
     adapt.add_argument("--run", type=Path, required=True, help="folder that train wrote")
     again = stages.add_parser("recalibrate", help="the same for a model folder, and your setting")

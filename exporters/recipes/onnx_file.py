@@ -1,5 +1,6 @@
 """The trained network as the mono ONNX checkpoint that ``exporters mobilenet-fer`` takes."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,36 +128,58 @@ def write_checkpoint(network: ExpressionNetwork, path: Path, notes: str) -> None
 
 
 @torch.no_grad()
-def read_checkpoint(path: Path) -> ExpressionNetwork:
+def read_checkpoint(path: Path, option: str = "--guides") -> ExpressionNetwork:
     """Return the network that ``write_checkpoint`` wrote to ``path``, or an export of it at fp32.
 
     The same function: its batch norms, which the file has folded away, only add their bias. It
-    answers as it is; before it learns on it needs norms again (``norms_set_anew``).
+    answers as it is; before it learns on it needs norms again (``norms_set_anew``). ``option`` is
+    what named the file, for messages.
 
     Raises:
         ModelError: the file is no ONNX file.
         ConfigError: it holds another network.
     """
-    graph = load_graph(path, "--guides")[0].graph
+    graph = load_graph(path, option)[0].graph
     kept = {each.name: each for each in graph.initializer}
     network = ExpressionNetwork().eval()
     places: dict[str, Tensor] = {}
     for name, conv, norm in _convolutions(network):
-        assert norm.running_var is not None
-        norm.running_var.fill_(1 - norm.eps)
+        _only_add(norm)
         places |= {f"{name}.weight": conv.weight, f"{name}.bias": norm.bias}
-        norm.weight.fill_(1)
     for name, head in (("logits", network.expression), ("affect", network.affect)):
         places |= {f"{name}.weight": head.weight, f"{name}.bias": head.bias}
     for name, place in places.items():
         weight, shape = kept.get(name), list(place.shape)
         if weight is None or weight.data_type != TensorProto.FLOAT or list(weight.dims) != shape:
             raise ConfigError(
-                f"--guides {path}: has no {name} of {shape}, float32; expected an ONNX file of "
+                f"{option} {path}: has no {name} of {shape}, float32; expected an ONNX file of "
                 "the recipe's network, at fp32"
             )
         place.copy_(torch.from_numpy(numpy_helper.to_array(weight).copy()))
     return network
+
+
+@torch.no_grad()
+def folded(network: ExpressionNetwork) -> ExpressionNetwork:
+    """Return the same function with its batch norms folded away, as a file holds it."""
+    result = copy.deepcopy(network).eval()
+    for _, conv, norm in _convolutions(result):
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
+        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        conv.weight.mul_(factor[:, None, None, None])
+        norm.bias.sub_(norm.running_mean * factor)
+        _only_add(norm)
+    return result
+
+
+def _only_add(norm: nn.BatchNorm2d) -> None:
+    """Let ``norm`` add its bias and do nothing else."""
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1 - norm.eps)
+    norm.weight.fill_(1)
 
 
 @torch.no_grad()

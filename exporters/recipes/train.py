@@ -26,7 +26,7 @@ from edge.errors import ConfigError
 from exporters.recipes.adapt import AdaptOptions, fit_priors
 from exporters.recipes.ferplus import RatedCrops, read_ferplus, with_shares
 from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
-from exporters.recipes.onnx_file import norms_set_anew, read_checkpoint
+from exporters.recipes.onnx_file import folded, norms_set_anew, read_checkpoint
 from exporters.recipes.pictures import normalised, varied
 
 _TRAINED: Final = "trained.pt"
@@ -260,10 +260,7 @@ def train(
     crops, valid = read_ferplus(data, "train"), read_ferplus(data, "valid")
     if len(crops) < options.batch:
         raise ConfigError(f"--batch {options.batch}: more than the {len(crops)} training crops")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {out}: {error.strerror}; expected a folder") from error
+    _make(out)
     torch.manual_seed(options.seed)
     random = Generator().manual_seed(options.seed)
     prior = crops.shares.mean(0).clamp_min(1e-3)
@@ -305,6 +302,37 @@ def train(
     network = calibrated(learners[0].average.network, valid)
     torch.save(network.state_dict(), out / _TRAINED)
     return evaluate(network, read_ferplus(data, "test"))
+
+
+@torch.no_grad()
+def average(data: Path, out: Path, parts: Sequence[Path]) -> dict[str, float]:
+    """Write ``trained.pt``, the mean of the weights of ``parts``, and return the test figures.
+
+    Runs, or ONNX files of their networks, that began with the same weights: what lies between
+    such networks is often better than either (model soups: Wortsman et al., ICML 2022). The head
+    is calibrated as after a run.
+
+    Raises:
+        ConfigError: a part or the data cannot be read, or ``out`` cannot be written or is a run.
+    """
+    networks = [
+        folded(
+            read_checkpoint(part, "--parts") if _is_file(part) else trained_network(part, "--parts")
+        )
+        for part in parts
+    ]
+    valid, test = read_ferplus(data, "valid"), read_ferplus(data, "test")
+    _make(out)
+    if (out / _LAST).exists():
+        raise ConfigError(f"--out {out}: holds a run; choose another")
+    states = [each.state_dict() for each in networks]
+    mean = networks[0]
+    mean.load_state_dict(
+        {name: sum(state[name] for state in states) / len(states) for name in states[0]}
+    )
+    network = calibrated(mean, valid)
+    torch.save(network.state_dict(), out / _TRAINED)
+    return evaluate(network, test)
 
 
 @torch.no_grad()
@@ -352,6 +380,13 @@ def _learn(
         raise ConfigError("training diverged: the loss is not finite; lower --rate")
     student.step(loss)
     return value
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror}; expected a folder") from error
 
 
 def _save(
@@ -419,7 +454,7 @@ def trained_networks(run: Path) -> list[ExpressionNetwork]:
     return networks
 
 
-def trained_network(run: Path) -> ExpressionNetwork:
+def trained_network(run: Path, option: str = "--run") -> ExpressionNetwork:
     """Return the small network of a finished run, calibrated, ready to be read with.
 
     Raises:
@@ -429,5 +464,7 @@ def trained_network(run: Path) -> ExpressionNetwork:
     try:
         network.load_state_dict(torch.load(run / _TRAINED, weights_only=True))
     except (OSError, EOFError, LookupError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ConfigError(f"--run {run}: holds no {_TRAINED} that train wrote ({error})") from error
+        raise ConfigError(
+            f"{option} {run}: holds no {_TRAINED} that train wrote ({error})"
+        ) from error
     return network.eval()

@@ -210,6 +210,50 @@ def test_a_network_read_back_answers_the_same_and_can_learn_on(tmp_path: Path) -
         train(data, tmp_path / "run", hardly)
 
 
+def test_the_mean_of_related_runs_is_that_of_their_folded_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from exporters.recipes.__main__ import main
+    from exporters.recipes.onnx_file import folded, write_checkpoint
+    from exporters.recipes.train import TrainOptions, train, trained_network
+
+    data = drawn(tmp_path / "a.npz")
+    runs = [tmp_path / "one", tmp_path / "two"]
+    for seed, run in enumerate(runs):
+        train(data, run, TrainOptions(epochs=2, batch=16, seed=seed))
+    networks = [trained_network(run) for run in runs]
+    x = torch.randn(8, 1, 48, 48)
+    for network in networks:
+        with torch.no_grad():
+            assert torch.allclose(folded(network)(x)[0], network(x)[0], atol=1e-4)
+    write_checkpoint(networks[1], tmp_path / "two.onnx", "test")
+    words = ["average", "--data", str(data), "--parts"]
+    for out, second in (("mean", runs[1]), ("same", tmp_path / "two.onnx")):
+        assert main([*words, str(runs[0]), str(second), "--out", str(tmp_path / out)]) == 0
+    assert 0 <= json.loads(capsys.readouterr().out.split("}")[0] + "}")["accuracy"] <= 1
+    mean, same = (trained_network(tmp_path / out) for out in ("mean", "same"))
+    stems = [folded(network).body[0].weight for network in networks]
+    assert torch.allclose(mean.body[0].weight, (stems[0] + stems[1]) / 2, atol=1e-6)
+    with torch.no_grad():
+        assert torch.allclose(mean(x)[0], same(x)[0], atol=1e-3)
+    # of one alone it is the same network, calibrated once more
+    assert main([*words, str(runs[0]), "--out", str(tmp_path / "alone")]) == 0
+    capsys.readouterr()
+    alone = trained_network(tmp_path / "alone")
+    with torch.no_grad():
+        assert torch.allclose(alone(x)[1], networks[0](x)[1], atol=1e-4)
+    for parts, out, told in (
+        ([runs[0], tmp_path / "none"], "x", f"--parts {tmp_path}/none: holds no trained.pt"),
+        ([tmp_path / "none.onnx"], "x", f"--parts {tmp_path}/none.onnx: No such file"),
+        (runs, "one", f"--out {tmp_path}/one: holds a run; choose another"),
+        (runs, "a.npz", f"--out {tmp_path}/a.npz: File exists; expected a folder"),
+    ):
+        assert main([*words, *map(str, parts), "--out", str(tmp_path / out)]) == 78
+        err = capsys.readouterr().err
+        assert told in err
+        assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
