@@ -172,10 +172,11 @@ class TrackingConfig(Section):
 class QualityConfig(Section):
     """Limits beyond which a face is not read; ``edge.quality`` explains each measure."""
 
-    # Measured with the bundled network (python -m benchmarks thresholds): 103 true NIR faces,
-    # spoiled by degrees. Beyond the limit fewer than four fifths of those keep their label that
-    # would keep it from one frame of the same face to another: 26 px, 0.032, 0.130, 0.908, 0.128;
-    # with recalibrations before it 29 and 33 px, never for light. Turned heads could not be tried.
+    # Measured (python -m benchmarks thresholds): 103 true NIR faces, spoiled by degrees. Beyond the
+    # limit fewer than four fifths of those keep their label that would keep it from one frame of
+    # the same face to another. The bundled network: 27.5 px, 0.033, 0.131, never, 0.110; the one
+    # before it: 26 px, 0.032, 0.130, 0.908, 0.128; others 29 and 33 px. Those are differences of
+    # chance: the limits stayed. Turned heads could not be tried.
     size_min_px: float = Field(29.0, ge=1, le=4096)
     sharpness_min: float = Field(0.03, ge=0, le=100)
     brightness_min: Share = 0.13
