@@ -149,6 +149,13 @@ class ExpressionConfig(Section):
     threads: Threads = 1
     priors: dict[ExpressionName, Prior] = Field({})
 
+    @field_validator("priors", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("expected shares by expression, such as { neutral = 0.7 }")
+        return value
+
     @field_validator("priors")
     @classmethod
     def _of_a_whole(cls, value: dict[str, float]) -> dict[str, float]:

@@ -79,7 +79,7 @@ def test_values_of_set_are_toml_or_else_the_text_itself() -> None:
         ("[detector]\nthreads = 0\n", "detector.threads"),
         ("[detector]\nthreads = 1.5\n", "detector.threads"),
         ('[detector]\nmodel = ""\n', "detector.model"),
-        ("[expression]\npriors = 0.7\n", "expression.priors"),
+        ("[expression]\npriors = 0.7\n", "priors: expected shares by expression, such as {"),
         ("[expression]\npriors = { bored = 0.5 }\n", "expression.priors.bored: Input"),
         ("[expression]\npriors = { neutral = 0.0 }\n", "expression.priors.neutral"),
         ("[expression]\npriors = { neutral = 1.0 }\n", "expression.priors.neutral"),

@@ -62,6 +62,7 @@ def open_expression(config: ExpressionConfig, state: str = "") -> ExpressionNetw
         case "mobilenet-fer":
             from edge.expression.mobilenet_fer import MobileNetFer  # noqa: PLC0415
 
+            # a copy, because a mapping's type is strict about that of its keys
             return MobileNetFer(network, dict(config.priors.items()))
         case other:
             raise ModelError(

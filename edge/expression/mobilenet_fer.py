@@ -6,7 +6,6 @@ Prague, 2024): a classifier, and a regressor whose outputs s in 0..1 mean ``(s -
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import replace
 
 import numpy as np
 
@@ -68,7 +67,7 @@ class MobileNetFer:
     def as_published(self) -> "MobileNetFer":
         """The same network without priors."""
         other = copy(self)
-        other._readout = replace(self._readout, priors=None)
+        other._readout = Readout.of(self._network.manifest)
         return other
 
     def read(

@@ -4,6 +4,7 @@ The one place that turns a manifest's labels, encoding and recalibration into re
 the exporters' parity and the benchmarks all read through it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -27,35 +28,35 @@ class Readout:
         order: where each of ``EXPRESSIONS`` stands among the network's labels.
         halved: whether the second output s in 0..1 means ``(s - 0.5) * 2``.
         recalibration: what a setting makes of the answers; None: nothing.
-        priors: (8,), how often each expression is shown, shares; None: all as often. They need a
-            recalibration, which makes all as common: only then is known what they replace.
     """
 
     order: NDArray[np.intp]
     halved: bool
     recalibration: Recalibration | None
-    priors: Floats | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, priors: Mapping[str, float] | None = None) -> "Readout":
         """Return how an expression network with ``manifest`` is read.
 
-        ``priors`` holds shares by expression, in all less than 1 where not all are named; the
-        others share the rest equally.
+        ``priors`` says how often expressions are shown: shares by name, in all less than 1 where
+        not all are named; the others share the rest equally. They need a recalibration, which
+        takes all for as common: only then is known what they replace.
 
         Raises:
             ModelError: there are priors, but the manifest has no recalibration.
         """
-        if priors and manifest.recalibration is None:
-            raise ModelError(
-                f"model {manifest.name}: has no recalibration, so that nobody knows what its"
-                " answers take for likely; expected no expression.priors"
-            )
+        setting = manifest.recalibration
+        if priors:
+            if setting is None:
+                raise ModelError(
+                    f"model {manifest.name}: has no recalibration, so that nobody knows what its"
+                    " answers take for likely; expected no expression.priors"
+                )
+            setting = _under(priors, setting)
         return cls(
             np.array([manifest.labels.index(name) for name in EXPRESSIONS]),
             manifest.outputs["affect"].encoding == "(s-0.5)*2",
-            manifest.recalibration,
-            _of_all(priors) if priors else None,
+            setting,
         )
 
     def read(self, shares: Floats, affect: Floats) -> tuple[Floats, Floats]:
@@ -74,10 +75,6 @@ class Readout:
         setting = self.recalibration
         if setting is not None:
             probabilities, unmixed = recalibrated(probabilities, setting)
-            if self.priors is not None:
-                probabilities, unmixed = (
-                    _under(self.priors, each) for each in (probabilities, unmixed)
-                )
             if setting.points is not None:
                 values = unmixed @ np.array(setting.points, np.float32)
         return probabilities, np.clip(values, -1, 1)
@@ -106,21 +103,19 @@ def recalibrated(probabilities: Floats, recalibration: Recalibration) -> tuple[F
     return _softmax(logits + mixed), unmixed
 
 
-def _of_all(priors: Mapping[str, float]) -> Floats:
-    """Return the share of each of ``EXPRESSIONS``; those without one share the rest equally."""
-    others = len(EXPRESSIONS) - len(priors)
-    rest = (1 - sum(priors.values())) / others if others else 0.0
-    return np.array([priors.get(name, rest) for name in EXPRESSIONS], np.float32)
+def _under(priors: Mapping[str, float], setting: Recalibration) -> Recalibration:
+    """Return ``setting``, which took all expressions for as common, under ``priors``.
 
-
-def _under(priors: Floats, probabilities: Floats) -> Floats:
-    """Return probabilities (n, 8) that took all as common under other priors: Bayes' rule.
-
+    A probability times its prior is the prior's logarithm more in its logit: Bayes' rule, as in
     Saerens et al. 2002 (see ``recalibrated``), equation 2.4.
     """
-    weighted = probabilities * priors
-    result: Floats = weighted / np.maximum(weighted.sum(axis=1, keepdims=True), SHARE_MIN)
-    return result
+    others = len(EXPRESSIONS) - len(priors)
+    rest = (1 - sum(priors.values())) / others if others else 0.0
+    offsets = [
+        offset + math.log(priors.get(name, rest))
+        for name, offset in zip(EXPRESSIONS, setting.offsets, strict=True)
+    ]
+    return setting.model_copy(update={"offsets": tuple(offsets)})
 
 
 def _softmax(logits: Floats) -> Floats:

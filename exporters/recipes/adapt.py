@@ -24,7 +24,7 @@ from edge.errors import ConfigError
 from edge.expression.readout import SHARE_MIN, Readout
 from edge.models import Network
 from edge.models.manifest import Recalibration
-from edge.values import EXPRESSIONS, Affect, Reading
+from edge.values import EXPRESSIONS, Affect, Floats, Reading
 from exporters.recipes.networks import ExpressionNetwork
 from exporters.recipes.nirfaces import NirFaces, cut
 from exporters.recipes.pictures import normalised, varied
@@ -99,13 +99,19 @@ def answer_of_artifact(network: Network) -> Answer:
     plain = dataclasses.replace(Readout.of(network.manifest), recalibration=None)
 
     def answer(crops: Tensor) -> Tensor:
-        pictures = (crops[:, 0] * 255).round().to(torch.uint8).numpy()
-        heads = [network.run(picture[None]) for picture in pictures]
-        shares = np.concatenate([each["expression"] for each in heads])
-        affect = np.concatenate([each["affect"] for each in heads])
-        return _logs(torch.from_numpy(plain.read(shares, affect)[0]))
+        return _logs(torch.from_numpy(plain.read(*heads_of(network, crops))[0]))
 
     return answer
+
+
+def heads_of(network: Network, crops: Tensor) -> tuple[Floats, Floats]:
+    """Return both outputs, (n, labels) and (n, 2), for crops: float32 (n, 1, side, side), 0..1."""
+    pictures = (crops[:, 0] * 255).round().to(torch.uint8).numpy()
+    heads = [network.run(picture[None]) for picture in pictures]
+    return (
+        np.concatenate([each["expression"] for each in heads]),
+        np.concatenate([each["affect"] for each in heads]),
+    )
 
 
 def _logs(shares: Tensor) -> Tensor:

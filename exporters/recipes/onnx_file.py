@@ -31,18 +31,13 @@ class _Graph:
         return name
 
     def convolution(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, x: str, name: str) -> str:
-        """Add a convolution with its batch norm folded in."""
-        assert norm.running_var is not None
-        assert norm.running_mean is not None
-        factor = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).double()
-        kernel = conv.weight.double() * factor[:, None, None, None]
-        bias = norm.bias.double() - norm.running_mean.double() * factor
+        """Add a convolution whose batch norm is folded in and only adds its bias."""
         return self.add(
             "Conv",
             [
                 x,
-                self.weight(f"{name}.weight", kernel.detach().numpy()),
-                self.weight(f"{name}.bias", bias.detach().numpy()),
+                self.weight(f"{name}.weight", conv.weight.detach().numpy()),
+                self.weight(f"{name}.bias", norm.bias.detach().numpy()),
             ],
             name,
             kernel_shape=list(conv.kernel_size),
@@ -95,7 +90,7 @@ def _convolutions(network: ExpressionNetwork) -> Iterator[tuple[str, nn.Conv2d, 
 @torch.no_grad()
 def write_checkpoint(network: ExpressionNetwork, path: Path, notes: str) -> None:
     """Write ``network`` to ``path``: input ``input``, outputs ``logits`` and ``affect``."""
-    network.eval()
+    network = folded(network)
     graph = _Graph()
     (_, conv, norm), *_ = _convolutions(network)
     x = graph.convolution(conv, norm, "input", "stem")
@@ -166,9 +161,9 @@ def folded(network: ExpressionNetwork) -> ExpressionNetwork:
     for _, conv, norm in _convolutions(result):
         assert norm.running_var is not None
         assert norm.running_mean is not None
-        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        conv.weight.mul_(factor[:, None, None, None])
-        norm.bias.sub_(norm.running_mean * factor)
+        factor = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).double()
+        conv.weight.copy_(conv.weight.double() * factor[:, None, None, None])
+        norm.bias.copy_(norm.bias.double() - norm.running_mean.double() * factor)
         _only_add(norm)
     return result
 

@@ -15,6 +15,7 @@ from edge.errors import ConfigError
 from edge.expression.readout import Readout
 from edge.models import Network
 from edge.values import EXPRESSIONS
+from exporters.recipes.adapt import heads_of
 from exporters.recipes.ferplus import read_ferplus
 from exporters.recipes.networks import SIDE
 
@@ -26,9 +27,13 @@ def rated_figures(network: Network, data: Path) -> dict[str, Any]:
     the share of neutral, or of each expression, counted on the validation crops.
 
     Raises:
-        ConfigError: the data cannot be read, or the network takes other crops.
-        ModelError: the model has no recalibration, so that there is nothing to compare.
+        ConfigError: the data cannot be read, the network takes other crops, or has no
+            recalibration, so that there is nothing to compare.
     """
+    if network.manifest.recalibration is None:
+        raise ConfigError(
+            f"model {network.info.name}: has no recalibration; expected one, to tell its cost"
+        )
     if (network.info.width, network.info.height) != (SIDE, SIDE):
         raise ConfigError(
             f"model {network.info.name}: takes {network.info.width}x{network.info.height};"
@@ -46,13 +51,16 @@ def rated_figures(network: Network, data: Path) -> dict[str, Any]:
         "read_neutral_prior": Readout.of(network.manifest, {"neutral": shown["neutral"]}),
         "read_priors": Readout.of(network.manifest, shown),
     }
-    pictures = (test.pictures[:, 0] * 255).round().numpy().astype(np.uint8)
-    heads = [network.run(picture[None]) for picture in pictures]
-    outputs = [np.concatenate([each[role] for each in heads]) for role in ("expression", "affect")]
+    outputs = heads_of(network, test.pictures)
     truth, target = test.shares.argmax(1).numpy(), test.affect.numpy().astype(np.float64)
-    told: dict[str, Any] = {"crops": len(test), "priors": shown}
+    neutral = EXPRESSIONS.index("neutral")
+    told: dict[str, Any] = {
+        "crops": len(test),
+        "shown_neutral": float((truth == neutral).mean()),
+        "priors": shown,
+    }
     for name, readout in readouts.items():
         shares, affect = (each.astype(np.float64) for each in readout.read(*outputs))
-        called = float((shares.argmax(1) == EXPRESSIONS.index("neutral")).mean())
+        called = float((shares.argmax(1) == neutral).mean())
         told[name] = {**headlines(shares, affect, truth, target), "called_neutral": called}
     return told

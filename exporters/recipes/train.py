@@ -260,7 +260,7 @@ def train(
     crops, valid = read_ferplus(data, "train"), read_ferplus(data, "valid")
     if len(crops) < options.batch:
         raise ConfigError(f"--batch {options.batch}: more than the {len(crops)} training crops")
-    _make(out)
+    _make_folder(out)
     torch.manual_seed(options.seed)
     random = Generator().manual_seed(options.seed)
     prior = crops.shares.mean(0).clamp_min(1e-3)
@@ -322,7 +322,7 @@ def average(data: Path, out: Path, parts: Sequence[Path]) -> dict[str, float]:
         for part in parts
     ]
     valid, test = read_ferplus(data, "valid"), read_ferplus(data, "test")
-    _make(out)
+    _make_folder(out)
     if (out / _LAST).exists():
         raise ConfigError(f"--out {out}: holds a run; choose another")
     states = [each.state_dict() for each in networks]
@@ -382,7 +382,7 @@ def _learn(
     return value
 
 
-def _make(out: Path) -> None:
+def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -456,6 +456,8 @@ def trained_networks(run: Path) -> list[ExpressionNetwork]:
 
 def trained_network(run: Path, option: str = "--run") -> ExpressionNetwork:
     """Return the small network of a finished run, calibrated, ready to be read with.
+
+    ``option`` is what named the folder, for messages.
 
     Raises:
         ConfigError: the folder holds no finished run.

@@ -105,7 +105,7 @@ def test_priors_are_bayes_rule_and_the_unnamed_share_the_rest(
     np.testing.assert_allclose(affect[0], expected @ np.array(points), atol=1e-4)
 
 
-def test_even_priors_change_nothing_and_rows_of_zeros_stay_so() -> None:
+def test_even_priors_change_nothing() -> None:
     published = manifest()
     outputs = (
         np.array([[0.1, 0.2, 0.3, 0.1, 0.1, 0.1, 0.05, 0.05]], np.float32),
@@ -114,7 +114,14 @@ def test_even_priors_change_nothing_and_rows_of_zeros_stay_so() -> None:
     even = Readout.of(published, dict.fromkeys(EXPRESSIONS, 0.125))
     for one, other in zip(even.read(*outputs), Readout.of(published).read(*outputs), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
-    assert Readout.of(published, {}).priors is None
+    assert Readout.of(published, {}).recalibration == published.recalibration
+
+
+def test_whatever_the_priors_the_answers_are_probabilities() -> None:
+    outputs = np.eye(8, dtype=np.float32), np.zeros((8, 2), np.float32)
+    for prior in (1e-30, 1 - 1e-15):
+        seen, _ = Readout.of(manifest(), {"neutral": prior}).read(*outputs)
+        np.testing.assert_allclose(seen.sum(axis=1), 1, atol=1e-5)
 
 
 def test_priors_need_answers_that_take_all_as_common() -> None:
