@@ -176,8 +176,9 @@ class EventTime(Wire):
 class EventMessage(Head):
     """Something happened. Topic ``affect.v1.event.DEVICE``.
 
-    ``event`` names it (``epoch_started``, ``source_state``, ``frame_refused``, ``worker_lost``,
-    ``worker_started``, ``clock_step``, ``epoch_ended``, ...); ``detail`` holds its figures.
+    ``event`` names it (``epoch_started``, ``source_state``, ``frame_refused``,
+    ``faces_left_out``, ``worker_lost``, ``worker_started``, ``clock_step``, ``epoch_ended``, ...);
+    ``detail`` holds its figures.
     """
 
     kind: Literal["event"] = "event"

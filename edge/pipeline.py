@@ -86,7 +86,8 @@ class Pipeline:
         detections = self._detector.detect(frame, stopwatch)  # the surest first
         tracks = self._tracker.update(detections[:MAX_FACES], frame.sensor_ns)
         stopwatch.lap("track")
-        return FrameTracks(frame, tracks, stopwatch.stage_ms)
+        left_out = max(0, len(detections) - MAX_FACES)
+        return FrameTracks(frame, tracks, stopwatch.stage_ms, left_out)
 
     def classify(self, seen: FrameTracks) -> FrameState:
         """Judge each face of ``seen`` and read those that can be read.

@@ -179,11 +179,15 @@ class FaceState:
 
 @dataclass(frozen=True, slots=True)
 class FrameTracks:
-    """A frame and the tracks seen in it: what the detect stage hands to the classify stage."""
+    """A frame and the tracks seen in it: what the detect stage hands to the classify stage.
+
+    ``left_out`` faces were detected besides, more than a message holds.
+    """
 
     frame: Frame
     tracks: tuple[Track, ...]
     stage_ms: dict[str, float] = field(default_factory=dict)
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ from edge.link import (
     Ready,
     Start,
 )
-from edge.pipeline import Pipeline
+from edge.pipeline import MAX_FACES, Pipeline
 from edge.report import frame_report
 from edge.slots import Closed, Slot
 from edge.sources import Source, open_source
@@ -92,6 +92,7 @@ class Worker:
         self._first_index = first_index
         self._captured = first_index
         self._refused_inferences = 0
+        self._crowded = False
         self._source_state = "starting"
         self._live = False
         self._expected_hz: float | None = None
@@ -257,7 +258,23 @@ class Worker:
                 if failures >= self._config.limits.inference_errors:
                     raise
                 continue
+            self._tell_crowd(tracks)
             self._tracks.put(tracks)
+
+    def _tell_crowd(self, seen: FrameTracks) -> None:
+        """Tell when faces begin to be left out, and when that is over: in the detect thread.
+
+        Over when a quarter fewer are in view: a crowd of just so many would be told each frame.
+        """
+        if self._crowded == bool(seen.left_out):
+            return
+        if self._crowded and len(seen.tracks) > MAX_FACES * 3 // 4:
+            return
+        self._crowded = bool(seen.left_out)
+        self._event(
+            "faces_left_out",
+            {"left_out": seen.left_out, "kept": len(seen.tracks), "index": seen.frame.index},
+        )
 
     def _classify(self) -> None:
         for tracks in self._tracks:

@@ -76,7 +76,10 @@ def test_an_unusable_face_is_not_read() -> None:
 
 def test_a_crowd_is_bounded_and_the_surest_stay() -> None:
     crowd = [face(20 * n, score=0.6 + n / 1000) for n in range(70)]
-    state = pipeline(Seen(*crowd), Told()).step(frame())
+    runner = pipeline(Seen(*crowd), Told())
+    seen = runner.detect(frame())
+    assert seen.left_out == 70 - MAX_FACES
+    state = runner.classify(seen)
     assert len(state.faces) == MAX_FACES
     assert min(each.track.detection.score for each in state.faces) == pytest.approx(0.622)
 

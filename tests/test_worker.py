@@ -13,7 +13,7 @@ from edge.config import Config, DeviceConfig, LimitsConfig, SourceConfig, V4l2So
 from edge.errors import EndOfStream, FrameRefused, SourceStalled
 from edge.link import Ended, EventReport, Failed, FrameReport, Link
 from edge.pipeline import Pipeline
-from edge.values import Frame
+from edge.values import Box, Detection, Frame
 from edge.worker import Worker
 
 LUMA = np.zeros((48, 64), np.uint8)
@@ -25,11 +25,24 @@ class Blind:
     input_size = (320, 192)
     info = golden = None
 
-    def detect(self, _frame: Frame, stopwatch: object) -> tuple[()]:
+    def detect(self, _frame: Frame, stopwatch: object) -> tuple[Detection, ...]:
         return ()
 
     def read(self, *_: object) -> None:
         raise AssertionError("there is no face to read")
+
+
+class Crowded(Blind):
+    """Sees as many faces as it is told, frame by frame; all of them too dark to be read."""
+
+    def __init__(self, *counts: int) -> None:
+        self._counts = iter(counts)
+
+    def detect(self, _frame: Frame, stopwatch: object) -> tuple[Detection, ...]:
+        return tuple(
+            Detection(Box(20.0 * at, 0, 10, 10), np.zeros((5, 2), np.float32), 0.9)
+            for at in range(next(self._counts))
+        )
 
 
 class Scripted:
@@ -69,6 +82,7 @@ def running(
     *openings: Scripted,
     first_index: int = 0,
     stall_s: float = 0.2,
+    detector: Blind | None = None,
 ) -> Iterator[tuple[Link, Worker, list[int]]]:
     """Run a worker in a thread; yield the hub's end, the worker, and each opening's first index."""
     firsts: list[int] = []
@@ -87,8 +101,7 @@ def running(
     )
     hub, raw = Link.pair()
     end = Link(raw)
-    blind = Blind()
-    pipeline = Pipeline(blind, blind, config)  # type: ignore[arg-type]
+    pipeline = Pipeline(detector or Blind(), Blind(), config)  # type: ignore[arg-type]
     worker = Worker(end, config, pipeline, lossless=True, first_index=first_index)
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -184,6 +197,22 @@ def test_a_camera_whose_pictures_are_all_refused_is_told_once_and_opened_again(
     assert refused(got) == ["torn"]
     assert states(got) == ["running", "stalled"]
     assert firsts[1] > 1, "refused pictures are counted"
+
+
+def test_a_crowd_too_large_for_a_message_is_told_when_it_comes_and_when_it_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = (48, 50, 49, 48, 37, 50, 36, 48, 49)
+    source = Scripted(False, iter([*map(shown, range(len(counts))), raised(EndOfStream("x"))]))
+    with running(monkeypatch, FILE, source, detector=Crowded(*counts)) as (hub, _, _):
+        got = reports(hub, ended)
+    told = [
+        (report.detail["index"], report.detail["left_out"], report.detail["kept"])
+        for report in got
+        if isinstance(report, EventReport) and report.event == "faces_left_out"
+    ]
+    # not over at 48 and 37, which a face more would undo, but at 36
+    assert told == [(1, 2, 48), (6, 0, 36), (8, 1, 48)]
 
 
 def test_a_file_taken_up_again_tells_no_refusal_twice(monkeypatch: pytest.MonkeyPatch) -> None:
