@@ -2,9 +2,9 @@
 
 Which runtime and precision wins differs from board to board, and no table made elsewhere can tell.
 So the artifacts that passed parity are run a few times, in turns, and the choice is written down
-under the hashes of the files, the board, the runtimes' versions and the threads: where any of
-these changes, it is measured again. What is written down is advice, never trusted: it can only
-name an artifact that could be chosen anyhow.
+under the hashes of the files, the board, the runtimes' versions, ours (runtimes are told how to
+run) and the threads: where any of these changes, it is measured again. What is written down is
+advice, never trusted: it can only name an artifact that could be chosen anyhow.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from edge import __version__
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.models.manifest import Artifact
 
@@ -129,6 +130,7 @@ def choice_key(artifacts: Sequence[Artifact], threads: int) -> str:
         str(os.cpu_count()),
         f"threads {threads}",
         *(f"{package} {version}" for package, version in runtime_versions().items()),
+        f"affect-edge {__version__}",  # what runtimes are asked for comes with a release
     ]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
