@@ -10,6 +10,7 @@ STAMP := $(VENV)/.ready-$(shell $(PYTHON) -c 'import sys; print(*sys.version_inf
 EXPORT_VENV ?= .venv-export
 ONNX2TF_VENV ?= .venv-onnx2tf
 TFLITE_VENV ?= .venv-tflite
+LANDMARKS_VENV ?= .venv-landmarks
 ONNX2TF := onnx2tf==2.6.9
 # Where an index offers builds for processors alone under this version, pip prefers them.
 TORCH ?= torch==2.13.0
@@ -19,7 +20,7 @@ ONNX2TF_STAMP := $(ONNX2TF_VENV)/.ready-$(ONNX2TF)-$(PYTHON_VERSION)
 # The older runtime for .tflite files, which a test runs our files in, ends with Python 3.11.
 TFLITE_STAMP := $(if $(filter 3.11,$(PYTHON_VERSION)),$(TFLITE_VENV)/.ready-3.11)
 
-.PHONY: setup setup-export demo test test-export check bench clean
+.PHONY: setup setup-export setup-landmarks demo test test-export check bench clean
 
 setup: $(STAMP)
 
@@ -51,6 +52,14 @@ $(TFLITE_VENV)/.ready-3.11:
 	$(TFLITE_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary 'tflite-runtime==2.14.0' 'numpy<2'
 	touch $@
 
+# For the recipe of the expression weights alone; what MediaPipe pins, nothing else here can use.
+setup-landmarks: $(LANDMARKS_VENV)/.ready
+
+$(LANDMARKS_VENV)/.ready:
+	$(PYTHON) -m venv --clear $(LANDMARKS_VENV)
+	$(LANDMARKS_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary 'mediapipe==0.10.21'
+	touch $@
+
 demo: setup
 	$(BIN)/affect-edge demo
 
@@ -74,4 +83,4 @@ bench: setup
 	$(BIN)/python -m benchmarks fps --source demo --in-memory --baseline
 
 clean:
-	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(LANDMARKS_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -39,7 +39,11 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     if asked.stage == "train":
         names = [field.name for field in dataclasses.fields(train.TrainOptions)]
         chosen = train.TrainOptions(**{name: getattr(asked, name) for name in names})
-        return {**train.train(asked.data, asked.out, chosen, guides=asked.guides)}
+        return {
+            **train.train(
+                asked.data, asked.out, chosen, guides=asked.guides, landmarks=asked.landmarks
+            )
+        }
     if not asked.fitted_on.strip():
         raise ConfigError("--fitted-on: empty; expected what the photographs are")
     fitted = _recalibration_file(asked.stage, asked.out)
@@ -77,6 +81,10 @@ def _parser(adapting: Any, training: Any) -> Parser:
         "--guides", type=Path, nargs="+", default=[], metavar="RUN",
         help="earlier runs, or ONNX files of their networks: begin with the first one's weights, "
         "learn from the answers of all",
+    )  # fmt: skip
+    train.add_argument(
+        "--landmarks", type=Path, metavar="FILE",
+        help="what scripts/find_landmarks.py made of --data: learn where landmarks are as well",
     )  # fmt: skip
     for field in dataclasses.fields(training):
         name = f"--{field.name.replace('_', '-')}"

@@ -134,7 +134,9 @@ def fit(answers: Answers, nir: NirFaces, chosen: Tensor, options: AdaptOptions) 
     """Return the recalibration fitted on the photographs ``chosen``, which ``options`` name."""
     views = len(answers.varied)
     logits, labels = answers.varied[:, chosen].reshape(-1, _COUNT), nir.labels[chosen]
-    temperature, offsets = fit_priors(logits, labels.repeat(views), options)
+    temperature, offsets = fit_priors(
+        logits, labels.repeat(views), balance=options.balance, pull=options.pull
+    )
     setting = Recalibration(
         fitted_on=options.fitted_on,
         samples=len(chosen),
@@ -149,10 +151,13 @@ def fit(answers: Answers, nir: NirFaces, chosen: Tensor, options: AdaptOptions) 
 
 
 def fit_priors(
-    logits: Tensor, labels: Tensor, options: AdaptOptions
+    logits: Tensor, labels: Tensor, *, balance: float, pull: float = AdaptOptions.pull
 ) -> tuple[float, tuple[float, ...]]:
-    """Return the temperature and the offsets under which ``labels`` (n,) are likeliest."""
-    weights = _balanced(labels, options.balance)
+    """Return the temperature and the offsets under which ``labels`` (n,) are likeliest.
+
+    ``balance`` and ``pull`` as in ``AdaptOptions``.
+    """
+    weights = _balanced(labels, balance)
     offsets = torch.zeros(_COUNT, requires_grad=True)
     sharpness = torch.zeros((), requires_grad=True)
     optimiser = torch.optim.LBFGS([offsets, sharpness], max_iter=200, line_search_fn="strong_wolfe")
@@ -161,7 +166,7 @@ def fit_priors(
         optimiser.zero_grad()
         scaled = logits * sharpness.exp().clamp(max=1 / _TEMPERATURE_MIN)
         entropy = nnf.cross_entropy(scaled + offsets, labels, reduction="none")
-        total = (weights * entropy).mean() + options.pull * offsets.square().sum()
+        total = (weights * entropy).mean() + pull * offsets.square().sum()
         total.backward()
         return total
 

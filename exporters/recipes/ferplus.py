@@ -1,5 +1,6 @@
 """FER+ crops with their raters' votes, as training targets."""
 
+import dataclasses
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from edge.errors import ConfigError
 from edge.values import EXPRESSIONS
+from exporters.recipes.landmarks import read_landmarks
 
 _COLUMNS: Final = {
     "neutral": "neutral", "happy": "happiness", "sad": "sadness", "surprise": "surprise",
@@ -35,21 +37,40 @@ class RatedCrops:
         pictures: float32 (n, 1, 48, 48), 0..1.
         shares: float32 (n, 8), the raters' votes for each expression, summing to 1.
         affect: float32 (n, 2), valence and arousal: the anchors weighted with the votes.
+        landmarks: float32 (n, 50, 2), x and y, -1..1 across the picture; not a number where they
+            are not known. None where nobody asked for them.
     """
 
     pictures: Tensor
     shares: Tensor
     affect: Tensor
+    landmarks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pictures)
 
+    def of(self, chosen: Tensor) -> "RatedCrops":
+        """Return the crops whose indices are ``chosen``."""
+        return RatedCrops(
+            self.pictures[chosen],
+            self.shares[chosen],
+            self.affect[chosen],
+            None if self.landmarks is None else self.landmarks[chosen],
+        )
 
-def read_ferplus(path: Path, split: str) -> RatedCrops:
+    def with_shares(self, shares: Tensor) -> "RatedCrops":
+        """Return the crops with other ``shares`` (n, 8), and the affect that follows from them."""
+        return dataclasses.replace(self, shares=shares, affect=shares @ _anchors())
+
+
+def read_ferplus(path: Path, split: str, landmarks: Path | None = None) -> RatedCrops:
     """Return a split of ``ferplus.npz``; pictures mostly called unknown or no face are left out.
 
+    ``landmarks`` is the file that ``scripts/find_landmarks.py`` made of the same archive.
+
     Raises:
-        ConfigError: the file is not the archive that ``exporters/recipes/README.md`` describes.
+        ConfigError: a file is not the archive that ``exporters/recipes/README.md`` describes, or
+            the landmarks are those of another one.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -69,10 +90,11 @@ def read_ferplus(path: Path, split: str) -> RatedCrops:
     kept = np.where((kept > 1) | (kept == kept.max(axis=1, keepdims=True)), kept, 0)
     shares = torch.from_numpy(kept / kept.sum(axis=1, keepdims=True))
     pictures = torch.from_numpy(images[chosen].astype(np.float32) / 255)[:, None]
-    return with_shares(pictures, shares)
+    points = None
+    if landmarks is not None:
+        points = torch.from_numpy(read_landmarks(landmarks, images)[chosen])
+    return RatedCrops(pictures, shares, shares @ _anchors(), points)
 
 
-def with_shares(pictures: Tensor, shares: Tensor) -> RatedCrops:
-    """Return crops whose valence and arousal follow from ``shares`` (n, 8)."""
-    anchors = torch.tensor([ANCHORS[name] for name in EXPRESSIONS])
-    return RatedCrops(pictures, shares, shares @ anchors)
+def _anchors() -> Tensor:
+    return torch.tensor([ANCHORS[name] for name in EXPRESSIONS])

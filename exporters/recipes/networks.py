@@ -4,6 +4,7 @@ import itertools
 from typing import Final
 
 import torch
+import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from edge.values import EXPRESSIONS
@@ -70,7 +71,47 @@ class ExpressionNetwork(nn.Module):
         features: Tensor = self.body(x)
         return features
 
+    def with_maps(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return ``logits``, ``affect`` and the feature maps at a quarter of the input and below.
+
+        The maps are (n, widths[1], 12, 12), (n, widths[2], 6, 6) and (n, widths[3], 3, 3).
+        """
+        maps = []
+        for stage in (self.body[:7], self.body[7:9], self.body[9:11]):
+            x = stage(x)
+            maps.append(x)
+        features = self.dropout(self.body[11:](x))
+        return self.expression(features), self.affect(features), maps
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``logits`` and ``affect``."""
         features = self.dropout(self.features(x))
         return self.expression(features), self.affect(features)
+
+
+class LandmarkHead(nn.Module):
+    """Feature maps of an ``ExpressionNetwork`` in, landmarks out; only trains.
+
+    Maps are brought to one width, summed at the finest one's size and looked at once more; a
+    landmark is the mean place under the softmax of its heat map (Sun et al., Integral Human Pose
+    Regression, ECCV 2018), -1..1 across the picture.
+    """
+
+    def __init__(self, widths: tuple[int, ...], points: int, hidden: int = 48) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Conv2d(width, hidden, 1) for width in widths[1:])
+        self.around = nn.Conv2d(hidden, hidden, 3, 1, 1, groups=hidden)
+        self.heat = nn.Conv2d(hidden, points, 1)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Return landmarks, (n, points, 2), x and y."""
+        *finer, x = [lateral(each) for lateral, each in zip(self.laterals, maps, strict=True)]
+        for lateral in reversed(finer):
+            x = lateral + nnf.interpolate(x, size=lateral.shape[2:], mode="nearest")
+        x = torch.relu(x)
+        x = torch.relu(self.around(x) + x)
+        side = x.shape[-1]
+        line = (torch.arange(side) + 0.5) / side * 2 - 1
+        places = torch.stack([line.repeat(side), line.repeat_interleave(side)], 1)
+        # not in bfloat16: a pixel is a hundredth of the picture and less
+        return nnf.softmax(self.heat(x).float().flatten(2), 2) @ places

@@ -4,6 +4,7 @@ All work on float32 (n, 1, side, side) in 0..1, one random draw per picture, fro
 that is passed in: the same seed gives the same pictures.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -28,16 +29,19 @@ def varied(
     *,
     move: bool = True,
     untouched: float = 0.0,
+    moves: Tensor | None = None,
 ) -> Tensor:
     """Return the pictures as another camera, lamp and detector would have given them.
 
     Order as in the world: the head turns and the detector cuts (mirror, rotation, scale, shift,
     black beyond the border), lamps light it (fall-off, reflections), the lens blurs, the sensor
     adds noise and clips, the driver chooses gain and gamma. The first ``untouched`` share of the
-    pictures is only moved.
+    pictures is only moved. Whoever also has to know how they were moved draws ``moves`` before.
     """
     if move:
-        pictures = _moved(pictures, random, strength)
+        if moves is None:
+            moves = movements(len(pictures), random, strength)
+        pictures = _moved(pictures, moves, random)
     kept = pictures[: round(untouched * len(pictures))]
     pictures = _lit(pictures[len(kept) :], random, strength)
     pictures = _blurred(pictures, random)
@@ -53,8 +57,11 @@ def _chance(count: int, share: float, random: Generator) -> Tensor:
     return (torch.rand(count, 1, 1, 1, generator=random) < share).float()
 
 
-def _moved(pictures: Tensor, random: Generator, strength: float) -> Tensor:
-    count = len(pictures)
+def movements(count: int, random: Generator, strength: float = 0.7) -> Tensor:
+    """Return how each of ``count`` pictures is mirrored, turned, scaled and shifted: (n, 2, 3).
+
+    Places of the result, -1..1, to those of the picture, as ``affine_grid`` takes them.
+    """
     angle = _uniform(count, -0.3 * strength, 0.3 * strength, random).flatten()
     scale = torch.exp(_uniform(count, -0.2 * strength, 0.2 * strength, random)).flatten()
     stretch = torch.exp(_uniform(count, -0.08, 0.08, random)).flatten()
@@ -66,11 +73,26 @@ def _moved(pictures: Tensor, random: Generator, strength: float) -> Tensor:
     theta[:, 1, 0] = sin * scale * mirror
     theta[:, 1, 1] = cos * scale / stretch
     theta[:, :, 2] = torch.empty(count, 2).uniform_(-0.16, 0.16, generator=random) * strength
-    grid = nnf.affine_grid(theta, list(pictures.shape), align_corners=False)
+    return theta
+
+
+def moved_points(points: Tensor, moves: Tensor, mirrored: Sequence[int]) -> Tensor:
+    """Return where points (n, k, 2) of pictures stand after ``moves``.
+
+    ``mirrored`` says which point each becomes where a picture is mirrored.
+    """
+    turned, shift = moves[:, :, :2], moves[:, None, :, 2]
+    moved = torch.linalg.solve(turned, (points - shift).transpose(1, 2)).transpose(1, 2)
+    is_mirrored = torch.linalg.det(turned) < 0
+    return torch.where(is_mirrored[:, None, None], moved[:, list(mirrored)], moved)
+
+
+def _moved(pictures: Tensor, moves: Tensor, random: Generator) -> Tensor:
+    grid = nnf.affine_grid(moves, list(pictures.shape), align_corners=False)
     # most detectors' crops go on beyond the face; those at the picture's border go on in black
     edged = nnf.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
     black = nnf.grid_sample(pictures, grid, padding_mode="zeros", align_corners=False)
-    at_border = _chance(count, 0.3, random)
+    at_border = _chance(len(pictures), 0.3, random)
     return edged * (1 - at_border) + black * at_border
 
 

@@ -2,7 +2,8 @@
 
 With ``--distil`` a larger network learns beside the small one, from the same pictures, and the
 small one also learns from its answers (distillation while both learn: Anil et al., ICLR 2018).
-What is kept is the exponential average of the weights.
+With ``--landmarks`` the small one also learns where the landmarks of each face are. What is kept is
+the exponential average of the weights.
 """
 
 import copy
@@ -23,17 +24,26 @@ from torch import Generator, Tensor, nn
 from benchmarks import metrics
 from edge.clock import Stopwatch
 from edge.errors import ConfigError
-from exporters.recipes.adapt import AdaptOptions, fit_priors
-from exporters.recipes.ferplus import RatedCrops, read_ferplus, with_shares
-from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
+from exporters.recipes.adapt import fit_priors
+from exporters.recipes.ferplus import RatedCrops, read_ferplus
+from exporters.recipes.landmarks import MIRRORED, POINTS, Shapes, known
+from exporters.recipes.networks import (
+    STUDENT_WIDTHS,
+    TEACHER_WIDTHS,
+    ExpressionNetwork,
+    LandmarkHead,
+)
 from exporters.recipes.onnx_file import folded, norms_set_anew, read_checkpoint
-from exporters.recipes.pictures import normalised, varied
+from exporters.recipes.pictures import moved_points, movements, normalised, varied
 
 _TRAINED: Final = "trained.pt"
 """The finished small network, in the folder of a run."""
 
 _LAST: Final = "last.pt"
 """The state after the last epoch, in the same folder."""
+
+_TARGETS: Final = "targets.pt"
+"""What earlier networks made of the targets, in the same folder: the work of minutes."""
 
 _GUIDED: Final = 0.5
 """Share of earlier networks' answers in the targets, where there are such networks."""
@@ -121,14 +131,24 @@ class Learner:
     """One network with its optimiser, schedule and average."""
 
     def __init__(
-        self, widths: tuple[int, ...], steps: int, options: TrainOptions, prior: Tensor
+        self,
+        widths: tuple[int, ...],
+        steps: int,
+        options: TrainOptions,
+        prior: Tensor,
+        *,
+        landmarks: bool = False,
     ) -> None:
         self.network = ExpressionNetwork(widths).to(memory_format=torch.channels_last)
+        self.landmarks = LandmarkHead(widths, len(POINTS)) if landmarks else None
         with torch.no_grad():  # without it the first thousand steps learn the label frequencies
             self.network.expression.bias.copy_(prior.log())
             self.network.expression.weight.mul_(0.1)
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        self._parameters = list(self.network.parameters())
+        if self.landmarks is not None:
+            self._parameters += self.landmarks.parameters()
+        decayed = [p for p in self._parameters if p.ndim > 1]
+        others = [p for p in self._parameters if p.ndim <= 1]
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": options.weight_decay},
@@ -146,18 +166,19 @@ class Learner:
         self.network.load_state_dict(network.state_dict())
         self.average.network.load_state_dict(network.state_dict())
 
-    def answer(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the heads' answers in training mode, float32."""
+    def answer(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the heads' answers in training mode, float32; landmarks where there is a head."""
         self.network.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=_bfloat16_is_native()):
-            logits, affect = self.network(batch)
-        return logits.float(), affect.float()
+            logits, affect, maps = self.network.with_maps(batch)
+            points = self.landmarks(maps) if self.landmarks is not None else None
+        return logits.float(), affect.float(), points
 
     def step(self, loss: Tensor) -> None:
         """Take one step down ``loss``."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(self._parameters, 5.0)
         self.optimiser.step()
         self.schedule.step()
         self.average.update(self.network)
@@ -166,6 +187,7 @@ class Learner:
         """Return all that a resumed run needs."""
         return {
             "network": self.network.state_dict(),
+            "landmarks": self.landmarks.state_dict() if self.landmarks is not None else None,
             "average": self.average.network.state_dict(),
             "average_steps": self.average.steps,
             "optimiser": self.optimiser.state_dict(),
@@ -175,6 +197,8 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where ``state`` was taken."""
         self.network.load_state_dict(state["network"])
+        if self.landmarks is not None:
+            self.landmarks.load_state_dict(state["landmarks"])
         self.average.network.load_state_dict(state["average"])
         self.average.steps = state["average_steps"]
         self.optimiser.load_state_dict(state["optimiser"])
@@ -233,7 +257,7 @@ def guided(crops: RatedCrops, networks: Sequence[ExpressionNetwork], seed: int) 
             for network in networks:
                 shares[at : at + 512] += nnf.softmax(network(batch)[0], 1)
     shares = (1 - _GUIDED) * crops.shares + _GUIDED * shares / ((2 + _CUTS) * len(networks))
-    return with_shares(crops.pictures, shares)
+    return crops.with_shares(shares)
 
 
 def train(
@@ -242,6 +266,7 @@ def train(
     options: TrainOptions,
     *,
     guides: Sequence[Path] = (),
+    landmarks: Path | None = None,
     stop_after: int | None = None,
 ) -> dict[str, float]:
     """Train, writing ``last.pt`` after every epoch and ``log.jsonl``; return the test figures.
@@ -250,14 +275,15 @@ def train(
     it would have had; ``stop_after`` stops there after so many epochs. With ``guides``, folders of
     earlier runs or ONNX files of their networks, the small network begins with the weights of the
     first of them and learns from the answers of all (born-again networks: Furlanello et al., ICML
-    2018).
+    2018). With ``landmarks``, the file that ``scripts/find_landmarks.py`` made of ``data``, it has
+    to say where they are as well (see ``exporters.recipes.landmarks``).
 
     Raises:
         ConfigError: an option does not fit, the data cannot be read, or ``out`` cannot be written
             or holds a run with other options.
     """
     options.check()
-    crops, valid = read_ferplus(data, "train"), read_ferplus(data, "valid")
+    crops, valid = read_ferplus(data, "train", landmarks), read_ferplus(data, "valid")
     if len(crops) < options.batch:
         raise ConfigError(f"--batch {options.batch}: more than the {len(crops)} training crops")
     _make_folder(out)
@@ -268,7 +294,10 @@ def train(
     weights = weights / (weights * prior).sum()
     steps = options.epochs * (len(crops) // options.batch)
     taught = (STUDENT_WIDTHS, TEACHER_WIDTHS) if options.distil else (STUDENT_WIDTHS,)
-    learners = [Learner(widths, steps, options, prior) for widths in taught]
+    learners = [
+        Learner(widths, steps, options, prior, landmarks=bool(landmarks) and widths is taught[0])
+        for widths in taught
+    ]
     earlier = [network for guide in guides for network in trained_networks(guide)]
     if earlier:
         if _is_file(guides[0]):
@@ -279,18 +308,23 @@ def train(
     terms = {
         **dataclasses.asdict(options),
         "guides": [hashlib.sha256(_kept_in(guide).read_bytes()).hexdigest() for guide in guides],
+        "landmarks": hashlib.sha256(landmarks.read_bytes()).hexdigest() if landmarks else "",
     }
+    shapes = (
+        Shapes(crops.landmarks[known(crops.landmarks)]) if crops.landmarks is not None else None
+    )
     first = _resume(out / _LAST, learners, random, terms)
     if earlier:  # after it: minutes of work, in vain where the run is another
-        crops = guided(crops, earlier, options.seed)
+        if not (first and (out / _TARGETS).exists()):
+            torch.save(guided(crops, earlier, options.seed).shares, out / _TARGETS)
+        crops = crops.with_shares(torch.load(out / _TARGETS, weights_only=True))
     for epoch in range(first, min(options.epochs, stop_after or options.epochs)):
         watch = Stopwatch()
         order = torch.randperm(len(crops), generator=random)
         total = 0.0
         for start in range(0, len(order) - options.batch + 1, options.batch):
             chosen = order[start : start + options.batch]
-            batch = RatedCrops(crops.pictures[chosen], crops.shares[chosen], crops.affect[chosen])
-            total += _learn(learners, batch, weights, options, random)
+            total += _learn(learners, crops.of(chosen), weights, options, random, shapes=shapes)
         watch.lap("epoch")
         row: dict[str, Any] = {"epoch": epoch + 1, "loss": total / (len(order) // options.batch)}
         for name, learner in zip(("student", "teacher"), learners, strict=False):
@@ -347,7 +381,7 @@ def calibrated(network: ExpressionNetwork, crops: RatedCrops) -> ExpressionNetwo
         [result(normalised(crops.pictures[at : at + 512]))[0] for at in range(0, len(crops), 512)]
     )
     with torch.enable_grad():
-        temperature, offsets = fit_priors(logits, crops.shares.argmax(1), AdaptOptions(balance=0.0))
+        temperature, offsets = fit_priors(logits, crops.shares.argmax(1), balance=0.0)
     head = result.expression
     head.weight.div_(temperature)
     head.bias.div_(temperature).add_(torch.tensor(offsets))
@@ -360,21 +394,26 @@ def _learn(
     weights: Tensor,
     options: TrainOptions,
     random: Generator,
+    *,
+    shapes: Shapes | None,
 ) -> float:
     """Take one step of each network on one batch; return the small one's loss."""
-    varied_pictures = varied(crops.pictures, random, untouched=options.untouched)
+    moves = movements(len(crops), random)
+    varied_pictures = varied(crops.pictures, random, untouched=options.untouched, moves=moves)
     batch = normalised(varied_pictures).to(memory_format=torch.channels_last)
     shares, target = crops.shares, crops.affect
     student, *teachers = learners
-    logits, affect = student.answer(batch)
+    logits, affect, points = student.answer(batch)
     loss = heads_loss(logits, affect, shares, target, weights)
     for teacher in teachers:
-        taught, taught_affect = teacher.answer(batch)
+        taught, taught_affect, _ = teacher.answer(batch)
         teacher.step(heads_loss(taught, taught_affect, shares, target, weights))
         guide = nnf.softmax(taught.detach() / 2, 1)
         distance = nnf.kl_div(nnf.log_softmax(logits / 2, 1), guide, reduction="batchmean") * 4
         drift = nnf.mse_loss(torch.sigmoid(affect), torch.sigmoid(taught_affect.detach())) * 4
         loss = (1 - options.distil) * loss + options.distil * (distance + 2 * drift)
+    if points is not None and shapes is not None and crops.landmarks is not None:
+        loss = loss + shapes.loss(points, moved_points(crops.landmarks, moves, MIRRORED))
     value = float(loss.detach())
     if not math.isfinite(value):
         raise ConfigError("training diverged: the loss is not finite; lower --rate")

@@ -147,7 +147,13 @@ def test_a_run_with_guides_begins_with_the_first_and_learns_from_all(tmp_path: P
     # half is the raters': no share can move by more than the other half
     assert float((mixed.shares - crops.shares).abs().max()) <= 0.5
     assert not torch.equal(mixed.shares, crops.shares)
-    told = train(data, tmp_path / "three", TrainOptions(epochs=1, batch=8, rate=1e-9), guides=runs)
+    hardly = TrainOptions(epochs=1, batch=8, rate=1e-9)
+    told = train(data, tmp_path / "three", hardly, guides=runs)
+    # gone on with, it does not ask them again
+    targets = tmp_path / "three" / "targets.pt"
+    asked_ns = targets.stat().st_mtime_ns
+    assert train(data, tmp_path / "three", hardly, guides=runs) == told
+    assert targets.stat().st_mtime_ns == asked_ns
     # hardly a step was taken: it is still the first guide
     first = trained_networks(runs[0])[0].expression.weight
     assert torch.allclose(
@@ -156,6 +162,143 @@ def test_a_run_with_guides_begins_with_the_first_and_learns_from_all(tmp_path: P
     assert 0 <= told["accuracy"] <= 1
     with pytest.raises(ConfigError, match="other options or guides"):  # finished, but by others
         train(data, tmp_path / "three", TrainOptions(epochs=1, batch=8, rate=1e-9), guides=runs[:1])
+
+
+def drawn_meshes(path: Path, images: Any, **replaced: Any) -> Path:
+    """Write landmarks of ``images``: the same face each time, here and there, large and small."""
+    from exporters.recipes.landmarks import MIRRORED, POINTS, digest
+
+    random = np.random.default_rng(6)
+    half = random.normal(0, 0.2, (len(POINTS), 2))
+    face = (half + half[list(MIRRORED)] * [-1, 1]) / 2  # as much on one side as on the other
+    places = face * random.uniform(0.7, 1, (len(images), 1, 1))
+    places += random.normal(0, 0.02, places.shape) + random.uniform(-0.1, 0.1, (len(images), 1, 2))
+    plain, mirror = np.full((2, len(images), 478, 2), 9.0, np.float16)
+    plain[:, list(POINTS)] = places
+    mirror[:, list(POINTS)] = places[:, list(MIRRORED)] * [-1, 1]
+    content = {"plain": plain, "mirror": mirror, "of": np.array(digest(images))} | replaced
+    np.savez(path, **{name: value for name, value in content.items() if value is not None})
+    return path
+
+
+def test_landmarks_are_believed_where_the_mirror_image_says_the_same(tmp_path: Path) -> None:
+    from exporters.recipes.ferplus import read_ferplus
+    from exporters.recipes.landmarks import POINTS, known
+
+    data = drawn(tmp_path / "a.npz", count=30)
+    images = np.load(data)["images"]
+    path = drawn_meshes(tmp_path / "l.npz", images)
+    crops = read_ferplus(data, "train", path)
+    assert crops.landmarks is not None
+    assert crops.landmarks.shape == (len(crops), len(POINTS), 2)
+    assert known(crops.landmarks).all()
+    plain, mirror = (np.load(path)[name].copy() for name in ("plain", "mirror"))
+    assert np.allclose(crops.landmarks[1], plain[3, list(POINTS)], atol=2e-3)
+    plain[0] = np.nan  # no face found
+    mirror[3] += 0.2  # another one
+    doubted = read_ferplus(
+        data, "train", drawn_meshes(tmp_path / "m.npz", images, plain=plain, mirror=mirror)
+    )
+    assert doubted.landmarks is not None
+    assert known(doubted.landmarks).tolist() == [False, False] + [True] * (len(crops) - 2)
+    for broken in (
+        {"of": None},
+        {"of": np.array("another")},
+        {"plain": plain[1:]},
+        {"mirror": mirror[:, :468]},
+    ):
+        with pytest.raises(ConfigError, match=r"--landmarks .*l\.npz: (made of other|not an arch)"):
+            read_ferplus(data, "train", drawn_meshes(tmp_path / "l.npz", images, **broken))
+    (tmp_path / "l.npz").write_bytes(b"no archive")
+    with pytest.raises(ConfigError, match="not an archive with plain"):
+        read_ferplus(data, "train", tmp_path / "l.npz")
+
+
+def test_points_move_with_their_pictures() -> None:
+    from exporters.recipes.landmarks import MIRRORED, POINTS
+    from exporters.recipes.pictures import moved_points, movements, varied
+
+    count, side = 24, 48
+    random = torch.Generator().manual_seed(9)
+    points = torch.empty(count, len(POINTS), 2).uniform_(-0.5, 0.5, generator=random)
+    moves = movements(count, random)
+    assert 0 < (torch.linalg.det(moves[:, :, :2]) < 0).sum() < count  # some mirrored, some not
+    there = moved_points(points, moves, MIRRORED)
+    line = (torch.arange(side) + 0.5) / side * 2 - 1
+    for index in (0, 17, 38):  # a lip's corner, its middle, an eye's
+        spots = torch.exp(
+            -((line[None, None] - points[:, index, 0, None, None]) ** 2
+              + (line[None, :, None] - points[:, index, 1, None, None]) ** 2) / 0.01
+        )[:, None]  # fmt: skip
+        moved = varied(spots, random, untouched=1.0, moves=moves)[:, 0]
+        weight = moved.sum((1, 2))
+        x = (moved.sum(1) * line).sum(1) / weight
+        y = (moved.sum(2) * line).sum(1) / weight
+        mirrored = torch.linalg.det(moves[:, :, :2]) < 0
+        at = torch.where(mirrored, torch.tensor(MIRRORED)[index], index)
+        expected = there[torch.arange(count), at]
+        assert torch.allclose(torch.stack([x, y], 1), expected, atol=0.03)
+    hidden = points.clone()
+    hidden[3] = torch.nan
+    assert torch.isnan(moved_points(hidden, moves, MIRRORED)).any(2).any(1).nonzero() == 3
+
+
+def test_a_shape_is_what_place_size_and_tilt_leave() -> None:
+    from exporters.recipes.landmarks import POINTS, Shapes
+
+    random = torch.Generator().manual_seed(3)
+    faces = torch.randn(1, len(POINTS), 2, generator=random)
+    faces = faces + 0.1 * torch.randn(40, len(POINTS), 2, generator=random)
+    shapes = Shapes(faces)
+    angle = torch.tensor(0.5)
+    turn = torch.stack(
+        [torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])]
+    )
+    elsewhere = 0.3 * faces @ turn.T + torch.tensor([0.2, -0.4])
+    assert torch.allclose(shapes.of(elsewhere), shapes.of(faces), atol=1e-4)
+    assert float(shapes.unexplained(elsewhere, faces).max()) == pytest.approx(0, abs=1e-4)
+    mean = shapes.mean[None].expand_as(faces)
+    assert float(shapes.unexplained(mean, faces).mean()) == pytest.approx(1, rel=0.1)
+    assert float(shapes.loss(faces, faces)) == pytest.approx(0, abs=1e-4)
+    unknown = torch.full_like(faces, torch.nan)
+    told = faces.clone().requires_grad_()
+    loss = shapes.loss(told, unknown)
+    loss.backward()
+    assert loss.item() == 0
+    assert told.grad is not None
+    assert float(told.grad.abs().max()) == 0
+    some = faces.clone()
+    some[:20] = torch.nan
+    assert torch.isfinite(shapes.loss(faces + 0.01, some))
+
+
+def test_a_run_with_landmarks_learns_them_and_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from exporters.recipes.__main__ import main
+    from exporters.recipes.train import TrainOptions, train
+
+    data = drawn(tmp_path / "a.npz")
+    images = np.load(data)["images"]
+    path = drawn_meshes(tmp_path / "l.npz", images)
+    options = TrainOptions(epochs=10, batch=8, seed=3)
+    whole = train(data, tmp_path / "whole", options, landmarks=path)
+    train(data, tmp_path / "parted", options, landmarks=path, stop_after=1)
+    assert train(data, tmp_path / "parted", options, landmarks=path) == whole
+    rows = [json.loads(row) for row in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    plain = tmp_path / "plain"
+    train(data, plain, options)
+    without = [json.loads(row) for row in (plain / "log.jsonl").read_text().splitlines()]
+    # what the landmarks add to the loss shrinks: they are learnt
+    added = [row["loss"] - other["loss"] for row, other in zip(rows, without, strict=True)]
+    assert added[-1] < 0.9 * added[0]
+    with pytest.raises(ConfigError, match="other options"):
+        train(data, plain, options, landmarks=path)
+    words = ["train", "--data", str(data), "--out", str(tmp_path / "x"), "--batch", "16"]
+    assert main([*words, "--landmarks", str(tmp_path / "none.npz")]) == 78
+    err = capsys.readouterr().err
+    assert f"--landmarks {tmp_path}/none.npz: not an archive" in err
+    assert err.count("\n") == 1
 
 
 def test_the_checkpoint_is_the_network_and_always_the_same(tmp_path: Path) -> None:
@@ -452,14 +595,14 @@ def test_what_cannot_be_written_is_told_before_the_work(
 
 
 def test_known_priors_are_found_again() -> None:
-    from exporters.recipes.adapt import AdaptOptions, fit_priors
+    from exporters.recipes.adapt import fit_priors
 
     random = torch.Generator().manual_seed(2)
     true = torch.tensor([1.0, 0.5, 0.0, -0.5, 0.5, 0.0, -0.5, -1.0])
     logits = 3 * torch.randn(40_000, 8, generator=random)
     shares = torch.softmax(logits / 2 + true, 1)
     labels = torch.multinomial(shares, 1, generator=random).flatten()
-    temperature, offsets = fit_priors(logits, labels, AdaptOptions(balance=0.0, pull=0.0))
+    temperature, offsets = fit_priors(logits, labels, balance=0.0, pull=0.0)
     assert temperature == pytest.approx(2, rel=0.03)
     assert offsets == pytest.approx(true.tolist(), abs=0.06)
 
@@ -502,7 +645,7 @@ def test_boxes_beside_are_moved_and_scaled_about_their_middle() -> None:
 
 
 def test_calibration_puts_right_how_common_labels_are() -> None:
-    from exporters.recipes.ferplus import with_shares
+    from exporters.recipes.ferplus import RatedCrops
     from exporters.recipes.networks import ExpressionNetwork
     from exporters.recipes.train import calibrated
 
@@ -515,7 +658,7 @@ def test_calibration_puts_right_how_common_labels_are() -> None:
     from exporters.recipes.pictures import normalised
 
     with torch.no_grad():
-        made = calibrated(network, with_shares(pictures, shares))
+        made = calibrated(network, RatedCrops(pictures, shares, shares[:, :2]))
         read = torch.softmax(made(normalised(pictures))[0], 1).mean(0)
     assert float(read[2]) == pytest.approx(0.75, abs=0.05)
     assert float(read[5]) == pytest.approx(0.25, abs=0.05)
