@@ -3,8 +3,8 @@
 Smoothing is exponential: after a sudden change, 63 % of it shows after ``smoothing_s``, 90 % after
 2.3 times that. ``stable_label`` costs more: when a certain expression gives way to another
 certain one, the new one leads by ``label_margin`` m after ``smoothing_s * ln(2 / (1 - m))``, and
-has to lead for ``label_hold_s`` from then on. With the defaults (0.5 s, 0.04, 0.3 s) that is 1.15 s
-to 90 % of a step, and 0.37 s + 0.3 s to a new label. Raw readings are published beside both.
+has to lead for ``label_hold_s`` from then on. With the defaults (0.5 s, 0.07, 0.3 s) that is 1.15 s
+to 90 % of a step, and 0.38 s + 0.3 s to a new label. Raw readings are published beside both.
 """
 
 import math

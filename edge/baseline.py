@@ -26,8 +26,8 @@ _AFFECT_MAX = 0.995
 _TAKEN_AWAY = 0.5
 """How much of a person's shift is taken away. A neutral reading is itself uncertain, and what is
 taken away with it adds its error. Over 93 near-infrared photographs of ten people, told from one
-neutral picture each, by a fit without that person (``recipes recalibrate``, ``beside``, with the
-network bundled before; for all of it this figure was changed), with nothing, half and all taken
+neutral picture each, by a fit without that person (``recipes recalibrate``, ``beside``, with a
+network bundled earlier; for all of it this figure was changed), with nothing, half and all taken
 away: log loss 1.70, 1.67, 1.79; concordance of arousal .31, .34, .30, of valence .53, .51, .48."""
 
 
