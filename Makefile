@@ -52,7 +52,8 @@ $(TFLITE_VENV)/.ready-3.11:
 	$(TFLITE_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary 'tflite-runtime==2.14.0' 'numpy<2'
 	touch $@
 
-# For the recipe of the expression weights alone; what MediaPipe pins, nothing else here can use.
+# For the recipe of the expression weights alone; what MediaPipe pins, nothing else here can use. On
+# Linux this version is for x86-64 alone, and for Python 3.12 at most.
 setup-landmarks: $(LANDMARKS_VENV)/.ready
 
 $(LANDMARKS_VENV)/.ready:

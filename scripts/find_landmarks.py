@@ -13,6 +13,7 @@ import hashlib
 import multiprocessing
 import os
 import sys
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -61,20 +62,24 @@ def _silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
+def _refused(reason: str) -> int:
+    print(f"find_landmarks: {reason}", file=sys.stderr)
+    return 78
+
+
 def main() -> int:
     """Read ``--data``, write ``--out``: the meshes of each crop and of its mirror image."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="ferplus.npz")
     parser.add_argument("--out", type=Path, required=True, help="file to write, .npz")
     asked = parser.parse_args()
+    if asked.out.suffix != ".npz" or not asked.out.parent.is_dir():
+        return _refused(f"--out {asked.out}: expected a .npz file in a folder that exists")
     try:
-        with np.load(asked.data, allow_pickle=False) as archive:
+        with asked.data.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             images = archive["images"]
-        asked.out.touch()  # told before the work, which takes a while
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        print(f"find_landmarks: {asked.data} or {asked.out} cannot be used: {error}; expected"
-              " ferplus.npz and a file in a folder that exists", file=sys.stderr)  # fmt: skip
-        return 78
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        return _refused(f"--data {asked.data}: not an archive with images ({error})")
     parts = [part for view in (images, images[:, :, ::-1]) for part in np.array_split(view, 64)]
     with multiprocessing.Pool(os.cpu_count(), initializer=_silence) as pool:
         meshes = np.concatenate(pool.map(read, parts, chunksize=1))

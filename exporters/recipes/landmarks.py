@@ -61,7 +61,8 @@ def read_landmarks(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             plain, mirror, of = (archive[name] for name in ("plain", "mirror", "of"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    # a lone array, .npy, is none that one can enter: TypeError
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise ConfigError(
             f"--landmarks {path}: not an archive with plain, mirror and of ({error})"
         ) from error

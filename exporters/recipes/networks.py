@@ -47,7 +47,7 @@ class ExpressionNetwork(nn.Module):
 
     Input float32 (n, 1, 48, 48); ``logits`` (n, 8) in AffectNet order before softmax; ``affect``
     (n, 2) before the sigmoid whose value s means ``(s - 0.5) * 2``. Both heads are linear in
-    ``features``: an offset there is an offset of the logits, which personal baselines rely on.
+    the pooled features: an offset there is one of the logits, which personal baselines rely on.
     """
 
     def __init__(self, widths: tuple[int, ...] = STUDENT_WIDTHS, dropout: float = 0.3) -> None:
@@ -66,11 +66,6 @@ class ExpressionNetwork(nn.Module):
         self.expression = nn.Linear(widths[-1], len(EXPRESSIONS))
         self.affect = nn.Linear(widths[-1], 2)
 
-    def features(self, x: Tensor) -> Tensor:
-        """Return the pooled features, (n, widths[-1])."""
-        features: Tensor = self.body(x)
-        return features
-
     def with_maps(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Return ``logits``, ``affect`` and the feature maps at a quarter of the input and below.
 
@@ -85,8 +80,8 @@ class ExpressionNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``logits`` and ``affect``."""
-        features = self.dropout(self.features(x))
-        return self.expression(features), self.affect(features)
+        logits, affect, _ = self.with_maps(x)
+        return logits, affect
 
 
 class LandmarkHead(nn.Module):
@@ -113,5 +108,5 @@ class LandmarkHead(nn.Module):
         side = x.shape[-1]
         line = (torch.arange(side) + 0.5) / side * 2 - 1
         places = torch.stack([line.repeat(side), line.repeat_interleave(side)], 1)
-        # not in bfloat16: a pixel is a hundredth of the picture and less
+        # not in bfloat16, whose steps near 1 are a tenth of a pixel
         return nnf.softmax(self.heat(x).float().flatten(2), 2) @ places

@@ -295,7 +295,9 @@ def train(
     steps = options.epochs * (len(crops) // options.batch)
     taught = (STUDENT_WIDTHS, TEACHER_WIDTHS) if options.distil else (STUDENT_WIDTHS,)
     learners = [
-        Learner(widths, steps, options, prior, landmarks=bool(landmarks) and widths is taught[0])
+        Learner(
+            widths, steps, options, prior, landmarks=bool(landmarks) and widths == STUDENT_WIDTHS
+        )
         for widths in taught
     ]
     earlier = [network for guide in guides for network in trained_networks(guide)]
@@ -412,7 +414,8 @@ def _learn(
         distance = nnf.kl_div(nnf.log_softmax(logits / 2, 1), guide, reduction="batchmean") * 4
         drift = nnf.mse_loss(torch.sigmoid(affect), torch.sigmoid(taught_affect.detach())) * 4
         loss = (1 - options.distil) * loss + options.distil * (distance + 2 * drift)
-    if points is not None and shapes is not None and crops.landmarks is not None:
+    if shapes is not None:
+        assert points is not None and crops.landmarks is not None  # noqa: PT018
         loss = loss + shapes.loss(points, moved_points(crops.landmarks, moves, MIRRORED))
     value = float(loss.detach())
     if not math.isfinite(value):
