@@ -76,7 +76,9 @@ class Box:
             return 0.0
         shared = across * down
         union = self.width * self.height + other.width * other.height - shared
-        return min(1.0, shared / union)  # far from the origin a thin box's width is rounded
+        # far from the origin a thin box's width is rounded: what is shared may seem to be more
+        union = max(union, shared)
+        return shared / union if union > 0 else 0.0  # areas too small for a float are empty
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Boxes: intersection over union against a slow count of pixels, and its laws."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.values import Box
@@ -12,7 +12,15 @@ small = st.integers(0, 12)
 grid_boxes = st.builds(Box, small, small, small, small)
 
 
+TINY = Box(0.0, 2e-277, 2e-277, 2e-277)
+"""Its area is less than a float can hold."""
+THIN = Box(1e4 + 2**-39, 0.0, 2**-40, 1.0)
+"""Its right edge is rounded outwards: it seems to share twice what it has."""
+
+
 @given(boxes, boxes)
+@example(TINY, TINY)
+@example(THIN, THIN)
 def test_iou_is_symmetric_and_a_share(first: Box, second: Box) -> None:
     iou = first.iou(second)
     assert 0 <= iou <= 1 + 1e-9
