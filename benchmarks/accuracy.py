@@ -225,6 +225,15 @@ def _personal(read: Sequence[Read]) -> tuple[list[Read], list[Read]]:
     return personal, [read[index] for index in told]
 
 
+def first_neutrals(truth: Sequence[int], subjects: Sequence[str]) -> dict[str, int]:
+    """Return the index of each person's first neutral picture, of those who have one."""
+    first: dict[str, int] = {}
+    for index, (label, subject) in enumerate(zip(truth, subjects, strict=True)):
+        if EXPRESSIONS[label] == "neutral":
+            first.setdefault(subject, index)
+    return first
+
+
 def told_from_own_neutral(
     readings: Sequence[Reading], truth: Sequence[int], subjects: Sequence[str]
 ) -> dict[int, Reading]:
@@ -238,10 +247,7 @@ def told_from_own_neutral(
         truth: what each shows, index into ``EXPRESSIONS``.
         subjects: who is on each.
     """
-    first: dict[str, int] = {}
-    for index, (label, subject) in enumerate(zip(truth, subjects, strict=True)):
-        if EXPRESSIONS[label] == "neutral":
-            first.setdefault(subject, index)
+    first = first_neutrals(truth, subjects)
     neutral = {name: NeutralReading.mean([readings[index]]) for name, index in first.items()}
     common = {
         name: NeutralReading.mean(

@@ -32,6 +32,12 @@ app = typer.Typer(
 )
 models_app = typer.Typer(no_args_is_help=True, help="The bundled models and what is known of them.")
 app.add_typer(models_app, name="models")
+participant_app = typer.Typer(no_args_is_help=True, help="Whose face is whose: codes, no names.")
+app.add_typer(participant_app, name="participant")
+baseline_app = typer.Typer(
+    no_args_is_help=True, help="What a participant's face reads at rest: the origin of `relative`."
+)
+app.add_typer(baseline_app, name="baseline")
 
 ConfigFile = Annotated[
     Path | None, typer.Option("-c", "--config", help="The TOML file; defaults without one.")
@@ -44,6 +50,10 @@ Endpoints = Annotated[
     list[str] | None,
     typer.Option("--connect", help="Where a daemon publishes; may be repeated."),
 ]
+
+ServiceEndpoint = Annotated[str, typer.Option(help="Where a daemon answers requests.")]
+Code = Annotated[str, typer.Argument(help="The participant's code: letters, digits, - and _.")]
+SERVICE = "tcp://127.0.0.1:5556"
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
@@ -186,6 +196,53 @@ def log_command(
         f"affect-edge: {summary.messages} messages, {summary.rows} rows, {summary.gaps} gaps,"
         f" {summary.missing} missing\n"
     )
+
+
+@app.command()
+def mark(
+    text: Annotated[str, typer.Argument(help='What happened: "pressure 2.8 bar".')],
+    service: ServiceEndpoint = SERVICE,
+) -> None:
+    """Record an event, stamped by the daemon."""
+    from edge import tell  # noqa: PLC0415
+
+    tell.mark(service, text)
+
+
+@participant_app.command("assign")
+def participant_assign(
+    track: Annotated[int, typer.Argument(help="The track, as `tail` shows it.")],
+    code: Code,
+    service: ServiceEndpoint = SERVICE,
+) -> None:
+    """Give a code to the face on a track; from the next frame on it is in the messages."""
+    from edge import tell  # noqa: PLC0415
+
+    tell.assign(service, track, code)
+
+
+@participant_app.command("release")
+def participant_release(code: Code, service: ServiceEndpoint = SERVICE) -> None:
+    """Forget a participant and the baseline."""
+    from edge import tell  # noqa: PLC0415
+
+    tell.release(service, code)
+
+
+@baseline_app.command("start")
+def baseline_start(code: Code, service: ServiceEndpoint = SERVICE) -> None:
+    """Begin to learn: from now on the participant's face is at rest."""
+    from edge import tell  # noqa: PLC0415
+
+    tell.start_baseline(service, code)
+
+
+@baseline_app.command("stop")
+def baseline_stop(code: Code, service: ServiceEndpoint = SERVICE) -> int:
+    """End learning; exit 1 where the face was not at rest for long enough."""
+    from edge import tell  # noqa: PLC0415
+
+    return tell.stop_baseline(service, code)
 
 
 @models_app.command("list")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _STA_UNSYNC = 0x0040  # <linux/timex.h>: the kernel clock is not disciplined
+_DAY_NS = 86_400_000_000_000
 _TIMESYNCD_FLAG = Path("/run/systemd/timesync/synchronized")
 
 
@@ -32,6 +33,14 @@ def wall_ns() -> int:
 def elapsed_ms(since_ns: int) -> float:
     """Return the milliseconds from ``since_ns`` (a ``monotonic_ns`` value) to now."""
     return (time.monotonic_ns() - since_ns) / 1e6
+
+
+def time_of_day(unix_ns: int) -> str:
+    """Return the time of day of a wall time, UTC, to the millisecond: ``09:41:07.250``."""
+    seconds, rest_ns = divmod(unix_ns % _DAY_NS, 1_000_000_000)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour:02}:{minute:02}:{second:02}.{rest_ns // 1_000_000:03}"
 
 
 class Stopwatch:

@@ -24,7 +24,11 @@ def run_demo() -> int:
     with tempfile.TemporaryDirectory(prefix="affect-edge-") as folder:
         endpoint = f"ipc://{folder}/live"
         command = [sys.executable, "-m", "edge", "run", "--source", "demo", "--wait-for-subscriber"]
-        for setting in (f'publish.endpoint="{endpoint}"', 'metrics.address=""'):
+        for setting in (
+            f'publish.endpoint="{endpoint}"',
+            'publish.service_endpoint=""',
+            'metrics.address=""',
+        ):
             command += ["--set", setting]
         daemon = subprocess.Popen(command)
         try:

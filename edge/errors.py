@@ -13,6 +13,8 @@
       EndOfStream            -> exit 0: a finite source has been read to its end
       InferenceError         -> the frame is counted and skipped; many in a row -> a new worker
       LogFileError           -> exit 1: what is received can no longer be written down
+      ServiceUnavailable     -> exit 1: no daemon answers a request
+      RequestRefused         -> exit 78: the daemon cannot do what it was asked; it says why
 
 Foreign exceptions are translated once, at the edge of the room that meets them, with
 ``raise X(...) from exc``. The text of each gives the value received, what was expected, and the
@@ -87,3 +89,13 @@ class InferenceError(AffectEdgeError):
 
 class LogFileError(AffectEdgeError):
     """A log cannot be written any further: the disk is full, or fails."""
+
+
+class ServiceUnavailable(AffectEdgeError):
+    """Nobody answers requests at the address, or not in time."""
+
+
+class RequestRefused(AffectEdgeError):
+    """A request to the daemon cannot be met as it stands."""
+
+    exit_code = EXIT_CONFIG

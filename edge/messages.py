@@ -115,6 +115,18 @@ class Point(Wire):
     valence: Signed
     arousal: Signed
 
+    def relative_to(self, rest: "Point") -> "Point":
+        """Return this point as told from ``rest``, which becomes the origin.
+
+        Each axis is ``tanh(artanh(x) - artanh(rest))``: the difference of the logits, which are
+        linear in a face's features. Keeps the order, and stays within -1..1. ``rest`` lies within
+        -1..1, the ends left out.
+        """
+        return Point(
+            valence=_relative(self.valence, rest.valence),
+            arousal=_relative(self.arousal, rest.arousal),
+        )
+
 
 class FaceAffect(Point):
     """Valence and arousal as read, smoothed, and relative to the person's own neutral."""
@@ -228,6 +240,11 @@ class StatusMessage(Head):
 
 Message = Annotated[FrameMessage | EventMessage | StatusMessage, Field(discriminator="kind")]
 _ANY: TypeAdapter[FrameMessage | EventMessage | StatusMessage] = TypeAdapter(Message)
+
+
+def _relative(reading: float, rest: float) -> float:
+    # the tangens of a difference; rounding may carry it past the end
+    return max(-1.0, min(1.0, (reading - rest) / (1 - reading * rest)))
 
 
 def topic(kind: str, device: str) -> str:

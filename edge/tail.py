@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from edge.client import Gap, Subscriber
+from edge.clock import time_of_day
 from edge.messages import EventMessage, Face, FrameMessage, StatusMessage
 
 HEADER = (
@@ -15,7 +16,6 @@ HEADER = (
 )
 
 _GRADES = {"excellent": "green", "fair": "yellow", "poor": "red", "unusable": "bold red"}
-_DAY_NS = 86_400_000_000_000
 
 
 def run_tail(
@@ -70,13 +70,15 @@ def row(message: FrameMessage | EventMessage | StatusMessage) -> Text:
             return _frame_row(message)
         case EventMessage():
             detail = json.dumps(message.detail) if message.detail else ""
-            text = f"{_clock(message.time.unix_ns)}  {message.device}: {message.event} {detail}"
+            text = (
+                f"{time_of_day(message.time.unix_ns)}  {message.device}: {message.event} {detail}"
+            )
             return Text(_plain(text.rstrip()), style="cyan")
         case StatusMessage():
             health, rates = message.health, message.rates
             reasons = f" ({', '.join(health.reasons)})" if health.reasons else ""
             text = (
-                f"{_clock(message.time.unix_ns)}  {message.device}: {health.grade}{reasons},"
+                f"{time_of_day(message.time.unix_ns)}  {message.device}: {health.grade}{reasons},"
                 f" source {message.source_state}, {rates.published_hz:.1f} frames/s"
             )
             return Text(_plain(text), style=_GRADES[health.grade])
@@ -92,7 +94,7 @@ def gap_row(gap: Gap, device: str) -> Text:
 
 
 def _frame_row(message: FrameMessage) -> Text:
-    head = f"{_clock(message.time.unix_ns)}  {message.frame.index:>7}  "
+    head = f"{time_of_day(message.time.unix_ns)}  {message.frame.index:>7}  "
     tail = f"  {message.timing_ms.total:>6.1f} ms  "
     if not message.faces:
         return Text(f"{head}{'-':>5}  {'no face':<8}  {'':>7}  {'':>7}{tail.rstrip()}", style="dim")
@@ -110,15 +112,8 @@ def _face_row(face: Face, head: str, tail: str) -> Text:
     else:
         line += f"  {face.affect.smoothed.valence:>+7.2f}  {face.affect.smoothed.arousal:>+7.2f}"
     reasons = ", ".join(face.quality.reasons)
-    return Text(_plain(line + tail + (reasons or "ok")), style="yellow" if reasons else "")
-
-
-def _clock(unix_ns: int) -> str:
-    """Return the time of day, UTC, to the millisecond."""
-    seconds, rest_ns = divmod(unix_ns % _DAY_NS, 1_000_000_000)
-    minutes, second = divmod(seconds, 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{hour:02}:{minute:02}:{second:02}.{rest_ns // 1_000_000:03}"
+    whose = f"{face.participant}: " if face.participant else ""
+    return Text(_plain(line + tail + whose + (reasons or "ok")), style="yellow" if reasons else "")
 
 
 def _plain(text: str) -> str:

@@ -31,6 +31,7 @@ class RunningDaemon:
         high_water: int = 0,
     ) -> None:
         self.endpoint = f"ipc://{folder}/live"
+        self.service = f"ipc://{folder}/service"
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -44,6 +45,7 @@ class RunningDaemon:
                 [
                     *(sys.executable, "-m", "edge", "run", *arguments),
                     *("--set", f'publish.endpoint="{self.endpoint}"'),
+                    *("--set", f'publish.service_endpoint="{self.service}"'),
                     *(() if metrics else ("--set", 'metrics.address=""')),
                 ],
                 stderr=stderr,
@@ -73,6 +75,10 @@ class RunningDaemon:
     def events(self, name: str) -> list[Message]:
         """The events of that name so far."""
         return [m for m in self.messages if m["kind"] == "event" and m["event"] == name]
+
+    def subscribe(self, topic: str) -> None:
+        """Hear messages of ``topic``, too."""
+        self._socket.setsockopt_string(zmq.SUBSCRIBE, topic)
 
     def receive(self, timeout_s: float) -> Message | None:
         """Return the next message, or None when there was none in time."""
@@ -131,6 +137,7 @@ def affect_edge(
         text=True,
         timeout=timeout_s,
         cwd=ROOT,
-        env={**os.environ, **(environment or {})},
+        # a port that others may want: who asks for one says so with --set
+        env={**os.environ, "AFFECT_EDGE__PUBLISH__SERVICE_ENDPOINT": "", **(environment or {})},
         check=False,
     )

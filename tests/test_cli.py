@@ -14,7 +14,10 @@ from edge.messages import json_schema
 from edge.models import bundled_models, folders
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("version", "run", "demo", "check", "tail", "log", "schema", "bench", "models")
+COMMANDS = (
+    *("version", "run", "demo", "check", "tail", "log", "schema", "bench", "models"),
+    *("mark", "participant", "baseline"),
+)
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:

@@ -17,6 +17,7 @@ from edge.messages import (
     FrameMessage,
     FrameTime,
     Health,
+    Point,
     Rates,
     StageTimes,
     StatusMessage,
@@ -194,3 +195,31 @@ def test_the_contracts_example_is_accepted() -> None:
     again = json.loads(encode(message).partition(b" ")[2])
     example["timing_ms"]["translate"] = 0.0  # younger than the example
     assert again == example
+
+
+@given(*[st.floats(-1, 1)] * 2, *[st.floats(-0.9, 0.9)] * 2)
+def test_relative_is_the_difference_of_the_logits(
+    valence: float, arousal: float, rest_valence: float, rest_arousal: float
+) -> None:
+    point = Point(valence=valence, arousal=arousal)
+    rest = Point(valence=rest_valence, arousal=rest_arousal)
+    told = point.relative_to(rest)
+    for reading, origin, result in (
+        (point.valence, rest.valence, told.valence),
+        (point.arousal, rest.arousal, told.arousal),
+    ):
+        if abs(reading) == 1:
+            assert result == reading
+        else:
+            expected = math.tanh(math.atanh(reading) - math.atanh(origin))
+            assert result == pytest.approx(expected, abs=6e-5)  # rounded to four digits
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=10), st.floats(-0.9, 0.9))
+def test_relative_is_nothing_at_rest_and_keeps_the_order(readings: list[float], at: float) -> None:
+    rest = Point(valence=at, arousal=0)
+    assert rest.relative_to(rest) == Point(valence=0, arousal=0)
+    points = [Point(valence=each, arousal=0) for each in sorted(readings)]
+    told = [point.relative_to(rest).valence for point in points]
+    assert told == sorted(told)
+    assert all(-1 <= each <= 1 for each in told)

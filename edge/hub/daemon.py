@@ -18,12 +18,15 @@ import zmq
 from edge import clock
 from edge.config import Config, is_file
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, ConfigError
+from edge.hub.answers import Answers
 from edge.hub.health import Board, Incidents, RateMeter, grade
 from edge.hub.journal import Journal
 from edge.hub.metrics import Metrics
 from edge.hub.notify import Notifier, watchdog_interval_s
 from edge.hub.outgoing import Outgoing
+from edge.hub.people import People
 from edge.hub.publisher import Publisher
+from edge.hub.service import Service
 from edge.hub.supervisor import BUDGET, Supervisor
 from edge.link import (
     AnyReport,
@@ -72,6 +75,8 @@ class Daemon:
         self._watchdog_s = watchdog_interval_s(environment)
         self._supervisor = Supervisor(config, lossless=lossless)
         self._metrics = Metrics()
+        self._people = People(config.affect)
+        self._service: Service | None = None
         self._board = Board()
         self._stalls = Incidents()
         self._captured_meter, self._published_meter = RateMeter(), RateMeter()
@@ -121,9 +126,14 @@ class Daemon:
                     journal,
                     self._publisher,
                     self._metrics,
+                    self._people,
                     bear=self._bear_with_reader if self._lossless else None,
                 )
                 log.info("publishing on %s", self._publisher.endpoint)
+                if publish.service_endpoint:
+                    self._service = Service(context, publish.service_endpoint)
+                    self._answers = Answers(self._out, self._people)
+                    log.info("answering requests on %s", self._service.endpoint)
                 self._supervisor.start(0, 1)
                 if not self._holding:
                     self._out.announce()
@@ -132,6 +142,8 @@ class Daemon:
                 return self._finish()
             finally:
                 self._supervisor.end(0.0)
+                if self._service is not None:
+                    self._service.close()
                 self._publisher.close(0.0)
         finally:
             context.term()
@@ -144,6 +156,8 @@ class Daemon:
         poller = zmq.Poller()
         poller.register(self._publisher.socket, zmq.POLLIN)
         poller.register(self._wakeup, zmq.POLLIN)
+        if self._service is not None:
+            poller.register(self._service.socket, zmq.POLLIN)
         if self._supervisor.link is not None:
             poller.register(self._supervisor.link, zmq.POLLIN)
         poller.poll(TICK_MS)
@@ -155,6 +169,8 @@ class Daemon:
             if self._supervisor.is_ready:
                 self._supervisor.go()
         self._read_link()
+        if self._service is not None:
+            self._service.serve(self._answers.answer, self._metrics.request)
         self._watch_worker()
         self._do_due()
 

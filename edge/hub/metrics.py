@@ -70,6 +70,9 @@ class Metrics:
         self._steps = Counter(
             "affect_edge_clock_steps", "Jumps of the wall clock", registry=registry
         )
+        self._requests = Counter(
+            "affect_edge_requests", "Requests to the service", ["outcome"], registry=registry
+        )
         self._build = Gauge("affect_edge_build_info", "Version", ["version"], registry=registry)
         self._build.labels(__version__).set(1)
         self._source_states: set[str] = set()
@@ -105,6 +108,10 @@ class Metrics:
     def event(self) -> None:
         """Count a published event."""
         self._records.labels("event").inc()
+
+    def request(self, outcome: str) -> None:
+        """Count a request; ``outcome`` is one of a fixed few."""
+        self._requests.labels(outcome).inc()
 
     def worker_lost(self, reason: str) -> None:
         """Count a worker that died or was ended; ``reason`` is one of a fixed few."""

@@ -14,6 +14,7 @@ from edge import __version__, clock
 from edge.config import Config
 from edge.hub.journal import Journal
 from edge.hub.metrics import Metrics
+from edge.hub.people import People
 from edge.hub.publisher import Publisher
 from edge.link import FrameReport
 from edge.messages import (
@@ -44,6 +45,7 @@ class Outgoing:
         journal: gives the numbers.
         publisher: sends.
         metrics: counts.
+        people: says whose faces are whose.
         bear: None to send and forget, as a live source wants it. Else nothing numbered is dropped:
             while a subscriber has no room, ``bear`` is asked again and again, with the seconds
             waited so far, whether to go on waiting; it waits a little itself.
@@ -54,6 +56,7 @@ class Outgoing:
         last_index: of the newest frame sent; -1 before the first.
         last_track: the highest number a track ever had here; 0 before the first.
         last_result_ns: monotonic time of the newest frame; None before the first.
+        last_status: the newest one; None before the first.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Outgoing:
         journal: Journal,
         publisher: Publisher,
         metrics: Metrics,
+        people: People,
         *,
         bear: Callable[[float], bool] | None = None,
     ) -> None:
@@ -69,6 +73,7 @@ class Outgoing:
         self._journal = journal
         self._publisher = publisher
         self._metrics = metrics
+        self._people = people
         self._bear = bear
         self._unannounced: list[tuple[str, dict[str, Any]]] | None = []
         self._media_unix_ns: int | None = None  # wall time of a file's beginning
@@ -84,6 +89,7 @@ class Outgoing:
         self.last_index = -1
         self.last_track = 0
         self.last_result_ns: int | None = None
+        self.last_status: StatusMessage | None = None
 
     def announce(self) -> None:
         """Send the first message of the epoch, and the events that waited for it."""
@@ -117,21 +123,21 @@ class Outgoing:
             },
         )
 
-    def event(self, event: str, detail: dict[str, Any]) -> None:
-        """Send an event, or keep it until the epoch has been announced."""
+    def event(self, event: str, detail: dict[str, Any]) -> EventMessage | None:
+        """Send an event and return it; or keep it until the epoch has been announced."""
         if self._unannounced is not None:
             self._unannounced.append((event, detail))
-            return
-        self._send(
-            EventMessage(
-                **self._head,
-                seq=self._journal.next_seq(),
-                time=self._now(),
-                event=event,
-                detail=detail,
-            )
+            return None
+        message = EventMessage(
+            **self._head,
+            seq=self._journal.next_seq(),
+            time=self.now(),
+            event=event,
+            detail=detail,
         )
+        self._send(message)
         self._metrics.event()
+        return message
 
     def frame(self, report: FrameReport) -> None:
         """Send what the worker read from one picture."""
@@ -164,7 +170,7 @@ class Outgoing:
                 classify=sum(stages.get(stage, 0.0) for stage in CLASSIFY_STAGES),
                 total=max(0.0, (now_ns - report.captured_ns) / 1e6),
             ),
-            faces=report.faces,
+            faces=self._people.seen(report.faces, report.sensor_ns),
         )
         self.frames += 1
         self.dropped += message.frame.dropped
@@ -189,7 +195,7 @@ class Outgoing:
         """Send the heartbeat: it is not numbered, and a subscriber without room misses it."""
         message = StatusMessage(
             **self._head,
-            time=self._now(),
+            time=self.now(),
             last_seq=self._journal.last_seq,
             oldest_seq=self._journal.oldest_seq,
             health=health,
@@ -202,6 +208,7 @@ class Outgoing:
             soc_celsius=soc_celsius,
             throttled=throttled,
         )
+        self.last_status = message
         self._publisher.offer(encode(message))
         self._metrics.status(message, worker_dropped)
 
@@ -228,7 +235,8 @@ class Outgoing:
                     self._media_unix_ns = clock.wall_ns() - report.sensor_ns
                 return self._media_unix_ns + report.sensor_ns
 
-    def _now(self) -> EventTime:
+    def now(self) -> EventTime:
+        """Return the time on both clocks, and how far the wall clock can be trusted."""
         return EventTime(
             monotonic_ns=clock.monotonic_ns(),
             unix_ns=clock.wall_ns(),

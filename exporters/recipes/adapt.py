@@ -18,10 +18,12 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from benchmarks.accuracy import told_from_own_neutral
-from benchmarks.metrics import figures, headlines
+from benchmarks.accuracy import first_neutrals, told_from_own_neutral
+from benchmarks.metrics import ccc, figures, headlines
 from edge.errors import ConfigError
 from edge.expression.readout import SHARE_MIN, Readout
+from edge.hub.people import REST_MAX
+from edge.messages import Point
 from edge.models import Network
 from edge.models.manifest import Recalibration
 from edge.values import EXPRESSIONS, Affect, Floats, Reading
@@ -268,7 +270,8 @@ def left_out(
     ``beside`` the means of the headlines over crops a little beside the daemon's (``SHIFTS``):
     detectors disagree by as much, and one cut of few photographs is a matter of luck. Under
     ``personal_baseline`` those of readings told from each person's first neutral photograph, which
-    is not scored, and of the same photographs without it.
+    is not scored, and of the same photographs without it; and how far a change from rest, as the
+    daemon tells it (``relative``), agrees with the annotated one.
 
     Raises:
         ConfigError: there is one person only.
@@ -305,8 +308,61 @@ def left_out(
             "scored": len(of),
             **personal.told(nir, of),
             "without": plain.told(nir, of),
+            "change": _changes_told(plain.affect, nir),
         }
     return everything, plain.shares[0], plain.affect[0]
+
+
+def _changes_told(affect: NDArray[np.float64], nir: NirFaces) -> dict[str, Any]:
+    """Return the concordance of readings relative to rest with annotated changes from rest.
+
+    Rest is each person's first neutral photograph; left out where the daemon would not take it for
+    one. ``without``: of the readings as they are.
+
+    Args:
+        affect: (cuts, n, 2), as cut and beside that.
+        nir: the photographs.
+    """
+    rest = first_neutrals(nir.labels.tolist(), nir.subjects)
+    pairs = [
+        (index, rest[person])
+        for index, person in enumerate(nir.subjects)
+        if person in rest and index != rest[person]
+    ]
+    annotated = np.asarray(nir.affect.double())
+    rows = []
+    for read in affect:
+        of = np.array([pair for pair in pairs if np.abs(read[pair[1]]).max() <= REST_MAX])
+        if not len(of):
+            return {}
+        change = annotated[of[:, 0]] - annotated[of[:, 1]]
+        relative = np.array(
+            [
+                list(_point(read[face]).relative_to(_point(read[own])).model_dump().values())
+                for face, own in of
+            ]
+        )
+        rows.append(
+            [
+                [ccc(told[:, axis], change[:, axis]) for axis in (0, 1)]
+                for told in (relative, read[of[:, 0]])
+            ]
+        )
+    told, without = np.array(rows).transpose(1, 0, 2)
+    names = ("ccc_valence", "ccc_arousal")
+
+    def named(cuts: NDArray[np.float64]) -> dict[str, Any]:
+        as_cut, beside = cuts[0].tolist(), cuts[1:].mean(0).tolist()
+        return {
+            "as_cut": dict(zip(names, as_cut, strict=True)),
+            "beside": dict(zip(names, beside, strict=True)),
+        }
+
+    return {**named(told), "without": named(without)}
+
+
+def _point(affect: NDArray[np.float64]) -> Point:
+    return Point(valence=float(affect[0]), arousal=float(affect[1]))
 
 
 def _readings(shares: NDArray[np.float32], affect: NDArray[np.float32]) -> list[Reading]:

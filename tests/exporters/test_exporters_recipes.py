@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.metrics import ccc
 from edge.errors import ConfigError
 from edge.values import EXPRESSIONS
 
@@ -484,6 +485,16 @@ def test_a_recalibration_is_told_by_people_it_never_saw() -> None:
     right = shares[rest].argmax(1) == np.asarray(nir.labels)[rest]
     assert personal["without"]["as_cut"]["top1"] == pytest.approx(right.mean())
     assert personal["as_cut"] != personal["without"]["as_cut"]
+    # a change from rest is told as the daemon tells it
+    own = rest // 8 * 8
+    kept = np.abs(affect[own]).max(1) <= 0.9
+    moved = np.tanh(np.arctanh(affect[rest].clip(-0.9999, 0.9999)) - np.arctanh(affect[own]))
+    change = np.asarray(nir.affect[rest] - nir.affect[own])
+    for axis, name in enumerate(("ccc_valence", "ccc_arousal")):
+        agreed = ccc(moved[kept, axis], change[kept, axis])
+        assert personal["change"]["as_cut"][name] == pytest.approx(agreed, abs=2e-3)
+        agreed = ccc(affect[rest][kept, axis], change[kept, axis])
+        assert personal["change"]["without"]["as_cut"][name] == pytest.approx(agreed)
     # a person's own annotations have no part in what is read from that person
     forged = nir.affect.clone()
     forged[nir.of({"2"})] = torch.tensor([-1.0, 1.0])

@@ -7,6 +7,7 @@ from edge.config import Config
 from edge.hub.journal import Journal
 from edge.hub.metrics import Metrics
 from edge.hub.outgoing import CLOCK_STEP_NS, Outgoing
+from edge.hub.people import People
 from edge.messages import EventMessage, decode
 
 HOUR_NS = 3_600_000_000_000
@@ -41,8 +42,9 @@ def test_a_step_of_the_wall_clock_is_told_once(
 ) -> None:
     offset_ns = 1_700_000_000_000_000_000
     monkeypatch.setattr(clock, "wall_minus_boottime_ns", lambda: offset_ns)
-    recorder = Recorder()
-    outgoing = Outgoing(Config(), Journal.open(""), recorder, Metrics())  # type: ignore[arg-type]
+    recorder, config = Recorder(), Config()
+    people = People(config.affect)
+    outgoing = Outgoing(config, Journal.open(""), recorder, Metrics(), people)  # type: ignore[arg-type]
     outgoing.announce()
     for step_ns in steps_ns:
         offset_ns += step_ns

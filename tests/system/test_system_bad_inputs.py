@@ -211,6 +211,15 @@ SOURCES = [
 
 PLACES = [
     setting("port in use", 'publish.endpoint="{busy}"', "{busy}", "in use", real=True),
+    Case(
+        "service port in use",
+        (
+            *("run", "--source", "demo", "--set", 'publish.endpoint="ipc://{tmp}/live"'),
+            *("--set", 'metrics.address=""', "--set", 'publish.service_endpoint="{busy}"'),
+        ),
+        ("publish.service_endpoint", "{busy}", "in use"),
+        real=True,
+    ),
     setting("socket in no folder", 'publish.endpoint="ipc://{tmp}/no/x"', "{tmp}/no/x", real=True),
     setting(
         "socket with a long name", f'publish.endpoint="ipc:///tmp/{"x" * 120}"', "xxx", real=True

@@ -1,0 +1,96 @@
+"""What the daemon does when it is asked something. For the hub's one loop.
+
+Whatever changes what later messages mean is an event, numbered and stamped like everything else:
+whoever reads the record alone can tell who was who, and from what on.
+"""
+
+import json
+from typing import Any
+
+from edge.hub.outgoing import Outgoing
+from edge.hub.people import People, Rest
+from edge.messages import json_schema
+from edge.requests import (
+    AnyRequest,
+    AssignRequest,
+    BaselineRequest,
+    MarkRequest,
+    ReleaseRequest,
+    SchemaRequest,
+    StatusRequest,
+    TimeRequest,
+)
+
+
+class Answers:
+    """Meets requests with what is sent (``out``) and who is in view (``people``)."""
+
+    def __init__(self, out: Outgoing, people: People) -> None:
+        self._out = out
+        self._people = people
+
+    def answer(self, request: AnyRequest, received_ns: int) -> dict[str, Any]:
+        """Do what is asked; return the fields of the reply.
+
+        Args:
+            request: what is asked.
+            received_ns: when it came, on the monotonic clock.
+
+        Raises:
+            RequestRefused: it cannot be done.
+        """
+        said: dict[str, Any]
+        match request:
+            case MarkRequest(text=text):
+                said = self._recorded("mark", {"text": text})
+            case AssignRequest(track=track, participant=code):
+                self._people.assign(track, code)
+                detail = {"track": track, "participant": code}
+                said = self._recorded("participant_assigned", detail)
+            case ReleaseRequest(participant=code):
+                self._people.release(code)
+                said = self._recorded("participant_released", {"participant": code})
+            case BaselineRequest(action="start", participant=code):
+                self._people.start(code)
+                said = self._recorded("baseline_started", {"participant": code})
+            case BaselineRequest(participant=code):
+                said = self._rested(code, self._people.stop(code))
+            case TimeRequest():
+                said = self._clocks(received_ns)
+            case StatusRequest():
+                status = self._out.last_status
+                said = {"status": status and json.loads(status.model_dump_json(by_alias=True))}
+            case SchemaRequest():
+                said = {"schema": json.loads(json_schema())}
+        return said
+
+    def _rested(self, code: str, rest: Rest) -> dict[str, Any]:
+        detail: dict[str, Any] = {
+            "participant": code,
+            "read_s": rest.read_s,
+            "readings": rest.readings,
+            **rest.point.model_dump(),
+        }
+        if not rest.reason:
+            return {**self._recorded("baseline_ready", detail), "baseline": "ready"}
+        detail["reason"] = rest.reason
+        return {**self._recorded("baseline_invalid", detail), "baseline": "invalid"}
+
+    def _recorded(self, event: str, detail: dict[str, Any]) -> dict[str, Any]:
+        """Send the event; return its detail, number and time: null until the epoch begins."""
+        message = self._out.event(event, detail)
+        return {
+            **detail,
+            "seq": message and message.seq,
+            "unix_ns": message and message.time.unix_ns,
+        }
+
+    def _clocks(self, received_ns: int) -> dict[str, Any]:
+        now = self._out.now()
+        elapsed_ns = now.monotonic_ns - received_ns
+        return {
+            "received": {"monotonic_ns": received_ns, "unix_ns": now.unix_ns - elapsed_ns},
+            "sent": {"monotonic_ns": now.monotonic_ns, "unix_ns": now.unix_ns},
+            "synchronized": now.synchronized,
+            "max_error_us": now.max_error_us,
+        }
