@@ -229,6 +229,14 @@ def participant_release(code: Code, service: ServiceEndpoint = SERVICE) -> None:
     tell.release(service, code)
 
 
+@participant_app.command("list")
+def participant_list(service: ServiceEndpoint = SERVICE) -> None:
+    """Print every participant, the track, and how far the baseline is."""
+    from edge import tell  # noqa: PLC0415
+
+    tell.participants(service)
+
+
 @baseline_app.command("start")
 def baseline_start(code: Code, service: ServiceEndpoint = SERVICE) -> None:
     """Begin to learn: from now on the participant's face is at rest."""

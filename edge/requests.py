@@ -89,7 +89,7 @@ class TimeRequest(Request):
 
 
 class StatusRequest(Request):
-    """Tell the newest status message."""
+    """Tell the newest status message, and who is known."""
 
     request: Literal["status"] = "status"
 

@@ -14,6 +14,7 @@ from edge.requests import (
     MarkRequest,
     ReleaseRequest,
     Request,
+    StatusRequest,
     told,
 )
 
@@ -21,7 +22,7 @@ from edge.requests import (
 def mark(service: str, text: str) -> None:
     """Record that something happened.
 
-    This and the other functions here print one line.
+    This and the other functions here print what became of it, one line.
 
     Raises:
         ConfigError: what was typed is no text or code.
@@ -40,6 +41,17 @@ def assign(service: str, track: int, code: str) -> None:
 def release(service: str, code: str) -> None:
     """Forget a participant and the baseline."""
     _say(f"{code} is released{_when(_asked(service, ReleaseRequest, participant=code))}")
+
+
+def participants(service: str) -> None:
+    """Print a line for each participant that the daemon knows."""
+    known = _asked(service, StatusRequest)["participants"]
+    for each in known:
+        on = "on no track" if each["track"] is None else f"track {each['track']}"
+        where = "in view" if each["in_view"] else "not in view"
+        _say(f"{each['participant']}  {on}, {where}, baseline {each['baseline']}")
+    if not known:
+        _say("no participants; affect-edge participant assign TRACK CODE")
 
 
 def start_baseline(service: str, code: str) -> None:

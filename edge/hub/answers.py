@@ -59,7 +59,10 @@ class Answers:
                 said = self._clocks(received_ns)
             case StatusRequest():
                 status = self._out.last_status
-                said = {"status": status and json.loads(status.model_dump_json(by_alias=True))}
+                said = {
+                    "status": status and json.loads(status.model_dump_json(by_alias=True)),
+                    "participants": self._people.listed(),
+                }
             case SchemaRequest():
                 said = {"schema": json.loads(json_schema())}
         return said

@@ -14,7 +14,7 @@ It lives in the hub, not beside the network, because it has to outlive a worker.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from edge.config import AffectConfig
 from edge.errors import RequestRefused
@@ -164,6 +164,19 @@ class People:
         self._rests[code] = rest = window.judged(self._config)
         return rest
 
+    def listed(self) -> list[dict[str, Any]]:
+        """Return every participant with track (null: on none), whether in view, and baseline."""
+        tracks = {code: track for track, code in self._codes.items()}
+        return [
+            {
+                "participant": code,
+                "track": tracks.get(code),
+                "in_view": tracks.get(code) in self._seen_ns,
+                "baseline": self._state(code),
+            }
+            for code in sorted(self._known())
+        ]
+
     def seen(self, faces: Sequence[Face], sensor_ns: int) -> list[Face]:
         """Take notice of a frame's faces; return them with codes, baselines and relative values.
 
@@ -190,14 +203,18 @@ class People:
         return face.model_copy(update={"participant": code, "affect": affect})
 
     def _told(self, affect: FaceAffect, code: str) -> FaceAffect:
-        state: Literal["none", "learning", "ready", "invalid"] = "none"
-        relative = None
-        if code in self._windows:
-            state = "learning"
-        elif (rest := self._rests.get(code)) is not None:
-            state = "invalid" if rest.reason else "ready"
-            relative = None if rest.reason else affect.relative_to(rest.point)
+        state, relative = self._state(code), None
+        if state == "ready":
+            relative = affect.relative_to(self._rests[code].point)
         return affect.model_copy(update={"relative": relative, "baseline": state})
+
+    def _state(self, code: str) -> Literal["none", "learning", "ready", "invalid"]:
+        if code in self._windows:
+            return "learning"
+        rest = self._rests.get(code)
+        if rest is None:
+            return "none"
+        return "invalid" if rest.reason else "ready"
 
     def _known(self) -> set[str]:
         return {*self._codes.values(), *self._windows, *self._rests}

@@ -64,6 +64,25 @@ def test_a_code_goes_with_its_track_and_with_nobody_else() -> None:
     assert [code for code, *_ in told(known, face(4), face(5), at_s=4)] == [None, None]
 
 
+def test_who_is_known_is_listed() -> None:
+    known = people(baseline_min_s=1)
+    assert known.listed() == []
+    rested(known, [face(4)] * 4)
+    known.seen([face(9)], 60 * SECOND_NS)
+    known.assign(9, "P02")
+    known.start("P02")
+    known.seen([face(9), face(10)], 61 * SECOND_NS)
+    known.assign(10, "P03")
+    known.assign(10, "P04")  # nothing is left of P03, who was nobody else
+    first = {"participant": "P02", "track": 9, "in_view": True, "baseline": "learning"}
+    last = {"participant": "P07", "track": 4, "in_view": False, "baseline": "ready"}
+    between = {"participant": "P04", "track": 10, "in_view": True, "baseline": "none"}
+    assert known.listed() == [first, between, last]
+    known.assign(10, "P07")
+    known.assign(10, "P02")
+    assert known.listed()[-1] == {**last, "track": None}
+
+
 def test_a_face_that_was_not_read_has_its_code_and_no_affect() -> None:
     known = people()
     known.seen([face(4)], 0)

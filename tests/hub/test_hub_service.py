@@ -9,11 +9,22 @@ from typing import Any
 
 import pytest
 import zmq
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge import clock, requests
 from edge.errors import ConfigError, RequestRefused
 from edge.hub.service import Service
 from edge.requests import REQUEST_BYTES_MAX, AnyRequest, MarkRequest, decode_request
+
+words = st.text(max_size=8) | st.sampled_from(["assign", "release", "start", "stop", "P07", "4"])
+requests_of_a_kind = st.fixed_dictionaries(
+    {"request": st.sampled_from(["mark", "participant", "baseline", "time", "fetch"])},
+    optional={
+        "action": words, "participant": words, "text": words,
+        "track": st.integers() | st.floats() | words,
+    },
+).map(lambda each: json.dumps(each).encode())  # fmt: skip
 
 
 class Served:
@@ -196,6 +207,19 @@ def test_an_endpoint_in_use_is_told(served: Served) -> None:
     finally:
         first.close()
         context.term()
+
+
+@given(st.binary(max_size=200) | requests_of_a_kind)
+def test_whatever_comes_is_a_request_or_one_line(part: bytes) -> None:
+    request, line = None, ""
+    try:
+        request = decode_request(part)
+    except ValueError as error:
+        line = str(error)
+    assert (request is None) == bool(line)
+    assert "\n" not in line
+    if request is not None:
+        assert decode_request(request.model_dump_json().encode()) == request
 
 
 def test_every_request_of_the_docstring_is_one() -> None:

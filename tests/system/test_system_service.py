@@ -141,6 +141,8 @@ def test_an_operator_needs_four_commands(tmp_path: Path) -> None:
             assert done.stdout.count("\n") + done.stderr.count("\n") == 1
             return done.returncode, done.stdout + done.stderr
 
+        code, line = said("participant", "list")
+        assert (code, line.startswith("no participants")) == (0, True)
         code, line = said("participant", "assign", "999", "P07")
         assert (code, "track 999 is not in view; in view:" in line) == (78, True)
         code, line = said("participant", "assign", track, "Jane Doe")
@@ -155,6 +157,8 @@ def test_an_operator_needs_four_commands(tmp_path: Path) -> None:
         daemon.wait_for(lambda m: state("P07", m) == "learning")
         code, line = said("baseline", "stop", "P07")
         assert (code, line.startswith("P07 at rest: valence ")) == (0, True), line
+        code, line = said("participant", "list")
+        assert (code, line) == (0, f"P07  track {track}, in view, baseline ready\n")
         code, line = said("participant", "release", "P07")
         assert (code, line.startswith("P07 is released at ")) == (0, True)
 
