@@ -127,7 +127,7 @@ def answers_of(answer: Answer, nir: NirFaces, options: AdaptOptions) -> Answers:
     views = []
     for _ in range(options.views):
         crops = cut(nir.patches, random, options.margin)
-        views.append(answer(varied(crops, random, options.strength, move=False)))
+        views.append(answer(varied(crops, random, options.strength)))
     beside = torch.stack([answer(crops) for crops in nir.beside])
     return Answers(answer(nir.crops), beside, torch.stack(views))
 

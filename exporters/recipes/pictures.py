@@ -27,20 +27,17 @@ def varied(
     random: Generator,
     strength: float = 0.7,
     *,
-    move: bool = True,
-    untouched: float = 0.0,
     moves: Tensor | None = None,
+    untouched: float = 0.0,
 ) -> Tensor:
     """Return the pictures as another camera, lamp and detector would have given them.
 
     Order as in the world: the head turns and the detector cuts (mirror, rotation, scale, shift,
     black beyond the border), lamps light it (fall-off, reflections), the lens blurs, the sensor
     adds noise and clips, the driver chooses gain and gamma. The first ``untouched`` share of the
-    pictures is only moved. Whoever also has to know how they were moved draws ``moves`` before.
+    pictures is only moved. ``moves`` are drawn before (``movements``); without them nothing moves.
     """
-    if move:
-        if moves is None:
-            moves = movements(len(pictures), random, strength)
+    if moves is not None:
         pictures = _moved(pictures, moves, random)
     kept = pictures[: round(untouched * len(pictures))]
     pictures = _lit(pictures[len(kept) :], random, strength)

@@ -251,7 +251,10 @@ def guided(crops: RatedCrops, networks: Sequence[ExpressionNetwork], seed: int) 
     shares = torch.zeros_like(crops.shares)
     for at in range(0, len(crops), 512):
         plain = crops.pictures[at : at + 512]
-        cuts = (varied(plain, random, untouched=1.0) for _ in range(_CUTS))
+        cuts = (
+            varied(plain, random, moves=movements(len(plain), random), untouched=1.0)
+            for _ in range(_CUTS)
+        )
         for view in (plain, plain.flip(3), *cuts):
             batch = normalised(view)
             for network in networks:
@@ -303,7 +306,9 @@ def train(
     earlier = [network for guide in guides for network in trained_networks(guide)]
     if earlier:
         if _is_file(guides[0]):
-            like = varied(crops.pictures[:_NORMED], random, untouched=options.untouched)
+            some = crops.pictures[:_NORMED]
+            moves = movements(len(some), random)
+            like = varied(some, random, moves=moves, untouched=options.untouched)
             norms_set_anew(earlier[0], normalised(like))
         learners[0].begin_with(earlier[0])
     # what a resumed run has to have in common with the one that it takes up
@@ -401,7 +406,7 @@ def _learn(
 ) -> float:
     """Take one step of each network on one batch; return the small one's loss."""
     moves = movements(len(crops), random)
-    varied_pictures = varied(crops.pictures, random, untouched=options.untouched, moves=moves)
+    varied_pictures = varied(crops.pictures, random, moves=moves, untouched=options.untouched)
     batch = normalised(varied_pictures).to(memory_format=torch.channels_last)
     shares, target = crops.shares, crops.affect
     student, *teachers = learners

@@ -76,12 +76,15 @@ def test_a_broken_archive_is_refused_in_one_line(tmp_path: Path, broken: bytes) 
 
 
 def test_variation_keeps_the_range_and_repeats_with_its_seed() -> None:
-    from exporters.recipes.pictures import normalised, varied
+    from exporters.recipes.pictures import movements, normalised, varied
 
     pictures = torch.rand(64, 1, 48, 48, generator=torch.Generator().manual_seed(1))
-    once = varied(pictures, torch.Generator().manual_seed(5))
-    again = varied(pictures, torch.Generator().manual_seed(5))
-    other = varied(pictures, torch.Generator().manual_seed(6))
+
+    def drawn_by(seed: int) -> torch.Tensor:
+        random = torch.Generator().manual_seed(seed)
+        return varied(pictures, random, moves=movements(len(pictures), random))
+
+    once, again, other = drawn_by(5), drawn_by(5), drawn_by(6)
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
     assert once.shape == pictures.shape
