@@ -251,6 +251,15 @@ class PublishConfig(Section):
             " CURVE keys, which this version does not have"
         )
 
+    @model_validator(mode="after")
+    def _two_endpoints(self) -> "PublishConfig":
+        # of two sockets on one path the second would silently take it from the first
+        if self.endpoint == self.service_endpoint and not self.endpoint.endswith(":*"):
+            raise ValueError(
+                f"endpoint and service_endpoint are both {self.endpoint!r}; expected two"
+            )
+        return self
+
 
 class JournalConfig(Section):
     """Where the identity of the stream, and later the journal, is kept."""
@@ -372,8 +381,10 @@ def load_config(
             raise ConfigError(f"--set {redact(setting)!r}: expected section.key=value")
         _put(data, key.strip().split("."), _parse_value(value), origin=f"--set {key}")
     for section, values in (overrides or {}).items():
+        kind = values.get("kind")
         present = data.get(section)
-        if not isinstance(present, dict) or present.get("kind") != values.get("kind"):
+        # keys without a kind were set for this source: left out, they would be without a word
+        if not isinstance(present, dict) or present.get("kind", kind) != kind:
             present = {}
         data[section] = {**present, **values}
     if isinstance(data.get("source"), dict):

@@ -129,7 +129,7 @@ class Point(Wire):
 
 
 class FaceAffect(Point):
-    """Valence and arousal as read, smoothed, and relative to the person's own neutral."""
+    """Valence and arousal as read, smoothed, and (as read) relative to the person at rest."""
 
     smoothed: Point
     relative: Point | None = None

@@ -29,6 +29,8 @@ from pydantic import (
 
 REQUEST_BYTES_MAX: Final = 4096
 
+_LINE_MAX: Final = 300
+
 CODE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 
 
@@ -41,7 +43,7 @@ def _of_one_line(text: str) -> str:
 Code = Annotated[str, Field(pattern=CODE_PATTERN)]
 """A pseudonym: letters, digits, - and _, at most 32 of them. No names: codes are recorded."""
 
-MarkText = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_of_one_line)]
+MarkText = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_of_one_line)]
 
 
 class Request(BaseModel):
@@ -62,7 +64,7 @@ class AssignRequest(Request):
 
     request: Literal["participant"] = "participant"
     action: Literal["assign"] = "assign"
-    track: Annotated[int, Field(ge=0)]
+    track: Annotated[int, Field(ge=0, le=2**53)]
     participant: Code
 
 
@@ -144,8 +146,9 @@ def told(error: ValidationError, *, tagged: bool = False) -> str:
     message = found["msg"].removeprefix("Value error, ")
     received = repr(found["input"])
     shown = received if len(received) <= 80 else received[:77] + "..."
-    if found["type"] == "extra_forbidden":
-        return f"{where}: unknown field"
     if found["type"] == "string_pattern_mismatch":
-        message = "expected letters, digits, - and _, at most 32 of them"
-    return f"{where or 'request'}: {message} (received {shown})"
+        message = "expected a letter or digit, then letters, digits, - and _, 32 in all at most"
+    text = f"{where or 'request'}: {message} (received {shown})"
+    if found["type"] == "extra_forbidden":
+        text = f"{where}: unknown field"
+    return "".join(sign if sign.isprintable() else "?" for sign in text)[:_LINE_MAX]

@@ -85,10 +85,10 @@ def _asked(service: str, kind: type[Request], **fields: object) -> dict[str, Any
 
 
 def _when(reply: dict[str, Any]) -> str:
-    if reply["seq"] is None:
-        return ", to be recorded when the epoch begins"
     return f" at {time_of_day(reply['unix_ns'])} UTC (message {reply['seq']})"
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    # what was done must not end in a traceback because a terminal cannot show how it is called
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")

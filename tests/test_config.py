@@ -5,7 +5,15 @@ from typing import Any, get_args
 
 import pytest
 
-from edge.config import Config, ExpressionName, is_file, load_config, redact, source_settings
+from edge.config import (
+    Config,
+    ExpressionName,
+    ImagesSource,
+    is_file,
+    load_config,
+    redact,
+    source_settings,
+)
 from edge.errors import ConfigError
 from edge.values import EXPRESSIONS
 
@@ -151,6 +159,19 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="configuration") as error:
             load_config(path, environment={})
         assert "\n" not in str(error.value)
+
+
+def test_what_is_set_for_the_named_source_is_not_left_out_without_a_word() -> None:
+    purpose = 'device.purpose="safety"'
+    folder = {"source": {"kind": "images", "path": "x"}}
+    config = load_config(
+        settings=["source.rate_hz=10.0", purpose], overrides=folder, environment={}
+    )
+    assert config.source == ImagesSource(kind="images", path="x", rate_hz=10.0)
+    with pytest.raises(ConfigError, match=r"source\.rate_hz: unknown key"):
+        load_config(
+            settings=["source.rate_hz=10.0"], overrides={"source": {"kind": "demo"}}, environment={}
+        )
 
 
 def test_words_for_sources(tmp_path: Path) -> None:

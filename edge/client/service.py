@@ -27,15 +27,17 @@ def ask(endpoint: str, request: Request, timeout_s: float = TIMEOUT_S) -> dict[s
         socket.setsockopt(zmq.LINGER, 0)
         try:
             socket.connect(endpoint)
-        except zmq.ZMQError as error:
+        except (zmq.ZMQError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, zmq.ZMQError) else "no text"
             raise ConfigError(
-                f"--service {endpoint!r}: {error.strerror}; expected tcp://HOST:PORT or ipc://PATH"
+                f"--service {endpoint!r}: {reason}; expected tcp://HOST:PORT or ipc://PATH"
             ) from error
         socket.send(request.model_dump_json().encode())
         if not socket.poll(int(timeout_s * 1000)):
             raise ServiceUnavailable(
                 f"no reply from {endpoint} within {timeout_s:g} s; is a daemon running, and is"
-                " that its publish.service_endpoint?"
+                " that its publish.service_endpoint? One that is held up may still do it: look"
+                " before you ask again"
             )
         return _read(socket.recv(), endpoint)
     finally:

@@ -4,9 +4,11 @@ Whatever changes what later messages mean is an event, numbered and stamped like
 whoever reads the record alone can tell who was who, and from what on.
 """
 
+import functools
 import json
 from typing import Any
 
+from edge.errors import RequestRefused
 from edge.hub.outgoing import Outgoing
 from edge.hub.people import People, Rest
 from edge.messages import json_schema
@@ -41,6 +43,8 @@ class Answers:
         """
         said: dict[str, Any]
         match request:
+            case MarkRequest() if not self._out.is_announced:
+                raise RequestRefused("nothing is recorded before somebody subscribes; mark it then")
             case MarkRequest(text=text):
                 said = self._recorded("mark", {"text": text})
             case AssignRequest(track=track, participant=code):
@@ -64,7 +68,7 @@ class Answers:
                     "participants": self._people.listed(),
                 }
             case SchemaRequest():
-                said = {"schema": json.loads(json_schema())}
+                said = {"schema": _schema()}
         return said
 
     def _rested(self, code: str, rest: Rest) -> dict[str, Any]:
@@ -80,13 +84,13 @@ class Answers:
         return {**self._recorded("baseline_invalid", detail), "baseline": "invalid"}
 
     def _recorded(self, event: str, detail: dict[str, Any]) -> dict[str, Any]:
-        """Send the event; return its detail, number and time: null until the epoch begins."""
+        """Send the event; return its detail, number and time.
+
+        Nobody is in view before the epoch is announced, and marks are refused until then.
+        """
         message = self._out.event(event, detail)
-        return {
-            **detail,
-            "seq": message and message.seq,
-            "unix_ns": message and message.time.unix_ns,
-        }
+        assert message is not None
+        return {**detail, "seq": message.seq, "unix_ns": message.time.unix_ns}
 
     def _clocks(self, received_ns: int) -> dict[str, Any]:
         now = self._out.now()
@@ -97,3 +101,8 @@ class Answers:
             "synchronized": now.synchronized,
             "max_error_us": now.max_error_us,
         }
+
+
+@functools.cache
+def _schema() -> Any:
+    return json.loads(json_schema())

@@ -75,7 +75,7 @@ class Daemon:
         self._watchdog_s = watchdog_interval_s(environment)
         self._supervisor = Supervisor(config, lossless=lossless)
         self._metrics = Metrics()
-        self._people = People(config.affect)
+        self._people = People(config.affect, vanish_s=config.tracking.vanish_s)
         self._service: Service | None = None
         self._board = Board()
         self._stalls = Incidents()
@@ -244,6 +244,7 @@ class Daemon:
                     "absent",
                 ):  # one outage, however it goes on
                     self._stalls.add(clock.monotonic_ns())
+                self._people.nobody_in_view()
                 log.warning("source %s: %s", state, reason)
             elif state == "running":
                 log.info("source running")
@@ -279,6 +280,7 @@ class Daemon:
         self._supervisor.lose()
         self._metrics.worker_lost(reason)
         self._source_state = "restarting"
+        self._people.nobody_in_view()
         self._out.event("worker_lost", {"reason": reason, "restarts": self._supervisor.restarts})
 
     def _do_due(self) -> None:

@@ -91,6 +91,11 @@ class Outgoing:
         self.last_result_ns: int | None = None
         self.last_status: StatusMessage | None = None
 
+    @property
+    def is_announced(self) -> bool:
+        """Whether the epoch has begun: events go out at once from then on."""
+        return self._unannounced is None
+
     def announce(self) -> None:
         """Send the first message of the epoch, and the events that waited for it."""
         waited, self._unannounced = self._unannounced or [], None

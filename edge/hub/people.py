@@ -23,9 +23,6 @@ from edge.messages import Face, FaceAffect, Point
 PEOPLE_MAX: Final = 256
 """Codes kept at a time."""
 
-_IN_VIEW_NS: Final = 2_000_000_000
-"""A face lost for no longer than this can still be given a code: detectors blink."""
-
 _STEP_MAX_S: Final = 1.0
 """One reading stands for at most this much time."""
 
@@ -105,8 +102,10 @@ class _Window:
 class People:
     """Codes on tracks, and baselines of codes. For the hub's one loop."""
 
-    def __init__(self, config: AffectConfig) -> None:
+    def __init__(self, config: AffectConfig, *, vanish_s: float) -> None:
+        """Begin with nobody; a face lost for ``vanish_s`` has no track any more."""
         self._config = config
+        self._vanish_ns = round(vanish_s * 1e9)
         self._seen_ns: dict[int, int] = {}  # track -> when last seen; of those still in view
         self._codes: dict[int, str] = {}  # track -> code
         self._windows: dict[str, _Window] = {}
@@ -116,14 +115,24 @@ class People:
         """Give ``code`` to ``track``, taking it from the one that had it.
 
         Raises:
-            RequestRefused: the track is not in view, or there are too many codes.
+            RequestRefused: the track is not in view, there are too many codes, or a baseline is
+                being learnt from another face in view.
         """
         if track not in self._seen_ns:
             raise RequestRefused(f"track {track} is not in view; in view: {_listed(self._seen_ns)}")
         if code not in self._known() and len(self._known()) >= PEOPLE_MAX:
             raise RequestRefused(f"{PEOPLE_MAX} participants are known already; release some")
+        before = next((each for each, other in self._codes.items() if other == code), track)
+        if code in self._windows and before != track and before in self._seen_ns:
+            raise RequestRefused(
+                f"a baseline of {code} is being learnt from track {before}, in view; stop it first"
+            )
         self._take_away(code)
         self._codes[track] = code
+
+    def nobody_in_view(self) -> None:
+        """Take notice that no frame will come for a while, or only with new tracks."""
+        self._seen_ns = {}
 
     def release(self, code: str) -> None:
         """Forget ``code``: its track, its window and its baseline.
@@ -187,7 +196,7 @@ class People:
         self._seen_ns = {
             track: at for track, at in self._seen_ns.items()
             # a time of the future is of a clock that has since started again
-            if 0 <= sensor_ns - at <= _IN_VIEW_NS
+            if 0 <= sensor_ns - at <= self._vanish_ns
         } | dict.fromkeys((face.track for face in faces), sensor_ns)  # fmt: skip
         return [self._named(face, sensor_ns) for face in faces]
 

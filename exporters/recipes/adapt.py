@@ -316,8 +316,8 @@ def left_out(
 def _changes_told(affect: NDArray[np.float64], nir: NirFaces) -> dict[str, Any]:
     """Return the concordance of readings relative to rest with annotated changes from rest.
 
-    Rest is each person's first neutral photograph; left out where the daemon would not take it for
-    one. ``without``: of the readings as they are.
+    Rest is each person's first neutral photograph; people of whom it reads beyond ``REST_MAX`` are
+    left out. ``without``: of the readings as they are.
 
     Args:
         affect: (cuts, n, 2), as cut and beside that.

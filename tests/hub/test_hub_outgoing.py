@@ -43,7 +43,7 @@ def test_a_step_of_the_wall_clock_is_told_once(
     offset_ns = 1_700_000_000_000_000_000
     monkeypatch.setattr(clock, "wall_minus_boottime_ns", lambda: offset_ns)
     recorder, config = Recorder(), Config()
-    people = People(config.affect)
+    people = People(config.affect, vanish_s=1.0)
     outgoing = Outgoing(config, Journal.open(""), recorder, Metrics(), people)  # type: ignore[arg-type]
     outgoing.announce()
     for step_ns in steps_ns:

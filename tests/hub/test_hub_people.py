@@ -27,7 +27,7 @@ def face(
 
 
 def people(**settings: Any) -> People:
-    return People(AffectConfig(**settings))
+    return People(AffectConfig(**settings), vanish_s=1.0)
 
 
 def told(known: People, *faces: Face, at_s: float) -> list[Any]:
@@ -79,7 +79,7 @@ def test_who_is_known_is_listed() -> None:
     between = {"participant": "P04", "track": 10, "in_view": True, "baseline": "none"}
     assert known.listed() == [first, between, last]
     known.assign(10, "P07")
-    known.assign(10, "P02")
+    known.assign(10, "P04")
     assert known.listed()[-1] == {**last, "track": None}
 
 
@@ -97,11 +97,45 @@ def test_only_who_is_in_view_gets_a_code() -> None:
     known.seen([face(4), face(12), face(5)], 0)
     with pytest.raises(RequestRefused, match="track 6 is not in view; in view: 4, 5, 12"):
         known.assign(6, "P07")
-    known.seen([], 2 * SECOND_NS)  # a detector blinks
+    known.seen([], SECOND_NS)  # a detector blinks
     known.assign(4, "P07")
-    known.seen([], 2 * SECOND_NS + 1)
+    known.seen([], SECOND_NS + 1)  # its track has ended
     with pytest.raises(RequestRefused, match="in view: none"):
         known.assign(5, "P08")
+
+
+def test_when_no_frames_come_nobody_is_in_view() -> None:
+    known = people()
+    known.seen([face(4)], 0)
+    known.assign(4, "P07")
+    known.nobody_in_view()
+    with pytest.raises(RequestRefused, match="track 4 is not in view; in view: none"):
+        known.assign(4, "P07")
+    with pytest.raises(RequestRefused, match="in view: none"):
+        known.start("P07")
+    assert told(known, face(4), at_s=1) == [("P07", "none", None)]  # the same worker goes on
+
+
+def test_two_faces_are_not_learnt_as_one() -> None:
+    known = people()
+    known.seen([face(4), face(5)], 0)
+    known.assign(4, "P07")
+    known.start("P07")
+    with pytest.raises(RequestRefused, match="being learnt from track 4, in view"):
+        known.assign(5, "P07")
+    known.assign(4, "P07")  # nothing new
+    known.seen([face(5)], 2 * SECOND_NS)  # the face was lost, and is found on another track
+    known.assign(5, "P07")
+    assert told(known, face(5), at_s=3) == [("P07", "learning", None)]
+
+
+def test_what_is_released_is_forgotten() -> None:
+    known = people(baseline_min_s=1)
+    rested(known, [face(4)] * 4)
+    assert told(known, face(4), at_s=3)[0][1] == "ready"
+    known.release("P07")
+    known.assign(4, "P07")
+    assert told(known, face(4), at_s=4) == [("P07", "none", None)]
 
 
 def test_a_clock_that_starts_again_leaves_nobody_in_view_for_ever() -> None:

@@ -158,6 +158,13 @@ SETTINGS = [
             "",
         )
     ),
+    setting(
+        "one endpoint for two",
+        'publish.service_endpoint="tcp://127.0.0.1:5555"',
+        "publish",
+        "127.0.0.1:5555",
+        "both",
+    ),
     setting("service endpoint for all", 'publish.service_endpoint="tcp://*:1"', "service_endpoint"),
     *(
         setting(f"metrics {each}", f'metrics.address="{each}"', "metrics.address", repr(each))
