@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.affect import AffectOverTime, AffectState, StableLabel
@@ -49,7 +49,6 @@ def test_the_first_value_is_the_reading_itself(first, sensor_ns):
     assert smoothed.stable_label == EXPRESSIONS[int(np.argmax(first.probabilities))]
 
 
-@settings(deadline=None)
 @given(readings, st.lists(st.tuples(readings, steps_ns), max_size=20))
 def test_values_stay_among_their_inputs_and_probabilities_a_distribution(first, later):
     state, now_ns = AffectState.begin(first, 0), 0

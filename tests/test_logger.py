@@ -243,9 +243,7 @@ def test_a_log_is_continued_and_the_gap_between_the_runs_told(tmp_path, name):
     assert seqs == [("s", 1), ("other", 2), ("s", 5), ("other", 3)]
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(st.lists(st.integers(0, 3), max_size=5), st.data(), st.sampled_from(["jsonl", "csv"]))
 def test_a_log_cut_anywhere_is_repaired_to_whole_messages(tmp_path, faces, data, kind):
     """Cut after any byte, it keeps exactly the messages that stood before the cut as a whole."""

@@ -71,7 +71,7 @@ weights = st.tuples(st.integers(1, 6), st.integers(1, 6), st.randoms(use_true_ra
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(weights)
 def test_assignment_is_the_best_of_all(weights):
     pairs = assign(weights)
@@ -95,7 +95,7 @@ def test_assignment_finds_a_large_hidden_pairing():
 # --- laws that hold for any input -----------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(st.lists(plausible | absurd, max_size=5), times), max_size=12))
 def test_any_finite_input_gives_finite_tracks_of_the_detections_themselves(frames):
     tracker = Tracker(CONFIG)
@@ -114,7 +114,7 @@ def test_any_finite_input_gives_finite_tracks_of_the_detections_themselves(frame
         highest += len(fresh)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(st.lists(plausible, max_size=5), steps_ns), min_size=2, max_size=14))
 def test_numbers_of_ended_tracks_never_return_and_vanishing_is_timely(frames):
     tracker = Tracker(CONFIG)
@@ -127,7 +127,7 @@ def test_numbers_of_ended_tracks_never_return_and_vanishing_is_timely(frames):
             last_seen_ns[track.id] = now_ns
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.lists(st.tuples(st.lists(plausible, max_size=5), steps_ns), max_size=8),
     st.randoms(use_true_random=False),
@@ -149,7 +149,7 @@ def test_order_of_detections_does_not_matter(frames, rng):
 # --- motion ---------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([5.0, 10.0, 30.0]),
     st.floats(0, 1),
@@ -297,7 +297,7 @@ def test_time_that_repeats_or_runs_backwards_counts_as_no_time():
         assert (track.id, track.age_s) == (1, pytest.approx(age_s))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 300_000_000), min_size=1, max_size=6))
 def test_frames_without_faces_change_nothing_but_time(steps):
     """Prediction in many steps is prediction in one: unseen frames leave no trace."""

@@ -73,7 +73,7 @@ def agree(maps: dict[str, Any], **options: float) -> None:
         np.testing.assert_allclose(face.landmarks.ravel(), known[5:], rtol=1e-5, atol=1e-3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32 - 1),
     rows=st.integers(1, 9),
@@ -102,7 +102,7 @@ def test_equal_scores_keep_the_order_of_the_cells() -> None:
     agree(maps, threshold=0.5, nms_iou=0.2, ratio_x=1, ratio_y=1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**32 - 1), nms_iou=st.floats(0.05, 1))
 def test_no_two_faces_overlap_beyond_the_limit(seed: int, nms_iou: float) -> None:
     found = decode(**maps_of(seed, 8, 8, 0.7), threshold=0.2, nms_iou=nms_iou, ratio_x=2, ratio_y=2)
@@ -112,7 +112,7 @@ def test_no_two_faces_overlap_beyond_the_limit(seed: int, nms_iou: float) -> Non
             assert face.box.iou(other.box) < nms_iou + 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     seed=st.integers(0, 2**32 - 1),
     factor=st.sampled_from([0.25, 0.5, 2.0, 8.0]),
@@ -128,7 +128,7 @@ def test_a_frame_twice_as_big_gives_boxes_twice_as_big(seed: int, factor: float)
         np.testing.assert_allclose(large.landmarks, face.landmarks * factor, rtol=1e-5, atol=1e-4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(value=st.floats(allow_nan=False, width=32))
 def test_wild_maps_give_finite_faces(value: float) -> None:
     maps = maps_of(1, 3, 3, 1)

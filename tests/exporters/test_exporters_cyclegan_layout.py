@@ -134,7 +134,7 @@ def test_other_networks_and_damaged_ones_are_refused_by_name(
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     kernel=st.integers(1, 6),
     stride=st.integers(1, 4),

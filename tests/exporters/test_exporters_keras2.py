@@ -176,9 +176,7 @@ def test_each_kind_of_layer_answers_as_keras_defines_it(tmp_path: Path, name: st
     np.testing.assert_allclose(seen, known, atol=1e-5)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sides=st.tuples(st.integers(1, 17), st.integers(1, 17)),
     window=st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 2)),

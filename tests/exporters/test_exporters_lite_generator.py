@@ -50,7 +50,7 @@ def floats(*shape: int) -> Floats:
     return RANDOM.normal(0, 1, shape).astype(np.float32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
@@ -65,7 +65,7 @@ def test_convolutions(
     agree(model_of(node, **stored))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pads=st.tuples(*[st.integers(0, 4)] * 4), reflect=st.booleans())
 def test_paddings(pads: tuple[int, ...], reflect: bool) -> None:
     sides = np.array([0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64)

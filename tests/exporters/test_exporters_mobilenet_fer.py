@@ -436,7 +436,7 @@ def exporter_crop(picture: Any, box: Box, side: int, margin: float) -> Any:
 # -- what is done to every picture alike --------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     front=st.sampled_from(["nothing", "norm", "arithmetic", "identity", "minus from"]),
     pads=st.sampled_from([0, 1]),

@@ -125,7 +125,7 @@ def test_psnr_and_ssim_of_known_pictures() -> None:
     assert 0 < ssim(picture, noisy, 255) < 0.95
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(18, 60), st.integers(0, 1000))
 def test_a_shrunk_face_is_as_high_as_asked_and_where_it_is_said(height: int, seed: int) -> None:
     picture = np.full((96, 160), 10, np.uint8)

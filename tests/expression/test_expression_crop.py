@@ -46,7 +46,7 @@ SIDE = st.floats(0, 1e6)
 PLACE = st.floats(-1e6, 1e6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     box=st.builds(Box, PLACE, PLACE, SIDE, SIDE),
     margin=st.floats(0, 1),
@@ -62,7 +62,7 @@ def test_any_box_gives_a_picture_of_the_size(
     np.testing.assert_array_equal(LUMA, before)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.integers(-40, 100), st.integers(-40, 80), st.integers(1, 60), st.integers(-30, 30),
     st.integers(-30, 30),
@@ -79,7 +79,7 @@ def test_it_is_the_same_as_cutting_from_a_picture_with_black_around(
     np.testing.assert_array_equal(crop, padded[top : top + side, left : left + side])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.floats(5, 55), st.floats(5, 35), st.floats(2, 20))
 def test_a_constant_picture_stays_constant(x: float, y: float, side: float) -> None:
     flat = np.full((60, 80), 77, np.uint8)

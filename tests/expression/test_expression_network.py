@@ -135,7 +135,7 @@ def check(network: ExpressionNetwork, luma: Luma, box: Box) -> None:
     assert -1 <= reading.affect.arousal <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(-500, 900), st.floats(-500, 700), st.floats(0, 2000), st.floats(0, 2000))
 def test_any_box_gives_probabilities(
     network: ExpressionNetwork, x: float, y: float, width: float, height: float

@@ -5,7 +5,7 @@ import socket
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.hub.notify import Notifier, watchdog_interval_s
@@ -82,7 +82,6 @@ def test_status_goes_out_on_change_and_at_most_once_a_second(manager, tmp_path):
     assert manager.read() == ["STATUS=a", "STATUS=b", "STATUS=d", "STATUS=a READY=1 b"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.sampled_from("abc")), max_size=30))
 def test_status_is_bounded_and_ends_up_true(steps):
     name = f"@affect-edge-test-{os.getpid()}"

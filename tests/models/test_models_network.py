@@ -220,7 +220,7 @@ def test_threads_change_no_answer() -> None:
         np.testing.assert_allclose(values, two[role], rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     hnp.arrays(
         np.float32,

@@ -92,7 +92,7 @@ def test_the_bundled_models_keep_everything_inside() -> None:
         assert not has_external_data((folder / file).read_bytes())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_judged_or_refused(content: bytes) -> None:
     try:
@@ -101,7 +101,7 @@ def test_any_bytes_are_judged_or_refused(content: bytes) -> None:
         return
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damage_is_never_taken_for_another_error(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(PLACES))(tensor(True)).SerializeToString())
@@ -113,7 +113,7 @@ def test_damage_is_never_taken_for_another_error(data: st.DataObject) -> None:
         return
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 10_000))
 def test_it_agrees_with_onnx_on_what_is_cut_short(length: int) -> None:
     whole = in_subgraph(tensor(False)).SerializeToString()

@@ -42,7 +42,7 @@ def test_pictures_come_in_the_order_of_their_names(tmp_path: Path) -> None:
     assert [frame.sensor_ns for frame in frames] == [i * 250_000_000 for i in range(len(names))]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     luma=npst.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))),
     suffix=st.sampled_from([".png", ".bmp", ".pgm", ".tiff"]),

@@ -215,7 +215,7 @@ def test_the_faintest_traces_read_as_faces_give_valid_messages(eager: Fuzzed) ->
     assert eager.read > 50
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(
     height=st.integers(1, 200),
     width=st.integers(1, 200),

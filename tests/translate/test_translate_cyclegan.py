@@ -88,7 +88,7 @@ def test_it_gives_the_luma_of_what_the_network_gives(
     np.testing.assert_array_equal(translator.translate(face()), luma)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from([1, 3]), st.integers(1, 9), st.integers(1, 9), st.floats(-1, 1))
 def test_luma_is_the_same_in_either_layout_and_keeps_grey(
     channels: int, height: int, width: int, level: float
