@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.board import circumstances
 from benchmarks.metrics import figures
-from edge.baseline import NeutralReading, told_from
+from benchmarks.neutral import NeutralReading, told_from
 from edge.clock import monotonic_ns
 from edge.config import Config, ImagesSource, QualityConfig
 from edge.detect import Detector

@@ -27,8 +27,6 @@ from pydantic import (
     ValidationError,
 )
 
-REQUEST_BYTES_MAX: Final = 4096
-
 _LINE_MAX: Final = 300
 
 CODE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
@@ -104,20 +102,9 @@ class SchemaRequest(Request):
 
 _Participant = Annotated[AssignRequest | ReleaseRequest, Field(discriminator="action")]
 AnyRequest = (
-    MarkRequest
-    | AssignRequest
-    | ReleaseRequest
-    | BaselineRequest
-    | TimeRequest
-    | StatusRequest
-    | SchemaRequest
+    MarkRequest | _Participant | BaselineRequest | TimeRequest | StatusRequest | SchemaRequest
 )
-_ANY: TypeAdapter[AnyRequest] = TypeAdapter(
-    Annotated[
-        MarkRequest | _Participant | BaselineRequest | TimeRequest | StatusRequest | SchemaRequest,
-        Field(discriminator="request"),
-    ]
-)
+_ANY: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discriminator="request")])
 
 
 def decode_request(part: bytes) -> AnyRequest:

@@ -64,7 +64,7 @@ class Answers:
             case StatusRequest():
                 status = self._out.last_status
                 said = {
-                    "status": status and json.loads(status.model_dump_json(by_alias=True)),
+                    "status": status and status.model_dump(mode="json", by_alias=True),
                     "participants": self._people.listed(),
                 }
             case SchemaRequest():

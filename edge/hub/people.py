@@ -7,7 +7,7 @@ what takes the commonest expression for rest is wrong about whoever holds one (a
 automatic baselines). Kept are two means a person, in memory; no picture, no feature.
 
 What is told from rest (``Point.relative_to``) is for one person over time. Between people it is
-no better than the reading: ``recipes recalibrate`` compares both with annotated changes.
+worse than the reading: ``recipes recalibrate`` compares both with annotated changes.
 
 It lives in the hub, not beside the network, because it has to outlive a worker.
 """

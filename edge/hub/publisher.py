@@ -4,7 +4,7 @@ import contextlib
 
 import zmq
 
-from edge.errors import ConfigError
+from edge.hub.sockets import bind
 from edge.messages import topic
 
 
@@ -26,23 +26,8 @@ class Publisher:
             ConfigError: the endpoint is in use or cannot be bound.
         """
         self._socket = context.socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, high_water)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, 4096)  # a peer sends subscriptions, nothing else
-        self._socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
-        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
-        self._socket.setsockopt(zmq.HEARTBEAT_TTL, 6000)
         self._topics: set[bytes] = set()
-        try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            self._socket.close()
-            raise ConfigError(
-                f"publish.endpoint {endpoint!r}: {error.strerror}; stop the process that uses it,"
-                " make the folder it is in, or choose another endpoint"
-            ) from error
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.endpoint = bind(self._socket, endpoint, key="publish.endpoint", high_water=high_water)
 
     @property
     def socket(self) -> "zmq.Socket[bytes]":

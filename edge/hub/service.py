@@ -15,8 +15,9 @@ from typing import Any, Final
 import zmq
 
 from edge import clock
-from edge.errors import ConfigError, RequestRefused
-from edge.requests import REQUEST_BYTES_MAX, AnyRequest, decode_request
+from edge.errors import RequestRefused
+from edge.hub.sockets import bind
+from edge.requests import AnyRequest, decode_request
 
 RATE_HZ: Final = 20.0
 """Requests a second of one peer, on average."""
@@ -27,6 +28,7 @@ TOTAL_RATE_HZ: Final = 100.0
 PEERS_MAX: Final = 256
 """Peers whose rates are remembered."""
 
+_HIGH_WATER: Final = 64  # messages that may wait for one peer, or of one
 _BURST_S: Final = 2.0  # what was not asked for so long may be asked at once
 _TURN_MS: Final = 5.0  # the loop has other things to see to
 _PARTS_MAX: Final = 3  # identity, an empty delimiter where the peer is a REQ socket, the request
@@ -51,27 +53,17 @@ class Service:
             ConfigError: the endpoint is in use or cannot be bound.
         """
         self._socket = context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, 64)
-        self._socket.setsockopt(zmq.RCVHWM, 64)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, REQUEST_BYTES_MAX)
+        self._socket.setsockopt(zmq.RCVHWM, _HIGH_WATER)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a peer that is gone shows
-        self._socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
-        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
-        self._socket.setsockopt(zmq.HEARTBEAT_TTL, 6000)
         self._buckets: dict[bytes, _Bucket] = {}  # of the peers, the newest last
         self._total = _Bucket(TOTAL_RATE_HZ, clock.monotonic_ns())
-        try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            self._socket.close()
-            raise ConfigError(
-                f"publish.service_endpoint {endpoint!r}: {error.strerror}; stop the process that"
-                " uses it, make the folder it is in, choose another endpoint, or an empty string"
-                " for no service"
-            ) from error
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.endpoint = bind(
+            self._socket,
+            endpoint,
+            key="publish.service_endpoint",
+            high_water=_HIGH_WATER,
+            otherwise=", or an empty string for no service",
+        )
 
     @property
     def socket(self) -> "zmq.Socket[bytes]":
@@ -101,8 +93,10 @@ class Service:
             body = json.dumps(reply, ensure_ascii=False, allow_nan=False).encode()
             try:
                 self._socket.send_multipart([peer, *parts[:-1][:1], body], zmq.NOBLOCK)
-            except zmq.ZMQError:  # EAGAIN, EHOSTUNREACH: nobody is there to read it
-                outcome = "unheard"
+            except zmq.ZMQError as error:
+                if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+                    raise
+                outcome = "unheard"  # nobody is there to read it
             count(outcome)
 
     def close(self) -> None:

@@ -336,12 +336,8 @@ def _changes_told(affect: NDArray[np.float64], nir: NirFaces) -> dict[str, Any]:
         if not len(of):
             return {}
         change = annotated[of[:, 0]] - annotated[of[:, 1]]
-        relative = np.array(
-            [
-                list(_point(read[face]).relative_to(_point(read[own])).model_dump().values())
-                for face, own in of
-            ]
-        )
+        points = [_point(read[face]).relative_to(_point(read[own])) for face, own in of]
+        relative = np.array([[point.valence, point.arousal] for point in points])
         rows.append(
             [
                 [ccc(told[:, axis], change[:, axis]) for axis in (0, 1)]

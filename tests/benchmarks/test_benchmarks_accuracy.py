@@ -10,7 +10,7 @@ from generators import translator_folder
 
 from benchmarks.__main__ import main
 from benchmarks.accuracy import told_from_own_neutral
-from edge.baseline import NeutralReading, told_from
+from benchmarks.neutral import NeutralReading, told_from
 from edge.golden import golden_picture
 from edge.values import Affect, Reading
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from edge import clock, requests
 from edge.errors import ConfigError, RequestRefused
 from edge.hub.service import PEERS_MAX, Service
-from edge.requests import REQUEST_BYTES_MAX, AnyRequest, MarkRequest, decode_request
+from edge.hub.sockets import PART_BYTES_MAX
+from edge.requests import AnyRequest, MarkRequest, decode_request
 
 words = (
     st.text(max_size=8)
@@ -161,7 +162,7 @@ def test_requests_of_several_parts_are_refused(served: Served, parts: tuple[byte
 
 def test_an_announced_giant_ends_the_connection_not_the_service(served: Served) -> None:
     giant = served.peer(zmq.DEALER)
-    giant.send(b" " * (REQUEST_BYTES_MAX + 1))
+    giant.send(b" " * (PART_BYTES_MAX + 1))
     assert served.reply(served.peer(), b'{"request":"time"}')["ok"] is True
     assert not giant.poll(0)
     assert served.outcomes == {"answered": 1}

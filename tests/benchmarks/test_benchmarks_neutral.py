@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.baseline import NeutralReading, told_from
+from benchmarks.neutral import NeutralReading, told_from
 from edge.values import EXPRESSIONS, Affect, Reading
 
 
