@@ -5,7 +5,7 @@ import os
 import platform
 import resource
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime  # noqa: TID251  (the date of a figure)
 from pathlib import Path
 from typing import Any
 

@@ -29,6 +29,7 @@ from edge.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, encode
 from edge.models import Network, open_network
 from edge.pipeline import Pipeline
 from edge.report import frame_report
+from edge.resize import resize_linear
 from edge.sources import open_source
 from edge.values import Frame, FrameState
 from edge.worker import rss_mb
@@ -80,9 +81,7 @@ class BareNetworks:
     def measure_ms(self, state: FrameState) -> float:
         """Return the milliseconds of the runtime's calls that ``state`` took."""
         info = self._detector.info
-        picture = cv2.resize(
-            state.frame.luma, (info.width, info.height), interpolation=cv2.INTER_LINEAR
-        )
+        picture = resize_linear(state.frame.luma, (info.width, info.height))
         tensor = self._detector.tensor(picture)
         begun_ns = clock.monotonic_ns()
         self._detector.session.run(tensor)

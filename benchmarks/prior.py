@@ -61,7 +61,10 @@ class PriorLoop:
         """Return the label of each face in a colour frame."""
         height, width = bgr.shape[:2]
         size = self._size or (math.ceil(width / 32) * 32, math.ceil(height / 32) * 32)
-        blob = cv2.dnn.blobFromImage(bgr, 1.0, size, (0, 0, 0), swapRB=True, crop=False)
+        # resized as earlier systems did it, which is what is compared
+        blob = cv2.dnn.blobFromImage(  # noqa: TID251
+            bgr, 1.0, size, (0, 0, 0), swapRB=True, crop=False
+        )
         heat, scale, offset, _ = self._detector.run(None, {"input.1": blob})
         boxes = self._boxes(heat[0, 0], scale[0], offset[0], width / size[0], height / size[1])
         return [self._read(bgr, box) for box in boxes]
@@ -89,7 +92,8 @@ class PriorLoop:
         if not inside.size:
             return "outside"
         crop: Luma = cv2.cvtColor(inside, cv2.COLOR_BGR2GRAY)
-        face = cv2.resize(crop, (self._network.info.width, self._network.info.height))
+        size = (self._network.info.width, self._network.info.height)
+        face = cv2.resize(crop, size)  # noqa: TID251
         manifest = self._network.manifest
         (scores,) = self._expression.run(
             [manifest.outputs["expression"].tensor],

@@ -30,6 +30,7 @@ from edge.detect import open_detector
 from edge.errors import ConfigError
 from edge.expression import ExpressionNetwork, open_expression
 from edge.quality import assess
+from edge.resize import resize_area
 from edge.values import EXPRESSIONS, Box, Detection, Frame, Luma, Reading
 
 SAME_MIN: Final = 0.8
@@ -254,9 +255,8 @@ def crossing(points: Sequence[tuple[float, float]], least: float) -> float | Non
 def _fewer_pixels(known: Known, size_px: float, random: Random) -> tuple[Luma, Box]:
     box = known.face.box
     scale = min(1.0, size_px / max(box.width, box.height))
-    small: Luma = np.asarray(
-        cv2.resize(known.luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
-    )
+    height, width = (max(1, round(length * scale)) for length in known.luma.shape)
+    small = resize_area(known.luma, (width, height))
     return _noisy(small, random), Box(
         box.x * scale, box.y * scale, box.width * scale, box.height * scale
     )

@@ -27,8 +27,9 @@ from edge.models.answers import (
     GoldenReading,
     TranslationGolden,
 )
+from edge.resize import area_means
 from edge.translate import Translator
-from edge.values import EXPRESSIONS, Box, Floats, Frame, Luma, Reading
+from edge.values import EXPRESSIONS, Box, Frame, Luma, Reading
 
 GOLDEN_FACE: Final = Path(__file__).with_name("data") / "golden-face.png"
 
@@ -152,21 +153,13 @@ def translation_findings(translator: Translator) -> list[Finding]:
     if known is None:
         return []
     expected = np.array(known.levels, np.float32)
-    apart = float(np.abs(cell_levels(face, expected.shape) - expected).mean())
+    rows, columns = expected.shape
+    apart = float(np.abs(area_means(face, (columns, rows)) - expected).mean())
     allowed = known.allowed(translator.info.precision)
     if apart <= allowed:
         return []
     problem = f"golden face: {apart:.1f} grey levels from the known picture on the mean"
     return [Finding("translator", f"{problem}, at most {allowed:g}")]
-
-
-def cell_levels(picture: Luma, grid: tuple[int, ...]) -> Floats:
-    """Return the mean grey level of each cell of a (rows, columns) grid, float32."""
-    rows, columns = grid
-    levels: Floats = cv2.resize(
-        picture.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA
-    )
-    return levels
 
 
 def _differences(reading: Reading, known: GoldenReading, allowed: ExpressionTolerance) -> list[str]:

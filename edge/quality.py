@@ -18,10 +18,10 @@ so that cost and figures do not depend on the face's size.
 import math
 from typing import Final
 
-import cv2
 import numpy as np
 
 from edge.config import QualityConfig
+from edge.resize import resize_area, resize_linear
 from edge.values import Box, Floats, Luma, Quality
 
 TOO_SMALL: Final = "too_small"
@@ -71,7 +71,7 @@ def assess(luma: Luma, box: Box, landmarks: Floats, config: QualityConfig) -> Qu
     size_px = max(box.width, box.height)
     # linear reads two by two pixels for each of the patch: cheap at any size
     patch_size = (min(PATCH_PX, part.shape[1]), min(PATCH_PX, part.shape[0]))
-    patch = cv2.resize(part, patch_size, interpolation=cv2.INTER_LINEAR)
+    patch = resize_linear(part, patch_size)
     brightness = float(patch.mean()) / 255
     saturated = float(np.count_nonzero(patch >= WHITE)) / patch.size
     sharpness = _sharpness(part)
@@ -124,8 +124,7 @@ def _part(luma: Luma, box: Box) -> tuple[Luma | None, float]:
 
 def _sharpness(part: Luma) -> float:
     rows, columns = (max(1, length // _SAMPLES_MAX) for length in part.shape)
-    size = (DETAIL_PX, DETAIL_PX)
-    small = cv2.resize(part[::rows, ::columns], size, interpolation=cv2.INTER_AREA)
+    small = resize_area(part[::rows, ::columns], (DETAIL_PX, DETAIL_PX))
     border = DETAIL_PX // 8
     face = small[border:-border, border:-border].astype(np.float32)
     inner = face[1:-1, 1:-1]

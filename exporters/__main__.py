@@ -1,5 +1,7 @@
 """``python -m exporters {centerface|cyclegan|mobilenet-fer}``: checkpoints in, model folders out.
 
+``python -m exporters golden``: new golden answers for a model folder, its artifacts as they are.
+
 Exit codes: 0 written; 1 an artifact missed its parity limit, nothing written (unless that is
 allowed: then the manifest says so, and ``auto`` refuses the artifact); 78 an input or option cannot
 be used, one line says which.
@@ -39,6 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Export what the command line asks for; return the exit code."""
     try:
         options = _parser().parse_args(arguments)
+        if options.model == "golden":
+            from exporters.golden import remake_golden  # noqa: PLC0415
+
+            manifest = remake_golden(options.folder)
+            print(f"{manifest.name}: new golden answers; every artifact gives them")
+            return EXIT_DONE
         with _Steps() as steps:
             manifest = _export(options, steps.tell)
     except AffectEdgeError as error:
@@ -187,6 +195,11 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "mobilenet-fer":
             _add_expression_options(command)
+    text = "new golden answers for a model folder, from its own float network"
+    command = commands.add_parser("golden", help=text, description=text)
+    command.add_argument(
+        "--model", dest="folder", required=True, help="name of a bundled model, or a model folder"
+    )
     return parser
 
 

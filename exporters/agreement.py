@@ -19,8 +19,9 @@ from edge.errors import ModelError
 from edge.expression.readout import Readout
 from edge.models import Network
 from edge.models.manifest import Limit, Parity
+from edge.resize import resize_linear
 from edge.values import Box, Detection, Floats, Luma
-from exporters.calibration import faces_in, shrunk_face, stretched
+from exporters.calibration import faces_in, shrunk_face
 
 Readings = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Probabilities (n, labels), and valence and arousal (n, 2) in -1..1, of n faces."""
@@ -98,7 +99,7 @@ def detection_agreement(
     extra = 0
     small: dict[int, list[tuple[bool, bool]]] = {height_px: [] for height_px in SIZES_PX}
     for number, picture in enumerate(pictures):
-        whole = stretched(picture, judge.input_size)
+        whole = resize_linear(picture, judge.input_size)
         known, found = faces_in(judge, whole), faces_in(tried, whole)
         for face in known:
             overlap, near = _nearest(face, found)

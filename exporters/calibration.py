@@ -12,7 +12,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 
 from edge.clock import Stopwatch
@@ -21,6 +20,7 @@ from edge.errors import FrameRefused, ModelError
 from edge.expression.crop import square_crop
 from edge.models import Network, find_model, load_manifest, open_network
 from edge.models.manifest import Calibration, Task
+from edge.resize import resize_area, resize_linear
 from edge.sources.images import SUFFIXES, read_grey
 from edge.values import Box, Detection, Frame, Luma
 
@@ -149,14 +149,6 @@ def exact_network(name: str | Path, task: Task) -> Network:
 # -- detectors: the whole picture, and faces far away -------------------------------------------
 
 
-def stretched(picture: Luma, size: tuple[int, int]) -> Luma:
-    """Return ``picture`` at a detector's input size, width and height, as the daemon makes it."""
-    if picture.shape == size[::-1]:
-        return picture
-    resized: Luma = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
-    return resized
-
-
 def faces_in(detector: Detector, picture: Luma) -> tuple[Detection, ...]:
     """Return the faces of one picture, the surest first.
 
@@ -176,7 +168,7 @@ def shrunk_face(picture: Luma, face: Box, height_px: int, seed: int) -> tuple[Lu
     size = (max(1, round(wide * share)), max(1, round(high * share)))
     if share >= 1:
         return None
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small = resize_area(picture, size)
     random = np.random.default_rng((seed, height_px))
     left = int(random.integers(0, wide - size[0] + 1))
     top = int(random.integers(0, high - size[1] + 1))
@@ -199,7 +191,7 @@ def detector_pictures(pictures: Iterable[Luma], detector: Detector) -> Iterator[
         detector: a float detector of the input size, to know where the faces are.
     """
     for number, (picture, height_px) in enumerate(zip(pictures, cycle(_SHRUNK_PX), strict=False)):
-        whole = stretched(picture, detector.input_size)
+        whole = resize_linear(picture, detector.input_size)
         yield whole
         faces = faces_in(detector, whole)
         if faces:

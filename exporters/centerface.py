@@ -9,12 +9,9 @@ In int8, the layers that parity asks for stay float (``centerface_graph.float_no
 are measured on whole pictures and on ones with their face small: int8 loses small faces first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
-
-import cv2
-import numpy as np
 
 import edge
 from edge.detect import detector_for
@@ -26,7 +23,8 @@ from edge.models.answers import DetectionGolden, DetectionTolerance
 from edge.models.manifest import Exporter, Input, Manifest, NoNormalisation, Output, Parity, Source
 from edge.models.network import input_tensor
 from edge.models.runtimes import open_session
-from edge.values import Floats
+from edge.resize import resize_linear
+from edge.values import Floats, Luma
 from exporters import graph
 from exporters.agreement import LIMITS, detection_agreement, judged
 from exporters.artifact import describe, prove_and_write, unmeasured
@@ -94,7 +92,7 @@ def export_centerface(
     check_tools(formats, precisions, calibrated=calibration is not None)
     original = CenterFaceGraph(weights, size)
     mono = mono or original.channels == 1
-    golden = _golden(original, int8="int8" in precisions)
+    golden = detection_golden(original.maps, size, int8="int8" in precisions)
     model = converted(original, mono)
     content = graph.finish(model)
     input_ = Input(
@@ -180,18 +178,27 @@ def _parity(
     return measure(pairs, _FLOAT_LIMITS)
 
 
-def _golden(original: CenterFaceGraph, *, int8: bool) -> DetectionGolden:
-    """Return what the original network, not an artifact, finds in the golden face."""
+def detection_golden(
+    maps: Callable[[Luma], Mapping[str, Floats]], size: tuple[int, int], *, int8: bool
+) -> DetectionGolden:
+    """Return what a CenterFace network finds in the golden face.
+
+    Args:
+        maps: runs the network whose answers are the expected ones: a picture of ``size`` to maps
+            by role.
+        size: width and height of its input.
+        int8: whether int8 artifacts have to find it, too.
+
+    Raises:
+        ModelError: it does not find exactly one face; one line.
+    """
     picture, digest = golden_picture()
-    size = original.size
-    maps = original.maps(
-        np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    )
+    found_maps = maps(resize_linear(picture, size))
     found = decode(
-        maps["heatmap"][0, 0],
-        maps["scale"][0],
-        maps["offset"][0],
-        maps["landmarks"][0],
+        found_maps["heatmap"][0, 0],
+        found_maps["scale"][0],
+        found_maps["offset"][0],
+        found_maps["landmarks"][0],
         threshold=0.5,
         nms_iou=0.3,
         ratio_x=picture.shape[1] / size[0],
@@ -199,7 +206,7 @@ def _golden(original: CenterFaceGraph, *, int8: bool) -> DetectionGolden:
     )
     if len(found) != 1:
         raise ModelError(
-            f"--size {size[0]}x{size[1]}: the published network finds {len(found)} faces in"
+            f"--size {size[0]}x{size[1]}: the network finds {len(found)} faces in"
             f" {GOLDEN_FACE.name}, expected 1; choose another size"
         )
     face = found[0]

@@ -20,11 +20,12 @@ from edge.config import DetectorConfig
 from edge.detect import open_detector
 from edge.errors import ModelError
 from edge.expression.crop import square_crop
-from edge.golden import cell_levels, golden_picture, translation_findings
+from edge.golden import golden_picture, translation_findings
 from edge.models import Network
 from edge.models.answers import TranslationGolden
 from edge.models.manifest import Exporter, Input, Manifest, NoNormalisation, Output, Parity, Source
 from edge.models.network import input_tensor
+from edge.resize import area_means
 from edge.translate.cyclegan import CycleGan
 from edge.values import Box, Luma
 from exporters.agreement import judged
@@ -153,7 +154,7 @@ def export_cyclegan(
         ),
         calibration=faces.record if faces else None,
         parity={artifact.file: unmeasured(_LIMITS) for artifact in contents},
-        golden=_golden(original, size),
+        golden=translation_golden(original.luma, size),
     )
 
     # once for all artifacts: the original is the slowest of them
@@ -231,10 +232,17 @@ def _lively(pictures: Sequence[Luma]) -> list[Luma]:
     return [picture for picture in pictures if picture.min() < picture.max()]
 
 
-def _golden(original: Original, size: tuple[int, int]) -> TranslationGolden:
-    """Return what the generator as it came, not the artifact, makes of the golden face."""
+def translation_golden(
+    translate: Callable[[Luma], Luma], size: tuple[int, int]
+) -> TranslationGolden:
+    """Return what a generator makes of the golden face.
+
+    Args:
+        translate: runs the generator whose answers are the expected ones.
+        size: width and height of its input.
+    """
     picture, digest = golden_picture()
-    levels = cell_levels(original.luma(square_crop(picture, Box(*_BOX), size, 0.0)), _CELLS)
+    levels = area_means(translate(square_crop(picture, Box(*_BOX), size, 0.0)), _CELLS)
     bounds = {
         precision: round(min(_LEVEL_MAX, max(least, share * float(levels.std()))), 2)
         for precision, (least, share) in _LEVEL_SHARES.items()

@@ -1,6 +1,6 @@
-"""What an expression network must read from the golden picture, told by the network as it came."""
+"""What an expression network must predict for the golden picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,6 @@ from edge.golden import golden_picture
 from edge.models.answers import ExpressionGolden, ExpressionTolerance, GoldenReading
 from edge.models.manifest import Recalibration
 from edge.values import EXPRESSIONS, Box, Luma
-from exporters.expression_original import Original
 
 _FACE: Final = (155.4, 38.9, 86.4, 151.0)
 """The face in the golden picture, x, y, width, height; plainly happy."""
@@ -27,20 +26,27 @@ _INT8_TOLERANCE: Final = ExpressionTolerance(
 _PROBABILITY_FLOOR: Final = 1e-6  # below it, logarithms tell rounding apart, not labels
 
 
-def expression_golden(original: Original, *, int8: bool) -> ExpressionGolden:
-    """Return what the original network, not the artifact, reads from the golden picture.
+Read = Callable[[Luma, Box], tuple[Sequence[float], tuple[float, float]]]
+"""Picture and box to a probability for each of ``EXPRESSIONS``, and valence and arousal."""
+
+
+def expression_golden(
+    read: Read, recalibration: Recalibration | None, *, int8: bool
+) -> ExpressionGolden:
+    """Return what a network predicts for the golden picture.
 
     The second region is the one that, with the face, sets the labels apart best: swapped labels
     would not show otherwise. The third is the faintest: what a picture is divided by shows there,
     while a network may read a face of good contrast the same.
 
     Args:
-        original: the network as it came.
+        read: runs the network whose answers are the expected ones.
+        recalibration: of the network; it narrows the tolerances.
         int8: whether int8 artifacts have to read it, too.
     """
     picture, digest = golden_picture()
-    face = original.read(picture, Box(*_FACE))
-    others = [(box, original.read(picture, Box(*box))) for box in _regions(picture)]
+    face = read(picture, Box(*_FACE))
+    others = [(box, read(picture, Box(*box))) for box in _regions(picture)]
     second = max(others, key=lambda each: _gap(face[0], each[1][0]))
     third = min(others, key=lambda each: _contrast(picture, each[0]))
     known = dict([(_FACE, face), second, third])
@@ -59,15 +65,16 @@ def expression_golden(original: Original, *, int8: bool) -> ExpressionGolden:
             )
             for place, (shares, point) in known.items()
         ),
-        **_softened(_TOLERANCE, original).model_dump(),
-        int8=_softened(_INT8_TOLERANCE, original) if int8 else None,
+        **_softened(_TOLERANCE, recalibration).model_dump(),
+        int8=_softened(_INT8_TOLERANCE, recalibration) if int8 else None,
     )
 
 
-def _softened(tolerance: ExpressionTolerance, original: Original) -> ExpressionTolerance:
+def _softened(
+    tolerance: ExpressionTolerance, recalibration: Recalibration | None
+) -> ExpressionTolerance:
     """Return ``tolerance`` as much narrower as a recalibration brings probabilities together."""
-    setting = original.settled.options.recalibration
-    factor = min(1.0, _logit_gain(setting)) if setting else 1.0
+    factor = min(1.0, _logit_gain(recalibration)) if recalibration else 1.0
     return tolerance.model_copy(
         update={
             "probability_max": round(tolerance.probability_max * factor, 4),

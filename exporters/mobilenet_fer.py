@@ -101,7 +101,7 @@ def export_mobilenet_fer(
     original = Original(source, options, weights)
     split = split_pictures(calibration) if calibration is not None else None
     converted = _converted(original, weights, mono=mono)
-    golden = expression_golden(original, int8="int8" in precisions)
+    golden = expression_golden(original.read, options.recalibration, int8="int8" in precisions)
 
     def draft(artifacts: Sequence[Artifact]) -> Manifest:
         return Manifest(

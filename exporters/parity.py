@@ -8,6 +8,7 @@ import numpy as np
 from edge.errors import ModelError
 from edge.golden import golden_picture
 from edge.models.manifest import Limit, Manifest, Parity
+from edge.resize import resize_area, resize_linear
 from edge.values import Floats, Luma
 
 
@@ -18,10 +19,10 @@ def sample_pictures(width: int, height: int) -> list[Luma]:
     """
     face, _ = golden_picture()
     random = np.random.default_rng(20200707)
-    pictures = [cv2.resize(face, (width, height), interpolation=cv2.INTER_LINEAR)]
+    pictures = [resize_linear(face, (width, height))]
     for share, gain in ((0.75, 0.5), (0.5, 1.0), (0.3, 1.4)):
         size = (max(1, round(width * share)), max(1, round(height * share)))
-        small = cv2.resize(face, size, interpolation=cv2.INTER_AREA).astype(np.float32) * gain
+        small = resize_area(face, size).astype(np.float32) * gain
         canvas = random.normal(90, 12, (height, width)).astype(np.float32)
         top = int(random.integers(0, height - size[1] + 1))
         left = int(random.integers(0, width - size[0] + 1))

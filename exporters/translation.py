@@ -7,12 +7,12 @@ measured: the pictures themselves, and what the expression network behind makes 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import cv2
 import numpy as np
 
 from edge.errors import ModelError
 from edge.models import Network
 from edge.models.manifest import Limit
+from edge.resize import resize_area
 from edge.values import Luma
 from exporters.agreement import psnr_db, read_all, readings_agreement, ssim
 
@@ -69,4 +69,4 @@ def translation_agreement(
 
 def _scaled(luma: Luma, judge: Network) -> Luma:
     size = (judge.info.width, judge.info.height)
-    return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return resize_area(luma, size)

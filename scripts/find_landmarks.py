@@ -45,7 +45,10 @@ def read(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     whole = SIDE + 2 * BORDER
     result = np.full((len(images), 478, 2), np.nan, np.float32)
     for index, image in enumerate(images):
-        large = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+        # only enlarges training pictures, on one machine
+        large = cv2.resize(  # noqa: TID251
+            image, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
+        )
         grey = int(large.mean())
         padded = cv2.copyMakeBorder(
             large, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=grey

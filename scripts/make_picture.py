@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edge.config import Config, DemoSource
 from edge.errors import EndOfStream
 from edge.pipeline import Pipeline
+from edge.resize import resize_area
 from edge.sources import open_source
 from edge.values import EXPRESSIONS, Affect, FaceState, FrameState
 
@@ -164,7 +165,7 @@ def main() -> None:
     state = max(states, key=worth)
     width, height = PICTURE_PX
     ratio = width / state.frame.width
-    grey = cv2.resize(state.frame.luma, PICTURE_PX, interpolation=cv2.INTER_AREA)
+    grey = resize_area(state.frame.luma, PICTURE_PX)
     picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
     panel = np.full((height, PANEL_PX, 3), GROUND, np.uint8)
     write(panel, "affect-edge", (MARGIN_PX, 38), 0.7)

@@ -1,9 +1,9 @@
 """Cuts the square around a face out of a frame, at the size a network takes."""
 
-import cv2
 import numpy as np
 
 from edge.clock import Stopwatch
+from edge.resize import resize_area, resize_linear
 from edge.translate import Translator
 from edge.values import Box, Luma
 
@@ -32,10 +32,8 @@ def face_picture(
         return face
     face = square_crop(luma, box, (translator.info.width, translator.info.height), margin)
     stopwatch.lap("crop")
-    face = translator.translate(face)
-    if face.shape != size[::-1]:
-        # generators leave a checkerboard of their own, which sampling points would alias
-        face = np.asarray(cv2.resize(face, size, interpolation=cv2.INTER_AREA), np.uint8)
+    # generators leave a checkerboard of their own, which sampling points would alias
+    face = resize_area(translator.translate(face), size)
     stopwatch.lap("translate")
     return face
 
@@ -63,13 +61,10 @@ def square_crop(luma: Luma, box: Box, size: tuple[int, int], margin: float) -> L
         return np.zeros((height, width), np.uint8)
     inside = luma[y_0:y_1, x_0:x_1]
     if inside.shape == (side, side):
-        whole: Luma = cv2.resize(inside, size, interpolation=cv2.INTER_LINEAR)
-        return whole
+        return resize_linear(inside, size)
     crop = np.zeros((height, width), np.uint8)
     u_0, u_1 = round((x_0 - left) * width / side), round((x_1 - left) * width / side)
     v_0, v_1 = round((y_0 - top) * height / side), round((y_1 - top) * height / side)
     if u_0 < u_1 and v_0 < v_1:
-        crop[v_0:v_1, u_0:u_1] = cv2.resize(
-            inside, (u_1 - u_0, v_1 - v_0), interpolation=cv2.INTER_LINEAR
-        )
+        crop[v_0:v_1, u_0:u_1] = resize_linear(inside, (u_1 - u_0, v_1 - v_0))
     return crop

@@ -24,12 +24,13 @@ from edge.expression.mobilenet_fer import MobileNetFer
 from edge.golden import expression_findings, golden_picture
 from edge.models import Network, load_manifest, open_network, verify
 from edge.models.answers import ExpressionGolden
-from edge.models.manifest import PerSampleNormalisation
+from edge.models.manifest import PerSampleNormalisation, Recalibration
 from edge.models.runtimes import OnnxSession
 from edge.values import EXPRESSIONS, Box
 from exporters import mobilenet_fer as exporter
 from exporters.__main__ import main
-from exporters.expression_original import ExpressionOptions, Original
+from exporters.expression_golden import Read
+from exporters.expression_original import ExpressionOptions
 from exporters.expression_source import UNKNOWN, read_source
 from exporters.input_folding import Affine, fold_input, normalise_by, take_nchw
 from exporters.mobilenet_fer import export_mobilenet_fer
@@ -600,8 +601,8 @@ def test_an_open_size_is_the_one_given(tmp_path: Path) -> None:
 def test_an_artifact_that_fails_the_golden_face_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def sad(original: Original, *, int8: bool) -> ExpressionGolden:
-        known = golden(original, int8=int8)
+    def sad(read: Read, recalibration: Recalibration | None, *, int8: bool) -> ExpressionGolden:
+        known = golden(read, recalibration, int8=int8)
         reading = known.readings[0].model_copy(update={"valence": -0.5})
         return known.model_copy(update={"readings": (reading, *known.readings[1:])})
 

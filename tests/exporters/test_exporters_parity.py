@@ -17,6 +17,7 @@ from edge.errors import ModelError
 from edge.golden import golden_picture
 from edge.models import find_model, open_network
 from edge.models.manifest import Limit
+from edge.resize import resize_linear
 from edge.values import Box
 from exporters.agreement import (
     detection_agreement,
@@ -33,7 +34,6 @@ from exporters.calibration import (
     faces_in,
     shrunk_face,
     split_pictures,
-    stretched,
 )
 
 RANDOM = np.random.default_rng(17)
@@ -153,7 +153,7 @@ def test_detectors_are_calibrated_with_small_faces_too() -> None:
     made = list(detector_pictures([*shown, np.zeros((50, 60), np.uint8)], detector))
     assert len(made) == 9  # nothing to shrink in the black one
     assert {each.shape for each in made} == {(192, 320)}
-    np.testing.assert_array_equal(made[0], stretched(shown[0], (320, 192)))
+    np.testing.assert_array_equal(made[0], resize_linear(shown[0], (320, 192)))
     heights = [faces_in(detector, each)[0].box.height for each in made[4:8:2]]
     assert all(height > 60 for height in heights)
 

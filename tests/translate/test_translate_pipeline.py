@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 import pytest
@@ -21,6 +20,7 @@ from edge.golden import golden_findings, golden_frame, golden_picture
 from edge.models import Network, find_model
 from edge.pipeline import Pipeline
 from edge.quality import INFERENCE_FAILED
+from edge.resize import resize_area
 from edge.values import Box, Luma
 
 FACE = Box(155.4, 38.9, 86.4, 151.0)
@@ -72,7 +72,7 @@ def test_the_translator_sees_the_crop_and_the_network_what_it_makes(
     stopwatch = Stopwatch()
     network.read(golden_frame(picture), FACE, stopwatch, spy)
     np.testing.assert_array_equal(spy.given[0], square_crop(picture, FACE, (64, 64), 0.05))
-    np.testing.assert_array_equal(seen[0], cv2.resize(made, (48, 48), interpolation=cv2.INTER_AREA))
+    np.testing.assert_array_equal(seen[0], resize_area(made, (48, 48)))
     assert list(stopwatch.stage_ms) == ["crop", "translate", "classify"]
 
 

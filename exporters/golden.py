@@ -1,0 +1,82 @@
+"""Makes the golden answers of a model folder anew, from its own float network.
+
+Needed when pictures reach the networks otherwise than before: another resize, another crop. The
+artifacts stay as they are. Their float network agreed with the original when it was exported, so
+its answers stand for the original's.
+"""
+
+from pathlib import Path
+
+from edge.clock import Stopwatch
+from edge.detect import detector_for
+from edge.errors import ModelError
+from edge.expression.mobilenet_fer import MobileNetFer
+from edge.golden import (
+    detection_findings,
+    expression_findings,
+    golden_frame,
+    translation_findings,
+)
+from edge.models import Finding, Network, find_model, load_manifest
+from edge.models.answers import Golden
+from edge.models.manifest import Manifest
+from edge.models.network import opened
+from edge.translate.cyclegan import CycleGan
+from edge.values import Box, Luma
+from exporters.artifact import write_model
+from exporters.calibration import exact_network
+from exporters.centerface import detection_golden
+from exporters.cyclegan import translation_golden
+from exporters.expression_golden import expression_golden
+
+
+def remake_golden(model: str | Path) -> Manifest:
+    """Write new golden answers into a model's manifest; return the manifest.
+
+    Every artifact that passed parity must give the new answers, else nothing is written.
+
+    Args:
+        model: name of a bundled model, or path of a model folder.
+
+    Raises:
+        ModelError: the folder cannot be trusted or written, has no float artifact that passed
+            parity, or an artifact does not give the answers; one line.
+    """
+    folder = find_model(model)
+    manifest = load_manifest(folder)
+    exact = exact_network(folder, manifest.task)
+    manifest = manifest.model_copy(update={"golden": _golden(exact)})
+    for artifact in manifest.artifacts:
+        if not manifest.parity[artifact.file].passed:
+            continue
+        network = opened(folder, manifest, artifact, 1)
+        if found := _findings(network):
+            raise ModelError(f"{folder}: {artifact.file}: {found[0]}; nothing was written")
+    write_model(folder, manifest, {})
+    return manifest
+
+
+def _golden(network: Network) -> Golden:
+    """Return the answers of ``network``, which is a float one."""
+    manifest, size = network.manifest, (network.info.width, network.info.height)
+    int8 = any(each.precision == "int8" for each in manifest.artifacts)
+    if manifest.task == "face-detection":
+        return detection_golden(lambda picture: network.run(picture[None]), size, int8=int8)
+    if manifest.task == "spectrum-translation":
+        return translation_golden(CycleGan(network).translate, size)
+    expression = MobileNetFer(network)
+
+    def read(picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
+        reading = expression.read(golden_frame(picture), box, Stopwatch())
+        return reading.probabilities.tolist(), (reading.affect.valence, reading.affect.arousal)
+
+    return expression_golden(read, manifest.recalibration, int8=int8)
+
+
+def _findings(network: Network) -> list[Finding]:
+    """Return what ``network`` gets wrong about the golden face."""
+    if network.manifest.task == "face-detection":
+        return detection_findings(detector_for(network, threshold=0.5, nms_iou=0.3))
+    if network.manifest.task == "spectrum-translation":
+        return translation_findings(CycleGan(network))
+    return expression_findings(MobileNetFer(network))
