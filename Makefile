@@ -11,6 +11,8 @@ EXPORT_VENV ?= .venv-export
 ONNX2TF_VENV ?= .venv-onnx2tf
 TFLITE_VENV ?= .venv-tflite
 LANDMARKS_VENV ?= .venv-landmarks
+# Emulated arm64 environments; tests/arm64 looks for them here.
+ARM64_ENV := .arm64
 ONNX2TF := onnx2tf==2.6.9
 # Where an index offers builds for processors alone under this version, pip prefers them.
 TORCH ?= torch==2.13.0
@@ -20,7 +22,7 @@ ONNX2TF_STAMP := $(ONNX2TF_VENV)/.ready-$(ONNX2TF)-$(PYTHON_VERSION)
 # The older runtime for .tflite files, which a test runs our files in, ends with Python 3.11.
 TFLITE_STAMP := $(if $(filter 3.11,$(PYTHON_VERSION)),$(TFLITE_VENV)/.ready-3.11)
 
-.PHONY: setup setup-export setup-landmarks demo test test-export check bench clean
+.PHONY: setup setup-export setup-landmarks demo test test-export test-arm64 check bench clean
 
 setup: $(STAMP)
 
@@ -65,11 +67,18 @@ demo: setup
 	$(BIN)/affect-edge demo
 
 test: setup
-	$(BIN)/python -m pytest -m 'not export' $(TESTS)
+	$(BIN)/python -m pytest -m 'not export and not arm64' $(TESTS)
 
 # What needs the exporters' tools; the rest of the suite does not.
 test-export: setup-export
 	$(EXPORT_VENV)/bin/python -m pytest -m export $(if $(TESTS),$(TESTS),tests/exporters)
+
+# The arm64 wheels under emulation, on an x86-64 Debian machine: what a Raspberry Pi computes.
+test-arm64: setup $(ARM64_ENV)/3.11/version $(ARM64_ENV)/3.13/version
+	$(BIN)/python -m pytest -m arm64 $(if $(TESTS),$(TESTS),tests/arm64)
+
+$(ARM64_ENV)/%/version: pyproject.toml scripts/arm64-python
+	PYTHON=$(BIN)/python scripts/arm64-python setup $(ARM64_ENV)/$* $*
 
 check: setup
 	$(BIN)/ruff check .
@@ -84,4 +93,4 @@ bench: setup
 	$(BIN)/python -m benchmarks fps --source demo --in-memory --baseline
 
 clean:
-	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(LANDMARKS_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,158 @@
+"""What is run on this machine and on emulated arm64 alike; prints JSON or writes arrays.
+
+Usage: python tests/arm64/probes.py golden | pipeline | imports | arithmetic FILE.npz VIDEO...
+"""
+
+import importlib
+import json
+import pkgutil
+import sys
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge.clock import Stopwatch
+from edge.config import Config, load_config
+from edge.detect import open_detector
+from edge.expression import open_expression
+from edge.golden import detection_findings, expression_findings, golden_frame, golden_picture
+from edge.models import bundled_models, load_manifest
+from edge.pipeline import Pipeline
+from edge.quality import assess
+from edge.resize import resize_area, resize_linear
+from edge.sources.decode import to_luma
+from edge.sources.video import DEMO_CLIP, Video
+from edge.values import Box
+
+FRAME = 60  # of the demo clip; it shows one face
+RUNTIMES = ("onnx", "tflite")
+PRECISIONS = ("", ".int8")
+
+
+def golden() -> dict[str, list[str]]:
+    """Return what each bundled artifact gets wrong about the golden face."""
+    found: dict[str, list[str]] = {}
+    for folder in bundled_models():
+        manifest = load_manifest(folder)
+        for artifact in manifest.artifacts:
+            name = f"{folder.name}/{artifact.file}"
+            wanted = {"model": str(folder), "artifact": artifact.file}
+            if manifest.task == "face-detection":
+                detector = open_detector(Config(detector=wanted).detector)
+                found[name] = [str(each) for each in detection_findings(detector)]
+            else:
+                network = open_expression(Config(expression=wanted).expression)
+                found[name] = [str(each) for each in expression_findings(network)]
+    return found
+
+
+def pipeline() -> dict[str, Any]:
+    """Return the faces of one frame of the demo, by kind of artifact."""
+    faces: dict[str, Any] = {}
+    with Video(str(DEMO_CLIP)) as source:
+        frame = next(islice((source.read() for _ in range(FRAME + 1)), FRAME, None))
+    for precision in PRECISIONS:
+        for runtime in RUNTIMES:
+            config = load_config(
+                settings=[
+                    f"detector.artifact=centerface{precision}.{runtime}",
+                    f"expression.artifact=expression{precision}.{runtime}",
+                    "tracking.appear_s=0.0",
+                ],
+                environment={},
+            )
+            state = Pipeline.open(config).step(frame)
+            faces[f"{runtime}{precision}"] = [
+                {
+                    "box": asdict(face.track.detection.box),
+                    "score": face.track.detection.score,
+                    "quality": asdict(face.quality),
+                    "probabilities": face.reading.probabilities.tolist() if face.reading else None,
+                    "affect": asdict(face.reading.affect) if face.reading else None,
+                }
+                for face in state.faces
+            ]
+    return faces
+
+
+def imports() -> list[str]:
+    """Import every module of the packages but the training recipes; return their names."""
+    names = []
+    for package in ("edge", "exporters", "benchmarks"):
+        for module in pkgutil.walk_packages([package], f"{package}."):
+            # the recipes need PyTorch; a worker's or a package's __main__ runs when imported
+            if module.name.startswith("exporters.recipes") or module.name.endswith("__main__"):
+                continue
+            importlib.import_module(module.name)
+            names.append(module.name)
+    return sorted(names)
+
+
+def arithmetic(videos: list[str]) -> dict[str, Any]:
+    """Return results of every call that makes or changes pixels, and of float sums on them."""
+    cv2.setNumThreads(1)
+    made: dict[str, Any] = {}
+    random = np.random.default_rng(20261127)
+    frame = random.integers(0, 256, (720, 1280), np.uint8)
+    face, _ = golden_picture()
+    frame[100:340, 200:600] = face
+    bgr = random.integers(0, 256, (240, 320, 3), np.uint8)
+    sizes = ((320, 192), (640, 384), (48, 48), (64, 64), (32, 32))
+    for width, height in sizes:
+        name = f"{width}x{height}"
+        made[f"resize_linear {name}"] = resize_linear(frame, (width, height))
+        made[f"resize_area {name}"] = resize_area(frame, (width, height))
+        made[f"INTER_LINEAR {name}"] = cv2.resize(frame, (width, height))
+        made[f"INTER_AREA {name}"] = cv2.resize(
+            frame, (width, height), interpolation=cv2.INTER_AREA
+        )
+    made["BGR to grey"] = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    made["limited to full range"] = cv2.LUT(frame, random.integers(0, 256, 256, np.uint8))
+    for suffix in (".png", ".jpg"):
+        made[f"{suffix} decoded"] = cv2.imdecode(cv2.imencode(suffix, bgr)[1], cv2.IMREAD_GRAYSCALE)
+    (found,) = open_detector(Config().detector).detect(golden_frame(face), Stopwatch())
+    quality = assess(face, Box(155.4, 38.9, 86.4, 151.0), found.landmarks, Config().quality)
+    made["quality"] = np.array([quality.sharpness, quality.brightness, quality.saturated])
+    values = random.normal(0, 3, (64, 8)).astype(np.float32)
+    made["float32 sums"] = values.sum(axis=1)
+    made["float32 variances"] = values.var(axis=1)
+    made["float32 products"] = values @ values.T
+    made["float32 exp"] = np.exp(values)
+    made["float32 log"] = np.log(np.abs(values))
+    for path in (str(DEMO_CLIP), *videos):
+        for way, convert in (("luma", 0), ("colour to grey", 1)):
+            capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+            capture.set(cv2.CAP_PROP_CONVERT_RGB, convert)
+            pictures = [capture.read()[1] for _ in range(5)]
+            name = f"{Path(path).name}, {way}"
+            made[name] = np.stack([to_luma(each) for each in pictures])
+    return made
+
+
+def _golden_frame(face: Any) -> Any:
+    from edge.golden import golden_frame
+
+    return golden_frame(face)
+
+
+def main(arguments: list[str]) -> None:
+    """Run one probe."""
+    match arguments:
+        case ["golden"]:
+            print(json.dumps(golden()))
+        case ["pipeline"]:
+            print(json.dumps(pipeline()))
+        case ["imports"]:
+            print(json.dumps(imports()))
+        case ["arithmetic", file, *videos]:
+            np.savez(file, **arithmetic(videos))
+        case _:
+            raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
