@@ -1,11 +1,6 @@
-"""The Raspberry Pi's own camera, through the picamera2 of the system.
-
-picamera2 and libcamera are built for the system's Python and come with Raspberry Pi OS, not from
-a package index; that is why they are imported here and only when needed.
-"""
+"""The Raspberry Pi's own camera, through the picamera2 of the system."""
 
 import contextlib
-import os
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +8,8 @@ import numpy as np
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import PicameraSource
-from edge.errors import ConfigError, SourceStalled, SourceUnavailable
+from edge.errors import SourceStalled, SourceUnavailable
+from edge.sources.picamera_stack import load_stack
 from edge.sources.stamps import clock_of
 from edge.values import ClockName, Frame, Luma
 
@@ -43,19 +39,11 @@ class Picamera:
         """Open, configure and start the camera.
 
         Raises:
-            ConfigError: picamera2 is not installed for this Python.
+            ConfigError: picamera2 cannot be imported, or is too old.
             SourceUnavailable: no such camera is connected, or another program holds it.
         """
-        os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")
-        try:
-            import libcamera  # noqa: PLC0415
-            import picamera2  # noqa: PLC0415
-        except ImportError as error:
-            raise ConfigError(
-                f'source.kind "picamera": {error}; expected the system\'s picamera2: run'
-                " 'sudo apt install python3-picamera2' and make the environment with"
-                " 'python3 -m venv --system-site-packages'"
-            ) from error
+        stack = load_stack()
+        picamera2 = stack.picamera2
         self._mapped = picamera2.MappedArray
         number = self._config.camera
         with contextlib.ExitStack() as opened:
@@ -68,7 +56,7 @@ class Picamera:
                     )
                 self._camera = picamera2.Picamera2(number)
                 opened.callback(self._camera.close)
-                self._camera.configure(self._configuration(libcamera.ColorSpace.Sycc()))
+                self._camera.configure(self._configuration(stack.libcamera.ColorSpace.Sycc()))
                 self._small_size_px = self._granted_small_size()
                 self._camera.start()
             except (RuntimeError, OSError, ValueError) as error:

@@ -252,6 +252,9 @@ class Picamera2:
             metadata["ScalerCrops"] = script.crops
         return CompletedRequest(self, buffers, metadata)
 
+    def cancel_all_and_flush(self) -> None:
+        self.script.calls.append("flush")
+
     def recycle(self, buffers: dict[str, Any]) -> None:
         """Take buffers back into the pipeline."""
         self._free.append(buffers)
@@ -284,9 +287,12 @@ def install(script: Script) -> Iterator[Script]:
     """Make ``import picamera2`` and ``import libcamera`` give this fake, driven by ``script``."""
     Picamera2.script = script
     picamera2, libcamera = types.ModuleType("picamera2"), types.ModuleType("libcamera")
+    job = types.ModuleType("picamera2.job")
     picamera2.Picamera2, picamera2.MappedArray = Picamera2, MappedArray  # type: ignore[attr-defined]
+    picamera2.job, job.Job = job, Job  # type: ignore[attr-defined]
     libcamera.ColorSpace = ColorSpace  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "picamera2", picamera2)
+        patch.setitem(sys.modules, "picamera2.job", job)
         patch.setitem(sys.modules, "libcamera", libcamera)
         yield script

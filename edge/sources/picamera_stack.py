@@ -1,0 +1,116 @@
+"""Imports picamera2 and libcamera, which come with Raspberry Pi OS and not from a package index.
+
+Importing them can fail in many ways (not installed, built for another NumPy or Python, a missing
+shared library), and older versions lack calls that the camera source needs. All of it becomes one
+``ConfigError`` with what to do.
+"""
+
+import inspect
+import os
+import re
+import traceback
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import PurePath
+from typing import Any
+
+from edge.errors import ConfigError
+
+OLDEST_VERSION = (0, 3, 21)
+"""The oldest picamera2 that is tested; 0.3.20 brought ``cancel_all_and_flush``."""
+
+_PREFIX = 'source.kind "picamera": '
+_INSTALL = (
+    "run 'sudo apt install python3-picamera2' and make the environment with"
+    " 'python3 -m venv --system-site-packages'"
+)
+_UPGRADE = "run 'sudo apt update' and 'sudo apt full-upgrade'"
+_SIMPLEJPEG = "run \"pip install 'simplejpeg>=1.8.1'\" in the environment of affect-edge"
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStack:
+    """The imported modules.
+
+    Attributes:
+        libcamera: the module.
+        picamera2: the module.
+        picamera2_version: as installed, such as "0.3.31"; "unknown" where no metadata tells.
+    """
+
+    libcamera: Any
+    picamera2: Any
+    picamera2_version: str
+
+
+def load_stack() -> CameraStack:
+    """Import libcamera and picamera2; return the modules and the version.
+
+    Opens no camera. May be called again: Python keeps what was imported. Any thread.
+
+    Raises:
+        ConfigError: one of them cannot be imported, or picamera2 is too old.
+    """
+    os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")
+    try:
+        import libcamera  # noqa: PLC0415
+        import picamera2  # noqa: PLC0415
+    except Exception as error:  # importing native code raises whatever its initialisation raises
+        raise ConfigError(_PREFIX + _import_failure(error)) from error
+    version = _installed_version()
+    if lacking := _lacking(picamera2, version):
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        raise ConfigError(
+            f"{_PREFIX}picamera2 {version} {lacking}; expected picamera2 {oldest} or newer:"
+            f" {_UPGRADE}"
+        )
+    return CameraStack(libcamera, picamera2, version)
+
+
+def _import_failure(error: Exception) -> str:
+    """Return what the import met and the remedy, in one line."""
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    if isinstance(error, ModuleNotFoundError):
+        return f"{text}; expected the system's picamera2: {_INSTALL}"
+    module = _failing_module(error)
+    found = f"importing {module} raised {type(error).__name__}: {text}"
+    if module == "simplejpeg" or "numpy" in text.lower():
+        # apt's simplejpeg is built for NumPy 1, and an environment with NumPy 2 hides apt's NumPy
+        return f"{found}; expected packages that are built for the installed NumPy: {_SIMPLEJPEG}"
+    return f"{found}; expected the system's picamera2, built for this Python: {_INSTALL}"
+
+
+def _failing_module(error: Exception) -> str:
+    """Return the name of the package in whose code the import ended."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        parts = PurePath(frame.filename).parts
+        for folder in ("site-packages", "dist-packages"):
+            if folder in parts[:-1]:
+                return PurePath(parts[parts.index(folder) + 1]).stem
+    name = getattr(error, "name", None)
+    return str(name).partition(".")[0] if name else "picamera2"
+
+
+def _installed_version() -> str:
+    try:
+        return metadata.version("picamera2")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _lacking(picamera2: Any, version: str) -> str | None:
+    """Return what this picamera2 lacks that the source needs; None when it has everything."""
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
+    if numbers and numbers < OLDEST_VERSION:
+        return "is too old"
+    try:
+        from picamera2 import job  # noqa: PLC0415
+
+        needed = (
+            hasattr(picamera2.Picamera2, "cancel_all_and_flush"),
+            "timeout" in inspect.signature(job.Job.get_result).parameters,
+            "write" in inspect.signature(picamera2.MappedArray.__init__).parameters,
+        )
+    except (ImportError, AttributeError) as error:
+        return f"is not complete ({error})"
+    return None if all(needed) else "lacks calls of later versions"
