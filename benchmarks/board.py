@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edge import clock
+from edge.board import Board
 from edge.config import Config, DetectorConfig, ExpressionConfig, TranslatorConfig
-from edge.hub.health import Board
 from edge.models import open_network
 from edge.models.choice import board_name
 from edge.models.manifest import Task

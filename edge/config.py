@@ -289,8 +289,15 @@ class LimitsConfig(Section):
     stall_s: Seconds = 2.0
     inference_s: Seconds = 3.0
     start_s: Seconds = 30.0
-    worker_rss_mb: int = Field(768, ge=64, le=65536)
+    worker_rss_mb: int | Literal["auto"] = "auto"
     inference_errors: int = Field(10, ge=1, le=1000)
+
+    @field_validator("worker_rss_mb", mode="before")
+    @classmethod
+    def _mebibytes_or_auto(cls, value: Any) -> Any:
+        if value == "auto" or (type(value) is int and 64 <= value <= 65536):
+            return value
+        raise ValueError('expected "auto", or 64 to 65536')
 
 
 class Config(Section):

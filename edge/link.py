@@ -44,10 +44,14 @@ class Go(Report):
 
 
 class Ready(Report):
-    """Worker to hub: models are verified and warm. ``models`` maps role to name and sha256."""
+    """Worker to hub: models are verified and warm. ``models`` maps role to name and sha256.
+
+    ``lock_refused`` says why the worker's memory is not locked; empty when it is.
+    """
 
     kind: Literal["ready"] = "ready"
     models: dict[str, dict[str, str]]
+    lock_refused: str
 
 
 class FrameReport(Report):

@@ -220,7 +220,12 @@ class StatusMessage(Head):
 
     ``last_seq`` is the highest number sent in this epoch (-1 before the first), so that even a
     lost last message shows. ``oldest_seq`` is the lowest one that can still be fetched, null
-    while there is no journal. Temperatures and throttling are null where the board does not tell.
+    while there is no journal. Temperatures and throttling are null where the board does not tell;
+    boards that report only their voltage list ``under_voltage`` and no other flag.
+
+    ``swap`` says whether pictures in the worker's memory can be written to storage: ``off`` (no
+    swap area on storage), ``prevented`` (``memory_locked``, or forbidden by the service manager) or
+    ``possible``, which is a health reason, too. Both are null before the worker has started.
     """
 
     kind: Literal["status"] = "status"
@@ -236,6 +241,8 @@ class StatusMessage(Head):
     worker_rss_mb: Annotated[float, _rounded(1)] | None = None
     soc_celsius: Annotated[float, _rounded(1)] | None = None
     throttled: list[str] | None = None
+    memory_locked: bool | None = None
+    swap: Literal["off", "prevented", "possible"] | None = None
 
 
 Message = Annotated[FrameMessage | EventMessage | StatusMessage, Field(discriminator="kind")]

@@ -51,6 +51,7 @@ from edge.link import (
     Ready,
     Start,
 )
+from edge.memlock import lock_memory
 from edge.pipeline import MAX_FACES, Pipeline
 from edge.report import frame_report
 from edge.slots import Closed, Slot
@@ -333,12 +334,16 @@ def rss_mb() -> float:
         return int(statm.read().split()[1]) * resource.getpagesize() / 2**20
 
 
-def _harden() -> None:
-    """Die with the hub, and leave no frame in a core dump or to a debugger."""
+def _harden() -> str:
+    """Die with the hub; keep frames out of swap, core dumps and debuggers.
+
+    Returns why memory is not locked against swap; empty when it is.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     libc.prctl(_PR_SET_DUMPABLE, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    return lock_memory()
 
 
 def _open_checked(config: Config, first_track: int) -> tuple[Pipeline, dict[str, dict[str, str]]]:
@@ -360,7 +365,7 @@ def _open_checked(config: Config, first_track: int) -> tuple[Pipeline, dict[str,
 
 def main(fd: int) -> int:
     """Serve the hub on the inherited descriptor ``fd``; return the exit code."""
-    _harden()
+    lock_refused = _harden()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the hub to order
     cv2.setNumThreads(1)  # three stages share the cores already
@@ -383,7 +388,7 @@ def main(fd: int) -> int:
             worker.stop.set()
 
         signal.signal(signal.SIGTERM, on_sigterm)
-        link.send(Ready(models=models))
+        link.send(Ready(models=models, lock_refused=lock_refused))
         while not worker.stop.is_set():
             if isinstance(link.receive(HEARTBEAT_S), Go):
                 return worker.run()

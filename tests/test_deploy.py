@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.board import worker_rss_limit_mb
 from edge.config import Config, Section, SourceConfig, load_config
 
 ROOT = Path(__file__).parent.parent
@@ -100,15 +101,51 @@ def test_the_unit_fits_the_program():
     assert settings["Restart"] == ["always"]
     assert settings["RestartPreventExitStatus"] == ["0 78"]
     assert settings["LimitCORE"] == ["0"]
-    assert settings["MemoryMax"] == ["1G"]
+    assert settings["MemorySwapMax"] == ["0"]
+    assert settings["LimitMEMLOCK"] == ["infinity"]  # the worker locks its memory
     limits = Config().limits
-    assert limits.worker_rss_mb < 1024 - 128  # the hub needs its share of MemoryMax
     assert limits.start_s < float(settings["TimeoutStartSec"][0])
     written = next(e for e in settings["Environment"] if e.startswith("AFFECT_EDGE__"))
     name, _, folder = written.partition("=")
     assert folder == "%S/affect-edge"
     assert settings["StateDirectory"] == ["affect-edge"]
     assert load_config(environment={name: folder}).journal.path == folder
+
+
+def unit_settings(key):
+    return re.findall(rf"(?m)^{key}=(.*)$", UNIT.read_text())
+
+
+@pytest.mark.parametrize("memory_mb", [416, 906, 1846, 3792, 7900, 16000])  # 512 MB to 16 GB
+def test_the_workers_limit_leaves_room_for_the_hub(memory_mb):
+    """The daemon replaces a worker that grows; MemoryMax would stop the whole service."""
+    (share,) = unit_settings("MemoryMax")
+    hub_mb = 64  # 43 were measured
+    worker_mb = worker_rss_limit_mb(Config().limits.worker_rss_mb, memory_mb)
+    assert worker_mb + hub_mb <= memory_mb * float(share.removesuffix("%")) / 100
+
+
+def test_the_modules_of_the_device_classes_are_loaded_before():
+    """A class that the kernel does not know yet would be left out of DeviceAllow, for good."""
+    classes = {each.removeprefix("char-").split()[0] for each in unit_settings("DeviceAllow")}
+    modules = {"video4linux": "videodev", "media": "mc"}  # dma_heap is built into the kernel
+    assert classes == {*modules, "dma_heap"}
+    for key in ("Wants", "After"):
+        named = " ".join(unit_settings(key)).split()
+        assert {f"modprobe@{module}.service" for module in modules.values()} <= set(named)
+
+
+@needs_systemd
+def test_the_unit_permits_what_the_worker_asks_of_the_kernel():
+    """mlockall, munlockall and prlimit64 (setrlimit) are in no group that the unit refuses."""
+    told = subprocess.run(
+        ["systemd-analyze", "syscall-filter", "@privileged", "@resources", "@memlock"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    refused, _, memlock = told.partition("@memlock\n")
+    assert {"mlockall", "munlockall"} <= set(memlock.split())
+    assert not {"mlockall", "munlockall", "@memlock", "prlimit64"} & set(refused.split())
+    assert unit_settings("SystemCallFilter") == ["@system-service", "~@privileged @resources"]
 
 
 # The example configuration. A line "#key = value" is a setting that is off.

@@ -16,10 +16,11 @@ from types import FrameType
 import zmq
 
 from edge import clock
+from edge.board import Board, swap_state
 from edge.config import Config, is_file
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, ConfigError
 from edge.hub.answers import Answers
-from edge.hub.health import Board, Incidents, RateMeter, grade
+from edge.hub.health import Incidents, RateMeter, grade
 from edge.hub.journal import Journal
 from edge.hub.metrics import Metrics
 from edge.hub.notify import Notifier, watchdog_interval_s
@@ -78,6 +79,7 @@ class Daemon:
         self._people = People(config.affect, vanish_s=config.tracking.vanish_s)
         self._service: Service | None = None
         self._board = Board()
+        self._memory_locked: bool | None = None  # of the present worker, once it has said so
         self._stalls = Incidents()
         self._captured_meter, self._published_meter = RateMeter(), RateMeter()
         self._source_state = "starting"
@@ -221,7 +223,11 @@ class Daemon:
             case Ready():
                 self._supervisor.is_ready = True
                 self._source_state = "waiting" if self._holding else "starting"
-                self._out.event("worker_started", {"models": report.models})
+                self._note_memory(report.lock_refused)
+                self._out.event(
+                    "worker_started",
+                    {"models": report.models, "memory_locked": self._memory_locked},
+                )
                 if not self._holding:
                     self._supervisor.go()
             case Failed() if report.exit_code == EXIT_CONFIG:
@@ -234,6 +240,17 @@ class Daemon:
                 self._exit = (EXIT_DONE, "")
             case _:
                 return
+
+    def _note_memory(self, lock_refused: str) -> None:
+        self._memory_locked = not lock_refused
+        if swap_state(self._board, memory_locked=self._memory_locked) == "possible":
+            areas = ", ".join(self._board.swap_on_storage() or ())
+            log.warning(
+                "swap is on (%s) and the worker's memory is not locked, so pictures may be written"
+                " there: %s",
+                areas,
+                lock_refused,
+            )
 
     def _note_event(self, report: EventReport) -> None:
         if report.event == "source_state":
@@ -316,6 +333,7 @@ class Daemon:
         self._published_meter.mark(now_ns, self._out.frames)
         beat = self._supervisor.heartbeat
         throttled = self._board.throttled()
+        swap = swap_state(self._board, memory_locked=self._memory_locked)
         published_hz = self._published_meter.rate_hz()
         health = grade(
             source_state=self._source_state,
@@ -325,6 +343,7 @@ class Daemon:
             stalls_1h=self._stalls.within(now_ns),
             restarts_1h=self._supervisor.losses.within(now_ns),
             throttled=throttled,
+            swap=swap,
         )
         self._out.status(
             health=health,
@@ -339,6 +358,8 @@ class Daemon:
             worker_dropped=beat.dropped if beat else {},
             soc_celsius=self._board.soc_celsius(),
             throttled=throttled,
+            memory_locked=self._memory_locked,
+            swap=swap,
         )
         self._notifier.status(
             f"{health.grade}, source {self._source_state}, {published_hz:.1f} frames/s,"

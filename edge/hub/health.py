@@ -1,4 +1,4 @@
-"""How the daemon does, graded, from what was expected and what happened; and the board's sensors.
+"""How the daemon does, graded, from what was expected and what happened.
 
 The grade is computed when it is asked for, so that a source that died never looks fine on old
 figures. Rates are counted over a few seconds of monotonic time; no wall clock takes part.
@@ -7,7 +7,6 @@ figures. Rates are counted over a few seconds of monotonic time; no wall clock t
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from edge.messages import Health
@@ -72,6 +71,7 @@ def grade(
     stalls_1h: int,
     restarts_1h: int,
     throttled: Sequence[str] | None,
+    swap: str | None = None,
 ) -> Health:
     """Return the grade and every reason that keeps it from being excellent.
 
@@ -83,6 +83,7 @@ def grade(
         stalls_1h: times within the last hour that the source stalled or was absent.
         restarts_1h: workers lost within the last hour.
         throttled: names of the board's throttling flags that are set; None when unknown.
+        swap: off, prevented, or possible: pictures in memory may be written to storage.
     """
     worst = 0
     reasons: list[str] = []
@@ -108,37 +109,6 @@ def grade(
             book(1, reason)
     if throttled:
         book(1, "throttled")
+    if swap == "possible":
+        book(1, "swap_possible")
     return Health(grade=_GRADES[worst], reasons=reasons)
-
-
-# bits of the firmware's throttled word that concern this moment
-_THROTTLE_BITS = {
-    0: "under_voltage",
-    1: "frequency_capped",
-    2: "throttled",
-    3: "soft_temperature_limit",
-}
-
-
-class Board:
-    """The board's own sensors, from sysfs; what is missing or garbled is unknown, never fine."""
-
-    def __init__(self, sysfs: Path = Path("/sys")) -> None:
-        self._temperature = sysfs / "class/thermal/thermal_zone0/temp"
-        self._throttled = sysfs / "devices/platform/soc/soc:firmware/get_throttled"
-
-    def soc_celsius(self) -> float | None:
-        """Return the temperature of the chip, degrees Celsius; None when unknown."""
-        try:
-            celsius = int(self._temperature.read_text("ascii")) / 1000
-        except (OSError, ValueError):
-            return None
-        return celsius if -50 < celsius < 200 else None
-
-    def throttled(self) -> list[str] | None:
-        """Return the throttling flags that are set now; None when unknown."""
-        try:
-            word = int(self._throttled.read_text("ascii"), 16)
-        except (OSError, ValueError):
-            return None
-        return [name for bit, name in _THROTTLE_BITS.items() if word >> bit & 1]

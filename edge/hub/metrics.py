@@ -62,6 +62,10 @@ class Metrics:
         self._rss = Gauge(
             "affect_edge_worker_rss_megabytes", "Resident memory of the worker", registry=registry
         )
+        self._swap = Gauge(
+            "affect_edge_swap_possible", "1 while pictures may be written to swap on storage",
+            registry=registry,
+        )  # fmt: skip
         self._celsius = Gauge("affect_edge_soc_celsius", "Chip temperature", registry=registry)
         self._unsync = Gauge(
             "affect_edge_clock_unsync", "1 while nothing disciplines the wall clock",
@@ -135,4 +139,5 @@ class Metrics:
             self._rss.set(message.worker_rss_mb)
         if message.soc_celsius is not None:
             self._celsius.set(message.soc_celsius)
+        self._swap.set(message.swap == "possible")
         self._unsync.set(not message.time.synchronized)

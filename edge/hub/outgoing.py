@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge import __version__, clock
+from edge.board import SwapState
 from edge.config import Config
 from edge.hub.journal import Journal
 from edge.hub.metrics import Metrics
@@ -196,6 +197,8 @@ class Outgoing:
         worker_dropped: dict[str, int],
         soc_celsius: float | None,
         throttled: list[str] | None,
+        memory_locked: bool | None,
+        swap: SwapState | None,
     ) -> None:
         """Send the heartbeat: it is not numbered, and a subscriber without room misses it."""
         message = StatusMessage(
@@ -212,6 +215,8 @@ class Outgoing:
             worker_rss_mb=worker_rss_mb,
             soc_celsius=soc_celsius,
             throttled=throttled,
+            memory_locked=memory_locked,
+            swap=swap,
         )
         self.last_status = message
         self._publisher.offer(encode(message))

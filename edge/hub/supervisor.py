@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 from edge import clock
+from edge.board import Board, worker_rss_limit_mb
 from edge.config import Config
 from edge.hub.health import Incidents
 from edge.link import Go, Heartbeat, Link, LinkClosed, Start
@@ -42,6 +43,7 @@ class Supervisor:
     def __init__(self, config: Config, *, lossless: bool) -> None:
         self._config = config
         self._lossless = lossless
+        self._rss_limit_mb = worker_rss_limit_mb(config.limits.worker_rss_mb, Board().memory_mb())
         self._process: subprocess.Popen[bytes] | None = None
         self._dying: subprocess.Popen[bytes] | None = None
         self._dying_since_ns = 0
@@ -113,7 +115,7 @@ class Supervisor:
         for stage, busy_s in beat.busy_s.items():
             if busy_s > (CAPTURE_STUCK_S if stage == "capture" else limits.inference_s):
                 return "stuck"
-        return "too_big" if beat.rss_mb > limits.worker_rss_mb else None
+        return "too_big" if beat.rss_mb > self._rss_limit_mb else None
 
     def lose(self) -> None:
         """End the present worker at once and set the time before which none is started."""

@@ -1,12 +1,10 @@
-"""Grades, rates and the board's sensors."""
-
-from pathlib import Path
+"""Grades and rates."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.hub.health import Board, Incidents, RateMeter, grade
+from edge.hub.health import Incidents, RateMeter, grade
 
 FINE = {
     "source_state": "running",
@@ -33,6 +31,9 @@ FINE = {
         ({"restarts_1h": 5}, "poor", "restarts"),
         ({"throttled": ["under_voltage"]}, "fair", "throttled"),
         ({"throttled": None}, "excellent", None),
+        ({"swap": "possible"}, "fair", "swap_possible"),
+        ({"swap": "prevented"}, "excellent", None),
+        ({"swap": None}, "excellent", None),
         ({"live": False, "published_hz": 3.0}, "excellent", None),
         ({"expected_hz": None, "published_hz": 0.1}, "excellent", None),
     ],
@@ -74,35 +75,3 @@ def test_incidents_are_forgotten_after_an_hour() -> None:
     assert incidents.within(59 * 60_000_000_000) == 3
     assert incidents.within(59 * 60_000_000_000, span_s=600) == 1
     assert incidents.within(100 * 60_000_000_000) == 1
-
-
-@pytest.mark.parametrize(
-    ("temperature", "throttled", "celsius", "flags"),
-    [
-        ("61234\n", "0x50005\n", 61.234, ["under_voltage", "throttled"]),
-        ("0\n", "0\n", 0.0, []),
-        ("hot", "none", None, None),
-        ("", "", None, None),
-        ("99999999", "0xf", None, ["under_voltage", "frequency_capped", "throttled",
-                                   "soft_temperature_limit"]),
-        (None, None, None, None),
-    ],
-)  # fmt: skip
-def test_the_boards_sensors(
-    tmp_path: Path,
-    temperature: str | None,
-    throttled: str | None,
-    celsius: float | None,
-    flags: list[str] | None,
-) -> None:
-    for relative, text in (
-        ("class/thermal/thermal_zone0/temp", temperature),
-        ("devices/platform/soc/soc:firmware/get_throttled", throttled),
-    ):
-        if text is not None:
-            path = tmp_path / relative
-            path.parent.mkdir(parents=True)
-            path.write_text(text)
-    board = Board(tmp_path)
-    assert board.soc_celsius() == celsius
-    assert board.throttled() == flags

@@ -1,0 +1,186 @@
+"""What the board and its kernel report: temperature, throttling, swap, memory, processors.
+
+Everything is read from /proc and /sys without another process. What is missing or malformed is
+unknown (None), never fine.
+"""
+
+import platform
+import re
+from pathlib import Path
+from typing import Final, Literal
+
+# bits of the firmware's throttled word that concern this moment
+_THROTTLE_BITS = {
+    0: "under_voltage",
+    1: "frequency_capped",
+    2: "throttled",
+    3: "soft_temperature_limit",
+}
+
+_RUNTIMES_READ: Final = ("proc/cpuinfo", "sys/devices/system/cpu/possible")
+
+# Bounds and share of "auto" for limits.worker_rss_mb. The worker took 142 MB with the small
+# bundled detector and 250 MB with the large one (x86-64, memory locked); the hub takes 43 MB.
+WORKER_RSS_MIN_MB: Final = 256
+WORKER_RSS_MAX_MB: Final = 768
+WORKER_RSS_SHARE: Final = 0.4
+
+
+class Board:
+    """The board's sensors and the kernel's view of memory. Any thread; no state but the folder.
+
+    Args:
+        root: the folder that holds ``proc`` and ``sys``; another one in tests.
+    """
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._sys = root / "sys"
+        self._proc = root / "proc"
+
+    # -- sensors -----------------------------------------------------------------------------------
+
+    def soc_celsius(self) -> float | None:
+        """Return the temperature of the chip, degrees Celsius; None when unknown."""
+        try:
+            celsius = int(_read(self._sys / "class/thermal/thermal_zone0/temp")) / 1000
+        except (OSError, ValueError):
+            return None
+        return celsius if -50 < celsius < 200 else None
+
+    def throttled(self) -> list[str] | None:
+        """Return the throttling flags that are set now; None when unknown.
+
+        The firmware's word has four flags; its node is named after the address of the chip's bus
+        (``soc`` up to Pi 4, ``soc@107c000000`` on Pi 5). Where the kernel does not offer the word,
+        the voltage sensor (hwmon ``rpi_volt``) gives ``under_voltage`` alone.
+        """
+        for path in sorted(
+            (self._sys / "devices/platform").glob("soc*/soc*:firmware/get_throttled")
+        ):
+            try:
+                word = int(_read(path), 16)
+            except (OSError, ValueError):
+                continue
+            return [name for bit, name in _THROTTLE_BITS.items() if word >> bit & 1]
+        for sensor in sorted((self._sys / "class/hwmon").glob("hwmon*")):
+            try:
+                if _read(sensor / "name") == "rpi_volt":
+                    alarm = int(_read(sensor / "in0_lcrit_alarm"))
+                    return ["under_voltage"] if alarm else []
+            except (OSError, ValueError):
+                continue
+        return None
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    def memory_mb(self) -> float | None:
+        """Return the memory that Linux manages, MiB; None when unknown."""
+        try:
+            found = re.search(r"(?m)^MemTotal:\s+(\d+) kB$", _read(self._proc / "meminfo"))
+        except (OSError, ValueError):
+            return None
+        return int(found[1]) / 1024 if found else None
+
+    def swap_on_storage(self) -> list[str] | None:
+        """Return the swap areas that write to storage, such as a card; None when unknown.
+
+        Compressed memory (zram) is not storage, unless it has a backing device to write to.
+        """
+        try:
+            rows = _read(self._proc / "swaps").splitlines()[1:]
+        except (OSError, ValueError):
+            return None
+        return [area for row in rows if row.strip() and self._is_storage(area := row.split()[0])]
+
+    def _is_storage(self, area: str) -> bool:
+        if not re.fullmatch(r"/dev/zram\d+", area):
+            return True
+        try:
+            return _read(self._sys / "block" / Path(area).name / "backing_dev") != "none"
+        except FileNotFoundError:
+            return False  # a kernel without zram writeback
+        except (OSError, ValueError):
+            return True
+
+    def swap_forbidden(self) -> bool:
+        """Return whether this process's memory cgroup, or one above it, forbids swap (v2 only)."""
+        folder = self._cgroup()
+        top = self._sys / "fs/cgroup"
+        while folder is not None and folder != top:
+            try:
+                if _read(folder / "memory.swap.max") == "0":
+                    return True
+            except (OSError, ValueError):
+                pass  # not there: the memory controller is off, here or everywhere
+            folder = folder.parent
+        return False
+
+    def has_memory_cgroup(self) -> bool:
+        """Return whether the kernel enforces memory limits of services (MemoryMax and the like)."""
+        try:
+            return "memory" in _read(self._sys / "fs/cgroup/cgroup.controllers").split()
+        except (OSError, ValueError):
+            return False
+
+    def _cgroup(self) -> Path | None:
+        try:
+            found = re.search(r"(?m)^0::/(.*)$", _read(self._proc / "self/cgroup"))
+        except (OSError, ValueError):
+            return None
+        return self._sys / "fs/cgroup" / found[1] if found and ".." not in found[1] else None
+
+    # -- processors --------------------------------------------------------------------------------
+
+    def unreadable_cpu_files(self) -> list[str]:
+        """Return which files that the runtimes read about processors cannot be read."""
+        missing = []
+        for name in _RUNTIMES_READ:
+            try:
+                if _read(self._root / name):
+                    continue
+            except (OSError, ValueError):
+                pass
+            missing.append(f"/{name}")
+        return missing
+
+
+SwapState = Literal["off", "prevented", "possible"]
+
+
+def swap_state(board: Board, *, memory_locked: bool | None) -> SwapState | None:
+    """Return whether pictures in the worker's memory can be written to storage; None when unknown.
+
+    Args:
+        board: where swap areas and cgroups are looked up.
+        memory_locked: whether the worker's memory is locked; None when not yet known.
+    """
+    areas = board.swap_on_storage()
+    if areas is None:
+        return "prevented" if memory_locked else None
+    if not areas:
+        return "off"
+    if memory_locked or board.swap_forbidden():
+        return "prevented"
+    return None if memory_locked is None else "possible"
+
+
+def worker_rss_limit_mb(asked: int | Literal["auto"], memory_mb: float | None) -> int:
+    """Return how much memory a worker may take, MiB: as asked, or for "auto" by the board.
+
+    "auto" is 40 % of the memory, at least 256 and at most 768; 768 where the memory is unknown.
+    """
+    if asked != "auto":
+        return asked
+    if memory_mb is None:
+        return WORKER_RSS_MAX_MB
+    return round(min(max(WORKER_RSS_SHARE * memory_mb, WORKER_RSS_MIN_MB), WORKER_RSS_MAX_MB))
+
+
+def is_arm() -> bool:
+    """Return whether this is an ARM processor, where the runtimes need those files to start."""
+    return platform.machine() in ("aarch64", "armv7l", "armv8l")
+
+
+def _read(path: Path) -> str:
+    return path.read_text("ascii").strip("\0\n ")
