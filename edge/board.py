@@ -132,8 +132,21 @@ class Board:
 
     # -- processors --------------------------------------------------------------------------------
 
+    def has_garbled_cpuinfo(self) -> bool:
+        """Return whether /proc/cpuinfo can be read but lists no processor."""
+        try:
+            text = _read(self._proc / "cpuinfo")
+        except OSError:
+            return False
+        except ValueError:
+            return True
+        return re.search(r"(?m)^processor\s*:", text) is None
+
     def unreadable_cpu_files(self) -> list[str]:
-        """Return which files that the runtimes read about processors cannot be read."""
+        """Return which files that the runtimes read about processors cannot be read.
+
+        Without them the runtimes work, but do not see what the processor can do.
+        """
         missing = []
         for name in _RUNTIMES_READ:
             try:
@@ -178,7 +191,7 @@ def worker_rss_limit_mb(asked: int | Literal["auto"], memory_mb: float | None) -
 
 
 def is_arm() -> bool:
-    """Return whether this is an ARM processor, where the runtimes need those files to start."""
+    """Return whether this is an ARM processor, on which the runtimes depend on /proc."""
     return platform.machine() in ("aarch64", "armv7l", "armv8l")
 
 

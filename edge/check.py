@@ -1,21 +1,34 @@
-"""``affect-edge check`` and ``affect-edge models``: is everything here what it should be?"""
+"""``affect-edge check`` and ``affect-edge models``: is everything here what it should be?
+
+A line of ``check`` begins with ``ok``, ``WARN`` (works, but look at it) or ``WRONG`` (the daemon
+would refuse to start, or could not work); only ``WRONG`` changes the exit code.
+"""
 
 import sys
 
 import numpy as np
 
+from edge.board import Board
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.config import Config
+from edge.config import (
+    Config,
+    DemoSource,
+    PicameraSource,
+    SourceConfig,
+    StreamSource,
+    redact,
+)
 from edge.detect import open_detector
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
 from edge.expression import open_expression
 from edge.golden import detection_findings, expression_findings, translation_findings
+from edge.machine_check import machine_lines
 from edge.models import Finding, bundled_models, find_model, known_choice, model_rows, verify
 from edge.translate import open_translator
 
 
-def run_check(config: Config) -> int:
-    """Print one line per finding on the configured models and the golden face; 0 or 78."""
+def run_check(config: Config, board: Board | None = None) -> int:
+    """Print a line per finding on configuration, machine, models and golden face; 0 or 78."""
     wrong = 0
 
     def book(subject: str, findings: list[Finding]) -> None:
@@ -26,7 +39,19 @@ def run_check(config: Config) -> int:
         if not findings:
             sys.stdout.write(f"ok     {subject}\n")
 
-    book("configuration", [])
+    device = config.device
+    book(
+        f"configuration: device {device.name}, purpose {device.purpose or 'demo'},"
+        f" source {_described(config.source)}",
+        [],
+    )
+    for number, (level, text) in enumerate(machine_lines(config, board or Board())):
+        sys.stdout.write(f"{level:<6} {text}\n")
+        if level == "WRONG":
+            wrong += 1
+            if number == 0:
+                return EXIT_CONFIG  # loading a runtime would crash this process
+    sys.stdout.flush()
     for role, asked, golden_face in (
         ("detector", config.detector, _detector_findings),
         ("translator", config.translator, _translator_findings),
@@ -43,6 +68,19 @@ def run_check(config: Config) -> int:
         except ModelError as error:
             book(name, [Finding(role, str(error))])
     return EXIT_CONFIG if wrong else EXIT_DONE
+
+
+def _described(source: SourceConfig) -> str:
+    """Return kind and place of a source, without what a camera's address may hold in secret."""
+    match source:
+        case PicameraSource():
+            return f"picamera {source.camera}"
+        case StreamSource():
+            return f"stream {redact(source.url)}"
+        case DemoSource():
+            return "demo"
+        case _:
+            return f"{source.kind} {source.path}"
 
 
 def _choice(name: str, threads: int, config: Config) -> str:

@@ -1,0 +1,173 @@
+"""What ``check`` says about the machine, over trees of files and with real processes."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from test_board import CARD, CGROUP, FORBIDDEN, SWAPS, board
+
+from edge import check, machine_check
+from edge.board import Board
+from edge.config import Config, load_config
+from edge.machine_check import machine_lines
+
+CPU = {"proc/cpuinfo": "processor\t: 0\n", "sys/devices/system/cpu/possible": "0-3\n"}
+PLAIN = {**CPU, "proc/meminfo": "MemTotal: 927744 kB\n", "proc/swaps": SWAPS}
+
+
+def lines(folder: Path, files: dict[str, str], *settings: str) -> dict[str, tuple[str, str]]:
+    """Return level and text of each line, by its subject."""
+    config = load_config(settings=settings, environment={})
+    told = machine_lines(config, board(folder, files))
+    return {text.partition(":")[0].partition(" ")[0]: (level, text) for level, text in told}
+
+
+def test_a_board_in_order(tmp_path: Path) -> None:
+    assert lines(tmp_path, {**PLAIN, **CGROUP}) == {
+        "processor": ("ok", "processor: /proc/cpuinfo and /sys/devices/system/cpu can be read"),
+        "memory": ("ok", "memory: 906 MiB, of which the worker may take 362 MiB"),
+        "swap": ("ok", "swap: none on storage"),
+    }
+
+
+def test_no_memory_cgroup_is_said(tmp_path: Path) -> None:
+    level, text = lines(tmp_path, PLAIN)["memory"]
+    assert level == "ok"
+    assert "MemoryMax and MemorySwapMax of the service have no effect" in text
+
+
+def test_a_worker_larger_than_the_board(tmp_path: Path) -> None:
+    level, text = lines(tmp_path, PLAIN, "limits.worker_rss_mb=1000")["memory"]
+    assert (level, "lower limits.worker_rss_mb" in text) == ("WARN", True)
+
+
+@pytest.mark.parametrize(
+    ("files", "refused", "level", "words"),
+    [
+        ({"proc/swaps": SWAPS + CARD}, "limit is 64 KiB", "WARN", "cannot lock its memory (limit"),
+        ({"proc/swaps": SWAPS + CARD}, "", "ok", "stays out of it"),
+        ({"proc/swaps": SWAPS + CARD, **FORBIDDEN}, "limit is 64 KiB", "ok", "stays out of it"),
+    ],
+)
+def test_swap(  # noqa: PLR0917
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], refused: str,
+    level: str, words: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(machine_check, "_LOCK_MEMORY", f"print({refused!r})")
+    told = lines(tmp_path, {**PLAIN, **files})["swap"]
+    assert told[0] == level
+    assert "/var/swap" in told[1]
+    assert words in told[1]
+
+
+def test_swap_without_an_answer_is_no_good_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_check, "_LOCK_MEMORY", "import sys; sys.exit(1)")
+    assert lines(tmp_path, {**PLAIN, "proc/swaps": SWAPS + CARD})["swap"][0] == "WARN"
+    (tmp_path / "proc/swaps").unlink()
+    assert lines(tmp_path, {})["swap"] == ("WARN", "swap: unknown, /proc/swaps cannot be read")
+
+
+def test_the_attempt_to_lock_is_a_real_one() -> None:
+    code, refused = machine_check._run(machine_check._LOCK_MEMORY)
+    assert code == 0
+    assert refused == "" or "limit of locked memory" in refused
+
+
+@pytest.mark.parametrize("missing", sorted(CPU))
+def test_a_processor_file_that_cannot_be_read(tmp_path: Path, missing: str) -> None:
+    files = {name: text for name, text in PLAIN.items() if name != missing}
+    level, text = lines(tmp_path, files)["processor"]
+    assert (level, f"/{missing} cannot be read" in text) == ("WARN", True)
+
+
+def test_what_crashes_a_runtime_ends_the_check_before_one_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On ARM both runtimes end with SIGSEGV on an empty /proc/cpuinfo."""
+
+    def load(*_: object) -> None:
+        raise AssertionError("a runtime was about to be loaded")
+
+    monkeypatch.setattr(machine_check, "is_arm", lambda: True)
+    monkeypatch.setattr(check, "open_detector", load)
+    bad = board(tmp_path, {**PLAIN, "proc/cpuinfo": ""})
+    assert check.run_check(Config(), bad) == 78
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("ok     configuration: device edge, purpose demo, source demo")
+    assert second.startswith("WRONG  processor: /proc/cpuinfo lists no processor")
+
+
+def test_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(folder: Path) -> tuple[str, str]:
+        return lines(tmp_path, PLAIN, f'journal.path="{folder}"')["journal.path"]
+
+    assert told(tmp_path / "not" / "yet")[0] == "ok"
+    assert "MiB free" in told(tmp_path)[1]
+    real = os.statvfs(tmp_path)
+    full = os.statvfs_result((*real[:4], 10, *real[5:10]))
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
+    level, text = told(tmp_path)
+    assert (level, "expected at least 100" in text) == ("WARN", True)
+
+
+PICAMERA = ("source.kind=picamera", "device.purpose=safety")
+
+
+def test_the_camera_stack_is_imported_in_another_process(tmp_path: Path) -> None:
+    """There is none on this machine; the line is the one that the daemon would end with."""
+    level, text = lines(tmp_path, PLAIN, *PICAMERA)["camera"]
+    assert level == "WRONG"
+    assert "picamera2" in text
+    assert not {"picamera2", "libcamera"} & set(sys.modules)
+
+
+@pytest.mark.parametrize(
+    ("program", "level", "words"),
+    [
+        ("print('noise'); print('0.3.31')", "ok", "picamera2 0.3.31 can be imported"),
+        ("print('old'); import sys; sys.exit(78)", "WRONG", "camera: old"),
+        ("import os; os.kill(os.getpid(), 11)", "WRONG", "ended with SIGSEGV"),
+        ("raise ValueError", "WRONG", "ended with exit code 1"),
+        ("import time; time.sleep(60)", "WRONG", "ended with SIGKILL"),
+    ],
+)
+def test_every_end_of_the_import_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, level: str, words: str
+) -> None:
+    monkeypatch.setattr(machine_check, "_LOAD_STACK", program)
+    monkeypatch.setattr(machine_check, "_IMPORT_S", 2.0)
+    told = lines(tmp_path, PLAIN, *PICAMERA)["camera"]
+    assert told[0] == level
+    assert words in told[1]
+    assert "\n" not in told[1]
+
+
+def test_warnings_leave_the_exit_code_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(check, "machine_lines", lambda *_: [("ok", "a: b"), ("WARN", "c: d")])
+    assert check.run_check(Config(), Board()) == 0
+    assert "WARN   c: d\n" in capsys.readouterr().out
+    wrong = [("ok", "a: b"), ("WRONG", "c: d")]
+    monkeypatch.setattr(check, "machine_lines", lambda *_: wrong)
+    assert check.run_check(Config(), Board()) == 78
+    assert "golden face" in capsys.readouterr().out  # the rest is looked at all the same
+
+
+def test_the_first_line_names_the_source_without_its_password(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "machine_lines", lambda *_: [("WRONG", "a: b")])
+    settings = (
+        "device.name=chamber-1", "device.purpose=medical", "source.kind=stream",
+        "source.url=rtsp://me:secret@192.168.7.20/1?token=secret",
+    )  # fmt: skip
+    check.run_check(load_config(settings=settings, environment={}), Board())
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == (
+        "ok     configuration: device chamber-1, purpose medical,"
+        " source stream rtsp://...@192.168.7.20/1?..."
+    )
