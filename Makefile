@@ -22,7 +22,7 @@ ONNX2TF_STAMP := $(ONNX2TF_VENV)/.ready-$(ONNX2TF)-$(PYTHON_VERSION)
 # The older runtime for .tflite files, which a test runs our files in, ends with Python 3.11.
 TFLITE_STAMP := $(if $(filter 3.11,$(PYTHON_VERSION)),$(TFLITE_VENV)/.ready-3.11)
 
-.PHONY: setup setup-export setup-landmarks demo test test-export test-arm64 check bench clean
+.PHONY: setup setup-export setup-landmarks demo test test-arm64 test-export test-install check bench clean
 
 setup: $(STAMP)
 
@@ -68,6 +68,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -m 'not export and not arm64' $(TESTS)
+
+# Asks the package index: would the installation on Raspberry Pi OS 12 and 13 find all it needs?
+test-install: setup
+	$(BIN)/python scripts/check_install.py
 
 # What needs the exporters' tools; the rest of the suite does not.
 test-export: setup-export

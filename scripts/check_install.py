@@ -1,0 +1,154 @@
+"""Says whether ``pip install '.[litert,picamera]'`` works on Raspberry Pi OS 12 and 13.
+
+Asked of pip's own resolver and the package index, on any machine, in under a minute. It installs
+no dependency; it cannot tell whether what was resolved runs on a board (make test-arm64 runs
+arm64 wheels). Two questions for each release:
+
+1. Is there a wheel for aarch64, that Python and the release's glibc for everything?
+   The project's own wheel is then installed into a folder for that platform.
+2. What does pip install in an environment with ``--system-site-packages``, where apt's packages
+   count as installed? They are stood for by their names and versions alone.
+
+Exit: 0 all is found; 1 a line that begins with WRONG says what is not.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = "[litert,picamera]"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release of Raspberry Pi OS, and what apt has there that Python packages could count on.
+
+    ``apt`` gives names and versions as pip sees them. Those of Debian's packages are Debian's;
+    simplejpeg is Raspberry Pi's own, and 1.8.2 the newest version that its archive may have.
+    """
+
+    name: str
+    python: str
+    glibc: int  # minor version of glibc 2
+    apt: dict[str, str]
+    kept: frozenset[str]  # of these, the ones that the environment should go on using
+
+
+RELEASES = (
+    Release(
+        "Raspberry Pi OS 12 (bookworm)", "3.11", 36,
+        {"numpy": "1.24.2", "opencv": "4.6.0", "simplejpeg": "1.8.2", "picamera2": "0.3.31",
+         "typing_extensions": "4.4.0", "rich": "13.3.1", "pygments": "2.14.0"},
+        frozenset({"opencv", "picamera2", "pygments"}),
+    ),
+    Release(
+        "Raspberry Pi OS 13 (trixie)", "3.13", 41,
+        {"numpy": "2.2.4", "opencv": "4.10.0", "simplejpeg": "1.8.2", "picamera2": "0.3.31",
+         "typing_extensions": "4.13.2", "rich": "13.9.4", "pygments": "2.18.0"},
+        frozenset({"numpy", "opencv", "picamera2", "rich", "pygments"}),
+    ),
+)  # fmt: skip
+
+
+def run(*command: str | Path) -> str:
+    """Return what the command printed; end with its errors when it fails."""
+    done = subprocess.run([str(p) for p in command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"WRONG  {' '.join(map(str, command[:4]))}...: {done.stderr.strip()[-800:]}")
+    return done.stdout
+
+
+def pip(*arguments: str | Path, python: str | Path = sys.executable) -> list[dict[str, Any]]:
+    """Return what ``pip install`` would install, or did."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+        run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check",
+            "--report", report.name, *arguments)  # fmt: skip
+        found: list[dict[str, Any]] = json.loads(Path(report.name).read_text())["install"]
+    return found
+
+
+def platform_options(release: Release) -> list[str]:
+    """Return pip's options for that release on aarch64; pip does not expand platform tags."""
+    tag = f"cp{release.python.replace('.', '')}"
+    tags = [f"manylinux_2_{minor}_aarch64" for minor in range(release.glibc, 16, -1)]
+    options = ["--only-binary=:all:", "--implementation", "cp", "--python-version", release.python]
+    for abi in (tag, "abi3", "none"):
+        options += ["--abi", abi]
+    for each in (*tags, "manylinux2014_aarch64"):
+        options += ["--platform", each]
+    return options
+
+
+def check_wheels(release: Release, wheel: Path, folder: Path) -> list[str]:
+    """Return what has no wheel for the release, and install the project's own."""
+    requirement, options = f"{wheel}{EXTRAS}", platform_options(release)
+    found = pip(
+        "--dry-run", "--ignore-installed", "--target", folder / "none", *options, requirement
+    )
+    names = [item["download_info"]["url"].rpartition("/")[2] for item in found]
+    native = sorted(name for name in names if not name.endswith("-none-any.whl"))
+    print(f"ok     {release.name}: {len(names)} wheels, {len(native)} of them native:")
+    for name in native:
+        print(f"         {name}")
+    pip("--no-deps", "--target", folder / "site", *options, wheel)
+    models = list((folder / "site/affect_edge_models").glob("*/manifest.json"))
+    wrong = [name for name in native if "aarch64" not in name]
+    return wrong if len(models) == 3 else [*wrong, f"{len(models)} models in {wheel.name}"]
+
+
+def check_beside_apt(release: Release, wheel: Path, folder: Path) -> list[str]:
+    """Return what pip would do wrong in an environment that sees apt's packages."""
+    venv.create(folder / "venv", with_pip=True, symlinks=True)
+    (own,) = (folder / "venv").glob("lib/python*/site-packages")
+    apt = folder / "dist-packages"
+    for name, version in release.apt.items():
+        about = apt / f"{name}-{version}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        (about / "RECORD").write_text("")
+    (own / "apt.pth").write_text(f"{apt}\n")  # outside of the environment, as apt's folder is
+    python = folder / "venv/bin/python"
+    seen = {each["name"] for each in json.loads(run(python, "-m", "pip", "list", "--format=json"))}
+    wrong = [f"pip does not see apt's {name}" for name in release.apt if name not in seen]
+    found = pip("--dry-run", "--only-binary=:all:", f"{wheel}{EXTRAS}", python=python)
+    new = {item["metadata"]["name"].lower().replace("-", "_"): item["metadata"]["version"]
+           for item in found}  # fmt: skip
+    for name, version in release.apt.items():
+        does = f"installs {new[name]} over it" if name in new else "uses it"
+        print(f"         apt's {name} {version}: {does}")
+        if (name in release.kept) == (name in new):
+            wrong.append(f"apt's {name} {version}: pip {does}")
+    if "simplejpeg" not in new:
+        wrong.append("simplejpeg would be apt's, which may be built for another NumPy")
+    return wrong
+
+
+def main() -> int:
+    """Ask both questions for both releases; return the exit code."""
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", work, ROOT)
+        (wheel,) = work.glob("*.whl")
+        for number, release in enumerate(RELEASES):
+            folder = work / str(number)
+            folder.mkdir()
+            for check in (check_wheels, check_beside_apt):
+                wrong += [f"{release.name}: {each}" for each in check(release, wheel, folder)]
+            shutil.rmtree(folder)
+    for each in wrong:
+        print(f"WRONG  {each}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
