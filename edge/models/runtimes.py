@@ -18,6 +18,10 @@ from edge.values import Floats
 
 Tensor = NDArray[Any]
 
+# onnxruntime 1.32 on Linux reports to its maker by default: it keeps a device id in the cache
+# folder and a database of events to send. It reads this when it is loaded.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 
 class Session(Protocol):
     """One loaded artifact."""

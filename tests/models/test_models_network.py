@@ -1,5 +1,8 @@
 """One call for every network: scaling, normalisation, layout, quantisation, activations."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from edge.models import Network, open_network
 from edge.models.network import _activated
 from edge.models.runtimes import open_session, runtime_installed
 
+ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Path]
 RANDOM = np.random.default_rng(7)
 PICTURES = RANDOM.integers(0, 256, (3, 4, 6), np.uint8)
@@ -24,6 +28,19 @@ PICTURES = RANDOM.integers(0, 256, (3, 4, 6), np.uint8)
 
 def opened(folder: Path, **options: Any) -> Network:
     return open_network(folder, task="spectrum-translation", **options)
+
+
+def test_onnxruntime_keeps_no_device_id(tmp_path: Path) -> None:
+    """By default it writes one below the cache folder of the user, and a database of reports."""
+    model = ROOT / "models/expression-nir/expression.onnx"
+    code = (
+        "from pathlib import Path; from edge.models.runtimes import open_session;"
+        f"open_session('onnxruntime', Path({str(model)!r}).read_bytes(), 1)"
+    )
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    kept = {name: text for name, text in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", code], env={**kept, **home}, cwd=ROOT, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def normalised(pixels: Any, input_: dict[str, Any]) -> Any:
