@@ -61,6 +61,12 @@ class V4l2:
         if not stat.S_ISCHR(mode):
             raise ConfigError(f"source.path {path!r}: not a device; expected /dev/videoN")
         if not os.access(path, os.R_OK | os.W_OK):
+            if not stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
+                # the kernel has made it a moment ago, and udev has not given it to its group yet
+                raise SourceUnavailable(
+                    f"camera {path}: only its owner may open it; expected udev to give it to the"
+                    " group 'video'"
+                )
             raise ConfigError(
                 f"source.path {path!r}: permission denied; add this user to the group 'video'"
                 " (sudo usermod -aG video USER, then log in again)"

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import stat
 from pathlib import Path
 
 import cv2
@@ -169,6 +170,32 @@ def test_what_cannot_be_opened(
     assert device.released == 1
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(ConfigError, match="group 'video'"), camera():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("mode", "error", "words"),
+    [
+        (0o600, SourceUnavailable, "expected udev to give it to the group 'video'"),  # just made
+        (0o660, ConfigError, "add this user to the group 'video'"),
+    ],
+)
+def test_a_device_that_this_user_may_not_open(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: int,
+    error: type[Exception],
+    words: str,
+) -> None:
+    """At boot a device belongs to root alone for a moment: no reason to give up for good."""
+    path = tmp_path / "video0"
+    try:
+        os.mknod(path, stat.S_IFCHR | mode, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root can make a device")
+    path.chmod(mode)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as for a user who is not root
+    with pytest.raises(error, match=words), camera(path=str(path)):
         pass
 
 
