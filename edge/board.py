@@ -55,6 +55,7 @@ class Board:
         (``soc`` up to Pi 4, ``soc@107c000000`` on Pi 5). Where the kernel does not offer the word,
         the voltage sensor (hwmon ``rpi_volt``) gives ``under_voltage`` alone.
         """
+        # kernels that call the word deprecated log that once a boot, but only it has all four flags
         for path in sorted(
             (self._sys / "devices/platform").glob("soc*/soc*:firmware/get_throttled")
         ):
