@@ -242,6 +242,9 @@ class Daemon:
                 return
 
     def _note_memory(self, lock_refused: str) -> None:
+        """Keep whether the worker's memory is locked; log it once when pictures can be swapped."""
+        if self._memory_locked == (not lock_refused):
+            return  # as the worker before this one
         self._memory_locked = not lock_refused
         if swap_state(self._board, memory_locked=self._memory_locked) == "possible":
             areas = ", ".join(self._board.swap_on_storage() or ())
