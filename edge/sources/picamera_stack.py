@@ -25,7 +25,7 @@ _INSTALL = (
     " 'python3 -m venv --system-site-packages'"
 )
 _UPGRADE = "run 'sudo apt update' and 'sudo apt full-upgrade'"
-_SIMPLEJPEG = "run \"pip install 'simplejpeg>=1.8.1'\" in the environment of affect-edge"
+_SIMPLEJPEG = "run \"pip install 'simplejpeg>=1.9'\" in the environment of affect-edge"
 
 
 @dataclass(frozen=True, slots=True)

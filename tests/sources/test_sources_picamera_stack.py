@@ -69,8 +69,8 @@ def test_a_stack_of_unknown_version_is_judged_by_its_calls(
 @pytest.mark.parametrize(
     ("raised", "remedy"),
     [
-        (f"ValueError({NUMPY_1!r})", "pip install 'simplejpeg>=1.8.1'"),
-        ("ImportError('numpy.core.multiarray failed to import')", "simplejpeg>=1.8.1"),
+        (f"ValueError({NUMPY_1!r})", "pip install 'simplejpeg>=1.9'"),
+        ("ImportError('numpy.core.multiarray failed to import')", "simplejpeg>=1.9"),
         ("ImportError('libcamera.so.0.5: cannot open shared object')", "python3-picamera2"),
         ("OSError('libpisp.so: wrong ELF class')", "python3-picamera2"),
         ("RuntimeError('cannot register\\ntype')", "python3-picamera2"),
