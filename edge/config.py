@@ -113,11 +113,25 @@ class PicameraSource(Section):
     camera: int = Field(0, ge=0, le=7)
     width: Pixels = 1280
     height: Pixels = 720
-    rate_hz: float = Field(30.0, gt=0, le=1000)
+    # a stall is declared after three periods: with slower ones not before the watchdog's time
+    rate_hz: float = Field(30.0, ge=0.5, le=1000)
+    sensor: str = Field("auto", pattern=r"^(auto|\d{2,5}x\d{2,5})$")
+    transform: Literal["none", "rotate180", "hflip", "vflip"] = "none"
     exposure_us: int | None = Field(None, gt=0, le=1_000_000)
     gain: float | None = Field(None, gt=0, le=64)
+    focus: float | str | None = None
+    tuning: str | None = Field(None, min_length=1)
     buffer_count: int = Field(4, ge=2, le=12)
     read_timeout_s: Wait = 1.0
+
+    @field_validator("focus", mode="before")
+    @classmethod
+    def _mode_or_distance(cls, value: Any) -> Any:
+        """Accept dioptres: 1 / distance in metres, 0 for infinity."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value in (None, "auto", "continuous") or (number and 0 <= value <= 32):
+            return value
+        raise ValueError('expected "auto", "continuous", or dioptres from 0 to 32')
 
 
 FileSource = DemoSource | ImagesSource | VideoSource

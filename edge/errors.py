@@ -10,6 +10,7 @@
         SourceUnavailable    -> live: declared, tried again; the camera is not there
         SourceStalled        -> live: reopened; no new picture within the time limit
         FrameRefused         -> counted and told; the next picture is read
+        FrameNotReady        -> read again: a slow camera's next picture is not due yet
       EndOfStream            -> exit 0: a finite source has been read to its end
       InferenceError         -> the frame is counted and skipped; many in a row -> a new worker
       LogFileError           -> exit 1: what is received can no longer be written down
@@ -68,7 +69,15 @@ class SourceError(AffectEdgeError):
 
 
 class SourceUnavailable(SourceError):
-    """A live source cannot be opened now; it may come back."""
+    """A live source cannot be opened now; it may come back.
+
+    ``new_process`` is True where a further try in this process may fail although the source is
+    back, since what lies below remembers how it found the machine.
+    """
+
+    def __init__(self, text: str, *, new_process: bool = False) -> None:
+        super().__init__(text)
+        self.new_process = new_process
 
 
 class SourceStalled(SourceError):
@@ -77,6 +86,10 @@ class SourceStalled(SourceError):
 
 class FrameRefused(SourceError):
     """One picture of a source cannot be read; those after it may be."""
+
+
+class FrameNotReady(SourceError):
+    """A live source has no new picture yet, and none is overdue: read again."""
 
 
 class EndOfStream(AffectEdgeError):

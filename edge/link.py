@@ -27,7 +27,8 @@ class Start(Report):
     """Hub to worker, first: the configuration (JSON), and whether to hurry through a file.
 
     After the loss of a worker the next one goes on: frames are counted (and a file is taken up)
-    from ``first_index``, tracks are numbered from ``first_track``.
+    from ``first_index``, tracks are numbered from ``first_track``. ``source_state`` is what the
+    worker before this one has reported last, where it still holds.
     """
 
     kind: Literal["start"] = "start"
@@ -35,6 +36,7 @@ class Start(Report):
     lossless: bool
     first_index: int
     first_track: int
+    source_state: Literal["starting", "absent"] = "starting"
 
 
 class Go(Report):
@@ -98,6 +100,13 @@ class Ended(Report):
     kind: Literal["ended"] = "ended"
 
 
+class Renew(Report):
+    """Worker to hub, last: a new process may find the source that this one does not."""
+
+    kind: Literal["renew"] = "renew"
+    reason: str
+
+
 class Failed(Report):
     """Worker to hub, last: it cannot go on; the text is for a person, one line."""
 
@@ -106,7 +115,7 @@ class Failed(Report):
     text: str
 
 
-AnyReport = Start | Go | Ready | FrameReport | EventReport | Heartbeat | Ended | Failed
+AnyReport = Start | Go | Ready | FrameReport | EventReport | Heartbeat | Ended | Renew | Failed
 _REPORTS: TypeAdapter[AnyReport] = TypeAdapter(Annotated[AnyReport, Field(discriminator="kind")])
 
 

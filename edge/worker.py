@@ -5,9 +5,10 @@
     capture --Slot--> detect --Slot--> classify --link--> hub
     main: signals, heartbeats, the deadline of an ordered stop
 
-Started by the hub as ``python -m edge.worker FD``; it lives and dies with it. A thread owns what
-it opens, in a ``with``. An end, by order or because a file is finished, travels the same way as
-a frame: each stage closes the slot after it, so that nothing already captured is lost.
+Started by the hub as ``python -m edge.worker FD``; it lives and dies with it. ``edge.capture`` is
+the first stage. A thread owns what it opens, in a ``with``. An end, by order or because a file is
+finished, travels the same way as a frame: each stage closes the slot after it, so that nothing
+already captured is lost.
 """
 
 import contextlib
@@ -20,24 +21,18 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from types import FrameType
 
 import cv2
 
 from edge import clock
-from edge.config import Config, is_file, redact
+from edge.capture import Capture
+from edge.config import Config
 from edge.errors import (
     EXIT_FAILURE,
     AffectEdgeError,
-    ConfigError,
-    EndOfStream,
-    FrameRefused,
     InferenceError,
     ModelError,
-    SourceError,
-    SourceStalled,
-    SourceUnavailable,
 )
 from edge.golden import golden_findings
 from edge.link import (
@@ -54,14 +49,11 @@ from edge.link import (
 from edge.memlock import lock_memory
 from edge.pipeline import MAX_FACES, Pipeline
 from edge.report import frame_report
-from edge.slots import Closed, Slot
-from edge.sources import Source, open_source
+from edge.slots import Slot
 from edge.values import Frame, FrameTracks
 
 HEARTBEAT_S = 0.5
 STOP_S = 2.0  # after this, an ordered stop no longer waits for threads: the hub allows 3 s
-FIRST_RETRY_S = 0.25
-LAST_RETRY_S = 5.0
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -78,6 +70,7 @@ class Worker:
         *,
         lossless: bool,
         first_index: int = 0,
+        source_state: str = "starting",
     ) -> None:
         self._link = link
         self._config = config
@@ -90,13 +83,19 @@ class Worker:
         self._failure: Failed | None = None
         # Written by one thread each, read by the heartbeat; a torn view costs nothing.
         self._busy_since_ns: dict[str, int] = {}
-        self._first_index = first_index
-        self._captured = first_index
         self._refused_inferences = 0
         self._crowded = False
-        self._source_state = "starting"
-        self._live = False
-        self._expected_hz: float | None = None
+        self._capture = Capture(
+            config,
+            self._frames,
+            small_size=pipeline.detector.input_size,
+            stop=self.stop,
+            busy=lambda: self._busy("capture"),
+            report_event=self._event,
+            lossless=lossless,
+            first_index=first_index,
+            source_state=source_state,
+        )
 
     def run(self) -> int:
         """Run until the source ends, an order to stop, or a failure; return the exit code."""
@@ -104,7 +103,7 @@ class Worker:
         threads = [
             threading.Thread(target=self._stage, args=(name, body, after), name=name, daemon=True)
             for name, body, after in (
-                ("capture", self._capture, self._frames.close),
+                ("capture", self._capture.run, self._frames.close),
                 ("detect", self._detect, self._tracks.close),
                 ("classify", self._classify, self._finished.set),
             )
@@ -117,10 +116,10 @@ class Worker:
                 stopping_since_ns = stopping_since_ns or clock.monotonic_ns()
                 if clock.elapsed_ms(stopping_since_ns) > STOP_S * 1e3:
                     break  # a driver holds a thread; the process ends all the same
-            self._watch_capture()
+            self._capture.watch()
             self._link.send(self.heartbeat())
         self._link.send(self.heartbeat())
-        self._link.send(self._failure or Ended())
+        self._link.send(self._failure or self._capture.renewal or Ended())
         return self._failure.exit_code if self._failure else 0
 
     def fail(self, failure: Failed) -> None:
@@ -154,95 +153,6 @@ class Worker:
             yield
         finally:
             self._busy_since_ns.pop(stage, None)
-
-    def _capture(self) -> None:
-        """Read frames to the end, reopening a live source that stalls or is not there."""
-        retry_s = FIRST_RETRY_S
-        while not self.stop.is_set():
-            try:
-                self._busy_since_ns["capture"] = clock.monotonic_ns()  # opening may hang as well
-                with open_source(
-                    self._config.source,
-                    small_size=self._pipeline.detector.input_size,
-                    first_index=0 if is_file(self._config.source) else self._captured,
-                ) as source:
-                    self._live, self._expected_hz = source.live, source.expected_hz
-                    for frame in self._read_all(source):
-                        retry_s = FIRST_RETRY_S
-                        self._frames.put(frame)
-                return
-            except Closed:
-                return
-            except SourceError as error:
-                absent = isinstance(error, SourceUnavailable)
-                self._busy_since_ns.pop("capture", None)
-                self._enter_state("absent" if absent else "stalled", str(error))
-                self.stop.wait(retry_s)
-                retry_s = min(2 * retry_s, LAST_RETRY_S)
-
-    def _read_all(self, source: Source) -> Iterator[Frame]:
-        """Yield the frames of an open source until its end or an order to stop.
-
-        A file is taken up where the worker before this one left it, and paced unless lossless.
-
-        Raises:
-            ConfigError: a file held pictures, and not one of them could be read.
-        """
-        begun_ns: int | None = None
-        refusal: FrameRefused | None = None
-        refused_since_ns: int | None = None  # of an unbroken row of refusals
-        readable = False
-        position = self._captured if source.live else 0
-        while not self.stop.is_set():
-            try:
-                with self._busy("capture"):
-                    frame = source.read()
-            except FrameRefused as error:
-                refusal = error
-                position += 1
-                if source.live:
-                    refused_since_ns = self._bear(error, refused_since_ns)
-                elif position > self._first_index:  # else the worker before this one told it
-                    self._event("frame_refused", {"reason": str(error)})
-                self._captured = max(self._captured, position)
-                continue
-            except EndOfStream:
-                if refusal is not None and not readable:
-                    raise ConfigError(
-                        f"source: not one picture can be read: {refusal}"
-                    ) from refusal
-                return
-            readable, refused_since_ns = True, None
-            position = frame.index + 1
-            if not source.live:
-                if position <= self._first_index:
-                    continue
-                if begun_ns is None:
-                    begun_ns = clock.monotonic_ns() - frame.sensor_ns
-                if not self._lossless:
-                    frame = self._paced(frame, begun_ns)
-            self._captured = position
-            self._enter_state("running")
-            yield frame
-
-    def _bear(self, refusal: FrameRefused, since_ns: int | None) -> int:
-        """Tell the first of a row of refused pictures; return when the row began.
-
-        Raises:
-            SourceStalled: the row is too long; a camera that is opened again may do better.
-        """
-        if since_ns is None:
-            self._event("frame_refused", {"reason": str(refusal)})
-            return clock.monotonic_ns()
-        if clock.elapsed_ms(since_ns) > self._config.limits.stall_s * 1e3:
-            raise SourceStalled(f"only pictures that cannot be read: {refusal}") from refusal
-        return since_ns
-
-    def _paced(self, frame: Frame, begun_ns: int) -> Frame:
-        """Hold a file's frame until its time has come: then it is as new as a camera's."""
-        due_ns = begun_ns + frame.sensor_ns
-        self.stop.wait(max(0.0, (due_ns - clock.monotonic_ns()) / 1e9))
-        return replace(frame, captured_ns=clock.monotonic_ns())
 
     def _detect(self) -> None:
         failures = 0
@@ -285,26 +195,6 @@ class Worker:
 
     # -- what the hub is told ----------------------------------------------------------------------
 
-    def _watch_capture(self) -> None:
-        """Declare a stall that the source itself has not noticed: a read that does not return.
-
-        The next picture takes it back, in the capture thread; should both write at once, the one
-        after it does.
-        """
-        since_ns = self._busy_since_ns.get("capture")
-        if not self._live or since_ns is None or self._source_state != "running":
-            return
-        limit_s = self._config.limits.stall_s
-        if self._expected_hz:
-            limit_s = max(limit_s, 10 / self._expected_hz)
-        if clock.elapsed_ms(since_ns) > limit_s * 1e3:
-            self._enter_state("stalled", f"no picture for {limit_s:g} s")
-
-    def _enter_state(self, state: str, reason: str = "") -> None:
-        if state != self._source_state:
-            self._source_state = state
-            self._event("source_state", {"state": state, "reason": redact(reason)})
-
     def _event(self, event: str, detail: dict[str, object]) -> None:
         self._link.send(EventReport(event=event, detail=detail))
 
@@ -312,9 +202,9 @@ class Worker:
         """Return what the hub is told twice a second, whatever the source does."""
         now_ns = clock.monotonic_ns()
         return Heartbeat(
-            live=self._live,
-            expected_hz=self._expected_hz,
-            captured=self._captured,
+            live=self._capture.live,
+            expected_hz=self._capture.expected_hz,
+            captured=self._capture.captured,
             dropped={
                 "detect": self._frames.dropped,
                 "classify": self._tracks.dropped,
@@ -381,7 +271,12 @@ def main(fd: int) -> int:
             link.send(Failed(exit_code=error.exit_code, text=str(error)))
             return error.exit_code
         worker = Worker(
-            link, config, pipeline, lossless=start.lossless, first_index=start.first_index
+            link,
+            config,
+            pipeline,
+            lossless=start.lossless,
+            first_index=start.first_index,
+            source_state=start.source_state,
         )
 
         def on_sigterm(_signal: int, _frame: FrameType | None) -> None:

@@ -120,6 +120,13 @@ def test_values_of_set_are_toml_or_else_the_text_itself() -> None:
         ('[metrics]\naddress = "0.0.0.0:9108"\n', "metrics.address"),
         ('[metrics]\naddress = "127.0.0.1:0"\n', "metrics.address"),
         ('[source]\nkind = "picamera"\nread_timeout_s = 20.0\n', "source.read_timeout_s"),
+        ('[source]\nkind = "picamera"\nrate_hz = 0.4\n', "source.rate_hz"),
+        ('[source]\nkind = "picamera"\nsensor = "1640"\n', "source.sensor"),
+        ('[source]\nkind = "picamera"\ntransform = "rotate90"\n', "source.transform"),
+        ('[source]\nkind = "picamera"\nfocus = "manual"\n', "source.focus"),
+        ('[source]\nkind = "picamera"\nfocus = -1\n', "source.focus"),
+        ('[source]\nkind = "picamera"\nfocus = true\n', "source.focus"),
+        ('[source]\nkind = "picamera"\ntuning = ""\n', "source.tuning"),
         ('[metrics]\naddress = "9108"\n', "metrics.address"),
         ("[quality]\nbrightness_min = 0.9\nbrightness_max = 0.1\n", "quality"),
         ("[limits]\nworker_rss_mb = 1\n", "limits.worker_rss_mb"),
@@ -145,6 +152,18 @@ def test_priors_name_every_expression_there_is() -> None:
     assert get_args(ExpressionName) == EXPRESSIONS
     even = ", ".join(f"{name} = 0.125" for name in EXPRESSIONS)
     assert len(load(settings=[f"expression.priors={{{even}}}"]).expression.priors) == 8
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("2", 2.0), ("0.5", 0.5), ('"auto"', "auto"), ("continuous", "continuous")],
+)
+def test_the_focus_is_a_distance_or_a_mode(written: str, value: object) -> None:
+    config = load(
+        settings=["source.kind=picamera", f"source.focus={written}", "device.purpose=safety"]
+    )
+    assert Config.model_validate_json(config.model_dump_json()) == config
+    assert config.source.focus == value  # type: ignore[union-attr]
 
 
 def test_a_bad_variable_is_named() -> None:

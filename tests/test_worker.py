@@ -8,10 +8,16 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from edge import worker as working
+from edge import capture as capturing
 from edge.config import Config, DeviceConfig, LimitsConfig, SourceConfig, V4l2Source, VideoSource
-from edge.errors import EndOfStream, FrameRefused, SourceStalled
-from edge.link import Ended, EventReport, Failed, FrameReport, Link
+from edge.errors import (
+    EndOfStream,
+    FrameNotReady,
+    FrameRefused,
+    SourceStalled,
+    SourceUnavailable,
+)
+from edge.link import Ended, EventReport, Failed, FrameReport, Heartbeat, Link, Renew
 from edge.pipeline import Pipeline
 from edge.values import Box, Detection, Frame
 from edge.worker import Worker
@@ -50,15 +56,24 @@ class Scripted:
 
     expected_hz = 1000.0
 
-    def __init__(self, live: bool, reads: Iterator[Callable[[], Frame]]) -> None:
+    def __init__(
+        self,
+        live: bool,
+        reads: Iterator[Callable[[], Frame]],
+        *,
+        opening: dict[str, object] | None = None,
+        closing: Callable[[], object] = lambda: None,
+    ) -> None:
         self.live = live
+        self.opening = opening
         self._reads = reads
+        self._closing = closing
 
     def __enter__(self) -> "Scripted":
         return self
 
     def __exit__(self, *_: object) -> None:
-        return None
+        self._closing()
 
     def read(self) -> Frame:
         return next(self._reads)()
@@ -83,6 +98,7 @@ def running(
     first_index: int = 0,
     stall_s: float = 0.2,
     detector: Blind | None = None,
+    source_state: str = "starting",
 ) -> Iterator[tuple[Link, Worker, list[int]]]:
     """Run a worker in a thread; yield the hub's end, the worker, and each opening's first index."""
     firsts: list[int] = []
@@ -92,7 +108,7 @@ def running(
         firsts.append(first_index)
         return next(left)
 
-    monkeypatch.setattr(working, "open_source", open_scripted)
+    monkeypatch.setattr(capturing, "open_source", open_scripted)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # put back afterwards
     config = Config(
         device=DeviceConfig(purpose="safety"),
@@ -102,7 +118,14 @@ def running(
     hub, raw = Link.pair()
     end = Link(raw)
     pipeline = Pipeline(detector or Blind(), Blind(), config)  # type: ignore[arg-type]
-    worker = Worker(end, config, pipeline, lossless=True, first_index=first_index)
+    worker = Worker(
+        end,
+        config,
+        pipeline,
+        lossless=True,
+        first_index=first_index,
+        source_state=source_state,
+    )
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
@@ -129,7 +152,7 @@ def reports(hub: Link, until: Callable[[object], bool]) -> list[object]:
 
 
 def ended(report: object) -> bool:
-    return isinstance(report, Ended | Failed)
+    return isinstance(report, Ended | Renew | Failed)
 
 
 def states(got: list[object]) -> list[str]:
@@ -177,6 +200,105 @@ def test_a_camera_that_is_opened_again_goes_on_counting(monkeypatch: pytest.Monk
         got = reports(hub, ended)
     assert firsts == [7, 9]
     assert states(got) == ["running", "stalled", "running"]
+
+
+def test_a_camera_whose_next_picture_is_not_due_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads = [shown(0), *[raised(FrameNotReady("not yet"))] * 3, shown(1), raised(EndOfStream("x"))]
+    with running(monkeypatch, CAMERA, Scripted(True, iter(reads))) as (hub, _, _):
+        got = reports(hub, ended)
+    assert states(got) == ["running"]
+    assert [report.index for report in got if isinstance(report, FrameReport)] == [0, 1]
+
+
+def test_short_reads_do_not_hide_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless() -> Iterator[Callable[[], Frame]]:
+        yield shown(0)
+        while True:
+            yield not_ready
+
+    def not_ready() -> Frame:
+        time.sleep(0.01)  # a camera waits
+        raise FrameNotReady("not yet")
+
+    with running(monkeypatch, CAMERA, Scripted(True, endless())) as (hub, _, _):
+        reports(hub, lambda report: states([report]) == ["stalled"])
+
+
+def test_a_stall_is_reported_before_the_source_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported = threading.Event()
+    source = Scripted(
+        True, iter([shown(0), raised(SourceStalled("silent"))]), closing=lambda: reported.wait(20)
+    )
+    second = Scripted(True, iter([raised(EndOfStream("x"))]))
+    with running(monkeypatch, CAMERA, source, second) as (hub, _, _):
+        reports(hub, lambda report: states([report]) == ["stalled"])
+        reported.set()
+        reports(hub, ended)
+
+
+@pytest.mark.parametrize("last", [SourceStalled("silent"), EndOfStream("x")])
+def test_closing_counts_as_busy(monkeypatch: pytest.MonkeyPatch, last: Exception) -> None:
+    closed = threading.Event()
+    source = Scripted(True, iter([shown(0), raised(last)]), closing=lambda: closed.wait(20))
+    second = Scripted(True, iter([raised(EndOfStream("x"))]))
+    with running(monkeypatch, CAMERA, source, second) as (hub, _, _):
+        reports(
+            hub,
+            lambda report: isinstance(report, Heartbeat) and report.busy_s.get("capture", 0) > 0.6,
+        )
+        closed.set()
+        reports(hub, ended)
+
+
+def test_what_was_opened_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    openings = [
+        Scripted(True, iter([shown(0), raised(SourceStalled("silent"))]), opening={"model": "a"}),
+        Scripted(True, iter([shown(1), raised(SourceStalled("silent"))]), opening={"model": "a"}),
+        Scripted(True, iter([raised(EndOfStream("x"))]), opening={"model": "b"}),
+    ]
+    with running(monkeypatch, CAMERA, *openings) as (hub, _, _):
+        got = reports(hub, ended)
+    told = [r.detail for r in got if isinstance(r, EventReport) and r.event == "camera_opened"]
+    assert told == [{"model": "a"}, {"model": "b"}]
+
+
+@pytest.mark.parametrize("new_process", [True, False])
+def test_a_new_process_is_asked_for_after_some_tries(
+    monkeypatch: pytest.MonkeyPatch, new_process: bool
+) -> None:
+    monkeypatch.setattr(capturing, "FIRST_RETRY_S", 0.001)
+    gone = SourceUnavailable("camera 0: 0 connected", new_process=new_process)
+    tries = [Scripted(True, iter([raised(gone)])) for _ in range(capturing.RENEW_AFTER_TRIES)]
+    last = Scripted(True, iter([raised(EndOfStream("x"))]))
+    with running(monkeypatch, CAMERA, *tries, last) as (hub, _, firsts):
+        got = reports(hub, ended)
+    assert states(got) == ["absent"]
+    assert len(firsts) == len(tries) + (not new_process)
+    assert got[-1] == (Renew(reason="camera 0: 0 connected") if new_process else Ended())
+
+
+def test_frames_between_them_put_off_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capturing, "FIRST_RETRY_S", 0.001)
+    gone = SourceUnavailable("gone", new_process=True)
+    tries = [
+        Scripted(True, iter([shown(at), raised(gone)]))
+        for at in range(2 * capturing.RENEW_AFTER_TRIES)
+    ]
+    last = Scripted(True, iter([raised(EndOfStream("x"))]))
+    with running(monkeypatch, CAMERA, *tries, last) as (hub, _, _):
+        got = reports(hub, ended)
+    assert got[-1] == Ended()
+
+
+def test_what_the_hub_knows_already_is_not_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capturing, "FIRST_RETRY_S", 0.001)
+    tries = [Scripted(True, iter([raised(SourceUnavailable("gone"))])) for _ in range(3)]
+    last = Scripted(True, iter([shown(0), raised(EndOfStream("x"))]))
+    with running(monkeypatch, CAMERA, *tries, last, source_state="absent") as (hub, _, _):
+        got = reports(hub, ended)
+    assert states(got) == ["running"]
 
 
 def test_a_camera_whose_pictures_are_all_refused_is_told_once_and_opened_again(

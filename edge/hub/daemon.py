@@ -38,6 +38,7 @@ from edge.link import (
     Heartbeat,
     LinkClosed,
     Ready,
+    Renew,
 )
 from edge.messages import Rates
 
@@ -85,6 +86,7 @@ class Daemon:
         self._source_state = "starting"
         self._captured = 0  # frames that the source produced, as last told
         self._fruitless = 0  # workers started since the last result
+        self._worker_detail: dict[str, object] = {}  # of the last event worker_started
         self._is_ready = False
         self._stop_signals = 0
         self._exit: tuple[int, str] | None = None
@@ -222,12 +224,16 @@ class Daemon:
                 self._note_event(report)
             case Ready():
                 self._supervisor.is_ready = True
-                self._source_state = "waiting" if self._holding else "starting"
+                if self._source_state != "absent":
+                    self._source_state = "waiting" if self._holding else "starting"
                 self._note_memory(report.lock_refused)
-                self._out.event(
-                    "worker_started",
-                    {"models": report.models, "memory_locked": self._memory_locked},
-                )
+                detail: dict[str, object] = {
+                    "models": report.models,
+                    "memory_locked": self._memory_locked,
+                }
+                if detail != self._worker_detail or not self._supervisor.renewals:
+                    self._worker_detail = detail
+                    self._out.event("worker_started", detail)
                 if not self._holding:
                     self._supervisor.go()
             case Failed() if report.exit_code == EXIT_CONFIG:
@@ -235,6 +241,9 @@ class Daemon:
             case Failed():
                 log.error("worker: %s", report.text)
                 self._lose_worker("failed")
+            case Renew() if not self._stop_signals:
+                log.info("a new worker takes over: %s", report.reason)
+                self._supervisor.renew()
             case Ended() if not self._stop_signals:
                 self._source_state = "ended"
                 self._exit = (EXIT_DONE, "")
@@ -269,6 +278,8 @@ class Daemon:
             elif state == "running":
                 log.info("source running")
             self._source_state = state
+        elif report.event == "camera_opened":
+            log.info("camera opened: %s", ", ".join(f"{k} {v}" for k, v in report.detail.items()))
         else:
             log.warning("%s: %s", report.event, report.detail.get("reason", ""))
         self._out.event(report.event, report.detail)
@@ -290,9 +301,11 @@ class Daemon:
                 first += self._fruitless
             else:
                 first = max(first, self._captured)  # what a camera showed meanwhile is gone
-            self._supervisor.start(first, self._out.last_track + 1)
+            absent = self._source_state == "absent"  # goes on: a renewed worker tries again
+            self._supervisor.start(first, self._out.last_track + 1, absent=absent)
             self._fruitless += 1
-            self._source_state = "starting"
+            if not absent:
+                self._source_state = "starting"
 
     def _lose_worker(self, reason: str) -> None:
         pid = self._supervisor.pid
@@ -412,6 +425,6 @@ class Daemon:
                 report = link.receive(max(0.0, left_s))
             except LinkClosed:
                 return
-            if report is None or isinstance(report, Ended | Failed):
+            if report is None or isinstance(report, Ended | Renew | Failed):
                 return
             self._handle(report)

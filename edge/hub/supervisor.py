@@ -1,7 +1,8 @@
 """Starts workers, watches them, ends them, and decides how soon the next one may start.
 
 Rungs: the worker reopens its camera by itself; a worker that is dead, silent, stuck or too big is
-killed and replaced; one that not even SIGKILL ends (a driver in state D) calls for a reboot.
+killed and replaced; one that not even SIGKILL ends (a driver in state D) calls for a reboot. A
+worker that asks to be replaced, since a new process may find its source, does not count as lost.
 """
 
 import os
@@ -13,7 +14,7 @@ from edge import clock
 from edge.board import Board, worker_rss_limit_mb
 from edge.config import Config
 from edge.hub.health import Incidents
-from edge.link import Go, Heartbeat, Link, LinkClosed, Start
+from edge.link import FrameReport, Go, Heartbeat, Link, LinkClosed, Start
 
 SILENT_S = 3.0
 """A worker that has not even sent a heartbeat for so long is hung as a whole."""
@@ -27,6 +28,8 @@ BUDGET = 10  # restarts within BUDGET_SPAN_S before the pace drops to SLOW_S
 BUDGET_SPAN_S = 600.0
 SLOW_S = 30.0
 _FIRST_S, _LAST_S = 0.1, 1.0
+RENEW_PAUSE_S = 10.0
+"""Between workers that found no source: each loads the networks again, which heats a board."""
 
 
 class Supervisor:
@@ -38,6 +41,7 @@ class Supervisor:
         pid: of the present worker; None between workers.
         losses: workers lost, for the health grade and the budget.
         restarts: workers lost since the start.
+        renewals: workers in a row that asked to be replaced, since the last frame.
     """
 
     def __init__(self, config: Config, *, lossless: bool) -> None:
@@ -55,14 +59,18 @@ class Supervisor:
         self.is_ready = False
         self.losses = Incidents()
         self.restarts = 0
+        self.renewals = 0
 
     @property
     def pid(self) -> int | None:
         """Process id of the present worker."""
         return self._process.pid if self._process else None
 
-    def start(self, first_index: int, first_track: int) -> None:
-        """Start a worker that counts frames and tracks from these numbers."""
+    def start(self, first_index: int, first_track: int, *, absent: bool = False) -> None:
+        """Start a worker that counts frames and tracks from these numbers.
+
+        ``absent``: the source is known not to be there, which the worker need not report again.
+        """
         self.link, theirs = Link.pair()
         with theirs:
             # A session of its own: the terminal's Ctrl-C reaches the hub alone, which orders the
@@ -82,6 +90,7 @@ class Supervisor:
                 lossless=self._lossless,
                 first_index=first_index,
                 first_track=first_track,
+                source_state="absent" if absent else "starting",
             )
         )
 
@@ -98,6 +107,8 @@ class Supervisor:
         self._heard_ns = clock.monotonic_ns()
         if isinstance(report, Heartbeat):
             self.heartbeat = report
+        elif isinstance(report, FrameReport):
+            self.renewals = 0
 
     def trouble(self) -> str | None:
         """Return why the present worker must be replaced: silent, stuck or too_big; else None."""
@@ -119,16 +130,23 @@ class Supervisor:
 
     def lose(self) -> None:
         """End the present worker at once and set the time before which none is started."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._dying, self._dying_since_ns = self._process, clock.monotonic_ns()
-        self._drop()
+        self._kill()
         now_ns = clock.monotonic_ns()
         before = self.losses.within(now_ns, BUDGET_SPAN_S)
         self.losses.add(now_ns)
         self.restarts += 1
         delay_s = SLOW_S if before >= BUDGET else min(_FIRST_S * 2**before, _LAST_S)
         self._not_before_ns = now_ns + int(delay_s * 1e9)
+
+    def renew(self) -> None:
+        """End the present worker as ``lose`` does, at its own request: it is not counted as lost.
+
+        The first in a row is replaced at once, the others after a pause.
+        """
+        self._kill()
+        pause_s = RENEW_PAUSE_S if self.renewals else _FIRST_S
+        self.renewals += 1
+        self._not_before_ns = clock.monotonic_ns() + int(pause_s * 1e9)
 
     def may_start(self) -> bool:
         """Return whether it is time for the next worker, and the last one is truly gone."""
@@ -161,6 +179,12 @@ class Supervisor:
                 self._process.wait(1.0)
             except subprocess.TimeoutExpired:
                 os.write(2, b"affect-edge: the worker cannot be killed\n")
+        self._drop()
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._dying, self._dying_since_ns = self._process, clock.monotonic_ns()
         self._drop()
 
     def _drop(self) -> None:

@@ -29,6 +29,10 @@ class Source(Protocol):
     def expected_hz(self) -> float | None:
         """Frames a second it should deliver; None where it does not say."""
 
+    @property
+    def opening(self) -> dict[str, object] | None:
+        """What the record should hold about the source as it was opened; None for nothing."""
+
     def __enter__(self) -> Self:
         """Open it.
 
@@ -52,6 +56,7 @@ class Source(Protocol):
             EndOfStream: a file was read to its end.
             SourceStalled: a live source delivers nothing new; open it again.
             FrameRefused: this picture cannot be read; the next one may be.
+            FrameNotReady: a slow live source has none yet; call again.
         """
 
 

@@ -23,6 +23,7 @@ class Images:
     """
 
     live = False
+    opening = None
 
     def __init__(self, folder: str, rate_hz: float, first_index: int = 0) -> None:
         self._folder = folder

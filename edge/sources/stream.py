@@ -28,6 +28,7 @@ class Stream:
     """
 
     live = True
+    opening = None
 
     def __init__(self, config: StreamSource, first_index: int = 0) -> None:
         self._config = config

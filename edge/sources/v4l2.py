@@ -30,6 +30,7 @@ class V4l2:
     """
 
     live = True
+    opening = None
 
     def __init__(self, config: V4l2Source, first_index: int = 0) -> None:
         self._config = config

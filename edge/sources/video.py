@@ -27,6 +27,7 @@ class Video:
     """
 
     live = False
+    opening = None
 
     def __init__(self, path: str, first_index: int = 0) -> None:
         self._path = path

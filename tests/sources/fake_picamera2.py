@@ -1,20 +1,27 @@
 """A picamera2 without a camera, as strict as the real one.
 
 What the real stack punishes with a hang, garbage or a crash is an error here: an unknown key, a
-lores stream larger than main, capturing before start or after stop, a request released twice.
+lores stream larger than main, capturing before start or after stop, a request released twice,
+stopping while a capture is unfinished (the real one waits behind it for ever).
 Pixels live in as many buffers as were configured; they are poisoned as soon as the mapping is left
-or the request released, and a request that is never released starves the next capture.
+or the request released, and a request that is never released starves the next capture. A camera
+that cannot be opened leaves its wake-up pipe open, as the real one does. tests/picamera2 runs the
+source over the real picamera2.
 
 ``install`` puts it where ``import picamera2`` looks. Frames come as fast as they are asked for,
 their time stamps as the script says.
 """
 
 import contextlib
+import json
+import os
 import sys
 import threading
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,20 +37,31 @@ class Script:
 
     Attributes:
         cameras: how many are connected.
+        usb: how many USB cameras are listed behind them.
         busy: whether another program holds them.
+        model: of the sensor; its modes are in ``MODES``.
+        startup: frames that are discarded after a start.
+        flips: whether the sensor can mirror its pictures.
         start_ns: time stamp of frame 0.
         period_ns: time between two frames.
-        faults: frame number -> "stall" (it never comes), "lost" (nor anybody sees it), "again"
-            (time stands still).
+        faults: frame number -> "stall" (it never comes), "late" (it comes, but after the wait for
+            it has run out), "lost" (nor anybody sees it), "again" (time stands still), "broken"
+            (the capture raises).
         align: widths are cut to a multiple of this by the hardware.
         stride: rows are padded to a multiple of this.
         crops: metadata ScalerCrops, where the camera reports them.
         stop_hangs: ``stop`` waits for this event.
+        modes_fail: what listing the sensor modes raises, as for lack of memory.
+        tuning: the tuning file that was in force when cameras were first asked for.
         calls: names of the calls, in order.
     """
 
     cameras: int = 1
+    usb: int = 0
     busy: bool = False
+    model: str = "imx708_noir"
+    startup: int = 0
+    flips: bool = True
     start_ns: int = 0
     period_ns: int = 33_333_333
     faults: dict[int, str] = field(default_factory=dict)
@@ -51,9 +69,42 @@ class Script:
     stride: int = 64
     crops: tuple[tuple[int, ...], ...] | None = None
     stop_hangs: threading.Event | None = None
+    modes_fail: str = ""
     configuration: dict[str, Any] = field(default_factory=dict)
+    tuning: str | None = None
     calls: list[str] = field(default_factory=list)
     held: int = 0
+
+
+FULL = {"imx708_noir": (4608, 2592), "imx219": (3280, 2464)}
+MODES: dict[str, list[dict[str, Any]]] = {
+    "imx708_noir": [
+        {
+            "size": (1536, 864),
+            "bit_depth": 10,
+            "fps": 120.13,
+            "crop_limits": (768, 432, 3072, 1728),
+        },
+        {"size": (2304, 1296), "bit_depth": 10, "fps": 56.03, "crop_limits": (0, 0, 4608, 2592)},
+        {"size": (4608, 2592), "bit_depth": 10, "fps": 14.35, "crop_limits": (0, 0, 4608, 2592)},
+    ],
+    "imx219": [
+        {"size": (640, 480), "bit_depth": 10, "fps": 206.65, "crop_limits": (1000, 752, 1280, 960)},
+        {"size": (1640, 1232), "bit_depth": 10, "fps": 41.85, "crop_limits": (0, 0, 3280, 2464)},
+        {
+            "size": (1920, 1080),
+            "bit_depth": 10,
+            "fps": 47.57,
+            "crop_limits": (680, 692, 1920, 1080),
+        },
+        {"size": (3280, 2464), "bit_depth": 10, "fps": 21.19, "crop_limits": (0, 0, 3280, 2464)},
+        {"size": (1640, 1232), "bit_depth": 8, "fps": 83.7, "crop_limits": (0, 0, 3280, 2464)},
+    ],
+}
+
+
+class CancelledError(Exception):
+    """What a cancelled job raises; no error that sources would catch by another name."""
 
 
 class ColorSpace:
@@ -65,6 +116,23 @@ class ColorSpace:
     @classmethod
     def Sycc(cls) -> "ColorSpace":  # noqa: N802  (libcamera's name)
         return cls("sYCC")
+
+
+class Transform:
+    """libcamera.Transform."""
+
+    def __init__(self, hflip: int = 0, vflip: int = 0) -> None:
+        self.hflip, self.vflip = int(hflip), int(vflip)
+
+
+class AfModeEnum(Enum):
+    Manual = 0
+    Auto = 1
+    Continuous = 2
+
+
+class AfTriggerEnum(Enum):
+    Start = 0
 
 
 class CompletedRequest:
@@ -117,14 +185,28 @@ class Job:
 
     def __init__(self, camera: "Picamera2") -> None:
         self._camera = camera
+        self._request: CompletedRequest | None = None
+        self._is_cancelled = False
 
     def get_result(self, timeout: float | None = None) -> CompletedRequest:
         assert timeout is not None, "waits for ever when the camera falls silent"
-        request = self._camera.next_request()
-        if request is None:
+        if self._is_cancelled:
+            raise CancelledError
+        self._request = self._request or self._camera.next_request()
+        if self._request is None:
             threading.Event().wait(timeout)
             raise TimeoutError
-        return request
+        if self._camera.is_late:
+            self._camera.is_late = False
+            threading.Event().wait(timeout)
+            self._camera.jobs.remove(self)  # it is done, but nobody has fetched it
+            raise TimeoutError
+        if self in self._camera.jobs:
+            self._camera.jobs.remove(self)
+        return self._request
+
+    def cancel(self) -> None:
+        self._is_cancelled = True
 
 
 class Picamera2:
@@ -134,39 +216,97 @@ class Picamera2:
 
     @staticmethod
     def global_camera_info() -> list[dict[str, str]]:
-        return [{"Model": "imx708_noir", "Id": str(i)} for i in range(Picamera2.script.cameras)]
+        script = Picamera2.script
+        path = os.environ.get("LIBCAMERA_RPI_TUNING_FILE")
+        script.tuning = Path(path).read_text("utf-8") if path else None
+        own = [{"Model": script.model, "Id": f"/base/i2c@{i}"} for i in range(script.cameras)]
+        return own + [{"Model": "webcam", "Id": f"/base/usb@{i}"} for i in range(script.usb)]
 
-    def __init__(self, camera_num: int = 0) -> None:
+    @staticmethod
+    def load_tuning_file(tuning_file: str, dir: str | None = None) -> Any:
+        path = Path(dir or "/nowhere", tuning_file)
+        if not path.is_file():
+            raise RuntimeError("Tuning file not found")
+        return json.loads(path.read_text("utf-8"))
+
+    def __init__(self, camera_num: int = 0, tuning: str | None = None) -> None:
         script = self.script
         script.calls.append("open")
+        if tuning is None:
+            os.environ.pop("LIBCAMERA_RPI_TUNING_FILE", None)
+        self.notifyme_r, self.notifyme_w = os.pipe2(os.O_NONBLOCK)
+        self.notifymeread = os.fdopen(self.notifyme_r, "rb")
         if camera_num >= script.cameras:
             raise IndexError("list index out of range")
         if script.busy:
-            raise RuntimeError("Camera __init__ sequence did not complete.")
+            try:
+                raise RuntimeError("Failed to acquire camera: Device or resource busy")
+            except RuntimeError as error:
+                raise RuntimeError("Camera __init__ sequence did not complete.") from error
         script.held += 1
         assert script.held == 1, "opened a second time before it was closed"
         self._state = "open"
         self._config: dict[str, Any] | None = None
         self._free: list[dict[str, Any]] = []
         self._number = -1
+        self.jobs: list[Job] = []
+        self.is_late = False
+        self.camera_manager = types.SimpleNamespace(version="v0.5.2")
+        self.camera_properties = {"Model": script.model, "PixelArraySize": FULL[script.model]}
+
+    @property
+    def sensor_modes(self) -> list[dict[str, Any]]:
+        if self.script.modes_fail:
+            raise OSError(12, self.script.modes_fail)
+        return MODES[self.script.model]
+
+    @property
+    def camera_controls(self) -> dict[str, tuple[Any, Any, Any]]:
+        mode = self._mode()
+        controls: dict[str, tuple[Any, Any, Any]] = {
+            "FrameDurationLimits": (round(1e6 / mode["fps"]), 11_000_000, 33_333),
+            "ScalerCrop": ((0, 0, 64, 64), mode["crop_limits"], mode["crop_limits"]),
+            "ExposureTime": (1, 11_000_000, 20_000),
+            "AnalogueGain": (1.0, 16.0, 1.0),
+        }
+        if self.script.model.startswith("imx708"):
+            controls |= {
+                "AfMode": (0, 2, 0),
+                "AfTrigger": (0, 1, 0),
+                "LensPosition": (0.0, 15.0, 1.0),
+            }
+        return controls
+
+    def _mode(self) -> dict[str, Any]:
+        sensor = (self._config or {}).get("sensor") or {}
+        for mode in MODES[self.script.model]:
+            if (mode["size"], mode["bit_depth"]) == (
+                sensor.get("output_size"),
+                sensor.get("bit_depth"),
+            ):
+                return mode
+        return MODES[self.script.model][0]
 
     def create_video_configuration(  # noqa: PLR0917  (as in picamera2)
         self,
         main: dict[str, Any],
         lores: dict[str, Any] | None = None,
         raw: dict[str, Any] | None = None,
+        transform: Any = None,
         colour_space: Any = None,
         buffer_count: int = 6,
         controls: dict[str, Any] | None = None,
         display: str | None = "main",
         encode: str | None = "main",
         queue: bool = True,
+        sensor: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         for stream in (main, lores):
             if stream is not None and set(stream) - {"format", "size"}:
                 raise ValueError("Bad key: valid stream configuration keys are format, size")
         config = {"main": dict(main), "lores": dict(lores) if lores else None, "raw": raw}
         config |= {"colour_space": colour_space, "buffer_count": buffer_count, "queue": queue}
+        config |= {"sensor": sensor, "transform": transform}
         config |= {"controls": dict(controls or {}), "display": display, "encode": encode}
         return config
 
@@ -178,13 +318,20 @@ class Picamera2:
             raise RuntimeError("Colour space has incorrect type")
         if not 1 <= config["buffer_count"] <= 32:
             raise RuntimeError("Invalid camera configuration")
-        known = {"FrameDurationLimits", "ExposureTime", "AnalogueGain", "AeEnable"}
-        if unknown := set(config["controls"]) - known:
+        if not isinstance(config["transform"], Transform):
+            raise RuntimeError("Transform has incorrect type")
+        if not self.script.flips:
+            config["transform"] = Transform()
+        if unknown := set(config["controls"]) - set(self.camera_controls):
             raise RuntimeError(f"Control {unknown.pop()} is not advertised by libcamera")
         low_us, high_us = config["controls"]["FrameDurationLimits"]
         assert isinstance(low_us, int), "frame durations are whole microseconds"
         assert 0 < low_us <= high_us, "an empty range of frame durations"
-        main, lores = config["main"], config["lores"]
+        self._align_streams(config["main"], config["lores"])
+        self._config = self.script.configuration = config
+        self._state = "configured"
+
+    def _align_streams(self, main: dict[str, Any], lores: dict[str, Any] | None) -> None:
         for name, stream in (("main", main), ("lores", lores)):
             if stream is None:
                 continue
@@ -201,8 +348,6 @@ class Picamera2:
             width, height = stream["size"]
             width, padding = width - width % self.script.align, self.script.stride
             stream |= {"size": (width, height), "stride": -(-width // padding) * padding}
-        self._config = self.script.configuration = config
-        self._state = "configured"
 
     def camera_configuration(self) -> dict[str, Any]:
         assert self._config is not None, "not configured yet"
@@ -221,16 +366,21 @@ class Picamera2:
             for _ in range(self._config["buffer_count"])
         ]
         self._state = "started"
+        self._startup = self.script.startup
 
     def capture_request(self, wait: bool | float | None = None) -> Job:
         assert self._state == "started", f"capture while {self._state}"
         assert wait is False, "a wait without a limit hangs when the camera falls silent"
-        return Job(self)
+        self.jobs.append(Job(self))
+        return self.jobs[-1]
 
     def next_request(self) -> CompletedRequest | None:
         """Return the next frame that comes out of the pipeline; None when it is silent."""
         if not self._free:
             return None  # every buffer is held by somebody: nothing left to fill
+        if self._startup:
+            self._startup -= 1
+            return None
         script = self.script
         self._number += 1
         while script.faults.get(self._number) == "lost":
@@ -239,6 +389,10 @@ class Picamera2:
         if fault == "stall":
             self._number -= 1
             return None
+        if fault == "broken":
+            self.jobs.clear()
+            raise RuntimeError("failed to find buffer")
+        self.is_late = fault == "late"
         buffers = self._free.pop(0)
         for stream, buffer in buffers.items():
             buffer[:] = paint(self._number, *self.camera_configuration()[stream]["size"], buffer)
@@ -254,6 +408,9 @@ class Picamera2:
 
     def cancel_all_and_flush(self) -> None:
         self.script.calls.append("flush")
+        for job in self.jobs:
+            job.cancel()
+        self.jobs.clear()
 
     def recycle(self, buffers: dict[str, Any]) -> None:
         """Take buffers back into the pipeline."""
@@ -261,6 +418,7 @@ class Picamera2:
 
     def stop(self) -> None:
         self.script.calls.append("stop")
+        assert not self.jobs, "waits for ever behind an unfinished capture"
         if self.script.stop_hangs is not None:
             self.script.stop_hangs.wait()
         self._state = "stopped"
@@ -271,6 +429,8 @@ class Picamera2:
         if self._config is not None and self._free:
             assert len(self._free) == self._config["buffer_count"], "requests never released"
         self.script.held -= 1
+        self.notifymeread.close()
+        os.close(self.notifyme_w)
         self._state = "closed"
 
 
@@ -289,9 +449,14 @@ def install(script: Script) -> Iterator[Script]:
     picamera2, libcamera = types.ModuleType("picamera2"), types.ModuleType("libcamera")
     job = types.ModuleType("picamera2.job")
     picamera2.Picamera2, picamera2.MappedArray = Picamera2, MappedArray  # type: ignore[attr-defined]
+    picamera2.CancelledError = CancelledError  # type: ignore[attr-defined]
     picamera2.job, job.Job = job, Job  # type: ignore[attr-defined]
-    libcamera.ColorSpace = ColorSpace  # type: ignore[attr-defined]
+    libcamera.ColorSpace, libcamera.Transform = ColorSpace, Transform  # type: ignore[attr-defined]
+    libcamera.controls = types.SimpleNamespace(  # type: ignore[attr-defined]
+        AfModeEnum=AfModeEnum, AfTriggerEnum=AfTriggerEnum
+    )
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LIBCAMERA_RPI_TUNING_FILE", raising=False)
         patch.setitem(sys.modules, "picamera2", picamera2)
         patch.setitem(sys.modules, "picamera2.job", job)
         patch.setitem(sys.modules, "libcamera", libcamera)

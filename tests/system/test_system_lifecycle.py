@@ -303,6 +303,23 @@ def test_restarts_slow_down_when_the_budget_is_spent(monkeypatch: pytest.MonkeyP
     assert min(waits[10:]) >= 29.9
 
 
+def test_workers_that_ask_to_be_renewed_are_paused_and_not_counted_as_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watching = Supervisor(Config(), lossless=False)
+    now_ns = 0
+    monkeypatch.setattr(supervising.clock, "monotonic_ns", lambda: now_ns)
+    waits = []
+    for _ in range(20):
+        watching.renew()
+        begun_ns = now_ns
+        while not watching.may_start():
+            now_ns += 100_000_000
+        waits.append((now_ns - begun_ns) / 1e9)
+    assert waits == pytest.approx([0.1] + [supervising.RENEW_PAUSE_S] * 19)
+    assert (watching.restarts, watching.losses.within(now_ns)) == (0, 0)
+
+
 def test_two_daemons_on_one_endpoint(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO, "--set", f'journal.path="{tmp_path}/j"') as first:
         first.wait_for_frame()

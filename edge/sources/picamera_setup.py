@@ -1,0 +1,202 @@
+"""What the camera source asks of a Pi camera: sensor mode, orientation, controls, tuning file.
+
+Pure functions over what picamera2 reports about the camera; nothing here opens one.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edge.config import PicameraSource
+from edge.errors import ConfigError, SourceUnavailable
+
+Size = tuple[int, int]
+Rectangle = tuple[int, int, int, int]
+
+_RATE_TOLERANCE: Final = 0.99  # drivers report 29.97 for a mode that is meant for 30
+_FLIPS: Final = {
+    "none": (False, False),
+    "hflip": (True, False),
+    "vflip": (False, True),
+    "rotate180": (True, True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SensorMode:
+    """One way to read the sensor out.
+
+    Attributes:
+        size: width and height that the sensor delivers, pixels.
+        bit_depth: bits per pixel.
+        rate_max_hz: highest frame rate.
+        crop: the part of the sensor that it reads (x, y, width, height), in the sensor's pixels.
+    """
+
+    size: Size
+    bit_depth: int
+    rate_max_hz: float
+    crop: Rectangle
+
+    @property
+    def name(self) -> str:
+        """The size as ``source.sensor`` spells it."""
+        return f"{self.size[0]}x{self.size[1]}"
+
+
+def modes_of(listed: Iterable[Mapping[str, Any]]) -> tuple[SensorMode, ...]:
+    """Return ``Picamera2.sensor_modes`` as values; formats that are not raw are left out."""
+    return tuple(
+        SensorMode(tuple(m["size"]), m["bit_depth"], m["fps"], tuple(m["crop_limits"]))
+        for m in listed
+        if "size" in m
+    )
+
+
+def choose_mode(modes: tuple[SensorMode, ...], config: PicameraSource) -> SensorMode | None:
+    """Return the sensor mode to ask for; None where the camera lists none.
+
+    ``source.sensor = "auto"``: libcamera alone would take the mode whose size is closest to the
+    picture's, which on many sensors is a crop of the middle. Here the widest view wins, among the
+    modes that sustain ``rate_hz`` and are not smaller than the picture; then the fewest pixels,
+    then the most bits.
+
+    Raises:
+        ConfigError: the camera has no mode of the configured size.
+    """
+    if config.sensor != "auto":
+        named = [mode for mode in modes if mode.name == config.sensor]
+        if not named:
+            names = ", ".join(dict.fromkeys(mode.name for mode in modes)) or "none listed"
+            raise ConfigError(
+                f"source.sensor {config.sensor!r}: camera {config.camera} has no such mode;"
+                f' expected "auto" or one of its modes: {names}'
+            )
+        return max(named, key=lambda mode: mode.bit_depth)
+    picture = (config.width, config.height)
+    fast = [m for m in modes if m.rate_max_hz >= _RATE_TOLERANCE * config.rate_hz]
+    large = [m for m in fast if m.size[0] >= picture[0] and m.size[1] >= picture[1]]
+    if not fast:
+        return max(modes, key=lambda m: m.rate_max_hz, default=None)
+    return max(large or fast, key=lambda m: _preference(m, picture, enlarged=not large))
+
+
+def _preference(mode: SensorMode, picture: Size, *, enlarged: bool) -> tuple[int, int, int]:
+    _, _, width, height = seen_part(mode.crop, picture)
+    pixels = mode.size[0] * mode.size[1]
+    # a picture larger than every mode is scaled up: then more pixels are better
+    return width * height, pixels if enlarged else -pixels, mode.bit_depth
+
+
+def seen_part(crop: Rectangle, picture: Size) -> Rectangle:
+    """Return the middle of ``crop`` that has the shape of ``picture``: the rest is cut off."""
+    x, y, width, height = crop
+    fitted_width = min(width, height * picture[0] // picture[1])
+    fitted_height = min(height, width * picture[1] // picture[0])
+    return (
+        x + (width - fitted_width) // 2,
+        y + (height - fitted_height) // 2,
+        fitted_width,
+        fitted_height,
+    )
+
+
+def flips(config: PicameraSource) -> tuple[bool, bool]:
+    """Return whether ``source.transform`` mirrors left and right, and top and bottom."""
+    return _FLIPS[config.transform]
+
+
+def controls_of(
+    config: PicameraSource, advertised: Mapping[str, tuple[Any, Any, Any]], libcamera: Any
+) -> dict[str, Any]:
+    """Return the controls to start with.
+
+    Args:
+        config: what is wanted.
+        advertised: ``Picamera2.camera_controls``: name to least, greatest and default value.
+        libcamera: the module, for its enumerations.
+
+    Raises:
+        ConfigError: the camera lacks a control, or cannot focus at that distance.
+    """
+    period_us = round(1e6 / config.rate_hz)
+    asked: dict[str, tuple[str, Any]] = {"FrameDurationLimits": ("rate_hz", (period_us, period_us))}
+    if config.exposure_us is not None:
+        asked["ExposureTime"] = ("exposure_us", config.exposure_us)
+    if config.gain is not None:
+        asked["AnalogueGain"] = ("gain", config.gain)
+    if config.focus is not None:
+        modes = libcamera.controls.AfModeEnum
+        if config.focus == "auto":
+            asked["AfMode"] = ("focus", modes.Auto)
+            asked["AfTrigger"] = ("focus", libcamera.controls.AfTriggerEnum.Start)
+        elif config.focus == "continuous":
+            asked["AfMode"] = ("focus", modes.Continuous)
+        else:
+            asked["AfMode"] = ("focus", modes.Manual)
+            asked["LensPosition"] = ("focus", config.focus)
+    for name, (key, value) in asked.items():
+        if name not in advertised:
+            remedy = "use a camera with a focus motor" if key == "focus" else "use another camera"
+            raise ConfigError(
+                f"source.{key}: camera {config.camera} does not have the control {name};"
+                f" {remedy}, or remove source.{key}"
+            )
+        if name == "LensPosition" and not advertised[name][0] <= value <= advertised[name][1]:
+            least, greatest, _ = advertised[name]
+            raise ConfigError(
+                f"source.focus {value:g}: camera {config.camera} focuses from {least:g} to"
+                f" {greatest:g} dioptres; expected a value in that range"
+            )
+    return {name: value for name, (_, value) in asked.items()}
+
+
+def load_tuning(picamera2: Any, name: str) -> dict[str, Any]:
+    """Return the tuning file ``name``: a path, or the name of one that comes with libcamera.
+
+    Raises:
+        ConfigError: there is no such file, or it is no tuning file.
+    """
+    folder, file = os.path.split(name)
+    try:
+        tuning = picamera2.Picamera2.load_tuning_file(file, dir=folder or None)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"source.tuning {name!r}: no such tuning file; expected a path, or the name of a file"
+            " of libcamera such as imx219_noir.json (ls /usr/share/libcamera/ipa/rpi/*/)"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"source.tuning {name!r}: cannot be read as JSON ({error}); expected a tuning file"
+            " of libcamera"
+        ) from error
+    if not isinstance(tuning, dict):
+        raise ConfigError(f"source.tuning {name!r}: expected a tuning file of libcamera")
+    return tuning
+
+
+def require_camera(infos: Iterable[Mapping[str, Any]], number: int) -> None:
+    """Raise SourceUnavailable unless Pi camera ``number`` is among the connected ones.
+
+    Args:
+        infos: ``Picamera2.global_camera_info()``, Pi cameras before USB cameras.
+        number: which camera, from 0.
+    """
+    ids = [str(info["Id"]) for info in infos]
+    usb = sum("/usb" in each for each in ids)
+    count = len(ids) - usb
+    if number < count:
+        return
+    if usb and not count:
+        raise SourceUnavailable(
+            f"camera {number}: no Pi camera is connected, only {usb} USB; for a USB camera use"
+            ' source.kind = "v4l2" and source.path = "/dev/videoN"; for a Pi camera check the'
+            " cable",
+            new_process=True,
+        )
+    raise SourceUnavailable(
+        f"camera {number}: {count} connected; expected more than source.camera (check the cable,"
+        " and 'rpicam-hello --list-cameras')",
+        new_process=True,
+    )
