@@ -13,6 +13,7 @@ TFLITE_VENV ?= .venv-tflite
 LANDMARKS_VENV ?= .venv-landmarks
 # Emulated arm64 environments; tests/arm64 looks for them here.
 ARM64_ENV := .arm64
+PICAMERA2_VENV ?= .venv-picamera2
 ONNX2TF := onnx2tf==2.6.9
 # Where an index offers builds for processors alone under this version, pip prefers them.
 TORCH ?= torch==2.13.0
@@ -22,7 +23,15 @@ ONNX2TF_STAMP := $(ONNX2TF_VENV)/.ready-$(ONNX2TF)-$(PYTHON_VERSION)
 # The older runtime for .tflite files, which a test runs our files in, ends with Python 3.11.
 TFLITE_STAMP := $(if $(filter 3.11,$(PYTHON_VERSION)),$(TFLITE_VENV)/.ready-3.11)
 
-.PHONY: setup setup-export setup-landmarks demo test test-arm64 test-export test-install check bench clean
+# Raspberry Pi's own library, over a libcamera without a camera: the newest release, the oldest that
+# the camera source works with, and one that it has to refuse.
+PICAMERA2 := 0.3.38 0.3.21
+PICAMERA2_TOO_OLD := 0.3.18
+PICAMERA2_STAMP := $(PICAMERA2_VENV)/.ready-$(PYTHON_VERSION)-$(subst $() ,-,$(PICAMERA2) $(PICAMERA2_TOO_OLD))
+# How often the camera falls silent in the test of stalls.
+STALLS ?= 5
+
+.PHONY: setup setup-export setup-landmarks setup-picamera2 demo test test-arm64 test-export test-install test-picamera2 check bench clean
 
 setup: $(STAMP)
 
@@ -63,11 +72,26 @@ $(LANDMARKS_VENV)/.ready:
 	$(LANDMARKS_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary 'mediapipe==0.10.21'
 	touch $@
 
+setup-picamera2: $(PICAMERA2_STAMP)
+
+# picamera2 alone, without what its encoders and preview windows need; simplejpeg, pillow and piexif
+# are imported for real, the others are stubs beside the tests.
+$(PICAMERA2_STAMP): pyproject.toml
+	$(PYTHON) -m venv --clear $(PICAMERA2_VENV)
+	$(PICAMERA2_VENV)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip
+	$(PICAMERA2_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary -e '.[dev,picamera]' \
+		pillow piexif videodev2 v4l2-python3
+	for version in $(PICAMERA2) $(PICAMERA2_TOO_OLD); do \
+		$(PICAMERA2_VENV)/bin/python -m pip install $(PIP_FLAGS) --no-deps \
+			--target $(PICAMERA2_VENV)/picamera2-$$version picamera2==$$version || exit 1; \
+	done
+	touch $@
+
 demo: setup
 	$(BIN)/affect-edge demo
 
 test: setup
-	$(BIN)/python -m pytest -m 'not export and not arm64' $(TESTS)
+	$(BIN)/python -m pytest -m 'not export and not arm64 and not picamera2' $(TESTS)
 
 # Asks the package index: would the installation on Raspberry Pi OS 12 and 13 find all it needs?
 test-install: setup
@@ -84,6 +108,16 @@ test-arm64: setup $(ARM64_ENV)/3.11/version $(ARM64_ENV)/3.13/version
 $(ARM64_ENV)/%/version: pyproject.toml scripts/arm64-python
 	PYTHON=$(BIN)/python scripts/arm64-python setup $(ARM64_ENV)/$* $*
 
+# The camera source and the daemon over the real picamera2. Each version in a run of its own.
+test-picamera2: setup-picamera2
+	for version in $(PICAMERA2); do \
+		AFFECT_EDGE_PICAMERA2=$(PICAMERA2_VENV)/picamera2-$$version \
+		AFFECT_EDGE_PICAMERA2_TOO_OLD=$(PICAMERA2_VENV)/picamera2-$(PICAMERA2_TOO_OLD) \
+		AFFECT_EDGE_STALLS=$(STALLS) \
+		$(PICAMERA2_VENV)/bin/python -m pytest -m picamera2 \
+			$(if $(TESTS),$(TESTS),tests/picamera2_stack) || exit 1; \
+	done
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -97,4 +131,4 @@ bench: setup
 	$(BIN)/python -m benchmarks fps --source demo --in-memory --baseline
 
 clean:
-	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) $(PICAMERA2_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -205,7 +205,10 @@ class Picamera:
             json.dump(tuning, file)
             file.flush()
             os.environ["LIBCAMERA_RPI_TUNING_FILE"] = file.name
-            yield file.name
+            try:
+                yield file.name
+            finally:
+                os.environ.pop("LIBCAMERA_RPI_TUNING_FILE", None)
 
     def _configure(self) -> None:
         """Agree with the camera on streams, sensor mode, rate and orientation.

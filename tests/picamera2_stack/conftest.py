@@ -1,0 +1,34 @@
+"""The real picamera2 over a libcamera without a camera (``stub``): make test-picamera2."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hardware import STACK, STUB, Hardware
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.append(str(TESTS / "sources"))  # the contract of every source is there
+if STACK is not None:
+    sys.path[:0] = [str(STUB), str(STACK)]
+
+
+def pytest_report_header() -> str:
+    return f"picamera2: {STACK}"
+
+
+@pytest.fixture(autouse=True)
+def _stack_is_there() -> None:
+    if STACK is None or not (STACK / "picamera2").is_dir():
+        pytest.fail("expected AFFECT_EDGE_PICAMERA2 to name a folder: run make test-picamera2")
+
+
+@pytest.fixture
+def hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hardware]:
+    """Return a camera that is connected and well."""
+    hardware = Hardware(tmp_path / "hardware.json")
+    for name, value in hardware.environment.items():
+        if name != "PYTHONPATH":
+            monkeypatch.setenv(name, value)
+    yield hardware
+    hardware.set(stop_hangs=False, silent=False)

@@ -1,0 +1,21 @@
+"""The properties of a camera that picamera2 and the camera source read."""
+
+import enum
+from types import SimpleNamespace
+
+from libcamera._controls import ControlId
+from libcamera._libcamera import ControlType
+
+
+class _ColorFilterArrangement(enum.IntEnum):
+    RGGB = 0
+    MONO = 5
+
+
+draft = SimpleNamespace(ColorFilterArrangementEnum=_ColorFilterArrangement)
+
+ColorFilterArrangement = ControlId("ColorFilterArrangement")
+Location = ControlId("Location")
+Model = ControlId("Model")
+PixelArraySize = ControlId("PixelArraySize", ControlType.Size)
+Rotation = ControlId("Rotation")
