@@ -33,6 +33,8 @@ RENEW_AFTER_TRIES = 5
 """Openings in a row, 8 s with the waits between them, after which a new process is asked for."""
 
 SILENT_PERIODS = 3
+OPENING_S = 8.0
+"""The source is absent while an opening does not return; the hub ends the worker after 10 s."""
 
 
 class StopOrder(Protocol):
@@ -92,8 +94,9 @@ class Capture:
         self._lossless = lossless
         self._first_index = first_index
         self._source_state = source_state
+        self._opening_since_ns: int | None = None
         self._waiting_since_ns: int | None = None  # for the next frame of an open source
-        self._opening: dict[str, object] | None = None  # as last reported
+        self._told: dict[str, object] | None = None  # of the source as it was opened
         self.live = False
         self.expected_hz: float | None = None
         self.captured = first_index
@@ -116,6 +119,7 @@ class Capture:
             except Closed:
                 return
             except SourceError as error:
+                self._opening_since_ns = None
                 self._declare(error)
                 if isinstance(error, SourceUnavailable) and error.new_process:
                     tries += 1
@@ -129,6 +133,7 @@ class Capture:
     def _opened(self) -> Iterator[Source]:
         """Open the source for the ``with``. Opening and closing may hang: they count as busy."""
         with contextlib.ExitStack() as opened:
+            self._opening_since_ns = clock.monotonic_ns()
             with self._busy():
                 source = opened.enter_context(
                     open_source(
@@ -137,9 +142,10 @@ class Capture:
                         first_index=0 if is_file(self._config.source) else self.captured,
                     )
                 )
+            self._opening_since_ns = None
             self.live, self.expected_hz = source.live, source.expected_hz
-            if source.opening is not None and source.opening != self._opening:
-                self._opening = source.opening
+            if source.opening is not None and source.opening != self._told:
+                self._told = source.opening
                 self._report_event("camera_opened", source.opening)
             try:
                 yield source
@@ -222,11 +228,16 @@ class Capture:
         return replace(frame, captured_ns=clock.monotonic_ns())
 
     def watch(self) -> None:
-        """Declare a stall that the source itself has not noticed: a read that does not return.
+        """Declare what the source itself has not noticed: a call that does not return.
 
         The next picture takes it back, in the capture thread; should both write at once, the one
         after it does.
         """
+        opening_ns = self._opening_since_ns
+        if opening_ns is not None and self._source_state == "starting":
+            if clock.elapsed_ms(opening_ns) > OPENING_S * 1e3:
+                self._enter_state("absent", f"opening it has not returned for {OPENING_S:g} s")
+            return
         since_ns = self._waiting_since_ns
         if not self.live or since_ns is None or self._source_state != "running":
             return

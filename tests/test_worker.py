@@ -62,14 +62,17 @@ class Scripted:
         reads: Iterator[Callable[[], Frame]],
         *,
         opening: dict[str, object] | None = None,
+        entering: Callable[[], object] = lambda: None,
         closing: Callable[[], object] = lambda: None,
     ) -> None:
         self.live = live
         self.opening = opening
         self._reads = reads
+        self._entering = entering
         self._closing = closing
 
     def __enter__(self) -> "Scripted":
+        self._entering()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -250,6 +253,19 @@ def test_closing_counts_as_busy(monkeypatch: pytest.MonkeyPatch, last: Exception
         )
         closed.set()
         reports(hub, ended)
+
+
+def test_an_opening_that_does_not_return_is_an_absence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capturing, "OPENING_S", 0.1)
+    release = threading.Event()
+    source = Scripted(
+        True, iter([shown(0), raised(EndOfStream("x"))]), entering=lambda: release.wait(20)
+    )
+    with running(monkeypatch, CAMERA, source) as (hub, _, _):
+        got = reports(hub, lambda report: states([report]) == ["absent"])
+        release.set()
+        got += reports(hub, ended)
+    assert states(got) == ["absent", "running"]
 
 
 def test_what_was_opened_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ shared library), and older versions lack calls that the camera source needs. All
 """
 
 import inspect
+import logging
 import os
 import re
 import traceback
@@ -52,6 +53,8 @@ def load_stack() -> CameraStack:
         ConfigError: one of them cannot be imported, or picamera2 is too old.
     """
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")
+    # what it logs as an error it raises, too: a busy camera would fill the journal
+    logging.getLogger("picamera2").setLevel(logging.CRITICAL)
     try:
         import libcamera  # noqa: PLC0415
         import picamera2  # noqa: PLC0415

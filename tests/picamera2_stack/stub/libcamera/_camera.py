@@ -189,6 +189,8 @@ class Camera:
             log("busy")
             raise RuntimeError("Failed to acquire camera: Device or resource busy")
         log("acquire")
+        while script()["opening_hangs"]:
+            time.sleep(0.05)
         self._state = "acquired"
 
     def release(self) -> None:
