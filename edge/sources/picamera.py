@@ -83,10 +83,11 @@ class Picamera:
                         self._stack.picamera2.Picamera2.global_camera_info(), self._config.camera
                     )
                     self._camera = _open(self._stack, self._config.camera, tuning)
+                opened.callback(self._forget)  # callbacks run in reverse: this one last
                 opened.callback(self._camera.close)
                 self._configure()
                 self._camera.start()
-                opened.callback(self._camera.stop)  # callbacks run in reverse: before close
+                opened.callback(self._camera.stop)
                 opened.callback(self._give_up_capture)
                 self._opened = opened.pop_all()
         except _CAMERA_ERRORS as error:
@@ -109,10 +110,6 @@ class Picamera:
             raise SourceStalled(
                 f"camera {self._config.camera}: closing it failed: {_causes(failure)}"
             ) from failure
-        finally:
-            # a closed Picamera2 is a cycle of objects that still holds descriptors
-            del self._camera
-            gc.collect()
 
     def read(self) -> Frame:
         """Return the next frame; see ``Source.read``."""
@@ -184,6 +181,11 @@ class Picamera:
         except (TimeoutError, self._stack.picamera2.CancelledError):
             return
         request.release()
+
+    def _forget(self) -> None:
+        """Free the camera now: a closed Picamera2 is a cycle of objects that holds descriptors."""
+        del self._camera
+        gc.collect()
 
     def _failed(self, what: str, error: BaseException) -> SourceStalled:
         return SourceStalled(

@@ -253,6 +253,23 @@ def test_a_busy_camera_is_named_and_leaves_no_descriptor_in_a_thousand_tries(
     assert threading.active_count() <= 2
 
 
+def test_a_camera_that_cannot_be_configured_leaves_no_descriptor(hardware: Hardware) -> None:
+    with opened() as source:  # what is loaded once stays
+        read(source)
+    before = len(os.listdir("/proc/self/fd"))
+    hardware.set(configuring_fails=True)
+    counts = []
+    for _ in range(50):
+        with pytest.raises(SourceUnavailable, match="Configuration failed"), opened():
+            pass
+        counts.append(len(os.listdir("/proc/self/fd")))
+    assert counts[-1] <= counts[0], "no try may add to what the one before it left"
+    hardware.set(configuring_fails=False)
+    with opened() as source:
+        read(source)
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
 def test_a_usb_camera_alone_is_not_mistaken_for_a_pi_camera(hardware: Hardware) -> None:
     hardware.set(cameras=["usb"])
     with pytest.raises(SourceUnavailable, match=r'source.kind = "v4l2"'), opened():

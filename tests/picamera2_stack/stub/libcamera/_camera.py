@@ -205,7 +205,7 @@ class Camera:
 
     def configure(self, configuration: CameraConfiguration) -> int:
         self._require("acquired", "configured")
-        if configuration.mode is None:
+        if configuration.mode is None or script()["configuring_fails"]:
             return -22
         picture = configuration.at(0).size
         self.controls = self._advertised(configuration.mode, (picture.width, picture.height))

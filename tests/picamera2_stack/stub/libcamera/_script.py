@@ -12,6 +12,7 @@ _DEFAULTS = {
     "cameras": ["imx219"],  # by sensor; "usb" for a USB camera; looked at once a process
     "busy": False,  # another program holds the camera
     "opening_hangs": False,  # acquiring does not return while this is true
+    "configuring_fails": False,
     "silent": False,  # no more frames, until the camera is started again without this
     "startup": 8,  # frames with the status Startup after a start
     "hides_startup": False,  # they are not delivered at all, as by libcamera before 0.4
