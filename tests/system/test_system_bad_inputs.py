@@ -535,13 +535,15 @@ def test_a_folder_taken_up_at_its_last_unreadable_picture_ends_well(tmp_path: Pa
     worker = Worker(link, config, Pipeline.open(config), lossless=True, first_index=1)
     try:
         with Images(str(tmp_path), rate_hz=1.0) as source:
-            assert list(worker._read_all(source)) == []  # the first was published by another worker
+            assert (
+                list(worker._capture._read_all(source)) == []
+            )  # the first was published by another worker
         (tmp_path / "a.png").unlink()
         with (
             Images(str(tmp_path), rate_hz=1.0) as source,
             pytest.raises(ConfigError, match=r"b\.png"),
         ):
-            list(worker._read_all(source))
+            list(worker._capture._read_all(source))
     finally:
         link.close()
         other.close()
