@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_picamera2 import AfModeEnum, AfTriggerEnum, Picamera2, Script, install, paint
+from fake_libcamera import AfModeEnum, AfTriggerEnum
+from fake_picamera2 import Picamera2, Script, install, paint
 
 from edge.clock import monotonic_ns
 from edge.config import PicameraSource
