@@ -17,12 +17,12 @@ from benchmarks.metrics import figures
 from benchmarks.neutral import NeutralReading, told_from
 from edge.clock import monotonic_ns
 from edge.config import Config, ImagesSource, QualityConfig
-from edge.detect import Detector
 from edge.errors import ConfigError, FrameRefused, InferenceError
-from edge.pipeline import Pipeline
-from edge.quality import assess
-from edge.sources.images import read_grey
-from edge.values import EXPRESSIONS, Detection, FaceState, Frame, Luma, Reading
+from edge.vision.detect import Detector
+from edge.vision.pipeline import Pipeline
+from edge.vision.quality import assess
+from edge.vision.sources.images import read_grey
+from edge.vision.values import EXPRESSIONS, Detection, FaceState, Frame, Luma, Reading
 from exporters.calibration import faces_in
 
 COLUMNS: Final = ("file", "subject", "expression", "valence", "arousal")

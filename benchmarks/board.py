@@ -12,9 +12,9 @@ from typing import Any
 from edge import clock
 from edge.board import Board
 from edge.config import Config, DetectorConfig, ExpressionConfig, TranslatorConfig
-from edge.models import open_network
-from edge.models.choice import board_name
-from edge.models.manifest import Task
+from edge.vision.inference import open_network
+from edge.vision.inference.choice import board_name
+from edge.vision.inference.manifest import Task
 
 NetworkConfig = DetectorConfig | TranslatorConfig | ExpressionConfig
 _PACKAGES = ("affect-edge", "numpy", "opencv-python-headless", "onnxruntime", "ai-edge-litert")

@@ -24,14 +24,14 @@ from benchmarks.prior import PriorLoop
 from edge import clock
 from edge.config import Config, is_file
 from edge.errors import ConfigError, EndOfStream, FrameRefused
-from edge.expression.crop import square_crop
 from edge.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, encode
-from edge.models import Network, open_network
-from edge.pipeline import Pipeline
 from edge.report import frame_report
-from edge.resize import resize_linear
-from edge.sources import open_source
-from edge.values import Frame, FrameState
+from edge.vision.expression.crop import square_crop
+from edge.vision.inference import Network, open_network
+from edge.vision.pipeline import Pipeline
+from edge.vision.resize import resize_linear
+from edge.vision.sources import open_source
+from edge.vision.values import Frame, FrameState
 from edge.worker import rss_mb
 
 PRIOR_EVERY = 30  # frames; the prior way is slow: this tells as much, and keeps the run short

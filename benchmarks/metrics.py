@@ -2,7 +2,7 @@
 
 Definitions follow Kalabis, *Facial expression analysis from NIR image* (CTU Prague, 2024),
 sections 3.3.3.2 and 3.5.1.2, where no other source is named. Labels are indices into
-``edge.values.EXPRESSIONS``; valence and arousal lie in -1..1.
+``edge.vision.values.EXPRESSIONS``; valence and arousal lie in -1..1.
 """
 
 from collections.abc import Callable, Sequence

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.values import EXPRESSIONS, Affect, Reading
+from edge.vision.values import EXPRESSIONS, Affect, Reading
 
 _SHARE_MIN = 1e-6
 """Probabilities below this carry no information that survives a float's rounding."""

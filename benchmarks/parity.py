@@ -12,16 +12,16 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.board import OtherLoad, machine
-from edge.detect import detector_for
 from edge.errors import ConfigError, ModelError
-from edge.models import Manifest, Network, find_model, load_manifest
-from edge.models.choice import measure
-from edge.models.folders import read_artifact
-from edge.models.manifest import Artifact
-from edge.models.network import opened
-from edge.models.runtimes import runtime_installed
-from edge.translate.cyclegan import CycleGan
-from edge.values import Luma
+from edge.vision.detect import detector_for
+from edge.vision.inference import Manifest, Network, find_model, load_manifest
+from edge.vision.inference.choice import measure
+from edge.vision.inference.folders import read_artifact
+from edge.vision.inference.manifest import Artifact
+from edge.vision.inference.network import opened
+from edge.vision.inference.runtimes import runtime_installed
+from edge.vision.translate.cyclegan import CycleGan
+from edge.vision.values import Luma
 from exporters.agreement import detection_agreement, expression_agreement
 from exporters.calibration import (
     PICTURES_MIN,

@@ -16,8 +16,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edge.errors import ConfigError
-from edge.models import find_model, load_manifest, open_network
-from edge.values import Luma
+from edge.vision.inference import find_model, load_manifest, open_network
+from edge.vision.values import Luma
 
 PUBLISHED: Final = (
     Path(__file__).resolve().parents[1] / "models" / "centerface-published" / "centerface.onnx"

@@ -26,12 +26,12 @@ from benchmarks.board import circumstances
 from benchmarks.metrics import rmse
 from edge.clock import Stopwatch, monotonic_ns
 from edge.config import Config
-from edge.detect import open_detector
 from edge.errors import ConfigError
-from edge.expression import ExpressionNetwork, open_expression
-from edge.quality import assess
-from edge.resize import resize_area
-from edge.values import EXPRESSIONS, Box, Detection, Frame, Luma, Reading
+from edge.vision.detect import open_detector
+from edge.vision.expression import ExpressionNetwork, open_expression
+from edge.vision.quality import assess
+from edge.vision.resize import resize_area
+from edge.vision.values import EXPRESSIONS, Box, Detection, Frame, Luma, Reading
 
 SAME_MIN: Final = 0.8
 """Of the faces that another frame would leave their label, the share that must still have it."""
@@ -188,7 +188,7 @@ class Fault:
     """One way in which a face is spoiled.
 
     Attributes:
-        measure: of ``edge.values.Quality``, that tells it.
+        measure: of ``edge.vision.values.Quality``, that tells it.
         key: of ``[quality]``, its limit.
         degrees: from hardly to most.
         spoil: returns the frame and the face's box, spoiled by a degree.

@@ -24,8 +24,8 @@ from edge.errors import (
 )
 from edge.link import Renew
 from edge.slots import Closed, Slot
-from edge.sources import Source, open_source
-from edge.values import Frame
+from edge.vision.sources import Source, open_source
+from edge.vision.values import Frame
 
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 5.0

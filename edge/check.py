@@ -18,13 +18,20 @@ from edge.config import (
     StreamSource,
     redact,
 )
-from edge.detect import open_detector
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
-from edge.expression import open_expression
-from edge.golden import detection_findings, expression_findings, translation_findings
 from edge.machine_check import machine_lines
-from edge.models import Finding, bundled_models, find_model, known_choice, model_rows, verify
-from edge.translate import open_translator
+from edge.vision.detect import open_detector
+from edge.vision.expression import open_expression
+from edge.vision.golden import detection_findings, expression_findings, translation_findings
+from edge.vision.inference import (
+    Finding,
+    bundled_models,
+    find_model,
+    known_choice,
+    model_rows,
+    verify,
+)
+from edge.vision.translate import open_translator
 
 
 def run_check(config: Config, board: Board | None = None) -> int:

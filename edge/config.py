@@ -35,7 +35,7 @@ Prior = Annotated[float, Field(gt=0, lt=1)]
 ExpressionName = Literal[
     "neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt"
 ]
-"""``edge.values.EXPRESSIONS``, which comes with NumPy."""
+"""``edge.vision.values.EXPRESSIONS``, which comes with NumPy."""
 Pixels = Annotated[int, Field(ge=16, le=16384)]
 
 
@@ -199,7 +199,7 @@ class TrackingConfig(Section):
 
 
 class QualityConfig(Section):
-    """Limits beyond which a face is not read; ``edge.quality`` explains each measure."""
+    """Limits beyond which a face is not read; ``edge.vision.quality`` explains each measure."""
 
     # Measured (python -m benchmarks thresholds): 103 true NIR faces, spoiled by degrees. Beyond the
     # limit fewer than four fifths of those keep their label that would keep it from one frame of

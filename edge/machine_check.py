@@ -25,7 +25,7 @@ _LOCK_MEMORY = "from edge.memlock import lock_memory; print(lock_memory())"
 _LOAD_STACK = """
 import sys
 from edge.errors import ConfigError
-from edge.sources.picamera_stack import load_stack
+from edge.vision.sources.picamera_stack import load_stack
 try:
     print(load_stack().picamera2_version)
 except ConfigError as error:

@@ -2,7 +2,7 @@
 
 from edge.link import FrameReport
 from edge.messages import Face
-from edge.values import EXPRESSIONS, FaceState, FrameState
+from edge.vision.values import EXPRESSIONS, FaceState, FrameState
 
 
 def face_message(face: FaceState) -> Face:

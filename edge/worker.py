@@ -34,7 +34,6 @@ from edge.errors import (
     InferenceError,
     ModelError,
 )
-from edge.golden import golden_findings
 from edge.link import (
     Ended,
     EventReport,
@@ -47,10 +46,11 @@ from edge.link import (
     Start,
 )
 from edge.memlock import lock_memory
-from edge.pipeline import MAX_FACES, Pipeline
 from edge.report import frame_report
 from edge.slots import Slot
-from edge.values import Frame, FrameTracks
+from edge.vision.golden import golden_findings
+from edge.vision.pipeline import MAX_FACES, Pipeline
+from edge.vision.values import Frame, FrameTracks
 
 HEARTBEAT_S = 0.5
 STOP_S = 2.0  # after this, an ordered stop no longer waits for threads: the hub allows 3 s

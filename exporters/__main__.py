@@ -25,8 +25,8 @@ from rich.progress import (
 )
 
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError, ModelError
-from edge.models import Manifest
-from edge.values import EXPRESSIONS
+from edge.vision.inference import Manifest
+from edge.vision.values import EXPRESSIONS
 from exporters.parity import table
 
 

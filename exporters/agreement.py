@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.metrics import ccc
-from edge.detect import Detector, detector_for
 from edge.errors import ModelError
-from edge.expression.readout import Readout
-from edge.models import Network
-from edge.models.manifest import Limit, Parity
-from edge.resize import resize_linear
-from edge.values import Box, Detection, Floats, Luma
+from edge.vision.detect import Detector, detector_for
+from edge.vision.expression.readout import Readout
+from edge.vision.inference import Network
+from edge.vision.inference.manifest import Limit, Parity
+from edge.vision.resize import resize_linear
+from edge.vision.values import Box, Detection, Floats, Luma
 from exporters.calibration import faces_in, shrunk_face
 
 Readings = tuple[NDArray[np.float64], NDArray[np.float64]]

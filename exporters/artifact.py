@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from edge.errors import ModelError
-from edge.models import Finding, Network
-from edge.models.manifest import (
+from edge.vision.inference import Finding, Network
+from edge.vision.inference.manifest import (
     Artifact,
     Dtype,
     Layout,
@@ -20,7 +20,7 @@ from edge.models.manifest import (
     Precision,
     Runtime,
 )
-from edge.models.runtimes import open_session
+from edge.vision.inference.runtimes import open_session
 
 
 def describe(

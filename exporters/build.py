@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 
 from edge.errors import InferenceError, ModelError
-from edge.models.manifest import Artifact, Layout, Precision, Runtime
-from edge.models.runtimes import Session, open_session
-from edge.values import Floats
+from edge.vision.inference.manifest import Artifact, Layout, Precision, Runtime
+from edge.vision.inference.runtimes import Session, open_session
+from edge.vision.values import Floats
 from exporters.artifact import describe
 from exporters.quantize import Board, check_quantizer, quantize_onnx, quantize_tflite
 from exporters.tflite import convert_float, made_from, onnx2tf_path

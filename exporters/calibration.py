@@ -15,14 +15,14 @@ from typing import Final
 import numpy as np
 
 from edge.clock import Stopwatch
-from edge.detect import Detector
 from edge.errors import FrameRefused, ModelError
-from edge.expression.crop import square_crop
-from edge.models import Network, find_model, load_manifest, open_network
-from edge.models.manifest import Calibration, Task
-from edge.resize import resize_area, resize_linear
-from edge.sources.images import SUFFIXES, read_grey
-from edge.values import Box, Detection, Frame, Luma
+from edge.vision.detect import Detector
+from edge.vision.expression.crop import square_crop
+from edge.vision.inference import Network, find_model, load_manifest, open_network
+from edge.vision.inference.manifest import Calibration, Task
+from edge.vision.resize import resize_area, resize_linear
+from edge.vision.sources.images import SUFFIXES, read_grey
+from edge.vision.values import Box, Detection, Frame, Luma
 
 PICTURES_MIN: Final = 16
 """Pictures that a folder must hold: fewer say nothing about an agreement of 97 in 100."""

@@ -14,17 +14,25 @@ from pathlib import Path
 from typing import Final
 
 import edge
-from edge.detect import detector_for
-from edge.detect.centerface import CenterFace, decode
 from edge.errors import ModelError
-from edge.golden import GOLDEN_FACE, detection_findings, golden_picture
-from edge.models import Network
-from edge.models.answers import DetectionGolden, DetectionTolerance
-from edge.models.manifest import Exporter, Input, Manifest, NoNormalisation, Output, Parity, Source
-from edge.models.network import input_tensor
-from edge.models.runtimes import open_session
-from edge.resize import resize_linear
-from edge.values import Floats, Luma
+from edge.vision.detect import detector_for
+from edge.vision.detect.centerface import CenterFace, decode
+from edge.vision.golden import GOLDEN_FACE, detection_findings, golden_picture
+from edge.vision.inference import Network
+from edge.vision.inference.golden_schema import DetectionGolden, DetectionTolerance
+from edge.vision.inference.manifest import (
+    Exporter,
+    Input,
+    Manifest,
+    NoNormalisation,
+    Output,
+    Parity,
+    Source,
+)
+from edge.vision.inference.network import input_tensor
+from edge.vision.inference.runtimes import open_session
+from edge.vision.resize import resize_linear
+from edge.vision.values import Floats, Luma
 from exporters import graph
 from exporters.agreement import LIMITS, detection_agreement, judged
 from exporters.artifact import describe, prove_and_write, unmeasured

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge.detect.centerface import STRIDE
 from edge.errors import ModelError
-from edge.models.runtimes import OnnxSession
-from edge.values import Floats, Luma
+from edge.vision.detect.centerface import STRIDE
+from edge.vision.inference.runtimes import OnnxSession
+from edge.vision.values import Floats, Luma
 from exporters import graph
 
 ROLES: Final = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge.errors import ModelError
-from edge.values import Floats
+from edge.vision.values import Floats
 from exporters.tflite import SETUP
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"

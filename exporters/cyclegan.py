@@ -17,17 +17,25 @@ from typing import Final
 
 import edge
 from edge.config import DetectorConfig
-from edge.detect import open_detector
 from edge.errors import ModelError
-from edge.expression.crop import square_crop
-from edge.golden import golden_picture, translation_findings
-from edge.models import Network
-from edge.models.answers import TranslationGolden
-from edge.models.manifest import Exporter, Input, Manifest, NoNormalisation, Output, Parity, Source
-from edge.models.network import input_tensor
-from edge.resize import area_means
-from edge.translate.cyclegan import CycleGan
-from edge.values import Box, Luma
+from edge.vision.detect import open_detector
+from edge.vision.expression.crop import square_crop
+from edge.vision.golden import golden_picture, translation_findings
+from edge.vision.inference import Network
+from edge.vision.inference.golden_schema import TranslationGolden
+from edge.vision.inference.manifest import (
+    Exporter,
+    Input,
+    Manifest,
+    NoNormalisation,
+    Output,
+    Parity,
+    Source,
+)
+from edge.vision.inference.network import input_tensor
+from edge.vision.resize import area_means
+from edge.vision.translate.cyclegan import CycleGan
+from edge.vision.values import Box, Luma
 from exporters.agreement import judged
 from exporters.artifact import prove_and_write, unmeasured
 from exporters.build import Told, build_artifacts, check_tools

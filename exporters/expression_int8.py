@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import onnx
 
-from edge.detect import detector_for
-from edge.golden import SURE
-from edge.models import Network
-from edge.values import Floats, Luma
+from edge.vision.detect import detector_for
+from edge.vision.golden import SURE
+from edge.vision.inference import Network
+from edge.vision.values import Floats, Luma
 from exporters.agreement import LIMITS, expression_agreement, judged
 from exporters.calibration import Split, exact_network, face_crops
 from exporters.expression_original import Original

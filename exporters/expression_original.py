@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edge.errors import InferenceError, ModelError
-from edge.expression.crop import square_crop
-from edge.expression.readout import Readout
-from edge.models.manifest import Recalibration
-from edge.models.runtimes import OnnxSession
-from edge.values import EXPRESSIONS, Box, Floats, Luma
+from edge.vision.expression.crop import square_crop
+from edge.vision.expression.readout import Readout
+from edge.vision.inference.manifest import Recalibration
+from edge.vision.inference.runtimes import OnnxSession
+from edge.vision.values import EXPRESSIONS, Box, Floats, Luma
 from exporters.expression_source import NORMALISATIONS, ExpressionSource, Normalisation
 from exporters.heads import Affect, find_heads
 from exporters.input_folding import Affine, normalise_by

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 from onnx import TensorProto
 
 from edge.errors import ModelError
-from edge.models import load_manifest
-from edge.models.manifest import Layout
+from edge.vision.inference import load_manifest
+from edge.vision.inference.manifest import Layout
 from exporters import graph
 from exporters.keras2 import HDF5_SIGNATURE, load_keras2
 

@@ -15,7 +15,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.values import Floats
+from edge.vision.values import Floats
 
 INPUT: Final = "input"
 OUTPUT: Final = "picture"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from edge.errors import ModelError
-from edge.models.runtimes import OnnxSession
-from edge.translate.cyclegan import luma_of
-from edge.values import Floats, Luma
+from edge.vision.inference.runtimes import OnnxSession
+from edge.vision.translate.cyclegan import luma_of
+from edge.vision.values import Floats, Luma
 from exporters import graph
 from exporters.checkpoint import is_checkpoint, read_state
 from exporters.generator import INPUT, OUTPUT, build, read_layout

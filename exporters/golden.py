@@ -8,21 +8,21 @@ its answers stand for the original's.
 from pathlib import Path
 
 from edge.clock import Stopwatch
-from edge.detect import detector_for
 from edge.errors import ModelError
-from edge.expression.mobilenet_fer import MobileNetFer
-from edge.golden import (
+from edge.vision.detect import detector_for
+from edge.vision.expression.mobilenet_fer import MobileNetFer
+from edge.vision.golden import (
     detection_findings,
     expression_findings,
     golden_frame,
     translation_findings,
 )
-from edge.models import Finding, Network, find_model, load_manifest
-from edge.models.answers import Golden
-from edge.models.manifest import Manifest
-from edge.models.network import opened
-from edge.translate.cyclegan import CycleGan
-from edge.values import Box, Luma
+from edge.vision.inference import Finding, Network, find_model, load_manifest
+from edge.vision.inference.golden_schema import Golden
+from edge.vision.inference.manifest import Manifest
+from edge.vision.inference.network import opened
+from edge.vision.translate.cyclegan import CycleGan
+from edge.vision.values import Box, Luma
 from exporters.artifact import write_model
 from exporters.calibration import exact_network
 from exporters.centerface import detection_golden

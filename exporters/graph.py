@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.models.onnx_wire import has_external_data
+from edge.vision.inference.onnx_wire import has_external_data
 
 
 def load_graph(path: Path, option: str = "--weights") -> tuple[Any, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.values import Floats
+from edge.vision.values import Floats
 from exporters.input_folding import unused_name
 
 Affect = Literal["auto", "logits", "unit", "signed"]

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from edge.errors import ModelError
-from edge.values import Floats
+from edge.vision.values import Floats
 from exporters.keras2_graph import emit
 from exporters.keras2_parts import shown
 

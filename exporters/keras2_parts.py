@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.values import Floats
+from edge.vision.values import Floats
 
 ACTIVATIONS: Final = {
     "linear": "",

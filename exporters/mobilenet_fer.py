@@ -14,10 +14,10 @@ from typing import Final, Literal
 
 import edge
 from edge.errors import ModelError
-from edge.expression.mobilenet_fer import MobileNetFer
-from edge.golden import expression_findings
-from edge.models import Network
-from edge.models.manifest import (
+from edge.vision.expression.mobilenet_fer import MobileNetFer
+from edge.vision.golden import expression_findings
+from edge.vision.inference import Network
+from edge.vision.inference.manifest import (
     Artifact,
     Crop,
     Exporter,
@@ -30,8 +30,8 @@ from edge.models.manifest import (
     Precision,
     Source,
 )
-from edge.models.runtimes import OnnxSession
-from edge.values import Luma
+from edge.vision.inference.runtimes import OnnxSession
+from edge.vision.values import Luma
 from exporters import graph
 from exporters.agreement import LIMITS, expression_agreement, judged
 from exporters.artifact import describe, prove_and_write, unmeasured

@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 
 from edge.errors import InferenceError, ModelError
-from edge.models.runtimes import OnnxSession
-from edge.values import Floats
+from edge.vision.inference.runtimes import OnnxSession
+from edge.vision.values import Floats
 from exporters import graph
 from exporters.quantize import upgraded
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from edge.errors import ModelError
-from edge.golden import golden_picture
-from edge.models.manifest import Limit, Manifest, Parity
-from edge.resize import resize_area, resize_linear
-from edge.values import Floats, Luma
+from edge.vision.golden import golden_picture
+from edge.vision.inference.manifest import Limit, Manifest, Parity
+from edge.vision.resize import resize_area, resize_linear
+from edge.vision.values import Floats, Luma
 
 
 def sample_pictures(width: int, height: int) -> list[Luma]:

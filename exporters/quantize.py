@@ -18,7 +18,7 @@ import onnx
 from onnx import version_converter
 
 from edge.errors import ModelError
-from edge.values import Floats
+from edge.vision.values import Floats
 from exporters import graph
 from exporters.tflite import SETUP, with_output_names
 

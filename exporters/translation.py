@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 
 from edge.errors import ModelError
-from edge.models import Network
-from edge.models.manifest import Limit
-from edge.resize import resize_area
-from edge.values import Luma
+from edge.vision.inference import Network
+from edge.vision.inference.manifest import Limit
+from edge.vision.resize import resize_area
+from edge.vision.values import Luma
 from exporters.agreement import psnr_db, read_all, readings_agreement, ssim
 
 TRANSLATION_LIMITS: Final[Mapping[str, Limit]] = {

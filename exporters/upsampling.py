@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edge.values import Floats
+from edge.vision.values import Floats
 
 
 def rewrite_transposed(model: Any) -> int:

@@ -7,7 +7,7 @@ people of different size, an empty stretch, a dark stretch. Same inputs, same ve
 
     pip install '.[clip]' && python scripts/make_demo_clip.py
 
-writes ``edge/sources/clip/demo.mp4`` and prints its size and SHA-256. The timeline below is
+writes ``edge/vision/sources/clip/demo.mp4`` and prints its size and SHA-256. The timeline below is
 repeated, as measured, in the README beside the clip.
 """
 
@@ -198,7 +198,7 @@ def main() -> None:
     """Make the clip and say what it weighs."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     home = Path(__file__).resolve().parent.parent
-    parser.add_argument("--out", type=Path, default=home / "edge/sources/clip/demo.mp4")
+    parser.add_argument("--out", type=Path, default=home / "edge/vision/sources/clip/demo.mp4")
     parser.add_argument("--quality", type=int, default=27, help="x264 CRF; higher is smaller")
     options = parser.parse_args()
     encode(frames(), options.out, quality=options.quality)

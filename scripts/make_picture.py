@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from edge.config import Config, DemoSource
 from edge.errors import EndOfStream
-from edge.pipeline import Pipeline
-from edge.resize import resize_area
-from edge.sources import open_source
-from edge.values import EXPRESSIONS, Affect, FaceState, FrameState
+from edge.vision.pipeline import Pipeline
+from edge.vision.resize import resize_area
+from edge.vision.sources import open_source
+from edge.vision.values import EXPRESSIONS, Affect, FaceState, FrameState
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "demo.png"
 SIZE_MAX_BYTES = 250_000  # a README should open at once

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.values import Floats
+from edge.vision.values import Floats
 from exporters import graph
 from exporters.cyclegan import export_cyclegan
 from exporters.generator import build, read_layout

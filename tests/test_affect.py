@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.affect import AffectOverTime, AffectState, StableLabel
 from edge.config import AffectConfig
-from edge.values import EXPRESSIONS, Affect, Reading
+from edge.vision.affect import AffectOverTime, AffectState, StableLabel
+from edge.vision.values import EXPRESSIONS, Affect, Reading
 
 CONFIG = AffectConfig()
 NEUTRAL, HAPPY, SAD = (EXPRESSIONS.index(name) for name in ("neutral", "happy", "sad"))

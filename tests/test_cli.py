@@ -11,7 +11,7 @@ import pytest
 
 from edge import __version__, cli
 from edge.messages import json_schema
-from edge.models import bundled_models, folders
+from edge.vision.inference import bundled_models, folders
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (

@@ -15,7 +15,7 @@ from edge.config import (
     source_settings,
 )
 from edge.errors import ConfigError
-from edge.values import EXPRESSIONS
+from edge.vision.values import EXPRESSIONS
 
 
 def load(text: str = "", tmp: Path | None = None, **more: Any) -> Config:

@@ -14,15 +14,20 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edge import golden
 from edge.clock import Stopwatch
 from edge.config import DetectorConfig, ExpressionConfig
-from edge.detect import Detector, open_detector
 from edge.errors import ModelError
-from edge.expression import ExpressionNetwork, open_expression
-from edge.golden import detection_findings, expression_findings, golden_findings, golden_picture
-from edge.models import Finding, Network, find_model
-from edge.values import EXPRESSIONS, Detection, Frame
+from edge.vision import golden
+from edge.vision.detect import Detector, open_detector
+from edge.vision.expression import ExpressionNetwork, open_expression
+from edge.vision.golden import (
+    detection_findings,
+    expression_findings,
+    golden_findings,
+    golden_picture,
+)
+from edge.vision.inference import Finding, Network, find_model
+from edge.vision.values import EXPRESSIONS, Detection, Frame
 
 Change = Callable[[dict[str, Any]], None]
 

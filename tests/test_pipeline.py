@@ -6,9 +6,9 @@ import pytest
 from edge.clock import Stopwatch
 from edge.config import Config, DeviceConfig, ImagesSource
 from edge.errors import InferenceError
-from edge.pipeline import MAX_FACES, Pipeline
-from edge.quality import INFERENCE_FAILED
-from edge.values import EXPRESSIONS, Affect, Box, Detection, Frame, Reading
+from edge.vision.pipeline import MAX_FACES, Pipeline
+from edge.vision.quality import INFERENCE_FAILED
+from edge.vision.values import EXPRESSIONS, Affect, Box, Detection, Frame, Reading
 
 RNG = np.random.default_rng(3)
 LUMA = RNG.integers(60, 200, (400, 1600), np.uint8)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from edge.clock import Stopwatch
 from edge.config import DetectorConfig, QualityConfig
-from edge.detect import open_detector
-from edge.golden import golden_picture
-from edge.quality import NOSE_DEPTH, REASONS, assess, yaw
-from edge.sources.images import read_grey
-from edge.values import Box, Detection, Floats, Frame, Luma, Quality
+from edge.vision.detect import open_detector
+from edge.vision.golden import golden_picture
+from edge.vision.quality import NOSE_DEPTH, REASONS, assess, yaw
+from edge.vision.sources.images import read_grey
+from edge.vision.values import Box, Detection, Floats, Frame, Luma, Quality
 
 LIMITS = QualityConfig()
 FRONTAL = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.float32)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edge.golden import golden_picture
-from edge.resize import area_means, resize_area, resize_linear
-from edge.values import Floats, Luma
+from edge.vision.golden import golden_picture
+from edge.vision.resize import area_means, resize_area, resize_linear
+from edge.vision.values import Floats, Luma
 
 SIDE = st.integers(1, 24)
 PICTURES = arrays.arrays(np.uint8, st.tuples(SIDE, SIDE))

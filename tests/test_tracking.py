@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import TrackingConfig
-from edge.tracking import Tracker, assign
-from edge.values import Box, Detection, Track
+from edge.vision.tracking import Tracker, assign
+from edge.vision.values import Box, Detection, Track
 
 CONFIG = TrackingConfig()
 SIZE = 100.0

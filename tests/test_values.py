@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.values import Box
+from edge.vision.values import Box
 
 coordinates = st.floats(-1e4, 1e4, allow_nan=False)
 sizes = st.floats(0, 1e4, allow_nan=False)

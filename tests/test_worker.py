@@ -18,8 +18,8 @@ from edge.errors import (
     SourceUnavailable,
 )
 from edge.link import Ended, EventReport, Failed, FrameReport, Heartbeat, Link, Renew
-from edge.pipeline import Pipeline
-from edge.values import Box, Detection, Frame
+from edge.vision.pipeline import Pipeline
+from edge.vision.values import Box, Detection, Frame
 from edge.worker import Worker
 
 LUMA = np.zeros((48, 64), np.uint8)

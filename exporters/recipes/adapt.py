@@ -21,12 +21,12 @@ from torch import Generator, Tensor
 from benchmarks.accuracy import first_neutrals, told_from_own_neutral
 from benchmarks.metrics import ccc, figures, headlines
 from edge.errors import ConfigError
-from edge.expression.readout import SHARE_MIN, Readout
 from edge.hub.people import REST_MAX
 from edge.messages import Point
-from edge.models import Network
-from edge.models.manifest import Recalibration
-from edge.values import EXPRESSIONS, Affect, Floats, Reading
+from edge.vision.expression.readout import SHARE_MIN, Readout
+from edge.vision.inference import Network
+from edge.vision.inference.manifest import Recalibration
+from edge.vision.values import EXPRESSIONS, Affect, Floats, Reading
 from exporters.recipes.networks import ExpressionNetwork
 from exporters.recipes.nirfaces import NirFaces, cut
 from exporters.recipes.pictures import normalised, varied

@@ -12,10 +12,10 @@ from torch import Generator, Tensor
 from benchmarks.accuracy import annotated_faces, read_labels
 from benchmarks.thresholds import shifted
 from edge.config import DetectorConfig
-from edge.detect import open_detector
 from edge.errors import ConfigError
-from edge.expression.crop import square_crop
-from edge.values import EXPRESSIONS, Luma
+from edge.vision.detect import open_detector
+from edge.vision.expression.crop import square_crop
+from edge.vision.values import EXPRESSIONS, Luma
 from exporters.recipes.networks import SIDE
 
 PATCH_MARGIN: Final = 0.6

@@ -12,9 +12,9 @@ import numpy as np
 
 from benchmarks.metrics import headlines
 from edge.errors import ConfigError
-from edge.expression.readout import Readout
-from edge.models import Network
-from edge.values import EXPRESSIONS
+from edge.vision.expression.readout import Readout
+from edge.vision.inference import Network
+from edge.vision.values import EXPRESSIONS
 from exporters.recipes.adapt import heads_of
 from exporters.recipes.ferplus import read_ferplus
 from exporters.recipes.networks import SIDE

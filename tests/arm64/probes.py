@@ -17,16 +17,16 @@ import numpy as np
 
 from edge.clock import Stopwatch
 from edge.config import Config, load_config
-from edge.detect import open_detector
-from edge.expression import open_expression
-from edge.golden import detection_findings, expression_findings, golden_frame, golden_picture
-from edge.models import bundled_models, load_manifest
-from edge.pipeline import Pipeline
-from edge.quality import assess
-from edge.resize import resize_area, resize_linear
-from edge.sources.decode import to_luma
-from edge.sources.video import DEMO_CLIP, Video
-from edge.values import Box
+from edge.vision.detect import open_detector
+from edge.vision.expression import open_expression
+from edge.vision.golden import detection_findings, expression_findings, golden_frame, golden_picture
+from edge.vision.inference import bundled_models, load_manifest
+from edge.vision.pipeline import Pipeline
+from edge.vision.quality import assess
+from edge.vision.resize import resize_area, resize_linear
+from edge.vision.sources.decode import to_luma
+from edge.vision.sources.video import DEMO_CLIP, Video
+from edge.vision.values import Box
 
 FRAME = 60  # of the demo clip; it shows one face
 RUNTIMES = ("onnx", "tflite")
@@ -134,7 +134,7 @@ def arithmetic(videos: list[str]) -> dict[str, Any]:
 
 
 def _golden_frame(face: Any) -> Any:
-    from edge.golden import golden_frame
+    from edge.vision.golden import golden_frame
 
     return golden_frame(face)
 

@@ -11,8 +11,8 @@ from generators import translator_folder
 from benchmarks.__main__ import main
 from benchmarks.accuracy import told_from_own_neutral
 from benchmarks.neutral import NeutralReading, told_from
-from edge.golden import golden_picture
-from edge.values import Affect, Reading
+from edge.vision.golden import golden_picture
+from edge.vision.values import Affect, Reading
 
 HEADER = "file,subject,expression,valence,arousal\n"
 ROWS = [

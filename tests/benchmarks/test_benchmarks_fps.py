@@ -12,9 +12,9 @@ from benchmarks.__main__ import main
 from benchmarks.prior import PriorLoop
 from edge.clock import Stopwatch
 from edge.config import Config, DemoSource
-from edge.pipeline import Pipeline
-from edge.sources import open_source
-from edge.values import EXPRESSIONS
+from edge.vision.pipeline import Pipeline
+from edge.vision.sources import open_source
+from edge.vision.values import EXPRESSIONS
 
 STAGES = {"decode", "resize", "detect", "decode_boxes", "track", "quality", "crop", "translate",
           "classify", "message"}  # fmt: skip

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.neutral import NeutralReading, told_from
-from edge.values import EXPRESSIONS, Affect, Reading
+from edge.vision.values import EXPRESSIONS, Affect, Reading
 
 
 @st.composite

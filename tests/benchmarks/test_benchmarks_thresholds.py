@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.__main__ import main
 from benchmarks.thresholds import FAULTS, crossing
-from edge.golden import golden_picture
+from edge.vision.golden import golden_picture
 
 
 def test_a_limit_lies_between_the_degrees_that_enclose_it() -> None:

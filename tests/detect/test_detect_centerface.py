@@ -15,12 +15,12 @@ from onnx import helper, numpy_helper
 
 from edge.clock import Stopwatch
 from edge.config import DetectorConfig
-from edge.detect import Detector, open_detector
 from edge.errors import ModelError
-from edge.golden import golden_frame, golden_picture
-from edge.models import find_model
-from edge.resize import resize_linear
-from edge.values import Box, Frame, Luma
+from edge.vision.detect import Detector, open_detector
+from edge.vision.golden import golden_frame, golden_picture
+from edge.vision.inference import find_model
+from edge.vision.resize import resize_linear
+from edge.vision.values import Box, Frame, Luma
 
 MODELS = ["centerface-320x192", "centerface-640x384"]
 PUBLISHED = Path(__file__).parents[2] / "models" / "centerface-published" / "centerface.onnx"

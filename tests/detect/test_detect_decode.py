@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.detect.centerface import CANDIDATES_MAX, decode
+from edge.vision.detect.centerface import CANDIDATES_MAX, decode
 
 SHARE = st.floats(0, 1, width=32)
 

@@ -12,10 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.models import find_model, load_manifest, open_network, verify
-from edge.models.answers import DetectionGolden
-from edge.models.manifest import Limit, Manifest, Parity
-from edge.models.runtimes import OnnxSession
+from edge.vision.inference import find_model, load_manifest, open_network, verify
+from edge.vision.inference.golden_schema import DetectionGolden
+from edge.vision.inference.manifest import Limit, Manifest, Parity
+from edge.vision.inference.runtimes import OnnxSession
 from exporters import graph
 from exporters.__main__ import main
 from exporters.artifact import write_model

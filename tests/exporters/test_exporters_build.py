@@ -11,9 +11,9 @@ from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.models import find_model
-from edge.models.manifest import Artifact
-from edge.models.runtimes import OnnxSession, open_session
+from edge.vision.inference import find_model
+from edge.vision.inference.manifest import Artifact
+from edge.vision.inference.runtimes import OnnxSession, open_session
 from exporters import graph, tflite
 from exporters.build import build_artifacts, check_tools
 from exporters.quantize import quantize_onnx

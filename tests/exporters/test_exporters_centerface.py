@@ -14,12 +14,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edge.detect import detector_for
-from edge.detect.centerface import decode
 from edge.errors import ModelError
-from edge.golden import golden_picture
-from edge.models import find_model, load_manifest, open_network, verify
-from edge.values import Luma
+from edge.vision.detect import detector_for
+from edge.vision.detect.centerface import decode
+from edge.vision.golden import golden_picture
+from edge.vision.inference import find_model, load_manifest, open_network, verify
+from edge.vision.values import Luma
 from exporters import graph
 from exporters.__main__ import main
 from exporters.calibration import faces_in

@@ -14,9 +14,9 @@ from generators import onnx_file, random_state
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.models import find_model, load_manifest, open_network, verify
-from edge.models.answers import TranslationGolden
-from edge.values import Floats
+from edge.vision.inference import find_model, load_manifest, open_network, verify
+from edge.vision.inference.golden_schema import TranslationGolden
+from edge.vision.values import Floats
 from exporters import cyclegan
 from exporters.__main__ import main
 from exporters.cyclegan import export_cyclegan

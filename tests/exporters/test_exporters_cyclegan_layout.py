@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.values import Floats
+from edge.vision.values import Floats
 from exporters import graph
 from exporters.generator import INPUT, Layout, build, read_layout
 from exporters.upsampling import doubling_nodes, rewrite_transposed

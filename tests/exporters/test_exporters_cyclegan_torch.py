@@ -11,9 +11,9 @@ import pytest
 from generators import random_state
 
 from edge.errors import ModelError
-from edge.models import load_manifest, open_network, verify
-from edge.models.manifest import Limit
-from edge.values import Floats, Luma
+from edge.vision.inference import load_manifest, open_network, verify
+from edge.vision.inference.manifest import Limit
+from edge.vision.values import Floats, Luma
 from exporters import cyclegan
 from exporters.__main__ import main
 from exporters.checkpoint import read_state

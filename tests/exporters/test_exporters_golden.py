@@ -11,8 +11,8 @@ from generators import onnx_file
 from onnx import numpy_helper
 
 from edge.errors import ModelError
-from edge.models import find_model, load_manifest
-from edge.models.answers import TranslationGolden
+from edge.vision.inference import find_model, load_manifest
+from edge.vision.inference.golden_schema import TranslationGolden
 from exporters.__main__ import main
 from exporters.cyclegan import export_cyclegan
 from exporters.golden import remake_golden

@@ -32,7 +32,7 @@ from keras2_files import (
 )
 
 from edge.errors import ModelError
-from edge.models.runtimes import OnnxSession
+from edge.vision.inference.runtimes import OnnxSession
 from exporters import keras2
 from exporters.keras2 import load_keras2
 from exporters.keras2_file import convert

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.models.runtimes import open_session
-from edge.values import Floats
+from edge.vision.inference.runtimes import open_session
+from edge.vision.values import Floats
 from exporters import graph
 from exporters.generator import build, read_layout
 from exporters.lite_generator import can_write, write_lite

@@ -19,14 +19,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.config import ExpressionConfig
 from edge.errors import ModelError
-from edge.expression import open_expression
-from edge.expression.mobilenet_fer import MobileNetFer
-from edge.golden import expression_findings, golden_picture
-from edge.models import Network, load_manifest, open_network, verify
-from edge.models.answers import ExpressionGolden
-from edge.models.manifest import PerSampleNormalisation, Recalibration
-from edge.models.runtimes import OnnxSession
-from edge.values import EXPRESSIONS, Box
+from edge.vision.expression import open_expression
+from edge.vision.expression.mobilenet_fer import MobileNetFer
+from edge.vision.golden import expression_findings, golden_picture
+from edge.vision.inference import Network, load_manifest, open_network, verify
+from edge.vision.inference.golden_schema import ExpressionGolden
+from edge.vision.inference.manifest import PerSampleNormalisation, Recalibration
+from edge.vision.inference.runtimes import OnnxSession
+from edge.vision.values import EXPRESSIONS, Box
 from exporters import mobilenet_fer as exporter
 from exporters.__main__ import main
 from exporters.expression_golden import Read
@@ -429,7 +429,7 @@ def test_one_row_of_eight_expressions_and_valence_and_arousal(tmp_path: Path) ->
 
 
 def exporter_crop(picture: Any, box: Box, side: int, margin: float) -> Any:
-    from edge.expression.crop import square_crop
+    from edge.vision.expression.crop import square_crop
 
     return square_crop(picture, box, (side, side), margin)
 

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.__main__ import main as benchmark
-from edge.detect import detector_for
 from edge.errors import ModelError
-from edge.golden import golden_picture
-from edge.models import find_model, open_network
-from edge.models.manifest import Limit
-from edge.resize import resize_linear
-from edge.values import Box
+from edge.vision.detect import detector_for
+from edge.vision.golden import golden_picture
+from edge.vision.inference import find_model, open_network
+from edge.vision.inference.manifest import Limit
+from edge.vision.resize import resize_linear
+from edge.vision.values import Box
 from exporters.agreement import (
     detection_agreement,
     expression_agreement,

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.metrics import ccc
 from edge.errors import ConfigError
-from edge.values import EXPRESSIONS
+from edge.vision.values import EXPRESSIONS
 
 pytestmark = pytest.mark.export
 
@@ -96,7 +96,7 @@ def test_variation_keeps_the_range_and_repeats_with_its_seed() -> None:
 
 
 def test_normalisation_is_the_daemons() -> None:
-    from edge.models import open_network
+    from edge.vision.inference import open_network
     from exporters.recipes.pictures import normalised
 
     network = open_network("expression-nir", task="facial-expression", artifact="expression.onnx")
@@ -421,7 +421,7 @@ def test_the_mean_of_related_runs_is_that_of_their_folded_weights(
 def test_a_file_that_is_not_the_recipes_is_refused_as_a_guide(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | str | None, told: str
 ) -> None:
-    from edge.models.folders import find_model
+    from edge.vision.inference.folders import find_model
     from exporters.recipes.__main__ import main
 
     data, guide = drawn(tmp_path / "a.npz"), tmp_path / "a.onnx"
@@ -517,8 +517,8 @@ def test_a_model_folder_is_recalibrated_for_another_setting(
     """The golden face, called sad and happy: sad must become likelier than the network says."""
     import cv2
 
-    from edge.golden import golden_picture
-    from edge.models.manifest import Recalibration
+    from edge.vision.golden import golden_picture
+    from edge.vision.inference.manifest import Recalibration
     from exporters.recipes.__main__ import main
 
     face, _ = golden_picture()
@@ -562,7 +562,7 @@ def test_what_a_model_folder_makes_of_rated_crops_with_and_without_their_mix(
 
 
 def test_pictures_that_agree_wholly_still_give_what_a_manifest_holds() -> None:
-    from edge.models.manifest import Recalibration
+    from edge.vision.inference.manifest import Recalibration
     from exporters.recipes.adapt import AdaptOptions, Answers, fit
 
     nir = drawn_photographs(people=2)
@@ -630,7 +630,7 @@ def test_known_priors_are_found_again() -> None:
 
 def test_an_expression_that_another_gives_away_is_named_through_the_mixing() -> None:
     """Surprise leans to disgust and happiness away from it; nobody shows disgust."""
-    from edge.expression.readout import Readout
+    from edge.vision.expression.readout import Readout
     from exporters.recipes.adapt import AdaptOptions, Answers, fit
 
     nir = drawn_photographs(people=6)  # of expressions 0 to 3
@@ -653,7 +653,7 @@ def test_an_expression_that_another_gives_away_is_named_through_the_mixing() -> 
 
 def test_boxes_beside_are_moved_and_scaled_about_their_middle() -> None:
     from benchmarks.thresholds import shifted
-    from edge.values import Box
+    from edge.vision.values import Box
     from exporters.recipes.nirfaces import SHIFTS
 
     box = Box(10, 20, 30, 40)

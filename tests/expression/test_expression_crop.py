@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.expression.crop import square_crop
-from edge.resize import resize_linear
-from edge.values import Box
+from edge.vision.expression.crop import square_crop
+from edge.vision.resize import resize_linear
+from edge.vision.values import Box
 
 RANDOM = np.random.default_rng(11)
 LUMA = RANDOM.integers(1, 256, (60, 80), np.uint8)

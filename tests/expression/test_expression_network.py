@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from edge.clock import Stopwatch
 from edge.config import ExpressionConfig
 from edge.errors import ModelError
-from edge.expression import ExpressionNetwork, open_expression
-from edge.expression.crop import square_crop
-from edge.golden import expression_findings, golden_picture
-from edge.models import find_model, load_manifest
-from edge.values import EXPRESSIONS, Box, Frame, Luma
+from edge.vision.expression import ExpressionNetwork, open_expression
+from edge.vision.expression.crop import square_crop
+from edge.vision.golden import expression_findings, golden_picture
+from edge.vision.inference import find_model, load_manifest
+from edge.vision.values import EXPRESSIONS, Box, Frame, Luma
 
 FACE = Box(155.4, 38.9, 86.4, 151.0)
 
@@ -176,7 +176,7 @@ def test_photographs_are_read_better_than_by_chance(
 ) -> None:
     """A floor under the quality: happy faces read higher valence than sad and angry ones."""
     from edge.config import DetectorConfig
-    from edge.detect import open_detector
+    from edge.vision.detect import open_detector
 
     detector = open_detector(DetectorConfig())
     valence: dict[str, list[float]] = {}

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edge.errors import ModelError
-from edge.expression.readout import Readout
-from edge.models import find_model, load_manifest
-from edge.models.manifest import Manifest, Recalibration
-from edge.values import EXPRESSIONS
+from edge.vision.expression.readout import Readout
+from edge.vision.inference import find_model, load_manifest
+from edge.vision.inference.manifest import Manifest, Recalibration
+from edge.vision.values import EXPRESSIONS
 
 shares = st.lists(st.floats(0.001, 1), min_size=8, max_size=8)
 numbers = st.lists(st.floats(-4, 4), min_size=8, max_size=8)

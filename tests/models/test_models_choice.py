@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import ModelError
-from edge.models import Network, known_choice, open_network
-from edge.models import choice as choices
+from edge.vision.inference import Network, known_choice, open_network
+from edge.vision.inference import choice as choices
 
 Make = Callable[..., Path]
 Edit = Callable[[Path, Callable[[dict[str, Any]], None]], None]

@@ -12,7 +12,7 @@ import pytest
 from onnx import external_data_helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.models import (
+from edge.vision.inference import (
     Network,
     bundled_models,
     find_model,

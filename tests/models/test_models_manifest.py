@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edge.models import Manifest, find_model
+from edge.vision.inference import Manifest, find_model
 
 FER = json.loads((find_model("expression-nir") / "manifest.json").read_text())
 FACE = json.loads((find_model("centerface-320x192") / "manifest.json").read_text())

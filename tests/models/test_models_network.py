@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper
 
 from edge.errors import InferenceError, ModelError
-from edge.models import Network, open_network
-from edge.models.network import _activated
-from edge.models.runtimes import open_session, runtime_installed
+from edge.vision.inference import Network, open_network
+from edge.vision.inference.network import _activated
+from edge.vision.inference.runtimes import open_session, runtime_installed
 
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Path]
@@ -34,7 +34,7 @@ def test_onnxruntime_keeps_no_device_id(tmp_path: Path) -> None:
     """By default it writes one below the cache folder of the user, and a database of reports."""
     model = ROOT / "models/expression-nir/expression.onnx"
     code = (
-        "from pathlib import Path; from edge.models.runtimes import open_session;"
+        "from pathlib import Path; from edge.vision.inference.runtimes import open_session;"
         f"open_session('onnxruntime', Path({str(model)!r}).read_bytes(), 1)"
     )
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
@@ -167,9 +167,11 @@ def test_auto_passes_over_what_cannot_run_here(
 ) -> None:
     folder = make_folder({"a.tflite": tflite_of((1, 1, 4, 6)), "b.onnx": tiny})
     assert opened(folder).info.artifact == "a.tflite"
-    monkeypatch.setattr("edge.models.network.runtime_installed", lambda name: name != "litert")
+    monkeypatch.setattr(
+        "edge.vision.inference.network.runtime_installed", lambda name: name != "litert"
+    )
     assert opened(folder).info.artifact == "b.onnx"
-    monkeypatch.setattr("edge.models.network.runtime_installed", lambda name: False)
+    monkeypatch.setattr("edge.vision.inference.network.runtime_installed", lambda name: False)
     with pytest.raises(ModelError, match="needs litert or onnxruntime, which is not installed"):
         opened(folder)
 

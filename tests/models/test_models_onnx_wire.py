@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.models import find_model
-from edge.models.onnx_wire import has_external_data
+from edge.vision.inference import find_model
+from edge.vision.inference.onnx_wire import has_external_data
 
 
 def tensor(external: bool) -> TensorProto:

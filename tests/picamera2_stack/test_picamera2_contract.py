@@ -17,7 +17,7 @@ from test_sources_contract import (
 
 from edge.config import PicameraSource
 from edge.errors import SourceStalled
-from edge.sources import Source
+from edge.vision.sources import Source
 
 __all__ = [
     "test_a_frame_belongs_to_whoever_read_it",

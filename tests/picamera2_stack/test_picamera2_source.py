@@ -16,10 +16,10 @@ from hardware import STACK, Hardware
 
 from edge.config import PicameraSource
 from edge.errors import ConfigError, FrameNotReady, SourceStalled, SourceUnavailable
-from edge.sources import picamera
-from edge.sources.picamera import Picamera
-from edge.sources.picamera_stack import load_stack
-from edge.values import Frame, Luma
+from edge.vision.sources import picamera
+from edge.vision.sources.picamera import Picamera
+from edge.vision.sources.picamera_stack import load_stack
+from edge.vision.values import Frame, Luma
 
 SMALL = (320, 192)
 

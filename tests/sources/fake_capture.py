@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge.clock import monotonic_ns
-from edge.values import Luma
+from edge.vision.values import Luma
 
 
 def picture(number: int, width: int, height: int) -> Luma:

@@ -16,9 +16,9 @@ import numpy as np
 from edge.clock import monotonic_ns
 from edge.config import StreamSource
 from edge.errors import SourceUnavailable
-from edge.sources.stream import Stream
-from edge.sources.video import DEMO_CLIP
-from edge.values import Frame, Luma
+from edge.vision.sources.stream import Stream
+from edge.vision.sources.video import DEMO_CLIP
+from edge.vision.values import Frame, Luma
 
 
 def ffmpeg(*arguments: str | Path, pixels: bytes | None = None) -> None:

@@ -25,9 +25,9 @@ from edge.config import (
     VideoSource,
 )
 from edge.errors import EndOfStream, SourceStalled
-from edge.sources import Source, open_source
-from edge.sources.video import DEMO_CLIP
-from edge.values import Frame
+from edge.vision.sources import Source, open_source
+from edge.vision.sources.video import DEMO_CLIP
+from edge.vision.values import Frame
 
 SMALL = (320, 192)
 AVAILABLE = 5  # frames that every source below has before it ends or falls silent

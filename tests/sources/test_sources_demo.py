@@ -4,9 +4,9 @@ import re
 
 from edge.clock import Stopwatch
 from edge.config import DemoSource, DetectorConfig
-from edge.detect import open_detector
-from edge.sources import open_source
-from edge.sources.video import DEMO_CLIP
+from edge.vision.detect import open_detector
+from edge.vision.sources import open_source
+from edge.vision.sources.video import DEMO_CLIP
 
 
 def timeline() -> list[tuple[int, int, set[int]]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.sources.h264 import Pictures, read_header
+from edge.vision.sources.h264 import Pictures, read_header
 
 U32 = st.integers(0, 2**20)
 FLAG = st.integers(0, 1)

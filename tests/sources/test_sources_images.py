@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from edge.errors import ConfigError, EndOfStream, FrameRefused
-from edge.sources.images import Images, read_grey
-from edge.values import Luma
+from edge.vision.sources.images import Images, read_grey
+from edge.vision.values import Luma
 
 
 def write(path: Path, picture: np.ndarray) -> Path:

@@ -17,9 +17,9 @@ from fake_picamera2 import Picamera2, Script, install, paint
 from edge.clock import monotonic_ns
 from edge.config import PicameraSource
 from edge.errors import ConfigError, FrameNotReady, SourceStalled, SourceUnavailable
-from edge.sources import picamera
-from edge.sources.picamera import Picamera
-from edge.values import Frame, Luma
+from edge.vision.sources import picamera
+from edge.vision.sources.picamera import Picamera
+from edge.vision.values import Frame, Luma
 
 SMALL = (320, 192)
 

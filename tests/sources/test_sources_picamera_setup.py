@@ -4,7 +4,7 @@ import pytest
 
 from edge.config import PicameraSource
 from edge.errors import ConfigError
-from edge.sources.picamera_setup import SensorMode, choose_mode, modes_of, seen_part
+from edge.vision.sources.picamera_setup import SensorMode, choose_mode, modes_of, seen_part
 
 
 def mode(size: str, bits: int, rate_hz: float, *crop: int) -> SensorMode:

@@ -8,7 +8,7 @@ import pytest
 from fake_picamera2 import Job, MappedArray, Picamera2, Script, install
 
 from edge.errors import EXIT_CONFIG, ConfigError
-from edge.sources.picamera_stack import load_stack
+from edge.vision.sources.picamera_stack import load_stack
 
 NUMPY_1 = "numpy.dtype size changed, may indicate binary incompatibility. Expected 96, got 88"
 

@@ -16,8 +16,8 @@ from source_media import address, connected, encode, free_port, grey_by_opencv, 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import StreamSource
 from edge.errors import SourceStalled, SourceUnavailable
-from edge.sources.decode import Plane
-from edge.sources.stream import Stream
+from edge.vision.sources.decode import Plane
+from edge.vision.sources.stream import Stream
 
 SECRET = "hunter2"
 MARGIN_MS = 1500  # what two busy cores may add to a time limit

@@ -12,9 +12,9 @@ from fake_capture import START_MS, Capture, Device, picture
 
 from edge.config import V4l2Source
 from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
-from edge.sources import v4l2
-from edge.sources.v4l2 import V4l2
-from edge.values import Luma
+from edge.vision.sources import v4l2
+from edge.vision.sources.v4l2 import V4l2
+from edge.vision.values import Luma
 
 DEVICE = "/dev/null"  # a character device that everybody may open
 

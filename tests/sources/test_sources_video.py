@@ -11,9 +11,9 @@ import pytest
 from source_media import encode, ffmpeg, grey_by_opencv
 
 from edge.errors import ConfigError, EndOfStream
-from edge.sources.decode import Plane
-from edge.sources.video import DEMO_CLIP, Video
-from edge.values import Frame, Luma
+from edge.vision.sources.decode import Plane
+from edge.vision.sources.video import DEMO_CLIP, Video
+from edge.vision.values import Frame, Luma
 
 TV = ("-color_range", "tv")
 # container, how it is coded, and whether the luma plane may be taken as it is

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from daemons import PURPOSE, RunningDaemon
 
-from edge.golden import GOLDEN_FACE
-from edge.models import find_model, load_manifest
-from edge.values import Box
+from edge.vision.golden import GOLDEN_FACE
+from edge.vision.inference import find_model, load_manifest
+from edge.vision.values import Box
 
 MODEL = "centerface-320x192"
 FILES = [artifact.file for artifact in load_manifest(find_model(MODEL)).artifacts]

@@ -24,8 +24,8 @@ from edge.cli import run_command_line
 from edge.config import Config
 from edge.errors import ConfigError
 from edge.link import Link
-from edge.pipeline import Pipeline
-from edge.sources.images import Images
+from edge.vision.pipeline import Pipeline
+from edge.vision.sources.images import Images
 from edge.worker import Worker
 
 CONFIG = 78

@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import pytest
 from daemons import PURPOSE, RunningDaemon
 
-from edge.sources.video import DEMO_CLIP
+from edge.vision.sources.video import DEMO_CLIP
 
 FRAMES = 600
 

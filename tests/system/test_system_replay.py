@@ -14,7 +14,7 @@ import pytest
 import zmq
 from daemons import PURPOSE, ROOT, Message, RunningDaemon
 
-from edge.values import Box
+from edge.vision.values import Box
 
 DECLARED = (
     "stream",

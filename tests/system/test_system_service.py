@@ -26,7 +26,7 @@ from edge.requests import (
 )
 from tests.daemons import PURPOSE, ROOT, Message, RunningDaemon, affect_edge
 
-GOLDEN_FACE = ROOT / "edge/data/golden-face.png"
+GOLDEN_FACE = ROOT / "edge/vision/data/golden-face.png"
 DEMO = ("--source", "demo", "--wait-for-subscriber")
 # the clip's person smiles; where nearly everybody is at rest that reads as hardly more than nothing
 CALM = ("--set", "expression.priors={ neutral = 0.98 }", "--set", "affect.baseline_min_s=1")

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from daemons import ROOT
 
-from edge.models import bundled_models
+from edge.vision.inference import bundled_models
 
 DATA = (
-    "edge/data/golden-face.png",
-    "edge/sources/clip/demo.mp4",
+    "edge/vision/data/golden-face.png",
+    "edge/vision/sources/clip/demo.mp4",
     *(f"affect_edge_models/{folder.name}/manifest.json" for folder in bundled_models()),
 )
 PACKAGES = ("edge/", "exporters/", "benchmarks/", "affect_edge_models/", "affect_edge-")
-PICTURES = {"edge/data/golden-face.png", "edge/sources/clip/demo.mp4"}
+PICTURES = {"edge/vision/data/golden-face.png", "edge/vision/sources/clip/demo.mp4"}
 
 
 def run(*command: str | Path, folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -100,7 +100,7 @@ def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
 
 def test_the_installed_package_is_the_wheels(installed: Path, tmp_path: Path) -> None:
     code = (
-        "import json, sys, edge, edge.models.folders as f;"
+        "import json, sys, edge, edge.vision.inference.folders as f;"
         "print(json.dumps([edge.__file__, [str(r) for r in f.model_roots()], sys.path]))"
     )
     done = run(installed / "bin" / "python", "-c", code, folder=tmp_path)

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from edge.config import TranslatorConfig
 from edge.errors import InferenceError, ModelError
-from edge.expression.crop import square_crop
-from edge.golden import golden_picture, translation_findings
-from edge.models import Network
-from edge.translate import Translator, open_translator
-from edge.translate.cyclegan import CycleGan, luma_of
-from edge.values import Box, Luma
+from edge.vision.expression.crop import square_crop
+from edge.vision.golden import golden_picture, translation_findings
+from edge.vision.inference import Network
+from edge.vision.translate import Translator, open_translator
+from edge.vision.translate.cyclegan import CycleGan, luma_of
+from edge.vision.values import Box, Luma
 from exporters.cyclegan import export_cyclegan
 
 FACE = Box(123.1, 38.9, 151.0, 151.0)

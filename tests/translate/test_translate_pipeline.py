@@ -14,14 +14,14 @@ from onnx import numpy_helper
 from edge.clock import Stopwatch
 from edge.config import Config, ExpressionConfig, TranslatorConfig
 from edge.errors import InferenceError
-from edge.expression import open_expression
-from edge.expression.crop import square_crop
-from edge.golden import golden_findings, golden_frame, golden_picture
-from edge.models import Network, find_model
-from edge.pipeline import Pipeline
-from edge.quality import INFERENCE_FAILED
-from edge.resize import resize_area
-from edge.values import Box, Luma
+from edge.vision.expression import open_expression
+from edge.vision.expression.crop import square_crop
+from edge.vision.golden import golden_findings, golden_frame, golden_picture
+from edge.vision.inference import Network, find_model
+from edge.vision.pipeline import Pipeline
+from edge.vision.quality import INFERENCE_FAILED
+from edge.vision.resize import resize_area
+from edge.vision.values import Box, Luma
 
 FACE = Box(155.4, 38.9, 86.4, 151.0)
 

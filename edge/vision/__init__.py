@@ -1,0 +1,1 @@
+"""Frames in, faces with expression and affect out; no threads, sockets or processes."""

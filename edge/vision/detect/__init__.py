@@ -1,0 +1,78 @@
+"""The detect room: a frame in, the faces in it out. It keeps nothing from one frame to the next.
+
+A further detector is a file here, its decoder's name in a manifest, and a ``case`` below.
+"""
+
+from typing import Protocol
+
+from edge.clock import Stopwatch
+from edge.config import DetectorConfig
+from edge.errors import ModelError
+from edge.vision.inference import Network, NetworkInfo, open_network
+from edge.vision.inference.golden_schema import Golden
+from edge.vision.values import Detection, Frame
+
+
+class Detector(Protocol):
+    """Finds faces. Owned by one thread."""
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Width and height of the picture the network takes, pixels."""
+
+    @property
+    def info(self) -> NetworkInfo:
+        """Which artifact of which model runs."""
+
+    @property
+    def golden(self) -> Golden | None:
+        """What it must find in the golden face (see ``edge.vision.golden``)."""
+
+    def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
+        """Return the faces in ``frame``, the surest first, in pixels of the full frame.
+
+        Laps ``resize``, ``detect`` and ``decode_boxes``.
+
+        Raises:
+            InferenceError: the network failed on this frame.
+        """
+
+
+def open_detector(config: DetectorConfig, state: str = "") -> Detector:
+    """Return the configured detector, loaded, verified and run once.
+
+    ``state`` is the daemon's folder to remember in which artifact is the fastest here.
+
+    Raises:
+        ModelError: the model cannot be trusted, or is no face detector that is known here.
+    """
+    network = open_network(
+        config.model,
+        task="face-detection",
+        artifact=config.artifact,
+        threads=config.threads,
+        state=state,
+    )
+    return detector_for(network, threshold=config.threshold, nms_iou=config.nms_iou)
+
+
+def detector_for(network: Network, *, threshold: float, nms_iou: float) -> Detector:
+    """Return the detector that ``network``'s manifest names, run once.
+
+    Args:
+        network: a loaded face-detection network.
+        threshold: score a face must exceed, 0..1.
+        nms_iou: overlap from which the less sure of two faces is dropped, 0..1.
+
+    Raises:
+        ModelError: its decoder is unknown here, or its maps are not what the decoder takes.
+    """
+    match network.manifest.decoder:
+        case "centerface":
+            from edge.vision.detect.centerface import CenterFace  # noqa: PLC0415
+
+            return CenterFace(network, threshold=threshold, nms_iou=nms_iou)
+        case other:
+            raise ModelError(
+                f"model {network.info.name}: decoder {other!r} is unknown; expected centerface"
+            )

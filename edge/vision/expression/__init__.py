@@ -1,0 +1,70 @@
+"""The expression room: a frame and a face's box in, expression, valence and arousal out.
+
+A further network is its decoder's name in a manifest, a file here where it decodes differently,
+and a ``case`` below.
+"""
+
+from typing import Protocol
+
+from edge.clock import Stopwatch
+from edge.config import ExpressionConfig
+from edge.errors import ModelError
+from edge.vision.inference import NetworkInfo, open_network
+from edge.vision.inference.golden_schema import Golden
+from edge.vision.translate import Translator
+from edge.vision.values import Box, Frame, Reading
+
+
+class ExpressionNetwork(Protocol):
+    """Reads faces. Owned by one thread; keeps nothing from one face to the next."""
+
+    @property
+    def info(self) -> NetworkInfo:
+        """Which artifact of which model runs."""
+
+    @property
+    def golden(self) -> Golden | None:
+        """What it must read from the golden face, as published (see ``edge.vision.golden``)."""
+
+    @property
+    def as_published(self) -> "ExpressionNetwork":
+        """The same network without the setting's priors: what ``golden`` is about."""
+
+    def read(
+        self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: Translator | None = None
+    ) -> Reading:
+        """Return what the face in ``box``, pixels of the full frame, expresses.
+
+        With a ``translator`` the network sees what that makes of the face. Laps ``crop``,
+        ``translate`` (with a translator) and ``classify``.
+
+        Raises:
+            InferenceError: the network or the translator failed on this face.
+        """
+
+
+def open_expression(config: ExpressionConfig, state: str = "") -> ExpressionNetwork:
+    """Return the configured expression network, loaded, verified and run once.
+
+    ``state`` is the daemon's folder to remember in which artifact is the fastest here.
+
+    Raises:
+        ModelError: the model cannot be trusted, or is no expression network that is known here.
+    """
+    network = open_network(
+        config.model,
+        task="facial-expression",
+        artifact=config.artifact,
+        threads=config.threads,
+        state=state,
+    )
+    match network.manifest.decoder:
+        case "mobilenet-fer":
+            from edge.vision.expression.mobilenet_fer import MobileNetFer  # noqa: PLC0415
+
+            # a copy, because a mapping's type is strict about that of its keys
+            return MobileNetFer(network, dict(config.priors.items()))
+        case other:
+            raise ModelError(
+                f"model {network.info.name}: decoder {other!r} is unknown; expected mobilenet-fer"
+            )

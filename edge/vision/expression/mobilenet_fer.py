@@ -1,0 +1,91 @@
+"""Networks with two heads over one face: eight expressions, and a point of the circumplex.
+
+The heads and their encoding follow Kalabis, *Facial expression analysis from NIR image* (CTU
+Prague, 2024): a classifier, and a regressor whose outputs s in 0..1 mean ``(s - 0.5) * 2``.
+"""
+
+from collections.abc import Mapping
+from copy import copy
+
+import numpy as np
+
+from edge.clock import Stopwatch
+from edge.errors import InferenceError, ModelError
+from edge.vision.expression.crop import face_picture
+from edge.vision.expression.readout import Readout
+from edge.vision.inference import Network, NetworkInfo
+from edge.vision.inference.golden_schema import Golden
+from edge.vision.translate import Translator
+from edge.vision.values import EXPRESSIONS, Affect, Box, Frame, Reading
+
+
+class MobileNetFer:
+    """A two-headed expression network. Owned by one thread; stateless between faces."""
+
+    def __init__(self, network: Network, priors: Mapping[str, float] | None = None) -> None:
+        """Wrap ``network`` and run it once, to see that its heads are the decoder's.
+
+        ``priors``: how often expressions are shown, by name (see ``Readout.of``).
+
+        Raises:
+            ModelError: a label is missing, a head has another shape, there are priors but no
+                recalibration, or the network fails on a black picture.
+        """
+        self._network = network
+        manifest = network.manifest
+        missing = [name for name in EXPRESSIONS if name not in manifest.labels]
+        if missing or manifest.input.crop is None:
+            raise ModelError(
+                f"model {manifest.name}: expected input.crop and the labels"
+                f" {', '.join(EXPRESSIONS)}; missing: {', '.join(missing) or 'input.crop'}"
+            )
+        self._readout = Readout.of(manifest, priors)
+        self._margin = manifest.input.crop.margin
+        self._size = (network.info.width, network.info.height)
+        try:
+            heads = network.run(np.zeros((1, *self._size[::-1]), np.uint8))
+        except InferenceError as error:
+            raise ModelError(f"model {error}") from error
+        for role, count in (("expression", len(manifest.labels)), ("affect", 2)):
+            if heads[role].shape != (1, count):
+                raise ModelError(
+                    f"model {manifest.name}: {role} has the shape {heads[role].shape},"
+                    f" expected {(1, count)}"
+                )
+
+    @property
+    def info(self) -> NetworkInfo:
+        """Which artifact of which model runs."""
+        return self._network.info
+
+    @property
+    def golden(self) -> Golden | None:
+        """What the manifest says this network reads from the golden face."""
+        return self._network.manifest.golden
+
+    @property
+    def as_published(self) -> "MobileNetFer":
+        """The same network without priors."""
+        other = copy(self)
+        other._readout = Readout.of(self._network.manifest)
+        return other
+
+    def read(
+        self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: Translator | None = None
+    ) -> Reading:
+        """Return what the face in ``box`` expresses; see ``ExpressionNetwork.read``."""
+        face = face_picture(
+            frame.luma,
+            box,
+            self._size,
+            self._margin,
+            stopwatch=stopwatch,
+            translator=translator,
+        )
+        heads = self._network.run(face[None])
+        if not (heads["expression"][0, self._readout.order] > 0).any():
+            raise InferenceError(f"{self._network.info.name}: no expression has any probability")
+        probabilities, affect = self._readout.read(heads["expression"], heads["affect"])
+        valence, arousal = affect[0].tolist()
+        stopwatch.lap("classify")
+        return Reading(probabilities[0], Affect(valence, arousal))

@@ -1,0 +1,192 @@
+"""The golden face: one picture whose answer is known, run through the networks before they work.
+
+A network that gets the wrong picture (channels mixed up, another value range, a stretched row)
+raises no error: it just sees no faces, or reads calm into everyone. So each manifest says what its
+network must find in one bundled picture, and this compares. The expectation was made from the
+original network by the exporter, not from the artifact that is being checked.
+"""
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from edge.clock import Stopwatch, monotonic_ns
+from edge.errors import InferenceError, ModelError
+from edge.vision.detect import Detector
+from edge.vision.expression import ExpressionNetwork
+from edge.vision.expression.crop import square_crop
+from edge.vision.inference import Finding
+from edge.vision.inference.golden_schema import (
+    DetectionGolden,
+    ExpressionGolden,
+    ExpressionTolerance,
+    GoldenReading,
+    TranslationGolden,
+)
+from edge.vision.resize import area_means
+from edge.vision.translate import Translator
+from edge.vision.values import EXPRESSIONS, Box, Frame, Luma, Reading
+
+GOLDEN_FACE: Final = Path(__file__).with_name("data") / "golden-face.png"
+
+SURE: Final = 0.5  # the published threshold; no other part of the picture reaches it
+
+_PROBABILITY_FLOOR: Final = 1e-6  # below it, logarithms tell rounding apart, not labels
+
+
+def golden_picture() -> tuple[Luma, str]:
+    """Return the golden face, uint8 (240, 400), and the sha256 of its file.
+
+    Raises:
+        ModelError: the file is missing or is no picture.
+    """
+    try:
+        content = GOLDEN_FACE.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{GOLDEN_FACE}: {error.strerror}; install affect-edge again") from error
+    picture = None
+    if content:  # OpenCV raises on nothing, and returns None on anything else it cannot read
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if picture is None:
+        raise ModelError(f"{GOLDEN_FACE}: not a picture; install affect-edge again")
+    return picture, hashlib.sha256(content).hexdigest()
+
+
+def golden_frame(picture: Luma) -> Frame:
+    """Return ``picture`` as a frame, taken now."""
+    now_ns = monotonic_ns()
+    return Frame(picture, index=0, sensor_ns=now_ns, clock="monotonic", captured_ns=now_ns)
+
+
+def golden_findings(
+    detector: Detector, expression: ExpressionNetwork, translator: Translator | None = None
+) -> list[Finding]:
+    """Return what the networks get wrong about the golden face; nothing wrong: empty.
+
+    Each is asked alone: the expression network about the face as it is, whatever stands before it.
+
+    Raises:
+        ModelError: the golden face itself is missing.
+    """
+    findings = [*detection_findings(detector), *expression_findings(expression)]
+    return findings if translator is None else [*findings, *translation_findings(translator)]
+
+
+def detection_findings(detector: Detector) -> list[Finding]:
+    """Return what the detector gets wrong about the golden face."""
+    picture, digest = golden_picture()
+    frame = golden_frame(picture)
+    golden = detector.golden
+    if not isinstance(golden, DetectionGolden) or golden.picture_sha256 != digest:
+        return [Finding("detector", _other_picture(digest))]
+    try:
+        found = detector.detect(frame, Stopwatch())
+    except InferenceError as error:
+        return [Finding("detector", f"golden face: {error}")]
+    if not found:
+        reason = (
+            f"no face found, expected one of score {golden.score:.2f}; is the threshold higher?"
+        )
+        return [Finding("detector", f"golden face: {reason}")]
+    face, expected = found[0], Box(*golden.box)
+    allowed = golden.tolerance(detector.info.precision)
+    findings = []
+    # a low threshold lets weak extra cells through; two sure faces are one too many
+    if (sure := sum(each.score >= SURE for each in found)) > 1:
+        findings.append(f"{sure} faces found, expected 1")
+    if not (iou := face.box.iou(expected)) >= allowed.iou_min:
+        findings.append(
+            f"box overlaps the known one by {iou:.2f}, expected {allowed.iou_min} or more"
+        )
+    known = np.array(golden.landmarks, np.float32)
+    distance = float(np.linalg.norm(face.landmarks - known, axis=1).max()) / expected.height
+    if not distance <= allowed.landmark_max:
+        findings.append(
+            f"landmarks off by {distance:.2f} of the face, at most {allowed.landmark_max}"
+        )
+    if not abs(face.score - golden.score) <= allowed.score_max:
+        findings.append(
+            f"score {face.score:.2f}, expected {golden.score:.2f} within {allowed.score_max}"
+        )
+    return [Finding("detector", f"golden face: {each}") for each in findings]
+
+
+def expression_findings(network: ExpressionNetwork) -> list[Finding]:
+    """Return what the expression network gets wrong about the golden face, priors left aside."""
+    network = network.as_published
+    picture, digest = golden_picture()
+    frame = golden_frame(picture)
+    golden = network.golden
+    if not isinstance(golden, ExpressionGolden) or golden.picture_sha256 != digest:
+        return [Finding("expression", _other_picture(digest))]
+    findings = []
+    for known in golden.readings:
+        try:
+            reading = network.read(frame, Box(*known.box), Stopwatch())
+        except InferenceError as error:
+            return [Finding("expression", f"golden face: {error}")]
+        if wrong := _differences(reading, known, golden.tolerance(network.info.precision)):
+            findings.append(Finding("expression", f"golden face: {', '.join(wrong)}"))
+    return findings
+
+
+def translation_findings(translator: Translator) -> list[Finding]:
+    """Return what the translator gets wrong about the golden face.
+
+    One whose manifest knows no answer is still run on it.
+    """
+    picture, digest = golden_picture()
+    golden = translator.golden
+    known = golden if isinstance(golden, TranslationGolden) else None
+    if known is not None and known.picture_sha256 != digest:
+        return [Finding("translator", _other_picture(digest))]
+    box = Box(*known.box) if known else Box(0, 0, picture.shape[1], picture.shape[0])
+    size = (translator.info.width, translator.info.height)
+    try:
+        face = translator.translate(square_crop(picture, box, size, 0.0))
+    except InferenceError as error:
+        return [Finding("translator", f"golden face: {error}")]
+    if known is None:
+        return []
+    expected = np.array(known.levels, np.float32)
+    rows, columns = expected.shape
+    apart = float(np.abs(area_means(face, (columns, rows)) - expected).mean())
+    allowed = known.allowed(translator.info.precision)
+    if apart <= allowed:
+        return []
+    problem = f"golden face: {apart:.1f} grey levels from the known picture on the mean"
+    return [Finding("translator", f"{problem}, at most {allowed:g}")]
+
+
+def _differences(reading: Reading, known: GoldenReading, allowed: ExpressionTolerance) -> list[str]:
+    wrong = []
+    for label, value in zip(EXPRESSIONS, reading.probabilities.tolist(), strict=True):
+        expected = known.probabilities[label]
+        apart = abs(_logarithm(value) - _logarithm(expected))
+        if not (
+            abs(value - expected) <= allowed.probability_max
+            and apart <= allowed.log_probability_max
+        ):
+            wrong.append(f"{label} {value:.2g}, expected {expected:.2g}")
+    for name, value, expected in (
+        ("valence", reading.affect.valence, known.valence),
+        ("arousal", reading.affect.arousal, known.arousal),
+    ):
+        if not abs(value - expected) <= allowed.affect_max:
+            wrong.append(f"{name} {value:.2f}, expected {expected:.2f}")
+    return wrong
+
+
+def _logarithm(probability: float) -> float:
+    return math.log(max(probability, _PROBABILITY_FLOOR))
+
+
+def _other_picture(digest: str) -> str:
+    return (
+        f"golden face: the manifest expects nothing of this picture (sha256 {digest[:12]}...);"
+        " export the model again with this version"
+    )

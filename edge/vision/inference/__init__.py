@@ -1,0 +1,30 @@
+"""The models room: folders with a manifest in, networks that answer out; it knows no faces."""
+
+from edge.vision.inference.choice import Choice
+from edge.vision.inference.folders import (
+    Finding,
+    ModelRow,
+    bundled_models,
+    find_model,
+    load_manifest,
+    model_rows,
+    verify,
+)
+from edge.vision.inference.manifest import Manifest
+from edge.vision.inference.network import Network, NetworkInfo, known_choice, open_network
+
+__all__ = [
+    "Choice",
+    "Finding",
+    "Manifest",
+    "ModelRow",
+    "Network",
+    "NetworkInfo",
+    "bundled_models",
+    "find_model",
+    "known_choice",
+    "load_manifest",
+    "model_rows",
+    "open_network",
+    "verify",
+]

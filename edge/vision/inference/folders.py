@@ -1,0 +1,210 @@
+"""Finds model folders, reads their manifests, and hands out bytes that are what they claim.
+
+The bytes of an artifact are read once, from a plain file, hashed, and passed on: what was hashed
+is what runs.
+"""
+
+import hashlib
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+import edge
+from edge.errors import ModelError
+from edge.vision.inference.manifest import Artifact, Manifest
+from edge.vision.inference.onnx_wire import has_external_data
+
+_MANIFEST_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong: ``subject`` names the model (and file), ``problem`` says what, in a line."""
+
+    subject: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One artifact of one model, for tables."""
+
+    model: str
+    task: str
+    artifact: str
+    runtime: str
+    precision: str
+    size_bytes: int
+    sha256: str
+    parity: str
+    folder: Path
+
+
+def model_roots() -> tuple[Path, ...]:
+    """Return the folders that hold bundled models: the repository's, the installed wheel's."""
+    beside = Path(edge.__file__).resolve().parents[1]
+    roots = (beside / "models", beside / "affect_edge_models")
+    return tuple(root for root in roots if root.is_dir())
+
+
+def bundled_models() -> list[Path]:
+    """Return every bundled folder with a manifest, in the order of the names."""
+    found = {path.parent.name: path.parent for root in reversed(model_roots())
+             for path in root.glob("*/manifest.json")}  # fmt: skip
+    return [found[name] for name in sorted(found)]
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Return the folder of a model: a bundled NAME first, else a folder at that path.
+
+    Raises:
+        ModelError: there is neither.
+    """
+    text = os.fspath(name_or_path)
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+        for root in model_roots():
+            if os.path.isfile(root / text / "manifest.json"):  # False too for names too long
+                return root / text
+    if os.path.isdir(text):
+        return Path(text)
+    known = ", ".join(folder.name for folder in bundled_models()) or "none"
+    raise ModelError(
+        f"model {text[:80]!r}: no such folder, and no bundled model of that name; bundled: {known}"
+    )
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Return the manifest in ``folder``.
+
+    Raises:
+        ModelError: it is missing or says something that cannot be; one line.
+    """
+    path = folder / "manifest.json"
+    raw = _read_plain_file(path, _MANIFEST_BYTES_MAX)
+    try:
+        return Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        where = ".".join(str(step) for step in found["loc"])
+        message = " ".join(found["msg"].removeprefix("Value error, ").split())
+        raise ModelError(
+            f"{path}: {where + ': ' if where else ''}{message}; export the model again"
+        ) from error
+
+
+def read_artifact(folder: Path, artifact: Artifact) -> bytes:
+    """Return the bytes of ``artifact``, proven to be the ones that the manifest names.
+
+    Raises:
+        ModelError: missing, a link, of another size or hash, or not a self-contained model file.
+    """
+    path = folder / artifact.file
+    content = _read_plain_file(path, artifact.bytes)
+    if len(content) != artifact.bytes:
+        raise ModelError(
+            f"{path}: {len(content)} bytes, the manifest says {artifact.bytes};"
+            " copy the model again"
+        )
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != artifact.sha256:
+        raise ModelError(
+            f"{path}: sha256 {digest}, the manifest says {artifact.sha256}; copy the model again"
+        )
+    if artifact.runtime == "onnxruntime":
+        try:
+            external = has_external_data(content)
+        except ValueError as error:
+            raise ModelError(f"{path}: not an ONNX model: {error}; export it again") from error
+        if external:
+            raise ModelError(
+                f"{path}: keeps weights in another file (external data), which no hash covers;"
+                " export it as one file"
+            )
+    elif content[4:8] != b"TFL3":
+        raise ModelError(f"{path}: not a TensorFlow Lite model; export it again")
+    return content
+
+
+def verify(folder: Path) -> list[Finding]:
+    """Return all that is wrong with the model in ``folder``: manifest, hashes, parity.
+
+    Loads no runtime; an empty list means that every artifact is what its manifest says, and that
+    one at least may be run. (One that missed its parity beside others that passed was let in on
+    purpose, and runs for nobody.)
+    """
+    try:
+        manifest = load_manifest(folder)
+    except ModelError as error:
+        return [Finding(folder.name, str(error))]
+    findings = []
+    runnable = any(parity.passed for parity in manifest.parity.values())
+    for artifact in manifest.artifacts:
+        try:
+            read_artifact(folder, artifact)
+        except ModelError as error:
+            findings.append(Finding(manifest.name, str(error)))
+        if not runnable:
+            findings.append(Finding(f"{manifest.name}/{artifact.file}", PARITY_FAILED))
+    return findings
+
+
+def model_rows(folder: Path) -> list[ModelRow]:
+    """Return one row for each artifact of the model in ``folder``.
+
+    Raises:
+        ModelError: the manifest cannot be read.
+    """
+    manifest = load_manifest(folder)
+    return [
+        ModelRow(
+            model=manifest.name,
+            task=manifest.task,
+            artifact=artifact.file,
+            runtime=artifact.runtime,
+            precision=artifact.precision,
+            size_bytes=artifact.bytes,
+            sha256=artifact.sha256,
+            parity=_parity_text(manifest, artifact),
+            folder=folder,
+        )
+        for artifact in manifest.artifacts
+    ]
+
+
+PARITY_FAILED = "did not agree with the original network at export (parity failed); export it again"
+
+
+def _parity_text(manifest: Manifest, artifact: Artifact) -> str:
+    parity = manifest.parity[artifact.file]
+    figures = ", ".join(f"{name} {value:.3g}" for name, value in parity.metrics.items())
+    return f"{'passed' if parity.passed else 'FAILED'} ({figures}; {parity.samples} samples)"
+
+
+def _read_plain_file(path: Path, bytes_max: int) -> bytes:
+    """Read a file that is no link, pipe or device, and one byte more than allowed at most."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        reason = "a symbolic link" if path.is_symlink() else error.strerror
+        raise ModelError(f"{path}: {reason}; expected a plain file") from error
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise ModelError(f"{path}: not a plain file; copy the model again")
+        if state.st_size > bytes_max:
+            raise ModelError(
+                f"{path}: {state.st_size} bytes, expected at most {bytes_max}; copy the model again"
+            )
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(bytes_max + 1)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}; copy the model again") from error
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,114 @@
+"""The ``golden`` of a manifest: expected answers to the golden face (``edge.vision.golden``)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from edge.vision.inference.part import Part, Positive, Sha256
+from edge.vision.values import EXPRESSIONS
+
+
+class DetectionTolerance(Part):
+    """How far off a detector may be on the golden face.
+
+    Least intersection over union, landmark distance in shares of the box's height, difference of
+    the score.
+    """
+
+    iou_min: float = Field(gt=0, le=1)
+    landmark_max: Positive
+    score_max: Positive
+
+
+class DetectionGolden(DetectionTolerance):
+    """What a detector must find in the golden face: the one box, its landmarks, its score.
+
+    ``int8``: tolerances of its own for integer artifacts, which are a little off by nature.
+    """
+
+    kind: Literal["detection"]
+    picture_sha256: Sha256
+    box: tuple[float, float, float, float]
+    landmarks: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
+    score: float = Field(ge=0, le=1)
+    int8: DetectionTolerance | None = None
+
+    def tolerance(self, precision: str) -> DetectionTolerance:
+        """Return the tolerances of artifacts of ``precision``."""
+        return self.int8 if precision == "int8" and self.int8 else self
+
+
+class GoldenReading(Part):
+    """What an expression network reads from one ``box`` of the golden picture."""
+
+    box: tuple[float, float, float, float]
+    probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    valence: float = Field(ge=-1, le=1)
+    arousal: float = Field(ge=-1, le=1)
+
+    @model_validator(mode="after")
+    def _complete(self) -> "GoldenReading":
+        if set(self.probabilities) != set(EXPRESSIONS):
+            raise ValueError(f"golden probabilities: expected exactly {', '.join(EXPRESSIONS)}")
+        return self
+
+
+class ExpressionTolerance(Part):
+    """How far off an expression network may be on the golden face.
+
+    Difference of a probability, of its natural logarithm (which tells apart labels that are all
+    unlikely), and of valence and arousal.
+    """
+
+    probability_max: Positive
+    log_probability_max: Positive
+    affect_max: Positive
+
+
+class ExpressionGolden(ExpressionTolerance):
+    """What an expression network must read from parts of the golden picture.
+
+    Together the readings should set all labels apart, so that two swapped ones show. ``int8``:
+    tolerances of its own for integer artifacts, which are a little off by nature.
+    """
+
+    kind: Literal["expression"]
+    picture_sha256: Sha256
+    readings: tuple[GoldenReading, ...] = Field(min_length=1)
+    int8: ExpressionTolerance | None = None
+
+    def tolerance(self, precision: str) -> ExpressionTolerance:
+        """Return the tolerances of artifacts of ``precision``."""
+        return self.int8 if precision == "int8" and self.int8 else self
+
+
+class TranslationGolden(Part):
+    """What a translator must make of one ``box`` of the golden picture.
+
+    ``levels`` are the mean grey levels, 0..255, of the luma in the cells of a grid, row after
+    row; ``level_max`` bounds the mean of their differences, ``int8_level_max`` that of integer
+    artifacts, which are a little off by nature. A picture that is turned over, of another range or
+    of mixed-up colours falls outside.
+    """
+
+    kind: Literal["translation"]
+    picture_sha256: Sha256
+    box: tuple[float, float, float, float]
+    levels: tuple[tuple[Annotated[float, Field(ge=0, le=255)], ...], ...] = Field(min_length=1)
+    level_max: Positive
+    int8_level_max: Positive | None = None
+
+    def allowed(self, precision: str) -> float:
+        """Return the bound of artifacts of ``precision``."""
+        return self.int8_level_max or self.level_max if precision == "int8" else self.level_max
+
+    @model_validator(mode="after")
+    def _a_grid(self) -> "TranslationGolden":
+        if not self.levels[0] or len({len(row) for row in self.levels}) != 1:
+            raise ValueError("golden levels: expected rows of one length")
+        return self
+
+
+Golden = Annotated[
+    DetectionGolden | ExpressionGolden | TranslationGolden, Field(discriminator="kind")
+]

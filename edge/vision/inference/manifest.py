@@ -1,0 +1,286 @@
+"""The manifest of a model folder: all that the daemon must know to run a network it never saw.
+
+``models/NAME/manifest.json`` names the artifacts with their hashes, says how a picture becomes
+the input, what each output means, where the weights come from, how far each artifact agrees with
+the original, and what the network must answer to the golden face. Unknown fields are refused.
+"""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, model_validator
+
+from edge.vision.inference.golden_schema import Golden
+from edge.vision.inference.part import Part, Positive, Sha256
+from edge.vision.values import EXPRESSIONS
+
+Task = Literal["face-detection", "spectrum-translation", "facial-expression"]
+Runtime = Literal["onnxruntime", "litert"]
+Precision = Literal["fp32", "fp16", "int8"]
+Layout = Literal["nchw", "nhwc"]
+Dtype = Literal["float32", "uint8", "int8"]
+Text = Annotated[str, Field(min_length=1)]
+Size = Annotated[int, Field(ge=1, le=16384)]
+
+ROLES: Final[dict[str, frozenset[str]]] = {
+    "face-detection": frozenset({"heatmap", "scale", "offset", "landmarks"}),
+    "spectrum-translation": frozenset({"picture"}),
+    "facial-expression": frozenset({"expression", "affect"}),
+}
+"""The outputs a network of each task must have."""
+
+
+class Artifact(Part):
+    """One file that a runtime can load. ``file`` is a bare name inside the model's folder.
+
+    ``layout`` and ``dtype`` are what this file's tensors have where it differs from ``input``:
+    TensorFlow Lite files have their four-dimensional tensors, outputs too, in NHWC.
+    """
+
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)
+    runtime: Runtime
+    precision: Precision
+    sha256: Sha256
+    bytes: int = Field(ge=1, le=1 << 30)
+    layout: Layout | None = None
+    dtype: Dtype | None = None
+
+
+class NoNormalisation(Part):
+    """The network takes the value range as it is."""
+
+    kind: Literal["none"]
+
+
+class FixedNormalisation(Part):
+    """``(x - mean) / std`` with figures of the training set."""
+
+    kind: Literal["fixed"]
+    mean: float
+    std: Positive
+
+
+class PerSampleNormalisation(Part):
+    """``(x - mean) / (std + epsilon)`` of the sample's own pixels; ``divide`` off: ``x - mean``."""
+
+    kind: Literal["per-sample"]
+    divide: bool
+    epsilon: float = Field(0.0, ge=0)
+
+
+class Crop(Part):
+    """How a face box becomes the input: a square of the longer side times ``1 + margin``."""
+
+    shape: Literal["square"]
+    margin: float = Field(ge=0, le=1)
+
+
+class Input(Part):
+    """How a mono picture, uint8 (height, width), becomes the one input tensor.
+
+    Pixels are scaled from 0..255 to ``value_range`` and then normalised. ``rgb`` networks get the
+    mono picture in all three channels. ``dtype`` is what the file's tensor holds; integer tensors
+    of LiteRT artifacts carry their own quantisation, which the daemon reads from the file.
+    """
+
+    name: Text
+    shape: tuple[Size, Size, Size, Size]
+    layout: Layout
+    dtype: Dtype
+    colour: Literal["mono", "rgb"]
+    value_range: tuple[float, float]
+    normalisation: Annotated[
+        NoNormalisation | FixedNormalisation | PerSampleNormalisation, Field(discriminator="kind")
+    ]
+    crop: Crop | None = None
+
+    @property
+    def channels(self) -> int:
+        """Channels of the tensor."""
+        return 1 if self.colour == "mono" else 3
+
+    def in_layout(self, layout: str | None) -> tuple[int, int, int, int]:
+        """Return the tensor's shape in ``layout``; None: in its own."""
+        sizes = (1, self.channels, self.height, self.width)
+        nchw = (layout or self.layout) == "nchw"
+        return sizes if nchw else (sizes[0], sizes[2], sizes[3], sizes[1])
+
+    @property
+    def height(self) -> int:
+        """Height of the picture the network takes, pixels."""
+        return self.shape[2] if self.layout == "nchw" else self.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Width of the picture the network takes, pixels."""
+        return self.shape[3] if self.layout == "nchw" else self.shape[2]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Input":
+        channels = self.shape[1] if self.layout == "nchw" else self.shape[3]
+        if self.shape[0] != 1 or channels != self.channels:
+            raise ValueError(
+                f"shape {list(self.shape)} is not one {self.colour} picture in {self.layout}"
+            )
+        if self.value_range[0] >= self.value_range[1]:
+            raise ValueError(f"value_range {list(self.value_range)}: expected low before high")
+        return self
+
+
+class Output(Part):
+    """One output tensor: which, what is still to be applied to it, and how it encodes a value."""
+
+    tensor: Text
+    activation: Literal["none", "softmax", "sigmoid"] = "none"
+    encoding: Literal["none", "(s-0.5)*2"] = "none"
+
+
+class Source(Part):
+    """Where the weights come from."""
+
+    file: Text
+    sha256: Sha256
+    licence: Text
+    citation: Text
+
+
+class Exporter(Part):
+    """What made the artifacts."""
+
+    version: Text
+    options: dict[str, str | int | float | bool]
+
+
+class Calibration(Part):
+    """The pictures that integer ranges were measured on."""
+
+    count: int = Field(ge=1)
+    sha256: Sha256
+
+
+Offset = Annotated[float, Field(ge=-20, le=20)]
+Coordinate = Annotated[float, Field(ge=-5, le=5)]
+"""Of an expression fully shown; beyond -1..1, too, as a mean over uncertain ones asks for."""
+MixingWeight = Annotated[float, Field(ge=-5, le=5)]
+"""How much the log-probability of one expression counts for another."""
+
+
+class Recalibration(Part):
+    """What a setting makes of an expression network's answers (``vision.expression.readout``).
+
+    A network is trained where some expressions are common, and used where others are: its
+    probabilities p become ``p ** (1 / temperature) * exp(offsets)``. With ``points``, valence and
+    arousal are the mean of the expressions' points under those, in place of the network's second
+    output. With ``mixing``, an expression's logit also takes in those of the others: row i holds
+    their weights for expression i. Expressions stand in the order of ``EXPRESSIONS``.
+    """
+
+    fitted_on: Text
+    samples: int = Field(ge=1)
+    temperature: Positive
+    offsets: tuple[Offset, ...] = Field(min_length=len(EXPRESSIONS), max_length=len(EXPRESSIONS))
+    points: tuple[tuple[Coordinate, Coordinate], ...] | None = None
+    mixing: tuple[tuple[MixingWeight, ...], ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_for_each_expression(self) -> "Recalibration":
+        count = len(EXPRESSIONS)
+        if self.points is not None and len(self.points) != count:
+            raise ValueError(f"points: expected {count}, received {len(self.points)}")
+        if self.mixing is not None:
+            widths = [len(row) for row in self.mixing]
+            if widths != [count] * count:
+                raise ValueError(f"mixing: expected {count} rows of {count}, received {widths}")
+        return self
+
+
+class Limit(Part):
+    """The bound a metric must keep."""
+
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "Limit":
+        if self.at_most is None and self.at_least is None:
+            raise ValueError("a limit needs at_most or at_least")
+        return self
+
+    def kept_by(self, value: float) -> bool:
+        """Tell whether ``value`` is within the bound."""
+        return (self.at_most is None or value <= self.at_most) and (
+            self.at_least is None or value >= self.at_least
+        )
+
+
+class Parity(Part):
+    """How far an artifact agrees with the original network, measured at export."""
+
+    metrics: dict[str, float] = Field(min_length=1)
+    limits: dict[str, Limit] = Field(min_length=1)
+    samples: int = Field(ge=1)
+    passed: bool
+
+    @model_validator(mode="after")
+    def _honest(self) -> "Parity":
+        for name, limit in self.limits.items():
+            if name not in self.metrics:
+                raise ValueError(f"parity has a limit for {name} but no such metric")
+            if self.passed and not limit.kept_by(self.metrics[name]):
+                raise ValueError(
+                    f"parity says passed, but {name} {self.metrics[name]} is beyond it"
+                )
+        return self
+
+
+_GOLDEN_OF: Final[dict[str, tuple[str | None, ...]]] = {
+    "face-detection": ("detection",),
+    "facial-expression": ("expression",),
+    "spectrum-translation": ("translation", None),
+}
+"""The kinds of golden answer that a network of each task may have; None: none."""
+
+
+class Manifest(Part):
+    """Everything about one model folder; see the contract and ``models/README.md``."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
+    task: Task
+    decoder: Text
+    artifacts: tuple[Artifact, ...] = Field(min_length=1)
+    input: Input
+    outputs: dict[str, Output]
+    labels: tuple[Text, ...] = ()
+    source: Source
+    exporter: Exporter
+    calibration: Calibration | None = None
+    recalibration: Recalibration | None = None
+    parity: dict[str, Parity]
+    golden: Golden | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_task(self) -> "Manifest":
+        files = [artifact.file for artifact in self.artifacts]
+        if len(set(files)) != len(files):
+            raise ValueError("artifacts: the same file twice")
+        if set(self.parity) != set(files):
+            raise ValueError("parity: expected one entry for each artifact file, and no other")
+        missing = ROLES[self.task] - set(self.outputs)
+        if missing:
+            raise ValueError(f"outputs: {self.task} also needs {', '.join(sorted(missing))}")
+        kinds = _GOLDEN_OF[self.task]
+        if (self.golden.kind if self.golden else None) not in kinds:
+            raise ValueError(f"golden: {self.task} needs a golden of kind {kinds[0]}")
+        if self.recalibration is not None and self.task != "facial-expression":
+            raise ValueError(f"recalibration: {self.task} has no expressions")
+        if self.task == "facial-expression":
+            if self.input.crop is None:
+                raise ValueError("input.crop: a facial-expression network needs one")
+            if len(set(self.labels)) != len(self.labels) or not set(EXPRESSIONS) <= set(
+                self.labels
+            ):
+                raise ValueError(f"labels: expected each of {', '.join(EXPRESSIONS)}, once")
+        return self
+
+    def artifact(self, file: str) -> Artifact | None:
+        """Return the artifact called ``file``; None when there is none."""
+        return next((each for each in self.artifacts if each.file == file), None)

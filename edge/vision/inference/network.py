@@ -1,0 +1,268 @@
+"""A network one can run without knowing its runtime, layout, scaling or quantisation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge.errors import InferenceError, ModelError
+from edge.vision.inference import choice
+from edge.vision.inference.folders import PARITY_FAILED, find_model, load_manifest, read_artifact
+from edge.vision.inference.manifest import (
+    Artifact,
+    FixedNormalisation,
+    Input,
+    Manifest,
+    PerSampleNormalisation,
+    Task,
+)
+from edge.vision.inference.runtimes import Session, Tensor, open_session, runtime_installed
+from edge.vision.values import Floats, Luma
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkInfo:
+    """Which network runs: model, artifact and hash, and the picture it takes, in pixels."""
+
+    name: str
+    artifact: str
+    runtime: str
+    precision: str
+    sha256: str
+    width: int
+    height: int
+    threads: int
+
+
+class Network:
+    """A loaded, verified artifact. Owned by one thread.
+
+    Attributes:
+        info: which network this is.
+        manifest: everything its folder says about it.
+        session: the runtime's own call, for those who measure what it costs alone.
+    """
+
+    def __init__(
+        self, manifest: Manifest, artifact: Artifact, session: Session, threads: int
+    ) -> None:
+        self.manifest = manifest
+        self._input = manifest.input
+        self.info = NetworkInfo(
+            name=manifest.name,
+            artifact=artifact.file,
+            runtime=artifact.runtime,
+            precision=artifact.precision,
+            sha256=artifact.sha256,
+            width=self._input.width,
+            height=self._input.height,
+            threads=threads,
+        )
+        self.session = session
+        self._layout = artifact.layout or self._input.layout
+        self._turned = self._layout != self._input.layout
+        self._raw = self._input.dtype == "uint8" and artifact.runtime == "onnxruntime"
+
+    def run(self, batch: Luma) -> dict[str, Floats]:
+        """Return what each output role says of each picture.
+
+        Args:
+            batch: mono pictures, uint8 (n, height, width), of the size in ``info``; n at least 1.
+
+        Returns:
+            Role -> float32 (n, ...): dequantised, with the manifest's activation applied; finite.
+
+        Raises:
+            ValueError: the batch has another shape or type (a fault of the caller).
+            InferenceError: the runtime failed, or an output is not finite.
+        """
+        size = (self.info.height, self.info.width)
+        if batch.dtype != np.uint8 or batch.ndim != 3 or batch.shape[1:] != size or not len(batch):
+            raise ValueError(
+                f"batch of {batch.dtype} {batch.shape}; expected uint8 (n, {size[0]}, {size[1]})"
+            )
+        answers = [self.session.run(self.tensor(picture)) for picture in batch]
+        roles = {}
+        for role, output in self.manifest.outputs.items():
+            # artifacts take one picture: batching measured as no gain on small networks
+            parts = [self._laid_out(answer[output.tensor]) for answer in answers]
+            values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            if not np.isfinite(values).all():
+                raise InferenceError(f"{self.info.name}: output {role} is not finite")
+            roles[role] = _activated(values, output.activation)
+        return roles
+
+    def tensor(self, picture: Luma) -> Tensor:
+        """Return one picture as the input tensor: scaled, normalised, laid out."""
+        if self._raw:
+            return _planes(picture, self._input.channels, self._layout)
+        return input_tensor(self._input, picture, self._layout)
+
+    def _laid_out(self, values: Floats) -> Floats:
+        """Return an output in the manifest's layout, whatever the file's."""
+        if not self._turned or values.ndim != 4:
+            return values
+        return values.transpose(0, 3, 1, 2) if self._layout == "nhwc" else np.moveaxis(values, 1, 3)
+
+
+def input_tensor(input_: Input, picture: Luma, layout: str | None = None) -> Tensor:
+    """Return a mono picture as ``input_`` asks for it: scaled, normalised, laid out; float32.
+
+    Args:
+        input_: the manifest's input.
+        picture: uint8 (height, width), of the input's size.
+        layout: ``nchw`` or ``nhwc``; None: that of ``input_``.
+    """
+    low, high = input_.value_range
+    values = picture.astype(np.float32)
+    scale = np.float32((high - low) / 255)
+    if scale != 1:
+        values *= scale
+    if low:
+        values += np.float32(low)
+    normalisation = input_.normalisation
+    if isinstance(normalisation, FixedNormalisation):
+        values = (values - np.float32(normalisation.mean)) / np.float32(normalisation.std)
+    elif isinstance(normalisation, PerSampleNormalisation):
+        values -= values.mean()
+        if normalisation.divide:
+            # a flat picture without an epsilon stays flat instead of becoming NaN
+            spread = values.std() + np.float32(normalisation.epsilon)
+            values /= spread if spread > 0 else np.float32(1)
+    return _planes(values, input_.channels, layout or input_.layout)
+
+
+def _planes(values: Tensor, channels: int, layout: str) -> Tensor:
+    if layout == "nchw":
+        values = values[None, None]
+        return values if channels == 1 else np.repeat(values, 3, axis=1)
+    values = values[None, :, :, None]
+    return values if channels == 1 else np.repeat(values, 3, axis=3)
+
+
+def open_network(
+    name: str | Path, *, task: Task, artifact: str = "auto", threads: int = 1, state: str = ""
+) -> Network:
+    """Return the verified network of a bundled model or a model folder, ready to run.
+
+    Args:
+        name: name of a bundled model, or the path of a model folder.
+        task: what the caller needs it for; another task is refused.
+        artifact: a file name in the folder, or ``auto``: the fastest on this board of those that
+            passed parity and whose runtime is installed (see ``edge.vision.inference.choice``).
+        threads: threads the runtime may use for one run.
+        state: folder to remember what was fastest in; the user's cache where it is empty.
+
+    Raises:
+        ModelError: the folder, manifest, hash, parity, runtime, inputs or outputs are wrong.
+    """
+    folder = find_model(name)
+    manifest = load_manifest(folder)
+    if manifest.task != task:
+        raise ModelError(f"model {manifest.name}: made for {manifest.task}, configured for {task}")
+    if artifact != "auto":
+        return opened(folder, manifest, _named(manifest, artifact), threads)
+    candidates = _candidates(manifest)
+    if len(candidates) == 1:
+        return opened(folder, manifest, candidates[0], threads)
+    key = choice.choice_key(candidates, threads)
+    known = choice.remembered(key, state, [each.file for each in candidates])
+    if known:
+        return opened(folder, manifest, _named(manifest, known.artifact), threads)
+    networks = {each.file: opened(folder, manifest, each, threads) for each in candidates}
+    # where time is up before all were run, let the ones that are likely fast have been
+    order = sorted(networks.values(), key=lambda network: network.info.precision != "int8")
+    try:
+        took_ms = choice.measure({each.info.artifact: _run_once(each) for each in order})
+    except InferenceError as error:
+        raise ModelError(f"model {error}") from error
+    run_ms = {file: took_ms[file] for file in networks if file in took_ms}
+    chosen = choice.fastest(run_ms)
+    choice.remember(key, state, choice.Choice(chosen, run_ms))
+    return networks[chosen]
+
+
+def known_choice(folder: Path, *, threads: int = 1, state: str = "") -> choice.Choice | None:
+    """Return what ``auto`` chose before for the model in ``folder``; None: not measured yet.
+
+    Raises:
+        ModelError: the manifest cannot be read, or ``auto`` has nothing to choose from.
+    """
+    candidates = _candidates(load_manifest(folder))
+    key = choice.choice_key(candidates, threads)
+    return choice.remembered(key, state, [each.file for each in candidates])
+
+
+def _run_once(network: Network) -> choice.Run:
+    # what the daemon does for a frame, quantisation at both ends included
+    picture = np.zeros((1, network.info.height, network.info.width), np.uint8)
+    return lambda: network.run(picture)
+
+
+def opened(folder: Path, manifest: Manifest, artifact: Artifact, threads: int) -> Network:
+    """Return one artifact of ``folder``, verified but for its parity, which is the caller's to ask.
+
+    Raises:
+        ModelError: the file, hash, runtime, inputs or outputs are wrong.
+    """
+    content = read_artifact(folder, artifact)
+    try:
+        session = open_session(artifact.runtime, content, threads)
+        _check_tensors(manifest, artifact, session)
+    except ModelError as error:
+        raise ModelError(f"{folder / artifact.file}: {error}") from error
+    return Network(manifest, artifact, session, threads)
+
+
+def _candidates(manifest: Manifest) -> list[Artifact]:
+    """Return the artifacts that ``auto`` may choose, in the manifest's order; never none."""
+    passed = [each for each in manifest.artifacts if manifest.parity[each.file].passed]
+    if not passed:
+        raise ModelError(f"model {manifest.name}: no artifact passed parity; export it again")
+    here = [each for each in passed if runtime_installed(each.runtime)]
+    if not here:
+        runtimes = " or ".join(sorted({each.runtime for each in passed}))
+        raise ModelError(f"model {manifest.name}: needs {runtimes}, which is not installed")
+    return here
+
+
+def _named(manifest: Manifest, wanted: str) -> Artifact:
+    found = manifest.artifact(wanted)
+    if found is None:
+        files = ", ".join(each.file for each in manifest.artifacts)
+        raise ModelError(f"model {manifest.name}: no artifact {wanted!r}; expected auto or {files}")
+    if not manifest.parity[found.file].passed:
+        raise ModelError(f"model {manifest.name}/{found.file}: {PARITY_FAILED}")
+    return found
+
+
+def _check_tensors(manifest: Manifest, artifact: Artifact, session: Session) -> None:
+    expected = manifest.input
+    if set(session.inputs) != {expected.name}:
+        raise ModelError(
+            f"takes the inputs {sorted(session.inputs)}, the manifest says {expected.name!r}"
+        )
+    known = expected.in_layout(artifact.layout), artifact.dtype or expected.dtype
+    seen = session.inputs[expected.name]
+    if seen != known:
+        raise ModelError(
+            f"takes {seen[1]} {list(seen[0])}, the manifest says {known[1]} {list(known[0])};"
+            " export it with a fixed shape"
+        )
+    missing = {output.tensor for output in manifest.outputs.values()} - session.outputs
+    if missing:
+        raise ModelError(
+            f"gives {sorted(session.outputs)}, the manifest also expects {sorted(missing)}"
+        )
+
+
+def _activated(values: Floats, activation: str) -> Floats:
+    if activation == "softmax":
+        powers: Floats = np.exp(values - values.max(axis=-1, keepdims=True))
+        powers /= powers.sum(axis=-1, keepdims=True)
+        return powers
+    if activation == "sigmoid":
+        # the same as 1 / (1 + exp(-x)), without the overflow
+        share: Floats = np.float32(0.5) + np.float32(0.5) * np.tanh(values * np.float32(0.5))
+        return share
+    return values

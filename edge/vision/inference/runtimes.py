@@ -1,0 +1,209 @@
+"""The two runtimes behind one shape: float32 in, float32 out, by tensor name.
+
+A ``Session`` owns one loaded artifact. Each is used by one thread. Runtimes are imported when a
+session is made, so that only the one in use has to be installed.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import InferenceError, ModelError
+from edge.vision.values import Floats
+
+Tensor = NDArray[Any]
+
+# onnxruntime 1.32 on Linux reports to its maker by default: it keeps a device id in the cache
+# folder and a database of events to send. It reads this when it is loaded.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
+class Session(Protocol):
+    """One loaded artifact."""
+
+    inputs: Mapping[str, tuple[tuple[int, ...], str]]
+    """Shape and dtype of each input tensor; -1 stands for a dimension that is not fixed."""
+
+    outputs: frozenset[str]
+    """Names of the output tensors."""
+
+    def run(self, tensor: Tensor) -> dict[str, Floats]:
+        """Return every output for the one input.
+
+        Raises:
+            InferenceError: the runtime failed.
+        """
+
+
+def runtime_installed(runtime: str) -> bool:
+    """Tell whether artifacts for ``runtime`` can be run here."""
+    if runtime == "onnxruntime":
+        return find_spec("onnxruntime") is not None
+    return find_spec("ai_edge_litert") is not None or find_spec("tflite_runtime") is not None
+
+
+def open_session(runtime: str, content: bytes, threads: int) -> Session:
+    """Load ``content`` with ``runtime``.
+
+    Raises:
+        ModelError: the runtime is not installed, or refuses the bytes; one line.
+    """
+    if runtime == "onnxruntime":
+        return OnnxSession(content, threads)
+    return LiteRtSession(content, threads)
+
+
+class OnnxSession:
+    """An ONNX model in onnxruntime, on the CPU."""
+
+    def __init__(self, content: bytes, threads: int) -> None:
+        try:
+            import onnxruntime  # noqa: PLC0415
+            from onnxruntime.capi import onnxruntime_pybind11_state as errors  # noqa: PLC0415
+        except ImportError as error:
+            raise ModelError(
+                f"onnxruntime cannot be loaded ({error}); pip install onnxruntime"
+            ) from error
+        # onnxruntime's errors have no common ancestor below Exception
+        self._errors = (
+            errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf,
+            errors.NoModel, errors.NoSuchFile, errors.NotImplemented, errors.RuntimeException,
+            errors.EPFail, errors.EngineError, RuntimeError, ValueError,
+        )  # fmt: skip
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 4  # what fails is told by the exception
+        # without VNNI, x86 adds pairs of products of eight bits in sixteen, and cuts off what does
+        # not fit (CenterFace's overlap falls from 0.985 to 0.948): there, take the exact kernels
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        # a spinning pool halves the speed of whatever else runs on the board
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+        except self._errors as error:
+            raise ModelError(f"onnxruntime refuses it: {_one_line(error)}") from error
+        dtypes = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
+        self.inputs: Mapping[str, tuple[tuple[int, ...], str]] = {
+            each.name: (
+                tuple(size if isinstance(size, int) else -1 for size in each.shape),
+                dtypes.get(each.type, each.type),
+            )
+            for each in self._session.get_inputs()
+        }
+        self._names = [each.name for each in self._session.get_outputs()]
+        self.outputs = frozenset(self._names)
+        self._input = next(iter(self.inputs), "")
+
+    def run(self, tensor: Tensor) -> dict[str, Floats]:
+        """Return every output for the one input; see ``Session``."""
+        try:
+            values = self._session.run(self._names, {self._input: tensor})
+            floats = [np.asarray(each, np.float32) for each in values]
+        except self._errors as error:
+            raise InferenceError(f"onnxruntime failed: {_one_line(error)}") from error
+        return dict(zip(self._names, floats, strict=True))
+
+
+class LiteRtSession:
+    """A TensorFlow Lite model in LiteRT, quantised tensors translated at both ends."""
+
+    def __init__(self, content: bytes, threads: int) -> None:
+        interpreter_class = _interpreter_class()
+        try:
+            with _unspoken():
+                self._interpreter = interpreter_class(model_content=content, num_threads=threads)
+                self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"LiteRT refuses it: {_one_line(error)}") from error
+        details = self._interpreter.get_input_details()
+        self.inputs: Mapping[str, tuple[tuple[int, ...], str]] = {
+            each["name"]: (tuple(int(size) for size in each["shape"]), np.dtype(each["dtype"]).name)
+            for each in details
+        }
+        self._input = details[0] if details else {}
+        self._outputs = self._interpreter.get_output_details()
+        self.outputs = frozenset(each["name"] for each in self._outputs)
+
+    def run(self, tensor: Tensor) -> dict[str, Floats]:
+        """Return every output for the one input; see ``Session``."""
+        try:
+            self._interpreter.set_tensor(self._input["index"], _quantised(tensor, self._input))
+            self._interpreter.invoke()
+            return {
+                each["name"]: _dequantised(self._interpreter.get_tensor(each["index"]), each)
+                for each in self._outputs
+            }
+        except (RuntimeError, ValueError) as error:
+            raise InferenceError(f"LiteRT failed: {_one_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _unspoken() -> Iterator[None]:
+    """Keep what the runtime's native code writes off standard error while a model is loaded.
+
+    It greets there with every model and has no switch for it; what goes wrong it also raises. The
+    whole process is silent meanwhile, so models are loaded before other threads start.
+    """
+    try:
+        before = os.dup(2)
+    except OSError:  # there is no standard error
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(nowhere)
+        os.close(before)
+
+
+def _interpreter_class() -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter  # noqa: PLC0415
+        except ImportError as error:
+            raise ModelError(
+                "no runtime for .tflite artifacts; pip install 'affect-edge[litert]'"
+            ) from error
+    return Interpreter
+
+
+def _quantised(values: Tensor, detail: Mapping[str, Any]) -> Tensor:
+    """Return ``values`` as the tensor holds them: ``round(x / scale) + zero point``."""
+    dtype = np.dtype(detail["dtype"])
+    scale, zero = detail["quantization"]
+    if values.dtype == dtype:
+        return values
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    bounds = np.iinfo(dtype)
+    steps = np.rint(values / scale) + zero if scale else values
+    return np.clip(steps, bounds.min, bounds.max).astype(dtype)
+
+
+def _dequantised(values: Tensor, detail: Mapping[str, Any]) -> Floats:
+    scale, zero = detail["quantization"]
+    floats = values.astype(np.float32)
+    if values.dtype.kind in "iu" and scale:
+        floats = (floats - np.float32(zero)) * np.float32(scale)
+    return floats
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,0 +1,97 @@
+"""The sources room: where frames come from. A source neither paces nor resizes in Python.
+
+A further source is a file here, its configuration in ``edge.config``, and a ``case`` below.
+"""
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from edge.config import (
+    DemoSource,
+    ImagesSource,
+    PicameraSource,
+    SourceConfig,
+    StreamSource,
+    V4l2Source,
+    VideoSource,
+)
+from edge.vision.values import Frame
+
+
+class Source(Protocol):
+    """Delivers frames, one call each. Opened and used by one thread, in a ``with``."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it shows the present, and so may stall and come back; files are not live."""
+
+    @property
+    def expected_hz(self) -> float | None:
+        """Frames a second it should deliver; None where it does not say."""
+
+    @property
+    def opening(self) -> dict[str, object] | None:
+        """What the record should hold about the source as it was opened; None for nothing."""
+
+    def __enter__(self) -> Self:
+        """Open it.
+
+        Raises:
+            ConfigError: what was configured can never be opened.
+            SourceUnavailable: it is not there now.
+        """
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+
+    def read(self) -> Frame:
+        """Return the next frame; waits no longer than its own time limit.
+
+        Raises:
+            EndOfStream: a file was read to its end.
+            SourceStalled: a live source delivers nothing new; open it again.
+            FrameRefused: this picture cannot be read; the next one may be.
+            FrameNotReady: a slow live source has none yet; call again.
+        """
+
+
+def open_source(
+    config: SourceConfig, *, small_size: tuple[int, int], first_index: int = 0
+) -> Source:
+    """Return the configured source, to be entered.
+
+    Args:
+        config: which one.
+        small_size: width and height of the detector's input, for sources whose hardware scales.
+        first_index: index of its first frame; a source that is opened again goes on counting.
+    """
+    match config:
+        case DemoSource():
+            from edge.vision.sources.video import DEMO_CLIP, Video  # noqa: PLC0415
+
+            return Video(str(DEMO_CLIP), first_index)
+        case ImagesSource():
+            from edge.vision.sources.images import Images  # noqa: PLC0415
+
+            return Images(config.path, config.rate_hz, first_index)
+        case VideoSource():
+            from edge.vision.sources.video import Video  # noqa: PLC0415
+
+            return Video(config.path, first_index)
+        case V4l2Source():
+            from edge.vision.sources.v4l2 import V4l2  # noqa: PLC0415
+
+            return V4l2(config, first_index)
+        case StreamSource():
+            from edge.vision.sources.stream import Stream  # noqa: PLC0415
+
+            return Stream(config, first_index)
+        case PicameraSource():
+            from edge.vision.sources.picamera import Picamera  # noqa: PLC0415
+
+            return Picamera(config, small_size, first_index)

@@ -1,0 +1,108 @@
+"""A folder of pictures, in the order of their names."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import cv2
+import numpy as np
+
+from edge.clock import elapsed_ms, monotonic_ns
+from edge.errors import ConfigError, EndOfStream, FrameRefused
+from edge.vision.sources.decode import quiet
+from edge.vision.values import Frame, Luma
+
+SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".tif", ".tiff", ".webp")
+
+
+class Images:
+    """The pictures of a folder as frames, ``rate_hz`` of them a second of media time.
+
+    Hidden files and other kinds are skipped. A picture that cannot be read is refused and keeps
+    its index, so that the index tells the place in the sorted folder.
+    """
+
+    live = False
+    opening = None
+
+    def __init__(self, folder: str, rate_hz: float, first_index: int = 0) -> None:
+        self._folder = folder
+        self._rate_hz = rate_hz
+        self._first_index = first_index
+        self._next = 0
+        self._paths: list[Path] = []
+        self.expected_hz: float | None = rate_hz
+
+    def __enter__(self) -> Self:
+        """List the folder.
+
+        Raises:
+            ConfigError: it is no folder, cannot be listed, or holds no picture.
+        """
+        quiet()
+        try:
+            self._paths = sorted(
+                entry
+                for entry in Path(self._folder).iterdir()
+                if entry.suffix.lower() in SUFFIXES
+                and not entry.name.startswith(".")
+                and (entry.is_file() or entry.is_symlink())
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"source.path {self._folder!r}: {error.strerror}; expected a folder of pictures"
+            ) from error
+        if not self._paths:
+            raise ConfigError(
+                f"source.path {self._folder!r}: no pictures in it; expected files ending in"
+                f" {', '.join(SUFFIXES)}"
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._paths = []
+
+    def read(self) -> Frame:
+        """Return the next picture; see ``edge.vision.sources.Source``."""
+        if self._next >= len(self._paths):
+            raise EndOfStream(self._folder)
+        number, path = self._next, self._paths[self._next]
+        self._next += 1
+        began_ns = monotonic_ns()
+        luma = read_grey(path)
+        return Frame(
+            luma,
+            index=self._first_index + number,
+            sensor_ns=round(number * 1e9 / self._rate_hz),
+            clock="media",
+            captured_ns=monotonic_ns(),
+            capture_ms=elapsed_ms(began_ns),
+        )
+
+
+def read_grey(path: Path) -> Luma:
+    """Return a picture file in grey, uint8 (height, width), turned as its EXIF says.
+
+    Of 16 bits the upper eight are kept; transparency is ignored.
+
+    Raises:
+        FrameRefused: it cannot be read; one line that names the file.
+    """
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise FrameRefused(f"{path.name}: {error.strerror}; the picture is skipped") from error
+    if not content.size:
+        raise FrameRefused(f"{path.name}: an empty file; the picture is skipped")
+    try:
+        luma = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
+    except cv2.error as error:
+        raise FrameRefused(f"{path.name}: too large to decode; the picture is skipped") from error
+    if luma is None:
+        raise FrameRefused(f"{path.name}: no picture that can be decoded; it is skipped")
+    return np.ascontiguousarray(luma)

@@ -1,0 +1,112 @@
+"""A network camera over RTSP or HTTP, read through OpenCV's FFmpeg."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+import cv2
+
+from edge.clock import elapsed_ms, monotonic_ns
+from edge.config import StreamSource, redact
+from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
+from edge.vision.sources.decode import MonoReader, quiet
+from edge.vision.values import Frame
+
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_HIGHEST_HZ = 240.0  # streams without a rate state their time base instead, such as 90000
+
+
+class Stream:
+    """The present of one network camera: fails fast, and leaves trying again to its owner.
+
+    ``sensor_ns`` is the monotonic time at which the picture arrived: a network camera's own clock
+    is not ours, so transmission and decoding (typically 50 to 500 ms) are in it. ``capture_ms``
+    covers taking the picture out of the decoder only, since decoding itself is mixed with waiting.
+    A torn picture is as FFmpeg conceals it. See ``edge.vision.sources.Source``.
+    """
+
+    live = True
+    opening = None
+
+    def __init__(self, config: StreamSource, first_index: int = 0) -> None:
+        self._config = config
+        self._name = redact(config.url)
+        self._index = first_index
+        self._last_ns = 0
+        self.expected_hz: float | None = None
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            SourceUnavailable: nothing answered in ``open_timeout_s``, or what answered is no video.
+        """
+        quiet()
+        config = self._config
+        began_ns = monotonic_ns()
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(config.open_timeout_s * 1e3)]
+        limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(config.read_timeout_s * 1e3)]
+        with _capture_options(config):
+            self._capture = cv2.VideoCapture(config.url, cv2.CAP_FFMPEG, limits)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise SourceUnavailable(
+                f"{self._name}: no video after {elapsed_ms(began_ns) / 1e3:.1f} s; expected a"
+                " camera that answers at source.url (check address, user and password)"
+            )
+        rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.expected_hz = rate_hz if 0 < rate_hz <= _HIGHEST_HZ else None
+        self._reader: MonoReader | None = None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._capture.release()
+
+    def read(self) -> Frame:
+        """Return the next frame; see ``edge.vision.sources.Source``."""
+        began_ns = monotonic_ns()
+        if not self._capture.grab():
+            raise SourceStalled(
+                f"{self._name}: the stream ended or gave nothing for"
+                f" {elapsed_ms(began_ns) / 1e3:.1f} s (source.read_timeout_s ="
+                f" {self._config.read_timeout_s:g}); it has to be opened again"
+            )
+        arrived_ns = monotonic_ns()
+        sensor_ns = self._last_ns = max(arrived_ns, self._last_ns + 1)
+        index, self._index = self._index, self._index + 1
+        if self._reader is None:
+            self._reader = MonoReader(self._capture)
+        try:
+            luma = self._reader.retrieve()
+        except FrameRefused as error:
+            raise FrameRefused(f"{self._name}: frame {index}: {error}") from error
+        except ConfigError as error:
+            raise ConfigError(f"source.url {self._name}: {error}") from error
+        return Frame(
+            luma,
+            index=index,
+            sensor_ns=sensor_ns,
+            clock="monotonic",
+            captured_ns=monotonic_ns(),
+            capture_ms=elapsed_ms(arrived_ns),
+        )
+
+
+@contextmanager
+def _capture_options(config: StreamSource) -> Iterator[None]:
+    """Hand FFmpeg its options the only way OpenCV has: the environment, read while it opens."""
+    options = f"rtsp_transport;{config.transport}|fflags;nobuffer|flags;low_delay|max_delay;500000"
+    before = os.environ.get(_OPTIONS)
+    os.environ[_OPTIONS] = options if before is None else before
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_OPTIONS]

@@ -1,0 +1,170 @@
+"""A Video4Linux camera (USB and the like), read through OpenCV."""
+
+import os
+import stat
+from types import TracebackType
+from typing import Any, Final, Self
+
+import cv2
+import numpy as np
+
+from edge.clock import elapsed_ms, monotonic_ns
+from edge.config import V4l2Source
+from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
+from edge.vision.sources.decode import Plane, quiet, to_luma
+from edge.vision.sources.stamps import clock_of
+from edge.vision.values import ClockName, Frame, Luma
+
+_FORMATS: Final = ("GREY", "YUYV", "MJPG")  # from the cheapest to the dearest to make grey
+_FROZEN_NS: Final = 2_000_000_000  # a sensor has noise: no picture equals the next for so long
+_FLAT_LEVELS: Final = 8  # but a covered or blinded one may show nothing at all
+
+
+class V4l2:
+    """The luma of one camera, in the cheapest format that keeps the rate asked for.
+
+    ``sensor_ns`` is the driver's time stamp of the buffer, or the time of arrival where it gives
+    none. ``index`` counts the pictures that arrived: OpenCV does not pass on what was lost.
+    Success as OpenCV reports it is not believed, since it was seen after timeouts and unplugging:
+    a new picture has a later stamp, and differs. See ``edge.vision.sources.Source``.
+    """
+
+    live = True
+    opening = None
+
+    def __init__(self, config: V4l2Source, first_index: int = 0) -> None:
+        self._config = config
+        self._index = first_index
+        self._last_ns = -1
+        self._clock: ClockName | None = None
+        self._last_luma: Luma | None = None
+        self._changed_ns = 0
+        self.expected_hz: float | None = config.rate_hz
+
+    def __enter__(self) -> Self:
+        """Open the camera and agree on a format.
+
+        Raises:
+            ConfigError: the path is no device, or this user may not use it.
+            SourceUnavailable: it is not connected, or another program holds it.
+        """
+        quiet()
+        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")  # seconds; 10 otherwise
+        os.environ.setdefault("OPENCV_VIDEOIO_V4L_READ_ATTEMPTS", "1")
+        path = self._config.path
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            raise SourceUnavailable(
+                f"camera {path}: {error.strerror}; expected a connected camera"
+                " (see 'v4l2-ctl --list-devices')"
+            ) from error
+        if not stat.S_ISCHR(mode):
+            raise ConfigError(f"source.path {path!r}: not a device; expected /dev/videoN")
+        if not os.access(path, os.R_OK | os.W_OK):
+            if not stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
+                # the kernel has made it a moment ago, and udev has not given it to its group yet
+                raise SourceUnavailable(
+                    f"camera {path}: only its owner may open it; expected udev to give it to the"
+                    " group 'video'"
+                )
+            raise ConfigError(
+                f"source.path {path!r}: permission denied; add this user to the group 'video'"
+                " (sudo usermod -aG video USER, then log in again)"
+            )
+        self._capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise SourceUnavailable(
+                f"camera {path}: cannot be opened; expected a camera that no other program uses"
+            )
+        self._format = self._agree()
+        granted_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.expected_hz = granted_hz if 0 < granted_hz <= 1000 else self._config.rate_hz
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._capture.release()
+
+    def read(self) -> Frame:
+        """Return the next frame; see ``edge.vision.sources.Source``."""
+        path = self._config.path
+        if not self._capture.grab():
+            raise SourceStalled(f"camera {path}: no picture for a second; it has to be reopened")
+        began_ns = monotonic_ns()
+        stamp_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6) or began_ns
+        if stamp_ns <= self._last_ns:
+            raise SourceStalled(
+                f"camera {path}: the same picture again (its time stamp did not move);"
+                " it has to be reopened"
+            )
+        self._last_ns = stamp_ns
+        index, self._index = self._index, self._index + 1
+        if self._clock is None:
+            self._clock = clock_of(stamp_ns)
+        try:
+            luma = self._luma(self._capture.retrieve()[1])
+        except (cv2.error, FrameRefused) as error:
+            raise FrameRefused(f"camera {path}: picture {index} cannot be decoded") from error
+        self._refuse_frozen(luma, began_ns)
+        return Frame(
+            luma,
+            index=index,
+            sensor_ns=stamp_ns,
+            clock=self._clock,
+            captured_ns=monotonic_ns(),
+            capture_ms=elapsed_ms(began_ns),
+        )
+
+    def _agree(self) -> str | None:
+        """Set format, size and rate; return the format granted, None for OpenCV's own choice.
+
+        Raw formats at full size can be too much for USB 2; the camera then lowers the rate, and
+        the next format gets its turn. If none keeps the rate, the fastest is taken.
+        """
+        rates_hz: dict[str, float] = {}
+        for name in _FORMATS:
+            if not self._set_format(name):
+                continue
+            rates_hz[name] = float(self._capture.get(cv2.CAP_PROP_FPS))
+            if rates_hz[name] >= 0.9 * self._config.rate_hz:
+                break
+        if not rates_hz:
+            return None
+        best = max(rates_hz, key=lambda name: rates_hz[name])
+        self._set_format(best)
+        self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        return best
+
+    def _set_format(self, name: str) -> bool:
+        code = float(cv2.VideoWriter.fourcc(*name))
+        self._capture.set(cv2.CAP_PROP_FOURCC, code)
+        self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._config.width)
+        self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._config.height)
+        self._capture.set(cv2.CAP_PROP_FPS, self._config.rate_hz)
+        return bool(self._capture.get(cv2.CAP_PROP_FOURCC) == code)
+
+    def _luma(self, picture: Any) -> Luma:
+        if self._format == "MJPG":
+            return to_luma(cv2.imdecode(np.ravel(picture), cv2.IMREAD_GRAYSCALE))
+        if self._format == "YUYV":
+            if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] != 2:
+                raise FrameRefused("not two bytes a pixel")
+            return to_luma(np.ascontiguousarray(picture[:, :, 0]), Plane.LIMITED)
+        return to_luma(picture, Plane.FULL)
+
+    def _refuse_frozen(self, luma: Luma, now_ns: int) -> None:
+        """Raise SourceStalled when the picture has been the very same for two seconds."""
+        last, self._last_luma = self._last_luma, luma
+        if last is None or not np.array_equal(last, luma) or np.ptp(luma) < _FLAT_LEVELS:
+            self._changed_ns = now_ns
+        elif now_ns - self._changed_ns > _FROZEN_NS:
+            raise SourceStalled(
+                f"camera {self._config.path}: the same picture for"
+                f" {(now_ns - self._changed_ns) / 1e9:.1f} s; it has to be reopened"
+            )

@@ -1,0 +1,102 @@
+"""A video file, read once from its beginning to its end."""
+
+import math
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import cv2
+
+from edge.clock import elapsed_ms, monotonic_ns
+from edge.errors import ConfigError, EndOfStream, FrameRefused
+from edge.vision.sources.decode import MonoReader, quiet
+from edge.vision.values import Frame
+
+DEMO_CLIP: Final = Path(__file__).with_name("clip") / "demo.mp4"
+"""The bundled clip; the README beside it tells what it shows, and when."""
+
+_FALLBACK_HZ = 25.0  # for files that state neither times nor a rate
+
+
+class Video:
+    """Every frame of one file; ``sensor_ns`` is the presentation time, clock "media".
+
+    A variable frame rate is therefore true to the file. A file that was cut off ends where its
+    data end. See ``edge.vision.sources.Source``.
+    """
+
+    live = False
+    opening = None
+
+    def __init__(self, path: str, first_index: int = 0) -> None:
+        self._path = path
+        self._index = first_index
+        self._last_ns = -1
+        self.expected_hz: float | None = None
+
+    def __enter__(self) -> Self:
+        """Open the file and decode its first frame.
+
+        Raises:
+            ConfigError: there is no such file, or no video that can be decoded in it.
+        """
+        quiet()
+        self._capture = self._open()
+        self._grabbed = True
+        self._reader = MonoReader(self._capture)
+        rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
+        stated = math.isfinite(rate_hz) and 0 < rate_hz <= 1000
+        self.expected_hz = rate_hz if stated else None
+        self._period_ns = round(1e9 / (rate_hz if stated else _FALLBACK_HZ))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._capture.release()
+
+    def read(self) -> Frame:
+        """Return the next frame; see ``edge.vision.sources.Source``."""
+        began_ns = monotonic_ns()
+        if not (self._grabbed or self._capture.grab()):
+            raise EndOfStream(self._path)
+        self._grabbed = False
+        index, self._index = self._index, self._index + 1
+        # this property is the presentation time of the frame that was grabbed last
+        sensor_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        if sensor_ns <= self._last_ns:
+            sensor_ns = self._last_ns + self._period_ns
+        self._last_ns = sensor_ns
+        try:
+            luma = self._reader.retrieve()
+        except FrameRefused as error:
+            raise FrameRefused(f"{self._path}: frame {index}: {error}") from error
+        except ConfigError as error:
+            raise ConfigError(f"source.path {self._path!r}: {error}") from error
+        return Frame(
+            luma,
+            index=index,
+            sensor_ns=sensor_ns,
+            clock="media",
+            captured_ns=monotonic_ns(),
+            capture_ms=elapsed_ms(began_ns),
+        )
+
+    def _open(self) -> Any:
+        """Return a capture that has grabbed its first frame."""
+        if not os.path.isfile(self._path):
+            raise ConfigError(f"source.path {self._path!r}: not a file; expected a video file")
+        if not os.access(self._path, os.R_OK):
+            raise ConfigError(f"source.path {self._path!r}: not readable by this user")
+        capture = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG)
+        if not (capture.isOpened() and capture.grab()):
+            capture.release()
+            raise ConfigError(
+                f"source.path {self._path!r}: no video in it; expected a file with a picture"
+                " stream, such as MP4, MKV or AVI"
+            )
+        return capture

@@ -1,0 +1,62 @@
+"""The translate room: a near-infrared face in, the same face in visible light out.
+
+A further translator is a file here, its decoder's name in a manifest, and a ``case`` below.
+"""
+
+from typing import Protocol
+
+from edge.config import TranslatorConfig
+from edge.errors import ModelError
+from edge.vision.inference import NetworkInfo, open_network
+from edge.vision.inference.golden_schema import Golden
+from edge.vision.values import Luma
+
+
+class Translator(Protocol):
+    """Translates faces. Owned by one thread; keeps nothing from one face to the next."""
+
+    @property
+    def info(self) -> NetworkInfo:
+        """Which artifact of which model runs, and the size of the picture that it takes."""
+
+    @property
+    def golden(self) -> Golden | None:
+        """What it must make of the golden face (``edge.vision.golden``); None: not known."""
+
+    def translate(self, face: Luma) -> Luma:
+        """Return the luma of the face in visible light, uint8, of the size of ``face``.
+
+        Args:
+            face: a square around a face, uint8 (height, width), of the size in ``info``.
+
+        Raises:
+            InferenceError: the network failed on this face.
+        """
+
+
+def open_translator(config: TranslatorConfig, state: str = "") -> Translator | None:
+    """Return the configured translator, loaded, verified and run once; None where none is named.
+
+    ``state`` is the daemon's folder to remember in which artifact is the fastest here.
+
+    Raises:
+        ModelError: the model cannot be trusted, or is no translator that is known here.
+    """
+    if not config.model:
+        return None
+    network = open_network(
+        config.model,
+        task="spectrum-translation",
+        artifact=config.artifact,
+        threads=config.threads,
+        state=state,
+    )
+    match network.manifest.decoder:
+        case "cyclegan":
+            from edge.vision.translate.cyclegan import CycleGan  # noqa: PLC0415
+
+            return CycleGan(network)
+        case other:
+            raise ModelError(
+                f"model {network.info.name}: decoder {other!r} is unknown; expected cyclegan"
+            )

@@ -1,0 +1,71 @@
+"""Generators of the CycleGAN kind: a picture in, a picture of -1..1 out, grey or RGB.
+
+J.-Y. Zhu, T. Park, P. Isola, A. A. Efros: *Unpaired Image-to-Image Translation using
+Cycle-Consistent Adversarial Networks* (ICCV 2017). NIR -> visible before an expression network
+trained on visible light is approach 1 of Kalabis, *Facial expression analysis from NIR image*
+(CTU Prague, 2024).
+"""
+
+from typing import Final
+
+import numpy as np
+
+from edge.errors import InferenceError, ModelError
+from edge.vision.inference import Network, NetworkInfo
+from edge.vision.inference.golden_schema import Golden
+from edge.vision.values import Floats, Luma
+
+_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
+"""Shares of red, green and blue in luma (ITU-R BT.601, and what OpenCV makes of colour)."""
+
+
+class CycleGan:
+    """A generator behind ``edge.vision.translate.Translator``. Owned by one thread."""
+
+    def __init__(self, network: Network) -> None:
+        """Wrap ``network`` and run it once, to see that it gives pictures of the size it takes.
+
+        Raises:
+            ModelError: its output has another shape, or it fails on a black picture.
+        """
+        self._network = network
+        self._size = (network.info.height, network.info.width)
+        try:
+            picture = network.run(np.zeros((1, *self._size), np.uint8))["picture"]
+        except InferenceError as error:
+            raise ModelError(f"model {error}") from error
+        shapes = [(1, channels, *self._size) for channels in (1, 3)]
+        shapes += [(1, *self._size, channels) for channels in (1, 3)]
+        if picture.shape not in shapes:
+            raise ModelError(
+                f"model {network.info.name}: picture has the shape {list(picture.shape)}, expected"
+                f" 1 or 3 channels of {self._size[1]}x{self._size[0]}"
+            )
+        self._channels_last = picture.shape[1:3] == self._size and picture.shape[3] in (1, 3)
+
+    @property
+    def info(self) -> NetworkInfo:
+        """Which artifact of which model runs, and the size of the picture that it takes."""
+        return self._network.info
+
+    @property
+    def golden(self) -> Golden | None:
+        """What the manifest says this network makes of the golden face."""
+        return self._network.manifest.golden
+
+    def translate(self, face: Luma) -> Luma:
+        """Return the luma of the translated face; see ``edge.vision.translate.Translator``."""
+        return luma_of(self._network.run(face[None])["picture"][0], last=self._channels_last)
+
+
+def luma_of(picture: Floats, *, last: bool = False) -> Luma:
+    """Return the luma, uint8 (height, width), of a picture of -1..1.
+
+    Args:
+        picture: (channels, height, width), grey or RGB; or with the channels last.
+        last: whether they are.
+    """
+    planes = np.moveaxis(picture, 2, 0) if last else picture
+    grey = planes[0] if len(planes) == 1 else np.tensordot(_LUMA, planes, 1)
+    levels: Luma = np.clip(np.rint((grey + 1) * np.float32(127.5)), 0, 255).astype(np.uint8)
+    return levels

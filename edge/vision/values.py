@@ -1,0 +1,205 @@
+"""The values that travel through the pipeline: frozen, slotted, and free of behaviour.
+
+Pictures are mono: ``uint8`` of shape ``(height, width)``, black 0, white 255. Nobody writes into
+an array that a value holds. Coordinates are pixels of the full frame, origin top left, x to the
+right, y down. Times are nanoseconds unless the name says otherwise.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Luma = NDArray[np.uint8]
+"""A mono picture, uint8 (height, width)."""
+
+Floats = NDArray[np.float32]
+
+ClockName = Literal["monotonic", "boottime", "media"]
+"""What ``sensor_ns`` counts on; ``media`` is the presentation time within a file."""
+
+EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
+"""AffectNet order: the order of every probability vector in this program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture as its source delivered it.
+
+    Attributes:
+        luma: the full picture.
+        index: count of the frames the source produced before this one, lost ones included, so
+            that a hole in the indices is a lost frame.
+        sensor_ns: when the picture was taken, on ``clock``; strictly increasing within a source.
+        clock: which clock ``sensor_ns`` was read from.
+        captured_ns: monotonic time at which the picture was in memory.
+        capture_ms: what reading and decoding this picture cost, waiting excluded where known.
+        exposure_us: exposure time, where the source knows it.
+        small: the same picture already scaled to the detector's input by the camera's hardware.
+    """
+
+    luma: Luma
+    index: int
+    sensor_ns: int
+    clock: ClockName
+    captured_ns: int
+    capture_ms: float = 0.0
+    exposure_us: int | None = None
+    small: Luma | None = None
+
+    @property
+    def width(self) -> int:
+        """Width of the full picture in pixels."""
+        return int(self.luma.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Height of the full picture in pixels."""
+        return int(self.luma.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An upright rectangle: left, top, width, height, in pixels of the full frame."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def iou(self, other: "Box") -> float:
+        """Return intersection over union with ``other``, 0..1; 0 where both are empty."""
+        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        if across <= 0 or down <= 0:
+            return 0.0
+        shared = across * down
+        union = self.width * self.height + other.width * other.height - shared
+        # far from the origin a thin box's width is rounded: what is shared may seem to be more
+        union = max(union, shared)
+        return shared / union if union > 0 else 0.0  # areas too small for a float are empty
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A face found in one frame.
+
+    Attributes:
+        box: where it is; may reach over the border of the frame.
+        landmarks: float32 (5, 2), x and y of the eye at the left of the picture, the eye at the
+            right, the tip of the nose, the corner of the mouth at the left, the one at the right.
+        score: the detector's confidence, 0..1.
+    """
+
+    box: Box
+    landmarks: Floats
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A detection that was given an identity over time.
+
+    Attributes:
+        id: number of the track, never used twice by one tracker.
+        detection: what was measured in this frame (never a prediction).
+        age_s: seconds from the first detection of this track to this frame.
+    """
+
+    id: int
+    detection: Detection
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How far a face can be read, and why not.
+
+    Attributes:
+        usable: whether an expression may be read from it; true exactly when ``reasons`` is empty.
+        reasons: what is in the way, from a fixed vocabulary (see ``edge.vision.quality``).
+        size_px: longer side of the box, pixels of the full frame.
+        sharpness: see ``edge.vision.quality`` for the measure; higher is sharper.
+        brightness: mean luma of the face, 0..1.
+        saturated: share of the face's pixels at the white end (NIR hot spots), 0..1.
+        yaw_deg: head turn estimated from the landmarks, degrees, positive to the picture's right.
+    """
+
+    usable: bool
+    reasons: tuple[str, ...]
+    size_px: float
+    sharpness: float
+    brightness: float
+    saturated: float
+    yaw_deg: float
+
+
+@dataclass(frozen=True, slots=True)
+class Affect:
+    """A point of Russell's circumplex: valence and arousal, each in [-1, 1]."""
+
+    valence: float
+    arousal: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the expression network says about one face in one frame, before any smoothing.
+
+    Attributes:
+        probabilities: float32 (8,), in the order of ``EXPRESSIONS``, sum 1.
+        affect: valence and arousal as the network gave them.
+    """
+
+    probabilities: Floats
+    affect: Affect
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothedReading:
+    """A reading in the light of the ones before it on the same track.
+
+    Attributes:
+        affect: smoothed valence and arousal.
+        stable_label: the expression the track has settled on (one of ``EXPRESSIONS``).
+    """
+
+    affect: Affect
+    stable_label: str
+
+
+@dataclass(frozen=True, slots=True)
+class FaceState:
+    """All that is known about one face in one frame; ``reading`` is None when not classified."""
+
+    track: Track
+    quality: Quality
+    reading: Reading | None = None
+    smoothed: SmoothedReading | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTracks:
+    """A frame and the tracks seen in it: what the detect stage hands to the classify stage.
+
+    ``left_out`` faces were detected besides, more than a message holds.
+    """
+
+    frame: Frame
+    tracks: tuple[Track, ...]
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameState:
+    """A frame and everything that was read from it: what the pipeline produces.
+
+    ``stage_ms`` maps stage names (resize, detect, decode_boxes, track, quality, crop, translate,
+    classify, smooth) to milliseconds.
+    """
+
+    frame: Frame
+    faces: tuple[FaceState, ...]
+    stage_ms: dict[str, float] = field(default_factory=dict)
