@@ -22,17 +22,17 @@ from benchmarks.daemon import measure_daemon
 from benchmarks.figures import STAGES, WARM_UP, quantiles
 from benchmarks.prior import PriorLoop
 from edge import clock
+from edge.board import rss_mb
 from edge.config import Config, is_file
 from edge.errors import ConfigError, EndOfStream, FrameRefused
-from edge.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, encode
-from edge.report import frame_report
+from edge.protocol.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, encode
 from edge.vision.expression.crop import square_crop
 from edge.vision.inference import Network, open_network
 from edge.vision.pipeline import Pipeline
 from edge.vision.resize import resize_linear
 from edge.vision.sources import open_source
 from edge.vision.values import Frame, FrameState
-from edge.worker import rss_mb
+from edge.worker.report import frame_report
 
 PRIOR_EVERY = 30  # frames; the prior way is slow: this tells as much, and keeps the run short
 PRIOR_BURST = 2  # counted calls in a row, after one uncounted: a loop's own pools spin into itself

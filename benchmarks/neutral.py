@@ -7,7 +7,7 @@ forgets a common offset. A recalibration scales and shifts logits alike for ever
 nothing of that; where it makes valence and arousal of the expressions, their shift is an
 approximation. No feature, no picture, nothing that would identify has to be kept: ten numbers a
 person. What it gains is a network's own: ``benchmarks accuracy --personal-baseline``.
-The daemon tells changes from rest instead (``edge.hub.people``), and leaves probabilities alone.
+The daemon tells changes from rest instead (``hub.participants``), and leaves probabilities alone.
 """
 
 from collections.abc import Iterable

@@ -6,6 +6,7 @@ unknown (None), never fine.
 
 import platform
 import re
+import resource
 from pathlib import Path
 from typing import Final, Literal
 
@@ -189,6 +190,12 @@ def worker_rss_limit_mb(asked: int | Literal["auto"], memory_mb: float | None) -
     if memory_mb is None:
         return WORKER_RSS_MAX_MB
     return round(min(max(WORKER_RSS_SHARE * memory_mb, WORKER_RSS_MIN_MB), WORKER_RSS_MAX_MB))
+
+
+def rss_mb() -> float:
+    """Return the resident memory of this process in MiB."""
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize() / 2**20
 
 
 def is_arm() -> bool:

@@ -140,7 +140,7 @@ def run(
 @app.command()
 def demo() -> int:
     """Run the whole system on the bundled clip and show what it publishes."""
-    from edge.demo import run_demo  # noqa: PLC0415
+    from edge.tools.demo import run_demo  # noqa: PLC0415
 
     return run_demo()
 
@@ -165,7 +165,7 @@ def tail(
     from rich.console import Console  # noqa: PLC0415
 
     from edge.client import Subscriber  # noqa: PLC0415
-    from edge.tail import run_tail  # noqa: PLC0415
+    from edge.tools.tail import run_tail  # noqa: PLC0415
 
     with Subscriber(_endpoints(connect), device=device) as subscriber:
         run_tail(subscriber, Console(), _stop_on_signals(), limit)
@@ -182,7 +182,7 @@ def log_command(
     ] = False,
 ) -> None:
     """Write the live stream to a file; tell every gap."""
-    from edge.logger import run_log  # noqa: PLC0415
+    from edge.tools.log import run_log  # noqa: PLC0415
 
     summary = run_log(
         _endpoints(connect),
@@ -204,7 +204,7 @@ def mark(
     service: ServiceEndpoint = SERVICE,
 ) -> None:
     """Record an event, stamped by the daemon."""
-    from edge import tell  # noqa: PLC0415
+    from edge.tools import operator as tell  # noqa: PLC0415
 
     tell.mark(service, text)
 
@@ -216,7 +216,7 @@ def participant_assign(
     service: ServiceEndpoint = SERVICE,
 ) -> None:
     """Give a code to the face on a track; from the next frame on it is in the messages."""
-    from edge import tell  # noqa: PLC0415
+    from edge.tools import operator as tell  # noqa: PLC0415
 
     tell.assign(service, track, code)
 
@@ -224,7 +224,7 @@ def participant_assign(
 @participant_app.command("release")
 def participant_release(code: Code, service: ServiceEndpoint = SERVICE) -> None:
     """Forget a participant and the baseline."""
-    from edge import tell  # noqa: PLC0415
+    from edge.tools import operator as tell  # noqa: PLC0415
 
     tell.release(service, code)
 
@@ -232,7 +232,7 @@ def participant_release(code: Code, service: ServiceEndpoint = SERVICE) -> None:
 @participant_app.command("list")
 def participant_list(service: ServiceEndpoint = SERVICE) -> None:
     """Print every participant, the track, and how far the baseline is."""
-    from edge import tell  # noqa: PLC0415
+    from edge.tools import operator as tell  # noqa: PLC0415
 
     tell.participants(service)
 
@@ -240,7 +240,7 @@ def participant_list(service: ServiceEndpoint = SERVICE) -> None:
 @baseline_app.command("start")
 def baseline_start(code: Code, service: ServiceEndpoint = SERVICE) -> None:
     """Begin to learn: from now on the participant's face is at rest."""
-    from edge import tell  # noqa: PLC0415
+    from edge.tools import operator as tell  # noqa: PLC0415
 
     tell.start_baseline(service, code)
 
@@ -248,7 +248,7 @@ def baseline_start(code: Code, service: ServiceEndpoint = SERVICE) -> None:
 @baseline_app.command("stop")
 def baseline_stop(code: Code, service: ServiceEndpoint = SERVICE) -> int:
     """End learning; exit 1 where the face was not at rest for long enough."""
-    from edge import tell  # noqa: PLC0415
+    from edge.tools import operator as tell  # noqa: PLC0415
 
     return tell.stop_baseline(service, code)
 
@@ -272,7 +272,7 @@ def models_verify() -> int:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of every message."""
-    from edge.messages import json_schema  # noqa: PLC0415
+    from edge.protocol.messages import json_schema  # noqa: PLC0415
 
     sys.stdout.write(json_schema())
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from edge.messages import Face
+from edge.protocol.messages import Face
 
 _LARGEST = 128 * 1024
 

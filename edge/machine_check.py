@@ -21,7 +21,7 @@ Line = tuple[Level, str]
 _DISK_MIN_MB: Final = 100
 _IMPORT_S: Final = 60.0
 
-_LOCK_MEMORY = "from edge.memlock import lock_memory; print(lock_memory())"
+_LOCK_MEMORY = "from edge.worker.memlock import lock_memory; print(lock_memory())"
 _LOAD_STACK = """
 import sys
 from edge.errors import ConfigError

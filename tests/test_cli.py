@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge import __version__, cli
-from edge.messages import json_schema
+from edge.protocol.messages import json_schema
 from edge.vision.inference import bundled_models, folders
 
 ROOT = Path(__file__).resolve().parents[1]

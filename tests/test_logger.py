@@ -18,14 +18,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wire import Publisher, event, face, frame, status
 
-from edge import clock, messages
+from edge import clock
 from edge.client import Cursor
+from edge.client.formats import opened_log
 from edge.client.linefile import LineFile
-from edge.client.logformats import opened_log
 from edge.client.subscriber import Received
 from edge.client.tidy import COLUMNS, EVENT_COLUMNS, frame_rows
 from edge.errors import ConfigError, LogFileError
-from edge.logger import LogSummary, run_log
+from edge.protocol import messages
+from edge.tools.log import LogSummary, run_log
 
 FIRST_COLUMNS = "device,stream,epoch,seq,unix_ns,sensor_ns,frame_index,track,participant"
 
@@ -321,7 +322,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 from edge.errors import LogFileError
-from edge.logger import run_log
+from edge.tools.log import run_log
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
 try:
     run_log([sys.argv[1]], Path(sys.argv[2]), stop=lambda: False, until_end=True)
@@ -368,7 +369,7 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path):
 LOGGER = """
 import sys
 from pathlib import Path
-from edge.logger import run_log
+from edge.tools.log import run_log
 summary = run_log([sys.argv[1]], Path(sys.argv[2]), stop=lambda: False, until_end=True)
 print(summary.missing, summary.late, summary.undecodable)
 """

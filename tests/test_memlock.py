@@ -15,7 +15,7 @@ DEMO = ("--source", "demo")
 # holds a picture as the pipeline does, and reports how its memory is mapped
 HOLD_A_FRAME = """
 import json, re, sys
-from edge.memlock import lock_memory
+from edge.worker.memlock import lock_memory
 refused = lock_memory()
 import numpy as np
 frame = np.full((720, 1280), 7, np.uint8)
@@ -56,7 +56,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 
 def may_lock() -> bool:
     done = subprocess.run(
-        [sys.executable, "-c", "from edge.memlock import lock_memory; print(lock_memory())"],
+        [sys.executable, "-c", "from edge.worker.memlock import lock_memory; print(lock_memory())"],
         capture_output=True, text=True, cwd=ROOT, check=True,
     )  # fmt: skip
     return done.stdout == "\n"

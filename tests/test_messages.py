@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge.messages import (
+from edge.protocol.messages import (
     EventMessage,
     EventTime,
     Face,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.slots import Closed, Slot
+from edge.worker.slots import Closed, Slot
 
 
 @given(st.lists(st.booleans(), max_size=60))

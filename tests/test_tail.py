@@ -11,7 +11,7 @@ from rich.console import Console
 from wire import Publisher, event, face, frame, status
 
 from edge.client import Gap, Subscriber
-from edge.tail import HEADER, gap_row, row, run_tail
+from edge.tools.tail import HEADER, gap_row, row, run_tail
 
 
 def never():
@@ -105,7 +105,7 @@ TAIL = """
 import sys
 from rich.console import Console
 from edge.client import Subscriber
-from edge.tail import run_tail
+from edge.tools.tail import run_tail
 with Subscriber([sys.argv[1]]) as subscriber:
     run_tail(subscriber, Console(), lambda: False, int(sys.argv[2]))
 """

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from edge import capture as capturing
 from edge.config import Config, DeviceConfig, LimitsConfig, SourceConfig, V4l2Source, VideoSource
 from edge.errors import (
     EndOfStream,
@@ -20,7 +19,8 @@ from edge.errors import (
 from edge.link import Ended, EventReport, Failed, FrameReport, Heartbeat, Link, Renew
 from edge.vision.pipeline import Pipeline
 from edge.vision.values import Box, Detection, Frame
-from edge.worker import Worker
+from edge.worker import capture as capturing
+from edge.worker.threads import Worker
 
 LUMA = np.zeros((48, 64), np.uint8)
 

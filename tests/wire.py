@@ -5,8 +5,9 @@ from typing import Any
 
 import zmq
 
-from edge import clock, messages
-from edge.messages import EventMessage, FrameMessage, StatusMessage
+from edge import clock
+from edge.protocol import messages
+from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
 
 EXPRESSION = {
     "label": "happy",

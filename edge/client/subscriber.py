@@ -7,10 +7,10 @@ from typing import Literal, Self
 
 import zmq
 
-from edge import messages
 from edge.client.gaps import Cursor, Gap, GapDetector
 from edge.clock import monotonic_ns
 from edge.errors import ConfigError
+from edge.protocol import messages
 
 Kind = Literal["frame", "event", "status"]
 KINDS: tuple[Kind, ...] = ("frame", "event", "status")

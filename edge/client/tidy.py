@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from edge.client.gaps import Gap
-from edge.messages import EventMessage, Face, FrameMessage
+from edge.protocol.messages import EventMessage, Face, FrameMessage
 
 Cell = str | int | float | bool | None
 

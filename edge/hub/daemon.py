@@ -19,16 +19,16 @@ from edge import clock
 from edge.board import Board, swap_state
 from edge.config import Config, is_file
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, ConfigError
-from edge.hub.answers import Answers
+from edge.hub.handlers import Answers
 from edge.hub.health import Incidents, RateMeter, grade
-from edge.hub.journal import Journal
+from edge.hub.identity import Journal
 from edge.hub.metrics import Metrics
-from edge.hub.notify import Notifier, watchdog_interval_s
-from edge.hub.outgoing import Outgoing
-from edge.hub.people import People
+from edge.hub.participants import People
 from edge.hub.publisher import Publisher
 from edge.hub.service import Service
+from edge.hub.stream import Outgoing
 from edge.hub.supervisor import BUDGET, Supervisor
+from edge.hub.systemd import Notifier, watchdog_interval_s
 from edge.link import (
     AnyReport,
     Ended,
@@ -40,7 +40,7 @@ from edge.link import (
     Ready,
     Renew,
 )
-from edge.messages import Rates
+from edge.protocol.messages import Rates
 
 log = logging.getLogger("affect_edge")
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from edge.messages import Health
+from edge.protocol.messages import Health
 
 Grade = Literal["excellent", "fair", "poor", "unusable"]
 _GRADES: tuple[Grade, ...] = ("excellent", "fair", "poor", "unusable")

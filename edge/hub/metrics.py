@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from edge import __version__
 from edge.errors import ConfigError
-from edge.messages import FrameMessage, StatusMessage
+from edge.protocol.messages import FrameMessage, StatusMessage
 
 _MS_BUCKETS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 2500)
 _GRADES = ("excellent", "fair", "poor", "unusable")

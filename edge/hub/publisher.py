@@ -5,7 +5,7 @@ import contextlib
 import zmq
 
 from edge.hub.sockets import bind
-from edge.messages import topic
+from edge.protocol.messages import topic
 
 
 class Publisher:

@@ -17,7 +17,7 @@ import zmq
 from edge import clock
 from edge.errors import RequestRefused
 from edge.hub.sockets import bind
-from edge.requests import AnyRequest, decode_request
+from edge.protocol.requests import AnyRequest, decode_request
 
 RATE_HZ: Final = 20.0
 """Requests a second of one peer, on average."""

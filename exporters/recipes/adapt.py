@@ -21,8 +21,8 @@ from torch import Generator, Tensor
 from benchmarks.accuracy import first_neutrals, told_from_own_neutral
 from benchmarks.metrics import ccc, figures, headlines
 from edge.errors import ConfigError
-from edge.hub.people import REST_MAX
-from edge.messages import Point
+from edge.hub.participants import REST_MAX
+from edge.protocol.messages import Point
 from edge.vision.expression.readout import SHARE_MIN, Readout
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import Recalibration

@@ -7,9 +7,9 @@ import sys
 import pytest
 from wire import Publisher, event, face, frame, status
 
-from edge import messages
 from edge.client import PART_BYTES_MAX, Cursor, Gap, Subscriber
 from edge.errors import ConfigError
+from edge.protocol import messages
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_an_absent_publisher_is_no_error_and_outside_of_with_it_receives_nothing
 
 def test_consumers_need_no_arrays_and_no_pictures():
     script = (
-        "import sys, edge.client, edge.logger\n"
+        "import sys, edge.client, edge.tools.log\n"
         "sys.exit(bool({'numpy', 'cv2', 'onnxruntime', 'edge.hub'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ConfigError
-from edge.hub.journal import Journal
+from edge.hub.identity import Journal
 
 
 def test_epochs_grow_and_the_stream_stays(tmp_path: Path) -> None:

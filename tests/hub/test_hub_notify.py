@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.hub.notify import Notifier, watchdog_interval_s
+from edge.hub.systemd import Notifier, watchdog_interval_s
 
 SECOND_NS = 1_000_000_000
 

@@ -4,11 +4,11 @@ import pytest
 
 from edge import clock
 from edge.config import Config
-from edge.hub.journal import Journal
+from edge.hub.identity import Journal
 from edge.hub.metrics import Metrics
-from edge.hub.outgoing import CLOCK_STEP_NS, Outgoing
-from edge.hub.people import People
-from edge.messages import EventMessage, decode
+from edge.hub.participants import People
+from edge.hub.stream import CLOCK_STEP_NS, Outgoing
+from edge.protocol.messages import EventMessage, decode
 
 HOUR_NS = 3_600_000_000_000
 

@@ -6,8 +6,8 @@ import pytest
 
 from edge.config import AffectConfig
 from edge.errors import RequestRefused
-from edge.hub.people import PEOPLE_MAX, People, Rest
-from edge.messages import Face
+from edge.hub.participants import PEOPLE_MAX, People, Rest
+from edge.protocol.messages import Face
 from tests import wire
 
 SECOND_NS = 1_000_000_000

@@ -13,11 +13,12 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import clock, requests
+from edge import clock
 from edge.errors import ConfigError, RequestRefused
 from edge.hub.service import PEERS_MAX, Service
 from edge.hub.sockets import PART_BYTES_MAX
-from edge.requests import AnyRequest, MarkRequest, decode_request
+from edge.protocol import requests
+from edge.protocol.requests import AnyRequest, MarkRequest, decode_request
 
 words = (
     st.text(max_size=8)

@@ -26,7 +26,7 @@ from edge.errors import ConfigError
 from edge.link import Link
 from edge.vision.pipeline import Pipeline
 from edge.vision.sources.images import Images
-from edge.worker import Worker
+from edge.worker.threads import Worker
 
 CONFIG = 78
 

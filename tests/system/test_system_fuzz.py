@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import Config
-from edge.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, decode, encode
-from edge.report import frame_report
+from edge.protocol.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, decode, encode
 from edge.vision.detect import open_detector
 from edge.vision.expression import open_expression
 from edge.vision.golden import golden_picture
 from edge.vision.pipeline import Pipeline
 from edge.vision.values import Frame, Luma
+from edge.worker.report import frame_report
 
 RANDOM = np.random.default_rng(20)
 PERIOD_NS = 33_000_000

@@ -13,10 +13,10 @@ import zmq
 
 from edge import clock
 from edge.cli import run_command_line
-from edge.client.service import ask
+from edge.client.ask import ask
 from edge.errors import RequestRefused, ServiceUnavailable
-from edge.messages import decode, json_schema
-from edge.requests import (
+from edge.protocol.messages import decode, json_schema
+from edge.protocol.requests import (
     AssignRequest,
     BaselineRequest,
     MarkRequest,

@@ -10,8 +10,8 @@ from rich.text import Text
 from edge import clock
 from edge.client import Subscriber
 from edge.errors import EXIT_DONE, EXIT_FAILURE
-from edge.messages import EventMessage, FrameMessage
-from edge.tail import HEADER, row, show
+from edge.protocol.messages import EventMessage, FrameMessage
+from edge.tools.tail import HEADER, row, show
 
 SILENCE_S = 20.0  # a daemon that sends nothing for so long has failed; a status comes each second
 GOODBYE_S = 10.0

@@ -1,6 +1,6 @@
 """The downstream logger: the live stream into a file, with every gap told and written down.
 
-The formats are those of ``edge.client.logformats``. A log is continued where it stopped; a late
+The formats are those of ``edge.client.formats``. A log is continued where it stopped; a late
 message (a repeat) is counted and not written again.
 """
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.client import Cursor, Received, Subscriber
-from edge.client.logformats import LogFormat, opened_log
+from edge.client.formats import LogFormat, opened_log
 from edge.clock import monotonic_ns
-from edge.messages import EventMessage, StatusMessage
+from edge.protocol.messages import EventMessage, StatusMessage
 
 _HIGH_WATER = 10_000  # five minutes at 30 frames a second: a memory card can stall for seconds
 _DRAIN_NS = 1_000_000_000

@@ -9,10 +9,10 @@ import json
 from typing import Any
 
 from edge.errors import RequestRefused
-from edge.hub.outgoing import Outgoing
-from edge.hub.people import People, Rest
-from edge.messages import json_schema
-from edge.requests import (
+from edge.hub.participants import People, Rest
+from edge.hub.stream import Outgoing
+from edge.protocol.messages import json_schema
+from edge.protocol.requests import (
     AnyRequest,
     AssignRequest,
     BaselineRequest,

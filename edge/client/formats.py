@@ -27,7 +27,7 @@ from edge.client.linefile import LineFile
 from edge.client.subscriber import Received
 from edge.client.tidy import COLUMNS, EVENT_COLUMNS, csv_lines, event_row, frame_rows, gap_row
 from edge.errors import ConfigError
-from edge.messages import EventMessage, FrameMessage
+from edge.protocol.messages import EventMessage, FrameMessage
 
 GAP_SCHEMA = "affect.log.v1"
 

@@ -23,9 +23,9 @@ from edge.errors import (
     SourceUnavailable,
 )
 from edge.link import Renew
-from edge.slots import Closed, Slot
 from edge.vision.sources import Source, open_source
 from edge.vision.values import Frame
+from edge.worker.slots import Closed, Slot
 
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 5.0

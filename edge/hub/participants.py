@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from edge.config import AffectConfig
 from edge.errors import RequestRefused
-from edge.messages import Face, FaceAffect, Point
+from edge.protocol.messages import Face, FaceAffect, Point
 
 PEOPLE_MAX: Final = 256
 """Codes kept at a time."""

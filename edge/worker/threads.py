@@ -1,62 +1,44 @@
-"""The worker process: three threads around the pipeline, everything native on this side.
+"""The worker's three threads around the pipeline.
 
 ::
 
     capture --Slot--> detect --Slot--> classify --link--> hub
     main: signals, heartbeats, the deadline of an ordered stop
 
-Started by the hub as ``python -m edge.worker FD``; it lives and dies with it. ``edge.capture`` is
-the first stage. A thread owns what it opens, in a ``with``. An end, by order or because a file is
-finished, travels the same way as a frame: each stage closes the slot after it, so that nothing
-already captured is lost.
+``capture`` holds the first stage. A thread owns what it opens, in a ``with``. An end, by order or
+because a file is finished, travels the same way as a frame: each stage closes the slot after it, so
+that nothing already captured is lost.
 """
 
 import contextlib
-import ctypes
-import faulthandler
-import os
-import resource
-import signal
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from types import FrameType
-
-import cv2
 
 from edge import clock
-from edge.capture import Capture
+from edge.board import rss_mb
 from edge.config import Config
 from edge.errors import (
     EXIT_FAILURE,
     AffectEdgeError,
     InferenceError,
-    ModelError,
 )
 from edge.link import (
     Ended,
     EventReport,
     Failed,
-    Go,
     Heartbeat,
     Link,
     LinkClosed,
-    Ready,
-    Start,
 )
-from edge.memlock import lock_memory
-from edge.report import frame_report
-from edge.slots import Slot
-from edge.vision.golden import golden_findings
 from edge.vision.pipeline import MAX_FACES, Pipeline
 from edge.vision.values import Frame, FrameTracks
+from edge.worker.capture import Capture
+from edge.worker.report import frame_report
+from edge.worker.slots import Slot
 
 HEARTBEAT_S = 0.5
 STOP_S = 2.0  # after this, an ordered stop no longer waits for threads: the hub allows 3 s
-
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
 
 
 class Worker:
@@ -216,86 +198,3 @@ class Worker:
             },
             rss_mb=rss_mb(),
         )
-
-
-def rss_mb() -> float:
-    """Return the resident memory of this process in MiB."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize() / 2**20
-
-
-def _harden() -> str:
-    """Die with the hub; keep frames out of swap, core dumps and debuggers.
-
-    Returns why memory is not locked against swap; empty when it is.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    libc.prctl(_PR_SET_DUMPABLE, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    return lock_memory()
-
-
-def _open_checked(config: Config, first_track: int) -> tuple[Pipeline, dict[str, dict[str, str]]]:
-    """Load the networks and prove them on the golden face; this warms them up, too."""
-    pipeline = Pipeline.open(config, first_track=first_track)
-    for finding in golden_findings(pipeline.detector, pipeline.expression, pipeline.translator):
-        raise ModelError(str(finding))
-    models = {
-        role: {"name": network.info.name, "sha256": network.info.sha256}
-        for role, network in (
-            ("detector", pipeline.detector),
-            ("translator", pipeline.translator),
-            ("expression", pipeline.expression),
-        )
-        if network is not None
-    }
-    return pipeline, models
-
-
-def main(fd: int) -> int:
-    """Serve the hub on the inherited descriptor ``fd``; return the exit code."""
-    lock_refused = _harden()
-    faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the hub to order
-    cv2.setNumThreads(1)  # three stages share the cores already
-    link = Link.inherited(fd)
-    try:
-        start = link.receive()
-        if not isinstance(start, Start):
-            raise TypeError(f"expected the start report, received {start!r}")
-        config = Config.model_validate_json(start.config)
-        try:
-            pipeline, models = _open_checked(config, start.first_track)
-        except AffectEdgeError as error:
-            link.send(Failed(exit_code=error.exit_code, text=str(error)))
-            return error.exit_code
-        worker = Worker(
-            link,
-            config,
-            pipeline,
-            lossless=start.lossless,
-            first_index=start.first_index,
-            source_state=start.source_state,
-        )
-
-        def on_sigterm(_signal: int, _frame: FrameType | None) -> None:
-            worker.stop.set()
-
-        signal.signal(signal.SIGTERM, on_sigterm)
-        link.send(Ready(models=models, lock_refused=lock_refused))
-        while not worker.stop.is_set():
-            if isinstance(link.receive(HEARTBEAT_S), Go):
-                return worker.run()
-            link.send(worker.heartbeat())
-        link.send(Ended())
-        return 0
-    except LinkClosed:
-        return EXIT_FAILURE
-
-
-if __name__ == "__main__":
-    code = main(int(sys.argv[1]))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # threads that a driver holds must not keep the process

@@ -6,13 +6,13 @@ from typing import Any, Final
 import zmq
 
 from edge.errors import ConfigError, RequestRefused, ServiceUnavailable
-from edge.requests import Request
+from edge.protocol.requests import Request
 
 TIMEOUT_S: Final = 3.0
 
 
 def ask(endpoint: str, request: Request, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
-    """Return the daemon's reply to ``request``; see ``edge.requests`` for what there is to ask.
+    """Return the daemon's reply to ``request`` (``edge.protocol.requests``).
 
     Not sent again: a request that changes something might have been met, and only its reply lost.
 

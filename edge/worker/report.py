@@ -1,7 +1,7 @@
 """The pipeline's results in the form of the wire contract: values in, what the link carries out."""
 
 from edge.link import FrameReport
-from edge.messages import Face
+from edge.protocol.messages import Face
 from edge.vision.values import EXPRESSIONS, FaceState, FrameState
 
 

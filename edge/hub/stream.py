@@ -13,12 +13,12 @@ from typing import Any
 from edge import __version__, clock
 from edge.board import SwapState
 from edge.config import Config
-from edge.hub.journal import Journal
+from edge.hub.identity import Journal
 from edge.hub.metrics import Metrics
-from edge.hub.people import People
+from edge.hub.participants import People
 from edge.hub.publisher import Publisher
 from edge.link import FrameReport
-from edge.messages import (
+from edge.protocol.messages import (
     EventMessage,
     EventTime,
     FrameInfo,

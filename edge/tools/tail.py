@@ -8,7 +8,7 @@ from rich.text import Text
 
 from edge.client import Gap, Subscriber
 from edge.clock import time_of_day
-from edge.messages import EventMessage, Face, FrameMessage, StatusMessage
+from edge.protocol.messages import EventMessage, Face, FrameMessage, StatusMessage
 
 HEADER = (
     f"{'time (UTC)':<12}  {'frame':>7}  {'track':>5}  {'label':<8}  {'valence':>7}  {'arousal':>7}"

@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edge.client.service import ask
+from edge.client.ask import ask
 from edge.clock import time_of_day
 from edge.errors import EXIT_DONE, EXIT_FAILURE, ConfigError
-from edge.requests import (
+from edge.protocol.requests import (
     AssignRequest,
     BaselineRequest,
     MarkRequest,
@@ -26,7 +26,7 @@ def mark(service: str, text: str) -> None:
 
     Raises:
         ConfigError: what was typed is no text or code.
-        RequestRefused, ServiceUnavailable: as ``edge.client.service.ask``.
+        RequestRefused, ServiceUnavailable: as ``edge.client.ask.ask``.
     """
     reply = _asked(service, MarkRequest, text=text)
     _say(f"marked {reply['text']!r}{_when(reply)}")

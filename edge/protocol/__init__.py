@@ -1,0 +1,1 @@
+"""The wire: messages and requests, checked by pydantic; no sockets, no arrays."""

@@ -1,0 +1,1 @@
+"""Commands on top of ``edge.client``: tail, log, operator's requests, demo."""

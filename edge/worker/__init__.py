@@ -1,0 +1,1 @@
+"""The worker process: camera and networks; three threads around the vision pipeline."""
