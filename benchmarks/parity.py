@@ -12,6 +12,17 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.board import OtherLoad, machine
+from benchmarks.evaluation.detection_agreement import detection_agreement
+from benchmarks.evaluation.expression_agreement import expression_agreement
+from benchmarks.evaluation.pictures import (
+    PICTURES_MIN,
+    Pictures,
+    exact_network,
+    face_crops,
+    picture_paths,
+    split_pictures,
+)
+from benchmarks.evaluation.translation_agreement import translation_agreement
 from edge.errors import ConfigError, ModelError
 from edge.vision.detect import detector_for
 from edge.vision.inference import Manifest, Network, find_model, load_manifest
@@ -22,16 +33,6 @@ from edge.vision.inference.network import opened
 from edge.vision.inference.runtimes import runtime_installed
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Luma
-from exporters.agreement import detection_agreement, expression_agreement
-from exporters.calibration import (
-    PICTURES_MIN,
-    Pictures,
-    exact_network,
-    face_crops,
-    picture_paths,
-    split_pictures,
-)
-from exporters.translation import translation_agreement
 
 Told = Callable[[str], None]
 

@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.accuracy import Annotated, annotated_faces, read_labels
 from benchmarks.board import circumstances
-from benchmarks.metrics import rmse
+from benchmarks.evaluation.annotated import Annotated, annotated_faces, read_labels, shifted
+from benchmarks.evaluation.metrics import rmse
 from edge.clock import Stopwatch, monotonic_ns
 from edge.config import Config
 from edge.errors import ConfigError
@@ -151,14 +151,6 @@ def _jittered(box: Box, random: Random) -> Box:
     x = box.width * random.normal(0, _JITTER_SHIFT)
     y = box.height * random.normal(0, _JITTER_SHIFT)
     return shifted(box, float(x), float(y), scale)
-
-
-def shifted(box: Box, x: float, y: float, scale: float) -> Box:
-    """Return ``box`` moved by ``x`` and ``y`` pixels, ``scale`` times as large about its middle."""
-    width, height = box.width * scale, box.height * scale
-    return Box(
-        box.x + (box.width - width) / 2 + x, box.y + (box.height - height) / 2 + y, width, height
-    )
 
 
 def _noisy(luma: Luma, random: Random) -> Luma:

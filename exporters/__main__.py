@@ -27,7 +27,7 @@ from rich.progress import (
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError, ModelError
 from edge.vision.inference import Manifest
 from edge.vision.values import EXPRESSIONS
-from exporters.parity import table
+from exporters.artifacts.parity import table
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,13 +75,13 @@ def _export(options: argparse.Namespace, tell: Callable[[str], None]) -> Manifes
         "tell": tell,
     }
     if options.model == "centerface":
-        from exporters.centerface import export_centerface  # noqa: PLC0415
+        from exporters.centerface.export import export_centerface  # noqa: PLC0415
 
         return export_centerface(
             options.weights, options.out, size=_size(options.size), mono=options.mono, **shared
         )
     if options.model == "cyclegan":
-        from exporters.cyclegan import export_cyclegan  # noqa: PLC0415
+        from exporters.cyclegan.export import export_cyclegan  # noqa: PLC0415
 
         return export_cyclegan(
             options.weights,
@@ -91,11 +91,11 @@ def _export(options: argparse.Namespace, tell: Callable[[str], None]) -> Manifes
             expression=options.expression,
             **shared,
         )
-    from exporters.expression_original import (  # noqa: PLC0415
+    from exporters.expression.export import export_mobilenet_fer  # noqa: PLC0415
+    from exporters.expression.original import (  # noqa: PLC0415
         ExpressionOptions,
         read_recalibration,
     )
-    from exporters.mobilenet_fer import export_mobilenet_fer  # noqa: PLC0415
 
     return export_mobilenet_fer(
         options.weights,

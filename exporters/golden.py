@@ -7,6 +7,7 @@ its answers stand for the original's.
 
 from pathlib import Path
 
+from benchmarks.evaluation.pictures import exact_network
 from edge.clock import Stopwatch
 from edge.errors import ModelError
 from edge.vision.detect import detector_for
@@ -23,11 +24,10 @@ from edge.vision.inference.manifest import Manifest
 from edge.vision.inference.network import opened
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Box, Luma
-from exporters.artifact import write_model
-from exporters.calibration import exact_network
-from exporters.centerface import detection_golden
-from exporters.cyclegan import translation_golden
-from exporters.expression_golden import expression_golden
+from exporters.artifacts.write import write_model
+from exporters.centerface.export import detection_golden
+from exporters.cyclegan.export import translation_golden
+from exporters.expression.golden import expression_golden
 
 
 def remake_golden(model: str | Path) -> Manifest:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from edge.vision.values import Floats
-from exporters import graph
-from exporters.cyclegan import export_cyclegan
-from exporters.generator import build, read_layout
+from exporters.artifacts import graph
+from exporters.cyclegan.export import export_cyclegan
+from exporters.cyclegan.layout import build, read_layout
 
 
 def random_state(  # noqa: PLR0917

@@ -117,7 +117,7 @@ def test_channels_in_the_wrong_order_are_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An RGB network whose channels are interleaved instead of in planes."""
-    from exporters.centerface import export_centerface
+    from exporters.centerface.export import export_centerface
 
     published = Path(__file__).parents[1] / "models" / "centerface-published" / "centerface.onnx"
     export_centerface(published, tmp_path / "rgb", size=(320, 192), mono=False)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evaluation.pictures import exact_network
 from edge.errors import EXIT_DONE, AffectEdgeError, ConfigError
 from exporters.__main__ import Parser
-from exporters.calibration import exact_network
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,8 +18,8 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from benchmarks.accuracy import first_neutrals, told_from_own_neutral
-from benchmarks.metrics import ccc, figures, headlines
+from benchmarks.evaluation.metrics import ccc, figures, headlines
+from benchmarks.evaluation.neutral import first_neutrals, told_from_own_neutral
 from edge.errors import ConfigError
 from edge.hub.participants import REST_MAX
 from edge.protocol.messages import Point

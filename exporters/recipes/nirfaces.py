@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Generator, Tensor
 
-from benchmarks.accuracy import annotated_faces, read_labels
-from benchmarks.thresholds import shifted
+from benchmarks.evaluation.annotated import annotated_faces, read_labels, shifted
 from edge.config import DetectorConfig
 from edge.errors import ConfigError
 from edge.vision.detect import open_detector

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from edge.errors import ConfigError
-from exporters.graph import load_graph
+from exporters.artifacts.graph import load_graph
 from exporters.recipes.networks import SIDE, ExpressionNetwork, ResidualBlock
 
 

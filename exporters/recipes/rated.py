@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.metrics import headlines
+from benchmarks.evaluation.metrics import headlines
 from edge.errors import ConfigError
 from edge.vision.expression.readout import Readout
 from edge.vision.inference import Network

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Generator, Tensor, nn
 
-from benchmarks import metrics
+from benchmarks.evaluation import metrics
 from edge.clock import Stopwatch
 from edge.errors import ConfigError
 from exporters.recipes.adapt import fit_priors

@@ -9,8 +9,7 @@ import pytest
 from generators import translator_folder
 
 from benchmarks.__main__ import main
-from benchmarks.accuracy import told_from_own_neutral
-from benchmarks.neutral import NeutralReading, told_from
+from benchmarks.evaluation.neutral import NeutralReading, told_from, told_from_own_neutral
 from edge.vision.golden import golden_picture
 from edge.vision.values import Affect, Reading
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from benchmarks import metrics
+from benchmarks.evaluation import metrics
 
 CLASSES = 8
 labels = hnp.arrays(np.intp, st.shared(st.integers(2, 40), key="n"), elements=st.integers(0, 7))

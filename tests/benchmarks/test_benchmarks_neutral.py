@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.neutral import NeutralReading, told_from
+from benchmarks.evaluation.neutral import NeutralReading, told_from
 from edge.vision.values import EXPRESSIONS, Affect, Reading
 
 

@@ -16,12 +16,12 @@ from edge.vision.inference import find_model, load_manifest, open_network, verif
 from edge.vision.inference.golden_schema import DetectionGolden
 from edge.vision.inference.manifest import Limit, Manifest, Parity
 from edge.vision.inference.runtimes import OnnxSession
-from exporters import graph
 from exporters.__main__ import main
-from exporters.artifact import write_model
-from exporters.centerface import export_centerface
-from exporters.mobilenet_fer import export_mobilenet_fer
-from exporters.parity import measure, sample_pictures
+from exporters.artifacts import graph
+from exporters.artifacts.parity import measure, sample_pictures
+from exporters.artifacts.write import write_model
+from exporters.centerface.export import export_centerface
+from exporters.expression.export import export_mobilenet_fer
 
 MODELS = Path(__file__).parents[2] / "models"
 PUBLISHED = MODELS / "centerface-published" / "centerface.onnx"
@@ -261,7 +261,9 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(
 def test_a_missed_parity_is_exit_1_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporters.mobilenet_fer._LIMITS", {"expression": 1e-30, "affect": 1e-30})
+    monkeypatch.setattr(
+        "exporters.expression.export._LIMITS", {"expression": 1e-30, "affect": 1e-30}
+    )
     out = tmp_path / "net"
     code, text, err = run(["mobilenet-fer", "--weights", str(FER), "--out", str(out)], capsys)
     assert code == 1

@@ -14,9 +14,9 @@ from edge.errors import ModelError
 from edge.vision.inference import find_model
 from edge.vision.inference.manifest import Artifact
 from edge.vision.inference.runtimes import OnnxSession, open_session
-from exporters import graph, tflite
-from exporters.build import build_artifacts, check_tools
-from exporters.quantize import quantize_onnx
+from exporters.artifacts import graph, tflite
+from exporters.artifacts.build import build_artifacts, check_tools
+from exporters.artifacts.quantize import quantize_onnx
 
 RANDOM = np.random.default_rng(11)
 BOTH = {"formats": ("onnx", "tflite"), "precisions": ("fp32", "int8")}

@@ -14,17 +14,17 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from benchmarks.evaluation.pictures import faces_in
 from edge.errors import ModelError
 from edge.vision.detect import detector_for
 from edge.vision.detect.centerface import decode
 from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model, load_manifest, open_network, verify
 from edge.vision.values import Luma
-from exporters import graph
 from exporters.__main__ import main
-from exporters.calibration import faces_in
-from exporters.centerface import export_centerface
-from exporters.centerface_graph import CenterFaceGraph, converted, float_nodes
+from exporters.artifacts import graph
+from exporters.centerface.export import export_centerface
+from exporters.centerface.graph import CenterFaceGraph, converted, float_nodes
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "models" / "centerface-published" / "centerface.onnx"
@@ -218,7 +218,7 @@ def test_a_missed_limit_is_written_only_when_allowed_and_never_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     limits = {"heatmap": 1e-30, "scale": 1e-30, "offset": 1e-30, "landmarks": 1e-30}
-    monkeypatch.setattr("exporters.centerface._FLOAT_LIMITS", limits)
+    monkeypatch.setattr("exporters.centerface.export._FLOAT_LIMITS", limits)
     command = ["centerface", "--weights", str(PUBLISHED), "--mono", "--out", str(tmp_path / "net")]
     assert main(command) == 1
     assert "missed the parity limit; nothing was written" in capsys.readouterr().err

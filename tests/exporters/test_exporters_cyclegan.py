@@ -17,10 +17,10 @@ from edge.errors import ModelError
 from edge.vision.inference import find_model, load_manifest, open_network, verify
 from edge.vision.inference.golden_schema import TranslationGolden
 from edge.vision.values import Floats
-from exporters import cyclegan
 from exporters.__main__ import main
-from exporters.cyclegan import export_cyclegan
-from exporters.generator import build, read_layout
+from exporters.cyclegan import export as cyclegan
+from exporters.cyclegan.export import export_cyclegan
+from exporters.cyclegan.layout import build, read_layout
 
 RANDOM = np.random.default_rng(6)
 FER = find_model("expression-nir") / "expression.onnx"

@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
 from edge.vision.values import Floats
-from exporters import graph
-from exporters.generator import INPUT, Layout, build, read_layout
-from exporters.upsampling import doubling_nodes, rewrite_transposed
+from exporters.artifacts import graph
+from exporters.cyclegan.layout import INPUT, Layout, build, read_layout
+from exporters.cyclegan.upsampling import doubling_nodes, rewrite_transposed
 
 RANDOM = np.random.default_rng(8)
 State = dict[str, Floats]

@@ -14,12 +14,11 @@ from edge.errors import ModelError
 from edge.vision.inference import load_manifest, open_network, verify
 from edge.vision.inference.manifest import Limit
 from edge.vision.values import Floats, Luma
-from exporters import cyclegan
 from exporters.__main__ import main
-from exporters.checkpoint import read_state
-from exporters.cyclegan import export_cyclegan
-from exporters.parity import sample_pictures
-from exporters.translation import TRANSLATION_LIMITS
+from exporters.artifacts.parity import TRANSLATION_LIMITS, sample_pictures
+from exporters.cyclegan import export as cyclegan
+from exporters.cyclegan.checkpoint import read_state
+from exporters.cyclegan.export import export_cyclegan
 
 pytestmark = pytest.mark.export
 

@@ -14,7 +14,7 @@ from edge.errors import ModelError
 from edge.vision.inference import find_model, load_manifest
 from edge.vision.inference.golden_schema import TranslationGolden
 from exporters.__main__ import main
-from exporters.cyclegan import export_cyclegan
+from exporters.cyclegan.export import export_cyclegan
 from exporters.golden import remake_golden
 
 BUNDLED = ("centerface-320x192", "centerface-640x384", "expression-nir")

@@ -33,9 +33,9 @@ from keras2_files import (
 
 from edge.errors import ModelError
 from edge.vision.inference.runtimes import OnnxSession
-from exporters import keras2
-from exporters.keras2 import load_keras2
-from exporters.keras2_file import convert
+from exporters.expression import keras2
+from exporters.expression.keras2 import load_keras2
+from exporters.expression.keras2_file import convert
 
 RANDOM = np.random.default_rng(20240515)
 

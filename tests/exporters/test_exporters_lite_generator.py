@@ -13,10 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 from edge.errors import ModelError
 from edge.vision.inference.runtimes import open_session
 from edge.vision.values import Floats
-from exporters import graph
-from exporters.generator import build, read_layout
-from exporters.lite_generator import can_write, write_lite
-from exporters.upsampling import rewrite_transposed
+from exporters.artifacts import graph
+from exporters.cyclegan.layout import build, read_layout
+from exporters.cyclegan.tflite import can_write, write_lite
+from exporters.cyclegan.upsampling import rewrite_transposed
 
 RANDOM = np.random.default_rng(9)
 SHAPE = (1, 4, 7, 5)

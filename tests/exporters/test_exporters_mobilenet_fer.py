@@ -27,14 +27,14 @@ from edge.vision.inference.golden_schema import ExpressionGolden
 from edge.vision.inference.manifest import PerSampleNormalisation, Recalibration
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import EXPRESSIONS, Box
-from exporters import mobilenet_fer as exporter
 from exporters.__main__ import main
-from exporters.expression_golden import Read
-from exporters.expression_original import ExpressionOptions
-from exporters.expression_source import UNKNOWN, read_source
-from exporters.input_folding import Affine, fold_input, normalise_by, take_nchw
-from exporters.mobilenet_fer import export_mobilenet_fer
-from exporters.parity import sample_pictures, table
+from exporters.artifacts.parity import sample_pictures, table
+from exporters.expression import export as exporter
+from exporters.expression.export import export_mobilenet_fer
+from exporters.expression.golden import Read
+from exporters.expression.input_folding import Affine, fold_input, normalise_by, take_nchw
+from exporters.expression.original import ExpressionOptions
+from exporters.expression.source import UNKNOWN, read_source
 
 MODELS = Path(__file__).parents[2] / "models"
 PUBLISHED = MODELS / "centerface-published" / "centerface.onnx"

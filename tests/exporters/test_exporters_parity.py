@@ -12,6 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.__main__ import main as benchmark
+from benchmarks.evaluation.detection_agreement import detection_agreement
+from benchmarks.evaluation.expression_agreement import expression_agreement, kappa
+from benchmarks.evaluation.pictures import (
+    exact_network,
+    face_crops,
+    faces_in,
+    shrunk_face,
+    split_pictures,
+)
+from benchmarks.evaluation.translation_agreement import psnr_db, ssim
 from edge.errors import ModelError
 from edge.vision.detect import detector_for
 from edge.vision.golden import golden_picture
@@ -19,22 +29,8 @@ from edge.vision.inference import find_model, open_network
 from edge.vision.inference.manifest import Limit
 from edge.vision.resize import resize_linear
 from edge.vision.values import Box
-from exporters.agreement import (
-    detection_agreement,
-    expression_agreement,
-    judged,
-    kappa,
-    psnr_db,
-    ssim,
-)
-from exporters.calibration import (
-    detector_pictures,
-    exact_network,
-    face_crops,
-    faces_in,
-    shrunk_face,
-    split_pictures,
-)
+from exporters.artifacts.calibration import detector_pictures
+from exporters.artifacts.parity import judged
 
 RANDOM = np.random.default_rng(17)
 MODEL = "centerface-320x192"
@@ -256,7 +252,9 @@ def test_the_benchmark_measures_every_artifact(
 def test_on_the_calibration_pictures_only_what_was_kept_back_counts(
     tmp_path: Path, nir_faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporters.calibration._JUDGE_MAX", 6)  # all of them take two minutes
+    monkeypatch.setattr(
+        "benchmarks.evaluation.pictures._JUDGE_MAX", 6
+    )  # all of them take two minutes
     out, images = tmp_path / "out.json", str(nir_faces / "images")
     assert benchmark(["parity", "--model", MODEL, "--images", images, "--json", str(out)]) == 0
     result = json.loads(out.read_text())

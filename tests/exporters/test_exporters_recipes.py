@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.metrics import ccc
+from benchmarks.evaluation.metrics import ccc
 from edge.errors import ConfigError
 from edge.vision.values import EXPRESSIONS
 
@@ -652,7 +652,7 @@ def test_an_expression_that_another_gives_away_is_named_through_the_mixing() -> 
 
 
 def test_boxes_beside_are_moved_and_scaled_about_their_middle() -> None:
-    from benchmarks.thresholds import shifted
+    from benchmarks.evaluation.annotated import shifted
     from edge.vision.values import Box
     from exporters.recipes.nirfaces import SHIFTS
 

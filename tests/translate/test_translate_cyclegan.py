@@ -21,7 +21,7 @@ from edge.vision.inference import Network
 from edge.vision.translate import Translator, open_translator
 from edge.vision.translate.cyclegan import CycleGan, luma_of
 from edge.vision.values import Box, Luma
-from exporters.cyclegan import export_cyclegan
+from exporters.cyclegan.export import export_cyclegan
 
 FACE = Box(123.1, 38.9, 151.0, 151.0)
 RANDOM = np.random.default_rng(3)

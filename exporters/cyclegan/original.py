@@ -11,11 +11,11 @@ from edge.errors import ModelError
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.translate.cyclegan import luma_of
 from edge.vision.values import Floats, Luma
-from exporters import graph
-from exporters.checkpoint import is_checkpoint, read_state
-from exporters.generator import INPUT, OUTPUT, build, read_layout
-from exporters.onnx_generator import read_generator
-from exporters.upsampling import rewrite_transposed
+from exporters.artifacts import graph
+from exporters.cyclegan.checkpoint import is_checkpoint, read_state
+from exporters.cyclegan.layout import INPUT, OUTPUT, build, read_layout
+from exporters.cyclegan.onnx_source import read_generator
+from exporters.cyclegan.upsampling import rewrite_transposed
 
 
 class Original:

@@ -12,8 +12,8 @@ import onnxruntime
 from edge.errors import InferenceError, ModelError
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Floats
-from exporters import graph
-from exporters.quantize import upgraded
+from exporters.artifacts import graph
+from exporters.artifacts.quantize import upgraded
 
 _OVER = 1e-3  # by how much a value may leave -1..1
 

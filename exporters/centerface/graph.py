@@ -14,7 +14,7 @@ from edge.errors import ModelError
 from edge.vision.detect.centerface import STRIDE
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Floats, Luma
-from exporters import graph
+from exporters.artifacts import graph
 
 ROLES: Final = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
 """Role -> channels, in the order in which a CenterFace graph gives them."""

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 import edge
+from benchmarks.evaluation.expression_agreement import expression_agreement
+from benchmarks.evaluation.pictures import split_pictures
 from edge.errors import ModelError
 from edge.vision.expression.mobilenet_fer import MobileNetFer
 from edge.vision.golden import expression_findings
@@ -32,25 +34,23 @@ from edge.vision.inference.manifest import (
 )
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Luma
-from exporters import graph
-from exporters.agreement import LIMITS, expression_agreement, judged
-from exporters.artifact import describe, prove_and_write, unmeasured
-from exporters.build import build_artifacts, check_tools
-from exporters.calibration import split_pictures
-from exporters.expression_golden import expression_golden
-from exporters.expression_int8 import calibration_faces, kept_float
-from exporters.expression_original import (
+from exporters.artifacts import graph
+from exporters.artifacts.build import build_artifacts, check_tools
+from exporters.artifacts.parity import LIMITS, judged, measure, sample_pictures
+from exporters.artifacts.quantize import Board, upgraded
+from exporters.artifacts.write import describe, prove_and_write, unmeasured
+from exporters.expression.golden import expression_golden
+from exporters.expression.heads import expose, keep_outputs, rename
+from exporters.expression.input_folding import fold_input, take_nchw
+from exporters.expression.int8 import calibration_faces, kept_float
+from exporters.expression.original import (
     AS_THE_FILE_SAYS,
     EPSILON,
     ExpressionOptions,
     Original,
     check_labels,
 )
-from exporters.expression_source import UNKNOWN, read_source
-from exporters.heads import expose, keep_outputs, rename
-from exporters.input_folding import fold_input, take_nchw
-from exporters.parity import measure, sample_pictures
-from exporters.quantize import Board, upgraded
+from exporters.expression.source import UNKNOWN, read_source
 
 _LIMITS: Final = {"expression": 1e-4, "affect": 1e-4}
 """Largest errors of a float artifact: of a probability, and of what the regressor gives."""
@@ -84,8 +84,8 @@ def export_mobilenet_fer(
         size: width and height, for networks that leave them open.
         mono: one grey input channel instead of three.
         options: what only the user knows.
-        formats: some of ``exporters.build.FORMATS``.
-        precisions: some of ``exporters.build.PRECISIONS``.
+        formats: some of ``exporters.artifacts.build.FORMATS``.
+        precisions: some of ``exporters.artifacts.build.PRECISIONS``.
         calibration: folder of pictures with faces; needed for int8.
         allow_parity_loss: write artifacts that miss their limit, too.
         board: whose int8 kernels to quantise the ONNX artifact for.

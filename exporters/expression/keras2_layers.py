@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from exporters.keras2_parts import (
+from exporters.expression.keras2_parts import (
     ACTIVATIONS,
     CHANNELS_MAX,
     Graph,

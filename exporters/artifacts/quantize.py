@@ -19,8 +19,8 @@ from onnx import version_converter
 
 from edge.errors import ModelError
 from edge.vision.values import Floats
-from exporters import graph
-from exporters.tflite import SETUP, with_output_names
+from exporters.artifacts import graph
+from exporters.artifacts.tflite import SETUP, with_output_names
 
 Board = Literal["x86", "arm"]
 

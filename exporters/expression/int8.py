@@ -5,14 +5,15 @@ from typing import Any, Final
 
 import onnx
 
+from benchmarks.evaluation.expression_agreement import expression_agreement
+from benchmarks.evaluation.pictures import Split, exact_network, face_crops
 from edge.vision.detect import detector_for
 from edge.vision.golden import SURE
 from edge.vision.inference import Network
 from edge.vision.values import Floats, Luma
-from exporters.agreement import LIMITS, expression_agreement, judged
-from exporters.calibration import Split, exact_network, face_crops
-from exporters.expression_original import Original
-from exporters.quantize import Board, quantize_onnx
+from exporters.artifacts.parity import LIMITS, judged
+from exporters.artifacts.quantize import Board, quantize_onnx
+from exporters.expression.original import Original
 
 _FIRST_FLOAT: Final = (3, 5)
 """How many of the first convolutions stay float: tried in this order. With one, probabilities of

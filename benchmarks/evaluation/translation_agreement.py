@@ -4,29 +4,21 @@ Pictures that look alike may still be read otherwise, and ones that do not, alik
 measured: the pictures themselves, and what the expression network behind makes of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks.evaluation.expression_agreement import read_all, readings_agreement
 from edge.errors import ModelError
 from edge.vision.inference import Network
-from edge.vision.inference.manifest import Limit
 from edge.vision.resize import resize_area
-from edge.vision.values import Luma
-from exporters.agreement import psnr_db, read_all, readings_agreement, ssim
-
-TRANSLATION_LIMITS: Final[Mapping[str, Limit]] = {
-    "psnr_db": Limit(at_least=30.0),
-    "ssim": Limit(at_least=0.95),
-    "concordance": Limit(at_least=0.95),
-    "valence_ccc": Limit(at_least=0.98),
-    "arousal_ccc": Limit(at_least=0.98),
-}
-"""What an int8 translator has to keep. A small trained one kept 48 dB, 0.98 and 0.999; where it
-kept 35 dB, the label of one face in sixteen changed."""
+from edge.vision.values import Floats, Luma
 
 _WHITE: Final = 255.0
+_WINDOW: Final = 1.5  # standard deviation of SSIM's window, pixels
 
 
 def translation_agreement(
@@ -70,3 +62,35 @@ def translation_agreement(
 def _scaled(luma: Luma, judge: Network) -> Luma:
     size = (judge.info.width, judge.info.height)
     return resize_area(luma, size)
+
+
+def psnr_db(one: Floats, other: Floats, span: float) -> float:
+    """Return the peak signal-to-noise ratio of two pictures, dB; 120 where they are equal.
+
+    Args:
+        one: a picture.
+        other: another of the same shape.
+        span: the largest difference that two of their values can have.
+    """
+    error = float(np.mean((one.astype(np.float64) - other) ** 2)) / span**2
+    return -10 * float(np.log10(max(error, 1e-12)))
+
+
+def ssim(one: Floats, other: Floats, span: float) -> float:
+    """Return the structural similarity of two pictures (height, width), at most 1.
+
+    Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli: Image quality assessment: from error
+    visibility to structural similarity, 2004, with its Gaussian window and constants.
+    """
+    x, y = one.astype(np.float64), other.astype(np.float64)
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        blurred: NDArray[np.float64] = cv2.GaussianBlur(values, (11, 11), _WINDOW)
+        return blurred
+
+    c_1, c_2 = (0.01 * span) ** 2, (0.03 * span) ** 2
+    mean_x, mean_y = mean(x), mean(y)
+    variance_x, variance_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
+    shared = mean(x * y) - mean_x * mean_y
+    upper = (2 * mean_x * mean_y + c_1) * (2 * shared + c_2)
+    return float(np.mean(upper / ((mean_x**2 + mean_y**2 + c_1) * (variance_x + variance_y + c_2))))

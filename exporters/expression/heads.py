@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
 from edge.vision.values import Floats
-from exporters.input_folding import unused_name
+from exporters.expression.input_folding import unused_name
 
 Affect = Literal["auto", "logits", "unit", "signed"]
 """How a regressor gives valence and arousal: before a sigmoid, as its 0..1, or as -1..1."""

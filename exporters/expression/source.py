@@ -12,8 +12,8 @@ from onnx import TensorProto
 from edge.errors import ModelError
 from edge.vision.inference import load_manifest
 from edge.vision.inference.manifest import Layout
-from exporters import graph
-from exporters.keras2 import HDF5_SIGNATURE, load_keras2
+from exporters.artifacts import graph
+from exporters.expression.keras2 import HDF5_SIGNATURE, load_keras2
 
 Normalisation = Literal["thesis", "standardised", "fixed", "none"]
 

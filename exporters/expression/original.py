@@ -15,10 +15,10 @@ from edge.vision.expression.readout import Readout
 from edge.vision.inference.manifest import Recalibration
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import EXPRESSIONS, Box, Floats, Luma
-from exporters.expression_source import NORMALISATIONS, ExpressionSource, Normalisation
-from exporters.heads import Affect, find_heads
-from exporters.input_folding import Affine, normalise_by
-from exporters.parity import sample_pictures
+from exporters.artifacts.parity import sample_pictures
+from exporters.expression.heads import Affect, find_heads
+from exporters.expression.input_folding import Affine, normalise_by
+from exporters.expression.source import NORMALISATIONS, ExpressionSource, Normalisation
 
 EPSILON: Final = 0.05
 """What ``standardised`` adds to the deviation."""

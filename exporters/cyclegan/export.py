@@ -1,10 +1,10 @@
 """A CycleGAN generator, NIR -> visible light -> a model folder for the daemon.
 
-Takes ``latest_net_G*.pth`` of the public PyTorch code (see ``exporters.generator``) or a generator
-that is ONNX already. What changes, and why the pictures do not: batch-norms go into the
+Takes ``latest_net_G*.pth`` of the public PyTorch code (see ``layout``) or a generator that is ONNX
+already. What changes, and why the pictures do not: batch-norms go into the
 convolutions before them, transposed convolutions become convolutions that runtimes can run in
-int8 (``exporters.upsampling``), and for mono pictures the first convolution is summed over its
-three equal channels. Colour that the generator gives stays; the daemon takes its luma.
+int8 (see ``upsampling``), and for mono pictures the first convolution is summed over its three
+equal channels. Colour that the generator gives stays; the daemon takes its luma.
 
 In int8 only convolutions are quantised, and not those that double the picture: they take the sum
 of all residual blocks, whose range is wide, and cost 13 to 17 dB (31 and 35 instead of 48) for a
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 import edge
+from benchmarks.evaluation.pictures import exact_network, face_crops, split_pictures
+from benchmarks.evaluation.translation_agreement import translation_agreement
 from edge.config import DetectorConfig
 from edge.errors import ModelError
 from edge.vision.detect import open_detector
@@ -36,16 +38,13 @@ from edge.vision.inference.network import input_tensor
 from edge.vision.resize import area_means
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Box, Luma
-from exporters.agreement import judged
-from exporters.artifact import prove_and_write, unmeasured
-from exporters.build import Told, build_artifacts, check_tools
-from exporters.calibration import exact_network, face_crops, split_pictures
-from exporters.generator_original import Original
-from exporters.parity import measure, sample_pictures
-from exporters.quantize import Board
-from exporters.tflite import convert_float
-from exporters.translation import TRANSLATION_LIMITS, translation_agreement
-from exporters.upsampling import doubling_nodes
+from exporters.artifacts.build import Told, build_artifacts, check_tools
+from exporters.artifacts.parity import TRANSLATION_LIMITS, judged, measure, sample_pictures
+from exporters.artifacts.quantize import Board
+from exporters.artifacts.tflite import convert_float
+from exporters.artifacts.write import prove_and_write, unmeasured
+from exporters.cyclegan.original import Original
+from exporters.cyclegan.upsampling import doubling_nodes
 
 SIDE_MIN, SIDE_MAX = 16, 1024
 
@@ -90,8 +89,8 @@ def export_cyclegan(
         out: folder to write; its name becomes the model's.
         size: width and height of the pictures, equal, multiples of 4 pixels.
         mono: one grey input channel instead of three.
-        formats: some of ``exporters.build.FORMATS``.
-        precisions: some of ``exporters.build.PRECISIONS``.
+        formats: some of ``exporters.artifacts.build.FORMATS``.
+        precisions: some of ``exporters.artifacts.build.PRECISIONS``.
         calibration: folder of pictures with faces, needed for int8.
         expression: name or folder of the expression network behind, which int8 is judged by.
         board: whose int8 kernels to quantise the ONNX artifact for.
@@ -223,7 +222,7 @@ def _lite_writer(model: bytes) -> Callable[[bytes], bytes]:
         ModelError: neither that nor onnx2tf can be used here.
     """
     try:
-        from exporters.lite_generator import can_write, write_lite  # noqa: PLC0415
+        from exporters.cyclegan.tflite import can_write, write_lite  # noqa: PLC0415
     except ImportError as error:
         raise ModelError(
             "--formats tflite: needs ai-edge-litert; pip install 'affect-edge[litert]'"

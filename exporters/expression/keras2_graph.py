@@ -7,8 +7,8 @@ from typing import Any, Final
 from onnx import TensorProto, helper
 
 from edge.errors import ModelError
-from exporters.keras2_layers import KINDS
-from exporters.keras2_parts import (
+from exporters.expression.keras2_layers import KINDS
+from exporters.expression.keras2_parts import (
     Graph,
     Layer,
     Tensor,

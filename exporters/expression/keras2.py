@@ -15,7 +15,7 @@ from typing import Any, Final
 import onnx
 
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
-from exporters.keras2_file import ARCHITECTURE, JSON_BYTES_MAX, convert
+from exporters.expression.keras2_file import ARCHITECTURE, JSON_BYTES_MAX, convert
 
 HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
@@ -62,7 +62,7 @@ def load_keras2(
         text = _read(architecture, ARCHITECTURE, "a Keras 2 .json file", JSON_BYTES_MAX)
         digest = hashlib.sha256(text).hexdigest()
     width, height = size or (0, 0)
-    command = [sys.executable, "-m", "exporters.keras2"]
+    command = [sys.executable, "-m", "exporters.expression.keras2"]
     command += [
         str(number) for number in (-1 if architecture is None else len(text), width, height)
     ]

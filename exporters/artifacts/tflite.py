@@ -2,7 +2,7 @@
 
 onnx2tf pins old versions of half of what this project uses, so it is a program beside it
 (``make setup-export``), never an import. It is asked for the float file alone: its own integer
-quantisation does not give files that load (see ``exporters.quantize`` for those).
+quantisation does not give files that load (see ``exporters.artifacts.quantize`` for those).
 """
 
 import os
@@ -20,7 +20,7 @@ from edge.errors import ModelError
 ONNX2TF_VARIABLE: Final = "AFFECT_EDGE_ONNX2TF"
 """Environment variable that names another ``onnx2tf`` than the one ``make setup-export`` makes."""
 
-_ROOT: Final = Path(__file__).resolve().parents[1]
+_ROOT: Final = Path(__file__).resolve().parents[2]
 _TIMEOUT_S: Final = 900.0
 _TOLD_MAX: Final = 200  # characters of what the tool said
 

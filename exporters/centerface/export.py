@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 import edge
+from benchmarks.evaluation.detection_agreement import detection_agreement
+from benchmarks.evaluation.pictures import Split, split_pictures
 from edge.errors import ModelError
 from edge.vision.detect import detector_for
 from edge.vision.detect.centerface import CenterFace, decode
@@ -33,17 +35,16 @@ from edge.vision.inference.network import input_tensor
 from edge.vision.inference.runtimes import open_session
 from edge.vision.resize import resize_linear
 from edge.vision.values import Floats, Luma
-from exporters import graph
-from exporters.agreement import LIMITS, detection_agreement, judged
-from exporters.artifact import describe, prove_and_write, unmeasured
-from exporters.build import Told, build_artifacts, check_tools
-from exporters.calibration import Split, detector_pictures, split_pictures
-from exporters.centerface_graph import ROLES, CenterFaceGraph, converted, float_nodes
-from exporters.parity import measure, sample_pictures
-from exporters.quantize import Board
+from exporters.artifacts import graph
+from exporters.artifacts.build import Told, build_artifacts, check_tools
+from exporters.artifacts.calibration import detector_pictures
+from exporters.artifacts.parity import LIMITS, judged, measure, sample_pictures
+from exporters.artifacts.quantize import Board
+from exporters.artifacts.write import describe, prove_and_write, unmeasured
+from exporters.centerface.graph import ROLES, CenterFaceGraph, converted, float_nodes
 
 _FLOAT_LIMITS: Final = dict.fromkeys(ROLES, 1e-4)
-"""Largest errors allowed, in shares of the largest value (see ``exporters.parity.measure``)."""
+"""Largest errors allowed, in shares of the largest value (see ``artifacts.parity.measure``)."""
 
 _INT8_TOLERANCE: Final = DetectionTolerance(iou_min=0.88, landmark_max=0.04, score_max=0.025)
 """One grey level of noise moves an int8 box by up to 0.07 of overlap, landmarks and score by up to
@@ -77,8 +78,8 @@ def export_centerface(
         out: folder to write; its name becomes the model's.
         size: width and height of the input, multiples of 32 pixels.
         mono: one input channel instead of three.
-        formats: some of ``exporters.build.FORMATS``.
-        precisions: some of ``exporters.build.PRECISIONS``.
+        formats: some of ``exporters.artifacts.build.FORMATS``.
+        precisions: some of ``exporters.artifacts.build.PRECISIONS``.
         calibration: folder of pictures with faces, needed for int8.
         board: whose int8 kernels to quantise the ONNX artifact for.
         allow_parity_loss: write artifacts that miss their limit, too.

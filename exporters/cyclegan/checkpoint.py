@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.errors import ModelError
 from edge.vision.values import Floats
-from exporters.tflite import SETUP
+from exporters.artifacts.tflite import SETUP
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _PREFIX: Final = "module."  # what DataParallel puts before every name

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edge.errors import ModelError
-from exporters.lite_writer import LiteWriter
+from exporters.artifacts.tflite_writer import LiteWriter
 
 _NHWC: Final = (0, 2, 3, 1)
 _BUILTIN: Final = schema.BuiltinOperator

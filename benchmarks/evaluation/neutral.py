@@ -10,7 +10,7 @@ person. What it gains is a network's own: ``benchmarks accuracy --personal-basel
 The daemon tells changes from rest instead (``hub.participants``), and leaves probabilities alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,3 +76,41 @@ def _logits(reading: Reading) -> NDArray[np.float64]:
     values = np.clip([reading.affect.valence, reading.affect.arousal], -_AFFECT_MAX, _AFFECT_MAX)
     # 2 artanh(x) is the logit of (x + 1) / 2
     return np.concatenate([shares - shares.mean(), 2 * np.arctanh(values)])
+
+
+def first_neutrals(truth: Sequence[int], subjects: Sequence[str]) -> dict[str, int]:
+    """Return the index of each person's first neutral picture, of those who have one."""
+    first: dict[str, int] = {}
+    for index, (label, subject) in enumerate(zip(truth, subjects, strict=True)):
+        if EXPRESSIONS[label] == "neutral":
+            first.setdefault(subject, index)
+    return first
+
+
+def told_from_own_neutral(
+    readings: Sequence[Reading], truth: Sequence[int], subjects: Sequence[str]
+) -> dict[int, Reading]:
+    """Return what readings are from each person's first neutral picture, by their index.
+
+    That picture has no part, nor has anybody of whom there is none; the common neutral is that of
+    the others.
+
+    Args:
+        readings: of the pictures.
+        truth: what each shows, index into ``EXPRESSIONS``.
+        subjects: who is on each.
+    """
+    first = first_neutrals(truth, subjects)
+    neutral = {name: NeutralReading.mean([readings[index]]) for name, index in first.items()}
+    common = {
+        name: NeutralReading.mean(
+            readings[index] for other, index in first.items() if other != name
+        )
+        for name in first
+        if len(first) > 1
+    }
+    return {
+        index: told_from(readings[index], neutral[subject], common[subject])
+        for index, subject in enumerate(subjects)
+        if subject in common and index != first[subject]
+    }

@@ -20,8 +20,8 @@ import numpy as np
 
 from edge.errors import ModelError
 from edge.vision.values import Floats
-from exporters.keras2_graph import emit
-from exporters.keras2_parts import shown
+from exporters.expression.keras2_graph import emit
+from exporters.expression.keras2_parts import shown
 
 ARCHITECTURE: Final = "--architecture"
 """What complaints about the JSON file begin with."""
@@ -35,7 +35,7 @@ _UNREADABLE: Final = (OSError, KeyError, RuntimeError, ValueError, TypeError, At
 def convert(
     content: bytes, architecture: bytes | None = None, size: tuple[int, int] | None = None
 ) -> Any:
-    """Return the ONNX model of a Keras 2 file; see ``exporters.keras2.load_keras2``.
+    """Return the ONNX model of a Keras 2 file; see ``exporters.expression.keras2.load_keras2``.
 
     A damaged file may keep the HDF5 library busy for ever: run it where it can be stopped.
 

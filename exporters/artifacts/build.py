@@ -1,8 +1,8 @@
 """One finished float graph -> the artifacts of a model folder: ONNX and TensorFlow Lite, two
 precisions each.
 
-What an artifact answers is not judged here (see ``exporters.artifact``); that it loads, runs, and
-has the graph's inputs and outputs is.
+What an artifact answers is not judged here (see ``write``); that it loads, runs, and has the
+graph's inputs and outputs is.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -15,9 +15,9 @@ from edge.errors import InferenceError, ModelError
 from edge.vision.inference.manifest import Artifact, Layout, Precision, Runtime
 from edge.vision.inference.runtimes import Session, open_session
 from edge.vision.values import Floats
-from exporters.artifact import describe
-from exporters.quantize import Board, check_quantizer, quantize_onnx, quantize_tflite
-from exporters.tflite import convert_float, made_from, onnx2tf_path
+from exporters.artifacts.quantize import Board, check_quantizer, quantize_onnx, quantize_tflite
+from exporters.artifacts.tflite import convert_float, made_from, onnx2tf_path
+from exporters.artifacts.write import describe
 
 _ORDERS: Final[dict[Layout, tuple[int, ...]]] = {"nchw": (0, 1, 2, 3), "nhwc": (0, 2, 3, 1)}
 

@@ -8,7 +8,6 @@ artifacts.
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,7 @@ from edge.vision.detect import Detector
 from edge.vision.expression.crop import square_crop
 from edge.vision.inference import Network, find_model, load_manifest, open_network
 from edge.vision.inference.manifest import Calibration, Task
-from edge.vision.resize import resize_area, resize_linear
+from edge.vision.resize import resize_area
 from edge.vision.sources.images import SUFFIXES, read_grey
 from edge.vision.values import Box, Detection, Frame, Luma
 
@@ -31,8 +30,6 @@ _CALIBRATE_MAX: Final = 64  # ranges do not move any more
 _JUDGE_MAX: Final = 200
 _CALIBRATE_SHARE: Final = 0.4
 _CANVAS: Final = 110  # grey of what surrounds a shrunk picture
-_SHRUNK_PX: Final = (18, 21, 25, 32, 45, 64)
-"""Heights of faces, in pixels of the input, that detectors are calibrated with besides."""
 
 
 class Pictures(Sequence[Luma]):
@@ -179,26 +176,6 @@ def shrunk_face(picture: Luma, face: Box, height_px: int, seed: int) -> tuple[Lu
         left + face.x * across, top + face.y * down, face.width * across, face.height * down
     )
     return canvas, place
-
-
-def detector_pictures(pictures: Iterable[Luma], detector: Detector) -> Iterator[Luma]:
-    """Yield pictures to calibrate a detector with: each whole, and with its largest face small.
-
-    Without small faces an int8 detector loses those first.
-
-    Args:
-        pictures: of any size.
-        detector: a float detector of the input size, to know where the faces are.
-    """
-    for number, (picture, height_px) in enumerate(zip(pictures, cycle(_SHRUNK_PX), strict=False)):
-        whole = resize_linear(picture, detector.input_size)
-        yield whole
-        faces = faces_in(detector, whole)
-        if faces:
-            largest = max(faces, key=lambda face: face.box.height)
-            shrunk = shrunk_face(whole, largest.box, height_px, number)
-            if shrunk:
-                yield shrunk[0]
 
 
 # -- everything else: faces cut out -------------------------------------------------------------

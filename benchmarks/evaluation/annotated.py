@@ -1,0 +1,105 @@
+"""Annotated pictures: the table of labels, each picture's face, and boxes a little off it."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.evaluation.pictures import faces_in
+from edge.errors import ConfigError, FrameRefused
+from edge.vision.detect import Detector
+from edge.vision.sources.images import read_grey
+from edge.vision.values import EXPRESSIONS, Box, Detection, Luma
+
+COLUMNS: Final = ("file", "subject", "expression", "valence", "arousal")
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """One row of the labels."""
+
+    file: str
+    subject: str
+    expression: str
+    valence: float
+    arousal: float
+
+
+def read_labels(path: Path) -> list[Annotated]:
+    """Return the rows of a CSV file with the columns file, subject, expression, valence, arousal.
+
+    Raises:
+        ConfigError: it cannot be read, a column is missing, or a value is not what it should be;
+            the line is named.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = set(COLUMNS) - set(reader.fieldnames or ())
+            if missing:
+                raise ConfigError(
+                    f"--labels {path}: no column {', '.join(sorted(missing))}; expected"
+                    f" {','.join(COLUMNS)}"
+                )
+            rows = [_row(path, number, row) for number, row in enumerate(reader, start=2)]
+    except OSError as error:
+        raise ConfigError(f"--labels {path}: {error.strerror}; expected a CSV file") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"--labels {path}: {error}; expected a CSV file in UTF-8") from error
+    if not rows:
+        raise ConfigError(f"--labels {path}: no rows below the header")
+    return rows
+
+
+def _row(path: Path, number: int, row: dict[str, str]) -> Annotated:
+    where = f"--labels {path} line {number}"
+    if any(row[column] is None or not row[column].strip() for column in COLUMNS):
+        raise ConfigError(f"{where}: an empty field; expected {','.join(COLUMNS)}")
+    expression = row["expression"].strip()
+    if expression not in EXPRESSIONS:
+        raise ConfigError(f"{where}: expression {expression!r} is none of {', '.join(EXPRESSIONS)}")
+    values = []
+    for name in ("valence", "arousal"):
+        try:
+            value = float(row[name])
+        except ValueError as error:
+            raise ConfigError(f"{where}: {name} {row[name]!r} is no number") from error
+        if not -1 <= value <= 1:
+            raise ConfigError(f"{where}: {name} {row[name]}; expected -1 to 1")
+        values.append(value)
+    return Annotated(row["file"].strip(), row["subject"].strip(), expression, *values)
+
+
+def annotated_faces(
+    images: Path, rows: Iterable[Annotated], detector: Detector
+) -> Iterator[tuple[Annotated, Luma, Detection | None]]:
+    """Yield each annotated picture with its largest face; None where none is found.
+
+    Raises:
+        ConfigError: a picture cannot be read.
+    """
+    for row in rows:
+        luma = read_picture(images / row.file)
+        found = faces_in(detector, luma)
+        yield row, luma, max(found, key=lambda each: each.box.width * each.box.height, default=None)
+
+
+def read_picture(path: Path) -> Luma:
+    """Return a picture, uint8 (height, width).
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return read_grey(path)
+    except FrameRefused as error:
+        raise ConfigError(f"--images {path.parent}: {error}") from error
+
+
+def shifted(box: Box, x: float, y: float, scale: float) -> Box:
+    """Return ``box`` moved by ``x`` and ``y`` pixels, ``scale`` times as large about its middle."""
+    width, height = box.width * scale, box.height * scale
+    return Box(
+        box.x + (box.width - width) / 2 + x, box.y + (box.height - height) / 2 + y, width, height
+    )

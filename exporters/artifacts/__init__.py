@@ -1,0 +1,1 @@
+"""What every exporter shares: graph tools, conversion, quantization, parity, writing."""

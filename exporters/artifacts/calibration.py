@@ -1,0 +1,33 @@
+"""Pictures that integer ranges of a detector are measured on."""
+
+from collections.abc import Iterable, Iterator
+from itertools import cycle
+from typing import Final
+
+from benchmarks.evaluation.pictures import faces_in, shrunk_face
+from edge.vision.detect import Detector
+from edge.vision.resize import resize_linear
+from edge.vision.values import Luma
+
+_SHRUNK_PX: Final = (18, 21, 25, 32, 45, 64)
+"""Heights of faces, in pixels of the input, that detectors are calibrated with besides."""
+
+
+def detector_pictures(pictures: Iterable[Luma], detector: Detector) -> Iterator[Luma]:
+    """Yield pictures to calibrate a detector with: each whole, and with its largest face small.
+
+    Without small faces an int8 detector loses those first.
+
+    Args:
+        pictures: of any size.
+        detector: a float detector of the input size, to know where the faces are.
+    """
+    for number, (picture, height_px) in enumerate(zip(pictures, cycle(_SHRUNK_PX), strict=False)):
+        whole = resize_linear(picture, detector.input_size)
+        yield whole
+        faces = faces_in(detector, whole)
+        if faces:
+            largest = max(faces, key=lambda face: face.box.height)
+            shrunk = shrunk_face(whole, largest.box, height_px, number)
+            if shrunk:
+                yield shrunk[0]

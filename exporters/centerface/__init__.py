@@ -1,0 +1,1 @@
+"""CenterFace graphs -> model folders."""

@@ -1,0 +1,1 @@
+"""CycleGAN generators, PyTorch or ONNX -> model folders."""

@@ -1,0 +1,1 @@
+"""Expression networks, ONNX or Keras 2 -> model folders."""
