@@ -13,7 +13,7 @@ import pytest
 from edge.board import worker_rss_limit_mb
 from edge.config import Config, Section, SourceConfig, load_config
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "systemd/affect-edge.service"
 CHECK = ROOT / "deploy/check-unit"
 EXAMPLE = ROOT / "deploy/edge.example.toml"

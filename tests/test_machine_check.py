@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_board import CARD, CGROUP, FORBIDDEN, SWAPS, board
 
 from edge import check, machine_check
 from edge.board import Board
 from edge.config import Config, load_config
 from edge.machine_check import machine_lines
+from tests.test_board import CARD, CGROUP, FORBIDDEN, SWAPS, board
 
 CPU = {"proc/cpuinfo": "processor\t: 0\n", "sys/devices/system/cpu/possible": "0-3\n"}
 PLAIN = {**CPU, "proc/meminfo": "MemTotal: 927744 kB\n", "proc/swaps": SWAPS}

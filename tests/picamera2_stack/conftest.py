@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hardware import STACK, STUB, Hardware
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path.append(str(TESTS / "sources"))  # the contract of every source is there
+from tests.picamera2_stack.hardware import STACK, STUB, Hardware
+
 if STACK is not None:
     sys.path[:0] = [str(STUB), str(STACK)]
 

@@ -1,0 +1,549 @@
+"""What is wrong with a configuration or an input is said in one line, and the exit code tells it.
+
+Every case goes through the command line. Those marked ``real`` are processes of their own: what
+opens sockets, folders, models or sources. The rest call the same function in this process.
+"""
+
+import contextlib
+import fcntl
+import json
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import zmq
+
+from edge.cli import run_command_line
+from edge.config import Config
+from edge.errors import ConfigError
+from edge.link import Link
+from edge.vision.pipeline import Pipeline
+from edge.vision.sources.images import Images
+from edge.worker.threads import Worker
+from tests.support.daemons import PURPOSE, ROOT, RunningDaemon, affect_edge
+
+CONFIG = 78
+
+
+@dataclass(frozen=True)
+class Case:
+    """One wrong thing: how it is given, and which words the one line must hold.
+
+    ``{tmp}`` stands for the folder made by ``things`` in arguments, TOML, variables and words.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    words: tuple[str, ...]
+    toml: str | bytes | None = None
+    variables: dict[str, str] = field(default_factory=dict)
+    real: bool = False
+    code: int = CONFIG
+
+
+def toml(name: str, text: str | bytes, *words: str, real: bool = False) -> Case:
+    """Return a case of a configuration file that holds ``text``."""
+    return Case(name, ("check", "-c", "{tmp}/edge.toml"), words, toml=text, real=real)
+
+
+def setting(name: str, text: str, *words: str, real: bool = False) -> Case:
+    """Return a case of one ``--set``."""
+    command = ("run", "--source", "demo") if real else ("check",)
+    return Case(name, (*command, "--set", text), words, real=real)
+
+
+def source(name: str, word: str, *words: str, extra: tuple[str, ...] = ()) -> Case:
+    """Return a case of a real daemon on a source that cannot be used."""
+    return Case(name, ("run", "--source", word, *PURPOSE, *extra), words, real=True)
+
+
+FILES = [
+    Case("missing file", ("check", "-c", "{tmp}/none.toml"), ("{tmp}/none.toml", "No such file")),
+    Case("a folder", ("check", "-c", "{tmp}/empty"), ("{tmp}/empty", "directory"), real=True),
+    Case("a long name", ("check", "-c", "{tmp}/" + "x" * 300), ("too long",)),
+    toml("binary", b"\x00\xff\xfe\x80" * 64, "edge.toml", "not TOML"),
+    toml("huge", b"# nothing\n" * 200_000, "edge.toml", "2000000 bytes", "1 MiB"),
+    toml("not TOML", "device: name", "edge.toml", "not TOML", "line 1", real=True),
+    toml("latin-1", "[device]\nname = 'caf\xe9'".encode("latin-1"), "edge.toml", "not TOML"),
+    toml(
+        "twice the same key", "[affect]\nsmoothing_s = 1\nsmoothing_s = 2", "not TOML", "overwrite"
+    ),
+    toml("unknown section", "[camera]\nwidth = 3", "edge.toml", "camera", "unknown key"),
+    toml("key outside sections", 'purpose = "safety"', "purpose", "unknown key"),
+    toml("section as value", "device = 3", "device", "received 3"),
+    toml("unknown key", '[device]\ncolour = "red"', "device.colour", "unknown key", real=True),
+    toml("misspelt key", "[detector]\ntreshold = 0.5", "detector.treshold", "unknown key"),
+    toml("text for a number", '[detector]\nthreshold = "high"', "detector.threshold", "'high'"),
+    toml("truth for a number", "[detector]\nthreshold = true", "detector.threshold", "True"),
+    toml("fraction for a count", "[detector]\nthreads = 1.5", "detector.threads", "1.5"),
+    toml("list for a text", '[device]\nname = ["a"]', "device.name", "['a']"),
+    toml("date for a number", "[affect]\nsmoothing_s = 2020-01-01", "affect.smoothing_s"),
+    toml("not a number", "[detector]\nthreshold = nan", "detector.threshold", "nan"),
+    toml("infinite", "[tracking]\nvanish_s = inf", "tracking.vanish_s", "inf", real=True),
+    toml("minus infinity", "[affect]\nlabel_hold_s = -inf", "affect.label_hold_s", "-inf"),
+    toml("above its range", "[detector]\nthreshold = 1.5", "detector.threshold", "1.5"),
+    toml("negative", "[publish]\ndrain_s = -1.0", "publish.drain_s", "-1.0"),
+    toml("zero", "[limits]\nstall_s = 0.0", "limits.stall_s", "0.0"),
+    toml("enormous", f"[detector]\nthreads = {10**30}", "detector.threads"),
+    toml("empty device name", '[device]\nname = ""', "device.name", "''"),
+    toml("device name with a space", '[device]\nname = "a b"', "device.name", "'a b'"),
+    toml("device name in capitals", '[device]\nname = "Chamber"', "device.name", "'Chamber'"),
+    toml("long device name", f'[device]\nname = "{"a" * 33}"', "device.name", "aaa"),
+    toml("device name as a path", '[device]\nname = "../x"', "device.name", "'../x'"),
+    toml("no purpose", '[source]\nkind = "picamera"', "device.purpose", "not set", real=True),
+    toml("unknown purpose", '[device]\npurpose = "hobby"', "device.purpose", "'hobby'"),
+    toml("empty purpose", '[device]\npurpose = ""', "device.purpose", "''"),
+    toml("unknown kind of source", '[source]\nkind = "webcam"', "source", "webcam"),
+    toml("key of another kind", '[source]\nkind = "demo"\npath = "x"', "source.path"),
+    toml("source without its path", '[source]\nkind = "images"', "source.path", "required"),
+    toml("empty path", '[source]\nkind = "video"\npath = ""', "source.path", "''"),
+    toml("a NUL in a path", '[source]\nkind = "video"\npath = "a\\u0000b"', "source.path"),
+    toml("a NUL in a folder", '[journal]\npath = "a\\u0000b"', "journal.path"),
+    toml("a NUL in an endpoint", '[publish]\nendpoint = "ipc:///a\\u0000b"', "publish.endpoint"),
+    toml("camera that cannot be", '[source]\nkind = "picamera"\ncamera = 9', "source.camera", "9"),
+    toml("empty model name", '[detector]\nmodel = ""', "detector.model", "''"),
+]
+
+SETTINGS = [
+    setting("set without a value", "detector.threshold", "--set", "'detector.threshold'"),
+    setting("set without a key", "=1", "--set", "'=1'"),
+    setting("set without a section", "threshold=0.5", "--set threshold", "section"),
+    setting("set too deep", "a.b.c=1", "--set a.b.c"),
+    setting("set with an empty section", ".x=1", "--set .x"),
+    setting("set with an empty key", "detector.=1", "--set detector."),
+    setting("set an unknown section", "nosuch.key=1", "nosuch", "unknown key", real=True),
+    setting("set an unknown key", "detector.nosuch=1", "detector.nosuch", "unknown key"),
+    setting("set nan", "detector.threshold=nan", "detector.threshold", "nan"),
+    setting("set two lines", "device.name=a\nb", "device.name", "a\\nb"),
+    Case(
+        "a wrong variable",
+        ("check",),
+        ("detector.threshold", "'high'"),
+        variables={"AFFECT_EDGE__DETECTOR__THRESHOLD": "high"},
+        real=True,
+    ),
+    Case(
+        "a variable without a key",
+        ("check",),
+        ("AFFECT_EDGE__DETECTOR", "section"),
+        variables={"AFFECT_EDGE__DETECTOR": "1"},
+    ),
+    Case(
+        "a variable of an unknown key",
+        ("check",),
+        ("detector.colour", "unknown key"),
+        variables={"AFFECT_EDGE__DETECTOR__COLOUR": "1"},
+    ),
+    *(
+        setting(f"endpoint {each}", f'publish.endpoint="{each}"', "publish.endpoint", repr(each))
+        for each in (
+            "tcp://0.0.0.0:5555",
+            "tcp://*:5555",
+            "tcp://[::]:5555",
+            "tcp://192.168.1.2:5555",
+            "tcp://camera.example.org:5555",
+            "tcp://localhost.example.org:5555",
+            "tcp://127.0.0.1",
+            "tcp://127.0.0.1:0",
+            "tcp://127.0.0.1:99999",
+            "127.0.0.1:5555",
+            "udp://127.0.0.1:5555",
+            "ipc://",
+            "",
+        )
+    ),
+    setting(
+        "one endpoint for two",
+        'publish.service_endpoint="tcp://127.0.0.1:5555"',
+        "publish",
+        "127.0.0.1:5555",
+        "both",
+    ),
+    setting("service endpoint for all", 'publish.service_endpoint="tcp://*:1"', "service_endpoint"),
+    *(
+        setting(f"metrics {each}", f'metrics.address="{each}"', "metrics.address", repr(each))
+        for each in ("0.0.0.0:9108", "9108", ":9108", "localhost:99999", "[::]:9108")
+    ),
+]
+
+COMMANDS = [
+    Case("unknown command", ("fly",), ("fly",), real=True),
+    Case("unknown option", ("run", "--colour", "red"), ("--colour",), real=True),
+    Case("option without its value", ("run", "--source"), ("--source",)),
+    Case("one argument too many", ("schema", "twice"), ("twice",)),
+    Case("unknown command for models", ("models", "fly"), ("fly",)),
+    Case("log without a file", ("log",), ("--out",), real=True),
+    Case("log as SQLite", ("log", "--out", "{tmp}/a.sqlite"), ("a.sqlite", "not available")),
+    Case("log as Parquet", ("log", "--out", "{tmp}/a.parquet"), ("a.parquet", "not available")),
+    Case("log as text", ("log", "--out", "{tmp}/a.txt"), ("a.txt", ".jsonl")),
+    Case("log into no folder", ("log", "--out", "{tmp}/no/a.csv"), ("{tmp}/no/a.csv",), real=True),
+    Case("log over a folder", ("log", "--out", "{tmp}/dir.jsonl"), ("{tmp}/dir.jsonl",)),
+    Case("log over something else", ("log", "--out", "{tmp}/text.jsonl"), ("{tmp}/text.jsonl",)),
+    Case("log from nowhere", ("log", "--connect", "x", "--out", "{tmp}/b.csv"), ("'x'",)),
+    Case("tail of nowhere", ("tail", "--connect", "bogus"), ("'bogus'", "tcp://"), real=True),
+    Case("tail of no port", ("tail", "--connect", "tcp://127.0.0.1"), ("tcp://127.0.0.1",)),
+    Case("tail of nothing", ("tail", "--limit", "0"), ("--limit", "1")),
+]
+
+SOURCES = [
+    source("missing source", "{tmp}/none.mp4", "{tmp}/none.mp4", "no such file"),
+    source("nothing as source", "", "source"),
+    source("source of a long name", "{tmp}/" + "x" * 300, "--source"),
+    source("unknown scheme", "gopher://camera/1", "gopher://camera/1", "rtsp://"),
+    source("address without a host", "rtsp://", "source.url", "rtsp"),
+    source("empty folder", "{tmp}/empty", "{tmp}/empty", "no pictures"),
+    source("folder of text", "{tmp}/texts", "{tmp}/texts", "no pictures", ".png"),
+    source("text as video", "{tmp}/text.mp4", "{tmp}/text.mp4", "no video"),
+    source("empty file as video", "{tmp}/empty.mp4", "{tmp}/empty.mp4", "no video"),
+    source("device as video", "/dev/null", "/dev/null", "not a file"),
+    source("folder of one corrupt picture", "{tmp}/corrupt", "not one picture", "only.png"),
+    source("folder of unreadable pictures", "{tmp}/corrupts", "not one picture", "c.png"),
+    *(
+        source(f"hurry with {word}", word, "--no-pace", "live", extra=("--no-pace",))
+        for word in ("picamera", "/dev/video7", "rtsp://127.0.0.1:9/x")
+    ),
+    Case(
+        "file as Video4Linux camera",
+        ("run", *PURPOSE, "--set", 'source.kind="v4l2"', "--set", 'source.path="{tmp}/text.mp4"'),
+        ("source.path", "{tmp}/text.mp4", "not a device"),
+        real=True,
+    ),
+]
+
+PLACES = [
+    setting("port in use", 'publish.endpoint="{busy}"', "{busy}", "in use", real=True),
+    Case(
+        "service port in use",
+        (
+            *("run", "--source", "demo", "--set", 'publish.endpoint="ipc://{tmp}/live"'),
+            *("--set", 'metrics.address=""', "--set", 'publish.service_endpoint="{busy}"'),
+        ),
+        ("publish.service_endpoint", "{busy}", "in use"),
+        real=True,
+    ),
+    setting("socket in no folder", 'publish.endpoint="ipc://{tmp}/no/x"', "{tmp}/no/x", real=True),
+    setting(
+        "socket with a long name", f'publish.endpoint="ipc:///tmp/{"x" * 120}"', "xxx", real=True
+    ),
+    setting("metrics port in use", 'metrics.address="{web}"', "{web}", "in use", real=True),
+    setting("no such address", 'metrics.address="127.999.0.1:1"', "127.999.0.1:1", real=True),
+    setting("journal is a file", 'journal.path="{tmp}/text.mp4"', "{tmp}/text.mp4", real=True),
+    setting("journal in a file", 'journal.path="{tmp}/text.mp4/a"', "{tmp}/text.mp4/a", real=True),
+    setting("journal cannot be made", 'journal.path="/proc/x/y"', "/proc/x/y", real=True),
+    setting("journal in use", 'journal.path="{tmp}/taken"', "{tmp}/taken", "in use", real=True),
+    setting(
+        "journal is damaged",
+        'journal.path="{tmp}/identity-broken"',
+        "{tmp}/identity-broken/identity.json",
+        "move it away",
+        real=True,
+    ),
+]
+
+CASES = [*FILES, *SETTINGS, *COMMANDS, *SOURCES, *PLACES]
+
+IDENTITIES = {
+    "broken": '{"stream":',
+    "list": "[1, 2]",
+    "uuid": '{"stream": "me", "epoch": 1}',
+    "epoch": '{"stream": "8c4f9e04-6a0f-4f4f-9d52-0d3a1e6b2a11", "epoch": "many"}',
+    "deep": "[" * 100_000,
+    "huge": '{"stream": "8c4f9e04-6a0f-4f4f-9d52-0d3a1e6b2a11", "epoch": 1e999}',
+    "negative": '{"stream": "8c4f9e04-6a0f-4f4f-9d52-0d3a1e6b2a11", "epoch": -5}',
+}
+
+
+@pytest.fixture(scope="module")
+def things(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Files that are not what they should be, and ports that are taken."""
+    folder = tmp_path_factory.mktemp("bad")
+    for name in ("empty", "texts", "corrupt", "corrupts", "taken", "dir.jsonl"):
+        (folder / name).mkdir()
+    for name in ("texts/a.txt", "texts/b.md", "text.mp4", "text.jsonl"):
+        (folder / name).write_text("only text\n" * 50)
+    (folder / "empty.mp4").touch()
+    for name in ("corrupt/only.png", "corrupts/b.jpg", "corrupts/c.png"):
+        (folder / name).write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+    (folder / "corrupts/a.png").touch()
+    for name, text in IDENTITIES.items():
+        (folder / f"identity-{name}").mkdir()
+        (folder / f"identity-{name}" / "identity.json").write_text(text)
+    with contextlib.ExitStack() as stack:
+        context = stack.enter_context(zmq.Context())
+        taken = stack.enter_context(context.socket(zmq.PUB))
+        taken.bind("tcp://127.0.0.1:*")
+        web = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        lock = stack.enter_context((folder / "taken" / "lock").open("w"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield {
+            "{tmp}": str(folder),
+            "{busy}": taken.getsockopt_string(zmq.LAST_ENDPOINT),
+            "{web}": f"127.0.0.1:{web.getsockname()[1]}",
+        }
+
+
+def filled(text: str, things: dict[str, str]) -> str:
+    """Return ``text`` with the names of this run's things."""
+    for mark, value in things.items():
+        text = text.replace(mark, value)
+    return text
+
+
+def the_error(stderr: str) -> str:
+    """Return the one line that says what is wrong; fail on noise and on more than one."""
+    lines = stderr.splitlines()
+    errors = [line for line in lines if line.startswith("affect-edge: error: ")]
+    rest = [
+        line
+        for line in lines
+        if line not in errors and not line.startswith(("affect-edge: INFO", "affect-edge: WARNING"))
+    ]
+    assert not rest, f"noise on standard error: {stderr}"
+    assert len(errors) == 1, f"expected one line of error: {stderr!r}"
+    return errors[0]
+
+
+def test_the_table_is_large_and_its_names_are_unique() -> None:
+    assert len(CASES) >= 60
+    assert sum(case.real for case in CASES) >= 25
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
+def test_what_is_wrong_is_said_in_one_line(
+    case: Case,
+    things: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = [filled(each, things) for each in case.arguments]
+    if case.toml is not None:
+        content = case.toml.encode() if isinstance(case.toml, str) else case.toml
+        Path(things["{tmp}"], "edge.toml").write_bytes(content)
+    if case.real:
+        environment = {
+            "AFFECT_EDGE__PUBLISH__ENDPOINT": f"ipc://{tmp_path}/live",
+            "AFFECT_EDGE__METRICS__ADDRESS": "",
+            **case.variables,
+        }
+        done = affect_edge(*arguments, environment=environment)
+        code, stderr = done.returncode, done.stderr
+        assert done.stdout == ""
+    else:
+        for name, value in case.variables.items():
+            monkeypatch.setenv(name, value)
+        code = run_command_line(arguments)
+        printed = capsys.readouterr()
+        stderr = printed.err
+        assert printed.out == ""
+    line = the_error(stderr)
+    assert code == case.code
+    for word in case.words:
+        assert filled(word, things) in line, line
+    assert len(line) < 600
+
+
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_a_damaged_identity_is_not_replaced(
+    name: str, things: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    identity = Path(things["{tmp}"], f"identity-{name}", "identity.json")
+    before = identity.read_bytes()
+    code = run_command_line(
+        ["run", "--set", 'metrics.address=""', "--set", f'journal.path="{identity.parent}"']
+    )
+    line = the_error(capsys.readouterr().err)
+    assert code == CONFIG
+    assert str(identity) in line
+    assert identity.read_bytes() == before
+
+
+def test_the_secret_of_a_camera_is_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    for address in (
+        "rtsp://user:secret@ho st/",
+        "rtsp://user:secret@h/?key=secret &x",
+        "x://u:secret@h",
+    ):
+        assert run_command_line(["run", "--source", address, *PURPOSE]) == CONFIG
+        assert "secret" not in the_error(capsys.readouterr().err)
+
+
+# -- models ------------------------------------------------------------------------------------
+
+
+def copied(name: str, folder: Path) -> Path:
+    """Return a copy of a bundled model that a test may damage."""
+    return Path(shutil.copytree(ROOT / "models" / name, folder / name))
+
+
+def damaged(what: str, folder: Path) -> tuple[str, str, tuple[str, ...]]:
+    """Damage a copy of a model; return settings for detector and what the line must hold."""
+    if what == "missing folder":
+        return str(folder / "none"), "auto", (str(folder / "none"), "no such folder")
+    if what == "no such bundled model":
+        return "centreface", "auto", ("centreface", "centerface-320x192")
+    if what == "made for another task":
+        return "expression-nir", "auto", ("expression-nir", "facial-expression")
+    if what == "no such artifact":
+        return "centerface-320x192", "none.onnx", ("none.onnx", "centerface.onnx")
+    model = copied("centerface-320x192", folder)
+    manifest, artifact = model / "manifest.json", model / "centerface.onnx"
+    match what:
+        case "no manifest":
+            manifest.unlink()
+            words = (str(manifest), "No such file")
+        case "manifest is no JSON":
+            manifest.write_text("name: centerface")
+            words = (str(manifest), "JSON")
+        case "manifest is binary":
+            manifest.write_bytes(bytes(range(256)) * 8)
+            words = (str(manifest),)
+        case "manifest with an unknown field":
+            data = json.loads(manifest.read_text())
+            manifest.write_text(json.dumps({**data, "colour": "red"}))
+            words = (str(manifest), "colour")
+        case "one bit wrong":
+            content = bytearray(artifact.read_bytes())
+            content[len(content) // 2] ^= 1
+            artifact.write_bytes(content)
+            words = (str(artifact), "sha256")
+        case "cut off":
+            artifact.write_bytes(artifact.read_bytes()[:-1000])
+            words = (str(artifact), "bytes")
+        case "failed parity":
+            data = json.loads(manifest.read_text())
+            data["parity"]["centerface.onnx"]["passed"] = False
+            manifest.write_text(json.dumps(data))
+            words = ("centerface", "parity")
+        case _:
+            raise AssertionError(what)
+    # named, for auto may run another one, which is whole
+    return str(model), artifact.name, words
+
+
+MODELS = [
+    "missing folder",
+    "no such bundled model",
+    "made for another task",
+    "no such artifact",
+    "no manifest",
+    "manifest is no JSON",
+    "manifest is binary",
+    "manifest with an unknown field",
+    "one bit wrong",
+    "cut off",
+    "failed parity",
+]
+RUN_AS_WELL = ("no such bundled model", "made for another task", "no manifest", "one bit wrong")
+
+
+@pytest.mark.parametrize("what", MODELS)
+def test_a_model_that_cannot_be_trusted_is_refused(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, artifact, words = damaged(what, tmp_path)
+    settings = ["--set", f'detector.model="{model}"', "--set", f'detector.artifact="{artifact}"']
+    assert run_command_line(["check", *settings]) == CONFIG
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    wrong = [line for line in printed.out.splitlines() if line.startswith("WRONG")]
+    assert wrong
+    assert all(word in wrong[0] for word in words), wrong
+    fine = [line for line in printed.out.splitlines() if line.startswith(("ok  ", "WARN  "))]
+    assert len(wrong) == len(printed.out.splitlines()) - len(fine)
+    if what in RUN_AS_WELL:
+        endpoint = ("--set", f'publish.endpoint="ipc://{tmp_path}/live"')
+        quiet = ("--set", 'metrics.address=""')
+        done = affect_edge("run", "--source", "demo", *settings, *endpoint, *quiet)
+        line = the_error(done.stderr)
+        assert done.returncode == CONFIG
+        assert all(word in line for word in words), line
+
+
+# -- live sources that are not there -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--source", "/dev/video97"), "/dev/video97"),
+        (("--set", 'source.kind="v4l2"', "--set", 'source.path="/dev/null"'), "/dev/null"),
+        (("--source", "rtsp://user:secret@127.0.0.1:9/none"), "127.0.0.1:9"),
+    ],
+    ids=["no-such-camera", "no-camera-at-all", "no-such-host"],
+)
+def test_an_absent_live_source_is_declared_and_waited_for(
+    arguments: tuple[str, ...], word: str, tmp_path: Path
+) -> None:
+    with RunningDaemon(tmp_path, *arguments, *PURPOSE) as daemon:
+        daemon.wait_for(lambda m: m["kind"] == "status" and m["source_state"] == "absent")
+        # the source is tried again meanwhile, and fails again, without another word
+        for _ in range(2):
+            daemon.wait_for(lambda m: m["kind"] == "status" and m["source_state"] == "absent")
+        assert daemon.stop(signal.SIGTERM)[0] == 0
+        lines = daemon.stderr.splitlines()
+        warnings = [line for line in lines if line.startswith("affect-edge: WARNING")]
+        assert len(warnings) == 1, daemon.stderr
+        assert word in warnings[0]
+        assert all(line.startswith(("affect-edge: INFO", *warnings)) for line in lines)
+        assert "secret" not in daemon.stderr + json.dumps(daemon.messages)
+
+
+# -- odd, and accepted ---------------------------------------------------------------------------
+
+
+def test_odd_pictures_are_read_and_an_unreadable_one_is_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, picture in {
+        "a-one-pixel.png": np.full((1, 1), 128, np.uint8),
+        "b-huge.jpg": np.full((6000, 8000), 90, np.uint8),
+        "c-16-bit.png": rng.integers(0, 65536, (48, 64), np.uint16),
+        "d-transparent.png": rng.integers(0, 256, (48, 64, 4), np.uint8),
+        "f-thin.png": rng.integers(0, 256, (3, 900), np.uint8),
+    }.items():
+        assert cv2.imwrite(str(folder / name), picture)
+    (folder / "e-corrupt.png").write_bytes((folder / "c-16-bit.png").read_bytes()[:40])
+    with RunningDaemon(
+        tmp_path, "--source", str(folder), "--no-pace", "--wait-for-subscriber", *PURPOSE
+    ) as daemon:
+        assert daemon.run_to_end() == 0
+        sizes = [(m["frame"]["width"], m["frame"]["height"]) for m in daemon.frames]
+        assert sizes == [(1, 1), (8000, 6000), (64, 48), (64, 48), (900, 3)]
+        assert [m["frame"]["dropped"] for m in daemon.frames] == [0, 0, 0, 0, 1]
+        refused = daemon.events("frame_refused")
+        assert len(refused) == 1
+        assert "e-corrupt.png" in refused[0]["detail"]["reason"]
+        ended = daemon.events("epoch_ended")[0]["detail"]
+        assert (ended["frames"], ended["dropped"], ended["captured"]) == (5, 1, 6)
+        assert "Traceback" not in daemon.stderr
+
+
+def test_a_folder_taken_up_at_its_last_unreadable_picture_ends_well(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 64), 99, np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    link, other = Link.pair()
+    config = Config()
+    worker = Worker(link, config, Pipeline.open(config), lossless=True, first_index=1)
+    try:
+        with Images(str(tmp_path), rate_hz=1.0) as source:
+            assert (
+                list(worker._capture._read_all(source)) == []
+            )  # the first was published by another worker
+        (tmp_path / "a.png").unlink()
+        with (
+            Images(str(tmp_path), rate_hz=1.0) as source,
+            pytest.raises(ConfigError, match=r"b\.png"),
+        ):
+            list(worker._capture._read_all(source))
+    finally:
+        link.close()
+        other.close()

@@ -1,0 +1,83 @@
+"""A source twice as fast as the machine: drops are counted, memory and latency are bounded."""
+
+import statistics
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+from edge.vision.sources.video import DEMO_CLIP
+from tests.support.daemons import PURPOSE, RunningDaemon
+
+FRAMES = 600
+
+
+@pytest.fixture(scope="module")
+def fast_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo clip, twice over, at a rate that a CenterFace at 640x384 cannot follow here."""
+    path = tmp_path_factory.mktemp("clip") / "fast.mp4"
+    subprocess.run(
+        [
+            *(imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-stream_loop", "1"),
+            *("-i", str(DEMO_CLIP), "-vf", "scale=640:360,setpts=N/(100*TB)", "-r", "100"),
+            *("-frames:v", str(FRAMES), "-pix_fmt", "yuv420p", str(path)),
+        ],
+        check=True,
+    )
+    return path
+
+
+def scraped(port: int) -> dict[str, float]:
+    """Return every sample of the metrics page."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+        lines = page.read().decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in pairs}
+
+
+def test_a_source_twice_as_fast_as_the_machine(tmp_path: Path, fast_clip: Path) -> None:
+    port = 19108
+    with RunningDaemon(
+        tmp_path,
+        *("--source", str(fast_clip), "--wait-for-subscriber", *PURPOSE),
+        *("--set", "detector.model=centerface-640x384"),
+        *("--set", f'metrics.address="127.0.0.1:{port}"'),
+        metrics=True,
+    ) as daemon:
+        daemon.wait_for(lambda m: m["kind"] == "status" and m["frames_dropped"] > 0)
+        metrics = scraped(port)
+        assert metrics["affect_edge_frame_drops_total"] > 0
+        assert daemon.run_to_end() == 0
+        frames = daemon.frames
+        ended = daemon.events("epoch_ended")[0]["detail"]
+    indices = [m["frame"]["index"] for m in frames]
+    # every picture is either published or counted where it was lost
+    for before, after in zip([-1, *indices], frames, strict=False):
+        assert after["frame"]["dropped"] == after["frame"]["index"] - before - 1
+    dropped = sum(m["frame"]["dropped"] for m in frames)
+    assert ended["captured"] == FRAMES
+    assert len(frames) + dropped == indices[-1] + 1
+    assert FRAMES - 1 - indices[-1] <= 2, "the newest frame is what a live source ends with"
+    assert dropped > FRAMES / 5, "the source was not too fast: nothing was tested"
+    # In a pipeline of two slots a frame waits for at most the present item of each stage after it,
+    # so the latency is a small multiple of the slowest stage, however long the source runs.
+    slowest = [max(m["timing_ms"][s] for s in ("detect", "classify")) for m in frames]
+    latency = sorted(m["timing_ms"]["total"] for m in frames)
+    p99 = latency[int(0.99 * len(latency))]
+    assert p99 < 4 * sorted(slowest)[int(0.99 * len(slowest))] + 20
+    halves = latency_by_half(frames)
+    assert halves[1] < 1.5 * halves[0] + 10, "latency grows: there is a queue"
+    resident = [m["worker_rss_mb"] for m in daemon.messages if m.get("worker_rss_mb")]
+    assert max(resident[2:]) - min(resident[2:]) < 16, resident
+
+
+def latency_by_half(frames: list[dict[str, dict[str, float]]]) -> tuple[float, float]:
+    """Return the median latency of the first and of the second half of the run, ms."""
+    middle = len(frames) // 2
+    first, second = (
+        statistics.median(m["timing_ms"]["total"] for m in half)
+        for half in (frames[:middle], frames[middle:])
+    )
+    return first, second

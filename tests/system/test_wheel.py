@@ -1,0 +1,132 @@
+"""The wheel: holds what a device needs and nothing else, and runs where the repository is not."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from edge.vision.inference import bundled_models
+from tests.support.daemons import ROOT
+
+DATA = (
+    "edge/vision/data/golden-face.png",
+    "edge/vision/sources/clip/demo.mp4",
+    *(f"affect_edge_models/{folder.name}/manifest.json" for folder in bundled_models()),
+)
+PACKAGES = ("edge/", "exporters/", "benchmarks/", "affect_edge_models/", "affect_edge-")
+PICTURES = {"edge/vision/data/golden-face.png", "edge/vision/sources/clip/demo.mp4"}
+
+
+def run(*command: str | Path, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a command in ``folder``, knowing nothing of this repository."""
+    environment = {name: value for name, value in os.environ.items() if "PYTHON" not in name}
+    environment["PYTHONWARNINGS"] = "default"
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, made from this tree."""
+    out = tmp_path_factory.mktemp("wheel")
+    done = run(
+        *(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT),
+        folder=out,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (made,) = out.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the wheel; what it depends on is lent by the present one."""
+    folder = tmp_path_factory.mktemp("installed") / "venv"
+    venv.create(folder, with_pip=False, symlinks=True)
+    python = folder / "bin" / "python"
+    done = run(
+        *(sys.executable, "-m", "pip", "--python", python, "install"),
+        *("--no-deps", "--no-index", "--no-cache-dir", "--disable-pip-version-check", wheel),
+        folder=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    (own,) = folder.glob("lib/python*/site-packages")
+    # a path in a .pth file is added as it is: the .pth files in it, this tree's among them, do
+    # not count
+    (own / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder
+
+
+def test_the_wheel_holds_what_a_device_needs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        for name in DATA:
+            assert name in names
+        for folder in bundled_models():
+            packed = f"affect_edge_models/{folder.name}"
+            manifest = json.loads(archive.read(f"{packed}/manifest.json"))
+            for artifact in manifest["artifacts"]:
+                name = f"{packed}/{artifact['file']}"
+                assert archive.getinfo(name).file_size == artifact["bytes"]
+                assert archive.read(name) == (folder / artifact["file"]).read_bytes()
+    assert len([name for name in names if name.endswith("manifest.json")]) == 3
+    for source in (ROOT / "edge").rglob("*.py"):
+        assert str(source.relative_to(ROOT)) in names
+
+
+def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert not [name for name in names if not name.startswith(PACKAGES)]
+    assert not [name for name in names if "published" in name or "test" in name.lower()]
+    assert not [name for name in names if name.endswith((".pyc", ".toml", ".jsonl", ".sqlite"))]
+    shown = (".jpg", ".jpeg", ".png", ".bmp", ".npz", ".mp4", ".avi")
+    assert {name for name in names if name.lower().endswith(shown)} == PICTURES
+    assert wheel.stat().st_size < 55_000_000  # three networks, each in four artifacts
+
+
+def test_the_installed_package_is_the_wheels(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import json, sys, edge, edge.vision.inference.folders as f;"
+        "print(json.dumps([edge.__file__, [str(r) for r in f.model_roots()], sys.path]))"
+    )
+    done = run(installed / "bin" / "python", "-c", code, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    file, roots, path = json.loads(done.stdout)
+    assert Path(file).is_relative_to(installed)
+    assert all(Path(root).is_relative_to(installed) for root in roots)
+    assert len(roots) == 1
+    assert str(ROOT) not in path
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("version", "affect-edge"),
+        ("models verify", "ok     expression-nir"),
+        ("check", "ok     expression expression-nir: golden face"),
+        ("demo", "classified"),
+    ],
+)
+def test_the_installed_command_works_elsewhere(
+    command: str, told: str, installed: Path, tmp_path: Path
+) -> None:
+    done = run(installed / "bin" / "affect-edge", *command.split(), folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert told in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,165 @@
+"""Network cameras that die, freeze, never answer, or answer with something else."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.clock import elapsed_ms, monotonic_ns
+from edge.config import StreamSource
+from edge.errors import SourceStalled, SourceUnavailable
+from edge.vision.sources.decode import Plane
+from edge.vision.sources.stream import Stream
+from tests.support.source_media import address, connected, encode, free_port, grey_by_opencv, served
+
+SECRET = "hunter2"
+MARGIN_MS = 1500  # what two busy cores may add to a time limit
+
+
+def camera(port: int, *, path: str = "camera.ts") -> StreamSource:
+    return StreamSource(
+        kind="stream",
+        url=f"http://admin:{SECRET}@127.0.0.1:{port}/{path}?token={SECRET}",
+        open_timeout_s=1.0,
+        read_timeout_s=0.5,
+    )
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stream") / "clip.ts"
+    return encode(path, "-c:v", "libx264", "-g", "5", "-bf", "0", frames=25)
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+def test_a_stream_that_stops_is_a_stall_and_can_be_reopened(
+    clip: Path, fault: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    config = StreamSource(kind="stream", url=address(port), read_timeout_s=0.5)
+    with served(clip, port) as server, connected(config) as source:
+        frames = [source.read() for _ in range(10)]
+        server.send_signal(fault)
+        began_ns = monotonic_ns()
+        with pytest.raises(SourceStalled, match="opened again") as told:
+            frames.extend(iter(source.read, None))
+        # what was under way still arrives; then one time limit passes
+        assert elapsed_ms(began_ns) < 2 * 500 + MARGIN_MS
+    assert "\n" not in str(told.value)
+    following = frames[-1].index + 1
+    with served(clip, port), connected(config, following) as source:
+        assert source.read().index == following
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_luma_is_that_of_the_file_served(clip: Path) -> None:
+    port = free_port()
+    with served(clip, port), connected(StreamSource(kind="stream", url=address(port))) as source:
+        first = source.read()
+        assert source._reader is not None
+        assert source._reader.plane is Plane.FULL  # what the clip's header says
+    apart = [float(cv2.absdiff(first.luma, grey).mean()) for grey in grey_by_opencv(clip)]
+    assert min(apart) == 0.0
+
+
+@contextmanager
+def answering(reply: bytes | None) -> Iterator[int]:
+    """A server that says one thing to whoever asks, or takes the call and stays silent."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    client = server.accept()[0]
+                except OSError:
+                    return
+                held.append(client)
+                if reply is not None:
+                    client.recv(65536)
+                    client.sendall(reply)
+                    client.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for client in held:
+                client.close()
+
+
+def http(status: str, body: bytes = b"") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+REPLIES = {
+    "silent": None,
+    "closes": b"",
+    "404": http("404 Not Found"),
+    "401": http("401 Unauthorized"),
+    "text": http("200 OK", b"<html>log in</html>\n" * 100),
+    "noise": http("200 OK", np.random.default_rng(6).bytes(20_000)),
+    "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
+}
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+def test_what_gives_no_video_is_not_there(reply: str, capfd: pytest.CaptureFixture[str]) -> None:
+    before = dict(os.environ)
+    with answering(REPLIES[reply]) as port:
+        began_ns = monotonic_ns()
+        with pytest.raises(SourceUnavailable) as told, Stream(camera(port)):
+            pass
+        assert elapsed_ms(began_ns) < 1000 + MARGIN_MS
+    assert SECRET not in str(told.value)
+    assert "127.0.0.1" in str(told.value)
+    assert "\n" not in str(told.value)
+    assert capfd.readouterr() == ("", "")
+    assert {**os.environ, "OPENCV_FFMPEG_LOGLEVEL": ""} == {**before, "OPENCV_FFMPEG_LOGLEVEL": ""}
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_nobody_listening_is_told_at_once(scheme: str) -> None:
+    config = StreamSource(kind="stream", url=f"{scheme}://u:{SECRET}@127.0.0.1:{free_port()}/a")
+    began_ns = monotonic_ns()
+    with pytest.raises(SourceUnavailable) as told, Stream(config):
+        pass
+    assert elapsed_ms(began_ns) < 3000 + MARGIN_MS
+    assert SECRET not in str(told.value)
+
+
+def test_the_transport_reaches_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Closed:
+        def __init__(self, *_: object) -> None:
+            seen.append(os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"])
+
+        def isOpened(self) -> bool:  # noqa: N802  (OpenCV's name)
+            return False
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Closed)
+    for transport in ("tcp", "udp"):
+        config = StreamSource.model_validate(
+            {"kind": "stream", "url": "rtsp://camera/1", "transport": transport}
+        )
+        with pytest.raises(SourceUnavailable), Stream(config):
+            pass
+    assert [options.split("|")[0] for options in seen] == [
+        "rtsp_transport;tcp",
+        "rtsp_transport;udp",
+    ]
+    assert "OPENCV_FFMPEG_CAPTURE_OPTIONS" not in os.environ

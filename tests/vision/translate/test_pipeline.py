@@ -1,0 +1,172 @@
+"""Approach 1 in the pipeline: crop, generator, expression network, each in its place."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edge.clock import Stopwatch
+from edge.config import Config, ExpressionConfig, TranslatorConfig
+from edge.errors import InferenceError
+from edge.vision.expression import open_expression
+from edge.vision.expression.crop import square_crop
+from edge.vision.golden import golden_findings, golden_frame, golden_picture
+from edge.vision.inference import Network, find_model
+from edge.vision.pipeline import Pipeline
+from edge.vision.quality import INFERENCE_FAILED
+from edge.vision.resize import resize_area
+from edge.vision.values import Box, Luma
+from tests.support.generators import translator_folder
+
+FACE = Box(155.4, 38.9, 86.4, 151.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small generator's model folder; nobody writes into it."""
+    return translator_folder(tmp_path_factory.mktemp("pipeline"))
+
+
+@pytest.fixture(scope="module")
+def pipeline(folder: Path) -> Pipeline:
+    """The default networks with the generator between them."""
+    return Pipeline.open(Config(translator=TranslatorConfig(model=str(folder))))
+
+
+class Recorded:
+    """A translator that keeps what it was given and gives back a picture of its own."""
+
+    golden = None
+
+    def __init__(self, info: Any, picture: Luma) -> None:
+        self.info, self.picture = info, picture
+        self.given: list[Luma] = []
+
+    def translate(self, face: Luma) -> Luma:
+        self.given.append(face)
+        return self.picture
+
+
+def test_the_translator_sees_the_crop_and_the_network_what_it_makes(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network's margin, the generator's size; then the network's size."""
+    assert pipeline.translator is not None
+    picture, _ = golden_picture()
+    made = np.random.default_rng(2).integers(0, 256, (64, 64), np.uint8)
+    spy = Recorded(pipeline.translator.info, made)
+    seen: list[Luma] = []
+    right = Network.run
+
+    def run(self: Network, batch: Luma) -> dict[str, Any]:
+        seen.append(batch[0])
+        return right(self, batch)
+
+    network = open_expression(ExpressionConfig())
+    monkeypatch.setattr(Network, "run", run)
+    stopwatch = Stopwatch()
+    network.read(golden_frame(picture), FACE, stopwatch, spy)
+    np.testing.assert_array_equal(spy.given[0], square_crop(picture, FACE, (64, 64), 0.05))
+    np.testing.assert_array_equal(seen[0], resize_area(made, (48, 48)))
+    assert list(stopwatch.stage_ms) == ["crop", "translate", "classify"]
+
+
+def test_without_one_the_face_goes_straight() -> None:
+    network = open_expression(ExpressionConfig())
+    stopwatch = Stopwatch()
+    network.read(golden_frame(golden_picture()[0]), FACE, stopwatch)
+    assert list(stopwatch.stage_ms) == ["crop", "classify"]
+    assert Pipeline.open(Config()).translator is None
+
+
+def test_a_frame_is_read_through_the_generator(pipeline: Pipeline) -> None:
+    frame = golden_frame(golden_picture()[0])
+    (face,) = _settled(pipeline)
+    assert face.reading is not None
+    direct = open_expression(ExpressionConfig())
+    box = face.track.detection.box
+    through = direct.read(frame, box, Stopwatch(), pipeline.translator)
+    straight = direct.read(frame, box, Stopwatch())
+    np.testing.assert_array_equal(face.reading.probabilities, through.probabilities)
+    assert np.abs(through.probabilities - straight.probabilities).max() > 0.01
+
+
+def test_its_time_has_a_name_of_its_own(pipeline: Pipeline) -> None:
+    stage_ms = pipeline.step(golden_frame(golden_picture()[0])).stage_ms
+    assert stage_ms["translate"] > 0
+    assert {"crop", "classify"} <= set(stage_ms)
+
+
+def test_a_face_on_which_it_fails_stays_unread_with_the_reason(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_face: Luma) -> Luma:
+        raise InferenceError("translator: output picture is not finite")
+
+    monkeypatch.setattr(pipeline.translator, "translate", fails)
+    (face,) = _settled(pipeline)
+    assert face.reading is None
+    assert face.smoothed is None
+    assert face.quality.reasons == (INFERENCE_FAILED,)
+
+
+def test_the_golden_faces_of_all_three_are_asked(pipeline: Pipeline, folder: Path) -> None:
+    findings = golden_findings(pipeline.detector, pipeline.expression, pipeline.translator)
+    assert findings == []
+
+
+def test_a_network_that_takes_colour_gets_three_equal_channels(
+    tmp_path: Path, pipeline: Pipeline
+) -> None:
+    """The bundled network made to take RGB, each channel a third of it: the same answer."""
+    rgb = shutil.copytree(find_model("expression-nir"), tmp_path / "rgb")
+    file = rgb / "expression.onnx"
+    model = onnx.load(file)
+    (first,) = [node for node in model.graph.node if "input" in node.input]
+    for weight in model.graph.initializer:
+        if weight.name == first.input[1]:
+            values = np.repeat(numpy_helper.to_array(weight) / 3, 3, axis=1)
+            weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
+    del model.graph.value_info[:]
+    content = model.SerializeToString()
+    file.write_bytes(content)
+    _rewrite(rgb, content)
+    frame = golden_frame(golden_picture()[0])
+    colour, mono = (
+        open_expression(ExpressionConfig(model=name, artifact="expression.onnx")).read(
+            frame, FACE, Stopwatch(), pipeline.translator
+        )
+        for name in (str(rgb), "expression-nir")
+    )
+    np.testing.assert_allclose(colour.probabilities, mono.probabilities, atol=1e-4)
+
+
+def _rewrite(folder: Path, content: bytes) -> None:
+    """Let the manifest of a changed ONNX artifact fit it, and name no other artifact."""
+    import hashlib
+
+    path = folder / "manifest.json"
+    data = json.loads(path.read_text())
+    (artifact,) = [each for each in data["artifacts"] if each["file"] == "expression.onnx"]
+    artifact.update(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+    data["artifacts"] = [artifact]
+    data["parity"] = {"expression.onnx": data["parity"]["expression.onnx"]}
+    data["input"].update(shape=[1, 3, 48, 48], colour="rgb")
+    path.write_text(json.dumps(data))
+
+
+def _settled(pipeline: Pipeline) -> Any:
+    """Return the faces of the golden picture, once they have been seen long enough."""
+    from dataclasses import replace
+
+    frame = golden_frame(golden_picture()[0])
+    for step in range(4):
+        later = replace(frame, sensor_ns=frame.sensor_ns + step * 100_000_000)
+        faces = pipeline.step(later).faces
+    return faces
