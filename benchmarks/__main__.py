@@ -17,7 +17,7 @@ from benchmarks.parity import run_parity
 from benchmarks.thresholds import SAME_MIN, SPURIOUS, run_thresholds
 from edge.config import load_config, source_settings
 from edge.errors import AffectEdgeError, ConfigError
-from edge.vision.values import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS
 
 LATER = ("soak",)
 BUSY_PERCENT = 25  # of one core, taken by others

@@ -20,7 +20,8 @@ from edge.config import Config, ImagesSource, QualityConfig
 from edge.errors import ConfigError, InferenceError
 from edge.vision.pipeline import Pipeline
 from edge.vision.quality import assess
-from edge.vision.values import EXPRESSIONS, FaceState, Frame, Reading
+from edge.vision.values import FaceState, Frame, Reading
+from edge.vocabulary import EXPRESSIONS
 
 _APART_NS: Final = 3600 * 10**9
 """Media time between two pictures: none is the continuation of the one before."""

@@ -31,7 +31,8 @@ from edge.vision.detect import open_detector
 from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.quality import assess
 from edge.vision.resize import resize_area
-from edge.vision.values import EXPRESSIONS, Box, Detection, Frame, Luma, Reading
+from edge.vision.values import Box, Detection, Frame, Luma, Reading
+from edge.vocabulary import EXPRESSIONS
 
 SAME_MIN: Final = 0.8
 """Of the faces that another frame would leave their label, the share that must still have it."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from edge.protocol.messages import Face
+from edge.vocabulary import ClockName
 
 _LARGEST = 128 * 1024
 
@@ -64,7 +65,7 @@ class FrameReport(Report):
     width: int
     height: int
     sensor_ns: int
-    clock: Literal["monotonic", "boottime", "media"]
+    clock: ClockName
     exposure_us: int | None
     captured_ns: int
     stage_ms: dict[str, float]

@@ -26,7 +26,7 @@ from rich.progress import (
 
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError, ModelError
 from edge.vision.inference import Manifest
-from edge.vision.values import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS
 from exporters.artifacts.parity import table
 
 

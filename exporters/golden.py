@@ -11,7 +11,7 @@ from benchmarks.evaluation.pictures import exact_network
 from edge.clock import Stopwatch
 from edge.errors import ModelError
 from edge.vision.detect import detector_for
-from edge.vision.expression.mobilenet_fer import MobileNetFer
+from edge.vision.expression.two_headed import TwoHeadedNetwork
 from edge.vision.golden import (
     detection_findings,
     expression_findings,
@@ -64,7 +64,7 @@ def _golden(network: Network) -> Golden:
         return detection_golden(lambda picture: network.run(picture[None]), size, int8=int8)
     if manifest.task == "spectrum-translation":
         return translation_golden(CycleGan(network).translate, size)
-    expression = MobileNetFer(network)
+    expression = TwoHeadedNetwork(network)
 
     def read(picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
         reading = expression.read(golden_frame(picture), box, Stopwatch())
@@ -79,4 +79,4 @@ def _findings(network: Network) -> list[Finding]:
         return detection_findings(detector_for(network, threshold=0.5, nms_iou=0.3))
     if network.manifest.task == "spectrum-translation":
         return translation_findings(CycleGan(network))
-    return expression_findings(MobileNetFer(network))
+    return expression_findings(TwoHeadedNetwork(network))

@@ -20,7 +20,8 @@ from edge.errors import EndOfStream
 from edge.vision.pipeline import Pipeline
 from edge.vision.resize import resize_area
 from edge.vision.sources import open_source
-from edge.vision.values import EXPRESSIONS, Affect, FaceState, FrameState
+from edge.vision.values import Affect, FaceState, FrameState
+from edge.vocabulary import EXPRESSIONS
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "demo.png"
 SIZE_MAX_BYTES = 250_000  # a README should open at once

@@ -10,7 +10,8 @@ from benchmarks.evaluation.pictures import faces_in
 from edge.errors import ConfigError, FrameRefused
 from edge.vision.detect import Detector
 from edge.vision.sources.images import read_grey
-from edge.vision.values import EXPRESSIONS, Box, Detection, Luma
+from edge.vision.values import Box, Detection, Luma
+from edge.vocabulary import EXPRESSIONS
 
 COLUMNS: Final = ("file", "subject", "expression", "valence", "arousal")
 

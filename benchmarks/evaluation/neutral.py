@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.values import EXPRESSIONS, Affect, Reading
+from edge.vision.values import Affect, Reading
+from edge.vocabulary import EXPRESSIONS
 
 _SHARE_MIN = 1e-6
 """Probabilities below this carry no information that survives a float's rounding."""

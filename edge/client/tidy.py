@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 
 from edge.client.gaps import Gap
 from edge.protocol.messages import EventMessage, Face, FrameMessage
+from edge.vocabulary import EXPRESSIONS
 
 Cell = str | int | float | bool | None
 
 KEY_COLUMNS = ("device", "stream", "epoch", "seq")
 _LANDMARKS = ("eye_left", "eye_right", "nose", "mouth_left", "mouth_right")
-_EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
 
 COLUMNS = (
     *KEY_COLUMNS,
@@ -43,7 +43,7 @@ COLUMNS = (
     "reasons",  # why it is not usable, or was not classified
     "label",
     "stable_label",
-    *(f"p_{name}" for name in _EXPRESSIONS),
+    *(f"p_{name}" for name in EXPRESSIONS),
     "valence",
     "arousal",
     "valence_smoothed",
@@ -135,10 +135,10 @@ def _face_cells(face: Face) -> list[Cell]:
     cells += [face.score, face.age_s, quality.usable, quality.size_px, quality.sharpness]
     cells += [quality.brightness, quality.saturated, quality.yaw, "|".join(quality.reasons)]
     if expression is None:
-        cells += [None] * (2 + len(_EXPRESSIONS))
+        cells += [None] * (2 + len(EXPRESSIONS))
     else:
         cells += [expression.label, expression.stable_label]
-        cells += [getattr(expression.probabilities, name) for name in _EXPRESSIONS]
+        cells += [getattr(expression.probabilities, name) for name in EXPRESSIONS]
     if affect is None:
         return [*cells, *([None] * 7)]
     relative = affect.relative

@@ -19,14 +19,14 @@ from edge import clock
 from edge.board import Board, swap_state
 from edge.config import Config, is_file
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, ConfigError
-from edge.hub.handlers import Answers
+from edge.hub.handlers import RequestHandlers
 from edge.hub.health import Incidents, RateMeter, grade
-from edge.hub.identity import Journal
+from edge.hub.identity import StreamIdentity
 from edge.hub.metrics import Metrics
-from edge.hub.participants import People
+from edge.hub.participants import Participants
 from edge.hub.publisher import Publisher
 from edge.hub.service import Service
-from edge.hub.stream import Outgoing
+from edge.hub.stream import MessageStream
 from edge.hub.supervisor import BUDGET, Supervisor
 from edge.hub.systemd import Notifier, watchdog_interval_s
 from edge.link import (
@@ -77,7 +77,7 @@ class Daemon:
         self._watchdog_s = watchdog_interval_s(environment)
         self._supervisor = Supervisor(config, lossless=lossless)
         self._metrics = Metrics()
-        self._people = People(config.affect, vanish_s=config.tracking.vanish_s)
+        self._people = Participants(config.affect, vanish_s=config.tracking.vanish_s)
         self._service: Service | None = None
         self._board = Board()
         self._memory_locked: bool | None = None  # of the present worker, once it has said so
@@ -115,7 +115,7 @@ class Daemon:
                 signal.set_wakeup_fd(-1)
 
     def _serve(self) -> int:
-        journal = Journal.open(self._config.journal.path)
+        journal = StreamIdentity.open(self._config.journal.path)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         publish = self._config.publish
         try:
@@ -125,7 +125,7 @@ class Daemon:
                     self._publisher.wait_for_slow()
                 if self._config.metrics.address:
                     self._metrics.serve(self._config.metrics.address)
-                self._out = Outgoing(
+                self._out = MessageStream(
                     self._config,
                     journal,
                     self._publisher,
@@ -136,7 +136,7 @@ class Daemon:
                 log.info("publishing on %s", self._publisher.endpoint)
                 if publish.service_endpoint:
                     self._service = Service(context, publish.service_endpoint)
-                    self._answers = Answers(self._out, self._people)
+                    self._answers = RequestHandlers(self._out, self._people)
                     log.info("answering requests on %s", self._service.endpoint)
                 self._supervisor.start(0, 1)
                 if not self._holding:

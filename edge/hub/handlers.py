@@ -9,8 +9,8 @@ import json
 from typing import Any
 
 from edge.errors import RequestRefused
-from edge.hub.participants import People, Rest
-from edge.hub.stream import Outgoing
+from edge.hub.participants import Participants, Baseline
+from edge.hub.stream import MessageStream
 from edge.protocol.messages import json_schema
 from edge.protocol.requests import (
     AnyRequest,
@@ -24,10 +24,10 @@ from edge.protocol.requests import (
 )
 
 
-class Answers:
+class RequestHandlers:
     """Meets requests with what is sent (``out``) and who is in view (``people``)."""
 
-    def __init__(self, out: Outgoing, people: People) -> None:
+    def __init__(self, out: MessageStream, people: Participants) -> None:
         self._out = out
         self._people = people
 
@@ -71,7 +71,7 @@ class Answers:
                 said = {"schema": _schema()}
         return said
 
-    def _rested(self, code: str, rest: Rest) -> dict[str, Any]:
+    def _rested(self, code: str, rest: Baseline) -> dict[str, Any]:
         detail: dict[str, Any] = {
             "participant": code,
             "read_s": rest.read_s,

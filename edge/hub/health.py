@@ -7,12 +7,9 @@ figures. Rates are counted over a few seconds of monotonic time; no wall clock t
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from edge.protocol.messages import Health
-
-Grade = Literal["excellent", "fair", "poor", "unusable"]
-_GRADES: tuple[Grade, ...] = ("excellent", "fair", "poor", "unusable")
+from edge.vocabulary import GRADES
 
 RATE_WINDOW_S = 5.0
 HOUR_S = 3600.0
@@ -111,4 +108,4 @@ def grade(
         book(1, "throttled")
     if swap == "possible":
         book(1, "swap_possible")
-    return Health(grade=_GRADES[worst], reasons=reasons)
+    return Health(grade=GRADES[worst], reasons=reasons)

@@ -17,7 +17,7 @@ _NAME = "identity.json"
 _EPOCH_MAX = 2**53  # beyond it, readers in other languages lose digits
 
 
-class Journal:
+class StreamIdentity:
     """The identity of this start, and the numbering of its messages. For the hub's one loop.
 
     Attributes:
@@ -36,7 +36,7 @@ class Journal:
         self._lock = lock
 
     @classmethod
-    def open(cls, folder: str) -> "Journal":
+    def open(cls, folder: str) -> "StreamIdentity":
         """Claim ``folder`` and begin a new epoch in it; an empty name keeps nothing.
 
         Raises:

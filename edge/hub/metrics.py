@@ -5,9 +5,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from edge import __version__
 from edge.errors import ConfigError
 from edge.protocol.messages import FrameMessage, StatusMessage
+from edge.vocabulary import GRADES
 
 _MS_BUCKETS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 2500)
-_GRADES = ("excellent", "fair", "poor", "unusable")
 
 
 class Metrics:
@@ -132,7 +132,7 @@ class Metrics:
         self._source_states.add(message.source_state)
         for state in self._source_states:
             self._source.labels(state).set(state == message.source_state)
-        self._health.set(_GRADES.index(message.health.grade))
+        self._health.set(GRADES.index(message.health.grade))
         for stage, count in dropped.items():
             self._dropped.labels(stage).set(count)
         if message.worker_rss_mb is not None:

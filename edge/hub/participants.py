@@ -14,11 +14,12 @@ It lives in the hub, not beside the network, because it has to outlive a worker.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from edge.config import AffectConfig
 from edge.errors import RequestRefused
 from edge.protocol.messages import Face, FaceAffect, Point
+from edge.vocabulary import BASELINE_MAX, BaselineState
 
 PEOPLE_MAX: Final = 256
 """Codes kept at a time."""
@@ -26,15 +27,12 @@ PEOPLE_MAX: Final = 256
 _STEP_MAX_S: Final = 1.0
 """One reading stands for at most this much time."""
 
-REST_MAX: Final = 0.9
-"""No face at rest reads beyond this; and there relative values would hang on rounding."""
-
 _HELD: Final = ("happy", "surprise")
 """What resting faces are not taken for (they are for sad, angry or contemptuous ones)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Baseline:
     """What a face reads at rest, or why that is not known.
 
     Attributes:
@@ -74,7 +72,7 @@ class _Window:
         for index, name in enumerate(_HELD):
             self.held[index] += getattr(face.expression.probabilities, name)
 
-    def judged(self, config: AffectConfig) -> Rest:
+    def judged(self, config: AffectConfig) -> Baseline:
         """Return what was learnt, with the first reason against it, if any."""
         count = max(1, self.readings)
         valence, arousal = (total / count for total in self.sums)
@@ -93,13 +91,13 @@ class _Window:
         elif max(spreads) > config.baseline_spread_max:
             axis = ("valence", "arousal")[spreads.index(max(spreads))]
             reason = f"not at rest: {axis} varied by {max(spreads):.2f}"
-        elif max(abs(valence), abs(arousal)) > REST_MAX:
+        elif max(abs(valence), abs(arousal)) > BASELINE_MAX:
             reason = f"no face rests at valence {valence:+.2f}, arousal {arousal:+.2f}"
         point = Point(valence=valence, arousal=arousal)
-        return Rest(round(self.read_s, 3), self.readings, point, reason)
+        return Baseline(round(self.read_s, 3), self.readings, point, reason)
 
 
-class People:
+class Participants:
     """Codes on tracks, and baselines of codes. For the hub's one loop."""
 
     def __init__(self, config: AffectConfig, *, vanish_s: float) -> None:
@@ -109,7 +107,7 @@ class People:
         self._seen_ns: dict[int, int] = {}  # track -> when last seen; of those still in view
         self._codes: dict[int, str] = {}  # track -> code
         self._windows: dict[str, _Window] = {}
-        self._rests: dict[str, Rest] = {}
+        self._rests: dict[str, Baseline] = {}
 
     def assign(self, track: int, code: str) -> None:
         """Give ``code`` to ``track``, taking it from the one that had it.
@@ -161,7 +159,7 @@ class People:
         self._windows[code] = _Window()
         self._rests.pop(code, None)
 
-    def stop(self, code: str) -> Rest:
+    def stop(self, code: str) -> Baseline:
         """End learning; return what was learnt, which holds from now on unless it has a reason.
 
         Raises:
@@ -217,7 +215,7 @@ class People:
             relative = affect.relative_to(self._rests[code].point)
         return affect.model_copy(update={"relative": relative, "baseline": state})
 
-    def _state(self, code: str) -> Literal["none", "learning", "ready", "invalid"]:
+    def _state(self, code: str) -> BaselineState:
         if code in self._windows:
             return "learning"
         rest = self._rests.get(code)

@@ -40,7 +40,7 @@ Raises ``RequestRefused`` for what cannot be done."""
 
 
 class Service:
-    """Answers requests on one endpoint. For the hub's one loop.
+    """RequestHandlers requests on one endpoint. For the hub's one loop.
 
     Attributes:
         endpoint: where it is bound, with the port the system chose for ``tcp://...:*``.

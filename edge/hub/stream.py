@@ -13,9 +13,9 @@ from typing import Any
 from edge import __version__, clock
 from edge.board import SwapState
 from edge.config import Config
-from edge.hub.identity import Journal
+from edge.hub.identity import StreamIdentity
 from edge.hub.metrics import Metrics
-from edge.hub.participants import People
+from edge.hub.participants import Participants
 from edge.hub.publisher import Publisher
 from edge.link import FrameReport
 from edge.protocol.messages import (
@@ -38,7 +38,7 @@ DETECT_STAGES = ("resize", "detect", "decode_boxes")
 CLASSIFY_STAGES = ("quality", "crop", "classify", "smooth")
 
 
-class Outgoing:
+class MessageStream:
     """Builds and sends the messages of one epoch. For the hub's one loop.
 
     Args:
@@ -63,10 +63,10 @@ class Outgoing:
     def __init__(
         self,
         config: Config,
-        journal: Journal,
+        journal: StreamIdentity,
         publisher: Publisher,
         metrics: Metrics,
-        people: People,
+        people: Participants,
         *,
         bear: Callable[[float], bool] | None = None,
     ) -> None:

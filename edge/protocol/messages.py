@@ -14,6 +14,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from edge.vocabulary import BaselineState, ClockName, Grade
+
 SCHEMA: Final = "affect.v1"
 
 
@@ -54,7 +56,7 @@ class FrameTime(Wire):
     """
 
     sensor_ns: int
-    clock: Literal["monotonic", "boottime", "media"]
+    clock: ClockName
     exposure_us: Count | None = None
     unix_ns: int
     published_ns: int
@@ -133,7 +135,7 @@ class FaceAffect(Point):
 
     smoothed: Point
     relative: Point | None = None
-    baseline: Literal["none", "learning", "ready", "invalid"] = "none"
+    baseline: BaselineState = "none"
 
 
 class Face(Wire):
@@ -203,7 +205,7 @@ class EventMessage(Head):
 class Health(Wire):
     """A grade and what keeps it from being better."""
 
-    grade: Literal["excellent", "fair", "poor", "unusable"]
+    grade: Grade
     reasons: list[str]
 
 

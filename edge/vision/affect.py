@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import AffectConfig
-from edge.vision.values import EXPRESSIONS, Affect, Reading, SmoothedReading
+from edge.vision.values import Affect, Reading, SmoothedReading
+from edge.vocabulary import EXPRESSIONS
 
 # A past that weighs less than 1 % (5 time constants) is no past; but a short smoothing must not
 # make the label forget over one frame of a slow source.

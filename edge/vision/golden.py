@@ -29,7 +29,8 @@ from edge.vision.inference.golden_schema import (
 )
 from edge.vision.resize import area_means
 from edge.vision.translate import Translator
-from edge.vision.values import EXPRESSIONS, Box, Frame, Luma, Reading
+from edge.vision.values import Box, Frame, Luma, Reading
+from edge.vocabulary import EXPRESSIONS
 
 GOLDEN_FACE: Final = Path(__file__).with_name("data") / "golden-face.png"
 

@@ -6,21 +6,16 @@ right, y down. Times are nanoseconds unless the name says otherwise.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edge.vocabulary import ClockName
 
 Luma = NDArray[np.uint8]
 """A mono picture, uint8 (height, width)."""
 
 Floats = NDArray[np.float32]
-
-ClockName = Literal["monotonic", "boottime", "media"]
-"""What ``sensor_ns`` counts on; ``media`` is the presentation time within a file."""
-
-EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
-"""AffectNet order: the order of every probability vector in this program."""
 
 
 @dataclass(frozen=True, slots=True)

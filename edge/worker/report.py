@@ -2,7 +2,8 @@
 
 from edge.link import FrameReport
 from edge.protocol.messages import Face
-from edge.vision.values import EXPRESSIONS, FaceState, FrameState
+from edge.vision.values import FaceState, FrameState
+from edge.vocabulary import EXPRESSIONS
 
 
 def face_message(face: FaceState) -> Face:

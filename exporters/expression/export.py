@@ -16,7 +16,7 @@ import edge
 from benchmarks.evaluation.expression_agreement import expression_agreement
 from benchmarks.evaluation.pictures import split_pictures
 from edge.errors import ModelError
-from edge.vision.expression.mobilenet_fer import MobileNetFer
+from edge.vision.expression.two_headed import TwoHeadedNetwork
 from edge.vision.golden import expression_findings
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import (
@@ -157,7 +157,7 @@ def export_mobilenet_fer(
         draft(list(contents)),
         {artifact.file: content for artifact, content in contents.items()},
         parity=lambda network: _parity(network, exact, original, to_judge),
-        findings=lambda network: expression_findings(MobileNetFer(network)),
+        findings=lambda network: expression_findings(TwoHeadedNetwork(network)),
         allow_parity_loss=allow_parity_loss,
     )
 

@@ -9,7 +9,8 @@ from edge.vision.expression.crop import square_crop
 from edge.vision.golden import golden_picture
 from edge.vision.inference.golden_schema import ExpressionGolden, ExpressionTolerance, GoldenReading
 from edge.vision.inference.manifest import Recalibration
-from edge.vision.values import EXPRESSIONS, Box, Luma
+from edge.vision.values import Box, Luma
+from edge.vocabulary import EXPRESSIONS
 
 _FACE: Final = (155.4, 38.9, 86.4, 151.0)
 """The face in the golden picture, x, y, width, height; plainly happy."""

@@ -14,7 +14,8 @@ from edge.vision.expression.crop import square_crop
 from edge.vision.expression.readout import Readout
 from edge.vision.inference.manifest import Recalibration
 from edge.vision.inference.runtimes import OnnxSession
-from edge.vision.values import EXPRESSIONS, Box, Floats, Luma
+from edge.vision.values import Box, Floats, Luma
+from edge.vocabulary import EXPRESSIONS
 from exporters.artifacts.parity import sample_pictures
 from exporters.expression.heads import Affect, find_heads
 from exporters.expression.input_folding import Affine, normalise_by

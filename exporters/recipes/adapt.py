@@ -21,12 +21,12 @@ from torch import Generator, Tensor
 from benchmarks.evaluation.metrics import ccc, figures, headlines
 from benchmarks.evaluation.neutral import first_neutrals, told_from_own_neutral
 from edge.errors import ConfigError
-from edge.hub.participants import REST_MAX
 from edge.protocol.messages import Point
 from edge.vision.expression.readout import SHARE_MIN, Readout
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import Recalibration
-from edge.vision.values import EXPRESSIONS, Affect, Floats, Reading
+from edge.vision.values import Affect, Floats, Reading
+from edge.vocabulary import BASELINE_MAX, EXPRESSIONS
 from exporters.recipes.networks import ExpressionNetwork
 from exporters.recipes.nirfaces import NirFaces, cut
 from exporters.recipes.pictures import normalised, varied
@@ -316,8 +316,8 @@ def left_out(
 def _changes_told(affect: NDArray[np.float64], nir: NirFaces) -> dict[str, Any]:
     """Return the concordance of readings relative to rest with annotated changes from rest.
 
-    Rest is each person's first neutral photograph; people of whom it reads beyond ``REST_MAX`` are
-    left out. ``without``: of the readings as they are.
+    Rest is each person's first neutral photograph; people whose values exceed ``BASELINE_MAX``
+    there are left out. ``without``: of the readings as they are.
 
     Args:
         affect: (cuts, n, 2), as cut and beside that.
@@ -332,7 +332,7 @@ def _changes_told(affect: NDArray[np.float64], nir: NirFaces) -> dict[str, Any]:
     annotated = np.asarray(nir.affect.double())
     rows = []
     for read in affect:
-        of = np.array([pair for pair in pairs if np.abs(read[pair[1]]).max() <= REST_MAX])
+        of = np.array([pair for pair in pairs if np.abs(read[pair[1]]).max() <= BASELINE_MAX])
         if not len(of):
             return {}
         change = annotated[of[:, 0]] - annotated[of[:, 1]]

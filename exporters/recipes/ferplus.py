@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from edge.errors import ConfigError
-from edge.vision.values import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS
 from exporters.recipes.landmarks import read_landmarks
 
 _COLUMNS: Final = {

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from edge.vision.values import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS
 
 SIDE: Final = 48
 """Side of the input, pixels: that of the training crops. Enlarging them adds cost, not detail."""

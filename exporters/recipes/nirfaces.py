@@ -14,7 +14,8 @@ from edge.config import DetectorConfig
 from edge.errors import ConfigError
 from edge.vision.detect import open_detector
 from edge.vision.expression.crop import square_crop
-from edge.vision.values import EXPRESSIONS, Luma
+from edge.vision.values import Luma
+from edge.vocabulary import EXPRESSIONS
 from exporters.recipes.networks import SIDE
 
 PATCH_MARGIN: Final = 0.6

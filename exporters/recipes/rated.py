@@ -14,7 +14,7 @@ from benchmarks.evaluation.metrics import headlines
 from edge.errors import ConfigError
 from edge.vision.expression.readout import Readout
 from edge.vision.inference import Network
-from edge.vision.values import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS
 from exporters.recipes.adapt import heads_of
 from exporters.recipes.ferplus import read_ferplus
 from exporters.recipes.networks import SIDE

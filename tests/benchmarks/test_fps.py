@@ -14,7 +14,7 @@ from edge.clock import Stopwatch
 from edge.config import Config, DemoSource
 from edge.vision.pipeline import Pipeline
 from edge.vision.sources import open_source
-from edge.vision.values import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS
 
 STAGES = {"decode", "resize", "detect", "decode_boxes", "track", "quality", "crop", "translate",
           "classify", "message"}  # fmt: skip

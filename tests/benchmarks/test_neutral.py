@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.evaluation.neutral import NeutralReading, told_from
-from edge.vision.values import EXPRESSIONS, Affect, Reading
+from edge.vision.values import Affect, Reading
+from edge.vocabulary import EXPRESSIONS
 
 
 @st.composite

@@ -5,17 +5,9 @@ from typing import Any, get_args
 
 import pytest
 
-from edge.config import (
-    Config,
-    ExpressionName,
-    ImagesSource,
-    is_file,
-    load_config,
-    redact,
-    source_settings,
-)
+from edge.config import Config, ImagesSource, is_file, load_config, redact, source_settings
 from edge.errors import ConfigError
-from edge.vision.values import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS, ExpressionName
 
 
 def load(text: str = "", tmp: Path | None = None, **more: Any) -> Config:

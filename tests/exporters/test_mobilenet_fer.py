@@ -19,13 +19,14 @@ from onnx import TensorProto, helper, numpy_helper
 from edge.config import ExpressionConfig
 from edge.errors import ModelError
 from edge.vision.expression import open_expression
-from edge.vision.expression.mobilenet_fer import MobileNetFer
+from edge.vision.expression.two_headed import TwoHeadedNetwork
 from edge.vision.golden import expression_findings, golden_picture
 from edge.vision.inference import Network, load_manifest, open_network, verify
 from edge.vision.inference.golden_schema import ExpressionGolden
 from edge.vision.inference.manifest import PerSampleNormalisation, Recalibration
 from edge.vision.inference.runtimes import OnnxSession
-from edge.vision.values import EXPRESSIONS, Box
+from edge.vision.values import Box
+from edge.vocabulary import EXPRESSIONS
 from exporters.__main__ import main
 from exporters.artifacts.parity import sample_pictures, table
 from exporters.expression import export as exporter
@@ -174,7 +175,7 @@ def test_a_thesis_checkpoint_answers_as_keras_would(
         heads = network.run(picture[None])
         np.testing.assert_allclose(heads["expression"][0], expected[0], atol=1e-4)
         np.testing.assert_allclose(heads["affect"][0], expected[1], atol=1e-4)
-    assert expression_findings(MobileNetFer(network)) == []
+    assert expression_findings(TwoHeadedNetwork(network)) == []
 
 
 def test_both_keras_kinds_are_the_same_network(tmp_path: Path) -> None:
@@ -425,7 +426,7 @@ def test_one_row_of_eight_expressions_and_valence_and_arousal(tmp_path: Path) ->
     heads = network.run(crop[None])
     np.testing.assert_allclose(heads["expression"][0], shares, atol=1e-5)
     np.testing.assert_allclose(heads["affect"][0], row[0, 8:], atol=1e-5)
-    assert expression_findings(MobileNetFer(network)) == []
+    assert expression_findings(TwoHeadedNetwork(network)) == []
 
 
 def exporter_crop(picture: Any, box: Box, side: int, margin: float) -> Any:
@@ -717,7 +718,7 @@ def test_int8_keeps_its_limits_on_true_nir_faces(tmp_path: Path, nir_faces: Path
     judged_well(manifest, out, {"expression.onnx", "expression.int8.onnx"}, least=0.98)
     for artifact in manifest.artifacts:
         network = open_network(out, task="facial-expression", artifact=artifact.file)
-        assert expression_findings(MobileNetFer(network)) == []
+        assert expression_findings(TwoHeadedNetwork(network)) == []
 
 
 @pytest.mark.export

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.evaluation.metrics import ccc
 from edge.errors import ConfigError
-from edge.vision.values import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS
 
 pytestmark = pytest.mark.export
 

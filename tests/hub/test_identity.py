@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ConfigError
-from edge.hub.identity import Journal
+from edge.hub.identity import StreamIdentity
 
 
 def test_epochs_grow_and_the_stream_stays(tmp_path: Path) -> None:
     seen = []
     for _ in range(5):
-        journal = Journal.open(str(tmp_path / "j"))
+        journal = StreamIdentity.open(str(tmp_path / "j"))
         seen.append((journal.stream, journal.epoch))
         assert [journal.next_seq() for _ in range(3)] == [0, 1, 2]
         journal.close()
@@ -22,17 +22,17 @@ def test_epochs_grow_and_the_stream_stays(tmp_path: Path) -> None:
 
 
 def test_without_a_folder_each_start_is_a_stream_of_its_own() -> None:
-    first, second = Journal.open(""), Journal.open("")
+    first, second = StreamIdentity.open(""), StreamIdentity.open("")
     assert first.stream != second.stream
     assert first.epoch == second.epoch == 1
 
 
 def test_a_second_daemon_is_refused_and_takes_no_epoch(tmp_path: Path) -> None:
-    first = Journal.open(str(tmp_path))
+    first = StreamIdentity.open(str(tmp_path))
     with pytest.raises(ConfigError, match="in use by another daemon"):
-        Journal.open(str(tmp_path))
+        StreamIdentity.open(str(tmp_path))
     first.close()
-    again = Journal.open(str(tmp_path))
+    again = StreamIdentity.open(str(tmp_path))
     assert again.epoch == first.epoch + 1
 
 
@@ -43,18 +43,18 @@ def test_a_damaged_identity_is_refused_and_kept(tmp_path: Path, content: str) ->
     identity = tmp_path / "identity.json"
     identity.write_text(content)
     with pytest.raises(ConfigError, match=r"identity\.json: not the identity of a stream") as error:
-        Journal.open(str(tmp_path))
+        StreamIdentity.open(str(tmp_path))
     assert "\n" not in str(error.value)
     assert identity.read_text() == content
     # the lock was given back: after repair the next start works
     identity.unlink()
-    assert Journal.open(str(tmp_path)).epoch == 1
+    assert StreamIdentity.open(str(tmp_path)).epoch == 1
 
 
 def test_files_are_private(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
-        Journal.open(str(tmp_path / "j")).close()
+        StreamIdentity.open(str(tmp_path / "j")).close()
     finally:
         os.umask(old)
     assert (tmp_path / "j").stat().st_mode & 0o777 == 0o700
@@ -66,5 +66,5 @@ def test_files_are_private(tmp_path: Path) -> None:
 def test_an_unusable_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"journal\.path") as error:
-        Journal.open(str(tmp_path / "file"))
+        StreamIdentity.open(str(tmp_path / "file"))
     assert "\n" not in str(error.value)

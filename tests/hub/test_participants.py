@@ -6,7 +6,7 @@ import pytest
 
 from edge.config import AffectConfig
 from edge.errors import RequestRefused
-from edge.hub.participants import PEOPLE_MAX, People, Rest
+from edge.hub.participants import PEOPLE_MAX, Participants, Baseline
 from edge.protocol.messages import Face
 from tests.support import wire
 
@@ -26,11 +26,11 @@ def face(
     return Face.model_validate(raw)
 
 
-def people(**settings: Any) -> People:
-    return People(AffectConfig(**settings), vanish_s=1.0)
+def people(**settings: Any) -> Participants:
+    return Participants(AffectConfig(**settings), vanish_s=1.0)
 
 
-def told(known: People, *faces: Face, at_s: float) -> list[Any]:
+def told(known: Participants, *faces: Face, at_s: float) -> list[Any]:
     return [
         (
             each.participant,
@@ -41,7 +41,7 @@ def told(known: People, *faces: Face, at_s: float) -> list[Any]:
     ]
 
 
-def rested(known: People, readings: list[Face], *, step_s: float = 0.5) -> Rest:
+def rested(known: Participants, readings: list[Face], *, step_s: float = 0.5) -> Baseline:
     """Learn from ``readings`` of track 4, as P07."""
     known.seen([face(4)], 0)
     known.assign(4, "P07")

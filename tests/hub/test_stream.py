@@ -4,10 +4,10 @@ import pytest
 
 from edge import clock
 from edge.config import Config
-from edge.hub.identity import Journal
+from edge.hub.identity import StreamIdentity
 from edge.hub.metrics import Metrics
-from edge.hub.participants import People
-from edge.hub.stream import CLOCK_STEP_NS, Outgoing
+from edge.hub.participants import Participants
+from edge.hub.stream import CLOCK_STEP_NS, MessageStream
 from edge.protocol.messages import EventMessage, decode
 
 HOUR_NS = 3_600_000_000_000
@@ -43,8 +43,8 @@ def test_a_step_of_the_wall_clock_is_told_once(
     offset_ns = 1_700_000_000_000_000_000
     monkeypatch.setattr(clock, "wall_minus_boottime_ns", lambda: offset_ns)
     recorder, config = Recorder(), Config()
-    people = People(config.affect, vanish_s=1.0)
-    outgoing = Outgoing(config, Journal.open(""), recorder, Metrics(), people)  # type: ignore[arg-type]
+    people = Participants(config.affect, vanish_s=1.0)
+    outgoing = MessageStream(config, StreamIdentity.open(""), recorder, Metrics(), people)  # type: ignore[arg-type]
     outgoing.announce()
     for step_ns in steps_ns:
         offset_ns += step_ns

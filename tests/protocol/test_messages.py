@@ -26,7 +26,7 @@ from edge.protocol.messages import (
     json_schema,
     topic,
 )
-from edge.vision.values import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS
 
 HEAD: dict[str, Any] = {"device": "chamber-1", "stream": "s", "epoch": 3}
 share = st.floats(0, 1)

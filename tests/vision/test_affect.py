@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from edge.config import AffectConfig
 from edge.vision.affect import AffectOverTime, AffectState, StableLabel
-from edge.vision.values import EXPRESSIONS, Affect, Reading
+from edge.vision.values import Affect, Reading
+from edge.vocabulary import EXPRESSIONS
 
 CONFIG = AffectConfig()
 NEUTRAL, HAPPY, SAD = (EXPRESSIONS.index(name) for name in ("neutral", "happy", "sad"))

@@ -27,7 +27,8 @@ from edge.vision.golden import (
     golden_picture,
 )
 from edge.vision.inference import Finding, Network, find_model
-from edge.vision.values import EXPRESSIONS, Detection, Frame
+from edge.vision.values import Detection, Frame
+from edge.vocabulary import EXPRESSIONS
 
 Change = Callable[[dict[str, Any]], None]
 

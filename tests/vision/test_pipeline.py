@@ -8,7 +8,8 @@ from edge.config import Config, DeviceConfig, ImagesSource
 from edge.errors import InferenceError
 from edge.vision.pipeline import MAX_FACES, Pipeline
 from edge.vision.quality import INFERENCE_FAILED
-from edge.vision.values import EXPRESSIONS, Affect, Box, Detection, Frame, Reading
+from edge.vision.values import Affect, Box, Detection, Frame, Reading
+from edge.vocabulary import EXPRESSIONS
 
 RNG = np.random.default_rng(3)
 LUMA = RNG.integers(60, 200, (400, 1600), np.uint8)

@@ -60,10 +60,10 @@ def open_expression(config: ExpressionConfig, state: str = "") -> ExpressionNetw
     )
     match network.manifest.decoder:
         case "mobilenet-fer":
-            from edge.vision.expression.mobilenet_fer import MobileNetFer  # noqa: PLC0415
+            from edge.vision.expression.two_headed import TwoHeadedNetwork  # noqa: PLC0415
 
             # a copy, because a mapping's type is strict about that of its keys
-            return MobileNetFer(network, dict(config.priors.items()))
+            return TwoHeadedNetwork(network, dict(config.priors.items()))
         case other:
             raise ModelError(
                 f"model {network.info.name}: decoder {other!r} is unknown; expected mobilenet-fer"

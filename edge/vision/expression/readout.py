@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from edge.errors import ModelError
 from edge.vision.inference.manifest import Manifest, Recalibration
-from edge.vision.values import EXPRESSIONS, Floats
+from edge.vision.values import Floats
+from edge.vocabulary import EXPRESSIONS
 
 SHARE_MIN: Final = np.float32(1e-12)
 """A probability that a float rounded to nothing still has a logarithm; lower ones count as this."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from edge.vision.inference.part import Part, Positive, Sha256
-from edge.vision.values import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS
 
 
 class DetectionTolerance(Part):

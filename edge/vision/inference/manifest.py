@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.inference.part import Part, Positive, Sha256
-from edge.vision.values import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS
 
 Task = Literal["face-detection", "spectrum-translation", "facial-expression"]
 Runtime = Literal["onnxruntime", "litert"]

@@ -26,7 +26,8 @@ from edge.vision.sources.picamera_setup import (
 )
 from edge.vision.sources.picamera_stack import CameraStack, load_stack
 from edge.vision.sources.stamps import clock_of
-from edge.vision.values import ClockName, Frame, Luma
+from edge.vision.values import Frame, Luma
+from edge.vocabulary import ClockName
 
 _CAMERA_ERRORS: Final = (RuntimeError, OSError, ValueError, LookupError)
 """What picamera2 and libcamera raise when the camera does not do what was asked."""

@@ -1,7 +1,7 @@
 """On which clock a camera stamps its pictures: found out, never assumed."""
 
 from edge.clock import monotonic_ns
-from edge.vision.values import ClockName
+from edge.vocabulary import ClockName
 
 _TOLERANCE_NS = 1_000_000  # a stamp rounded up by its driver is not of the future
 

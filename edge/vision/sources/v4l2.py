@@ -13,7 +13,8 @@ from edge.config import V4l2Source
 from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
 from edge.vision.sources.decode import Plane, quiet, to_luma
 from edge.vision.sources.stamps import clock_of
-from edge.vision.values import ClockName, Frame, Luma
+from edge.vision.values import Frame, Luma
+from edge.vocabulary import ClockName
 
 _FORMATS: Final = ("GREY", "YUYV", "MJPG")  # from the cheapest to the dearest to make grey
 _FROZEN_NS: Final = 2_000_000_000  # a sensor has noise: no picture equals the next for so long

@@ -20,7 +20,8 @@ from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.expression.crop import square_crop
 from edge.vision.golden import expression_findings, golden_picture
 from edge.vision.inference import find_model, load_manifest
-from edge.vision.values import EXPRESSIONS, Box, Frame, Luma
+from edge.vision.values import Box, Frame, Luma
+from edge.vocabulary import EXPRESSIONS
 
 FACE = Box(155.4, 38.9, 86.4, 151.0)
 

@@ -14,7 +14,7 @@ from edge.errors import ModelError
 from edge.vision.expression.readout import Readout
 from edge.vision.inference import find_model, load_manifest
 from edge.vision.inference.manifest import Manifest, Recalibration
-from edge.vision.values import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS
 
 shares = st.lists(st.floats(0.001, 1), min_size=8, max_size=8)
 numbers = st.lists(st.floats(-4, 4), min_size=8, max_size=8)

@@ -16,10 +16,11 @@ from edge.vision.expression.readout import Readout
 from edge.vision.inference import Network, NetworkInfo
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.translate import Translator
-from edge.vision.values import EXPRESSIONS, Affect, Box, Frame, Reading
+from edge.vision.values import Affect, Box, Frame, Reading
+from edge.vocabulary import EXPRESSIONS
 
 
-class MobileNetFer:
+class TwoHeadedNetwork:
     """A two-headed expression network. Owned by one thread; stateless between faces."""
 
     def __init__(self, network: Network, priors: Mapping[str, float] | None = None) -> None:
@@ -64,7 +65,7 @@ class MobileNetFer:
         return self._network.manifest.golden
 
     @property
-    def as_published(self) -> "MobileNetFer":
+    def as_published(self) -> "TwoHeadedNetwork":
         """The same network without priors."""
         other = copy(self)
         other._readout = Readout.of(self._network.manifest)

@@ -1,0 +1,59 @@
+"""The configuration of one daemon: read once, validated, then frozen; unknown keys are refused."""
+
+from edge.config.load import load_config, redact, source_settings
+from edge.config.schema import (
+    IPC_PATH_BYTES_MAX,
+    AffectConfig,
+    Config,
+    DetectorConfig,
+    DeviceConfig,
+    ExpressionConfig,
+    JournalConfig,
+    LimitsConfig,
+    MetricsConfig,
+    PublishConfig,
+    QualityConfig,
+    TrackingConfig,
+    TranslatorConfig,
+)
+from edge.config.section import Section
+from edge.config.sources import (
+    DemoSource,
+    FileSource,
+    ImagesSource,
+    PicameraSource,
+    SourceConfig,
+    StreamSource,
+    V4l2Source,
+    VideoSource,
+    is_file,
+)
+
+__all__ = [
+    "IPC_PATH_BYTES_MAX",
+    "AffectConfig",
+    "Config",
+    "DemoSource",
+    "DetectorConfig",
+    "DeviceConfig",
+    "ExpressionConfig",
+    "FileSource",
+    "ImagesSource",
+    "JournalConfig",
+    "LimitsConfig",
+    "MetricsConfig",
+    "PicameraSource",
+    "PublishConfig",
+    "QualityConfig",
+    "Section",
+    "SourceConfig",
+    "StreamSource",
+    "TrackingConfig",
+    "TranslatorConfig",
+    "V4l2Source",
+    "VideoSource",
+    "is_file",
+    "load_config",
+    "redact",
+    "source_settings",
+]

@@ -1,0 +1,150 @@
+"""Reads the configuration: a TOML file, the environment and ``--set``, in layers.
+
+Later layers win: defaults, file, environment (``AFFECT_EDGE__SECTION__KEY``), ``--set a.b=value``,
+and what the command line says outright.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from edge.config.schema import Config
+from edge.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "AFFECT_EDGE__"
+
+
+def source_settings(text: str) -> dict[str, Any]:
+    """Return the ``[source]`` section that the word after ``--source`` stands for.
+
+    Raises:
+        ConfigError: it is none of the kinds of sources, and no such file or folder exists.
+    """
+    if text in ("demo", "picamera"):
+        return {"kind": text}
+    if re.match(r"^(rtsps?|https?)://", text):
+        return {"kind": "stream", "url": text}
+    if "://" in text:
+        raise ConfigError(
+            f"--source {redact(text)!r}: expected rtsp://, rtsps://, http:// or https:// before the"
+            " address"
+        )
+    if re.match(r"^/dev/(video\d+|v4l/)", text):
+        return {"kind": "v4l2", "path": text}
+    if os.path.isdir(text):  # unlike pathlib's, False too for a name too long
+        return {"kind": "images", "path": text}
+    if os.path.exists(text):
+        return {"kind": "video", "path": text}
+    raise ConfigError(
+        f"--source {text!r}: no such file or folder; expected picamera, /dev/videoN,"
+        " rtsp://..., a video file, a folder of images, or demo"
+    )
+
+
+def load_config(
+    path: Path | None = None,
+    *,
+    settings: Iterable[str] = (),
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Read, layer and validate the configuration.
+
+    Args:
+        path: the TOML file; None for defaults alone.
+        settings: texts of the form ``section.key=value``, as given to ``--set``.
+        overrides: sections that win over everything (what the command line says outright); a
+            ``source`` of another kind than the file's replaces the section instead of joining it.
+        environment: variables to read; the process's own when None.
+
+    Raises:
+        ConfigError: in one line, the first thing that is wrong and how to mend it.
+    """
+    data = _read_toml(path) if path is not None else {}
+    for name, value in sorted((os.environ if environment is None else environment).items()):
+        if name.startswith(ENVIRONMENT_PREFIX):
+            keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+            _put(data, keys, _parse_value(value), origin=name)
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {redact(setting)!r}: expected section.key=value")
+        _put(data, key.strip().split("."), _parse_value(value), origin=f"--set {key}")
+    for section, values in (overrides or {}).items():
+        kind = values.get("kind")
+        present = data.get(section)
+        # keys without a kind were set for this source: left out, they would be without a word
+        if not isinstance(present, dict) or present.get("kind", kind) != kind:
+            present = {}
+        data[section] = {**present, **values}
+    if isinstance(data.get("source"), dict):
+        data["source"].setdefault("kind", "demo")
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_first_finding(error, path)) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"configuration {path}: {error.strerror or error}") from error
+    if len(raw) > 1 << 20:
+        raise ConfigError(f"configuration {path}: {len(raw)} bytes; expected at most 1 MiB of TOML")
+    try:
+        return tomllib.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"configuration {path}: not TOML: {error}") from error
+
+
+def _parse_value(text: str) -> Any:
+    """Read ``text`` as a TOML value; what is none is taken as the string itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _put(data: dict[str, Any], keys: list[str], value: Any, *, origin: str) -> None:
+    if len(keys) != 2 or not all(keys):
+        raise ConfigError(f"{origin}: expected one section and one key, such as detector.threshold")
+    section = data.setdefault(keys[0], {})
+    if not isinstance(section, dict):
+        raise ConfigError(f"{origin}: {keys[0]} is not a section")
+    section[keys[1]] = value
+
+
+def _first_finding(error: ValidationError, path: Path | None) -> str:
+    """Return one line that names the first wrong key, the value received and what is expected."""
+    found = error.errors(include_url=False)[0]
+    # pydantic puts the tag of a union into the location; it is no key that a user wrote
+    # and a mark after a key that is wrong itself
+    inserted = {"demo", "images", "video", "v4l2", "stream", "picamera", "[key]"}
+    key = ".".join(str(part) for part in found["loc"] if part not in inserted)
+    where = f"configuration {path}: " if path else "configuration: "
+    message = found["msg"].removeprefix("Value error, ")
+    if found["type"] == "extra_forbidden":
+        return f"{where}{key}: unknown key; see deploy/edge.example.toml for every key"
+    if not key:
+        return where + message
+    received = found["input"]
+    shown = "" if isinstance(received, dict) else f" (received {_shown(key, received)})"
+    return f"{where}{key}: {message}{shown}"
+
+
+def _shown(key: str, value: Any) -> str:
+    """Return ``value`` for a message: short, and without what a camera's address may hold."""
+    text = redact(repr(value)) if key.endswith("url") else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def redact(url: str) -> str:
+    """Return ``url`` without user, password and query: fit for logs and messages."""
+    # greedy: a password may hold @, / or a space, and hiding too much does no harm
+    return re.sub(r"\?.*", "?...", re.sub(r"//.*@", "//...@", url))

@@ -1,0 +1,91 @@
+"""The ``[source]`` section: one kind of camera or file each."""
+
+from typing import Annotated, Any, Literal, TypeGuard
+
+from pydantic import Field, field_validator
+
+from edge.config.section import Pixels, Section, Wait
+
+
+class DemoSource(Section):
+    """The bundled clip of a real face: needs nothing and ends by itself."""
+
+    kind: Literal["demo"] = "demo"
+    paced: bool = True
+
+
+class ImagesSource(Section):
+    """A folder of pictures, read in the order of their names."""
+
+    kind: Literal["images"]
+    path: str = Field(min_length=1)
+    rate_hz: float = Field(0.5, gt=0, le=1000)
+    paced: bool = True
+
+
+class VideoSource(Section):
+    """A video file, read once from beginning to end."""
+
+    kind: Literal["video"]
+    path: str = Field(min_length=1)
+    paced: bool = True
+
+
+class V4l2Source(Section):
+    """A camera of the Video4Linux kind: USB cameras and the like."""
+
+    kind: Literal["v4l2"]
+    path: str = Field("/dev/video0", min_length=1)
+    width: Pixels = 1280
+    height: Pixels = 720
+    rate_hz: float = Field(30.0, gt=0, le=1000)
+
+
+class StreamSource(Section):
+    """A network camera: RTSP or HTTP."""
+
+    kind: Literal["stream"]
+    url: str = Field(pattern=r"^(rtsps?|https?)://[^\s]+$")
+    transport: Literal["tcp", "udp"] = "tcp"
+    open_timeout_s: Wait = 3.0
+    read_timeout_s: Wait = 1.5
+
+
+class PicameraSource(Section):
+    """A Raspberry Pi camera, through the system's picamera2."""
+
+    kind: Literal["picamera"]
+    camera: int = Field(0, ge=0, le=7)
+    width: Pixels = 1280
+    height: Pixels = 720
+    # a stall is declared after three periods: with slower ones not before the watchdog's time
+    rate_hz: float = Field(30.0, ge=0.5, le=1000)
+    sensor: str = Field("auto", pattern=r"^(auto|\d{2,5}x\d{2,5})$")
+    transform: Literal["none", "rotate180", "hflip", "vflip"] = "none"
+    exposure_us: int | None = Field(None, gt=0, le=1_000_000)
+    gain: float | None = Field(None, gt=0, le=64)
+    focus: float | str | None = None
+    tuning: str | None = Field(None, min_length=1)
+    buffer_count: int = Field(4, ge=2, le=12)
+    read_timeout_s: Wait = 1.0
+
+    @field_validator("focus", mode="before")
+    @classmethod
+    def _mode_or_distance(cls, value: Any) -> Any:
+        """Accept dioptres: 1 / distance in metres, 0 for infinity."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value in (None, "auto", "continuous") or (number and 0 <= value <= 32):
+            return value
+        raise ValueError('expected "auto", "continuous", or dioptres from 0 to 32')
+
+
+FileSource = DemoSource | ImagesSource | VideoSource
+SourceConfig = Annotated[
+    FileSource | V4l2Source | StreamSource | PicameraSource,
+    Field(discriminator="kind"),
+]
+
+
+def is_file(source: SourceConfig) -> TypeGuard[FileSource]:
+    """Return whether ``source`` has an end and a pace of its own: files do, cameras do not."""
+    return isinstance(source, FileSource)
