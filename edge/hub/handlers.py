@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from edge.errors import RequestRefused
-from edge.hub.participants import Participants, Baseline
+from edge.hub.participants import Baseline, Participants
 from edge.hub.stream import MessageStream
 from edge.protocol.messages import json_schema
 from edge.protocol.requests import (

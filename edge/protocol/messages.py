@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from edge.protocol.events import DETAILS
 from edge.vocabulary import BaselineState, ClockName, Grade
 
 SCHEMA: Final = "affect.v1"
@@ -190,9 +191,7 @@ class EventTime(Wire):
 class EventMessage(Head):
     """Something happened. Topic ``affect.v1.event.DEVICE``.
 
-    ``event`` names it (``epoch_started``, ``source_state``, ``frame_refused``,
-    ``faces_left_out``, ``worker_lost``, ``worker_started``, ``clock_step``, ``epoch_ended``, ...);
-    ``detail`` holds its figures.
+    ``event`` names it; ``detail`` holds its fields: see ``edge.protocol.events``.
     """
 
     kind: Literal["event"] = "event"
@@ -284,8 +283,25 @@ def decode(part: bytes) -> FrameMessage | EventMessage | StatusMessage:
         raise ValueError(f"not an {SCHEMA} message: {where}: {found['msg']}") from error
 
 
+def _add_events(schema: dict[str, Any]) -> None:
+    """Add the fields of each known event's ``detail``; other events stay valid with any."""
+    choices = []
+    for name, model in DETAILS.items():
+        detail = model.model_json_schema(ref_template="#/$defs/{model}")
+        schema["$defs"] |= detail.pop("$defs", {})
+        schema["$defs"][model.__name__] = detail
+        choices.append(
+            {
+                "if": {"properties": {"event": {"const": name}}},
+                "then": {"properties": {"detail": {"$ref": f"#/$defs/{model.__name__}"}}},
+            }
+        )
+    schema["$defs"]["EventMessage"]["allOf"] = choices
+
+
 def json_schema() -> str:
     """Return the JSON Schema of every message, indented, ending in a newline."""
     schema = _ANY.json_schema(by_alias=True)
+    _add_events(schema)
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SCHEMA, **schema}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

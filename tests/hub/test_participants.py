@@ -6,7 +6,7 @@ import pytest
 
 from edge.config import AffectConfig
 from edge.errors import RequestRefused
-from edge.hub.participants import PEOPLE_MAX, Participants, Baseline
+from edge.hub.participants import PEOPLE_MAX, Baseline, Participants
 from edge.protocol.messages import Face
 from tests.support import wire
 

@@ -1,0 +1,207 @@
+"""Every kind of event: its name and the model of its ``detail``.
+
+Whoever emits an event passes the model; ``EventMessage`` on the wire carries name and fields. A
+reader that meets an event that it does not know keeps ``detail`` as it is (``detail_of``).
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge.vocabulary import ExpressionName
+
+
+class Detail(BaseModel):
+    """What an event says. Frozen; readers ignore fields that they do not know."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="ignore")
+
+    event: ClassVar[str]
+    """The event's name on the wire."""
+
+
+class EpochStarted(Detail):
+    """The first message of a run.
+
+    ``priors``: class priors in use, empty for a uniform prior. ``config_sha256`` covers the whole
+    configuration but a camera's address. ``boot_id`` is null where the kernel does not give one.
+    """
+
+    event: ClassVar[str] = "epoch_started"
+    version: str
+    purpose: str
+    source: str
+    priors: dict[ExpressionName, float]
+    boot_id: str | None
+    config_sha256: str
+
+
+class EpochEnded(Detail):
+    """The last message of a run. Counts are of the whole epoch; ``messages`` includes this one."""
+
+    event: ClassVar[str] = "epoch_ended"
+    exit_code: int
+    frames: int = Field(ge=0)
+    dropped: int = Field(ge=0)
+    captured: int = Field(ge=0)
+    messages: int = Field(ge=1)
+
+
+class ModelReference(BaseModel):
+    """Which model runs: its name and the sha256 of the artifact."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    sha256: str
+
+
+class WorkerStarted(Detail):
+    """The worker has loaded and verified the networks. ``models`` is keyed by role."""
+
+    event: ClassVar[str] = "worker_started"
+    models: dict[str, ModelReference]
+    memory_locked: bool
+
+
+class WorkerLost(Detail):
+    """A worker died or was killed; ``restarts`` counts them since the start of the daemon."""
+
+    event: ClassVar[str] = "worker_lost"
+    reason: Literal["died", "failed", "start", "silent", "stuck", "too_big"]
+    restarts: int = Field(ge=1)
+
+
+class WorkerUnkillable(Detail):
+    """A killed worker does not die: only a reboot frees the camera."""
+
+    event: ClassVar[str] = "worker_unkillable"
+
+
+class SourceStateChanged(Detail):
+    """The source of frames changed its state; ``reason`` is empty for ``running``."""
+
+    event: ClassVar[str] = "source_state"
+    state: Literal["running", "stalled", "absent"]
+    reason: str
+
+
+class CameraOpened(Detail):
+    """A Pi camera was opened. ``seen_width`` and ``seen_height``: shares of the sensor, 0..1."""
+
+    event: ClassVar[str] = "camera_opened"
+    camera: int = Field(ge=0)
+    model: str
+    sensor_mode: str
+    bit_depth: int | None
+    rate_hz: float = Field(ge=0)
+    picamera2: str
+    libcamera: str
+    seen_width: float | None = None
+    seen_height: float | None = None
+
+
+class FrameRefusedDetail(Detail):
+    """A picture cannot be decoded; of consecutive ones of a camera only the first is reported."""
+
+    event: ClassVar[str] = "frame_refused"
+    reason: str
+
+
+class InferenceFailed(Detail):
+    """The detector failed on a frame; of consecutive failures only the first is reported."""
+
+    event: ClassVar[str] = "inference_failed"
+    reason: str
+
+
+class FacesLeftOut(Detail):
+    """More faces are in view than a message holds; with ``left_out`` 0: no longer.
+
+    ``kept``: faces in the message. ``index``: of the frame.
+    """
+
+    event: ClassVar[str] = "faces_left_out"
+    left_out: int = Field(ge=0)
+    kept: int = Field(ge=0)
+    index: int = Field(ge=0)
+
+
+class ClockStep(Detail):
+    """The wall clock jumped by ``step_ns`` (more than 50 ms) against the monotonic clock."""
+
+    event: ClassVar[str] = "clock_step"
+    step_ns: int
+
+
+class Mark(Detail):
+    """Somebody marked a moment."""
+
+    event: ClassVar[str] = "mark"
+    text: str
+
+
+class ParticipantAssigned(Detail):
+    """The face on ``track`` belongs to the participant with this code from now on."""
+
+    event: ClassVar[str] = "participant_assigned"
+    track: int = Field(ge=0)
+    participant: str
+
+
+class ParticipantReleased(Detail):
+    """The code and its baseline are forgotten."""
+
+    event: ClassVar[str] = "participant_released"
+    participant: str
+
+
+class BaselineStarted(Detail):
+    """Learning of a participant's neutral baseline began."""
+
+    event: ClassVar[str] = "baseline_started"
+    participant: str
+
+
+class BaselineReady(Detail):
+    """Learning ended with a baseline: mean valence and arousal over ``read_s`` seconds."""
+
+    event: ClassVar[str] = "baseline_ready"
+    participant: str
+    read_s: float = Field(ge=0)
+    readings: int = Field(ge=0)
+    valence: float = Field(ge=-1, le=1)
+    arousal: float = Field(ge=-1, le=1)
+
+
+class BaselineInvalid(BaselineReady):
+    """Learning ended without a baseline; ``reason`` says why."""
+
+    event: ClassVar[str] = "baseline_invalid"
+    reason: str
+
+
+DETAILS: Final[Mapping[str, type[Detail]]] = {
+    each.event: each
+    for each in (
+        EpochStarted, EpochEnded, WorkerStarted, WorkerLost, WorkerUnkillable, SourceStateChanged,
+        CameraOpened, FrameRefusedDetail, InferenceFailed, FacesLeftOut, ClockStep, Mark,
+        ParticipantAssigned, ParticipantReleased, BaselineStarted, BaselineReady, BaselineInvalid,
+    )
+}  # fmt: skip
+"""Event name -> model of its detail."""
+
+
+def detail_of(event: str, detail: Mapping[str, Any]) -> Detail | None:
+    """Return the detail of a received event; None for an event that this version does not know.
+
+    Also None where a field is missing or malformed, as in a message of another version.
+    """
+    model = DETAILS.get(event)
+    if model is None:
+        return None
+    try:
+        return model.model_validate(detail)
+    except ValidationError:
+        return None
