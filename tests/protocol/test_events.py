@@ -1,0 +1,89 @@
+"""Events: typed where they are known, kept where they are not; and the page that explains them."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.protocol.events import DETAILS, ClockStep, Mark, detail_of
+from edge.protocol.messages import EventMessage, decode, encode, json_schema
+from tests.support import wire
+
+PAGE = Path(__file__).parents[2] / "docs" / "messages.md"
+DEFINITIONS: dict[str, Any] = json.loads(json_schema())["$defs"]
+
+
+def test_a_known_event_is_decoded_into_its_model() -> None:
+    assert detail_of("clock_step", {"step_ns": 5}) == ClockStep(step_ns=5)
+    assert detail_of("mark", {"text": "pressure 2.8 bar", "new": 1}) == Mark(
+        text="pressure 2.8 bar"
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "detail"), [("from_the_future", {"a": 1}), ("clock_step", {"step_ns": "much"})]
+)
+def test_an_unknown_or_malformed_event_stays_readable(event: str, detail: dict[str, Any]) -> None:
+    message = wire.event(3, event, detail)
+    assert detail_of(event, detail) is None
+    read = decode(encode(message))
+    assert isinstance(read, EventMessage)
+    assert (read.event, read.detail) == (event, detail)
+
+
+def test_the_schema_says_what_each_event_holds() -> None:
+    choices = DEFINITIONS["EventMessage"]["allOf"]
+    named = {choice["if"]["properties"]["event"]["const"]: choice["then"] for choice in choices}
+    assert set(named) == set(DETAILS)
+    for event, then in named.items():
+        reference = then["properties"]["detail"]["$ref"].removeprefix("#/$defs/")
+        assert set(DEFINITIONS[reference]["properties"]) == set(DETAILS[event].model_fields)
+
+
+# -- docs/messages.md ----------------------------------------------------------------------------
+
+
+def fields(name: str, prefix: str = "") -> Iterator[str]:
+    """Yield the path of every field of a message, lists marked by []."""
+    for key, value in DEFINITIONS[name]["properties"].items():
+        yield from _paths(value, prefix + key)
+
+
+def _paths(value: dict[str, Any], path: str) -> Iterator[str]:
+    for each in (value, *value.get("anyOf", ())):
+        if "$ref" in each:
+            yield from fields(each["$ref"].removeprefix("#/$defs/"), f"{path}.")
+            return
+    if "$ref" in value.get("items", {}):
+        yield from fields(value["items"]["$ref"].removeprefix("#/$defs/"), f"{path}[].")
+    else:
+        yield path
+
+
+def section(heading: str) -> str:
+    return PAGE.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("kind", ["Frame", "Status", "Event"])
+def test_the_page_explains_every_field_in_order(kind: str) -> None:
+    rows = re.findall(r"(?m)^\| `([^`]+)` \| [^|]*\| [^|]*\|$", section(kind))
+    assert rows == list(fields(f"{kind}Message"))
+
+
+def test_the_page_explains_every_event_with_its_detail() -> None:
+    table = section("Event").partition("| event | field of `detail` |")[2]
+    explained: dict[str, list[str]] = {}
+    event = ""
+    for name, field in re.findall(r"(?m)^\| (?:`(\w+)` )?\| (?:`(\w+)` )?\| [^|]*\| .*\|$", table):
+        event = name or event
+        explained.setdefault(event, []).extend([field] if field else [])
+    assert explained == {name: list(model.model_fields) for name, model in DETAILS.items()}
+
+
+def test_the_sample_on_the_page_is_a_message() -> None:
+    (sample,) = re.findall(r"```json\n(.*?)```", section("Frame"), re.DOTALL)
+    topic = f"affect.v1.frame.{json.loads(sample)['device']} "
+    assert decode(topic.encode() + sample.encode()).kind == "frame"
