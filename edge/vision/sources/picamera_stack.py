@@ -9,6 +9,7 @@ import inspect
 import logging
 import os
 import re
+import sys
 import traceback
 from dataclasses import dataclass
 from importlib import metadata
@@ -22,9 +23,10 @@ OLDEST_VERSION = (0, 3, 21)
 
 _PREFIX = 'source.kind "picamera": '
 _INSTALL = (
-    "run 'sudo apt install python3-picamera2' and make the environment with"
-    " 'python3 -m venv --system-site-packages'"
+    "run 'sudo apt install --no-install-recommends python3-picamera2' and make the environment with"
+    " '/usr/bin/python3 -m venv --system-site-packages'"
 )
+_SYSTEM_PREFIX = "/usr"  # where the system's Python is, the only one that sees apt's packages
 _UPGRADE = "run 'sudo apt update' and 'sudo apt full-upgrade'"
 _SIMPLEJPEG = "run \"pip install 'simplejpeg>=1.9'\" in the environment of affect-edge"
 
@@ -58,7 +60,7 @@ def load_stack() -> CameraStack:
     try:
         import libcamera  # noqa: PLC0415
         import picamera2  # noqa: PLC0415
-    except Exception as error:  # importing native code raises whatever its initialisation raises
+    except (Exception, SystemExit) as error:  # what is imported may raise anything, or give up
         raise ConfigError(_PREFIX + _import_failure(error)) from error
     version = _installed_version()
     if lacking := _lacking(picamera2, version):
@@ -70,20 +72,30 @@ def load_stack() -> CameraStack:
     return CameraStack(libcamera, picamera2, version)
 
 
-def _import_failure(error: Exception) -> str:
+def _import_failure(error: Exception | SystemExit) -> str:
     """Return what the import met and the remedy, in one line."""
     text = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, ModuleNotFoundError):
-        return f"{text}; expected the system's picamera2: {_INSTALL}"
+        return f"{text}; expected the system's picamera2: {_INSTALL}{_foreign_python()}"
     module = _failing_module(error)
     found = f"importing {module} raised {type(error).__name__}: {text}"
     if module == "simplejpeg" or "numpy" in text.lower():
         # apt's simplejpeg is built for NumPy 1, and an environment with NumPy 2 hides apt's NumPy
         return f"{found}; expected packages that are built for the installed NumPy: {_SIMPLEJPEG}"
-    return f"{found}; expected the system's picamera2, built for this Python: {_INSTALL}"
+    return (
+        f"{found}; expected the system's picamera2, built for this Python:"
+        f" {_INSTALL}{_foreign_python()}"
+    )
 
 
-def _failing_module(error: Exception) -> str:
+def _foreign_python() -> str:
+    """Return where this Python comes from, unless it is the system's, as the end of a message."""
+    if sys.base_prefix == _SYSTEM_PREFIX:
+        return ""
+    return f" (this environment comes from {sys.base_prefix}; expected /usr/bin/python3)"
+
+
+def _failing_module(error: BaseException) -> str:
     """Return the name of the package in whose code the import ended."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         parts = PurePath(frame.filename).parts

@@ -75,6 +75,7 @@ def test_a_stack_of_unknown_version_is_judged_by_its_calls(
         ("OSError('libpisp.so: wrong ELF class')", "python3-picamera2"),
         ("RuntimeError('cannot register\\ntype')", "python3-picamera2"),
         ("AttributeError('no attribute StreamRole')", "python3-picamera2"),
+        ("SystemExit('no camera support')", "python3-picamera2"),
     ],
 )
 def test_whatever_importing_raises_is_one_line_with_the_remedy(
@@ -108,8 +109,23 @@ def test_what_is_not_installed_is_named_with_the_remedy(
 ) -> None:
     with install(Script()):
         monkeypatch.setitem(sys.modules, missing, None)
-        with pytest.raises(ConfigError, match="apt install python3-picamera2") as told:
+        with pytest.raises(ConfigError, match="apt install --no-install-rec") as told:
             load_stack()
         monkeypatch.undo()
     assert missing in str(told.value)
     assert "--system-site-packages" in str(told.value)
+
+
+@pytest.mark.parametrize(("prefix", "is_told"), [("/usr", False), ("/root/.pyenv/3.11", True)])
+def test_a_python_that_is_not_the_systems_is_named(
+    prefix: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "base_prefix", prefix)
+    with install(Script()):
+        monkeypatch.setitem(sys.modules, "libcamera", None)
+        with pytest.raises(ConfigError, match="'/usr/bin/python3 -m venv --system-site") as told:
+            load_stack()
+        monkeypatch.undo()
+    named = f"this environment comes from {prefix}; expected /usr/bin/python3"
+    assert (named in str(told.value)) == is_told
+    assert "apt install --no-install-recommends python3-picamera2" in str(told.value)
