@@ -256,7 +256,7 @@ def test_a_camera_that_appears_later_in_the_boot_is_found_by_a_new_worker(
     hardware.set(cameras=[])
     with running(tmp_path, hardware) as (daemon, manager):
         absent = daemon.wait_for(state_is("absent"))
-        assert "0 connected" in absent["detail"]["reason"]
+        assert "no Pi camera is connected" in absent["detail"]["reason"]
         hardware.set(cameras=["imx708_noir"])
         daemon.wait_for_frame()
         assert len(hardware.log("look for cameras")) >= 2

@@ -195,8 +195,12 @@ def require_camera(infos: Iterable[Mapping[str, Any]], number: int) -> None:
             " cable",
             new_process=True,
         )
+    found = (
+        f"camera {number} does not exist: {count} connected, numbers begin at 0"
+        if count
+        else f"camera {number} does not exist: no Pi camera is connected"
+    )
+    lower = f"set source.camera to {count - 1} or less, or " if count else ""
     raise SourceUnavailable(
-        f"camera {number}: {count} connected; expected more than source.camera (check the cable,"
-        " and 'rpicam-hello --list-cameras')",
-        new_process=True,
+        f"{found}; {lower}check the cable and 'rpicam-hello --list-cameras'", new_process=True
     )

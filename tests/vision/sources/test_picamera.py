@@ -327,13 +327,17 @@ def test_the_clock_is_found_out(ahead_s: int, name: str) -> None:
 @pytest.mark.parametrize(
     ("script", "settings", "said"),
     [
-        (Script(cameras=0), {}, "camera 0: 0 connected"),
-        (Script(cameras=1), {"camera": 1}, "camera 1: 1 connected"),
-        (Script(cameras=1, usb=2), {"camera": 1}, "camera 1: 1 connected"),
+        (Script(cameras=0), {}, "camera 0 does not exist: no Pi camera is connected; check the"),
+        (
+            Script(cameras=1),
+            {"camera": 3},
+            "camera 3 does not exist: 1 connected, numbers begin at 0; set source.camera to 0 or",
+        ),
+        (Script(cameras=1, usb=2), {"camera": 1}, "camera 1 does not exist: 1 connected"),
         (Script(cameras=0, usb=1), {}, 'only 1 USB; .*source.kind = "v4l2".*/dev/videoN'),
         (Script(busy=True), {}, "Device or resource busy.*another program"),
     ],
-    ids=["none", "second of one", "second is USB", "only USB", "busy"],
+    ids=["none", "fourth of one", "second is USB", "only USB", "busy"],
 )
 def test_a_camera_that_is_not_there_may_be_found_by_a_new_process(
     script: Script, settings: dict[str, object], said: str
@@ -370,7 +374,7 @@ def test_without_picamera2_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "libcamera", None)
     monkeypatch.setitem(sys.modules, "picamera2", None)
     with (
-        pytest.raises(ConfigError, match="apt install python3-picamera2") as told,
+        pytest.raises(ConfigError, match="apt install --no-install-recommends python3-pi") as told,
         Picamera(PicameraSource(kind="picamera"), SMALL),
     ):
         pass
