@@ -111,6 +111,7 @@ $(ARM64_ENV)/%/version: pyproject.toml scripts/arm64-python
 # The camera source and the daemon over the real picamera2. Each version in a run of its own.
 test-picamera2: setup-picamera2
 	for version in $(PICAMERA2); do \
+		echo "picamera2 $$version:"; \
 		AFFECT_EDGE_PICAMERA2=$(PICAMERA2_VENV)/picamera2-$$version \
 		AFFECT_EDGE_PICAMERA2_TOO_OLD=$(PICAMERA2_VENV)/picamera2-$(PICAMERA2_TOO_OLD) \
 		AFFECT_EDGE_STALLS=$(STALLS) \
