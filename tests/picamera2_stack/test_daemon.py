@@ -199,6 +199,20 @@ def test_a_camera_whose_opening_hangs_is_declared_absent(
         assert manager.longest_without_food_s() < WATCHDOG_S
 
 
+@pytest.mark.parametrize("fault", ["requeueing_fails", "timeless"])
+def test_a_frame_that_cannot_be_used_or_given_back_is_a_stall(
+    tmp_path: Path, hardware: Hardware, fault: str
+) -> None:
+    with running(tmp_path, hardware) as (daemon, _):
+        daemon.wait_for_frame()
+        hardware.set(**{fault: True})
+        stalled = daemon.wait_for(state_is("stalled"))
+        assert "opened again" in stalled["detail"]["reason"]
+        hardware.set(**{fault: False})
+        daemon.wait_for_frame()
+        assert daemon.events("worker_lost") == []
+
+
 def test_a_stop_while_the_camera_is_silent(tmp_path: Path, hardware: Hardware) -> None:
     with running(tmp_path, hardware) as (daemon, _):
         daemon.wait_for_frame()

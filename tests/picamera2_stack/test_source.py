@@ -49,6 +49,12 @@ def read(source: Picamera) -> Frame:
             return source.read()
 
 
+def read_on(source: Picamera) -> None:
+    """Read more frames than can have been under way."""
+    for _ in range(10):
+        read(source)
+
+
 def moved(luma: Luma, small: Luma) -> None:
     """Check that both are the stub's ramp of one moment, every pixel of it."""
     for picture in (luma, small):
@@ -193,6 +199,20 @@ def test_silence_is_a_stall_that_closes_and_the_camera_can_be_opened_again(
         begun = time.monotonic()
     assert time.monotonic() - begun < 2.0
     hardware.set(silent=False)
+    with opened() as source:
+        assert read(source).luma.size > 0
+
+
+@pytest.mark.parametrize("fault", ["requeueing_fails", "timeless"])
+def test_a_frame_that_cannot_be_used_or_given_back_is_a_stall(
+    hardware: Hardware, fault: str
+) -> None:
+    with opened() as source:
+        read(source)
+        hardware.set(**{fault: True})
+        with pytest.raises(SourceStalled, match="opened again"):
+            read_on(source)
+    hardware.set(**{fault: False})
     with opened() as source:
         assert read(source).luma.size > 0
 

@@ -54,7 +54,8 @@ class Script:
         period_ns: time between two frames.
         faults: frame number -> "stall" (it never comes), "late" (it comes, but after the wait for
             it has run out), "lost" (nor anybody sees it), "again" (time stands still), "broken"
-            (the capture raises).
+            (the capture raises), "unqueued" (its buffer cannot be given back), "timeless" (no time
+            stamp).
         align: widths are cut to a multiple of this by the hardware.
         stride: rows are padded to a multiple of this.
         crops: metadata ScalerCrops, where the camera reports them.
@@ -91,9 +92,17 @@ class CancelledError(Exception):
 class CompletedRequest:
     """A frame's buffers and metadata, to be given back exactly once."""
 
-    def __init__(self, camera: "Picamera2", buffers: dict[str, Any], metadata: dict[str, Any]):
+    def __init__(
+        self,
+        camera: "Picamera2",
+        buffers: dict[str, Any],
+        metadata: dict[str, Any],
+        *,
+        can_queue: bool,
+    ):
         self._camera = camera
         self._metadata = metadata
+        self._can_queue = can_queue
         self.buffers: dict[str, Any] | None = buffers
         self.config = camera.camera_configuration()
 
@@ -108,6 +117,8 @@ class CompletedRequest:
             buffer.fill(POISON)
         self._camera.recycle(self.buffers)
         self.buffers = None
+        if not self._can_queue:
+            raise RuntimeError("Failed to queue request: No such device")
 
 
 class MappedArray:
@@ -355,9 +366,11 @@ class Picamera2:
             "ExposureTime": 8000,
             "FrameDuration": script.period_ns // 1000,
         }
+        if fault == "timeless":
+            del metadata["SensorTimestamp"]
         if script.crops is not None:
             metadata["ScalerCrops"] = script.crops
-        return CompletedRequest(self, buffers, metadata)
+        return CompletedRequest(self, buffers, metadata, can_queue=fault != "unqueued")
 
     def cancel_all_and_flush(self) -> None:
         self.script.calls.append("flush")

@@ -117,16 +117,17 @@ class Picamera:
         request = self._next_request()
         began_ns = monotonic_ns()
         try:
-            # the buffer goes back to the camera with the request: pixels are copied out before
-            metadata: dict[str, Any] = request.get_metadata()
-            luma = self._copied(request, "main", self._size_px)
-            small = None
-            if self._small_size_px is not None and _same_view(metadata):
-                small = self._copied(request, "lores", self._small_size_px)
+            try:
+                # the buffer goes back to the camera with the request: pixels are copied out before
+                metadata: dict[str, Any] = request.get_metadata()
+                luma = self._copied(request, "main", self._size_px)
+                small = None
+                if self._small_size_px is not None and _same_view(metadata):
+                    small = self._copied(request, "lores", self._small_size_px)
+            finally:
+                request.release()  # which hands the buffer to the driver, and fails where that does
         except _CAMERA_ERRORS as error:
-            raise self._failed("its buffer cannot be read", error) from error
-        finally:
-            request.release()
+            raise self._failed("its buffer cannot be read or given back", error) from error
         exposure_us = metadata.get("ExposureTime")
         self._advance(metadata)
         return Frame(
@@ -303,7 +304,13 @@ class Picamera:
 
     def _advance(self, metadata: dict[str, Any]) -> None:
         """Take over the frame's time, and count the frames lost since the last one."""
-        stamp_ns = int(metadata["SensorTimestamp"])
+        stamp = metadata.get("SensorTimestamp")
+        if stamp is None:
+            raise SourceStalled(
+                f"camera {self._config.camera}: a frame without its time (SensorTimestamp); it has"
+                " to be opened again"
+            )
+        stamp_ns = int(stamp)
         if self._clock is None:
             self._clock = clock_of(stamp_ns)
             self._index += 1

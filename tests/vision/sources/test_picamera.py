@@ -280,6 +280,22 @@ def test_a_capture_that_fails_is_a_stall_with_the_cause() -> None:
             source.read()
 
 
+def test_a_buffer_that_cannot_be_given_back_is_a_stall_with_the_cause() -> None:
+    with opened(Script(faults={1: "unqueued"})) as source:
+        source.read()
+        with pytest.raises(SourceStalled, match="given back: Failed to queue request: No such dev"):
+            source.read()
+
+
+def test_a_frame_without_its_time_is_a_stall_and_its_buffer_goes_back() -> None:
+    script = Script(faults={1: "timeless"})
+    with opened(script) as source:
+        source.read()
+        with pytest.raises(SourceStalled, match="without its time"):
+            source.read()
+    assert script.calls[-1] == "close"  # which counts the buffers
+
+
 def test_a_capture_that_is_cancelled_is_a_stall() -> None:
     with opened(Script(faults={1: "stall"})) as source:
         source.read()

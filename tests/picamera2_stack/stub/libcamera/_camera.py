@@ -1,7 +1,9 @@
 """Camera, its configuration, its requests, and the manager that delivers them."""
 
+import ctypes
 import enum
 import os
+import signal
 import threading
 import time
 import weakref
@@ -189,6 +191,10 @@ class Camera:
             log("busy")
             raise RuntimeError("Failed to acquire camera: Device or resource busy")
         log("acquire")
+        if script()["opening_crashes"]:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        # in one call: between two, the interpreter would let other threads run
+        ctypes.PyDLL(None).sleep(int(str(script()["opening_holds_lock_s"])))
         while script()["opening_hangs"]:
             time.sleep(0.05)
         self._state = "acquired"
@@ -256,6 +262,8 @@ class Camera:
         self._require("running")
         if request.status is not Request.Status.Pending or request.is_queued:
             raise RuntimeError("Failed to queue request: Invalid argument")
+        if script()["requeueing_fails"]:
+            raise RuntimeError("Failed to queue request: No such device")
         if not request.buffers:
             raise RuntimeError("Failed to queue request: Invalid argument")
         request.is_queued = True
@@ -288,6 +296,8 @@ class Camera:
                 controls.FrameDuration: self._period_us,
                 controls.ScalerCrop: crop,
             }
+            if script()["timeless"]:
+                del request.metadata[controls.SensorTimestamp]
             status = FrameMetadata.Status.Startup if is_early else FrameMetadata.Status.Success
             self._complete(request, status)
 

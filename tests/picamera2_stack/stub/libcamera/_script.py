@@ -12,7 +12,11 @@ _DEFAULTS = {
     "cameras": ["imx219"],  # by sensor; "usb" for a USB camera; looked at once a process
     "busy": False,  # another program holds the camera
     "opening_hangs": False,  # acquiring does not return while this is true
+    "opening_holds_lock_s": 0,  # acquiring takes so long and keeps Python's lock, as the real one
+    "opening_crashes": False,  # acquiring ends the process
     "configuring_fails": False,
+    "requeueing_fails": False,  # as when the cable comes off
+    "timeless": False,  # frames have no SensorTimestamp
     "silent": False,  # no more frames, until the camera is started again without this
     "startup": 8,  # frames with the status Startup after a start
     "hides_startup": False,  # they are not delivered at all, as by libcamera before 0.4
