@@ -4,7 +4,6 @@ import contextlib
 import gc
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Self
@@ -205,12 +204,14 @@ class Picamera:
             yield None
             return
         tuning = load_tuning(self._stack.picamera2, self._config.tuning)
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        # in memory: a worker that is killed while libcamera hangs leaves nothing behind
+        with open(os.memfd_create("tuning"), "w", encoding="utf-8") as file:
             json.dump(tuning, file)
             file.flush()
-            os.environ["LIBCAMERA_RPI_TUNING_FILE"] = file.name
+            path = f"/proc/self/fd/{file.fileno()}"
+            os.environ["LIBCAMERA_RPI_TUNING_FILE"] = path
             try:
-                yield file.name
+                yield path
             finally:
                 os.environ.pop("LIBCAMERA_RPI_TUNING_FILE", None)
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,6 +136,28 @@ def test_the_tuning_file_is_in_force_when_libcamera_looks_for_cameras(tmp_path: 
             assert json.loads(script.tuning) == {"version": 2.0}
     with opened(Script()) as source:
         assert source._camera.script.tuning is None
+
+
+def test_the_tuning_file_is_in_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is killed while it opens the camera cannot delete anything."""
+    file = tmp_path / "imx708_mine.json"
+    file.write_text('{"version": 2.0}')
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    during: list[list[Path]] = []
+    looked = Picamera2.global_camera_info
+
+    def look() -> list[dict[str, str]]:
+        during.append(list((tmp_path / "temporary").iterdir()))
+        return looked()
+
+    monkeypatch.setattr(Picamera2, "global_camera_info", staticmethod(look))
+    before = len(os.listdir("/proc/self/fd"))
+    script = Script()
+    with opened(script, tuning=str(file)):
+        assert json.loads(script.tuning or "") == {"version": 2.0}
+    assert during == [[]]
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_the_record_tells_what_was_opened() -> None:
