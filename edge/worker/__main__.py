@@ -18,6 +18,7 @@ from edge.errors import EXIT_FAILURE, AffectEdgeError, ModelError
 from edge.link import Ended, Failed, Go, Link, LinkClosed, Ready, Start
 from edge.vision.golden import golden_findings
 from edge.vision.pipeline import Pipeline
+from edge.vision.sources import load_modules
 from edge.worker.memlock import lock_memory
 from edge.worker.threads import HEARTBEAT_S, Worker
 
@@ -68,6 +69,7 @@ def main(fd: int) -> int:
         config = Config.model_validate_json(start.config)
         try:
             pipeline, models = _open_checked(config, start.first_track)
+            load_modules(config.source)  # before Ready: limits.start_s is the time for it
         except AffectEdgeError as error:
             link.send(Failed(exit_code=error.exit_code, text=str(error)))
             return error.exit_code

@@ -213,6 +213,21 @@ def test_a_frame_that_cannot_be_used_or_given_back_is_a_stall(
         assert daemon.events("worker_lost") == []
 
 
+def test_a_stack_that_takes_long_to_import_is_waited_for(
+    tmp_path: Path, hardware: Hardware
+) -> None:
+    """On a cold card importing may take longer than a driver may take to open a camera."""
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    seconds = supervising.CAPTURE_STUCK_S + 1
+    (slow / "prctl.py").write_text(f"import time\ntime.sleep({seconds})\n")  # picamera2 imports it
+    hardware.environment["PYTHONPATH"] = f"{slow}:{hardware.environment['PYTHONPATH']}"
+    with running(tmp_path, hardware) as (daemon, _):
+        daemon.wait_for_frame()
+        assert daemon.events("worker_lost") == []
+        assert [event["detail"]["state"] for event in daemon.events("source_state")] == ["running"]
+
+
 def test_a_stop_while_the_camera_is_silent(tmp_path: Path, hardware: Hardware) -> None:
     with running(tmp_path, hardware) as (daemon, _):
         daemon.wait_for_frame()

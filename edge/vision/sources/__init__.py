@@ -60,6 +60,20 @@ class Source(Protocol):
         """
 
 
+def load_modules(config: SourceConfig) -> None:
+    """Import what the source needs from the system, which may take long on a cold card.
+
+    After this, opening the source takes only as long as the camera does. Opens no camera.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
+    if isinstance(config, PicameraSource):
+        from edge.vision.sources.picamera_stack import load_stack  # noqa: PLC0415
+
+        load_stack()
+
+
 def open_source(
     config: SourceConfig, *, small_size: tuple[int, int], first_index: int = 0
 ) -> Source:
