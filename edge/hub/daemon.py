@@ -47,6 +47,9 @@ log = logging.getLogger("affect_edge")
 TICK_MS = 100
 STATUS_S = 1.0
 STOP_S = 3.0  # for the worker; with the drain, a stop takes less than 5 s
+OUTAGES = ("stalled", "absent")
+"""Source states that last until a picture comes, however many workers are lost meanwhile."""
+
 STALE_S = 10.0
 """A running source without a result for so long, undeclared, feeds the watchdog no more."""
 
@@ -224,7 +227,7 @@ class Daemon:
                 self._note_event(report)
             case Ready():
                 self._supervisor.is_ready = True
-                if self._source_state != "absent":
+                if self._source_state not in OUTAGES:
                     self._source_state = "waiting" if self._holding else "starting"
                 self._note_memory(report.lock_refused)
                 detail: dict[str, object] = {
@@ -267,11 +270,8 @@ class Daemon:
     def _note_event(self, report: EventReport) -> None:
         if report.event == "source_state":
             state, reason = str(report.detail["state"]), str(report.detail["reason"])
-            if state in ("stalled", "absent"):
-                if self._source_state not in (
-                    "stalled",
-                    "absent",
-                ):  # one outage, however it goes on
+            if state in OUTAGES:
+                if self._source_state not in OUTAGES:  # one outage, however it goes on
                     self._stalls.add(clock.monotonic_ns())
                 self._people.nobody_in_view()
                 log.warning("source %s: %s", state, reason)
@@ -285,7 +285,10 @@ class Daemon:
         self._out.event(report.event, report.detail)
 
     def _watch_worker(self) -> None:
-        trouble = self._supervisor.trouble()
+        live = not is_file(self._config.source)
+        trouble = self._supervisor.trouble(
+            is_opening=live and self._source_state in ("starting", *OUTAGES)
+        )
         if trouble is not None:
             self._lose_worker(trouble)
         if self._supervisor.unkillable():
@@ -301,20 +304,30 @@ class Daemon:
                 first += self._fruitless
             else:
                 first = max(first, self._captured)  # what a camera showed meanwhile is gone
-            absent = self._source_state == "absent"  # goes on: a renewed worker tries again
+            absent = self._source_state == "absent"  # goes on: the new worker tries again
             self._supervisor.start(first, self._out.last_track + 1, absent=absent)
             self._fruitless += 1
-            if not absent:
+            if self._source_state not in OUTAGES:
                 self._source_state = "starting"
 
     def _lose_worker(self, reason: str) -> None:
         pid = self._supervisor.pid
         log.error("worker %s lost: %s", pid, reason)
+        was_opening = (
+            self._supervisor.is_ready
+            and self._source_state == "starting"
+            and not is_file(self._config.source)
+        )
         self._supervisor.lose()
         self._metrics.worker_lost(reason)
-        self._source_state = "restarting"
         self._people.nobody_in_view()
         self._out.event("worker_lost", {"reason": reason, "restarts": self._supervisor.restarts})
+        if was_opening:  # the worker may have had no chance to say so
+            text = f"a worker was lost while it opened the source: {reason}"
+            detail: dict[str, object] = {"state": "absent", "reason": text}
+            self._note_event(EventReport(event="source_state", detail=detail))
+        elif self._source_state not in OUTAGES:
+            self._source_state = "restarting"
 
     def _do_due(self) -> None:
         now_ns = clock.monotonic_ns()

@@ -20,7 +20,8 @@ SILENT_S = 3.0
 """A worker that has not even sent a heartbeat for so long is hung as a whole."""
 
 CAPTURE_STUCK_S = 10.0
-"""Sources bound their own waits; beyond this a driver does not return."""
+"""Sources bound their own waits; beyond this a driver does not return. libcamera's binding keeps
+Python's lock while it opens or closes a camera, so that no heartbeat comes meanwhile either."""
 
 UNKILLABLE_S = 10.0
 
@@ -41,7 +42,7 @@ class Supervisor:
         pid: of the present worker; None between workers.
         losses: workers lost, for the health grade and the budget.
         restarts: workers lost since the start.
-        renewals: workers in a row that asked to be replaced, since the last frame.
+        renewals: workers in a row that asked to be replaced, since the last frame or loss.
     """
 
     def __init__(self, config: Config, *, lossless: bool) -> None:
@@ -110,15 +111,23 @@ class Supervisor:
         elif isinstance(report, FrameReport):
             self.renewals = 0
 
-    def trouble(self) -> str | None:
-        """Return why the present worker must be replaced: silent, stuck or too_big; else None."""
+    def trouble(self, *, is_opening: bool = False) -> str | None:
+        """Return why the present worker must be replaced; None where it need not be.
+
+        Args:
+            is_opening: the worker may be opening or closing a camera, and be silent meanwhile.
+
+        Returns:
+            start, silent, stuck or too_big.
+        """
         if self._process is None:
             return None
         now_ns = clock.monotonic_ns()
         limits = self._config.limits
         if not self.is_ready:
             return "start" if now_ns - self._started_ns > limits.start_s * 1e9 else None
-        if now_ns - self._heard_ns > SILENT_S * 1e9:
+        silent_s = CAPTURE_STUCK_S if is_opening else SILENT_S
+        if now_ns - self._heard_ns > silent_s * 1e9:
             return "silent"
         beat = self.heartbeat
         if beat is None:
@@ -131,6 +140,7 @@ class Supervisor:
     def lose(self) -> None:
         """End the present worker at once and set the time before which none is started."""
         self._kill()
+        self.renewals = 0
         now_ns = clock.monotonic_ns()
         before = self.losses.within(now_ns, BUDGET_SPAN_S)
         self.losses.add(now_ns)

@@ -72,7 +72,7 @@ def running(
             yield daemon, manager
             assert "Traceback" not in daemon.stderr
     finally:
-        hardware.set(stop_hangs=False, opening_hangs=False, silent=False)
+        hardware.set(stop_hangs=False, opening_hangs=False, opening_holds_lock_s=0, silent=False)
         manager.close()
 
 
@@ -85,6 +85,18 @@ def state_is(state: str) -> Any:
 
 def status_is(state: str) -> Any:
     return lambda message: message["kind"] == "status" and message["source_state"] == state
+
+
+def is_one_absence(daemon: RunningDaemon, since: Message) -> None:
+    """Check that the absence told by ``since`` was told once, and ended with the first frame."""
+    told = [event["detail"]["state"] for event in daemon.events("source_state")]
+    assert told == ["absent", "running"]
+    until = daemon.events("source_state")[-1]
+    outage = daemon.messages[daemon.messages.index(since) : daemon.messages.index(until)]
+    statuses = [message for message in outage if message["kind"] == "status"]
+    assert statuses
+    for status in statuses:
+        assert (status["source_state"], status["health"]["grade"]) == ("absent", "unusable")
 
 
 def stay(daemon: RunningDaemon, seconds: float) -> None:
@@ -194,9 +206,64 @@ def test_a_camera_whose_opening_hangs_is_declared_absent(
         lost = daemon.wait_for(lambda m: m.get("event") == "worker_lost")
         assert lost["detail"]["reason"] == "stuck"
         assert manager.is_ready
+        daemon.wait_for(lambda m: m.get("event") == "worker_lost")
         hardware.set(opening_hangs=False)
         daemon.wait_for_frame()
+        is_one_absence(daemon, since=absent)
         assert manager.longest_without_food_s() < WATCHDOG_S
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [({"opening_holds_lock_s": 1000}, "silent"), ({"opening_crashes": True}, "died")],
+    ids=["hangs with the lock", "crashes"],
+)
+def test_a_camera_whose_opening_ends_every_worker_is_one_absence(
+    tmp_path: Path, hardware: Hardware, fault: dict[str, Any], reason: str
+) -> None:
+    """Such a worker cannot report anything: the hub declares the absence."""
+    hardware.set(**fault)
+    with running(tmp_path, hardware) as (daemon, manager):
+        absent = daemon.wait_for(state_is("absent"))
+        assert absent["detail"]["reason"].endswith(f"lost while it opened the source: {reason}")
+        for _ in range(2):
+            daemon.wait_for(lambda m: m.get("event") == "worker_lost")
+        assert manager.is_ready
+        hardware.set(**dict.fromkeys(fault, 0))
+        daemon.wait_for_frame()
+        is_one_absence(daemon, since=absent)
+        lost = daemon.events("worker_lost")
+        assert {event["detail"]["reason"] for event in lost} == {reason}
+        assert len(daemon.events("worker_started")) == len(lost) + 1
+        assert manager.longest_without_food_s() < WATCHDOG_S
+
+
+def test_a_slow_opening_that_keeps_the_lock_is_waited_for(
+    tmp_path: Path, hardware: Hardware
+) -> None:
+    hardware.set(opening_holds_lock_s=int(supervising.SILENT_S) + 2)
+    with running(tmp_path, hardware) as (daemon, _):
+        daemon.wait_for_frame()
+        assert daemon.events("worker_lost") == []
+
+
+def test_every_loss_after_a_renewal_is_followed_by_a_start(
+    tmp_path: Path, hardware: Hardware
+) -> None:
+    hardware.set(cameras=[])
+    with running(tmp_path, hardware) as (daemon, _):
+        daemon.wait_for(state_is("absent"))
+        while len(hardware.log("look for cameras")) < 2:  # the second worker was asked for
+            daemon.receive(0.2)
+        hardware.set(cameras=["imx219"], opening_crashes=True)
+        for _ in range(3):
+            daemon.wait_for(lambda m: m.get("event") == "worker_lost")
+        hardware.set(opening_crashes=False)
+        daemon.wait_for_frame()
+        named = [m["event"] for m in daemon.messages if m["kind"] == "event"]
+        workers = [name for name in named if name in ("worker_lost", "worker_started")]
+        assert workers[0] == "worker_started"
+        assert workers[1:] == ["worker_lost", "worker_started"] * (len(workers) // 2)
 
 
 @pytest.mark.parametrize("fault", ["requeueing_fails", "timeless"])

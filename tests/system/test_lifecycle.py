@@ -261,6 +261,32 @@ def test_an_absent_camera_is_declared_and_the_daemon_is_ready(tmp_path: Path) ->
             assert "secret" not in repr(daemon.messages) + daemon.stderr
 
 
+def test_workers_that_are_lost_while_they_open_a_camera_are_one_absence(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, socket.socket() as silent:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        silent.bind(("127.0.0.1", 0))  # connections are taken, and nothing ever answers
+        silent.listen(8)
+        source = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/none"
+        patience = ("--set", "source.open_timeout_s=8")
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        with RunningDaemon(
+            tmp_path, "--source", source, *PURPOSE, *patience, environment=environment
+        ) as daemon:
+            for _ in range(3):
+                daemon.wait_for(lambda m: m.get("event") == "worker_started")
+                os.kill(daemon.worker_pid(), signal.SIGKILL)
+            daemon.wait_for(lambda m: m.get("event") == "worker_started")
+            daemon.wait_for(lambda m: m["kind"] == "status")
+            (absent,) = daemon.events("source_state")
+            assert absent["detail"]["state"] == "absent"
+            assert "lost while it opened the source: died" in absent["detail"]["reason"]
+            after = daemon.messages[daemon.messages.index(absent) :]
+            assert {m["source_state"] for m in after if m["kind"] == "status"} == {"absent"}
+            while "READY=1" not in manager.recv(4096).decode():
+                pass
+
+
 def test_a_process_that_cannot_be_killed_calls_for_a_reboot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -318,6 +344,23 @@ def test_workers_that_ask_to_be_renewed_are_paused_and_not_counted_as_lost(
         waits.append((now_ns - begun_ns) / 1e9)
     assert waits == pytest.approx([0.1] + [supervising.RENEW_PAUSE_S] * 19)
     assert (watching.restarts, watching.losses.within(now_ns)) == (0, 0)
+    watching.lose()
+    assert watching.renewals == 0, "the next worker is a new one to whoever listens"
+
+
+def test_a_worker_may_be_silent_for_longer_while_it_opens_a_camera(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_ns = 0
+    monkeypatch.setattr(supervising.clock, "monotonic_ns", lambda: now_ns)
+    watching = Supervisor(Config(), lossless=False)
+    watching._process = object()  # type: ignore[assignment]
+    watching.is_ready = True
+    now_ns = int((supervising.SILENT_S + 0.1) * 1e9)
+    assert watching.trouble() == "silent"
+    assert watching.trouble(is_opening=True) is None
+    now_ns = int((supervising.CAPTURE_STUCK_S + 0.1) * 1e9)
+    assert watching.trouble(is_opening=True) == "silent"
 
 
 def test_two_daemons_on_one_endpoint(tmp_path: Path) -> None:
