@@ -222,6 +222,8 @@ class Daemon:
                 self._fruitless = 0
             case Heartbeat():
                 self._captured = report.captured
+                self._captured_meter.expected_hz = report.expected_hz
+                self._published_meter.expected_hz = report.expected_hz
                 self._captured_meter.mark(clock.monotonic_ns(), report.captured)
             case EventReport():
                 self._note_event(report)
@@ -277,6 +279,9 @@ class Daemon:
                 log.warning("source %s: %s", state, reason)
             elif state == "running":
                 log.info("source running")
+                now_ns = clock.monotonic_ns()
+                self._captured_meter.restart(now_ns, self._captured)
+                self._published_meter.restart(now_ns, self._out.frames)
             self._source_state = state
         elif report.event == "camera_opened":
             log.info("camera opened: %s", ", ".join(f"{k} {v}" for k, v in report.detail.items()))
@@ -367,8 +372,7 @@ class Daemon:
         health = grade(
             source_state=self._source_state,
             live=beat is not None and beat.live,
-            expected_hz=beat.expected_hz if beat else None,
-            published_hz=published_hz,
+            delivered=self._published_meter.delivered(),
             stalls_1h=self._stalls.within(now_ns),
             restarts_1h=self._supervisor.losses.within(now_ns),
             throttled=throttled,

@@ -12,6 +12,10 @@ from edge.protocol.messages import Health
 from edge.vocabulary import GRADES
 
 RATE_WINDOW_S = 5.0
+RATE_PERIODS = 20
+"""Of a slow camera: 5 s hold too few of its frames to tell a slow rate from a late frame."""
+_NOTHING_S, _NOTHING_PERIODS = 3.0, 3
+_SLACK = 2
 HOUR_S = 3600.0
 
 # share of the expected rate below which a grade is lost
@@ -21,25 +25,62 @@ _FAIR_INCIDENTS, _POOR_INCIDENTS = 1, 5
 
 
 class RateMeter:
-    """Counts events over the last ``RATE_WINDOW_S`` seconds."""
+    """Counts events over the last ``RATE_WINDOW_S`` seconds, or ``RATE_PERIODS`` if that is longer.
+
+    Attributes:
+        expected_hz: events a second that should come; None where nobody knows.
+    """
 
     def __init__(self) -> None:
         self._marks: deque[tuple[int, int]] = deque()
+        self._is_waiting = True  # for the first event: time counts from there
+        self.expected_hz: float | None = None
+
+    def restart(self, now_ns: int, count: int) -> None:
+        """Forget what came before now, such as an outage; the running total is ``count``."""
+        self._marks.clear()
+        self._marks.append((now_ns, count))
+        self._is_waiting = True
 
     def mark(self, now_ns: int, count: int) -> None:
         """Note that the running total is ``count``; call about twice a second."""
         if self._marks and count < self._marks[-1][1]:
             self._marks.clear()  # a new worker counts from the beginning
+        if self._marks and self._is_waiting and count > self._marks[-1][1]:
+            self._marks.clear()
+            self._is_waiting = False
         self._marks.append((now_ns, count))
-        while now_ns - self._marks[0][0] > RATE_WINDOW_S * 1e9 and len(self._marks) > 2:
+        window_s = RATE_WINDOW_S
+        if self.expected_hz:
+            window_s = max(window_s, RATE_PERIODS / self.expected_hz)
+        while now_ns - self._marks[0][0] > window_s * 1e9 and len(self._marks) > 2:
             self._marks.popleft()
 
     def rate_hz(self) -> float:
         """Return events a second over the window; 0 before there are two marks."""
-        if len(self._marks) < 2 or self._marks[-1][0] == self._marks[0][0]:
+        count, span_s = self._counted()
+        return count / span_s if span_s else 0.0
+
+    def delivered(self) -> float:
+        """Return the share of the expected events that came, 0 where none came for long.
+
+        It is 1 where nobody knows what to expect. Two events may lack: one since the window begins
+        and ends between events, one since they come early or late.
+        """
+        count, span_s = self._counted()
+        period_s = 1 / self.expected_hz if self.expected_hz else 0.0
+        if count == 0 and span_s > max(_NOTHING_S, _NOTHING_PERIODS * period_s):
             return 0.0
+        if self._is_waiting or not span_s:
+            return 1.0
+        return min(1.0, (count + _SLACK) * period_s / span_s) if period_s else 1.0
+
+    def _counted(self) -> tuple[int, float]:
+        """Return how many events came, in how many seconds."""
+        if not self._marks:
+            return 0, 0.0
         (first_ns, first), (last_ns, last) = self._marks[0], self._marks[-1]
-        return (last - first) / ((last_ns - first_ns) / 1e9)
+        return last - first, (last_ns - first_ns) / 1e9
 
 
 @dataclass(slots=True)
@@ -63,8 +104,7 @@ def grade(
     *,
     source_state: str,
     live: bool,
-    expected_hz: float | None,
-    published_hz: float,
+    delivered: float,
     stalls_1h: int,
     restarts_1h: int,
     throttled: Sequence[str] | None,
@@ -75,8 +115,7 @@ def grade(
     Args:
         source_state: starting, waiting, running, stalled, absent, restarting or ended.
         live: whether a camera is being watched (files have no rate to keep).
-        expected_hz: what the source should deliver; None when it does not say.
-        published_hz: frames published a second, over the last seconds.
+        delivered: share of the expected frames that were published lately, from 0 to 1.
         stalls_1h: times within the last hour that the source stalled or was absent.
         restarts_1h: workers lost within the last hour.
         throttled: names of the board's throttling flags that are set; None when unknown.
@@ -93,11 +132,11 @@ def grade(
     if source_state in ("stalled", "absent", "restarting"):
         book(3, f"source_{source_state}")
     elif source_state == "running" and live:
-        if published_hz == 0:
+        if delivered == 0:
             book(3, "no_frames")
-        elif expected_hz and published_hz < _POOR_BELOW * expected_hz:
+        elif delivered < _POOR_BELOW:
             book(2, "rate")
-        elif expected_hz and published_hz < _FAIR_BELOW * expected_hz:
+        elif delivered < _FAIR_BELOW:
             book(1, "rate")
     for count, reason in ((stalls_1h, "stalls"), (restarts_1h, "restarts")):
         if count >= _POOR_INCIDENTS:

@@ -1,16 +1,18 @@
 """Grades and rates."""
 
+import random
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.hub.health import Incidents, RateMeter, grade
+from edge.hub.health import RATE_PERIODS, RATE_WINDOW_S, Incidents, RateMeter, grade
 
 FINE = {
     "source_state": "running",
     "live": True,
-    "expected_hz": 30.0,
-    "published_hz": 30.0,
+    "delivered": 1.0,
     "stalls_1h": 0,
     "restarts_1h": 0,
     "throttled": [],
@@ -21,9 +23,9 @@ FINE = {
     ("change", "expected", "reason"),
     [
         ({}, "excellent", None),
-        ({"published_hz": 26.0}, "fair", "rate"),
-        ({"published_hz": 14.0}, "poor", "rate"),
-        ({"published_hz": 0.0}, "unusable", "no_frames"),
+        ({"delivered": 0.89}, "fair", "rate"),
+        ({"delivered": 0.49}, "poor", "rate"),
+        ({"delivered": 0.0}, "unusable", "no_frames"),
         ({"source_state": "stalled"}, "unusable", "source_stalled"),
         ({"source_state": "absent"}, "unusable", "source_absent"),
         ({"source_state": "restarting"}, "unusable", "source_restarting"),
@@ -34,8 +36,7 @@ FINE = {
         ({"swap": "possible"}, "fair", "swap_possible"),
         ({"swap": "prevented"}, "excellent", None),
         ({"swap": None}, "excellent", None),
-        ({"live": False, "published_hz": 3.0}, "excellent", None),
-        ({"expected_hz": None, "published_hz": 0.1}, "excellent", None),
+        ({"live": False, "delivered": 0.1}, "excellent", None),
     ],
 )
 def test_grades(change: dict[str, object], expected: str, reason: str | None) -> None:
@@ -45,7 +46,7 @@ def test_grades(change: dict[str, object], expected: str, reason: str | None) ->
 
 
 def test_the_worst_reason_decides_and_all_are_named() -> None:
-    health = grade(**{**FINE, "published_hz": 14.0, "stalls_1h": 1})  # type: ignore[arg-type]
+    health = grade(**{**FINE, "delivered": 0.4, "stalls_1h": 1})  # type: ignore[arg-type]
     assert (health.grade, health.reasons) == ("poor", ["rate", "stalls"])
 
 
@@ -66,6 +67,82 @@ def test_a_dead_source_loses_its_rate_and_a_new_worker_begins_again() -> None:
     meter.mark(10_000_000_000, 0)
     meter.mark(11_000_000_000, 30)
     assert meter.rate_hz() == 30
+
+
+def grades(
+    frames_s: Iterable[float], expected_hz: float | None, first_status_s: float, end_s: float
+) -> list[tuple[float, str]]:
+    """Return time and grade of each status of a camera whose frames are published then.
+
+    The camera runs from the time 0 on; statuses come once a second.
+    """
+    meter = RateMeter()
+    meter.mark(-3_000_000_000, 0)  # before the camera was open
+    meter.expected_hz = expected_hz
+    meter.restart(0, 0)
+    statuses_s = [first_status_s + at for at in range(int(end_s - first_status_s))]
+    happened = sorted([(at, True) for at in frames_s] + [(at, False) for at in statuses_s])
+    told, count = [], 0
+    for at_s, is_frame in happened:
+        count += is_frame
+        meter.mark(round(at_s * 1e9), count)
+        if not is_frame:
+            health = grade(**{**FINE, "delivered": meter.delivered()})  # type: ignore[arg-type]
+            told.append((at_s, health.grade))
+    return told
+
+
+RATES_HZ = (0.5, 0.7, 0.9, 1.0, 1.3, 2.0, 5.0, 8.0, 15.0, 30.0)
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+@given(
+    phase_s=st.floats(0, 1),
+    latency=st.floats(0, 1),
+    jitter=st.sampled_from([0.0, 0.1, 0.4]),
+    seed=st.integers(0, 9),
+)
+def test_a_perfect_camera_is_excellent_at_every_status(
+    rate_hz: float, phase_s: float, latency: float, jitter: float, seed: int
+) -> None:
+    chance = random.Random(seed)
+    end_s = max(15, 30 / rate_hz)
+    frames_s = [
+        (index + latency + chance.uniform(0, 2 * jitter)) / rate_hz
+        for index in range(int(end_s * rate_hz))
+    ]
+    told = grades(frames_s, rate_hz, phase_s, end_s)
+    assert {given for _, given in told} == {"excellent"}
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+@given(phase_s=st.floats(0, 1), slower=st.sampled_from([0.5, 0.25]))
+def test_a_rate_that_falls_is_noticed(rate_hz: float, phase_s: float, slower: float) -> None:
+    window_s = max(RATE_WINDOW_S, RATE_PERIODS / rate_hz)
+    fine_s, end_s = 2 * window_s, 4 * window_s
+    frames_s = [index / rate_hz for index in range(int(fine_s * rate_hz))]
+    while frames_s[-1] < end_s:
+        frames_s.append(frames_s[-1] + 1 / (slower * rate_hz))
+    told = grades(frames_s, rate_hz, phase_s, end_s)
+    assert {given for at, given in told if at < fine_s - 1} == {"excellent"}
+    assert "excellent" not in {given for at, given in told if at > fine_s + window_s + 1}
+    if slower < 0.5:
+        assert {given for at, given in told if at > fine_s + window_s + 1} == {"poor"}
+
+
+@pytest.mark.parametrize("expected_hz", [None, *RATES_HZ])
+def test_frames_that_cease_are_noticed(expected_hz: float | None) -> None:
+    rate_hz = expected_hz or 10.0
+    window_s = max(RATE_WINDOW_S, RATE_PERIODS / rate_hz)
+    told = grades([index / rate_hz for index in range(30)], expected_hz, 0.5, 60 + 2 * window_s)
+    assert told[-1][1] == "unusable"
+    never = grades([], expected_hz, 0.5, 12)
+    assert (never[0][1], never[-1][1]) == ("excellent", "unusable")
+
+
+def test_a_camera_of_unknown_rate_is_not_judged_by_it() -> None:
+    told = grades([0.3 * index**1.5 for index in range(12)], None, 0.5, 11)
+    assert {given for _, given in told} == {"excellent"}
 
 
 def test_incidents_are_forgotten_after_an_hour() -> None:
