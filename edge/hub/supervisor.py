@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 from edge import clock
 from edge.board import Board, worker_rss_limit_mb
@@ -77,7 +79,9 @@ class Supervisor:
             # A session of its own: the terminal's Ctrl-C reaches the hub alone, which orders the
             # worker's end itself.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "edge.worker", str(theirs.fileno())],
+                # -P: no file of the current folder can take the place of a module
+                [sys.executable, "-P", "-m", "edge.worker", str(theirs.fileno())],
+                env=_worker_environment(),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -204,3 +208,15 @@ class Supervisor:
         self._process = None
         self.heartbeat = None
         self.is_ready = False
+
+
+def _worker_environment() -> dict[str, str]:
+    """Return the environment in which the worker imports the same code as the hub.
+
+    A hub that runs out of a checkout may have found it in the current folder.
+    """
+    code = Path(__file__).resolve().parents[2]
+    if code in (Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")):
+        return dict(os.environ)
+    paths = (str(code), os.environ.get("PYTHONPATH", ""))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

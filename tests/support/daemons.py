@@ -29,6 +29,7 @@ class RunningDaemon:
         topic: str = "affect.v1.",
         metrics: bool = False,
         high_water: int = 0,
+        cwd: Path = ROOT,
     ) -> None:
         self.endpoint = f"ipc://{folder}/live"
         self.service = f"ipc://{folder}/service"
@@ -43,14 +44,14 @@ class RunningDaemon:
         with self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "edge", "run", *arguments),
+                    *(sys.executable, "-P", "-m", "edge", "run", *arguments),
                     *("--set", f'publish.endpoint="{self.endpoint}"'),
                     *("--set", f'publish.service_endpoint="{self.service}"'),
                     *(() if metrics else ("--set", 'metrics.address=""')),
                 ],
                 stderr=stderr,
-                cwd=ROOT,
-                env={**os.environ, **(environment or {})},
+                cwd=cwd,
+                env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
             )
 
     def __enter__(self) -> "RunningDaemon":
