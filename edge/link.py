@@ -28,8 +28,8 @@ class Start(Report):
     """Hub to worker, first: the configuration (JSON), and whether to hurry through a file.
 
     After the loss of a worker the next one goes on: frames are counted (and a file is taken up)
-    from ``first_index``, tracks are numbered from ``first_track``. ``source_state`` is what the
-    worker before this one has reported last, where it still holds.
+    from ``first_index``, tracks are numbered from ``first_track``. ``source_state`` is what is
+    known of the source: "absent" need not be reported again.
     """
 
     kind: Literal["start"] = "start"

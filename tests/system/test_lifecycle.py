@@ -45,9 +45,10 @@ def test_epochs_grow_over_restarts_of_one_journal(tmp_path: Path) -> None:
             "--set", "expression.priors={neutral=0.7}",
         ) as daemon:  # fmt: skip
             daemon.wait_for_frame()
-            assert daemon.messages[0]["detail"]["priors"] == {"neutral": 0.7}
+            (started,) = daemon.events("epoch_started")  # a status may come before it
+            assert started["detail"]["priors"] == {"neutral": 0.7}
             assert daemon.stop()[0] == 0
-            seen.append((daemon.messages[0]["stream"], daemon.messages[0]["epoch"]))
+            seen.append((started["stream"], started["epoch"]))
     assert seen[0][0] == seen[1][0]
     assert [epoch for _, epoch in seen] == [1, 2]
 
