@@ -18,6 +18,8 @@ _THROTTLE_BITS = {
     3: "soft_temperature_limit",
 }
 
+_WORD_BITS: Final = 32  # of the throttled word
+
 _RUNTIMES_READ: Final = ("proc/cpuinfo", "sys/devices/system/cpu/possible")
 
 # Bounds and share of "auto" for limits.worker_rss_mb. The worker took 142 MB with the small
@@ -64,12 +66,15 @@ class Board:
                 word = int(_read(path), 16)
             except (OSError, ValueError):
                 continue
+            if not 0 <= word < 1 << _WORD_BITS:
+                continue
             return [name for bit, name in _THROTTLE_BITS.items() if word >> bit & 1]
         for sensor in sorted((self._sys / "class/hwmon").glob("hwmon*")):
             try:
                 if _read(sensor / "name") == "rpi_volt":
                     alarm = int(_read(sensor / "in0_lcrit_alarm"))
-                    return ["under_voltage"] if alarm else []
+                    if alarm in (0, 1):
+                        return ["under_voltage"] if alarm else []
             except (OSError, ValueError):
                 continue
         return None
@@ -90,8 +95,10 @@ class Board:
         Compressed memory (zram) is not storage, unless it has a backing device to write to.
         """
         try:
-            rows = _read(self._proc / "swaps").splitlines()[1:]
+            header, *rows = _read(self._proc / "swaps").splitlines() or [""]
         except (OSError, ValueError):
+            return None
+        if not header.startswith("Filename"):
             return None
         return [area for row in rows if row.strip() and self._is_storage(area := row.split()[0])]
 
@@ -107,15 +114,18 @@ class Board:
 
     def swap_forbidden(self) -> bool:
         """Return whether this process's memory cgroup, or one above it, forbids swap (v2 only)."""
-        folder = self._cgroup()
+        own = self._cgroup()
         top = self._sys / "fs/cgroup"
-        while folder is not None and folder != top:
+        if own is None or top not in own.parents:
+            return False  # unknown, or the root, which has no limits
+        for folder in (own, *own.parents):
+            if folder == top:
+                break
             try:
                 if _read(folder / "memory.swap.max") == "0":
                     return True
             except (OSError, ValueError):
                 pass  # not there: the memory controller is off, here or everywhere
-            folder = folder.parent
         return False
 
     def has_memory_cgroup(self) -> bool:
@@ -130,18 +140,18 @@ class Board:
             found = re.search(r"(?m)^0::/(.*)$", _read(self._proc / "self/cgroup"))
         except (OSError, ValueError):
             return None
-        return self._sys / "fs/cgroup" / found[1] if found and ".." not in found[1] else None
+        if not found or ".." in found[1]:
+            return None
+        return self._sys / "fs/cgroup" / found[1]
 
     # -- processors --------------------------------------------------------------------------------
 
     def has_garbled_cpuinfo(self) -> bool:
         """Return whether /proc/cpuinfo can be read but lists no processor."""
         try:
-            text = _read(self._proc / "cpuinfo")
+            text = _read(self._proc / "cpuinfo", errors="replace")
         except OSError:
             return False
-        except ValueError:
-            return True
         return re.search(r"(?m)^processor\s*:", text) is None
 
     def unreadable_cpu_files(self) -> list[str]:
@@ -152,9 +162,9 @@ class Board:
         missing = []
         for name in _RUNTIMES_READ:
             try:
-                if _read(self._root / name):
+                if _read(self._root / name, errors="replace"):
                     continue
-            except (OSError, ValueError):
+            except OSError:
                 pass
             missing.append(f"/{name}")
         return missing
@@ -203,5 +213,5 @@ def is_arm() -> bool:
     return platform.machine() in ("aarch64", "armv7l", "armv8l")
 
 
-def _read(path: Path) -> str:
-    return path.read_text("ascii").strip("\0\n ")
+def _read(path: Path, errors: Literal["strict", "replace"] = "strict") -> str:
+    return path.read_text("ascii", errors).strip("\0\n ")

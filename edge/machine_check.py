@@ -76,7 +76,7 @@ def _swap(board: Board) -> Line:
     """Report whether pictures could be swapped to storage by a worker that is started from here."""
     areas = board.swap_on_storage()
     if areas is None:
-        return "WARN", "swap: unknown, /proc/swaps cannot be read"
+        return "WARN", "swap: unknown, /proc/swaps cannot be read or has no table"
     if not areas:
         return "ok", "swap: none on storage"
     code, refused = _run(_LOCK_MEMORY)

@@ -65,7 +65,13 @@ def voltage(number: int, name: str, alarm: str) -> dict[str, str]:
         pytest.param(
             {PI_3_AND_4: "none", **voltage(1, "rpi_volt", "1\n")}, ["under_voltage"], id="garbled"
         ),
+        pytest.param({PI_3_AND_4: "-1\n"}, None, id="a negative word"),
+        pytest.param({PI_5: "1ffffffff\n"}, None, id="a word of 33 bits"),
+        pytest.param(
+            {PI_5: "-1\n", **voltage(1, "rpi_volt", "0\n")}, [], id="a negative word, voltage"
+        ),
         pytest.param(voltage(1, "rpi_volt", "low\n"), None, id="garbled voltage"),
+        pytest.param(voltage(1, "rpi_volt", "-1\n"), None, id="a negative alarm"),
         pytest.param(voltage(1, "nvme", "1\n"), None, id="another sensor"),
         pytest.param({}, None, id="no Pi"),
     ],
@@ -78,6 +84,10 @@ def test_throttling(tmp_path: Path, files: dict[str, str], flags: list[str] | No
     ("files", "areas"),
     [
         ({}, None),
+        ({"proc/swaps": ""}, None),
+        ({"proc/swaps": "\n\n"}, None),
+        ({"proc/swaps": "no such table\n"}, None),
+        ({"proc/swaps": CARD}, None),
         ({"proc/swaps": SWAPS}, []),
         ({"proc/swaps": SWAPS + CARD}, ["/var/swap"]),
         ({"proc/swaps": SWAPS + ZRAM}, []),
@@ -125,6 +135,10 @@ HYBRID = {"proc/self/cgroup": "4:memory:/a\n1:name=systemd:/\n"}
             False,
             id="outside of the namespace",
         ),
+        pytest.param({"proc/self/cgroup": "0::/\n"}, False, id="the root"),
+        pytest.param({"proc/self/cgroup": "0:://\n"}, False, id="an absolute name"),
+        pytest.param({"proc/self/cgroup": "0:://etc\n"}, False, id="another absolute name"),
+        pytest.param({"proc/self/cgroup": "0::/.\n"}, False, id="a dot"),
     ],
 )
 def test_swap_forbidden_by_the_cgroup(
@@ -192,6 +206,16 @@ def test_what_the_runtimes_read_about_processors(tmp_path: Path) -> None:
     empty = {"proc/cpuinfo": "", "sys/devices/system/cpu/possible": "0-3\n"}
     assert board(tmp_path, empty).unreadable_cpu_files() == files[:1]
     assert board(tmp_path, {"proc/cpuinfo": "processor: 0\n"}).unreadable_cpu_files() == []
+
+
+def test_a_foreign_byte_beside_the_processors_is_no_fault(tmp_path: Path) -> None:
+    here = board(tmp_path, {"sys/devices/system/cpu/possible": "0\n", "proc/cpuinfo": ""})
+    assert here.has_garbled_cpuinfo()
+    (tmp_path / "proc/cpuinfo").write_bytes(b"processor\t: 0\nModel\t: Caf\xe9\n")
+    assert not here.has_garbled_cpuinfo()
+    assert here.unreadable_cpu_files() == []
+    (tmp_path / "proc/cpuinfo").write_bytes(bytes(range(128, 256)))
+    assert here.has_garbled_cpuinfo()
 
 
 def test_this_machine_can_be_asked_everything() -> None:
