@@ -6,6 +6,7 @@ artifacts.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,9 @@ def picture_paths(folder: Path, option: str) -> list[Path]:
     return [
         entry
         for entry in entries
-        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+        if entry.suffix.lower() in SUFFIXES
+        and not entry.name.startswith(".")
+        and os.path.isfile(entry)
     ]
 
 

@@ -38,10 +38,15 @@ def source_settings(text: str) -> dict[str, Any]:
         return {"kind": "v4l2", "path": text}
     if os.path.isdir(text):  # unlike pathlib's, False too for a name too long
         return {"kind": "images", "path": text}
-    if os.path.exists(text):
+    try:
+        os.stat(text)
         return {"kind": "video", "path": text}
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        reason = "no such file or folder"
+    except OSError as error:
+        reason = str(error.strerror)
     raise ConfigError(
-        f"--source {text!r}: no such file or folder; expected picamera, /dev/videoN,"
+        f"--source {text!r}: {reason}; expected picamera, /dev/videoN,"
         " rtsp://..., a video file, a folder of images, or demo"
     )
 

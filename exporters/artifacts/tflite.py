@@ -35,7 +35,7 @@ def onnx2tf_path() -> Path:
     """
     named = os.environ.get(ONNX2TF_VARIABLE)
     path = Path(named) if named else _ROOT / ".venv-onnx2tf" / "bin" / "onnx2tf"
-    if not path.is_file() or not os.access(path, os.X_OK):
+    if not os.path.isfile(path) or not os.access(path, os.X_OK):
         source = ONNX2TF_VARIABLE if named else "TensorFlow Lite artifacts"
         raise ModelError(f"{source}: no converter at {path}; {SETUP}")
     return path

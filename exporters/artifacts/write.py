@@ -113,7 +113,7 @@ def write_model(out: Path, manifest: Manifest, contents: dict[str, bytes]) -> No
     """
     text = manifest.model_dump_json(indent=2, exclude_none=True) + "\n"
     files = {**contents, "manifest.json": text.encode()}
-    new_folder = not out.exists()
+    new_folder = not os.path.lexists(out)
     staging: Path | None = None
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -131,5 +131,5 @@ def write_model(out: Path, manifest: Manifest, contents: dict[str, bytes]) -> No
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
-        if new_folder and out.is_dir() and not any(out.iterdir()):
+        if new_folder and os.path.isdir(out) and not any(out.iterdir()):
             out.rmdir()

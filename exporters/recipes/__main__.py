@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,7 +128,7 @@ def _recalibration_file(stage: str, out: Path) -> Path:
     if stage == "adapt" and out.suffix != ".onnx":
         raise ConfigError(f"--out {out}: expected a file that ends in .onnx")
     fitted = out.with_suffix(".json") if stage == "adapt" else out
-    if not out.parent.is_dir() or out.is_dir() or fitted.is_dir():
+    if not os.path.isdir(out.parent) or os.path.isdir(out) or os.path.isdir(fitted):
         raise ConfigError(f"--out {out}: expected a file in a folder that exists")
     return fitted
 

@@ -7,9 +7,12 @@ opens sockets, folders, models or sources. The rest call the same function in th
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +30,7 @@ from edge.vision.pipeline import Pipeline
 from edge.vision.sources.images import Images
 from edge.worker.threads import Worker
 from tests.support.daemons import PURPOSE, ROOT, RunningDaemon, affect_edge
+from tests.support.rights import AS_PLAIN_USER
 
 CONFIG = 78
 
@@ -465,6 +469,41 @@ def test_a_model_that_cannot_be_trusted_is_refused(
         line = the_error(done.stderr)
         assert done.returncode == CONFIG
         assert all(word in line for word in words), line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("edge", "check", "--set", 'detector.model="{closed}"'),
+        ("edge", "run", "--source", "demo", "--set", 'detector.model="{closed}"'),
+        ("edge", "check", "--set", 'detector.model="{closed}/below"'),
+        ("edge", "run", "--source", "{closed}/below"),
+        ("exporters", "golden", "--model", "{closed}"),
+        ("exporters", "golden", "--model", "{closed}/below"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_may_not_be_searched_is_refused(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    model = copied("centerface-320x192", tmp_path)
+    model.chmod(0o644)
+    variables = {
+        "AFFECT_EDGE__PUBLISH__ENDPOINT": f"ipc://{tmp_path}/live",
+        "AFFECT_EDGE__PUBLISH__SERVICE_ENDPOINT": "",
+        "AFFECT_EDGE__METRICS__ADDRESS": "",
+    }
+    command = [*AS_PLAIN_USER, sys.executable, "-m"]
+    command += [each.replace("{closed}", str(model)) for each in arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
+        env={**os.environ, **variables},
+    )  # fmt: skip
+    assert done.returncode == CONFIG, done.stderr
+    told = done.stderr if arguments[1] != "check" else done.stdout
+    (line,) = (each for each in told.splitlines() if "Permission denied" in each)
+    assert str(model) in line
+    assert "Traceback" not in done.stderr
 
 
 # -- live sources that are not there -------------------------------------------------------------

@@ -19,6 +19,7 @@ from edge.vision.inference.manifest import Artifact, Manifest
 from edge.vision.inference.onnx_wire import has_external_data
 
 _MANIFEST_BYTES_MAX = 1 << 20
+_READABLE = "expected a folder that this user can read and search"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def model_roots() -> tuple[Path, ...]:
     """Return the folders that hold bundled models: the repository's, the installed wheel's."""
     beside = Path(edge.__file__).resolve().parents[1]
     roots = (beside / "models", beside / "affect_edge_models")
-    return tuple(root for root in roots if root.is_dir())
+    return tuple(root for root in roots if os.path.isdir(root))
 
 
 def bundled_models() -> list[Path]:
@@ -65,15 +66,22 @@ def find_model(name_or_path: str | Path) -> Path:
     """Return the folder of a model: a bundled NAME first, else a folder at that path.
 
     Raises:
-        ModelError: there is neither.
+        ModelError: there is neither, or this user may not look into it; one line.
     """
     text = os.fspath(name_or_path)
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
         for root in model_roots():
             if os.path.isfile(root / text / "manifest.json"):  # False too for names too long
                 return root / text
-    if os.path.isdir(text):
-        return Path(text)
+    try:
+        if stat.S_ISDIR(os.stat(text).st_mode):
+            os.stat(os.path.join(text, "manifest.json"))
+            return Path(text)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        if os.path.isdir(text):
+            return Path(text)  # without a manifest: who reads it will say so
+    except OSError as error:
+        raise ModelError(f"model {text[:80]!r}: {error.strerror}; {_READABLE}") from error
     known = ", ".join(folder.name for folder in bundled_models()) or "none"
     raise ModelError(
         f"model {text[:80]!r}: no such folder, and no bundled model of that name; bundled: {known}"
@@ -192,7 +200,7 @@ def _read_plain_file(path: Path, bytes_max: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        reason = "a symbolic link" if path.is_symlink() else error.strerror
+        reason = "a symbolic link" if os.path.islink(path) else error.strerror
         raise ModelError(f"{path}: {reason}; expected a plain file") from error
     try:
         state = os.fstat(descriptor)
