@@ -1,6 +1,7 @@
 """The command line: words to calls, errors to exit codes, and no other logic.
 
-Exit codes: 0 done or asked to stop; 78 a configuration, model, key or argument is wrong (one line
+Exit codes: 0 done, or asked to stop (run, tail, log); 130 or 143 another command was interrupted
+(SIGINT, SIGTERM) before it was done; 78 a configuration, model, key or argument is wrong (one line
 on standard error, no traceback; a service manager must not restart); 1 a failure at run time;
 75 the board needs a reboot.
 """

@@ -2,9 +2,13 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -149,3 +153,50 @@ def test_a_closed_pipe_is_no_error(command: str) -> None:
     finally:
         os.close(write_end)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("check", None),
+        ("demo", None),
+        ("models verify", None),
+        ("bench --source demo --in-memory", None),
+        ("run --source demo", 0),
+        ("tail --connect ipc:///nowhere", 0),
+        ("log --connect ipc:///nowhere --out {tmp}/a.csv", 0),
+    ],
+)
+def test_a_command_that_was_cut_off_is_not_done(
+    command: str, code: int | None, number: signal.Signals, tmp_path: Path
+) -> None:
+    words = command.replace("{tmp}", str(tmp_path)).split()
+    ends = {
+        "AFFECT_EDGE__PUBLISH__ENDPOINT": f"ipc://{tmp_path}/live",
+        "AFFECT_EDGE__PUBLISH__SERVICE_ENDPOINT": "",
+        "AFFECT_EDGE__METRICS__ADDRESS": "",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "edge", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, cwd=ROOT, env={**os.environ, **ends},
+    ) as process:  # fmt: skip
+        wait_until(lambda: handles(process.pid, signal.SIGTERM))
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode == (128 + number if code is None else code), stderr
+    assert "Traceback" not in stderr
+
+
+def handles(pid: int, number: signal.Signals) -> bool:
+    """Return whether the process has a handler for the signal; it installs SIGINT's first."""
+    caught = re.search(r"(?m)^SigCgt:\s*([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text())
+    assert caught is not None
+    return bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
+def wait_until(true: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
