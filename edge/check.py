@@ -96,7 +96,8 @@ def _choice(name: str, threads: int, config: Config) -> str:
     if choice is None:
         return ""
     times = ", ".join(f"{file} {took_ms:.2f} ms" for file, took_ms in choice.run_ms.items())
-    return f"auto chose {choice.artifact} ({times})"
+    when = f"measured {choice.measured}" if choice.measured else "measured earlier"
+    return f"auto chose {choice.artifact} ({times}; {when})"
 
 
 def _detector_findings(config: Config) -> list[Finding]:

@@ -43,6 +43,11 @@ def time_of_day(unix_ns: int) -> str:
     return f"{hour:02}:{minute:02}:{second:02}.{rest_ns // 1_000_000:03}"
 
 
+def day(unix_ns: int) -> str:
+    """Return the day of a wall time, UTC: ``2026-11-27``."""
+    return time.strftime("%Y-%m-%d", time.gmtime(unix_ns // 1_000_000_000))
+
+
 class Stopwatch:
     """Laps on the monotonic clock: ``lap(name)`` books the time since the last lap.
 

@@ -118,6 +118,7 @@ def test_check_says_each_thing_in_a_line(capsys: pytest.CaptureFixture[str]) -> 
     (told,) = (line for line in lines if line.startswith("ok     detector") and "auto" in line)
     for artifact in ("centerface.onnx", "centerface.int8.onnx", "centerface.int8.tflite"):
         assert f"{artifact} " in told
+    assert re.search(r"; measured (earlier|\d{4}-\d\d-\d\d)\)$", told)
     code, out = printed(capsys, "check", "--set", 'detector.artifact="centerface.onnx"')
     assert "detector centerface-320x192: auto" not in out
 

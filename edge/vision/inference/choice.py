@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ _BUDGET_MS: Final = 2000.0
 _GAIN: Final = 0.05
 """Share by which a later artifact must be faster than an earlier one: below, it is chance."""
 
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
 _PACKAGES: Final = ("onnxruntime", "ai-edge-litert", "tflite-runtime", "numpy")
 
 Run = Callable[[], object]
@@ -41,10 +44,14 @@ Run = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen here, and what a run of each artifact took, milliseconds."""
+    """What was chosen here, and what a run of each artifact took, milliseconds.
+
+    ``measured`` is the day (UTC) on which that was, such as "2026-11-27"; empty where not known.
+    """
 
     artifact: str
     run_ms: Mapping[str, float]
+    measured: str = ""
 
 
 def measure(runs: Mapping[str, Run]) -> dict[str, float]:
@@ -94,7 +101,10 @@ def remembered(key: str, state: str, files: Sequence[str]) -> Choice | None:
         isinstance(value, float) and name in files for name, value in times.items()
     ):
         return None
-    return Choice(known["artifact"], times)
+    measured = known.get("measured")
+    if not isinstance(measured, str) or not _DAY.fullmatch(measured):
+        measured = ""  # written by an earlier version
+    return Choice(known["artifact"], times, measured)
 
 
 def remember(key: str, state: str, choice: Choice) -> None:
@@ -107,7 +117,11 @@ def remember(key: str, state: str, choice: Choice) -> None:
         return
     kept = {name: value for name, value in _read(folder).items() if name != key}
     data = dict(list(kept.items())[-(_CHOICES_MAX - 1) :])
-    data[key] = {"artifact": choice.artifact, "run_ms": dict(choice.run_ms)}
+    data[key] = {
+        "artifact": choice.artifact,
+        "run_ms": dict(choice.run_ms),
+        "measured": choice.measured,
+    }
     with contextlib.suppress(OSError):
         if not state:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

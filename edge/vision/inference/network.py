@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.clock import day, wall_ns
 from edge.errors import InferenceError, ModelError
 from edge.vision.inference import choice
 from edge.vision.inference.folders import PARITY_FAILED, find_model, load_manifest, read_artifact
@@ -178,7 +179,7 @@ def open_network(
         raise ModelError(f"model {error}") from error
     run_ms = {file: took_ms[file] for file in networks if file in took_ms}
     chosen = choice.fastest(run_ms)
-    choice.remember(key, state, choice.Choice(chosen, run_ms))
+    choice.remember(key, state, choice.Choice(chosen, run_ms, day(wall_ns())))
     return networks[chosen]
 
 

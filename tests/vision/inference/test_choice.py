@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.clock import day, wall_ns
 from edge.errors import ModelError
 from edge.vision.inference import Network, known_choice, open_network
 from edge.vision.inference import choice as choices
@@ -65,7 +66,8 @@ def test_the_fastest_is_chosen_and_remembered(
         assert opened(folder, state).info.artifact == "c.onnx"
     assert measured.calls == [["a.onnx", "b.tflite", "c.onnx"]]
     known = known_choice(folder, state=str(state))
-    assert known == choices.Choice("c.onnx", {"a.onnx": 3.0, "b.tflite": 2.0, "c.onnx": 1.0})
+    times = {"a.onnx": 3.0, "b.tflite": 2.0, "c.onnx": 1.0}
+    assert known == choices.Choice("c.onnx", times, day(wall_ns()))
     (file,) = state.iterdir()
     assert file.stat().st_mode & 0o077 == 0
 
@@ -124,6 +126,25 @@ def test_another_file_of_the_same_name_is_measured_again(
     files["a.onnx"] = onnx_of((1, 1, 4, 6), op="Identity")
     opened(make_folder(files), tmp_path / "s")
     assert len(measured.calls) == 2
+
+
+@pytest.mark.parametrize("day_written", [None, "", 20261127, "yesterday", "2026-11-27\n", ["x"]])
+def test_a_choice_without_a_day_stays_valid(
+    folder: Path, tmp_path: Path, measured: FakeMeasure, day_written: object
+) -> None:
+    opened(folder, tmp_path / "s")
+    (file,) = (tmp_path / "s").iterdir()
+    data = json.loads(file.read_text())
+    for entry in data.values():
+        entry["measured"] = day_written
+        if day_written is None:
+            del entry["measured"]
+    file.write_text(json.dumps(data))
+    assert opened(folder, tmp_path / "s").info.artifact == "c.onnx"
+    assert len(measured.calls) == 1
+    known = known_choice(folder, state=str(tmp_path / "s"))
+    assert known is not None
+    assert known.measured == ""
 
 
 @pytest.mark.parametrize(
