@@ -13,6 +13,7 @@ import zmq
 
 from benchmarks.figures import STAGES, WARM_UP, quantiles
 from edge import clock
+from edge.child import child_environment
 from edge.errors import EXIT_CONFIG, AffectEdgeError, ConfigError
 
 SILENCE_S = 20.0  # a status comes each second: a daemon that sends nothing for so long has failed
@@ -43,7 +44,7 @@ def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
             command += ["--set", setting]
         said = Path(folder) / "said"
         with said.open("wb") as file:
-            daemon = subprocess.Popen(command, stderr=file)
+            daemon = subprocess.Popen(command, stderr=file, env=child_environment())
         try:
             published, rss, cpu_s = _watch(daemon, endpoint, frames)
             code = daemon.wait(SILENCE_S)

@@ -3,15 +3,20 @@
 Nothing here loads a runtime or opens a camera.
 """
 
+import contextlib
+import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
 from edge.board import Board, is_arm, swap_state, worker_rss_limit_mb
+from edge.child import child_environment
 from edge.config import Config, PicameraSource
 from edge.errors import EXIT_CONFIG
 
@@ -19,17 +24,31 @@ Level = Literal["ok", "WARN", "WRONG"]
 Line = tuple[Level, str]
 
 _DISK_MIN_MB: Final = 100
+_NAME_BYTES_MAX: Final = 255  # of one folder, on every file system that a daemon would use
 _IMPORT_S: Final = 60.0
 
-_LOCK_MEMORY = "from edge.worker.memlock import lock_memory; print(lock_memory())"
+_ANSWER: Final = "affect-edge answers: "
+"""Begins a child's line that is meant for us: what it imports may print, too."""
+
+_SAY = f"""
+def say(text):
+    print()  # what was printed before may have no end
+    print({_ANSWER!r} + " ".join(str(text).split()), flush=True)
+"""
+_LOCK_MEMORY = "from edge.worker.memlock import lock_memory; say(lock_memory())"
 _LOAD_STACK = """
 import sys
 from edge.errors import ConfigError
 from edge.vision.sources.picamera_stack import load_stack
+from edge.vision.sources.tuning import try_tuning
 try:
-    print(load_stack().picamera2_version)
+    stack = load_stack()
+    say(stack.picamera2_version)
+    for name in sys.argv[1:]:
+        try_tuning(stack.picamera2, name)
+        say("")
 except ConfigError as error:
-    print(error)
+    say(error)
     sys.exit(error.exit_code)
 """
 
@@ -40,9 +59,9 @@ def machine_lines(config: Config, board: Board) -> Iterator[Line]:
     yield _memory(config, board)
     yield _swap(board)
     if config.journal.path:
-        yield _disk(Path(config.journal.path))
+        yield _journal(config.journal.path)
     if isinstance(config.source, PicameraSource):
-        yield _camera_stack()
+        yield _camera_stack(config.source.tuning)
 
 
 def _processor(board: Board) -> Line:
@@ -79,9 +98,8 @@ def _swap(board: Board) -> Line:
         return "WARN", "swap: unknown, /proc/swaps cannot be read or has no table"
     if not areas:
         return "ok", "swap: none on storage"
-    code, refused = _run(_LOCK_MEMORY)
-    if code != 0:
-        refused = "the attempt failed"
+    code, said = _run(_LOCK_MEMORY)
+    refused = said[-1] if code == 0 and said else "the attempt failed"
     text = f"swap: on ({', '.join(areas)})"
     if swap_state(board, memory_locked=not refused) == "prevented":
         return "ok", f"{text}, but the worker's memory stays out of it"
@@ -91,43 +109,97 @@ def _swap(board: Board) -> Line:
     )
 
 
-def _disk(folder: Path) -> Line:
-    """Report the free space where the journal is, or will be once the folder has been made."""
-    there = folder.absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
+def _journal(path: str) -> Line:
+    """Report whether the journal can be kept there, and the free space, also before it exists."""
+    subject = f"journal.path {path}"
+    expected = "expected a folder that the daemon can make or write"
     try:
-        free_mb = os.statvfs(there).f_bavail * os.statvfs(there).f_frsize / 2**20
+        folder = Path(path).absolute()
+        there = _nearest(folder)
+        if not stat.S_ISDIR(os.stat(there).st_mode):
+            return "WRONG", f"{subject}: {there} is no folder; {expected}"
+        parts = folder.relative_to(there).parts
+        if max((len(os.fsencode(part)) for part in parts), default=0) > _NAME_BYTES_MAX:
+            return "WRONG", f"{subject}: {os.strerror(errno.ENAMETOOLONG)}; {expected}"
+        free = os.statvfs(there)
+        os.rmdir(tempfile.mkdtemp(prefix=".affect-edge-", dir=there))  # a try: rights do not tell
+        if there == folder:
+            _open_lock(folder)
     except OSError as error:
-        return "WARN", f"journal.path {folder}: free space unknown: {error.strerror}"
-    text = f"journal.path {folder}: {free_mb:.0f} MiB free"
+        if error.errno == errno.EACCES:
+            return "WARN", (
+                f"{subject}: this user cannot write there ({error.strerror}); {expected}: run"
+                " check as the user who will run the daemon"
+            )
+        return "WRONG", f"{subject}: {error.strerror}; {expected}"
+    free_mb = free.f_bavail * free.f_frsize / 2**20
+    text = f"{subject}: {free_mb:.0f} MiB free"
+    if there != folder:
+        text += ", the daemon will make the folder"
     if free_mb < _DISK_MIN_MB:
-        return "WARN", f"{text}; expected at least {_DISK_MIN_MB}"
+        return "WARN", f"{text}; expected at least {_DISK_MIN_MB} MiB free"
     return "ok", text
 
 
-def _camera_stack() -> Line:
+def _nearest(folder: Path) -> Path:
+    """Return ``folder``, or the nearest above it that exists.
+
+    Raises:
+        OSError: it may not be looked for, or a link on the way leads nowhere.
+    """
+    for there in (folder, *folder.parents):
+        try:
+            os.lstat(there)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        os.stat(there)
+        return there
+    return Path("/")
+
+
+def _open_lock(folder: Path) -> None:
+    """Open the lock of an earlier start as the daemon does; raise OSError where that fails."""
+    with contextlib.suppress(FileNotFoundError):  # no start yet
+        os.close(os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
+
+
+def _camera_stack(tuning: str | None) -> Line:
     """Import picamera2 in a process of its own: its native code may crash, and keeps threads."""
-    code, said = _run(_LOAD_STACK)
-    if code == 0:
-        return "ok", f"camera: picamera2 {said} can be imported; no camera was opened"
-    if code == EXIT_CONFIG:
-        return "WRONG", f"camera: {said}"
+    code, said = _run(_LOAD_STACK, *([tuning] if tuning else []))
+    if code == EXIT_CONFIG and said:
+        return "WRONG", f"camera: {said[-1]}"
+    expected = 1 if tuning is None else 2
+    if code == 0 and len(said) == expected:
+        loaded = f", source.tuning {tuning!r} can be loaded" if tuning else ""
+        return "ok", (
+            f"camera: picamera2 {said[0]} can be imported{loaded}; no camera was opened:"
+            " source.camera, sensor and focus are checked by 'affect-edge run'"
+        )
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    if code == 0:
+        how += " and without an answer"
+    if said and tuning:
+        return "WRONG", (
+            f"camera: loading source.tuning {tuning!r} ended with {how}; expected a tuning file of"
+            " libcamera"
+        )
     return "WRONG", (
         f"camera: importing picamera2 ended with {how}; expected the system's picamera2:"
         " run 'sudo apt install --reinstall python3-picamera2 python3-libcamera'"
     )
 
 
-def _run(program: str) -> tuple[int, str]:
-    """Return exit code and last printed line of a Python program; a hang counts as SIGKILL."""
+def _run(program: str, *arguments: str) -> tuple[int, list[str]]:
+    """Return exit code and answers of a Python program; a hang counts as SIGKILL."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", program],
+            [sys.executable, "-P", "-c", _SAY + program, *arguments],
             capture_output=True, text=True, errors="replace", timeout=_IMPORT_S, check=False,
+            env=child_environment(),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return -signal.SIGKILL, ""
+        return -signal.SIGKILL, []
     lines = done.stdout.splitlines()
-    return done.returncode, lines[-1] if lines else ""
+    return done.returncode, [
+        line.removeprefix(_ANSWER) for line in lines if line.startswith(_ANSWER)
+    ]

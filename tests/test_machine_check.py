@@ -1,15 +1,22 @@
 """What ``check`` says about the machine, over trees of files and with real processes."""
 
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from edge import board as board_module
 from edge import check, machine_check
 from edge.board import Board
 from edge.config import Config, load_config
+from edge.errors import ConfigError
+from edge.hub.identity import StreamIdentity
 from edge.machine_check import machine_lines
+from tests.support.daemons import ROOT
+from tests.support.rights import AS_PLAIN_USER
 from tests.test_board import CARD, CGROUP, FORBIDDEN, SWAPS, board
 
 CPU = {"proc/cpuinfo": "processor\t: 0\n", "sys/devices/system/cpu/possible": "0-3\n"}
@@ -54,7 +61,7 @@ def test_swap(  # noqa: PLR0917
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], refused: str,
     level: str, words: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(machine_check, "_LOCK_MEMORY", f"print({refused!r})")
+    monkeypatch.setattr(machine_check, "_LOCK_MEMORY", f"say({refused!r})")
     told = lines(tmp_path, {**PLAIN, **files})["swap"]
     assert told[0] == level
     assert "/var/swap" in told[1]
@@ -74,7 +81,7 @@ def test_swap_without_an_answer_is_no_good_news(
 
 
 def test_the_attempt_to_lock_is_a_real_one() -> None:
-    code, refused = machine_check._run(machine_check._LOCK_MEMORY)
+    code, (refused,) = machine_check._run(machine_check._LOCK_MEMORY)
     assert code == 0
     assert refused == "" or "limit of locked memory" in refused
 
@@ -103,17 +110,93 @@ def test_what_crashes_a_runtime_ends_the_check_before_one_is_loaded(
     assert second.startswith("WRONG  processor: /proc/cpuinfo lists no processor")
 
 
+def journal(path: Path | str) -> tuple[str, str]:
+    return machine_check._journal(str(path))
+
+
 def test_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def told(folder: Path) -> tuple[str, str]:
         return lines(tmp_path, PLAIN, f'journal.path="{folder}"')["journal.path"]
 
-    assert told(tmp_path / "not" / "yet")[0] == "ok"
+    level, text = told(tmp_path / "not" / "yet")
+    assert (level, "the daemon will make the folder" in text) == ("ok", True)
+    assert not (tmp_path / "not").exists()
     assert "MiB free" in told(tmp_path)[1]
+    assert "will make" not in told(tmp_path)[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["proc", "sys"]
     real = os.statvfs(tmp_path)
     full = os.statvfs_result((*real[:4], 10, *real[5:10]))
     monkeypatch.setattr(os, "statvfs", lambda _: full)
     level, text = told(tmp_path)
     assert (level, "expected at least 100" in text) == ("WARN", True)
+
+
+def test_a_journal_that_the_daemon_would_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these ends the daemon with 78, too."""
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "locked" / "lock").mkdir(parents=True)
+    long = "x" * 300
+    for path, words in (
+        (tmp_path / "file", "file is no folder"),
+        (tmp_path / "file" / "below" / "it", "file is no folder"),
+        ("/proc/nope", "No such file"),
+        ("/proc/nope/below", "No such file"),
+        (tmp_path / long, "File name too long"),
+        (tmp_path / "absent" / long / "below", "File name too long"),
+        (tmp_path / "nowhere", "No such file"),
+        (tmp_path / "nowhere" / "below", "No such file"),
+        (tmp_path / "loop", "symbolic links"),
+        (tmp_path / "locked", "Is a directory"),
+    ):
+        level, text = journal(path)
+        assert (level, words in text) == ("WRONG", True), text
+        assert "\n" not in text
+        with pytest.raises(ConfigError, match=r"journal\.path"):
+            StreamIdentity.open(str(path))
+    monkeypatch.chdir(tmp_path)
+    assert journal("here/and/now")[0] == "ok"
+    (tmp_path / "locked" / "lock").rmdir()
+    assert journal(tmp_path / "locked")[0] == "ok"
+
+
+@pytest.mark.parametrize("inside", ["", "/below", "/below/it"])
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o555])
+def test_a_journal_that_this_user_may_not_write(tmp_path: Path, mode: int, inside: str) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(mode)
+    program = (
+        f"from edge.machine_check import _journal\nprint(*_journal('{closed}{inside}'), sep='|')"
+    )
+    done = subprocess.run(
+        [*AS_PLAIN_USER, sys.executable, "-c", program],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    level, _, text = done.stdout.partition("|")
+    assert (level, "this user cannot write there" in text) == ("WARN", True), done.stdout
+
+
+def test_a_child_runs_nothing_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("numpy", "libcamera", "edge", "inspect"):
+        (tmp_path / f"{name}.py").write_text("print('foreign'); raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert machine_check._run("import edge.board; say(edge.board.__file__)") == (
+        0,
+        [board_module.__file__],
+    )
+    code, said = machine_check._run("import numpy, inspect; say(numpy.__name__)")
+    assert (code, said) == (0, ["numpy"])
+    grandchild = (
+        "import subprocess, sys;"
+        "say(subprocess.check_output([sys.executable, '-c', 'import numpy; print(1)'], text=True))"
+    )
+    assert machine_check._run(grandchild) == (0, ["1"])
 
 
 PICAMERA = ("source.kind=picamera", "device.purpose=safety")
@@ -130,8 +213,22 @@ def test_the_camera_stack_is_imported_in_another_process(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("program", "level", "words"),
     [
-        ("print('noise'); print('0.3.31')", "ok", "picamera2 0.3.31 can be imported"),
-        ("print('old'); import sys; sys.exit(78)", "WRONG", "camera: old"),
+        ("print('noise'); say('0.3.31')", "ok", "picamera2 0.3.31 can be imported"),
+        ("say('old'); import sys; sys.exit(78)", "WRONG", "camera: old"),
+        (
+            "print('cut', end=''); say('old'); print('more'); import sys; sys.exit(78)",
+            "WRONG",
+            "camera: old",
+        ),
+        (
+            "import atexit; atexit.register(print, 'bye'); say('0.3.31')",
+            "ok",
+            "picamera2 0.3.31 can be imported",
+        ),
+        ("import sys; sys.exit(0)", "WRONG", "ended with exit code 0 and without an answer"),
+        ("import os; os._exit(0)", "WRONG", "ended with exit code 0 and without an answer"),
+        ("import sys; sys.exit(78)", "WRONG", "importing picamera2 ended with exit code 78"),
+        ("print('0.3.31')", "WRONG", "ended with exit code 0 and without an answer"),
         ("import os; os.kill(os.getpid(), 11)", "WRONG", "ended with SIGSEGV"),
         ("raise ValueError", "WRONG", "ended with exit code 1"),
         ("import time; time.sleep(60)", "WRONG", "ended with SIGKILL"),
@@ -146,6 +243,73 @@ def test_every_end_of_the_import_is_one_line(
     assert told[0] == level
     assert words in told[1]
     assert "\n" not in told[1]
+
+
+FAKE_LIBCAMERA = ""
+FAKE_PICAMERA2 = """
+import json
+from pathlib import Path
+
+class MappedArray:
+    def __init__(self, request, stream, write=True): ...
+
+class Picamera2:
+    def cancel_all_and_flush(self): ...
+
+    @staticmethod
+    def load_tuning_file(tuning_file, dir=None):
+        path = Path(dir or "/nowhere", tuning_file)
+        if not path.is_file():
+            raise RuntimeError("Tuning file not found")
+        return json.loads(path.read_text("utf-8"))
+"""
+FAKE_JOB = """
+class Job:
+    def get_result(self, timeout=None): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "level", "words"),
+    [
+        (json.dumps({"version": 2.0, "algorithms": []}), "ok", "can be loaded"),
+        (json.dumps({"rpi.agc": {}}), "ok", "can be loaded"),
+        ("{}", "WRONG", '"algorithms"'),
+        (json.dumps({"name": "package", "version": 1}), "WRONG", '"algorithms"'),
+        ("[]", "WRONG", "expected a tuning file"),
+        ("{", "WRONG", "cannot be read as JSON"),
+        ("[" * 100_000, "WRONG", "nested too deeply"),
+        (None, "WRONG", "no such tuning file"),
+    ],
+    ids=["new", "old", "empty", "another JSON", "list", "cut off", "deep", "missing"],
+)
+def test_the_tuning_file_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, level: str, words: str
+) -> None:
+    (tmp_path / "picamera2").mkdir()
+    for name, text in (
+        ("libcamera.py", FAKE_LIBCAMERA),
+        ("picamera2/__init__.py", FAKE_PICAMERA2),
+        ("picamera2/job.py", FAKE_JOB),
+    ):
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tuning = tmp_path / "tuning.json"
+    if content is not None:
+        tuning.write_text(content)
+    told = lines(tmp_path, PLAIN, *PICAMERA, f'source.tuning="{tuning}"')["camera"]
+    assert told[0] == level, told
+    assert words in told[1]
+    assert str(tuning) in told[1]
+
+
+def test_a_tuning_file_that_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_check, "_LOAD_STACK", "say('0.3.31'); import os; os._exit(0)")
+    told = lines(tmp_path, PLAIN, *PICAMERA, 'source.tuning="a.json"')["camera"]
+    assert told[0] == "WRONG"
+    assert "loading source.tuning 'a.json' ended with exit code 0" in told[1]
 
 
 def test_warnings_leave_the_exit_code_alone(

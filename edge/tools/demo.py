@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from edge import clock
+from edge.child import child_environment
 from edge.client import Subscriber
 from edge.errors import EXIT_DONE, EXIT_FAILURE
 from edge.protocol.messages import EventMessage, FrameMessage
@@ -30,7 +31,7 @@ def run_demo() -> int:
             'metrics.address=""',
         ):
             command += ["--set", setting]
-        daemon = subprocess.Popen(command)
+        daemon = subprocess.Popen(command, env=child_environment())
         try:
             code = _watch(console, endpoint, daemon)
             return code or daemon.wait(GOODBYE_S)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import onnx
 
+from edge.child import child_environment
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
 from exporters.expression.keras2_file import ARCHITECTURE, JSON_BYTES_MAX, convert
 
@@ -68,7 +69,12 @@ def load_keras2(
     ]
     try:
         done = subprocess.run(
-            command, input=text + content, capture_output=True, timeout=_SECONDS_MAX, check=False
+            command,
+            input=text + content,
+            capture_output=True,
+            timeout=_SECONDS_MAX,
+            check=False,
+            env=child_environment(),
         )
     except subprocess.TimeoutExpired as error:
         raise ModelError(
