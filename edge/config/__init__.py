@@ -1,6 +1,7 @@
 """The configuration of one daemon: read once, validated, then frozen; unknown keys are refused."""
 
-from edge.config.load import load_config, redact, source_settings
+from edge.config.load import load_config, source_settings
+from edge.config.mistakes import redact
 from edge.config.schema import (
     IPC_PATH_BYTES_MAX,
     AffectConfig,

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from edge.config.mistakes import first_mistake, redact, toml_mistake
 from edge.config.schema import Config
 from edge.errors import ConfigError
 
@@ -92,7 +93,8 @@ def load_config(
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_first_finding(error, path)) from error
+        where = f"configuration {path}" if path else "configuration"
+        raise ConfigError(f"{where}: {first_mistake(error)}") from error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"configuration {path}: not TOML: {error}") from error
+        raise ConfigError(f"configuration {path}: {toml_mistake(error)}") from error
 
 
 def _parse_value(text: str) -> Any:
@@ -123,33 +125,3 @@ def _put(data: dict[str, Any], keys: list[str], value: Any, *, origin: str) -> N
     if not isinstance(section, dict):
         raise ConfigError(f"{origin}: {keys[0]} is not a section")
     section[keys[1]] = value
-
-
-def _first_finding(error: ValidationError, path: Path | None) -> str:
-    """Return one line that names the first wrong key, the value received and what is expected."""
-    found = error.errors(include_url=False)[0]
-    # pydantic puts the tag of a union into the location; it is no key that a user wrote
-    # and a mark after a key that is wrong itself
-    inserted = {"demo", "images", "video", "v4l2", "stream", "picamera", "[key]"}
-    key = ".".join(str(part) for part in found["loc"] if part not in inserted)
-    where = f"configuration {path}: " if path else "configuration: "
-    message = found["msg"].removeprefix("Value error, ")
-    if found["type"] == "extra_forbidden":
-        return f"{where}{key}: unknown key; see deploy/edge.example.toml for every key"
-    if not key:
-        return where + message
-    received = found["input"]
-    shown = "" if isinstance(received, dict) else f" (received {_shown(key, received)})"
-    return f"{where}{key}: {message}{shown}"
-
-
-def _shown(key: str, value: Any) -> str:
-    """Return ``value`` for a message: short, and without what a camera's address may hold."""
-    text = redact(repr(value)) if key.endswith("url") else repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def redact(url: str) -> str:
-    """Return ``url`` without user, password and query: fit for logs and messages."""
-    # greedy: a password may hold @, / or a space, and hiding too much does no harm
-    return re.sub(r"\?.*", "?...", re.sub(r"//.*@", "//...@", url))

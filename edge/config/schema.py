@@ -1,21 +1,32 @@
 """Every section of the configuration but the source; units are in the names."""
 
 import re
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from edge.config.section import Prior, Seconds, Section, Share, Threads
+from edge.config.section import Prior, Seconds, Section, Share, Threads, matching
 from edge.config.sources import DemoSource, SourceConfig
 from edge.vocabulary import ExpressionName
 
 IPC_PATH_BYTES_MAX = 107  # of a Unix socket on Linux
 
 
+LAWFUL_PURPOSE = "reading emotions needs a declared lawful purpose (see README, Limits and law)"
+
+DeviceName = Annotated[
+    str,
+    matching(
+        r"[a-z0-9][a-z0-9-]{0,31}",
+        'a-z, 0-9 and "-", at most 32 characters, beginning with a letter or digit',
+    ),
+]
+
+
 class DeviceConfig(Section):
     """Which device this is, and what it may be used for."""
 
-    name: str = Field("edge", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    name: DeviceName = "edge"
     purpose: Literal["research-consent", "medical", "safety"] | None = None
 
 
@@ -212,7 +223,7 @@ class Config(Section):
     def _purpose_declared(self) -> "Config":
         if self.device.purpose is None and self.source.kind != "demo":
             raise ValueError(
-                'device.purpose: not set; expected "research-consent", "medical" or "safety":'
-                " reading emotions needs a declared lawful purpose (see README, Limits and law)"
+                'device.purpose: not set; expected "research-consent", "medical" or "safety": '
+                + LAWFUL_PURPOSE
             )
         return self

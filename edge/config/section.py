@@ -1,8 +1,9 @@
 """What every section of the configuration shares: strictness, and the types of values."""
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Wait = Annotated[float, Field(gt=0, le=8)]
@@ -11,6 +12,18 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Threads = Annotated[int, Field(ge=1, le=16)]
 Prior = Annotated[float, Field(gt=0, lt=1)]
 Pixels = Annotated[int, Field(ge=16, le=16384)]
+
+
+def matching(pattern: str, expected: str) -> AfterValidator:
+    """Return a check that a whole text matches ``pattern``; the message says it in words."""
+    form = re.compile(pattern, re.ASCII)
+
+    def check(value: str) -> str:
+        if not form.fullmatch(value):
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):

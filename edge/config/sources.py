@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import Field, field_validator
 
-from edge.config.section import Pixels, Section, Wait
+from edge.config.section import Pixels, Section, Wait, matching
 
 
 class DemoSource(Section):
@@ -45,7 +45,9 @@ class StreamSource(Section):
     """A network camera: RTSP or HTTP."""
 
     kind: Literal["stream"]
-    url: str = Field(pattern=r"^(rtsps?|https?)://[^\s]+$")
+    url: Annotated[
+        str, matching(r"(rtsps?|https?)://\S+", "rtsp://, rtsps://, http:// or https:// and a host")
+    ]
     transport: Literal["tcp", "udp"] = "tcp"
     open_timeout_s: Wait = 3.0
     read_timeout_s: Wait = 1.5
@@ -60,7 +62,9 @@ class PicameraSource(Section):
     height: Pixels = 720
     # a stall is declared after three periods: with slower ones not before the watchdog's time
     rate_hz: float = Field(30.0, ge=0.5, le=1000)
-    sensor: str = Field("auto", pattern=r"^(auto|\d{2,5}x\d{2,5})$")
+    sensor: Annotated[
+        str, matching(r"auto|\d{2,5}x\d{2,5}", '"auto" or WIDTHxHEIGHT such as "1640x1232"')
+    ] = "auto"
     transform: Literal["none", "rotate180", "hflip", "vflip"] = "none"
     exposure_us: int | None = Field(None, gt=0, le=1_000_000)
     gain: float | None = Field(None, gt=0, le=64)
@@ -80,8 +84,9 @@ class PicameraSource(Section):
 
 
 FileSource = DemoSource | ImagesSource | VideoSource
+CameraSource = V4l2Source | StreamSource | PicameraSource
 SourceConfig = Annotated[
-    FileSource | V4l2Source | StreamSource | PicameraSource,
+    FileSource | CameraSource,
     Field(discriminator="kind"),
 ]
 

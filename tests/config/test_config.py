@@ -5,7 +5,15 @@ from typing import Any, get_args
 
 import pytest
 
-from edge.config import Config, ImagesSource, is_file, load_config, redact, source_settings
+from edge.config import (
+    Config,
+    ImagesSource,
+    is_file,
+    load_config,
+    mistakes,
+    redact,
+    source_settings,
+)
 from edge.errors import ConfigError
 from edge.vocabulary import EXPRESSIONS, ExpressionName
 
@@ -80,7 +88,7 @@ def test_values_of_set_are_toml_or_else_the_text_itself() -> None:
         ("[detector]\nthreads = 1.5\n", "detector.threads"),
         ('[detector]\nmodel = ""\n', "detector.model"),
         ("[expression]\npriors = 0.7\n", "priors: expected shares by expression, such as {"),
-        ("[expression]\npriors = { bored = 0.5 }\n", "expression.priors.bored: Input"),
+        ("[expression]\npriors = { bored = 0.5 }\n", "expression.priors.bored: expected one of"),
         ("[expression]\npriors = { neutral = 0.0 }\n", "expression.priors.neutral"),
         ("[expression]\npriors = { neutral = 1.0 }\n", "expression.priors.neutral"),
         (
@@ -131,6 +139,138 @@ def test_a_mistake_is_one_line_that_names_it(tmp_path: Path, text: str, named: s
     assert named in told
     assert "\n" not in told
     assert str(tmp_path / "edge.toml") in told
+
+
+PURPOSE = "reading emotions needs a declared lawful purpose (see README, Limits and law)"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            '[source]\nkind = "demo"\n\n[source]\nkind = "picamera"\n',
+            "a second [source] section at line 4, column 8; only one [source] section may be"
+            " active: put # before the lines of the others",
+        ),
+        (
+            '[source]\nkind = "demo"\nkind = "picamera"\n',
+            "not TOML: Cannot overwrite a value (at line 3, column 18): a key is set twice in its"
+            " section; keep one (only one [source] section may be active: put # before the lines of"
+            " the others)",
+        ),
+        (
+            "[affect]\n[affect]\n",
+            "a second [affect] section at line 2, column 8; expected all its keys in one",
+        ),
+        (
+            '[source]\nkind = "picamera"\nsensor = "full"\n',
+            'source.sensor: expected "auto" or WIDTHxHEIGHT such as "1640x1232"'
+            " (received 'full')",
+        ),
+        (
+            '[device]\nname = "Two Words"\n',
+            'device.name: expected a-z, 0-9 and "-", at most 32 characters, beginning with a letter'
+            " or digit (received 'Two Words')",
+        ),
+        (
+            '[source]\nkind = "webcam"\n',
+            'source.kind: expected one of "demo", "images", "video", "v4l2", "stream", "picamera"'
+            " (received 'webcam')",
+        ),
+        (
+            '[source]\nkind = "stream"\nurl = "ftp://me:secret@host"\n',
+            "source.url: expected rtsp://, rtsps://, http:// or https:// and a host"
+            " (received 'ftp://...@host')",
+        ),
+        (
+            '[source]\nkind = "picamera"\nrate_hz = 0.4\n',
+            "source.rate_hz: expected 0.5 or more (received 0.4)",
+        ),
+        (
+            '[source]\nkind = "picamera"\ntransform = "left"\n',
+            'source.transform: expected one of "none", "rotate180", "hflip", "vflip"'
+            " (received 'left')",
+        ),
+        ("[affect]\nsmoothing_s = 0\n", "affect.smoothing_s: expected more than 0 (received 0)"),
+        (
+            "[publish]\nhigh_water = 2000000\n",
+            "publish.high_water: expected 1000000 or less (received 2000000)",
+        ),
+        (
+            "[detector]\nthreads = 1.5\n",
+            "detector.threads: expected a whole number (received 1.5)",
+        ),
+        (
+            "[expression]\npriors = { neutral = 1.0 }\n",
+            "expression.priors.neutral: expected less than 1 (received 1.0)",
+        ),
+        ("detector = 3\n", "detector: expected a section with keys (received 3)"),
+        ("source = 3\n", "source: expected a section with keys (received 3)"),
+        ('[source]\nkind = "video"\n', "source.path: required, and not set"),
+        (
+            '[device]\npurpose = "hobby"\n',
+            'device.purpose: expected one of "research-consent", "medical", "safety":'
+            f" {PURPOSE} (received 'hobby')",
+        ),
+        (
+            '[source]\nkind = "v4l2"\n',
+            'device.purpose: not set; expected "research-consent", "medical" or "safety":'
+            f" {PURPOSE}",
+        ),
+        (
+            "[detector]\ntreshold = 0.5\n[zoo]\nx = 1\n[affect]\nsmoothing = 1.0\n",
+            "detector.treshold: unknown key (did you mean detector.threshold?); see"
+            " deploy/edge.example.toml for every key; 2 further mistakes",
+        ),
+        (
+            "[detectr]\nthreshold = 0.5\n",
+            "detectr: unknown key (did you mean [detector]?); see deploy/edge.example.toml for"
+            " every key",
+        ),
+        (
+            'purpose = "safety"\n',
+            "purpose: unknown key outside of the sections (it belongs below [device]); see"
+            " deploy/edge.example.toml for every key",
+        ),
+        (
+            '[source]\nkind = "picamera"\nbuffers = 4\n',
+            "source.buffers: unknown key (did you mean source.buffer_count?); see"
+            " deploy/edge.example.toml for every key",
+        ),
+        (
+            '[source]\nkind = "demo"\ntuning = "x"\n',
+            "source.tuning: unknown key of this kind of source (it belongs to picamera); see"
+            " deploy/edge.example.toml for every key",
+        ),
+        (
+            "[quality]\nzzz = 1\n[limits]\nstall_s = 0.0\n",
+            "quality.zzz: unknown key; see deploy/edge.example.toml for every key;"
+            " 1 further mistake",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_words(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(text, tmp_path)
+    assert str(error.value) == f"configuration {tmp_path / 'edge.toml'}: {told}"
+
+
+def test_no_mistake_is_told_in_the_words_of_the_library() -> None:
+    """Every kind of mistake that the sections can meet has words of its own."""
+    told = set()
+    for section, field in Config.model_fields.items():
+        models = mistakes._SOURCES if section == "source" else {"": field.annotation}
+        for kind, model in models.items():
+            for key in model.model_fields:  # type: ignore[union-attr]
+                for value in ("", "?", -1, -1.5, 1e9, 10**9, True, None, [], {}, {"a": 1}):
+                    values = {**({"kind": kind} if kind else {}), key: value}
+                    try:
+                        load(overrides={"device": {"purpose": "safety"}, section: values})
+                    except ConfigError as error:
+                        told.add(str(error))
+    assert len(told) > 300
+    theirs = ("Input", "should", "Field", "match", "valid")
+    assert [line for line in told if any(word in line for word in theirs)] == []
 
 
 @pytest.mark.parametrize("setting", ["", "=", "x", "x=1", "a.b.c=1", ".b=1", "a.=1", "device=1"])

@@ -1,0 +1,123 @@
+"""Says in one line what is wrong with a configuration, in words for the person who wrote it."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from edge.config.schema import LAWFUL_PURPOSE, Config
+from edge.config.sources import CameraSource, FileSource
+
+_SOURCES: Mapping[str, type[BaseModel]] = {
+    get_args(model.model_fields["kind"].annotation)[0]: model
+    for model in (*get_args(FileSource), *get_args(CameraSource))
+}
+_ONE_SOURCE = "only one [source] section may be active: put # before the lines of the others"
+_WORDS = {
+    "float_type": "expected a number",
+    "int_type": "expected a whole number",
+    "bool_type": "expected true or false",
+    "string_type": "expected text in quotation marks",
+    "finite_number": "expected a finite number",
+    "string_too_short": "expected text that is not empty",
+    "greater_than": "expected more than {gt:.12g}",
+    "greater_than_equal": "expected {ge:.12g} or more",
+    "less_than": "expected less than {lt:.12g}",
+    "less_than_equal": "expected {le:.12g} or less",
+    "missing": "required, and not set",
+    "model_type": "expected a section with keys",
+    "model_attributes_type": "expected a section with keys",
+}
+"""What pydantic calls a mistake -> what is said about it."""
+
+
+def toml_mistake(error: tomllib.TOMLDecodeError | UnicodeDecodeError) -> str:
+    """Return what is wrong with a file that cannot be parsed, and what to do."""
+    text = str(error)
+    if twice := re.match(r"Cannot declare \('([^']*)',?.*\) twice \((.*)\)$", text):
+        section, place = twice.groups()
+        if section == "source":
+            return f"a second [source] section {place}; {_ONE_SOURCE}"
+        return f"a second [{section}] section {place}; expected all its keys in one"
+    if text.startswith("Cannot overwrite a value"):
+        return f"not TOML: {text}: a key is set twice in its section; keep one ({_ONE_SOURCE})"
+    return f"not TOML: {text}"
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Return the first wrong key, what was expected and received, and how many mistakes follow."""
+    found, *others = error.errors(include_url=False)
+    # pydantic puts the tag of a union into the location; it is no key that a user wrote
+    # and a mark after a key that is wrong itself
+    inserted = {*_SOURCES, "[key]"}
+    keys = [str(part) for part in found["loc"] if part not in inserted]
+    if found["type"].startswith("union_tag"):
+        keys.append("kind")
+    key = ".".join(keys)
+    text = f"{key}: {_expected(found, keys)}" if key else _expected(found, keys)
+    received = found.get("ctx", {}).get("tag", found["input"])
+    if found["type"] != "extra_forbidden" and not isinstance(received, Mapping):
+        text += f" (received {_shown(key, received)})"
+    if others:
+        text += f"; {len(others)} further mistake{'s' if len(others) > 1 else ''}"
+    return text
+
+
+def redact(url: str) -> str:
+    """Return ``url`` without user, password and query: fit for logs and messages."""
+    # greedy: a password may hold @, / or a space, and hiding too much does no harm
+    return re.sub(r"\?.*", "?...", re.sub(r"//.*@", "//...@", url))
+
+
+def _expected(found: ErrorDetails, keys: list[str]) -> str:
+    kind, context = found["type"], found.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"unknown key{_suggestion(keys, found)}; see deploy/edge.example.toml for every key"
+    if kind == "literal_error" or kind.startswith("union_tag"):
+        words = re.findall(r"'([^']*)'", context.get("expected") or context["expected_tags"])
+        text = "expected one of " + ", ".join(f'"{word}"' for word in words)
+        return f"{text}: {LAWFUL_PURPOSE}" if keys == ["device", "purpose"] else text
+    if kind in _WORDS:
+        return _WORDS[kind].format(**context)
+    return found["msg"].removeprefix("Value error, ")
+
+
+def _suggestion(keys: list[str], found: ErrorDetails) -> str:
+    """Return what may have been meant; empty where nothing is similar."""
+    name, models = keys[-1], _models()
+    if len(keys) == 1:
+        close = _closest(name, models)
+        if close:
+            return f" (did you mean [{close}]?)"
+        places = [section for section, model in models.items() if name in model.model_fields]
+        return f" outside of the sections (it belongs below [{places[0]}])" if places else ""
+    section = keys[0]
+    model = _SOURCES[str(found["loc"][1])] if section == "source" else models[section]
+    if close := _closest(name, model.model_fields):
+        return f" (did you mean {section}.{close}?)"
+    if section == "source":
+        kinds = [kind for kind, other in _SOURCES.items() if name in other.model_fields]
+        return f" of this kind of source (it belongs to {', '.join(kinds)})" if kinds else ""
+    return ""
+
+
+def _closest(name: str, known: Iterable[str]) -> str:
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
+
+
+def _models() -> dict[str, type[BaseModel]]:
+    """Return the model of each section; of the source one of its kinds."""
+    return {
+        name: field.annotation if isinstance(field.annotation, type) else _SOURCES["picamera"]
+        for name, field in Config.model_fields.items()
+    }
+
+
+def _shown(key: str, value: Any) -> str:
+    """Return ``value`` for a message: short, and without what a camera's address may hold."""
+    text = redact(repr(value)) if key.endswith("url") else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
