@@ -1,0 +1,55 @@
+"""The script that makes the emulated environment deletes only what it has made itself."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "arm64-python"
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> dict[str, str]:
+    """An environment in which every download fails."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("apt-get", "dpkg", "python3"):
+        (tools / name).write_text("#!/bin/sh\nexit 1\n")
+        (tools / name).chmod(0o755)
+    return {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHON": "python3"}
+
+
+def setup(folder: Path, environment: dict[str, str]) -> str:
+    """Return what the script says; it never succeeds here."""
+    done = subprocess.run(
+        [SCRIPT, "setup", folder, "3.11"],
+        capture_output=True, text=True, env=environment, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_a_folder_of_others_is_left_alone(tmp_path: Path, offline: dict[str, str]) -> None:
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    (folder / ".hidden").write_text("mine")
+    assert "holds files of others" in setup(folder, offline)
+    assert (folder / ".hidden").read_text() == "mine"
+    assert list(folder.iterdir()) == [folder / ".hidden"]
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    assert "not a folder" in setup(link, offline)
+    assert "not a folder" in setup(folder / ".hidden", offline)
+    assert (folder / ".hidden").read_text() == "mine"
+
+
+def test_an_environment_is_made_anew(tmp_path: Path, offline: dict[str, str]) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    for _ in range(2):
+        assert "cannot be downloaded" in setup(folder, offline)
+        (folder / "version").write_text("3.11")
+    assert "cannot be downloaded" in setup(folder, offline)
+    assert not (folder / "version").exists()
+    assert "cannot be downloaded" in setup(tmp_path / "absent" / "below", offline)
