@@ -77,11 +77,11 @@ def find_model(name_or_path: str | Path) -> Path:
         if stat.S_ISDIR(os.stat(text).st_mode):
             os.stat(os.path.join(text, "manifest.json"))
             return Path(text)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except PermissionError as error:
+        raise ModelError(f"model {text[:300]!r}: {error.strerror}; {_READABLE}") from error
+    except (OSError, ValueError):
         if os.path.isdir(text):
             return Path(text)  # without a manifest: who reads it will say so
-    except OSError as error:
-        raise ModelError(f"model {text[:300]!r}: {error.strerror}; {_READABLE}") from error
     known = ", ".join(folder.name for folder in bundled_models()) or "none"
     raise ModelError(
         f"model {text[:80]!r}: no such folder, and no bundled model of that name; bundled: {known}"
