@@ -118,6 +118,11 @@ class Subscriber:
         self._context = self._socket = None
 
     @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The addresses that it connects to."""
+        return self._endpoints
+
+    @property
     def cursors(self) -> tuple[Cursor, ...]:
         """The last message known of each stream."""
         return self._gaps.cursors

@@ -42,7 +42,10 @@ def run_demo() -> int:
 
 
 def _watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") -> int:
-    console.print("The bundled clip through the bundled models, published over ZeroMQ.")
+    console.print(
+        "The bundled clip through the bundled models, published over ZeroMQ: a face, a second one"
+        " behind it, nobody, the first face again, the lamp off for a second."
+    )
     show(console, Text(HEADER, style="bold"))
     frames: list[FrameMessage] = []
     received = 0
@@ -91,7 +94,7 @@ def _summary(
             "capture to publish",
             f"p50 {_quantile(latency, 0.5):.1f} ms, p99 {_quantile(latency, 0.99):.1f} ms",
         ),
-        ("messages", f"{received} received, {published} published"),
+        ("messages", f"{received} received, {published} published (frames + events)"),
     ):
         console.print(f"{name:>19}: {value}", highlight=False)
     return EXIT_DONE if received == published and classified else EXIT_FAILURE

@@ -14,6 +14,7 @@ from edge.client import Cursor, Received, Subscriber
 from edge.client.formats import LogFormat, opened_log
 from edge.clock import monotonic_ns
 from edge.protocol.messages import EventMessage, StatusMessage
+from edge.tools.silence import SilenceNotice
 
 _HIGH_WATER = 10_000  # five minutes at 30 frames a second: a memory card can stall for seconds
 _DRAIN_NS = 1_000_000_000
@@ -61,8 +62,8 @@ def run_log(
         name: who is writing; stands before each line of ``tell``.
         device: only this device's messages.
         until_end: also end once every device heard has sent ``epoch_ended``.
-        tell: takes one line for people at each change (a gap, a new epoch, a repair); stderr when
-            None.
+        tell: takes one line for people at each change (a gap, a new epoch, a repair), and once
+            where nothing comes for three seconds; stderr when None.
 
     Raises:
         ConfigError: an endpoint or the file cannot be used as it stands (exit 78).
@@ -75,8 +76,10 @@ def run_log(
             say(f"{name}: {out}: {sink.cut_bytes} bytes torn by a crash were cut off")
         with Subscriber(endpoints, device=device, high_water=_HIGH_WATER, cursors=cursors) as live:
             log = _Log(sink, lambda line: say(f"{name}: {line}"), cursors)
+            silence = SilenceNotice(endpoints, lambda line: say(f"{name}: {line}"))
             while not stop() and not (until_end and log.ended):
                 received = live.receive(timeout_s=0.2)
+                silence.note(heard=received is not None or live.undecodable > 0)
                 if received is not None:
                     log.book(received)
                 log.tell_undecodable(live.undecodable)

@@ -1,6 +1,7 @@
 """Live rows in the terminal, or in a pipe: one line a face, gaps and events in between."""
 
 import json
+import sys
 from collections.abc import Callable
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.text import Text
 from edge.client import Gap, Subscriber
 from edge.clock import time_of_day
 from edge.protocol.messages import EventMessage, Face, FrameMessage, StatusMessage
+from edge.tools.silence import SilenceNotice
 
 HEADER = (
     f"{'time (UTC)':<12}  {'frame':>7}  {'track':>5}  {'label':<8}  {'valence':>7}  {'arousal':>7}"
@@ -31,12 +33,16 @@ def run_tail(
         console: where to; plain text where it is no terminal.
         stop: asked at least five times a second.
         limit: end after this many frames and events.
+
+    Says once on standard error where nothing comes for three seconds.
     """
     show(console, Text(HEADER, style="bold"))
     count = 0
     health: dict[str, tuple[object, ...]] = {}
+    silence = SilenceNotice(subscriber.endpoints, _to_stderr)
     while not stop() and (limit is None or count < limit):
         received = subscriber.receive(timeout_s=0.2)
+        silence.note(heard=received is not None or subscriber.undecodable > 0)
         if received is None:
             continue
         message = received.message
@@ -52,6 +58,11 @@ def run_tail(
             count += 1
         show(console, row(message))
     return count
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"affect-edge: {line}\n")
+    sys.stderr.flush()
 
 
 def show(console: Console, text: Text) -> None:

@@ -31,7 +31,7 @@ def resize_linear(picture: Luma, size: tuple[int, int]) -> Luma:
     """
     if picture.shape == size[::-1]:
         return picture
-    # fixed-point arithmetic on every processor; the other linear mode is 1.3 to 2.2 times as fast
+    # fixed-point arithmetic on every processor; it takes 1.4 to 2.2 times the time of INTER_LINEAR
     resized: Luma = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR_EXACT)
     return resized
 

@@ -25,6 +25,7 @@ from edge.client.subscriber import Received
 from edge.client.tidy import COLUMNS, EVENT_COLUMNS, frame_rows
 from edge.errors import ConfigError, LogFileError
 from edge.protocol import messages
+from edge.tools import silence
 from edge.tools.log import LogSummary, run_log
 from tests.support.wire import Publisher, event, face, frame, status
 
@@ -64,6 +65,16 @@ def log_all(out, sent, **options):
 
         summary = run_log([endpoint], out, stop=stop, until_end=True, tell=told.append, **options)
     return summary, told
+
+
+def test_silence_is_told_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(silence, "SILENT_MS", 100.0)
+    endpoint, told = f"ipc://{tmp_path}/pub", []
+    answers = iter([*[False] * 4, True])
+    out = tmp_path / "log.jsonl"
+    run_log([endpoint], out, stop=lambda: next(answers), tell=told.append, name="a")
+    assert told == [f"a: nothing received from {endpoint} yet; is a daemon running there?"]
+    assert out.read_text() == ""
 
 
 # Formats

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from edge.client import Gap, Subscriber
+from edge.tools import silence
 from edge.tools.tail import HEADER, gap_row, row, run_tail
 from tests.support.wire import Publisher, event, face, frame, status
 
@@ -99,6 +100,26 @@ def test_stop_ends_it(endpoint):
     with Subscriber([endpoint]) as subscriber:
         console = Console(file=io.StringIO())
         assert run_tail(subscriber, console, lambda: next(answers)) == 0
+
+
+def test_silence_is_told_once(endpoint, monkeypatch, capsys):
+    monkeypatch.setattr(silence, "SILENT_MS", 100.0)
+    answers = iter([*[False] * 4, True])
+    with Subscriber([endpoint, endpoint + "2"]) as subscriber:
+        run_tail(subscriber, Console(file=io.StringIO()), lambda: next(answers))
+    captured = capsys.readouterr()
+    assert captured.err == (
+        f"affect-edge: nothing received from {endpoint}, {endpoint}2 yet;"
+        " is a daemon running there?\n"
+    )
+    assert captured.out == ""
+
+
+def test_a_daemon_that_is_heard_is_not_asked_for(endpoint, monkeypatch):
+    monkeypatch.setattr(silence, "SILENT_MS", 0.0)
+    notice = silence.SilenceNotice([endpoint], pytest.fail)
+    notice.note(heard=True)
+    notice.note(heard=False)
 
 
 TAIL = """
