@@ -37,6 +37,7 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@echo "installing about 800 MB into $(VENV)"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade pip
 	$(BIN)/python -m pip install $(PIP_FLAGS) --prefer-binary -e '.[dev]'
@@ -132,4 +133,4 @@ bench: setup
 	$(BIN)/python -m benchmarks fps --source demo --in-memory --baseline
 
 clean:
-	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) $(PICAMERA2_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) $(PICAMERA2_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
