@@ -40,12 +40,12 @@ _LOAD_STACK = """
 import sys
 from edge.errors import ConfigError
 from edge.vision.sources.picamera_stack import load_stack
-from edge.vision.sources.tuning import try_tuning
+from edge.vision.sources.picamera_setup import load_tuning
 try:
     stack = load_stack()
     say(stack.picamera2_version)
     for name in sys.argv[1:]:
-        try_tuning(stack.picamera2, name)
+        load_tuning(stack.picamera2, name)
         say("")
 except ConfigError as error:
     say(error)

@@ -9,11 +9,10 @@ import os
 import signal
 import subprocess
 import sys
-import sysconfig
-from pathlib import Path
 
 from edge import clock
 from edge.board import Board, worker_rss_limit_mb
+from edge.child import child_environment
 from edge.config import Config
 from edge.hub.health import Incidents
 from edge.link import FrameReport, Go, Heartbeat, Link, LinkClosed, Start
@@ -80,8 +79,8 @@ class Supervisor:
             # worker's end itself.
             self._process = subprocess.Popen(
                 # -P: no file of the current folder can take the place of a module
-                [sys.executable, "-P", "-m", "edge.worker", str(theirs.fileno())],
-                env=_worker_environment(),
+                [sys.executable, "-m", "edge.worker", str(theirs.fileno())],
+                env=child_environment(),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -208,15 +207,3 @@ class Supervisor:
         self._process = None
         self.heartbeat = None
         self.is_ready = False
-
-
-def _worker_environment() -> dict[str, str]:
-    """Return the environment in which the worker imports the same code as the hub.
-
-    A hub that runs out of a checkout may have found it in the current folder.
-    """
-    code = Path(__file__).resolve().parents[2]
-    if code in (Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")):
-        return dict(os.environ)
-    paths = (str(code), os.environ.get("PYTHONPATH", ""))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

@@ -138,17 +138,6 @@ def test_no_module_of_the_current_folder_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "was-run").exists()
 
 
-def test_the_worker_is_shown_the_code_of_its_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a hub out of a checkout would be served by whatever is installed."""
-    code = str(Path(supervising.__file__).parents[2])
-    monkeypatch.setenv("PYTHONPATH", "/stubs")
-    assert supervising._worker_environment()["PYTHONPATH"] == f"{code}:/stubs"
-    monkeypatch.delenv("PYTHONPATH")
-    assert supervising._worker_environment()["PYTHONPATH"] == code
-    monkeypatch.setattr(supervising.sysconfig, "get_path", lambda _name: code)  # as installed
-    assert "PYTHONPATH" not in supervising._worker_environment()
-
-
 def test_a_worker_that_grows_too_big_is_replaced(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO, "--set", "limits.worker_rss_mb=64") as daemon:
         lost = daemon.wait_for(lambda m: m.get("event") == "worker_lost")

@@ -161,6 +161,11 @@ def load_tuning(picamera2: Any, name: str) -> dict[str, Any]:
     folder, file = os.path.split(name)
     try:
         tuning = picamera2.Picamera2.load_tuning_file(file, dir=folder or None)
+    except RecursionError as error:  # before RuntimeError, which it is
+        raise ConfigError(
+            f"source.tuning {name!r}: cannot be read as JSON (nested too deeply); expected a tuning"
+            " file of libcamera"
+        ) from error
     except RuntimeError as error:
         raise ConfigError(
             f"source.tuning {name!r}: no such tuning file; expected a path, or the name of a file"
@@ -171,8 +176,13 @@ def load_tuning(picamera2: Any, name: str) -> dict[str, Any]:
             f"source.tuning {name!r}: cannot be read as JSON ({error}); expected a tuning file"
             " of libcamera"
         ) from error
-    if not isinstance(tuning, dict):
-        raise ConfigError(f"source.tuning {name!r}: expected a tuning file of libcamera")
+    if not isinstance(tuning, dict) or not (
+        "algorithms" in tuning or any(key.startswith("rpi.") for key in tuning)
+    ):
+        raise ConfigError(
+            f"source.tuning {name!r}: JSON without tuning; expected a tuning file of libcamera,"
+            ' with the key "algorithms" or keys that begin with "rpi."'
+        )
     return tuning
 
 

@@ -128,12 +128,12 @@ def test_what_the_camera_cannot_do_is_refused_in_one_line(
 
 def test_the_tuning_file_is_in_force_when_libcamera_looks_for_cameras(tmp_path: Path) -> None:
     file = tmp_path / "imx708_mine.json"
-    file.write_text('{"version": 2.0}')
+    file.write_text('{"version": 2.0, "algorithms": []}')
     script = Script()
     for _ in range(2):
         with opened(script, tuning=str(file)):
             assert script.tuning is not None
-            assert json.loads(script.tuning) == {"version": 2.0}
+            assert json.loads(script.tuning) == {"version": 2.0, "algorithms": []}
     with opened(Script()) as source:
         assert source._camera.script.tuning is None
 
@@ -141,7 +141,7 @@ def test_the_tuning_file_is_in_force_when_libcamera_looks_for_cameras(tmp_path: 
 def test_the_tuning_file_is_in_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is killed while it opens the camera cannot delete anything."""
     file = tmp_path / "imx708_mine.json"
-    file.write_text('{"version": 2.0}')
+    file.write_text('{"version": 2.0, "algorithms": []}')
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     during: list[list[Path]] = []
@@ -155,7 +155,7 @@ def test_the_tuning_file_is_in_no_folder(tmp_path: Path, monkeypatch: pytest.Mon
     before = len(os.listdir("/proc/self/fd"))
     script = Script()
     with opened(script, tuning=str(file)):
-        assert json.loads(script.tuning or "") == {"version": 2.0}
+        assert json.loads(script.tuning or "") == {"version": 2.0, "algorithms": []}
     assert during == [[]]
     assert len(os.listdir("/proc/self/fd")) == before
 
