@@ -9,20 +9,17 @@ of the published network: stride 4, ``heatmap`` (1 map), ``scale`` (log of heigh
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.clock import Stopwatch
 from edge.errors import InferenceError, ModelError
+from edge.vision.detect.input_picture import input_picture
+from edge.vision.detect.suppression import by_score, non_maximum_suppression
 from edge.vision.inference import Network, NetworkInfo
 from edge.vision.inference.golden_schema import Golden
-from edge.vision.resize import resize_linear
-from edge.vision.values import Box, Detection, Floats, Frame, Luma
+from edge.vision.values import Box, Detection, Floats, Frame
 
 STRIDE: Final = 4
 _MAPS: Final = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
-
-CANDIDATES_MAX: Final = 1024
-"""Cells kept before suppression, the surest first: bounds the cost of a frame of pure noise."""
 
 _LOG_SIZE: Final = (-3.0, 7.0)
 """Range of the logarithms taken seriously: sizes of 0.2 to 4386 model pixels."""
@@ -82,7 +79,7 @@ class CenterFace:
 
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
         """Return the faces in ``frame``; see ``edge.vision.detect.Detector``."""
-        picture = self._picture(frame)
+        picture = input_picture(frame, self._size)  # stretched: the network was published so
         stopwatch.lap("resize")
         maps = self._network.run(picture[None])
         stopwatch.lap("detect")
@@ -98,13 +95,6 @@ class CenterFace:
         )
         stopwatch.lap("decode_boxes")
         return found
-
-    def _picture(self, frame: Frame) -> Luma:
-        """Return the frame at the input size, stretched: the network was published so."""
-        if frame.small is not None and frame.small.shape == self._size[::-1]:
-            return frame.small
-        # means of areas cost 5 to 40 times as much and find no more faces
-        return resize_linear(frame.luma, self._size)
 
 
 def decode(
@@ -137,7 +127,7 @@ def decode(
     if not len(rows):
         return ()
     scores = heatmap[rows, columns]
-    order = np.argsort(-scores, kind="stable")[:CANDIDATES_MAX]
+    order = by_score(scores)
     rows, columns, scores = rows[order], columns[order], scores[order]
 
     sizes = np.exp(np.clip(scale[:, rows, columns].astype(np.float64), *_LOG_SIZE)) * STRIDE
@@ -145,7 +135,7 @@ def decode(
     shifts = np.clip(offset[:, rows, columns].astype(np.float64), -_CELLS, _CELLS)
     lefts = (columns + shifts[1] + 0.5) * STRIDE * ratio_x - widths / 2
     tops = (rows + shifts[0] + 0.5) * STRIDE * ratio_y - heights / 2
-    keep = _suppress(lefts, tops, widths, heights, nms_iou)
+    keep = non_maximum_suppression(np.stack([lefts, tops, widths, heights], axis=1), nms_iou)
 
     shares = landmarks[:, rows[keep], columns[keep]].astype(np.float64)
     shares = np.clip(shares, -_SHARES, _SHARES)
@@ -160,27 +150,3 @@ def decode(
         )
         for place, i in enumerate(keep)
     )
-
-
-def _suppress(
-    lefts: NDArray[np.float64],
-    tops: NDArray[np.float64],
-    widths: NDArray[np.float64],
-    heights: NDArray[np.float64],
-    nms_iou: float,
-) -> list[int]:
-    """Return the indices of boxes, sorted by score, that no surer kept box overlaps too much."""
-    rights, bottoms, areas = lefts + widths, tops + heights, widths * heights
-    alive = np.ones(len(lefts), bool)
-    keep = []
-    for i in range(len(lefts)):
-        if not alive[i]:
-            continue
-        keep.append(i)
-        across = np.minimum(rights[i], rights) - np.maximum(lefts[i], lefts)
-        down = np.minimum(bottoms[i], bottoms) - np.maximum(tops[i], tops)
-        shared = np.maximum(across, 0) * np.maximum(down, 0)
-        overlap = shared / (areas[i] + areas - shared)
-        # boxes that do not touch stay, even where nms_iou is 0
-        alive &= (overlap < nms_iou) | (shared == 0)
-    return keep

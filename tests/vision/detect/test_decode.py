@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.vision.detect.centerface import CANDIDATES_MAX, decode
+from edge.vision.detect.centerface import decode
+from edge.vision.detect.suppression import CANDIDATES_MAX
 
 SHARE = st.floats(0, 1, width=32)
 

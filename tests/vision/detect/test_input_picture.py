@@ -1,0 +1,28 @@
+"""The picture that a detector's network takes: the camera's own where its size fits."""
+
+import numpy as np
+
+from edge.vision.detect.input_picture import input_picture
+from edge.vision.resize import resize_linear
+from edge.vision.values import Frame, Luma
+
+FULL = np.random.default_rng(1).integers(0, 256, (60, 100), np.uint8)
+
+
+def frame_of(small: Luma | None) -> Frame:
+    return Frame(FULL, index=0, sensor_ns=0, clock="media", captured_ns=0, small=small)
+
+
+def test_the_cameras_small_picture_is_used_if_its_size_fits() -> None:
+    small = np.zeros((12, 20), np.uint8)
+    assert input_picture(frame_of(small), (20, 12)) is small
+
+
+def test_otherwise_the_full_picture_is_stretched_to_the_size() -> None:
+    for small in (None, np.zeros((12, 20), np.uint8), np.zeros((16, 20), np.uint8)):
+        picture = input_picture(frame_of(small), (16, 20))
+        np.testing.assert_array_equal(picture, resize_linear(FULL, (16, 20)))
+
+
+def test_a_frame_of_the_size_is_taken_as_it_is() -> None:
+    assert input_picture(frame_of(None), (100, 60)) is FULL
