@@ -50,6 +50,7 @@ class PriorLoop:
         self._network = open_network(
             expression_model, task="facial-expression", artifact=_float_artifact(expression_model)
         )
+        self._network.manifest.require_outputs(["expression"])
         self._detector = _default_session(_published_with_free_size())
         self._expression = _default_session(
             (find_model(expression_model) / self._network.info.artifact).read_bytes()

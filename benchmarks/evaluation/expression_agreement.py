@@ -48,12 +48,14 @@ def read_all(network: Network, crops: Iterable[Luma]) -> Readings:
 
     Raises:
         InferenceError: the network fails.
+        ModelError: the manifest names no output for one of the two roles.
     """
+    readout = Readout.of(network.manifest)
     heads = [network.run(crop[None]) for crop in crops]
     shares, affect = (
         np.concatenate([each[role] for each in heads]) for role in ("expression", "affect")
     )
-    probabilities, values = Readout.of(network.manifest).read(shares, affect)
+    probabilities, values = readout.read(shares, affect)
     return probabilities.astype(np.float64), values.astype(np.float64)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from edge.clock import Stopwatch
-from edge.errors import InferenceError, ModelError
+from edge.errors import ModelError
 from edge.vision.detect.input_picture import input_picture
 from edge.vision.detect.suppression import by_score, non_maximum_suppression
 from edge.vision.inference import Network, NetworkInfo
@@ -19,7 +19,8 @@ from edge.vision.inference.golden_schema import Golden
 from edge.vision.values import Box, Detection, Floats, Frame
 
 STRIDE: Final = 4
-_MAPS: Final = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
+CHANNELS: Final = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
+"""The output roles that this decoder needs, with the number of maps of each."""
 
 _LOG_SIZE: Final = (-3.0, 7.0)
 """Range of the logarithms taken seriously: sizes of 0.2 to 4386 model pixels."""
@@ -50,11 +51,8 @@ class CenterFace:
         self._nms_iou = nms_iou
         self._size = (network.info.width, network.info.height)
         width, height = self._size
-        try:
-            maps = network.run(np.zeros((1, height, width), np.uint8))
-        except InferenceError as error:
-            raise ModelError(f"model {error}") from error
-        for role, channels in _MAPS.items():
+        maps = network.warm_up(roles=CHANNELS)
+        for role, channels in CHANNELS.items():
             expected = (1, channels, height // STRIDE, width // STRIDE)
             if maps[role].shape != expected:
                 raise ModelError(

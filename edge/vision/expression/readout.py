@@ -17,6 +17,9 @@ from edge.vision.inference.manifest import Manifest, Recalibration
 from edge.vision.values import Floats
 from edge.vocabulary import EXPRESSIONS
 
+ROLES: Final = ("expression", "affect")
+"""The output roles that a two-headed network must have."""
+
 SHARE_MIN: Final = np.float32(1e-12)
 """A probability that a float rounded to nothing still has a logarithm; lower ones count as this."""
 
@@ -44,8 +47,9 @@ class Readout:
         takes all for as common: only then is known what they replace.
 
         Raises:
-            ModelError: there are priors, but the manifest has no recalibration.
+            ModelError: an output is missing, or there are priors but no recalibration.
         """
+        manifest.require_outputs(ROLES)
         setting = manifest.recalibration
         if priors:
             if setting is None:

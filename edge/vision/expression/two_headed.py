@@ -7,12 +7,10 @@ Prague, 2024): a classifier, and a regressor whose outputs s in 0..1 mean ``(s -
 from collections.abc import Mapping
 from copy import copy
 
-import numpy as np
-
 from edge.clock import Stopwatch
 from edge.errors import InferenceError, ModelError
 from edge.vision.expression.crop import face_picture
-from edge.vision.expression.readout import Readout
+from edge.vision.expression.readout import ROLES, Readout
 from edge.vision.inference import Network, NetworkInfo
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.translate import Translator
@@ -40,14 +38,11 @@ class TwoHeadedNetwork:
                 f"model {manifest.name}: expected input.crop and the labels"
                 f" {', '.join(EXPRESSIONS)}; missing: {', '.join(missing) or 'input.crop'}"
             )
-        self._readout = Readout.of(manifest, priors)
         self._margin = manifest.input.crop.margin
         self._size = (network.info.width, network.info.height)
-        try:
-            heads = network.run(np.zeros((1, *self._size[::-1]), np.uint8))
-        except InferenceError as error:
-            raise ModelError(f"model {error}") from error
-        for role, count in (("expression", len(manifest.labels)), ("affect", 2)):
+        self._readout = Readout.of(manifest, priors)
+        heads = network.warm_up(roles=ROLES)
+        for role, count in zip(ROLES, (len(manifest.labels), 2), strict=True):
             if heads[role].shape != (1, count):
                 raise ModelError(
                     f"model {manifest.name}: {role} has the shape {heads[role].shape},"

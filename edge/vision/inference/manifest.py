@@ -5,10 +5,12 @@ the input, what each output means, where the weights come from, how far each art
 the original, and what the network must answer to the golden face. Unknown fields are refused.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
+from edge.errors import ModelError
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.inference.part import Part, Positive, Sha256
 from edge.vocabulary import EXPRESSIONS
@@ -20,13 +22,6 @@ Layout = Literal["nchw", "nhwc"]
 Dtype = Literal["float32", "uint8", "int8"]
 Text = Annotated[str, Field(min_length=1)]
 Size = Annotated[int, Field(ge=1, le=16384)]
-
-ROLES: Final[dict[str, frozenset[str]]] = {
-    "face-detection": frozenset({"heatmap", "scale", "offset", "landmarks"}),
-    "spectrum-translation": frozenset({"picture"}),
-    "facial-expression": frozenset({"expression", "affect"}),
-}
-"""The outputs a network of each task must have."""
 
 
 class Artifact(Part):
@@ -264,9 +259,6 @@ class Manifest(Part):
             raise ValueError("artifacts: the same file twice")
         if set(self.parity) != set(files):
             raise ValueError("parity: expected one entry for each artifact file, and no other")
-        missing = ROLES[self.task] - set(self.outputs)
-        if missing:
-            raise ValueError(f"outputs: {self.task} also needs {', '.join(sorted(missing))}")
         kinds = _GOLDEN_OF[self.task]
         if (self.golden.kind if self.golden else None) not in kinds:
             raise ValueError(f"golden: {self.task} needs a golden of kind {kinds[0]}")
@@ -280,6 +272,21 @@ class Manifest(Part):
             ):
                 raise ValueError(f"labels: expected each of {', '.join(EXPRESSIONS)}, once")
         return self
+
+    def require_outputs(self, roles: Iterable[str]) -> None:
+        """Check that there is an output for each of ``roles``, those that a decoder needs.
+
+        A manifest whose decoder is unknown here can therefore still be read.
+
+        Raises:
+            ModelError: an output is missing; one line that names the decoder.
+        """
+        missing = sorted(set(roles) - set(self.outputs))
+        if missing:
+            raise ModelError(
+                f"model {self.name}: outputs: decoder {self.decoder!r} also needs"
+                f" {', '.join(missing)}; export the model again"
+            )
 
     def artifact(self, file: str) -> Artifact | None:
         """Return the artifact called ``file``; None when there is none."""

@@ -1,5 +1,6 @@
 """A network one can run without knowing its runtime, layout, scaling or quantisation."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,21 @@ class Network:
                 raise InferenceError(f"{self.info.name}: output {role} is not finite")
             roles[role] = _activated(values, output.activation)
         return roles
+
+    def warm_up(self, roles: Iterable[str]) -> dict[str, Floats]:
+        """Return the outputs for a black picture, by role; decoders check their shapes.
+
+        Args:
+            roles: the output roles that the decoder needs.
+
+        Raises:
+            ModelError: the manifest names no output for one of them, or the network fails.
+        """
+        self.manifest.require_outputs(roles)
+        try:
+            return self.run(np.zeros((1, self.info.height, self.info.width), np.uint8))
+        except InferenceError as error:
+            raise ModelError(f"model {error}") from error
 
     def tensor(self, picture: Luma) -> Tensor:
         """Return one picture as the input tensor: scaled, normalised, laid out."""

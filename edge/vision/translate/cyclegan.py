@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from edge.errors import InferenceError, ModelError
+from edge.errors import ModelError
 from edge.vision.inference import Network, NetworkInfo
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.values import Floats, Luma
@@ -30,10 +30,7 @@ class CycleGan:
         """
         self._network = network
         self._size = (network.info.height, network.info.width)
-        try:
-            picture = network.run(np.zeros((1, *self._size), np.uint8))["picture"]
-        except InferenceError as error:
-            raise ModelError(f"model {error}") from error
+        picture = network.warm_up(roles=["picture"])["picture"]
         shapes = [(1, channels, *self._size) for channels in (1, 3)]
         shapes += [(1, *self._size, channels) for channels in (1, 3)]
         if picture.shape not in shapes:

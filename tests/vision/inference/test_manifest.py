@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from edge.errors import ModelError
 from edge.vision.inference import Manifest, find_model
 
 FER = json.loads((find_model("expression-nir") / "manifest.json").read_text())
@@ -58,7 +59,6 @@ def put(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("input.normalisation", {"kind": "batch"}, "batch"),
         ("input.crop", ..., "needs one"),
         ("input.crop.margin", -0.1, "greater than or equal"),
-        ("outputs.affect", ..., "also needs affect"),
         ("outputs.affect.encoding", "s*2", "(s-0.5)*2"),
         ("outputs.expression.activation", "relu", "softmax"),
         ("labels", FER["labels"][:7], "contempt"),
@@ -109,3 +109,22 @@ def test_the_same_file_twice_is_refused() -> None:
     data["artifacts"] *= 2
     with pytest.raises(ValidationError, match="same file twice"):
         read(data)
+
+
+def test_a_decoder_names_the_outputs_it_misses() -> None:
+    manifest = read(put(FER, "outputs.affect", ...))
+    manifest.require_outputs(["expression"])
+    with pytest.raises(ModelError) as caught:
+        manifest.require_outputs(["expression", "points", "affect"])
+    assert str(caught.value) == (
+        "model expression-nir: outputs: decoder 'mobilenet-fer' also needs affect, points;"
+        " export the model again"
+    )
+
+
+def test_a_manifest_of_an_unknown_decoder_is_read_whatever_its_outputs() -> None:
+    """``models list`` shows it; only opening the network refuses it."""
+    data = put(FACE, "decoder", "retina")
+    data["outputs"] = {"boxes": {"tensor": "537"}}
+    manifest = read(data)
+    assert (manifest.decoder, [*manifest.outputs]) == ("retina", ["boxes"])
