@@ -29,18 +29,14 @@ from edge.vision.golden import (
 from edge.vision.inference import Finding, Network, find_model
 from edge.vision.values import Detection, Frame
 from edge.vocabulary import EXPRESSIONS
-
-Change = Callable[[dict[str, Any]], None]
+from tests.support.model_folders import Change, changed_copy
 
 
 def changed(tmp_path: Path, model: str, change: Change) -> str:
     """Copy a bundled model with a changed manifest; return its path."""
-    folder = shutil.copytree(find_model(model), tmp_path / model, dirs_exist_ok=True)
-    path = folder / "manifest.json"
-    data = json.loads(path.read_text())
-    change(data)
-    path.write_text(json.dumps(data))
-    return str(folder)
+    target = tmp_path / model
+    shutil.rmtree(target, ignore_errors=True)
+    return str(changed_copy(find_model(model), target, change))
 
 
 def with_weights(tmp_path: Path, model: str, change: Callable[[str, Any], Any]) -> str:

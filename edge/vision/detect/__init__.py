@@ -1,6 +1,7 @@
-"""The detect room: a frame in, the faces in it out. It keeps nothing from one frame to the next.
+"""Face detection: finds the faces in a frame. Stateless between frames.
 
-A further detector is a file here, its decoder's name in a manifest, and a ``case`` below.
+To add a detector: a file here, its decoder's name in a manifest, a ``case`` below, and a line in
+``tests/vision/detect/test_contract.py``. All detectors share ``suppression`` and ``input_picture``.
 """
 
 from typing import Protocol
@@ -29,7 +30,7 @@ class Detector(Protocol):
         """What it must find in the golden face (see ``edge.vision.golden``)."""
 
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
-        """Return the faces in ``frame``, the surest first, in pixels of the full frame.
+        """Return the faces in ``frame``, highest score first, in pixels of the full frame.
 
         Laps ``resize``, ``detect`` and ``decode_boxes``.
 

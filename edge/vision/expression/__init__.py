@@ -1,7 +1,7 @@
-"""The expression room: a frame and a face's box in, expression, valence and arousal out.
+"""Expression recognition: predicts expression, valence and arousal of a face in a frame.
 
-A further network is its decoder's name in a manifest, a file here where it decodes differently,
-and a ``case`` below.
+To add a network: its decoder's name in a manifest, a file here if its outputs need another decoder,
+a ``case`` below, and a line in ``tests/vision/expression/test_contract.py``.
 """
 
 from typing import Protocol

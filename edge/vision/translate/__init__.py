@@ -1,6 +1,7 @@
-"""The translate room: a near-infrared face in, the same face in visible light out.
+"""Spectrum translation: converts a near-infrared face to visible light, before classification.
 
-A further translator is a file here, its decoder's name in a manifest, and a ``case`` below.
+To add a translator: a file here, its decoder's name in a manifest, a ``case`` below, and a line in
+``tests/vision/translate/test_contract.py``.
 """
 
 from typing import Protocol

@@ -1,7 +1,5 @@
 """The expression network: the order of its labels, its ranges, and what it refuses."""
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,18 +8,17 @@ import cv2
 import numpy as np
 import onnxruntime
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from edge.clock import Stopwatch
 from edge.config import ExpressionConfig
 from edge.errors import ModelError
 from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.expression.crop import square_crop
-from edge.vision.golden import expression_findings, golden_picture
+from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model, load_manifest
 from edge.vision.values import Box, Frame, Luma
 from edge.vocabulary import EXPRESSIONS
+from tests.support.model_folders import Change, changed_copy
 
 FACE = Box(155.4, 38.9, 86.4, 151.0)
 
@@ -36,26 +33,20 @@ def network() -> ExpressionNetwork:
 
 
 @pytest.fixture
-def changed(tmp_path: Path) -> Callable[[Callable[[dict[str, Any]], None]], str]:
+def changed(tmp_path: Path) -> Callable[[Change], str]:
     """A function that copies the model with a changed manifest and returns where."""
 
-    def make(change: Callable[[dict[str, Any]], None]) -> str:
-        folder = shutil.copytree(find_model("expression-nir"), tmp_path / "odd", dirs_exist_ok=True)
-        path = folder / "manifest.json"
-        data = json.loads(path.read_text())
-        change(data)
-        path.write_text(json.dumps(data))
-        return str(folder)
+    def make(change: Change) -> str:
+        target = tmp_path / f"copy-{len(list(tmp_path.iterdir()))}"
+        return str(changed_copy(find_model("expression-nir"), target, change))
 
     return make
 
 
-def test_the_golden_face_is_happy_and_laps_are_booked(network: ExpressionNetwork) -> None:
-    stopwatch = Stopwatch()
-    reading = network.read(frame_of(golden_picture()[0]), FACE, stopwatch)
+def test_the_golden_face_is_happy(network: ExpressionNetwork) -> None:
+    reading = network.read(frame_of(golden_picture()[0]), FACE, Stopwatch())
     assert EXPRESSIONS[int(reading.probabilities.argmax())] == "happy"
     assert reading.affect.valence > 0.8
-    assert list(stopwatch.stage_ms) == ["crop", "classify"]
 
 
 def test_it_is_the_artifact_run_step_by_step(network: ExpressionNetwork) -> None:
@@ -80,18 +71,13 @@ def test_it_is_the_artifact_run_step_by_step(network: ExpressionNetwork) -> None
     assert (reading.affect.valence, reading.affect.arousal) == pytest.approx(point, abs=1e-5)
 
 
-def test_priors_move_readings_and_not_the_golden_answer(network: ExpressionNetwork) -> None:
+def test_a_prior_for_neutral_moves_valence_towards_neutral(network: ExpressionNetwork) -> None:
     config = ExpressionConfig(artifact="expression.onnx", priors={"neutral": 0.999})
-    told = open_expression(config)
     frame = frame_of(golden_picture()[0])
-    plain, moved = (each.read(frame, FACE, Stopwatch()) for each in (network, told))
-    factors = np.array([0.999, *[0.001 / 7] * 7]) * plain.probabilities
-    np.testing.assert_allclose(moved.probabilities, factors / factors.sum(), atol=1e-5)
-    assert moved.affect.valence < plain.affect.valence  # towards neutral
-    published = told.as_published.read(frame, FACE, Stopwatch())
-    np.testing.assert_array_equal(published.probabilities, plain.probabilities)
-    assert published.affect == plain.affect
-    assert expression_findings(told) == []
+    plain, moved = (
+        each.read(frame, FACE, Stopwatch()) for each in (network, open_expression(config))
+    )
+    assert moved.affect.valence < plain.affect.valence
 
 
 def test_labels_are_sorted_by_name_not_by_place(changed: Callable[..., str]) -> None:
@@ -112,53 +98,11 @@ def test_labels_are_sorted_by_name_not_by_place(changed: Callable[..., str]) -> 
     np.testing.assert_allclose(mixed[order], plain, atol=1e-7)
 
 
-@pytest.mark.parametrize("kind", ["black", "white", "noise", "gradient"])
-@pytest.mark.parametrize("shape", [(1, 1), (240, 400), (6000, 8000)])
-def test_any_picture_gives_probabilities(
-    network: ExpressionNetwork, kind: str, shape: tuple[int, int]
-) -> None:
-    luma = np.full(shape, 255 if kind == "white" else 0, np.uint8)
-    if kind == "noise":
-        cv2.randu(luma, 0, 256)
-    elif kind == "gradient":
-        luma[:] = np.linspace(0, 255, shape[1]).astype(np.uint8)
-    for box in (Box(0, 0, shape[1], shape[0]), Box(-5, -5, 3, 3), Box(10, 10, 1, 1e5)):
-        check(network, luma, box)
-
-
-def check(network: ExpressionNetwork, luma: Luma, box: Box) -> None:
-    reading = network.read(frame_of(luma), box, Stopwatch())
-    assert reading.probabilities.shape == (8,)
-    assert reading.probabilities.dtype == np.float32
-    assert (reading.probabilities >= 0).all()
-    assert float(reading.probabilities.sum()) == pytest.approx(1, abs=1e-5)
-    assert -1 <= reading.affect.valence <= 1
-    assert -1 <= reading.affect.arousal <= 1
-
-
-@settings(max_examples=60)
-@given(st.floats(-500, 900), st.floats(-500, 700), st.floats(0, 2000), st.floats(0, 2000))
-def test_any_box_gives_probabilities(
-    network: ExpressionNetwork, x: float, y: float, width: float, height: float
-) -> None:
-    check(network, golden_picture()[0], Box(x, y, width, height))
-
-
-def test_the_same_face_reads_the_same_again(network: ExpressionNetwork) -> None:
-    frame = frame_of(golden_picture()[0])
-    first = network.read(frame, FACE, Stopwatch())
-    network.read(frame_of(np.zeros((50, 50), np.uint8)), Box(0, 0, 50, 50), Stopwatch())
-    again = network.read(frame, FACE, Stopwatch())
-    np.testing.assert_array_equal(first.probabilities, again.probabilities)
-    assert first.affect == again.affect
-
-
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
         (lambda data: data["labels"].remove("fear"), "labels: expected each of"),
         (lambda data: data["labels"].append("bored"), r"shape \(1, 8\), expected \(1, 9\)"),
-        (lambda data: data.update(decoder="ddamfn"), "decoder 'ddamfn' is unknown"),
         (lambda data: data["outputs"]["affect"].update(tensor="logits"), r"expected \(1, 2\)"),
         (lambda data: data["input"].pop("crop"), "needs one"),
     ],
