@@ -115,7 +115,7 @@ def _around(luma: Luma, face: Detection) -> tuple[Luma, Detection]:
 
 
 def _read(network: ExpressionNetwork, luma: Luma, box: Box) -> Reading:
-    return network.read(Frame(luma, 0, 0, "media", monotonic_ns()), box, Stopwatch())
+    return network.predict(Frame(luma, 0, 0, "media", monotonic_ns()), box, Stopwatch())
 
 
 def _label(reading: Reading) -> str:

@@ -67,7 +67,7 @@ def _golden(network: Network) -> Golden:
     expression = TwoHeadedNetwork(network)
 
     def read(picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
-        reading = expression.read(golden_frame(picture), box, Stopwatch())
+        reading = expression.predict(golden_frame(picture), box, Stopwatch())
         return reading.probabilities.tolist(), (reading.affect.valence, reading.affect.arousal)
 
     return expression_golden(read, manifest.recalibration, int8=int8)

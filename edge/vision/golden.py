@@ -1,9 +1,9 @@
-"""The golden face: one picture whose answer is known, run through the networks before they work.
+"""The golden face: a picture with a known answer, on which networks are checked before use.
 
-A network that gets the wrong picture (channels mixed up, another value range, a stretched row)
-raises no error: it just sees no faces, or reads calm into everyone. So each manifest says what its
-network must find in one bundled picture, and this compares. The expectation was made from the
-original network by the exporter, not from the artifact that is being checked.
+A network that gets a wrong input (channels mixed up, another value range, a stretched row) raises
+no error: it finds no faces, or predicts the same expression for everyone. Each manifest therefore
+holds the expected answer to one bundled picture, and this module compares. The exporter made the
+expected answer with the original network, not with the artifact that is checked.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ from edge.vocabulary import EXPRESSIONS
 
 GOLDEN_FACE: Final = Path(__file__).with_name("data") / "golden-face.png"
 
-SURE: Final = 0.5  # the published threshold; no other part of the picture reaches it
+SURE: Final = 0.5  # CenterFace's published threshold; nothing else there reaches it
 
-_PROBABILITY_FLOOR: Final = 1e-6  # below it, logarithms tell rounding apart, not labels
+_PROBABILITY_FLOOR: Final = 1e-6  # below it, differences of logarithms are rounding errors
 
 
 def golden_picture() -> tuple[Luma, str]:
@@ -66,9 +66,9 @@ def golden_frame(picture: Luma) -> Frame:
 def golden_findings(
     detector: Detector, expression: ExpressionNetwork, translator: Translator | None = None
 ) -> list[Finding]:
-    """Return what the networks get wrong about the golden face; nothing wrong: empty.
+    """Return the deviations of the networks from the golden answers; empty if there are none.
 
-    Each is asked alone: the expression network about the face as it is, whatever stands before it.
+    Each network is checked alone: the expression network gets the face without translation.
 
     Raises:
         ModelError: the golden face itself is missing.
@@ -78,7 +78,7 @@ def golden_findings(
 
 
 def detection_findings(detector: Detector) -> list[Finding]:
-    """Return what the detector gets wrong about the golden face."""
+    """Return the deviations of the detector from its golden answer."""
     picture, digest = golden_picture()
     frame = golden_frame(picture)
     golden = detector.golden
@@ -96,9 +96,9 @@ def detection_findings(detector: Detector) -> list[Finding]:
     face, expected = found[0], Box(*golden.box)
     allowed = golden.tolerance(detector.info.precision)
     findings = []
-    # a low threshold lets weak extra cells through; two sure faces are one too many
-    if (sure := sum(each.score >= SURE for each in found)) > 1:
-        findings.append(f"{sure} faces found, expected 1")
+    # a low threshold lets weak cells pass; only confident faces are counted
+    if (count := sum(each.score >= SURE for each in found)) > 1:
+        findings.append(f"{count} faces found, expected 1")
     if not (iou := face.box.iou(expected)) >= allowed.iou_min:
         findings.append(
             f"box overlaps the known one by {iou:.2f}, expected {allowed.iou_min} or more"
@@ -117,7 +117,7 @@ def detection_findings(detector: Detector) -> list[Finding]:
 
 
 def expression_findings(network: ExpressionNetwork) -> list[Finding]:
-    """Return what the expression network gets wrong about the golden face, priors left aside."""
+    """Return the deviations of the expression network, without priors, from its golden answer."""
     network = network.as_published
     picture, digest = golden_picture()
     frame = golden_frame(picture)
@@ -127,7 +127,7 @@ def expression_findings(network: ExpressionNetwork) -> list[Finding]:
     findings = []
     for known in golden.readings:
         try:
-            reading = network.read(frame, Box(*known.box), Stopwatch())
+            reading = network.predict(frame, Box(*known.box), Stopwatch())
         except InferenceError as error:
             return [Finding("expression", f"golden face: {error}")]
         if wrong := _differences(reading, known, golden.tolerance(network.info.precision)):
@@ -136,9 +136,9 @@ def expression_findings(network: ExpressionNetwork) -> list[Finding]:
 
 
 def translation_findings(translator: Translator) -> list[Finding]:
-    """Return what the translator gets wrong about the golden face.
+    """Return the deviations of the translator from its golden answer.
 
-    One whose manifest knows no answer is still run on it.
+    A translator without a golden answer is only run on the golden face.
     """
     picture, digest = golden_picture()
     golden = translator.golden

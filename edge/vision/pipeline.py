@@ -1,8 +1,8 @@
-"""The order of the stages, and nothing else: frame in, faces with affect out.
+"""The vision pipeline: runs the stages in order, from a frame to faces with affect.
 
-Pure but for the stopwatch: the same frames in the same order give the same states, whatever the
-machine's speed, because identity and smoothing run on the frames' own ``sensor_ns``. The worker
-runs the two halves in two threads; benchmarks, the golden check and replay tests call ``step``.
+Deterministic except for the measured times: the same frames in the same order give the same
+states at any speed, because tracking and smoothing use the frames' ``sensor_ns``. The worker runs
+``detect`` and ``classify`` in two threads; benchmarks and replay tests call ``step``.
 """
 
 from dataclasses import replace
@@ -19,14 +19,14 @@ from edge.vision.translate import Translator, open_translator
 from edge.vision.values import FaceState, Frame, FrameState, FrameTracks, Track
 
 MAX_FACES = 48
-"""Faces kept per frame, the surest first: bounds a message to 64 KiB whatever a frame shows."""
+"""Faces kept per frame, highest score first: bounds a message to 64 KiB."""
 
 
 class Pipeline:
     """Detector, tracker, quality, translation, expression and smoothing over a source's frames.
 
-    ``detect`` and ``classify`` own separate state: each may run in a thread of its own, as long
-    as each is called from one thread, in the order of the frames.
+    ``detect`` and ``classify`` have separate state: they may run in two threads, if each is always
+    called from the same thread, in the order of the frames.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Pipeline:
         """Load the configured networks; tracks are numbered from ``first_track``.
 
         Raises:
-            ModelError: a model cannot be trusted or does not fit its task.
+            ModelError: a model fails verification or does not fit its task.
         """
         state = config.journal.path
         return cls(
@@ -63,58 +63,58 @@ class Pipeline:
 
     @property
     def detector(self) -> Detector:
-        """The detector, for those who need its input size or to check it."""
+        """The detector, for its input size and for checks."""
         return self._detector
 
     @property
     def expression(self) -> ExpressionNetwork:
-        """The expression network, for those who check it."""
+        """The expression network, for checks."""
         return self._expression
 
     @property
     def translator(self) -> Translator | None:
-        """The translator between crop and expression network; None where faces go straight."""
+        """The translator between crop and expression network; None: faces are not translated."""
         return self._translator
 
     def detect(self, frame: Frame) -> FrameTracks:
-        """Find the faces of ``frame`` and give them identities.
+        """Detect and track the faces of ``frame``.
 
         Raises:
-            InferenceError: the detector failed on this frame; the tracker has not moved.
+            InferenceError: the detector failed on this frame; the tracker is unchanged.
         """
         stopwatch = Stopwatch()
-        detections = self._detector.detect(frame, stopwatch)  # the surest first
+        detections = self._detector.detect(frame, stopwatch)  # highest score first
         tracks = self._tracker.update(detections[:MAX_FACES], frame.sensor_ns)
         stopwatch.lap("track")
         left_out = max(0, len(detections) - MAX_FACES)
         return FrameTracks(frame, tracks, stopwatch.stage_ms, left_out)
 
-    def classify(self, seen: FrameTracks) -> FrameState:
-        """Judge each face of ``seen`` and read those that can be read.
+    def classify(self, tracked: FrameTracks) -> FrameState:
+        """Assess the quality of each face and predict the expression of the usable ones.
 
         A face on which the translator or the expression network fails stays in the result,
-        unread, with the reason.
+        without a reading, with the reason.
         """
         stopwatch = Stopwatch()
-        faces = tuple(self._read(seen.frame, track, stopwatch) for track in seen.tracks)
-        return FrameState(seen.frame, faces, {**seen.stage_ms, **stopwatch.stage_ms})
+        faces = tuple(self._face_state(tracked.frame, each, stopwatch) for each in tracked.tracks)
+        return FrameState(tracked.frame, faces, {**tracked.stage_ms, **stopwatch.stage_ms})
 
     def step(self, frame: Frame) -> FrameState:
-        """Run both halves on ``frame``, in the calling thread.
+        """Run ``detect`` and ``classify`` on ``frame``, in the calling thread.
 
         Raises:
             InferenceError: the detector failed on this frame.
         """
         return self.classify(self.detect(frame))
 
-    def _read(self, frame: Frame, track: Track, stopwatch: Stopwatch) -> FaceState:
+    def _face_state(self, frame: Frame, track: Track, stopwatch: Stopwatch) -> FaceState:
         detection = track.detection
         quality = assess(frame.luma, detection.box, detection.landmarks, self._config.quality)
         stopwatch.lap("quality")
         if not quality.usable:
             return FaceState(track, quality)
         try:
-            reading = self._expression.read(frame, detection.box, stopwatch, self._translator)
+            reading = self._expression.predict(frame, detection.box, stopwatch, self._translator)
         except InferenceError:
             quality = replace(quality, usable=False, reasons=(*quality.reasons, INFERENCE_FAILED))
             return FaceState(track, quality)
@@ -124,10 +124,10 @@ class Pipeline:
 
 
 def _tracking(config: Config) -> TrackingConfig:
-    """Return how to track: a weak detection in a picture that stands alone is shown at once.
+    """Return the tracking configuration; in isolated pictures, weak faces appear at once.
 
-    Pictures farther apart than ``vanish_s`` cannot confirm one another: waiting for a second
-    sight would only lose those faces.
+    Pictures that are more than ``vanish_s`` apart cannot confirm each other's detections: waiting
+    for a second detection would only lose those faces.
     """
     source, tracking = config.source, config.tracking
     if isinstance(source, ImagesSource) and source.rate_hz * tracking.vanish_s < 1:

@@ -1,18 +1,18 @@
-"""Whether a face can be read, and if not, why: measured on the face's own pixels.
+"""Face quality: whether a face is usable for expression recognition, and if not, why.
 
-Every measure is taken on the part of the box that lies in the frame, scaled to a small picture,
-so that cost and figures do not depend on the face's size.
+All measures use the part of the box inside the frame, scaled to a small picture, so that cost and
+values do not depend on the face's size.
 
 - *sharpness*: variance of the Laplacian over variance of the luma (after Pech-Pacheco et al.,
-  Diatom autofocusing in brightfield microscopy, ICPR 2000): free of brightness and contrast. Taken
-  in the middle of the face, because the border holds hair and background, averaged down to
-  ``DETAIL_PX`` on a side: detail at the scale of eyes and mouth counts, while the sensor's noise,
-  which on the full picture would pass for detail however blurred the face, averages out. In
-  units of what white noise gives: 1 for noise, 0.06 to 0.23 for true NIR faces in focus.
-- *brightness*: mean luma, 0..1. *saturated*: share of pixels at ``WHITE`` or above.
-- *yaw*: from where the tip of the nose lies between the eyes. With the tip ``NOSE_DEPTH`` eye
-  distances before the plane of the eyes, a head turned by yaw shows it off the middle by
-  ``NOSE_DEPTH * tan(yaw)`` eye distances. An approximation, for telling frontal from turned.
+  Diatom autofocusing in brightfield microscopy, ICPR 2000): independent of brightness and
+  contrast. Measured in the middle of the face, since the border holds hair and background, after
+  averaging down to ``DETAIL_PX`` on a side: this keeps detail at the scale of eyes and mouth and
+  averages out sensor noise, which would count as detail even in a blurred face. Relative to white
+  noise: 1 for noise, 0.06 to 0.23 for real NIR faces in focus.
+- *brightness*: mean luma, 0..1. *saturated*: fraction of pixels at ``WHITE`` or above.
+- *yaw*: from the position of the nose tip between the eyes. The tip is ``NOSE_DEPTH`` eye
+  distances in front of the plane of the eyes, so that yaw moves it from the middle by
+  ``NOSE_DEPTH * tan(yaw)`` eye distances. An approximation that separates frontal from turned.
 """
 
 import math
@@ -43,20 +43,20 @@ REASONS: Final = {
     OUTSIDE_FRAME: "more than half of the box is outside the picture",
     INFERENCE_FAILED: "the translator or the expression network failed on this face",
 }
-"""Every reason that can stand in a message, and what it means."""
+"""Every reason that a message may contain, and its meaning."""
 
 PATCH_PX: Final = 64
 DETAIL_PX: Final = 32
 WHITE: Final = 250
 NOSE_DEPTH: Final = 0.45
 _INSIDE_MIN: Final = 0.5
-_VARIANCE_MIN: Final = 1.0  # a flat face: a trace of noise is no structure
+_VARIANCE_MIN: Final = 1.0  # below it the face is flat: only noise, no structure
 _SAMPLES_MAX: Final = 128  # a face is averaged from at most twice as many pixels on a side
 _NOISE_GAIN: Final = 20.0  # variance of the Laplacian (4 neighbours) of white noise of variance 1
 
 
 def assess(luma: Luma, box: Box, landmarks: Floats, config: QualityConfig) -> Quality:
-    """Return the quality of the face in ``box``; never raises, whatever the box.
+    """Return the quality of the face in ``box``; never raises, for any box.
 
     Args:
         luma: the frame, uint8 (height, width).
@@ -69,7 +69,7 @@ def assess(luma: Luma, box: Box, landmarks: Floats, config: QualityConfig) -> Qu
     if part is None:
         return Quality(False, (OUTSIDE_FRAME,), 0.0, 0.0, 0.0, 0.0, yaw_deg)
     size_px = max(box.width, box.height)
-    # linear reads two by two pixels for each of the patch: cheap at any size
+    # linear interpolation uses two by two pixels for each of the patch: cheap at any size
     patch_size = (min(PATCH_PX, part.shape[1]), min(PATCH_PX, part.shape[0]))
     patch = resize_linear(part, patch_size)
     brightness = float(patch.mean()) / 255
@@ -92,9 +92,9 @@ def assess(luma: Luma, box: Box, landmarks: Floats, config: QualityConfig) -> Qu
 
 
 def yaw(landmarks: Floats) -> float:
-    """Return the head's turn in degrees, -90..90, positive to the picture's right.
+    """Return the yaw of the head in degrees, -90..90, positive to the picture's right.
 
-    Degenerate landmarks (eyes in one place) count as a full turn to the nose's side.
+    Degenerate landmarks (both eyes at one point) give 90 degrees to the nose's side.
     """
     left_eye, right_eye, nose = (landmarks[index].astype(np.float64) for index in range(3))
     across = right_eye - left_eye
@@ -109,7 +109,7 @@ def yaw(landmarks: Floats) -> float:
 
 
 def _part(luma: Luma, box: Box) -> tuple[Luma | None, float]:
-    """Return the part of the frame in the box, and its share of the box."""
+    """Return the part of the frame inside the box, and its fraction of the box's area."""
     height, width = luma.shape
     edges = (box.x, box.y, box.x + box.width, box.y + box.height)
     if not all(map(math.isfinite, edges)) or box.width <= 0 or box.height <= 0:

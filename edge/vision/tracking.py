@@ -1,9 +1,9 @@
-"""Identity over time: which detection is the face of before.
+"""Multi-face tracking: gives each detection the id of the face that it belongs to.
 
-One constant-velocity Kalman filter per face predicts where it should be now; predicted and
-measured boxes are then paired so that the sum of their overlaps is the greatest possible. Time is
-an argument and all limits are seconds, so that a result does not depend on the frame rate, and a
-recording gives the same tracks as the live camera did.
+A Kalman filter per face predicts its box in the new frame. Predicted and measured boxes are
+assigned to each other so that the sum of their overlaps is maximal. Time is an argument and all
+limits are in seconds, so that the result does not depend on the frame rate, and a recording gives
+the same tracks as the live camera did.
 """
 
 import math
@@ -17,20 +17,19 @@ from edge.vision.values import Box, Detection, Track
 
 Array = NDArray[np.float64]
 
-# Motion, in sizes of the face itself (one metre at the camera's distance means nothing to a
-# picture, one face does), hence the same for near and far faces.
+# Motion model, in units of the face's size, so that it holds for near and far faces.
 _SPEED_STD = 1.0  # faces a second; a seated person who leans over reaches about this
 _SPEED_MEMORY_S = 1.0  # a head that moves now has mostly stopped a second later
-_JITTER_STD = 0.05  # of a face: how much a detector's box trembles on a still face
+_JITTER_STD = 0.05  # of a face: standard deviation of a detector's box on a still face
 
-# Second chance for faces that moved too far to overlap: distance of the centres, in faces.
+# Second assignment, of faces that moved too far to overlap: distance of the centres, in faces.
 _REACH_STILL = 0.5
 _REACH_PER_S = 3.0
 _REACH_MAX = 1.0
 _SIZE_RATIO_MAX = 2.0
 
-# Boxes are brought within these limits before any arithmetic, so that no detector, however
-# broken, can make a filter overflow.
+# Boxes are clipped to these limits before any arithmetic, so that no detector can make a filter
+# overflow.
 _SIZE_MIN_PX = 1.0
 _PIXEL_MAX = 1e7
 _LOWEST = np.array([-_PIXEL_MAX, -_PIXEL_MAX, math.log(_SIZE_MIN_PX), math.log(_SIZE_MIN_PX)])
@@ -38,12 +37,12 @@ _HIGHEST = np.array([_PIXEL_MAX, _PIXEL_MAX, math.log(_PIXEL_MAX), math.log(_PIX
 
 
 class Tracker:
-    """Gives detections identities. Not thread-safe: owned by the thread that detects.
+    """Assigns track ids to detections. Not thread-safe: owned by the detect thread.
 
-    A face appears at once where the detector is sure of it (``appear_score``), otherwise after it
-    was seen for ``appear_s`` in all. It keeps its number while it is not seen for up to
-    ``vanish_s``, and is not returned meanwhile: nobody invents a face. Numbers start at
-    ``first_id`` and are never used twice.
+    A track is returned from its first detection with a score of ``appear_score`` or more, or else
+    after ``appear_s`` of visibility in total. It keeps its id without a detection for up to
+    ``vanish_s`` and is not returned meanwhile: only detected faces are reported. Ids start at
+    ``first_id`` and are never reused.
     """
 
     def __init__(self, config: TrackingConfig, *, first_id: int = 1) -> None:
@@ -53,15 +52,15 @@ class Tracker:
         self._trails: list[_Trail] = []
         self._next_id = first_id
         self._sensor_ns: int | None = None
-        self._now_ns = 0  # the sum of all forward steps: a source's clock may start again at 0
+        self._now_ns = 0  # the sum of all forward steps: a source's clock may restart at 0
 
     def update(self, detections: Sequence[Detection], sensor_ns: int) -> tuple[Track, ...]:
-        """Return the tracks seen in this frame, by growing id.
+        """Return the tracks that were detected in this frame, by ascending id.
 
         Args:
             detections: all faces found in the frame, in any order; the order does not matter.
-            sensor_ns: when it was taken. A step backwards or a repetition counts as no time; a
-                gap of more than ``vanish_s`` ends every track.
+            sensor_ns: when it was taken. A step backwards or a repetition counts as no elapsed
+                time; a gap of more than ``vanish_s`` ends every track.
         """
         before_ns = self._now_ns
         if self._sensor_ns is not None:
@@ -84,7 +83,7 @@ class Tracker:
                 trail = _Trail(measured[column], self._now_ns)
                 self._trails.append(trail)
             else:
-                if trail.seen_ns == before_ns:  # time in which it was not seen does not count
+                if trail.seen_ns == before_ns:  # time without a detection does not count
                     trail.visible_ns += step_ns
                 trail.correct(measured[column])
                 trail.seen_ns = self._now_ns
@@ -116,20 +115,20 @@ class Tracker:
 
 
 class _Trail:
-    """What is known of one face: a filter, and when it was seen.
+    """The state of one face: its Kalman filter, and when it was detected.
 
-    The four coordinates (centre x, centre y, log width, log height) have, relative to the size of
-    the face, the same noise. One 2x2 covariance in sizes of the face therefore serves them all,
+    The four coordinates (centre x, centre y, log width, log height) have the same noise relative
+    to the size of the face. One 2x2 covariance, in units of that size, is therefore enough for all,
     and the gain that follows from it has no unit of length.
 
-    Velocity follows an Ornstein-Uhlenbeck process: locally constant, forgotten over
-    ``_SPEED_MEMORY_S``. A face that is lost in motion is thus expected a bounded way ahead.
+    Velocity follows an Ornstein-Uhlenbeck process: locally constant, decaying over
+    ``_SPEED_MEMORY_S``. A lost moving face is thus predicted a bounded distance ahead.
     """
 
     __slots__ = ("_p00", "_p01", "_p11", "_speed", "born_ns", "id", "mean", "seen_ns", "visible_ns")
 
     def __init__(self, measured: Array, now_ns: int) -> None:
-        self.id: int | None = None  # given when it is first shown
+        self.id: int | None = None  # assigned when the track is first returned
         self.born_ns = self.seen_ns = now_ns
         self.visible_ns = 0
         self.mean = measured.copy()
@@ -137,7 +136,7 @@ class _Trail:
         self._p00, self._p01, self._p11 = _JITTER_STD**2, 0.0, _SPEED_STD**2
 
     def predict(self, step_s: float) -> None:
-        """Move to ``step_s`` later; two steps give the same as one of their sum."""
+        """Predict the state ``step_s`` later; two steps give the same as one of their sum."""
         memory_s = _SPEED_MEMORY_S
         keep = math.exp(-step_s / memory_s)
         reach_s = memory_s * (1.0 - keep)
@@ -152,26 +151,26 @@ class _Trail:
         self._p11 = keep**2 * p11 + density * memory_s * (1.0 - keep**2) / 2.0
 
     def correct(self, measured: Array) -> None:
-        """Take in where the face was found."""
+        """Update the filter with the measured box."""
         total = self._p00 + _JITTER_STD**2
-        surprise = measured - self.mean
-        self.mean = _bounded(self.mean + self._p00 / total * surprise)
-        self._speed = self._speed + self._p01 / total * surprise
+        innovation = measured - self.mean
+        self.mean = _bounded(self.mean + self._p00 / total * innovation)
+        self._speed = self._speed + self._p01 / total * innovation
         self._p11 = max(self._p11 - self._p01**2 / total, 0.0)
         self._p01 *= _JITTER_STD**2 / total
         self._p00 *= _JITTER_STD**2 / total
 
 
 def assign(weights: Array) -> list[tuple[int, int]]:
-    """Return the pairs (row, column) with the greatest possible sum of weights, by growing row.
+    """Return the pairs (row, column) with the maximum sum of weights, by ascending row.
 
     Each row and each column is in at most one pair, and only in pairs of positive weight.
 
     Args:
         weights: (rows, columns), finite, not negative; 0 forbids the pair.
 
-    The method is the Hungarian one in its shortest-augmenting-path form (Jonker and Volgenant,
-    1987): at most rows^2 x columns steps, few where each row has few candidates.
+    The Hungarian algorithm in its shortest-augmenting-path form (Jonker and Volgenant, 1987): at
+    most rows^2 x columns steps, few if each row has few candidates.
     """
     rows = np.flatnonzero((weights > 0).any(axis=1))
     columns = np.flatnonzero((weights > 0).any(axis=0))
@@ -216,7 +215,7 @@ def assign(weights: Array) -> list[tuple[int, int]]:
 
 
 def _canonical(found: Detection) -> tuple[float, float, float, float, float, bytes]:
-    """Return a sort key that depends on nothing but the detection itself."""
+    """Return a sort key that depends only on the detection."""
     box = found.box
     return (-found.score, box.x, box.y, box.width, box.height, found.landmarks.tobytes())
 
@@ -246,7 +245,7 @@ def _iou(first: Array, second: Array) -> Array:
 
 
 def _closeness(predicted: Array, measured: Array, unseen_s: Array) -> Array:
-    """Return 1 for the same centre down to 0 at the end of reach, or for a very other size."""
+    """Return 1 for equal centres, down to 0 at the maximum distance or for unlike sizes."""
     log_size = predicted[:, None, 2:].mean(axis=2)
     log_size_b = measured[None, :, 2:].mean(axis=2)
     apart = np.hypot(

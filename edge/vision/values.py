@@ -1,8 +1,8 @@
-"""The values that travel through the pipeline: frozen, slotted, and free of behaviour.
+"""The immutable values that the stages of the pipeline exchange.
 
-Pictures are mono: ``uint8`` of shape ``(height, width)``, black 0, white 255. Nobody writes into
-an array that a value holds. Coordinates are pixels of the full frame, origin top left, x to the
-right, y down. Times are nanoseconds unless the name says otherwise.
+Pictures are mono: ``uint8`` of shape ``(height, width)``, black 0, white 255. Arrays that a
+value holds are never written to. Coordinates are pixels of the full frame, origin top left, x to
+the right, y down. Times are nanoseconds unless the name says otherwise.
 """
 
 from dataclasses import dataclass, field
@@ -25,11 +25,11 @@ class Frame:
     Attributes:
         luma: the full picture.
         index: count of the frames the source produced before this one, lost ones included, so
-            that a hole in the indices is a lost frame.
+            that a gap in the indices is a lost frame.
         sensor_ns: when the picture was taken, on ``clock``; strictly increasing within a source.
         clock: which clock ``sensor_ns`` was read from.
         captured_ns: monotonic time at which the picture was in memory.
-        capture_ms: what reading and decoding this picture cost, waiting excluded where known.
+        capture_ms: time for reading and decoding this picture, without waiting where known.
         exposure_us: exposure time, where the source knows it.
         small: the same picture already scaled to the detector's input by the camera's hardware.
     """
@@ -71,17 +71,17 @@ class Box:
             return 0.0
         shared = across * down
         union = self.width * self.height + other.width * other.height - shared
-        # far from the origin a thin box's width is rounded: what is shared may seem to be more
+        # far from the origin a thin box's width is rounded: the intersection may seem larger
         union = max(union, shared)
         return shared / union if union > 0 else 0.0  # areas too small for a float are empty
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A face found in one frame.
+    """A face detected in one frame.
 
     Attributes:
-        box: where it is; may reach over the border of the frame.
+        box: its bounding box; may extend beyond the frame.
         landmarks: float32 (5, 2), x and y of the eye at the left of the picture, the eye at the
             right, the tip of the nose, the corner of the mouth at the left, the one at the right.
         score: the detector's confidence, 0..1.
@@ -94,10 +94,10 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """A detection that was given an identity over time.
+    """A detection with the id of its face over time.
 
     Attributes:
-        id: number of the track, never used twice by one tracker.
+        id: number of the track, never reused by a tracker.
         detection: what was measured in this frame (never a prediction).
         age_s: seconds from the first detection of this track to this frame.
     """
@@ -109,15 +109,15 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How far a face can be read, and why not.
+    """Whether a face is usable for expression recognition, and why not.
 
     Attributes:
-        usable: whether an expression may be read from it; true exactly when ``reasons`` is empty.
-        reasons: what is in the way, from a fixed vocabulary (see ``edge.vision.quality``).
+        usable: whether its expression is predicted; true exactly if ``reasons`` is empty.
+        reasons: what prevents it, from a fixed vocabulary (see ``edge.vision.quality``).
         size_px: longer side of the box, pixels of the full frame.
         sharpness: see ``edge.vision.quality`` for the measure; higher is sharper.
         brightness: mean luma of the face, 0..1.
-        saturated: share of the face's pixels at the white end (NIR hot spots), 0..1.
+        saturated: fraction of the face's pixels that are saturated (NIR hot spots), 0..1.
         yaw_deg: head turn estimated from the landmarks, degrees, positive to the picture's right.
     """
 
@@ -140,11 +140,11 @@ class Affect:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the expression network says about one face in one frame, before any smoothing.
+    """The expression network's prediction for one face in one frame, before smoothing.
 
     Attributes:
         probabilities: float32 (8,), in the order of ``EXPRESSIONS``, sum 1.
-        affect: valence and arousal as the network gave them.
+        affect: valence and arousal.
     """
 
     probabilities: Floats
@@ -153,11 +153,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class SmoothedReading:
-    """A reading in the light of the ones before it on the same track.
+    """A reading smoothed with the earlier ones of the same track.
 
     Attributes:
         affect: smoothed valence and arousal.
-        stable_label: the expression the track has settled on (one of ``EXPRESSIONS``).
+        stable_label: the expression of the track, with hysteresis (one of ``EXPRESSIONS``).
     """
 
     affect: Affect
@@ -166,7 +166,7 @@ class SmoothedReading:
 
 @dataclass(frozen=True, slots=True)
 class FaceState:
-    """All that is known about one face in one frame; ``reading`` is None when not classified."""
+    """The result for one face in one frame; ``reading`` is None if it was not classified."""
 
     track: Track
     quality: Quality
@@ -176,9 +176,9 @@ class FaceState:
 
 @dataclass(frozen=True, slots=True)
 class FrameTracks:
-    """A frame and the tracks seen in it: what the detect stage hands to the classify stage.
+    """A frame and the tracks detected in it: output of the detect stage.
 
-    ``left_out`` faces were detected besides, more than a message holds.
+    ``left_out``: number of further faces that were detected and dropped, to bound the message.
     """
 
     frame: Frame
@@ -189,7 +189,7 @@ class FrameTracks:
 
 @dataclass(frozen=True, slots=True)
 class FrameState:
-    """A frame and everything that was read from it: what the pipeline produces.
+    """A frame and the results for its faces: output of the pipeline.
 
     ``stage_ms`` maps stage names (resize, detect, decode_boxes, track, quality, crop, translate,
     classify, smooth) to milliseconds.

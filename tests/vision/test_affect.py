@@ -131,12 +131,12 @@ def test_a_tie_goes_to_the_first_expression():
 def test_a_new_expression_costs_the_documented_latency(rate_hz):
     before = [(-0.001, reading({NEUTRAL: 1}))]
     after = [(i / rate_hz, reading({HAPPY: 1})) for i in range(2 * rate_hz)]
-    told = labels(before + after)
-    changed_s = (told.index("happy") - 1) / rate_hz
+    stable = labels(before + after)
+    changed_s = (stable.index("happy") - 1) / rate_hz
     lead_s = CONFIG.smoothing_s * math.log(2 / (1 - CONFIG.label_margin))
     assert lead_s == pytest.approx(0.38, abs=0.01)
     assert changed_s == pytest.approx(lead_s + CONFIG.label_hold_s, abs=2 / rate_hz + 1e-9)
-    assert set(told[told.index("happy") :]) == {"happy"}
+    assert set(stable[stable.index("happy") :]) == {"happy"}
 
 
 def test_a_lead_below_the_margin_never_changes_the_label():
@@ -157,8 +157,8 @@ def test_a_lead_shorter_than_the_hold_never_changes_the_label():
 def test_a_lead_of_exactly_the_hold_changes_the_label():
     fast = AffectConfig(smoothing_s=0.001, label_hold_s=0.5)
     steps = [(0.0, {NEUTRAL: 0.8}), (0.25, {HAPPY: 0.8}), (0.5, {HAPPY: 0.8}), (0.75, {HAPPY: 0.8})]
-    told = labels([(at_s, reading(shares)) for at_s, shares in steps], fast)
-    assert told == ["neutral", "neutral", "neutral", "happy"]
+    stable = labels([(at_s, reading(shares)) for at_s, shares in steps], fast)
+    assert stable == ["neutral", "neutral", "neutral", "happy"]
 
 
 def test_two_rivals_that_take_turns_at_the_top_still_unseat_the_label():
@@ -168,10 +168,10 @@ def test_two_rivals_that_take_turns_at_the_top_still_unseat_the_label():
         (i / 10, reading({HAPPY: 0.45 + 0.02 * (-1) ** i, SAD: 0.45 - 0.02 * (-1) ** i}))
         for i in range(1, 30)
     ]
-    told = labels(start + later, fast)
-    assert told[3] == "neutral"
-    assert told[4] == "happy"
-    assert set(told[4:]) == {"happy"}
+    stable = labels(start + later, fast)
+    assert stable[3] == "neutral"
+    assert stable[4] == "happy"
+    assert set(stable[4:]) == {"happy"}
 
 
 @given(st.floats(0, 1), st.floats(0, 5), st.lists(st.tuples(readings, steps_ns), max_size=25))
@@ -210,8 +210,8 @@ def test_two_expressions_in_a_draw_do_not_flicker():
     draw = [(i / 30, reading({(SAD, HAPPY)[rng.integers(2)]: 0.6})) for i in range(300)]
     raw = [int(one.probabilities.argmax()) for _, one in draw]
     changes, raw_changes = (
-        sum(before != after for before, after in itertools.pairwise(told))
-        for told in (labels(draw), raw)
+        sum(before != after for before, after in itertools.pairwise(stable))
+        for stable in (labels(draw), raw)
     )
     assert raw_changes > 100
     assert changes < raw_changes / 10
@@ -224,8 +224,8 @@ def test_without_hold_and_margin_the_label_is_the_likeliest():
         (i / 10, Reading(rng.dirichlet(np.ones(8)).astype(np.float32), Affect(0, 0)))
         for i in range(100)
     ]
-    told = labels(given_at, plain)
-    assert told == [EXPRESSIONS[int(one.probabilities.argmax())] for _, one in given_at]
+    stable = labels(given_at, plain)
+    assert stable == [EXPRESSIONS[int(one.probabilities.argmax())] for _, one in given_at]
 
 
 # --- memory ---------------------------------------------------------------------------------

@@ -272,7 +272,7 @@ def test_a_threshold_above_the_face_says_so() -> None:
 
 
 class SeesDouble(PackedRows):
-    """A detector that finds a second, sure face where there is none."""
+    """A detector that finds a second, confident face where there is none."""
 
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
         return self.inner.detect(frame, stopwatch) * 2

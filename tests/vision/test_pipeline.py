@@ -20,8 +20,8 @@ def face(x: float, score: float = 0.9) -> Detection:
     return Detection(Box(x, 50, 30, 36), landmarks + np.float32([x, 50]), score)
 
 
-class Seen:
-    """A detector that sees what it is told, the surest first, as every detector."""
+class FixedDetector:
+    """A detector that finds the given faces, highest score first."""
 
     info = golden = None
     input_size = (320, 192)
@@ -34,22 +34,24 @@ class Seen:
         return self.faces
 
 
-class Told:
-    """An expression network that reads contempt, or fails on faces left of ``fails_before``."""
+class FixedExpression:
+    """An expression network that predicts contempt, or fails on faces left of ``fails_before``."""
 
     info = golden = None
 
     def __init__(self, fails_before: float = -1.0) -> None:
         self.fails_before = fails_before
 
-    def read(self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: object) -> Reading:
+    def predict(self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: object) -> Reading:
         if box.x < self.fails_before:
             raise InferenceError("not finite")
         return Reading(np.eye(8, dtype=np.float32)[7], Affect(-0.5, 0.4))
 
 
-def pipeline(seen: Seen, told: Told, config: Config | None = None) -> Pipeline:
-    return Pipeline(seen, told, config or Config())  # type: ignore[arg-type]
+def pipeline(
+    detector: FixedDetector, expression: FixedExpression, config: Config | None = None
+) -> Pipeline:
+    return Pipeline(detector, expression, config or Config())  # type: ignore[arg-type]
 
 
 def frame(index: int = 0, sensor_ns: int = 0) -> Frame:
@@ -57,7 +59,9 @@ def frame(index: int = 0, sensor_ns: int = 0) -> Frame:
 
 
 def test_a_face_that_fails_stays_with_its_reason_and_harms_no_other() -> None:
-    state = pipeline(Seen(face(100), face(300)), Told(fails_before=200)).step(frame())
+    state = pipeline(FixedDetector(face(100), face(300)), FixedExpression(fails_before=200)).step(
+        frame()
+    )
     failed, read = state.faces
     assert failed.reading is None
     assert failed.smoothed is None
@@ -70,14 +74,14 @@ def test_a_face_that_fails_stays_with_its_reason_and_harms_no_other() -> None:
 
 def test_an_unusable_face_is_not_read() -> None:
     flat = Frame(np.full((400, 400), 3, np.uint8), 0, 0, "media", 0)
-    state = pipeline(Seen(face(100)), Told()).step(flat)
+    state = pipeline(FixedDetector(face(100)), FixedExpression()).step(flat)
     assert state.faces[0].reading is None
     assert "too_dark" in state.faces[0].quality.reasons
 
 
-def test_a_crowd_is_bounded_and_the_surest_stay() -> None:
+def test_a_crowd_is_bounded_and_the_highest_scores_stay() -> None:
     crowd = [face(20 * n, score=0.6 + n / 1000) for n in range(70)]
-    runner = pipeline(Seen(*crowd), Told())
+    runner = pipeline(FixedDetector(*crowd), FixedExpression())
     seen = runner.detect(frame())
     assert seen.left_out == 70 - MAX_FACES
     state = runner.classify(seen)
@@ -91,6 +95,6 @@ def test_weak_faces_in_pictures_that_stand_alone_are_shown(rate_hz: float, shown
         device=DeviceConfig(purpose="safety"),
         source=ImagesSource(kind="images", path="x", rate_hz=rate_hz),
     )
-    runner = pipeline(Seen(face(100, score=0.52)), Told(), config)
+    runner = pipeline(FixedDetector(face(100, score=0.52)), FixedExpression(), config)
     assert len(runner.step(frame()).faces) == shown
     assert len(runner.step(frame(1, round(1e9 / rate_hz))).faces) == shown

@@ -26,7 +26,7 @@ def face(x: float, y: float = 0.0, score: float = 0.9, size: float = SIZE) -> De
     return Detection(box, np.full((5, 2), [x, y], np.float32), score)
 
 
-# Faces as a room shows them, and boxes as a broken detector might give them.
+# Plausible faces, and boxes as a broken detector might give them.
 plausible = st.builds(
     face,
     st.integers(0, 12).map(lambda n: n * 40.0),
@@ -139,11 +139,11 @@ def test_order_of_detections_does_not_matter(frames, rng):
         now_ns += step_ns
         shuffled = rng.sample(found, len(found))
         as_given, as_shuffled = one.update(found, now_ns), other.update(shuffled, now_ns)
-        told = [
+        results = [
             [(t.id, t.detection.box, t.detection.score, t.age_s) for t in tracks]
             for tracks in (as_given, as_shuffled)
         ]
-        assert told[0] == told[1]
+        assert results[0] == results[1]
 
 
 # --- motion ---------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ class Blind:
     def detect(self, _frame: Frame, stopwatch: object) -> tuple[Detection, ...]:
         return ()
 
-    def read(self, *_: object) -> None:
+    def predict(self, *_: object) -> None:
         raise AssertionError("there is no face to read")
 
 

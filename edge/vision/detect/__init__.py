@@ -27,7 +27,7 @@ class Detector(Protocol):
 
     @property
     def golden(self) -> Golden | None:
-        """What it must find in the golden face (see ``edge.vision.golden``)."""
+        """What it must find in the golden picture (see ``edge.vision.golden``)."""
 
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
         """Return the faces in ``frame``, highest score first, in pixels of the full frame.
@@ -42,10 +42,10 @@ class Detector(Protocol):
 def open_detector(config: DetectorConfig, state: str = "") -> Detector:
     """Return the configured detector, loaded, verified and run once.
 
-    ``state`` is the daemon's folder to remember in which artifact is the fastest here.
+    ``state`` is the daemon's folder, where the fastest artifact on this machine is recorded.
 
     Raises:
-        ModelError: the model cannot be trusted, or is no face detector that is known here.
+        ModelError: the model fails verification, or its decoder is unknown here.
     """
     network = open_network(
         config.model,
@@ -63,10 +63,10 @@ def detector_for(network: Network, *, threshold: float, nms_iou: float) -> Detec
     Args:
         network: a loaded face-detection network.
         threshold: score a face must exceed, 0..1.
-        nms_iou: overlap from which the less sure of two faces is dropped, 0..1.
+        nms_iou: overlap from which the lower-scored of two faces is dropped, 0..1.
 
     Raises:
-        ModelError: its decoder is unknown here, or its maps are not what the decoder takes.
+        ModelError: its decoder is unknown here, or its outputs do not fit the decoder.
     """
     match network.manifest.decoder:
         case "centerface":

@@ -1,9 +1,9 @@
-"""CenterFace: every cell of a coarse grid says whether a face is centred there, and how big.
+"""Decoder of CenterFace: each cell of a coarse grid predicts a face centre and its size.
 
 Yuanyuan Xu, Wan Yan, Genke Yang, Jiliang Luo, Tao Li, Jianan He: CenterFace: Joint Face Detection
 and Alignment Using Face as Point. Scientific Programming, 2020. The maps' conventions are those
 of the published network: stride 4, ``heatmap`` (1 map), ``scale`` (log of height and width over
-4), ``offset`` (y, x within the cell), ``landmarks`` (five times y, x in shares of the box).
+4), ``offset`` (y, x within the cell), ``landmarks`` (five times y, x relative to the box).
 """
 
 from typing import Final
@@ -23,28 +23,29 @@ CHANNELS: Final = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
 """The output roles that this decoder needs, with the number of maps of each."""
 
 _LOG_SIZE: Final = (-3.0, 7.0)
-"""Range of the logarithms taken seriously: sizes of 0.2 to 4386 model pixels."""
+"""Logarithms are clipped to this range: sizes of 0.2 to 4386 model pixels."""
 
 _CELLS: Final = 16.0
-"""Largest offset taken seriously, cells; what a network means is within 0 to 1."""
+"""Offsets are clipped to this many cells; a valid one is within 0 to 1."""
 
 _SHARES: Final = 8.0
-"""Farthest landmark taken seriously, sizes of the box; what a network means is within 0 to 1."""
+"""Landmarks are clipped to this many box sizes; a valid one is within 0 to 1."""
 
 
 class CenterFace:
     """A CenterFace network and its decoder. Owned by one thread; stateless between frames."""
 
     def __init__(self, network: Network, *, threshold: float, nms_iou: float) -> None:
-        """Wrap ``network`` and run it once, to see that its maps are the decoder's.
+        """Wrap ``network`` and run it once, to check that its outputs fit this decoder.
 
         Args:
             network: a network whose manifest names the decoder ``centerface``.
             threshold: score a face must exceed, 0..1.
-            nms_iou: overlap from which the less sure of two faces is dropped, 0..1.
+            nms_iou: overlap from which the lower-scored of two faces is dropped, 0..1.
 
         Raises:
-            ModelError: the maps have other shapes, or the network fails on a black picture.
+            ModelError: an output is missing or has another shape, or the network fails on a
+                black picture.
         """
         self._network = network
         self._threshold = threshold
@@ -72,7 +73,7 @@ class CenterFace:
 
     @property
     def golden(self) -> Golden | None:
-        """What the manifest says this network finds in the golden face."""
+        """The expected answer to the golden picture, from the manifest."""
         return self._network.manifest.golden
 
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
@@ -106,18 +107,18 @@ def decode(
     ratio_x: float,
     ratio_y: float,
 ) -> tuple[Detection, ...]:
-    """Return the faces that the four maps of one picture describe, the surest first.
+    """Return the faces that the four maps of one picture describe, highest score first.
 
-    Boxes are not clipped: a face cut by the border keeps its centre and size. Absurd map values
-    are brought within bounds, so that boxes and landmarks are finite whatever the maps hold.
+    Boxes are not clipped: a face cut by the border keeps its centre and size. Map values out of
+    range are clipped, so that boxes and landmarks are finite for any maps.
 
     Args:
         heatmap: (rows, columns), scores 0..1.
         scale: (2, rows, columns), logarithms of height and width in units of 4 pixels.
         offset: (2, rows, columns), y and x of the centre within its cell.
-        landmarks: (10, rows, columns), y and x of five points, in shares of the box.
+        landmarks: (10, rows, columns), y and x of five points, relative to the size of the box.
         threshold: score a cell must exceed.
-        nms_iou: overlap from which the less sure of two boxes is dropped.
+        nms_iou: overlap from which the lower-scored of two boxes is dropped.
         ratio_x: full-frame pixels per model pixel, across.
         ratio_y: the same, down.
     """

@@ -16,7 +16,7 @@ from edge.vision.values import Box, Frame, Reading
 
 
 class ExpressionNetwork(Protocol):
-    """Reads faces. Owned by one thread; keeps nothing from one face to the next."""
+    """Predicts the expression of faces. Owned by one thread; stateless between faces."""
 
     @property
     def info(self) -> NetworkInfo:
@@ -24,18 +24,19 @@ class ExpressionNetwork(Protocol):
 
     @property
     def golden(self) -> Golden | None:
-        """What it must read from the golden face, as published (see ``edge.vision.golden``)."""
+        """What it must predict for the golden face, without priors (see ``edge.vision.golden``)."""
 
     @property
     def as_published(self) -> "ExpressionNetwork":
-        """The same network without the setting's priors: what ``golden`` is about."""
+        """The same network without the configured priors; ``golden`` describes this one."""
 
-    def read(
+    def predict(
         self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: Translator | None = None
     ) -> Reading:
-        """Return what the face in ``box``, pixels of the full frame, expresses.
+        """Return the expression, valence and arousal of the face in ``box``.
 
-        With a ``translator`` the network sees what that makes of the face. Laps ``crop``,
+        ``box`` is in pixels of the full frame. With a ``translator`` the network receives the
+        translated face. Laps ``crop``,
         ``translate`` (with a translator) and ``classify``.
 
         Raises:
@@ -46,10 +47,10 @@ class ExpressionNetwork(Protocol):
 def open_expression(config: ExpressionConfig, state: str = "") -> ExpressionNetwork:
     """Return the configured expression network, loaded, verified and run once.
 
-    ``state`` is the daemon's folder to remember in which artifact is the fastest here.
+    ``state`` is the daemon's folder, where the fastest artifact on this machine is recorded.
 
     Raises:
-        ModelError: the model cannot be trusted, or is no expression network that is known here.
+        ModelError: the model fails verification, or its decoder is unknown here.
     """
     network = open_network(
         config.model,

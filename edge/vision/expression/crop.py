@@ -1,4 +1,4 @@
-"""Cuts the square around a face out of a frame, at the size a network takes."""
+"""Crops the square around a face and scales it to a network's input size."""
 
 import numpy as np
 
@@ -17,11 +17,11 @@ def face_picture(
     stopwatch: Stopwatch,
     translator: Translator | None,
 ) -> Luma:
-    """Return the face that an expression network sees, uint8 (height, width) of ``size``.
+    """Return the input picture of an expression network, uint8 (height, width) of ``size``.
 
-    With a translator the square is cut at the translator's size, and what it makes of it scaled
-    to ``size``: the network's own margin decides what is in the picture either way. Laps ``crop``
-    and, with a translator, ``translate``.
+    With a translator the crop has the translator's size, and the translated face is scaled to
+    ``size``. The expression network's margin applies in both cases. Laps ``crop`` and, with a
+    translator, ``translate``.
 
     Raises:
         InferenceError: the translator failed on this face.
@@ -32,7 +32,7 @@ def face_picture(
         return face
     face = square_crop(luma, box, (translator.info.width, translator.info.height), margin)
     stopwatch.lap("crop")
-    # generators leave a checkerboard of their own, which sampling points would alias
+    # generators leave checkerboard artefacts, which sampling single points would alias
     face = resize_area(translator.translate(face), size)
     stopwatch.lap("translate")
     return face
@@ -42,14 +42,13 @@ def square_crop(luma: Luma, box: Box, size: tuple[int, int], margin: float) -> L
     """Return the square around ``box``, scaled to ``size``, uint8 (height, width).
 
     The square shares the box's centre; its side is the box's longer side times ``1 + margin``,
-    rounded to whole pixels, at least 1. What lies outside the picture is black. Only pixels
-    inside the square are read.
+    rounded to whole pixels, at least 1. Pixels outside the picture are black.
 
     Args:
         luma: the full picture.
         box: a face, pixels of ``luma``; may lie partly or wholly outside it.
         size: width and height of the result, pixels.
-        margin: share of the longer side added to it, 0 or more.
+        margin: fraction of the longer side added to it, 0 or more.
     """
     width, height = size
     side = max(1, round(max(box.width, box.height) * (1 + margin)))

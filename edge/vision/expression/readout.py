@@ -1,7 +1,7 @@
-"""What the outputs of an expression network mean: probabilities and a point of the circumplex.
+"""Converts the outputs of an expression network to probabilities, valence and arousal.
 
-The one place that turns a manifest's labels, encoding and recalibration into readings: the daemon,
-the exporters' parity and the benchmarks all read through it.
+The only place that applies a manifest's labels, encoding and recalibration: the daemon, the
+exporters' parity figures and the benchmarks all use it.
 """
 
 import math
@@ -21,80 +21,79 @@ ROLES: Final = ("expression", "affect")
 """The output roles that a two-headed network must have."""
 
 SHARE_MIN: Final = np.float32(1e-12)
-"""A probability that a float rounded to nothing still has a logarithm; lower ones count as this."""
+"""Lower bound of probabilities before the logarithm: a float may have rounded one to 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """Reads the two outputs of n faces. Stateless; safe from any thread.
+    """Converts the two outputs for n faces. Stateless; safe from any thread.
 
     Attributes:
-        order: where each of ``EXPRESSIONS`` stands among the network's labels.
-        halved: whether the second output s in 0..1 means ``(s - 0.5) * 2``.
-        recalibration: what a setting makes of the answers; None: nothing.
+        order: position of each of ``EXPRESSIONS`` among the network's labels.
+        affect_in_0_1: whether the second output s is in 0..1 and means ``(s - 0.5) * 2``.
+        recalibration: adapts the outputs to where they are used; None: they stay as they are.
     """
 
     order: NDArray[np.intp]
-    halved: bool
+    affect_in_0_1: bool
     recalibration: Recalibration | None
 
     @classmethod
     def of(cls, manifest: Manifest, priors: Mapping[str, float] | None = None) -> "Readout":
-        """Return how an expression network with ``manifest`` is read.
+        """Return the conversion for a network with ``manifest``.
 
-        ``priors`` says how often expressions are shown: shares by name, in all less than 1 where
-        not all are named; the others share the rest equally. They need a recalibration, which
-        takes all for as common: only then is known what they replace.
+        ``priors`` are class priors by expression name. If not all are named, their sum is less
+        than 1, and the others share the remainder equally. Priors need a recalibration: it assumes
+        a uniform class prior, so that it is known which prior they replace.
 
         Raises:
             ModelError: an output is missing, or there are priors but no recalibration.
         """
         manifest.require_outputs(ROLES)
-        setting = manifest.recalibration
+        recalibration = manifest.recalibration
         if priors:
-            if setting is None:
+            if recalibration is None:
                 raise ModelError(
                     f"model {manifest.name}: has no recalibration, so that nobody knows what its"
                     " answers take for likely; expected no expression.priors"
                 )
-            setting = _under(priors, setting)
+            recalibration = _with_priors(recalibration, priors)
         return cls(
             np.array([manifest.labels.index(name) for name in EXPRESSIONS]),
             manifest.outputs["affect"].encoding == "(s-0.5)*2",
-            setting,
+            recalibration,
         )
 
     def read(self, shares: Floats, affect: Floats) -> tuple[Floats, Floats]:
         """Return probabilities (n, 8) in the order of ``EXPRESSIONS``, and (n, 2) in -1..1.
 
         Args:
-            shares: (n, labels) as the network gives them, 0 or more.
+            shares: (n, labels), the network's scores, 0 or more; rows need not sum to 1.
             affect: (n, 2), valence and arousal as the network encodes them.
 
-        Rows of ``shares`` that are nothing but zeros stay so.
+        Rows of ``shares`` that hold only zeros give zeros.
         """
         kept = np.clip(shares[:, self.order], 0, 1)
         total = kept.sum(axis=1, keepdims=True)
         probabilities: Floats = kept / np.maximum(total, SHARE_MIN)
-        values = (affect - np.float32(0.5)) * np.float32(2) if self.halved else affect
-        setting = self.recalibration
-        if setting is not None:
-            probabilities, unmixed = recalibrated(probabilities, setting)
-            if setting.points is not None:
-                values = unmixed @ np.array(setting.points, np.float32)
+        values = (affect - np.float32(0.5)) * np.float32(2) if self.affect_in_0_1 else affect
+        if self.recalibration is not None:
+            probabilities, unmixed = recalibrated(probabilities, self.recalibration)
+            if self.recalibration.points is not None:
+                values = unmixed @ np.array(self.recalibration.points, np.float32)
         return probabilities, np.clip(values, -1, 1)
 
 
 def recalibrated(probabilities: Floats, recalibration: Recalibration) -> tuple[Floats, Floats]:
-    """Return what a setting makes of probabilities (n, 8), with and without its mixing.
+    """Return recalibrated probabilities (n, 8), with and without the mixing matrix.
 
     softmax(log(p) / temperature + offsets + mixing z) and the same without mixing, where z is
     log(p) less its mean over the expressions.
 
     Temperature and mixing (matrix scaling, less what the temperature gives): C. Guo, G. Pleiss,
     Y. Sun, K. Weinberger, On Calibration of Modern Neural Networks, ICML 2017. Offsets: the
-    logarithm of how much more often each expression is shown in the setting than among the
-    pictures trained on: M. Saerens, P. Latinne, C. Decaestecker, Adjusting the Outputs of a
+    logarithm of how much more often each expression occurs where the network is used than among
+    the training pictures: M. Saerens, P. Latinne, C. Decaestecker, Adjusting the Outputs of a
     Classifier to New a Priori Probabilities, Neural Computation 2002.
     """
     logs: Floats = np.log(np.maximum(probabilities, SHARE_MIN))
@@ -108,19 +107,19 @@ def recalibrated(probabilities: Floats, recalibration: Recalibration) -> tuple[F
     return _softmax(logits + mixed), unmixed
 
 
-def _under(priors: Mapping[str, float], setting: Recalibration) -> Recalibration:
-    """Return ``setting``, which took all expressions for as common, under ``priors``.
+def _with_priors(recalibration: Recalibration, priors: Mapping[str, float]) -> Recalibration:
+    """Return ``recalibration``, which assumed a uniform class prior, with ``priors`` instead.
 
-    A probability times its prior is the prior's logarithm more in its logit: Bayes' rule, as in
-    Saerens et al. 2002 (see ``recalibrated``), equation 2.4.
+    Bayes' rule: the logarithm of each prior is added to the logit (Saerens et al. 2002, equation
+    2.4; see ``recalibrated``).
     """
     others = len(EXPRESSIONS) - len(priors)
-    rest = (1 - sum(priors.values())) / others if others else 0.0
+    remainder = (1 - sum(priors.values())) / others if others else 0.0
     offsets = [
-        offset + math.log(priors.get(name, rest))
-        for name, offset in zip(EXPRESSIONS, setting.offsets, strict=True)
+        offset + math.log(priors.get(name, remainder))
+        for name, offset in zip(EXPRESSIONS, recalibration.offsets, strict=True)
     ]
-    return setting.model_copy(update={"offsets": tuple(offsets)})
+    return recalibration.model_copy(update={"offsets": tuple(offsets)})
 
 
 def _softmax(logits: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Networks with two heads over one face: eight expressions, and a point of the circumplex.
+"""Decoder of networks with two heads: eight expressions, and valence with arousal.
 
 The heads and their encoding follow Kalabis, *Facial expression analysis from NIR image* (CTU
 Prague, 2024): a classifier, and a regressor whose outputs s in 0..1 mean ``(s - 0.5) * 2``.
@@ -22,13 +22,13 @@ class TwoHeadedNetwork:
     """A two-headed expression network. Owned by one thread; stateless between faces."""
 
     def __init__(self, network: Network, priors: Mapping[str, float] | None = None) -> None:
-        """Wrap ``network`` and run it once, to see that its heads are the decoder's.
+        """Wrap ``network`` and run it once, to check that its outputs fit this decoder.
 
         ``priors``: how often expressions are shown, by name (see ``Readout.of``).
 
         Raises:
-            ModelError: a label is missing, a head has another shape, there are priors but no
-                recalibration, or the network fails on a black picture.
+            ModelError: a label or an output is missing, an output has another shape, there are
+                priors but no recalibration, or the network fails on a black picture.
         """
         self._network = network
         manifest = network.manifest
@@ -56,7 +56,7 @@ class TwoHeadedNetwork:
 
     @property
     def golden(self) -> Golden | None:
-        """What the manifest says this network reads from the golden face."""
+        """The expected answer to the golden face, from the manifest."""
         return self._network.manifest.golden
 
     @property
@@ -66,10 +66,10 @@ class TwoHeadedNetwork:
         other._readout = Readout.of(self._network.manifest)
         return other
 
-    def read(
+    def predict(
         self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: Translator | None = None
     ) -> Reading:
-        """Return what the face in ``box`` expresses; see ``ExpressionNetwork.read``."""
+        """Return the prediction for the face in ``box``; see ``ExpressionNetwork.predict``."""
         face = face_picture(
             frame.luma,
             box,

@@ -1,4 +1,4 @@
-"""The models room: folders with a manifest in, networks that answer out; it knows no faces."""
+"""Loads and runs verified models, whatever their runtime. It knows nothing about faces."""
 
 from edge.vision.inference.choice import Choice
 from edge.vision.inference.folders import (

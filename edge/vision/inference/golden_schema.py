@@ -1,4 +1,4 @@
-"""The ``golden`` of a manifest: expected answers to the golden face (``edge.vision.golden``)."""
+"""Schema of a manifest's ``golden``: expected answers for ``edge.vision.golden``."""
 
 from typing import Annotated, Literal
 
@@ -9,10 +9,10 @@ from edge.vocabulary import EXPRESSIONS
 
 
 class DetectionTolerance(Part):
-    """How far off a detector may be on the golden face.
+    """Tolerances of a detector on the golden face.
 
-    Least intersection over union, landmark distance in shares of the box's height, difference of
-    the score.
+    Minimum intersection over union, maximum landmark distance relative to the box's height, maximum
+    difference of the score.
     """
 
     iou_min: float = Field(gt=0, le=1)
@@ -21,9 +21,9 @@ class DetectionTolerance(Part):
 
 
 class DetectionGolden(DetectionTolerance):
-    """What a detector must find in the golden face: the one box, its landmarks, its score.
+    """Expected answer of a detector: one box, its landmarks, its score.
 
-    ``int8``: tolerances of its own for integer artifacts, which are a little off by nature.
+    ``int8``: wider tolerances for integer artifacts, which deviate by quantisation.
     """
 
     kind: Literal["detection"]
@@ -39,7 +39,7 @@ class DetectionGolden(DetectionTolerance):
 
 
 class GoldenReading(Part):
-    """What an expression network reads from one ``box`` of the golden picture."""
+    """Expected prediction for one ``box`` of the golden picture."""
 
     box: tuple[float, float, float, float]
     probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]]
@@ -54,10 +54,10 @@ class GoldenReading(Part):
 
 
 class ExpressionTolerance(Part):
-    """How far off an expression network may be on the golden face.
+    """Tolerances of an expression network on the golden face.
 
-    Difference of a probability, of its natural logarithm (which tells apart labels that are all
-    unlikely), and of valence and arousal.
+    Maximum difference of a probability, of its natural logarithm (it shows swapped labels that are
+    all unlikely), and of valence and arousal.
     """
 
     probability_max: Positive
@@ -66,10 +66,10 @@ class ExpressionTolerance(Part):
 
 
 class ExpressionGolden(ExpressionTolerance):
-    """What an expression network must read from parts of the golden picture.
+    """Expected predictions of an expression network for parts of the golden picture.
 
-    Together the readings should set all labels apart, so that two swapped ones show. ``int8``:
-    tolerances of its own for integer artifacts, which are a little off by nature.
+    Together the readings should separate all labels, so that two swapped labels are found.
+    ``int8``: wider tolerances for integer artifacts, which deviate by quantisation.
     """
 
     kind: Literal["expression"]
@@ -83,12 +83,12 @@ class ExpressionGolden(ExpressionTolerance):
 
 
 class TranslationGolden(Part):
-    """What a translator must make of one ``box`` of the golden picture.
+    """Expected output of a translator for one ``box`` of the golden picture.
 
-    ``levels`` are the mean grey levels, 0..255, of the luma in the cells of a grid, row after
-    row; ``level_max`` bounds the mean of their differences, ``int8_level_max`` that of integer
-    artifacts, which are a little off by nature. A picture that is turned over, of another range or
-    of mixed-up colours falls outside.
+    ``levels`` are the mean grey levels, 0..255, of the luma in the cells of a grid, row by row.
+    ``level_max`` bounds the mean of their differences, ``int8_level_max`` that of integer
+    artifacts, which deviate by quantisation. A flipped picture, another value range or swapped
+    colour channels exceed the bound.
     """
 
     kind: Literal["translation"]
@@ -99,7 +99,7 @@ class TranslationGolden(Part):
     int8_level_max: Positive | None = None
 
     def allowed(self, precision: str) -> float:
-        """Return the bound of artifacts of ``precision``."""
+        """Return the bound for artifacts of ``precision``."""
         return self.int8_level_max or self.level_max if precision == "int8" else self.level_max
 
     @model_validator(mode="after")

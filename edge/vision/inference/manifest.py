@@ -1,8 +1,9 @@
-"""The manifest of a model folder: all that the daemon must know to run a network it never saw.
+"""Schema of a model folder's manifest: everything that is needed to run its network.
 
-``models/NAME/manifest.json`` names the artifacts with their hashes, says how a picture becomes
-the input, what each output means, where the weights come from, how far each artifact agrees with
-the original, and what the network must answer to the golden face. Unknown fields are refused.
+``models/NAME/manifest.json`` lists the artifacts with their hashes, describes the input, the
+outputs and the origin of the weights, and records how far each artifact agrees with the original
+and the expected answer to the golden face. Unknown fields are refused. Which output roles a
+network must have is decided by its decoder (``Manifest.require_outputs``), not here.
 """
 
 from collections.abc import Iterable
@@ -27,8 +28,8 @@ Size = Annotated[int, Field(ge=1, le=16384)]
 class Artifact(Part):
     """One file that a runtime can load. ``file`` is a bare name inside the model's folder.
 
-    ``layout`` and ``dtype`` are what this file's tensors have where it differs from ``input``:
-    TensorFlow Lite files have their four-dimensional tensors, outputs too, in NHWC.
+    ``layout`` and ``dtype`` are those of this file's tensors, if they differ from ``input``:
+    in TensorFlow Lite files all four-dimensional tensors, outputs too, are NHWC.
     """
 
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)
@@ -41,13 +42,13 @@ class Artifact(Part):
 
 
 class NoNormalisation(Part):
-    """The network takes the value range as it is."""
+    """Values are passed on as they are."""
 
     kind: Literal["none"]
 
 
 class FixedNormalisation(Part):
-    """``(x - mean) / std`` with figures of the training set."""
+    """``(x - mean) / std`` with the mean and standard deviation of the training set."""
 
     kind: Literal["fixed"]
     mean: float
@@ -55,7 +56,7 @@ class FixedNormalisation(Part):
 
 
 class PerSampleNormalisation(Part):
-    """``(x - mean) / (std + epsilon)`` of the sample's own pixels; ``divide`` off: ``x - mean``."""
+    """``(x - mean) / (std + epsilon)`` over the sample's pixels; ``divide`` off: ``x - mean``."""
 
     kind: Literal["per-sample"]
     divide: bool
@@ -122,7 +123,7 @@ class Input(Part):
 
 
 class Output(Part):
-    """One output tensor: which, what is still to be applied to it, and how it encodes a value."""
+    """One output tensor: its name, the activation still to be applied, and its encoding."""
 
     tensor: Text
     activation: Literal["none", "softmax", "sigmoid"] = "none"
@@ -139,14 +140,14 @@ class Source(Part):
 
 
 class Exporter(Part):
-    """What made the artifacts."""
+    """Version and options of the exporter that made the artifacts."""
 
     version: Text
     options: dict[str, str | int | float | bool]
 
 
 class Calibration(Part):
-    """The pictures that integer ranges were measured on."""
+    """The pictures from which the ranges for integer quantisation were measured."""
 
     count: int = Field(ge=1)
     sha256: Sha256
@@ -154,19 +155,21 @@ class Calibration(Part):
 
 Offset = Annotated[float, Field(ge=-20, le=20)]
 Coordinate = Annotated[float, Field(ge=-5, le=5)]
-"""Of an expression fully shown; beyond -1..1, too, as a mean over uncertain ones asks for."""
+"""Valence or arousal of one expression; may exceed -1..1, since means over uncertain predictions
+shrink towards 0."""
 MixingWeight = Annotated[float, Field(ge=-5, le=5)]
-"""How much the log-probability of one expression counts for another."""
+"""Weight of one expression's log-probability in the logit of another."""
 
 
 class Recalibration(Part):
-    """What a setting makes of an expression network's answers (``vision.expression.readout``).
+    """Adapts an expression network's outputs to the domain where it is used.
 
-    A network is trained where some expressions are common, and used where others are: its
-    probabilities p become ``p ** (1 / temperature) * exp(offsets)``. With ``points``, valence and
-    arousal are the mean of the expressions' points under those, in place of the network's second
-    output. With ``mixing``, an expression's logit also takes in those of the others: row i holds
-    their weights for expression i. Expressions stand in the order of ``EXPRESSIONS``.
+    Applied by ``edge.vision.expression.readout``. Expressions are more or less frequent in use than
+    in training, so probabilities p become ``p ** (1 / temperature) * exp(offsets)``. With
+    ``points``, valence and arousal are the mean of the expressions' points under those
+    probabilities, instead of the network's second output. With ``mixing``, the other expressions'
+    log-probabilities are added to each logit: row i holds their weights for expression i. All are
+    in the order of ``EXPRESSIONS``.
     """
 
     fitted_on: Text
@@ -189,7 +192,7 @@ class Recalibration(Part):
 
 
 class Limit(Part):
-    """The bound a metric must keep."""
+    """The bound of a metric."""
 
     at_most: float | None = None
     at_least: float | None = None
@@ -216,7 +219,7 @@ class Parity(Part):
     passed: bool
 
     @model_validator(mode="after")
-    def _honest(self) -> "Parity":
+    def _passed_only_within_limits(self) -> "Parity":
         for name, limit in self.limits.items():
             if name not in self.metrics:
                 raise ValueError(f"parity has a limit for {name} but no such metric")
@@ -232,11 +235,11 @@ _GOLDEN_OF: Final[dict[str, tuple[str | None, ...]]] = {
     "facial-expression": ("expression",),
     "spectrum-translation": ("translation", None),
 }
-"""The kinds of golden answer that a network of each task may have; None: none."""
+"""The kinds of golden answer that each task allows; None: no golden answer."""
 
 
 class Manifest(Part):
-    """Everything about one model folder; see the contract and ``models/README.md``."""
+    """One model folder: its artifacts, input, outputs, origin, parity and golden answer."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
     task: Task
@@ -274,9 +277,10 @@ class Manifest(Part):
         return self
 
     def require_outputs(self, roles: Iterable[str]) -> None:
-        """Check that there is an output for each of ``roles``, those that a decoder needs.
+        """Check that there is an output for each of ``roles``.
 
-        A manifest whose decoder is unknown here can therefore still be read.
+        Decoders call this with the roles that they need. Validation does not, so that a manifest
+        whose decoder is unknown here can still be listed.
 
         Raises:
             ModelError: an output is missing; one line that names the decoder.

@@ -1,4 +1,4 @@
-"""A network one can run without knowing its runtime, layout, scaling or quantisation."""
+"""Runs a model's network, independent of runtime, layout, scaling and quantisation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from edge.vision.values import Floats, Luma
 
 @dataclass(frozen=True, slots=True)
 class NetworkInfo:
-    """Which network runs: model, artifact and hash, and the picture it takes, in pixels."""
+    """Identity of a loaded network: model, artifact, hash, and input size in pixels."""
 
     name: str
     artifact: str
@@ -40,9 +40,9 @@ class Network:
     """A loaded, verified artifact. Owned by one thread.
 
     Attributes:
-        info: which network this is.
-        manifest: everything its folder says about it.
-        session: the runtime's own call, for those who measure what it costs alone.
+        info: model, artifact and input size.
+        manifest: the manifest of its folder.
+        session: the runtime's session, to measure inference alone.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class Network:
         )
         self.session = session
         self._layout = artifact.layout or self._input.layout
-        self._turned = self._layout != self._input.layout
-        self._raw = self._input.dtype == "uint8" and artifact.runtime == "onnxruntime"
+        self._transposed = self._layout != self._input.layout
+        self._takes_bytes = self._input.dtype == "uint8" and artifact.runtime == "onnxruntime"
 
     def run(self, batch: Luma) -> dict[str, Floats]:
-        """Return what each output role says of each picture.
+        """Run the network on a batch; return one array per output role.
 
         Args:
             batch: mono pictures, uint8 (n, height, width), of the size in ``info``; n at least 1.
@@ -75,7 +75,7 @@ class Network:
             Role -> float32 (n, ...): dequantised, with the manifest's activation applied; finite.
 
         Raises:
-            ValueError: the batch has another shape or type (a fault of the caller).
+            ValueError: the batch has another shape or type (a programming error).
             InferenceError: the runtime failed, or an output is not finite.
         """
         size = (self.info.height, self.info.width)
@@ -83,15 +83,15 @@ class Network:
             raise ValueError(
                 f"batch of {batch.dtype} {batch.shape}; expected uint8 (n, {size[0]}, {size[1]})"
             )
-        answers = [self.session.run(self.tensor(picture)) for picture in batch]
+        outputs = [self.session.run(self.tensor(picture)) for picture in batch]
         roles = {}
         for role, output in self.manifest.outputs.items():
-            # artifacts take one picture: batching measured as no gain on small networks
-            parts = [self._laid_out(answer[output.tensor]) for answer in answers]
+            # artifacts take one picture: batching gained nothing on small networks
+            parts = [self._in_manifest_layout(each[output.tensor]) for each in outputs]
             values = parts[0] if len(parts) == 1 else np.concatenate(parts)
             if not np.isfinite(values).all():
                 raise InferenceError(f"{self.info.name}: output {role} is not finite")
-            roles[role] = _activated(values, output.activation)
+            roles[role] = _apply_activation(values, output.activation)
         return roles
 
     def warm_up(self, roles: Iterable[str]) -> dict[str, Floats]:
@@ -111,19 +111,19 @@ class Network:
 
     def tensor(self, picture: Luma) -> Tensor:
         """Return one picture as the input tensor: scaled, normalised, laid out."""
-        if self._raw:
+        if self._takes_bytes:
             return _planes(picture, self._input.channels, self._layout)
         return input_tensor(self._input, picture, self._layout)
 
-    def _laid_out(self, values: Floats) -> Floats:
-        """Return an output in the manifest's layout, whatever the file's."""
-        if not self._turned or values.ndim != 4:
+    def _in_manifest_layout(self, values: Floats) -> Floats:
+        """Return an output in the manifest's layout, converted from the file's."""
+        if not self._transposed or values.ndim != 4:
             return values
         return values.transpose(0, 3, 1, 2) if self._layout == "nhwc" else np.moveaxis(values, 1, 3)
 
 
 def input_tensor(input_: Input, picture: Luma, layout: str | None = None) -> Tensor:
-    """Return a mono picture as ``input_`` asks for it: scaled, normalised, laid out; float32.
+    """Return a mono picture as the input tensor: scaled, normalised, laid out; float32.
 
     Args:
         input_: the manifest's input.
@@ -143,7 +143,7 @@ def input_tensor(input_: Input, picture: Luma, layout: str | None = None) -> Ten
     elif isinstance(normalisation, PerSampleNormalisation):
         values -= values.mean()
         if normalisation.divide:
-            # a flat picture without an epsilon stays flat instead of becoming NaN
+            # a picture of one grey level gives zeros, not NaN, without an epsilon
             spread = values.std() + np.float32(normalisation.epsilon)
             values /= spread if spread > 0 else np.float32(1)
     return _planes(values, input_.channels, layout or input_.layout)
@@ -164,11 +164,11 @@ def open_network(
 
     Args:
         name: name of a bundled model, or the path of a model folder.
-        task: what the caller needs it for; another task is refused.
-        artifact: a file name in the folder, or ``auto``: the fastest on this board of those that
-            passed parity and whose runtime is installed (see ``edge.vision.inference.choice``).
+        task: the task it must have; another one is refused.
+        artifact: a file name in the folder, or ``auto``: the fastest on this machine among those
+            that passed parity and whose runtime is installed (``edge.vision.inference.choice``).
         threads: threads the runtime may use for one run.
-        state: folder to remember what was fastest in; the user's cache where it is empty.
+        state: folder where the fastest artifact is recorded; empty: the user's cache folder.
 
     Raises:
         ModelError: the folder, manifest, hash, parity, runtime, inputs or outputs are wrong.
@@ -178,16 +178,16 @@ def open_network(
     if manifest.task != task:
         raise ModelError(f"model {manifest.name}: made for {manifest.task}, configured for {task}")
     if artifact != "auto":
-        return opened(folder, manifest, _named(manifest, artifact), threads)
+        return opened(folder, manifest, _select_artifact(manifest, artifact), threads)
     candidates = _candidates(manifest)
     if len(candidates) == 1:
         return opened(folder, manifest, candidates[0], threads)
     key = choice.choice_key(candidates, threads)
     known = choice.remembered(key, state, [each.file for each in candidates])
     if known:
-        return opened(folder, manifest, _named(manifest, known.artifact), threads)
+        return opened(folder, manifest, _select_artifact(manifest, known.artifact), threads)
     networks = {each.file: opened(folder, manifest, each, threads) for each in candidates}
-    # where time is up before all were run, let the ones that are likely fast have been
+    # measuring may run out of time: the artifacts that are probably fastest go first
     order = sorted(networks.values(), key=lambda network: network.info.precision != "int8")
     try:
         took_ms = choice.measure({each.info.artifact: _run_once(each) for each in order})
@@ -200,10 +200,10 @@ def open_network(
 
 
 def known_choice(folder: Path, *, threads: int = 1, state: str = "") -> choice.Choice | None:
-    """Return what ``auto`` chose before for the model in ``folder``; None: not measured yet.
+    """Return the recorded choice of ``auto`` for the model in ``folder``; None: not measured yet.
 
     Raises:
-        ModelError: the manifest cannot be read, or ``auto`` has nothing to choose from.
+        ModelError: the manifest cannot be read, or no artifact can be chosen.
     """
     candidates = _candidates(load_manifest(folder))
     key = choice.choice_key(candidates, threads)
@@ -211,13 +211,13 @@ def known_choice(folder: Path, *, threads: int = 1, state: str = "") -> choice.C
 
 
 def _run_once(network: Network) -> choice.Run:
-    # what the daemon does for a frame, quantisation at both ends included
+    # as the daemon runs it for each frame, quantisation and dequantisation included
     picture = np.zeros((1, network.info.height, network.info.width), np.uint8)
     return lambda: network.run(picture)
 
 
 def opened(folder: Path, manifest: Manifest, artifact: Artifact, threads: int) -> Network:
-    """Return one artifact of ``folder``, verified but for its parity, which is the caller's to ask.
+    """Load one artifact of ``folder``, verified except for parity, which the caller checks.
 
     Raises:
         ModelError: the file, hash, runtime, inputs or outputs are wrong.
@@ -232,18 +232,18 @@ def opened(folder: Path, manifest: Manifest, artifact: Artifact, threads: int) -
 
 
 def _candidates(manifest: Manifest) -> list[Artifact]:
-    """Return the artifacts that ``auto`` may choose, in the manifest's order; never none."""
+    """Return the artifacts that ``auto`` may choose, at least one, in the manifest's order."""
     passed = [each for each in manifest.artifacts if manifest.parity[each.file].passed]
     if not passed:
         raise ModelError(f"model {manifest.name}: no artifact passed parity; export it again")
-    here = [each for each in passed if runtime_installed(each.runtime)]
-    if not here:
+    runnable = [each for each in passed if runtime_installed(each.runtime)]
+    if not runnable:
         runtimes = " or ".join(sorted({each.runtime for each in passed}))
         raise ModelError(f"model {manifest.name}: needs {runtimes}, which is not installed")
-    return here
+    return runnable
 
 
-def _named(manifest: Manifest, wanted: str) -> Artifact:
+def _select_artifact(manifest: Manifest, wanted: str) -> Artifact:
     found = manifest.artifact(wanted)
     if found is None:
         files = ", ".join(each.file for each in manifest.artifacts)
@@ -259,11 +259,11 @@ def _check_tensors(manifest: Manifest, artifact: Artifact, session: Session) -> 
         raise ModelError(
             f"takes the inputs {sorted(session.inputs)}, the manifest says {expected.name!r}"
         )
-    known = expected.in_layout(artifact.layout), artifact.dtype or expected.dtype
-    seen = session.inputs[expected.name]
-    if seen != known:
+    wanted = expected.in_layout(artifact.layout), artifact.dtype or expected.dtype
+    actual = session.inputs[expected.name]
+    if actual != wanted:
         raise ModelError(
-            f"takes {seen[1]} {list(seen[0])}, the manifest says {known[1]} {list(known[0])};"
+            f"takes {actual[1]} {list(actual[0])}, the manifest says {wanted[1]} {list(wanted[0])};"
             " export it with a fixed shape"
         )
     missing = {output.tensor for output in manifest.outputs.values()} - session.outputs
@@ -273,7 +273,7 @@ def _check_tensors(manifest: Manifest, artifact: Artifact, session: Session) -> 
         )
 
 
-def _activated(values: Floats, activation: str) -> Floats:
+def _apply_activation(values: Floats, activation: str) -> Floats:
     if activation == "softmax":
         powers: Floats = np.exp(values - values.max(axis=-1, keepdims=True))
         powers /= powers.sum(axis=-1, keepdims=True)

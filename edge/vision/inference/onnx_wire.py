@@ -1,10 +1,10 @@
-"""Reads just enough of an ONNX file to know whether it points at other files.
+"""Detects ONNX files with external data, without the ``onnx`` package.
 
-ONNX may keep weights outside the file, at a path that the file names: a model could so read any
-file of this machine (CVE-2022-25882 and its successors), and what a hash of the file covers would
-not be what runs. The daemon refuses such files. It does so without the ``onnx`` package, which it
-does not need otherwise: this walks the protobuf wire format (protobuf.dev, "Encoding") along the
-fields of ``onnx.proto`` that lead to tensors, and steps over everything else.
+An ONNX file may keep weights in other files, at paths that it names. A model could then read any
+file of this machine (CVE-2022-25882 and its successors), and the hash of the file would not cover
+all that runs. The daemon refuses such files. It does not need the ``onnx`` package otherwise, so
+this walks the protobuf wire format (protobuf.dev, "Encoding") along the fields of ``onnx.proto``
+that lead to tensors, and skips all others.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _CHILDREN: Final[dict[str, dict[int, str]]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-"""Message -> field number -> message: every way from a model to a tensor."""
+"""Message -> field number -> message: every path from a model to a tensor."""
 
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # fields of TensorProto
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -28,7 +28,7 @@ _DEPTH_MAX = 64  # nested subgraphs; real models have a handful
 
 
 def has_external_data(model: bytes) -> bool:
-    """Tell whether any tensor of ``model``, an ONNX file, keeps its data elsewhere.
+    """Return whether any tensor of ``model``, an ONNX file, has external data.
 
     Raises:
         ValueError: the bytes are not a protobuf message that holds an ONNX graph.

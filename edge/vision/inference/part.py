@@ -1,4 +1,4 @@
-"""What every part of a manifest has in common."""
+"""Base class and shared types of the parts of a manifest."""
 
 from typing import Annotated
 

@@ -1,7 +1,7 @@
-"""The two runtimes behind one shape: float32 in, float32 out, by tensor name.
+"""One interface to onnxruntime and LiteRT: float32 in, float32 out, by tensor name.
 
-A ``Session`` owns one loaded artifact. Each is used by one thread. Runtimes are imported when a
-session is made, so that only the one in use has to be installed.
+A ``Session`` owns one loaded artifact and is used by one thread. A runtime is imported when its
+first session is made, so that only the runtime in use must be installed.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ from edge.vision.values import Floats
 
 Tensor = NDArray[Any]
 
-# onnxruntime 1.32 on Linux reports to its maker by default: it keeps a device id in the cache
-# folder and a database of events to send. It reads this when it is loaded.
+# onnxruntime 1.32 on Linux has telemetry on by default: it keeps a device id in the cache folder
+# and a database of events to send. It reads this variable when it is loaded.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
@@ -27,7 +27,7 @@ class Session(Protocol):
     """One loaded artifact."""
 
     inputs: Mapping[str, tuple[tuple[int, ...], str]]
-    """Shape and dtype of each input tensor; -1 stands for a dimension that is not fixed."""
+    """Shape and dtype of each input tensor; -1 marks a dimension that is not fixed."""
 
     outputs: frozenset[str]
     """Names of the output tensors."""
@@ -41,7 +41,7 @@ class Session(Protocol):
 
 
 def runtime_installed(runtime: str) -> bool:
-    """Tell whether artifacts for ``runtime`` can be run here."""
+    """Return whether ``runtime`` is installed."""
     if runtime == "onnxruntime":
         return find_spec("onnxruntime") is not None
     return find_spec("ai_edge_litert") is not None or find_spec("tflite_runtime") is not None
@@ -80,11 +80,11 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 4  # what fails is told by the exception
-        # without VNNI, x86 adds pairs of products of eight bits in sixteen, and cuts off what does
-        # not fit (CenterFace's overlap falls from 0.985 to 0.948): there, take the exact kernels
+        options.log_severity_level = 4  # exceptions report every failure
+        # without VNNI, x86 adds pairs of 8-bit products in 16 bits and saturates (CenterFace's
+        # overlap falls from 0.985 to 0.948): this selects the exact kernels there
         options.add_session_config_entry("session.x64quantprecision", "1")
-        # a spinning pool halves the speed of whatever else runs on the board
+        # a spinning thread pool halves the speed of everything else on the board
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         try:
@@ -116,12 +116,12 @@ class OnnxSession:
 
 
 class LiteRtSession:
-    """A TensorFlow Lite model in LiteRT, quantised tensors translated at both ends."""
+    """A TensorFlow Lite model in LiteRT; inputs are quantised and outputs dequantised."""
 
     def __init__(self, content: bytes, threads: int) -> None:
         interpreter_class = _interpreter_class()
         try:
-            with _unspoken():
+            with _silenced_stderr():
                 self._interpreter = interpreter_class(model_content=content, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
@@ -149,11 +149,11 @@ class LiteRtSession:
 
 
 @contextlib.contextmanager
-def _unspoken() -> Iterator[None]:
-    """Keep what the runtime's native code writes off standard error while a model is loaded.
+def _silenced_stderr() -> Iterator[None]:
+    """Discard standard error while the runtime's native code loads a model.
 
-    It greets there with every model and has no switch for it; what goes wrong it also raises. The
-    whole process is silent meanwhile, so models are loaded before other threads start.
+    LiteRT prints a banner for each model and has no option against it; failures are also raised.
+    This affects the whole process, so models are loaded before other threads start.
     """
     try:
         before = os.dup(2)
@@ -184,7 +184,7 @@ def _interpreter_class() -> Any:
 
 
 def _quantised(values: Tensor, detail: Mapping[str, Any]) -> Tensor:
-    """Return ``values`` as the tensor holds them: ``round(x / scale) + zero point``."""
+    """Return ``values`` quantised for the tensor: ``round(x / scale) + zero point``."""
     dtype = np.dtype(detail["dtype"])
     scale, zero = detail["quantization"]
     if values.dtype == dtype:

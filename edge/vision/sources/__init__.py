@@ -1,6 +1,7 @@
-"""The sources room: where frames come from. A source neither paces nor resizes in Python.
+"""Frame sources: cameras, streams, files. A source neither paces nor resizes in Python.
 
-A further source is a file here, its configuration in ``edge.config``, and a ``case`` below.
+To add a source: a file here, its configuration in ``edge.config``, a ``case`` below, and a line in
+``tests/vision/sources/test_contract.py``.
 """
 
 from types import TracebackType
@@ -19,26 +20,26 @@ from edge.vision.values import Frame
 
 
 class Source(Protocol):
-    """Delivers frames, one call each. Opened and used by one thread, in a ``with``."""
+    """Delivers one frame per call. Opened and used by one thread, in a ``with``."""
 
     @property
     def live(self) -> bool:
-        """Whether it shows the present, and so may stall and come back; files are not live."""
+        """Whether it delivers in real time, and so may stall and recover; files are not live."""
 
     @property
     def expected_hz(self) -> float | None:
-        """Frames a second it should deliver; None where it does not say."""
+        """Nominal frame rate; None if the source does not state it."""
 
     @property
     def opening(self) -> dict[str, object] | None:
-        """What the record should hold about the source as it was opened; None for nothing."""
+        """Details for the event ``camera_opened``; None if there are none."""
 
     def __enter__(self) -> Self:
         """Open it.
 
         Raises:
-            ConfigError: what was configured can never be opened.
-            SourceUnavailable: it is not there now.
+            ConfigError: the configured source can never be opened.
+            SourceUnavailable: it is not available now.
         """
 
     def __exit__(
@@ -54,9 +55,9 @@ class Source(Protocol):
 
         Raises:
             EndOfStream: a file was read to its end.
-            SourceStalled: a live source delivers nothing new; open it again.
-            FrameRefused: this picture cannot be read; the next one may be.
-            FrameNotReady: a slow live source has none yet; call again.
+            SourceStalled: a live source delivers no new frame; open it again.
+            FrameRefused: this frame cannot be decoded; the next one may be.
+            FrameNotReady: a slow live source has no frame yet; call again.
         """
 
 
@@ -77,12 +78,12 @@ def load_modules(config: SourceConfig) -> None:
 def open_source(
     config: SourceConfig, *, small_size: tuple[int, int], first_index: int = 0
 ) -> Source:
-    """Return the configured source, to be entered.
+    """Return the configured source; enter it to open it.
 
     Args:
-        config: which one.
+        config: the source's configuration.
         small_size: width and height of the detector's input, for sources whose hardware scales.
-        first_index: index of its first frame; a source that is opened again goes on counting.
+        first_index: index of its first frame; a source that is reopened continues the numbers.
     """
     match config:
         case DemoSource():

@@ -1,8 +1,8 @@
-"""What every source that decodes through OpenCV shares: silence, and one channel.
+"""Shared by sources that decode through OpenCV: conversion to luma, and no output to stderr.
 
-FFmpeg hands over the luma plane as it stands when asked not to convert (two thirds of the cost at
-720p), but OpenCV does not pass on whether it is of full or limited range, nor whether it is luma
-at all. The stream's own header says both, for H.264; everything else goes over colour.
+Without conversion FFmpeg returns the luma plane itself (two thirds of the cost at 720p), but
+OpenCV does not report whether its range is full or limited, or whether it is luma at all. The
+stream's header contains both for H.264; other codecs are converted via colour.
 """
 
 import os
@@ -26,13 +26,13 @@ class Plane(Enum):
     FULL = "full"
     LIMITED = "limited"
     CONVERT = "convert"
-    """Nobody knows the plane to be 8-bit luma: let OpenCV make colour of it, and that grey."""
+    """The plane is not known to be 8-bit luma: OpenCV converts it to colour, and that to grey."""
 
 
 def quiet() -> None:
-    """Keep OpenCV and FFmpeg from writing to stderr, in this whole process.
+    """Stop OpenCV and FFmpeg from writing to stderr, in the whole process.
 
-    Everything that goes wrong is told by an exception; their lines would only drown the log.
+    Exceptions report every failure; their lines would only flood the log.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     if hasattr(cv2, "setLogLevel"):  # OpenCV 4
@@ -45,7 +45,7 @@ def to_luma(picture: object, plane: Plane = Plane.CONVERT) -> Luma:
     """Return uint8 (height, width), black 0, white 255, contiguous, from a retrieved picture.
 
     Raises:
-        FrameRefused: it is no picture of 8 bits with one or three planes.
+        FrameRefused: it is not an 8-bit picture with one or three planes.
     """
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.size == 0:
         raise FrameRefused(f"the decoder gave {_described(picture)}; expected 8-bit pixels")
@@ -61,15 +61,15 @@ def to_luma(picture: object, plane: Plane = Plane.CONVERT) -> Luma:
 
 
 class MonoReader:
-    """Takes the pictures that an FFmpeg capture grabbed, as luma. Not thread-safe.
+    """Retrieves the pictures that an FFmpeg capture grabbed, as luma. Not thread-safe.
 
     Call ``retrieve`` after each ``grab``, from the first on: OpenCV keeps the converter of the
-    first picture it retrieved, and gives garbage when its settings change later.
+    first retrieved picture, and returns garbage if its options change later.
     """
 
     def __init__(self, capture: Any) -> None:
         self._capture = capture
-        self._doubted: Luma | None = None
+        self._first_interlaced: Luma | None = None
         flag = int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
         found, data = capture.retrieve(flag=flag)
         header = read_header(data.tobytes()) if found and data is not None else None
@@ -84,30 +84,30 @@ class MonoReader:
 
         Raises:
             FrameRefused: it cannot be decoded.
-            ConfigError: none of this stream can be.
+            ConfigError: no picture of this stream can be decoded.
         """
         try:
             luma = to_luma(self._capture.retrieve()[1], self.plane)
         except cv2.error as error:
             raise FrameRefused(f"OpenCV failed: {' '.join(error.err.split())}") from error
         if self._interlaced:
-            self._doubt(luma)
+            self._check_interlaced(luma)
         return luma
 
-    def _doubt(self, luma: Luma) -> None:
-        """Find out whether OpenCV converts interlaced pictures.
+    def _check_interlaced(self, luma: Luma) -> None:
+        """Detect whether OpenCV fails to convert interlaced pictures.
 
-        Since 4.13 its FFmpeg does not, but reports success: every picture is then the same piece
-        of memory that nothing was written to.
+        Since 4.13 its FFmpeg does not convert them but reports success: every picture is then the
+        same memory, which was never written to.
         """
-        if self._doubted is not None:
-            if np.array_equal(self._doubted, luma):
+        if self._first_interlaced is not None:
+            if np.array_equal(self._first_interlaced, luma):
                 raise ConfigError(
                     "the video is interlaced, which this OpenCV cannot decode; expected"
                     " progressive (set the camera so, or convert: ffmpeg -i IN -vf yadif OUT)"
                 )
             self._interlaced = False
-        self._doubted = luma
+        self._first_interlaced = luma
 
 
 def _described(picture: object) -> str:

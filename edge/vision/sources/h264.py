@@ -1,4 +1,4 @@
-"""What an H.264 stream says about its pictures, read from its sequence parameter set.
+"""Reads colour range and interlacing from the sequence parameter set of an H.264 stream.
 
 Names and order of the fields are those of Rec. ITU-T H.264, clauses 7.3.2.1.1 and E.1.1.
 """
@@ -16,9 +16,9 @@ class Pictures:
     """How the pictures of a stream are stored.
 
     Attributes:
-        full_range: whether black is 0 (True) or 16 (False); None where the first plane is no luma
-            of 8 bits.
-        interlaced: whether they may consist of two fields.
+        full_range: whether black is 0 (True) or 16 (False); None if the first plane is not 8-bit
+            luma.
+        interlaced: whether pictures may consist of two fields.
     """
 
     full_range: bool | None
@@ -26,9 +26,9 @@ class Pictures:
 
 
 def read_header(header: bytes) -> Pictures | None:
-    """Return what the decoder's extra data tell; None for another codec, or where cut off.
+    """Return the picture format from the decoder's extra data; None if truncated or not H.264.
 
-    Both forms are understood: units between start codes, and ``avcC``.
+    Both forms are supported: units between start codes, and ``avcC``.
     """
     unit = _sequence_parameters(header)
     if unit is None:
@@ -52,10 +52,10 @@ def _sequence_parameters(header: bytes) -> bytes | None:
 
 
 def _read_pictures(bits: "_Bits") -> Pictures:
-    """Read a sequence parameter set from behind its first byte."""
+    """Read a sequence parameter set, without its first byte."""
     eight_bit = _read_depth(bits)
     interlaced = _read_geometry(bits)
-    # what is absent means limited range
+    # limited range is the default if the field is absent
     full_range = _read_range(bits) if bits.take(1) else False  # vui_parameters_present_flag
     return Pictures(full_range if eight_bit else None, interlaced)
 
@@ -80,7 +80,7 @@ def _read_depth(bits: "_Bits") -> bool:
 
 
 def _read_geometry(bits: "_Bits") -> bool:
-    """Read up to the usability information; return whether there may be fields."""
+    """Read up to the video usability information; return whether there may be fields."""
     bits.golomb()  # log2_max_frame_num_minus4
     order = bits.golomb()  # pic_order_cnt_type
     if order == 0:
@@ -106,7 +106,7 @@ def _read_geometry(bits: "_Bits") -> bool:
 
 
 def _read_range(bits: "_Bits") -> bool | None:
-    """Read the usability information up to the range; None where the planes are no luma."""
+    """Read the video usability information up to the range; None if the planes are RGB."""
     if bits.take(1) and bits.take(8) == _EXTENDED_ASPECT:
         bits.take(32)
     if bits.take(1):  # overscan_info_present_flag
@@ -132,7 +132,7 @@ def _skip_scaling_list(bits: "_Bits", size: int) -> None:
 
 
 class _Bits:
-    """Reads bits from the left; IndexError beyond the end."""
+    """Reads bits, most significant first; IndexError beyond the end."""
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data, "big")

@@ -16,10 +16,10 @@ SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".tif", ".tiff", ".w
 
 
 class Images:
-    """The pictures of a folder as frames, ``rate_hz`` of them a second of media time.
+    """The pictures of a folder as frames, at ``rate_hz`` in media time.
 
-    Hidden files and other kinds are skipped. A picture that cannot be read is refused and keeps
-    its index, so that the index tells the place in the sorted folder.
+    Hidden files and other file types are skipped. A picture that cannot be decoded is refused and
+    keeps its index, so that the index is the position in the sorted folder.
     """
 
     live = False
@@ -37,7 +37,7 @@ class Images:
         """List the folder.
 
         Raises:
-            ConfigError: it is no folder, cannot be listed, or holds no picture.
+            ConfigError: it is not a folder, cannot be listed, or contains no picture.
         """
         quiet()
         try:
@@ -86,9 +86,9 @@ class Images:
 
 
 def read_grey(path: Path) -> Luma:
-    """Return a picture file in grey, uint8 (height, width), turned as its EXIF says.
+    """Return a picture file as grey levels, uint8 (height, width), rotated by its EXIF tag.
 
-    Of 16 bits the upper eight are kept; transparency is ignored.
+    Of 16-bit values the upper 8 bits are kept; transparency is ignored.
 
     Raises:
         FrameRefused: it cannot be read; one line that names the file.

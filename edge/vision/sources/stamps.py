@@ -1,18 +1,17 @@
-"""On which clock a camera stamps its pictures: found out, never assumed."""
+"""Detects which clock a camera's time stamps use."""
 
 from edge.clock import monotonic_ns
 from edge.vocabulary import ClockName
 
-_TOLERANCE_NS = 1_000_000  # a stamp rounded up by its driver is not of the future
+_TOLERANCE_NS = 1_000_000  # a stamp that the driver rounded up is not in the future
 
 
 def clock_of(stamp_ns: int) -> ClockName:
-    """Return the clock that ``stamp_ns``, taken a moment ago, was read from.
+    """Return the clock of ``stamp_ns``, a time stamp that is a moment old.
 
-    libcamera documents CLOCK_BOOTTIME, and has been seen to deliver CLOCK_MONOTONIC; drivers of
-    USB cameras differ as well. Boot time runs ahead of monotonic time by all the machine's
-    suspensions, so a stamp that lies in the future of the monotonic clock is one of boot time.
-    Without suspension the two are the same, and the answer is "monotonic", on which everything
-    else here counts.
+    libcamera documents CLOCK_BOOTTIME, but CLOCK_MONOTONIC has been observed as well; drivers of
+    USB cameras differ too. Boot time is ahead of monotonic time by the time that the machine was
+    suspended, so a stamp in the future of the monotonic clock is boot time. Without suspension
+    both are equal, and the result is "monotonic", as used everywhere else here.
     """
     return "boottime" if stamp_ns > monotonic_ns() + _TOLERANCE_NS else "monotonic"

@@ -19,12 +19,12 @@ _HIGHEST_HZ = 240.0  # streams without a rate state their time base instead, suc
 
 
 class Stream:
-    """The present of one network camera: fails fast, and leaves trying again to its owner.
+    """The live frames of one network camera. It fails fast; its owner reopens it.
 
-    ``sensor_ns`` is the monotonic time at which the picture arrived: a network camera's own clock
-    is not ours, so transmission and decoding (typically 50 to 500 ms) are in it. ``capture_ms``
-    covers taking the picture out of the decoder only, since decoding itself is mixed with waiting.
-    A torn picture is as FFmpeg conceals it. See ``edge.vision.sources.Source``.
+    ``sensor_ns`` is the monotonic time at which the picture arrived, since the camera's clock is
+    unknown: it includes transmission and decoding (typically 50 to 500 ms). ``capture_ms`` covers
+    only the copy out of the decoder, since decoding cannot be separated from waiting. FFmpeg
+    conceals errors in damaged pictures. See ``edge.vision.sources.Source``.
     """
 
     live = True
@@ -41,7 +41,7 @@ class Stream:
         """Connect.
 
         Raises:
-            SourceUnavailable: nothing answered in ``open_timeout_s``, or what answered is no video.
+            SourceUnavailable: no answer within ``open_timeout_s``, or the answer is no video.
         """
         quiet()
         config = self._config
@@ -101,7 +101,7 @@ class Stream:
 
 @contextmanager
 def _capture_options(config: StreamSource) -> Iterator[None]:
-    """Hand FFmpeg its options the only way OpenCV has: the environment, read while it opens."""
+    """Set FFmpeg's options, which OpenCV takes only from the environment while it opens."""
     options = f"rtsp_transport;{config.transport}|fflags;nobuffer|flags;low_delay|max_delay;500000"
     before = os.environ.get(_OPTIONS)
     os.environ[_OPTIONS] = options if before is None else before

@@ -1,4 +1,4 @@
-"""A Video4Linux camera (USB and the like), read through OpenCV."""
+"""A Video4Linux camera, such as a USB camera, read through OpenCV."""
 
 import os
 import stat
@@ -16,18 +16,18 @@ from edge.vision.sources.stamps import clock_of
 from edge.vision.values import Frame, Luma
 from edge.vocabulary import ClockName
 
-_FORMATS: Final = ("GREY", "YUYV", "MJPG")  # from the cheapest to the dearest to make grey
-_FROZEN_NS: Final = 2_000_000_000  # a sensor has noise: no picture equals the next for so long
-_FLAT_LEVELS: Final = 8  # but a covered or blinded one may show nothing at all
+_FORMATS: Final = ("GREY", "YUYV", "MJPG")  # by increasing cost of conversion to grey
+_FROZEN_NS: Final = 2_000_000_000  # sensor noise: pictures do not stay equal for so long
+_FLAT_LEVELS: Final = 8  # but a covered or saturated sensor may show no noise
 
 
 class V4l2:
-    """The luma of one camera, in the cheapest format that keeps the rate asked for.
+    """The luma of one camera, in the cheapest format that sustains the configured rate.
 
-    ``sensor_ns`` is the driver's time stamp of the buffer, or the time of arrival where it gives
-    none. ``index`` counts the pictures that arrived: OpenCV does not pass on what was lost.
-    Success as OpenCV reports it is not believed, since it was seen after timeouts and unplugging:
-    a new picture has a later stamp, and differs. See ``edge.vision.sources.Source``.
+    ``sensor_ns`` is the driver's time stamp of the buffer, or the time of arrival if there is none.
+    ``index`` counts the pictures that arrived: OpenCV does not report lost ones. It also reports
+    success after timeouts and unplugging, so a picture counts as new only if its time stamp is
+    later, and not if it stays the same for too long. See ``edge.vision.sources.Source``.
     """
 
     live = True
@@ -43,10 +43,10 @@ class V4l2:
         self.expected_hz: float | None = config.rate_hz
 
     def __enter__(self) -> Self:
-        """Open the camera and agree on a format.
+        """Open the camera and negotiate a format.
 
         Raises:
-            ConfigError: the path is no device, or this user may not use it.
+            ConfigError: the path is not a device, or this user has no permission.
             SourceUnavailable: it is not connected, or another program holds it.
         """
         quiet()
@@ -64,7 +64,7 @@ class V4l2:
             raise ConfigError(f"source.path {path!r}: not a device; expected /dev/videoN")
         if not os.access(path, os.R_OK | os.W_OK):
             if not stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
-                # the kernel has made it a moment ago, and udev has not given it to its group yet
+                # the device is new, and udev has not set its group yet
                 raise SourceUnavailable(
                     f"camera {path}: only its owner may open it; expected udev to give it to the"
                     " group 'video'"
@@ -79,7 +79,7 @@ class V4l2:
             raise SourceUnavailable(
                 f"camera {path}: cannot be opened; expected a camera that no other program uses"
             )
-        self._format = self._agree()
+        self._format = self._negotiate_format()
         granted_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.expected_hz = granted_hz if 0 < granted_hz <= 1000 else self._config.rate_hz
         return self
@@ -122,11 +122,11 @@ class V4l2:
             capture_ms=elapsed_ms(began_ns),
         )
 
-    def _agree(self) -> str | None:
-        """Set format, size and rate; return the format granted, None for OpenCV's own choice.
+    def _negotiate_format(self) -> str | None:
+        """Set format, size and rate; return the granted format, None for OpenCV's default.
 
-        Raw formats at full size can be too much for USB 2; the camera then lowers the rate, and
-        the next format gets its turn. If none keeps the rate, the fastest is taken.
+        Raw formats at full size can exceed the bandwidth of USB 2; the camera then lowers the rate,
+        and the next format is tried. If none sustains the rate, the fastest is used.
         """
         rates_hz: dict[str, float] = {}
         for name in _FORMATS:
@@ -160,7 +160,7 @@ class V4l2:
         return to_luma(picture, Plane.FULL)
 
     def _refuse_frozen(self, luma: Luma, now_ns: int) -> None:
-        """Raise SourceStalled when the picture has been the very same for two seconds."""
+        """Raise SourceStalled if the picture has not changed for two seconds."""
         last, self._last_luma = self._last_luma, luma
         if last is None or not np.array_equal(last, luma) or np.ptp(luma) < _FLAT_LEVELS:
             self._changed_ns = now_ns

@@ -1,4 +1,4 @@
-"""A video file, read once from its beginning to its end."""
+"""A video file, read once from start to end."""
 
 import math
 import os
@@ -14,16 +14,16 @@ from edge.vision.sources.decode import MonoReader, quiet
 from edge.vision.values import Frame
 
 DEMO_CLIP: Final = Path(__file__).with_name("clip") / "demo.mp4"
-"""The bundled clip; the README beside it tells what it shows, and when."""
+"""The bundled clip; the README next to it describes its content over time."""
 
-_FALLBACK_HZ = 25.0  # for files that state neither times nor a rate
+_FALLBACK_HZ = 25.0  # for files without time stamps and frame rate
 
 
 class Video:
     """Every frame of one file; ``sensor_ns`` is the presentation time, clock "media".
 
-    A variable frame rate is therefore true to the file. A file that was cut off ends where its
-    data end. See ``edge.vision.sources.Source``.
+    A variable frame rate is therefore preserved. A truncated file ends where its data end. See
+    ``edge.vision.sources.Source``.
     """
 
     live = False
@@ -39,7 +39,7 @@ class Video:
         """Open the file and decode its first frame.
 
         Raises:
-            ConfigError: there is no such file, or no video that can be decoded in it.
+            ConfigError: there is no such file, or it contains no decodable video.
         """
         quiet()
         self._capture = self._open()
@@ -66,7 +66,7 @@ class Video:
             raise EndOfStream(self._path)
         self._grabbed = False
         index, self._index = self._index, self._index + 1
-        # this property is the presentation time of the frame that was grabbed last
+        # this property is the presentation time of the last grabbed frame
         sensor_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
         if sensor_ns <= self._last_ns:
             sensor_ns = self._last_ns + self._period_ns

@@ -14,7 +14,7 @@ from edge.vision.values import Luma
 
 
 class Translator(Protocol):
-    """Translates faces. Owned by one thread; keeps nothing from one face to the next."""
+    """Translates faces. Owned by one thread; stateless between faces."""
 
     @property
     def info(self) -> NetworkInfo:
@@ -22,7 +22,7 @@ class Translator(Protocol):
 
     @property
     def golden(self) -> Golden | None:
-        """What it must make of the golden face (``edge.vision.golden``); None: not known."""
+        """What it must return for the golden face (``edge.vision.golden``); None: not known."""
 
     def translate(self, face: Luma) -> Luma:
         """Return the luma of the face in visible light, uint8, of the size of ``face``.
@@ -36,12 +36,12 @@ class Translator(Protocol):
 
 
 def open_translator(config: TranslatorConfig, state: str = "") -> Translator | None:
-    """Return the configured translator, loaded, verified and run once; None where none is named.
+    """Return the configured translator, loaded, verified and run once; None if none is set.
 
-    ``state`` is the daemon's folder to remember in which artifact is the fastest here.
+    ``state`` is the daemon's folder, where the fastest artifact on this machine is recorded.
 
     Raises:
-        ModelError: the model cannot be trusted, or is no translator that is known here.
+        ModelError: the model fails verification, or its decoder is unknown here.
     """
     if not config.model:
         return None

@@ -1,4 +1,4 @@
-"""Generators of the CycleGAN kind: a picture in, a picture of -1..1 out, grey or RGB.
+"""Decoder of CycleGAN generators, whose output is a grey or RGB picture of -1..1.
 
 J.-Y. Zhu, T. Park, P. Isola, A. A. Efros: *Unpaired Image-to-Image Translation using
 Cycle-Consistent Adversarial Networks* (ICCV 2017). NIR -> visible before an expression network
@@ -16,17 +16,17 @@ from edge.vision.inference.golden_schema import Golden
 from edge.vision.values import Floats, Luma
 
 _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
-"""Shares of red, green and blue in luma (ITU-R BT.601, and what OpenCV makes of colour)."""
+"""Weights of red, green and blue in luma (ITU-R BT.601, as OpenCV converts colour to grey)."""
 
 
 class CycleGan:
-    """A generator behind ``edge.vision.translate.Translator``. Owned by one thread."""
+    """A CycleGAN generator and its decoder. Owned by one thread; stateless between faces."""
 
     def __init__(self, network: Network) -> None:
-        """Wrap ``network`` and run it once, to see that it gives pictures of the size it takes.
+        """Wrap ``network`` and run it once, to check that its output has the size of its input.
 
         Raises:
-            ModelError: its output has another shape, or it fails on a black picture.
+            ModelError: its output is missing or has another shape, or it fails on a black picture.
         """
         self._network = network
         self._size = (network.info.height, network.info.width)
@@ -47,22 +47,24 @@ class CycleGan:
 
     @property
     def golden(self) -> Golden | None:
-        """What the manifest says this network makes of the golden face."""
+        """The expected answer to the golden face, from the manifest."""
         return self._network.manifest.golden
 
     def translate(self, face: Luma) -> Luma:
         """Return the luma of the translated face; see ``edge.vision.translate.Translator``."""
-        return luma_of(self._network.run(face[None])["picture"][0], last=self._channels_last)
+        return luma_of(
+            self._network.run(face[None])["picture"][0], channels_last=self._channels_last
+        )
 
 
-def luma_of(picture: Floats, *, last: bool = False) -> Luma:
+def luma_of(picture: Floats, *, channels_last: bool = False) -> Luma:
     """Return the luma, uint8 (height, width), of a picture of -1..1.
 
     Args:
-        picture: (channels, height, width), grey or RGB; or with the channels last.
-        last: whether they are.
+        picture: (channels, height, width), grey or RGB.
+        channels_last: whether ``picture`` is (height, width, channels) instead.
     """
-    planes = np.moveaxis(picture, 2, 0) if last else picture
+    planes = np.moveaxis(picture, 2, 0) if channels_last else picture
     grey = planes[0] if len(planes) == 1 else np.tensordot(_LUMA, planes, 1)
     levels: Luma = np.clip(np.rint((grey + 1) * np.float32(127.5)), 0, 255).astype(np.uint8)
     return levels

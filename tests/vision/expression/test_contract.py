@@ -122,8 +122,8 @@ def test_it_gives_the_golden_answer(network: ExpressionNetwork) -> None:
 
 def test_laps_are_booked(network: ExpressionNetwork, face: Box) -> None:
     plain, translated = Stopwatch(), Stopwatch()
-    network.read(golden(), face, plain)
-    network.read(golden(), face, translated, Inverted(64))
+    network.predict(golden(), face, plain)
+    network.predict(golden(), face, translated, Inverted(64))
     assert list(plain.stage_ms) == ["crop", "classify"]
     assert list(translated.stage_ms) == ["crop", "translate", "classify"]
 
@@ -132,18 +132,18 @@ def test_the_translator_gets_a_square_of_its_size_once(
     network: ExpressionNetwork, face: Box
 ) -> None:
     translator = Inverted(80)
-    translated = network.read(golden(), face, Stopwatch(), translator)
+    translated = network.predict(golden(), face, Stopwatch(), translator)
     assert_valid(translated)
     assert [(each.shape, each.dtype) for each in translator.faces] == [((80, 80), np.uint8)]
-    plain = network.read(golden(), face, Stopwatch())
+    plain = network.predict(golden(), face, Stopwatch())
     assert np.abs(translated.probabilities - plain.probabilities).max() > 0.01
 
 
 def test_it_keeps_nothing_from_one_face_to_the_next(network: ExpressionNetwork, face: Box) -> None:
-    first = network.read(golden(), face, Stopwatch())
-    network.read(frame_of(np.zeros((50, 50), np.uint8)), Box(0, 0, 50, 50), Stopwatch())
-    network.read(golden(), face, Stopwatch(), Inverted(48))
-    assert_same(network.read(golden(), face, Stopwatch()), first)
+    first = network.predict(golden(), face, Stopwatch())
+    network.predict(frame_of(np.zeros((50, 50), np.uint8)), Box(0, 0, 50, 50), Stopwatch())
+    network.predict(golden(), face, Stopwatch(), Inverted(48))
+    assert_same(network.predict(golden(), face, Stopwatch()), first)
 
 
 @pytest.mark.parametrize("kind", ["black", "white", "noise", "gradient"])
@@ -157,7 +157,7 @@ def test_any_frame_gives_probabilities(
     elif kind == "gradient":
         luma[:] = np.linspace(0, 255, shape[1]).astype(np.uint8)
     for box in (Box(0, 0, shape[1], shape[0]), Box(-5, -5, 3, 3), Box(10, 10, 1, 1e5)):
-        assert_valid(network.read(frame_of(luma), box, Stopwatch()))
+        assert_valid(network.predict(frame_of(luma), box, Stopwatch()))
 
 
 @settings(max_examples=60)
@@ -165,20 +165,20 @@ def test_any_frame_gives_probabilities(
 def test_any_box_gives_probabilities(
     network: ExpressionNetwork, x: float, y: float, width: float, height: float
 ) -> None:
-    assert_valid(network.read(golden(), Box(x, y, width, height), Stopwatch()))
+    assert_valid(network.predict(golden(), Box(x, y, width, height), Stopwatch()))
 
 
 def test_priors_follow_bayes_rule_and_leave_the_published_answer(
     network: ExpressionNetwork, case: Case, face: Box
 ) -> None:
     weighted = case.open(priors={"neutral": 0.999})
-    plain = network.read(golden(), face, Stopwatch())
-    moved = weighted.read(golden(), face, Stopwatch())
+    plain = network.predict(golden(), face, Stopwatch())
+    moved = weighted.predict(golden(), face, Stopwatch())
     assert_valid(moved)
     products = np.array([0.999, *[0.001 / 7] * 7]) * plain.probabilities
     np.testing.assert_allclose(moved.probabilities, products / products.sum(), atol=1e-5)
-    assert_same(weighted.as_published.read(golden(), face, Stopwatch()), plain)
-    assert_same(weighted.read(golden(), face, Stopwatch()), moved)  # it still has its priors
+    assert_same(weighted.as_published.predict(golden(), face, Stopwatch()), plain)
+    assert_same(weighted.predict(golden(), face, Stopwatch()), moved)  # it still has its priors
     assert expression_findings(weighted) == []
 
 
@@ -190,7 +190,7 @@ def test_a_network_that_fails_is_an_inference_error(
 
     monkeypatch.setattr(Network, "run", fails)
     with pytest.raises(InferenceError, match="not finite"):
-        network.read(golden(), face, Stopwatch())
+        network.predict(golden(), face, Stopwatch())
 
 
 def test_a_translator_that_fails_is_an_inference_error(
@@ -202,7 +202,7 @@ def test_a_translator_that_fails_is_an_inference_error(
     translator = Inverted(48)
     monkeypatch.setattr(translator, "translate", fails)
     with pytest.raises(InferenceError, match="out of memory"):
-        network.read(golden(), face, Stopwatch(), translator)
+        network.predict(golden(), face, Stopwatch(), translator)
 
 
 def test_a_network_that_fails_on_its_first_picture_is_not_opened(
@@ -247,5 +247,5 @@ def test_a_model_of_another_task_is_refused() -> None:
 
 
 def test_nothing_is_printed(case: Case, face: Box, capfd: pytest.CaptureFixture[str]) -> None:
-    case.open().read(golden(), face, Stopwatch())
+    case.open().predict(golden(), face, Stopwatch())
     assert capfd.readouterr() == ("", "")

@@ -44,7 +44,7 @@ def changed(tmp_path: Path) -> Callable[[Change], str]:
 
 
 def test_the_golden_face_is_happy(network: ExpressionNetwork) -> None:
-    reading = network.read(frame_of(golden_picture()[0]), FACE, Stopwatch())
+    reading = network.predict(frame_of(golden_picture()[0]), FACE, Stopwatch())
     assert EXPRESSIONS[int(reading.probabilities.argmax())] == "happy"
     assert reading.affect.valence > 0.8
 
@@ -58,16 +58,16 @@ def test_it_is_the_artifact_run_step_by_step(network: ExpressionNetwork) -> None
     x = square_crop(luma, FACE, (48, 48), 0.05).astype(np.float64) / 255
     x = (x - x.mean()) / (x.std() + 0.05)
     (logits,) = session.run(["logits"], {"input": x[None, None].astype(np.float32)})
-    setting = load_manifest(folder).recalibration
-    assert setting is not None
-    assert setting.points is not None
-    assert setting.mixing is not None
-    unmixed_logits = logits[0] / setting.temperature + setting.offsets
-    mixed_logits = unmixed_logits + np.array(setting.mixing) @ (logits[0] - logits[0].mean())
+    fitted = load_manifest(folder).recalibration
+    assert fitted is not None
+    assert fitted.points is not None
+    assert fitted.mixing is not None
+    unmixed_logits = logits[0] / fitted.temperature + fitted.offsets
+    mixed_logits = unmixed_logits + np.array(fitted.mixing) @ (logits[0] - logits[0].mean())
     unmixed, shares = (np.exp(each) / np.exp(each).sum() for each in (unmixed_logits, mixed_logits))
-    reading = network.read(frame_of(luma), FACE, Stopwatch())
+    reading = network.predict(frame_of(luma), FACE, Stopwatch())
     np.testing.assert_allclose(reading.probabilities, shares, atol=1e-5)
-    point = np.clip(unmixed @ np.array(setting.points), -1, 1)
+    point = np.clip(unmixed @ np.array(fitted.points), -1, 1)
     assert (reading.affect.valence, reading.affect.arousal) == pytest.approx(point, abs=1e-5)
 
 
@@ -75,7 +75,7 @@ def test_a_prior_for_neutral_moves_valence_towards_neutral(network: ExpressionNe
     config = ExpressionConfig(artifact="expression.onnx", priors={"neutral": 0.999})
     frame = frame_of(golden_picture()[0])
     plain, moved = (
-        each.read(frame, FACE, Stopwatch()) for each in (network, open_expression(config))
+        each.predict(frame, FACE, Stopwatch()) for each in (network, open_expression(config))
     )
     assert moved.affect.valence < plain.affect.valence
 
@@ -91,7 +91,7 @@ def test_labels_are_sorted_by_name_not_by_place(changed: Callable[..., str]) -> 
                 artifact="expression.onnx",
             )
         )
-        .read(frame_of(golden_picture()[0]), FACE, Stopwatch())
+        .predict(frame_of(golden_picture()[0]), FACE, Stopwatch())
         .probabilities
         for names in (list(EXPRESSIONS), [EXPRESSIONS[i] for i in order])
     )
@@ -131,7 +131,7 @@ def test_photographs_are_read_better_than_by_chance(
         if expression in ("happy", "sad", "anger"):
             luma = cv2.imread(str(nir_faces / "images" / file), cv2.IMREAD_GRAYSCALE)
             face = detector.detect(frame_of(luma), Stopwatch())[0]
-            reading = network.read(frame_of(luma), face.box, Stopwatch())
+            reading = network.predict(frame_of(luma), face.box, Stopwatch())
             valence.setdefault(expression, []).append(reading.affect.valence)
     assert np.mean(valence["happy"]) > np.mean(valence["sad"]) + 0.2
     assert np.mean(valence["happy"]) > np.mean(valence["anger"]) + 0.2

@@ -34,8 +34,8 @@ def manifest(**changed: Any) -> Manifest:
 def test_recalibration_is_its_formula(
     drawn: list[float], offsets: list[float], temperature: float
 ) -> None:
-    setting = recalibration(offsets=tuple(offsets), temperature=temperature)
-    readout = Readout(np.arange(8), False, setting)
+    fitted = recalibration(offsets=tuple(offsets), temperature=temperature)
+    readout = Readout(np.arange(8), False, fitted)
     given_shares = np.array([drawn], np.float32)
     seen, _ = readout.read(given_shares, np.zeros((1, 2), np.float32))
     total = sum(drawn)
@@ -52,8 +52,8 @@ def test_mixing_is_its_formula_and_leaves_valence_and_arousal(
     drawn: list[float], offsets: list[float], temperature: float, rows: list[list[float]]
 ) -> None:
     points = tuple((0.1 * index, -0.1 * index) for index in range(8))
-    setting = recalibration(offsets=tuple(offsets), temperature=temperature, points=points)
-    mixed = setting.model_copy(update={"mixing": tuple(map(tuple, rows))})
+    fitted = recalibration(offsets=tuple(offsets), temperature=temperature, points=points)
+    mixed = fitted.model_copy(update={"mixing": tuple(map(tuple, rows))})
     outputs = np.array([drawn], np.float32), np.zeros((1, 2), np.float32)
     seen, affect = Readout(np.arange(8), False, mixed).read(*outputs)
     logs = [math.log(share / sum(drawn)) for share in drawn]
@@ -64,7 +64,7 @@ def test_mixing_is_its_formula_and_leaves_valence_and_arousal(
         logits.append(log / temperature + offset + mixed_in)
     powers = [math.exp(each - max(logits)) for each in logits]
     np.testing.assert_allclose(seen[0], np.array(powers) / sum(powers), rtol=2e-3, atol=1e-6)
-    _, unmixed = Readout(np.arange(8), False, setting).read(*outputs)
+    _, unmixed = Readout(np.arange(8), False, fitted).read(*outputs)
     np.testing.assert_array_equal(affect, unmixed)
 
 
@@ -86,7 +86,7 @@ def test_points_take_the_place_of_the_second_output() -> None:
 
 
 @given(shares, st.lists(st.floats(0.01, 1), min_size=8, max_size=8), st.integers(0, 8))
-def test_priors_are_bayes_rule_and_the_unnamed_share_the_rest(
+def test_priors_are_bayes_rule_and_the_unnamed_share_the_remainder(
     drawn: list[float], weights: list[float], count: int
 ) -> None:
     points = tuple((0.1 * index, -0.1 * index) for index in range(8))
@@ -96,9 +96,9 @@ def test_priors_are_bayes_rule_and_the_unnamed_share_the_rest(
     logits = np.log([drawn]).astype(np.float32)
     outputs = np.exp(logits) / np.exp(logits).sum(), np.zeros((1, 2), np.float32)
     seen, affect = Readout.of(published, named).read(*outputs)
-    rest = (1 - sum(named.values())) / max(1, 8 - count)
+    remainder = (1 - sum(named.values())) / max(1, 8 - count)
     expected = np.array(
-        [share * named.get(name, rest) for share, name in zip(drawn, EXPRESSIONS, strict=True)]
+        [share * named.get(name, remainder) for share, name in zip(drawn, EXPRESSIONS, strict=True)]
     )
     expected /= expected.sum()
     np.testing.assert_allclose(seen[0], expected, rtol=2e-4, atol=1e-6)
@@ -124,7 +124,7 @@ def test_whatever_the_priors_the_answers_are_probabilities() -> None:
         np.testing.assert_allclose(seen.sum(axis=1), 1, atol=1e-5)
 
 
-def test_priors_need_answers_that_take_all_as_common() -> None:
+def test_priors_need_a_recalibration() -> None:
     with pytest.raises(ModelError, match=r"no recalibration.*expected no expression\.priors"):
         Readout.of(manifest(recalibration=None), {"neutral": 0.7})
 
@@ -169,10 +169,10 @@ def test_a_detector_has_no_expressions_to_recalibrate() -> None:
 
 
 def test_a_manifest_says_how_its_network_is_read() -> None:
-    setting = recalibration(temperature=2.0)
+    fitted = recalibration(temperature=2.0)
     names = [*reversed(EXPRESSIONS)]
-    readout = Readout.of(manifest(labels=names, recalibration=setting.model_dump()))
+    readout = Readout.of(manifest(labels=names, recalibration=fitted.model_dump()))
     assert readout.order.tolist() == [*reversed(range(8))]
-    assert readout.halved
-    assert readout.recalibration == setting
+    assert readout.affect_in_0_1
+    assert readout.recalibration == fitted
     assert load_manifest(find_model("centerface-320x192")).recalibration is None

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from edge.errors import InferenceError, ModelError
 from edge.vision.inference import Network, open_network
-from edge.vision.inference.network import _activated
+from edge.vision.inference.network import _apply_activation
 from edge.vision.inference.runtimes import open_session, runtime_installed
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -248,11 +248,11 @@ def test_threads_change_no_answer() -> None:
     )
 )
 def test_activations_stay_shares_whatever_the_logits(logits: Any) -> None:
-    shares = _activated(logits, "softmax")
+    shares = _apply_activation(logits, "softmax")
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
     assert ((shares >= 0) & (shares <= 1)).all()
     exact = np.array(
         [[1 / (1 + np.exp(-min(max(float(x), -700), 700))) for x in row] for row in logits]
     )
-    np.testing.assert_allclose(_activated(logits, "sigmoid"), exact, atol=1e-6)
-    assert _activated(logits, "none") is logits
+    np.testing.assert_allclose(_apply_activation(logits, "sigmoid"), exact, atol=1e-6)
+    assert _apply_activation(logits, "none") is logits

@@ -52,7 +52,7 @@ class Kind:
     openings: int = 20
 
 
-def through_room(config: SourceConfig) -> Callable[[int], AbstractContextManager[Source]]:
+def by_config(config: SourceConfig) -> Callable[[int], AbstractContextManager[Source]]:
     return lambda first: open_source(config, small_size=SMALL, first_index=first)
 
 
@@ -61,17 +61,17 @@ def images(folder: Path) -> Kind:
         noise = np.random.default_rng(number).integers(0, 256, (48, 64), np.uint8)
         cv2.imwrite(str(folder / f"{number}.png"), noise)
     config = ImagesSource(kind="images", path=str(folder))
-    return Kind(through_room(config), live=False, end=EndOfStream)
+    return Kind(by_config(config), live=False, end=EndOfStream)
 
 
 def video(folder: Path) -> Kind:
     path = encode(folder / "clip.mp4", "-pix_fmt", "yuv420p", frames=AVAILABLE)
     config = VideoSource(kind="video", path=str(path))
-    return Kind(through_room(config), live=False, end=EndOfStream)
+    return Kind(by_config(config), live=False, end=EndOfStream)
 
 
 def demo(folder: Path) -> Kind:
-    return Kind(through_room(DemoSource()), live=False, end=EndOfStream)
+    return Kind(by_config(DemoSource()), live=False, end=EndOfStream)
 
 
 def stream(folder: Path) -> Kind:
@@ -97,7 +97,7 @@ def picamera(folder: Path) -> Kind:
     def opened(first: int) -> Iterator[Source]:
         script = Script(start_ns=monotonic_ns(), faults={AVAILABLE: "stall"})
         config = PicameraSource(kind="picamera", read_timeout_s=0.05)
-        with install(script), through_room(config)(first) as source:
+        with install(script), by_config(config)(first) as source:
             yield source
 
     return Kind(opened, live=True, end=SourceStalled)
@@ -109,7 +109,7 @@ def v4l2(folder: Path) -> Kind:
         config = V4l2Source(kind="v4l2", path="/dev/null", width=320, height=240)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cv2, "VideoCapture", Device(fails_at=AVAILABLE).open)
-            with through_room(config)(first) as source:
+            with by_config(config)(first) as source:
                 yield source
 
     return Kind(opened, live=True, end=SourceStalled)
@@ -167,9 +167,9 @@ def test_it_ends_as_declared(kind: Kind) -> None:
     with kind.opened(0) as source:
         read(source, AVAILABLE)
         kind.silence()
-        with pytest.raises(kind.end) as told:
+        with pytest.raises(kind.end) as caught:
             read(source, 400)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)
         if kind.end is EndOfStream:
             with pytest.raises(EndOfStream):
                 source.read()

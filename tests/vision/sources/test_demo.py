@@ -1,4 +1,4 @@
-"""The demo clip shows what the README beside it says, to the bundled detector."""
+"""The demo clip shows what the README next to it says, to the bundled detector."""
 
 import re
 

@@ -109,9 +109,9 @@ def test_an_unreadable_picture_is_refused_and_the_next_one_read(tmp_path: Path) 
     with Images(str(tmp_path), rate_hz=1.0, first_index=100) as source:
         assert source.read().index == 100
         for number, suffix in enumerate(("jpg", "png", "png", "png", "png", "webp", "tif"), 1):
-            with pytest.raises(FrameRefused, match=rf"^{number}\.{suffix}: .*skipped") as told:
+            with pytest.raises(FrameRefused, match=rf"^{number}\.{suffix}: .*skipped") as caught:
                 source.read()
-            assert "\n" not in str(told.value)
+            assert "\n" not in str(caught.value)
         last = source.read()
     assert last.index == 108
     assert last.sensor_ns == 8_000_000_000
@@ -130,6 +130,9 @@ def test_what_is_no_folder_of_pictures_is_a_wrong_configuration(
     tmp_path: Path, make: object, said: str
 ) -> None:
     make(tmp_path / "in")  # type: ignore[operator]
-    with pytest.raises(ConfigError, match=said) as told, Images(str(tmp_path / "in"), rate_hz=1.0):
+    with (
+        pytest.raises(ConfigError, match=said) as caught,
+        Images(str(tmp_path / "in"), rate_hz=1.0),
+    ):
         pass
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)

@@ -143,10 +143,10 @@ def test_what_is_no_video_is_a_wrong_configuration(
 ) -> None:
     path = tmp_path / "input.mp4"
     make(path)  # type: ignore[operator]
-    with pytest.raises(ConfigError, match=said) as told, Video(str(path)):
+    with pytest.raises(ConfigError, match=said) as caught, Video(str(path)):
         pass
-    assert "\n" not in str(told.value)
-    assert "input.mp4" in str(told.value)
+    assert "\n" not in str(caught.value)
+    assert "input.mp4" in str(caught.value)
     assert capfd.readouterr() == ("", "")
 
 

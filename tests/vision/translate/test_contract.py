@@ -55,7 +55,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture(scope="module")
 def folder(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The translator's model folder; nobody writes into it."""
+    """The translator's model folder; tests do not change it."""
     return case.make(tmp_path_factory.mktemp(case.name))
 
 

@@ -89,7 +89,7 @@ def test_luma_is_the_same_in_either_layout_and_keeps_grey(
 ) -> None:
     picture = RANDOM.uniform(-1, 1, (channels, height, width)).astype(np.float32)
     turned = np.ascontiguousarray(picture.transpose(1, 2, 0))
-    np.testing.assert_array_equal(luma_of(picture), luma_of(turned, last=True))
+    np.testing.assert_array_equal(luma_of(picture), luma_of(turned, channels_last=True))
     grey = np.full((channels, height, width), level, np.float32)
     assert set(np.unique(luma_of(grey))) <= {
         np.clip(round((level + 1) * 127.5) + step, 0, 255) for step in (-1, 0, 1)

@@ -70,7 +70,7 @@ def test_the_translator_sees_the_crop_and_the_network_what_it_makes(
     network = open_expression(ExpressionConfig())
     monkeypatch.setattr(Network, "run", run)
     stopwatch = Stopwatch()
-    network.read(golden_frame(picture), FACE, stopwatch, spy)
+    network.predict(golden_frame(picture), FACE, stopwatch, spy)
     np.testing.assert_array_equal(spy.given[0], square_crop(picture, FACE, (64, 64), 0.05))
     np.testing.assert_array_equal(seen[0], resize_area(made, (48, 48)))
     assert list(stopwatch.stage_ms) == ["crop", "translate", "classify"]
@@ -79,7 +79,7 @@ def test_the_translator_sees_the_crop_and_the_network_what_it_makes(
 def test_without_one_the_face_goes_straight() -> None:
     network = open_expression(ExpressionConfig())
     stopwatch = Stopwatch()
-    network.read(golden_frame(golden_picture()[0]), FACE, stopwatch)
+    network.predict(golden_frame(golden_picture()[0]), FACE, stopwatch)
     assert list(stopwatch.stage_ms) == ["crop", "classify"]
     assert Pipeline.open(Config()).translator is None
 
@@ -90,8 +90,8 @@ def test_a_frame_is_read_through_the_generator(pipeline: Pipeline) -> None:
     assert face.reading is not None
     direct = open_expression(ExpressionConfig())
     box = face.track.detection.box
-    through = direct.read(frame, box, Stopwatch(), pipeline.translator)
-    straight = direct.read(frame, box, Stopwatch())
+    through = direct.predict(frame, box, Stopwatch(), pipeline.translator)
+    straight = direct.predict(frame, box, Stopwatch())
     np.testing.assert_array_equal(face.reading.probabilities, through.probabilities)
     assert np.abs(through.probabilities - straight.probabilities).max() > 0.01
 
@@ -139,7 +139,7 @@ def test_a_network_that_takes_colour_gets_three_equal_channels(
     _rewrite(rgb, content)
     frame = golden_frame(golden_picture()[0])
     colour, mono = (
-        open_expression(ExpressionConfig(model=name, artifact="expression.onnx")).read(
+        open_expression(ExpressionConfig(model=name, artifact="expression.onnx")).predict(
             frame, FACE, Stopwatch(), pipeline.translator
         )
         for name in (str(rgb), "expression-nir")
