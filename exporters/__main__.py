@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import (
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{manifest.name}: new golden answers; every artifact gives them")
             return EXIT_DONE
         with _Steps() as steps:
-            manifest = _export(options, steps.tell)
+            manifest = _export(options, steps.begin)
     except AffectEdgeError as error:
         print(f"exporters: {error}", file=sys.stderr)
         return error.exit_code
@@ -65,20 +65,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_DONE
 
 
-def _export(options: argparse.Namespace, tell: Callable[[str], None]) -> Manifest:
-    shared: dict[str, Any] = {
-        "formats": options.formats.split(","),
-        "precisions": options.precisions.split(","),
-        "calibration": options.calibration,
-        "board": options.board,
-        "allow_parity_loss": options.allow_parity_loss,
-        "tell": tell,
-    }
+def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Manifest:
+    from exporters.artifacts.driver import ExportOptions  # noqa: PLC0415
+
+    common = ExportOptions(
+        formats=options.formats.split(","),
+        precisions=options.precisions.split(","),
+        calibration=options.calibration,
+        board=options.board,
+        allow_parity_loss=options.allow_parity_loss,
+        progress=progress,
+    )
     if options.model == "centerface":
         from exporters.centerface.export import export_centerface  # noqa: PLC0415
 
         return export_centerface(
-            options.weights, options.out, size=_size(options.size), mono=options.mono, **shared
+            options.weights,
+            options.out,
+            size=_size(options.size),
+            mono=options.mono,
+            options=common,
         )
     if options.model == "cyclegan":
         from exporters.cyclegan.export import export_cyclegan  # noqa: PLC0415
@@ -89,7 +95,7 @@ def _export(options: argparse.Namespace, tell: Callable[[str], None]) -> Manifes
             size=_size(options.size),
             mono=options.mono,
             expression=options.expression,
-            **shared,
+            options=common,
         )
     from exporters.expression.export import export_mobilenet_fer  # noqa: PLC0415
     from exporters.expression.original import (  # noqa: PLC0415
@@ -103,7 +109,7 @@ def _export(options: argparse.Namespace, tell: Callable[[str], None]) -> Manifes
         architecture=options.architecture,
         size=_size(options.size) if options.size else None,
         mono=options.mono,
-        options=ExpressionOptions(
+        overrides=ExpressionOptions(
             normalisation=options.normalisation,
             value_range=tuple(options.value_range) if options.value_range else None,
             mean=tuple(options.mean) if options.mean else None,
@@ -115,7 +121,7 @@ def _export(options: argparse.Namespace, tell: Callable[[str], None]) -> Manifes
             licence=options.licence,
             citation=options.citation,
         ),
-        **shared,
+        options=common,
     )
 
 
@@ -141,7 +147,7 @@ class _Steps:
         self._finish()
         self._bar.stop()
 
-    def tell(self, text: str) -> None:
+    def begin(self, text: str) -> None:
         """Begin a step; the one before is finished."""
         self._finish()
         self._running = self._bar.add_task(text, total=None)

@@ -10,23 +10,18 @@ from pathlib import Path
 from benchmarks.evaluation.pictures import exact_network
 from edge.clock import Stopwatch
 from edge.errors import ModelError
-from edge.vision.detect import detector_for
 from edge.vision.expression.two_headed import TwoHeadedNetwork
-from edge.vision.golden import (
-    detection_findings,
-    expression_findings,
-    golden_frame,
-    translation_findings,
-)
-from edge.vision.inference import Finding, Network, find_model, load_manifest
+from edge.vision.golden import golden_frame
+from edge.vision.inference import Network, find_model, load_manifest
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.inference.manifest import Manifest
 from edge.vision.inference.network import opened
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Box, Luma
+from exporters.artifacts.driver import golden_findings
 from exporters.artifacts.write import write_model
-from exporters.centerface.export import detection_golden
-from exporters.cyclegan.export import translation_golden
+from exporters.centerface.golden import detection_golden
+from exporters.cyclegan.golden import translation_golden
 from exporters.expression.golden import expression_golden
 
 
@@ -50,7 +45,7 @@ def remake_golden(model: str | Path) -> Manifest:
         if not manifest.parity[artifact.file].passed:
             continue
         network = opened(folder, manifest, artifact, 1)
-        if found := _findings(network):
+        if found := golden_findings(network):
             raise ModelError(f"{folder}: {artifact.file}: {found[0]}; nothing was written")
     write_model(folder, manifest, {})
     return manifest
@@ -71,12 +66,3 @@ def _golden(network: Network) -> Golden:
         return reading.probabilities.tolist(), (reading.affect.valence, reading.affect.arousal)
 
     return expression_golden(read, manifest.recalibration, int8=int8)
-
-
-def _findings(network: Network) -> list[Finding]:
-    """Return what ``network`` gets wrong about the golden face."""
-    if network.manifest.task == "face-detection":
-        return detection_findings(detector_for(network, threshold=0.5, nms_iou=0.3))
-    if network.manifest.task == "spectrum-translation":
-        return translation_findings(CycleGan(network))
-    return expression_findings(TwoHeadedNetwork(network))

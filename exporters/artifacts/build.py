@@ -24,7 +24,7 @@ _ORDERS: Final[dict[Layout, tuple[int, ...]]] = {"nchw": (0, 1, 2, 3), "nhwc": (
 FORMATS: Final = ("onnx", "tflite")
 PRECISIONS: Final = ("fp32", "int8")
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def check_tools(
@@ -80,7 +80,7 @@ def build_artifacts(
     int8_operators: Sequence[str] | None = None,
     board: Board = "x86",
     to_lite: Callable[[bytes], bytes] = convert_float,
-    tell: Told = lambda text: None,
+    progress: Progress = lambda text: None,
 ) -> dict[Artifact, bytes]:
     """Return the artifacts of one float graph, described and as bytes, in the order asked for.
 
@@ -101,7 +101,7 @@ def build_artifacts(
         int8_operators: ONNX kinds of nodes to quantise, such as ``Conv``; None: all.
         board: whose int8 kernels to quantise the ONNX artifact for.
         to_lite: makes the float TensorFlow Lite model of the graph; onnx2tf where nothing is said.
-        tell: called with a line before each step that takes long.
+        progress: called with a line before each step that takes long.
 
     Raises:
         ModelError: a tool is missing or cannot convert the graph, or what it made does not load
@@ -119,7 +119,7 @@ def build_artifacts(
         if "fp32" in precisions:
             built |= _described(f"{stem}.onnx", model, model, "fp32")
         if "int8" in precisions:
-            tell(f"int8 ONNX from {len(calibration)} calibration tensors")
+            progress(f"int8 ONNX from {len(calibration)} calibration tensors")
             content = quantize_onnx(
                 model,
                 calibration,
@@ -129,14 +129,14 @@ def build_artifacts(
             )
             built |= _described(f"{stem}.int8.onnx", content, model, "int8")
     if "tflite" in formats:
-        tell("TensorFlow Lite")
+        progress("TensorFlow Lite")
         lite = to_lite(model)
         # looked at even where only int8 is wanted: what is wrong here is told best here
         exact = _described(f"{stem}.tflite", lite, model, "fp32")
         if "fp32" in precisions:
             built |= exact
         if "int8" in precisions:
-            tell(f"int8 TensorFlow Lite from {len(calibration)} calibration tensors")
+            progress(f"int8 TensorFlow Lite from {len(calibration)} calibration tensors")
             kept = float_nodes if lite_float_nodes is None else lite_float_nodes
             content = quantize_tflite(
                 lite,

@@ -126,7 +126,9 @@ def _bounds(limit: Limit) -> str:
     return ", ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
 
 
-def judged(metrics: Mapping[str, float], limits: Mapping[str, Limit], samples: int) -> Parity:
+def against_limits(
+    metrics: Mapping[str, float], limits: Mapping[str, Limit], samples: int
+) -> Parity:
     """Return ``metrics`` as parity: passed where every limit is kept.
 
     Raises:

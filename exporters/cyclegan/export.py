@@ -1,10 +1,10 @@
 """A CycleGAN generator, NIR -> visible light -> a model folder for the daemon.
 
-Takes ``latest_net_G*.pth`` of the public PyTorch code (see ``layout``) or a generator that is ONNX
-already. What changes, and why the pictures do not: batch-norms go into the
-convolutions before them, transposed convolutions become convolutions that runtimes can run in
-int8 (see ``upsampling``), and for mono pictures the first convolution is summed over its three
-equal channels. Colour that the generator gives stays; the daemon takes its luma.
+Takes ``latest_net_G*.pth`` of the public PyTorch code (see ``layout``) or a generator in ONNX. The
+artifacts differ from it, and make the same pictures. Batch-norms are folded into the convolutions
+before them. Transposed convolutions become convolutions that runtimes can run in int8 (see
+``upsampling``). For mono pictures the first convolution is summed over its three equal channels. A
+generator that gives colour still does; the daemon takes its luma.
 
 In int8 only convolutions are quantised, and not those that double the picture: they take the sum
 of all residual blocks, whose range is wide, and cost 13 to 17 dB (31 and 35 instead of 48) for a
@@ -15,18 +15,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import edge
 from benchmarks.evaluation.pictures import exact_network, face_crops, split_pictures
 from benchmarks.evaluation.translation_agreement import translation_agreement
 from edge.config import DetectorConfig
 from edge.errors import ModelError
 from edge.vision.detect import open_detector
-from edge.vision.expression.crop import square_crop
-from edge.vision.golden import golden_picture, translation_findings
 from edge.vision.inference import Network
-from edge.vision.inference.golden_schema import TranslationGolden
 from edge.vision.inference.manifest import (
-    Exporter,
     Input,
     Manifest,
     NoNormalisation,
@@ -35,31 +30,19 @@ from edge.vision.inference.manifest import (
     Source,
 )
 from edge.vision.inference.network import input_tensor
-from edge.vision.resize import area_means
 from edge.vision.translate.cyclegan import CycleGan
-from edge.vision.values import Box, Luma
-from exporters.artifacts.build import Told, build_artifacts, check_tools
-from exporters.artifacts.parity import TRANSLATION_LIMITS, judged, measure, sample_pictures
-from exporters.artifacts.quantize import Board
+from edge.vision.values import Luma
+from exporters.artifacts.driver import DEFAULT_OPTIONS, Draft, ExportOptions, Quantisation, export
+from exporters.artifacts.parity import TRANSLATION_LIMITS, against_limits, measure, sample_pictures
 from exporters.artifacts.tflite import convert_float
-from exporters.artifacts.write import prove_and_write, unmeasured
+from exporters.cyclegan.golden import translation_golden
 from exporters.cyclegan.original import Original
 from exporters.cyclegan.upsampling import doubling_nodes
 
 SIDE_MIN, SIDE_MAX = 16, 1024
 
-_LIMITS: Final = {"picture": 2e-3}
+_FLOAT_LIMITS: Final = {"picture": 2e-3}
 """Largest error of a value of a float artifact, of -1..1."""
-
-_BOX: Final = (123.1, 38.9, 151.0, 151.0)
-"""The square around the face in the golden picture, x, y, width, height."""
-
-_CELLS: Final = (8, 8)
-_LEVEL_MAX: Final = 6.0
-_LEVEL_SHARES: Final = {"fp32": (0.3, 1 / 8), "int8": (2.0, 1 / 2)}
-"""Precision -> grey levels that the golden face may be off by on the mean: at least the first, up
-to that share of what its cells differ by, and at most ``_LEVEL_MAX``. A picture turned over differs
-by about as much as the cells do."""
 
 _CITATION: Final = (
     "J.-Y. Zhu, T. Park, P. Isola, A. A. Efros: Unpaired Image-to-Image Translation using"
@@ -74,13 +57,8 @@ def export_cyclegan(
     *,
     size: tuple[int, int] = (256, 256),
     mono: bool = False,
-    formats: Sequence[str] = ("onnx",),
-    precisions: Sequence[str] = ("fp32",),
-    calibration: Path | None = None,
     expression: str = "expression-nir",
-    board: Board = "x86",
-    allow_parity_loss: bool = False,
-    tell: Told = lambda text: None,
+    options: ExportOptions = DEFAULT_OPTIONS,
 ) -> Manifest:
     """Write the model folder ``out`` from a generator; return its manifest.
 
@@ -89,13 +67,8 @@ def export_cyclegan(
         out: folder to write; its name becomes the model's.
         size: width and height of the pictures, equal, multiples of 4 pixels.
         mono: one grey input channel instead of three.
-        formats: some of ``exporters.artifacts.build.FORMATS``.
-        precisions: some of ``exporters.artifacts.build.PRECISIONS``.
-        calibration: folder of pictures with faces, needed for int8.
-        expression: name or folder of the expression network behind, which int8 is judged by.
-        board: whose int8 kernels to quantise the ONNX artifact for.
-        allow_parity_loss: write artifacts that miss their limit, too.
-        tell: called with a line before each step that takes long.
+        expression: name or folder of the expression network that int8 is evaluated with.
+        options: which artifacts to make, and how.
 
     Returns:
         The manifest; nothing was written where an artifact missed its limit and that is not
@@ -111,95 +84,94 @@ def export_cyclegan(
             f"--size {width}x{height}: expected a square, as faces are cut out, of a multiple of 4"
             f" from {SIDE_MIN} to {SIDE_MAX} pixels, such as 256x256"
         )
-    check_tools(formats, precisions, calibrated=calibration is not None, converter=False)
-    original = Original(weights, size)
-    model = original.converted(mono=mono)
-    mono = mono or original.channels == 1
-    input_ = Input(
-        name=original.input,
-        shape=(1, 1 if mono else 3, height, width),
-        layout="nchw",
-        dtype="float32",
-        colour="mono" if mono else "rgb",
-        value_range=(-1.0, 1.0),
-        normalisation=NoNormalisation(kind="none"),
-    )
-    faces = None
-    if calibration is not None and "int8" in precisions:
-        tell(f"faces in the pictures of {calibration}")
-        faces = _Faces(calibration, expression, size)
-    contents = build_artifacts(
-        model,
-        stem="generator",
-        formats=formats,
-        precisions=precisions,
-        calibration=[input_tensor(input_, face) for face in (faces.calibrate if faces else ())],
-        int8_operators=("Conv",),
-        float_nodes=doubling_nodes(model),
-        board=board,
-        to_lite=_lite_writer(model) if "tflite" in formats else convert_float,
-        tell=tell,
-    )
-    draft = Manifest(
-        name=out.name,
-        task="spectrum-translation",
-        decoder="cyclegan",
-        artifacts=tuple(contents),
-        input=input_,
-        outputs={"picture": Output(tensor=original.output)},
-        source=Source(
-            file=weights.name, sha256=original.sha256, licence=_LICENCE, citation=_CITATION
-        ),
-        exporter=Exporter(
-            version=edge.__version__,
-            options={
-                "size": f"{width}x{height}",
-                "mono": mono,
-                **original.options,
-                **({"board": board, "expression": expression} if faces else {}),
-            },
-        ),
-        calibration=faces.record if faces else None,
-        parity={artifact.file: unmeasured(_LIMITS) for artifact in contents},
-        golden=translation_golden(original.luma, size),
-    )
+    options.check(converter=False)
+    checkpoint = _GeneratorCheckpoint(weights, size, mono, expression, options)
+    return export(out, checkpoint, options)
 
-    # once for all artifacts: the original is the slowest of them
-    samples = _lively(sample_pictures(width, height)) if "fp32" in precisions else []
-    pictures = [original.picture(sample) for sample in samples]
-    lumas = [original.luma(face) for face in (faces.judge if faces else ())]
 
-    def parity(network: Network) -> Parity:
-        tell(f"parity of {network.info.artifact}")
-        if faces and network.info.precision == "int8":
+class _GeneratorCheckpoint:
+    """A generator, converted (see ``driver.Checkpoint``)."""
+
+    def __init__(
+        self,
+        weights: Path,
+        size: tuple[int, int],
+        mono: bool,
+        expression: str,
+        options: ExportOptions,
+    ) -> None:
+        self._options = options
+        self._expression = expression
+        self._size = width, height = size
+        self._original = original = Original(weights, size)
+        self.content = original.converted(mono=mono)
+        self.to_lite = _lite_writer(self.content) if "tflite" in options.formats else convert_float
+        mono = mono or original.channels == 1
+        self.draft = Draft(
+            stem="generator",
+            float_limits=_FLOAT_LIMITS,
+            task="spectrum-translation",
+            decoder="cyclegan",
+            input=Input(
+                name=original.input,
+                shape=(1, 1 if mono else 3, height, width),
+                layout="nchw",
+                dtype="float32",
+                colour="mono" if mono else "rgb",
+                value_range=(-1.0, 1.0),
+                normalisation=NoNormalisation(kind="none"),
+            ),
+            outputs={"picture": Output(tensor=original.output)},
+            source=Source(
+                file=weights.name, sha256=original.sha256, licence=_LICENCE, citation=_CITATION
+            ),
+            options={"size": f"{width}x{height}", "mono": mono, **original.options},
+            golden=translation_golden(original.luma, size),
+        )
+        # once for all artifacts: the original is the slowest of them
+        samples = sample_pictures(width, height) if "fp32" in options.precisions else []
+        self._samples = _with_contrast(samples)
+        self._pictures = [original.picture(sample) for sample in self._samples]
+        self._faces: _Faces | None = None
+        self._lumas: list[Luma] = []
+
+    def quantisation(self, exact: Network) -> Quantisation:
+        folder = self._options.int8_pictures
+        if folder is None:
+            return Quantisation()
+        self._options.progress(f"faces in the pictures of {folder}")
+        self._faces = faces = _Faces(folder, self._expression, self._size)
+        self._lumas = [self._original.luma(face) for face in faces.judge]
+        return Quantisation(
+            calibration=[input_tensor(self.draft.input, face) for face in faces.calibrate],
+            record=faces.record,
+            float_nodes=doubling_nodes(self.content),
+            int8_operators=("Conv",),
+            options={"board": self._options.board, "expression": self._expression},
+        )
+
+    def parity(self, network: Network, exact: Network) -> Parity:
+        """Compare float artifacts by their values, int8 ones by pictures and expressions."""
+        if self._faces and network.info.precision == "int8":
             translate = CycleGan(network).translate
-            made = [translate(face) for face in faces.judge]
-            figures = translation_agreement(lumas, made, faces.network)
-            return judged(figures, TRANSLATION_LIMITS, len(faces.judge))
+            made = [translate(face) for face in self._faces.judge]
+            figures = translation_agreement(self._lumas, made, self._faces.network)
+            return against_limits(figures, TRANSLATION_LIMITS, len(self._faces.judge))
         pairs = (
             ({"picture": picture}, network.run(sample[None]))
-            for picture, sample in zip(pictures, samples, strict=True)
+            for picture, sample in zip(self._pictures, self._samples, strict=True)
         )
-        return measure(pairs, _LIMITS)
-
-    return prove_and_write(
-        out,
-        draft,
-        {artifact.file: content for artifact, content in contents.items()},
-        parity=parity,
-        findings=lambda network: translation_findings(CycleGan(network)),
-        allow_parity_loss=allow_parity_loss,
-    )
+        return measure(pairs, _FLOAT_LIMITS)
 
 
 class _Faces:
-    """Faces cut out of a folder's pictures as the daemon cuts them, and who judges the result.
+    """Faces, cut as the daemon cuts them, and the network that evaluates what is made of them.
 
     Attributes:
         network: the expression network behind.
         calibrate: faces to measure integer ranges on.
-        judge: faces to judge the result with.
-        record: what the manifest says of ``calibrate``.
+        judge: faces to evaluate the result with.
+        record: what the manifest records of ``calibrate``.
     """
 
     def __init__(self, folder: Path, expression: str, size: tuple[int, int]) -> None:
@@ -230,35 +202,10 @@ def _lite_writer(model: bytes) -> Callable[[bytes], bytes]:
     return write_lite if can_write(model) else convert_float
 
 
-def _lively(pictures: Sequence[Luma]) -> list[Luma]:
-    """Return the pictures that show anything.
+def _with_contrast(pictures: Sequence[Luma]) -> list[Luma]:
+    """Return the pictures that have any contrast.
 
     An instance norm divides by the spread of its input, and a picture of one level has none: there
     a generator only makes rounding errors larger, its own as well as an artifact's.
     """
     return [picture for picture in pictures if picture.min() < picture.max()]
-
-
-def translation_golden(
-    translate: Callable[[Luma], Luma], size: tuple[int, int]
-) -> TranslationGolden:
-    """Return what a generator makes of the golden face.
-
-    Args:
-        translate: runs the generator whose answers are the expected ones.
-        size: width and height of its input.
-    """
-    picture, digest = golden_picture()
-    levels = area_means(translate(square_crop(picture, Box(*_BOX), size, 0.0)), _CELLS)
-    bounds = {
-        precision: round(min(_LEVEL_MAX, max(least, share * float(levels.std()))), 2)
-        for precision, (least, share) in _LEVEL_SHARES.items()
-    }
-    return TranslationGolden(
-        kind="translation",
-        picture_sha256=digest,
-        box=_BOX,
-        levels=tuple(tuple(round(float(level), 1) for level in row) for row in levels),
-        level_max=bounds["fp32"],
-        int8_level_max=bounds["int8"],
-    )

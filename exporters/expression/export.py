@@ -2,43 +2,42 @@
 
 Takes what users bring: our own checkpoints, the thesis's (Kalabis, *Facial expression analysis
 from NIR image*, CTU Prague, 2024) as Keras 2 wrote them, and any ONNX graph with one picture in
-and two heads out. What the network was trained on is recorded in the manifest, not guessed:
-where neither the file nor the names in it say how pictures are normalised, one has to.
+and two heads out. The manifest records how pictures were normalised in training. The exporter does
+not guess it: where neither the file nor the names in it say so, the user has to.
 """
 
 import copy
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import edge
 from benchmarks.evaluation.expression_agreement import expression_agreement
 from benchmarks.evaluation.pictures import split_pictures
 from edge.errors import ModelError
-from edge.vision.expression.two_headed import TwoHeadedNetwork
-from edge.vision.golden import expression_findings
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import (
-    Artifact,
     Crop,
-    Exporter,
     Input,
     Manifest,
     NoNormalisation,
     Output,
     Parity,
     PerSampleNormalisation,
-    Precision,
     Source,
 )
-from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Luma
 from exporters.artifacts import graph
-from exporters.artifacts.build import build_artifacts, check_tools
-from exporters.artifacts.parity import LIMITS, judged, measure, sample_pictures
-from exporters.artifacts.quantize import Board, upgraded
-from exporters.artifacts.write import describe, prove_and_write, unmeasured
+from exporters.artifacts.driver import (
+    DEFAULT_OPTIONS,
+    Draft,
+    ExportOptions,
+    Quantisation,
+    export,
+    run_graph,
+)
+from exporters.artifacts.parity import LIMITS, against_limits, measure, sample_pictures
+from exporters.artifacts.quantize import upgraded
+from exporters.artifacts.tflite import convert_float
 from exporters.expression.golden import expression_golden
 from exporters.expression.heads import expose, keep_outputs, rename
 from exporters.expression.input_folding import fold_input, take_nchw
@@ -52,12 +51,10 @@ from exporters.expression.original import (
 )
 from exporters.expression.source import UNKNOWN, read_source
 
-_LIMITS: Final = {"expression": 1e-4, "affect": 1e-4}
-"""Largest errors of a float artifact: of a probability, and of what the regressor gives."""
+_FLOAT_LIMITS: Final = {"expression": 1e-4, "affect": 1e-4}
+"""Largest errors of a float artifact: of a probability, and of the regressor's values."""
 
 _SLICE_OPSET: Final = 10
-
-_STEM: Final = "expression"
 
 
 def export_mobilenet_fer(
@@ -67,104 +64,114 @@ def export_mobilenet_fer(
     architecture: Path | None = None,
     size: tuple[int, int] | None = None,
     mono: bool = False,
-    options: ExpressionOptions = AS_THE_FILE_SAYS,
-    formats: Sequence[str] = ("onnx",),
-    precisions: Sequence[str] = ("fp32",),
-    calibration: Path | None = None,
-    allow_parity_loss: bool = False,
-    board: Board = "x86",
-    tell: Callable[[str], None] = lambda text: None,
+    overrides: ExpressionOptions = AS_THE_FILE_SAYS,
+    options: ExportOptions = DEFAULT_OPTIONS,
 ) -> Manifest:
     """Write the model folder ``out`` from an expression checkpoint; return its manifest.
 
     Args:
         weights: ONNX, or a file of Keras 2.
         out: folder to write; its name becomes the model's.
-        architecture: JSON of a Keras 2 model whose weights lie apart.
+        architecture: JSON of a Keras 2 model whose weights are in a file of their own.
         size: width and height, for networks that leave them open.
         mono: one grey input channel instead of three.
-        options: what only the user knows.
-        formats: some of ``exporters.artifacts.build.FORMATS``.
-        precisions: some of ``exporters.artifacts.build.PRECISIONS``.
-        calibration: folder of pictures with faces; needed for int8.
-        allow_parity_loss: write artifacts that miss their limit, too.
-        board: whose int8 kernels to quantise the ONNX artifact for.
-        tell: called with a line before each step that takes long.
+        overrides: facts about the network that the file does not state, or states wrongly.
+        options: which artifacts to make, and how.
+
+    Returns:
+        The manifest; nothing was written where an artifact missed its limit and that is not
+        allowed.
 
     Raises:
-        ModelError: an option or the file does not fit, or the result does not read the golden
-            face as the original does; one line.
+        ModelError: an option or the file does not fit, or the result does not predict for the
+            golden face what the original does; one line.
     """
-    check_tools(formats, precisions, calibrated=calibration is not None)
-    check_labels(options.labels)
+    options.check()
+    check_labels(overrides.labels)
     source = read_source(weights, architecture=architecture, size=size)
-    original = Original(source, options, weights)
-    split = split_pictures(calibration) if calibration is not None else None
-    converted = _converted(original, weights, mono=mono)
-    golden = expression_golden(original.read, options.recalibration, int8="int8" in precisions)
+    original = Original(source, overrides, weights)
+    return export(out, _ExpressionCheckpoint(original, weights, mono, options), options)
 
-    def draft(artifacts: Sequence[Artifact]) -> Manifest:
-        return Manifest(
-            name=out.name,
+
+class _ExpressionCheckpoint:
+    """An expression network, converted (see ``driver.Checkpoint``)."""
+
+    to_lite = staticmethod(convert_float)
+
+    def __init__(
+        self, original: Original, weights: Path, mono: bool, options: ExportOptions
+    ) -> None:
+        self._original, self._options = original, options
+        source, said = original.source, original.preparation.options
+        self._split = split_pictures(options.calibration) if options.calibration else None
+        self._to_evaluate: list[Luma] = []
+        converted = _converted(original, weights, mono=mono)
+        self.content = converted.content
+        self.draft = Draft(
+            stem="expression",
+            float_limits=_FLOAT_LIMITS,
             task="facial-expression",
             decoder="mobilenet-fer",
-            artifacts=tuple(artifacts),
             input=converted.input,
             outputs=converted.outputs,
-            labels=options.labels,
+            labels=said.labels,
             source=Source(
                 file=weights.name,
                 sha256=source.sha256,
-                licence=options.licence or source.licence or UNKNOWN,
-                citation=options.citation or source.citation or UNKNOWN,
+                licence=said.licence or source.licence or UNKNOWN,
+                citation=said.citation or source.citation or UNKNOWN,
             ),
-            exporter=Exporter(version=edge.__version__, options=converted.options),
-            calibration=split.record if split is not None and "int8" in precisions else None,
-            recalibration=options.recalibration,
-            parity={artifact.file: unmeasured(_LIMITS) for artifact in artifacts},
-            golden=golden,
+            options=converted.options,
+            recalibration=said.recalibration,
+            golden=expression_golden(original.predict, said.recalibration, int8=options.int8),
         )
 
-    exact = _running(draft, converted.content)
-    to_calibrate, to_judge = calibration_faces(split, original, tell)
-    tensors = [exact.tensor(crop) for crop in to_calibrate]
-    kept: list[str] = []
-    if "int8" in precisions:
-        tell("which layers stay float")
+    def quantisation(self, exact: Network) -> Quantisation:
+        options, split = self._options, self._split
+        if split is None:
+            return Quantisation()
+        options.progress("faces in the calibration pictures")
+        # evaluated on faces without int8, too: float artifacts then have figures to compare with
+        to_calibrate, self._to_evaluate = calibration_faces(split, self._original)
+        if not options.int8:
+            return Quantisation()
+        options.progress("which layers stay float")
+        tensors = [exact.tensor(crop) for crop in to_calibrate]
         kept = kept_float(
-            converted.content,
-            lambda made: _running(draft, made, "int8"),
+            self.content,
+            lambda made: run_graph(made, self.draft, exact.info.name, "int8"),
             exact,
             tensors=tensors,
-            crops=to_judge,
-            board=board,
+            crops=self._to_evaluate,
+            board=options.board,
         )
-        converted.options["float_nodes"] = " ".join(kept)
-    contents = build_artifacts(
-        converted.content,
-        stem=_STEM,
-        formats=formats,
-        precisions=precisions,
-        calibration=tensors,
-        float_nodes=kept,
-        lite_float_nodes=[*kept, *(each.tensor for each in converted.outputs.values())],
-        board=board,
-        tell=tell,
-    )
-    tell("parity")
-    return prove_and_write(
-        out,
-        draft(list(contents)),
-        {artifact.file: content for artifact, content in contents.items()},
-        parity=lambda network: _parity(network, exact, original, to_judge),
-        findings=lambda network: expression_findings(TwoHeadedNetwork(network)),
-        allow_parity_loss=allow_parity_loss,
-    )
+        return Quantisation(
+            calibration=tensors,
+            record=split.record,
+            float_nodes=kept,
+            lite_float_nodes=[*kept, *(each.tensor for each in self.draft.outputs.values())],
+            options={"float_nodes": " ".join(kept)},
+        )
+
+    def parity(self, network: Network, exact: Network) -> Parity:
+        """Compare float artifacts by their largest error, int8 ones by their predictions."""
+        crops = self._to_evaluate
+        agreement = expression_agreement(exact, network, crops) if crops else {}
+        if network.info.precision == "int8":
+            return against_limits(agreement, LIMITS["facial-expression"], len(crops))
+        original = self._original
+        pictures = sample_pictures(network.info.width, network.info.height)
+        parity = measure(
+            ((original.heads(picture), network.run(picture[None])) for picture in pictures),
+            _FLOAT_LIMITS,
+        )
+        metrics = {**agreement, **parity.metrics}
+        return against_limits(metrics, parity.limits, parity.samples + len(crops))
 
 
 @dataclass(frozen=True, slots=True)
 class _Converted:
-    """The float graph, and what the manifest says of it."""
+    """The float graph, and its fields of the manifest."""
 
     content: bytes
     input: Input
@@ -173,7 +180,7 @@ class _Converted:
 
 
 def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
-    source, settled = original.source, original.settled
+    source, preparation = original.source, original.preparation
     model = copy.deepcopy(source.model)
     if not (
         original.expression.whole
@@ -188,7 +195,7 @@ def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
     rename(model, source.input, "input")
     if source.layout == "nhwc":
         take_nchw(model, "input")
-    folded = fold_input(model, "input", settled.affine, mono=mono)
+    folded = fold_input(model, "input", preparation.affine, mono=mono)
     graph.fold_batch_norms(model)
     for node in model.graph.node:
         node.name = ""  # other tools' names hold what TensorFlow Lite's converter changes
@@ -200,8 +207,8 @@ def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
     channels = 1 if mono else source.channels
     width, height = source.size
     encoding: Literal["none", "(s-0.5)*2"] = "none" if affect.signed else "(s-0.5)*2"
-    per_sample = settled.normalisation in ("thesis", "standardised")
-    divide = settled.normalisation == "standardised"
+    per_sample = preparation.normalisation in ("thesis", "standardised")
+    divide = preparation.normalisation == "standardised"
     return _Converted(
         content=content,
         input=Input(
@@ -210,13 +217,13 @@ def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
             layout="nchw",
             dtype="float32",
             colour="mono" if channels == 1 else "rgb",
-            value_range=settled.value_range,
+            value_range=preparation.value_range,
             normalisation=PerSampleNormalisation(
                 kind="per-sample", divide=divide, epsilon=EPSILON if divide else 0.0
             )
             if per_sample
             else NoNormalisation(kind="none"),
-            crop=Crop(shape="square", margin=settled.margin),
+            crop=Crop(shape="square", margin=preparation.margin),
         ),
         outputs={
             "expression": Output(tensor=expression.tensor, activation=expression.activation),
@@ -224,29 +231,9 @@ def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
         },
         options={
             **source.options,
-            "normalisation": settled.normalisation,
-            "margin": settled.margin,
+            "normalisation": preparation.normalisation,
+            "margin": preparation.margin,
             "mono": channels == 1,
             "input_affine": folded,
         },
     )
-
-
-def _running(
-    draft: Callable[[Sequence[Artifact]], Manifest], content: bytes, precision: Precision = "fp32"
-) -> Network:
-    """Return an ONNX artifact as the daemon would run it."""
-    artifact = describe(f"{_STEM}.onnx", content, runtime="onnxruntime", precision=precision)
-    return Network(draft([artifact]), artifact, OnnxSession(content, 1), 1)
-
-
-def _parity(network: Network, exact: Network, original: Original, crops: Sequence[Luma]) -> Parity:
-    """Return how far an artifact agrees: floats by their largest error, int8 by what it reads."""
-    agreement = expression_agreement(exact, network, crops) if crops else {}
-    if network.info.precision == "int8":
-        return judged(agreement, LIMITS["facial-expression"], len(crops))
-    pictures = sample_pictures(network.info.width, network.info.height)
-    parity = measure(
-        ((original.heads(picture), network.run(picture[None])) for picture in pictures), _LIMITS
-    )
-    return judged({**agreement, **parity.metrics}, parity.limits, parity.samples + len(crops))

@@ -11,7 +11,7 @@ from edge.vision.detect import detector_for
 from edge.vision.golden import SURE
 from edge.vision.inference import Network
 from edge.vision.values import Floats, Luma
-from exporters.artifacts.parity import LIMITS, judged
+from exporters.artifacts.parity import LIMITS, against_limits
 from exporters.artifacts.quantize import Board, quantize_onnx
 from exporters.expression.original import Original
 
@@ -22,16 +22,11 @@ two networks were off by up to .042 on 64 faces; with three by .024."""
 _DETECTOR: Final = "centerface-640x384"
 
 
-def calibration_faces(
-    split: Split | None, original: Original, tell: Callable[[str], None]
-) -> tuple[list[Luma], list[Luma]]:
-    """Return faces to calibrate with, and others to judge by; none without pictures."""
-    if split is None:
-        return [], []
-    tell("faces in the calibration pictures")
+def calibration_faces(split: Split, original: Original) -> tuple[list[Luma], list[Luma]]:
+    """Return faces to calibrate with, and other faces to evaluate on."""
     network = exact_network(_DETECTOR, "face-detection")
     detector = detector_for(network, threshold=SURE, nms_iou=0.3)
-    size, margin = original.source.size, original.settled.margin
+    size, margin = original.source.size, original.preparation.margin
     one, other = (
         list(face_crops(pictures, detector, size, margin))
         for pictures in (split.calibrate, split.judge)
@@ -73,7 +68,7 @@ def kept_float(
         kept = [*first[:count], *heads]
         network = running(quantize_onnx(content, tensors, float_nodes=kept, board=board))
         agreement = expression_agreement(exact, network, crops)
-        if judged(agreement, LIMITS["facial-expression"], len(crops)).passed:
+        if against_limits(agreement, LIMITS["facial-expression"], len(crops)).passed:
             break
     return kept
 

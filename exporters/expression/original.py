@@ -60,8 +60,8 @@ AS_THE_FILE_SAYS: Final = ExpressionOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What is known of a network after the user and the file were asked.
+class Preparation:
+    """How pictures are prepared for a network: the options, completed from the file.
 
     Attributes:
         normalisation: see ``ExpressionOptions``.
@@ -78,8 +78,8 @@ class Settled:
     options: ExpressionOptions
 
 
-def settle(options: ExpressionOptions, source: ExpressionSource, weights: Path) -> Settled:
-    """Return what holds: the user's word, else the file's.
+def resolve(options: ExpressionOptions, source: ExpressionSource, weights: Path) -> Preparation:
+    """Return the options, completed by what the file says where the user said nothing.
 
     Raises:
         ModelError: nobody says how pictures are normalised, or an option does not fit; one line.
@@ -115,7 +115,7 @@ def settle(options: ExpressionOptions, source: ExpressionSource, weights: Path) 
     if not 0 <= margin <= 1:
         raise ModelError(f"--margin {margin:g}: expected a share of the face's box, 0 to 1")
     value_range = {"thesis": (0.0, 2.0), "standardised": (0.0, 1.0)}.get(kind, (low, high))
-    return Settled(kind, value_range, affine, margin, options)
+    return Preparation(kind, value_range, affine, margin, options)
 
 
 def read_recalibration(path: Path | None) -> Recalibration | None:
@@ -158,7 +158,7 @@ class Original:
 
     Attributes:
         source: the checkpoint.
-        settled: how pictures are given to it.
+        preparation: how pictures are prepared for it.
         expression: its classifier.
         affect: its regressor.
     """
@@ -183,17 +183,17 @@ class Original:
             )
         except (ModelError, InferenceError) as error:
             raise ModelError(f"--weights {weights}: {error}") from error
-        self.settled = settle(options, source, weights)
+        self.preparation = resolve(options, source, weights)
 
     def tensor(self, picture: Luma) -> Floats:
         """Return a mono picture as the network was trained to take it."""
-        low, high = self.settled.value_range
+        low, high = self.preparation.value_range
         pixels = picture.astype(np.float64) / 255 * (high - low) + low
-        if self.settled.normalisation in ("thesis", "standardised"):
+        if self.preparation.normalisation in ("thesis", "standardised"):
             pixels = pixels - pixels.mean()
-        if self.settled.normalisation == "standardised":
+        if self.preparation.normalisation == "standardised":
             pixels = pixels / (pixels.std() + EPSILON)
-        return self._laid_out(pixels, self.settled.affine)
+        return self._laid_out(pixels, self.preparation.affine)
 
     def _laid_out(self, pixels: NDArray[np.float64], affine: Affine | None = None) -> Floats:
         planes = np.repeat(pixels[None], self.source.channels, axis=0)
@@ -223,11 +223,11 @@ class Original:
                 )
         return heads
 
-    def read(self, picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
-        """Return what it makes of a face: a probability an expression, valence and arousal."""
-        crop = square_crop(picture, box, self.source.size, self.settled.margin)
+    def predict(self, picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
+        """Return a probability for each expression, and valence and arousal, of one face."""
+        crop = square_crop(picture, box, self.source.size, self.preparation.margin)
         heads = self.heads(crop)
-        options = self.settled.options
+        options = self.preparation.options
         order = np.array([options.labels.index(name) for name in EXPRESSIONS])
         readout = Readout(order, not self.affect.signed, options.recalibration)
         shares, point = readout.read(heads["expression"], heads["affect"])

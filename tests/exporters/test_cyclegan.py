@@ -17,6 +17,7 @@ from edge.vision.inference import find_model, load_manifest, open_network, verif
 from edge.vision.inference.golden_schema import TranslationGolden
 from edge.vision.values import Floats
 from exporters.__main__ import main
+from exporters.artifacts.driver import ExportOptions
 from exporters.cyclegan import export as cyclegan
 from exporters.cyclegan.export import export_cyclegan
 from exporters.cyclegan.layout import build, read_layout
@@ -83,7 +84,9 @@ def test_both_formats_answer_as_the_file_does(
     model = generator(norm=norm)
     source = saved(tmp_path / "NIR2VIS.onnx", as_older_exporters_write(model) if older else model)
     out = tmp_path / "net"
-    manifest = export_cyclegan(source, out, size=(64, 64), mono=mono, formats=("onnx", "tflite"))
+    manifest = export_cyclegan(
+        source, out, size=(64, 64), mono=mono, options=ExportOptions(formats=("onnx", "tflite"))
+    )
     assert verify(out) == []
     assert [each.file for each in manifest.artifacts] == ["generator.onnx", "generator.tflite"]
     assert manifest.input.name == ("real_A" if older else "input")
@@ -114,7 +117,9 @@ def test_the_same_input_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     made = []
     for folder in ("one", "two"):
         out = tmp_path / folder / "net"
-        export_cyclegan(source, out, size=(64, 64), mono=True, formats=("onnx", "tflite"))
+        export_cyclegan(
+            source, out, size=(64, 64), mono=True, options=ExportOptions(formats=("onnx", "tflite"))
+        )
         made.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
     assert made[0] == made[1]
     assert str(tmp_path).encode() not in b"".join(made[0].values())
@@ -150,7 +155,7 @@ def test_the_command_writes_a_folder_and_prints_the_parity(
 def test_a_missed_parity_is_exit_1_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cyclegan, "_LIMITS", {"picture": 1e-30})
+    monkeypatch.setattr(cyclegan, "_FLOAT_LIMITS", {"picture": 1e-30})
     source, out = onnx_file(tmp_path / "g.onnx"), tmp_path / "net"
     arguments = ["cyclegan", "--weights", str(source), "--out", str(out), "--size", "64x64"]
     assert main(arguments) == 1

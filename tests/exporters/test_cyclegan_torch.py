@@ -14,6 +14,7 @@ from edge.vision.inference import load_manifest, open_network, verify
 from edge.vision.inference.manifest import Limit
 from edge.vision.values import Floats, Luma
 from exporters.__main__ import main
+from exporters.artifacts.driver import ExportOptions
 from exporters.artifacts.parity import TRANSLATION_LIMITS, sample_pictures
 from exporters.cyclegan import export as cyclegan
 from exporters.cyclegan.checkpoint import read_state
@@ -145,7 +146,11 @@ def test_artifacts_answer_as_pytorch_does(  # noqa: PLR0917
     weights = saved(tmp_path / "latest_net_G_A.pth", state, prefix)
     out = tmp_path / "net"
     manifest = export_cyclegan(
-        weights, out, size=(side, side), mono=channels[0] == 3, formats=("onnx", "tflite")
+        weights,
+        out,
+        size=(side, side),
+        mono=channels[0] == 3,
+        options=ExportOptions(formats=("onnx", "tflite")),
     )
     assert verify(out) == []
     options = manifest.exporter.options
@@ -163,7 +168,9 @@ def test_artifacts_answer_as_pytorch_does(  # noqa: PLR0917
 def test_three_channels_stay_three_where_mono_is_not_asked_for(tmp_path: Path) -> None:
     generator = fresh(4, 6, 8, (3, 3), "instance")
     weights = saved(tmp_path / "g.pth", generator.state_dict())
-    export_cyclegan(weights, tmp_path / "net", size=(64, 64), formats=("onnx", "tflite"))
+    export_cyclegan(
+        weights, tmp_path / "net", size=(64, 64), options=ExportOptions(formats=("onnx", "tflite"))
+    )
     for artifact in ("generator.onnx", "generator.tflite"):
         network = open_network(tmp_path / "net", task="spectrum-translation", artifact=artifact)
         colour = np.random.default_rng(2).uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32)
@@ -188,7 +195,9 @@ def test_what_pytorch_itself_exports_to_onnx_is_taken(
         input_names=["real_A"], output_names=["fake_B"],
     )  # fmt: skip
     out = tmp_path / "net"
-    export_cyclegan(source, out, size=(96, 96), mono=True, formats=("onnx", "tflite"))
+    export_cyclegan(
+        source, out, size=(96, 96), mono=True, options=ExportOptions(formats=("onnx", "tflite"))
+    )
     for artifact in ("generator.onnx", "generator.tflite"):
         network = open_network(out, task="spectrum-translation", artifact=artifact)
         for picture in pictures(96):
@@ -213,7 +222,13 @@ def test_the_same_file_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     made = []
     for folder in ("one", "two"):
         out = tmp_path / folder / "net"
-        export_cyclegan(weights, out, size=(64, 64), mono=True, formats=("onnx", "tflite"))
+        export_cyclegan(
+            weights,
+            out,
+            size=(64, 64),
+            mono=True,
+            options=ExportOptions(formats=("onnx", "tflite")),
+        )
         made.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
     assert made[0] == made[1]
     assert str(tmp_path).encode() not in b"".join(made[0].values())

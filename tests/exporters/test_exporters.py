@@ -262,7 +262,7 @@ def test_a_missed_parity_is_exit_1_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "exporters.expression.export._LIMITS", {"expression": 1e-30, "affect": 1e-30}
+        "exporters.expression.export._FLOAT_LIMITS", {"expression": 1e-30, "affect": 1e-30}
     )
     out = tmp_path / "net"
     code, text, err = run(["mobilenet-fer", "--weights", str(FER), "--out", str(out)], capsys)

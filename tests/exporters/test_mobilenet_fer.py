@@ -28,6 +28,7 @@ from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Box
 from edge.vocabulary import EXPRESSIONS
 from exporters.__main__ import main
+from exporters.artifacts.driver import ExportOptions
 from exporters.artifacts.parity import sample_pictures, table
 from exporters.expression import export as exporter
 from exporters.expression.export import export_mobilenet_fer
@@ -271,7 +272,9 @@ def test_heads_are_found_and_their_activation_is_said(tmp_path: Path, name: str)
     build, options, softmax, sigmoid, encoding = HEADS[name]
     net = build(Net(size=20).body())
     fields = {"normalisation": "thesis", "affect": options.affect}
-    export_mobilenet_fer(net.save(tmp_path), tmp_path / "net", options=ExpressionOptions(**fields))
+    export_mobilenet_fer(
+        net.save(tmp_path), tmp_path / "net", overrides=ExpressionOptions(**fields)
+    )
     network, picture = exported(tmp_path), sample_pictures(20, 20)[0]
     outputs = network.manifest.outputs
     assert outputs["expression"].activation == softmax
@@ -300,7 +303,7 @@ def test_probabilities_that_no_softmax_ends_stay_as_they_are(tmp_path: Path) -> 
         helper.make_node("Div", ["powers", "total"], ["a"]),
     ]
     export_mobilenet_fer(
-        net.save(tmp_path), tmp_path / "net", options=ExpressionOptions(normalisation="thesis")
+        net.save(tmp_path), tmp_path / "net", overrides=ExpressionOptions(normalisation="thesis")
     )
     network, picture = exported(tmp_path), sample_pictures(20, 20)[0]
     assert network.manifest.outputs["expression"].tensor == "probabilities"
@@ -403,7 +406,7 @@ def test_one_row_of_eight_expressions_and_valence_and_arousal(tmp_path: Path) ->
         net.save(tmp_path),
         tmp_path / "net",
         mono=True,
-        options=ExpressionOptions(
+        overrides=ExpressionOptions(
             normalisation="fixed", mean=mean, std=std, labels=EFFICIENT, affect="signed", margin=0.1
         ),
     )
@@ -553,7 +556,7 @@ def test_a_file_may_say_what_cannot_be_seen(tmp_path: Path) -> None:
     overruled = export_mobilenet_fer(
         net,
         tmp_path / "other",
-        options=ExpressionOptions(
+        overrides=ExpressionOptions(
             normalisation="none", value_range=(-1, 1), margin=0.0, licence="mine", citation="me"
         ),
     )
@@ -687,8 +690,9 @@ def test_int8_of_the_bundled_network_agrees_and_is_the_same_each_time(
 ) -> None:
     one, two = (
         export_mobilenet_fer(
-            OURS, tmp_path / name / "net", precisions=("fp32", "int8"), calibration=face_folder,
-            allow_parity_loss=True,
+            OURS, tmp_path / name / "net", options=ExportOptions(
+                precisions=("fp32", "int8"), calibration=face_folder, allow_parity_loss=True
+            ),
         )
         for name in ("one", "two")
     )  # fmt: skip
@@ -713,7 +717,9 @@ def test_int8_of_the_bundled_network_agrees_and_is_the_same_each_time(
 def test_int8_keeps_its_limits_on_true_nir_faces(tmp_path: Path, nir_faces: Path) -> None:
     out = tmp_path / "net"
     manifest = export_mobilenet_fer(
-        OURS, out, precisions=("fp32", "int8"), calibration=nir_faces / "images"
+        OURS,
+        out,
+        options=ExportOptions(precisions=("fp32", "int8"), calibration=nir_faces / "images"),
     )
     judged_well(manifest, out, {"expression.onnx", "expression.int8.onnx"}, least=0.98)
     for artifact in manifest.artifacts:
@@ -725,8 +731,10 @@ def test_int8_keeps_its_limits_on_true_nir_faces(tmp_path: Path, nir_faces: Path
 @pytest.mark.timeout(600)  # onnx2tf takes minutes on a busy board
 def test_tensorflow_lite_of_the_bundled_network_agrees(tmp_path: Path, face_folder: Path) -> None:
     manifest = export_mobilenet_fer(
-        OURS, tmp_path / "net", formats=("onnx", "tflite"), precisions=("fp32", "int8"),
-        calibration=face_folder, allow_parity_loss=True,
+        OURS, tmp_path / "net", options=ExportOptions(
+            formats=("onnx", "tflite"), precisions=("fp32", "int8"), calibration=face_folder,
+            allow_parity_loss=True,
+        ),
     )  # fmt: skip
     names = ("onnx", "int8.onnx", "tflite", "int8.tflite")
     judged_well(manifest, tmp_path / "net", {f"expression.{name}" for name in names}, least=0.9)
@@ -739,7 +747,9 @@ def test_tensorflow_lite_of_a_keras_network_answers_as_keras_would(tmp_path: Pat
     said = mobilenet_fer(64, 0.25)
     arrays = random_arrays(said, 12, (64, 64, 3))
     weights = write(tmp_path / "net.h5", said, arrays)
-    export_mobilenet_fer(weights, tmp_path / "net", formats=("tflite",), mono=True)
+    export_mobilenet_fer(
+        weights, tmp_path / "net", options=ExportOptions(formats=("tflite",)), mono=True
+    )
     network = exported(tmp_path)
     assert network.info.runtime == "litert"
     for picture in sample_pictures(64, 64)[:4]:

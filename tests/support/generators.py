@@ -8,6 +8,7 @@ import numpy as np
 
 from edge.vision.values import Floats
 from exporters.artifacts import graph
+from exporters.artifacts.driver import ExportOptions
 from exporters.cyclegan.export import export_cyclegan
 from exporters.cyclegan.layout import build, read_layout
 
@@ -71,6 +72,8 @@ def translator_folder(
     """Return a new model folder in ``folder`` with a small generator, made by the exporter."""
     source = onnx_file(folder / "generator-as-it-came.onnx", (side, side), **state)
     out = folder / "translator"
-    manifest = export_cyclegan(source, out, size=(side, side), mono=mono, formats=formats)
+    manifest = export_cyclegan(
+        source, out, size=(side, side), mono=mono, options=ExportOptions(formats=formats)
+    )
     assert all(parity.passed for parity in manifest.parity.values())
     return out

@@ -1,0 +1,244 @@
+"""Exports a checkpoint of any kind: its float graph in, a model folder out.
+
+Each kind of checkpoint says what its float graph is (``Checkpoint``). Everything after that is the
+same for all: build the artifacts, compare each one with the original, write the folder.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Protocol
+
+import edge
+from edge.vision.detect import detector_for
+from edge.vision.expression.two_headed import TwoHeadedNetwork
+from edge.vision.golden import detection_findings, expression_findings, translation_findings
+from edge.vision.inference import Finding, Network
+from edge.vision.inference.golden_schema import Golden
+from edge.vision.inference.manifest import (
+    Artifact,
+    Calibration,
+    Exporter,
+    Input,
+    Manifest,
+    Output,
+    Parity,
+    Precision,
+    Recalibration,
+    Source,
+    Task,
+)
+from edge.vision.inference.runtimes import open_session
+from edge.vision.translate.cyclegan import CycleGan
+from edge.vision.values import Floats
+from exporters.artifacts.build import Progress, build_artifacts, check_tools
+from exporters.artifacts.quantize import Board
+from exporters.artifacts.write import describe, prove_and_write, unmeasured
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """Which artifacts to make, and how; the same for every kind of checkpoint.
+
+    Attributes:
+        formats: some of ``exporters.artifacts.build.FORMATS``.
+        precisions: some of ``exporters.artifacts.build.PRECISIONS``.
+        calibration: folder of pictures with faces; needed for int8.
+        board: whose int8 kernels to quantise the ONNX artifact for.
+        allow_parity_loss: write artifacts that miss their limit, too.
+        progress: called with a line before each step that takes long.
+    """
+
+    formats: Sequence[str] = ("onnx",)
+    precisions: Sequence[str] = ("fp32",)
+    calibration: Path | None = None
+    board: Board = "x86"
+    allow_parity_loss: bool = False
+    progress: Progress = lambda text: None
+
+    @property
+    def int8(self) -> bool:
+        """Whether int8 artifacts are asked for."""
+        return "int8" in self.precisions
+
+    @property
+    def int8_pictures(self) -> Path | None:
+        """The folder to calibrate with; None where no int8 artifact is asked for."""
+        return self.calibration if self.int8 else None
+
+    def check(self, *, converter: bool = True) -> None:
+        """Check that these artifacts can be built here.
+
+        Args:
+            converter: whether TensorFlow Lite needs onnx2tf.
+
+        Raises:
+            ModelError: a format or precision is unknown or given twice, a tool is missing, or int8
+                has no pictures; one line.
+        """
+        check_tools(
+            self.formats,
+            self.precisions,
+            calibrated=self.calibration is not None,
+            converter=converter,
+        )
+
+
+DEFAULT_OPTIONS: Final = ExportOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A manifest without its artifacts.
+
+    Attributes:
+        stem: what the artifact files are called.
+        float_limits: role to the largest error of a float artifact (see ``parity.measure``).
+        options: the options of the export, as the manifest records them.
+
+    The others are fields of the manifest.
+    """
+
+    stem: str
+    float_limits: Mapping[str, float]
+    task: Task
+    decoder: str
+    input: Input
+    outputs: dict[str, Output]
+    source: Source
+    options: dict[str, str | int | float | bool]
+    golden: Golden
+    labels: tuple[str, ...] = ()
+    recalibration: Recalibration | None = None
+
+    def manifest(
+        self, name: str, artifacts: Sequence[Artifact], calibration: Calibration | None = None
+    ) -> Manifest:
+        """Return the manifest of ``artifacts``, their parity not measured yet."""
+        return Manifest(
+            name=name,
+            task=self.task,
+            decoder=self.decoder,
+            artifacts=tuple(artifacts),
+            input=self.input,
+            outputs=self.outputs,
+            labels=self.labels,
+            source=self.source,
+            exporter=Exporter(version=edge.__version__, options=self.options),
+            calibration=calibration,
+            recalibration=self.recalibration,
+            parity={artifact.file: unmeasured(self.float_limits) for artifact in artifacts},
+            golden=self.golden,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """How int8 artifacts are made; without int8 everything is left at its default.
+
+    Attributes:
+        record: what the manifest says of the calibration pictures.
+        options: further options of the export, for the manifest.
+
+    The others are arguments of ``build_artifacts``.
+    """
+
+    calibration: Sequence[Floats] = ()
+    record: Calibration | None = None
+    float_nodes: Collection[str] = ()
+    lite_float_nodes: Collection[str] | None = None
+    int8_operators: Sequence[str] | None = None
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+
+class Checkpoint(Protocol):
+    """A checkpoint of one kind, read and converted to one float graph.
+
+    Attributes:
+        content: the float graph, from ``graph.finish``.
+        draft: the manifest without artifacts.
+        to_lite: makes the float TensorFlow Lite model of the graph.
+    """
+
+    @property
+    def content(self) -> bytes: ...
+
+    @property
+    def draft(self) -> Draft: ...
+
+    @property
+    def to_lite(self) -> Callable[[bytes], bytes]: ...
+
+    def quantisation(self, exact: Network) -> Quantisation:
+        """Return how to quantise; called once, before ``parity``.
+
+        Args:
+            exact: the float graph, as the daemon would run it.
+        """
+
+    def parity(self, network: Network, exact: Network) -> Parity:
+        """Return how far the artifact ``network`` agrees with the original."""
+
+
+def export(out: Path, checkpoint: Checkpoint, options: ExportOptions) -> Manifest:
+    """Write the model folder ``out`` from a checkpoint; return its manifest.
+
+    Returns:
+        The manifest; nothing was written where an artifact missed its limit and that is not
+        allowed.
+
+    Raises:
+        ModelError: a tool is missing or cannot convert the graph, or an artifact does not give the
+            golden answers; one line.
+    """
+    draft = checkpoint.draft
+    exact = run_graph(checkpoint.content, draft, out.name)
+    int8 = checkpoint.quantisation(exact)
+    draft = replace(draft, options={**draft.options, **int8.options})
+    contents = build_artifacts(
+        checkpoint.content,
+        stem=draft.stem,
+        formats=options.formats,
+        precisions=options.precisions,
+        calibration=int8.calibration,
+        float_nodes=int8.float_nodes,
+        lite_float_nodes=int8.lite_float_nodes,
+        int8_operators=int8.int8_operators,
+        board=options.board,
+        to_lite=checkpoint.to_lite,
+        progress=options.progress,
+    )
+
+    def parity(network: Network) -> Parity:
+        options.progress(f"parity of {network.info.artifact}")
+        return checkpoint.parity(network, exact)
+
+    return prove_and_write(
+        out,
+        draft.manifest(out.name, tuple(contents), int8.record),
+        {artifact.file: content for artifact, content in contents.items()},
+        parity=parity,
+        findings=golden_findings,
+        allow_parity_loss=options.allow_parity_loss,
+    )
+
+
+def run_graph(content: bytes, draft: Draft, name: str, precision: Precision = "fp32") -> Network:
+    """Return an ONNX artifact as the daemon would run it.
+
+    Raises:
+        ModelError: the runtime does not load it.
+    """
+    file = f"{draft.stem}.onnx"
+    artifact = describe(file, content, runtime="onnxruntime", precision=precision)
+    session = open_session("onnxruntime", content, 1)
+    return Network(draft.manifest(name, [artifact]), artifact, session, 1)
+
+
+def golden_findings(network: Network) -> list[Finding]:
+    """Return what ``network`` gets wrong about the golden picture of its manifest."""
+    if network.manifest.task == "face-detection":
+        return detection_findings(detector_for(network, threshold=0.5, nms_iou=0.3))
+    if network.manifest.task == "spectrum-translation":
+        return translation_findings(CycleGan(network))
+    return expression_findings(TwoHeadedNetwork(network))

@@ -1,0 +1,64 @@
+"""What a CenterFace network must find in the golden picture."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from edge.errors import ModelError
+from edge.vision.detect.centerface import decode
+from edge.vision.golden import GOLDEN_FACE, golden_picture
+from edge.vision.inference.golden_schema import DetectionGolden, DetectionTolerance
+from edge.vision.resize import resize_linear
+from edge.vision.values import Floats, Luma
+
+_INT8_TOLERANCE: Final = DetectionTolerance(iou_min=0.88, landmark_max=0.04, score_max=0.025)
+"""One grey level of noise moves an int8 box by up to 0.07 of overlap, landmarks and score by up to
+0.015; pixels centred on 0 still move the score by 0.035 at 320x192."""
+
+
+def detection_golden(
+    maps: Callable[[Luma], Mapping[str, Floats]], size: tuple[int, int], *, int8: bool
+) -> DetectionGolden:
+    """Return what a CenterFace network finds in the golden face.
+
+    Args:
+        maps: runs the network whose answers are the expected ones: a picture of ``size`` to maps
+            by role.
+        size: width and height of its input.
+        int8: whether int8 artifacts have to find it, too.
+
+    Raises:
+        ModelError: it does not find exactly one face; one line.
+    """
+    picture, digest = golden_picture()
+    found_maps = maps(resize_linear(picture, size))
+    found = decode(
+        found_maps["heatmap"][0, 0],
+        found_maps["scale"][0],
+        found_maps["offset"][0],
+        found_maps["landmarks"][0],
+        threshold=0.5,
+        nms_iou=0.3,
+        ratio_x=picture.shape[1] / size[0],
+        ratio_y=picture.shape[0] / size[1],
+    )
+    if len(found) != 1:
+        raise ModelError(
+            f"--size {size[0]}x{size[1]}: the network finds {len(found)} faces in"
+            f" {GOLDEN_FACE.name}, expected 1; choose another size"
+        )
+    face = found[0]
+    box = (face.box.x, face.box.y, face.box.width, face.box.height)
+    x, y, w, h = (round(value, 2) for value in box)
+    return DetectionGolden(
+        kind="detection",
+        picture_sha256=digest,
+        box=(x, y, w, h),
+        landmarks=tuple((round(float(x), 2), round(float(y), 2)) for x, y in face.landmarks),
+        score=round(face.score, 4),
+        # three times what one grey level of noise on every pixel does; pixels centred on 0
+        # instead of 0..255 fall outside
+        iou_min=0.97,
+        landmark_max=0.03,
+        score_max=0.025,
+        int8=_INT8_TOLERANCE if int8 else None,
+    )
