@@ -1,4 +1,4 @@
-"""Measured figures: ``python -m benchmarks {fps|accuracy|parity|thresholds|soak}``."""
+"""Measured figures: ``python -m benchmarks {fps|accuracy|parity|thresholds}``."""
 
 import argparse
 import json
@@ -14,12 +14,11 @@ from rich.table import Table
 from benchmarks.accuracy import run_accuracy
 from benchmarks.fps import run_fps, save
 from benchmarks.parity import run_parity
-from benchmarks.thresholds import SAME_MIN, SPURIOUS, run_thresholds
+from benchmarks.thresholds import LEAD_EDGES, SAME_MIN, SPURIOUS, run_thresholds
 from edge.config import load_config, source_settings
 from edge.errors import AffectEdgeError, ConfigError
 from edge.vocabulary import EXPRESSIONS
 
-LATER = ("soak",)
 BUSY_PERCENT = 25  # of one core, taken by others
 
 
@@ -33,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     parser = _Parser(prog="benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="benchmark", required=True, parser_class=_Parser)
-    fps = commands.add_parser("fps", help="how fast, where the time goes, against what")
+    fps = commands.add_parser("fps", help="speed, per stage, against a baseline")
     fps.add_argument("--source", help="a video, a folder of pictures, or demo (the default)")
     fps.add_argument("--frames", type=int, metavar="N", help="measure so many; all by default")
     fps.add_argument("--in-memory", action="store_true", help="decode first, measure without")
@@ -42,7 +41,7 @@ def _parser() -> _Parser:
     fps.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
     fps.add_argument("-c", "--config", type=Path, metavar="FILE")
     fps.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    accuracy = commands.add_parser("accuracy", help="how right, about annotated pictures")
+    accuracy = commands.add_parser("accuracy", help="accuracy on annotated pictures")
     accuracy.add_argument("--images", type=Path, required=True, metavar="DIR")
     accuracy.add_argument(
         "--labels", type=Path, required=True, metavar="CSV",
@@ -51,35 +50,30 @@ def _parser() -> _Parser:
     accuracy.add_argument("--pipeline", choices=("direct", "translate"), default="direct")
     accuracy.add_argument("--artifact", metavar="NAME", help="of the expression network")
     accuracy.add_argument(
-        "--personal-baseline", action="store_true", help="told from each person's neutral picture"
+        "--personal-baseline",
+        action="store_true",
+        help="relative to each person's neutral picture",
     )
     accuracy.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
     accuracy.add_argument("-c", "--config", type=Path, metavar="FILE")
     accuracy.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    thresholds = commands.add_parser("thresholds", help="from what quality on readings hold")
+    thresholds = commands.add_parser("thresholds", help="at which quality readings stop holding")
     thresholds.add_argument("--images", type=Path, required=True, metavar="DIR")
     thresholds.add_argument("--labels", type=Path, required=True, metavar="CSV")
     thresholds.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
     thresholds.add_argument("-c", "--config", type=Path, metavar="FILE")
     thresholds.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    parity = commands.add_parser("parity", help="how far each artifact agrees with its float one")
+    parity = commands.add_parser("parity", help="agreement of each artifact with the float one")
     parity.add_argument("--model", required=True, metavar="NAME", help="bundled, or a folder")
     parity.add_argument("--images", type=Path, required=True, metavar="DIR")
     parity.add_argument("--threads", type=int, default=1, metavar="N", help="of one run")
     parity.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
-    for name in LATER:
-        commands.add_parser(name, add_help=False)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Run one benchmark and return its exit code: 0, 1 (failed), or 78 (wrong input)."""
     try:
-        if argv[:1] and argv[0] in LATER:
-            raise ConfigError(
-                f"{argv[0]}: not available in this version; expected fps, accuracy, parity or"
-                " thresholds"
-            )
         arguments = _parser().parse_args(argv)
         run, shown = {
             "fps": (_fps, show),
@@ -99,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _asked(argv: Sequence[str]) -> list[str]:
-    """Return the arguments that bear on the result: all but where it is written to."""
+    """Return the arguments that affect the result: all but the output file."""
     words = iter(argv)
     kept = []
     for word in words:
@@ -162,7 +156,7 @@ def _parity(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"--threads {arguments.threads}: expected 1 to 16")
     with Console(stderr=True).status("parity") as status:
         return run_parity(
-            arguments.model, arguments.images, threads=arguments.threads, tell=status.update
+            arguments.model, arguments.images, threads=arguments.threads, progress=status.update
         )
 
 
@@ -188,8 +182,9 @@ def show_thresholds(result: dict[str, Any], console: Console) -> None:
         table.add_section()
     console.print(table)
     for row in result["hits_by_lead"]:
+        low, high = row["from"], min(1.0, next(edge for edge in LEAD_EDGES if edge > row["from"]))
         console.print(
-            f"leading the second by {row['from']:.1f} or more: {row['faces']} faces,"
+            f"lead over the second {low:.1f} to {high:.1f}: {row['faces']} faces,"
             f" {row['hits']:.2f} named as annotated",
             highlight=False,
         )
@@ -283,10 +278,10 @@ def show_accuracy(result: dict[str, Any], console: Console) -> None:
     for name, counts, score, interval in zip(
         EXPRESSIONS, result["confusion"], result["f1"], result["f1_interval95"], strict=True
     ):
-        told = ("-", "-")
+        shown = ("-", "-")
         if score is not None:
-            told = (f"{score:.2f}", f"{interval[0]:.2f} .. {interval[1]:.2f}")
-        grid.add_row(name, *map(str, counts), *told)
+            shown = (f"{score:.2f}", f"{interval[0]:.2f} .. {interval[1]:.2f}")
+        grid.add_row(name, *map(str, counts), *shown)
     console.print(grid)
     console.print(
         f"{result['n']} pictures, a face found on {result['detected']}, {result['usable']} of them"

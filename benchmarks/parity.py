@@ -34,14 +34,14 @@ from edge.vision.inference.runtimes import runtime_installed
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Luma
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 _DETECTOR: Final = "centerface-320x192"
 _EXPRESSION: Final = "expression-nir"
 
 
 def run_parity(
-    model: str, images: Path, *, threads: int = 1, tell: Told = lambda text: None
+    model: str, images: Path, *, threads: int = 1, progress: Progress = lambda text: None
 ) -> dict[str, Any]:
     """Return the agreement and the cost of every artifact of ``model``, and on what.
 
@@ -49,7 +49,7 @@ def run_parity(
         model: a bundled model or a model folder.
         images: folder of pictures that show faces.
         threads: that a runtime may use for one run.
-        tell: called with a line before each step that takes long.
+        progress: called with a line before each step that takes long.
 
     Raises:
         ConfigError: the folder holds no pictures.
@@ -62,7 +62,7 @@ def run_parity(
     others = OtherLoad()
     reference = exact_network(folder, manifest.task)
     pictures, kept_back = _pictures(images, manifest)
-    tell(f"faces in {len(pictures)} pictures")
+    progress(f"faces in {len(pictures)} pictures")
     compare = _comparison(manifest, reference, pictures)
     networks: dict[str, Network] = {}
     rows: dict[str, dict[str, Any]] = {}
@@ -73,9 +73,9 @@ def run_parity(
             read_artifact(folder, artifact)  # it is still what it claims to be
             continue
         networks[artifact.file] = opened(folder, manifest, artifact, threads)
-        tell(f"agreement of {artifact.file}")
+        progress(f"agreement of {artifact.file}")
         row["metrics"] = compare(networks[artifact.file])
-    tell("milliseconds")
+    progress("milliseconds")
     shape = (1, reference.info.height, reference.info.width)
     blank = np.full(shape, 128, np.uint8)
 

@@ -1,12 +1,12 @@
-"""``python -m benchmarks thresholds``: from what quality on, and by what lead, readings hold.
+"""``python -m benchmarks thresholds``: limits of quality, and of the label's lead.
 
-Faces of annotated pictures are spoiled by degrees (fewer pixels, blur, less light, more light, a
-hot spot) in the frame, before anything is cut out, and read again in the same box. Where fewer
-than ``SAME_MIN`` of those that another frame of the same face would leave their label still have
-it, a face is no longer usable: the limit of ``[quality]`` is the measure's value there. For
-``affect.label_margin`` the same face is read as other frames would have shown it (box and sensor
-noise), smoothed as the daemon does: no more than ``SPURIOUS`` of such moments may put another
-expression than the moment before ahead by the margin.
+Faces of annotated pictures are degraded in steps (fewer pixels, blur, less light, more light, a hot
+spot) in the frame, before the crop, and predicted again in the same box. Another frame of the same
+face keeps its label in some share of cases. Where fewer than ``SAME_MIN`` of that share keep it, a
+face is no longer usable: the limit of ``[quality]`` is the measure's value there. For
+``affect.label_margin`` the same face is predicted as other frames would have shown it (box and
+sensor noise), smoothed as the daemon does: in no more than ``SPURIOUS`` of such moments may an
+expression other than the moment before's lead by the margin.
 
 Turned heads cannot be made from pictures of frontal ones: ``yaw_max_deg`` is not measured here.
 """
@@ -35,10 +35,13 @@ from edge.vision.values import Box, Detection, Frame, Luma, Reading
 from edge.vocabulary import EXPRESSIONS
 
 SAME_MIN: Final = 0.8
-"""Of the faces that another frame would leave their label, the share that must still have it."""
+"""Share of the label agreement between undegraded frames that must be kept."""
 
 SPURIOUS: Final = 0.01
 """Share of moments of one face that may put another expression ahead by the label's margin."""
+
+LEAD_EDGES: Final = (0.0, 0.1, 0.2, 0.4, 1.01)
+"""Bins of the lead of the most probable expression over the second; the last includes 1."""
 
 _MOMENTS, _FRAMES = 4, 10
 """Moments of one face, each the mean of so many frames: what smoothing over 0.5 s leaves of ten
@@ -62,7 +65,7 @@ class Known:
 
 
 def run_thresholds(config: Config, *, images: Path, labels: Path, seed: int = 0) -> dict[str, Any]:
-    """Return how readings fare by degrees of each fault, and the limits that follow.
+    """Return the figures by degrees of each fault, and the limits that follow.
 
     Raises:
         ConfigError: labels or pictures cannot be used.
@@ -75,9 +78,9 @@ def run_thresholds(config: Config, *, images: Path, labels: Path, seed: int = 0)
     margin, moved = _margin(network, known, random)
     rows: dict[str, list[dict[str, float]]] = {}
     limits: dict[str, float | None] = {"label_margin": margin}
-    judge = _Judge(config, network, known, random)
+    degradation = _Degradation(config, network, known, random)
     for name, fault in FAULTS.items():
-        rows[name] = [judge.figures(fault, degree) for degree in fault.degrees]
+        rows[name] = [degradation.figures(fault, degree) for degree in fault.degrees]
         points = [(row["measure"], row["same_label"]) for row in rows[name]]
         limits[fault.key] = crossing(points, SAME_MIN * moved)
     return {
@@ -161,19 +164,18 @@ def _noisy(luma: Luma, random: Random) -> Luma:
 
 
 def _by_lead(known: Sequence[Known]) -> list[dict[str, float]]:
-    """Return the share of right labels by how far the likeliest expression leads the second."""
+    """Return the share of right labels in each bin of ``LEAD_EDGES``."""
     leads, hits = [], []
     for each in known:
         shares = np.sort(each.reading.probabilities)
         leads.append(float(shares[-1] - shares[-2]))
         hits.append(_label(each.reading) == each.row.expression)
-    edges = (0.0, 0.1, 0.2, 0.4, 1.01)
-    told = []
-    for low, high in itertools.pairwise(edges):
+    rows = []
+    for low, high in itertools.pairwise(LEAD_EDGES):
         there = [hit for lead, hit in zip(leads, hits, strict=True) if low <= lead < high]
         if there:
-            told.append({"from": low, "faces": len(there), "hits": float(np.mean(there))})
-    return told
+            rows.append({"from": low, "faces": len(there), "hits": float(np.mean(there))})
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judge:
+class _Degradation:
     config: Config
     network: ExpressionNetwork
     known: Sequence[Known]

@@ -67,7 +67,11 @@ def test_every_fault_is_measured_and_spoils_what_it_should(
     # a plain smile is still one when only the frame differs
     assert result["same_label_when_only_the_frame_differs"] > 0.9
     assert sum(row["faces"] for row in result["hits_by_lead"]) == 2
-    assert "label_margin" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "label_margin" in printed
+    for row in result["hits_by_lead"]:  # a bin has two ends, also in print
+        upper = {0.0: "0.1", 0.1: "0.2", 0.2: "0.4", 0.4: "1.0"}[row["from"]]
+        assert f"lead over the second {row['from']:.1f} to {upper}: {row['faces']} faces" in printed
 
 
 def test_the_same_seed_gives_the_same_figures(pictures: Path) -> None:
