@@ -1,4 +1,4 @@
-"""``python -m benchmarks accuracy``: how right the pipeline is about annotated pictures.
+"""``python -m benchmarks accuracy``: accuracy of the whole pipeline on annotated pictures.
 
 Every picture goes through the daemon's own pipeline as a frame by itself: detector, crop,
 translator where one is configured, expression network. No figure is of a network alone.
@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.board import circumstances
 from benchmarks.evaluation.annotated import Annotated, read_labels, read_picture
 from benchmarks.evaluation.metrics import figures
-from benchmarks.evaluation.neutral import told_from_own_neutral
+from benchmarks.evaluation.neutral import relative_to_own_neutral
 from edge.clock import monotonic_ns
 from edge.config import Config, ImagesSource, QualityConfig
 from edge.errors import ConfigError, InferenceError
@@ -34,7 +34,7 @@ _EVERYTHING: Final = QualityConfig(
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One picture's face as it was annotated and as it was read."""
+    """One picture's face: its annotation and its prediction."""
 
     row: Annotated
     reading: Reading
@@ -87,9 +87,9 @@ def run_accuracy(
 ) -> dict[str, Any]:
     """Return the figures of every annotated picture; see ``benchmarks.evaluation.metrics.figures``.
 
-    With ``personal_baseline`` each person's readings are told from that person's first picture
-    annotated as neutral, which is then not scored; ``without_baseline`` gives the plain figures of
-    the same remaining pictures.
+    With ``personal_baseline`` each person's readings are relative to that person's first
+    picture annotated as neutral, which is then not scored; ``without_baseline`` gives the plain
+    figures of the same remaining pictures.
 
     Raises:
         ConfigError: labels or pictures cannot be used.
@@ -135,11 +135,11 @@ def _figures(read: Sequence[Read]) -> dict[str, Any]:
 
 
 def _personal(read: Sequence[Read]) -> tuple[list[Read], list[Read]]:
-    """Return readings told from each person's neutral, and the same ones as they were."""
-    told = told_from_own_neutral(
+    """Return readings relative to each person's neutral, and the same ones without a baseline."""
+    relative = relative_to_own_neutral(
         [each.reading for each in read],
         [EXPRESSIONS.index(each.row.expression) for each in read],
         [each.row.subject for each in read],
     )
-    personal = [replace(read[index], reading=reading) for index, reading in told.items()]
-    return personal, [read[index] for index in told]
+    personal = [replace(read[index], reading=reading) for index, reading in relative.items()]
+    return personal, [read[index] for index in relative]

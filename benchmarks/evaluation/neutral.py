@@ -1,13 +1,14 @@
-"""A person's own neutral face as the origin that other readings are told from.
+"""Personal baseline: predictions relative to the person's own neutral face.
 
-Faces at rest differ: a long upper lip reads as sad on every frame. Both heads of an expression
-network are linear in its features, so that taking the person's neutral away in feature space is
-taking its logits away; of the expression head, log-probabilities serve as well, because softmax
-forgets a common offset. A recalibration scales and shifts logits alike for everybody, which changes
-nothing of that; where it makes valence and arousal of the expressions, their shift is an
-approximation. No feature, no picture, nothing that would identify has to be kept: ten numbers a
-person. What it gains is a network's own: ``benchmarks accuracy --personal-baseline``.
-The daemon tells changes from rest instead (``hub.participants``), and leaves probabilities alone.
+Neutral faces differ: a long upper lip looks sad on every frame. Both heads of an expression
+network are linear in its features, so subtracting the person's neutral features is
+subtracting its logits; for the expression head log-probabilities serve as well, because softmax
+drops a common offset. A recalibration scales and shifts the logits of everybody alike, which does
+not change this; where it computes valence and arousal from the expressions, the shift is an
+approximation. Ten numbers a person have to be kept, no picture and nothing that identifies. The
+gain depends on the network: ``benchmarks accuracy --personal-baseline`` measures it. The daemon
+publishes changes from the baseline instead (``hub.participants``), and does not change
+probabilities.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,17 +26,17 @@ _SHARE_MIN = 1e-6
 _AFFECT_MAX = 0.995
 """Valence and arousal nearer to 1 than this have a logit that rounding decides."""
 
-_TAKEN_AWAY = 0.5
-"""How much of a person's shift is taken away. A neutral reading is itself uncertain, and what is
-taken away with it adds its error. Over 93 near-infrared photographs of ten people, told from one
+_SUBTRACTED = 0.5
+"""Share of a person's shift that is subtracted. A neutral prediction is itself uncertain, and
+subtracting it adds its error. Over 93 near-infrared photographs of ten people, relative to one
 neutral picture each, by a fit without that person (``recipes recalibrate``, ``beside``, with a
-network bundled earlier; for all of it this figure was changed), with nothing, half and all taken
-away: log loss 1.70, 1.67, 1.79; concordance of arousal .31, .34, .30, of valence .53, .51, .48."""
+network bundled earlier; this figure was changed for it), with nothing, half and all subtracted:
+log loss 1.70, 1.67, 1.79; CCC of arousal .31, .34, .30, of valence .53, .51, .48."""
 
 
 @dataclass(frozen=True, slots=True)
 class NeutralReading:
-    """What a network reads from neutral faces: of one person, or of many.
+    """What a network predicts for neutral faces: of one person, or of many.
 
     Attributes:
         logits: ten numbers: centred log-probabilities in the order of ``EXPRESSIONS``, then the
@@ -57,16 +58,16 @@ class NeutralReading:
         return cls(np.mean(rows, axis=0))
 
 
-def told_from(reading: Reading, own: NeutralReading, common: NeutralReading) -> Reading:
-    """Return ``reading`` with half of the person's shift from the common neutral taken away.
+def relative_to_neutral(reading: Reading, own: NeutralReading, common: NeutralReading) -> Reading:
+    """Return ``reading``, half of the person's shift from the common neutral subtracted.
 
     Args:
-        reading: what the network said.
+        reading: what the network predicts.
         own: the person's neutral.
         common: the neutral of people in general.
     """
     count = len(EXPRESSIONS)
-    moved = _logits(reading) + _TAKEN_AWAY * (common.logits - own.logits)
+    moved = _logits(reading) + _SUBTRACTED * (common.logits - own.logits)
     powers = np.exp(moved[:count] - moved[:count].max())
     valence, arousal = np.tanh(moved[count:] / 2).tolist()
     return Reading((powers / powers.sum()).astype(np.float32), Affect(valence, arousal))
@@ -88,13 +89,13 @@ def first_neutrals(truth: Sequence[int], subjects: Sequence[str]) -> dict[str, i
     return first
 
 
-def told_from_own_neutral(
+def relative_to_own_neutral(
     readings: Sequence[Reading], truth: Sequence[int], subjects: Sequence[str]
 ) -> dict[int, Reading]:
-    """Return what readings are from each person's first neutral picture, by their index.
+    """Return readings relative to each person's first neutral picture, by their index.
 
-    That picture has no part, nor has anybody of whom there is none; the common neutral is that of
-    the others.
+    That picture is left out, and so is a person without one. The common neutral is the mean of the
+    other people's.
 
     Args:
         readings: of the pictures.
@@ -111,7 +112,7 @@ def told_from_own_neutral(
         if len(first) > 1
     }
     return {
-        index: told_from(readings[index], neutral[subject], common[subject])
+        index: relative_to_neutral(readings[index], neutral[subject], common[subject])
         for index, subject in enumerate(subjects)
         if subject in common and index != first[subject]
     }

@@ -16,33 +16,45 @@ from exporters.__main__ import Parser
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage of the recipe; return the exit code."""
     try:
-        told = _run(arguments)
+        result = _run(arguments)
     except AffectEdgeError as error:
         print(f"recipes: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
-    print(json.dumps(told, indent=2))
+    print(json.dumps(result, indent=2))
     return EXIT_DONE
 
 
 def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     try:
         # Imported here: they need PyTorch, which only the exporters' environment has.
-        from exporters.recipes import adapt, networks, nirfaces, onnx_file, rated, train  # noqa: PLC0415
+        from exporters.recipes import (  # noqa: PLC0415
+            adapt,
+            ferplus_evaluation,
+            finish,
+            networks,
+            nirfaces,
+            onnx_file,
+            train,
+        )
+        from exporters.recipes.learner import TrainOptions  # noqa: PLC0415
+        from exporters.recipes.runs import trained_network  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(
             f"{error}; run `make setup-export` and use .venv-export/bin/python -m exporters.recipes"
         ) from error
-    asked = _parser(adapt.AdaptOptions, train.TrainOptions).parse_args(arguments)
+    asked = _parser(adapt.AdaptOptions, TrainOptions).parse_args(arguments)
     if asked.stage == "rated":
-        return rated.rated_figures(exact_network(asked.model, "facial-expression"), asked.data)
+        return ferplus_evaluation.ferplus_figures(
+            exact_network(asked.model, "facial-expression"), asked.data
+        )
     if asked.stage == "average":
-        return {**train.average(asked.data, asked.out, asked.parts)}
+        return {**finish.average(asked.data, asked.out, asked.parts)}
     if asked.stage == "train":
-        names = [field.name for field in dataclasses.fields(train.TrainOptions)]
-        chosen = train.TrainOptions(**{name: getattr(asked, name) for name in names})
+        names = [field.name for field in dataclasses.fields(TrainOptions)]
+        chosen = TrainOptions(**{name: getattr(asked, name) for name in names})
         return {
             **train.train(
-                asked.data, asked.out, chosen, guides=asked.guides, landmarks=asked.landmarks
+                asked.data, asked.out, chosen, teachers=asked.guides, landmarks=asked.landmarks
             )
         }
     if not asked.fitted_on.strip():
@@ -51,8 +63,8 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     options = adapt.AdaptOptions(seed=asked.seed, fitted_on=asked.fitted_on)
     side = networks.SIDE
     if asked.stage == "adapt":
-        trained = train.trained_network(asked.run)
-        answer = adapt.answer_of(trained)
+        trained = trained_network(asked.run)
+        predict = adapt.predictor_of(trained)
     else:
         network = exact_network(asked.model, "facial-expression")
         crop = network.manifest.input.crop
@@ -60,28 +72,30 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
         if network.info.width != network.info.height:
             raise ConfigError(f"--model {asked.model}: its input is no square")
         side, options = network.info.width, dataclasses.replace(options, margin=crop.margin)
-        answer = adapt.answer_of_artifact(network)
+        predict = adapt.predictor_of_artifact(network)
     nir = nirfaces.read_nir_faces(asked.images, asked.labels, options.margin, side)
-    answers = adapt.answers_of(answer, nir, options)
-    told, _, _ = adapt.left_out(answers, nir, options)  # fitted without the person each time
-    setting = adapt.fit(answers, nir, nir.of(set(nir.subjects)), options)
+    predictions = adapt.predict_all(predict, nir, options)
+    result, _, _ = adapt.cross_validate(predictions, nir, options)
+    recalibration = adapt.fit(predictions, nir, nir.of(set(nir.subjects)), options)
     if asked.stage == "adapt":
         onnx_file.write_checkpoint(trained, asked.out, "")
-    fitted.write_text(setting.model_dump_json(indent=2) + "\n")
-    return told
+    fitted.write_text(recalibration.model_dump_json(indent=2) + "\n")
+    return result
 
 
 def _parser(adapting: Any, training: Any) -> Parser:
-    """Return the words of every stage; options that are fields come from the two classes."""
+    """Return the parser of every stage; some options are the fields of the two classes."""
     parser = Parser(prog="python -m exporters.recipes", description=__doc__)
     stages = parser.add_subparsers(dest="stage", required=True)
-    train = stages.add_parser("train", help="expression from rated visible-light crops")
+    train = stages.add_parser(
+        "train", help="train on FER+, visible-light crops rated by annotators"
+    )
     train.add_argument("--data", type=Path, required=True, help="ferplus.npz")
     train.add_argument("--out", type=Path, required=True, help="folder for checkpoints and log")
     train.add_argument(
         "--guides", type=Path, nargs="+", default=[], metavar="RUN",
-        help="earlier runs, or ONNX files of their networks: begin with the first one's weights, "
-        "learn from the answers of all",
+        help="teachers: earlier runs, or ONNX files of their networks; start from the weights of "
+        "the first one, learn from the predictions of all",
     )  # fmt: skip
     train.add_argument(
         "--landmarks", type=Path, metavar="FILE",
@@ -97,16 +111,18 @@ def _parser(adapting: Any, training: Any) -> Parser:
         "--parts", type=Path, nargs="+", required=True, metavar="RUN",
         help="runs that began with the same weights, or ONNX files of their networks",
     )  # fmt: skip
-    adapt = stages.add_parser("adapt", help="what near-infrared photographs make of its answers")
+    adapt = stages.add_parser("adapt", help="fit a recalibration to near-infrared photographs")
     adapt.add_argument("--run", type=Path, required=True, help="folder that train wrote")
-    again = stages.add_parser("recalibrate", help="the same for a model folder, and your setting")
-    rated = stages.add_parser("rated", help="what a model folder makes of the rated test crops")
-    for stage in (again, rated):
+    recalibrate = stages.add_parser(
+        "recalibrate", help="the same for a model folder, and your domain"
+    )
+    evaluation = stages.add_parser("rated", help="evaluate a model folder on the FER+ test crops")
+    for stage in (recalibrate, evaluation):
         stage.add_argument("--model", required=True, help="bundled expression model, or its folder")
-    rated.add_argument("--data", type=Path, required=True, help="ferplus.npz")
+    evaluation.add_argument("--data", type=Path, required=True, help="ferplus.npz")
     for stage, out in (
-        (adapt, "ONNX file to write; its recalibration beside it"),
-        (again, "JSON file to write, for exporters mobilenet-fer --recalibration"),
+        (adapt, "ONNX file to write; its recalibration goes next to it"),
+        (recalibrate, "JSON file to write, for exporters mobilenet-fer --recalibration"),
     ):
         stage.add_argument("--images", type=Path, required=True, help="the photographs")
         stage.add_argument("--labels", type=Path, required=True, help="their annotations, CSV")
@@ -120,7 +136,7 @@ def _parser(adapting: Any, training: Any) -> Parser:
 
 
 def _recalibration_file(stage: str, out: Path) -> Path:
-    """Return where the recalibration goes; told before the work, which takes a while.
+    """Return where the recalibration is written; checked before the work, which takes a while.
 
     Raises:
         ConfigError: ``out`` cannot be written, or does not end as it must.

@@ -1,11 +1,11 @@
-"""Second stage: what true near-infrared faces make of the network's answers, people left out.
+"""Second stage: recalibrates the network on near-infrared faces, leaving one person out at a time.
 
-The photographs are few, and of few people. What they can tell for people that they do not show is
-how common expressions are there, how sure to be, which expressions the logits of others speak for,
-and where on the circumplex expressions lie: a temperature, an offset an expression, a mixing matrix
-and a point an expression, which the manifest holds as its recalibration. The weights stay: what
-fitting them to so few people gained others in the named expressions it lost them in valence, and
-all of it forgot the rest of the world (see README.md).
+The photographs are few, and of few people. Only a few parameters can be fitted that hold for other
+people: a temperature, an offset per expression (how common it is), a mixing matrix (what the logits
+of other expressions say about it) and a point per expression (its valence and arousal). The
+manifest holds them as the recalibration. The weights stay unchanged: fitting them to so few
+people named other people's expressions better, but predicted their valence worse, and lost accuracy
+on FER+ (see NOTES.md).
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from benchmarks.evaluation.metrics import ccc, figures, headlines
-from benchmarks.evaluation.neutral import first_neutrals, told_from_own_neutral
+from benchmarks.evaluation.neutral import first_neutrals, relative_to_own_neutral
 from edge.errors import ConfigError
 from edge.protocol.messages import Point
 from edge.vision.expression.readout import SHARE_MIN, Readout
@@ -27,19 +27,19 @@ from edge.vision.inference import Network
 from edge.vision.inference.manifest import Recalibration
 from edge.vision.values import Affect, Floats, Reading
 from edge.vocabulary import BASELINE_MAX, EXPRESSIONS
+from exporters.recipes.augmentation import augmented, normalised
 from exporters.recipes.networks import ExpressionNetwork
 from exporters.recipes.nirfaces import NirFaces, cut
-from exporters.recipes.pictures import normalised, varied
 
 _COUNT: Final = len(EXPRESSIONS)
 
 _POINT_MAX: Final = 5.0
 _MIXING_MAX: Final = 5.0
 _TEMPERATURE_MIN: Final = 0.05
-"""What a manifest can hold; few pictures that agree wholly would ask for more, and mean nothing."""
+"""What a manifest can hold; a few pictures without any error would fit larger values."""
 
 _SPREAD: Final = 0.85
-"""Of the annotations' spread, what readings get: what is not explained should not be made up."""
+"""Spread of the predictions relative to the annotations': unexplained variance is left out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +47,9 @@ class AdaptOptions:
     """How the recalibration is fitted.
 
     Attributes:
-        views: how often each photograph is varied.
-        strength: of the variation of light.
-        balance: expressions weigh (1 / their count) to this power: 1: as if all were as common.
+        views: augmented versions of each photograph.
+        strength: of the augmentation of light.
+        balance: expressions weigh (1 / their count) to this power; 1: a uniform class prior.
         pull: of offsets towards 0; per squared unit.
         pull_mixing: of each entry of the mixing towards 0; per squared unit.
         margin: of the crop, share of its side.
@@ -68,42 +68,42 @@ class AdaptOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answers:
-    """What the network says of n photographs, logarithms of probabilities.
+class Predictions:
+    """The network's predictions for n photographs, logarithms of probabilities.
 
     Attributes:
         plain: (n, 8), of the crops that the daemon cuts.
-        beside: (``len(SHIFTS)``, n, 8), of crops beside those.
-        varied: (views, n, 8).
+        jittered: (``len(SHIFTS)``, n, 8), of jittered crops.
+        augmented: (views, n, 8).
     """
 
     plain: Tensor
-    beside: Tensor
-    varied: Tensor
+    jittered: Tensor
+    augmented: Tensor
 
 
-Answer = Callable[[Tensor], Tensor]
+Predictor = Callable[[Tensor], Tensor]
 """Crops, float32 (n, 1, side, side) in 0..1 -> logarithms of probabilities (n, 8)."""
 
 
-def answer_of(network: ExpressionNetwork) -> Answer:
-    """Return how a network in training answers crops."""
+def predictor_of(network: ExpressionNetwork) -> Predictor:
+    """Return a function that predicts crops with a network in training."""
     network.eval()
 
-    def answer(crops: Tensor) -> Tensor:
+    def predict(crops: Tensor) -> Tensor:
         return _logs(nnf.softmax(network(normalised(crops))[0], 1))
 
-    return answer
+    return predict
 
 
-def answer_of_artifact(network: Network) -> Answer:
-    """Return how a model folder's network answers crops, its own recalibration left aside."""
+def predictor_of_artifact(network: Network) -> Predictor:
+    """Return a function that predicts crops with a model folder's network, not recalibrated."""
     plain = dataclasses.replace(Readout.of(network.manifest), recalibration=None)
 
-    def answer(crops: Tensor) -> Tensor:
+    def predict(crops: Tensor) -> Tensor:
         return _logs(torch.from_numpy(plain.read(*heads_of(network, crops))[0]))
 
-    return answer
+    return predict
 
 
 def heads_of(network: Network, crops: Tensor) -> tuple[Floats, Floats]:
@@ -121,21 +121,23 @@ def _logs(shares: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def answers_of(answer: Answer, nir: NirFaces, options: AdaptOptions) -> Answers:
-    """Return the answers to each photograph as the daemon cuts it, beside that, and varied."""
+def predict_all(predict: Predictor, nir: NirFaces, options: AdaptOptions) -> Predictions:
+    """Return the predictions for each photograph as the daemon cuts it, jittered, and augmented."""
     random = Generator().manual_seed(options.seed)
     views = []
     for _ in range(options.views):
         crops = cut(nir.patches, random, options.margin)
-        views.append(answer(varied(crops, random, options.strength)))
-    beside = torch.stack([answer(crops) for crops in nir.beside])
-    return Answers(answer(nir.crops), beside, torch.stack(views))
+        views.append(predict(augmented(crops, random, options.strength)))
+    jittered = torch.stack([predict(crops) for crops in nir.jittered])
+    return Predictions(predict(nir.crops), jittered, torch.stack(views))
 
 
-def fit(answers: Answers, nir: NirFaces, chosen: Tensor, options: AdaptOptions) -> Recalibration:
+def fit(
+    predictions: Predictions, nir: NirFaces, chosen: Tensor, options: AdaptOptions
+) -> Recalibration:
     """Return the recalibration fitted on the photographs ``chosen``, which ``options`` name."""
-    views = len(answers.varied)
-    logits, labels = answers.varied[:, chosen].reshape(-1, _COUNT), nir.labels[chosen]
+    views = len(predictions.augmented)
+    logits, labels = predictions.augmented[:, chosen].reshape(-1, _COUNT), nir.labels[chosen]
     temperature, offsets = fit_priors(
         logits, labels.repeat(views), balance=options.balance, pull=options.pull
     )
@@ -155,7 +157,7 @@ def fit(answers: Answers, nir: NirFaces, chosen: Tensor, options: AdaptOptions) 
 def fit_priors(
     logits: Tensor, labels: Tensor, *, balance: float, pull: float = AdaptOptions.pull
 ) -> tuple[float, tuple[float, ...]]:
-    """Return the temperature and the offsets under which ``labels`` (n,) are likeliest.
+    """Return the temperature and the offsets that maximise the likelihood of ``labels`` (n,).
 
     ``balance`` and ``pull`` as in ``AdaptOptions``.
     """
@@ -181,9 +183,9 @@ def fit_priors(
 def _mixing(
     logs: Tensor, labels: Tensor, setting: Recalibration, options: AdaptOptions
 ) -> tuple[tuple[float, ...], ...]:
-    """Return the mixing under which ``labels`` (n,) are likeliest, the rest as in ``setting``.
+    """Return the mixing that maximises the likelihood of ``labels`` (n,), given ``setting``.
 
-    Fitted after the rest, so that valence and arousal, which are read without it, stay as they are.
+    It is fitted last: valence and arousal are computed without it, and stay unchanged.
     """
     weights = _balanced(labels, options.balance)
     logits = logs / setting.temperature + torch.tensor(setting.offsets)
@@ -213,17 +215,17 @@ def _balanced(labels: Tensor, power: float) -> Tensor:
 def _read(
     logits: Tensor, setting: Recalibration
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return probabilities and, with points, valence and arousal, as the daemon reads them."""
+    """Return probabilities and, with points, valence and arousal, as the daemon computes them."""
     shares = np.asarray(nnf.softmax(logits, 1))
     readout = Readout(np.arange(_COUNT), False, setting)
     return readout.read(shares, np.zeros((len(shares), 2), np.float32))
 
 
 def _points(shares: Tensor, affect: Tensor, labels: Tensor, views: int) -> Tensor:
-    """Return the expressions' mean points, drawn apart until readings vary as annotations do.
+    """Return the expressions' mean points, spread until predictions vary as annotations do.
 
-    A mean over uncertain expressions lies nearer to the middle than any of them: concordance asks
-    for the spread as well as for the order. Never drawn together, and not beyond 2.5 times.
+    A mean over uncertain expressions lies nearer to the middle than any of them, and CCC depends on
+    the spread as well as on the order. The factor is 1 to 2.5.
     """
     middle = affect.mean(0)
     points = torch.stack(
@@ -232,14 +234,14 @@ def _points(shares: Tensor, affect: Tensor, labels: Tensor, views: int) -> Tenso
             for label in range(_COUNT)
         ]
     )
-    read = shares @ points
-    spread = affect.repeat(views, 1).std(0) / read.std(0).clamp_min(1e-3)
-    apart = middle + (points - middle) * (_SPREAD * spread).clamp(1.0, 2.5)
-    return apart.clamp(-_POINT_MAX, _POINT_MAX)
+    predicted = shares @ points
+    spread = affect.repeat(views, 1).std(0) / predicted.std(0).clamp_min(1e-3)
+    spread_points = middle + (points - middle) * (_SPREAD * spread).clamp(1.0, 2.5)
+    return spread_points.clamp(-_POINT_MAX, _POINT_MAX)
 
 
-class _LeftOut:
-    """Readings of each cut of each photograph by fits that never saw its person.
+class _CrossValidated:
+    """Predictions for each crop of each photograph, by fits without its person.
 
     Attributes:
         shares: (cuts, n, 8).
@@ -250,49 +252,49 @@ class _LeftOut:
         self.shares = np.zeros((cuts, count, _COUNT))
         self.affect = np.zeros((cuts, count, 2))
 
-    def told(self, nir: NirFaces, of: NDArray[np.intp]) -> dict[str, Any]:
-        """Return the headlines for the photographs ``of``: as cut, and the means of ``SHIFTS``."""
+    def headlines(self, nir: NirFaces, of: NDArray[np.intp]) -> dict[str, Any]:
+        """Return the headlines for the photographs ``of``: as cut, and means over ``SHIFTS``."""
         truth, target = np.asarray(nir.labels)[of], np.asarray(nir.affect.double())[of]
         as_cut, *rows = [
             headlines(shares[of], affect[of], truth, target)
             for shares, affect in zip(self.shares, self.affect, strict=True)
         ]
-        beside = {name: float(np.mean([row[name] for row in rows])) for name in as_cut}
-        return {"as_cut": as_cut, "beside": beside}
+        jittered = {name: float(np.mean([row[name] for row in rows])) for name in as_cut}
+        return {"as_cut": as_cut, "beside": jittered}
 
 
-def left_out(
-    answers: Answers, nir: NirFaces, options: AdaptOptions
+def cross_validate(
+    predictions: Predictions, nir: NirFaces, options: AdaptOptions
 ) -> tuple[dict[str, Any], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the figures of every photograph read by a fit that never saw its person.
+    """Return the figures of leave-one-person-out cross-validation.
 
-    Also the probabilities (n, 8) and valence and arousal (n, 2) that the figures are of. Under
-    ``beside`` the means of the headlines over crops a little beside the daemon's (``SHIFTS``):
-    detectors disagree by as much, and one cut of few photographs is a matter of luck. Under
-    ``personal_baseline`` those of readings told from each person's first neutral photograph, which
-    is not scored, and of the same photographs without it; and how far a change from rest, as the
-    daemon tells it (``relative``), agrees with the annotated one.
+    Also the probabilities (n, 8) and valence and arousal (n, 2) that the figures come from.
+    ``beside`` holds the mean headlines over jittered crops (``SHIFTS``): detectors differ by as
+    much, and one crop each of few photographs depends on luck. ``personal_baseline`` holds the
+    headlines relative to each person's first neutral photograph, which is not scored, and of the
+    same photographs without a baseline; also how well the change from the baseline, as the daemon
+    computes it (``relative``), agrees with the annotated change.
 
     Raises:
         ConfigError: there is one person only.
     """
     if len(set(nir.subjects)) < 2:
         raise ConfigError("--labels: one person only; expected two or more, to leave one out")
-    cuts = torch.cat([answers.plain[None], answers.beside])
-    plain, personal = _LeftOut(len(cuts), len(nir)), _LeftOut(len(cuts), len(nir))
+    cuts = torch.cat([predictions.plain[None], predictions.jittered])
+    plain, personal = _CrossValidated(len(cuts), len(nir)), _CrossValidated(len(cuts), len(nir))
     scored: set[int] = set()
     for person in sorted(set(nir.subjects)):
         away = nir.of({person})
-        setting = fit(answers, nir, nir.of(set(nir.subjects) - {person}), options)
-        for index, answer in enumerate(cuts):
-            shares, affect = _read(answer, setting)
+        setting = fit(predictions, nir, nir.of(set(nir.subjects) - {person}), options)
+        for index, prediction in enumerate(cuts):
+            shares, affect = _read(prediction, setting)
             plain.shares[index, away], plain.affect[index, away] = shares[away], affect[away]
-            told = told_from_own_neutral(
+            relative = relative_to_own_neutral(
                 _readings(shares, affect), nir.labels.tolist(), nir.subjects
             )
-            for at in set(away.tolist()) & set(told):
-                personal.shares[index, at] = told[at].probabilities
-                personal.affect[index, at] = dataclasses.astuple(told[at].affect)
+            for at in set(away.tolist()) & set(relative):
+                personal.shares[index, at] = relative[at].probabilities
+                personal.affect[index, at] = dataclasses.astuple(relative[at].affect)
                 scored.add(at)
     everything = figures(
         plain.shares[0],
@@ -301,60 +303,60 @@ def left_out(
         np.asarray(nir.affect.double()),
         nir.subjects,
     )
-    everything["beside"] = plain.told(nir, np.arange(len(nir)))["beside"]
+    everything["beside"] = plain.headlines(nir, np.arange(len(nir)))["beside"]
     if scored:
         of = np.array(sorted(scored))
         everything["personal_baseline"] = {
             "scored": len(of),
-            **personal.told(nir, of),
-            "without": plain.told(nir, of),
-            "change": _changes_told(plain.affect, nir),
+            **personal.headlines(nir, of),
+            "without": plain.headlines(nir, of),
+            "change": _change_figures(plain.affect, nir),
         }
     return everything, plain.shares[0], plain.affect[0]
 
 
-def _changes_told(affect: NDArray[np.float64], nir: NirFaces) -> dict[str, Any]:
-    """Return the concordance of readings relative to rest with annotated changes from rest.
+def _change_figures(affect: NDArray[np.float64], nir: NirFaces) -> dict[str, Any]:
+    """Return the CCC of predictions relative to the baseline with annotated changes from it.
 
-    Rest is each person's first neutral photograph; people whose values exceed ``BASELINE_MAX``
-    there are left out. ``without``: of the readings as they are.
+    The baseline is each person's first neutral photograph; people whose values exceed
+    ``BASELINE_MAX`` there are left out. ``without``: of the predictions without a baseline.
 
     Args:
-        affect: (cuts, n, 2), as cut and beside that.
+        affect: (cuts, n, 2), as cut and jittered.
         nir: the photographs.
     """
-    rest = first_neutrals(nir.labels.tolist(), nir.subjects)
+    baselines = first_neutrals(nir.labels.tolist(), nir.subjects)
     pairs = [
-        (index, rest[person])
+        (index, baselines[person])
         for index, person in enumerate(nir.subjects)
-        if person in rest and index != rest[person]
+        if person in baselines and index != baselines[person]
     ]
     annotated = np.asarray(nir.affect.double())
     rows = []
-    for read in affect:
-        of = np.array([pair for pair in pairs if np.abs(read[pair[1]]).max() <= BASELINE_MAX])
+    for predicted in affect:
+        of = np.array([pair for pair in pairs if np.abs(predicted[pair[1]]).max() <= BASELINE_MAX])
         if not len(of):
             return {}
         change = annotated[of[:, 0]] - annotated[of[:, 1]]
-        points = [_point(read[face]).relative_to(_point(read[own])) for face, own in of]
+        points = [_point(predicted[face]).relative_to(_point(predicted[own])) for face, own in of]
         relative = np.array([[point.valence, point.arousal] for point in points])
         rows.append(
             [
-                [ccc(told[:, axis], change[:, axis]) for axis in (0, 1)]
-                for told in (relative, read[of[:, 0]])
+                [ccc(values[:, axis], change[:, axis]) for axis in (0, 1)]
+                for values in (relative, predicted[of[:, 0]])
             ]
         )
-    told, without = np.array(rows).transpose(1, 0, 2)
+    from_baseline, without = np.array(rows).transpose(1, 0, 2)
     names = ("ccc_valence", "ccc_arousal")
 
     def named(cuts: NDArray[np.float64]) -> dict[str, Any]:
-        as_cut, beside = cuts[0].tolist(), cuts[1:].mean(0).tolist()
+        as_cut, jittered = cuts[0].tolist(), cuts[1:].mean(0).tolist()
         return {
             "as_cut": dict(zip(names, as_cut, strict=True)),
-            "beside": dict(zip(names, beside, strict=True)),
+            "beside": dict(zip(names, jittered, strict=True)),
         }
 
-    return {**named(told), "without": named(without)}
+    return {**named(from_baseline), "without": named(without)}
 
 
 def _point(affect: NDArray[np.float64]) -> Point:

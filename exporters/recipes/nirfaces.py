@@ -26,10 +26,10 @@ SHIFTS: Final = tuple(
     for scale, step in ((1.0, 0.03), (0.95, 0.02), (1.05, 0.02))
     for x, y in ((step, 0.0), (-step, 0.0), (0.0, step), (0.0, -step))
 )
-"""Boxes beside the one that the detector gives: to the right and down, in shares of its longer
-side, and how much larger. As far as the next frame's may be: where a face of the photographs stood
-elsewhere by up to 5 % and under other noise of the sensor, the bundled detector's box moved by
-1.3 % across and 2.0 % down and changed its size by 2.7 % (standard deviations, 412 boxes)."""
+"""Jittered boxes: shifts to the right and down, in shares of the detected box's longer side, and a
+factor of size. They cover what another frame of the same face gives: with a face
+moved by up to 5 % and other sensor noise, the bundled detector's box moved by 1.3 % across and
+2.0 % down and changed its size by 2.7 % (standard deviations, 412 boxes)."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class NirFaces:
         patches: float32 (n, 1, 2 * side, 2 * side), 0..1: the face box's square and 60 % around
             it.
         crops: float32 (n, 1, side, side), 0..1: what the daemon cuts.
-        beside: float32 (``len(SHIFTS)``, n, 1, side, side): what it would cut of boxes beside.
+        jittered: float32 (``len(SHIFTS)``, n, 1, side, side): what it would cut of jittered boxes.
         labels: int64 (n,), indices into ``EXPRESSIONS``.
         affect: float32 (n, 2), valence and arousal.
         subjects: who is on each.
@@ -48,7 +48,7 @@ class NirFaces:
 
     patches: Tensor
     crops: Tensor
-    beside: Tensor
+    jittered: Tensor
     labels: Tensor
     affect: Tensor
     subjects: tuple[str, ...]
@@ -73,7 +73,7 @@ def read_nir_faces(images: Path, labels: Path, margin: float, side: int = SIDE) 
     detector = open_detector(DetectorConfig(artifact="centerface.onnx"))
     rows = read_labels(labels)
     patches, crops = [], []
-    beside: list[list[Luma]] = [[] for _ in SHIFTS]
+    jittered: list[list[Luma]] = [[] for _ in SHIFTS]
     for row, luma, face in annotated_faces(images, rows, detector):
         if face is None:
             raise ConfigError(
@@ -82,13 +82,13 @@ def read_nir_faces(images: Path, labels: Path, margin: float, side: int = SIDE) 
         patches.append(square_crop(luma, face.box, (2 * side, 2 * side), PATCH_MARGIN))
         crops.append(square_crop(luma, face.box, (side, side), margin))
         longer = max(face.box.width, face.box.height)
-        for kept, (x, y, scale) in zip(beside, SHIFTS, strict=True):
+        for kept, (x, y, scale) in zip(jittered, SHIFTS, strict=True):
             box = shifted(face.box, x * longer, y * longer, scale)
             kept.append(square_crop(luma, box, (side, side), margin))
     return NirFaces(
         _tensor(patches),
         _tensor(crops),
-        torch.stack([_tensor(kept) for kept in beside]),
+        torch.stack([_tensor(kept) for kept in jittered]),
         torch.tensor([EXPRESSIONS.index(row.expression) for row in rows]),
         torch.tensor([[row.valence, row.arousal] for row in rows]),
         tuple(row.subject for row in rows),

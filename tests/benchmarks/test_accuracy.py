@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.evaluation.neutral import NeutralReading, told_from, told_from_own_neutral
+from benchmarks.evaluation.neutral import (
+    NeutralReading,
+    relative_to_neutral,
+    relative_to_own_neutral,
+)
 from edge.vision.golden import golden_picture
 from edge.vision.values import Affect, Reading
 from tests.support.generators import translator_folder
@@ -72,7 +76,7 @@ def test_a_personal_baseline_leaves_its_pictures_out(pictures: Path) -> None:
     assert result["without_baseline"]["top1"]["value"] == 1.0
 
 
-def test_readings_are_told_from_the_first_neutral_of_the_same_person() -> None:
+def test_readings_are_relative_to_the_first_neutral_of_the_same_person() -> None:
     random = np.random.default_rng(6)
     readings = [
         Reading(random.dirichlet(np.ones(8)).astype(np.float32), Affect(*random.uniform(-1, 1, 2)))
@@ -80,19 +84,19 @@ def test_readings_are_told_from_the_first_neutral_of_the_same_person() -> None:
     ]
     subjects = ["a", "a", "b", "c", "b", "a", "b"]
     truth = [0, 3, 2, 1, 0, 0, 1]  # c has no neutral
-    told = told_from_own_neutral(readings, truth, subjects)
-    assert sorted(told) == [1, 2, 5, 6]
+    relative = relative_to_own_neutral(readings, truth, subjects)
+    assert sorted(relative) == [1, 2, 5, 6]
     neutral = {"a": NeutralReading.mean(readings[:1]), "b": NeutralReading.mean(readings[4:5])}
-    for index, reading in told.items():
+    for index, reading in relative.items():
         own, other = ("a", "b") if subjects[index] == "a" else ("b", "a")
-        expected = told_from(readings[index], neutral[own], neutral[other])
+        expected = relative_to_neutral(readings[index], neutral[own], neutral[other])
         np.testing.assert_array_equal(reading.probabilities, expected.probabilities)
         assert reading.affect == expected.affect
-    assert told_from_own_neutral(readings[:2], truth[:2], subjects[:2]) == {}  # of one person
+    assert relative_to_own_neutral(readings[:2], truth[:2], subjects[:2]) == {}  # of one person
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "relative"),
     [
         ("file,subject\na.png,1\n", "no column arousal, expression, valence"),
         (HEADER, "no rows"),
@@ -106,12 +110,12 @@ def test_readings_are_told_from_the_first_neutral_of_the_same_person() -> None:
     ],
 )
 def test_wrong_labels_are_one_line(
-    pictures: Path, capsys: pytest.CaptureFixture[str], labels: str, told: str
+    pictures: Path, capsys: pytest.CaptureFixture[str], labels: str, relative: str
 ) -> None:
     (pictures / "labels.csv").write_text(labels)
     assert main(asked(pictures)) == 78
     error = capsys.readouterr().err
-    assert told in error
+    assert relative in error
     assert error.count("\n") == 1
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.evaluation.neutral import NeutralReading, told_from
+from benchmarks.evaluation.neutral import NeutralReading, relative_to_neutral
 from edge.vision.values import Affect, Reading
 from edge.vocabulary import EXPRESSIONS
 
@@ -26,50 +26,54 @@ def close(one: Reading, other: Reading) -> None:
 
 @given(readings(), readings(), readings())
 def test_what_comes_out_is_a_reading(reading: Reading, own: Reading, common: Reading) -> None:
-    told = told_from(reading, NeutralReading.mean([own]), NeutralReading.mean([common]))
-    assert told.probabilities.dtype == np.float32
-    assert told.probabilities.sum() == pytest.approx(1, abs=1e-5)
-    assert abs(told.affect.valence) <= 1
-    assert abs(told.affect.arousal) <= 1
-    assert np.isfinite(told.probabilities).all()
+    relative = relative_to_neutral(
+        reading, NeutralReading.mean([own]), NeutralReading.mean([common])
+    )
+    assert relative.probabilities.dtype == np.float32
+    assert relative.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert abs(relative.affect.valence) <= 1
+    assert abs(relative.affect.arousal) <= 1
+    assert np.isfinite(relative.probabilities).all()
 
 
 @given(readings(), readings())
 def test_a_person_at_rest_reads_half_way_to_the_common_neutral(
     own: Reading, common: Reading
 ) -> None:
-    told = told_from(own, NeutralReading.mean([own]), NeutralReading.mean([common]))
+    relative = relative_to_neutral(own, NeutralReading.mean([own]), NeutralReading.mean([common]))
     between = np.sqrt(own.probabilities * common.probabilities)
-    assert told.probabilities == pytest.approx(between / between.sum(), abs=1e-5)
+    assert relative.probabilities == pytest.approx(between / between.sum(), abs=1e-5)
     for name in ("valence", "arousal"):
         mine, others = getattr(own.affect, name), getattr(common.affect, name)
         middle = np.tanh((np.arctanh(mine) + np.arctanh(others)) / 2)
-        assert getattr(told.affect, name) == pytest.approx(middle, abs=1e-5)
+        assert getattr(relative.affect, name) == pytest.approx(middle, abs=1e-5)
 
 
 @given(readings(), readings())
 def test_nothing_changes_for_who_is_like_all(reading: Reading, own: Reading) -> None:
     neutral = NeutralReading.mean([own])
-    close(told_from(reading, neutral, neutral), reading)
+    close(relative_to_neutral(reading, neutral, neutral), reading)
 
 
 @given(readings(), readings(), readings())
 def test_there_and_back(reading: Reading, own: Reading, common: Reading) -> None:
     mine, all_ = NeutralReading.mean([own]), NeutralReading.mean([common])
-    told = told_from(reading, mine, all_)
+    relative = relative_to_neutral(reading, mine, all_)
     if (
-        max(abs(told.affect.valence), abs(told.affect.arousal)) < 0.99
-        and min(told.probabilities) > 1e-5
+        max(abs(relative.affect.valence), abs(relative.affect.arousal)) < 0.99
+        and min(relative.probabilities) > 1e-5
     ):  # within the range that is kept apart
-        close(told_from(told, all_, mine), reading)
+        close(relative_to_neutral(relative, all_, mine), reading)
 
 
 def test_certain_readings_stay_finite() -> None:
     certain = Reading(np.eye(len(EXPRESSIONS), dtype=np.float32)[2], Affect(1.0, -1.0))
     other = Reading(np.eye(len(EXPRESSIONS), dtype=np.float32)[5], Affect(-1.0, 1.0))
-    told = told_from(certain, NeutralReading.mean([other]), NeutralReading.mean([certain]))
-    assert np.isfinite(told.probabilities).all()
-    assert -1 <= told.affect.valence <= 1
+    relative = relative_to_neutral(
+        certain, NeutralReading.mean([other]), NeutralReading.mean([certain])
+    )
+    assert np.isfinite(relative.probabilities).all()
+    assert -1 <= relative.affect.valence <= 1
 
 
 def test_no_reading_is_no_baseline() -> None:

@@ -22,7 +22,7 @@ def normalised(pictures: Tensor) -> Tensor:
     return (pictures - mean) / (std + EPSILON)
 
 
-def varied(
+def augmented(
     pictures: Tensor,
     random: Generator,
     strength: float = 0.7,

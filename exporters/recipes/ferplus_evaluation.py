@@ -1,7 +1,8 @@
-"""What a model folder, read as the daemon reads it, makes of the rated test crops.
+"""Evaluates a model folder on the FER+ test crops, with the daemon's own readout.
 
-Web pictures of another mix of expressions than near-infrared photographs, each shown as often,
-have: what a recalibration to these costs there, and what knowing the mix brings back.
+These web pictures have another class distribution than near-infrared photographs that show all
+expressions equally often. The figures show what a recalibration to such photographs costs here, and
+what class priors regain.
 """
 
 import dataclasses
@@ -20,11 +21,11 @@ from exporters.recipes.ferplus import read_ferplus
 from exporters.recipes.networks import SIDE
 
 
-def rated_figures(network: Network, data: Path) -> dict[str, Any]:
+def ferplus_figures(network: Network, data: Path) -> dict[str, Any]:
     """Return the headlines on the test crops of ``data``, and how many faces are called neutral.
 
-    ``network`` is the network's own answer; ``read`` is what the daemon makes of it; with priors:
-    the share of neutral, or of each expression, counted on the validation crops.
+    ``network`` is the network without its recalibration; ``read`` is what the daemon publishes;
+    with priors: the share of neutral, or of each expression, counted on the validation crops.
 
     Raises:
         ConfigError: the data cannot be read, the network takes other crops, or has no
@@ -32,7 +33,7 @@ def rated_figures(network: Network, data: Path) -> dict[str, Any]:
     """
     if network.manifest.recalibration is None:
         raise ConfigError(
-            f"model {network.info.name}: has no recalibration; expected one, to tell its cost"
+            f"model {network.info.name}: has no recalibration; expected one, to measure its cost"
         )
     if (network.info.width, network.info.height) != (SIDE, SIDE):
         raise ConfigError(
@@ -41,7 +42,7 @@ def rated_figures(network: Network, data: Path) -> dict[str, Any]:
         )
     valid, test = (read_ferplus(data, split) for split in ("valid", "test"))
     counts = np.bincount(valid.shares.argmax(1).numpy(), minlength=len(EXPRESSIONS))
-    # one that nobody showed there may still be shown: half a face
+    # an expression without a face in the validation crops counts as half a face
     mix = np.maximum(counts, 0.5) / np.maximum(counts, 0.5).sum()
     shown = dict(zip(EXPRESSIONS, mix.tolist(), strict=True))
     own = dataclasses.replace(Readout.of(network.manifest), recalibration=None)
@@ -54,7 +55,7 @@ def rated_figures(network: Network, data: Path) -> dict[str, Any]:
     outputs = heads_of(network, test.pictures)
     truth, target = test.shares.argmax(1).numpy(), test.affect.numpy().astype(np.float64)
     neutral = EXPRESSIONS.index("neutral")
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "crops": len(test),
         "shown_neutral": float((truth == neutral).mean()),
         "priors": shown,
@@ -62,5 +63,5 @@ def rated_figures(network: Network, data: Path) -> dict[str, Any]:
     for name, readout in readouts.items():
         shares, affect = (each.astype(np.float64) for each in readout.read(*outputs))
         called = float((shares.argmax(1) == neutral).mean())
-        told[name] = {**headlines(shares, affect, truth, target), "called_neutral": called}
-    return told
+        result[name] = {**headlines(shares, affect, truth, target), "called_neutral": called}
+    return result

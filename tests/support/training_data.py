@@ -1,0 +1,62 @@
+"""Small training sets that a network can learn in seconds: crops, landmarks, photographs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+COLUMNS = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
+           "unknown", "NF"]  # fmt: skip
+
+
+def drawn(path: Path, *, count: int = 240, **replaced: Any) -> Path:
+    """Write an archive whose pictures tell their label: a bright bar at its place."""
+    random = np.random.default_rng(4)
+    labels = random.integers(0, 4, count)
+    images = random.integers(60, 90, (count, 48, 48)).astype(np.uint8)
+    votes = np.zeros((count, 10), np.uint8)
+    for index, label in enumerate(labels):
+        images[index, 6 + 10 * label : 12 + 10 * label] += 120
+        votes[index, label], votes[index, (label + 1) % 4], votes[index, 8] = 8, 1, 1
+    content = {"images": images, "votes": votes, "columns": np.array(COLUMNS),
+               "split": np.arange(count) % 3} | replaced  # fmt: skip
+    np.savez(path, **{name: value for name, value in content.items() if value is not None})
+    return path
+
+
+def drawn_meshes(path: Path, images: Any, **replaced: Any) -> Path:
+    """Write landmarks of ``images``: the same face each time, here and there, large and small."""
+    from exporters.recipes.landmarks import MIRRORED, POINTS, digest
+
+    random = np.random.default_rng(6)
+    half = random.normal(0, 0.2, (len(POINTS), 2))
+    face = (half + half[list(MIRRORED)] * [-1, 1]) / 2  # as much on one side as on the other
+    places = face * random.uniform(0.7, 1, (len(images), 1, 1))
+    places += random.normal(0, 0.02, places.shape) + random.uniform(-0.1, 0.1, (len(images), 1, 2))
+    plain, mirror = np.full((2, len(images), 478, 2), 9.0, np.float16)
+    plain[:, list(POINTS)] = places
+    mirror[:, list(POINTS)] = places[:, list(MIRRORED)] * [-1, 1]
+    content = {"plain": plain, "mirror": mirror, "of": np.array(digest(images))} | replaced
+    np.savez(path, **{name: value for name, value in content.items() if value is not None})
+    return path
+
+
+def drawn_photographs(people: int = 4) -> Any:
+    """Photographs of a few people whose label is told by how fine their stripes are."""
+    import torch
+
+    from exporters.recipes.nirfaces import NirFaces
+
+    random = torch.Generator().manual_seed(8)
+    count = 8 * people
+    labels = torch.arange(count) % 4
+    patches = 0.3 + 0.05 * torch.rand(count, 1, 96, 96, generator=random)
+    for index, label in enumerate(labels.tolist()):
+        wave = torch.sin(torch.arange(96) * 2 * torch.pi / (6, 12, 24, 48)[label])
+        patches[index] += 0.3 * (wave > 0).float()[None, :, None]
+    points = torch.tensor([[0.0, 0.0], [0.8, 0.2], [-0.7, -0.4], [0.3, 0.8]])
+    beside = torch.stack([patches[:, :, 24:72, at : at + 48] for at in (22, 23, 26)])
+    return NirFaces(
+        patches, patches[:, :, 24:72, 24:72].clone(), beside, labels, points[labels],
+        tuple(str(index // 8) for index in range(count)),
+    )  # fmt: skip
