@@ -1,36 +1,22 @@
-"""What is wrong with a configuration or an input is said in one line, and the exit code tells it.
+"""A configuration or command that cannot be used gives one line of error and its exit code.
 
-Every case goes through the command line. Those marked ``real`` are processes of their own: what
-opens sockets, folders, models or sources. The rest call the same function in this process.
+Every case goes through the command line. Cases marked ``real`` run in a process of their own: they
+open sockets, folders, models or sources. The others call the same function in this process.
 """
 
 import contextlib
 import fcntl
-import json
-import os
-import shutil
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import zmq
 
 from edge.cli import run_command_line
-from edge.config import Config
-from edge.errors import ConfigError
-from edge.link import Link
-from edge.vision.pipeline import Pipeline
-from edge.vision.sources.images import Images
-from edge.worker.threads import Worker
-from tests.support.daemons import PURPOSE, ROOT, RunningDaemon, affect_edge
-from tests.support.rights import AS_PLAIN_USER
+from tests.support.command_errors import the_error
+from tests.support.daemons import PURPOSE, affect_edge
 
 CONFIG = 78
 
@@ -114,6 +100,7 @@ FILES = [
     toml("empty model name", '[detector]\nmodel = ""', "detector.model", "''"),
 ]
 
+
 SETTINGS = [
     setting("set without a value", "detector.threshold", "--set", "'detector.threshold'"),
     setting("set without a key", "=1", "--set", "'=1'"),
@@ -176,6 +163,7 @@ SETTINGS = [
     ),
 ]
 
+
 COMMANDS = [
     Case("unknown command", ("fly",), ("fly",), real=True),
     Case("unknown option", ("run", "--colour", "red"), ("--colour",), real=True),
@@ -194,6 +182,7 @@ COMMANDS = [
     Case("tail of no port", ("tail", "--connect", "tcp://127.0.0.1"), ("tcp://127.0.0.1",)),
     Case("tail of nothing", ("tail", "--limit", "0"), ("--limit", "1")),
 ]
+
 
 SOURCES = [
     source("missing source", "{tmp}/none.mp4", "{tmp}/none.mp4", "no such file"),
@@ -219,6 +208,7 @@ SOURCES = [
         real=True,
     ),
 ]
+
 
 PLACES = [
     setting("port in use", 'publish.endpoint="{busy}"', "{busy}", "in use", real=True),
@@ -250,7 +240,9 @@ PLACES = [
     ),
 ]
 
+
 CASES = [*FILES, *SETTINGS, *COMMANDS, *SOURCES, *PLACES]
+
 
 IDENTITIES = {
     "broken": '{"stream":',
@@ -297,20 +289,6 @@ def filled(text: str, things: dict[str, str]) -> str:
     for mark, value in things.items():
         text = text.replace(mark, value)
     return text
-
-
-def the_error(stderr: str) -> str:
-    """Return the one line that says what is wrong; fail on noise and on more than one."""
-    lines = stderr.splitlines()
-    errors = [line for line in lines if line.startswith("affect-edge: error: ")]
-    rest = [
-        line
-        for line in lines
-        if line not in errors and not line.startswith(("affect-edge: INFO", "affect-edge: WARNING"))
-    ]
-    assert not rest, f"noise on standard error: {stderr}"
-    assert len(errors) == 1, f"expected one line of error: {stderr!r}"
-    return errors[0]
 
 
 def test_the_table_is_large_and_its_names_are_unique() -> None:
@@ -377,212 +355,3 @@ def test_the_secret_of_a_camera_is_never_shown(capsys: pytest.CaptureFixture[str
     ):
         assert run_command_line(["run", "--source", address, *PURPOSE]) == CONFIG
         assert "secret" not in the_error(capsys.readouterr().err)
-
-
-# -- models ------------------------------------------------------------------------------------
-
-
-def copied(name: str, folder: Path) -> Path:
-    """Return a copy of a bundled model that a test may damage."""
-    return Path(shutil.copytree(ROOT / "models" / name, folder / name))
-
-
-def damaged(what: str, folder: Path) -> tuple[str, str, tuple[str, ...]]:
-    """Damage a copy of a model; return settings for detector and what the line must hold."""
-    if what == "missing folder":
-        return str(folder / "none"), "auto", (str(folder / "none"), "no such folder")
-    if what == "no such bundled model":
-        return "centreface", "auto", ("centreface", "centerface-320x192")
-    if what == "made for another task":
-        return "expression-nir", "auto", ("expression-nir", "facial-expression")
-    if what == "no such artifact":
-        return "centerface-320x192", "none.onnx", ("none.onnx", "centerface.onnx")
-    model = copied("centerface-320x192", folder)
-    manifest, artifact = model / "manifest.json", model / "centerface.onnx"
-    match what:
-        case "no manifest":
-            manifest.unlink()
-            words = (str(manifest), "No such file")
-        case "manifest is no JSON":
-            manifest.write_text("name: centerface")
-            words = (str(manifest), "JSON")
-        case "manifest is binary":
-            manifest.write_bytes(bytes(range(256)) * 8)
-            words = (str(manifest),)
-        case "manifest with an unknown field":
-            data = json.loads(manifest.read_text())
-            manifest.write_text(json.dumps({**data, "colour": "red"}))
-            words = (str(manifest), "colour")
-        case "one bit wrong":
-            content = bytearray(artifact.read_bytes())
-            content[len(content) // 2] ^= 1
-            artifact.write_bytes(content)
-            words = (str(artifact), "sha256")
-        case "cut off":
-            artifact.write_bytes(artifact.read_bytes()[:-1000])
-            words = (str(artifact), "bytes")
-        case "failed parity":
-            data = json.loads(manifest.read_text())
-            data["parity"]["centerface.onnx"]["passed"] = False
-            manifest.write_text(json.dumps(data))
-            words = ("centerface", "parity")
-        case _:
-            raise AssertionError(what)
-    # named, for auto may run another one, which is whole
-    return str(model), artifact.name, words
-
-
-MODELS = [
-    "missing folder",
-    "no such bundled model",
-    "made for another task",
-    "no such artifact",
-    "no manifest",
-    "manifest is no JSON",
-    "manifest is binary",
-    "manifest with an unknown field",
-    "one bit wrong",
-    "cut off",
-    "failed parity",
-]
-RUN_AS_WELL = ("no such bundled model", "made for another task", "no manifest", "one bit wrong")
-
-
-@pytest.mark.parametrize("what", MODELS)
-def test_a_model_that_cannot_be_trusted_is_refused(
-    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model, artifact, words = damaged(what, tmp_path)
-    settings = ["--set", f'detector.model="{model}"', "--set", f'detector.artifact="{artifact}"']
-    assert run_command_line(["check", *settings]) == CONFIG
-    printed = capsys.readouterr()
-    assert printed.err == ""
-    wrong = [line for line in printed.out.splitlines() if line.startswith("WRONG")]
-    assert wrong
-    assert all(word in wrong[0] for word in words), wrong
-    fine = [line for line in printed.out.splitlines() if line.startswith(("ok  ", "WARN  "))]
-    assert len(wrong) == len(printed.out.splitlines()) - len(fine)
-    if what in RUN_AS_WELL:
-        endpoint = ("--set", f'publish.endpoint="ipc://{tmp_path}/live"')
-        quiet = ("--set", 'metrics.address=""')
-        done = affect_edge("run", "--source", "demo", *settings, *endpoint, *quiet)
-        line = the_error(done.stderr)
-        assert done.returncode == CONFIG
-        assert all(word in line for word in words), line
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("edge", "check", "--set", 'detector.model="{closed}"'),
-        ("edge", "run", "--source", "demo", "--set", 'detector.model="{closed}"'),
-        ("edge", "check", "--set", 'detector.model="{closed}/below"'),
-        ("edge", "run", "--source", "{closed}/below"),
-        ("exporters", "golden", "--model", "{closed}"),
-        ("exporters", "golden", "--model", "{closed}/below"),
-    ],
-    ids=" ".join,
-)
-def test_a_folder_that_may_not_be_searched_is_refused(
-    arguments: tuple[str, ...], tmp_path: Path
-) -> None:
-    model = copied("centerface-320x192", tmp_path)
-    model.chmod(0o644)
-    variables = {
-        "AFFECT_EDGE__PUBLISH__ENDPOINT": f"ipc://{tmp_path}/live",
-        "AFFECT_EDGE__PUBLISH__SERVICE_ENDPOINT": "",
-        "AFFECT_EDGE__METRICS__ADDRESS": "",
-    }
-    command = [*AS_PLAIN_USER, sys.executable, "-m"]
-    command += [each.replace("{closed}", str(model)) for each in arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
-        env={**os.environ, **variables},
-    )  # fmt: skip
-    assert done.returncode == CONFIG, done.stderr
-    told = done.stderr if arguments[1] != "check" else done.stdout
-    (line,) = (each for each in told.splitlines() if "Permission denied" in each)
-    assert str(model) in line
-    assert "Traceback" not in done.stderr
-
-
-# -- live sources that are not there -------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (("--source", "/dev/video97"), "/dev/video97"),
-        (("--set", 'source.kind="v4l2"', "--set", 'source.path="/dev/null"'), "/dev/null"),
-        (("--source", "rtsp://user:secret@127.0.0.1:9/none"), "127.0.0.1:9"),
-    ],
-    ids=["no-such-camera", "no-camera-at-all", "no-such-host"],
-)
-def test_an_absent_live_source_is_declared_and_waited_for(
-    arguments: tuple[str, ...], word: str, tmp_path: Path
-) -> None:
-    with RunningDaemon(tmp_path, *arguments, *PURPOSE) as daemon:
-        daemon.wait_for(lambda m: m["kind"] == "status" and m["source_state"] == "absent")
-        # the source is tried again meanwhile, and fails again, without another word
-        for _ in range(2):
-            daemon.wait_for(lambda m: m["kind"] == "status" and m["source_state"] == "absent")
-        assert daemon.stop(signal.SIGTERM)[0] == 0
-        lines = daemon.stderr.splitlines()
-        warnings = [line for line in lines if line.startswith("affect-edge: WARNING")]
-        assert len(warnings) == 1, daemon.stderr
-        assert word in warnings[0]
-        assert all(line.startswith(("affect-edge: INFO", *warnings)) for line in lines)
-        assert "secret" not in daemon.stderr + json.dumps(daemon.messages)
-
-
-# -- odd, and accepted ---------------------------------------------------------------------------
-
-
-def test_odd_pictures_are_read_and_an_unreadable_one_is_told(tmp_path: Path) -> None:
-    rng = np.random.default_rng(7)
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for name, picture in {
-        "a-one-pixel.png": np.full((1, 1), 128, np.uint8),
-        "b-huge.jpg": np.full((6000, 8000), 90, np.uint8),
-        "c-16-bit.png": rng.integers(0, 65536, (48, 64), np.uint16),
-        "d-transparent.png": rng.integers(0, 256, (48, 64, 4), np.uint8),
-        "f-thin.png": rng.integers(0, 256, (3, 900), np.uint8),
-    }.items():
-        assert cv2.imwrite(str(folder / name), picture)
-    (folder / "e-corrupt.png").write_bytes((folder / "c-16-bit.png").read_bytes()[:40])
-    with RunningDaemon(
-        tmp_path, "--source", str(folder), "--no-pace", "--wait-for-subscriber", *PURPOSE
-    ) as daemon:
-        assert daemon.run_to_end() == 0
-        sizes = [(m["frame"]["width"], m["frame"]["height"]) for m in daemon.frames]
-        assert sizes == [(1, 1), (8000, 6000), (64, 48), (64, 48), (900, 3)]
-        assert [m["frame"]["dropped"] for m in daemon.frames] == [0, 0, 0, 0, 1]
-        refused = daemon.events("frame_refused")
-        assert len(refused) == 1
-        assert "e-corrupt.png" in refused[0]["detail"]["reason"]
-        ended = daemon.events("epoch_ended")[0]["detail"]
-        assert (ended["frames"], ended["dropped"], ended["captured"]) == (5, 1, 6)
-        assert "Traceback" not in daemon.stderr
-
-
-def test_a_folder_taken_up_at_its_last_unreadable_picture_ends_well(tmp_path: Path) -> None:
-    assert cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 64), 99, np.uint8))
-    (tmp_path / "b.png").write_bytes(b"no picture")
-    link, other = Link.pair()
-    config = Config()
-    worker = Worker(link, config, Pipeline.open(config), lossless=True, first_index=1)
-    try:
-        with Images(str(tmp_path), rate_hz=1.0) as source:
-            assert (
-                list(worker._capture._read_all(source)) == []
-            )  # the first was published by another worker
-        (tmp_path / "a.png").unlink()
-        with (
-            Images(str(tmp_path), rate_hz=1.0) as source,
-            pytest.raises(ConfigError, match=r"b\.png"),
-        ):
-            list(worker._capture._read_all(source))
-    finally:
-        link.close()
-        other.close()

@@ -26,7 +26,7 @@ from exporters.artifacts import graph
 from exporters.centerface.export import export_centerface
 from exporters.centerface.graph import CenterFaceGraph, converted, float_nodes
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PUBLISHED = ROOT / "models" / "centerface-published" / "centerface.onnx"
 BUNDLED = find_model("centerface-320x192") / "centerface.onnx"
 FILES = ("centerface.onnx", "centerface.int8.onnx", "centerface.tflite", "centerface.int8.tflite")
