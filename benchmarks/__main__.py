@@ -1,4 +1,4 @@
-"""Measured figures: ``python -m benchmarks {fps|accuracy|parity|thresholds}``."""
+"""Benchmarks: ``python -m benchmarks {fps|accuracy|parity|thresholds}``."""
 
 import argparse
 import json
@@ -6,12 +6,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.accuracy import run_accuracy
+from benchmarks.arguments import Parser, add_configuration, add_result_file
 from benchmarks.fps import run_fps, save
 from benchmarks.parity import run_parity
 from benchmarks.thresholds import LEAD_EDGES, SAME_MIN, SPURIOUS, run_thresholds
@@ -22,25 +23,17 @@ from edge.vocabulary import EXPRESSIONS
 BUSY_PERCENT = 25  # of one core, taken by others
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, by an exception."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog="benchmarks", description=__doc__)
-    commands = parser.add_subparsers(dest="benchmark", required=True, parser_class=_Parser)
+def _parser() -> Parser:
+    parser = Parser(prog="benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="benchmark", required=True, parser_class=Parser)
     fps = commands.add_parser("fps", help="speed, per stage, against a baseline")
     fps.add_argument("--source", help="a video, a folder of pictures, or demo (the default)")
     fps.add_argument("--frames", type=int, metavar="N", help="measure so many; all by default")
     fps.add_argument("--in-memory", action="store_true", help="decode first, measure without")
     fps.add_argument("--mode", choices=("pipeline", "daemon"), default="pipeline")
     fps.add_argument("--baseline", action="store_true", help="also the way of earlier systems")
-    fps.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
-    fps.add_argument("-c", "--config", type=Path, metavar="FILE")
-    fps.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    add_result_file(fps)
+    add_configuration(fps)
     accuracy = commands.add_parser("accuracy", help="accuracy on annotated pictures")
     accuracy.add_argument("--images", type=Path, required=True, metavar="DIR")
     accuracy.add_argument(
@@ -54,20 +47,18 @@ def _parser() -> _Parser:
         action="store_true",
         help="relative to each person's neutral picture",
     )
-    accuracy.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
-    accuracy.add_argument("-c", "--config", type=Path, metavar="FILE")
-    accuracy.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    add_result_file(accuracy)
+    add_configuration(accuracy)
     thresholds = commands.add_parser("thresholds", help="at which quality readings stop holding")
     thresholds.add_argument("--images", type=Path, required=True, metavar="DIR")
     thresholds.add_argument("--labels", type=Path, required=True, metavar="CSV")
-    thresholds.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
-    thresholds.add_argument("-c", "--config", type=Path, metavar="FILE")
-    thresholds.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    add_result_file(thresholds)
+    add_configuration(thresholds)
     parity = commands.add_parser("parity", help="agreement of each artifact with the float one")
     parity.add_argument("--model", required=True, metavar="NAME", help="bundled, or a folder")
     parity.add_argument("--images", type=Path, required=True, metavar="DIR")
     parity.add_argument("--threads", type=int, default=1, metavar="N", help="of one run")
-    parity.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    add_result_file(parity)
     return parser
 
 
@@ -232,14 +223,14 @@ def show(result: dict[str, Any], console: Console) -> None:
     for stage, value in result["stage_ms"].items():
         table.add_row(f"  {stage}", "-" if value is None else f"{value:.3f} ms")
     for name, field, form in (
-        ("bare inference", "inference_ms", "{:.2f} ms"),
+        ("inference alone", "inference_ms", "{:.2f} ms"),
         ("overhead", "overhead", "{:.3f}"),
         ("processor", "cpu_percent", "{:.0f} %"),
         ("resident memory", "rss_mb", "{:.0f} MiB"),
     ):
         table.add_row(name, "-" if result[field] is None else form.format(result[field]))
         if field == "overhead" and result[field] is not None:
-            table.add_row("  above bare inference", f"{100 * (result[field] - 1):.1f} %")
+            table.add_row("  above inference alone", f"{100 * (result[field] - 1):.1f} %")
     if "ratio" in result:
         table.add_row("baseline", f"{result['baseline_fps']:.2f} frames/s")
         table.add_row("ratio", f"{result['ratio']:.1f}")

@@ -1,4 +1,4 @@
-"""On what a figure was measured: board, governor, throttling, versions, models, commit, date."""
+"""The circumstances of a measurement: board, governor, throttling, versions, models, date."""
 
 import importlib.metadata
 import os
@@ -39,17 +39,17 @@ def _commit() -> str | None:
     if not (root / ".git").exists():
         return None  # installed somewhere: a checkout around that place is not this program's
     try:
-        told = subprocess.run(
+        done = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     except OSError:
         return None
-    return told.stdout.strip() or None
+    return done.stdout.strip() or None
 
 
 class OtherLoad:
-    """What everything but this process and its children takes from the cores meanwhile."""
+    """CPU time that other processes take, this process and its children not counted."""
 
     def __init__(self) -> None:
         self._begun_ns = clock.monotonic_ns()

@@ -1,4 +1,4 @@
-"""The real daemon, run through a file as fast as it can, and measured at a subscriber."""
+"""Measures the real daemon on a file, as fast as it can, at a subscriber."""
 
 import json
 import os
@@ -42,8 +42,8 @@ def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
             'journal.path=""',
         ):
             command += ["--set", setting]
-        said = Path(folder) / "said"
-        with said.open("wb") as file:
+        output = Path(folder) / "output"
+        with output.open("wb") as file:
             daemon = subprocess.Popen(command, stderr=file, env=child_environment())
         try:
             published, rss, cpu_s = _watch(daemon, endpoint, frames)
@@ -53,7 +53,7 @@ def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
                 daemon.kill()
                 daemon.wait()
         if code:
-            last = said.read_text("utf-8", "replace").strip().rpartition("\n")[2]
+            last = output.read_text("utf-8", "replace").strip().rpartition("\n")[2]
             text = last.removeprefix("affect-edge: error: ") or f"the daemon ended with {code}"
             raise ConfigError(text) if code == EXIT_CONFIG else AffectEdgeError(text)
     measured = published[WARM_UP:]

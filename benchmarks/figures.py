@@ -1,4 +1,4 @@
-"""What every measurement of speed has in common."""
+"""Constants and quantiles that all speed measurements share."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ STAGES = (
     "decode", "resize", "detect", "decode_boxes", "track", "quality", "crop", "translate",
     "classify", "smooth", "message",
 )  # fmt: skip
-"""The stages of ``stage_ms``; null where the mode cannot tell them, or there is no such stage."""
+"""The stages of ``stage_ms``; null where the mode cannot measure a stage or has none."""
 
 
 def quantiles(values: list[float]) -> dict[str, float]:

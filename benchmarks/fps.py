@@ -1,4 +1,4 @@
-"""``python -m benchmarks fps``: how fast, where the time goes, and against what.
+"""``python -m benchmarks fps``: speed, time per stage, and a baseline to compare with.
 
 Measured in one process and one thread, configurations interleaved, after a warm-up: the pipeline
 with the building and encoding of its message (what a frame costs the machine), the bare network
@@ -26,6 +26,7 @@ from edge.board import rss_mb
 from edge.config import Config, is_file
 from edge.errors import ConfigError, EndOfStream, FrameRefused
 from edge.protocol.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, encode
+from edge.validation import file_of
 from edge.vision.expression.crop import square_crop
 from edge.vision.inference import Network, open_network
 from edge.vision.pipeline import Pipeline
@@ -60,7 +61,7 @@ class BareNetworks:
         )  # fmt: skip
 
     def settle(self) -> None:
-        """Run uncounted, until no pool of another session spins beside this thread any more.
+        """Run uncounted, until no other session's thread pool is still spinning.
 
         Default pools of onnxruntime spin on after a call (75 ms measured), and would take a core
         from what is measured next.
@@ -290,7 +291,5 @@ def save(result: dict[str, Any], path: Path) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
-    try:
+    with file_of("--json", path, kind=ConfigError):
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--json {path}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""``python -m benchmarks parity``: how far each artifact of a model agrees with its float one here.
+"""``python -m benchmarks parity``: agreement of each artifact with the float one, here.
 
 The figures are the ones of the manifest, made by the same code, on pictures and a board of one's
 own; with them, what a run of each artifact costs, measured in turns. Where the pictures are those
@@ -110,7 +110,7 @@ def _pictures(images: Path, manifest: Manifest) -> tuple[Pictures, bool]:
     if manifest.calibration and len(paths) >= PICTURES_MIN:
         split = split_pictures(images)
         if split.record == manifest.calibration:
-            return split.judge, True
+            return split.evaluate, True
     return Pictures(paths), False
 
 
@@ -126,8 +126,8 @@ def _comparison(
         margin = manifest.input.crop.margin if manifest.input.crop else 0.0
         faces = list(face_crops(pictures, finder, size, margin))
         return lambda network: expression_agreement(reference, network, faces)
-    judge = exact_network(_EXPRESSION, "facial-expression")
-    crop = judge.manifest.input.crop
+    expression = exact_network(_EXPRESSION, "facial-expression")
+    crop = expression.manifest.input.crop
     faces = list(face_crops(pictures, finder, size, crop.margin if crop else 0.0))
 
     def made_by(network: Network) -> list[Luma]:
@@ -135,7 +135,7 @@ def _comparison(
         return [translator.translate(face) for face in faces]
 
     known = made_by(reference)
-    return lambda network: translation_agreement(known, made_by(network), judge)
+    return lambda network: translation_agreement(known, made_by(network), expression)
 
 
 def _described(manifest: Manifest, artifact: Artifact) -> dict[str, Any]:

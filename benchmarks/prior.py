@@ -1,4 +1,4 @@
-"""The way earlier systems did it, for comparison: one loop, everything in colour and in full size.
+"""The baseline: the loop of earlier systems, everything in colour and at full size.
 
 The published CenterFace exactly as it was published, but that its fixed dimensions are named
 (otherwise nothing but 32x32 runs): weights listed as graph inputs, batch norm unfused, input the

@@ -1,4 +1,4 @@
-"""``python -m exporters {centerface|cyclegan|mobilenet-fer}``: checkpoints in, model folders out.
+"""``python -m exporters {centerface|cyclegan|mobilenet-fer}``: checkpoints to model folders.
 
 ``python -m exporters golden``: new golden answers for a model folder, its artifacts as they are.
 
@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import (
@@ -24,17 +23,11 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError, ModelError
+from benchmarks.arguments import Parser
+from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ModelError
 from edge.vision.inference import Manifest
 from edge.vocabulary import EXPRESSIONS
 from exporters.artifacts.parity import table
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, by an exception."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -188,7 +181,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--mono", action="store_true", help="one input channel")
         command.add_argument("--calibration", type=Path, help="folder of pictures, for int8")
         command.add_argument(
-            "--board", choices=("x86", "arm"), default="x86", help="that int8 ONNX is made for"
+            "--board",
+            choices=("x86", "arm"),
+            default="x86",
+            help="board that int8 ONNX is made for",
         )
         command.add_argument(
             "--allow-parity-loss",
@@ -197,7 +193,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "cyclegan":
             command.add_argument(
-                "--expression", default="expression-nir", help="network behind, which judges int8"
+                "--expression",
+                default="expression-nir",
+                help="expression network that int8 is evaluated with",
             )
         if name == "mobilenet-fer":
             _add_expression_options(command)

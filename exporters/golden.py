@@ -1,6 +1,6 @@
-"""Makes the golden answers of a model folder anew, from its own float network.
+"""Computes new golden answers for a model folder, from its own float network.
 
-Needed when pictures reach the networks otherwise than before: another resize, another crop. The
+Needed when the preprocessing changes: another resize, another crop. The
 artifacts stay as they are. Their float network agreed with the original when it was exported, so
 its answers stand for the original's.
 """

@@ -1,1 +1,1 @@
-"""Figures on plain arrays and on annotated pictures; what exporters and benchmarks judge by."""
+"""Figures on plain arrays and on annotated pictures, for benchmarks and exporters."""

@@ -1,4 +1,4 @@
-"""Annotated pictures: the table of labels, each picture's face, and boxes a little off it."""
+"""Annotated pictures: the table of labels, each picture's face, and jittered boxes."""
 
 import csv
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""How far a network agrees with the float one it was made from, in the figures of its task.
+"""Agreement of a detector with the float network that it was made from.
 
 Both are fed the same pictures. What is compared is what the daemon would make of the outputs,
 not the outputs: a heat map may be off by much where nothing is, and by little where it counts.
@@ -48,7 +48,7 @@ def detection_agreement(
         ModelError: the reference finds no face in any picture.
         InferenceError: a network fails.
     """
-    judge, tried = (
+    exact, tried = (
         detector_for(network, threshold=_THRESHOLD, nms_iou=_NMS_IOU)
         for network in (reference, candidate)
     )
@@ -57,8 +57,8 @@ def detection_agreement(
     extra = 0
     small: dict[int, list[tuple[bool, bool]]] = {height_px: [] for height_px in SIZES_PX}
     for number, picture in enumerate(pictures):
-        whole = resize_linear(picture, judge.input_size)
-        known, found = faces_in(judge, whole), faces_in(tried, whole)
+        whole = resize_linear(picture, exact.input_size)
+        known, found = faces_in(exact, whole), faces_in(tried, whole)
         for face in known:
             overlap, near = _nearest(face, found)
             overlaps.append(overlap)
@@ -73,7 +73,7 @@ def detection_agreement(
             for place in range(_PLACES):
                 shrunk = shrunk_face(whole, largest, height_px, number * _PLACES + place)
                 if shrunk:
-                    small[height_px].append((_finds(judge, *shrunk), _finds(tried, *shrunk)))
+                    small[height_px].append((_finds(exact, *shrunk), _finds(tried, *shrunk)))
     if not overlaps:
         raise ModelError(f"parity: no face in {len(pictures)} pictures; expected ones with faces")
     metrics = {
@@ -85,7 +85,7 @@ def detection_agreement(
         "landmark_error": float(np.mean(landmarks)) if landmarks else 1.0,
     }
     for height_px, pairs in small.items():
-        among = [also for seen, also in pairs if seen]
+        among = [candidate for reference, candidate in pairs if reference]
         if among:
             metrics[f"recall_{height_px}px"] = float(np.mean(among))
             metrics[f"reference_recall_{height_px}px"] = len(among) / len(pairs)

@@ -1,4 +1,4 @@
-"""How far an expression network agrees with the float one it was made from."""
+"""Agreement of an expression network with the float network that it was made from."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -59,14 +59,14 @@ def read_all(network: Network, crops: Iterable[Luma]) -> Readings:
     return probabilities.astype(np.float64), values.astype(np.float64)
 
 
-def readings_agreement(known: Readings, seen: Readings) -> dict[str, float]:
+def readings_agreement(known: Readings, candidate: Readings) -> dict[str, float]:
     """Return ``concordance``, ``kappa``, ``valence_ccc`` and ``arousal_ccc`` of two readings."""
-    labels, also = (shares.argmax(axis=1) for shares, _ in (known, seen))
+    labels, also = (shares.argmax(axis=1) for shares, _ in (known, candidate))
     return {
         "concordance": float(np.mean(labels == also)),
         "kappa": kappa(labels, also),
-        "valence_ccc": ccc(seen[1][:, 0], known[1][:, 0]),
-        "arousal_ccc": ccc(seen[1][:, 1], known[1][:, 1]),
+        "valence_ccc": ccc(candidate[1][:, 0], known[1][:, 0]),
+        "arousal_ccc": ccc(candidate[1][:, 1], known[1][:, 1]),
     }
 
 

@@ -1,4 +1,4 @@
-"""The figures of expression, valence and arousal that the field reports, on plain arrays.
+"""Metrics of expression, valence and arousal that the field reports, on plain arrays.
 
 Definitions follow Kalabis, *Facial expression analysis from NIR image* (CTU Prague, 2024),
 sections 3.3.3.2 and 3.5.1.2, where no other source is named. Labels are indices into

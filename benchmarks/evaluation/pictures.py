@@ -1,8 +1,7 @@
-"""Pictures to export with: some to measure integer ranges on, the others to judge the result.
+"""Pictures for int8 exports: some to calibrate with, the others to evaluate on.
 
-A picture belongs to one side or the other by the hash of its bytes, so that no picture is judged
-that was calibrated with, whatever the folder holds besides, and the same folder gives the same
-artifacts.
+The hash of its bytes puts a picture on one side or the other. No picture is thus used for both,
+whatever else the folder holds, and the same folder gives the same artifacts.
 """
 
 import hashlib
@@ -16,6 +15,7 @@ import numpy as np
 
 from edge.clock import Stopwatch
 from edge.errors import FrameRefused, ModelError
+from edge.validation import file_of
 from edge.vision.detect import Detector
 from edge.vision.expression.crop import square_crop
 from edge.vision.inference import Network, find_model, load_manifest, open_network
@@ -28,7 +28,7 @@ PICTURES_MIN: Final = 16
 """Pictures that a folder must hold: fewer say nothing about an agreement of 97 in 100."""
 
 _CALIBRATE_MAX: Final = 64  # ranges do not move any more
-_JUDGE_MAX: Final = 200
+_EVALUATE_MAX: Final = 200
 _CALIBRATE_SHARE: Final = 0.4
 _CANVAS: Final = 110  # grey of what surrounds a shrunk picture
 
@@ -60,19 +60,19 @@ class Split:
 
     Attributes:
         calibrate: the ones to measure ranges on.
-        judge: the ones to measure parity on.
-        record: what the manifest says of ``calibrate``.
+        evaluate: the ones to measure parity on.
+        record: what the manifest records of ``calibrate``.
     """
 
     calibrate: Pictures
-    judge: Pictures
+    evaluate: Pictures
     record: Calibration
 
 
 def split_pictures(folder: Path) -> Split:
     """Return the pictures of ``folder``, divided by the hashes of their files.
 
-    Copies of one picture count once; at most 64 are calibrated with and 200 judged.
+    Copies of one picture count once; at most 64 are calibrated with and 200 evaluated on.
 
     Raises:
         ModelError: it is no folder, or holds too few pictures that can be read; one line.
@@ -96,7 +96,7 @@ def split_pictures(folder: Path) -> Split:
     others = [each for each in digests if int(each[-8:], 16) >= edge]
     if not chosen or not others:
         raise ModelError(f"--calibration {folder}: all pictures fall on one side; give more")
-    chosen, others = chosen[:_CALIBRATE_MAX], others[:_JUDGE_MAX]
+    chosen, others = chosen[:_CALIBRATE_MAX], others[:_EVALUATE_MAX]
     return Split(
         Pictures([by_hash[each] for each in chosen]),
         Pictures([by_hash[each] for each in others]),
@@ -112,12 +112,8 @@ def picture_paths(folder: Path, option: str) -> list[Path]:
     Raises:
         ModelError: it is no folder, or cannot be listed.
     """
-    try:
+    with file_of(option, folder, expected="a folder of pictures"):
         entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise ModelError(
-            f"{option} {folder}: {error.strerror}; expected a folder of pictures"
-        ) from error
     return [
         entry
         for entry in entries
@@ -128,7 +124,7 @@ def picture_paths(folder: Path, option: str) -> list[Path]:
 
 
 def exact_network(name: str | Path, task: Task) -> Network:
-    """Return the float network of a model, the same one on every board: what others are held to.
+    """Return the float network of a model, the same one on every board: the reference.
 
     Raises:
         ModelError: the model cannot be trusted, or has no float artifact that passed parity.
@@ -141,16 +137,16 @@ def exact_network(name: str | Path, task: Task) -> Network:
     ]
     if not exact:
         raise ModelError(
-            f"model {manifest.name}: no float artifact that passed parity; export one beside"
+            f"model {manifest.name}: no float artifact that passed parity; export one as well"
         )
     return open_network(name, task=task, artifact=exact[0])
 
 
-# -- detectors: the whole picture, and faces far away -------------------------------------------
+# -- detectors: whole pictures, and small faces -------------------------------------------
 
 
 def faces_in(detector: Detector, picture: Luma) -> tuple[Detection, ...]:
-    """Return the faces of one picture, the surest first.
+    """Return the faces of one picture, highest score first.
 
     Raises:
         InferenceError: the network failed.
@@ -159,7 +155,7 @@ def faces_in(detector: Detector, picture: Luma) -> tuple[Detection, ...]:
 
 
 def shrunk_face(picture: Luma, face: Box, height_px: int, seed: int) -> tuple[Luma, Box] | None:
-    """Return ``picture`` shrunk until ``face`` is so high, somewhere on grey, and the face there.
+    """Return ``picture`` shrunk until ``face`` has this height, on grey, and the box of the face.
 
     The canvas has the picture's size. None where the face is not higher to begin with.
     """
@@ -181,7 +177,7 @@ def shrunk_face(picture: Luma, face: Box, height_px: int, seed: int) -> tuple[Lu
     return canvas, place
 
 
-# -- everything else: faces cut out -------------------------------------------------------------
+# -- other networks: crops of faces -------------------------------------------------------------
 
 
 def face_crops(
@@ -189,7 +185,7 @@ def face_crops(
 ) -> Iterator[Luma]:
     """Yield the face of each picture as the daemon would cut it out, uint8 (height, width).
 
-    A picture in which no face is found is taken for one that was cut out before, whole.
+    A picture without a face that the detector finds counts as a crop already, whole.
 
     Args:
         pictures: of any size.

@@ -1,7 +1,7 @@
-"""How far a translator agrees with the generator it was made from: as a picture, and as a face.
+"""Agreement of a translator with its original generator: pictures, and predicted expressions.
 
-Pictures that look alike may still be read otherwise, and ones that do not, alike. So both are
-measured: the pictures themselves, and what the expression network behind makes of them.
+Pictures that look alike can have different predictions, and the reverse. So both are compared: the
+pictures, and the predictions of the expression network that follows the translator.
 """
 
 from collections.abc import Sequence
@@ -22,26 +22,26 @@ _WINDOW: Final = 1.5  # standard deviation of SSIM's window, pixels
 
 
 def translation_agreement(
-    known: Sequence[Luma], made: Sequence[Luma], judge: Network
+    known: Sequence[Luma], made: Sequence[Luma], expression: Network
 ) -> dict[str, float]:
     """Return the figures of a translator against its float original.
 
     ``psnr_db`` and ``ssim``: of the luma, means over the faces; ``psnr_db_p05`` the 5th
-    percentile. ``concordance``: share of faces that ``judge`` gives the same likeliest label;
+    percentile. ``concordance``: share of faces that ``expression`` gives the same likeliest label;
     ``kappa``: that agreement beyond chance; ``valence_ccc`` and ``arousal_ccc``: Lin's concordance
     correlation of its two values.
 
     Args:
         known: what the original makes of some faces: their luma, uint8 (height, width).
         made: what another artifact of the same generator makes of the same faces.
-        judge: the expression network behind.
+        expression: the expression network that follows the translator.
 
     Raises:
         InferenceError: a network fails.
         ModelError: there are no faces.
     """
     if not known:
-        raise ModelError("parity: no faces to judge a translator with; give pictures of faces")
+        raise ModelError("parity: no faces to evaluate a translator on; give pictures of faces")
     psnr: list[float] = []
     likeness: list[float] = []
     for one, other in zip(known, made, strict=True):
@@ -49,7 +49,8 @@ def translation_agreement(
         psnr.append(psnr_db(*pair, _WHITE))
         likeness.append(ssim(*pair, _WHITE))
     readings = (
-        read_all(judge, [_scaled(luma, judge) for luma in lumas]) for lumas in (known, made)
+        read_all(expression, [_scaled(luma, expression) for luma in lumas])
+        for lumas in (known, made)
     )
     return {
         "psnr_db": float(np.mean(psnr)),
@@ -59,8 +60,8 @@ def translation_agreement(
     }
 
 
-def _scaled(luma: Luma, judge: Network) -> Luma:
-    size = (judge.info.width, judge.info.height)
+def _scaled(luma: Luma, expression: Network) -> Luma:
+    size = (expression.info.width, expression.info.height)
     return resize_area(luma, size)
 
 

@@ -1,1 +1,1 @@
-"""What every exporter shares: graph tools, conversion, quantization, parity, writing."""
+"""Shared by all exporters: graph tools, conversion, quantization, parity, writing."""

@@ -1,8 +1,8 @@
 """One finished float graph -> the artifacts of a model folder: ONNX and TensorFlow Lite, two
 precisions each.
 
-What an artifact answers is not judged here (see ``write``); that it loads, runs, and has the
-graph's inputs and outputs is.
+This module checks that an artifact loads, runs, and has the graph's inputs and outputs. ``write``
+compares its values with the original.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -30,7 +30,7 @@ Progress = Callable[[str], None]
 def check_tools(
     formats: Sequence[str], precisions: Sequence[str], *, calibrated: bool, converter: bool = True
 ) -> None:
-    """See that what was asked for can be built here, before anything else is done.
+    """Check that these artifacts can be built here, before any work.
 
     Args:
         formats: some of ``FORMATS``.
@@ -100,7 +100,7 @@ def build_artifacts(
         lite_float_nodes: the same for TensorFlow Lite alone; None: ``float_nodes``.
         int8_operators: ONNX kinds of nodes to quantise, such as ``Conv``; None: all.
         board: whose int8 kernels to quantise the ONNX artifact for.
-        to_lite: makes the float TensorFlow Lite model of the graph; onnx2tf where nothing is said.
+        to_lite: makes the float TensorFlow Lite model of the graph; onnx2tf by default.
         progress: called with a line before each step that takes long.
 
     Raises:
@@ -131,7 +131,7 @@ def build_artifacts(
     if "tflite" in formats:
         progress("TensorFlow Lite")
         lite = to_lite(model)
-        # looked at even where only int8 is wanted: what is wrong here is told best here
+        # checked even where only int8 is wanted: the message is clearest here
         exact = _described(f"{stem}.tflite", lite, model, "fp32")
         if "fp32" in precisions:
             built |= exact
@@ -198,14 +198,14 @@ def _layout(session: Session, name: str, shapes: dict[str, tuple[int, ...]]) -> 
         )
     shape, _ = session.inputs[name]
     answers = session.run(np.zeros(shape, np.float32))
-    seen = {name: shape, **{key: value.shape for key, value in answers.items()}}
+    found = {name: shape, **{key: value.shape for key, value in answers.items()}}
     for layout, order in _ORDERS.items():
         if all(
-            seen[key] == (tuple(known[place] for place in order) if len(known) == 4 else known)
+            found[key] == (tuple(known[place] for place in order) if len(known) == 4 else known)
             for key, known in shapes.items()
         ):
             return layout
-    raise ModelError(f"has tensors of shapes {seen}, the graph {shapes}")
+    raise ModelError(f"has tensors of shapes {found}, the graph {shapes}")
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Pictures that integer ranges of a detector are measured on."""
+"""Calibration pictures of an int8 detector."""
 
 from collections.abc import Iterable, Iterator
 from itertools import cycle
@@ -10,13 +10,13 @@ from edge.vision.resize import resize_linear
 from edge.vision.values import Luma
 
 _SHRUNK_PX: Final = (18, 21, 25, 32, 45, 64)
-"""Heights of faces, in pixels of the input, that detectors are calibrated with besides."""
+"""Heights of faces, in pixels of the input, that a detector is also calibrated with."""
 
 
 def detector_pictures(pictures: Iterable[Luma], detector: Detector) -> Iterator[Luma]:
     """Yield pictures to calibrate a detector with: each whole, and with its largest face small.
 
-    Without small faces an int8 detector loses those first.
+    Without them an int8 detector misses small faces.
 
     Args:
         pictures: of any size.

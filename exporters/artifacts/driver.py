@@ -21,6 +21,7 @@ from edge.vision.inference.manifest import (
     Exporter,
     Input,
     Manifest,
+    NoNormalisation,
     Output,
     Parity,
     Precision,
@@ -130,6 +131,29 @@ class Draft:
             parity={artifact.file: unmeasured(self.float_limits) for artifact in artifacts},
             golden=self.golden,
         )
+
+
+def picture_input(
+    name: str, size: tuple[int, int], *, mono: bool, value_range: tuple[float, float]
+) -> Input:
+    """Return the input of a network that takes whole pictures as they are: NCHW, float32.
+
+    Args:
+        name: of the tensor.
+        size: width and height, pixels.
+        mono: one grey channel instead of three.
+        value_range: values of black and white.
+    """
+    width, height = size
+    return Input(
+        name=name,
+        shape=(1, 1 if mono else 3, height, width),
+        layout="nchw",
+        dtype="float32",
+        colour="mono" if mono else "rgb",
+        value_range=value_range,
+        normalisation=NoNormalisation(kind="none"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Surgery on ONNX graphs that keeps what they compute."""
+"""Rewrites ONNX graphs without changing what they compute."""
 
 import hashlib
 from pathlib import Path
@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper
 
 from edge.errors import ModelError
+from edge.validation import file_of
 from edge.vision.inference.onnx_wire import has_external_data
 
 
@@ -19,10 +20,8 @@ def load_graph(path: Path, option: str = "--weights") -> tuple[Any, str]:
     Raises:
         ModelError: it is missing, no ONNX file, or keeps weights in another file.
     """
-    try:
+    with file_of(option, path, expected="an ONNX file"):
         content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{option} {path}: {error.strerror}; expected an ONNX file") from error
     try:
         external = has_external_data(content)
         model = onnx.load_model_from_string(content)

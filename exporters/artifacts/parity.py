@@ -1,4 +1,4 @@
-"""The verdict on an artifact: limits, largest errors, and the table that is printed."""
+"""Parity of an artifact: limits, largest errors, and the table that is printed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -23,7 +23,7 @@ LIMITS: Final[Mapping[str, Mapping[str, Limit]]] = {
         "arousal_ccc": Limit(at_least=0.99),
     },
 }
-"""Task -> what an int8 artifact has to keep."""
+"""Task -> limits of an int8 artifact."""
 
 
 TRANSLATION_LIMITS: Final[Mapping[str, Limit]] = {
@@ -33,12 +33,12 @@ TRANSLATION_LIMITS: Final[Mapping[str, Limit]] = {
     "valence_ccc": Limit(at_least=0.98),
     "arousal_ccc": Limit(at_least=0.98),
 }
-"""What an int8 translator has to keep. A small trained one kept 48 dB, 0.98 and 0.999; where it
-kept 35 dB, the label of one face in sixteen changed."""
+"""Limits of an int8 translator. A small trained one had 48 dB, 0.98 and 0.999; where it
+had 35 dB, the label of one face in sixteen changed."""
 
 
 def sample_pictures(width: int, height: int) -> list[Luma]:
-    """Return pictures that show what breaks: faces of several sizes and lights, noise, extremes.
+    """Return test pictures: faces of several sizes and lights, noise, extremes.
 
     uint8 (height, width); the same ones each time.
     """
@@ -91,7 +91,7 @@ def measure(
 
 
 def table(manifest: Manifest) -> str:
-    """Return the parity of every artifact as lines for people.
+    """Return the parity of every artifact as a table.
 
     Artifacts with the same figures stand side by side; figures beyond their limit say so.
     """
@@ -132,7 +132,7 @@ def against_limits(
     """Return ``metrics`` as parity: passed where every limit is kept.
 
     Raises:
-        ModelError: a limit has no metric: the pictures did not show what it is about.
+        ModelError: a limit has no metric: the pictures show too few faces.
     """
     rounded = {name: float(f"{value:.4g}") for name, value in metrics.items()}
     absent = sorted(set(limits) - set(rounded))

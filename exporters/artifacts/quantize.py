@@ -216,9 +216,9 @@ def quantize_tflite(
     return with_output_names(content, model)
 
 
-def _widen(ranges: dict[str, Any], seen: Mapping[str, Any]) -> None:
-    """Take what was seen into ``ranges``: tensor -> its ``min`` and ``max``."""
-    for tensor, bounds in seen.items():
+def _widen(ranges: dict[str, Any], observed: Mapping[str, Any]) -> None:
+    """Extend ``ranges`` by the observed ones: tensor -> its ``min`` and ``max``."""
+    for tensor, bounds in observed.items():
         known = ranges.setdefault(tensor, bounds)
         if known and bounds:
             ranges[tensor] = {

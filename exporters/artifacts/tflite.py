@@ -22,7 +22,7 @@ ONNX2TF_VARIABLE: Final = "AFFECT_EDGE_ONNX2TF"
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _TIMEOUT_S: Final = 900.0
-_TOLD_MAX: Final = 200  # characters of what the tool said
+_MESSAGE_MAX: Final = 200  # characters of the tool's message
 
 SETUP: Final = "run `make setup-export` and use .venv-export/bin/python -m exporters"
 
@@ -148,4 +148,4 @@ def with_output_names(content: bytes, original: bytes) -> bytes:
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
-    return lines[-1][:_TOLD_MAX] if lines else ""
+    return lines[-1][:_MESSAGE_MAX] if lines else ""

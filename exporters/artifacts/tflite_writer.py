@@ -1,4 +1,4 @@
-"""A TensorFlow Lite file in the making: tensors and operators added one by one, then packed."""
+"""Builds a TensorFlow Lite file from tensors and operators."""
 
 from collections.abc import Sequence
 from typing import Any, Final

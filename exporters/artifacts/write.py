@@ -105,7 +105,7 @@ def write_model(out: Path, manifest: Manifest, contents: dict[str, bytes]) -> No
     """Write ``contents`` (file name -> bytes) and the manifest into ``out``.
 
     The same input gives the same bytes. Files that the folder also holds (its README) stay. When
-    writing fails, what was there before is untouched; when it is cut off between two renames,
+    writing fails, what was there before stays unchanged; when it is cut off between two renames,
     the hashes disagree and the daemon refuses the folder.
 
     Raises:

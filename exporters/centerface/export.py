@@ -19,9 +19,7 @@ from edge.errors import ModelError
 from edge.vision.detect import detector_for
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import (
-    Input,
     Manifest,
-    NoNormalisation,
     Output,
     Parity,
     Source,
@@ -29,7 +27,14 @@ from edge.vision.inference.manifest import (
 from edge.vision.inference.network import input_tensor
 from exporters.artifacts import graph
 from exporters.artifacts.calibration import detector_pictures
-from exporters.artifacts.driver import DEFAULT_OPTIONS, Draft, ExportOptions, Quantisation, export
+from exporters.artifacts.driver import (
+    DEFAULT_OPTIONS,
+    Draft,
+    ExportOptions,
+    Quantisation,
+    export,
+    picture_input,
+)
 from exporters.artifacts.parity import LIMITS, against_limits, measure, sample_pictures
 from exporters.artifacts.tflite import convert_float
 from exporters.centerface.golden import detection_golden
@@ -102,15 +107,7 @@ class _CenterFaceCheckpoint:
             float_limits=_FLOAT_LIMITS,
             task="face-detection",
             decoder="centerface",
-            input=Input(
-                name=original.input,
-                shape=(1, 1 if mono else 3, height, width),
-                layout="nchw",
-                dtype="float32",
-                colour="mono" if mono else "rgb",
-                value_range=(0.0, 255.0),
-                normalisation=NoNormalisation(kind="none"),
-            ),
+            input=picture_input(original.input, size, mono=mono, value_range=(0.0, 255.0)),
             outputs={role: Output(tensor=tensor) for role, tensor in original.tensors.items()},
             source=Source(
                 file=weights.name, sha256=original.sha256, licence=_LICENCE, citation=_CITATION
@@ -139,8 +136,8 @@ class _CenterFaceCheckpoint:
     def parity(self, network: Network, exact: Network) -> Parity:
         """Compare float artifacts by their values, int8 ones by the faces that they find."""
         if network.info.precision == "int8" and self._split:
-            figures = detection_agreement(exact, network, self._split.judge)
-            return against_limits(figures, LIMITS["face-detection"], len(self._split.judge))
+            figures = detection_agreement(exact, network, self._split.evaluate)
+            return against_limits(figures, LIMITS["face-detection"], len(self._split.evaluate))
         pictures = sample_pictures(*self._original.size)
         pairs = ((self._original.maps(picture), network.run(picture[None])) for picture in pictures)
         return measure(pairs, _FLOAT_LIMITS)

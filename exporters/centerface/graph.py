@@ -1,4 +1,4 @@
-"""A CenterFace graph: which of its tensors are which, and the form that runtimes like.
+"""A CenterFace graph: its tensors by role, and its rewritten form that runs fast.
 
 Takes the published graph (weights listed as inputs, input declared 10x3x32x32, outputs 537 to
 540) and graphs made from it: of another size or a free one, mono, batch-norms folded.
@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge.errors import ModelError
+from edge.validation import prefixed
 from edge.vision.detect.centerface import STRIDE
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Floats, Luma
@@ -89,12 +90,8 @@ def _roles(model: Any) -> dict[str, str]:
 
 
 def _session(model: Any, weights: Path, size: tuple[int, int]) -> OnnxSession:
-    try:
+    with prefixed(f"--weights {weights}: cannot run at {size[0]}x{size[1]}"):
         return OnnxSession(model.SerializeToString(), 1)
-    except ModelError as error:
-        raise ModelError(
-            f"--weights {weights}: cannot run at {size[0]}x{size[1]}: {error}"
-        ) from error
 
 
 def converted(original: CenterFaceGraph, mono: bool) -> Any:

@@ -1,4 +1,4 @@
-"""Reads PyTorch checkpoints: tensors by name, and never the objects that a pickle may hold."""
+"""Reads the tensors of PyTorch checkpoints, without loading pickled objects."""
 
 import io
 import pickle

@@ -22,9 +22,7 @@ from edge.errors import ModelError
 from edge.vision.detect import open_detector
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import (
-    Input,
     Manifest,
-    NoNormalisation,
     Output,
     Parity,
     Source,
@@ -32,7 +30,14 @@ from edge.vision.inference.manifest import (
 from edge.vision.inference.network import input_tensor
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Luma
-from exporters.artifacts.driver import DEFAULT_OPTIONS, Draft, ExportOptions, Quantisation, export
+from exporters.artifacts.driver import (
+    DEFAULT_OPTIONS,
+    Draft,
+    ExportOptions,
+    Quantisation,
+    export,
+    picture_input,
+)
 from exporters.artifacts.parity import TRANSLATION_LIMITS, against_limits, measure, sample_pictures
 from exporters.artifacts.tflite import convert_float
 from exporters.cyclegan.golden import translation_golden
@@ -112,15 +117,7 @@ class _GeneratorCheckpoint:
             float_limits=_FLOAT_LIMITS,
             task="spectrum-translation",
             decoder="cyclegan",
-            input=Input(
-                name=original.input,
-                shape=(1, 1 if mono else 3, height, width),
-                layout="nchw",
-                dtype="float32",
-                colour="mono" if mono else "rgb",
-                value_range=(-1.0, 1.0),
-                normalisation=NoNormalisation(kind="none"),
-            ),
+            input=picture_input(original.input, size, mono=mono, value_range=(-1.0, 1.0)),
             outputs={"picture": Output(tensor=original.output)},
             source=Source(
                 file=weights.name, sha256=original.sha256, licence=_LICENCE, citation=_CITATION
@@ -141,7 +138,7 @@ class _GeneratorCheckpoint:
             return Quantisation()
         self._options.progress(f"faces in the pictures of {folder}")
         self._faces = faces = _Faces(folder, self._expression, self._size)
-        self._lumas = [self._original.luma(face) for face in faces.judge]
+        self._lumas = [self._original.luma(face) for face in faces.evaluate]
         return Quantisation(
             calibration=[input_tensor(self.draft.input, face) for face in faces.calibrate],
             record=faces.record,
@@ -154,9 +151,9 @@ class _GeneratorCheckpoint:
         """Compare float artifacts by their values, int8 ones by pictures and expressions."""
         if self._faces and network.info.precision == "int8":
             translate = CycleGan(network).translate
-            made = [translate(face) for face in self._faces.judge]
+            made = [translate(face) for face in self._faces.evaluate]
             figures = translation_agreement(self._lumas, made, self._faces.network)
-            return against_limits(figures, TRANSLATION_LIMITS, len(self._faces.judge))
+            return against_limits(figures, TRANSLATION_LIMITS, len(self._faces.evaluate))
         pairs = (
             ({"picture": picture}, network.run(sample[None]))
             for picture, sample in zip(self._pictures, self._samples, strict=True)
@@ -170,7 +167,7 @@ class _Faces:
     Attributes:
         network: the expression network behind.
         calibrate: faces to measure integer ranges on.
-        judge: faces to evaluate the result with.
+        evaluate: faces to evaluate the result with.
         record: what the manifest records of ``calibrate``.
     """
 
@@ -180,9 +177,9 @@ class _Faces:
         margin = crop.margin if crop else 0.0
         detector = open_detector(DetectorConfig(artifact="centerface.onnx"))
         split = split_pictures(folder)
-        self.calibrate, self.judge = (
+        self.calibrate, self.evaluate = (
             [*face_crops(pictures, detector, size, margin)]
-            for pictures in (split.calibrate, split.judge)
+            for pictures in (split.calibrate, split.evaluate)
         )
         self.record = split.record
 

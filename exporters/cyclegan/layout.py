@@ -1,4 +1,4 @@
-"""The ResNet generator of the public PyTorch CycleGAN code: its state dict read, written as ONNX.
+"""The ResNet generator of the public PyTorch CycleGAN code: state dict to ONNX.
 
 The layout is that code's ``resnet_generator``: a 7x7 convolution, two that halve the picture,
 residual blocks, two transposed convolutions that double it, a 7x7 convolution, tanh; reflection
@@ -234,7 +234,7 @@ def _layers(layout: Layout) -> list[_Layer]:
 
 
 def _refuse_relatives(state: Mapping[str, Floats]) -> None:
-    """Name the networks that lie beside a generator, and the generators that are others."""
+    """Name other networks of the same code, and generators of other kinds."""
     relatives = (
         (r"model\.model\.", "a U-Net generator (pix2pix's default, unet_256)"),
         (r"model\.\d+\.filt$", "a generator with anti-aliased sampling (CUT's default)"),
@@ -254,7 +254,7 @@ def _is_convolution(state: Mapping[str, Floats], name: str) -> bool:
 
 
 def _norm(state: Mapping[str, Floats]) -> Norm:
-    """Return which norm was used; told by its parameters, and by the convolution's bias."""
+    """Return which norm was used, from its parameters and the convolution's bias."""
     biased = "model.1.bias" in state
     if "model.2.running_mean" in state and "model.2.weight" in state:
         return "batch"

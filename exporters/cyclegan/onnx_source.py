@@ -1,4 +1,4 @@
-"""A generator that is ONNX already: checked, given one size, and freed of what is constant."""
+"""Reads a generator in ONNX: checks it, fixes its size, folds constants."""
 
 import tempfile
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from edge.errors import InferenceError, ModelError
+from edge.errors import ModelError
+from edge.validation import prefixed
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Floats
 from exporters.artifacts import graph
@@ -69,14 +70,10 @@ def read_generator(weights: Path, size: tuple[int, int]) -> OnnxGenerator:
         onnx.TensorShapeProto.Dimension(dim_param=name) for name in "nchw"
     )
     picture = np.linspace(-1, 1, shape[1] * height * width, dtype=np.float32)
-    try:
+    fixed = f", as it was exported for {shape[3]}x{shape[2]}" if shape[3] and shape[2] else ""
+    with prefixed(f"--weights {weights}: does not run at {width}x{height}{fixed}"):
         session = OnnxSession(model.SerializeToString(), 1)
         answer = session.run(picture.reshape(1, shape[1], height, width))[made.name]
-    except (ModelError, InferenceError) as error:
-        fixed = f", as it was exported for {shape[3]}x{shape[2]}" if shape[3] and shape[2] else ""
-        raise ModelError(
-            f"--weights {weights}: does not run at {width}x{height}{fixed}: {error}"
-        ) from error
     _check_picture(answer, weights, size)
     graph.fix_shapes(model, {made.name: answer.shape})
     folded = _folded(model)

@@ -1,4 +1,4 @@
-"""The generator as it came, from either kind of file: run unchanged, and converted."""
+"""The original generator, from either kind of file: run unchanged, and converted."""
 
 import copy
 import hashlib
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.errors import ModelError
+from edge.validation import file_of, prefixed
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.translate.cyclegan import luma_of
 from edge.vision.values import Floats, Luma
@@ -26,7 +26,7 @@ class Original:
         output: name of the output tensor.
         channels: of the input, 1 or 3.
         sha256: of the file.
-        options: what the manifest says of it.
+        options: what the manifest records of it.
     """
 
     def __init__(self, weights: Path, size: tuple[int, int]) -> None:
@@ -36,12 +36,8 @@ class Original:
             ModelError: the file is neither, is damaged, or holds another network; one line.
         """
         self._size = size
-        try:
+        with file_of("--weights", weights, expected="latest_net_G*.pth or an ONNX file"):
             content = weights.read_bytes()
-        except OSError as error:
-            raise ModelError(
-                f"--weights {weights}: {error.strerror}; expected latest_net_G*.pth or an ONNX file"
-            ) from error
         self.options: dict[str, str | int | float | bool] = {"from": "onnx"}
         if is_checkpoint(content):
             self.input, self.output = INPUT, OUTPUT
@@ -51,17 +47,13 @@ class Original:
             found = read_generator(weights, size)
             self.input, self.output, self.channels = found.input, found.output, found.channels
             self._model, self.sha256 = found.model, found.sha256
-        try:
+        with prefixed(f"--weights {weights}"):
             self._session = OnnxSession(graph.finish(self._model), 1)
-        except ModelError as error:
-            raise ModelError(f"--weights {weights}: {error}") from error
 
     def _built(self, weights: Path, content: bytes) -> Any:
         state = read_state(weights, content)
-        try:
+        with prefixed(f"--weights {weights}"):
             layout = read_layout(state)
-        except ModelError as error:
-            raise ModelError(f"--weights {weights}: {error}") from error
         self.channels = layout.input_channels
         self.options = {
             "from": "pytorch",
@@ -72,7 +64,7 @@ class Original:
         return build(state, layout, self._size)
 
     def picture(self, face: Luma) -> Floats:
-        """Return what the generator makes of a mono picture, all its channels equal.
+        """Run the generator on a mono picture, all its channels equal.
 
         Args:
             face: uint8 (height, width) of the size.
@@ -91,7 +83,7 @@ class Original:
         return luma_of(self.picture(face)[0])
 
     def converted(self, *, mono: bool) -> bytes:
-        """Return the graph that artifacts are made of: the same function, of simpler operators.
+        """Return the graph for the artifacts: the same function, with simpler operators.
 
         Raises:
             ModelError: the input does not go into one convolution, and mono was asked for.

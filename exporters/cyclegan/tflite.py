@@ -1,4 +1,4 @@
-"""Generators written as TensorFlow Lite, operator by operator.
+"""Writes generators as TensorFlow Lite, operator by operator.
 
 onnx2tf converts them too, but loses track of the channels behind a residual sum of instance norms:
 what it writes does not allocate, or answers something else. A generator has seven kinds of

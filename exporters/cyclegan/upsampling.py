@@ -1,4 +1,4 @@
-"""Transposed convolutions rewritten as convolutions: what integer runtimes can run fast."""
+"""Rewrites transposed convolutions as convolutions, which integer runtimes run fast."""
 
 from typing import Any
 

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from benchmarks.evaluation.expression_agreement import expression_agreement
 from benchmarks.evaluation.pictures import split_pictures
-from edge.errors import ModelError
+from edge.validation import prefixed
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import (
     Crop,
@@ -102,7 +102,7 @@ class _ExpressionCheckpoint:
         self, original: Original, weights: Path, mono: bool, options: ExportOptions
     ) -> None:
         self._original, self._options = original, options
-        source, said = original.source, original.preparation.options
+        source, overrides = original.source, original.preparation.options
         self._split = split_pictures(options.calibration) if options.calibration else None
         self._to_evaluate: list[Luma] = []
         converted = _converted(original, weights, mono=mono)
@@ -114,16 +114,16 @@ class _ExpressionCheckpoint:
             decoder="mobilenet-fer",
             input=converted.input,
             outputs=converted.outputs,
-            labels=said.labels,
+            labels=overrides.labels,
             source=Source(
                 file=weights.name,
                 sha256=source.sha256,
-                licence=said.licence or source.licence or UNKNOWN,
-                citation=said.citation or source.citation or UNKNOWN,
+                licence=overrides.licence or source.licence or UNKNOWN,
+                citation=overrides.citation or source.citation or UNKNOWN,
             ),
             options=converted.options,
-            recalibration=said.recalibration,
-            golden=expression_golden(original.predict, said.recalibration, int8=options.int8),
+            recalibration=overrides.recalibration,
+            golden=expression_golden(original.predict, overrides.recalibration, int8=options.int8),
         )
 
     def quantisation(self, exact: Network) -> Quantisation:
@@ -200,10 +200,8 @@ def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
     for node in model.graph.node:
         node.name = ""  # other tools' names hold what TensorFlow Lite's converter changes
     graph.name_nodes(model)
-    try:
+    with prefixed(f"--weights {weights}"):
         content = graph.finish(model)
-    except ModelError as error:
-        raise ModelError(f"--weights {weights}: {error}") from error
     channels = 1 if mono else source.channels
     width, height = source.size
     encoding: Literal["none", "(s-0.5)*2"] = "none" if affect.signed else "(s-0.5)*2"

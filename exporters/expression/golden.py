@@ -24,7 +24,7 @@ _INT8_TOLERANCE: Final = ExpressionTolerance(
     probability_max=0.1, log_probability_max=0.7, affect_max=0.1
 )
 
-_PROBABILITY_FLOOR: Final = 1e-6  # below it, logarithms tell rounding apart, not labels
+_PROBABILITY_FLOOR: Final = 1e-6  # below it, logarithms show rounding, not labels
 
 
 Read = Callable[[Luma, Box], tuple[Sequence[float], tuple[float, float]]]

@@ -1,4 +1,4 @@
-"""Finds the two heads of an expression network by name or shape, and what is applied in them.
+"""Finds the two heads of an expression network by name or shape, and the activations in them.
 
 The artifact gives what comes before the last softmax and sigmoid, and its manifest says which to
 apply: integers then keep their resolution for the figures that matter, not for saturated ones.
@@ -63,7 +63,8 @@ def find_heads(
 
     Args:
         model: ONNX model.
-        answers: its outputs for several inputs; they tell shapes, and probabilities from logits.
+        answers: its outputs for several inputs; they show shapes, and whether values are
+            probabilities or logits.
         labels: what the classifier's values stand for.
         affect: how the regressor gives its values; ``auto`` goes by the graph's last node.
 
@@ -71,7 +72,7 @@ def find_heads(
         ModelError: there is no such head, or several; one line that lists the outputs.
     """
     sizes = {name: int(values.size) for name, values in answers[0].items()}
-    said = ", ".join(f"{name} of {size} values" for name, size in sizes.items())
+    sizes_text = ", ".join(f"{name} of {size} values" for name, size in sizes.items())
     count = len(labels)
     if list(sizes.values()) == [count + 2]:
         # one row of everything, as multi-task networks give it: expressions first
@@ -80,10 +81,10 @@ def find_heads(
     else:
         places = ((0, count), (0, 2))
         what = f"a classifier of {count} values"
-        expression = _named(sizes, _EXPRESSION, count, what, said)
+        expression = _named(sizes, _EXPRESSION, count, what, sizes_text)
         others = {name: size for name, size in sizes.items() if name != expression}
         what = "a regressor of 2 values (valence, arousal)"
-        valence = _named(others, _AFFECT, 2, what, said)
+        valence = _named(others, _AFFECT, 2, what, sizes_text)
     heads = (
         _classifier(model, answers, expression, places[0]),
         _regressor(model, valence, places[1], affect),
@@ -101,14 +102,17 @@ def find_heads(
     return one, other
 
 
-def _named(sizes: dict[str, int], names: Sequence[str], count: int, what: str, said: str) -> str:
+def _named(
+    sizes: dict[str, int], names: Sequence[str], count: int, what: str, sizes_text: str
+) -> str:
     fitting = [name for name, size in sizes.items() if size == count]
     preferred = [name for name in fitting if name.split(":")[0] in names]
     if len(preferred) == 1:
         return preferred[0]
     if len(fitting) != 1:
         raise ModelError(
-            f"expected {'one' if fitting else 'an'} output that is {what}; this one gives {said}"
+            f"expected {'one' if fitting else 'an'} output that is {what};"
+            f" this one gives {sizes_text}"
         )
     return fitting[0]
 

@@ -1,4 +1,4 @@
-"""Takes what is done to every picture alike into the first convolution of a graph.
+"""Folds the input normalisation into the first convolution of a graph.
 
 Networks trained elsewhere begin with work that is the same for every picture: a transposition
 from NHWC, a batch normalisation, a fixed mean and deviation, three channels that are equal for a
@@ -160,7 +160,7 @@ def _per_channel(model: Any, name: str, channels: int) -> Doubles | None:
 
 
 def _folds_into(model: Any, node: Any, name: str, affine: Affine, *, mono: bool) -> bool:
-    """Take ``affine`` into the convolution ``node``, where that is exact; tell whether it was."""
+    """Take ``affine`` into the convolution ``node``, where that is exact; return whether it was."""
     if node.op_type != "Conv" or node.input[0] != name:
         return False
     settings = {each.name: helper.get_attribute_value(each) for each in node.attribute}

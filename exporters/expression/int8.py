@@ -1,4 +1,4 @@
-"""What an int8 expression network is calibrated with, and what of it stays float."""
+"""Calibration faces of an int8 expression network, and its nodes that stay float."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -29,7 +29,7 @@ def calibration_faces(split: Split, original: Original) -> tuple[list[Luma], lis
     size, margin = original.source.size, original.preparation.margin
     one, other = (
         list(face_crops(pictures, detector, size, margin))
-        for pictures in (split.calibrate, split.judge)
+        for pictures in (split.calibrate, split.evaluate)
     )
     return one, other
 
@@ -54,11 +54,11 @@ def kept_float(
         running: opens an int8 artifact.
         exact: the float graph, running.
         tensors: inputs to calibrate with.
-        crops: faces to judge by.
+        crops: faces to evaluate on.
         board: whose int8 kernels to quantise for.
 
     Raises:
-        ModelError: the graph cannot be quantised, or there are too few faces to judge.
+        ModelError: the graph cannot be quantised, or there are too few faces to evaluate on.
     """
     nodes = onnx.load_model_from_string(content).graph
     heads = _head_nodes(nodes)

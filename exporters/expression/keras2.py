@@ -1,4 +1,4 @@
-"""Reads checkpoints that Keras 2 wrote, without Keras: one float ONNX graph comes out.
+"""Converts Keras 2 checkpoints to a float ONNX graph, without Keras.
 
 The file is read in a process of its own, with bounds on time and memory: the HDF5 library can be
 led to loop or to crash by a damaged file.
@@ -16,6 +16,7 @@ import onnx
 
 from edge.child import child_environment
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
+from edge.validation import file_of
 from exporters.expression.keras2_file import ARCHITECTURE, JSON_BYTES_MAX, convert
 
 HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
@@ -82,10 +83,10 @@ def load_keras2(
             " copy the file again"
         ) from error
     if done.returncode == EXIT_CONFIG:
-        told = done.stdout.decode("utf-8", "replace")
-        if architecture is not None and told.startswith(f"{ARCHITECTURE}:"):
-            raise ModelError(told.replace(ARCHITECTURE, f"{ARCHITECTURE} {architecture}", 1))
-        raise ModelError(f"--weights {weights}: {told}")
+        message = done.stdout.decode("utf-8", "replace")
+        if architecture is not None and message.startswith(f"{ARCHITECTURE}:"):
+            raise ModelError(message.replace(ARCHITECTURE, f"{ARCHITECTURE} {architecture}", 1))
+        raise ModelError(f"--weights {weights}: {message}")
     if done.returncode != EXIT_DONE:
         raise ModelError(
             f"--weights {weights}: damaged HDF5: reading it ended with status {done.returncode};"
@@ -96,15 +97,13 @@ def load_keras2(
 
 
 def _read(path: Path, option: str, expected: str, bytes_max: int) -> bytes:
-    try:
+    with file_of(option, path, expected=expected):
         if not path.is_file() and path.exists():
             raise ModelError(f"{option} {path}: not a file; expected {expected}")
         size = path.stat().st_size
         if size > bytes_max:
             raise ModelError(f"{option} {path}: {size} bytes, expected at most {bytes_max}")
         return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{option} {path}: {error.strerror}; expected {expected}") from error
 
 
 def _apart(length: int, width: int, height: int) -> int:

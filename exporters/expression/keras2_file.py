@@ -1,8 +1,8 @@
-"""The HDF5 files of Keras 2: which layout, what architecture, which arrays.
+"""Reads the HDF5 files of Keras 2: layout, architecture, arrays.
 
 Two layouts of HDF5 exist that Keras 2 wrote: the whole model (``model.save("x.h5")``: the
 architecture is the attribute ``model_config``, the weights lie under ``model_weights``) and the
-weights alone (``save_weights("x.hdf5")``), whose architecture is a JSON file beside it. Both
+weights alone (``save_weights("x.hdf5")``), whose architecture is a separate JSON file. Both
 name their layers in the attribute ``layer_names`` and each layer's arrays in ``weight_names``; a
 nested model is one group that holds the arrays of all its layers.
 
@@ -77,8 +77,8 @@ def _architecture(text: str | bytes, origin: str) -> Mapping[str, Any]:
     return model
 
 
-def _check_version(said: Mapping[str, Any], origin: str) -> None:
-    version, backend = (_text(said.get(key, "")) for key in ("keras_version", "backend"))
+def _check_version(attributes: Mapping[str, Any], origin: str) -> None:
+    version, backend = (_text(attributes.get(key, "")) for key in ("keras_version", "backend"))
     if version and not version.startswith("2."):
         raise ModelError(
             f"{origin}: written by Keras {shown(version)}; expected Keras 2 (tf_keras writes it:"
@@ -156,7 +156,7 @@ class _Arrays:
         return values
 
     def check_all_used(self) -> None:
-        """Refuse a file that holds weights which the architecture has no place for."""
+        """Refuse a file with weights that the architecture does not use."""
         for (group, layer), kinds in self._paths.items():
             for kind in kinds:
                 if (group, layer, kind) not in self._used:

@@ -1,4 +1,4 @@
-"""The architecture of a Keras 2 model, walked through: one ONNX graph comes out."""
+"""Converts the architecture of a Keras 2 model to an ONNX graph."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -89,15 +89,15 @@ def _output_names(graph: Graph, outputs: Sequence[Tensor]) -> list[str]:
     return names
 
 
-def _layer(said: Any, prefix: str, group: str) -> Layer:
+def _layer(entry: Any, prefix: str, group: str) -> Layer:
     """Return the layer that one entry of the architecture describes."""
-    config = said.get("config") if isinstance(said, dict) else None
-    if not isinstance(config, dict) or not isinstance(said.get("class_name"), str):
-        raise ModelError(f"{shown(said)} is no layer; expected class_name and config")
-    name = said.get("name", config.get("name", said["class_name"]))
+    config = entry.get("config") if isinstance(entry, dict) else None
+    if not isinstance(config, dict) or not isinstance(entry.get("class_name"), str):
+        raise ModelError(f"{shown(entry)} is no layer; expected class_name and config")
+    name = entry.get("name", config.get("name", entry["class_name"]))
     if not isinstance(name, str) or not name:
-        raise ModelError(f"a {shown(said['class_name'])} is called {shown(name)}, not by a text")
-    return Layer(said["class_name"], name, config, prefix, group or name)
+        raise ModelError(f"a {shown(entry['class_name'])} is called {shown(name)}, not by a text")
+    return Layer(entry["class_name"], name, config, prefix, group or name)
 
 
 def _entries(model: Layer) -> list[dict[str, Any]]:
@@ -134,8 +134,8 @@ def _model(graph: Graph, model: Layer, inputs: Sequence[Tensor], depth: int) -> 
     prefix = f"{model.tensor}/" if depth else ""
     made: dict[str, list[Tensor]] = {}
     latest: list[Tensor] = list(inputs)
-    for said in _entries(model):
-        layer = _layer(said, prefix, model.group if depth else "")
+    for entry in _entries(model):
+        layer = _layer(entry, prefix, model.group if depth else "")
         graph.layers += 1
         if graph.layers > _LAYERS_MAX:
             raise model.refuse(f"more than {_LAYERS_MAX} layers")
@@ -148,7 +148,7 @@ def _model(graph: Graph, model: Layer, inputs: Sequence[Tensor], depth: int) -> 
         elif model.kind == "Sequential":
             sources = latest
         else:
-            sources = [_pick(layer, made, reference) for reference in _calls(layer, said)]
+            sources = [_pick(layer, made, reference) for reference in _calls(layer, entry)]
         latest = _one(graph, layer, sources, depth)
         made[layer.name] = latest
     if model.kind == "Sequential":
@@ -172,9 +172,9 @@ def _one(graph: Graph, layer: Layer, inputs: list[Tensor], depth: int) -> list[T
     return [replace(result, shape=checked_shape(layer, result.shape))]
 
 
-def _calls(layer: Layer, said: Mapping[str, Any]) -> list[Any]:
+def _calls(layer: Layer, entry: Mapping[str, Any]) -> list[Any]:
     """Return the references to the inputs of the one call of ``layer``."""
-    nodes = said.get("inbound_nodes")
+    nodes = entry.get("inbound_nodes")
     if not isinstance(nodes, list) or not all(isinstance(node, list) for node in nodes):
         raise layer.refuse("inbound_nodes are not as Keras 2 writes them")
     if len(nodes) != 1:

@@ -1,4 +1,4 @@
-"""The layers of Keras 2 that MobileNets are built of, as ONNX nodes."""
+"""Converts the Keras 2 layers of MobileNets to ONNX nodes."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -142,13 +142,15 @@ def _clip(graph: Graph, source: str, output: str, most: float) -> None:
 
 def _zero_padding(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     tensor = layer.maps(inputs)
-    said = layer.config.get("padding")
-    rows_columns = said if isinstance(said, list) and len(said) == 2 else [said, said]
+    padding = layer.config.get("padding")
+    rows_columns = (
+        padding if isinstance(padding, list) and len(padding) == 2 else [padding, padding]
+    )
     pads: list[Any] = []
     for each in rows_columns:
         pair = each if isinstance(each, list) else [each, each]
         if len(pair) != 2 or not all(type(side) is int and 0 <= side <= 64 for side in pair):
-            raise layer.refuse(f"padding is {shown(said)}, expected zeros to add, 0 to 64")
+            raise layer.refuse(f"padding is {shown(padding)}, expected zeros to add, 0 to 64")
         pads += pair
     top, bottom, left, right = pads
     height, width, channels = tensor.shape
@@ -217,10 +219,10 @@ def _reshape(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     count = math.prod(tensor.shape)
     target: list[int] = [-1]
     if layer.kind == "Reshape":
-        said = layer.config.get("target_shape")
-        if not isinstance(said, list) or not all(type(each) is int for each in said):
-            raise layer.refuse(f"target_shape is {shown(said)}, expected sizes")
-        target = list(said)
+        shape_given = layer.config.get("target_shape")
+        if not isinstance(shape_given, list) or not all(type(each) is int for each in shape_given):
+            raise layer.refuse(f"target_shape is {shown(shape_given)}, expected sizes")
+        target = list(shape_given)
     known = math.prod(each for each in target if each != -1)
     if target.count(-1) == 1 and known > 0:
         target[target.index(-1)] = count // known

@@ -1,4 +1,4 @@
-"""What the layers of a Keras 2 model are made of while they become ONNX nodes.
+"""Tensors, weights and graph that the Keras 2 converter works on.
 
 Keras keeps maps as (height, width, channels), ONNX as (channels, height, width). Shapes here are
 Keras's own, without the batch, so that what the architecture says can be compared with them.
@@ -24,7 +24,7 @@ ACTIVATIONS: Final = {
     "softmax": "Softmax",
     "tanh": "Tanh",
 }
-"""What Keras calls an activation -> what ONNX calls it."""
+"""Name of an activation in Keras -> in ONNX."""
 
 CHANNELS_MAX: Final = 65_536
 
@@ -68,7 +68,7 @@ class Graph:
         weights: where the layers take their arrays from.
         nodes: in the order of their work.
         initializers: the arrays.
-        layers: how many layers were seen.
+        layers: how many layers were converted.
     """
 
     weights: Weights
@@ -106,7 +106,7 @@ class Layer:
     Attributes:
         kind: its class in Keras.
         name: as Keras called it.
-        config: what ``get_config()`` said.
+        config: what ``get_config()`` returned.
         prefix: put before names in the graph: the nested models it lies in.
         group: the group of the file that holds its arrays: the outermost nested model, or itself.
     """

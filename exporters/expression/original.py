@@ -1,4 +1,4 @@
-"""The expression network as it came, running: what its artifacts are compared with."""
+"""The original expression network, running: the reference for its artifacts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from edge.errors import InferenceError, ModelError
+from edge.errors import ModelError
+from edge.validation import file_of, first_error, prefixed
 from edge.vision.expression.crop import square_crop
 from edge.vision.expression.readout import Readout
 from edge.vision.inference.manifest import Recalibration
@@ -27,7 +28,7 @@ EPSILON: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class ExpressionOptions:
-    """What only the user knows of a network. None: what the file says.
+    """Facts about a network that the user states. None: what the file states.
 
     Attributes:
         normalisation: ``thesis``: 0..2 less the picture's own mean; ``standardised``: 0..1, less
@@ -39,7 +40,7 @@ class ExpressionOptions:
         margin: share added to the longer side of a face's box to give the square.
         labels: what the classifier's values stand for, in their order.
         affect: how the regressor gives its values.
-        recalibration: what a setting makes of the answers.
+        recalibration: for the domain it is used in.
         licence: of the weights.
         citation: what to cite.
     """
@@ -68,7 +69,7 @@ class Preparation:
         value_range: what black and white become first.
         affine: what is then done to each channel alike.
         margin: of the crop.
-        options: what the user said.
+        options: what the user stated.
     """
 
     normalisation: Normalisation
@@ -79,7 +80,7 @@ class Preparation:
 
 
 def resolve(options: ExpressionOptions, source: ExpressionSource, weights: Path) -> Preparation:
-    """Return the options, completed by what the file says where the user said nothing.
+    """Return the options, completed by what the file states.
 
     Raises:
         ModelError: nobody says how pictures are normalised, or an option does not fit; one line.
@@ -97,16 +98,16 @@ def resolve(options: ExpressionOptions, source: ExpressionSource, weights: Path)
         raise ModelError(f"--value-range {low:g} {high:g}: expected low before high")
     figures = []
     for option, given in (("--mean", options.mean), ("--std", options.std)):
-        said = " ".join(f"{each:g}" for each in given or ())
+        text = " ".join(f"{each:g}" for each in given or ())
         if (given is not None) is not (kind == "fixed"):
             raise ModelError(
-                f"{option} {said or '(none)'}: goes with --normalisation fixed, and fixed with it"
+                f"{option} {text or '(none)'}: goes with --normalisation fixed, and fixed with it"
             )
         values = np.array(given if given is not None else (1.0,), np.float64)
         if len(values) not in (1, source.channels) or not np.isfinite(values).all():
-            raise ModelError(f"{option} {said}: expected 1 or {source.channels} numbers")
+            raise ModelError(f"{option} {text}: expected 1 or {source.channels} numbers")
         if option == "--std" and (values <= 0).any():
-            raise ModelError(f"--std {said}: expected more than 0")
+            raise ModelError(f"--std {text}: expected more than 0")
         figures.append(values)
     affine = normalise_by(source.channels, np.zeros(1), np.ones(1))
     if kind == "fixed":
@@ -126,20 +127,16 @@ def read_recalibration(path: Path | None) -> Recalibration | None:
     """
     if path is None:
         return None
+    with file_of("--recalibration", path):
+        content = path.read_bytes()
     try:
-        return Recalibration.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"--recalibration {path}: {error.strerror or error}") from error
+        return Recalibration.model_validate_json(content)
     except ValidationError as error:
-        found = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in found["loc"])
-        raise ModelError(
-            f"--recalibration {path}: {place + ': ' if place else ''}{found['msg']}"
-        ) from error
+        raise ModelError(f"--recalibration {path}: {first_error(error)}") from error
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """See that ``labels`` name every expression once.
+    """Check that ``labels`` names every expression once.
 
     Raises:
         ModelError: they do not; one line.
@@ -154,7 +151,7 @@ def check_labels(labels: Sequence[str]) -> None:
 
 
 class Original:
-    """The network as it came, running: what all else is compared with.
+    """The original network, running: the reference for its artifacts.
 
     Attributes:
         source: the checkpoint.
@@ -171,18 +168,16 @@ class Original:
         """
         self.source = source
         self._weights = weights
-        try:
+        with prefixed(f"--weights {weights}"):
             self._session = OnnxSession(source.model.SerializeToString(), 1)
-            # any pictures will do to tell shapes, and probabilities from logits
-            answers = [
+            # any pictures show shapes, and whether values are probabilities or logits
+            outputs = [
                 self._session.run(self._laid_out(picture.astype(np.float64) / 255))
                 for picture in sample_pictures(*source.size)
             ]
             self.expression, self.affect = find_heads(
-                source.model, answers, options.labels, options.affect
+                source.model, outputs, options.labels, options.affect
             )
-        except (ModelError, InferenceError) as error:
-            raise ModelError(f"--weights {weights}: {error}") from error
         self.preparation = resolve(options, source, weights)
 
     def tensor(self, picture: Luma) -> Floats:

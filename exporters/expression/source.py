@@ -1,4 +1,4 @@
-"""Reads an expression checkpoint of any kind that users bring, and what it says of itself."""
+"""Reads an expression checkpoint of any kind, and its metadata."""
 
 import zipfile
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _OURS: Final = frozenset({"fc6fbd398544f6b35499beed1843b370db807db846d5082142cb6
 
 _OUR_NAME: Final = "mobilenet_fer_nir"
 _OUR_MARGIN: Final = 0.05
-"""Within the 0 to 15 % it was trained with; 103 NIR photographs could not tell 0 to 20 % apart."""
+"""Within the 0 to 15 % it was trained with; on 103 NIR photographs 0 to 20 % did not differ."""
 
 _LICENCE: Final = "research use (weights trained on FER2013 pictures; FER+ labels: MIT)"
 _CITATION: Final = (
@@ -72,9 +72,9 @@ def read_source(
 ) -> ExpressionSource:
     """Return the checkpoint in ``weights``: an ONNX file, or one of Keras 2.
 
-    An ONNX file may say in its metadata (``metadata_props``) what cannot be seen: ``licence``,
-    ``citation``, ``normalisation`` (one of ``NORMALISATIONS`` but ``fixed``) and ``margin``. For
-    an artifact of a model folder, the manifest there says it.
+    The metadata of an ONNX file (``metadata_props``) may state what the graph does not show:
+    ``licence``, ``citation``, ``normalisation`` (one of ``NORMALISATIONS`` but ``fixed``) and
+    ``margin``. For an artifact of a model folder, its manifest states them.
 
     Args:
         weights: the file.
@@ -95,32 +95,40 @@ def read_source(
                 "architecture_sha256": keras.architecture_sha256,
             }
         return _described(
-            weights, keras.graph, keras.sha256, size, ours=ours, said={}, options=options
+            weights, keras.graph, keras.sha256, size, ours=ours, metadata={}, options=options
         )
     if architecture is not None:
         raise ModelError(
             f"--architecture {architecture}: goes with weights of Keras 2; {weights} is not HDF5"
         )
     model, digest = graph.load_graph(weights)
-    said = _said_beside(weights, digest) or {each.key: each.value for each in model.metadata_props}
+    metadata = _metadata_of_folder(weights, digest) or {
+        each.key: each.value for each in model.metadata_props
+    }
     return _described(
-        weights, model, digest, size, ours=digest in _OURS, said=said, options={"from": "onnx"}
+        weights,
+        model,
+        digest,
+        size,
+        ours=digest in _OURS,
+        metadata=metadata,
+        options={"from": "onnx"},
     )
 
 
-def _said_beside(weights: Path, digest: str) -> dict[str, str]:
-    """Return what the manifest of the folder says, where ``weights`` is an artifact of it."""
+def _metadata_of_folder(weights: Path, digest: str) -> dict[str, str]:
+    """Return metadata from the folder's manifest, where ``weights`` is an artifact of it."""
     with suppress(ModelError):
         manifest = load_manifest(weights.parent)
         artifact = manifest.artifact(weights.name)
         if artifact is not None and artifact.sha256 == digest:
-            said = {"licence": manifest.source.licence, "citation": manifest.source.citation}
+            metadata = {"licence": manifest.source.licence, "citation": manifest.source.citation}
             if manifest.input.crop is not None:
-                said["margin"] = str(manifest.input.crop.margin)
+                metadata["margin"] = str(manifest.input.crop.margin)
             how = manifest.exporter.options.get("normalisation")
             if isinstance(how, str) and how in ("thesis", "standardised"):
-                said["normalisation"] = how
-            return said
+                metadata["normalisation"] = how
+            return metadata
     return {}
 
 
@@ -163,7 +171,7 @@ def _described(
     size: tuple[int, int] | None,
     *,
     ours: bool,
-    said: Mapping[str, str],
+    metadata: Mapping[str, str],
     options: dict[str, str | int | float | bool],
 ) -> ExpressionSource:
     """Return the checkpoint, its one input fixed, with all that it says of itself."""
@@ -198,11 +206,11 @@ def _described(
         channels=channels,
         size=(width, height),
         sha256=digest,
-        licence=_line(said.get("licence", _LICENCE if ours else "")),
-        citation=_line(said.get("citation", _CITATION if ours else "")),
-        normalisation=_said_normalisation(said, weights) or normalisation,
-        margin=_said_margin(
-            said, weights, _OUR_MARGIN if normalisation == "standardised" else None
+        licence=_line(metadata.get("licence", _LICENCE if ours else "")),
+        citation=_line(metadata.get("citation", _CITATION if ours else "")),
+        normalisation=_normalisation_of(metadata, weights) or normalisation,
+        margin=_margin_of(
+            metadata, weights, _OUR_MARGIN if normalisation == "standardised" else None
         ),
         options=options,
     )
@@ -246,29 +254,29 @@ def _picture(weights: Path, name: str, dims: list[int]) -> tuple[Layout, int, in
     )
 
 
-def _said_normalisation(said: Mapping[str, str], weights: Path) -> Normalisation | None:
-    told = said.get("normalisation")
+def _normalisation_of(metadata: Mapping[str, str], weights: Path) -> Normalisation | None:
+    stated = metadata.get("normalisation")
     for known in NORMALISATIONS:
-        if told == known != "fixed":
+        if stated == known != "fixed":
             return known
-    if told is None:
+    if stated is None:
         return None
     raise ModelError(
-        f"--weights {weights}: its metadata say normalisation {told[:40]!r}; expected thesis,"
+        f"--weights {weights}: its metadata say normalisation {stated[:40]!r}; expected thesis,"
         " standardised or none"
     )
 
 
-def _said_margin(said: Mapping[str, str], weights: Path, otherwise: float | None) -> float | None:
-    if "margin" not in said:
+def _margin_of(metadata: Mapping[str, str], weights: Path, otherwise: float | None) -> float | None:
+    if "margin" not in metadata:
         return otherwise
     try:
-        margin = float(said["margin"])
+        margin = float(metadata["margin"])
     except ValueError:
         margin = -1.0
     if not 0 <= margin <= 1:
         raise ModelError(
-            f"--weights {weights}: its metadata say margin {said['margin'][:40]!r}; expected a"
+            f"--weights {weights}: its metadata say margin {metadata['margin'][:40]!r}; expected a"
             " share, 0 to 1"
         )
     return margin

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import Parser
 from benchmarks.evaluation.pictures import exact_network
 from edge.errors import EXIT_DONE, AffectEdgeError, ConfigError
-from exporters.__main__ import Parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Makes visible-light crops look as a near-infrared camera would have taken them, on tensors.
+"""Augments visible-light crops to look like near-infrared pictures, on tensors.
 
 All work on float32 (n, 1, side, side) in 0..1, one random draw per picture, from the generator
 that is passed in: the same seed gives the same pictures.

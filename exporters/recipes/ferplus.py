@@ -77,7 +77,7 @@ def read_ferplus(path: Path, split: str, landmarks: Path | None = None) -> Rated
             images, votes, columns, splits = (
                 archive[name] for name in ("images", "votes", "columns", "split")
             )
-    # a lone array, .npy, is none that one can enter: TypeError
+    # a single array (.npy) has no members: TypeError
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise ConfigError(
             f"--data {path}: not an archive with images, votes, columns and split ({error})"

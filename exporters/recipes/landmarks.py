@@ -1,4 +1,4 @@
-"""Landmarks of training crops: a second task, from which the features of a face's parts come.
+"""Landmarks of training crops: an auxiliary task that trains features of the parts of a face.
 
 What faces show is where brows, lids and lips stand. Votes tell that only in the sum, by light and
 shadow as well as by shape; near infrared has other light and the same shapes. A network that also
@@ -61,7 +61,7 @@ def read_landmarks(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             plain, mirror, of = (archive[name] for name in ("plain", "mirror", "of"))
-    # a lone array, .npy, is none that one can enter: TypeError
+    # a single array (.npy) has no members: TypeError
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise ConfigError(
             f"--landmarks {path}: not an archive with plain, mirror and of ({error})"
@@ -77,12 +77,12 @@ def read_landmarks(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]
 
 
 def digest(images: NDArray[np.uint8]) -> str:
-    """Return what tells an archive's pictures from another's."""
+    """Return a hash of an archive's pictures."""
     return hashlib.sha256(images.tobytes()).hexdigest()
 
 
 def known(points: Tensor) -> Tensor:
-    """Tell of which of n faces the landmarks (n, 50, 2) are known."""
+    """Return for each of n faces whether its landmarks (n, 50, 2) are known."""
     return ~torch.isnan(points).any(2).any(1)
 
 
@@ -115,14 +115,14 @@ class Shapes:
         imaginary = (x * to_y - y * to_x).sum(1, keepdim=True) / size
         return torch.stack([x * real - y * imaginary, x * imaginary + y * real], 2)
 
-    def unexplained(self, told: Tensor, true: Tensor) -> Tensor:
-        """Return how much of the spread of shapes ``told`` misses, of each face, (n,).
+    def unexplained(self, predicted: Tensor, true: Tensor) -> Tensor:
+        """Return how much of the spread of shapes ``predicted`` misses, of each face, (n,).
 
-        On average 1 where the mean shape is told of all.
+        On average 1 where the prediction is always the mean shape.
         """
-        return (self.of(told) - self.of(true)).square().sum((1, 2)) / self.spread
+        return (self.of(predicted) - self.of(true)).square().sum((1, 2)) / self.spread
 
-    def loss(self, told: Tensor, true: Tensor) -> Tensor:
+    def loss(self, predicted: Tensor, true: Tensor) -> Tensor:
         """Return the loss of landmarks (n, 50, 2): of their places, and of the shapes they make.
 
         Faces whose landmarks are not known do not count. The shape counts once it is nearer than
@@ -130,6 +130,6 @@ class Shapes:
         """
         faces = known(true)
         if not faces.any():
-            return told.sum() * 0
-        places = nnf.smooth_l1_loss(told[faces], true[faces], beta=_NEAR)
-        return 10 * places + self.unexplained(told[faces], true[faces]).clamp(max=1).mean()
+            return predicted.sum() * 0
+        places = nnf.smooth_l1_loss(predicted[faces], true[faces], beta=_NEAR)
+        return 10 * places + self.unexplained(predicted[faces], true[faces]).clamp(max=1).mean()

@@ -16,7 +16,7 @@ STUDENT_WIDTHS: Final = (24, 48, 96, 192)
 """38 million multiply-adds a face."""
 
 TEACHER_WIDTHS: Final = (32, 64, 128, 256)
-"""67 million multiply-adds a face; only trains."""
+"""67 million multiply-adds a face; only for training."""
 
 
 class ResidualBlock(nn.Module):
@@ -85,7 +85,7 @@ class ExpressionNetwork(nn.Module):
 
 
 class LandmarkHead(nn.Module):
-    """Feature maps of an ``ExpressionNetwork`` in, landmarks out; only trains.
+    """Feature maps of an ``ExpressionNetwork`` in, landmarks out; only for training.
 
     Maps are brought to one width, summed at the finest one's size and looked at once more; a
     landmark is the mean place under the softmax of its heat map (Sun et al., Integral Human Pose

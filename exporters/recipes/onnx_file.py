@@ -1,4 +1,4 @@
-"""The trained network as the mono ONNX checkpoint that ``exporters mobilenet-fer`` takes."""
+"""The trained network as a mono ONNX checkpoint, for ``exporters mobilenet-fer``."""
 
 import copy
 from collections.abc import Iterator
@@ -126,9 +126,9 @@ def write_checkpoint(network: ExpressionNetwork, path: Path, notes: str) -> None
 def read_checkpoint(path: Path, option: str = "--guides") -> ExpressionNetwork:
     """Return the network that ``write_checkpoint`` wrote to ``path``, or an export of it at fp32.
 
-    The same function: its batch norms, which the file has folded away, only add their bias. It
-    answers as it is; before it learns on it needs norms again (``norms_set_anew``). ``option`` is
-    what named the file, for messages.
+    The file has its batch norms folded; in the network they only add their bias. It predicts the
+    same; before further training it needs batch norms again (``reset_norms``). ``option`` names the
+    file in messages.
 
     Raises:
         ModelError: the file is no ONNX file.
@@ -178,16 +178,16 @@ def _only_add(norm: nn.BatchNorm2d) -> None:
 
 
 @torch.no_grad()
-def norms_set_anew(network: ExpressionNetwork, batch: Tensor) -> None:
-    """Give the norms of a network that was read the statistics of ``batch``, normalised crops.
+def reset_norms(network: ExpressionNetwork, batch: Tensor) -> None:
+    """Set the batch norms of a network from a file to the statistics of ``batch``.
 
     What it answers stays the same; what it learns on from is what batch norms make of such crops.
     """
     network.eval()
-    seen: dict[nn.Module, Tensor] = {}
+    inputs_of: dict[nn.Module, Tensor] = {}
     norms = [norm for _, _, norm in _convolutions(network)]
     hooks = [
-        norm.register_forward_pre_hook(lambda norm, inputs: seen.update({norm: inputs[0]}))
+        norm.register_forward_pre_hook(lambda norm, inputs: inputs_of.update({norm: inputs[0]}))
         for norm in norms
     ]
     network(batch)
@@ -196,8 +196,8 @@ def norms_set_anew(network: ExpressionNetwork, batch: Tensor) -> None:
     for norm in norms:
         assert norm.running_var is not None
         assert norm.running_mean is not None
-        mean = seen[norm].mean((0, 2, 3))
-        variance = seen[norm].var((0, 2, 3), correction=0)
+        mean = inputs_of[norm].mean((0, 2, 3))
+        variance = inputs_of[norm].var((0, 2, 3), correction=0)
         factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         norm.bias.add_((mean - norm.running_mean) * factor)
         norm.weight.copy_(factor * torch.sqrt(variance + norm.eps))

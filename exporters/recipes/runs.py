@@ -9,6 +9,7 @@ import torch
 from torch import Generator
 
 from edge.errors import ConfigError
+from edge.validation import file_of
 from exporters.recipes.learner import Learner
 from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
 from exporters.recipes.onnx_file import read_checkpoint
@@ -29,10 +30,8 @@ def make_folder(out: Path) -> None:
     Raises:
         ConfigError: it cannot be made.
     """
-    try:
+    with file_of("--out", out, expected="a folder", kind=ConfigError):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {out}: {error.strerror}; expected a folder") from error
 
 
 def save(

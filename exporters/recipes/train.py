@@ -1,4 +1,4 @@
-"""First stage: expression, valence and arousal from rated visible-light crops.
+"""First stage: trains expression, valence and arousal on FER+, visible-light crops.
 
 With ``--distil`` a larger network trains together with the small one, on the same pictures, and the
 small one also learns from its predictions (online distillation: Anil et al., ICLR 2018). With
@@ -26,7 +26,7 @@ from exporters.recipes.finish import calibrated, evaluate
 from exporters.recipes.landmarks import MIRRORED, Shapes, known
 from exporters.recipes.learner import Learner, TrainOptions, heads_loss
 from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
-from exporters.recipes.onnx_file import norms_set_anew
+from exporters.recipes.onnx_file import reset_norms
 from exporters.recipes.runs import (
     LAST,
     TARGETS,
@@ -128,7 +128,7 @@ def train(
             some = crops.pictures[:_NORM_CROPS]
             moves = movements(len(some), random)
             jittered = augmented(some, random, moves=moves, untouched=options.untouched)
-            norms_set_anew(earlier[0], normalised(jittered))
+            reset_norms(earlier[0], normalised(jittered))
         learners[0].begin_with(earlier[0])
     # a run is only resumed under the same terms; the key is the option's name
     terms = {

@@ -1,5 +1,11 @@
 """The one line of error that a command prints."""
 
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from edge.errors import EXIT_CONFIG
+
 
 def the_error(stderr: str) -> str:
     """Return the one line that says what is wrong; fail on noise and on more than one."""
@@ -13,3 +19,19 @@ def the_error(stderr: str) -> str:
     assert not rest, f"noise on standard error: {stderr}"
     assert len(errors) == 1, f"expected one line of error: {stderr!r}"
     return errors[0]
+
+
+def refusal(
+    main: Callable[[Sequence[str]], int],
+    arguments: Sequence[str],
+    capture: pytest.CaptureFixture[str],
+) -> str:
+    """Return the one line by which ``main`` refuses ``arguments``.
+
+    Fails unless the exit code is 78, standard output is empty and the error is one line.
+    """
+    code = main(arguments)
+    out, err = capture.readouterr()
+    assert (code, out) == (EXIT_CONFIG, ""), err
+    assert err.count("\n") == 1, err
+    return err

@@ -55,7 +55,7 @@ def test_the_checkpoint_is_the_network_and_always_the_same(tmp_path: Path) -> No
 def test_a_network_read_back_answers_the_same_and_can_learn_on(tmp_path: Path) -> None:
     from exporters.recipes.learner import TrainOptions
     from exporters.recipes.networks import ExpressionNetwork
-    from exporters.recipes.onnx_file import norms_set_anew, read_checkpoint, write_checkpoint
+    from exporters.recipes.onnx_file import read_checkpoint, reset_norms, write_checkpoint
     from exporters.recipes.runs import trained_networks
     from exporters.recipes.train import train
 
@@ -71,7 +71,7 @@ def test_a_network_read_back_answers_the_same_and_can_learn_on(tmp_path: Path) -
     with torch.no_grad():
         expected = torch.cat(network(x), 1)
         assert torch.allclose(torch.cat(read(x), 1), expected, atol=1e-4)
-        norms_set_anew(read, x)
+        reset_norms(read, x)
         assert torch.allclose(torch.cat(read(x), 1), expected, atol=1e-4)
         read.dropout.p = 0.0
         # in training the batch's own statistics count: those that were set

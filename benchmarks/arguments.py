@@ -1,0 +1,30 @@
+"""Command lines of the benchmarks and the exporters."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from edge.errors import ConfigError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises an error of one line instead of exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ``message``.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(message)
+
+
+def add_result_file(command: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+
+
+def add_configuration(command: argparse.ArgumentParser) -> None:
+    """Add ``--config`` and ``--set``, as the daemon has them."""
+    command.add_argument("-c", "--config", type=Path, metavar="FILE")
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")

@@ -1,0 +1,58 @@
+"""Input that cannot be used: one line with the place, the reason and the expectation."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edge.errors import ConfigError, InferenceError, ModelError
+from edge.validation import file_of, first_error, prefixed
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    points: list[int] = Field(default=[], max_length=2)
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Part":
+        if self.points != sorted(self.points):
+            raise ValueError("expected\n rising points")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "text"),
+    [
+        ({"points": [1, "x"]}, "int_parsing", "points.1: Input should be a valid integer"),
+        ({"colour": 1, "points": []}, "extra_forbidden", "colour: Extra inputs"),
+        ({"points": [2, 1]}, "value_error", "expected rising points"),
+        ([], "model_type", "Input should be a valid dictionary"),
+    ],
+)
+def test_the_first_error_is_one_line(data: object, kind: str, text: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Part.model_validate(data)
+    found = first_error(caught.value)
+    assert found.kind == kind
+    assert str(found).startswith(text)
+    assert "\n" not in str(found)
+
+
+def test_an_error_of_a_file_names_the_option(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    with (
+        pytest.raises(ConfigError, match=f"^--labels {gone}: No such file or directory; expected"),
+        file_of("--labels", gone, expected="a CSV file", kind=ConfigError),
+    ):
+        gone.read_bytes()
+    with (
+        pytest.raises(ModelError, match=f"^--weights {gone}: No such file or directory$"),
+        file_of("--weights", gone),
+    ):
+        gone.read_bytes()
+
+
+@pytest.mark.parametrize("kind", [ModelError, InferenceError])
+def test_an_error_of_a_model_gets_a_prefix(kind: type[Exception]) -> None:
+    with pytest.raises(ModelError, match=r"^--weights a\.onnx: bad$"), prefixed("--weights a.onnx"):
+        raise kind("bad")
