@@ -1,18 +1,18 @@
 """A model that cannot be trusted is refused in one line, by ``check`` and by the daemon."""
 
 import json
-import shutil
-from pathlib import Path
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from edge.cli import run_command_line
 from tests.support.command_errors import the_error
-from tests.support.rights import AS_PLAIN_USER
 from tests.support.daemons import ROOT, affect_edge
+from tests.support.rights import AS_PLAIN_USER
 
 CONFIG = 78
 
