@@ -8,10 +8,11 @@ files, and the hub holds the sockets and the journal.
 
 import select
 import socket
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from edge.protocol.events import DETAILS, Detail
 from edge.protocol.messages import Face
 from edge.vocabulary import ClockName
 
@@ -78,6 +79,20 @@ class EventReport(Report):
     kind: Literal["event"] = "event"
     event: str
     detail: dict[str, Any]
+
+    @classmethod
+    def of(cls, detail: Detail) -> Self:
+        """Return the report of an event."""
+        return cls(event=detail.event, detail=detail.model_dump(mode="json"))
+
+    def read(self) -> Detail:
+        """Return what happened.
+
+        Raises:
+            ValidationError: it is no event that is known; worker and hub are of one version.
+            KeyError: its name is not known.
+        """
+        return DETAILS[self.event].model_validate(self.detail)
 
 
 class Heartbeat(Report):

@@ -40,6 +40,7 @@ from edge.link import (
     Ready,
     Renew,
 )
+from edge.protocol import events
 from edge.protocol.messages import Rates
 
 log = logging.getLogger("affect_edge")
@@ -89,7 +90,7 @@ class Daemon:
         self._source_state = "starting"
         self._captured = 0  # frames that the source produced, as last told
         self._fruitless = 0  # workers started since the last result
-        self._worker_detail: dict[str, object] = {}  # of the last event worker_started
+        self._worker_detail: events.WorkerStarted | None = None  # as last sent
         self._is_ready = False
         self._stop_signals = 0
         self._exit: tuple[int, str] | None = None
@@ -226,19 +227,18 @@ class Daemon:
                 self._published_meter.expected_hz = report.expected_hz
                 self._captured_meter.mark(clock.monotonic_ns(), report.captured)
             case EventReport():
-                self._note_event(report)
+                self._note_event(report.read())
             case Ready():
                 self._supervisor.is_ready = True
                 if self._source_state not in OUTAGES:
                     self._source_state = "waiting" if self._holding else "starting"
                 self._note_memory(report.lock_refused)
-                detail: dict[str, object] = {
-                    "models": report.models,
-                    "memory_locked": self._memory_locked,
-                }
+                detail = events.WorkerStarted.model_validate(
+                    {"models": report.models, "memory_locked": self._memory_locked}
+                )
                 if detail != self._worker_detail or not self._supervisor.renewals:
                     self._worker_detail = detail
-                    self._out.event("worker_started", detail)
+                    self._out.event(detail)
                 if not self._holding:
                     self._supervisor.go()
             case Failed() if report.exit_code == EXIT_CONFIG:
@@ -269,25 +269,25 @@ class Daemon:
                 lock_refused,
             )
 
-    def _note_event(self, report: EventReport) -> None:
-        if report.event == "source_state":
-            state, reason = str(report.detail["state"]), str(report.detail["reason"])
+    def _note_event(self, detail: events.Detail) -> None:
+        if isinstance(detail, events.SourceStateChanged):
+            state = detail.state
             if state in OUTAGES:
                 if self._source_state not in OUTAGES:  # one outage, however it goes on
                     self._stalls.add(clock.monotonic_ns())
                 self._people.nobody_in_view()
-                log.warning("source %s: %s", state, reason)
+                log.warning("source %s: %s", state, detail.reason)
             elif state == "running":
                 log.info("source running")
                 now_ns = clock.monotonic_ns()
                 self._captured_meter.restart(now_ns, self._captured)
                 self._published_meter.restart(now_ns, self._out.frames)
             self._source_state = state
-        elif report.event == "camera_opened":
-            log.info("camera opened: %s", ", ".join(f"{k} {v}" for k, v in report.detail.items()))
+        elif isinstance(detail, events.CameraOpened):
+            log.info("camera opened: %s", ", ".join(f"{name} {value}" for name, value in detail))
         else:
-            log.warning("%s: %s", report.event, report.detail.get("reason", ""))
-        self._out.event(report.event, report.detail)
+            log.warning("%s: %s", detail.event, getattr(detail, "reason", ""))
+        self._out.event(detail)
 
     def _watch_worker(self) -> None:
         live = not is_file(self._config.source)
@@ -297,7 +297,7 @@ class Daemon:
         if trouble is not None:
             self._lose_worker(trouble)
         if self._supervisor.unkillable():
-            self._out.event("worker_unkillable", {})
+            self._out.event(events.WorkerUnkillable())
             self._exit = (EXIT_REBOOT, "the worker cannot be killed: the board needs a reboot")
         elif is_file(self._config.source) and self._fruitless > BUDGET:
             # A camera may come back by itself; a file will be the same file the next time.
@@ -326,11 +326,10 @@ class Daemon:
         self._supervisor.lose()
         self._metrics.worker_lost(reason)
         self._people.nobody_in_view()
-        self._out.event("worker_lost", {"reason": reason, "restarts": self._supervisor.restarts})
+        self._out.event(events.WorkerLost(reason=reason, restarts=self._supervisor.restarts))
         if was_opening:  # the worker may have had no chance to say so
             text = f"a worker was lost while it opened the source: {reason}"
-            detail: dict[str, object] = {"state": "absent", "reason": text}
-            self._note_event(EventReport(event="source_state", detail=detail))
+            self._note_event(events.SourceStateChanged(state="absent", reason=text))
         elif self._source_state not in OUTAGES:
             self._source_state = "restarting"
 

@@ -11,6 +11,15 @@ from typing import Any
 from edge.errors import RequestRefused
 from edge.hub.participants import Baseline, Participants
 from edge.hub.stream import MessageStream
+from edge.protocol.events import (
+    BaselineInvalid,
+    BaselineReady,
+    BaselineStarted,
+    Detail,
+    Mark,
+    ParticipantAssigned,
+    ParticipantReleased,
+)
 from edge.protocol.messages import json_schema
 from edge.protocol.requests import (
     AnyRequest,
@@ -46,17 +55,16 @@ class RequestHandlers:
             case MarkRequest() if not self._out.is_announced:
                 raise RequestRefused("nothing is recorded before somebody subscribes; mark it then")
             case MarkRequest(text=text):
-                said = self._recorded("mark", {"text": text})
+                said = self._recorded(Mark(text=text))
             case AssignRequest(track=track, participant=code):
                 self._people.assign(track, code)
-                detail = {"track": track, "participant": code}
-                said = self._recorded("participant_assigned", detail)
+                said = self._recorded(ParticipantAssigned(track=track, participant=code))
             case ReleaseRequest(participant=code):
                 self._people.release(code)
-                said = self._recorded("participant_released", {"participant": code})
+                said = self._recorded(ParticipantReleased(participant=code))
             case BaselineRequest(action="start", participant=code):
                 self._people.start(code)
-                said = self._recorded("baseline_started", {"participant": code})
+                said = self._recorded(BaselineStarted(participant=code))
             case BaselineRequest(participant=code):
                 said = self._rested(code, self._people.stop(code))
             case TimeRequest():
@@ -79,18 +87,18 @@ class RequestHandlers:
             **rest.point.model_dump(),
         }
         if not rest.reason:
-            return {**self._recorded("baseline_ready", detail), "baseline": "ready"}
-        detail["reason"] = rest.reason
-        return {**self._recorded("baseline_invalid", detail), "baseline": "invalid"}
+            return {**self._recorded(BaselineReady(**detail)), "baseline": "ready"}
+        invalid = BaselineInvalid(**detail, reason=rest.reason)
+        return {**self._recorded(invalid), "baseline": "invalid"}
 
-    def _recorded(self, event: str, detail: dict[str, Any]) -> dict[str, Any]:
+    def _recorded(self, detail: Detail) -> dict[str, Any]:
         """Send the event; return its detail, number and time.
 
         Nobody is in view before the epoch is announced, and marks are refused until then.
         """
-        message = self._out.event(event, detail)
+        message = self._out.event(detail)
         assert message is not None
-        return {**detail, "seq": message.seq, "unix_ns": message.time.unix_ns}
+        return {**message.detail, "seq": message.seq, "unix_ns": message.time.unix_ns}
 
     def _clocks(self, received_ns: int) -> dict[str, Any]:
         now = self._out.now()

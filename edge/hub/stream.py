@@ -8,7 +8,6 @@ import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from edge import __version__, clock
 from edge.board import SwapState
@@ -18,6 +17,7 @@ from edge.hub.metrics import Metrics
 from edge.hub.participants import Participants
 from edge.hub.publisher import Publisher
 from edge.link import FrameReport
+from edge.protocol.events import ClockStep, Detail, EpochEnded, EpochStarted
 from edge.protocol.messages import (
     EventMessage,
     EventTime,
@@ -76,7 +76,7 @@ class MessageStream:
         self._metrics = metrics
         self._people = people
         self._bear = bear
-        self._unannounced: list[tuple[str, dict[str, Any]]] | None = []
+        self._unannounced: list[Detail] | None = []
         self._media_unix_ns: int | None = None  # wall time of a file's beginning
         self._wall_offset_ns = clock.wall_minus_boottime_ns()
         self._clock_health = clock.wall_clock_health()
@@ -102,44 +102,42 @@ class MessageStream:
         waited, self._unannounced = self._unannounced or [], None
         config = self._config.model_dump_json(exclude={"source": {"url"}})
         self.event(
-            "epoch_started",
-            {
-                "version": __version__,
-                "purpose": self._config.device.purpose or "demo",
-                "source": self._config.source.kind,
-                "priors": self._config.expression.priors,  # without them no share can be read
-                "boot_id": _boot_id(),
-                "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
-            },
+            EpochStarted(
+                version=__version__,
+                purpose=self._config.device.purpose or "demo",
+                source=self._config.source.kind,
+                priors=self._config.expression.priors,  # without them no share can be read
+                boot_id=_boot_id(),
+                config_sha256=hashlib.sha256(config.encode()).hexdigest(),
+            )
         )
-        for event, detail in waited:
-            self.event(event, detail)
+        for detail in waited:
+            self.event(detail)
 
     def farewell(self, exit_code: int, captured: int) -> None:
         """Send the last message of the epoch; ``captured`` frames came from the source in all."""
         self.event(
-            "epoch_ended",
-            {
-                "exit_code": exit_code,
-                "frames": self.frames,
+            EpochEnded(
+                exit_code=exit_code,
+                frames=self.frames,
                 # pictures after the last one published are lost, too, and in no message's count
-                "dropped": max(self.dropped, captured - self.frames),
-                "captured": captured,
-                "messages": self._journal.last_seq + 2,  # this one included
-            },
+                dropped=max(self.dropped, captured - self.frames),
+                captured=captured,
+                messages=self._journal.last_seq + 2,  # this one included
+            )
         )
 
-    def event(self, event: str, detail: dict[str, Any]) -> EventMessage | None:
+    def event(self, detail: Detail) -> EventMessage | None:
         """Send an event and return it; or keep it until the epoch has been announced."""
         if self._unannounced is not None:
-            self._unannounced.append((event, detail))
+            self._unannounced.append(detail)
             return None
         message = EventMessage(
             **self._head,
             seq=self._journal.next_seq(),
             time=self.now(),
-            event=event,
-            detail=detail,
+            event=detail.event,
+            detail=detail.model_dump(mode="json"),
         )
         self._send(message)
         self._metrics.event()
@@ -231,7 +229,7 @@ class MessageStream:
         if abs(step_ns) > CLOCK_STEP_NS:
             log.warning("wall clock stepped by %.3f s", step_ns / 1e9)
             self._metrics.clock_step()
-            self.event("clock_step", {"step_ns": step_ns})
+            self.event(ClockStep(step_ns=step_ns))
 
     def _unix_ns(self, report: FrameReport) -> int:
         """Return the wall time of a frame, derived once, here."""

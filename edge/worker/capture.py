@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from edge import clock
 from edge.config import Config, is_file, redact
@@ -23,6 +23,7 @@ from edge.errors import (
     SourceUnavailable,
 )
 from edge.link import Renew
+from edge.protocol.events import CameraOpened, Detail, FrameRefusedDetail, SourceStateChanged
 from edge.vision.sources import Source, open_source
 from edge.vision.values import Frame
 from edge.worker.slots import Closed, Slot
@@ -60,7 +61,7 @@ class Capture:
         stop: ends the stage; the stage sets it where it wants a new process.
         busy: a context for each call that may hang: the hub replaces a worker that is busy too
             long.
-        report_event: sends an event of this name and detail to the hub.
+        report_event: sends an event to the hub.
         lossless: read a file as fast as possible.
         first_index: index of the first frame; a file is skipped up to it.
         source_state: what the hub knows about the source already.
@@ -80,7 +81,7 @@ class Capture:
         small_size: tuple[int, int],
         stop: StopOrder,
         busy: Callable[[], AbstractContextManager[None]],
-        report_event: Callable[[str, dict[str, object]], None],
+        report_event: Callable[[Detail], None],
         lossless: bool,
         first_index: int,
         source_state: str,
@@ -146,7 +147,7 @@ class Capture:
             self.live, self.expected_hz = source.live, source.expected_hz
             if source.opening is not None and source.opening != self._told:
                 self._told = source.opening
-                self._report_event("camera_opened", source.opening)
+                self._report_event(CameraOpened.model_validate(source.opening))
             try:
                 yield source
             except SourceError as error:
@@ -185,7 +186,7 @@ class Capture:
                 if source.live:
                     refused_since_ns = self._bear(error, refused_since_ns)
                 elif position > self._first_index:  # else the worker before this one told it
-                    self._report_event("frame_refused", {"reason": str(error)})
+                    self._report_event(FrameRefusedDetail(reason=str(error)))
                 self.captured = max(self.captured, position)
                 continue
             except EndOfStream:
@@ -215,7 +216,7 @@ class Capture:
             SourceStalled: the row is too long; a camera that is opened again may do better.
         """
         if since_ns is None:
-            self._report_event("frame_refused", {"reason": str(refusal)})
+            self._report_event(FrameRefusedDetail(reason=str(refusal)))
             return clock.monotonic_ns()
         if clock.elapsed_ms(since_ns) > self._config.limits.stall_s * 1e3:
             raise SourceStalled(f"only pictures that cannot be read: {refusal}") from refusal
@@ -252,7 +253,9 @@ class Capture:
         absent = isinstance(error, SourceUnavailable)
         self._enter_state("absent" if absent else "stalled", str(error))
 
-    def _enter_state(self, state: str, reason: str = "") -> None:
+    def _enter_state(
+        self, state: Literal["running", "stalled", "absent"], reason: str = ""
+    ) -> None:
         if state != self._source_state:
             self._source_state = state
-            self._report_event("source_state", {"state": state, "reason": redact(reason)})
+            self._report_event(SourceStateChanged(state=state, reason=redact(reason)))

@@ -31,6 +31,7 @@ from edge.link import (
     Link,
     LinkClosed,
 )
+from edge.protocol.events import Detail, FacesLeftOut, InferenceFailed
 from edge.vision.pipeline import MAX_FACES, Pipeline
 from edge.vision.values import Frame, FrameTracks
 from edge.worker.capture import Capture
@@ -147,7 +148,7 @@ class Worker:
                 failures += 1
                 self._refused_inferences += 1
                 if failures == 1:
-                    self._event("inference_failed", {"reason": str(error)})
+                    self._event(InferenceFailed(reason=str(error)))
                 if failures >= self._config.limits.inference_errors:
                     raise
                 continue
@@ -165,8 +166,7 @@ class Worker:
             return
         self._crowded = bool(seen.left_out)
         self._event(
-            "faces_left_out",
-            {"left_out": seen.left_out, "kept": len(seen.tracks), "index": seen.frame.index},
+            FacesLeftOut(left_out=seen.left_out, kept=len(seen.tracks), index=seen.frame.index)
         )
 
     def _classify(self) -> None:
@@ -177,8 +177,8 @@ class Worker:
 
     # -- what the hub is told ----------------------------------------------------------------------
 
-    def _event(self, event: str, detail: dict[str, object]) -> None:
-        self._link.send(EventReport(event=event, detail=detail))
+    def _event(self, detail: Detail) -> None:
+        self._link.send(EventReport.of(detail))
 
     def heartbeat(self) -> Heartbeat:
         """Return what the hub is told twice a second, whatever the source does."""

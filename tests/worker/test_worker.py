@@ -17,6 +17,7 @@ from edge.errors import (
     SourceUnavailable,
 )
 from edge.link import Ended, EventReport, Failed, FrameReport, Heartbeat, Link, Renew
+from edge.protocol.events import CameraOpened
 from edge.vision.pipeline import Pipeline
 from edge.vision.values import Box, Detection, Frame
 from edge.worker import capture as capturing
@@ -268,16 +269,24 @@ def test_an_opening_that_does_not_return_is_an_absence(monkeypatch: pytest.Monke
     assert states(got) == ["absent", "running"]
 
 
+def camera(model: str) -> dict[str, object]:
+    """Return what a source says of the camera that it opened."""
+    return CameraOpened(
+        camera=0, model=model, sensor_mode="640x480", bit_depth=10, rate_hz=30.0,
+        picamera2="0.3.38", libcamera="0.5",
+    ).model_dump()  # fmt: skip
+
+
 def test_what_was_opened_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     openings = [
-        Scripted(True, iter([shown(0), raised(SourceStalled("silent"))]), opening={"model": "a"}),
-        Scripted(True, iter([shown(1), raised(SourceStalled("silent"))]), opening={"model": "a"}),
-        Scripted(True, iter([raised(EndOfStream("x"))]), opening={"model": "b"}),
+        Scripted(True, iter([shown(0), raised(SourceStalled("silent"))]), opening=camera("a")),
+        Scripted(True, iter([shown(1), raised(SourceStalled("silent"))]), opening=camera("a")),
+        Scripted(True, iter([raised(EndOfStream("x"))]), opening=camera("b")),
     ]
     with running(monkeypatch, CAMERA, *openings) as (hub, _, _):
         got = reports(hub, ended)
     told = [r.detail for r in got if isinstance(r, EventReport) and r.event == "camera_opened"]
-    assert told == [{"model": "a"}, {"model": "b"}]
+    assert told == [camera("a"), camera("b")]
 
 
 @pytest.mark.parametrize("new_process", [True, False])
