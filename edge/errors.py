@@ -5,7 +5,6 @@
     AffectEdgeError
       ConfigError            -> exit 78: the configuration or an input named by it is wrong
       ModelError             -> exit 78: a model folder, manifest, hash or artifact is wrong
-      KeyFileError           -> exit 78: a key file is wrong or readable by others
       SourceError
         SourceUnavailable    -> live: declared, tried again; the camera is not there
         SourceStalled        -> live: reopened; no new picture within the time limit
@@ -54,12 +53,6 @@ class ConfigError(AffectEdgeError):
 
 class ModelError(AffectEdgeError):
     """A model folder cannot be trusted or does not fit the task it was configured for."""
-
-    exit_code = EXIT_CONFIG
-
-
-class KeyFileError(AffectEdgeError):
-    """A key file is missing, malformed, or open to other users."""
 
     exit_code = EXIT_CONFIG
 

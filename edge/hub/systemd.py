@@ -40,14 +40,6 @@ class Notifier:
         """Say that the daemon does its work; due every ``watchdog_interval_s``, not more often."""
         return self._send("WATCHDOG=1")
 
-    def reloading(self, monotonic_usec: int) -> bool:
-        """Say that a reload has begun, at this CLOCK_MONOTONIC time; ``ready`` ends it."""
-        return self._send("RELOADING=1", f"MONOTONIC_USEC={monotonic_usec}")
-
-    def extend_timeout(self, usec: int) -> bool:
-        """Ask for ``usec`` more, from now, before the start or stop counts as failed."""
-        return self._send(f"EXTEND_TIMEOUT_USEC={usec}")
-
     def status(self, text: str, now_ns: int) -> bool:
         """Show ``text`` in ``systemctl status``; return whether it was sent.
 

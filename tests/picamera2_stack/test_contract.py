@@ -11,12 +11,12 @@ from edge.vision.sources import Source
 from tests.picamera2_stack.hardware import Hardware
 from tests.vision.sources.test_contract import (
     Kind,
+    by_config,
     test_a_frame_belongs_to_whoever_read_it,
     test_frames_are_mono_and_in_order,
     test_it_ends_as_declared,
     test_nothing_is_printed,
     test_opening_and_closing_leaves_nothing_open,
-    through_room,
 )
 
 __all__ = [
@@ -41,7 +41,7 @@ def kind(hardware: Hardware) -> Kind:
     def opened(first: int) -> Iterator[Source]:
         hardware.set(silent=False)
         config = PicameraSource(kind="picamera", read_timeout_s=0.3)
-        with through_room(config)(first) as source:
+        with by_config(config)(first) as source:
             yield source
 
     return Kind(
