@@ -16,7 +16,7 @@
       ServiceUnavailable     -> exit 1: no daemon answers a request
       RequestRefused         -> exit 78: the daemon cannot do what it was asked; it says why
 
-Foreign exceptions are translated once, at the edge of the room that meets them, with
+Foreign exceptions are translated once, in the package where they enter, with
 ``raise X(...) from exc``. The text of each gives the value received, what was expected, and the
 remedy, in one line. Anything that is not an ``AffectEdgeError`` is a bug: traceback, exit 1.
 """
