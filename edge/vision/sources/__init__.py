@@ -4,7 +4,6 @@ To add a source: a file here, its configuration in ``edge.config``, a ``case`` b
 ``tests/vision/sources/test_contract.py``.
 """
 
-from types import TracebackType
 from typing import Protocol, Self
 
 from edge.config import (
@@ -42,12 +41,7 @@ class Source(Protocol):
             SourceUnavailable: it is not available now.
         """
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close it."""
 
     def read(self) -> Frame:

@@ -1,7 +1,6 @@
 """A folder of pictures, in the order of their names."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 import cv2
@@ -59,12 +58,7 @@ class Images:
             )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._paths = []
 
     def read(self) -> Frame:

@@ -5,7 +5,6 @@ import gc
 import json
 import os
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
@@ -98,12 +97,7 @@ class Picamera:
             ) from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self._opened.close()
         except _CAMERA_ERRORS as failure:

@@ -2,7 +2,6 @@
 
 import os
 import stat
-from types import TracebackType
 from typing import Any, Final, Self
 
 import cv2
@@ -84,12 +83,7 @@ class V4l2:
         self.expected_hz = granted_hz if 0 < granted_hz <= 1000 else self._config.rate_hz
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._capture.release()
 
     def read(self) -> Frame:

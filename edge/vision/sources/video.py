@@ -3,7 +3,6 @@
 import math
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import cv2
@@ -51,12 +50,7 @@ class Video:
         self._period_ns = round(1e9 / (rate_hz if stated else _FALLBACK_HZ))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._capture.release()
 
     def read(self) -> Frame:
