@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from edge.protocol.events import DETAILS
+from edge.validation import first_error
 from edge.vocabulary import BaselineState, ClockName, Grade
 
 SCHEMA: Final = "affect.v1"
@@ -278,9 +279,7 @@ def decode(part: bytes) -> FrameMessage | EventMessage | StatusMessage:
     try:
         return _ANY.validate_json(body)
     except ValidationError as error:
-        found = error.errors(include_url=False)[0]
-        where = ".".join(str(step) for step in found["loc"])
-        raise ValueError(f"not an {SCHEMA} message: {where}: {found['msg']}") from error
+        raise ValueError(f"not an {SCHEMA} message: {first_error(error)}") from error
 
 
 def _add_events(schema: dict[str, Any]) -> None:

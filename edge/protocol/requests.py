@@ -27,6 +27,8 @@ from pydantic import (
     ValidationError,
 )
 
+from edge.validation import first_error
+
 _LINE_MAX: Final = 300
 
 CODE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
@@ -125,17 +127,17 @@ def told(error: ValidationError, *, tagged: bool = False) -> str:
     ``tagged``: the error is of a request of any kind; pydantic then puts the kind, and of a
     participant's request the action, before the field.
     """
-    found = error.errors(include_url=False)[0]
-    steps = list(found["loc"])
+    found = first_error(error)
+    steps = list(found.location)
     if tagged and steps:
         del steps[: 2 if steps[0] == "participant" else 1]
     where = ".".join(map(str, steps))
-    message = found["msg"].removeprefix("Value error, ")
-    received = repr(found["input"])
+    message = found.message
+    received = repr(found.received)
     shown = received if len(received) <= 80 else received[:77] + "..."
-    if found["type"] == "string_pattern_mismatch":
+    if found.kind == "string_pattern_mismatch":
         message = "expected a letter or digit, then letters, digits, - and _, 32 in all at most"
     text = f"{where or 'request'}: {message} (received {shown})"
-    if found["type"] == "extra_forbidden":
+    if found.kind == "extra_forbidden":
         text = f"{where}: unknown field"
     return "".join(sign if sign.isprintable() else "?" for sign in text)[:_LINE_MAX]

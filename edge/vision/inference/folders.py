@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 import edge
 from edge.errors import ModelError
+from edge.validation import first_error
 from edge.vision.inference.manifest import Artifact, Manifest
 from edge.vision.inference.onnx_wire import has_external_data
 
@@ -99,12 +100,7 @@ def load_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(raw)
     except ValidationError as error:
-        found = error.errors(include_url=False)[0]
-        where = ".".join(str(step) for step in found["loc"])
-        message = " ".join(found["msg"].removeprefix("Value error, ").split())
-        raise ModelError(
-            f"{path}: {where + ': ' if where else ''}{message}; export the model again"
-        ) from error
+        raise ModelError(f"{path}: {first_error(error)}; export the model again") from error
 
 
 def read_artifact(folder: Path, artifact: Artifact) -> bytes:
