@@ -17,6 +17,7 @@ from benchmarks.evaluation.detection_agreement import detection_agreement
 from benchmarks.evaluation.pictures import Split, split_pictures
 from edge.errors import ModelError
 from edge.vision.detect import detector_for
+from edge.vision.detect.centerface import CHANNELS
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import (
     Manifest,
@@ -38,9 +39,9 @@ from exporters.artifacts.driver import (
 from exporters.artifacts.parity import LIMITS, against_limits, measure, sample_pictures
 from exporters.artifacts.tflite import convert_float
 from exporters.centerface.golden import detection_golden
-from exporters.centerface.graph import ROLES, CenterFaceGraph, converted, float_nodes
+from exporters.centerface.graph import CenterFaceGraph, converted, float_nodes
 
-_FLOAT_LIMITS: Final = dict.fromkeys(ROLES, 1e-4)
+_FLOAT_LIMITS: Final = dict.fromkeys(CHANNELS, 1e-4)
 """Largest errors allowed, in shares of the largest value (see ``artifacts.parity.measure``)."""
 
 _CITATION: Final = (

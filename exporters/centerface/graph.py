@@ -6,19 +6,16 @@ Takes the published graph (weights listed as inputs, input declared 10x3x32x32, 
 
 import copy
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from edge.errors import ModelError
 from edge.validation import prefixed
-from edge.vision.detect.centerface import STRIDE
+from edge.vision.detect.centerface import CHANNELS, STRIDE
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Floats, Luma
 from exporters.artifacts import graph
-
-ROLES: Final = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
-"""Role -> channels, in the order in which a CenterFace graph gives them."""
 
 _EARLY_ONNX, _EARLY_LITE = 24, 16
 """Nodes from the input on that stay float in int8: the large early maps cost the most overlap."""
@@ -63,7 +60,7 @@ class CenterFaceGraph:
         width, height = self.size
         shapes: dict[str, tuple[int, ...]] = {
             self.tensors[role]: (1, count, height // STRIDE, width // STRIDE)
-            for role, count in ROLES.items()
+            for role, count in CHANNELS.items()
         }
         graph.fix_shapes(model, {self.input: (1, channels, height, width), **shapes})
         return model
@@ -80,13 +77,13 @@ def _roles(model: Any) -> dict[str, str]:
     names = [value.name for value in model.graph.output]
     published = ["537", "538", "539", "540"]
     if set(published) <= set(names):
-        return dict(zip(ROLES, published, strict=True))
+        return dict(zip(CHANNELS, published, strict=True))
     channels = [
         value.type.tensor_type.shape.dim[1].dim_value
         for value in model.graph.output
         if len(value.type.tensor_type.shape.dim) == 4
     ]
-    return dict(zip(ROLES, names, strict=True)) if channels == [*ROLES.values()] else {}
+    return dict(zip(CHANNELS, names, strict=True)) if channels == [*CHANNELS.values()] else {}
 
 
 def _session(model: Any, weights: Path, size: tuple[int, int]) -> OnnxSession:
