@@ -92,7 +92,7 @@ def _described(source: SourceConfig) -> str:
 
 def _choice(name: str, threads: int, config: Config) -> str:
     """Return what ``auto`` chose, and by what; empty where there was nothing to measure."""
-    choice = known_choice(find_model(name), threads=threads, state=config.journal.path)
+    choice = known_choice(find_model(name), threads=threads, state_dir=config.journal.state_dir)
     if choice is None:
         return ""
     times = ", ".join(f"{file} {took_ms:.2f} ms" for file, took_ms in choice.run_ms.items())
@@ -101,7 +101,7 @@ def _choice(name: str, threads: int, config: Config) -> str:
 
 
 def _detector_findings(config: Config) -> list[Finding]:
-    return detection_findings(open_detector(config.detector, config.journal.path))
+    return detection_findings(open_detector(config.detector, config.journal.state_dir))
 
 
 def _translator_findings(config: Config) -> list[Finding]:
@@ -110,7 +110,7 @@ def _translator_findings(config: Config) -> list[Finding]:
     A generator of full size takes seconds a face on a small board, and the hub replaces a worker
     that is at one picture for ``limits.inference_s``: it would do so at every face.
     """
-    translator = open_translator(config.translator, config.journal.path)
+    translator = open_translator(config.translator, config.journal.state_dir)
     findings = [] if translator is None else translation_findings(translator)
     if translator is None or findings:
         return findings
@@ -125,7 +125,7 @@ def _translator_findings(config: Config) -> list[Finding]:
 
 
 def _expression_findings(config: Config) -> list[Finding]:
-    return expression_findings(open_expression(config.expression, config.journal.path))
+    return expression_findings(open_expression(config.expression, config.journal.state_dir))
 
 
 def print_models() -> None:

@@ -1,6 +1,7 @@
 """Every section of the configuration but the source; units are in the names."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -10,6 +11,19 @@ from edge.config.sources import DemoSource, SourceConfig
 from edge.vocabulary import ExpressionName
 
 IPC_PATH_BYTES_MAX = 107  # of a Unix socket on Linux
+
+_LOOPBACK = re.compile(r"(?:127(?:\.\d{1,3}){3}|localhost|\[::1\]):(\d{1,5}|\*)")
+
+
+def is_loopback(address: str, *, any_port: bool = False) -> bool:
+    """Return whether ``address`` is ``HOST:PORT`` of this machine alone.
+
+    ``any_port``: ``*`` is a port, too; the operating system then chooses one.
+    """
+    match = _LOOPBACK.fullmatch(address)
+    if not match:
+        return False
+    return any_port if match[1] == "*" else 0 < int(match[1]) < 65536
 
 
 LAWFUL_PURPOSE = "reading emotions needs a declared lawful purpose (see README, Limits and law)"
@@ -146,8 +160,7 @@ class PublishConfig(Section):
             if len(value.removeprefix("ipc://").encode()) > IPC_PATH_BYTES_MAX:
                 raise ValueError(f"expected a path of at most {IPC_PATH_BYTES_MAX} bytes")
             return value
-        match = re.fullmatch(r"tcp://(?:127(?:\.\d{1,3}){3}|localhost|\[::1\]):(\d{1,5}|\*)", value)
-        if match and (match[1] == "*" or 0 < int(match[1]) < 65536):
+        if value.startswith("tcp://") and is_loopback(value.removeprefix("tcp://"), any_port=True):
             return value
         raise ValueError(
             "expected ipc://PATH or tcp://127.0.0.1:PORT; binding beyond this machine needs"
@@ -169,6 +182,11 @@ class JournalConfig(Section):
 
     path: str = ""
 
+    @property
+    def state_dir(self) -> Path | None:
+        """The folder; None where none is configured."""
+        return Path(self.path) if self.path else None
+
 
 class MetricsConfig(Section):
     """Where Prometheus scrapes; empty turns it off."""
@@ -180,8 +198,7 @@ class MetricsConfig(Section):
     def _local_only(cls, value: str) -> str:
         if value == "":
             return value
-        match = re.fullmatch(r"(?:127(?:\.\d{1,3}){3}|localhost|\[::1\]):(\d{1,5})", value)
-        if match and 0 < int(match[1]) < 65536:
+        if is_loopback(value):
             return value
         raise ValueError("expected 127.0.0.1:PORT, or an empty string for no metrics")
 

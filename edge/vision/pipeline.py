@@ -52,12 +52,12 @@ class Pipeline:
         Raises:
             ModelError: a model fails verification or does not fit its task.
         """
-        state = config.journal.path
+        state_dir = config.journal.state_dir
         return cls(
-            open_detector(config.detector, state),
-            open_expression(config.expression, state),
+            open_detector(config.detector, state_dir),
+            open_expression(config.expression, state_dir),
             config,
-            translator=open_translator(config.translator, state),
+            translator=open_translator(config.translator, state_dir),
             first_track=first_track,
         )
 

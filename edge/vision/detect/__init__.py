@@ -4,6 +4,7 @@ To add a detector: a file here, its decoder's name in a manifest, a ``case`` bel
 ``tests/vision/detect/test_contract.py``. All detectors share ``suppression`` and ``input_picture``.
 """
 
+from pathlib import Path
 from typing import Protocol
 
 from edge.clock import Stopwatch
@@ -39,10 +40,10 @@ class Detector(Protocol):
         """
 
 
-def open_detector(config: DetectorConfig, state: str = "") -> Detector:
+def open_detector(config: DetectorConfig, state_dir: Path | None = None) -> Detector:
     """Return the configured detector, loaded, verified and run once.
 
-    ``state`` is the daemon's folder, where the fastest artifact on this machine is recorded.
+    ``state_dir`` is the daemon's folder, where the fastest artifact on this machine is recorded.
 
     Raises:
         ModelError: the model fails verification, or its decoder is unknown here.
@@ -52,7 +53,7 @@ def open_detector(config: DetectorConfig, state: str = "") -> Detector:
         task="face-detection",
         artifact=config.artifact,
         threads=config.threads,
-        state=state,
+        state_dir=state_dir,
     )
     return detector_for(network, threshold=config.threshold, nms_iou=config.nms_iou)
 

@@ -4,6 +4,7 @@ To add a network: its decoder's name in a manifest, a file here if its outputs n
 a ``case`` below, and a line in ``tests/vision/expression/test_contract.py``.
 """
 
+from pathlib import Path
 from typing import Protocol
 
 from edge.clock import Stopwatch
@@ -44,10 +45,10 @@ class ExpressionNetwork(Protocol):
         """
 
 
-def open_expression(config: ExpressionConfig, state: str = "") -> ExpressionNetwork:
+def open_expression(config: ExpressionConfig, state_dir: Path | None = None) -> ExpressionNetwork:
     """Return the configured expression network, loaded, verified and run once.
 
-    ``state`` is the daemon's folder, where the fastest artifact on this machine is recorded.
+    ``state_dir`` is the daemon's folder, where the fastest artifact on this machine is recorded.
 
     Raises:
         ModelError: the model fails verification, or its decoder is unknown here.
@@ -57,7 +58,7 @@ def open_expression(config: ExpressionConfig, state: str = "") -> ExpressionNetw
         task="facial-expression",
         artifact=config.artifact,
         threads=config.threads,
-        state=state,
+        state_dir=state_dir,
     )
     match network.manifest.decoder:
         case "mobilenet-fer":

@@ -86,12 +86,12 @@ def fastest(run_ms: Mapping[str, float]) -> str:
     return best
 
 
-def remembered(key: str, state: str, files: Sequence[str]) -> Choice | None:
+def remembered(key: str, state_dir: Path | None, files: Sequence[str]) -> Choice | None:
     """Return the choice under ``key``, where it names one of ``files``; None where there is none.
 
     A file that is missing, cut off, or not ours is the same as none.
     """
-    folder = choices_folder(state)
+    folder = choices_folder(state_dir)
     data = _read(folder) if folder else {}
     known = data.get(key)
     if not isinstance(known, dict) or known.get("artifact") not in files:
@@ -107,12 +107,12 @@ def remembered(key: str, state: str, files: Sequence[str]) -> Choice | None:
     return Choice(known["artifact"], times, measured)
 
 
-def remember(key: str, state: str, choice: Choice) -> None:
+def remember(key: str, state_dir: Path | None, choice: Choice) -> None:
     """Write ``choice`` down under ``key``; where nothing can be written, nothing is.
 
     The daemon's own folder is not made here: it belongs to whom the journal makes it for.
     """
-    folder = choices_folder(state)
+    folder = choices_folder(state_dir)
     if folder is None:
         return
     kept = {name: value for name, value in _read(folder).items() if name != key}
@@ -123,7 +123,7 @@ def remember(key: str, state: str, choice: Choice) -> None:
         "measured": choice.measured,
     }
     with contextlib.suppress(OSError):
-        if not state:
+        if not state_dir:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{_FILE}-", dir=folder)
         try:
@@ -149,15 +149,15 @@ def choice_key(artifacts: Sequence[Artifact], threads: int) -> str:
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
-def choices_folder(state: str) -> Path | None:
+def choices_folder(state_dir: Path | None) -> Path | None:
     """Return where choices are kept; None where this user has no place of the kind.
 
-    ``state`` (the daemon's ``journal.path``), else the service manager's ``STATE_DIRECTORY``, else
-    the user's cache.
+    ``state_dir`` (the daemon's ``journal.path``), else the service manager's ``STATE_DIRECTORY``,
+    else the user's cache.
     """
     managed = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if state or managed:
-        return Path(state or managed)
+    if state_dir or managed:
+        return state_dir or Path(managed)
     cache = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(cache):
         return Path(cache) / "affect-edge"

@@ -158,7 +158,12 @@ def _planes(values: Tensor, channels: int, layout: str) -> Tensor:
 
 
 def open_network(
-    name: str | Path, *, task: Task, artifact: str = "auto", threads: int = 1, state: str = ""
+    name: str | Path,
+    *,
+    task: Task,
+    artifact: str = "auto",
+    threads: int = 1,
+    state_dir: Path | None = None,
 ) -> Network:
     """Return the verified network of a bundled model or a model folder, ready to run.
 
@@ -168,7 +173,7 @@ def open_network(
         artifact: a file name in the folder, or ``auto``: the fastest on this machine among those
             that passed parity and whose runtime is installed (``edge.vision.inference.choice``).
         threads: threads the runtime may use for one run.
-        state: folder where the fastest artifact is recorded; empty: the user's cache folder.
+        state_dir: folder where the fastest artifact is recorded; None: the user's cache folder.
 
     Raises:
         ModelError: the folder, manifest, hash, parity, runtime, inputs or outputs are wrong.
@@ -183,7 +188,7 @@ def open_network(
     if len(candidates) == 1:
         return opened(folder, manifest, candidates[0], threads)
     key = choice.choice_key(candidates, threads)
-    known = choice.remembered(key, state, [each.file for each in candidates])
+    known = choice.remembered(key, state_dir, [each.file for each in candidates])
     if known:
         return opened(folder, manifest, _select_artifact(manifest, known.artifact), threads)
     networks = {each.file: opened(folder, manifest, each, threads) for each in candidates}
@@ -195,11 +200,13 @@ def open_network(
         raise ModelError(f"model {error}") from error
     run_ms = {file: took_ms[file] for file in networks if file in took_ms}
     chosen = choice.fastest(run_ms)
-    choice.remember(key, state, choice.Choice(chosen, run_ms, day(wall_ns())))
+    choice.remember(key, state_dir, choice.Choice(chosen, run_ms, day(wall_ns())))
     return networks[chosen]
 
 
-def known_choice(folder: Path, *, threads: int = 1, state: str = "") -> choice.Choice | None:
+def known_choice(
+    folder: Path, *, threads: int = 1, state_dir: Path | None = None
+) -> choice.Choice | None:
     """Return the recorded choice of ``auto`` for the model in ``folder``; None: not measured yet.
 
     Raises:
@@ -207,7 +214,7 @@ def known_choice(folder: Path, *, threads: int = 1, state: str = "") -> choice.C
     """
     candidates = _candidates(load_manifest(folder))
     key = choice.choice_key(candidates, threads)
-    return choice.remembered(key, state, [each.file for each in candidates])
+    return choice.remembered(key, state_dir, [each.file for each in candidates])
 
 
 def _run_once(network: Network) -> choice.Run:

@@ -4,6 +4,7 @@ To add a translator: a file here, its decoder's name in a manifest, a ``case`` b
 ``tests/vision/translate/test_contract.py``.
 """
 
+from pathlib import Path
 from typing import Protocol
 
 from edge.config import TranslatorConfig
@@ -35,10 +36,10 @@ class Translator(Protocol):
         """
 
 
-def open_translator(config: TranslatorConfig, state: str = "") -> Translator | None:
+def open_translator(config: TranslatorConfig, state_dir: Path | None = None) -> Translator | None:
     """Return the configured translator, loaded, verified and run once; None if none is set.
 
-    ``state`` is the daemon's folder, where the fastest artifact on this machine is recorded.
+    ``state_dir`` is the daemon's folder, where the fastest artifact on this machine is recorded.
 
     Raises:
         ModelError: the model fails verification, or its decoder is unknown here.
@@ -50,7 +51,7 @@ def open_translator(config: TranslatorConfig, state: str = "") -> Translator | N
         task="spectrum-translation",
         artifact=config.artifact,
         threads=config.threads,
-        state=state,
+        state_dir=state_dir,
     )
     match network.manifest.decoder:
         case "cyclegan":

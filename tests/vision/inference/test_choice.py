@@ -54,18 +54,18 @@ def folder(make_folder: Make, tiny: bytes, tflite_of: Any, onnx_of: Any) -> Path
 def opened(folder: Path, state: Path, **options: Any) -> Network:
     if state.name == "s":
         state.mkdir(exist_ok=True)
-    return open_network(folder, task="spectrum-translation", state=str(state), **options)
+    return open_network(folder, task="spectrum-translation", state_dir=state, **options)
 
 
 def test_the_fastest_is_chosen_and_remembered(
     folder: Path, tmp_path: Path, measured: FakeMeasure
 ) -> None:
     state = tmp_path / "s"
-    assert known_choice(folder, state=str(state)) is None
+    assert known_choice(folder, state_dir=state) is None
     for _ in range(2):
         assert opened(folder, state).info.artifact == "c.onnx"
     assert measured.calls == [["a.onnx", "b.tflite", "c.onnx"]]
-    known = known_choice(folder, state=str(state))
+    known = known_choice(folder, state_dir=state)
     times = {"a.onnx": 3.0, "b.tflite": 2.0, "c.onnx": 1.0}
     assert known == choices.Choice("c.onnx", times, day(wall_ns()))
     (file,) = state.iterdir()
@@ -142,7 +142,7 @@ def test_a_choice_without_a_day_stays_valid(
     file.write_text(json.dumps(data))
     assert opened(folder, tmp_path / "s").info.artifact == "c.onnx"
     assert len(measured.calls) == 1
-    known = known_choice(folder, state=str(tmp_path / "s"))
+    known = known_choice(folder, state_dir=tmp_path / "s")
     assert known is not None
     assert known.measured == ""
 
@@ -200,14 +200,14 @@ def test_one_candidate_is_not_measured(
 def test_where_choices_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert choices.choices_folder("") == tmp_path / "affect-edge"
+    assert choices.choices_folder(None) == tmp_path / "affect-edge"
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/one:/var/lib/two")
-    assert choices.choices_folder("") == Path("/var/lib/one")
-    assert choices.choices_folder("/srv/state") == Path("/srv/state")
+    assert choices.choices_folder(None) == Path("/var/lib/one")
+    assert choices.choices_folder(Path("/srv/state")) == Path("/srv/state")
     monkeypatch.delenv("STATE_DIRECTORY")
     monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert choices.choices_folder("") == Path("/home/somebody/.cache/affect-edge")
+    assert choices.choices_folder(None) == Path("/home/somebody/.cache/affect-edge")
 
 
 def test_calls_are_made_in_turns_after_one_uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,9 +241,9 @@ def test_the_fastest_is_never_beaten_by_more_than_chance(run_ms: dict[str, float
 
 def test_only_the_newest_choices_are_kept(tmp_path: Path) -> None:
     for number in range(80):
-        choices.remember(str(number), str(tmp_path), choices.Choice("a", {"a": 1.0}))
-    assert choices.remembered("0", str(tmp_path), ["a"]) is None
-    assert choices.remembered("79", str(tmp_path), ["a"]) is not None
+        choices.remember(str(number), tmp_path, choices.Choice("a", {"a": 1.0}))
+    assert choices.remembered("0", tmp_path, ["a"]) is None
+    assert choices.remembered("79", tmp_path, ["a"]) is not None
     assert len(os.listdir(tmp_path)) == 1
     assert len(json.loads((tmp_path / "artifact-choices.json").read_text())) == 64
 
@@ -256,6 +256,6 @@ def test_int8_is_measured_first_for_time_may_be_up(
     # 3.0 against 2.95 is chance, and of two alike the one listed first is taken
     assert opened(folder, tmp_path / "s").info.artifact == "a.onnx"
     assert measured.calls == [["b.tflite", "a.onnx", "c.onnx"]]
-    known = known_choice(folder, state=str(tmp_path / "s"))
+    known = known_choice(folder, state_dir=tmp_path / "s")
     assert known is not None
     assert list(known.run_ms) == ["a.onnx", "b.tflite", "c.onnx"]
