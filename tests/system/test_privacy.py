@@ -1,0 +1,114 @@
+"""No command asks for another machine, or leaves a file that its documents do not name.
+
+Libraries report to their makers: onnxruntime 1.32 opens a TLS connection ten seconds after it is
+loaded, and keeps a device id below the user's cache folder from the first model on.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemons import PURPOSE, ROOT
+
+TRAP = ROOT / "tests/support/packet_trap.py"
+CHOICES = ".cache/affect-edge/artifact-choices.json"  # docs/performance.md
+EDGE = f"{sys.executable} -P -m edge"
+SECONDS = 14  # onnxruntime 1.32 opens its connection after about 10
+
+SERVICE = f"""
+run() {{ timeout --signal=INT {SECONDS} {EDGE} "$@" || test $? = 124; }}
+run run --source demo {" ".join(f"'{word}'" for word in PURPOSE)} &
+run tail &
+run log --out table.csv &
+sleep 6
+{EDGE} mark "door open"
+{EDGE} participant list
+wait
+"""
+
+
+def unshare() -> list[str]:
+    """Return how a command gets a network of its own here; skips where it cannot."""
+    if not shutil.which("unshare") or not shutil.which("ip"):
+        pytest.skip("no unshare or no ip: util-linux and iproute2 are needed")
+    for words in (["unshare", "--net"], ["unshare", "--net", "--map-root-user"]):
+        made = subprocess.run(
+            [*words, "ip", "link", "add", "trap", "type", "veth", "peer", "name", "sink"],
+            capture_output=True,
+            check=False,
+        )
+        if made.returncode == 0:
+            return words
+    pytest.skip("this user can make no network namespace with an interface")
+
+
+def trapped(folder: Path, command: list[str]) -> tuple[list[str], set[str], str]:
+    """Run ``command``; return its attempts, the files it left below ``folder``, and its output."""
+    names = {"HOME": folder, "TMPDIR": folder / "tmp", "PYTHONPATH": ROOT}
+    (folder / "tmp").mkdir()
+    dropped = ("XDG_", "ORT_", "STATE_DIRECTORY")  # such as CI sets them
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
+    process = subprocess.run(
+        [*unshare(), sys.executable, str(TRAP), *command],
+        cwd=folder,
+        env={**environment, **{name: str(path) for name, path in names.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return process.stdout.splitlines(), left, process.stderr
+
+
+def test_the_trap_sees_connections_and_questions_for_names(tmp_path: Path) -> None:
+    """Without this, a trap that catches nothing would let everything pass."""
+    code = (
+        "import socket\n"
+        "for kind, address in ((1, '192.0.2.1'), (2, '2001:db8:1::1')):\n"
+        "    family = socket.AF_INET6 if ':' in address else socket.AF_INET\n"
+        "    with socket.socket(family, kind) as one:\n"
+        "        one.setblocking(False)\n"
+        "        one.connect_ex((address, 443))\n"
+        "        if kind == 2: one.send(b'x')\n"
+        "with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as local:\n"
+        "    local.sendto(b'x', ('127.0.0.53', 53))\n"
+        "    local.sendto(b'x', ('127.0.0.1', 5555))\n"
+    )
+    attempts, _, _ = trapped(tmp_path, [sys.executable, "-c", code])
+    assert attempts == ["TCP 192.0.2.1:443", "UDP 2001:db8:1::1:443", "UDP 127.0.0.53:53"]
+
+
+def test_the_daemon_and_its_clients(tmp_path: Path) -> None:
+    attempts, left, output = trapped(tmp_path, ["bash", "-euc", SERVICE])
+    assert attempts == []
+    assert left == {CHOICES, "table.csv", "table.events.csv"}, output
+    assert (tmp_path / "table.csv").read_text().count("\n") > 50, output  # it did receive
+
+
+COMMANDS = {
+    "check": [*EDGE.split(), "check"],
+    "models": [*EDGE.split(), "models", "verify"],
+    "schema": [*EDGE.split(), "schema"],
+    "demo": [*EDGE.split(), "demo"],
+    "bench": [
+        *(sys.executable, "-P", "-m", "benchmarks", "fps", "--source", "demo", "--frames", "60"),
+        *("--in-memory", "--baseline"),
+    ],
+    "exporters": [
+        *(sys.executable, "-P", "-m", "exporters", "centerface", "--size", "320x192"),
+        *("--weights", str(ROOT / "models/centerface-published/centerface.onnx")),
+        *("--out", "made", "--formats", "onnx", "--precisions", "fp32"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_that_end(tmp_path: Path, name: str) -> None:
+    attempts, left, output = trapped(tmp_path, COMMANDS[name])
+    assert attempts == []
+    assert {file for file in left if not file.startswith("made/")} <= {CHOICES}, output
