@@ -150,25 +150,28 @@ class ParticipantAssigned(Detail):
     participant: str
 
 
-class ParticipantReleased(Detail):
+class _ParticipantDetail(Detail):
+    """An event of one participant, named first."""
+
+    participant: str
+
+
+class ParticipantReleased(_ParticipantDetail):
     """The code and its baseline are forgotten."""
 
     event: ClassVar[str] = "participant_released"
-    participant: str
 
 
-class BaselineStarted(Detail):
+class BaselineStarted(_ParticipantDetail):
     """Learning of a participant's neutral baseline began."""
 
     event: ClassVar[str] = "baseline_started"
-    participant: str
 
 
-class BaselineReady(Detail):
+class BaselineReady(_ParticipantDetail):
     """Learning ended with a baseline: mean valence and arousal over ``read_s`` seconds."""
 
     event: ClassVar[str] = "baseline_ready"
-    participant: str
     read_s: float = Field(ge=0)
     readings: int = Field(ge=0)
     valence: float = Field(ge=-1, le=1)
