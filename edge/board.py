@@ -83,11 +83,8 @@ class Board:
 
     def memory_mb(self) -> float | None:
         """Return the memory that Linux manages, MiB; None when unknown."""
-        try:
-            found = re.search(r"(?m)^MemTotal:\s+(\d+) kB$", _read(self._proc / "meminfo"))
-        except (OSError, ValueError):
-            return None
-        return int(found[1]) / 1024 if found else None
+        size_kb = _search(r"(?m)^MemTotal:\s+(\d+) kB$", self._proc / "meminfo")
+        return None if size_kb is None else int(size_kb) / 1024
 
     def swap_on_storage(self) -> list[str] | None:
         """Return the swap areas that write to storage, such as a card; None when unknown.
@@ -136,13 +133,10 @@ class Board:
             return False
 
     def _cgroup(self) -> Path | None:
-        try:
-            found = re.search(r"(?m)^0::/(.*)$", _read(self._proc / "self/cgroup"))
-        except (OSError, ValueError):
+        name = _search(r"(?m)^0::/(.*)$", self._proc / "self/cgroup")
+        if name is None or ".." in name:
             return None
-        if not found or ".." in found[1]:
-            return None
-        return self._sys / "fs/cgroup" / found[1]
+        return self._sys / "fs/cgroup" / name
 
     # -- processors --------------------------------------------------------------------------------
 
@@ -211,6 +205,15 @@ def rss_mb() -> float:
 def is_arm() -> bool:
     """Return whether this is an ARM processor, on which the runtimes depend on /proc."""
     return platform.machine() in ("aarch64", "armv7l", "armv8l")
+
+
+def _search(pattern: str, path: Path) -> str | None:
+    """Return the first group of ``pattern`` in a file; None where either is missing."""
+    try:
+        found = re.search(pattern, _read(path))
+    except (OSError, ValueError):
+        return None
+    return found[1] if found else None
 
 
 def _read(path: Path, errors: Literal["strict", "replace"] = "strict") -> str:
