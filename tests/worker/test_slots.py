@@ -1,12 +1,28 @@
 """Slots between real threads: nothing lost where nothing may be, every loss counted elsewhere."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.worker.slots import Closed, Slot
+
+
+@contextmanager
+def consumer_of(slot: Slot[int]) -> Iterator[list[int]]:
+    """Take items in a thread and yield the list of them; at the end, close the slot and join."""
+    taken: list[int] = []
+    thread = threading.Thread(target=lambda: taken.extend(slot))
+    thread.start()
+    try:
+        yield taken
+    finally:
+        slot.close()
+        thread.join(20)
+    assert not thread.is_alive()
 
 
 @given(st.lists(st.booleans(), max_size=60))
@@ -28,29 +44,21 @@ def test_newest_wins_and_counts(puts: list[bool]) -> None:
 
 def test_the_blocking_slot_loses_nothing_and_keeps_the_order() -> None:
     slot: Slot[int] = Slot(newest_wins=False)
-    got: list[int] = []
-    consumer = threading.Thread(target=lambda: got.extend(slot))
-    consumer.start()
-    for number in range(10_000):
-        assert slot.put(number) is False
-    slot.close()
-    consumer.join(20)
-    assert got == list(range(10_000))
+    with consumer_of(slot) as taken:
+        for number in range(10_000):
+            assert slot.put(number) is False
+    assert taken == list(range(10_000))
     assert slot.dropped == 0
 
 
 def test_between_threads_every_item_is_taken_or_counted() -> None:
     slot: Slot[int] = Slot(newest_wins=True)
-    got: list[int] = []
-    consumer = threading.Thread(target=lambda: got.extend(slot))
-    consumer.start()
-    for number in range(20_000):
-        slot.put(number)
-    slot.close()
-    consumer.join(20)
-    assert len(got) + slot.dropped == 20_000
-    assert got == sorted(set(got))
-    assert got[-1] == 19_999, "the last item before the end is never lost"
+    with consumer_of(slot) as taken:
+        for number in range(20_000):
+            slot.put(number)
+    assert len(taken) + slot.dropped == 20_000
+    assert taken == sorted(set(taken))
+    assert taken[-1] == 19_999, "the last item before the end is never lost"
 
 
 def test_a_closed_slot_gives_its_last_item_and_refuses_more() -> None:
@@ -85,11 +93,6 @@ def test_closing_frees_a_producer_that_waits() -> None:
 
 def test_a_consumer_that_waits_is_freed_by_an_item_and_by_the_end() -> None:
     slot: Slot[int] = Slot(newest_wins=True)
-    got: list[int] = []
-    consumer = threading.Thread(target=lambda: got.extend(slot))
-    consumer.start()
-    slot.put(7)
-    slot.close()
-    consumer.join(10)
-    assert not consumer.is_alive()
-    assert got == [7]
+    with consumer_of(slot) as taken:
+        slot.put(7)
+    assert taken == [7]
