@@ -1,6 +1,6 @@
-"""The worker process, started by the hub as ``python -m edge.worker FD``: it ends with the hub.
+"""The worker process; the hub starts it as ``python -m edge.worker FD``.
 
-Everything native runs here: camera, decoders and networks.
+All native code runs here: camera, decoders and networks. The process ends when the hub ends.
 """
 
 import ctypes
@@ -27,9 +27,9 @@ _PR_SET_DUMPABLE = 4
 
 
 def _harden() -> str:
-    """Die with the hub; keep frames out of swap, core dumps and debuggers.
+    """End with the hub; keep frames out of swap, core dumps and debuggers.
 
-    Returns why memory is not locked against swap; empty when it is.
+    Return why the memory is not locked against swap; empty if it is locked.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -38,8 +38,14 @@ def _harden() -> str:
     return lock_memory()
 
 
-def _open_checked(config: Config, first_track: int) -> tuple[Pipeline, dict[str, dict[str, str]]]:
-    """Load the networks and prove them on the golden face; this warms them up, too."""
+def _open_verified(config: Config, first_track: int) -> tuple[Pipeline, dict[str, dict[str, str]]]:
+    """Load the networks and verify them on the golden face, which also warms them up.
+
+    Return the pipeline, and name and sha256 of each network by role.
+
+    Raises:
+        ModelError: a network does not reproduce its golden answer.
+    """
     pipeline = Pipeline.open(config, first_track=first_track)
     for finding in golden_findings(pipeline.detector, pipeline.expression, pipeline.translator):
         raise ModelError(str(finding))
@@ -59,8 +65,8 @@ def main(fd: int) -> int:
     """Serve the hub on the inherited descriptor ``fd``; return the exit code."""
     lock_refused = _harden()
     faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the hub to order
-    cv2.setNumThreads(1)  # three stages share the cores already
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the hub stops this process
+    cv2.setNumThreads(1)  # the three stages already share the cores
     link = Link.inherited(fd)
     try:
         start = link.receive()
@@ -68,8 +74,8 @@ def main(fd: int) -> int:
             raise TypeError(f"expected the start report, received {start!r}")
         config = Config.model_validate_json(start.config)
         try:
-            pipeline, models = _open_checked(config, start.first_track)
-            load_modules(config.source)  # before Ready: limits.start_s is the time for it
+            pipeline, models = _open_verified(config, start.first_track)
+            load_modules(config.source)  # before Ready, so that limits.start_s covers it
         except AffectEdgeError as error:
             link.send(Failed(exit_code=error.exit_code, text=str(error)))
             return error.exit_code
@@ -101,4 +107,4 @@ if __name__ == "__main__":
     code = main(int(sys.argv[1]))
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # threads that a driver holds must not keep the process
+    os._exit(code)  # a thread that hangs in a driver must not keep the process alive

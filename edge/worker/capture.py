@@ -1,8 +1,8 @@
-"""The capture stage of the worker: opens the source, reads it, and opens it again when it fails.
+"""The capture stage of the worker: opens the source, reads frames, and reopens it after failures.
 
-What the source does (running, stalled, absent) is reported from here, before anything that may
-hang. A camera that stalls is closed and opened again; where a new process may find a camera that
-this one does not, the stage asks for one.
+The stage reports the source's state (running, stalled, absent), always before a call that may
+hang. It closes and reopens a camera that stalls. If a new process may find a camera that this
+process does not, the stage asks the hub to replace the worker.
 """
 
 import contextlib
@@ -29,47 +29,51 @@ from edge.vision.values import Frame
 from edge.worker.slots import Closed, Slot
 
 FIRST_RETRY_S = 0.25
-LAST_RETRY_S = 5.0
+MAX_RETRY_S = 5.0
 RENEW_AFTER_TRIES = 5
-"""Openings in a row, 8 s with the waits between them, after which a new process is asked for."""
+"""Failed openings in a row, 8 s with the waits between them, before asking for a new process."""
 
 SILENT_PERIODS = 3
+"""A live source is stalled after this many frame periods without a frame, ``stall_s`` at least."""
+
 OPENING_S = 8.0
-"""The source is absent while an opening does not return; the hub ends the worker after 10 s."""
+"""Time limit of one opening: after it the source is absent; after 10 s the hub ends the worker."""
 
 
-class StopOrder(Protocol):
-    """The part of ``threading.Event`` that is needed here."""
+class StopEvent(Protocol):
+    """The part of ``threading.Event`` that the capture stage needs."""
 
     def is_set(self) -> bool:
-        """Return whether the worker is to end."""
+        """Return whether the worker is to stop."""
 
     def set(self) -> None:
-        """Order the end."""
+        """Request the stop."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the end is ordered, ``timeout`` seconds at most."""
+        """Wait until the stop is requested, ``timeout`` seconds at most."""
 
 
 class Capture:
-    """Puts the frames of the source into a slot. ``run`` has a thread of its own.
+    """Puts the frames of the source into a slot. ``run`` needs a thread of its own.
+
+    Any thread may read the attributes.
 
     Args:
-        config: of the daemon.
-        frames: where frames go.
+        config: configuration of the daemon.
+        frames: slot that receives the frames.
         small_size: width and height of the detector's input.
-        stop: ends the stage; the stage sets it where it wants a new process.
-        busy: a context for each call that may hang: the hub replaces a worker that is busy too
-            long.
+        stop: ends the stage; the stage sets it itself to ask for a new process.
+        busy: context manager around each call that may hang; the hub replaces a worker that is
+            busy too long.
         report_event: sends an event to the hub.
-        lossless: read a file as fast as possible.
+        lossless: read a file as fast as possible and drop nothing.
         first_index: index of the first frame; a file is skipped up to it.
-        source_state: what the hub knows about the source already.
+        source_state: state of the source that the hub already knows.
 
     Attributes:
-        live: whether the source shows the present. Attributes are for any thread to read.
-        expected_hz: frames a second that it should deliver.
-        captured: frames that it produced, and so the index of the next one.
+        live: whether the source is live, not a file.
+        expected_hz: frames per second that the source should deliver; None when unknown.
+        captured: frames that the source produced; also the index of the next frame.
         renewal: the request for a new process; None without one.
     """
 
@@ -79,7 +83,7 @@ class Capture:
         frames: Slot[Frame],
         *,
         small_size: tuple[int, int],
-        stop: StopOrder,
+        stop: StopEvent,
         busy: Callable[[], AbstractContextManager[None]],
         report_event: Callable[[Detail], None],
         lossless: bool,
@@ -97,16 +101,17 @@ class Capture:
         self._source_state = source_state
         self._opening_since_ns: int | None = None
         self._waiting_since_ns: int | None = None  # for the next frame of an open source
-        self._told: dict[str, object] | None = None  # of the source as it was opened
+        self._reported_opening: dict[str, object] | None = None
         self.live = False
         self.expected_hz: float | None = None
         self.captured = first_index
         self.renewal: Renew | None = None
 
     def run(self) -> None:
-        """Read frames to the end, reopening a live source that stalls or is not there.
+        """Read frames to the end; reopen a live source that stalls or is absent.
 
-        Where a new process may succeed and this one does not, it asks the hub for one and ends.
+        After ``RENEW_AFTER_TRIES`` openings that a new process may do better, ask the hub for one
+        and return.
         """
         retry_s = FIRST_RETRY_S
         tries = 0
@@ -121,18 +126,18 @@ class Capture:
                 return
             except SourceError as error:
                 self._opening_since_ns = None
-                self._declare(error)
+                self._report_failure(error)
                 if isinstance(error, SourceUnavailable) and error.new_process:
                     tries += 1
                 self._stop.wait(retry_s)
-                retry_s = min(2 * retry_s, LAST_RETRY_S)
+                retry_s = min(2 * retry_s, MAX_RETRY_S)
                 if tries >= RENEW_AFTER_TRIES and not self._stop.is_set():
                     self.renewal = Renew(reason=redact(str(error)))
                     self._stop.set()
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Source]:
-        """Open the source for the ``with``. Opening and closing may hang: they count as busy."""
+        """Open the source for a ``with`` block; opening and closing may hang, so both are busy."""
         with contextlib.ExitStack() as opened:
             self._opening_since_ns = clock.monotonic_ns()
             with self._busy():
@@ -145,13 +150,13 @@ class Capture:
                 )
             self._opening_since_ns = None
             self.live, self.expected_hz = source.live, source.expected_hz
-            if source.opening is not None and source.opening != self._told:
-                self._told = source.opening
+            if source.opening is not None and source.opening != self._reported_opening:
+                self._reported_opening = source.opening
                 self._report_event(CameraOpened.model_validate(source.opening))
             try:
                 yield source
             except SourceError as error:
-                self._declare(error)  # before closing, which may not return
+                self._report_failure(error)  # before closing, which may not return
                 raise
             finally:
                 self._waiting_since_ns = None
@@ -159,16 +164,16 @@ class Capture:
                     opened.close()
 
     def _read_all(self, source: Source) -> Iterator[Frame]:
-        """Yield the frames of an open source until its end or an order to stop.
+        """Yield the frames of an open source until its end or a requested stop.
 
-        A file is taken up where the worker before this one left it, and paced unless lossless.
+        A file continues where the previous worker stopped, and is paced unless lossless.
 
         Raises:
-            ConfigError: a file held pictures, and not one of them could be read.
+            ConfigError: the file holds pictures, and none of them can be read.
         """
-        begun_ns: int | None = None
+        start_ns: int | None = None
         refusal: FrameRefused | None = None
-        refused_since_ns: int | None = None  # of an unbroken row of refusals
+        refused_since_ns: int | None = None  # start of consecutive refusals
         readable = False
         position = self.captured if source.live else 0
         while not self._stop.is_set():
@@ -184,8 +189,8 @@ class Capture:
                 refusal = error
                 position += 1
                 if source.live:
-                    refused_since_ns = self._bear(error, refused_since_ns)
-                elif position > self._first_index:  # else the worker before this one told it
+                    refused_since_ns = self._note_refusal(error, refused_since_ns)
+                elif position > self._first_index:  # else the previous worker reported it
                     self._report_event(FrameRefusedDetail(reason=str(error)))
                 self.captured = max(self.captured, position)
                 continue
@@ -201,19 +206,24 @@ class Capture:
             if not source.live:
                 if position <= self._first_index:
                     continue
-                if begun_ns is None:
-                    begun_ns = clock.monotonic_ns() - frame.sensor_ns
+                if start_ns is None:
+                    start_ns = clock.monotonic_ns() - frame.sensor_ns
                 if not self._lossless:
-                    frame = self._paced(frame, begun_ns)
+                    frame = self._paced(frame, start_ns)
             self.captured = position
             self._enter_state("running")
             yield frame
 
-    def _bear(self, refusal: FrameRefused, since_ns: int | None) -> int:
-        """Tell the first of a row of refused pictures; return when the row began.
+    def _note_refusal(self, refusal: FrameRefused, since_ns: int | None) -> int:
+        """Report the first of consecutive refused pictures; return when it was refused.
+
+        Args:
+            refusal: why the picture cannot be read.
+            since_ns: when the first of them was refused; None if this is the first.
 
         Raises:
-            SourceStalled: the row is too long; a camera that is opened again may do better.
+            SourceStalled: pictures are refused for longer than ``limits.stall_s``; reopening the
+                camera may help.
         """
         if since_ns is None:
             self._report_event(FrameRefusedDetail(reason=str(refusal)))
@@ -222,17 +232,17 @@ class Capture:
             raise SourceStalled(f"only pictures that cannot be read: {refusal}") from refusal
         return since_ns
 
-    def _paced(self, frame: Frame, begun_ns: int) -> Frame:
-        """Hold a file's frame until its time has come: then it is as new as a camera's."""
-        due_ns = begun_ns + frame.sensor_ns
+    def _paced(self, frame: Frame, start_ns: int) -> Frame:
+        """Wait until a file's frame is due; return it as captured at this moment."""
+        due_ns = start_ns + frame.sensor_ns
         self._stop.wait(max(0.0, (due_ns - clock.monotonic_ns()) / 1e9))
         return replace(frame, captured_ns=clock.monotonic_ns())
 
     def watch(self) -> None:
-        """Declare what the source itself has not noticed: a call that does not return.
+        """Report a call into the source that does not return; the main thread calls this often.
 
-        The next picture takes it back, in the capture thread; should both write at once, the one
-        after it does.
+        The source is then absent (opening) or stalled (reading). The next frame sets the state back
+        to running, in the capture thread; if both threads write at once, the frame after it does.
         """
         opening_ns = self._opening_since_ns
         if opening_ns is not None and self._source_state == "starting":
@@ -248,8 +258,8 @@ class Capture:
         if clock.elapsed_ms(since_ns) > limit_s * 1e3:
             self._enter_state("stalled", f"no picture for {limit_s:g} s")
 
-    def _declare(self, error: SourceError) -> None:
-        """Report that there are no pictures now: the source is absent, or it stalled."""
+    def _report_failure(self, error: SourceError) -> None:
+        """Report that the source delivers no pictures now: it is absent or stalled."""
         absent = isinstance(error, SourceUnavailable)
         self._enter_state("absent" if absent else "stalled", str(error))
 

@@ -1,8 +1,8 @@
-"""Locks this process's memory, so that no picture in it is ever written to swap.
+"""Locks this process's memory (``mlockall``), so that no picture is written to swap.
 
 Pages that the process touches stay in RAM; pages that it never touches cost nothing
-(``MCL_ONFAULT``). This does not need the memory cgroup, which Raspberry Pi OS turns off: without it
-``MemorySwapMax=0`` of a service has no effect.
+(``MCL_ONFAULT``). The lock does not need the memory cgroup. Raspberry Pi OS turns that cgroup off,
+and then ``MemorySwapMax=0`` of a service has no effect.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ _MCL_ONFAULT = 4
 def lock_memory() -> str:
     """Lock all memory of this process, present and future; return "" or why it is not locked.
 
-    The limit (``RLIMIT_MEMLOCK``) counts all mapped memory, not the part that is used. Below such a
-    limit a lock would make later allocations fail, so none is kept unless the process is exempt:
-    its limit is unlimited, or it has ``CAP_IPC_LOCK``. Threads share the lock; child processes do
-    not inherit it.
+    The limit (``RLIMIT_MEMLOCK``) counts all mapped memory, not only the part in use. Under a
+    finite limit the lock would make later allocations fail. So it is kept only if no limit applies:
+    ``RLIMIT_MEMLOCK`` is unlimited, or the process has ``CAP_IPC_LOCK``. Threads share the lock;
+    child processes do not inherit it.
     """
     unlimited = resource.RLIM_INFINITY
-    with contextlib.suppress(ValueError, OSError):  # only some may lift it; the rest is measured
+    with contextlib.suppress(ValueError, OSError):  # needs a right; the limit is read below
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (unlimited, unlimited))
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     too_low = f"the limit of locked memory is {limit // 1024} KiB; expected unlimited (ulimit -l)"
@@ -35,7 +35,7 @@ def lock_memory() -> str:
     if limit == unlimited:
         return ""
     try:
-        # only address space: it is never touched
+        # a mapping above the limit succeeds only with CAP_IPC_LOCK; its pages are never touched
         mmap.mmap(-1, limit + mmap.PAGESIZE, prot=0, flags=mmap.MAP_PRIVATE).close()
     except OSError:
         libc.munlockall()

@@ -1,4 +1,4 @@
-"""The pipeline's results in the form of the wire contract: values in, what the link carries out."""
+"""Converts the pipeline's results to the models of the link and the wire."""
 
 from edge.link import FrameReport
 from edge.protocol.messages import Face
@@ -7,7 +7,7 @@ from edge.vocabulary import EXPRESSIONS
 
 
 def face_message(face: FaceState) -> Face:
-    """Return ``face`` in the form of the wire contract."""
+    """Return ``face`` as the wire model."""
     box = face.track.detection.box
     quality = face.quality
     expression = affect = None
@@ -49,7 +49,7 @@ def face_message(face: FaceState) -> Face:
 
 
 def frame_report(state: FrameState) -> FrameReport:
-    """Return the hub's view of ``state``."""
+    """Return the results of a frame as the report for the hub."""
     frame = state.frame
     return FrameReport(
         index=frame.index,

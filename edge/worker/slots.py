@@ -1,10 +1,10 @@
-"""Bounded hand-over between two threads: one place, one producer, one consumer.
+"""A queue of length one between two threads: one producer, one consumer.
 
-A slot knows nothing of what it carries. Two kinds of hand-over share its one place:
+A slot works in one of two ways:
 
-- ``Slot(newest_wins=True)`` for live sources: ``put`` never blocks, and an item that was still
-  waiting is displaced. Latency is then bounded by the slowest stage, never by a queue.
-- ``Slot(newest_wins=False)`` for files read as fast as possible: ``put`` waits, nothing is lost.
+- ``Slot(newest_wins=True)`` for live sources: ``put`` never blocks and overwrites an item that is
+  still waiting. So the slowest stage bounds the latency; no queue adds to it.
+- ``Slot(newest_wins=False)`` for files read as fast as possible: ``put`` blocks, nothing is lost.
 """
 
 import threading
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 
 class Closed(Exception):
-    """The slot was closed: for a consumer, only after the last item was taken."""
+    """The slot is closed; a consumer gets this only after it took the last item."""
 
 
 class Slot(Generic[T]):
-    """A place for one item between a producing and a consuming thread. Thread-safe.
+    """Holds one item between a producer and a consumer thread. Thread-safe.
 
     Attributes:
-        dropped: how many items were displaced before anybody took them; only ever grows.
+        dropped: how many items were overwritten before the consumer took them; never falls.
     """
 
     def __init__(self, *, newest_wins: bool) -> None:
@@ -33,24 +33,24 @@ class Slot(Generic[T]):
         self.dropped = 0
 
     def put(self, item: T) -> bool:
-        """Place ``item``; return whether it displaced one that nobody had taken.
+        """Put ``item`` into the slot; return whether it overwrote an item that was not taken.
 
         Raises:
-            Closed: the slot was closed, before the call or while it waited; the item is not taken.
+            Closed: the slot was closed, before the call or while it waited; the item is refused.
         """
         with self._changed:
             if not self._newest_wins:
                 self._changed.wait_for(lambda: self._item is None or self._closed)
             if self._closed:
                 raise Closed
-            displaced = self._item is not None
-            self.dropped += displaced
+            overwritten = self._item is not None
+            self.dropped += overwritten
             self._item = item
             self._changed.notify_all()
-            return displaced
+            return overwritten
 
     def get(self) -> T:
-        """Take the item, waiting for one.
+        """Wait for an item and take it.
 
         Raises:
             Closed: the slot is closed and empty.
@@ -72,7 +72,7 @@ class Slot(Generic[T]):
             return
 
     def close(self) -> None:
-        """Let the consumer take what is there and then see ``Closed``; refuse further items."""
+        """Refuse further items; the consumer takes the last one and then gets ``Closed``."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

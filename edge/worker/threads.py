@@ -3,11 +3,11 @@
 ::
 
     capture --Slot--> detect --Slot--> classify --link--> hub
-    main: signals, heartbeats, the deadline of an ordered stop
+    main: signals, heartbeats, the deadline of a requested stop
 
-``capture`` holds the first stage. A thread owns what it opens, in a ``with``. An end, by order or
-because a file is finished, travels the same way as a frame: each stage closes the slot after it, so
-that nothing already captured is lost.
+The first stage is in ``capture``. Each thread owns what it opens, in a ``with`` block. The end, by
+a requested stop or at the end of a file, travels the same way as a frame: each stage closes the
+slot after it, so no captured frame is lost.
 """
 
 import contextlib
@@ -39,11 +39,14 @@ from edge.worker.report import frame_report
 from edge.worker.slots import Slot
 
 HEARTBEAT_S = 0.5
-STOP_S = 2.0  # after this, an ordered stop no longer waits for threads: the hub allows 3 s
+STOP_S = 2.0  # longest wait for the threads after a requested stop: the hub allows 3 s
 
 
 class Worker:
-    """The threads, the slots between them, and what the heartbeat tells of them."""
+    """The three threads, the slots between them, and their heartbeat.
+
+    ``run`` belongs to the main thread; ``heartbeat`` and ``fail`` may be called from any thread.
+    """
 
     def __init__(
         self,
@@ -64,24 +67,24 @@ class Worker:
         self.stop = threading.Event()
         self._finished = threading.Event()
         self._failure: Failed | None = None
-        # Written by one thread each, read by the heartbeat; a torn view costs nothing.
+        # Each is written by one thread and read by the heartbeat, which tolerates a stale value.
         self._busy_since_ns: dict[str, int] = {}
         self._refused_inferences = 0
-        self._crowded = False
+        self._leaves_faces_out = False
         self._capture = Capture(
             config,
             self._frames,
             small_size=pipeline.detector.input_size,
             stop=self.stop,
             busy=lambda: self._busy("capture"),
-            report_event=self._event,
+            report_event=self._report_event,
             lossless=lossless,
             first_index=first_index,
             source_state=source_state,
         )
 
     def run(self) -> int:
-        """Run until the source ends, an order to stop, or a failure; return the exit code."""
+        """Run until the source ends, a stage fails or a stop is requested; return the exit code."""
         threading.excepthook = self._on_bug
         threads = [
             threading.Thread(target=self._stage, args=(name, body, after), name=name, daemon=True)
@@ -98,7 +101,7 @@ class Worker:
             if self.stop.is_set():
                 stopping_since_ns = stopping_since_ns or clock.monotonic_ns()
                 if clock.elapsed_ms(stopping_since_ns) > STOP_S * 1e3:
-                    break  # a driver holds a thread; the process ends all the same
+                    break  # a thread hangs in a driver; the process ends without it
             self._capture.watch()
             self._link.send(self.heartbeat())
         self._link.send(self.heartbeat())
@@ -106,7 +109,7 @@ class Worker:
         return self._failure.exit_code if self._failure else 0
 
     def fail(self, failure: Failed) -> None:
-        """Record the first failure and order the stop."""
+        """Record the failure if it is the first, and request the stop."""
         self._failure = self._failure or failure
         self.stop.set()
 
@@ -119,7 +122,7 @@ class Worker:
             self.fail(Failed(exit_code=error.exit_code, text=str(error)))
         except LinkClosed:
             self.stop.set()
-        # Not in a finally: a bug must reach _on_bug before the end is told.
+        # Not in a finally: _on_bug must run before the next stage gets the end.
         self._busy_since_ns.pop(name, None)
         after()
 
@@ -148,25 +151,26 @@ class Worker:
                 failures += 1
                 self._refused_inferences += 1
                 if failures == 1:
-                    self._event(InferenceFailed(reason=str(error)))
+                    self._report_event(InferenceFailed(reason=str(error)))
                 if failures >= self._config.limits.inference_errors:
                     raise
                 continue
-            self._tell_crowd(tracks)
+            self._report_left_out(tracks)
             self._tracks.put(tracks)
 
-    def _tell_crowd(self, seen: FrameTracks) -> None:
-        """Tell when faces begin to be left out, and when that is over: in the detect thread.
+    def _report_left_out(self, found: FrameTracks) -> None:
+        """Report when faces begin to be left out, and when none are left out any more.
 
-        Over when a quarter fewer are in view: a crowd of just so many would be told each frame.
+        The end is reported at three quarters of ``MAX_FACES``. Without this hysteresis, a number of
+        faces around ``MAX_FACES`` would give an event for each frame.
         """
-        if self._crowded == bool(seen.left_out):
+        if self._leaves_faces_out == bool(found.left_out):
             return
-        if self._crowded and len(seen.tracks) > MAX_FACES * 3 // 4:
+        if self._leaves_faces_out and len(found.tracks) > MAX_FACES * 3 // 4:
             return
-        self._crowded = bool(seen.left_out)
-        self._event(
-            FacesLeftOut(left_out=seen.left_out, kept=len(seen.tracks), index=seen.frame.index)
+        self._leaves_faces_out = bool(found.left_out)
+        self._report_event(
+            FacesLeftOut(left_out=found.left_out, kept=len(found.tracks), index=found.frame.index)
         )
 
     def _classify(self) -> None:
@@ -175,13 +179,13 @@ class Worker:
                 state = self._pipeline.classify(tracks)
             self._link.send(frame_report(state))
 
-    # -- what the hub is told ----------------------------------------------------------------------
+    # -- reports to the hub ------------------------------------------------------------------------
 
-    def _event(self, detail: Detail) -> None:
+    def _report_event(self, detail: Detail) -> None:
         self._link.send(EventReport.of(detail))
 
     def heartbeat(self) -> Heartbeat:
-        """Return what the hub is told twice a second, whatever the source does."""
+        """Return the state of the threads, which the hub gets twice a second."""
         now_ns = clock.monotonic_ns()
         return Heartbeat(
             live=self._capture.live,

@@ -1,4 +1,4 @@
-"""Memory is locked against swap, in real processes, with and without the right to."""
+"""The memory lock against swap, in real processes, with and without the right to lock."""
 
 import json
 import os
@@ -13,16 +13,16 @@ from tests.support.daemons import ROOT, RunningDaemon
 
 DEMO = ("--source", "demo")
 
-# holds a picture as the pipeline does, and reports how its memory is mapped
+# allocates a picture as the pipeline does, and prints how its memory is mapped
 HOLD_A_FRAME = """
 import json, re, sys
 from edge.worker.memlock import lock_memory
 refused = lock_memory()
 import numpy as np
 frame = np.full((720, 1280), 7, np.uint8)
-thread_made = []
+allocated = []
 import threading
-thread = threading.Thread(target=lambda: thread_made.append(bytearray(64 << 20)))
+thread = threading.Thread(target=lambda: allocated.append(bytearray(64 << 20)))
 thread.start(); thread.join()
 at = frame.__array_interface__["data"][0]
 flags = locked_kb = None
@@ -36,11 +36,11 @@ for line in open("/proc/self/smaps"):
         flags = line.split()[1:]
 status = open("/proc/self/status").read()
 print(json.dumps({
-    "refused": refused, "locked_kb": locked_kb, "flags": flags, "made": len(thread_made),
+    "refused": refused, "locked_kb": locked_kb, "flags": flags, "allocated": len(allocated),
     "vmlck_kb": int(re.search(r"VmLck:\\s+(\\d+)", status)[1]),
 }))
 """
-# for processes of root: takes away the rights to lock more than the limit and to lift it
+# for processes of root: drops the rights to lock more than the limit and to raise it
 WITHOUT_RIGHTS = """
 import ctypes, os, resource, sys
 libc = ctypes.CDLL(None)
@@ -55,7 +55,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 
 
-def may_lock() -> bool:
+def can_lock() -> bool:
     done = subprocess.run(
         [sys.executable, "-c", "from edge.worker.memlock import lock_memory; print(lock_memory())"],
         capture_output=True, text=True, cwd=ROOT, check=True,
@@ -64,7 +64,7 @@ def may_lock() -> bool:
 
 
 needs_the_right = pytest.mark.skipif(
-    not may_lock(), reason="this user may lock little memory (ulimit -l)"
+    not can_lock(), reason="this user may lock little memory (ulimit -l)"
 )
 
 
@@ -73,15 +73,15 @@ def test_a_picture_is_locked_in_memory() -> None:
     done = subprocess.run(
         [sys.executable, "-c", HOLD_A_FRAME], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    seen = json.loads(done.stdout)
-    assert seen["refused"] == ""
-    assert "lo" in seen["flags"]  # the mapping is locked
-    assert seen["locked_kb"] >= 1280 * 720 / 1024  # and these pages are in memory
-    assert seen["made"] == 1  # threads started later can allocate
+    mapping = json.loads(done.stdout)
+    assert mapping["refused"] == ""
+    assert "lo" in mapping["flags"]  # the mapping is locked
+    assert mapping["locked_kb"] >= 1280 * 720 / 1024  # and these pages are in memory
+    assert mapping["allocated"] == 1  # threads started later can allocate
 
 
 @needs_the_right
-def test_the_worker_locks_its_memory_and_says_so(tmp_path: Path) -> None:
+def test_the_worker_locks_its_memory_and_reports_it(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO) as daemon:
         daemon.wait_for_frame()
         status = Path(f"/proc/{daemon.worker_pid()}/status").read_text()
@@ -90,28 +90,30 @@ def test_the_worker_locks_its_memory_and_says_so(tmp_path: Path) -> None:
             for name in ("VmLck", "VmSize", "VmRSS")
         )
         assert resident_kb < locked_kb <= size_kb
-        told = daemon.wait_for(lambda m: m["kind"] == "status" and m["memory_locked"] is not None)
-        assert told["memory_locked"] is True
-        assert told["swap"] in ("off", "prevented")
+        message = daemon.wait_for(
+            lambda m: m["kind"] == "status" and m["memory_locked"] is not None
+        )
+        assert message["memory_locked"] is True
+        assert message["swap"] in ("off", "prevented")
         hub = Path(f"/proc/{daemon.process.pid}/status").read_text()
         assert re.search(r"VmLck:\s+0 kB", hub)  # it holds no picture
         assert daemon.stop()[0] == 0
 
 
 @pytest.mark.parametrize("limit_kb", [0, 64, 8 << 10, 1 << 20])
-def test_without_the_right_nothing_is_locked_and_nothing_fails(limit_kb: int) -> None:
+def test_without_the_right_to_lock_nothing_is_locked_and_nothing_fails(limit_kb: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_RIGHTS, str(limit_kb << 10), "-c", HOLD_A_FRAME],
         capture_output=True, text=True, cwd=ROOT, check=True,
     )  # fmt: skip
-    seen = json.loads(done.stdout)
-    assert "limit of locked memory is" in seen["refused"]
-    assert "lo" not in seen["flags"]
-    assert (seen["vmlck_kb"], seen["made"]) == (0, 1)
+    mapping = json.loads(done.stdout)
+    assert "limit of locked memory is" in mapping["refused"]
+    assert "lo" not in mapping["flags"]
+    assert (mapping["vmlck_kb"], mapping["allocated"]) == (0, 1)
 
 
-def test_a_daemon_without_the_right_works_and_says_so(tmp_path: Path) -> None:
-    """It runs to the end of the clip; status and event say that memory is not locked."""
+def test_a_daemon_without_the_right_to_lock_works_and_reports_it(tmp_path: Path) -> None:
+    """It runs to the end of the clip; an event reports that its memory is not locked."""
     config = tmp_path / "edge.toml"
     config.write_text(
         f'[publish]\nendpoint = "ipc://{tmp_path}/live"\nservice_endpoint = ""\n'
@@ -137,7 +139,7 @@ def test_a_daemon_without_the_right_works_and_says_so(tmp_path: Path) -> None:
         log.terminate()
         log.wait(10)
     assert done.returncode == 0, done.stderr
-    record = [json.loads(line) for line in messages.read_text().splitlines()]
-    (started,) = (m for m in record if m.get("event") == "worker_started")
+    logged = [json.loads(line) for line in messages.read_text().splitlines()]
+    (started,) = (m for m in logged if m.get("event") == "worker_started")
     assert started["detail"]["memory_locked"] is False
-    assert sum(m["kind"] == "frame" for m in record) > 100
+    assert sum(m["kind"] == "frame" for m in logged) > 100

@@ -1,4 +1,4 @@
-"""Slots between real threads: nothing lost where nothing may be, every loss counted elsewhere."""
+"""Slots between real threads: files lose no item, live sources count every lost one."""
 
 import threading
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ def consumer_of(slot: Slot[int]) -> Iterator[list[int]]:
 
 
 @given(st.lists(st.booleans(), max_size=60))
-def test_newest_wins_and_counts(puts: list[bool]) -> None:
-    """True puts the next number, False takes; a slow reference keeps the books."""
+def test_the_newest_item_wins_and_overwritten_ones_are_counted(puts: list[bool]) -> None:
+    """True puts the next number, False takes one; compared with a simple model of the slot."""
     slot: Slot[int] = Slot(newest_wins=True)
     waiting: int | None = None
     dropped = 0
@@ -42,7 +42,7 @@ def test_newest_wins_and_counts(puts: list[bool]) -> None:
         assert slot.dropped == dropped
 
 
-def test_the_blocking_slot_loses_nothing_and_keeps_the_order() -> None:
+def test_a_blocking_slot_loses_nothing_and_keeps_the_order() -> None:
     slot: Slot[int] = Slot(newest_wins=False)
     with consumer_of(slot) as taken:
         for number in range(10_000):
@@ -51,7 +51,7 @@ def test_the_blocking_slot_loses_nothing_and_keeps_the_order() -> None:
     assert slot.dropped == 0
 
 
-def test_between_threads_every_item_is_taken_or_counted() -> None:
+def test_every_item_is_taken_or_counted_as_dropped() -> None:
     slot: Slot[int] = Slot(newest_wins=True)
     with consumer_of(slot) as taken:
         for number in range(20_000):
@@ -72,26 +72,26 @@ def test_a_closed_slot_gives_its_last_item_and_refuses_more() -> None:
         slot.get()
 
 
-def test_closing_frees_a_producer_that_waits() -> None:
+def test_closing_releases_a_waiting_producer() -> None:
     slot: Slot[int] = Slot(newest_wins=False)
     slot.put(1)
-    freed = threading.Event()
+    released = threading.Event()
 
     def produce() -> None:
         try:
             slot.put(2)
         except Closed:
-            freed.set()
+            released.set()
 
     producer = threading.Thread(target=produce)
     producer.start()
     slot.close()
     producer.join(10)
-    assert freed.is_set()
+    assert released.is_set()
     assert list(slot) == [1]
 
 
-def test_a_consumer_that_waits_is_freed_by_an_item_and_by_the_end() -> None:
+def test_an_item_and_the_end_release_a_waiting_consumer() -> None:
     slot: Slot[int] = Slot(newest_wins=True)
     with consumer_of(slot) as taken:
         slot.put(7)

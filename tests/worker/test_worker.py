@@ -1,4 +1,4 @@
-"""The worker's threads around a source that does what no camera here would do on command."""
+"""The worker's threads with a scripted source that fails on demand, as no camera can."""
 
 import threading
 import time
@@ -26,8 +26,8 @@ from edge.worker.threads import Worker
 LUMA = np.zeros((48, 64), np.uint8)
 
 
-class Blind:
-    """Stands in for both networks: sees nothing, so that only the threads are tested."""
+class NoFaces:
+    """Replaces both networks and finds no face, so that only the threads are tested."""
 
     input_size = (320, 192)
     info = golden = None
@@ -36,11 +36,11 @@ class Blind:
         return ()
 
     def predict(self, *_: object) -> None:
-        raise AssertionError("there is no face to read")
+        raise AssertionError("there is no face to classify")
 
 
-class Crowded(Blind):
-    """Sees as many faces as it is told, frame by frame; all of them too dark to be read."""
+class ManyFaces(NoFaces):
+    """Finds a given number of faces in each frame; all of them are too dark to be classified."""
 
     def __init__(self, *counts: int) -> None:
         self._counts = iter(counts)
@@ -52,8 +52,8 @@ class Crowded(Blind):
         )
 
 
-class Scripted:
-    """A source whose reads are a script: a callable that returns a frame or raises, per read."""
+class ScriptedSource:
+    """A source with one callable for each read, which returns a frame or raises."""
 
     expected_hz = 1000.0
 
@@ -72,7 +72,7 @@ class Scripted:
         self._entering = entering
         self._closing = closing
 
-    def __enter__(self) -> "Scripted":
+    def __enter__(self) -> "ScriptedSource":
         self._entering()
         return self
 
@@ -83,11 +83,11 @@ class Scripted:
         return next(self._reads)()
 
 
-def shown(index: int) -> Callable[[], Frame]:
+def gives_frame(index: int) -> Callable[[], Frame]:
     return lambda: Frame(LUMA, index, index * 1_000_000, "media", time.monotonic_ns())
 
 
-def raised(error: Exception) -> Callable[[], Frame]:
+def raises(error: Exception) -> Callable[[], Frame]:
     def read() -> Frame:
         raise error
 
@@ -98,19 +98,22 @@ def raised(error: Exception) -> Callable[[], Frame]:
 def running(
     monkeypatch: pytest.MonkeyPatch,
     source: SourceConfig,
-    *openings: Scripted,
+    *openings: ScriptedSource,
     first_index: int = 0,
     stall_s: float = 0.2,
-    detector: Blind | None = None,
+    detector: NoFaces | None = None,
     source_state: str = "starting",
 ) -> Iterator[tuple[Link, Worker, list[int]]]:
-    """Run a worker in a thread; yield the hub's end, the worker, and each opening's first index."""
-    firsts: list[int] = []
-    left = iter(openings)
+    """Run a worker in a thread; yield the hub's end, the worker, and each opening's first index.
 
-    def open_scripted(_config: object, *, first_index: int, **_: object) -> Scripted:
-        firsts.append(first_index)
-        return next(left)
+    Each of ``openings`` is what opening the source returns, in order.
+    """
+    first_indexes: list[int] = []
+    remaining = iter(openings)
+
+    def open_scripted(_config: object, *, first_index: int, **_: object) -> ScriptedSource:
+        first_indexes.append(first_index)
+        return next(remaining)
 
     monkeypatch.setattr(capturing, "open_source", open_scripted)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # put back afterwards
@@ -121,7 +124,7 @@ def running(
     )
     hub, raw = Link.pair()
     end = Link(raw)
-    pipeline = Pipeline(detector or Blind(), Blind(), config)  # type: ignore[arg-type]
+    pipeline = Pipeline(detector or NoFaces(), NoFaces(), config)  # type: ignore[arg-type]
     worker = Worker(
         end,
         config,
@@ -133,7 +136,7 @@ def running(
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
-        yield hub, worker, firsts
+        yield hub, worker, first_indexes
     finally:
         worker.stop.set()
         thread.join(10)
@@ -143,7 +146,7 @@ def running(
 
 
 def reports(hub: Link, until: Callable[[object], bool]) -> list[object]:
-    """Return what the worker sends up to the first report that is wanted."""
+    """Return the worker's reports up to the first one for which ``until`` is true."""
     got: list[object] = []
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -155,7 +158,7 @@ def reports(hub: Link, until: Callable[[object], bool]) -> list[object]:
     raise AssertionError(f"{len(got)} reports, the last of them {got[-5:]}")
 
 
-def ended(report: object) -> bool:
+def is_last(report: object) -> bool:
     return isinstance(report, Ended | Renew | Failed)
 
 
@@ -167,7 +170,7 @@ def states(got: list[object]) -> list[str]:
     ]
 
 
-def refused(got: list[object]) -> list[str]:
+def refusals(got: list[object]) -> list[str]:
     return [
         report.detail["reason"]
         for report in got
@@ -179,46 +182,55 @@ CAMERA = V4l2Source(kind="v4l2")
 FILE = VideoSource(kind="video", path="x")
 
 
-def test_a_read_that_does_not_return_is_a_stall_and_a_picture_ends_it(
+def test_a_read_that_does_not_return_is_a_stall_until_the_next_frame(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     release = threading.Event()
 
     def blocked() -> Frame:
         assert release.wait(20)
-        return shown(1)()
+        return gives_frame(1)()
 
-    source = Scripted(True, iter([shown(0), blocked, shown(2), raised(EndOfStream("x"))]))
+    source = ScriptedSource(
+        True, iter([gives_frame(0), blocked, gives_frame(2), raises(EndOfStream("x"))])
+    )
     with running(monkeypatch, CAMERA, source) as (hub, _, _):
         got = reports(hub, lambda report: states([report]) == ["stalled"])
         release.set()
-        got += reports(hub, ended)
+        got += reports(hub, is_last)
     assert states(got) == ["running", "stalled", "running"]
     assert [report.index for report in got if isinstance(report, FrameReport)] == [0, 1, 2]
 
 
-def test_a_camera_that_is_opened_again_goes_on_counting(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = Scripted(True, iter([shown(7), shown(8), raised(SourceStalled("silent"))]))
-    second = Scripted(True, iter([shown(9), raised(EndOfStream("x"))]))
-    with running(monkeypatch, CAMERA, first, second, first_index=7) as (hub, _, firsts):
-        got = reports(hub, ended)
-    assert firsts == [7, 9]
+def test_frame_numbers_continue_after_a_camera_is_reopened(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ScriptedSource(
+        True, iter([gives_frame(7), gives_frame(8), raises(SourceStalled("silent"))])
+    )
+    second = ScriptedSource(True, iter([gives_frame(9), raises(EndOfStream("x"))]))
+    with running(monkeypatch, CAMERA, first, second, first_index=7) as (hub, _, first_indexes):
+        got = reports(hub, is_last)
+    assert first_indexes == [7, 9]
     assert states(got) == ["running", "stalled", "running"]
 
 
-def test_a_camera_whose_next_picture_is_not_due_is_read_again(
+def test_a_camera_without_a_new_frame_yet_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    reads = [shown(0), *[raised(FrameNotReady("not yet"))] * 3, shown(1), raised(EndOfStream("x"))]
-    with running(monkeypatch, CAMERA, Scripted(True, iter(reads))) as (hub, _, _):
-        got = reports(hub, ended)
+    reads = [
+        gives_frame(0),
+        *[raises(FrameNotReady("not yet"))] * 3,
+        gives_frame(1),
+        raises(EndOfStream("x")),
+    ]
+    with running(monkeypatch, CAMERA, ScriptedSource(True, iter(reads))) as (hub, _, _):
+        got = reports(hub, is_last)
     assert states(got) == ["running"]
     assert [report.index for report in got if isinstance(report, FrameReport)] == [0, 1]
 
 
-def test_short_reads_do_not_hide_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_without_a_frame_do_not_hide_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
     def endless() -> Iterator[Callable[[], Frame]]:
-        yield shown(0)
+        yield gives_frame(0)
         while True:
             yield not_ready
 
@@ -226,107 +238,117 @@ def test_short_reads_do_not_hide_a_stall(monkeypatch: pytest.MonkeyPatch) -> Non
         time.sleep(0.01)  # a camera waits
         raise FrameNotReady("not yet")
 
-    with running(monkeypatch, CAMERA, Scripted(True, endless())) as (hub, _, _):
+    with running(monkeypatch, CAMERA, ScriptedSource(True, endless())) as (hub, _, _):
         reports(hub, lambda report: states([report]) == ["stalled"])
 
 
 def test_a_stall_is_reported_before_the_source_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     reported = threading.Event()
-    source = Scripted(
-        True, iter([shown(0), raised(SourceStalled("silent"))]), closing=lambda: reported.wait(20)
+    source = ScriptedSource(
+        True,
+        iter([gives_frame(0), raises(SourceStalled("silent"))]),
+        closing=lambda: reported.wait(20),
     )
-    second = Scripted(True, iter([raised(EndOfStream("x"))]))
+    second = ScriptedSource(True, iter([raises(EndOfStream("x"))]))
     with running(monkeypatch, CAMERA, source, second) as (hub, _, _):
         reports(hub, lambda report: states([report]) == ["stalled"])
         reported.set()
-        reports(hub, ended)
+        reports(hub, is_last)
 
 
 @pytest.mark.parametrize("last", [SourceStalled("silent"), EndOfStream("x")])
 def test_closing_counts_as_busy(monkeypatch: pytest.MonkeyPatch, last: Exception) -> None:
     closed = threading.Event()
-    source = Scripted(True, iter([shown(0), raised(last)]), closing=lambda: closed.wait(20))
-    second = Scripted(True, iter([raised(EndOfStream("x"))]))
+    source = ScriptedSource(
+        True, iter([gives_frame(0), raises(last)]), closing=lambda: closed.wait(20)
+    )
+    second = ScriptedSource(True, iter([raises(EndOfStream("x"))]))
     with running(monkeypatch, CAMERA, source, second) as (hub, _, _):
         reports(
             hub,
             lambda report: isinstance(report, Heartbeat) and report.busy_s.get("capture", 0) > 0.6,
         )
         closed.set()
-        reports(hub, ended)
+        reports(hub, is_last)
 
 
-def test_an_opening_that_does_not_return_is_an_absence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_whose_opening_does_not_return_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capturing, "OPENING_S", 0.1)
     release = threading.Event()
-    source = Scripted(
-        True, iter([shown(0), raised(EndOfStream("x"))]), entering=lambda: release.wait(20)
+    source = ScriptedSource(
+        True, iter([gives_frame(0), raises(EndOfStream("x"))]), entering=lambda: release.wait(20)
     )
     with running(monkeypatch, CAMERA, source) as (hub, _, _):
         got = reports(hub, lambda report: states([report]) == ["absent"])
         release.set()
-        got += reports(hub, ended)
+        got += reports(hub, is_last)
     assert states(got) == ["absent", "running"]
 
 
 def camera(model: str) -> dict[str, object]:
-    """Return what a source says of the camera that it opened."""
+    """Return the detail of ``camera_opened`` for a camera model."""
     return CameraOpened(
         camera=0, model=model, sensor_mode="640x480", bit_depth=10, rate_hz=30.0,
         picamera2="0.3.38", libcamera="0.5",
     ).model_dump()  # fmt: skip
 
 
-def test_what_was_opened_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reopening_the_same_camera_is_not_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
     openings = [
-        Scripted(True, iter([shown(0), raised(SourceStalled("silent"))]), opening=camera("a")),
-        Scripted(True, iter([shown(1), raised(SourceStalled("silent"))]), opening=camera("a")),
-        Scripted(True, iter([raised(EndOfStream("x"))]), opening=camera("b")),
+        ScriptedSource(
+            True, iter([gives_frame(0), raises(SourceStalled("silent"))]), opening=camera("a")
+        ),
+        ScriptedSource(
+            True, iter([gives_frame(1), raises(SourceStalled("silent"))]), opening=camera("a")
+        ),
+        ScriptedSource(True, iter([raises(EndOfStream("x"))]), opening=camera("b")),
     ]
     with running(monkeypatch, CAMERA, *openings) as (hub, _, _):
-        got = reports(hub, ended)
-    told = [r.detail for r in got if isinstance(r, EventReport) and r.event == "camera_opened"]
-    assert told == [camera("a"), camera("b")]
+        got = reports(hub, is_last)
+    opened = [r.detail for r in got if isinstance(r, EventReport) and r.event == "camera_opened"]
+    assert opened == [camera("a"), camera("b")]
 
 
 @pytest.mark.parametrize("new_process", [True, False])
-def test_a_new_process_is_asked_for_after_some_tries(
+def test_the_worker_asks_for_a_new_process_after_some_tries(
     monkeypatch: pytest.MonkeyPatch, new_process: bool
 ) -> None:
     monkeypatch.setattr(capturing, "FIRST_RETRY_S", 0.001)
     gone = SourceUnavailable("camera 0: 0 connected", new_process=new_process)
-    tries = [Scripted(True, iter([raised(gone)])) for _ in range(capturing.RENEW_AFTER_TRIES)]
-    last = Scripted(True, iter([raised(EndOfStream("x"))]))
-    with running(monkeypatch, CAMERA, *tries, last) as (hub, _, firsts):
-        got = reports(hub, ended)
+    tries = [ScriptedSource(True, iter([raises(gone)])) for _ in range(capturing.RENEW_AFTER_TRIES)]
+    last = ScriptedSource(True, iter([raises(EndOfStream("x"))]))
+    with running(monkeypatch, CAMERA, *tries, last) as (hub, _, first_indexes):
+        got = reports(hub, is_last)
     assert states(got) == ["absent"]
-    assert len(firsts) == len(tries) + (not new_process)
+    assert len(first_indexes) == len(tries) + (not new_process)
     assert got[-1] == (Renew(reason="camera 0: 0 connected") if new_process else Ended())
 
 
-def test_frames_between_them_put_off_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_resets_the_tries_before_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capturing, "FIRST_RETRY_S", 0.001)
     gone = SourceUnavailable("gone", new_process=True)
     tries = [
-        Scripted(True, iter([shown(at), raised(gone)]))
+        ScriptedSource(True, iter([gives_frame(at), raises(gone)]))
         for at in range(2 * capturing.RENEW_AFTER_TRIES)
     ]
-    last = Scripted(True, iter([raised(EndOfStream("x"))]))
+    last = ScriptedSource(True, iter([raises(EndOfStream("x"))]))
     with running(monkeypatch, CAMERA, *tries, last) as (hub, _, _):
-        got = reports(hub, ended)
+        got = reports(hub, is_last)
     assert got[-1] == Ended()
 
 
-def test_what_the_hub_knows_already_is_not_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_state_known_to_the_hub_is_not_reported_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(capturing, "FIRST_RETRY_S", 0.001)
-    tries = [Scripted(True, iter([raised(SourceUnavailable("gone"))])) for _ in range(3)]
-    last = Scripted(True, iter([shown(0), raised(EndOfStream("x"))]))
+    tries = [ScriptedSource(True, iter([raises(SourceUnavailable("gone"))])) for _ in range(3)]
+    last = ScriptedSource(True, iter([gives_frame(0), raises(EndOfStream("x"))]))
     with running(monkeypatch, CAMERA, *tries, last, source_state="absent") as (hub, _, _):
-        got = reports(hub, ended)
+        got = reports(hub, is_last)
     assert states(got) == ["running"]
 
 
-def test_a_camera_whose_pictures_are_all_refused_is_told_once_and_opened_again(
+def test_a_camera_that_gives_only_unreadable_pictures_is_reported_once_and_reopened(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def torn() -> Frame:
@@ -334,41 +356,57 @@ def test_a_camera_whose_pictures_are_all_refused_is_told_once_and_opened_again(
         raise FrameRefused("torn")
 
     def endless() -> Iterator[Callable[[], Frame]]:
-        yield shown(0)
+        yield gives_frame(0)
         while True:
             yield torn
 
-    second = Scripted(True, iter([raised(EndOfStream("x"))]))
-    with running(monkeypatch, CAMERA, Scripted(True, endless()), second) as (hub, _, firsts):
-        got = reports(hub, ended)
-    assert refused(got) == ["torn"]
+    second = ScriptedSource(True, iter([raises(EndOfStream("x"))]))
+    with running(monkeypatch, CAMERA, ScriptedSource(True, endless()), second) as (
+        hub,
+        _,
+        first_indexes,
+    ):
+        got = reports(hub, is_last)
+    assert refusals(got) == ["torn"]
     assert states(got) == ["running", "stalled"]
-    assert firsts[1] > 1, "refused pictures are counted"
+    assert first_indexes[1] > 1, "refused pictures are counted"
 
 
-def test_a_crowd_too_large_for_a_message_is_told_when_it_comes_and_when_it_goes(
+def test_left_out_faces_are_reported_when_they_begin_and_when_they_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counts = (48, 50, 49, 48, 37, 50, 36, 48, 49)
-    source = Scripted(False, iter([*map(shown, range(len(counts))), raised(EndOfStream("x"))]))
-    with running(monkeypatch, FILE, source, detector=Crowded(*counts)) as (hub, _, _):
-        got = reports(hub, ended)
-    told = [
+    source = ScriptedSource(
+        False, iter([*map(gives_frame, range(len(counts))), raises(EndOfStream("x"))])
+    )
+    with running(monkeypatch, FILE, source, detector=ManyFaces(*counts)) as (hub, _, _):
+        got = reports(hub, is_last)
+    left_out = [
         (report.detail["index"], report.detail["left_out"], report.detail["kept"])
         for report in got
         if isinstance(report, EventReport) and report.event == "faces_left_out"
     ]
-    # not over at 48 and 37, which a face more would undo, but at 36
-    assert told == [(1, 2, 48), (6, 0, 36), (8, 1, 48)]
+    # it does not end at 48 or 37 faces, but at 36: three quarters of 48
+    assert left_out == [(1, 2, 48), (6, 0, 36), (8, 1, 48)]
 
 
-def test_a_file_taken_up_again_tells_no_refusal_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    reads = [shown(0), raised(FrameRefused("b")), shown(2), raised(FrameRefused("d")), shown(4),
-             raised(FrameRefused("f")), raised(EndOfStream("x"))]  # fmt: skip
-    with running(monkeypatch, FILE, Scripted(False, iter(reads)), first_index=3) as (hub, _, first):
-        got = reports(hub, ended)
-    assert first == [0], "a file is read from its beginning, and skipped through"
-    assert refused(got) == ["d", "f"]
+def test_a_file_continued_by_the_next_worker_reports_each_refusal_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads = [
+        *(gives_frame(0), raises(FrameRefused("b"))),
+        *(gives_frame(2), raises(FrameRefused("d"))),
+        *(gives_frame(4), raises(FrameRefused("f"))),
+        raises(EndOfStream("x")),
+    ]
+    with running(monkeypatch, FILE, ScriptedSource(False, iter(reads)), first_index=3) as (
+        hub,
+        _,
+        first_indexes,
+    ):
+        got = reports(hub, is_last)
+    assert first_indexes == [0], "a file is opened at its beginning and skipped up to first_index"
+    assert refusals(got) == ["d", "f"]
     assert [report.index for report in got if isinstance(report, FrameReport)] == [4]
     beats = [report.captured for report in got if hasattr(report, "captured")]
     assert beats[-1] == 6
