@@ -1,7 +1,7 @@
-"""What the board and its kernel report: temperature, throttling, swap, memory, processors.
+"""Sensors and kernel state of the board: temperature, throttling, swap, memory, processors.
 
-Everything is read from /proc and /sys without another process. What is missing or malformed is
-unknown (None), never fine.
+Everything is read from /proc and /sys, without starting a process. A missing or malformed file
+gives None (unknown), never a good value.
 """
 
 import platform
@@ -10,7 +10,7 @@ import resource
 from pathlib import Path
 from typing import Final, Literal
 
-# bits of the firmware's throttled word that concern this moment
+# bits of the firmware's throttled value that describe the present, not the past
 _THROTTLE_BITS = {
     0: "under_voltage",
     1: "frequency_capped",
@@ -18,22 +18,24 @@ _THROTTLE_BITS = {
     3: "soft_temperature_limit",
 }
 
-_WORD_BITS: Final = 32  # of the throttled word
+_THROTTLED_VALUE_BITS: Final = 32
 
-_RUNTIMES_READ: Final = ("proc/cpuinfo", "sys/devices/system/cpu/possible")
+_CPU_FILES: Final = ("proc/cpuinfo", "sys/devices/system/cpu/possible")
 
-# Bounds and share of "auto" for limits.worker_rss_mb. The worker took 142 MB with the small
-# bundled detector and 250 MB with the large one (x86-64, memory locked); the hub takes 43 MB.
+# Bounds and share of the board's memory for limits.worker_rss_mb = "auto". Measured on x86-64 with
+# locked memory: worker 142 MB (small bundled detector) or 250 MB (large one), hub 43 MB.
 WORKER_RSS_MIN_MB: Final = 256
 WORKER_RSS_MAX_MB: Final = 768
 WORKER_RSS_SHARE: Final = 0.4
 
 
 class Board:
-    """The board's sensors and the kernel's view of memory. Any thread; no state but the folder.
+    """The board's sensors, and the kernel's state of memory and processors.
+
+    Every method reads its files again, and may be called from any thread.
 
     Args:
-        root: the folder that holds ``proc`` and ``sys``; another one in tests.
+        root: the folder that holds ``proc`` and ``sys``; tests use another one.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -54,21 +56,22 @@ class Board:
     def throttled(self) -> list[str] | None:
         """Return the throttling flags that are set now; None when unknown.
 
-        The firmware's word has four flags; its node is named after the address of the chip's bus
-        (``soc`` up to Pi 4, ``soc@107c000000`` on Pi 5). Where the kernel does not offer the word,
-        the voltage sensor (hwmon ``rpi_volt``) gives ``under_voltage`` alone.
+        The firmware's value (``get_throttled``) has four flags; its node in sysfs is named after
+        the address of the chip's bus (``soc`` up to Pi 4, ``soc@107c000000`` on Pi 5). If the
+        kernel does not offer it, the voltage sensor (hwmon ``rpi_volt``) gives only
+        ``under_voltage``.
         """
-        # kernels that call the word deprecated log that once a boot, but only it has all four flags
+        # newer kernels log once per boot that it is deprecated, but only it has all four flags
         for path in sorted(
             (self._sys / "devices/platform").glob("soc*/soc*:firmware/get_throttled")
         ):
             try:
-                word = int(_read(path), 16)
+                value = int(_read(path), 16)
             except (OSError, ValueError):
                 continue
-            if not 0 <= word < 1 << _WORD_BITS:
+            if not 0 <= value < 1 << _THROTTLED_VALUE_BITS:
                 continue
-            return [name for bit, name in _THROTTLE_BITS.items() if word >> bit & 1]
+            return [name for bit, name in _THROTTLE_BITS.items() if value >> bit & 1]
         for sensor in sorted((self._sys / "class/hwmon").glob("hwmon*")):
             try:
                 if _read(sensor / "name") == "rpi_volt":
@@ -89,7 +92,7 @@ class Board:
     def swap_on_storage(self) -> list[str] | None:
         """Return the swap areas that write to storage, such as a card; None when unknown.
 
-        Compressed memory (zram) is not storage, unless it has a backing device to write to.
+        Compressed memory (zram) is not storage, unless it writes back to a backing device.
         """
         try:
             header, *rows = _read(self._proc / "swaps").splitlines() or [""]
@@ -114,7 +117,7 @@ class Board:
         own = self._cgroup()
         top = self._sys / "fs/cgroup"
         if own is None or top not in own.parents:
-            return False  # unknown, or the root, which has no limits
+            return False  # unknown, or the root cgroup, which has no limits
         for folder in (own, *own.parents):
             if folder == top:
                 break
@@ -122,7 +125,7 @@ class Board:
                 if _read(folder / "memory.swap.max") == "0":
                     return True
             except (OSError, ValueError):
-                pass  # not there: the memory controller is off, here or everywhere
+                pass  # no file: the memory controller is off, for this cgroup or for all
         return False
 
     def has_memory_cgroup(self) -> bool:
@@ -149,12 +152,12 @@ class Board:
         return re.search(r"(?m)^processor\s*:", text) is None
 
     def unreadable_cpu_files(self) -> list[str]:
-        """Return which files that the runtimes read about processors cannot be read.
+        """Return the unreadable ones of the files from which the runtimes detect the processor.
 
-        Without them the runtimes work, but do not see what the processor can do.
+        Without these files the runtimes work, but do not detect the processor's features.
         """
         missing = []
-        for name in _RUNTIMES_READ:
+        for name in _CPU_FILES:
             try:
                 if _read(self._root / name, errors="replace"):
                     continue
@@ -171,7 +174,7 @@ def swap_state(board: Board, *, memory_locked: bool | None) -> SwapState | None:
     """Return whether pictures in the worker's memory can be written to storage; None when unknown.
 
     Args:
-        board: where swap areas and cgroups are looked up.
+        board: gives swap areas and cgroups.
         memory_locked: whether the worker's memory is locked; None when not yet known.
     """
     areas = board.swap_on_storage()
@@ -184,13 +187,13 @@ def swap_state(board: Board, *, memory_locked: bool | None) -> SwapState | None:
     return None if memory_locked is None else "possible"
 
 
-def worker_rss_limit_mb(asked: int | Literal["auto"], memory_mb: float | None) -> int:
-    """Return how much memory a worker may take, MiB: as asked, or for "auto" by the board.
+def worker_rss_limit_mb(configured: int | Literal["auto"], memory_mb: float | None) -> int:
+    """Return the memory limit of a worker, MiB: as configured, or derived from the board's memory.
 
     "auto" is 40 % of the memory, at least 256 and at most 768; 768 where the memory is unknown.
     """
-    if asked != "auto":
-        return asked
+    if configured != "auto":
+        return configured
     if memory_mb is None:
         return WORKER_RSS_MAX_MB
     return round(min(max(WORKER_RSS_SHARE * memory_mb, WORKER_RSS_MIN_MB), WORKER_RSS_MAX_MB))
@@ -203,7 +206,7 @@ def rss_mb() -> float:
 
 
 def is_arm() -> bool:
-    """Return whether this is an ARM processor, on which the runtimes depend on /proc."""
+    """Return whether this is an ARM processor; there the runtimes read /proc/cpuinfo."""
     return platform.machine() in ("aarch64", "armv7l", "armv8l")
 
 

@@ -1,7 +1,7 @@
-"""The only reader of clocks.
+"""All access to clocks; no other module reads one.
 
-Everything that lasts is measured on the monotonic clock. Wall time is read once per message, to
-be published, and no logic runs on it. Functions may be called from any thread.
+Durations are measured on the monotonic clock. Wall time is read once per message, to be published;
+no logic runs on it. Functions may be called from any thread.
 """
 
 import ctypes
@@ -10,23 +10,23 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_STA_UNSYNC = 0x0040  # <linux/timex.h>: the kernel clock is not disciplined
+_STA_UNSYNC = 0x0040  # <linux/timex.h>: the kernel clock is not synchronized
 _DAY_NS = 86_400_000_000_000
 _TIMESYNCD_FLAG = Path("/run/systemd/timesync/synchronized")
 
 
 def monotonic_ns() -> int:
-    """Return nanoseconds of CLOCK_MONOTONIC: the time base of everything internal."""
+    """Return nanoseconds of CLOCK_MONOTONIC, the time base inside this program."""
     return time.monotonic_ns()
 
 
 def boottime_ns() -> int:
-    """Return nanoseconds of CLOCK_BOOTTIME: monotonic time that also counts suspension."""
+    """Return nanoseconds of CLOCK_BOOTTIME: like monotonic, but also counts suspend."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def wall_ns() -> int:
-    """Return nanoseconds since 1970-01-01 UTC; may jump at any moment."""
+    """Return nanoseconds since 1970-01-01 UTC; may jump at any time."""
     return time.time_ns()
 
 
@@ -37,10 +37,10 @@ def elapsed_ms(since_ns: int) -> float:
 
 def time_of_day(unix_ns: int) -> str:
     """Return the time of day of a wall time, UTC, to the millisecond: ``09:41:07.250``."""
-    seconds, rest_ns = divmod(unix_ns % _DAY_NS, 1_000_000_000)
+    seconds, remainder_ns = divmod(unix_ns % _DAY_NS, 1_000_000_000)
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
-    return f"{hour:02}:{minute:02}:{second:02}.{rest_ns // 1_000_000:03}"
+    return f"{hour:02}:{minute:02}:{second:02}.{remainder_ns // 1_000_000:03}"
 
 
 def day(unix_ns: int) -> str:
@@ -49,10 +49,13 @@ def day(unix_ns: int) -> str:
 
 
 class Stopwatch:
-    """Laps on the monotonic clock: ``lap(name)`` books the time since the last lap.
+    """Measures the stages of a frame: ``lap(name)`` adds the time since the last lap to a stage.
 
     Laps of the same name add up (a frame with three faces has three crops). Not thread-safe:
     each thread makes its own.
+
+    Attributes:
+        stage_ms: milliseconds by stage.
     """
 
     __slots__ = ("_last_ns", "stage_ms")
@@ -62,14 +65,14 @@ class Stopwatch:
         self._last_ns = time.monotonic_ns()
 
     def lap(self, name: str) -> None:
-        """Book the time since the last lap, or since the start, under ``name``."""
+        """Add the time since the last lap, or since construction, to the stage ``name``."""
         now_ns = time.monotonic_ns()
         self.stage_ms[name] = self.stage_ms.get(name, 0.0) + (now_ns - self._last_ns) / 1e6
         self._last_ns = now_ns
 
 
 class _Timex(ctypes.Structure):
-    """The head of ``struct timex``, with room for the rest (208 bytes on 64-bit Linux)."""
+    """The first fields of ``struct timex`` (208 bytes on 64-bit Linux), padded to hold all."""
 
     _fields_ = [
         ("modes", ctypes.c_uint),
@@ -78,16 +81,16 @@ class _Timex(ctypes.Structure):
         ("maxerror", ctypes.c_long),
         ("esterror", ctypes.c_long),
         ("status", ctypes.c_int),
-        ("rest", ctypes.c_byte * 256),
+        ("padding", ctypes.c_byte * 256),
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class ClockHealth:
-    """How far the wall clock can be trusted.
+    """Whether the wall clock is synchronized, and its error bound.
 
     Attributes:
-        synchronized: whether something disciplines the kernel's clock.
+        synchronized: whether NTP, PTP or the like adjusts the kernel's clock.
         max_error_us: the kernel's own bound on the error, microseconds; None when unknown.
     """
 
@@ -98,8 +101,8 @@ class ClockHealth:
 def wall_clock_health() -> ClockHealth:
     """Return the state of the wall clock, from ``adjtimex(2)`` or timesyncd's flag.
 
-    chrony, timesyncd and ntpd all report through ``adjtimex``. A hardened unit may not call it;
-    the flag of timesyncd is then all there is, and without that the clock counts as free.
+    chrony, timesyncd and ntpd all report through ``adjtimex``. A hardened unit may not call it.
+    Then only the flag file of timesyncd counts; without the file the clock is not synchronized.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     timex = _Timex()  # modes 0: read only
@@ -110,5 +113,5 @@ def wall_clock_health() -> ClockHealth:
 
 
 def wall_minus_boottime_ns() -> int:
-    """Return wall time minus boot time: it is constant but for steps and slewing of the clock."""
+    """Return wall time minus boot time; it changes only when the wall clock steps or slews."""
     return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -1,4 +1,4 @@
-"""Every error that affect-edge raises on purpose, and what becomes of it.
+"""Every error that affect-edge raises on purpose, and its consequence.
 
 ::
 
@@ -6,15 +6,15 @@
       ConfigError            -> exit 78: the configuration or an input named by it is wrong
       ModelError             -> exit 78: a model folder, manifest, hash or artifact is wrong
       SourceError
-        SourceUnavailable    -> live: declared, tried again; the camera is not there
+        SourceUnavailable    -> live: reported as absent, tried again
         SourceStalled        -> live: reopened; no new picture within the time limit
-        FrameRefused         -> counted and told; the next picture is read
+        FrameRefused         -> counted and reported; the next picture is read
         FrameNotReady        -> read again: a slow camera's next picture is not due yet
       EndOfStream            -> exit 0: a finite source has been read to its end
       InferenceError         -> the frame is counted and skipped; many in a row -> a new worker
-      LogFileError           -> exit 1: what is received can no longer be written down
+      LogFileError           -> exit 1: the log cannot be written any further
       ServiceUnavailable     -> exit 1: no daemon answers a request
-      RequestRefused         -> exit 78: the daemon cannot do what it was asked; it says why
+      RequestRefused         -> exit 78: the daemon refuses a request; the text says why
 
 Foreign exceptions are translated once, in the package where they enter, with
 ``raise X(...) from exc``. The text of each gives the value received, what was expected, and the
@@ -37,22 +37,22 @@ EXIT_CONFIG: Final = 78
 
 
 class AffectEdgeError(Exception):
-    """The root: caught only by the command line and by the worker's main function.
+    """The base of all; only the command line and the worker's main function catch it.
 
-    ``exit_code`` is what it comes to where nobody can deal with it.
+    ``exit_code`` is the exit code of a process that ends with this error.
     """
 
     exit_code: ClassVar[int] = EXIT_FAILURE
 
 
 class ConfigError(AffectEdgeError):
-    """The configuration, or an input that it names, cannot be used as it stands."""
+    """The configuration, or an input that it names, is invalid."""
 
     exit_code = EXIT_CONFIG
 
 
 class ModelError(AffectEdgeError):
-    """A model folder cannot be trusted or does not fit the task it was configured for."""
+    """A model folder is damaged, or does not fit the role it is configured for."""
 
     exit_code = EXIT_CONFIG
 
@@ -64,8 +64,8 @@ class SourceError(AffectEdgeError):
 class SourceUnavailable(SourceError):
     """A live source cannot be opened now; it may come back.
 
-    ``new_process`` is True where a further try in this process may fail although the source is
-    back, since what lies below remembers how it found the machine.
+    ``new_process`` is True if this process may not find the source even when it is back, because a
+    library caches the devices that it found first.
     """
 
     def __init__(self, text: str, *, new_process: bool = False) -> None:
@@ -78,11 +78,11 @@ class SourceStalled(SourceError):
 
 
 class FrameRefused(SourceError):
-    """One picture of a source cannot be read; those after it may be."""
+    """One picture of a source cannot be read; later ones may be."""
 
 
 class FrameNotReady(SourceError):
-    """A live source has no new picture yet, and none is overdue: read again."""
+    """A live source has no new picture yet, and is not stalled: read again."""
 
 
 class EndOfStream(AffectEdgeError):
@@ -94,14 +94,14 @@ class InferenceError(AffectEdgeError):
 
 
 class LogFileError(AffectEdgeError):
-    """A log cannot be written any further: the disk is full, or fails."""
+    """A log cannot be written: the disk is full or fails."""
 
 
 class ServiceUnavailable(AffectEdgeError):
-    """Nobody answers requests at the address, or not in time."""
+    """No daemon answers requests at the address, or not in time."""
 
 
 class RequestRefused(AffectEdgeError):
-    """A request to the daemon cannot be met as it stands."""
+    """The daemon refuses a request."""
 
     exit_code = EXIT_CONFIG

@@ -1,9 +1,9 @@
-"""The link between worker and hub: whole messages over one local socket.
+"""The link between worker and hub: reports over one local socket pair.
 
-A ``SOCK_SEQPACKET`` pair keeps message borders and has a bounded buffer: when the hub is behind,
-``send`` waits, the worker's slots fill, and the newest frame wins. What travels is JSON checked
-against the models below, not pickle: the worker runs native code on untrusted pictures and
-files, and the hub holds the sockets and the journal.
+A ``SOCK_SEQPACKET`` pair keeps message boundaries and has a bounded buffer: if the hub is slow,
+``send`` blocks, the worker's slots fill, and the newest frame wins. Reports are JSON, validated by
+the models below, and not pickle: the worker runs native code on untrusted pictures and files, and
+must not be able to run code in the hub, which owns the sockets and the journal.
 """
 
 import select
@@ -16,7 +16,7 @@ from edge.protocol.events import DETAILS, Detail
 from edge.protocol.messages import Face
 from edge.vocabulary import ClockName
 
-_LARGEST = 128 * 1024
+_REPORT_BYTES_MAX = 128 * 1024
 
 
 class Report(BaseModel):
@@ -26,11 +26,12 @@ class Report(BaseModel):
 
 
 class Start(Report):
-    """Hub to worker, first: the configuration (JSON), and whether to hurry through a file.
+    """Hub to worker, first: the configuration (JSON) and where to start.
 
-    After the loss of a worker the next one goes on: frames are counted (and a file is taken up)
-    from ``first_index``, tracks are numbered from ``first_track``. ``source_state`` is what is
-    known of the source: "absent" need not be reported again.
+    ``lossless``: read a file as fast as possible and drop nothing. A replacement worker continues
+    where the lost one stopped: it numbers frames (and reads a file) from ``first_index``, and
+    numbers tracks from ``first_track``. ``source_state`` is the state that the hub has published:
+    the worker need not report "absent" again.
     """
 
     kind: Literal["start"] = "start"
@@ -42,24 +43,24 @@ class Start(Report):
 
 
 class Go(Report):
-    """Hub to worker: somebody listens, open the source."""
+    """Hub to worker: open the source."""
 
     kind: Literal["go"] = "go"
 
 
 class Ready(Report):
-    """Worker to hub: models are verified and warm. ``models`` maps role to name and sha256.
+    """Worker to hub: the models are verified and warmed up. ``models``: name, sha256 by role.
 
-    ``lock_refused`` says why the worker's memory is not locked; empty when it is.
+    ``lock_error`` says why the worker's memory is not locked; empty when it is.
     """
 
     kind: Literal["ready"] = "ready"
     models: dict[str, dict[str, str]]
-    lock_refused: str
+    lock_error: str
 
 
 class FrameReport(Report):
-    """Worker to hub: a frame's results, everything but what only the hub knows."""
+    """Worker to hub: the results of a frame; the hub adds numbers, participants and times."""
 
     kind: Literal["frame"] = "frame"
     index: int
@@ -74,7 +75,7 @@ class FrameReport(Report):
 
 
 class EventReport(Report):
-    """Worker to hub: something happened that the record must show."""
+    """Worker to hub: an event to publish."""
 
     kind: Literal["event"] = "event"
     event: str
@@ -85,12 +86,13 @@ class EventReport(Report):
         """Return the report of an event."""
         return cls(event=detail.event, detail=detail.model_dump(mode="json"))
 
-    def read(self) -> Detail:
-        """Return what happened.
+    def parse(self) -> Detail:
+        """Return the detail as its model.
 
         Raises:
-            ValidationError: it is no event that is known; worker and hub are of one version.
-            KeyError: its name is not known.
+            KeyError: the event's name is unknown.
+            ValidationError: the fields do not fit the model. Both are bugs, since worker and hub
+                are of the same version.
         """
         return DETAILS[self.event].model_validate(self.detail)
 
@@ -98,7 +100,7 @@ class EventReport(Report):
 class Heartbeat(Report):
     """Worker to hub, twice a second, whatever the source does.
 
-    ``busy_s`` tells for how long each stage has been at its present item (0 when waiting).
+    ``busy_s``: seconds that each busy stage has spent on its current item; idle stages are missing.
     """
 
     kind: Literal["heartbeat"] = "heartbeat"
@@ -111,20 +113,20 @@ class Heartbeat(Report):
 
 
 class Ended(Report):
-    """Worker to hub, last: nothing more will come, by order or because the source ended."""
+    """Worker to hub, last: the worker was stopped, or the source ended."""
 
     kind: Literal["ended"] = "ended"
 
 
 class Renew(Report):
-    """Worker to hub, last: a new process may find the source that this one does not."""
+    """Worker to hub, last: replace this worker, since a new process may find the source."""
 
     kind: Literal["renew"] = "renew"
     reason: str
 
 
 class Failed(Report):
-    """Worker to hub, last: it cannot go on; the text is for a person, one line."""
+    """Worker to hub, last: the worker failed; ``text`` says why in one line."""
 
     kind: Literal["failed"] = "failed"
     exit_code: int
@@ -147,7 +149,7 @@ class Link:
 
     @staticmethod
     def pair() -> tuple["Link", socket.socket]:
-        """Return this process's end and the raw socket that a child is to inherit."""
+        """Return this process's end, and the raw socket for a child process to inherit."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return Link(ours), theirs
 
@@ -161,7 +163,7 @@ class Link:
         return self._end.fileno()
 
     def send(self, report: AnyReport) -> None:
-        """Send ``report``, waiting while the other end is behind.
+        """Send ``report``; block while the buffer is full.
 
         Raises:
             LinkClosed: the other process is gone.
@@ -172,7 +174,7 @@ class Link:
             raise LinkClosed from error
 
     def receive(self, timeout_s: float | None = None) -> AnyReport | None:
-        """Return the next report; None when ``timeout_s`` (0: at once) passed without one.
+        """Return the next report, or None after ``timeout_s`` (0: at once; None: no limit).
 
         Raises:
             LinkClosed: the other process is gone and everything it sent has been read.
@@ -181,7 +183,7 @@ class Link:
         if timeout_s is not None and not select.select([self._end], [], [], timeout_s)[0]:
             return None
         try:
-            raw = self._end.recv(_LARGEST)
+            raw = self._end.recv(_REPORT_BYTES_MAX)
         except ConnectionResetError as error:
             raise LinkClosed from error
         if not raw:

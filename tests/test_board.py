@@ -14,7 +14,7 @@ ZRAM = "/dev/zram0                              partition\t2097136\t\t0\t\t100\n
 
 
 def board(folder: Path, files: dict[str, str]) -> Board:
-    """A board whose /proc and /sys hold these files."""
+    """Return a board whose /proc and /sys hold these files."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def board(folder: Path, files: dict[str, str]) -> Board:
     ("text", "celsius"),
     [("61234\n", 61.234), ("0\n", 0.0), ("hot", None), ("", None), ("99999999", None)],
 )
-def test_the_temperature(tmp_path: Path, text: str, celsius: float | None) -> None:
+def test_temperature(tmp_path: Path, text: str, celsius: float | None) -> None:
     assert board(tmp_path, {}).soc_celsius() is None
     files = {"sys/class/thermal/thermal_zone0/temp": text}
     assert board(tmp_path, files).soc_celsius() == celsius
@@ -50,25 +50,27 @@ def voltage(number: int, name: str, alarm: str) -> dict[str, str]:
         pytest.param({PI_5: "0\n"}, [], id="Pi 5"),
         pytest.param({PI_5: "80008\n"}, ["soft_temperature_limit"], id="Pi 5, hot"),
         pytest.param(
-            {PI_5: "4\n", **voltage(2, "rpi_volt", "1\n")}, ["throttled"], id="the word first"
+            {PI_5: "4\n", **voltage(2, "rpi_volt", "1\n")},
+            ["throttled"],
+            id="the firmware's value before the sensor",
         ),
         pytest.param(
             {**voltage(0, "cpu_thermal", "1\n"), **voltage(3, "rpi_volt", "0\n")},
             [],
-            id="a kernel without the word",
+            id="a kernel without the value",
         ),
         pytest.param(
             {**voltage(0, "cpu_thermal", "0\n"), **voltage(10, "rpi_volt", "1\n")},
             ["under_voltage"],
-            id="a kernel without the word, under-voltage",
+            id="a kernel without the value, under-voltage",
         ),
         pytest.param(
             {PI_3_AND_4: "none", **voltage(1, "rpi_volt", "1\n")}, ["under_voltage"], id="garbled"
         ),
-        pytest.param({PI_3_AND_4: "-1\n"}, None, id="a negative word"),
-        pytest.param({PI_5: "1ffffffff\n"}, None, id="a word of 33 bits"),
+        pytest.param({PI_3_AND_4: "-1\n"}, None, id="a negative value"),
+        pytest.param({PI_5: "1ffffffff\n"}, None, id="a value of 33 bits"),
         pytest.param(
-            {PI_5: "-1\n", **voltage(1, "rpi_volt", "0\n")}, [], id="a negative word, voltage"
+            {PI_5: "-1\n", **voltage(1, "rpi_volt", "0\n")}, [], id="a negative value, voltage"
         ),
         pytest.param(voltage(1, "rpi_volt", "low\n"), None, id="garbled voltage"),
         pytest.param(voltage(1, "rpi_volt", "-1\n"), None, id="a negative alarm"),
@@ -141,13 +143,13 @@ HYBRID = {"proc/self/cgroup": "4:memory:/a\n1:name=systemd:/\n"}
         pytest.param({"proc/self/cgroup": "0::/.\n"}, False, id="a dot"),
     ],
 )
-def test_swap_forbidden_by_the_cgroup(
+def test_whether_the_cgroup_forbids_swap(
     tmp_path: Path, files: dict[str, str], forbidden: bool
 ) -> None:
     assert board(tmp_path, files).swap_forbidden() is forbidden
 
 
-def test_the_memory_cgroup(tmp_path: Path) -> None:
+def test_whether_the_memory_cgroup_is_on(tmp_path: Path) -> None:
     assert not board(tmp_path, {}).has_memory_cgroup()
     pi_os = {"sys/fs/cgroup/cgroup.controllers": "cpuset cpu io pids\n"}
     assert not board(tmp_path, pi_os).has_memory_cgroup()
@@ -171,20 +173,20 @@ FORBIDDEN = {**CGROUP, f"{SERVICE}/memory.swap.max": "0\n"}
         ({}, True, "prevented"),
     ],
 )
-def test_whether_pictures_can_be_swapped(
+def test_swap_state(
     tmp_path: Path, files: dict[str, str], locked: bool | None, state: SwapState | None
 ) -> None:
     assert swap_state(board(tmp_path, files), memory_locked=locked) == state
 
 
-def test_the_memory_of_the_board(tmp_path: Path) -> None:
+def test_memory_size(tmp_path: Path) -> None:
     assert board(tmp_path, {}).memory_mb() is None
     files = {"proc/meminfo": "MemTotal:         927744 kB\nMemFree:   1 kB\n"}
     assert board(tmp_path, files).memory_mb() == 906.0
 
 
 @pytest.mark.parametrize(
-    ("asked", "memory_mb", "limit_mb"),
+    ("configured", "memory_mb", "limit_mb"),
     [
         (300, 906.0, 300),
         ("auto", 416.0, 256),  # Zero 2 W
@@ -194,13 +196,13 @@ def test_the_memory_of_the_board(tmp_path: Path) -> None:
         ("auto", None, 768),
     ],
 )
-def test_the_limit_of_a_workers_memory(
-    asked: int | str, memory_mb: float | None, limit_mb: int
+def test_memory_limit_of_a_worker(
+    configured: int | str, memory_mb: float | None, limit_mb: int
 ) -> None:
-    assert worker_rss_limit_mb(asked, memory_mb) == limit_mb  # type: ignore[arg-type]
+    assert worker_rss_limit_mb(configured, memory_mb) == limit_mb  # type: ignore[arg-type]
 
 
-def test_what_the_runtimes_read_about_processors(tmp_path: Path) -> None:
+def test_unreadable_cpu_files(tmp_path: Path) -> None:
     files = ["/proc/cpuinfo", "/sys/devices/system/cpu/possible"]
     assert board(tmp_path, {}).unreadable_cpu_files() == files
     empty = {"proc/cpuinfo": "", "sys/devices/system/cpu/possible": "0-3\n"}
@@ -208,7 +210,7 @@ def test_what_the_runtimes_read_about_processors(tmp_path: Path) -> None:
     assert board(tmp_path, {"proc/cpuinfo": "processor: 0\n"}).unreadable_cpu_files() == []
 
 
-def test_a_foreign_byte_beside_the_processors_is_no_fault(tmp_path: Path) -> None:
+def test_non_ascii_bytes_in_cpuinfo_are_tolerated(tmp_path: Path) -> None:
     here = board(tmp_path, {"sys/devices/system/cpu/possible": "0\n", "proc/cpuinfo": ""})
     assert here.has_garbled_cpuinfo()
     (tmp_path / "proc/cpuinfo").write_bytes(b"processor\t: 0\nModel\t: Caf\xe9\n")
@@ -218,7 +220,7 @@ def test_a_foreign_byte_beside_the_processors_is_no_fault(tmp_path: Path) -> Non
     assert here.has_garbled_cpuinfo()
 
 
-def test_this_machine_can_be_asked_everything() -> None:
+def test_the_files_of_this_machine_are_readable() -> None:
     here = Board()
     assert (here.memory_mb() or 0) > 100
     assert here.unreadable_cpu_files() == []

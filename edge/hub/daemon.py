@@ -227,12 +227,12 @@ class Daemon:
                 self._published_meter.expected_hz = report.expected_hz
                 self._captured_meter.mark(clock.monotonic_ns(), report.captured)
             case EventReport():
-                self._note_event(report.read())
+                self._note_event(report.parse())
             case Ready():
                 self._supervisor.is_ready = True
                 if self._source_state not in OUTAGES:
                     self._source_state = "waiting" if self._holding else "starting"
-                self._note_memory(report.lock_refused)
+                self._note_memory(report.lock_error)
                 detail = events.WorkerStarted.model_validate(
                     {"models": report.models, "memory_locked": self._memory_locked}
                 )
@@ -255,18 +255,18 @@ class Daemon:
             case _:
                 return
 
-    def _note_memory(self, lock_refused: str) -> None:
+    def _note_memory(self, lock_error: str) -> None:
         """Keep whether the worker's memory is locked; log it once when pictures can be swapped."""
-        if self._memory_locked == (not lock_refused):
+        if self._memory_locked == (not lock_error):
             return  # as the worker before this one
-        self._memory_locked = not lock_refused
+        self._memory_locked = not lock_error
         if swap_state(self._board, memory_locked=self._memory_locked) == "possible":
             areas = ", ".join(self._board.swap_on_storage() or ())
             log.warning(
                 "swap is on (%s) and the worker's memory is not locked, so pictures may be written"
                 " there: %s",
                 areas,
-                lock_refused,
+                lock_error,
             )
 
     def _note_event(self, detail: events.Detail) -> None:

@@ -63,7 +63,7 @@ def _open_verified(config: Config, first_track: int) -> tuple[Pipeline, dict[str
 
 def main(fd: int) -> int:
     """Serve the hub on the inherited descriptor ``fd``; return the exit code."""
-    lock_refused = _harden()
+    lock_error = _harden()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the hub stops this process
     cv2.setNumThreads(1)  # the three stages already share the cores
@@ -92,7 +92,7 @@ def main(fd: int) -> int:
             worker.stop.set()
 
         signal.signal(signal.SIGTERM, on_sigterm)
-        link.send(Ready(models=models, lock_refused=lock_refused))
+        link.send(Ready(models=models, lock_error=lock_error))
         while not worker.stop.is_set():
             if isinstance(link.receive(HEARTBEAT_S), Go):
                 return worker.run()
