@@ -1,4 +1,4 @@
-"""What consumers import: a subscriber that knows what it missed.
+"""The API for consumers: a subscriber that reports missing messages.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Asks a daemon something, once: a request over its service socket, and the reply."""
+"""Sends one request to a daemon's service socket and returns the reply."""
 
 import json
 from typing import Any, Final
@@ -12,14 +12,15 @@ TIMEOUT_S: Final = 3.0
 
 
 def ask(endpoint: str, request: Request, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
-    """Return the daemon's reply to ``request`` (``edge.protocol.requests``).
+    """Send ``request`` (``edge.protocol.requests``) and return the daemon's reply.
 
-    Not sent again: a request that changes something might have been met, and only its reply lost.
+    The request is sent once, never repeated: if only the reply was lost, the daemon has already
+    done what was requested.
 
     Raises:
-        RequestRefused: the daemon cannot do it; the text is what it said.
-        ServiceUnavailable: no reply within ``timeout_s``.
-        ConfigError: ZeroMQ cannot make sense of ``endpoint``.
+        RequestRefused: the daemon refused the request; the text is the daemon's.
+        ServiceUnavailable: no reply within ``timeout_s``, or the reply is not from a daemon.
+        ConfigError: ``endpoint`` is not a valid ZeroMQ address.
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
@@ -36,20 +37,20 @@ def ask(endpoint: str, request: Request, timeout_s: float = TIMEOUT_S) -> dict[s
         if not socket.poll(int(timeout_s * 1000)):
             raise ServiceUnavailable(
                 f"no reply from {endpoint} within {timeout_s:g} s; is a daemon running, and is"
-                " that its publish.service_endpoint? One that is held up may still do it: look"
-                " before you ask again"
+                " that its publish.service_endpoint? A slow daemon may still do it: check the"
+                " result before you repeat the request"
             )
-        return _read(socket.recv(), endpoint)
+        return _decode_reply(socket.recv(), endpoint)
     finally:
         context.destroy(linger=0)
 
 
-def _read(part: bytes, endpoint: str) -> dict[str, Any]:
+def _decode_reply(part: bytes, endpoint: str) -> dict[str, Any]:
     try:
         reply = json.loads(part)
         if reply["ok"] is True:
             return dict(reply)
         text = str(reply["error"])
     except (ValueError, LookupError, TypeError) as error:
-        raise ServiceUnavailable(f"{endpoint}: what answers there is no affect-edge") from error
+        raise ServiceUnavailable(f"{endpoint}: the reply is not from affect-edge") from error
     raise RequestRefused(text)

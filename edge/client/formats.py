@@ -1,18 +1,19 @@
-"""The formats of a log, each continued where it stopped.
+"""The file formats of a log; each can be continued where it stopped.
 
 ``.jsonl``
-    The messages as received, in order, one JSON object a line, statuses included. A gap is a line
-    of its own right before the message that showed it::
+    The messages as received, in order, one JSON object per line, statuses included. A gap is a
+    line of its own right before the message that revealed it::
 
         {"schema":"affect.log.v1","kind":"gap","device":D,"stream":S,"epoch":E,
          "first_missing":N,"last_missing":M,"unix_ns":time of that message}
 
 ``.csv``
-    The tidy table of ``edge.client.tidy``; events and gaps stand in ``OUT.events.csv`` beside it.
+    The table of ``edge.client.tidy``; events and gaps are in ``OUT.events.csv`` next to it.
 
-What a crash has torn (a line without its end, a frame without all its rows) is cut off when a log
-is opened, so a message is either whole or told as missing. To find where a log stopped, its last
-8 MiB are read: some minutes of one device. A stream last heard before them begins anew.
+A crash may leave a torn end: a line without its newline, or a frame without all its rows. It is cut
+off when the log is opened, so a message is either complete or reported as missing. Where a log
+stopped is found in its last 8 MiB: some minutes of one device. A stream without a message in them
+counts as new, so no gap is reported for it.
 """
 
 import csv
@@ -32,41 +33,42 @@ from edge.protocol.messages import EventMessage, FrameMessage
 GAP_SCHEMA = "affect.log.v1"
 
 _RESUME_BYTES = 8 << 20
+"""How much of the end of a file is searched for the last message of each stream."""
 
 
 class LogFormat(Protocol):
-    """Where messages are written. Not thread-safe.
+    """Writes messages to the files of a log. Not thread-safe.
 
     Attributes:
-        cut_bytes: what ``cursors`` cut off because a crash had torn it.
+        cut_bytes: bytes of a torn end that ``cursors`` cut off.
     """
 
     cut_bytes: int
 
     @property
     def files(self) -> Sequence[LineFile]:
-        """The files it consists of."""
+        """The files of the log."""
 
     def cursors(self) -> list[Cursor]:
-        """Repair the files and return where they stand; of each stream the furthest counts.
+        """Cut off torn ends; return the logged messages as cursors, of which the highest counts.
 
         Call it once, before the first ``write``.
 
         Raises:
-            ConfigError: a file holds something else; it is left as it is.
+            ConfigError: a file is not a log of this format; it is left unchanged.
         """
 
     def write(self, received: Received) -> int:
-        """Write the gap before the message, and the message; return how many lines that took.
+        """Write the message, after its gap if it has one; return how many lines the message took.
 
         Raises:
-            LogFileError: it cannot be written; every line in the files is whole.
+            LogFileError: it cannot be written; every line in the files is complete.
         """
 
 
 @contextmanager
 def opened_log(out: Path) -> Iterator[LogFormat]:
-    """Open the log ``out`` in the format that its suffix names, and close it at the end.
+    """Open the log ``out`` in the format of its suffix for a ``with`` block.
 
     Raises:
         ConfigError: no format has this suffix, the file cannot be opened, or another process
@@ -74,9 +76,9 @@ def opened_log(out: Path) -> Iterator[LogFormat]:
     """
     match out.suffix:
         case ".jsonl":
-            sink: LogFormat = _JsonLines(out)
+            log: LogFormat = _JsonLines(out)
         case ".csv":
-            sink = _TidyCsv(out)
+            log = _TidyCsv(out)
         case ".sqlite" | ".parquet":
             raise ConfigError(
                 f"log {out}: {out.suffix} is not available in this version; use .csv or .jsonl"
@@ -84,14 +86,14 @@ def opened_log(out: Path) -> Iterator[LogFormat]:
         case _:
             raise ConfigError(f"log {out}: expected a name that ends in .csv or .jsonl")
     try:
-        yield sink
+        yield log
     finally:
-        for file in sink.files:
+        for file in log.files:
             file.close()
 
 
 class _JsonLines:
-    """Messages as received, one a line."""
+    """Messages as received, one per line."""
 
     def __init__(self, path: Path) -> None:
         self._file = LineFile(path)
@@ -99,12 +101,12 @@ class _JsonLines:
         self.cut_bytes = 0
 
     def cursors(self) -> list[Cursor]:
-        first, whole = self._file.first_line()
-        if first and (_json_object(first) is None if whole else not first.startswith(b"{")):
+        first, is_complete = self._file.first_line()
+        if first and (_json_object(first) is None if is_complete else not first.startswith(b"{")):
             raise ConfigError(f"log {self._file.path}: exists and holds no messages; name another")
         self.cut_bytes = self._file.cut_torn_line()
-        found = map(_json_object, self._file.last_lines(_RESUME_BYTES))
-        return [cursor for line in found if line and (cursor := _json_cursor(line))]
+        records = map(_json_object, self._file.last_lines(_RESUME_BYTES))
+        return [cursor for each in records if each and (cursor := _json_cursor(each))]
 
     def write(self, received: Received) -> int:
         lines = received.body.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n"
@@ -115,7 +117,7 @@ class _JsonLines:
 
 
 class _TidyCsv:
-    """Frames as a tidy table; events and gaps in a second one beside it."""
+    """Frames in one table, events and gaps in a second one."""
 
     def __init__(self, path: Path) -> None:
         self._frames = LineFile(path)
@@ -130,8 +132,8 @@ class _TidyCsv:
     def cursors(self) -> list[Cursor]:
         headers = (csv_lines([COLUMNS]), csv_lines([EVENT_COLUMNS]))
         for file, header in zip(self.files, headers, strict=True):
-            first, whole = file.first_line()
-            if first != header[:-1] if whole else not header.startswith(first):
+            first, is_complete = file.first_line()
+            if first != header[:-1] if is_complete else not header.startswith(first):
                 raise ConfigError(
                     f"log {file.path}: exists with other columns; move it away or name another"
                 )
@@ -145,13 +147,13 @@ class _TidyCsv:
         lines = self._frames.last_lines(_RESUME_BYTES)
         rows = [dict(zip(COLUMNS, row, strict=False)) for row in _csv_rows(lines)]
         cursors = [_csv_cursor(row, "seq") for row in rows]
-        # the rows of a frame are written at once, and a kill can still fall between them
-        torn = 0
-        while torn < len(cursors) and cursors[-1 - torn] == cursors[-1]:
-            torn += 1
-        if cursors and cursors[-1] is not None and torn < _faces(rows[-1]):
-            self.cut_bytes += self._frames.cut(sum(len(line) + 1 for line in lines[-torn:]))
-            del cursors[-torn:]
+        # the rows of a frame are written in one call, but a kill can still fall between them
+        last_rows = 0
+        while last_rows < len(cursors) and cursors[-1 - last_rows] == cursors[-1]:
+            last_rows += 1
+        if cursors and cursors[-1] is not None and last_rows < _face_count(rows[-1]):
+            self.cut_bytes += self._frames.cut(sum(len(line) + 1 for line in lines[-last_rows:]))
+            del cursors[-last_rows:]
         return [cursor for cursor in cursors if cursor]
 
     def _event_cursors(self) -> Iterator[Cursor]:
@@ -163,7 +165,7 @@ class _TidyCsv:
 
     def write(self, received: Received) -> int:
         message = received.message
-        if received.gap is not None:  # first: a kill in between must not hide it
+        if received.gap is not None:  # first, so that a kill after the message cannot hide it
             row = gap_row(received.gap, message.device, message.time.unix_ns)
             self._events.append(csv_lines([row]))
         if isinstance(message, FrameMessage):
@@ -192,22 +194,22 @@ def _gap_line(gap: Gap, received: Received) -> bytes:
 
 def _json_object(line: bytes) -> dict[str, object] | None:
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and "kind" in found else None
+    return record if isinstance(record, dict) and "kind" in record else None
 
 
-def _json_cursor(found: dict[str, object]) -> Cursor | None:
-    last = {"gap": "last_missing", "status": "last_seq"}.get(str(found["kind"]), "seq")
-    stream, epoch, seq = found.get("stream"), found.get("epoch"), found.get(last)
+def _json_cursor(record: dict[str, object]) -> Cursor | None:
+    last = {"gap": "last_missing", "status": "last_seq"}.get(str(record["kind"]), "seq")
+    stream, epoch, seq = record.get("stream"), record.get("epoch"), record.get(last)
     if isinstance(stream, str) and isinstance(epoch, int) and isinstance(seq, int):
         return Cursor(stream, epoch, seq)
     return None
 
 
 def _csv_rows(lines: list[bytes]) -> Iterator[list[str]]:
-    # one line at a time: what a crash left inside quotes must not swallow the lines after it
+    # one line at a time: after a crash, an open quote must not swallow the lines after it
     for line in lines:
         try:
             yield next(csv.reader([line.decode(errors="replace")]), [])
@@ -215,7 +217,7 @@ def _csv_rows(lines: list[bytes]) -> Iterator[list[str]]:
             yield []
 
 
-def _faces(cells: dict[str, str]) -> int:
+def _face_count(cells: dict[str, str]) -> int:
     faces = cells.get("faces", "")
     return int(faces) if faces.isdecimal() else 0
 

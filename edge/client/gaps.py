@@ -1,31 +1,31 @@
-"""Which numbered messages were missed: pure bookkeeping over ``stream, epoch, seq``.
+"""Finds missing messages from ``stream, epoch, seq``; no input or output.
 
 The daemon numbers frames and events together, from 0 in each epoch, without holes. So every hole
-that a subscriber sees is a message it missed. What counts as missed, and what cannot be known:
+in the received numbers is a missing message:
 
-- The first message heard of a stream is where listening began; nothing before it is missing.
-- Within an epoch, every number between the last one heard and this one is missing.
-- When a stream that was heard before comes back with a higher epoch, the numbers of that epoch
-  below the first one heard are missing too: we were listening when it began. How much the earlier
-  epoch still sent after the last message heard, only a heartbeat can tell.
-- A heartbeat (status) tells the last number sent, so a lost last message is found as well.
-- A number not above the last one heard is *late*: a repeat, or a straggler that was already
+- Before the first message received of a stream, nothing is missing.
+- Within an epoch, every number between the last one received and this one is missing.
+- If a known stream continues with a higher epoch, that epoch's numbers below the first one received
+  are missing too. How many messages the earlier epoch sent after the last one received is not known
+  without a heartbeat.
+- A heartbeat (status) carries the last number sent, so even a lost last message is found.
+- A number not above the last known one is *late*: a repeat, or a straggler that was already
   reported missing. It never moves the cursor.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_STREAMS_MAX = 256  # a daemon without a journal folder is a new stream at each start
+_STREAMS_MAX = 256  # without journal.path, a daemon has a new stream at each start
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cursor:
-    """The last message known of a stream; everything up to it is settled: heard or reported.
+    """The last known message of a stream; all before it were received or reported missing.
 
     Attributes:
-        stream: identity of the daemon's journal.
-        epoch: how often the daemon had been started.
+        stream: UUID of the stream.
+        epoch: number of the daemon's start within the stream.
         seq: number of the message within the epoch; -1 before its first.
     """
 
@@ -36,7 +36,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Messages sent and not heard: ``first_missing`` to ``last_missing``, both included."""
+    """Messages sent but not received: ``first_missing`` to ``last_missing``, both included."""
 
     stream: str
     epoch: int
@@ -50,52 +50,54 @@ class Gap:
 
 
 class GapDetector:
-    """Finds the holes in what arrives, for any number of streams. Not thread-safe.
+    """Finds gaps in the received messages of any number of streams. Not thread-safe.
+
+    It remembers the 256 streams received last.
 
     Args:
-        cursors: where an earlier run stopped; of each stream the furthest one counts. A stream
-            known from here counts as heard before. The 256 streams heard last are remembered.
+        cursors: where an earlier run stopped; of each stream the highest one counts.
     """
 
     def __init__(self, cursors: Iterable[Cursor] = ()) -> None:
         self._last: dict[str, tuple[int, int]] = {}
         for cursor in cursors:
-            self._advance(cursor.stream, max(self._before(cursor), (cursor.epoch, cursor.seq)))
+            self._set(cursor.stream, max(self._last_of(cursor), (cursor.epoch, cursor.seq)))
 
     @property
     def cursors(self) -> tuple[Cursor, ...]:
-        """The cursor of each stream, the one heard last at the end."""
+        """The cursor of each stream; the stream received last is at the end."""
         return tuple(Cursor(stream, *last) for stream, last in self._last.items())
 
     def message(self, stream: str, epoch: int, seq: int) -> tuple[Gap | None, bool]:
-        """Book a numbered message; return the gap right before it, and whether it is late."""
-        here = Cursor(stream, epoch, seq)
-        if (epoch, seq) <= self._before(here):
+        """Add a numbered message; return the gap right before it, and whether it is late."""
+        cursor = Cursor(stream, epoch, seq)
+        if (epoch, seq) <= self._last_of(cursor):
             return None, True
-        return self._settle(here, through=seq - 1), False
+        return self._advance(cursor, sent_seq=seq - 1), False
 
     def heartbeat(self, stream: str, epoch: int, last_seq: int) -> Gap | None:
-        """Book what a status says was sent last (-1: nothing yet); return what of it was missed."""
-        here = Cursor(stream, epoch, last_seq)
-        if (epoch, last_seq) <= self._before(here):
+        """Add the last number sent according to a status (-1: none); return the gap up to it."""
+        cursor = Cursor(stream, epoch, last_seq)
+        if (epoch, last_seq) <= self._last_of(cursor):
             return None
-        return self._settle(here, through=last_seq)
+        return self._advance(cursor, sent_seq=last_seq)
 
-    def _before(self, here: Cursor) -> tuple[int, int]:
-        return self._last.get(here.stream, (-1, -1))
+    def _last_of(self, cursor: Cursor) -> tuple[int, int]:
+        """Return the last known epoch and number of the cursor's stream."""
+        return self._last.get(cursor.stream, (-1, -1))
 
-    def _settle(self, here: Cursor, *, through: int) -> Gap | None:
-        """Move on to ``here``; return what is missing of its epoch up to ``through``."""
-        known = here.stream in self._last
-        epoch, seq = self._before(here)
-        first = seq + 1 if here.epoch == epoch else 0
-        self._advance(here.stream, (here.epoch, here.seq))
-        if known and first <= through:
-            return Gap(here.stream, here.epoch, first, through)
+    def _advance(self, cursor: Cursor, *, sent_seq: int) -> Gap | None:
+        """Move the stream's cursor; return what is missing of its epoch up to ``sent_seq``."""
+        is_known = cursor.stream in self._last
+        epoch, seq = self._last_of(cursor)
+        first = seq + 1 if cursor.epoch == epoch else 0
+        self._set(cursor.stream, (cursor.epoch, cursor.seq))
+        if is_known and first <= sent_seq:
+            return Gap(cursor.stream, cursor.epoch, first, sent_seq)
         return None
 
-    def _advance(self, stream: str, last: tuple[int, int]) -> None:
-        self._last.pop(stream, None)  # so that the order of the dict is the order of hearing
+    def _set(self, stream: str, last: tuple[int, int]) -> None:
+        self._last.pop(stream, None)  # keeps the dict in the order of the last messages
         self._last[stream] = last
         if len(self._last) > _STREAMS_MAX:
             del self._last[next(iter(self._last))]

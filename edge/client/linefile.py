@@ -1,4 +1,4 @@
-"""A file that only grows, by whole lines, and that one process at a time may write."""
+"""An append-only file of lines, locked against other writers."""
 
 import errno
 import fcntl
@@ -14,15 +14,15 @@ _SYNC_INTERVAL_NS = 1_000_000_000
 
 
 class LineFile:
-    """Appends lines so that a kill, a full disk or a crash leaves whole lines behind.
+    """Appends lines; after a kill, a full disk or a crash, all earlier lines are complete.
 
-    Nothing that stands on a whole line is ever overwritten. Not thread-safe.
+    A complete line is never overwritten. Not thread-safe.
 
     Args:
-        path: made with mode 0600 where it does not exist; its folder must.
+        path: the file; created with mode 0600 if missing, in a folder that exists.
 
     Raises:
-        ConfigError: it cannot be opened, is no regular file, or another process writes to it.
+        ConfigError: it cannot be opened, is not a regular file, or another process writes to it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class LineFile:
         except OSError as error:
             raise ConfigError(f"log {path}: cannot be opened: {error.strerror}") from error
         try:
-            self._claim()
+            self._lock()
         except ConfigError:
             os.close(self._fd)
             raise
@@ -41,7 +41,7 @@ class LineFile:
         self._synced_ns = monotonic_ns()
         self._dirty = False
 
-    def _claim(self) -> None:
+    def _lock(self) -> None:
         if not stat.S_ISREG(os.fstat(self._fd).st_mode):
             raise ConfigError(f"log {self.path}: expected a regular file, or none yet")
         try:
@@ -53,7 +53,7 @@ class LineFile:
 
     @property
     def size(self) -> int:
-        """Bytes in the file."""
+        """Size of the file, bytes."""
         return self._size
 
     def first_line(self) -> tuple[bytes, bool]:
@@ -62,7 +62,7 @@ class LineFile:
         return line, bool(newline)
 
     def cut_torn_line(self) -> int:
-        """Cut off what follows the last newline; return how many bytes that was."""
+        """Cut off everything after the last newline; return how many bytes that was."""
         end = self._size
         while end > 0:
             start = max(0, end - _BLOCK_BYTES)
@@ -73,7 +73,11 @@ class LineFile:
         return self.cut(self._size)
 
     def cut(self, count: int) -> int:
-        """Cut off the last ``count`` bytes; return ``count``. Only for what was never whole."""
+        """Cut off the last ``count`` bytes; return ``count``. Only for an incomplete end.
+
+        Raises:
+            LogFileError: the file cannot be truncated.
+        """
         if count:
             try:
                 os.ftruncate(self._fd, self._size - count)
@@ -84,16 +88,16 @@ class LineFile:
         return count
 
     def last_lines(self, limit_bytes: int) -> list[bytes]:
-        """Return the whole lines among the last ``limit_bytes``, without their newlines."""
+        """Return the complete lines in the last ``limit_bytes``, without their newlines."""
         start = max(0, self._size - limit_bytes)
         lines = self._read(start, self._size - start).split(b"\n")[:-1]
         return lines[1:] if start else lines
 
     def append(self, lines: bytes) -> None:
-        """Write ``lines`` (each ended by a newline) at the end, all of them or none.
+        """Append ``lines``, each ended by a newline: all of them or none.
 
         Raises:
-            LogFileError: they cannot be written; the file is as it was before.
+            LogFileError: they cannot be written; the file is unchanged.
         """
         written = 0
         try:
@@ -102,43 +106,47 @@ class LineFile:
         except OSError as error:
             self._size += written
             self.cut(written)
-            raise LogFileError(self._complaint(error)) from error
+            raise LogFileError(self._error_text(error)) from error
         self._size += written
         self._dirty = True
 
     def sync_if_due(self) -> None:
-        """Have the disk hold what was appended, at most once a second.
+        """Flush appended lines to the disk (fsync), at most once a second.
 
         Raises:
-            LogFileError: the disk says that it does not.
+            LogFileError: the flush failed.
         """
         if self._dirty and monotonic_ns() - self._synced_ns >= _SYNC_INTERVAL_NS:
             self.sync()
 
     def sync(self) -> None:
-        """Have the disk hold what was appended, now."""
+        """Flush appended lines to the disk (fsync) now.
+
+        Raises:
+            LogFileError: the flush failed.
+        """
         if not self._dirty:
             return
         try:
             os.fsync(self._fd)
         except OSError as error:
-            raise LogFileError(self._complaint(error)) from error
+            raise LogFileError(self._error_text(error)) from error
         self._synced_ns = monotonic_ns()
         self._dirty = False
 
     def close(self) -> None:
-        """Close the file and let others write to it; does not sync."""
+        """Close the file and release its lock, without flushing to the disk."""
         os.close(self._fd)
 
     def _read(self, start: int, count: int) -> bytes:
         try:
             return os.pread(self._fd, count, start)
         except OSError as error:
-            raise LogFileError(self._complaint(error)) from error
+            raise LogFileError(self._error_text(error)) from error
 
-    def _complaint(self, error: OSError) -> str:
+    def _error_text(self, error: OSError) -> str:
         remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the disk"
         return (
             f"log {self.path}: {error.strerror} after {self._size} bytes; every line so far is"
-            f" whole; {remedy} and start the logger again"
+            f" complete; {remedy} and start the logger again"
         )

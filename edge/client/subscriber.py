@@ -1,4 +1,4 @@
-"""A subscriber to one or more daemons: decoded messages, and what is missing between them."""
+"""A subscriber to one or more daemons: gives decoded messages and the gaps between them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ Kind = Literal["frame", "event", "status"]
 KINDS: tuple[Kind, ...] = ("frame", "event", "status")
 
 PART_BYTES_MAX = 1 << 20
-"""A peer that announces more is cut off before any memory is taken for it. A face is under 1 KiB,
-so no lawful message comes near: ZeroMQ never returns to a peer that it cut off for this."""
+"""Largest accepted message. ZeroMQ disconnects a peer that announces a larger one, before it
+allocates memory, and never reconnects to it. A face takes less than 1 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message, as decoded and as it came.
+    """A message as decoded and as received, with its gap.
 
     Attributes:
         message: the decoded message.
         part: the bytes on the wire: topic, a space, JSON (with fields this version may not know).
-        gap: what is missing right before it (of a status: up to the last number it tells).
-        late: its number is not above the highest one known of its stream: a repeat, or a
+        gap: messages missing right before it; for a status, up to its ``last_seq``.
+        late: its number is not above the highest known one of its stream: a repeat, or a
             straggler already reported missing. Always false for a status.
     """
 
@@ -38,33 +38,33 @@ class Received:
 
     @property
     def body(self) -> bytes:
-        """The JSON as it came, without the topic."""
+        """The JSON as received, without the topic."""
         return self.part.partition(b" ")[2]
 
 
 class Subscriber:
-    """Receives the messages of daemons, and tells which ones are missing.
+    """Receives the messages of daemons and reports which ones are missing.
 
     A context manager; sockets exist only inside ``with``. ZeroMQ connects and reconnects in the
-    background, so a daemon that is not there yet is no error. It gives up for good, though, on a
-    peer that broke the protocol (another program on that port, say). So with statuses subscribed,
-    which come each second, a silence of ``silence_s`` makes a new socket. Not thread-safe.
+    background, so a daemon that is not running yet is no error. But it never reconnects to a peer
+    that broke the protocol, such as another program on that port. So if statuses, which come every
+    second, are subscribed, ``silence_s`` without a message makes a new socket. Not thread-safe.
 
-    Gaps are looked for only with frames and events both subscribed, and without ``conflate``:
-    the two are numbered together, and a conflating socket skips messages by intention.
+    Gaps are found only if frames and events are both subscribed, since they share their numbers,
+    and only without ``conflate``, since a conflating socket skips messages on purpose.
 
     Args:
         endpoints: addresses of PUB sockets, ``tcp://HOST:PORT`` or ``ipc://PATH``; at least one.
         kinds: which kinds to receive.
-        device: only this device's messages; all devices' when None.
-        conflate: keep the newest message only (for displays).
+        device: receive only this device's messages; None: of all devices.
+        conflate: keep only the newest message (for displays).
         high_water: how many messages may wait unread, per peer, before the newest are dropped;
-            at 30 frames a second, 1000 are half a minute.
-        cursors: where an earlier run stopped, so that the gap in between shows.
-        silence_s: after how many seconds without any message to connect anew.
+            at 30 frames per second, 1000 are half a minute.
+        cursors: where an earlier run stopped, so that the gap since then is reported.
+        silence_s: seconds without any message before it reconnects.
 
     Attributes:
-        undecodable: how many parts were no message of this schema; they are skipped.
+        undecodable: how many received parts were not messages of this schema; they are skipped.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Subscriber:
         self._gaps = GapDetector(cursors)
         self._finds_gaps = {"frame", "event"} <= set(kinds) and not conflate
         self._silence_ns = int(silence_s * 1e9) if "status" in kinds else None
-        self._heard_ns = 0
+        self._received_ns = 0  # time of the last message, or of connecting
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self.undecodable = 0
@@ -94,13 +94,13 @@ class Subscriber:
         """Open the socket and connect it.
 
         Raises:
-            ConfigError: there is no endpoint, or ZeroMQ cannot make sense of one.
+            ConfigError: there is no endpoint, or one is not a valid ZeroMQ address.
         """
         if not self._endpoints:
             raise ConfigError("no endpoint to subscribe to; expected at least one tcp://HOST:PORT")
         self._context = zmq.Context()
         try:
-            self._socket = self._connected(self._context)
+            self._socket = self._open_socket(self._context)
         except ConfigError:
             self._context.destroy(linger=0)
             raise
@@ -113,41 +113,44 @@ class Subscriber:
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """The addresses that it connects to."""
+        """The addresses of the publishers."""
         return self._endpoints
 
     @property
     def cursors(self) -> tuple[Cursor, ...]:
-        """The last message known of each stream."""
+        """The last known message of each stream."""
         return self._gaps.cursors
 
     def receive(self, timeout_s: float) -> Received | None:
-        """Return the next message, or None when ``timeout_s`` passed without one.
+        """Return the next message, or None after ``timeout_s`` without one.
 
-        With 0 it takes what is already waiting. Signal handlers run during the wait.
+        With 0 it only takes a message that is already waiting. Signal handlers run during the wait.
+
+        Raises:
+            RuntimeError: called outside of the ``with`` block.
         """
         if self._socket is None:
             raise RuntimeError("Subscriber.receive outside of `with`")
         deadline_ns = monotonic_ns() + int(timeout_s * 1e9)
         while True:
-            left_ms = max(0, (deadline_ns - monotonic_ns()) // 1_000_000)
-            if not self._socket.poll(left_ms):
-                self._end_silence()
+            remaining_ms = max(0, (deadline_ns - monotonic_ns()) // 1_000_000)
+            if not self._socket.poll(remaining_ms):
+                self._reconnect_if_silent()
                 return None
-            part, *others = self._socket.recv_multipart()
-            self._heard_ns = monotonic_ns()
+            part, *more_parts = self._socket.recv_multipart()
+            self._received_ns = monotonic_ns()
             try:
-                # every message is one part: what has more is nobody's we know
-                message = None if others else messages.decode(part)
+                # every message of this schema is a single part
+                message = None if more_parts else messages.decode(part)
             except ValueError:
                 message = None
             if message is not None:
-                return self._booked(message, part)
+                return self._with_gap(message, part)
             self.undecodable += 1
             if monotonic_ns() >= deadline_ns:
                 return None
 
-    def _booked(
+    def _with_gap(
         self,
         message: messages.FrameMessage | messages.EventMessage | messages.StatusMessage,
         part: bytes,
@@ -160,17 +163,17 @@ class Subscriber:
                 gap, late = self._gaps.message(message.stream, message.epoch, message.seq)
         return Received(message, part, gap, late)
 
-    def _end_silence(self) -> None:
-        """Connect anew where nothing came for too long; what ZeroMQ gave up on is tried again."""
-        silent_ns = monotonic_ns() - self._heard_ns
+    def _reconnect_if_silent(self) -> None:
+        """Replace the socket after ``silence_s`` without a message, to retry peers given up on."""
+        silent_ns = monotonic_ns() - self._received_ns
         if self._silence_ns is None or silent_ns < self._silence_ns or self._context is None:
             return
         if self._socket is not None:
             self._socket.close(linger=0)
-        self._socket = self._connected(self._context)
+        self._socket = self._open_socket(self._context)
 
-    def _connected(self, context: "zmq.Context[zmq.Socket[bytes]]") -> "zmq.Socket[bytes]":
-        # all options before connect: most have no effect on connections that already exist
+    def _open_socket(self, context: "zmq.Context[zmq.Socket[bytes]]") -> "zmq.Socket[bytes]":
+        # all options before connect: most have no effect on existing connections
         options: dict[int, int | bytes] = {
             zmq.LINGER: 0,
             zmq.RCVHWM: self._high_water,
@@ -182,7 +185,8 @@ class Subscriber:
             zmq.RECONNECT_IVL: 100,
             zmq.RECONNECT_IVL_MAX: 5000,
             zmq.HANDSHAKE_IVL: 5000,
-            # only for a literal address: with it, "localhost" may mean ::1, where nobody listens
+            # only for a literal address: with IPv6 on, "localhost" may resolve to ::1, while the
+            # daemon listens on 127.0.0.1
             zmq.IPV6: int(any("[" in endpoint for endpoint in self._endpoints)),
             zmq.CONFLATE: int(self._conflate),
         }
@@ -193,15 +197,16 @@ class Subscriber:
             socket.setsockopt(zmq.SUBSCRIBE, topic)
         for endpoint in self._endpoints:
             _connect(socket, endpoint)
-        self._heard_ns = monotonic_ns()
+        self._received_ns = monotonic_ns()
         return socket
 
 
 def _topics(kinds: Sequence[Kind], device: str | None) -> tuple[bytes, ...]:
-    """Return the prefixes to subscribe to.
+    """Return the topic prefixes to subscribe to.
 
-    Everything of everybody is one prefix, so that no message can fall between two subscriptions.
-    With a device, the space that ends a topic belongs to the prefix: "edge-1" is not "edge-10".
+    All kinds of all devices are one prefix: with several, messages sent between the first and the
+    last subscription would be partly missing. A device's prefix includes the space after the topic,
+    so that "edge-1" does not match "edge-10".
     """
     unknown = set(kinds) - set(KINDS)
     if unknown or not kinds:

@@ -1,8 +1,9 @@
-"""Messages as flat tables: one row a face a frame, one row an event or a gap.
+"""Messages as tidy tables: one row per face and frame, one row per event or gap.
 
-A frame without faces keeps one row, its face columns empty. ``faces`` tells how many rows a frame
-has, so that a reader can see whether it is whole. Empty is "not known"; booleans are ``true`` and
-``false``; several reasons are joined by ``|``. Left and right are those of the picture.
+A frame without faces has one row with empty face columns. ``faces`` is the number of faces in the
+frame, and so of its rows; fewer rows mean that some are missing. An empty cell means "not known";
+booleans are ``true`` and ``false``; several reasons are joined by ``|``. Left and right are those
+of the picture.
 """
 
 import csv
@@ -21,8 +22,8 @@ _LANDMARKS = ("eye_left", "eye_right", "nose", "mouth_left", "mouth_right")
 
 COLUMNS = (
     *KEY_COLUMNS,
-    "unix_ns",  # wall time of the picture, derived once
-    "sensor_ns",  # time of the picture on ``clock``: the truth
+    "unix_ns",  # the same as wall time, derived once
+    "sensor_ns",  # when the picture was taken, on ``clock``
     "frame_index",
     "track",
     "participant",
@@ -124,7 +125,7 @@ def csv_lines(rows: Iterable[Sequence[Cell]]) -> bytes:
     """Return ``rows`` as CSV in UTF-8, each on exactly one line."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([_written(cell) for cell in row] for row in rows)
+    writer.writerows([_csv_cell(cell) for cell in row] for row in rows)
     return text.getvalue().encode()
 
 
@@ -147,8 +148,8 @@ def _face_cells(face: Face) -> list[Cell]:
     return [*cells, affect.baseline]
 
 
-def _written(cell: Cell) -> Cell:
+def _csv_cell(cell: Cell) -> Cell:
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    # a line break would be legal inside quotes, but then a torn line could not be told from it
+    # CSV allows line breaks inside quotes, but a torn line would look the same
     return " ".join(cell.splitlines()) if isinstance(cell, str) else cell

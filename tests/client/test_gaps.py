@@ -1,4 +1,4 @@
-"""The gaps that are reported are exactly the messages that did not arrive."""
+"""Reported gaps are exactly the messages that did not arrive."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ def numbers(gaps):
 
 
 def feed(detector, arrivals):
-    """Return the gaps and the late ones that ``detector`` found in ``arrivals``."""
+    """Return the gaps and the late messages that ``detector`` finds in ``arrivals``."""
     gaps, late = [], []
     for arrival in arrivals:
         gap, is_late = detector.message(*arrival)
@@ -36,22 +36,24 @@ epochs = st.lists(
 @given(epochs, st.integers(0, 5))
 def test_reported_gaps_are_exactly_the_missing_messages(arrived, first_epoch):
     sent = [
-        (STREAM, first_epoch + epoch, seq, here)
+        (STREAM, first_epoch + epoch, seq, has_arrived)
         for epoch, flags in enumerate(arrived)
-        for seq, here in enumerate(flags)
+        for seq, has_arrived in enumerate(flags)
     ]
-    heard = [(stream, epoch, seq) for stream, epoch, seq, here in sent if here]
-    gaps, late = feed(GapDetector(), heard)
+    received = [(stream, epoch, seq) for stream, epoch, seq, has_arrived in sent if has_arrived]
+    gaps, late = feed(GapDetector(), received)
     assert not late
-    # missing: between the first and the last one heard; of an epoch's tail nothing is known
-    last_of = {epoch: seq for _, epoch, seq in heard}
+    # missing: between the first and the last one received; an epoch's lost tail is not known
+    last_of = {epoch: seq for _, epoch, seq in received}
     expected = (
         [
             (stream, epoch, seq)
-            for stream, epoch, seq, here in sent
-            if not here and (stream, epoch, seq) > heard[0] and seq < last_of.get(epoch, 0)
+            for stream, epoch, seq, has_arrived in sent
+            if not has_arrived
+            and (stream, epoch, seq) > received[0]
+            and seq < last_of.get(epoch, 0)
         ]
-        if heard
+        if received
         else []
     )
     assert numbers(gaps) == expected
@@ -60,12 +62,12 @@ def test_reported_gaps_are_exactly_the_missing_messages(arrived, first_epoch):
 
 @given(epochs, st.data())
 def test_heartbeats_find_the_lost_tail_of_every_epoch(arrived, data):
-    """With a status after each message and at the end, nothing at all is missed silently."""
+    """With a status at the end of each epoch, every lost message is found."""
     detector = GapDetector([Cursor(STREAM, 0, -1)])
     found, missing = [], []
     for epoch, flags in enumerate(arrived):
-        for seq, here in enumerate(flags):
-            if here:
+        for seq, has_arrived in enumerate(flags):
+            if has_arrived:
                 found.append(detector.message(STREAM, epoch, seq)[0])
             else:
                 missing.append((STREAM, epoch, seq))
@@ -76,50 +78,50 @@ def test_heartbeats_find_the_lost_tail_of_every_epoch(arrived, data):
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.integers(0, 6))))
-def test_any_order_and_any_repeats(arrivals):
-    """Each number is booked once: heard in order, late, or missing; cursors never go back."""
+def test_messages_in_any_order_and_repeated(arrivals):
+    """Each number is received in order or missing at most once; cursors never move back."""
     detector = GapDetector()
-    settled, before = set(), {}
+    accounted_for, last = set(), {}
     for stream, epoch, seq in arrivals:
         gap, late = detector.message(stream, epoch, seq)
-        assert late == ((epoch, seq) <= before.get(stream, (-1, -1)))
-        fresh = set(numbers([gap] if gap else [])) | (set() if late else {(stream, epoch, seq)})
-        assert not fresh & settled
-        settled |= fresh
+        assert late == ((epoch, seq) <= last.get(stream, (-1, -1)))
+        new = set(numbers([gap] if gap else [])) | (set() if late else {(stream, epoch, seq)})
+        assert not new & accounted_for
+        accounted_for |= new
         if not late:
-            before[stream] = (epoch, seq)
-    assert {c.stream: (c.epoch, c.seq) for c in detector.cursors} == before
+            last[stream] = (epoch, seq)
+    assert {c.stream: (c.epoch, c.seq) for c in detector.cursors} == last
 
 
 @given(st.lists(st.booleans(), max_size=15), st.data())
-def test_a_restart_from_its_cursors_changes_nothing(arrived, data):
-    heard = [(STREAM, 3, seq) for seq, here in enumerate(arrived) if here]
-    cut = data.draw(st.integers(0, len(heard)))
-    whole = GapDetector()
-    expected = feed(whole, heard)
+def test_a_detector_restarted_from_cursors_finds_the_same_gaps(arrived, data):
+    received = [(STREAM, 3, seq) for seq, has_arrived in enumerate(arrived) if has_arrived]
+    restart_at = data.draw(st.integers(0, len(received)))
+    uninterrupted = GapDetector()
+    expected = feed(uninterrupted, received)
     first = GapDetector()
-    before = feed(first, heard[:cut])
+    before = feed(first, received[:restart_at])
     second = GapDetector(first.cursors)
-    after = feed(second, heard[cut:])
+    after = feed(second, received[restart_at:])
     assert (before[0] + after[0], before[1] + after[1]) == expected
-    assert second.cursors == whole.cursors
+    assert second.cursors == uninterrupted.cursors
 
 
-def test_listening_begins_at_the_first_message_of_a_stream():
+def test_nothing_is_missing_before_the_first_message_of_a_stream():
     detector = GapDetector()
     assert detector.message("a", 2, 40) == (None, False)
     assert detector.message("b", 0, 7) == (None, False)
     assert detector.message("a", 2, 42) == (Gap("a", 2, 41, 41), False)
 
 
-def test_a_new_epoch_of_a_known_stream_is_expected_from_its_beginning():
+def test_a_new_epoch_of_a_known_stream_is_expected_from_number_0():
     detector = GapDetector()
     detector.message("a", 2, 40)
     assert detector.message("a", 3, 2) == (Gap("a", 3, 0, 1), False)
     assert detector.message("a", 2, 41) == (None, True)
 
 
-def test_a_heartbeat_before_anything_was_sent_tells_nothing():
+def test_a_heartbeat_before_the_first_message_reports_no_gap():
     detector = GapDetector()
     assert detector.heartbeat("a", 1, -1) is None
     assert detector.message("a", 1, 0) == (None, False)
@@ -128,12 +130,12 @@ def test_a_heartbeat_before_anything_was_sent_tells_nothing():
     assert detector.message("a", 2, 1) == (Gap("a", 2, 0, 0), False)
 
 
-def test_the_furthest_cursor_of_a_stream_counts():
+def test_the_highest_cursor_of_a_stream_counts():
     detector = GapDetector([Cursor("a", 1, 9), Cursor("a", 2, 1), Cursor("a", 1, 12)])
     assert detector.cursors == (Cursor("a", 2, 1),)
 
 
-def test_memory_is_bounded_over_ever_new_streams():
+def test_the_number_of_remembered_streams_is_bounded():
     detector = GapDetector()
     for number in range(1000):
         detector.message("steady", 0, number)

@@ -29,7 +29,7 @@ def take(subscriber, count):
     return received
 
 
-def test_messages_come_decoded_and_as_they_were_sent(publisher, endpoint):
+def test_messages_are_received_decoded_and_as_bytes(publisher, endpoint):
     sent = [event(0), frame(1), frame(2, face()), status(2)]
     with Subscriber([endpoint]) as subscriber:
         assert publisher.wait_for_subscriptions() == {b"affect.v1."}
@@ -42,7 +42,7 @@ def test_messages_come_decoded_and_as_they_were_sent(publisher, endpoint):
     assert not any(r.gap or r.late for r in received)
 
 
-def test_gaps_repeats_and_a_lost_last_message(publisher, endpoint):
+def test_gaps_repeats_and_a_lost_last_message_are_reported(publisher, endpoint):
     with Subscriber([endpoint]) as subscriber:
         publisher.wait_for_subscriptions()
         publisher.send(frame(3), frame(7), frame(5), frame(7), status(9), frame(10))
@@ -54,7 +54,7 @@ def test_gaps_repeats_and_a_lost_last_message(publisher, endpoint):
     assert [r.late for r in received] == [False, False, True, True, False, False]
 
 
-def test_a_restarted_publisher_is_found_again_and_its_gap_told(endpoint):
+def test_it_reconnects_to_a_restarted_publisher_and_reports_the_gap(endpoint):
     with Subscriber([endpoint]) as subscriber:
         with Publisher(endpoint) as publisher:
             publisher.wait_for_subscriptions()
@@ -68,7 +68,7 @@ def test_a_restarted_publisher_is_found_again_and_its_gap_told(endpoint):
     assert received.gap == Gap("s", 5, 0, 1)
 
 
-def test_two_publishers_are_told_apart(tmp_path):
+def test_gaps_of_two_publishers_are_separate(tmp_path):
     endpoints = [f"ipc://{tmp_path}/one", f"ipc://{tmp_path}/two"]
     with (
         Publisher(endpoints[0]) as one,
@@ -82,7 +82,7 @@ def test_two_publishers_are_told_apart(tmp_path):
     assert gaps == {"s1": Gap("s1", 1, 11, 11), "s2": Gap("s2", 1, 11, 11)}
 
 
-def test_a_device_is_not_one_with_a_longer_name(publisher, endpoint):
+def test_a_device_does_not_match_a_longer_name(publisher, endpoint):
     with Subscriber([endpoint], device="edge-1") as subscriber:
         publisher.wait_for_subscriptions(3)
         publisher.send(frame(0, device="edge-10"), frame(1, device="edge-1"))
@@ -91,7 +91,7 @@ def test_a_device_is_not_one_with_a_longer_name(publisher, endpoint):
     assert received.message.device == "edge-1"
 
 
-def test_kinds_choose_what_comes_and_half_of_them_show_no_false_gaps(publisher, endpoint):
+def test_a_subset_of_kinds_is_received_without_false_gaps(publisher, endpoint):
     with Subscriber([endpoint], kinds=["frame"]) as subscriber:
         assert publisher.wait_for_subscriptions() == {b"affect.v1.frame."}
         publisher.send(frame(0), event(1), status(1), frame(2))
@@ -100,7 +100,7 @@ def test_kinds_choose_what_comes_and_half_of_them_show_no_false_gaps(publisher, 
     assert [(r.message.seq, r.gap) for r in received] == [(0, None), (2, None)]
 
 
-def test_what_is_no_message_is_counted_and_skipped(publisher, endpoint):
+def test_undecodable_parts_are_counted_and_skipped(publisher, endpoint):
     with Subscriber([endpoint]) as subscriber:
         publisher.wait_for_subscriptions()
         publisher.send_raw(b"affect.v1.frame.edge")
@@ -124,20 +124,20 @@ def test_fields_of_later_versions_stay_in_the_body(publisher, endpoint):
     assert json.loads(received.body)["new"] == 1
 
 
-def test_conflate_keeps_the_newest_and_calls_nothing_a_gap(publisher, endpoint):
+def test_conflate_keeps_the_newest_message_and_reports_no_gap(publisher, endpoint):
     with Subscriber([endpoint], conflate=True) as subscriber:
         publisher.wait_for_subscriptions()
         publisher.send(frame(0))
         first = take(subscriber, 1)
         publisher.send(*(frame(seq) for seq in range(1, 500)))
-        rest = []
-        while not rest or rest[-1].message.seq < 499:
-            rest += take(subscriber, 1)
+        later = []
+        while not later or later[-1].message.seq < 499:
+            later += take(subscriber, 1)
     assert first[0].message.seq == 0
-    assert not any(r.gap or r.late for r in rest)
+    assert not any(r.gap or r.late for r in later)
 
 
-def test_a_peer_that_zeromq_gave_up_on_is_tried_again(publisher, endpoint):
+def test_it_reconnects_to_a_peer_that_zeromq_gave_up_on(publisher, endpoint):
     with Subscriber([endpoint], silence_s=0.3) as subscriber:
         publisher.wait_for_subscriptions()
         publisher.send(frame(0))
@@ -149,7 +149,7 @@ def test_a_peer_that_zeromq_gave_up_on_is_tried_again(publisher, endpoint):
     assert received.gap == Gap("s", 1, 1, 1)
 
 
-def test_cursors_of_an_earlier_run_show_the_gap_between(publisher, endpoint):
+def test_cursors_of_an_earlier_run_reveal_the_gap_since_then(publisher, endpoint):
     with Subscriber([endpoint], cursors=[Cursor("s", 1, 5)]) as subscriber:
         publisher.wait_for_subscriptions()
         publisher.send(frame(9))
@@ -173,7 +173,7 @@ def test_unknown_kinds_are_refused(kinds):
         Subscriber(["ipc:///tmp/x"], kinds=kinds)
 
 
-def test_an_absent_publisher_is_no_error_and_outside_of_with_it_receives_nothing(endpoint):
+def test_an_absent_publisher_is_no_error_but_use_outside_of_with_is(endpoint):
     subscriber = Subscriber([endpoint])
     with subscriber:
         assert subscriber.receive(timeout_s=0.01) is None
@@ -181,7 +181,7 @@ def test_an_absent_publisher_is_no_error_and_outside_of_with_it_receives_nothing
         subscriber.receive(timeout_s=0.0)
 
 
-def test_consumers_need_no_arrays_and_no_pictures():
+def test_consumers_import_neither_numpy_nor_opencv():
     script = (
         "import sys, edge.client, edge.tools.log\n"
         "sys.exit(bool({'numpy', 'cv2', 'onnxruntime', 'edge.hub'} & set(sys.modules)))"

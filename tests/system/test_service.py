@@ -278,7 +278,7 @@ def test_what_answers_otherwise_is_told(tmp_path: Path) -> None:
     try:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(stranger)
-            with pytest.raises(ServiceUnavailable, match="no affect-edge"):
+            with pytest.raises(ServiceUnavailable, match="not from affect-edge"):
                 ask(f"ipc://{tmp_path}/other", TimeRequest())
     finally:
         context.destroy(linger=0)
