@@ -1,7 +1,7 @@
 """Every kind of event: its name and the model of its ``detail``.
 
-Whoever emits an event passes the model; ``EventMessage`` on the wire carries name and fields. A
-reader that meets an event that it does not know keeps ``detail`` as it is (``detail_of``).
+Code that emits an event passes the model; on the wire, ``EventMessage`` carries its name and
+fields. A reader parses them with ``detail_of``, and may leave an unknown event unparsed.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from edge.vocabulary import ExpressionName
 
 
 class Detail(BaseModel):
-    """What an event says. Frozen; readers ignore fields that they do not know."""
+    """Fields of an event. Frozen; readers ignore unknown fields."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="ignore")
 
@@ -197,9 +197,10 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
 
 
 def detail_of(event: str, detail: Mapping[str, Any]) -> Detail | None:
-    """Return the detail of a received event; None for an event that this version does not know.
+    """Return the parsed detail of a received event; None if this version cannot parse it.
 
-    Also None where a field is missing or malformed, as in a message of another version.
+    That is an unknown event, or one with a missing or malformed field: a message of another
+    version.
     """
     model = DETAILS.get(event)
     if model is None:

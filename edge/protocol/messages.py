@@ -1,12 +1,12 @@
-"""The wire contract, schema ``affect.v1``: what leaves the daemon, for ever the same.
+"""The wire format of messages, schema ``affect.v1``. Fields may be added, but never change.
 
-A message is one part, ``TOPIC SPACE JSON`` in UTF-8, so that subscribers may set CONFLATE. Three
-kinds: a *frame* (what was read from one picture), an *event* (something happened), both numbered
-by ``stream, epoch, seq``; and a *status* each second, which is not numbered and tells the last
-number. Readers ignore fields they do not know; ``decode`` does so too.
+A message is one part, ``TOPIC SPACE JSON`` in UTF-8, so that subscribers may set CONFLATE. There
+are three kinds: a *frame* (the results of one picture) and an *event* (something happened), both
+numbered by ``stream, epoch, seq``; and a *status* each second, which is not numbered and carries
+the last number sent. Readers ignore unknown fields, and so does ``decode``.
 
-Numbers are rounded where a message is built: pixels to 0.1, milliseconds to 0.001, shares and
-affect to 0.0001. No NaN and no infinity is ever accepted.
+Numbers are rounded when a message is built: pixels to 0.1, milliseconds to 0.001, shares and
+affect to 0.0001. NaN and infinity are never accepted.
 """
 
 import json
@@ -119,16 +119,18 @@ class Point(Wire):
     valence: Signed
     arousal: Signed
 
-    def relative_to(self, rest: "Point") -> "Point":
-        """Return this point as told from ``rest``, which becomes the origin.
+    def relative_to(self, baseline: "Point") -> "Point":
+        """Return this point with ``baseline`` as origin.
 
-        Each axis is ``tanh(artanh(x) - artanh(rest))``: the difference of the logits, which are
-        linear in a face's features. Keeps the order, and stays within -1..1. ``rest`` lies within
-        -1..1, the ends left out.
+        Each axis is ``tanh(artanh(x) - artanh(baseline))``: the difference of the logits, which are
+        linear in a face's features. The order is kept, and the result is within -1..1.
+
+        Args:
+            baseline: within -1..1, both ends excluded.
         """
         return Point(
-            valence=_relative(self.valence, rest.valence),
-            arousal=_relative(self.arousal, rest.arousal),
+            valence=_relative(self.valence, baseline.valence),
+            arousal=_relative(self.arousal, baseline.arousal),
         )
 
 
@@ -158,7 +160,7 @@ class Face(Wire):
 
 
 class Head(Wire):
-    """What every message begins with."""
+    """The first fields of every message."""
 
     schema_: Literal["affect.v1"] = Field(SCHEMA, alias="schema")
     kind: str
@@ -251,9 +253,9 @@ Message = Annotated[FrameMessage | EventMessage | StatusMessage, Field(discrimin
 _ANY: TypeAdapter[FrameMessage | EventMessage | StatusMessage] = TypeAdapter(Message)
 
 
-def _relative(reading: float, rest: float) -> float:
-    # the tangens of a difference; rounding may carry it past the end
-    return max(-1.0, min(1.0, (reading - rest) / (1 - reading * rest)))
+def _relative(value: float, baseline: float) -> float:
+    # tanh of the difference, by its addition theorem; rounding may exceed 1
+    return max(-1.0, min(1.0, (value - baseline) / (1 - value * baseline)))
 
 
 def topic(kind: str, device: str) -> str:
@@ -262,16 +264,16 @@ def topic(kind: str, device: str) -> str:
 
 
 def encode(message: FrameMessage | EventMessage | StatusMessage) -> bytes:
-    """Return the single part that goes on the wire: topic, a space, JSON."""
+    """Return the message as the part to send: topic, a space, JSON."""
     head = topic(message.kind, message.device).encode()
     return head + b" " + message.model_dump_json(by_alias=True).encode()
 
 
 def decode(part: bytes) -> FrameMessage | EventMessage | StatusMessage:
-    """Return the message in ``part``; fields of later versions are ignored.
+    """Return the message in ``part``; ignore fields of later versions.
 
     Raises:
-        ValueError: it is not a message of this schema; the text says in one line why.
+        ValueError: ``part`` is not a message of this schema; the text says why in one line.
     """
     _, space, body = part.partition(b" ")
     if not space:
@@ -283,7 +285,7 @@ def decode(part: bytes) -> FrameMessage | EventMessage | StatusMessage:
 
 
 def _add_events(schema: dict[str, Any]) -> None:
-    """Add the fields of each known event's ``detail``; other events stay valid with any."""
+    """Add the fields of each known event's ``detail``; other events may have any fields."""
     choices = []
     for name, model in DETAILS.items():
         detail = model.model_json_schema(ref_template="#/$defs/{model}")

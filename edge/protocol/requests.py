@@ -1,8 +1,8 @@
-"""What may be asked of a daemon on its service socket, and what a reply looks like.
+"""Requests to a daemon's service socket, and the form of its replies.
 
-One request, one reply, both JSON objects of one part. A request names itself in ``request``; what
-it does not know is refused, so that a misspelt field is not silently left out. A reply has ``ok``:
-true, and what the request asks for; or false, and ``error``, one line for a person.
+One request, one reply, both one part with a JSON object. ``request`` names the request; unknown
+fields are refused, so that a misspelt field is not silently ignored. A reply has ``ok``: true with
+the requested data, or false with ``error``, one line of text.
 
 ::
 
@@ -29,12 +29,13 @@ from pydantic import (
 
 from edge.validation import first_error
 
-_LINE_MAX: Final = 300
+_ERROR_MAX: Final = 300
+"""Longest error text, characters."""
 
 CODE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 
 
-def _of_one_line(text: str) -> str:
+def _require_one_line(text: str) -> str:
     if not text.isprintable() or not text.strip():
         raise ValueError("expected one line of printable text")
     return text.strip()
@@ -43,24 +44,24 @@ def _of_one_line(text: str) -> str:
 Code = Annotated[str, Field(pattern=CODE_PATTERN)]
 """A pseudonym: letters, digits, - and _, at most 32 of them. No names: codes are recorded."""
 
-MarkText = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_of_one_line)]
+MarkText = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_require_one_line)]
 
 
 class Request(BaseModel):
-    """What is asked; strict, unknown fields refused, frozen."""
+    """A request: strict, unknown fields refused, frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class MarkRequest(Request):
-    """Record, and stamp, that something happened: the event ``mark``."""
+    """Publish the event ``mark`` with a text."""
 
     request: Literal["mark"] = "mark"
     text: MarkText
 
 
 class AssignRequest(Request):
-    """From the next frame on, the face on ``track`` is the person with this code."""
+    """From the next frame on, the face on ``track`` belongs to the participant with this code."""
 
     request: Literal["participant"] = "participant"
     action: Literal["assign"] = "assign"
@@ -69,7 +70,7 @@ class AssignRequest(Request):
 
 
 class ReleaseRequest(Request):
-    """The person with this code is on no track any more."""
+    """Forget the participant with this code, and its baseline."""
 
     request: Literal["participant"] = "participant"
     action: Literal["release"] = "release"
@@ -77,7 +78,7 @@ class ReleaseRequest(Request):
 
 
 class BaselineRequest(Request):
-    """Begin or end learning what this person's face reads at rest."""
+    """Start or stop learning the participant's neutral baseline."""
 
     request: Literal["baseline"] = "baseline"
     action: Literal["start", "stop"]
@@ -85,19 +86,22 @@ class BaselineRequest(Request):
 
 
 class TimeRequest(Request):
-    """Tell the daemon's clocks, at receipt and at reply: four times give offset and its error."""
+    """Return the daemon's clocks at receipt and at reply.
+
+    With the client's own two times, they give the clock offset and its error bound.
+    """
 
     request: Literal["time"] = "time"
 
 
 class StatusRequest(Request):
-    """Tell the newest status message, and who is known."""
+    """Return the newest status message, and the known participants."""
 
     request: Literal["status"] = "status"
 
 
 class SchemaRequest(Request):
-    """Tell the JSON Schema of every message."""
+    """Return the JSON Schema of every message."""
 
     request: Literal["schema"] = "schema"
 
@@ -113,25 +117,27 @@ def decode_request(part: bytes) -> AnyRequest:
     """Return the request in ``part``.
 
     Raises:
-        ValueError: it is none; the text says in one line why.
+        ValueError: ``part`` is not a request; the text says why in one line.
     """
     try:
         return _ANY.validate_json(part)
     except ValidationError as error:
-        raise ValueError(told(error, tagged=True)) from error
+        raise ValueError(error_line(error, tagged=True)) from error
 
 
-def told(error: ValidationError, *, tagged: bool = False) -> str:
-    """Return in one line what is wrong with a request first.
+def error_line(error: ValidationError, *, tagged: bool = False) -> str:
+    """Return the first error of a request in one line.
 
-    ``tagged``: the error is of a request of any kind; pydantic then puts the kind, and of a
-    participant's request the action, before the field.
+    Args:
+        error: from validating a request.
+        tagged: it was validated as ``AnyRequest``. Pydantic then puts the kind of request before
+            the field, and also the action if the request is ``participant``.
     """
     found = first_error(error)
-    steps = list(found.location)
-    if tagged and steps:
-        del steps[: 2 if steps[0] == "participant" else 1]
-    where = ".".join(map(str, steps))
+    location = list(found.location)
+    if tagged and location:
+        del location[: 2 if location[0] == "participant" else 1]
+    where = ".".join(map(str, location))
     message = found.message
     received = repr(found.received)
     shown = received if len(received) <= 80 else received[:77] + "..."
@@ -140,4 +146,4 @@ def told(error: ValidationError, *, tagged: bool = False) -> str:
     text = f"{where or 'request'}: {message} (received {shown})"
     if found.kind == "extra_forbidden":
         text = f"{where}: unknown field"
-    return "".join(sign if sign.isprintable() else "?" for sign in text)[:_LINE_MAX]
+    return "".join(each if each.isprintable() else "?" for each in text)[:_ERROR_MAX]

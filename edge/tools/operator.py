@@ -15,7 +15,7 @@ from edge.protocol.requests import (
     ReleaseRequest,
     Request,
     StatusRequest,
-    told,
+    error_line,
 )
 
 
@@ -80,7 +80,7 @@ def _asked(service: str, kind: type[Request], **fields: object) -> dict[str, Any
     try:
         request = kind.model_validate(fields)
     except ValidationError as error:
-        raise ConfigError(told(error)) from error
+        raise ConfigError(error_line(error)) from error
     return ask(service, request)
 
 

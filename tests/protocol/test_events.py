@@ -1,4 +1,4 @@
-"""Events: typed where they are known, kept where they are not; and the page that explains them."""
+"""Events: known ones are parsed, unknown ones kept; docs/messages.md explains every field."""
 
 import json
 import re
@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "messages.md"
 DEFINITIONS: dict[str, Any] = json.loads(json_schema())["$defs"]
 
 
-def test_a_known_event_is_decoded_into_its_model() -> None:
+def test_a_known_event_is_parsed_into_its_model() -> None:
     assert detail_of("clock_step", {"step_ns": 5}) == ClockStep(step_ns=5)
     assert detail_of("mark", {"text": "pressure 2.8 bar", "new": 1}) == Mark(
         text="pressure 2.8 bar"
@@ -26,19 +26,19 @@ def test_a_known_event_is_decoded_into_its_model() -> None:
 @pytest.mark.parametrize(
     ("event", "detail"), [("from_the_future", {"a": 1}), ("clock_step", {"step_ns": "much"})]
 )
-def test_an_unknown_or_malformed_event_stays_readable(event: str, detail: dict[str, Any]) -> None:
+def test_an_unknown_or_malformed_event_keeps_its_detail(event: str, detail: dict[str, Any]) -> None:
     message = wire.event(3, event, detail)
     assert detail_of(event, detail) is None
-    read = decode(encode(message))
-    assert isinstance(read, EventMessage)
-    assert (read.event, read.detail) == (event, detail)
+    decoded = decode(encode(message))
+    assert isinstance(decoded, EventMessage)
+    assert (decoded.event, decoded.detail) == (event, detail)
 
 
-def test_the_schema_says_what_each_event_holds() -> None:
+def test_the_schema_lists_the_fields_of_each_event() -> None:
     choices = DEFINITIONS["EventMessage"]["allOf"]
-    named = {choice["if"]["properties"]["event"]["const"]: choice["then"] for choice in choices}
-    assert set(named) == set(DETAILS)
-    for event, then in named.items():
+    thens = {choice["if"]["properties"]["event"]["const"]: choice["then"] for choice in choices}
+    assert set(thens) == set(DETAILS)
+    for event, then in thens.items():
         reference = then["properties"]["detail"]["$ref"].removeprefix("#/$defs/")
         assert set(DEFINITIONS[reference]["properties"]) == set(DETAILS[event].model_fields)
 
@@ -47,7 +47,7 @@ def test_the_schema_says_what_each_event_holds() -> None:
 
 
 def fields(name: str, prefix: str = "") -> Iterator[str]:
-    """Yield the path of every field of a message, lists marked by []."""
+    """Yield the path of every field of a message; ``[]`` marks a list."""
     for key, value in DEFINITIONS[name]["properties"].items():
         yield from _paths(value, prefix + key)
 

@@ -1,4 +1,4 @@
-"""The wire contract: round trips, refusals, and what readers of later versions ignore."""
+"""The wire format: round trips, refused messages, ignored fields of later versions."""
 
 import json
 import math
@@ -115,7 +115,7 @@ def refuse_constant(text: str) -> float:
 
 
 @given(messages)
-def test_what_is_encoded_is_decoded(message: FrameMessage | EventMessage | StatusMessage) -> None:
+def test_decoding_reverses_encoding(message: FrameMessage | EventMessage | StatusMessage) -> None:
     part = encode(message)
     assert decode(part) == message
     assert encode(decode(part)) == part
@@ -142,7 +142,7 @@ def test_fields_of_later_versions_are_ignored(
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @given(face=faces)
-def test_nothing_that_is_not_finite_is_accepted(value: float, face: Face) -> None:
+def test_nan_and_infinity_are_refused(value: float, face: Face) -> None:
     for path in (["score"], ["age_s"], ["box", 0], ["landmarks", 2, 1], ["quality", "sharpness"]):
         data = face.model_dump()
         target: Any = data
@@ -159,13 +159,13 @@ def test_nothing_that_is_not_finite_is_accepted(value: float, face: Face) -> Non
      b'affect.v1.frame.x {"kind":"frame"}', b'affect.v1.x {"kind":"zoo"}', b"a \xff\xfe",
      b'affect.v1.event.x {"schema":"affect.v2","kind":"event"}'],
 )  # fmt: skip
-def test_what_is_no_message_is_told_in_one_line(part: bytes) -> None:
+def test_a_part_that_is_not_a_message_is_refused_with_one_line(part: bytes) -> None:
     with pytest.raises(ValueError, match="message") as error:
         decode(part)
     assert "\n" not in str(error.value)
 
 
-def test_the_schema_names_every_message() -> None:
+def test_the_schema_contains_every_message() -> None:
     schema = json.loads(json_schema())
     assert schema["title"] == "affect.v1"
     assert {"FrameMessage", "EventMessage", "StatusMessage"} <= set(schema["$defs"])
@@ -173,7 +173,7 @@ def test_the_schema_names_every_message() -> None:
     assert json_schema() == json_schema()
 
 
-def test_the_contracts_example_is_accepted() -> None:
+def test_the_example_message_is_accepted() -> None:
     example = {
         "schema": "affect.v1", "kind": "frame", "device": "chamber-1", "stream": "x", "epoch": 3,
         "seq": 1042, "frame": {"index": 1107, "width": 1280, "height": 720, "dropped": 0},
@@ -193,33 +193,35 @@ def test_the_contracts_example_is_accepted() -> None:
     message = decode(b"affect.v1.frame.chamber-1 " + json.dumps(example).encode())
     assert isinstance(message, FrameMessage)
     again = json.loads(encode(message).partition(b" ")[2])
-    example["timing_ms"]["translate"] = 0.0  # younger than the example
+    example["timing_ms"]["translate"] = 0.0  # added after the example was written
     assert again == example
 
 
 @given(*[st.floats(-1, 1)] * 2, *[st.floats(-0.9, 0.9)] * 2)
 def test_relative_is_the_difference_of_the_logits(
-    valence: float, arousal: float, rest_valence: float, rest_arousal: float
+    valence: float, arousal: float, baseline_valence: float, baseline_arousal: float
 ) -> None:
     point = Point(valence=valence, arousal=arousal)
-    rest = Point(valence=rest_valence, arousal=rest_arousal)
-    told = point.relative_to(rest)
-    for reading, origin, result in (
-        (point.valence, rest.valence, told.valence),
-        (point.arousal, rest.arousal, told.arousal),
+    baseline = Point(valence=baseline_valence, arousal=baseline_arousal)
+    relative = point.relative_to(baseline)
+    for value, origin, result in (
+        (point.valence, baseline.valence, relative.valence),
+        (point.arousal, baseline.arousal, relative.arousal),
     ):
-        if abs(reading) == 1:
-            assert result == reading
+        if abs(value) == 1:
+            assert result == value
         else:
-            expected = math.tanh(math.atanh(reading) - math.atanh(origin))
+            expected = math.tanh(math.atanh(value) - math.atanh(origin))
             assert result == pytest.approx(expected, abs=6e-5)  # rounded to four digits
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=10), st.floats(-0.9, 0.9))
-def test_relative_is_nothing_at_rest_and_keeps_the_order(readings: list[float], at: float) -> None:
-    rest = Point(valence=at, arousal=0)
-    assert rest.relative_to(rest) == Point(valence=0, arousal=0)
-    points = [Point(valence=each, arousal=0) for each in sorted(readings)]
-    told = [point.relative_to(rest).valence for point in points]
-    assert told == sorted(told)
-    assert all(-1 <= each <= 1 for each in told)
+def test_relative_is_zero_at_the_baseline_and_keeps_the_order(
+    values: list[float], baseline_valence: float
+) -> None:
+    baseline = Point(valence=baseline_valence, arousal=0)
+    assert baseline.relative_to(baseline) == Point(valence=0, arousal=0)
+    points = [Point(valence=each, arousal=0) for each in sorted(values)]
+    relative = [point.relative_to(baseline).valence for point in points]
+    assert relative == sorted(relative)
+    assert all(-1 <= each <= 1 for each in relative)
