@@ -25,7 +25,7 @@ class EpochStarted(Detail):
     """The first message of a run.
 
     ``priors``: class priors in use, empty for a uniform prior. ``config_sha256`` covers the whole
-    configuration but a camera's address. ``boot_id`` is null where the kernel does not give one.
+    configuration except a camera's address. ``boot_id`` is null if the kernel does not give one.
     """
 
     event: ClassVar[str] = "epoch_started"
@@ -103,21 +103,21 @@ class CameraOpened(Detail):
 
 
 class FrameRefusedDetail(Detail):
-    """A picture cannot be decoded; of consecutive ones of a camera only the first is reported."""
+    """A picture cannot be decoded; of consecutive ones of a camera, only the first is reported."""
 
     event: ClassVar[str] = "frame_refused"
     reason: str
 
 
 class InferenceFailed(Detail):
-    """The detector failed on a frame; of consecutive failures only the first is reported."""
+    """The detector failed on a frame; of consecutive failures, only the first is reported."""
 
     event: ClassVar[str] = "inference_failed"
     reason: str
 
 
 class FacesLeftOut(Detail):
-    """More faces are in view than a message holds; with ``left_out`` 0: no longer.
+    """More faces are in view than a message holds; with ``left_out`` 0, this has ended.
 
     ``kept``: faces in the message. ``index``: of the frame.
     """
@@ -136,7 +136,7 @@ class ClockStep(Detail):
 
 
 class Mark(Detail):
-    """Somebody marked a moment."""
+    """An operator marked a moment with a text."""
 
     event: ClassVar[str] = "mark"
     text: str
@@ -157,19 +157,22 @@ class _ParticipantDetail(Detail):
 
 
 class ParticipantReleased(_ParticipantDetail):
-    """The code and its baseline are forgotten."""
+    """The participant's code and baseline were deleted."""
 
     event: ClassVar[str] = "participant_released"
 
 
 class BaselineStarted(_ParticipantDetail):
-    """Learning of a participant's neutral baseline began."""
+    """Learning of a participant's neutral baseline started."""
 
     event: ClassVar[str] = "baseline_started"
 
 
 class BaselineReady(_ParticipantDetail):
-    """Learning ended with a baseline: mean valence and arousal over ``read_s`` seconds."""
+    """Learning ended with a baseline: mean valence and arousal of the classified frames.
+
+    ``readings``: classified frames. ``read_s``: classified time, seconds.
+    """
 
     event: ClassVar[str] = "baseline_ready"
     read_s: float = Field(ge=0)

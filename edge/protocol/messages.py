@@ -41,7 +41,7 @@ class Wire(BaseModel):
 
 
 class FrameInfo(Wire):
-    """Which picture: its number, its size, and how many were lost right before it."""
+    """Index and size of the picture, and how many were dropped right before it."""
 
     index: Count
     width: Count
@@ -50,11 +50,11 @@ class FrameInfo(Wire):
 
 
 class FrameTime(Wire):
-    """When: ``sensor_ns`` on ``clock`` is the truth; ``unix_ns`` was derived from it once.
+    """When the picture was taken: ``sensor_ns`` on ``clock``; ``unix_ns`` is derived from it once.
 
     ``published_ns`` is the monotonic clock at the moment of sending. With ``clock`` "media"
     (files), ``sensor_ns`` is the presentation time within the file. ``max_error_us`` bounds the
-    error of the wall clock and is null while nothing disciplines it.
+    error of the wall clock and is null while it is not synchronized.
     """
 
     sensor_ns: int
@@ -67,7 +67,7 @@ class FrameTime(Wire):
 
 
 class StageTimes(Wire):
-    """Milliseconds of each stage; ``total`` is from picture in memory to publication.
+    """Milliseconds of each stage; ``total`` is from the picture in memory to publication.
 
     ``translate`` is not part of ``classify``; 0 where no face was translated.
     """
@@ -81,7 +81,7 @@ class StageTimes(Wire):
 
 
 class FaceQuality(Wire):
-    """Whether the face can be read; ``reasons`` says why not, and why it was not classified."""
+    """Whether the face can be classified; ``reasons`` says why it cannot, or was not."""
 
     usable: bool
     reasons: list[str]
@@ -106,7 +106,7 @@ class Probabilities(Wire):
 
 
 class FaceExpression(Wire):
-    """The likeliest expression now, all probabilities, and the one the track has settled on."""
+    """The most probable expression, all probabilities, and the track's stable label."""
 
     label: str
     probabilities: Probabilities
@@ -135,7 +135,10 @@ class Point(Wire):
 
 
 class FaceAffect(Point):
-    """Valence and arousal as read, smoothed, and (as read) relative to the person at rest."""
+    """Valence and arousal as predicted, smoothed, and relative to the neutral baseline.
+
+    ``relative`` is derived from the values as predicted, not from the smoothed ones.
+    """
 
     smoothed: Point
     relative: Point | None = None
@@ -143,7 +146,7 @@ class FaceAffect(Point):
 
 
 class Face(Wire):
-    """One face; ``expression`` and ``affect`` are null where it was not classified."""
+    """One face; ``expression`` and ``affect`` are null if it was not classified."""
 
     track: Count
     participant: str | None = None
@@ -172,7 +175,7 @@ class Head(Wire):
 
 
 class FrameMessage(Head):
-    """What was read from one picture. Topic ``affect.v1.frame.DEVICE``."""
+    """The results of one picture. Topic ``affect.v1.frame.DEVICE``."""
 
     kind: Literal["frame"] = "frame"
     seq: Count
@@ -183,7 +186,7 @@ class FrameMessage(Head):
 
 
 class EventTime(Wire):
-    """When an event was stamped: monotonic, and the wall time derived from it."""
+    """When the message was made: monotonic time, and the wall time derived from it."""
 
     monotonic_ns: int
     unix_ns: int
@@ -205,14 +208,14 @@ class EventMessage(Head):
 
 
 class Health(Wire):
-    """A grade and what keeps it from being better."""
+    """A health grade, and the reasons that keep it from being better."""
 
     grade: Grade
     reasons: list[str]
 
 
 class Rates(Wire):
-    """Frames a second over the last seconds: expected of the source, captured, published."""
+    """Frames per second over the last seconds: expected of the source, captured, published."""
 
     expected_hz: Annotated[float, _rounded(2)] | None = None
     captured_hz: Annotated[float, _rounded(2)]
@@ -223,9 +226,9 @@ class StatusMessage(Head):
     """The heartbeat, once a second. Topic ``affect.v1.status.DEVICE``.
 
     ``last_seq`` is the highest number sent in this epoch (-1 before the first), so that even a
-    lost last message shows. ``oldest_seq`` is the lowest one that can still be fetched, null
-    while there is no journal. Temperatures and throttling are null where the board does not tell;
-    boards that report only their voltage list ``under_voltage`` and no other flag.
+    lost last message is noticed. ``oldest_seq`` is the lowest one that can still be fetched, null
+    while there is no journal. Temperature and throttling are null if the board does not report
+    them; boards that report only their voltage list ``under_voltage`` and no other flag.
 
     ``swap`` says whether pictures in the worker's memory can be written to storage: ``off`` (no
     swap area on storage), ``prevented`` (``memory_locked``, or forbidden by the service manager) or
