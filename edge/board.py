@@ -85,7 +85,7 @@ class Board:
     # -- memory ------------------------------------------------------------------------------------
 
     def memory_mb(self) -> float | None:
-        """Return the memory that Linux manages, MiB; None when unknown."""
+        """Return the board's memory as Linux sees it (MemTotal), MiB; None when unknown."""
         size_kb = _search(r"(?m)^MemTotal:\s+(\d+) kB$", self._proc / "meminfo")
         return None if size_kb is None else int(size_kb) / 1024
 

@@ -37,7 +37,7 @@ EXIT_CONFIG: Final = 78
 
 
 class AffectEdgeError(Exception):
-    """The base of all; only the command line and the worker's main function catch it.
+    """The base class; only the command line and the worker's main function catch it.
 
     ``exit_code`` is the exit code of a process that ends with this error.
     """

@@ -1,4 +1,4 @@
-"""Finds missing messages from ``stream, epoch, seq``; no input or output.
+"""Finds missing messages from ``stream, epoch, seq``; does no I/O.
 
 The daemon numbers frames and events together, from 0 in each epoch, without holes. So every hole
 in the received numbers is a missing message:

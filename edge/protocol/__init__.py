@@ -1,1 +1,1 @@
-"""The wire: messages and requests, checked by pydantic; no sockets, no arrays."""
+"""The wire: messages, events and requests, validated by pydantic; no sockets, no arrays."""

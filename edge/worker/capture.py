@@ -101,7 +101,7 @@ class Capture:
         self._source_state = source_state
         self._opening_since_ns: int | None = None
         self._waiting_since_ns: int | None = None  # for the next frame of an open source
-        self._reported_opening: dict[str, object] | None = None
+        self._reported_details: dict[str, object] | None = None
         self.live = False
         self.expected_hz: float | None = None
         self.captured = first_index
@@ -150,8 +150,8 @@ class Capture:
                 )
             self._opening_since_ns = None
             self.live, self.expected_hz = source.live, source.expected_hz
-            if source.opening is not None and source.opening != self._reported_opening:
-                self._reported_opening = source.opening
+            if source.opening is not None and source.opening != self._reported_details:
+                self._reported_details = source.opening
                 self._report_event(CameraOpened.model_validate(source.opening))
             try:
                 yield source
