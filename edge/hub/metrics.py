@@ -1,4 +1,6 @@
-"""What Prometheus sees. No label ever holds a person, a track, a session or an address."""
+"""Prometheus metrics. No label holds a person, a track, a session or an address."""
+
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
@@ -11,78 +13,54 @@ _MS_BUCKETS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 2500)
 
 
 class Metrics:
-    """All metrics of one daemon, in a registry of its own. For the hub's one loop.
+    """All metrics of one daemon, in a registry of its own. Only for the hub's main loop.
 
-    The exporter answers from a thread of prometheus-client's; its metrics are thread-safe.
+    A thread of prometheus-client answers scrapes; its metric objects are thread-safe.
     """
 
     def __init__(self) -> None:
-        registry = CollectorRegistry()
-        self._registry = registry
-        self._records = Counter(
-            "affect_edge_records", "Messages published", ["kind"], registry=registry
-        )
-        self._faces = Counter(
-            "affect_edge_faces", "Faces published", ["outcome"], registry=registry
-        )
-        self._dropped = Gauge(
+        self._registry = CollectorRegistry()
+        counter = partial(Counter, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry)
+        histogram = partial(Histogram, buckets=_MS_BUCKETS, registry=self._registry)
+        self._records = counter("affect_edge_records", "Messages published", ["kind"])
+        self._faces = counter("affect_edge_faces", "Faces published", ["outcome"])
+        self._dropped = gauge(
             "affect_edge_frames_dropped",
-            "Frames lost, by the stage that was not ready; of the present worker",
+            "Frames dropped by the present worker, by the stage that was not ready",
             ["stage"],
-            registry=registry,
         )
-        self._dropped_total = Counter(
-            "affect_edge_frame_drops", "Frames lost, as the messages tell it", registry=registry
+        self._dropped_total = counter(
+            "affect_edge_frame_drops", "Frames dropped, as counted in the messages"
         )
-        self._stage = Histogram(
-            "affect_edge_stage_milliseconds",
-            "Time of each stage per frame",
-            ["stage"],
-            buckets=_MS_BUCKETS,
-            registry=registry,
+        self._stage = histogram(
+            "affect_edge_stage_milliseconds", "Time of each stage per frame", ["stage"]
         )
-        self._latency = Histogram(
-            "affect_edge_latency_milliseconds",
-            "From picture in memory to publication",
-            buckets=_MS_BUCKETS,
-            registry=registry,
+        self._latency = histogram(
+            "affect_edge_latency_milliseconds", "From picture in memory to publication"
         )
-        self._fps = Gauge("affect_edge_fps", "Frames a second", ["of"], registry=registry)
-        self._restarts = Counter(
-            "affect_edge_worker_restarts", "Workers lost", ["reason"], registry=registry
+        self._fps = gauge("affect_edge_fps", "Frames per second", ["of"])
+        self._restarts = counter("affect_edge_worker_restarts", "Workers lost", ["reason"])
+        self._source = gauge(
+            "affect_edge_source_state", "1 for the present state of the source", ["state"]
         )
-        self._source = Gauge(
-            "affect_edge_source_state", "1 for the state of the source", ["state"],
-            registry=registry,
-        )  # fmt: skip
-        self._health = Gauge(
-            "affect_edge_health_grade", "0 excellent, 1 fair, 2 poor, 3 unusable",
-            registry=registry,
-        )  # fmt: skip
-        self._rss = Gauge(
-            "affect_edge_worker_rss_megabytes", "Resident memory of the worker", registry=registry
+        self._health = gauge("affect_edge_health_grade", "0 excellent, 1 fair, 2 poor, 3 unusable")
+        self._rss = gauge("affect_edge_worker_rss_megabytes", "Resident memory of the worker")
+        self._swap = gauge(
+            "affect_edge_swap_possible", "1 while pictures may be written to swap on storage"
         )
-        self._swap = Gauge(
-            "affect_edge_swap_possible", "1 while pictures may be written to swap on storage",
-            registry=registry,
-        )  # fmt: skip
-        self._celsius = Gauge("affect_edge_soc_celsius", "Chip temperature", registry=registry)
-        self._unsync = Gauge(
-            "affect_edge_clock_unsync", "1 while nothing disciplines the wall clock",
-            registry=registry,
-        )  # fmt: skip
-        self._steps = Counter(
-            "affect_edge_clock_steps", "Jumps of the wall clock", registry=registry
+        self._celsius = gauge("affect_edge_soc_celsius", "Chip temperature")
+        self._unsync = gauge(
+            "affect_edge_clock_unsync", "1 while the wall clock is not synchronized"
         )
-        self._requests = Counter(
-            "affect_edge_requests", "Requests to the service", ["outcome"], registry=registry
-        )
-        self._build = Gauge("affect_edge_build_info", "Version", ["version"], registry=registry)
-        self._build.labels(__version__).set(1)
+        self._steps = counter("affect_edge_clock_steps", "Jumps of the wall clock")
+        self._requests = counter("affect_edge_requests", "Requests to the service", ["outcome"])
+        build = gauge("affect_edge_build_info", "Version", ["version"])
+        build.labels(__version__).set(1)
         self._source_states: set[str] = set()
 
     def serve(self, address: str) -> None:
-        """Answer scrapes on ``address`` (host:port) from now on.
+        """Serve the metrics on ``address`` (host:port) from now on.
 
         Raises:
             ConfigError: the address cannot be bound.
@@ -105,7 +83,7 @@ class Metrics:
         timing = message.timing_ms
         for stage in ("capture", "detect", "track", "classify"):
             self._stage.labels(stage).observe(getattr(timing, stage))
-        if timing.translate:  # only frames on which a translator worked
+        if timing.translate:  # only frames with translated faces
             self._stage.labels("translate").observe(timing.translate)
         self._latency.observe(timing.total)
 
@@ -114,11 +92,11 @@ class Metrics:
         self._records.labels("event").inc()
 
     def request(self, outcome: str) -> None:
-        """Count a request; ``outcome`` is one of a fixed few."""
+        """Count a request; ``outcome`` as in ``Service.serve``."""
         self._requests.labels(outcome).inc()
 
     def worker_lost(self, reason: str) -> None:
-        """Count a worker that died or was ended; ``reason`` is one of a fixed few."""
+        """Count a lost worker; ``reason`` as in ``events.WorkerLost``."""
         self._restarts.labels(reason).inc()
 
     def clock_step(self) -> None:
@@ -126,7 +104,7 @@ class Metrics:
         self._steps.inc()
 
     def status(self, message: StatusMessage, dropped: dict[str, int]) -> None:
-        """Show what a status says, and the worker's losses by stage."""
+        """Set the gauges from a status message and the worker's drops by stage."""
         self._fps.labels("captured").set(message.rates.captured_hz)
         self._fps.labels("published").set(message.rates.published_hz)
         self._source_states.add(message.source_state)
