@@ -1,7 +1,7 @@
-"""How the daemon does, graded, from what was expected and what happened.
+"""The health grade, from expected and actual rates, stalls, restarts and the board's state.
 
-The grade is computed when it is asked for, so that a source that died never looks fine on old
-figures. Rates are counted over a few seconds of monotonic time; no wall clock takes part.
+The grade is computed on each call, so that a source that has died is not graded on old figures.
+Rates are counted over a few seconds of monotonic time; the wall clock is not used.
 """
 
 from collections import deque
@@ -13,39 +13,39 @@ from edge.vocabulary import GRADES
 
 RATE_WINDOW_S = 5.0
 RATE_PERIODS = 20
-"""Of a slow camera: 5 s hold too few of its frames to tell a slow rate from a late frame."""
-_NOTHING_S, _NOTHING_PERIODS = 3.0, 3
-_SLACK = 2
+"""Window of a slow camera: 5 s hold too few of its frames to tell a slow rate from a late frame."""
+_NO_FRAMES_S, _NO_FRAMES_PERIODS = 3.0, 3
+_TOLERATED_FRAMES = 2
 HOUR_S = 3600.0
 
-# share of the expected rate below which a grade is lost
+# share of the expected rate below which the grade falls
 _FAIR_BELOW, _POOR_BELOW = 0.9, 0.5
-# stalls, restarts within an hour at which a grade is lost
+# stalls or restarts within an hour at which the grade falls
 _FAIR_INCIDENTS, _POOR_INCIDENTS = 1, 5
 
 
 class RateMeter:
-    """Counts events over the last ``RATE_WINDOW_S`` seconds, or ``RATE_PERIODS`` if that is longer.
+    """Rate of frames over ``RATE_WINDOW_S`` seconds, or ``RATE_PERIODS`` periods if that is longer.
 
     Attributes:
-        expected_hz: events a second that should come; None where nobody knows.
+        expected_hz: frames per second that should come; None where that is unknown.
     """
 
     def __init__(self) -> None:
         self._marks: deque[tuple[int, int]] = deque()
-        self._is_waiting = True  # for the first event: time counts from there
+        self._is_waiting = True  # for the first frame: the window starts there
         self.expected_hz: float | None = None
 
     def restart(self, now_ns: int, count: int) -> None:
-        """Forget what came before now, such as an outage; the running total is ``count``."""
+        """Drop earlier marks, such as those of an outage; ``count`` frames have come so far."""
         self._marks.clear()
         self._marks.append((now_ns, count))
         self._is_waiting = True
 
     def mark(self, now_ns: int, count: int) -> None:
-        """Note that the running total is ``count``; call about twice a second."""
+        """Note that ``count`` frames have come so far; call about twice a second."""
         if self._marks and count < self._marks[-1][1]:
-            self._marks.clear()  # a new worker counts from the beginning
+            self._marks.clear()  # a new worker counts from 0
         if self._marks and self._is_waiting and count > self._marks[-1][1]:
             self._marks.clear()
             self._is_waiting = False
@@ -57,26 +57,26 @@ class RateMeter:
             self._marks.popleft()
 
     def rate_hz(self) -> float:
-        """Return events a second over the window; 0 before there are two marks."""
+        """Return frames per second over the window; 0 before there are two marks."""
         count, span_s = self._counted()
         return count / span_s if span_s else 0.0
 
     def delivered(self) -> float:
-        """Return the share of the expected events that came, 0 where none came for long.
+        """Return the share of the expected frames that came; 0 where none came for long.
 
-        It is 1 where nobody knows what to expect. Two events may lack: one since the window begins
-        and ends between events, one since they come early or late.
+        It is 1 where the expected rate is unknown. Two missing frames are tolerated: one because
+        the window starts and ends between frames, one because frames come early or late.
         """
         count, span_s = self._counted()
         period_s = 1 / self.expected_hz if self.expected_hz else 0.0
-        if count == 0 and span_s > max(_NOTHING_S, _NOTHING_PERIODS * period_s):
+        if count == 0 and span_s > max(_NO_FRAMES_S, _NO_FRAMES_PERIODS * period_s):
             return 0.0
         if self._is_waiting or not span_s:
             return 1.0
-        return min(1.0, (count + _SLACK) * period_s / span_s) if period_s else 1.0
+        return min(1.0, (count + _TOLERATED_FRAMES) * period_s / span_s) if period_s else 1.0
 
     def _counted(self) -> tuple[int, float]:
-        """Return how many events came, in how many seconds."""
+        """Return how many frames came, in how many seconds."""
         if not self._marks:
             return 0, 0.0
         (first_ns, first), (last_ns, last) = self._marks[0], self._marks[-1]
@@ -85,16 +85,16 @@ class RateMeter:
 
 @dataclass(slots=True)
 class Incidents:
-    """When something went wrong within the last hour."""
+    """Times of faults within the last hour."""
 
     _times_ns: deque[int] = field(default_factory=deque)
 
     def add(self, now_ns: int) -> None:
-        """Note one now."""
+        """Add a fault that happened at ``now_ns``."""
         self._times_ns.append(now_ns)
 
     def within(self, now_ns: int, span_s: float = HOUR_S) -> int:
-        """Return how many there were in the last ``span_s`` seconds, an hour at most."""
+        """Return the number of faults in the last ``span_s`` seconds, an hour at most."""
         while self._times_ns and now_ns - self._times_ns[0] > HOUR_S * 1e9:
             self._times_ns.popleft()
         return sum(now_ns - time_ns <= span_s * 1e9 for time_ns in self._times_ns)
@@ -110,41 +110,41 @@ def grade(
     throttled: Sequence[str] | None,
     swap: str | None = None,
 ) -> Health:
-    """Return the grade and every reason that keeps it from being excellent.
+    """Return the grade, with every reason why it is not better.
 
     Args:
         source_state: starting, waiting, running, stalled, absent, restarting or ended.
-        live: whether a camera is being watched (files have no rate to keep).
-        delivered: share of the expected frames that were published lately, from 0 to 1.
+        live: whether the source is a camera (files have no rate to keep).
+        delivered: share of the expected frames that were published recently, from 0 to 1.
         stalls_1h: times within the last hour that the source stalled or was absent.
         restarts_1h: workers lost within the last hour.
-        throttled: names of the board's throttling flags that are set; None when unknown.
+        throttled: the board's throttling flags that are set; None when unknown.
         swap: off, prevented, or possible: pictures in memory may be written to storage.
     """
     worst = 0
     reasons: list[str] = []
 
-    def book(level: int, reason: str) -> None:
+    def add(level: int, reason: str) -> None:
         nonlocal worst
         worst = max(worst, level)
         reasons.append(reason)
 
     if source_state in ("stalled", "absent", "restarting"):
-        book(3, f"source_{source_state}")
+        add(3, f"source_{source_state}")
     elif source_state == "running" and live:
         if delivered == 0:
-            book(3, "no_frames")
+            add(3, "no_frames")
         elif delivered < _POOR_BELOW:
-            book(2, "rate")
+            add(2, "rate")
         elif delivered < _FAIR_BELOW:
-            book(1, "rate")
+            add(1, "rate")
     for count, reason in ((stalls_1h, "stalls"), (restarts_1h, "restarts")):
         if count >= _POOR_INCIDENTS:
-            book(2, reason)
+            add(2, reason)
         elif count >= _FAIR_INCIDENTS:
-            book(1, reason)
+            add(1, reason)
     if throttled:
-        book(1, "throttled")
+        add(1, "throttled")
     if swap == "possible":
-        book(1, "swap_possible")
+        add(1, "swap_possible")
     return Health(grade=GRADES[worst], reasons=reasons)
