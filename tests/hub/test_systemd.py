@@ -1,4 +1,4 @@
-"""The notify protocol against a real datagram socket."""
+"""The systemd notify protocol, with a real datagram socket."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ SECOND_NS = 1_000_000_000
 
 
 class Manager:
-    """The other end, as systemd has it."""
+    """The service manager's end of the socket."""
 
     def __init__(self, address):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -39,7 +39,7 @@ def manager(tmp_path):
     manager.close()
 
 
-def test_the_whole_life_of_a_daemon(manager, tmp_path):
+def test_each_call_sends_its_line(manager, tmp_path):
     notifier = Notifier(str(tmp_path / "notify"))
     sent = [
         notifier.status("loading models", 0),
@@ -62,7 +62,7 @@ def test_the_whole_life_of_a_daemon(manager, tmp_path):
     ]
 
 
-def test_status_goes_out_on_change_and_at_most_once_a_second(manager, tmp_path):
+def test_status_is_sent_on_change_and_at_most_once_a_second(manager, tmp_path):
     notifier = Notifier(str(tmp_path / "notify"))
     calls = [
         ("a", 0.0, True),
@@ -70,8 +70,8 @@ def test_status_goes_out_on_change_and_at_most_once_a_second(manager, tmp_path):
         ("b", 5.0, True),
         ("c", 5.5, False),  # too early
         ("d", 5.9, False),
-        ("d", 6.0, True),  # goes out with a later call
-        ("a\nREADY=1 \n b", 9.0, True),  # cannot smuggle an assignment in
+        ("d", 6.0, True),  # passed again: sent now
+        ("a\nREADY=1 \n b", 9.0, True),  # a newline does not inject an assignment
     ]
     for text, now_s, expected in calls:
         assert notifier.status(text, int(now_s * SECOND_NS)) is expected, (text, now_s)
@@ -79,7 +79,7 @@ def test_status_goes_out_on_change_and_at_most_once_a_second(manager, tmp_path):
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.sampled_from("abc")), max_size=30))
-def test_status_is_bounded_and_ends_up_true(steps):
+def test_status_is_limited_in_rate_and_the_last_text_arrives(steps):
     name = f"@affect-edge-test-{os.getpid()}"
     manager = Manager("\0" + name[1:])
     try:
@@ -92,12 +92,12 @@ def test_status_is_bounded_and_ends_up_true(steps):
         assert all(later - earlier >= SECOND_NS for earlier, later in pairwise(sent))
         if steps:
             notifier.status(text, now_ns + SECOND_NS)
-            assert not notifier.status(text, now_ns + 9 * SECOND_NS)  # it is what was said last
+            assert not notifier.status(text, now_ns + 9 * SECOND_NS)  # already sent
     finally:
         manager.close()
 
 
-def test_the_abstract_namespace():
+def test_an_address_in_the_abstract_namespace_works():
     name = f"affect-edge-test-{os.getpid()}"
     manager = Manager("\0" + name)
     try:
@@ -108,28 +108,28 @@ def test_the_abstract_namespace():
 
 
 @pytest.mark.parametrize("address", [None, "", "vsock:2:1234", "relative/path"])
-def test_without_a_socket_nothing_happens(address):
+def test_without_a_socket_path_nothing_is_sent(address):
     notifier = Notifier(address)
     assert not notifier.ready()
     assert not notifier.status("a", 0)
 
 
-def test_a_manager_that_is_gone_and_comes_back(manager, tmp_path):
+def test_a_restarted_manager_is_found_again(manager, tmp_path):
     path = tmp_path / "notify"
     notifier = Notifier(str(path))
     assert notifier.ready()
     manager.close()
-    assert not notifier.watchdog()  # the file is there, nobody listens
+    assert not notifier.watchdog()  # the socket file exists, but nobody listens
     path.unlink()
     assert not notifier.status("a", 0)
     assert not Notifier("/" + "x" * 200).ready()
     again = Manager(str(path))
-    assert notifier.status("a", 1)  # what was not delivered is not counted as said
+    assert notifier.status("a", 1)  # a text that was not sent is sent later
     assert again.read() == ["STATUS=a"]
     again.close()
 
 
-def test_a_manager_that_does_not_read_cannot_block_the_daemon(manager, tmp_path):
+def test_a_manager_that_does_not_read_does_not_block_the_daemon(manager, tmp_path):
     notifier = Notifier(str(tmp_path / "notify"))
     queue = 0
     while notifier.watchdog():
@@ -152,10 +152,10 @@ def test_a_manager_that_does_not_read_cannot_block_the_daemon(manager, tmp_path)
         ({"WATCHDOG_USEC": "²"}, None),
     ],
 )
-def test_watchdog_interval(environment, expected):
+def test_watchdog_interval_of_each_environment(environment, expected):
     assert watchdog_interval_s(environment, pid=7) == expected
 
 
-def test_the_watched_process_is_this_one():
+def test_the_watchdog_watches_this_process_by_default():
     environment = {"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}
     assert watchdog_interval_s(environment) == 1.0
