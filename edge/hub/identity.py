@@ -1,8 +1,8 @@
-"""Who a message is, for ever: ``stream``, ``epoch`` and ``seq``.
+"""The identity of messages: ``stream``, ``epoch`` and ``seq``, together never used twice.
 
-The stream is a UUID kept in the journal's folder; the epoch grows by one, durably and before
-anything is sent, at every start. Without a folder (a demo, a try by hand) each start is a stream
-of its own. The durable journal of the messages themselves will live here as well.
+The stream is a UUID kept in the folder ``journal.path``. Every start raises the epoch by one and
+writes it to storage before it sends anything. Without a folder (a demo, a run by hand) each start
+is a stream of its own. Messages themselves are not stored yet.
 """
 
 import fcntl
@@ -18,13 +18,13 @@ _EPOCH_MAX = 2**53  # beyond it, readers in other languages lose digits
 
 
 class StreamIdentity:
-    """The identity of this start, and the numbering of its messages. For the hub's one loop.
+    """Identity of this start and numbering of its messages. Only for the hub's main loop.
 
     Attributes:
         stream: UUID of the stream.
         epoch: number of this start within the stream, from 1.
-        last_seq: the number given last; -1 before the first.
-        oldest_seq: lowest number that can be fetched again; None, as nothing is kept yet.
+        last_seq: the newest number; -1 before the first.
+        oldest_seq: lowest number that can be fetched again; None: messages are not stored yet.
     """
 
     oldest_seq: int | None = None
@@ -37,11 +37,11 @@ class StreamIdentity:
 
     @classmethod
     def open(cls, folder: str) -> "StreamIdentity":
-        """Claim ``folder`` and begin a new epoch in it; an empty name keeps nothing.
+        """Lock ``folder`` and start a new epoch in it; with an empty name, nothing is stored.
 
         Raises:
-            ConfigError: the folder cannot be used, another daemon has it, or what is in it is
-                not an identity.
+            ConfigError: the folder cannot be used, another daemon uses it, or its identity file is
+                damaged.
         """
         if not folder:
             return cls(str(uuid.uuid4()), 1, None)
@@ -62,55 +62,57 @@ class StreamIdentity:
                 " another folder"
             ) from error
         try:
-            stream, epoch = _begun(path)
+            stream, epoch = _start_epoch(path)
         except ConfigError:
             os.close(lock)
             raise
         return cls(stream, epoch, lock)
 
     def next_seq(self) -> int:
-        """Return the number of the next message; each is given once."""
+        """Return the number of the next message; no number is returned twice."""
         self.last_seq += 1
         return self.last_seq
 
     def close(self) -> None:
-        """Give the folder back."""
+        """Unlock the folder."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
 
-def _begun(path: Path) -> tuple[str, int]:
-    """Return stream and epoch of this start, written down before they are used."""
-    identity = path / _NAME
+def _start_epoch(path: Path) -> tuple[str, int]:
+    """Return stream and epoch of this start, after they have been written to storage."""
+    stored = path / _NAME
     try:
-        known = json.loads(identity.read_bytes())
+        known = json.loads(stored.read_bytes())
         stream, epoch = str(uuid.UUID(known["stream"])), known["epoch"] + 1
         if type(epoch) is not int or not 1 <= epoch <= _EPOCH_MAX:
             raise ValueError(f"epoch {known['epoch']!r}")
     except FileNotFoundError:
         stream, epoch = str(uuid.uuid4()), 1
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        # A new stream here could hide that the old one's numbers were lost: let a person decide.
+        # A new stream could hide that the numbers of the old one were lost: the user has to decide.
         raise ConfigError(
-            f"{identity}: not the identity of a stream ({error}); move it away to begin a new one"
+            f"{stored}: not the identity of a stream ({error}); move it away to start a new stream"
         ) from error
     fresh = path / (_NAME + ".new")
     try:
-        with open(fresh, "w", encoding="ascii", opener=_private) as file:
+        with open(fresh, "w", encoding="ascii", opener=_open_private) as file:
             json.dump({"stream": stream, "epoch": epoch}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(fresh, identity)
+        os.replace(fresh, stored)
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
     except OSError as error:
-        raise ConfigError(f"{fresh}: {error.strerror}; free space or mend the card") from error
+        raise ConfigError(
+            f"{fresh}: {error.strerror}; free some space or check the storage"
+        ) from error
     return stream, epoch
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)

@@ -1,4 +1,4 @@
-"""The identity of a start: epochs grow, numbers are given once, one daemon a folder."""
+"""The identity of a start: epochs grow, numbers are unique, one daemon per folder."""
 
 import json
 import os
@@ -10,24 +10,24 @@ from edge.errors import ConfigError
 from edge.hub.identity import StreamIdentity
 
 
-def test_epochs_grow_and_the_stream_stays(tmp_path: Path) -> None:
-    seen = []
+def test_each_start_raises_the_epoch_and_keeps_the_stream(tmp_path: Path) -> None:
+    starts = []
     for _ in range(5):
-        journal = StreamIdentity.open(str(tmp_path / "j"))
-        seen.append((journal.stream, journal.epoch))
-        assert [journal.next_seq() for _ in range(3)] == [0, 1, 2]
-        journal.close()
-    assert len({stream for stream, _ in seen}) == 1
-    assert [epoch for _, epoch in seen] == [1, 2, 3, 4, 5]
+        identity = StreamIdentity.open(str(tmp_path / "j"))
+        starts.append((identity.stream, identity.epoch))
+        assert [identity.next_seq() for _ in range(3)] == [0, 1, 2]
+        identity.close()
+    assert len({stream for stream, _ in starts}) == 1
+    assert [epoch for _, epoch in starts] == [1, 2, 3, 4, 5]
 
 
-def test_without_a_folder_each_start_is_a_stream_of_its_own() -> None:
+def test_without_a_folder_each_start_has_a_new_stream() -> None:
     first, second = StreamIdentity.open(""), StreamIdentity.open("")
     assert first.stream != second.stream
     assert first.epoch == second.epoch == 1
 
 
-def test_a_second_daemon_is_refused_and_takes_no_epoch(tmp_path: Path) -> None:
+def test_a_second_daemon_is_refused_and_uses_up_no_epoch(tmp_path: Path) -> None:
     first = StreamIdentity.open(str(tmp_path))
     with pytest.raises(ConfigError, match="in use by another daemon"):
         StreamIdentity.open(str(tmp_path))
@@ -39,19 +39,19 @@ def test_a_second_daemon_is_refused_and_takes_no_epoch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["", "{}", "[]", '{"stream": "x", "epoch": 1}', '{"stream": null, "epoch": 2}', "\0"]
 )
-def test_a_damaged_identity_is_refused_and_kept(tmp_path: Path, content: str) -> None:
+def test_a_damaged_identity_file_is_refused_and_not_changed(tmp_path: Path, content: str) -> None:
     identity = tmp_path / "identity.json"
     identity.write_text(content)
     with pytest.raises(ConfigError, match=r"identity\.json: not the identity of a stream") as error:
         StreamIdentity.open(str(tmp_path))
     assert "\n" not in str(error.value)
     assert identity.read_text() == content
-    # the lock was given back: after repair the next start works
+    # the lock was released: after repair the next start works
     identity.unlink()
     assert StreamIdentity.open(str(tmp_path)).epoch == 1
 
 
-def test_files_are_private(tmp_path: Path) -> None:
+def test_folder_and_files_are_private(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         StreamIdentity.open(str(tmp_path / "j")).close()
@@ -63,7 +63,7 @@ def test_files_are_private(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "j" / "identity.json").read_text())["epoch"] == 1
 
 
-def test_an_unusable_folder_is_one_line(tmp_path: Path) -> None:
+def test_an_unusable_folder_gives_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"journal\.path") as error:
         StreamIdentity.open(str(tmp_path / "file"))
