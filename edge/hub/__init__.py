@@ -1,4 +1,4 @@
-"""The hub: the process that holds the sockets, the numbering and the health, and no native vision.
+"""The hub: the process with sockets, numbering and health; it loads no native vision code.
 
 It starts the worker, outlives it, and goes on publishing status while a new one starts.
 """

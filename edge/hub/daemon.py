@@ -1,8 +1,8 @@
-"""The daemon's life: one loop over sockets, link and signals; numbering, publishing, watching.
+"""The daemon: start, one loop over sockets, link and signals, and stop.
 
-Order of a start: configuration, journal, sockets, worker, first result (or a declared absence of
-one), READY. Order of a stop: the worker is told, what it still sends is published, the last
-message is ``epoch_ended``, the sockets drain. A second signal ends at once.
+Order of a start: configuration, identity, sockets, worker, first result (or a declared absence of
+one), READY. Order of a stop: SIGTERM to the worker, publishing of what it still sends, the last
+message ``epoch_ended``, draining of the sockets. A second signal ends the process at once.
 """
 
 import logging
@@ -49,10 +49,10 @@ TICK_MS = 100
 STATUS_S = 1.0
 STOP_S = 3.0  # for the worker; with the drain, a stop takes less than 5 s
 OUTAGES = ("stalled", "absent")
-"""Source states that last until a picture comes, however many workers are lost meanwhile."""
+"""Source states that last until a frame comes, however many workers are lost meanwhile."""
 
 STALE_S = 10.0
-"""A running source without a result for so long, undeclared, feeds the watchdog no more."""
+"""After this time without a result of a running source, the watchdog is no longer fed."""
 
 
 class Daemon:
@@ -60,9 +60,9 @@ class Daemon:
 
     Args:
         config: validated and frozen.
-        lossless: read a file as fast as possible with nothing dropped.
-        wait_for_subscriber: hold the first message until somebody listens to frames.
-        environment: where NOTIFY_SOCKET and WATCHDOG_USEC are looked for.
+        lossless: read a file as fast as possible and drop nothing.
+        wait_for_subscriber: hold the first message until a subscriber asks for frames.
+        environment: variables, for NOTIFY_SOCKET and WATCHDOG_USEC; those of the process when None.
     """
 
     def __init__(
@@ -76,20 +76,20 @@ class Daemon:
         environment = os.environ if environment is None else environment
         self._config = config
         self._lossless = lossless
-        self._holding = wait_for_subscriber
+        self._is_waiting = wait_for_subscriber
         self._notifier = Notifier(environment.get("NOTIFY_SOCKET"))
         self._watchdog_s = watchdog_interval_s(environment)
         self._supervisor = Supervisor(config, lossless=lossless)
         self._metrics = Metrics()
-        self._people = Participants(config.affect, vanish_s=config.tracking.vanish_s)
+        self._participants = Participants(config.affect, vanish_s=config.tracking.vanish_s)
         self._service: Service | None = None
         self._board = Board()
-        self._memory_locked: bool | None = None  # of the present worker, once it has said so
+        self._memory_locked: bool | None = None  # of the present worker; None before its report
         self._stalls = Incidents()
         self._captured_meter, self._published_meter = RateMeter(), RateMeter()
         self._source_state = "starting"
-        self._captured = 0  # frames that the source produced, as last told
-        self._fruitless = 0  # workers started since the last result
+        self._captured = 0  # frames that the source produced, as last reported
+        self._starts_without_result = 0  # workers started since the last result
         self._worker_detail: events.WorkerStarted | None = None  # as last sent
         self._is_ready = False
         self._stop_signals = 0
@@ -97,7 +97,7 @@ class Daemon:
         self._next_status_ns = self._next_watchdog_ns = clock.monotonic_ns()
 
     def run(self) -> int:
-        """Serve until the source ends, a signal, or a failure; return the exit code.
+        """Run until the source ends, a signal comes, or a failure; return the exit code.
 
         Raises:
             ConfigError: an endpoint, address or folder of the configuration cannot be used.
@@ -113,38 +113,38 @@ class Daemon:
             try:
                 return self._serve()
             finally:
-                # The process is about to exit: a signal now must not turn a clean end into another.
+                # The process is about to exit: a signal now must not change its exit code.
                 for each in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(each, signal.SIG_IGN)
                 signal.set_wakeup_fd(-1)
 
     def _serve(self) -> int:
-        journal = StreamIdentity.open(self._config.journal.path)
+        identity = StreamIdentity.open(self._config.journal.path)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         publish = self._config.publish
         try:
             self._publisher = Publisher(context, publish.endpoint, high_water=publish.high_water)
             try:
                 if self._lossless:
-                    self._publisher.wait_for_slow()
+                    self._publisher.disable_drop()
                 if self._config.metrics.address:
                     self._metrics.serve(self._config.metrics.address)
                 self._out = MessageStream(
                     self._config,
-                    journal,
+                    identity,
                     self._publisher,
                     self._metrics,
-                    self._people,
-                    bear=self._bear_with_reader if self._lossless else None,
+                    self._participants,
+                    on_backpressure=self._keep_waiting if self._lossless else None,
                 )
                 log.info("publishing on %s", self._publisher.endpoint)
                 if publish.service_endpoint:
                     self._service = Service(context, publish.service_endpoint)
-                    self._answers = RequestHandlers(self._out, self._people)
+                    self._handlers = RequestHandlers(self._out, self._participants)
                     log.info("answering requests on %s", self._service.endpoint)
                 self._supervisor.start(0, 1)
-                if not self._holding:
-                    self._out.announce()
+                if not self._is_waiting:
+                    self._out.start_epoch()
                 while self._exit is None and not self._stop_signals:
                     self._turn()
                 return self._finish()
@@ -155,12 +155,12 @@ class Daemon:
                 self._publisher.close(0.0)
         finally:
             context.term()
-            journal.close()
+            identity.close()
 
     # -- the loop ----------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        """Wait for something, handle it, and do what is due."""
+        """Wait up to ``TICK_MS`` for input, handle it, then run the timers."""
         poller = zmq.Poller()
         poller.register(self._publisher.socket, zmq.POLLIN)
         poller.register(self._wakeup, zmq.POLLIN)
@@ -171,21 +171,21 @@ class Daemon:
         poller.poll(TICK_MS)
         self._read_wakeup()
         self._publisher.read_subscriptions()
-        if self._holding and self._publisher.heard("frame", self._config.device.name):
-            self._holding = False
-            self._out.announce()
+        if self._is_waiting and self._publisher.has_subscriber("frame", self._config.device.name):
+            self._is_waiting = False
+            self._out.start_epoch()
             if self._supervisor.is_ready:
                 self._supervisor.go()
         self._read_link()
         if self._service is not None:
-            self._service.serve(self._answers.answer, self._metrics.request)
+            self._service.serve(self._handlers.handle, self._metrics.request)
         self._watch_worker()
-        self._do_due()
+        self._run_timers()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._stop_signals += 1
         if self._stop_signals > 1:
-            # Somebody insists. The worker dies with this process; nothing here may wait.
+            # The worker ends with this process, so nothing has to be waited for.
             os.write(2, b"affect-edge: second signal, ending at once\n")
             os._exit(EXIT_FAILURE)
         log.info("%s received, stopping", signal.Signals(number).name)
@@ -197,7 +197,7 @@ class Daemon:
             return
 
     def _read_link(self) -> None:
-        """Handle what the worker has sent, up to a batch, so that timers stay on time."""
+        """Handle a limited number of the worker's reports, so that timers stay on time."""
         for _ in range(64):
             link = self._supervisor.link
             if link is None:
@@ -210,7 +210,7 @@ class Daemon:
                 return
             if report is None:
                 return
-            self._supervisor.heard(report)
+            self._supervisor.note(report)
             self._handle(report)
             if self._exit is not None:
                 return
@@ -220,18 +220,18 @@ class Daemon:
             case FrameReport():
                 self._out.frame(report)
                 self._published_meter.mark(clock.monotonic_ns(), self._out.frames)
-                self._fruitless = 0
+                self._starts_without_result = 0
             case Heartbeat():
                 self._captured = report.captured
                 self._captured_meter.expected_hz = report.expected_hz
                 self._published_meter.expected_hz = report.expected_hz
                 self._captured_meter.mark(clock.monotonic_ns(), report.captured)
             case EventReport():
-                self._note_event(report.parse())
+                self._handle_event(report.parse())
             case Ready():
                 self._supervisor.is_ready = True
                 if self._source_state not in OUTAGES:
-                    self._source_state = "waiting" if self._holding else "starting"
+                    self._source_state = "waiting" if self._is_waiting else "starting"
                 self._note_memory(report.lock_error)
                 detail = events.WorkerStarted.model_validate(
                     {"models": report.models, "memory_locked": self._memory_locked}
@@ -239,7 +239,7 @@ class Daemon:
                 if detail != self._worker_detail or not self._supervisor.renewals:
                     self._worker_detail = detail
                     self._out.event(detail)
-                if not self._holding:
+                if not self._is_waiting:
                     self._supervisor.go()
             case Failed() if report.exit_code == EXIT_CONFIG:
                 self._exit = (EXIT_CONFIG, report.text)
@@ -256,9 +256,9 @@ class Daemon:
                 return
 
     def _note_memory(self, lock_error: str) -> None:
-        """Keep whether the worker's memory is locked; log it once when pictures can be swapped."""
+        """Note whether the worker's memory is locked; log once that pictures may be swapped out."""
         if self._memory_locked == (not lock_error):
-            return  # as the worker before this one
+            return  # as with the previous worker
         self._memory_locked = not lock_error
         if swap_state(self._board, memory_locked=self._memory_locked) == "possible":
             areas = ", ".join(self._board.swap_on_storage() or ())
@@ -269,13 +269,13 @@ class Daemon:
                 lock_error,
             )
 
-    def _note_event(self, detail: events.Detail) -> None:
+    def _handle_event(self, detail: events.Detail) -> None:
         if isinstance(detail, events.SourceStateChanged):
             state = detail.state
             if state in OUTAGES:
-                if self._source_state not in OUTAGES:  # one outage, however it goes on
+                if self._source_state not in OUTAGES:  # an outage counts once, in whatever state
                     self._stalls.add(clock.monotonic_ns())
-                self._people.nobody_in_view()
+                self._participants.clear_view()
                 log.warning("source %s: %s", state, detail.reason)
             elif state == "running":
                 log.info("source running")
@@ -296,22 +296,25 @@ class Daemon:
         )
         if trouble is not None:
             self._lose_worker(trouble)
-        if self._supervisor.unkillable():
+        if self._supervisor.is_unkillable():
             self._out.event(events.WorkerUnkillable())
             self._exit = (EXIT_REBOOT, "the worker cannot be killed: the board needs a reboot")
-        elif is_file(self._config.source) and self._fruitless > BUDGET:
-            # A camera may come back by itself; a file will be the same file the next time.
-            self._exit = (EXIT_FAILURE, f"{self._fruitless} workers in a row read nothing of it")
+        elif is_file(self._config.source) and self._starts_without_result > BUDGET:
+            # A camera may come back by itself; a file stays as it is.
+            self._exit = (
+                EXIT_FAILURE,
+                f"{self._starts_without_result} workers in a row processed no frame",
+            )
         elif self._supervisor.may_start():
             first = self._out.last_index + 1
             if is_file(self._config.source):
-                # A frame that kills every worker is stepped over: one more a fruitless start.
-                first += self._fruitless
+                # A frame that crashes every worker is skipped: one more per start without result.
+                first += self._starts_without_result
             else:
-                first = max(first, self._captured)  # what a camera showed meanwhile is gone
-            absent = self._source_state == "absent"  # goes on: the new worker tries again
+                first = max(first, self._captured)  # a camera's frames since then are lost
+            absent = self._source_state == "absent"  # stays so: the new worker tries again
             self._supervisor.start(first, self._out.last_track + 1, absent=absent)
-            self._fruitless += 1
+            self._starts_without_result += 1
             if self._source_state not in OUTAGES:
                 self._source_state = "starting"
 
@@ -325,15 +328,15 @@ class Daemon:
         )
         self._supervisor.lose()
         self._metrics.worker_lost(reason)
-        self._people.nobody_in_view()
+        self._participants.clear_view()
         self._out.event(events.WorkerLost(reason=reason, restarts=self._supervisor.restarts))
-        if was_opening:  # the worker may have had no chance to say so
+        if was_opening:  # the worker may not have reported it
             text = f"a worker was lost while it opened the source: {reason}"
-            self._note_event(events.SourceStateChanged(state="absent", reason=text))
+            self._handle_event(events.SourceStateChanged(state="absent", reason=text))
         elif self._source_state not in OUTAGES:
             self._source_state = "restarting"
 
-    def _do_due(self) -> None:
+    def _run_timers(self) -> None:
         now_ns = clock.monotonic_ns()
         if now_ns >= self._next_status_ns:
             self._next_status_ns = now_ns + int(STATUS_S * 1e9)
@@ -354,7 +357,7 @@ class Daemon:
                 self._notifier.watchdog()
 
     def _is_fresh(self, now_ns: int) -> bool:
-        """Return whether results are young, or their absence is declared and being dealt with."""
+        """Return whether results are recent, or their absence is declared and being handled."""
         result_ns = self._out.last_result_ns
         if self._source_state != "running" or result_ns is None:
             return True
@@ -399,32 +402,32 @@ class Daemon:
             now_ns,
         )
 
-    def _bear_with_reader(self, waited_s: float) -> bool:
-        """Wait a little for a subscriber without room; return whether to go on waiting.
+    def _keep_waiting(self, waited_s: float) -> bool:
+        """Wait briefly for a subscriber whose queue is full; return whether to go on waiting.
 
-        Nothing of a file is dropped, but neither a signal nor, once the source has ended, the end
-        is held up for more than the drain's time.
+        No frame of a file is dropped. But a signal ends the waiting, and after the end of the
+        source it lasts ``publish.drain_s`` at most.
         """
         ending = self._exit is not None
         if self._stop_signals or (ending and waited_s > self._config.publish.drain_s):
             return False
-        self._feed_watchdog(is_fresh=True)  # waiting for a reader is no fault of ours
+        self._feed_watchdog(is_fresh=True)  # a slow subscriber is no fault of the daemon
         select.select([self._wakeup], [], [], 0.002)
         self._read_wakeup()
         return True
 
-    # -- the end -----------------------------------------------------------------------------------
+    # -- the stop ----------------------------------------------------------------------------------
 
     def _finish(self) -> int:
-        """Stop the worker, send what it still has, say goodbye, drain; return the exit code."""
+        """Stop the worker, publish what it still sends, end the epoch; return the exit code."""
         self._notifier.stopping()
-        begun_ns = clock.monotonic_ns()
+        start_ns = clock.monotonic_ns()
         if self._exit is None:
-            self._supervisor.order_stop()
-            self._hear_out(begun_ns)
+            self._supervisor.request_stop()
+            self._drain_link(start_ns)
         code, text = self._exit or (EXIT_DONE, "")
-        self._supervisor.end(max(0.0, STOP_S - clock.elapsed_ms(begun_ns) / 1e3))
-        self._out.farewell(code, self._captured)
+        self._supervisor.end(max(0.0, STOP_S - clock.elapsed_ms(start_ns) / 1e3))
+        self._out.end_epoch(code, self._captured)
         self._publish_status()
         self._publisher.close(min(self._config.publish.drain_s, 1.5 if self._stop_signals else 60))
         if text and code == EXIT_CONFIG:
@@ -433,10 +436,10 @@ class Daemon:
             log.error("%s", text)
         return code
 
-    def _hear_out(self, begun_ns: int) -> None:
-        """Publish what the worker sends until it has ended, within the stop's time."""
+    def _drain_link(self, start_ns: int) -> None:
+        """Publish what the worker sends until it has ended, for ``STOP_S`` at most."""
         while (link := self._supervisor.link) is not None:
-            left_s = STOP_S - clock.elapsed_ms(begun_ns) / 1e3
+            left_s = STOP_S - clock.elapsed_ms(start_ns) / 1e3
             try:
                 report = link.receive(max(0.0, left_s))
             except LinkClosed:

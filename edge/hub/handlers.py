@@ -1,7 +1,7 @@
-"""What the daemon does when it is asked something. For the hub's one loop.
+"""Handlers of requests: what the daemon does for each, and the fields of the reply.
 
-Whatever changes what later messages mean is an event, numbered and stamped like everything else:
-whoever reads the record alone can tell who was who, and from what on.
+Whatever changes the meaning of later messages is also sent as an event, numbered and stamped like
+every message: so a log of the messages alone shows which track had which code, and from when.
 """
 
 import functools
@@ -34,67 +34,70 @@ from edge.protocol.requests import (
 
 
 class RequestHandlers:
-    """Meets requests with what is sent (``out``) and who is in view (``people``)."""
+    """Handles requests; sends events to ``out`` and changes ``participants``.
 
-    def __init__(self, out: MessageStream, people: Participants) -> None:
+    Only for the hub's main loop.
+    """
+
+    def __init__(self, out: MessageStream, participants: Participants) -> None:
         self._out = out
-        self._people = people
+        self._participants = participants
 
-    def answer(self, request: AnyRequest, received_ns: int) -> dict[str, Any]:
-        """Do what is asked; return the fields of the reply.
+    def handle(self, request: AnyRequest, received_ns: int) -> dict[str, Any]:
+        """Handle a request; return the fields of the reply.
 
         Args:
-            request: what is asked.
+            request: as decoded.
             received_ns: when it came, on the monotonic clock.
 
         Raises:
             RequestRefused: it cannot be done.
         """
-        said: dict[str, Any]
+        reply: dict[str, Any]
         match request:
-            case MarkRequest() if not self._out.is_announced:
+            case MarkRequest() if not self._out.has_started:
                 raise RequestRefused("nothing is recorded before somebody subscribes; mark it then")
             case MarkRequest(text=text):
-                said = self._recorded(Mark(text=text))
+                reply = self._record(Mark(text=text))
             case AssignRequest(track=track, participant=code):
-                self._people.assign(track, code)
-                said = self._recorded(ParticipantAssigned(track=track, participant=code))
+                self._participants.assign(track, code)
+                reply = self._record(ParticipantAssigned(track=track, participant=code))
             case ReleaseRequest(participant=code):
-                self._people.release(code)
-                said = self._recorded(ParticipantReleased(participant=code))
+                self._participants.release(code)
+                reply = self._record(ParticipantReleased(participant=code))
             case BaselineRequest(action="start", participant=code):
-                self._people.start(code)
-                said = self._recorded(BaselineStarted(participant=code))
+                self._participants.start_baseline(code)
+                reply = self._record(BaselineStarted(participant=code))
             case BaselineRequest(participant=code):
-                said = self._rested(code, self._people.stop(code))
+                reply = self._record_baseline(code, self._participants.stop_baseline(code))
             case TimeRequest():
-                said = self._clocks(received_ns)
+                reply = self._clocks(received_ns)
             case StatusRequest():
                 status = self._out.last_status
-                said = {
+                reply = {
                     "status": status and status.model_dump(mode="json", by_alias=True),
-                    "participants": self._people.listed(),
+                    "participants": self._participants.as_list(),
                 }
             case SchemaRequest():
-                said = {"schema": _schema()}
-        return said
+                reply = {"schema": _schema()}
+        return reply
 
-    def _rested(self, code: str, rest: Baseline) -> dict[str, Any]:
+    def _record_baseline(self, code: str, baseline: Baseline) -> dict[str, Any]:
         detail: dict[str, Any] = {
             "participant": code,
-            "read_s": rest.read_s,
-            "readings": rest.readings,
-            **rest.point.model_dump(),
+            "read_s": baseline.read_s,
+            "readings": baseline.readings,
+            **baseline.point.model_dump(),
         }
-        if not rest.reason:
-            return {**self._recorded(BaselineReady(**detail)), "baseline": "ready"}
-        invalid = BaselineInvalid(**detail, reason=rest.reason)
-        return {**self._recorded(invalid), "baseline": "invalid"}
+        if not baseline.reason:
+            return {**self._record(BaselineReady(**detail)), "baseline": "ready"}
+        invalid = BaselineInvalid(**detail, reason=baseline.reason)
+        return {**self._record(invalid), "baseline": "invalid"}
 
-    def _recorded(self, detail: Detail) -> dict[str, Any]:
+    def _record(self, detail: Detail) -> dict[str, Any]:
         """Send the event; return its detail, number and time.
 
-        Nobody is in view before the epoch is announced, and marks are refused until then.
+        The epoch has started by then: before it nobody is in view, and marks are refused.
         """
         message = self._out.event(detail)
         assert message is not None

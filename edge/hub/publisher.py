@@ -1,4 +1,4 @@
-"""The PUB side: one socket, one thread, single-part messages, subscriptions in sight."""
+"""The PUB side: one socket, one thread, single-part messages; subscriptions are known."""
 
 import contextlib
 
@@ -9,9 +9,9 @@ from edge.protocol.messages import topic
 
 
 class Publisher:
-    """Publishes messages on one endpoint. For the hub's one loop.
+    """Publishes messages on one endpoint. Only for the hub's main loop.
 
-    An XPUB socket: what a subscriber sees is plain PUB, and the hub sees the subscriptions.
+    An XPUB socket: to a subscriber it is plain PUB, and the hub receives the subscriptions.
 
     Attributes:
         endpoint: where it is bound, with the port the system chose for ``tcp://...:*``.
@@ -35,28 +35,28 @@ class Publisher:
         return self._socket
 
     def read_subscriptions(self) -> None:
-        """Take notice of who came and went; call when the socket is readable."""
+        """Receive new and cancelled subscriptions; call when the socket is readable."""
         with contextlib.suppress(zmq.Again):
             while True:
-                note = self._socket.recv(zmq.NOBLOCK)
-                if note[:1] == b"\x01":
-                    self._topics.add(note[1:])
-                elif note[:1] == b"\x00":
-                    self._topics.discard(note[1:])
+                notification = self._socket.recv(zmq.NOBLOCK)
+                if notification[:1] == b"\x01":
+                    self._topics.add(notification[1:])
+                elif notification[:1] == b"\x00":
+                    self._topics.discard(notification[1:])
 
-    def heard(self, kind: str, device: str) -> bool:
-        """Return whether somebody is subscribed to messages of ``kind``."""
+    def has_subscriber(self, kind: str, device: str) -> bool:
+        """Return whether a subscription covers messages of ``kind``."""
         name = topic(kind, device).encode()
         return any(name.startswith(prefix) for prefix in self._topics)
 
-    def wait_for_slow(self) -> None:
-        """From now on refuse what a subscriber has no room for, instead of leaving it out."""
+    def disable_drop(self) -> None:
+        """From now on ``offer`` refuses a message while any subscriber's queue is full."""
         self._socket.setsockopt(zmq.XPUB_NODROP, 1)
 
     def offer(self, part: bytes) -> bool:
-        """Send an encoded message; return False where ``wait_for_slow`` holds, and one is slow.
+        """Send an encoded message; return False after ``disable_drop`` while a queue is full.
 
-        Otherwise a subscriber that is too far behind misses it.
+        Without ``disable_drop``, a subscriber whose queue is full misses the message.
         """
         try:
             self._socket.send(part, zmq.NOBLOCK)
@@ -65,5 +65,5 @@ class Publisher:
         return True
 
     def close(self, drain_s: float) -> None:
-        """Close; what is under way is delivered for ``drain_s`` at most (by the context's end)."""
+        """Close; queued messages are delivered for up to ``drain_s`` (when the context ends)."""
         self._socket.close(linger=int(drain_s * 1000))

@@ -1,4 +1,4 @@
-"""How the hub's sockets meet the world: what any of them bears of a peer, and where it is bound."""
+"""Binding of the hub's sockets, with the limits on what a peer may send."""
 
 from typing import Final
 
@@ -11,16 +11,16 @@ PART_BYTES_MAX: Final = 4096
 
 
 def bind(
-    socket: "zmq.Socket[bytes]", endpoint: str, *, key: str, high_water: int, otherwise: str = ""
+    socket: "zmq.Socket[bytes]", endpoint: str, *, key: str, high_water: int, alternative: str = ""
 ) -> str:
-    """Bind ``socket``; return where, with the port the system chose for ``tcp://...:*``.
+    """Bind ``socket``; return its endpoint, with the port the system chose for ``tcp://...:*``.
 
     Args:
         socket: with the options of its own kind already set; closed where it cannot be bound.
-        endpoint: where.
-        key: of the configuration, which named the endpoint.
+        endpoint: where to bind it.
+        key: configuration key of the endpoint, for the error message.
         high_water: messages that may wait for one peer.
-        otherwise: what else than another endpoint may be chosen, for the message.
+        alternative: what else the user may do, appended to the error message.
 
     Raises:
         ConfigError: the endpoint is in use or cannot be bound.
@@ -38,6 +38,6 @@ def bind(
         socket.close()
         raise ConfigError(
             f"{key} {endpoint!r}: {error.strerror}; stop the process that uses it,"
-            f" make the folder it is in, or choose another endpoint{otherwise}"
+            f" make the folder it is in, or choose another endpoint{alternative}"
         ) from error
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)

@@ -1,7 +1,6 @@
-"""What leaves the hub: numbered once, stamped once, handed to the socket.
+"""Builds the messages that the hub sends: numbered once, stamped once, given to the publisher.
 
-Everything that is recorded passes here between the journal, which numbers it, and the publisher,
-which sends it.
+Frames and events get their number from the stream's identity here; a status has none.
 """
 
 import hashlib
@@ -39,51 +38,52 @@ CLASSIFY_STAGES = ("quality", "crop", "classify", "smooth")
 
 
 class MessageStream:
-    """Builds and sends the messages of one epoch. For the hub's one loop.
+    """Builds and sends the messages of one epoch. Only for the hub's main loop.
 
     Args:
-        config: for the device's name and what the first message tells.
-        journal: gives the numbers.
+        config: for the device's name and the first message.
+        identity: gives stream, epoch and numbers.
         publisher: sends.
         metrics: counts.
-        people: says whose faces are whose.
-        bear: None to send and forget, as a live source wants it. Else nothing numbered is dropped:
-            while a subscriber has no room, ``bear`` is asked again and again, with the seconds
-            waited so far, whether to go on waiting; it waits a little itself.
+        participants: adds codes and baselines to faces.
+        on_backpressure: None for a live source: a subscriber whose queue is full misses messages.
+            Else frames and events are never dropped: while a queue is full, ``on_backpressure`` is
+            called repeatedly with the seconds waited so far; it waits briefly itself, and returns
+            whether to go on waiting.
 
     Attributes:
-        frames: how many were sent.
-        dropped: how many were lost between them.
+        frames: number of frames sent.
+        dropped: number of frames lost between them.
         last_index: of the newest frame sent; -1 before the first.
-        last_track: the highest number a track ever had here; 0 before the first.
+        last_track: highest track number in this epoch; 0 before the first.
         last_result_ns: monotonic time of the newest frame; None before the first.
-        last_status: the newest one; None before the first.
+        last_status: the newest status message; None before the first.
     """
 
     def __init__(
         self,
         config: Config,
-        journal: StreamIdentity,
+        identity: StreamIdentity,
         publisher: Publisher,
         metrics: Metrics,
-        people: Participants,
+        participants: Participants,
         *,
-        bear: Callable[[float], bool] | None = None,
+        on_backpressure: Callable[[float], bool] | None = None,
     ) -> None:
         self._config = config
-        self._journal = journal
+        self._identity = identity
         self._publisher = publisher
         self._metrics = metrics
-        self._people = people
-        self._bear = bear
-        self._unannounced: list[Detail] | None = []
-        self._media_unix_ns: int | None = None  # wall time of a file's beginning
+        self._participants = participants
+        self._on_backpressure = on_backpressure
+        self._held: list[Detail] | None = []  # events before the epoch starts; None after
+        self._media_unix_ns: int | None = None  # wall time at which a file began
         self._wall_offset_ns = clock.wall_minus_boottime_ns()
         self._clock_health = clock.wall_clock_health()
         self._head = {
             "device": config.device.name,
-            "stream": journal.stream,
-            "epoch": journal.epoch,
+            "stream": identity.stream,
+            "epoch": identity.epoch,
         }
         self.frames = 0
         self.dropped = 0
@@ -93,48 +93,48 @@ class MessageStream:
         self.last_status: StatusMessage | None = None
 
     @property
-    def is_announced(self) -> bool:
-        """Whether the epoch has begun: events go out at once from then on."""
-        return self._unannounced is None
+    def has_started(self) -> bool:
+        """Whether the epoch has started: from then on events are sent at once."""
+        return self._held is None
 
-    def announce(self) -> None:
-        """Send the first message of the epoch, and the events that waited for it."""
-        waited, self._unannounced = self._unannounced or [], None
+    def start_epoch(self) -> None:
+        """Send the first message of the epoch, then the events that were held until now."""
+        held, self._held = self._held or [], None
         config = self._config.model_dump_json(exclude={"source": {"url"}})
         self.event(
             EpochStarted(
                 version=__version__,
                 purpose=self._config.device.purpose or "demo",
                 source=self._config.source.kind,
-                priors=self._config.expression.priors,  # without them no share can be read
+                priors=self._config.expression.priors,  # needed to interpret probabilities
                 boot_id=_boot_id(),
                 config_sha256=hashlib.sha256(config.encode()).hexdigest(),
             )
         )
-        for detail in waited:
+        for detail in held:
             self.event(detail)
 
-    def farewell(self, exit_code: int, captured: int) -> None:
-        """Send the last message of the epoch; ``captured`` frames came from the source in all."""
+    def end_epoch(self, exit_code: int, captured: int) -> None:
+        """Send the last message of the epoch; the source produced ``captured`` frames in all."""
         self.event(
             EpochEnded(
                 exit_code=exit_code,
                 frames=self.frames,
-                # pictures after the last one published are lost, too, and in no message's count
+                # frames after the last published one are lost too, and no frame message counts them
                 dropped=max(self.dropped, captured - self.frames),
                 captured=captured,
-                messages=self._journal.last_seq + 2,  # this one included
+                messages=self._identity.last_seq + 2,  # this one included
             )
         )
 
     def event(self, detail: Detail) -> EventMessage | None:
-        """Send an event and return it; or keep it until the epoch has been announced."""
-        if self._unannounced is not None:
-            self._unannounced.append(detail)
+        """Send an event and return it; before the epoch has started, hold it and return None."""
+        if self._held is not None:
+            self._held.append(detail)
             return None
         message = EventMessage(
             **self._head,
-            seq=self._journal.next_seq(),
+            seq=self._identity.next_seq(),
             time=self.now(),
             event=detail.event,
             detail=detail.model_dump(mode="json"),
@@ -144,17 +144,17 @@ class MessageStream:
         return message
 
     def frame(self, report: FrameReport) -> None:
-        """Send what the worker read from one picture."""
+        """Send the worker's results for one frame."""
         stages = report.stage_ms
         now_ns = clock.monotonic_ns()
         message = FrameMessage(
             **self._head,
-            seq=self._journal.next_seq(),
+            seq=self._identity.next_seq(),
             frame=FrameInfo(
                 index=report.index,
                 width=report.width,
                 height=report.height,
-                # a hole in the indices, whoever made it: camera, slot, or the loss of a worker
+                # a gap in the indices, whether camera, slot or the loss of a worker caused it
                 dropped=report.index - self.last_index - 1,
             ),
             time=FrameTime(
@@ -174,7 +174,7 @@ class MessageStream:
                 classify=sum(stages.get(stage, 0.0) for stage in CLASSIFY_STAGES),
                 total=max(0.0, (now_ns - report.captured_ns) / 1e6),
             ),
-            faces=self._people.seen(report.faces, report.sensor_ns),
+            faces=self._participants.update(report.faces, report.sensor_ns),
         )
         self.frames += 1
         self.dropped += message.frame.dropped
@@ -198,12 +198,12 @@ class MessageStream:
         memory_locked: bool | None,
         swap: SwapState | None,
     ) -> None:
-        """Send the heartbeat: it is not numbered, and a subscriber without room misses it."""
+        """Send the status: it is not numbered, and a subscriber whose queue is full misses it."""
         message = StatusMessage(
             **self._head,
             time=self.now(),
-            last_seq=self._journal.last_seq,
-            oldest_seq=self._journal.oldest_seq,
+            last_seq=self._identity.last_seq,
+            oldest_seq=self._identity.oldest_seq,
             health=health,
             source_state=source_state,
             rates=rates,
@@ -221,7 +221,7 @@ class MessageStream:
         self._metrics.status(message, worker_dropped)
 
     def check_clock(self) -> None:
-        """Read the clock's health; tell of a jump of the wall clock since the last look."""
+        """Read the clock's health; report a jump of the wall clock since the last call."""
         self._clock_health = clock.wall_clock_health()
         offset_ns = clock.wall_minus_boottime_ns()
         step_ns = offset_ns - self._wall_offset_ns
@@ -232,7 +232,7 @@ class MessageStream:
             self.event(ClockStep(step_ns=step_ns))
 
     def _unix_ns(self, report: FrameReport) -> int:
-        """Return the wall time of a frame, derived once, here."""
+        """Return the wall time of a frame, computed once, here."""
         match report.clock:
             case "monotonic":
                 return clock.wall_ns() - (clock.monotonic_ns() - report.sensor_ns)
@@ -244,7 +244,7 @@ class MessageStream:
                 return self._media_unix_ns + report.sensor_ns
 
     def now(self) -> EventTime:
-        """Return the time on both clocks, and how far the wall clock can be trusted."""
+        """Return the time on both clocks, with the error bound of the wall clock."""
         return EventTime(
             monotonic_ns=clock.monotonic_ns(),
             unix_ns=clock.wall_ns(),
@@ -254,9 +254,10 @@ class MessageStream:
 
     def _send(self, message: FrameMessage | EventMessage) -> None:
         part = encode(message)
-        begun_ns = clock.monotonic_ns()
+        start_ns = clock.monotonic_ns()
+        keep_waiting = self._on_backpressure
         while not self._publisher.offer(part):
-            if self._bear is None or not self._bear(clock.elapsed_ms(begun_ns) / 1e3):
+            if keep_waiting is None or not keep_waiting(clock.elapsed_ms(start_ns) / 1e3):
                 return
 
 

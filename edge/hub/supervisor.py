@@ -1,8 +1,9 @@
-"""Starts workers, watches them, ends them, and decides how soon the next one may start.
+"""Starts, watches and ends workers, and decides when the next one may start.
 
-Rungs: the worker reopens its camera by itself; a worker that is dead, silent, stuck or too big is
-killed and replaced; one that not even SIGKILL ends (a driver in state D) calls for a reboot. A
-worker that asks to be replaced, since a new process may find its source, does not count as lost.
+Recovery levels: the worker reopens its camera; the supervisor kills and replaces a worker that is
+dead, silent, stuck or too big; a worker that survives SIGKILL (a driver in state D) needs a reboot.
+A worker that asks to be replaced, because a new process may find its source, is not counted as
+lost.
 """
 
 import os
@@ -18,24 +19,24 @@ from edge.hub.health import Incidents
 from edge.link import FrameReport, Go, Heartbeat, Link, LinkClosed, Start
 
 SILENT_S = 3.0
-"""A worker that has not even sent a heartbeat for so long is hung as a whole."""
+"""A worker without any report, even a heartbeat, for this time hangs as a whole."""
 
 CAPTURE_STUCK_S = 10.0
-"""Sources bound their own waits; beyond this a driver does not return. libcamera's binding keeps
-Python's lock while it opens or closes a camera, so that no heartbeat comes meanwhile either."""
+"""Sources limit their own waits; after this time a driver hangs. libcamera's binding holds Python's
+global lock while it opens or closes a camera, so that no heartbeat is sent meanwhile."""
 
 UNKILLABLE_S = 10.0
 
-BUDGET = 10  # restarts within BUDGET_SPAN_S before the pace drops to SLOW_S
+BUDGET = 10  # restarts within BUDGET_SPAN_S before the delay grows to SLOW_DELAY_S
 BUDGET_SPAN_S = 600.0
-SLOW_S = 30.0
-_FIRST_S, _LAST_S = 0.1, 1.0
-RENEW_PAUSE_S = 10.0
-"""Between workers that found no source: each loads the networks again, which heats a board."""
+SLOW_DELAY_S = 30.0
+_FIRST_DELAY_S, _MAX_DELAY_S = 0.1, 1.0
+RENEW_DELAY_S = 10.0
+"""Delay between workers that find no source: each loads the networks again, which heats a board."""
 
 
 class Supervisor:
-    """One worker at a time. For the hub's one loop; no method blocks for long.
+    """Manages one worker at a time. Only for the hub's main loop; no method but ``end`` blocks.
 
     Attributes:
         link: to the present worker; None between workers.
@@ -53,7 +54,7 @@ class Supervisor:
         self._process: subprocess.Popen[bytes] | None = None
         self._dying: subprocess.Popen[bytes] | None = None
         self._dying_since_ns = 0
-        self._heard_ns = 0
+        self._last_report_ns = 0
         self._started_ns = 0
         self._not_before_ns = 0
         self.link: Link | None = None
@@ -71,21 +72,21 @@ class Supervisor:
     def start(self, first_index: int, first_track: int, *, absent: bool = False) -> None:
         """Start a worker that counts frames and tracks from these numbers.
 
-        ``absent``: the source is known not to be there, which the worker need not report again.
+        ``absent``: the source is already reported as absent; the worker does not report it again.
         """
         self.link, theirs = Link.pair()
         with theirs:
-            # A session of its own: the terminal's Ctrl-C reaches the hub alone, which orders the
-            # worker's end itself.
+            # A session of its own: the terminal's Ctrl-C reaches the hub alone, which then stops
+            # the worker itself.
             self._process = subprocess.Popen(
-                # -P: no file of the current folder can take the place of a module
+                # -P: no file in the current folder can shadow a module
                 [sys.executable, "-m", "edge.worker", str(theirs.fileno())],
                 env=child_environment(),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        self._started_ns = self._heard_ns = clock.monotonic_ns()
+        self._started_ns = self._last_report_ns = clock.monotonic_ns()
         self.heartbeat = None
         self.is_ready = False
         self.link.send(
@@ -104,21 +105,21 @@ class Supervisor:
             try:
                 self.link.send(Go())
             except LinkClosed:
-                return  # its death shows at the next look
+                return  # the hub notices the loss when it reads the link
 
-    def heard(self, report: object) -> None:
-        """Take notice that the worker sent something."""
-        self._heard_ns = clock.monotonic_ns()
+    def note(self, report: object) -> None:
+        """Note that the worker sent a report."""
+        self._last_report_ns = clock.monotonic_ns()
         if isinstance(report, Heartbeat):
             self.heartbeat = report
         elif isinstance(report, FrameReport):
             self.renewals = 0
 
     def trouble(self, *, is_opening: bool = False) -> str | None:
-        """Return why the present worker must be replaced; None where it need not be.
+        """Return why the present worker must be replaced; None where it works.
 
         Args:
-            is_opening: the worker may be opening or closing a camera, and be silent meanwhile.
+            is_opening: the worker may be opening or closing a camera, and so be silent for longer.
 
         Returns:
             start, silent, stuck or too_big.
@@ -130,7 +131,7 @@ class Supervisor:
         if not self.is_ready:
             return "start" if now_ns - self._started_ns > limits.start_s * 1e9 else None
         silent_s = CAPTURE_STUCK_S if is_opening else SILENT_S
-        if now_ns - self._heard_ns > silent_s * 1e9:
+        if now_ns - self._last_report_ns > silent_s * 1e9:
             return "silent"
         beat = self.heartbeat
         if beat is None:
@@ -141,51 +142,53 @@ class Supervisor:
         return "too_big" if beat.rss_mb > self._rss_limit_mb else None
 
     def lose(self) -> None:
-        """End the present worker at once and set the time before which none is started."""
+        """Kill the present worker, count it as lost, and delay the next start."""
         self._kill()
         self.renewals = 0
         now_ns = clock.monotonic_ns()
         before = self.losses.within(now_ns, BUDGET_SPAN_S)
         self.losses.add(now_ns)
         self.restarts += 1
-        delay_s = SLOW_S if before >= BUDGET else min(_FIRST_S * 2**before, _LAST_S)
+        delay_s = (
+            SLOW_DELAY_S if before >= BUDGET else min(_FIRST_DELAY_S * 2**before, _MAX_DELAY_S)
+        )
         self._not_before_ns = now_ns + int(delay_s * 1e9)
 
     def renew(self) -> None:
-        """End the present worker as ``lose`` does, at its own request: it is not counted as lost.
+        """Kill the present worker at its own request; it is not counted as lost.
 
-        The first in a row is replaced at once, the others after a pause.
+        The first in a row is replaced at once, the others after a delay.
         """
         self._kill()
-        pause_s = RENEW_PAUSE_S if self.renewals else _FIRST_S
+        delay_s = RENEW_DELAY_S if self.renewals else _FIRST_DELAY_S
         self.renewals += 1
-        self._not_before_ns = clock.monotonic_ns() + int(pause_s * 1e9)
+        self._not_before_ns = clock.monotonic_ns() + int(delay_s * 1e9)
 
     def may_start(self) -> bool:
-        """Return whether it is time for the next worker, and the last one is truly gone."""
+        """Return whether the next worker is due and the last process has exited."""
         if self._process is not None or clock.monotonic_ns() < self._not_before_ns:
             return False
         if self._dying is not None and self._dying.poll() is not None:
             self._dying = None
         return self._dying is None
 
-    def unkillable(self) -> bool:
-        """Return whether a killed worker has not died: only a reboot frees the camera."""
+    def is_unkillable(self) -> bool:
+        """Return whether a killed worker does not exit: only a reboot frees the camera."""
         if self._dying is None or self._dying.poll() is not None:
             return False
         return clock.monotonic_ns() - self._dying_since_ns > UNKILLABLE_S * 1e9
 
-    def order_stop(self) -> None:
-        """Ask the present worker to finish."""
+    def request_stop(self) -> None:
+        """Send SIGTERM to the present worker."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
-    def end(self, patience_s: float) -> None:
-        """Wait up to ``patience_s`` for the present worker to exit, then kill it."""
+    def end(self, timeout_s: float) -> None:
+        """Wait up to ``timeout_s`` for the present worker to exit, then kill it."""
         if self._process is None:
             return
         try:
-            self._process.wait(patience_s)
+            self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             try:

@@ -1,4 +1,4 @@
-"""The service socket against peers of every kind: real sockets, one thread, no daemon."""
+"""The service socket with peers of several kinds: real sockets, one thread, no daemon."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ words = (
     | st.just("a\nb")
     | st.sampled_from(["assign", "release", "start", "stop", "P07", "4"])
 )
-requests_of_a_kind = st.fixed_dictionaries(
+request_like_bytes = st.fixed_dictionaries(
     {"request": st.sampled_from(["mark", "participant", "baseline", "time", "fetch"]) | words},
     optional={
         "action": words, "participant": words, "text": words,
@@ -34,13 +34,13 @@ requests_of_a_kind = st.fixed_dictionaries(
 ).map(lambda each: json.dumps(each).encode())  # fmt: skip
 
 
-class Served:
-    """A service, what it was asked, and the outcomes it counted."""
+class RunningService:
+    """A service with the requests and outcomes so far, and its peers."""
 
     def __init__(self, folder: Path) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.service = Service(self.context, f"ipc://{folder}/s")
-        self.asked: list[AnyRequest] = []
+        self.requests: list[AnyRequest] = []
         self.outcomes: Counter[str] = Counter()
         self.peers: list[zmq.Socket[bytes]] = []
 
@@ -51,32 +51,32 @@ class Served:
         self.peers.append(socket)  # closed with the context
         return socket
 
-    def answer(self, request: AnyRequest, received_ns: int) -> dict[str, Any]:
+    def handle(self, request: AnyRequest, received_ns: int) -> dict[str, Any]:
         assert clock.elapsed_ms(received_ns) >= 0
-        self.asked.append(request)
+        self.requests.append(request)
         if isinstance(request, MarkRequest) and request.text == "no":
             raise RequestRefused("not now")
-        return {"count": len(self.asked)}
+        return {"count": len(self.requests)}
 
     def serve(self, timeout_ms: int = 2000) -> None:
-        """Serve what comes within ``timeout_ms``."""
+        """Wait up to ``timeout_ms`` for requests and serve them."""
         if self.service.socket.poll(timeout_ms):
-            self.service.serve(self.answer, lambda outcome: self.outcomes.update([outcome]))
+            self.service.serve(self.handle, lambda outcome: self.outcomes.update([outcome]))
 
     def reply(self, peer: "zmq.Socket[bytes]", *parts: bytes) -> dict[str, Any]:
-        """Send ``parts`` and return what comes back."""
+        """Send ``parts`` and return the reply."""
         peer.send_multipart(parts)
-        begun_ns = time.monotonic_ns()
+        start_ns = time.monotonic_ns()
         while not peer.poll(0):
             self.serve(100)
-            assert time.monotonic_ns() - begun_ns < 10e9, "no reply"
+            assert time.monotonic_ns() - start_ns < 10e9, "no reply"
         reply: dict[str, Any] = json.loads(peer.recv_multipart()[-1])
         return reply
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    made = Served(tmp_path)
+def served(tmp_path: Path) -> Iterator[RunningService]:
+    made = RunningService(tmp_path)
     yield made
     made.service.close()
     made.context.destroy(linger=0)
@@ -87,7 +87,7 @@ def mark(text: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", [zmq.REQ, zmq.DEALER])
-def test_a_request_has_one_reply(served: Served, kind: int) -> None:
+def test_each_request_gets_one_reply(served: RunningService, kind: int) -> None:
     peer = served.peer(kind)
     assert served.reply(peer, mark("pressure 2.8 bar")) == {"ok": True, "count": 1}
     assert served.reply(peer, b'{"request":"time"}') == {"ok": True, "count": 2}
@@ -95,7 +95,7 @@ def test_a_request_has_one_reply(served: Served, kind: int) -> None:
     assert served.outcomes == {"answered": 2, "refused": 1}
 
 
-def test_replies_go_to_who_asked(served: Served) -> None:
+def test_each_reply_goes_to_its_peer(served: RunningService) -> None:
     peers = [served.peer() for _ in range(5)]
     for peer in peers:
         peer.send(b'{"request":"time"}')
@@ -143,8 +143,8 @@ def test_replies_go_to_who_asked(served: Served) -> None:
         ),
     ],
 )
-def test_what_is_no_request_is_refused_in_one_line(
-    served: Served, part: bytes, words: tuple[str, ...]
+def test_a_malformed_request_is_refused_in_one_line(
+    served: RunningService, part: bytes, words: tuple[str, ...]
 ) -> None:
     reply = served.reply(served.peer(), part)
     assert reply["ok"] is False
@@ -152,63 +152,65 @@ def test_what_is_no_request_is_refused_in_one_line(
     assert reply["error"].isprintable()
     assert len(reply["error"]) <= 300
     assert all(word.lower() in reply["error"].lower() for word in words), reply["error"]
-    assert served.asked == []
+    assert served.requests == []
 
 
 @pytest.mark.parametrize("parts", [(b"a", b"b"), (b"", b"", b"{}"), (b"a", b"b", b"c", b"d")])
-def test_requests_of_several_parts_are_refused(served: Served, parts: tuple[bytes, ...]) -> None:
+def test_requests_of_several_parts_are_refused(
+    served: RunningService, parts: tuple[bytes, ...]
+) -> None:
     reply = served.reply(served.peer(zmq.DEALER), *parts)
     assert reply == {"ok": False, "error": "expected one request, of one part"}
 
 
-def test_an_announced_giant_ends_the_connection_not_the_service(served: Served) -> None:
-    giant = served.peer(zmq.DEALER)
-    giant.send(b" " * (PART_BYTES_MAX + 1))
+def test_a_message_over_the_size_limit_closes_only_its_connection(served: RunningService) -> None:
+    sender = served.peer(zmq.DEALER)
+    sender.send(b" " * (PART_BYTES_MAX + 1))
     assert served.reply(served.peer(), b'{"request":"time"}')["ok"] is True
-    assert not giant.poll(0)
+    assert not sender.poll(0)
     assert served.outcomes == {"answered": 1}
 
 
 @pytest.fixture
-def stopped(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The service's clock, stopped at its one entry, ns."""
+def clock_ns(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The service's clock, which stands still: a list with the time as its only entry, ns."""
     now = [0]
     monkeypatch.setattr("edge.hub.service.clock.monotonic_ns", lambda: now[0])
     monkeypatch.setattr("edge.hub.service.clock.elapsed_ms", lambda since: (now[0] - since) / 1e6)
     return now
 
 
-def test_who_asks_without_end_is_slowed_and_others_are_not(
-    stopped: list[int], served: Served
+def test_the_rate_limit_of_one_peer_does_not_affect_others(
+    clock_ns: list[int], served: RunningService
 ) -> None:
     greedy = served.peer(zmq.DEALER)
 
-    def oks(count: int) -> int:
+    def accepted(count: int) -> int:
         return sum(served.reply(greedy, b'{"request":"time"}')["ok"] for _ in range(count))
 
-    assert oks(60) == 40
+    assert accepted(60) == 40
     assert served.reply(greedy, b'{"request":"time"}')["error"] == "more than 20 requests a second"
     assert served.reply(served.peer(), b'{"request":"time"}')["ok"] is True
-    stopped[0] = 500_000_000
-    assert oks(60) == 10
-    stopped[0] = 3_600_000_000_000
-    assert oks(60) == 40
+    clock_ns[0] = 500_000_000
+    assert accepted(60) == 10
+    clock_ns[0] = 3_600_000_000_000
+    assert accepted(60) == 40
 
 
-def test_who_connects_anew_for_each_request_is_slowed_with_all_the_others(
-    stopped: list[int], served: Served
+def test_reconnecting_for_each_request_meets_the_total_rate_limit(
+    clock_ns: list[int], served: RunningService
 ) -> None:
-    def oks(count: int) -> int:
+    def accepted(count: int) -> int:
         return sum(served.reply(served.peer(), b'{"request":"time"}')["ok"] for _ in range(count))
 
-    assert oks(PEERS_MAX + 20) == 200
+    assert accepted(PEERS_MAX + 20) == 200
     assert "of all together" in served.reply(served.peer(), b'{"request":"time"}')["error"]
-    stopped[0] = 100_000_000
-    assert oks(20) == 10
+    clock_ns[0] = 100_000_000
+    assert accepted(20) == 10
     assert len(served.service._buckets) == PEERS_MAX
 
 
-def test_a_turn_is_short_however_many_ask(served: Served) -> None:
+def test_a_turn_is_short_however_many_peers_ask(served: RunningService) -> None:
     peers = [served.peer() for _ in range(5)]
     for peer in peers:
         peer.send(b'{"request":"time"}')
@@ -216,41 +218,41 @@ def test_a_turn_is_short_however_many_ask(served: Served) -> None:
     def slow(request: AnyRequest, received_ns: int) -> dict[str, Any]:
         while clock.elapsed_ms(received_ns) < 6:
             pass
-        return served.answer(request, received_ns)
+        return served.handle(request, received_ns)
 
     for count in range(1, len(peers) + 1):
         assert served.service.socket.poll(2000)
         served.service.serve(slow, lambda _outcome: None)
-        assert len(served.asked) == count
+        assert len(served.requests) == count
 
 
-def test_a_peer_that_is_gone_costs_nothing(served: Served) -> None:
-    leaver = served.peer(zmq.DEALER)
-    leaver.send(b'{"request":"time"}')
+def test_a_closed_peer_does_not_disturb_the_service(served: RunningService) -> None:
+    closed = served.peer(zmq.DEALER)
+    closed.send(b'{"request":"time"}')
     assert served.service.socket.poll(2000)
-    leaver.close()
+    closed.close()
     while not served.outcomes:
         served.serve()
-    # whether the reply was still taken is the socket's affair
+    # the outcome depends on when the socket notices the close
     assert sum(served.outcomes.values()) == 1
     assert served.reply(served.peer(), b'{"request":"time"}')["ok"] is True
 
 
-def test_a_peer_that_reads_nothing_is_not_waited_for(served: Served) -> None:
-    deaf = served.context.socket(zmq.DEALER)
-    served.peers.append(deaf)
-    deaf.setsockopt(zmq.RCVHWM, 1)
-    deaf.connect(served.service.endpoint)
-    begun_ns = time.monotonic_ns()
+def test_the_service_does_not_wait_for_a_peer_that_reads_nothing(served: RunningService) -> None:
+    sender = served.context.socket(zmq.DEALER)
+    served.peers.append(sender)
+    sender.setsockopt(zmq.RCVHWM, 1)
+    sender.connect(served.service.endpoint)
+    start_ns = time.monotonic_ns()
     while not served.outcomes["unheard"]:  # the system's buffers hold thousands of replies
         with contextlib.suppress(zmq.Again):
-            deaf.send(b'{"request":"time"}', zmq.NOBLOCK)
+            sender.send(b'{"request":"time"}', zmq.NOBLOCK)
         served.serve(0)
-        assert time.monotonic_ns() - begun_ns < 60e9, served.outcomes
+        assert time.monotonic_ns() - start_ns < 60e9, served.outcomes
     assert served.reply(served.peer(), b'{"request":"time"}')["ok"] is True
 
 
-def test_an_endpoint_in_use_is_told(served: Served) -> None:
+def test_an_endpoint_in_use_is_a_configuration_error(served: RunningService) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     first = Service(context, "tcp://127.0.0.1:*")
     try:
@@ -261,8 +263,8 @@ def test_an_endpoint_in_use_is_told(served: Served) -> None:
         context.term()
 
 
-@given(st.binary(max_size=200) | requests_of_a_kind)
-def test_whatever_comes_is_a_request_or_one_line(part: bytes) -> None:
+@given(st.binary(max_size=200) | request_like_bytes)
+def test_any_bytes_are_a_request_or_a_one_line_error(part: bytes) -> None:
     request, line = None, ""
     try:
         request = decode_request(part)
@@ -274,7 +276,7 @@ def test_whatever_comes_is_a_request_or_one_line(part: bytes) -> None:
         assert decode_request(request.model_dump_json().encode()) == request
 
 
-def test_every_request_of_the_docstring_is_one() -> None:
+def test_every_example_in_the_docstring_is_a_request() -> None:
     lines = [line.strip() for line in (requests.__doc__ or "").splitlines()]
     examples = [line for line in lines if line.startswith("{")]
     assert len(examples) == 8

@@ -1,4 +1,4 @@
-"""What leaves the hub where no test may touch the machine: steps of the wall clock."""
+"""Messages of the hub about steps of the wall clock, with a simulated clock."""
 
 import pytest
 
@@ -14,7 +14,7 @@ HOUR_NS = 3_600_000_000_000
 
 
 class Recorder:
-    """Keeps what would be published."""
+    """Publisher that keeps the messages."""
 
     def __init__(self) -> None:
         self.messages: list[EventMessage] = []
@@ -27,28 +27,34 @@ class Recorder:
 
 
 @pytest.mark.parametrize(
-    ("steps_ns", "told_ns"),
+    ("steps_ns", "reported_ns"),
     [
         ([HOUR_NS], [HOUR_NS]),
         ([-HOUR_NS, 0], [-HOUR_NS]),
         ([HOUR_NS, -HOUR_NS], [HOUR_NS, -HOUR_NS]),
-        ([500_000] * 200, []),  # slewing by NTP: half a millisecond a second
+        ([500_000] * 200, []),  # NTP slews the clock by 0.5 ms per second
         ([CLOCK_STEP_NS], []),
         ([CLOCK_STEP_NS + 1], [CLOCK_STEP_NS + 1]),
     ],
 )
-def test_a_step_of_the_wall_clock_is_told_once(
-    monkeypatch: pytest.MonkeyPatch, steps_ns: list[int], told_ns: list[int]
+def test_a_step_of_the_wall_clock_is_reported_once(
+    monkeypatch: pytest.MonkeyPatch, steps_ns: list[int], reported_ns: list[int]
 ) -> None:
     offset_ns = 1_700_000_000_000_000_000
     monkeypatch.setattr(clock, "wall_minus_boottime_ns", lambda: offset_ns)
     recorder, config = Recorder(), Config()
-    people = Participants(config.affect, vanish_s=1.0)
-    outgoing = MessageStream(config, StreamIdentity.open(""), recorder, Metrics(), people)  # type: ignore[arg-type]
-    outgoing.announce()
+    participants = Participants(config.affect, vanish_s=1.0)
+    stream = MessageStream(
+        config,
+        StreamIdentity.open(""),
+        recorder,  # type: ignore[arg-type]
+        Metrics(),
+        participants,
+    )
+    stream.start_epoch()
     for step_ns in steps_ns:
         offset_ns += step_ns
-        outgoing.check_clock()
-    told = recorder.messages[1:]
-    assert [message.event for message in told] == ["clock_step"] * len(told_ns)
-    assert [message.detail["step_ns"] for message in told] == told_ns
+        stream.check_clock()
+    reported = recorder.messages[1:]
+    assert [message.event for message in reported] == ["clock_step"] * len(reported_ns)
+    assert [message.detail["step_ns"] for message in reported] == reported_ns

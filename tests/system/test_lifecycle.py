@@ -1,32 +1,33 @@
-"""The daemon through starts, losses and stops: real processes, real signals, real sockets."""
+"""Starts, lost workers and stops of the daemon: real processes, signals and sockets."""
 
 import itertools
 import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edge.config import Config
-from edge.hub import supervisor as supervising
+from edge.hub import supervisor as supervisor_module
 from edge.hub.supervisor import Supervisor
 from tests.support.daemons import PURPOSE, RunningDaemon, affect_edge
 
 DEMO = ("--source", "demo", "--wait-for-subscriber")
 
 
-def ids_and_indices(daemon: RunningDaemon) -> tuple[list[int], list[int]]:
-    """Return the numbers of all numbered messages, and the frames' indices."""
+def numbers_and_indices(daemon: RunningDaemon) -> tuple[list[int], list[int]]:
+    """Return ``seq`` of all numbered messages, and the indices of the frames."""
     numbered = [m["seq"] for m in daemon.messages if "seq" in m]
     return numbered, [m["frame"]["index"] for m in daemon.frames]
 
 
-def test_a_run_is_whole_from_the_first_message_to_the_last(tmp_path: Path) -> None:
+def test_a_run_has_every_message_from_the_first_to_the_last(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO, "--no-pace") as daemon:
         assert daemon.run_to_end() == 0
-        numbered, indices = ids_and_indices(daemon)
+        numbered, indices = numbers_and_indices(daemon)
         assert numbered == list(range(len(numbered)))
         assert indices == list(range(300))
         ended = daemon.events("epoch_ended")[0]["detail"]
@@ -37,8 +38,8 @@ def test_a_run_is_whole_from_the_first_message_to_the_last(tmp_path: Path) -> No
         assert "Traceback" not in daemon.stderr
 
 
-def test_epochs_grow_over_restarts_of_one_journal(tmp_path: Path) -> None:
-    seen = []
+def test_each_restart_with_one_journal_path_raises_the_epoch(tmp_path: Path) -> None:
+    starts = []
     for _ in range(2):
         with RunningDaemon(
             tmp_path, *DEMO, "--no-pace", "--set", f'journal.path="{tmp_path}/journal"',
@@ -48,13 +49,13 @@ def test_epochs_grow_over_restarts_of_one_journal(tmp_path: Path) -> None:
             (started,) = daemon.events("epoch_started")  # a status may come before it
             assert started["detail"]["priors"] == {"neutral": 0.7}
             assert daemon.stop()[0] == 0
-            seen.append((started["stream"], started["epoch"]))
-    assert seen[0][0] == seen[1][0]
-    assert [epoch for _, epoch in seen] == [1, 2]
+            starts.append((started["stream"], started["epoch"]))
+    assert starts[0][0] == starts[1][0]
+    assert [epoch for _, epoch in starts] == [1, 2]
 
 
 @pytest.mark.parametrize("paced", [True, False])
-def test_frames_again_within_3_s_of_a_killed_worker(tmp_path: Path, paced: bool) -> None:
+def test_frames_resume_within_3_s_after_a_worker_is_killed(tmp_path: Path, paced: bool) -> None:
     slow = () if paced else ("--no-pace",)
     with RunningDaemon(tmp_path, *DEMO, *slow) as daemon:
         daemon.wait_for(lambda m: m["kind"] == "frame" and m["frame"]["index"] >= 20)
@@ -63,9 +64,9 @@ def test_frames_again_within_3_s_of_a_killed_worker(tmp_path: Path, paced: bool)
         again = daemon.wait_for_frame()
         assert (again["received_ns"] - lost["received_ns"]) / 1e9 < 3.0
         assert daemon.run_to_end() == 0
-        numbered, indices = ids_and_indices(daemon)
+        numbered, indices = numbers_and_indices(daemon)
         assert numbered == list(range(len(numbered)))
-        # a file is taken up where it was left, and nothing is published twice
+        # a file is resumed where it was left, and no frame is published twice
         assert all(after > before for before, after in itertools.pairwise(indices))
         if not paced:
             assert indices == list(range(300))
@@ -80,10 +81,10 @@ def test_frames_again_within_3_s_of_a_killed_worker(tmp_path: Path, paced: bool)
         assert not before & after, "a track number was used by two workers"
 
 
-def test_frames_that_no_worker_survives_are_stepped_over_and_counted(tmp_path: Path) -> None:
+def test_frames_that_crash_every_worker_are_skipped_and_counted(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO) as daemon:
         daemon.wait_for(lambda m: m["kind"] == "frame" and m["frame"]["index"] >= 10)
-        for _ in range(3):  # at once, before it can publish: as a deadly frame would
+        for _ in range(3):  # at once, before it can publish, like a frame that crashes it
             os.kill(daemon.worker_pid(), signal.SIGKILL)
             daemon.wait_for(lambda m: m.get("event") == "worker_lost")
             daemon.wait_for(lambda m: m.get("event") == "worker_started")
@@ -97,24 +98,24 @@ def test_frames_that_no_worker_survives_are_stepped_over_and_counted(tmp_path: P
         assert ended["frames"] + ended["dropped"] == ended["captured"] == 300
 
 
-def test_a_file_that_no_worker_can_read_ends_the_run(tmp_path: Path) -> None:
+def test_a_file_of_which_no_worker_processes_a_frame_ends_the_run(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, "--source", "demo", "--set", "limits.start_s=0.05") as daemon:
         while daemon.process.poll() is None:
             daemon.receive(0.1)
         assert daemon.process.returncode == 1
-        assert "workers in a row read nothing" in daemon.stderr
+        assert "workers in a row processed no frame" in daemon.stderr
         assert "Traceback" not in daemon.stderr
 
 
-def test_a_worker_that_waits_for_a_subscriber_is_left_alone(tmp_path: Path) -> None:
+def test_a_worker_that_waits_for_a_subscriber_is_not_replaced(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO, topic="affect.v1.status") as daemon:
         daemon.wait_for(lambda m: m["source_state"] == "waiting")
-        worker, begun = daemon.worker_pid(), time.monotonic()
-        while time.monotonic() - begun < supervising.SILENT_S + 2:
+        worker, start = daemon.worker_pid(), time.monotonic()
+        while time.monotonic() - start < supervisor_module.SILENT_S + 2:
             status = daemon.wait_for(lambda m: m["kind"] == "status")
             assert (status["source_state"], status["worker_restarts"]) == ("waiting", 0)
         assert daemon.worker_pid() == worker
-        assert status["last_seq"] == -1, "nothing is said before somebody listens"
+        assert status["last_seq"] == -1, "no numbered message before the first subscriber"
 
 
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
@@ -126,15 +127,15 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
         daemon.wait_for_frame()
 
 
-def test_no_module_of_the_current_folder_is_run(tmp_path: Path) -> None:
-    stray, folder = tmp_path / "stray", tmp_path / "run"
-    stray.mkdir()
+def test_no_module_in_the_current_folder_is_imported(tmp_path: Path) -> None:
+    other, folder = tmp_path / "other", tmp_path / "run"
+    other.mkdir()
     folder.mkdir()
     for name in ("random", "cv2", "picamera2"):
-        (stray / f"{name}.py").write_text(f"open('{tmp_path}/was-run', 'w')\nraise SystemExit\n")
-    with RunningDaemon(folder, *DEMO, cwd=stray) as daemon:
+        (other / f"{name}.py").write_text(f"open('{tmp_path}/was-run', 'w')\nraise SystemExit\n")
+    with RunningDaemon(folder, *DEMO, cwd=other) as daemon:
         daemon.wait_for_frame()
-        assert os.readlink(f"/proc/{daemon.worker_pid()}/cwd") == str(stray)
+        assert os.readlink(f"/proc/{daemon.worker_pid()}/cwd") == str(other)
     assert not (tmp_path / "was-run").exists()
 
 
@@ -145,7 +146,7 @@ def test_a_worker_that_grows_too_big_is_replaced(tmp_path: Path) -> None:
         assert daemon.stop()[0] == 0
 
 
-@pytest.mark.parametrize("state", ["at once", "starting", "waiting", "running", "hurrying",
+@pytest.mark.parametrize("state", ["at once", "starting", "waiting", "running", "lossless",
                                    "restarting", "absent", "hung"])  # fmt: skip
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_in_any_state_takes_less_than_5_s(
@@ -153,7 +154,7 @@ def test_a_stop_in_any_state_takes_less_than_5_s(
 ) -> None:
     arguments = {
         "waiting": ("--source", "demo", "--wait-for-subscriber"),
-        "hurrying": (*DEMO, "--no-pace"),
+        "lossless": (*DEMO, "--no-pace"),
         "absent": ("--source", "rtsp://127.0.0.1:9/none", *PURPOSE),
     }.get(state, ("--source", "demo"))
     topic = "affect.v1.status" if state == "waiting" else "affect.v1."
@@ -162,12 +163,12 @@ def test_a_stop_in_any_state_takes_less_than_5_s(
             case "at once":  # the signal may come before anything is set up
                 while b"edge" not in Path(f"/proc/{daemon.process.pid}/cmdline").read_bytes():
                     time.sleep(0.001)
-                wait_until_imported(daemon)
+                wait_for_signal_handlers(daemon)
             case "starting":
                 daemon.wait_for(lambda m: m["kind"] == "status")
             case "waiting":
                 daemon.wait_for(lambda m: m["source_state"] == "waiting")
-            case "running" | "hurrying":
+            case "running" | "lossless":
                 daemon.wait_for_frame()
             case "restarting":
                 daemon.wait_for_frame()
@@ -184,14 +185,14 @@ def test_a_stop_in_any_state_takes_less_than_5_s(
         assert "Traceback" not in daemon.stderr
 
 
-def test_a_stop_that_meets_the_end_is_a_clean_end(tmp_path: Path) -> None:
+def test_a_stop_at_the_end_of_the_source_exits_cleanly(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO, "--no-pace") as daemon:
         daemon.wait_for(lambda m: m.get("event") == "epoch_ended")
-        while daemon.process.poll() is None:  # whichever moment of the end each one meets
+        while daemon.process.poll() is None:  # at several moments of the end
             daemon.process.send_signal(signal.SIGTERM)
             time.sleep(0.02)
         assert daemon.process.returncode in (0, 1)
-        if daemon.process.returncode == 1:  # a second signal insists while the sockets drain
+        if daemon.process.returncode == 1:  # a second signal came while the sockets drained
             assert "second signal" in daemon.stderr
     with RunningDaemon(tmp_path, *DEMO, "--no-pace") as daemon:
         daemon.wait_for(lambda m: m.get("event") == "epoch_ended")
@@ -199,8 +200,8 @@ def test_a_stop_that_meets_the_end_is_a_clean_end(tmp_path: Path) -> None:
         assert daemon.process.wait(5) == 0
 
 
-def wait_until_imported(daemon: RunningDaemon) -> None:
-    """Return once Python runs the program: before that, a signal is the interpreter's to take."""
+def wait_for_signal_handlers(daemon: RunningDaemon) -> None:
+    """Return once the daemon handles SIGTERM; before, the signal ends the process."""
     while True:
         status = Path(f"/proc/{daemon.process.pid}/status").read_text()
         caught = int(status.partition("SigCgt:\t")[2][:16], 16)
@@ -213,17 +214,17 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO) as daemon:
         daemon.wait_for_frame()
         worker = daemon.worker_pid()
-        os.kill(worker, signal.SIGSTOP)  # an ordered stop would have to wait for it
+        os.kill(worker, signal.SIGSTOP)  # a normal stop would have to wait for it
         daemon.process.send_signal(signal.SIGTERM)
         while "SIGTERM received" not in daemon.stderr:
             daemon.receive(0.01)
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.process.wait(2) == 1
-        while Path(f"/proc/{worker}").exists():  # the worker dies with its hub
+        while Path(f"/proc/{worker}").exists():  # the worker ends with the hub
             time.sleep(0.01)
 
 
-def test_the_worker_dies_with_a_killed_hub(tmp_path: Path) -> None:
+def test_the_worker_ends_when_the_hub_is_killed(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO) as daemon:
         daemon.wait_for_frame()
         worker = daemon.worker_pid()
@@ -235,37 +236,37 @@ def test_the_worker_dies_with_a_killed_hub(tmp_path: Path) -> None:
         assert not Path(f"/proc/{worker}").exists()
 
 
-def test_the_service_manager_is_told_in_order(tmp_path: Path) -> None:
+def test_the_service_manager_gets_ready_watchdog_and_stopping_in_order(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(20)
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "3000000"}
         with RunningDaemon(tmp_path, "--source", "demo", environment=environment) as daemon:
-            told: list[str] = []
-            while "READY=1" not in told or told.count("WATCHDOG=1") < 2:
-                told += manager.recv(4096).decode().splitlines()
-                if told[-1] == "READY=1":
+            lines: list[str] = []
+            while "READY=1" not in lines or lines.count("WATCHDOG=1") < 2:
+                lines += manager.recv(4096).decode().splitlines()
+                if lines[-1] == "READY=1":
                     ready_ns = time.monotonic_ns()
             first = daemon.wait_for_frame()
             assert first["time"]["published_ns"] < ready_ns, "ready only after the first result"
             assert daemon.stop()[0] == 0
-            while told[-1] != "STOPPING=1":
-                told += manager.recv(4096).decode().splitlines()
-    kinds = [line.partition("=")[0] for line in told]
+            while lines[-1] != "STOPPING=1":
+                lines += manager.recv(4096).decode().splitlines()
+    kinds = [line.partition("=")[0] for line in lines]
     assert kinds.count("READY") == kinds.count("STOPPING") == 1
-    assert any("source running" in line for line in told if line.startswith("STATUS="))
+    assert any("source running" in line for line in lines if line.startswith("STATUS="))
 
 
-def test_an_absent_camera_is_declared_and_the_daemon_is_ready(tmp_path: Path) -> None:
+def test_the_daemon_is_ready_with_an_absent_camera(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(20)
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
         source = ("--source", "rtsp://user:secret@127.0.0.1:9/none", *PURPOSE)
         with RunningDaemon(tmp_path, *source, environment=environment) as daemon:
-            told = ""
-            while "READY=1" not in told:
-                told += manager.recv(4096).decode()
+            sent = ""
+            while "READY=1" not in sent:
+                sent += manager.recv(4096).decode()
                 daemon.receive(0)
             status = daemon.wait_for(
                 lambda m: m["kind"] == "status" and m["source_state"] == "absent"
@@ -274,17 +275,17 @@ def test_an_absent_camera_is_declared_and_the_daemon_is_ready(tmp_path: Path) ->
             assert "secret" not in repr(daemon.messages) + daemon.stderr
 
 
-def test_workers_that_are_lost_while_they_open_a_camera_are_one_absence(tmp_path: Path) -> None:
+def test_several_workers_lost_while_opening_a_camera_are_one_absence(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, socket.socket() as silent:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(20)
-        silent.bind(("127.0.0.1", 0))  # connections are taken, and nothing ever answers
+        silent.bind(("127.0.0.1", 0))  # accepts connections and never answers
         silent.listen(8)
         source = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/none"
-        patience = ("--set", "source.open_timeout_s=8")
+        timeout = ("--set", "source.open_timeout_s=8")
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
         with RunningDaemon(
-            tmp_path, "--source", source, *PURPOSE, *patience, environment=environment
+            tmp_path, "--source", source, *PURPOSE, *timeout, environment=environment
         ) as daemon:
             for _ in range(3):
                 daemon.wait_for(lambda m: m.get("event") == "worker_started")
@@ -300,11 +301,11 @@ def test_workers_that_are_lost_while_they_open_a_camera_are_one_absence(tmp_path
                 pass
 
 
-def test_a_process_that_cannot_be_killed_calls_for_a_reboot(
+def test_a_worker_that_does_not_exit_after_sigkill_is_unkillable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Undead:
-        """Stands in for a worker in state D, which no test can make: it never dies."""
+    class Unkillable:
+        """A fake of a process in state D, which a test cannot create: it never exits."""
 
         pid = 0
 
@@ -314,69 +315,69 @@ def test_a_process_that_cannot_be_killed_calls_for_a_reboot(
         def kill(self) -> None:
             return None
 
-    watching = Supervisor(Config(), lossless=False)
+    supervisor = Supervisor(Config(), lossless=False)
     now_ns = 1_000_000_000
-    monkeypatch.setattr(supervising.clock, "monotonic_ns", lambda: now_ns)
-    watching._process = Undead()  # type: ignore[assignment]
-    watching.lose()
+    monkeypatch.setattr(supervisor_module.clock, "monotonic_ns", lambda: now_ns)
+    supervisor._process = Unkillable()  # type: ignore[assignment]
+    supervisor.lose()
     now_ns += 9_000_000_000
-    assert not watching.may_start()
-    assert not watching.unkillable()
+    assert not supervisor.may_start()
+    assert not supervisor.is_unkillable()
     now_ns += 2_000_000_000
-    assert watching.unkillable()
+    assert supervisor.is_unkillable()
 
 
-def test_restarts_slow_down_when_the_budget_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
-    watching = Supervisor(Config(), lossless=False)
+def start_delays_s(
+    monkeypatch: pytest.MonkeyPatch, end_worker: Callable[[Supervisor], None], count: int
+) -> tuple[Supervisor, list[float]]:
+    """End ``count`` workers in a row on a simulated clock; return the delay after each, s."""
+    supervisor = Supervisor(Config(), lossless=False)
     now_ns = 0
-    monkeypatch.setattr(supervising.clock, "monotonic_ns", lambda: now_ns)
-    waits = []
-    for _ in range(12):
-        watching.lose()
-        begun_ns = now_ns
-        while not watching.may_start():
+    monkeypatch.setattr(supervisor_module.clock, "monotonic_ns", lambda: now_ns)
+    delays_s = []
+    for _ in range(count):
+        end_worker(supervisor)
+        end_ns = now_ns
+        while not supervisor.may_start():
             now_ns += 100_000_000
-        waits.append((now_ns - begun_ns) / 1e9)
-    assert waits[0] <= 0.2
-    assert max(waits[:10]) <= 1.1
-    assert min(waits[10:]) >= 29.9
+        delays_s.append((now_ns - end_ns) / 1e9)
+    return supervisor, delays_s
 
 
-def test_workers_that_ask_to_be_renewed_are_paused_and_not_counted_as_lost(
+def test_restarts_are_delayed_longer_after_many_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, delays_s = start_delays_s(monkeypatch, Supervisor.lose, 12)
+    assert delays_s[0] <= 0.2
+    assert max(delays_s[:10]) <= 1.1
+    assert min(delays_s[10:]) >= 29.9
+
+
+def test_renewed_workers_are_delayed_and_not_counted_as_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    watching = Supervisor(Config(), lossless=False)
-    now_ns = 0
-    monkeypatch.setattr(supervising.clock, "monotonic_ns", lambda: now_ns)
-    waits = []
-    for _ in range(20):
-        watching.renew()
-        begun_ns = now_ns
-        while not watching.may_start():
-            now_ns += 100_000_000
-        waits.append((now_ns - begun_ns) / 1e9)
-    assert waits == pytest.approx([0.1] + [supervising.RENEW_PAUSE_S] * 19)
-    assert (watching.restarts, watching.losses.within(now_ns)) == (0, 0)
-    watching.lose()
-    assert watching.renewals == 0, "the next worker is a new one to whoever listens"
+    supervisor, delays_s = start_delays_s(monkeypatch, Supervisor.renew, 20)
+    assert delays_s == pytest.approx([0.1] + [supervisor_module.RENEW_DELAY_S] * 19)
+    now_ns = supervisor_module.clock.monotonic_ns()
+    assert (supervisor.restarts, supervisor.losses.within(now_ns)) == (0, 0)
+    supervisor.lose()
+    assert supervisor.renewals == 0, "the next worker_started event is published again"
 
 
-def test_a_worker_may_be_silent_for_longer_while_it_opens_a_camera(
+def test_a_worker_may_be_silent_longer_while_it_opens_a_camera(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_ns = 0
-    monkeypatch.setattr(supervising.clock, "monotonic_ns", lambda: now_ns)
-    watching = Supervisor(Config(), lossless=False)
-    watching._process = object()  # type: ignore[assignment]
-    watching.is_ready = True
-    now_ns = int((supervising.SILENT_S + 0.1) * 1e9)
-    assert watching.trouble() == "silent"
-    assert watching.trouble(is_opening=True) is None
-    now_ns = int((supervising.CAPTURE_STUCK_S + 0.1) * 1e9)
-    assert watching.trouble(is_opening=True) == "silent"
+    monkeypatch.setattr(supervisor_module.clock, "monotonic_ns", lambda: now_ns)
+    supervisor = Supervisor(Config(), lossless=False)
+    supervisor._process = object()  # type: ignore[assignment]
+    supervisor.is_ready = True
+    now_ns = int((supervisor_module.SILENT_S + 0.1) * 1e9)
+    assert supervisor.trouble() == "silent"
+    assert supervisor.trouble(is_opening=True) is None
+    now_ns = int((supervisor_module.CAPTURE_STUCK_S + 0.1) * 1e9)
+    assert supervisor.trouble(is_opening=True) == "silent"
 
 
-def test_two_daemons_on_one_endpoint(tmp_path: Path) -> None:
+def test_a_second_daemon_with_the_same_journal_path_is_refused(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO, "--set", f'journal.path="{tmp_path}/j"') as first:
         first.wait_for_frame()
         second = affect_edge("run", "--source", "demo", "--set", f'journal.path="{tmp_path}/j"')

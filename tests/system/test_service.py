@@ -1,4 +1,4 @@
-"""Asking a running daemon: marks, participants, baselines; by hand and by the command line."""
+"""Requests to a running daemon (marks, participants, baselines), also by the command line."""
 
 import json
 import math
@@ -28,20 +28,20 @@ from tests.support.daemons import PURPOSE, ROOT, Message, RunningDaemon, affect_
 
 GOLDEN_FACE = ROOT / "edge/vision/data/golden-face.png"
 DEMO = ("--source", "demo", "--wait-for-subscriber")
-# the clip's person smiles; where nearly everybody is at rest that reads as hardly more than nothing
+# the person in the clip smiles; with this prior the face is neutral enough for a baseline
 CALM = ("--set", "expression.priors={ neutral = 0.98 }", "--set", "affect.baseline_min_s=1")
 
 
-def a_face(message: Message) -> bool:
+def has_classified_face(message: Message) -> bool:
     return message["kind"] == "frame" and any(face["affect"] for face in message["faces"])
 
 
-def of(code: str, message: Message) -> dict[str, Any] | None:
+def face_of(code: str, message: Message) -> dict[str, Any] | None:
     faces = message["faces"] if message["kind"] == "frame" else []
     return next((face for face in faces if face["participant"] == code and face["affect"]), None)
 
 
-def test_a_mark_is_an_event_with_a_number_and_a_time(tmp_path: Path) -> None:
+def test_a_mark_is_published_as_a_numbered_event(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO) as daemon:
         daemon.wait_for_frame()
         done = affect_edge("mark", "pressure 2.8 bar", "--service", daemon.service)
@@ -55,87 +55,88 @@ def test_a_mark_is_an_event_with_a_number_and_a_time(tmp_path: Path) -> None:
 
 
 def assign(daemon: RunningDaemon, code: str) -> int:
-    """Give ``code`` to the first face that is read from now on; return its track."""
-    seen = daemon.wait_for(a_face)
-    track = int(next(face["track"] for face in seen["faces"] if face["affect"]))
+    """Assign ``code`` to the next classified face; return its track."""
+    message = daemon.wait_for(has_classified_face)
+    track = int(next(face["track"] for face in message["faces"] if face["affect"]))
     ask(daemon.service, AssignRequest(track=track, participant=code))
     return track
 
 
-def learnt(daemon: RunningDaemon, code: str, seconds: float) -> dict[str, Any]:
-    """Let the daemon learn for ``seconds`` of the source's time; return its last reply."""
+def learn_baseline(daemon: RunningDaemon, code: str, seconds: float) -> dict[str, Any]:
+    """Let the daemon learn for ``seconds`` of the source's time; return the reply to the stop."""
     ask(daemon.service, BaselineRequest(action="start", participant=code))
-    begun = daemon.wait_for(lambda m: state(code, m) == "learning")["time"]["sensor_ns"]
+    start_ns = daemon.wait_for(lambda m: state(code, m) == "learning")["time"]["sensor_ns"]
     daemon.wait_for(
-        lambda m: of(code, m) is not None and m["time"]["sensor_ns"] - begun > seconds * 1e9
+        lambda m: face_of(code, m) is not None and m["time"]["sensor_ns"] - start_ns > seconds * 1e9
     )
     return ask(daemon.service, BaselineRequest(action="stop", participant=code))
 
 
 def state(code: str, message: Message) -> str | None:
-    face = of(code, message)
+    face = face_of(code, message)
     return face["affect"]["baseline"] if face else None
 
 
-def test_a_person_at_rest_is_the_origin_of_relative_values(tmp_path: Path) -> None:
+def test_relative_values_have_the_baseline_as_origin(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO, *CALM) as daemon:
         track = assign(daemon, "P07")
-        first = daemon.wait_for(lambda m: of("P07", m) is not None)
+        first = daemon.wait_for(lambda m: face_of("P07", m) is not None)
         assigned = daemon.events("participant_assigned")[0]
         assert assigned["detail"] == {"track": track, "participant": "P07"}
         assert assigned["seq"] < first["seq"]
         assert state("P07", first) == "none"
-        reply = learnt(daemon, "P07", 1.5)
+        reply = learn_baseline(daemon, "P07", 1.5)
         last = daemon.wait_for(lambda m: state("P07", m) in ("ready", "invalid"))
         ready = daemon.events("baseline_ready")[0]
         assert ready["detail"].items() <= reply.items()
         learning = [
             face["affect"]
             for message in daemon.frames
-            if (face := of("P07", message)) and state("P07", message) == "learning"
+            if (face := face_of("P07", message)) and state("P07", message) == "learning"
         ]
         assert reply["readings"] == len(learning)
         assert all(affect["relative"] is None for affect in learning)
-        told = of("P07", last)["affect"]
+        latest = face_of("P07", last)["affect"]
         for axis in ("valence", "arousal"):
             mean = sum(affect[axis] for affect in learning) / len(learning)
             assert reply[axis] == pytest.approx(mean, abs=6e-5)
-            expected = math.tanh(math.atanh(told[axis]) - math.atanh(reply[axis]))
-            assert told["relative"][axis] == pytest.approx(expected, abs=1e-4)
-        # who is not named has none of it
+            expected = math.tanh(math.atanh(latest[axis]) - math.atanh(reply[axis]))
+            assert latest["relative"][axis] == pytest.approx(expected, abs=1e-4)
+        # faces without a participant are unchanged
         others = [f for m in daemon.frames for f in m["faces"] if f["track"] != track]
         assert all(face["participant"] is None for face in others)
         assert daemon.run_to_end() == 0
 
 
-def test_a_smile_is_no_face_at_rest(tmp_path: Path) -> None:
+def test_a_smile_gives_an_invalid_baseline(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO, "--set", "affect.baseline_min_s=1") as daemon:
         assign(daemon, "P07")
-        reply = learnt(daemon, "P07", 1.5)
+        reply = learn_baseline(daemon, "P07", 1.5)
         assert reply["baseline"] == "invalid"
-        assert "not at rest: happy" in reply["reason"]
-        told = daemon.wait_for(lambda m: state("P07", m) not in (None, "learning"))
-        assert state("P07", told) == "invalid"
-        assert of("P07", told)["affect"]["relative"] is None
+        assert "not neutral: happy" in reply["reason"]
+        message = daemon.wait_for(lambda m: state("P07", m) not in (None, "learning"))
+        assert state("P07", message) == "invalid"
+        assert face_of("P07", message)["affect"]["relative"] is None
         assert daemon.events("baseline_invalid")[0]["detail"].items() <= reply.items()
 
 
-def test_a_baseline_outlives_the_worker(tmp_path: Path) -> None:
+def test_a_baseline_is_kept_when_the_worker_is_replaced(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO, *CALM) as daemon:
         before = assign(daemon, "P07")
-        assert learnt(daemon, "P07", 1.2)["baseline"] == "ready"
+        assert learn_baseline(daemon, "P07", 1.2)["baseline"] == "ready"
         os.kill(daemon.worker_pid(), signal.SIGKILL)
         daemon.wait_for(lambda m: m.get("event") == "worker_started")
-        again = daemon.wait_for(a_face)
-        assert all(face["participant"] is None for face in again["faces"])  # nobody knows yet
+        again = daemon.wait_for(has_classified_face)
+        # the new worker's tracks are not assigned
+        assert all(face["participant"] is None for face in again["faces"])
         assert assign(daemon, "P07") != before
-        told = daemon.wait_for(lambda m: of("P07", m) is not None)
-        assert state("P07", told) == "ready"
+        message = daemon.wait_for(lambda m: face_of("P07", m) is not None)
+        assert state("P07", message) == "ready"
 
 
 @pytest.fixture
-def lasting(tmp_path: Path) -> tuple[str, ...]:
-    """Return the arguments of a run on one face that stays for a minute."""
+def constant_face(tmp_path: Path) -> tuple[str, ...]:
+    """Return arguments for a source that shows one face for a minute."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for index in range(600):
@@ -144,73 +145,75 @@ def lasting(tmp_path: Path) -> tuple[str, ...]:
     return ("--source", str(folder), "--wait-for-subscriber", *rate)
 
 
-def test_an_operator_needs_four_commands(
-    tmp_path: Path, lasting: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+def test_an_operator_learns_a_baseline_with_four_commands(
+    tmp_path: Path, constant_face: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     service = ("--service", f"ipc://{tmp_path}/service")
-    with RunningDaemon(tmp_path, *lasting, *CALM, "--set", "affect.baseline_min_s=0.1") as daemon:
-        track = str(daemon.wait_for(a_face)["faces"][0]["track"])
+    with RunningDaemon(
+        tmp_path, *constant_face, *CALM, "--set", "affect.baseline_min_s=0.1"
+    ) as daemon:
+        track = str(daemon.wait_for(has_classified_face)["faces"][0]["track"])
 
-        def said(*words: str) -> tuple[int, str]:
+        def run(*words: str) -> tuple[int, str]:
             code = run_command_line([*words, *service])
             printed = capsys.readouterr()
             assert printed.out.count("\n") + printed.err.count("\n") == 1
             return code, printed.out + printed.err
 
-        code, line = said("participant", "list")
+        code, line = run("participant", "list")
         assert (code, line.startswith("no participants")) == (0, True)
-        code, line = said("participant", "assign", "999", "P07")
+        code, line = run("participant", "assign", "999", "P07")
         assert (code, "track 999 is not in view; in view:" in line) == (78, True)
-        code, line = said("participant", "assign", track, "Jane Doe")
+        code, line = run("participant", "assign", track, "Jane Doe")
         assert (code, "participant: expected a letter" in line) == (78, True)
-        code, line = said("participant", "assign", track, "P07")
+        code, line = run("participant", "assign", track, "P07")
         assert (code, line.startswith(f"track {track} is P07 at ")) == (0, True)
-        code, line = said("baseline", "stop", "P07")
+        code, line = run("baseline", "stop", "P07")
         assert (code, "no baseline of P07 is being learnt" in line) == (78, True)
-        code, line = said("baseline", "start", "P07")
+        code, line = run("baseline", "start", "P07")
         assert (code, line.startswith("learning P07 at rest")) == (0, True)
         for _ in range(3):
             daemon.wait_for(lambda m: state("P07", m) == "learning")
-        code, line = said("baseline", "stop", "P07")
+        code, line = run("baseline", "stop", "P07")
         assert (code, line.startswith("P07 at rest: valence ")) == (0, True), line
-        code, line = said("participant", "list")
+        code, line = run("participant", "list")
         assert (code, line) == (0, f"P07  track {track}, in view, baseline ready\n")
-        code, line = said("participant", "release", "P07")
+        code, line = run("participant", "release", "P07")
         assert (code, line.startswith("P07 is released at ")) == (0, True)
 
 
-def test_nobody_is_given_a_code_while_no_worker_runs(
-    tmp_path: Path, lasting: tuple[str, ...]
+def test_no_track_can_be_assigned_while_no_worker_runs(
+    tmp_path: Path, constant_face: tuple[str, ...]
 ) -> None:
-    with RunningDaemon(tmp_path, *lasting) as daemon:
+    with RunningDaemon(tmp_path, *constant_face) as daemon:
         track = assign(daemon, "P07")
         os.kill(daemon.worker_pid(), signal.SIGKILL)
         daemon.wait_for(lambda m: m.get("event") == "worker_lost")
         with pytest.raises(RequestRefused, match=f"track {track} is not in view"):
             ask(daemon.service, AssignRequest(track=track, participant="P08"))
-        known = ask(daemon.service, StatusRequest())["participants"]
-        assert known == [
+        participants = ask(daemon.service, StatusRequest())["participants"]
+        assert participants == [
             {"participant": "P07", "track": track, "in_view": False, "baseline": "none"}
         ]
 
 
-def test_a_baseline_that_did_not_come_about_is_exit_1(tmp_path: Path) -> None:
+def test_an_invalid_baseline_gives_exit_code_1(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO) as daemon:
         assign(daemon, "P07")
         ask(daemon.service, BaselineRequest(action="start", participant="P07"))
         done = affect_edge("baseline", "stop", "P07", "--service", daemon.service)
         assert done.returncode == 1
-        assert done.stdout.startswith("no baseline of P07: read for ")
+        assert done.stdout.startswith("no baseline of P07: classified for ")
 
 
-def test_clocks_status_and_schema_are_told(tmp_path: Path) -> None:
+def test_clocks_status_and_schema_can_be_requested(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO) as daemon:
         daemon.wait_for_frame()
         sent_ns = clock.monotonic_ns()
         clocks = ask(daemon.service, TimeRequest())
-        heard_ns = clock.monotonic_ns()
+        received_ns = clock.monotonic_ns()
         times = [sent_ns, clocks["received"]["monotonic_ns"], clocks["sent"]["monotonic_ns"]]
-        assert [*times, heard_ns] == sorted([*times, heard_ns])  # one machine, one clock
+        assert [*times, received_ns] == sorted([*times, received_ns])  # one machine, one clock
         assert abs(clocks["received"]["unix_ns"] - clock.wall_ns()) < 60e9
         status = ask(daemon.service, StatusRequest())["status"]
         assert decode(f"x {json.dumps(status)}".encode()).kind == "status"
@@ -219,9 +222,9 @@ def test_clocks_status_and_schema_are_told(tmp_path: Path) -> None:
         assert daemon.run_to_end() == 0
 
 
-def test_before_somebody_listens_nothing_can_be_marked(tmp_path: Path) -> None:
+def test_a_mark_before_the_first_subscriber_is_refused(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO, topic="nothing.") as daemon:
-        status = asked_until_there(daemon.service)
+        status = first_status(daemon.service)
         assert status["source_state"] in ("starting", "waiting")
         with pytest.raises(RequestRefused, match="nothing is recorded before somebody subscribes"):
             ask(daemon.service, MarkRequest(text="early"))
@@ -234,18 +237,18 @@ def test_before_somebody_listens_nothing_can_be_marked(tmp_path: Path) -> None:
         assert [m["detail"] for m in daemon.events("mark")] == [{"text": "now"}]
 
 
-def asked_until_there(service: str) -> dict[str, Any]:
-    """Return the first status that is told: the process starts, and then says how it is."""
+def first_status(service: str) -> dict[str, Any]:
+    """Ask until the daemon has started and published a status; return it."""
     for _ in range(50):
         try:
             if (status := ask(service, StatusRequest())["status"]) is not None:
                 return dict(status)
         except ServiceUnavailable:
             continue
-    raise AssertionError("the service never came")
+    raise AssertionError("the service did not start")
 
 
-def test_nobody_there_is_one_line_and_1(tmp_path: Path) -> None:
+def test_an_endpoint_without_a_daemon_gives_a_one_line_error(tmp_path: Path) -> None:
     done = affect_edge("mark", "x", "--service", f"ipc://{tmp_path}/none")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
@@ -257,7 +260,7 @@ def test_nobody_there_is_one_line_and_1(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (78, 1)
 
 
-def test_a_terminal_that_cannot_show_the_text_is_no_failure(tmp_path: Path) -> None:
+def test_a_mark_in_characters_that_the_terminal_lacks_succeeds(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO) as daemon:
         daemon.wait_for_frame()
         ascii_only = {"PYTHONIOENCODING": "ascii"}
@@ -266,7 +269,7 @@ def test_a_terminal_that_cannot_show_the_text_is_no_failure(tmp_path: Path) -> N
         assert daemon.wait_for(lambda m: m.get("event") == "mark")["detail"] == {"text": "Größe"}
 
 
-def test_what_answers_otherwise_is_told(tmp_path: Path) -> None:
+def test_a_reply_of_another_program_is_reported(tmp_path: Path) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     other = context.socket(zmq.REP)
     other.bind(f"ipc://{tmp_path}/other")
