@@ -1,7 +1,9 @@
-"""A file read as fast as possible loses nothing, however slow its subscriber."""
+"""With ``--no-pace`` no message of a file is lost, however slow its subscriber is."""
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -27,22 +29,29 @@ def wait_until_idle(pid: int) -> None:
         time.sleep(0.5)
 
 
-def test_a_subscriber_that_does_not_read_holds_everything_up(tmp_path: Path) -> None:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
+@contextmanager
+def stalled_daemon(folder: Path) -> Iterator[RunningDaemon]:
+    """Run a daemon whose worker is idle, as its only subscriber does not read."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
     encoded = cv2.imencode(".png", np.zeros((32, 32), np.uint8))[1].tobytes()
     for number in range(PICTURES):
-        (folder / f"{number:05}.png").write_bytes(encoded)
+        (pictures / f"{number:05}.png").write_bytes(encoded)
     with RunningDaemon(
-        tmp_path,
-        *("--source", str(folder), "--no-pace", "--wait-for-subscriber", *PURPOSE),
+        folder,
+        *("--source", str(pictures), "--no-pace", "--wait-for-subscriber", *PURPOSE),
         *("--set", "publish.high_water=10"),
         high_water=10,
     ) as daemon:
         daemon.wait_for_frame()
         wait_until_idle(daemon.worker_pid())
+        yield daemon
+
+
+def test_the_daemon_waits_for_a_subscriber_that_does_not_read(tmp_path: Path) -> None:
+    with stalled_daemon(tmp_path) as daemon:
         published = len(daemon.messages)
-        assert daemon.process.poll() is None, "it went on without its subscriber"
+        assert daemon.process.poll() is None, "the daemon went on without its subscriber"
         assert daemon.run_to_end() == 0
         numbers = [m["seq"] for m in daemon.messages if "seq" in m]
         assert numbers == list(range(len(numbers)))
@@ -50,26 +59,15 @@ def test_a_subscriber_that_does_not_read_holds_everything_up(tmp_path: Path) -> 
         assert published < PICTURES
 
 
-def test_a_stalled_subscriber_does_not_hold_up_a_stop(tmp_path: Path) -> None:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for number in range(PICTURES):
-        cv2.imwrite(str(folder / f"{number:05}.png"), np.zeros((32, 32), np.uint8))
-    with RunningDaemon(
-        tmp_path,
-        *("--source", str(folder), "--no-pace", "--wait-for-subscriber", *PURPOSE),
-        *("--set", "publish.high_water=10"),
-        high_water=10,
-    ) as daemon:
-        daemon.wait_for_frame()
-        wait_until_idle(daemon.worker_pid())
-        begun = time.monotonic()
+def test_a_stalled_subscriber_does_not_delay_a_stop(tmp_path: Path) -> None:
+    with stalled_daemon(tmp_path) as daemon:
+        start = time.monotonic()
         daemon.process.terminate()
         assert daemon.process.wait(10) == 0
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - start < 5
 
 
-def test_a_subscriber_may_conflate(tmp_path: Path) -> None:
+def test_a_conflating_subscriber_gets_the_newest_frame(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, "--source", "demo") as daemon, zmq.Context() as context:
         newest = context.socket(zmq.SUB)
         newest.setsockopt(zmq.LINGER, 0)
@@ -77,8 +75,8 @@ def test_a_subscriber_may_conflate(tmp_path: Path) -> None:
         newest.setsockopt_string(zmq.SUBSCRIBE, "affect.v1.frame")
         newest.connect(daemon.endpoint)
         for _ in range(50):
-            seen = daemon.wait_for_frame()
-        # the conflating one reads only now, and gets no old frame
+            received = daemon.wait_for_frame()
+        # the conflating subscriber reads only now, and gets no old frame
         message = json.loads(newest.recv().partition(b" ")[2])
-        assert message["seq"] >= seen["seq"] - 3
+        assert message["seq"] >= received["seq"] - 3
         newest.close()
