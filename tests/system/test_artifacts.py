@@ -1,4 +1,4 @@
-"""The daemon runs with each artifact of a bundled model, and with the one that auto takes."""
+"""The daemon with each artifact of a bundled model, and with the one that auto chooses."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def faces(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("artifact", [*FILES, "auto"])
-def test_the_daemon_runs_with_it(artifact: str, faces: Path, tmp_path: Path) -> None:
+def test_the_daemon_runs_with_each_artifact(artifact: str, faces: Path, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     arguments = ["--source", str(faces), *PURPOSE, "--no-pace", "--wait-for-subscriber"]
     arguments += ["--set", f'detector.artifact="{artifact}"']
@@ -41,11 +41,11 @@ def test_the_daemon_runs_with_it(artifact: str, faces: Path, tmp_path: Path) -> 
             assert Box(*face["box"]).iou(Box(*manifest.golden.box)) > 0.88
             assert face["expression"] is not None
         (started,) = daemon.events("worker_started")
-        told = started["detail"]["models"]["detector"]["sha256"]
+        reported = started["detail"]["models"]["detector"]["sha256"]
     hashes = {each.file: each.sha256 for each in manifest.artifacts}
-    kept = journal / "artifact-choices.json"
+    choices = journal / "artifact-choices.json"
     if artifact == "auto":
-        chosen = [each["artifact"] for each in json.loads(kept.read_text()).values()]
-        assert told in [hashes.get(file) for file in chosen]
+        chosen = [each["artifact"] for each in json.loads(choices.read_text()).values()]
+        assert reported in [hashes.get(file) for file in chosen]
     else:
-        assert told == hashes[artifact]
+        assert reported == hashes[artifact]

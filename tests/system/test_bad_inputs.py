@@ -1,7 +1,7 @@
-"""A configuration or command that cannot be used gives one line of error and its exit code.
+"""An invalid configuration or command gives a one-line error and its exit code.
 
-Every case goes through the command line. Cases marked ``real`` run in a process of their own: they
-open sockets, folders, models or sources. The others call the same function in this process.
+Every case goes through the command line. Cases marked ``real`` run in a process of their own, as
+they open sockets, folders, models or sources. The others call the same function in this process.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ CONFIG = 78
 
 @dataclass(frozen=True)
 class Case:
-    """One wrong thing: how it is given, and which words the one line must hold.
+    """An invalid input: how it is passed, and the words that the error must contain.
 
-    ``{tmp}`` stands for the folder made by ``things`` in arguments, TOML, variables and words.
+    ``placeholders`` gives the values of ``{tmp}``, ``{busy}`` and ``{web}``.
     """
 
     name: str
@@ -38,18 +38,18 @@ class Case:
 
 
 def toml(name: str, text: str | bytes, *words: str, real: bool = False) -> Case:
-    """Return a case of a configuration file that holds ``text``."""
+    """Return a case of a configuration file with content ``text``."""
     return Case(name, ("check", "-c", "{tmp}/edge.toml"), words, toml=text, real=real)
 
 
 def setting(name: str, text: str, *words: str, real: bool = False) -> Case:
-    """Return a case of one ``--set``."""
+    """Return a case of one ``--set`` option."""
     command = ("run", "--source", "demo") if real else ("check",)
     return Case(name, (*command, "--set", text), words, real=real)
 
 
 def source(name: str, word: str, *words: str, extra: tuple[str, ...] = ()) -> Case:
-    """Return a case of a real daemon on a source that cannot be used."""
+    """Return a case of a daemon whose source cannot be used."""
     return Case(name, ("run", "--source", word, *PURPOSE, *extra), words, real=True)
 
 
@@ -70,7 +70,7 @@ FILES = [
     toml("unknown key", '[device]\ncolour = "red"', "device.colour", "unknown key", real=True),
     toml("misspelt key", "[detector]\ntreshold = 0.5", "detector.treshold", "unknown key"),
     toml("text for a number", '[detector]\nthreshold = "high"', "detector.threshold", "'high'"),
-    toml("truth for a number", "[detector]\nthreshold = true", "detector.threshold", "True"),
+    toml("boolean for a number", "[detector]\nthreshold = true", "detector.threshold", "True"),
     toml("fraction for a count", "[detector]\nthreads = 1.5", "detector.threads", "1.5"),
     toml("list for a text", '[device]\nname = ["a"]', "device.name", "['a']"),
     toml("date for a number", "[affect]\nsmoothing_s = 2020-01-01", "affect.smoothing_s"),
@@ -96,7 +96,12 @@ FILES = [
     toml("a NUL in a path", '[source]\nkind = "video"\npath = "a\\u0000b"', "source.path"),
     toml("a NUL in a folder", '[journal]\npath = "a\\u0000b"', "journal.path"),
     toml("a NUL in an endpoint", '[publish]\nendpoint = "ipc:///a\\u0000b"', "publish.endpoint"),
-    toml("camera that cannot be", '[source]\nkind = "picamera"\ncamera = 9', "source.camera", "9"),
+    toml(
+        "camera number out of range",
+        '[source]\nkind = "picamera"\ncamera = 9',
+        "source.camera",
+        "9",
+    ),
     toml("empty model name", '[detector]\nmodel = ""', "detector.model", "''"),
 ]
 
@@ -150,13 +155,17 @@ SETTINGS = [
         )
     ),
     setting(
-        "one endpoint for two",
+        "one endpoint for two sockets",
         'publish.service_endpoint="tcp://127.0.0.1:5555"',
         "publish",
         "127.0.0.1:5555",
         "both",
     ),
-    setting("service endpoint for all", 'publish.service_endpoint="tcp://*:1"', "service_endpoint"),
+    setting(
+        "service endpoint on all interfaces",
+        'publish.service_endpoint="tcp://*:1"',
+        "service_endpoint",
+    ),
     *(
         setting(f"metrics {each}", f'metrics.address="{each}"', "metrics.address", repr(each))
         for each in ("0.0.0.0:9108", "9108", ":9108", "localhost:99999", "[::]:9108")
@@ -198,7 +207,7 @@ SOURCES = [
     source("folder of one corrupt picture", "{tmp}/corrupt", "not one picture", "only.png"),
     source("folder of unreadable pictures", "{tmp}/corrupts", "not one picture", "c.png"),
     *(
-        source(f"hurry with {word}", word, "--no-pace", "live", extra=("--no-pace",))
+        source(f"no-pace with {word}", word, "--no-pace", "live", extra=("--no-pace",))
         for word in ("picamera", "/dev/video7", "rtsp://127.0.0.1:9/x")
     ),
     Case(
@@ -256,8 +265,8 @@ IDENTITIES = {
 
 
 @pytest.fixture(scope="module")
-def things(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Files that are not what they should be, and ports that are taken."""
+def placeholders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Return the values of placeholders: a folder of invalid files, and endpoints in use."""
     folder = tmp_path_factory.mktemp("bad")
     for name in ("empty", "texts", "corrupt", "corrupts", "taken", "dir.jsonl"):
         (folder / name).mkdir()
@@ -284,31 +293,31 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         }
 
 
-def filled(text: str, things: dict[str, str]) -> str:
-    """Return ``text`` with the names of this run's things."""
-    for mark, value in things.items():
-        text = text.replace(mark, value)
+def filled(text: str, placeholders: dict[str, str]) -> str:
+    """Return ``text`` with its placeholders replaced."""
+    for name, value in placeholders.items():
+        text = text.replace(name, value)
     return text
 
 
-def test_the_table_is_large_and_its_names_are_unique() -> None:
+def test_the_table_has_enough_cases_with_unique_names() -> None:
     assert len(CASES) >= 60
     assert sum(case.real for case in CASES) >= 25
     assert len({case.name for case in CASES}) == len(CASES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
-def test_what_is_wrong_is_said_in_one_line(
+def test_an_invalid_input_gives_a_one_line_error(
     case: Case,
-    things: dict[str, str],
+    placeholders: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = [filled(each, things) for each in case.arguments]
+    arguments = [filled(each, placeholders) for each in case.arguments]
     if case.toml is not None:
         content = case.toml.encode() if isinstance(case.toml, str) else case.toml
-        Path(things["{tmp}"], "edge.toml").write_bytes(content)
+        Path(placeholders["{tmp}"], "edge.toml").write_bytes(content)
     if case.real:
         environment = {
             "AFFECT_EDGE__PUBLISH__ENDPOINT": f"ipc://{tmp_path}/live",
@@ -328,15 +337,15 @@ def test_what_is_wrong_is_said_in_one_line(
     line = the_error(stderr)
     assert code == case.code
     for word in case.words:
-        assert filled(word, things) in line, line
+        assert filled(word, placeholders) in line, line
     assert len(line) < 600
 
 
 @pytest.mark.parametrize("name", IDENTITIES)
-def test_a_damaged_identity_is_not_replaced(
-    name: str, things: dict[str, str], capsys: pytest.CaptureFixture[str]
+def test_a_damaged_identity_file_is_not_changed(
+    name: str, placeholders: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    identity = Path(things["{tmp}"], f"identity-{name}", "identity.json")
+    identity = Path(placeholders["{tmp}"], f"identity-{name}", "identity.json")
     before = identity.read_bytes()
     code = run_command_line(
         ["run", "--set", 'metrics.address=""', "--set", f'journal.path="{identity.parent}"']
@@ -347,7 +356,7 @@ def test_a_damaged_identity_is_not_replaced(
     assert identity.read_bytes() == before
 
 
-def test_the_secret_of_a_camera_is_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_error_shows_the_password_of_a_camera(capsys: pytest.CaptureFixture[str]) -> None:
     for address in (
         "rtsp://user:secret@ho st/",
         "rtsp://user:secret@h/?key=secret &x",

@@ -1,4 +1,4 @@
-"""A model that cannot be trusted is refused in one line, by ``check`` and by the daemon."""
+"""``check`` and the daemon refuse an invalid model with a one-line error."""
 
 import json
 import os
@@ -18,12 +18,12 @@ CONFIG = 78
 
 
 def copied(name: str, folder: Path) -> Path:
-    """Return a copy of a bundled model that a test may damage."""
+    """Copy a bundled model, so that a test can damage it."""
     return Path(shutil.copytree(ROOT / "models" / name, folder / name))
 
 
 def damaged(what: str, folder: Path) -> tuple[str, str, tuple[str, ...]]:
-    """Damage a copy of a model; return settings for detector and what the line must hold."""
+    """Damage a copy of a model; return model, artifact and the expected words of the error."""
     if what == "missing folder":
         return str(folder / "none"), "auto", (str(folder / "none"), "no such folder")
     if what == "no such bundled model":
@@ -63,7 +63,7 @@ def damaged(what: str, folder: Path) -> tuple[str, str, tuple[str, ...]]:
             words = ("centerface", "parity")
         case _:
             raise AssertionError(what)
-    # named, for auto may run another one, which is whole
+    # by name, as auto could choose another, valid artifact
     return str(model), artifact.name, words
 
 
@@ -82,11 +82,11 @@ MODELS = [
 ]
 
 
-RUN_AS_WELL = ("no such bundled model", "made for another task", "no manifest", "one bit wrong")
+ALSO_RUN = ("no such bundled model", "made for another task", "no manifest", "one bit wrong")
 
 
 @pytest.mark.parametrize("what", MODELS)
-def test_a_model_that_cannot_be_trusted_is_refused(
+def test_an_invalid_model_is_refused(
     what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, artifact, words = damaged(what, tmp_path)
@@ -97,9 +97,9 @@ def test_a_model_that_cannot_be_trusted_is_refused(
     wrong = [line for line in printed.out.splitlines() if line.startswith("WRONG")]
     assert wrong
     assert all(word in wrong[0] for word in words), wrong
-    fine = [line for line in printed.out.splitlines() if line.startswith(("ok  ", "WARN  "))]
-    assert len(wrong) == len(printed.out.splitlines()) - len(fine)
-    if what in RUN_AS_WELL:
+    others = [line for line in printed.out.splitlines() if line.startswith(("ok  ", "WARN  "))]
+    assert len(wrong) == len(printed.out.splitlines()) - len(others)
+    if what in ALSO_RUN:
         endpoint = ("--set", f'publish.endpoint="ipc://{tmp_path}/live"')
         quiet = ("--set", 'metrics.address=""')
         done = affect_edge("run", "--source", "demo", *settings, *endpoint, *quiet)
@@ -120,7 +120,7 @@ def test_a_model_that_cannot_be_trusted_is_refused(
     ],
     ids=" ".join,
 )
-def test_a_folder_that_may_not_be_searched_is_refused(
+def test_a_folder_without_search_permission_is_refused(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
     model = copied("centerface-320x192", tmp_path)
@@ -137,7 +137,7 @@ def test_a_folder_that_may_not_be_searched_is_refused(
         env={**os.environ, **variables},
     )  # fmt: skip
     assert done.returncode == CONFIG, done.stderr
-    told = done.stderr if arguments[1] != "check" else done.stdout
-    (line,) = (each for each in told.splitlines() if "Permission denied" in each)
+    output = done.stderr if arguments[1] != "check" else done.stdout
+    (line,) = (each for each in output.splitlines() if "Permission denied" in each)
     assert str(model) in line
     assert "Traceback" not in done.stderr

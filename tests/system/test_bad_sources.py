@@ -1,4 +1,4 @@
-"""Absent live sources are waited for; unreadable pictures are reported and skipped."""
+"""The daemon waits for an absent live source, and reports and skips unreadable pictures."""
 
 import json
 import signal
@@ -26,12 +26,12 @@ from tests.support.daemons import PURPOSE, RunningDaemon
     ],
     ids=["no-such-camera", "no-camera-at-all", "no-such-host"],
 )
-def test_an_absent_live_source_is_declared_and_waited_for(
+def test_an_absent_live_source_is_reported_once_and_retried(
     arguments: tuple[str, ...], word: str, tmp_path: Path
 ) -> None:
     with RunningDaemon(tmp_path, *arguments, *PURPOSE) as daemon:
         daemon.wait_for(lambda m: m["kind"] == "status" and m["source_state"] == "absent")
-        # the source is tried again meanwhile, and fails again, without another word
+        # meanwhile the daemon tries the source again, without another warning
         for _ in range(2):
             daemon.wait_for(lambda m: m["kind"] == "status" and m["source_state"] == "absent")
         assert daemon.stop(signal.SIGTERM)[0] == 0
@@ -43,7 +43,7 @@ def test_an_absent_live_source_is_declared_and_waited_for(
         assert "secret" not in daemon.stderr + json.dumps(daemon.messages)
 
 
-def test_odd_pictures_are_read_and_an_unreadable_one_is_told(tmp_path: Path) -> None:
+def test_unusual_pictures_are_read_and_an_unreadable_one_is_reported(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -71,7 +71,7 @@ def test_odd_pictures_are_read_and_an_unreadable_one_is_told(tmp_path: Path) -> 
         assert "Traceback" not in daemon.stderr
 
 
-def test_a_folder_taken_up_at_its_last_unreadable_picture_ends_well(tmp_path: Path) -> None:
+def test_resuming_at_an_unreadable_last_picture_ends_without_error(tmp_path: Path) -> None:
     assert cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 64), 99, np.uint8))
     (tmp_path / "b.png").write_bytes(b"no picture")
     link, other = Link.pair()
@@ -79,9 +79,8 @@ def test_a_folder_taken_up_at_its_last_unreadable_picture_ends_well(tmp_path: Pa
     worker = Worker(link, config, Pipeline.open(config), lossless=True, first_index=1)
     try:
         with Images(str(tmp_path), rate_hz=1.0) as source:
-            assert (
-                list(worker._capture._read_all(source)) == []
-            )  # the first was published by another worker
+            # another worker has published the first picture
+            assert list(worker._capture._read_all(source)) == []
         (tmp_path / "a.png").unlink()
         with (
             Images(str(tmp_path), rate_hz=1.0) as source,

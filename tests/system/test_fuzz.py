@@ -1,4 +1,4 @@
-"""Whatever a frame shows, the pipeline answers, and what leaves is a valid message."""
+"""Fuzzing: the pipeline turns any picture into a valid message."""
 
 import json
 from collections.abc import Iterator
@@ -29,8 +29,8 @@ COMMON: list[Sized] = [(120, 160), (192, 320), (240, 320), (288, 352)]
 LARGE: list[Sized] = [(1080, 1920), (2160, 3840)]
 
 
-class Fuzzed:
-    """A pipeline that is fed one frame after the other and checks what comes of each."""
+class CheckedPipeline:
+    """A pipeline, with checks of the message of each frame."""
 
     def __init__(self, config: Config, **networks: Any) -> None:
         self.pipeline = Pipeline(
@@ -38,10 +38,10 @@ class Fuzzed:
             networks.get("expression") or open_expression(config.expression),
             config,
         )
-        self.frames = self.faces = self.read = 0
+        self.frames = self.faces = self.classified = 0
 
     def step(self, luma: Luma, gap_ns: int = PERIOD_NS) -> FrameMessage:
-        """Run a picture through to the wire and back; fail on anything that is not lawful."""
+        """Turn a picture into an encoded message; check and return it."""
         index, self.frames = self.frames, self.frames + 1
         self._sensor_ns = getattr(self, "_sensor_ns", 0) + gap_ns
         state = self.pipeline.step(
@@ -75,10 +75,10 @@ class Fuzzed:
         )
         part = encode(message)
         assert len(part) <= LARGEST_MESSAGE
-        self._check(strictly(part.partition(b" ")[2]), luma.shape)
+        self._check(parse_strictly(part.partition(b" ")[2]), luma.shape)
         assert decode(part) == message
         self.faces += len(message.faces)
-        self.read += sum(face.expression is not None for face in message.faces)
+        self.classified += sum(face.expression is not None for face in message.faces)
         return message
 
     @staticmethod
@@ -89,42 +89,42 @@ class Fuzzed:
         for face in message["faces"]:
             assert face["box"][2] >= 0
             assert face["box"][3] >= 0
-            read = face["expression"] is not None
-            assert read == (face["affect"] is not None)
-            assert read == face["quality"]["usable"]
-            assert read != bool(face["quality"]["reasons"])
-            if read:
-                shares = face["expression"]["probabilities"]
-                assert sum(shares.values()) == pytest.approx(1, abs=0.001)
-                assert shares[face["expression"]["label"]] == max(shares.values())
+            classified = face["expression"] is not None
+            assert classified == (face["affect"] is not None)
+            assert classified == face["quality"]["usable"]
+            assert classified != bool(face["quality"]["reasons"])
+            if classified:
+                probabilities = face["expression"]["probabilities"]
+                assert sum(probabilities.values()) == pytest.approx(1, abs=0.001)
+                assert probabilities[face["expression"]["label"]] == max(probabilities.values())
 
 
-def refuse(constant: str) -> NoReturn:
-    """Fail on what Python's JSON would let through."""
-    raise AssertionError(f"{constant} on the wire")
+def reject(constant: str) -> NoReturn:
+    """Fail on NaN and Infinity, which Python's JSON parser accepts."""
+    raise AssertionError(f"{constant} in a message")
 
 
-def strictly(body: bytes) -> dict[str, Any]:
-    """Parse JSON as the standard has it, without NaN, Infinity or a name given twice."""
+def parse_strictly(body: bytes) -> dict[str, Any]:
+    """Parse JSON by the standard: without NaN, Infinity or duplicate names."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len(pairs) == len(dict(pairs))
         return dict(pairs)
 
-    parsed: dict[str, Any] = json.loads(body, parse_constant=refuse, object_pairs_hook=unique)
+    parsed: dict[str, Any] = json.loads(body, parse_constant=reject, object_pairs_hook=unique)
     return parsed
 
 
 @pytest.fixture(scope="module")
-def fuzzed() -> Fuzzed:
-    """The bundled networks as configured by default."""
-    return Fuzzed(Config())
+def default() -> CheckedPipeline:
+    """A pipeline with the default configuration."""
+    return CheckedPipeline(Config())
 
 
 @pytest.fixture(scope="module")
-def eager() -> Fuzzed:
-    """The same, taking the faintest trace for a face and reading whatever it can."""
-    return Fuzzed(
+def sensitive() -> CheckedPipeline:
+    """A pipeline with limits that accept the lowest scores and the worst quality."""
+    return CheckedPipeline(
         Config.model_validate(
             {
                 "detector": {"threshold": 0.02, "nms_iou": 1.0},
@@ -143,7 +143,7 @@ def eager() -> Fuzzed:
 
 
 def checkerboard(shape: Sized, cell: int) -> Luma:
-    """Return black and white squares of ``cell`` pixels."""
+    """Return a checkerboard with squares of ``cell`` pixels."""
     rows, columns = np.indices(shape) // cell
     return np.where((rows + columns) % 2, 255, 0).astype(np.uint8)
 
@@ -155,14 +155,14 @@ def gradient(shape: Sized, axis: int) -> Luma:
 
 
 def faces(shape: Sized) -> Luma:
-    """Return the golden face as often as it fits, cut off where it does not."""
+    """Return the golden face picture as tiles, cut off at the border."""
     picture = golden_picture()[0]
     down, across = -(-shape[0] // picture.shape[0]), -(-shape[1] // picture.shape[1])
     return np.tile(picture, (down, across))[: shape[0], : shape[1]]
 
 
 def pictures(shape: Sized) -> Iterator[Luma]:
-    """Yield what sensors, cables and decoders come up with, in one size."""
+    """Yield pictures of one size as faulty sensors, cables and decoders give them."""
     face = faces(shape)
     noise = RANDOM.integers(0, 256, shape, np.uint8)
     yield np.zeros(shape, np.uint8)
@@ -177,10 +177,10 @@ def pictures(shape: Sized) -> Iterator[Luma]:
     yield face
     yield face[::-1, ::-1]
     yield 255 - face
-    yield np.clip(face.astype(np.int16) * 8, 0, 255).astype(np.uint8)  # blinded
+    yield np.clip(face.astype(np.int16) * 8, 0, 255).astype(np.uint8)  # overexposed
     yield face // 32  # in the dark
     half = shape[0] // 2
-    for missing in (0, 128, noise[half:]):  # torn: the lower half never came
+    for missing in (0, 128, noise[half:]):  # torn: the lower half is missing
         torn = face.copy()
         torn[half:] = missing
         yield torn
@@ -189,30 +189,33 @@ def pictures(shape: Sized) -> Iterator[Luma]:
 
 
 @pytest.mark.parametrize("shape", [*TINY, *EXTREME, *COMMON], ids=lambda shape: f"{shape}")
-def test_every_kind_of_picture_gives_a_valid_message(fuzzed: Fuzzed, shape: Sized) -> None:
+def test_every_kind_of_picture_gives_a_valid_message(
+    default: CheckedPipeline, shape: Sized
+) -> None:
     for picture in pictures(shape):
-        fuzzed.step(picture)
+        default.step(picture)
 
 
 @pytest.mark.parametrize("shape", LARGE, ids=lambda shape: f"{shape}")
-def test_large_pictures_give_valid_messages(fuzzed: Fuzzed, shape: Sized) -> None:
+def test_large_pictures_give_valid_messages(default: CheckedPipeline, shape: Sized) -> None:
     for picture in (faces(shape), RANDOM.integers(0, 256, shape, np.uint8), checkerboard(shape, 2)):
-        fuzzed.step(picture)
+        default.step(picture)
 
 
-def test_faces_were_among_them(fuzzed: Fuzzed) -> None:
+def test_the_pictures_contained_faces(default: CheckedPipeline) -> None:
     for _ in range(3):
-        assert len(fuzzed.step(faces((240, 400))).faces) >= 1
-    assert fuzzed.frames >= 300 or fuzzed.frames == 3  # alone, this test sees its own frames only
-    assert fuzzed.read > 0
+        assert len(default.step(faces((240, 400))).faces) >= 1
+    # run alone, this test has its own three frames only
+    assert default.frames >= 300 or default.frames == 3
+    assert default.classified > 0
 
 
-def test_the_faintest_traces_read_as_faces_give_valid_messages(eager: Fuzzed) -> None:
+def test_detections_of_lowest_score_give_valid_messages(sensitive: CheckedPipeline) -> None:
     for shape in ((1, 1), (5, 700), (48, 64), (240, 400)):
         for picture in list(pictures(shape))[::2]:
-            eager.step(picture)
-    assert eager.faces > 100
-    assert eager.read > 50
+            sensitive.step(picture)
+    assert sensitive.faces > 100
+    assert sensitive.classified > 50
 
 
 @settings(max_examples=60, derandomize=True)
@@ -225,11 +228,18 @@ def test_the_faintest_traces_read_as_faces_give_valid_messages(eager: Fuzzed) ->
     gap_ns=st.integers(1, 5_000_000_000),
 )
 def test_random_pictures_at_random_times_give_valid_messages(
-    eager: Fuzzed, *, height: int, width: int, seed: int, low: int, span: int, gap_ns: int
+    sensitive: CheckedPipeline,
+    *,
+    height: int,
+    width: int,
+    seed: int,
+    low: int,
+    span: int,
+    gap_ns: int,
 ) -> None:
     random = np.random.default_rng(seed)
     picture = random.integers(low, min(255, low + span), (height, width), np.uint8, endpoint=True)
     top, left = random.integers(0, height), random.integers(0, width)
     patch = faces((height - int(top), width - int(left)))
     picture[top:, left:] = patch
-    eager.step(picture, gap_ns)
+    sensitive.step(picture, gap_ns)

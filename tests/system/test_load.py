@@ -1,4 +1,4 @@
-"""A source twice as fast as the machine: drops are counted, memory and latency are bounded."""
+"""Overload: drops are counted, memory and latency are bounded."""
 
 import statistics
 import subprocess
@@ -16,7 +16,7 @@ FRAMES = 600
 
 @pytest.fixture(scope="module")
 def fast_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo clip, twice over, at a rate that a CenterFace at 640x384 cannot follow here."""
+    """The demo clip, played twice, at a rate too high for a CenterFace at 640x384 here."""
     path = tmp_path_factory.mktemp("clip") / "fast.mp4"
     subprocess.run(
         [
@@ -29,7 +29,7 @@ def fast_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def scraped(port: int) -> dict[str, float]:
+def scrape(port: int) -> dict[str, float]:
     """Return every sample of the metrics page."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
         lines = page.read().decode().splitlines()
@@ -37,7 +37,7 @@ def scraped(port: int) -> dict[str, float]:
     return {name: float(value) for name, _, value in pairs}
 
 
-def test_a_source_twice_as_fast_as_the_machine(tmp_path: Path, fast_clip: Path) -> None:
+def test_a_source_faster_than_the_machine(tmp_path: Path, fast_clip: Path) -> None:
     port = 19108
     with RunningDaemon(
         tmp_path,
@@ -47,28 +47,28 @@ def test_a_source_twice_as_fast_as_the_machine(tmp_path: Path, fast_clip: Path) 
         metrics=True,
     ) as daemon:
         daemon.wait_for(lambda m: m["kind"] == "status" and m["frames_dropped"] > 0)
-        metrics = scraped(port)
+        metrics = scrape(port)
         assert metrics["affect_edge_frame_drops_total"] > 0
         assert daemon.run_to_end() == 0
         frames = daemon.frames
         ended = daemon.events("epoch_ended")[0]["detail"]
     indices = [m["frame"]["index"] for m in frames]
-    # every picture is either published or counted where it was lost
+    # every frame is either published or counted as dropped
     for before, after in zip([-1, *indices], frames, strict=False):
         assert after["frame"]["dropped"] == after["frame"]["index"] - before - 1
     dropped = sum(m["frame"]["dropped"] for m in frames)
     assert ended["captured"] == FRAMES
     assert len(frames) + dropped == indices[-1] + 1
-    assert FRAMES - 1 - indices[-1] <= 2, "the newest frame is what a live source ends with"
-    assert dropped > FRAMES / 5, "the source was not too fast: nothing was tested"
-    # In a pipeline of two slots a frame waits for at most the present item of each stage after it,
-    # so the latency is a small multiple of the slowest stage, however long the source runs.
+    assert FRAMES - 1 - indices[-1] <= 2, "the newest frames were dropped instead of older ones"
+    assert dropped > FRAMES / 5, "the source was too slow for this test"
+    # In a pipeline of two slots a frame waits for at most one frame per later stage, so the latency
+    # is a small multiple of the slowest stage's time, however long the source runs.
     slowest = [max(m["timing_ms"][s] for s in ("detect", "classify")) for m in frames]
     latency = sorted(m["timing_ms"]["total"] for m in frames)
     p99 = latency[int(0.99 * len(latency))]
     assert p99 < 4 * sorted(slowest)[int(0.99 * len(slowest))] + 20
     halves = latency_by_half(frames)
-    assert halves[1] < 1.5 * halves[0] + 10, "latency grows: there is a queue"
+    assert halves[1] < 1.5 * halves[0] + 10, "the latency grows, so there is a queue"
     resident = [m["worker_rss_mb"] for m in daemon.messages if m.get("worker_rss_mb")]
     assert max(resident[2:]) - min(resident[2:]) < 16, resident
 

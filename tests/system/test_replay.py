@@ -1,4 +1,4 @@
-"""The same file gives the same messages: byte for byte here, within tolerances on any machine."""
+"""Replay: a file gives the same messages, exactly on one machine, within tolerances on others."""
 
 import json
 import os
@@ -25,21 +25,21 @@ DECLARED = (
     "time.max_error_us",
     "timing_ms",
 )
-"""What may differ between two runs over one file: who the run is, when it was, how long it took."""
+"""Fields that may differ between two runs over one file: identity, wall time and durations."""
 
 FLOAT = ("--set", 'detector.artifact="centerface.onnx"',
          "--set", 'expression.artifact="expression.onnx"')  # fmt: skip
 GOLDEN = Path(__file__).with_name("golden-demo.jsonl")
 ACCEPT = "AFFECT_EDGE_ACCEPT_GOLDEN"
 
-BOX_PX = 1.5
-SHARE = 0.04
-SURE_MARGIN = 0.05  # below it between the two likeliest, another processor may turn the label
-NEAR_FRAMES = 2  # a label settles, a limit is crossed, so many frames earlier or later elsewhere
+BOX_TOLERANCE_PX = 1.5
+VALUE_TOLERANCE = 0.04  # of probability, valence and arousal
+LABEL_MARGIN = 0.05  # between the two highest scores; below it the label may differ by processor
+NEAR_FRAMES = 2  # stable labels and reasons may change so many frames earlier or later
 
 
 def run_twice(folder: Path, *arguments: str) -> tuple[list[Message], list[Message]]:
-    """Return the frame messages of two runs, everything read, nothing dropped."""
+    """Run the daemon twice without drops; return the frame messages of each run."""
     runs = []
     for name in ("one", "two"):
         (folder / name).mkdir()
@@ -52,22 +52,22 @@ def run_twice(folder: Path, *arguments: str) -> tuple[list[Message], list[Messag
     return runs[0], runs[1]
 
 
-def lasting(message: Message) -> bytes:
-    """Return a message without what the test added and without the declared fields."""
-    kept = {name: value for name, value in message.items() if name != "received_ns"}
+def comparable(message: Message) -> bytes:
+    """Return a message as JSON, without ``received_ns`` and the ``DECLARED`` fields."""
+    fields = {name: value for name, value in message.items() if name != "received_ns"}
     for name in DECLARED:
         head, _, tail = name.partition(".")
         if tail:
-            kept[head] = {key: value for key, value in kept[head].items() if key != tail}
+            fields[head] = {key: value for key, value in fields[head].items() if key != tail}
         else:
-            del kept[head]
-    return json.dumps(kept).encode()  # keeps the order of the fields and every digit
+            del fields[head]
+    return json.dumps(fields).encode()  # keeps the order of the fields and every digit
 
 
 def assert_same(one: list[Message], two: list[Message]) -> None:
-    """Fail with the first message that differs."""
+    """Fail at the first message that differs."""
     for first, second in zip(one, two, strict=True):
-        assert lasting(first) == lasting(second)
+        assert comparable(first) == comparable(second)
 
 
 # -- the demo clip -------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def assert_same(one: list[Message], two: list[Message]) -> None:
 
 @pytest.fixture(scope="module")
 def demo_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Message], list[Message]]:
-    """Two runs over the demo clip, by named artifacts: what auto takes differs between boards."""
+    """Two runs over the demo clip, with named artifacts, as auto depends on the board."""
     folder = tmp_path_factory.mktemp("demo")
     return run_twice(folder, "--source", "demo", *FLOAT)
 
@@ -92,7 +92,7 @@ def test_two_runs_over_the_demo_are_equal(
 
 @dataclass(frozen=True)
 class GoldenFace:
-    """What a face of the demo must come close to."""
+    """The expected values of a face of the demo."""
 
     track: int
     box: list[float]
@@ -106,36 +106,36 @@ class GoldenFace:
 GoldenFrame = list[GoldenFace]
 
 
-def reduced(face: dict[str, Any]) -> GoldenFace:
-    """Return the part of a face message that is compared."""
+def compared(face: dict[str, Any]) -> GoldenFace:
+    """Return the values of a face that are compared."""
     expression, affect = face["expression"], face["affect"]
-    read = expression is not None
+    classified = expression is not None
     return GoldenFace(
         track=face["track"],
         box=face["box"],
         reasons=face["quality"]["reasons"],
-        label=expression["label"] if read else None,
-        probability=round(max(expression["probabilities"].values()), 3) if read else None,
-        stable=expression["stable_label"] if read else None,
+        label=expression["label"] if classified else None,
+        probability=round(max(expression["probabilities"].values()), 3) if classified else None,
+        stable=expression["stable_label"] if classified else None,
         affect=[round(affect["smoothed"][axis], 3) for axis in ("valence", "arousal")]
-        if read
+        if classified
         else None,
     )
 
 
 def differences(face: dict[str, Any], golden: GoldenFace, near: list[GoldenFace]) -> list[str]:
-    """Return how ``face`` differs from ``golden``; ``near``: its track in the frames around."""
-    now = reduced(face)
+    """Return how ``face`` differs from ``golden``; ``near``: its track in the frames nearby."""
+    now = compared(face)
     found = []
-    apart = max(abs(a - b) for a, b in zip(now.box, golden.box, strict=True))
-    if apart > BOX_PX:
-        found.append(f"box {now.box}, golden {golden.box}: {apart:.1f} px apart")
+    distance = max(abs(a - b) for a, b in zip(now.box, golden.box, strict=True))
+    if distance > BOX_TOLERANCE_PX:
+        found.append(f"box {now.box}, golden {golden.box}: {distance:.1f} px apart")
     if now.reasons not in [each.reasons for each in near]:
         found.append(f"reasons {now.reasons}, golden {golden.reasons}")
     if now.label is None or golden.label is None:
-        return found  # that this is right is told by the reasons
+        return found  # the reasons are compared above
     ordered = sorted(face["expression"]["probabilities"].values())
-    if now.label != golden.label and ordered[-1] - ordered[-2] > SURE_MARGIN:
+    if now.label != golden.label and ordered[-1] - ordered[-2] > LABEL_MARGIN:
         found.append(f"label {now.label}, golden {golden.label}")
     if now.stable not in [each.stable for each in near]:
         found.append(f"stable label {now.stable}, golden {golden.stable}")
@@ -144,13 +144,13 @@ def differences(face: dict[str, Any], golden: GoldenFace, near: list[GoldenFace]
         ("valence", now.affect[0], golden.affect[0]),
         ("arousal", now.affect[1], golden.affect[1]),
     ):
-        if abs(value - known) > SHARE:
+        if abs(value - known) > VALUE_TOLERANCE:
             found.append(f"{name} {value:.3f}, golden {known:.3f}")
     return found
 
 
 def first_difference(frames: list[Message], golden: list[GoldenFrame]) -> str | None:
-    """Return what differs first, in a line; None when nothing does."""
+    """Return the first difference in one line; None without one."""
     for message, known in zip(frames, golden, strict=True):
         index = message["frame"]["index"]
         tracks = [face["track"] for face in message["faces"]]
@@ -171,19 +171,19 @@ def read_golden() -> list[GoldenFrame]:
 
 
 def write_golden(frames: list[Message]) -> None:
-    """Accept what the product says now."""
+    """Store the present results as the golden ones."""
     with GOLDEN.open("w") as file:
         for message in frames:
-            faces = [list(asdict(reduced(face)).values()) for face in message["faces"]]
+            faces = [list(asdict(compared(face)).values()) for face in message["faces"]]
             file.write(json.dumps(faces, separators=(",", ":")) + "\n")
 
 
-def test_the_demo_reads_as_it_did(demo_runs: tuple[list[Message], list[Message]]) -> None:
+def test_the_demo_gives_the_golden_results(demo_runs: tuple[list[Message], list[Message]]) -> None:
     frames = demo_runs[0]
     if os.environ.get(ACCEPT) == "1":
         write_golden(frames)
     difference = first_difference(frames, read_golden())
-    assert difference is None, f"{difference}; if this is meant: {ACCEPT}=1, and look at the diff"
+    assert difference is None, f"{difference}; if intended, set {ACCEPT}=1 and review the diff"
 
 
 def test_the_golden_file_is_small() -> None:
@@ -191,7 +191,7 @@ def test_the_golden_file_is_small() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         (lambda face: face["box"].__setitem__(0, face["box"][0] + 2.0), "px apart"),
         (lambda face: face.__setitem__("track", 99), "tracks [99"),
@@ -201,32 +201,32 @@ def test_the_golden_file_is_small() -> None:
         (lambda face: face["expression"].__setitem__("label", "contempt"), "label contempt"),
     ],
 )
-def test_the_comparison_sees_a_change(
-    change: Any, told: str, demo_runs: tuple[list[Message], list[Message]]
+def test_the_comparison_finds_a_change(
+    change: Any, expected: str, demo_runs: tuple[list[Message], list[Message]]
 ) -> None:
     frames: list[Message] = json.loads(json.dumps(demo_runs[0]))
-    sure = next(
+    message, face = next(
         (message, face)
         for message in frames
         for face in message["faces"]
         if face["expression"]
         and face["expression"]["probabilities"][face["expression"]["label"]] > 0.6
     )
-    change(sure[1])
+    change(face)
     difference = first_difference(frames, read_golden())
     assert difference is not None
-    assert difference.startswith(f"frame {sure[0]['frame']['index']}")
-    assert told in difference
+    assert difference.startswith(f"frame {message['frame']['index']}")
+    assert expected in difference
 
 
-# -- true NIR photographs ------------------------------------------------------------------------
+# -- real NIR photographs ------------------------------------------------------------------------
 
 WIDTH, HEIGHT = 640, 384
 PUBLISHED = ROOT / "models" / "centerface-published" / "centerface.onnx"
 
 
 def published_centerface() -> onnxruntime.InferenceSession:
-    """Return the network as published, with its picture made free in size."""
+    """Return the network as published, with inputs and outputs of free size."""
     model = onnx.load(str(PUBLISHED))
     weights = {each.name for each in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in weights]
@@ -244,25 +244,25 @@ def published_centerface() -> onnxruntime.InferenceSession:
     )
 
 
-def surest_face(session: onnxruntime.InferenceSession, path: Path) -> Box:
-    """Return the surest face in a picture, pixels of the picture; a decoder of its own."""
+def best_face(session: onnxruntime.InferenceSession, path: Path) -> Box:
+    """Return the face with the highest score, pixels; decodes outputs independently of edge."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    high, wide = picture.shape[:2]
+    height, width = picture.shape[:2]
     small = cv2.cvtColor(cv2.resize(picture, (WIDTH, HEIGHT)), cv2.COLOR_BGR2RGB)
     tensor = small.transpose(2, 0, 1)[None].astype(np.float32)
     heat, scale, offset, _ = session.run(None, {session.get_inputs()[0].name: tensor})
     row, column = np.unravel_index(np.argmax(heat[0, 0]), heat.shape[2:])
-    assert heat[0, 0, row, column] > 0.5, f"the published network sees no face in {path.name}"
-    tall, broad = np.exp(scale[0, :, row, column]) * 4
-    down, across = offset[0, :, row, column]
-    left = (column + across + 0.5) * 4 - broad / 2
-    top = (row + down + 0.5) * 4 - tall / 2
-    x, y = wide / WIDTH, high / HEIGHT
-    return Box(float(left * x), float(top * y), float(broad * x), float(tall * y))
+    assert heat[0, 0, row, column] > 0.5, f"the published network finds no face in {path.name}"
+    box_height, box_width = np.exp(scale[0, :, row, column]) * 4
+    offset_y, offset_x = offset[0, :, row, column]
+    left = (column + offset_x + 0.5) * 4 - box_width / 2
+    top = (row + offset_y + 0.5) * 4 - box_height / 2
+    x, y = width / WIDTH, height / HEIGHT
+    return Box(float(left * x), float(top * y), float(box_width * x), float(box_height * y))
 
 
 @pytest.mark.nir
-def test_every_photograph_is_read_where_the_published_network_sees_a_face(
+def test_every_photograph_has_a_face_where_the_published_network_finds_one(
     tmp_path: Path, nir_faces: Path
 ) -> None:
     source = ("--source", str(nir_faces / "images"), *PURPOSE)
@@ -273,7 +273,7 @@ def test_every_photograph_is_read_where_the_published_network_sees_a_face(
     paths = sorted(path for path in (nir_faces / "images").iterdir() if path.suffix == ".jpg")
     overlaps = {
         path.name: max(
-            (surest_face(session, path).iou(Box(*face["box"])) for face in message["faces"]),
+            (best_face(session, path).iou(Box(*face["box"])) for face in message["faces"]),
             default=0.0,
         )
         for path, message in zip(paths, one, strict=True)
@@ -282,7 +282,7 @@ def test_every_photograph_is_read_where_the_published_network_sees_a_face(
     assert overlaps[worst] >= 0.5, f"{worst}: IoU {overlaps[worst]:.2f}"
 
 
-def test_a_subscriber_that_only_knows_frames_is_enough_to_begin(tmp_path: Path) -> None:
+def test_a_subscriber_to_frames_alone_starts_the_run(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name in ("a.png", "b.png"):

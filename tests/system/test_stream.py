@@ -1,4 +1,4 @@
-"""A network camera that dies, freezes and comes back, seen through the whole daemon."""
+"""The daemon with a network camera that fails, freezes and returns."""
 
 import signal
 import socket
@@ -15,7 +15,7 @@ from tests.support.daemons import PURPOSE, RunningDaemon
 
 
 def free_port() -> int:
-    """Return a port that nobody uses now."""
+    """Return a port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -23,7 +23,7 @@ def free_port() -> int:
 
 @contextmanager
 def camera(port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """Serve the demo clip for ever, at its own pace, to one client after another."""
+    """Serve the demo clip in a loop, at its own rate, to one client after another."""
     with subprocess.Popen(
         [
             *(imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-re", "-stream_loop", "-1"),
@@ -40,7 +40,7 @@ def camera(port: int) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
-def test_a_stream_that_dies_and_returns(tmp_path: Path, fault: str) -> None:
+def test_a_failed_stream_is_reported_and_resumed(tmp_path: Path, fault: str) -> None:
     port = free_port()
     source = ("--source", f"http://127.0.0.1:{port}/", *PURPOSE)
     with RunningDaemon(tmp_path, *source) as daemon:
@@ -49,12 +49,12 @@ def test_a_stream_that_dies_and_returns(tmp_path: Path, fault: str) -> None:
             for _ in range(20):
                 last = daemon.wait_for_frame()
             server.send_signal(signal.SIGKILL if fault == "killed" else signal.SIGSTOP)
-            told = daemon.wait_for(
+            state = daemon.wait_for(
                 lambda m: m.get("event") == "source_state" and m["detail"]["state"] != "running"
             )
             last = daemon.frames[-1]
-            seen_after_s = (told["time"]["monotonic_ns"] - last["time"]["published_ns"]) / 1e9
-            assert seen_after_s < 2.0
+            delay_s = (state["time"]["monotonic_ns"] - last["time"]["published_ns"]) / 1e9
+            assert delay_s < 2.0
             status = daemon.wait_for(lambda m: m["kind"] == "status")
             assert status["health"]["grade"] == "unusable"
         with camera(port):
@@ -68,5 +68,5 @@ def test_a_stream_that_dies_and_returns(tmp_path: Path, fault: str) -> None:
         code, took_s = daemon.stop()
         assert code == 0
         assert took_s < 5
-        # changes are told, not every attempt
+        # the log reports changes of state, not every attempt
         assert daemon.stderr.count("WARNING") <= 3, daemon.stderr

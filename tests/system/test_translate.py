@@ -1,4 +1,4 @@
-"""The daemon with a generator between the crop and the expression network: approach 1, for real."""
+"""The daemon with a translator between crop and expression network."""
 
 import json
 import socket
@@ -13,11 +13,11 @@ from tests.support.generators import translator_folder
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small generator's model folder; nobody writes into it."""
+    """The model folder of a small generator; tests do not change it."""
     return translator_folder(tmp_path_factory.mktemp("daemon"), formats=("onnx", "tflite"))
 
 
-def named(folder: Path) -> list[str]:
+def translator_option(folder: Path) -> list[str]:
     return ["--set", f'translator.model="{folder}"']
 
 
@@ -27,13 +27,19 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def test_the_demo_runs_through_the_generator(tmp_path: Path, folder: Path) -> None:
+def test_the_daemon_translates_the_faces_of_the_demo(tmp_path: Path, folder: Path) -> None:
     port = free_port()
-    arguments = ["--source", "demo", "--no-pace", "--wait-for-subscriber", *named(folder)]
+    arguments = [
+        "--source",
+        "demo",
+        "--no-pace",
+        "--wait-for-subscriber",
+        *translator_option(folder),
+    ]
     metrics = f'metrics.address="127.0.0.1:{port}"'
-    counted, scraped = 'stage_milliseconds_count{stage="translate"}', ""
+    metric, scraped = 'stage_milliseconds_count{stage="translate"}', ""
     with RunningDaemon(tmp_path, *arguments, "--set", metrics, metrics=True) as daemon:
-        while counted not in scraped:  # a frame is published first, counted then
+        while metric not in scraped:  # a frame is published first, then counted
             daemon.wait_for(lambda m: m["kind"] == "frame" and m["timing_ms"]["translate"] > 0)
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
                 scraped = page.read().decode()
@@ -41,9 +47,11 @@ def test_the_demo_runs_through_the_generator(tmp_path: Path, folder: Path) -> No
             daemon.wait_for_frame()
         code, _ = daemon.stop()
         assert code == 0
-    read = [frame for frame in daemon.frames if any(face["affect"] for face in frame["faces"])]
-    assert len(read) > 30
-    assert all(frame["timing_ms"]["translate"] > 0 for frame in read)
+    classified = [
+        frame for frame in daemon.frames if any(face["affect"] for face in frame["faces"])
+    ]
+    assert len(classified) > 30
+    assert all(frame["timing_ms"]["translate"] > 0 for frame in classified)
     (started,) = daemon.events("worker_started")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert started["detail"]["models"]["translator"] == {
@@ -52,7 +60,7 @@ def test_the_demo_runs_through_the_generator(tmp_path: Path, folder: Path) -> No
     }
 
 
-def test_without_one_nothing_is_timed(tmp_path: Path) -> None:
+def test_without_a_translator_its_time_is_zero(tmp_path: Path) -> None:
     with RunningDaemon(
         tmp_path, "--source", "demo", "--no-pace", "--wait-for-subscriber"
     ) as daemon:
@@ -63,20 +71,20 @@ def test_without_one_nothing_is_timed(tmp_path: Path) -> None:
     assert set(models) == {"detector", "expression"}
 
 
-def test_check_asks_the_translator_too(folder: Path) -> None:
-    done = affect_edge("check", *named(folder))
+def test_check_verifies_the_translator(folder: Path) -> None:
+    done = affect_edge("check", *translator_option(folder))
     assert done.returncode == 0
     assert f"ok     translator {folder}: golden face" in done.stdout
 
 
-def test_check_tells_of_a_translator_that_outlasts_the_limit(folder: Path) -> None:
-    done = affect_edge("check", *named(folder), "--set", "limits.inference_s=0.0001")
+def test_check_reports_a_translator_slower_than_the_limit(folder: Path) -> None:
+    done = affect_edge("check", *translator_option(folder), "--set", "limits.inference_s=0.0001")
     assert done.returncode == 78
     assert "s a face on this board; limits.inference_s is 0.0001: raise it" in done.stdout
 
 
-def broken(folder: Path, copy: Path) -> Path:
-    """Return a copy whose weights have one bit changed."""
+def with_damaged_weights(folder: Path, copy: Path) -> Path:
+    """Return a copy with one bit of the weights changed."""
     copy.mkdir()
     content = bytearray((folder / "generator.onnx").read_bytes())
     content[len(content) // 2] ^= 1
@@ -86,8 +94,8 @@ def broken(folder: Path, copy: Path) -> Path:
     return copy
 
 
-def answers_otherwise(folder: Path, copy: Path) -> Path:
-    """Return a copy whose golden face was another."""
+def with_another_golden_answer(folder: Path, copy: Path) -> Path:
+    """Return a copy with another stored golden answer."""
     copy.mkdir()
     for file in ("generator.onnx", "generator.tflite"):
         (copy / file).write_bytes((folder / file).read_bytes())
@@ -99,16 +107,16 @@ def answers_otherwise(folder: Path, copy: Path) -> Path:
 
 @pytest.mark.parametrize("command", ["run", "check"])
 @pytest.mark.parametrize(
-    ("model", "complaint"),
+    ("model", "words"),
     [
         ("nowhere", "no such folder"),
         ("expression-nir", "made for facial-expression, configured for spectrum-translation"),
-        (broken, "the manifest says"),
-        (answers_otherwise, "grey levels from the known picture"),
+        (with_damaged_weights, "the manifest says"),
+        (with_another_golden_answer, "grey levels from the known picture"),
     ],
 )
-def test_a_wrong_translator_is_one_line_and_78(
-    tmp_path: Path, folder: Path, command: str, model: object, complaint: str
+def test_an_invalid_translator_gives_a_one_line_error_and_exit_code_78(
+    tmp_path: Path, folder: Path, command: str, model: object, words: str
 ) -> None:
     name = model(folder, tmp_path / "net") if callable(model) else model
     arguments = ["--set", f'translator.model="{name}"']
@@ -118,22 +126,30 @@ def test_a_wrong_translator_is_one_line_and_78(
     done = affect_edge(command, *arguments)
     assert done.returncode == 78
     assert "Traceback" not in done.stderr
-    told = done.stderr if command == "run" else done.stdout
-    assert complaint in told
+    output = done.stderr if command == "run" else done.stdout
+    assert words in output
     if command == "run":
-        assert sum(complaint in line for line in told.splitlines()) == 1
+        assert sum(words in line for line in output.splitlines()) == 1
 
 
-def test_an_artifact_of_the_translator_can_be_named(folder: Path, tmp_path: Path) -> None:
+def test_the_artifact_of_the_translator_can_be_chosen(folder: Path, tmp_path: Path) -> None:
     lite = ["--set", 'translator.artifact="generator.tflite"']
-    assert affect_edge("check", *named(folder), *lite).returncode == 0
+    assert affect_edge("check", *translator_option(folder), *lite).returncode == 0
     with RunningDaemon(
-        tmp_path, "--source", "demo", "--no-pace", "--wait-for-subscriber", *named(folder), *lite
+        tmp_path,
+        "--source",
+        "demo",
+        "--no-pace",
+        "--wait-for-subscriber",
+        *translator_option(folder),
+        *lite,
     ) as daemon:
         daemon.wait_for(lambda m: m["kind"] == "frame" and m["timing_ms"]["translate"] > 0)
         models = daemon.events("worker_started")[0]["detail"]["models"]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert models["translator"]["sha256"] == manifest["artifacts"][1]["sha256"]
-    absent = affect_edge("check", *named(folder), "--set", "translator.artifact=other.onnx")
+    absent = affect_edge(
+        "check", *translator_option(folder), "--set", "translator.artifact=other.onnx"
+    )
     assert absent.returncode == 78
     assert "no artifact 'other.onnx'" in absent.stdout

@@ -1,7 +1,7 @@
 """The daemon under the system call filter of its service file, without systemd.
 
-The filter is made by libseccomp, as systemd makes it, from the unit's own lines and from systemd's
-groups. MemoryDenyWriteExecute= is asked of the kernel.
+The test builds the filter with libseccomp, as systemd does, from the unit's lines and systemd's
+groups of system calls. The kernel enforces MemoryDenyWriteExecute=.
 """
 
 import ctypes.util
@@ -26,12 +26,12 @@ library.seccomp_init.restype = ctypes.c_void_p
 library.seccomp_init.argtypes = [ctypes.c_uint32]
 library.seccomp_rule_add.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint]
 library.seccomp_load.argtypes = [ctypes.c_void_p]
-filter = library.seccomp_init(0x00050000 | errno.EPERM)  # what is not allowed: EPERM
+filter = library.seccomp_init(0x00050000 | errno.EPERM)  # other calls fail with EPERM
 for name in open(sys.argv[1]).read().split():
     number = library.seccomp_syscall_resolve_name(name.encode())
-    if number >= 0:  # else: of another architecture
+    if number >= 0:  # else a call of another architecture
         assert library.seccomp_rule_add(filter, 0x7FFF0000, number, 0) == 0, name
-ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)  # PR_SET_MDWE; kernels before 6.3 have no such thing
+ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)  # PR_SET_MDWE; not in kernels before 6.3
 assert library.seccomp_load(filter) == 0
 os.execv(sys.argv[2], sys.argv[2:])
 """
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def groups() -> dict[str, set[str]]:
-    """Return systemd's groups of system calls, with what each contains."""
+    """Return systemd's groups of system calls, with the members of each."""
     listing = subprocess.run(
         ["systemd-analyze", "syscall-filter"], capture_output=True, text=True, check=True
     ).stdout
@@ -99,8 +99,8 @@ def test_the_daemon_works_under_the_units_filter(tmp_path: Path) -> None:
     assert "lost" not in done.stderr
 
 
-def test_without_that_one_call_the_daemon_dies(tmp_path: Path) -> None:
-    """ZeroMQ's threads set their own scheduling; it aborts the process where that is refused."""
+def test_without_sched_setscheduler_the_daemon_fails(tmp_path: Path) -> None:
+    """ZeroMQ aborts the process where its threads may not set their scheduling."""
     unit = UNIT.read_text()
     without = unit.replace("\nSystemCallFilter=sched_setscheduler\n", "\n")
     assert without != unit

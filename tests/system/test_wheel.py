@@ -1,4 +1,4 @@
-"""The wheel: holds what a device needs and nothing else, and runs where the repository is not."""
+"""The wheel: holds what a device needs and nothing else, and runs without the repository."""
 
 import json
 import os
@@ -24,7 +24,7 @@ PICTURES = {"edge/vision/data/golden-face.png", "edge/vision/sources/clip/demo.m
 
 
 def run(*command: str | Path, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a command in ``folder``, knowing nothing of this repository."""
+    """Run a command in ``folder``, without this repository on its path."""
     environment = {name: value for name, value in os.environ.items() if "PYTHON" not in name}
     environment["PYTHONWARNINGS"] = "default"
     return subprocess.run(
@@ -40,20 +40,20 @@ def run(*command: str | Path, folder: Path) -> "subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, made from this tree."""
+    """The wheel, built from this tree."""
     out = tmp_path_factory.mktemp("wheel")
     done = run(
         *(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT),
         folder=out,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    (made,) = out.glob("*.whl")
-    return made
+    (built,) = out.glob("*.whl")
+    return built
 
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the wheel; what it depends on is lent by the present one."""
+    """A virtual environment with the wheel; it uses the dependencies of the present one."""
     folder = tmp_path_factory.mktemp("installed") / "venv"
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
@@ -64,9 +64,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     (own,) = folder.glob("lib/python*/site-packages")
-    # a path in a .pth file is added as it is: the .pth files in it, this tree's among them, do
-    # not count
-    (own / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # Python ignores .pth files in a folder that a .pth file adds, so this tree stays off the path
+    (own / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder
 
 
@@ -98,7 +97,7 @@ def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
     assert wheel.stat().st_size < 55_000_000  # three networks, each in four artifacts
 
 
-def test_the_installed_package_is_the_wheels(installed: Path, tmp_path: Path) -> None:
+def test_the_package_is_imported_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     code = (
         "import json, sys, edge, edge.vision.inference.folders as f;"
         "print(json.dumps([edge.__file__, [str(r) for r in f.model_roots()], sys.path]))"
@@ -113,7 +112,7 @@ def test_the_installed_package_is_the_wheels(installed: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "words"),
     [
         ("version", "affect-edge"),
         ("models verify", "ok     expression-nir"),
@@ -121,12 +120,12 @@ def test_the_installed_package_is_the_wheels(installed: Path, tmp_path: Path) ->
         ("demo", "classified"),
     ],
 )
-def test_the_installed_command_works_elsewhere(
-    command: str, told: str, installed: Path, tmp_path: Path
+def test_the_installed_commands_work_in_another_folder(
+    command: str, words: str, installed: Path, tmp_path: Path
 ) -> None:
     done = run(installed / "bin" / "affect-edge", *command.split(), folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert told in done.stdout
+    assert words in done.stdout
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
     assert list(tmp_path.iterdir()) == []
