@@ -1,7 +1,7 @@
-"""No command asks for another machine, or leaves a file that its documents do not name.
+"""No command connects to another machine, or leaves a file that the documents do not name.
 
-Libraries report to their makers: onnxruntime 1.32 opens a TLS connection ten seconds after it is
-loaded, and keeps a device id below the user's cache folder from the first model on.
+Some libraries send telemetry: onnxruntime 1.32 opens a TLS connection ten seconds after it is
+loaded, and stores a device id in the user's cache folder when it loads its first model.
 """
 
 import os
@@ -32,7 +32,7 @@ wait
 
 
 def unshare() -> list[str]:
-    """Return how a command gets a network of its own here; skips where it cannot."""
+    """Return the command prefix for a network namespace; skip without permission for one."""
     if not shutil.which("unshare") or not shutil.which("ip"):
         pytest.skip("no unshare or no ip: util-linux and iproute2 are needed")
     for words in (["unshare", "--net"], ["unshare", "--net", "--map-root-user"]):
@@ -43,14 +43,18 @@ def unshare() -> list[str]:
         )
         if made.returncode == 0:
             return words
-    pytest.skip("this user can make no network namespace with an interface")
+    pytest.skip("this user may not create a network namespace with an interface")
 
 
 def trapped(folder: Path, command: list[str]) -> tuple[list[str], set[str], str]:
-    """Run ``command``; return its attempts, the files it left below ``folder``, and its output."""
+    """Run ``command`` in the trap.
+
+    Returns:
+        its connection attempts, the files it left in ``folder``, and its standard error.
+    """
     names = {"HOME": folder, "TMPDIR": folder / "tmp", "PYTHONPATH": ROOT}
     (folder / "tmp").mkdir()
-    dropped = ("XDG_", "ORT_", "STATE_DIRECTORY")  # such as CI sets them
+    dropped = ("XDG_", "ORT_", "STATE_DIRECTORY")  # variables that CI may set
     environment = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     process = subprocess.run(
         [*unshare(), sys.executable, str(TRAP), *command],
@@ -65,8 +69,8 @@ def trapped(folder: Path, command: list[str]) -> tuple[list[str], set[str], str]
     return process.stdout.splitlines(), left, process.stderr
 
 
-def test_the_trap_sees_connections_and_questions_for_names(tmp_path: Path) -> None:
-    """Without this, a trap that catches nothing would let everything pass."""
+def test_the_trap_reports_connections_and_dns_queries(tmp_path: Path) -> None:
+    """A trap that reports nothing would let every other test here pass."""
     code = (
         "import socket\n"
         "for kind, address in ((1, '192.0.2.1'), (2, '2001:db8:1::1')):\n"
@@ -83,11 +87,13 @@ def test_the_trap_sees_connections_and_questions_for_names(tmp_path: Path) -> No
     assert attempts == ["TCP 192.0.2.1:443", "UDP 2001:db8:1::1:443", "UDP 127.0.0.53:53"]
 
 
-def test_the_daemon_and_its_clients(tmp_path: Path) -> None:
+def test_the_daemon_and_its_clients_open_no_connection(tmp_path: Path) -> None:
     attempts, left, output = trapped(tmp_path, ["bash", "-euc", SERVICE])
     assert attempts == []
     assert left == {CHOICES, "table.csv", "table.events.csv"}, output
-    assert (tmp_path / "table.csv").read_text().count("\n") > 50, output  # it did receive
+    assert (tmp_path / "table.csv").read_text().count("\n") > 50, (
+        output
+    )  # the clients received messages
 
 
 COMMANDS = {
@@ -108,7 +114,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_commands_that_end(tmp_path: Path, name: str) -> None:
+def test_other_commands_open_no_connection(tmp_path: Path, name: str) -> None:
     attempts, left, output = trapped(tmp_path, COMMANDS[name])
     assert attempts == []
     assert {file for file in left if not file.startswith("made/")} <= {CHOICES}, output
