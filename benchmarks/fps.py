@@ -26,7 +26,7 @@ from edge.board import rss_mb
 from edge.config import Config, is_file
 from edge.errors import ConfigError, EndOfStream, FrameRefused
 from edge.protocol.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, encode
-from edge.validation import file_of
+from edge.validation import file_errors
 from edge.vision.expression.crop import square_crop
 from edge.vision.inference import Network, open_network
 from edge.vision.pipeline import Pipeline
@@ -291,5 +291,5 @@ def save(result: dict[str, Any], path: Path) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
-    with file_of("--json", path, kind=ConfigError):
+    with file_errors("--json", path, kind=ConfigError):
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

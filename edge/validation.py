@@ -1,4 +1,4 @@
-"""One-line messages for input that cannot be used."""
+"""One-line error messages for invalid input."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ class Invalid:
 
     Attributes:
         kind: pydantic's name of the error, such as ``extra_forbidden``.
-        location: keys and indices that lead to the value.
+        location: keys and indices on the path to the value.
         message: what was expected, in one line.
         received: the value.
     """
@@ -28,7 +28,7 @@ class Invalid:
 
     @property
     def place(self) -> str:
-        """The location with dots; empty for the whole."""
+        """The location joined by dots; empty if the error concerns the whole input."""
         return ".".join(map(str, self.location))
 
     def __str__(self) -> str:
@@ -43,16 +43,16 @@ def first_error(error: ValidationError) -> Invalid:
 
 
 @contextmanager
-def file_of(
+def file_errors(
     option: str, path: Path, *, expected: str = "", kind: type[AffectEdgeError] = ModelError
 ) -> Iterator[None]:
-    """Turn an ``OSError`` into one line that names the option and its file.
+    """Replace an ``OSError`` by an error of one line that names the option and its file.
 
     Args:
         option: such as ``--weights``.
-        path: its value.
-        expected: what it should be, such as ``an ONNX file``.
-        kind: the error to raise.
+        path: the value of the option.
+        expected: what the file should be, such as ``an ONNX file``.
+        kind: the class of the error to raise.
 
     Raises:
         AffectEdgeError: of ``kind``; the file cannot be read or written.

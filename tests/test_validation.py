@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge.errors import ConfigError, InferenceError, ModelError
-from edge.validation import file_of, first_error, prefixed
+from edge.validation import file_errors, first_error, prefixed
 
 
 class Part(BaseModel):
@@ -42,12 +42,12 @@ def test_an_error_of_a_file_names_the_option(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     with (
         pytest.raises(ConfigError, match=f"^--labels {gone}: No such file or directory; expected"),
-        file_of("--labels", gone, expected="a CSV file", kind=ConfigError),
+        file_errors("--labels", gone, expected="a CSV file", kind=ConfigError),
     ):
         gone.read_bytes()
     with (
         pytest.raises(ModelError, match=f"^--weights {gone}: No such file or directory$"),
-        file_of("--weights", gone),
+        file_errors("--weights", gone),
     ):
         gone.read_bytes()
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge.clock import Stopwatch
 from edge.errors import FrameRefused, ModelError
-from edge.validation import file_of
+from edge.validation import file_errors
 from edge.vision.detect import Detector
 from edge.vision.expression.crop import square_crop
 from edge.vision.inference import Network, find_model, load_manifest, open_network
@@ -112,7 +112,7 @@ def picture_paths(folder: Path, option: str) -> list[Path]:
     Raises:
         ModelError: it is no folder, or cannot be listed.
     """
-    with file_of(option, folder, expected="a folder of pictures"):
+    with file_errors(option, folder, expected="a folder of pictures"):
         entries = sorted(folder.iterdir())
     return [
         entry

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.validation import file_of
+from edge.validation import file_errors
 from edge.vision.inference.onnx_wire import has_external_data
 
 
@@ -20,7 +20,7 @@ def load_graph(path: Path, option: str = "--weights") -> tuple[Any, str]:
     Raises:
         ModelError: it is missing, no ONNX file, or keeps weights in another file.
     """
-    with file_of(option, path, expected="an ONNX file"):
+    with file_errors(option, path, expected="an ONNX file"):
         content = path.read_bytes()
     try:
         external = has_external_data(content)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.validation import file_of, prefixed
+from edge.validation import file_errors, prefixed
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.translate.cyclegan import luma_of
 from edge.vision.values import Floats, Luma
@@ -36,7 +36,7 @@ class Original:
             ModelError: the file is neither, is damaged, or holds another network; one line.
         """
         self._size = size
-        with file_of("--weights", weights, expected="latest_net_G*.pth or an ONNX file"):
+        with file_errors("--weights", weights, expected="latest_net_G*.pth or an ONNX file"):
             content = weights.read_bytes()
         self.options: dict[str, str | int | float | bool] = {"from": "onnx"}
         if is_checkpoint(content):

@@ -16,7 +16,7 @@ import onnx
 
 from edge.child import child_environment
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
-from edge.validation import file_of
+from edge.validation import file_errors
 from exporters.expression.keras2_file import ARCHITECTURE, JSON_BYTES_MAX, convert
 
 HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
@@ -97,7 +97,7 @@ def load_keras2(
 
 
 def _read(path: Path, option: str, expected: str, bytes_max: int) -> bytes:
-    with file_of(option, path, expected=expected):
+    with file_errors(option, path, expected=expected):
         if not path.is_file() and path.exists():
             raise ModelError(f"{option} {path}: not a file; expected {expected}")
         size = path.stat().st_size

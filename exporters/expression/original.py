@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edge.errors import ModelError
-from edge.validation import file_of, first_error, prefixed
+from edge.validation import file_errors, first_error, prefixed
 from edge.vision.expression.crop import square_crop
 from edge.vision.expression.readout import Readout
 from edge.vision.inference.manifest import Recalibration
@@ -127,7 +127,7 @@ def read_recalibration(path: Path | None) -> Recalibration | None:
     """
     if path is None:
         return None
-    with file_of("--recalibration", path):
+    with file_errors("--recalibration", path):
         content = path.read_bytes()
     try:
         return Recalibration.model_validate_json(content)

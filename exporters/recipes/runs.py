@@ -9,7 +9,7 @@ import torch
 from torch import Generator
 
 from edge.errors import ConfigError
-from edge.validation import file_of
+from edge.validation import file_errors
 from exporters.recipes.learner import Learner
 from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
 from exporters.recipes.onnx_file import read_checkpoint
@@ -30,7 +30,7 @@ def make_folder(out: Path) -> None:
     Raises:
         ConfigError: it cannot be made.
     """
-    with file_of("--out", out, expected="a folder", kind=ConfigError):
+    with file_errors("--out", out, expected="a folder", kind=ConfigError):
         out.mkdir(parents=True, exist_ok=True)
 
 
