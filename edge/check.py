@@ -1,4 +1,4 @@
-"""``affect-edge check`` and ``affect-edge models``: is everything here what it should be?
+"""``affect-edge check`` and ``affect-edge models``: verify configuration, machine and models.
 
 A line of ``check`` begins with ``ok``, ``WARN`` (works, but look at it) or ``WRONG`` (the daemon
 would refuse to start, or could not work); only ``WRONG`` changes the exit code.
@@ -35,10 +35,10 @@ from edge.vision.translate import open_translator
 
 
 def run_check(config: Config, board: Board | None = None) -> int:
-    """Print a line per finding on configuration, machine, models and golden face; 0 or 78."""
+    """Check configuration, machine, models and golden face; print a line each, return 0 or 78."""
     wrong = 0
 
-    def book(subject: str, findings: list[Finding]) -> None:
+    def report(subject: str, findings: list[Finding]) -> None:
         nonlocal wrong
         wrong += len(findings)
         for finding in findings:
@@ -47,9 +47,9 @@ def run_check(config: Config, board: Board | None = None) -> int:
             sys.stdout.write(f"ok     {subject}\n")
 
     device = config.device
-    book(
+    report(
         f"configuration: device {device.name}, purpose {device.purpose or 'demo'},"
-        f" source {_described(config.source)}",
+        f" source {_describe(config.source)}",
         [],
     )
     for number, (level, text) in enumerate(machine_lines(config, board or Board())):
@@ -59,26 +59,26 @@ def run_check(config: Config, board: Board | None = None) -> int:
             if number == 0:
                 return EXIT_CONFIG  # loading a runtime would crash this process
     sys.stdout.flush()
-    for role, asked, golden_face in (
+    for role, section, golden_findings in (
         ("detector", config.detector, _detector_findings),
         ("translator", config.translator, _translator_findings),
         ("expression", config.expression, _expression_findings),
     ):
-        name = asked.model
+        name = section.model
         if not name:
-            continue  # no translator: faces go straight to the expression network
+            continue  # no translator: the expression network gets the crops themselves
         try:
-            book(f"{role} {name}: manifest, hashes, parity", verify(find_model(name)))
-            book(f"{role} {name}: golden face", golden_face(config))
-            if asked.artifact == "auto" and (told := _choice(name, asked.threads, config)):
-                book(f"{role} {name}: {told}", [])
+            report(f"{role} {name}: manifest, hashes, parity", verify(find_model(name)))
+            report(f"{role} {name}: golden face", golden_findings(config))
+            if section.artifact == "auto" and (choice := _choice(name, section.threads, config)):
+                report(f"{role} {name}: {choice}", [])
         except ModelError as error:
-            book(name, [Finding(role, str(error))])
+            report(name, [Finding(role, str(error))])
     return EXIT_CONFIG if wrong else EXIT_DONE
 
 
-def _described(source: SourceConfig) -> str:
-    """Return kind and place of a source, without what a camera's address may hold in secret."""
+def _describe(source: SourceConfig) -> str:
+    """Return kind and place of a source, without the password in a camera's address."""
     match source:
         case PicameraSource():
             return f"picamera {source.camera}"
@@ -91,7 +91,7 @@ def _described(source: SourceConfig) -> str:
 
 
 def _choice(name: str, threads: int, config: Config) -> str:
-    """Return what ``auto`` chose, and by what; empty where there was nothing to measure."""
+    """Describe the choice of ``auto`` and its measurements; empty if nothing was measured."""
     choice = known_choice(find_model(name), threads=threads, state_dir=config.journal.state_dir)
     if choice is None:
         return ""
@@ -105,22 +105,22 @@ def _detector_findings(config: Config) -> list[Finding]:
 
 
 def _translator_findings(config: Config) -> list[Finding]:
-    """Return what is wrong with the translator; one that outlasts the worker's limit is, too.
+    """Return what is wrong with the translator; a run time over the worker's limit is, too.
 
-    A generator of full size takes seconds a face on a small board, and the hub replaces a worker
-    that is at one picture for ``limits.inference_s``: it would do so at every face.
+    A full-size generator takes seconds per face on a small board. The hub replaces a worker that
+    spends ``limits.inference_s`` on one picture, so it would replace the worker at every face.
     """
     translator = open_translator(config.translator, config.journal.state_dir)
     findings = [] if translator is None else translation_findings(translator)
     if translator is None or findings:
         return findings
     face = np.zeros((translator.info.height, translator.info.width), np.uint8)
-    begun_ns = monotonic_ns()
+    started_ns = monotonic_ns()
     translator.translate(face)
-    took_s, limit_s = elapsed_ms(begun_ns) / 1e3, config.limits.inference_s
+    took_s, limit_s = elapsed_ms(started_ns) / 1e3, config.limits.inference_s
     if took_s <= limit_s:
         return []
-    problem = f"{took_s:.3g} s a face on this board; limits.inference_s is {limit_s:g}"
+    problem = f"{took_s:.3g} s per face on this board; limits.inference_s is {limit_s:g}"
     return [Finding("translator", f"{problem}: raise it, or export a smaller --size")]
 
 
@@ -129,7 +129,7 @@ def _expression_findings(config: Config) -> list[Finding]:
 
 
 def print_models() -> None:
-    """Print a line for every bundled artifact, and one for its agreement with the original."""
+    """Print two lines for every bundled artifact: what it is, and its parity."""
     for folder in bundled_models():
         choice = known_choice(folder)
         for row in model_rows(folder):
@@ -142,10 +142,10 @@ def print_models() -> None:
 
 
 def verify_models() -> int:
-    """Print one line per bundled model and per finding; 0 or 78.
+    """Verify hashes, manifest and parity of every bundled model; print a line each, return 0 or 78.
 
     Raises:
-        ModelError: there is no bundled model at all.
+        ModelError: there is no bundled model.
     """
     code = EXIT_DONE
     folders = bundled_models()

@@ -1,9 +1,9 @@
-"""The command line: words to calls, errors to exit codes, and no other logic.
+"""The command line: maps commands to calls and errors to exit codes; holds no other logic.
 
-Exit codes: 0 done, or asked to stop (run, tail, log); 130 or 143 another command was interrupted
-(SIGINT, SIGTERM) before it was done; 78 a configuration, model, key or argument is wrong (one line
-on standard error, no traceback; a service manager must not restart); 1 a failure at run time;
-75 the board needs a reboot.
+Exit codes: 0 done, or stopped by a signal (run, tail, log); 130 or 143 any other command was
+interrupted (SIGINT, SIGTERM) before it was done; 78 a configuration, model, key or argument is
+wrong (one line on standard error, no traceback; a service manager must not restart); 1 a failure at
+run time; 75 the board needs a reboot.
 """
 
 import logging
@@ -21,8 +21,8 @@ from edge import __version__
 from edge.config import Config, is_file, load_config, source_settings
 from edge.errors import EXIT_CONFIG, EXIT_FAILURE, AffectEdgeError, ConfigError
 
-# Typer carries a Click of its own since 0.2x, and before that used the one installed; what its one
-# public error derives from is the root of all that a wrong command line raises, in both.
+# Typer bundles its own Click since 0.2x and imports the installed one before. In both, this base
+# class of Typer's only public error covers all errors of a wrong command line.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 
 app = typer.Typer(
@@ -62,14 +62,14 @@ def run_command_line(arguments: Sequence[str]) -> int:
     try:
         code = _run(arguments)
     except (BrokenPipeError, SystemExit) as error:
-        # Click and Rich answer a broken pipe with an exit code of their own.
+        # Click and Rich turn a broken pipe into their own exit code.
         if BrokenPipeError not in (type(error), type(error.__context__)):
             raise
         code = 0
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output went away (a pager, head): nothing is wrong here.
+        # The reader of the output closed it (a pager, head): this is no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
@@ -80,16 +80,16 @@ def _run(arguments: Sequence[str]) -> int:
     except typer.Abort:
         return EXIT_FAILURE
     except _UsageError as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # the help is the message, or is printed
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help is no error
             sys.stdout.write(error.format_message())
             return 0
-        return _complain(error.format_message(), EXIT_CONFIG)
+        return _print_error(error.format_message(), EXIT_CONFIG)
     except AffectEdgeError as error:
-        return _complain(str(error), error.exit_code)
+        return _print_error(str(error), error.exit_code)
     return result if isinstance(result, int) else 0
 
 
-def _complain(text: str, code: int) -> int:
+def _print_error(text: str, code: int) -> int:
     sys.stderr.write(f"affect-edge: error: {' '.join(text.split())}\n")
     return code
 
@@ -205,9 +205,9 @@ def mark(
     service: ServiceEndpoint = SERVICE,
 ) -> None:
     """Record an event, stamped by the daemon."""
-    from edge.tools import operator as tell  # noqa: PLC0415
+    from edge.tools import operator  # noqa: PLC0415
 
-    tell.mark(service, text)
+    operator.mark(service, text)
 
 
 @participant_app.command("assign")
@@ -217,41 +217,41 @@ def participant_assign(
     service: ServiceEndpoint = SERVICE,
 ) -> None:
     """Give a code to the face on a track; from the next frame on it is in the messages."""
-    from edge.tools import operator as tell  # noqa: PLC0415
+    from edge.tools import operator  # noqa: PLC0415
 
-    tell.assign(service, track, code)
+    operator.assign(service, track, code)
 
 
 @participant_app.command("release")
 def participant_release(code: Code, service: ServiceEndpoint = SERVICE) -> None:
     """Forget a participant and the baseline."""
-    from edge.tools import operator as tell  # noqa: PLC0415
+    from edge.tools import operator  # noqa: PLC0415
 
-    tell.release(service, code)
+    operator.release(service, code)
 
 
 @participant_app.command("list")
 def participant_list(service: ServiceEndpoint = SERVICE) -> None:
     """Print every participant, the track, and how far the baseline is."""
-    from edge.tools import operator as tell  # noqa: PLC0415
+    from edge.tools import operator  # noqa: PLC0415
 
-    tell.participants(service)
+    operator.participants(service)
 
 
 @baseline_app.command("start")
 def baseline_start(code: Code, service: ServiceEndpoint = SERVICE) -> None:
     """Begin to learn: from now on the participant's face is at rest."""
-    from edge.tools import operator as tell  # noqa: PLC0415
+    from edge.tools import operator  # noqa: PLC0415
 
-    tell.start_baseline(service, code)
+    operator.start_baseline(service, code)
 
 
 @baseline_app.command("stop")
 def baseline_stop(code: Code, service: ServiceEndpoint = SERVICE) -> int:
     """End learning; exit 1 where the face was not at rest for long enough."""
-    from edge.tools import operator as tell  # noqa: PLC0415
+    from edge.tools import operator  # noqa: PLC0415
 
-    return tell.stop_baseline(service, code)
+    return operator.stop_baseline(service, code)
 
 
 @models_app.command("list")
@@ -301,7 +301,7 @@ def _endpoints(connect: list[str] | None) -> list[str]:
 
 
 def _stop_on_signals() -> Callable[[], bool]:
-    """Return a question that SIGTERM and SIGINT answer with yes from then on."""
+    """Install handlers for SIGTERM and SIGINT; return a function that is true after a signal."""
     stopped = False
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -53,15 +53,15 @@ def test_a_worker_larger_than_the_board(tmp_path: Path) -> None:
     ("files", "refused", "level", "words"),
     [
         ({"proc/swaps": SWAPS + CARD}, "limit is 64 KiB", "WARN", "cannot lock its memory (limit"),
-        ({"proc/swaps": SWAPS + CARD}, "", "ok", "stays out of it"),
-        ({"proc/swaps": SWAPS + CARD, **FORBIDDEN}, "limit is 64 KiB", "ok", "stays out of it"),
+        ({"proc/swaps": SWAPS + CARD}, "", "ok", "is not swapped"),
+        ({"proc/swaps": SWAPS + CARD, **FORBIDDEN}, "limit is 64 KiB", "ok", "is not swapped"),
     ],
 )
 def test_swap(  # noqa: PLR0917
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], refused: str,
     level: str, words: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(machine_check, "_LOCK_MEMORY", f"say({refused!r})")
+    monkeypatch.setattr(machine_check, "_LOCK_MEMORY", f"answer({refused!r})")
     told = lines(tmp_path, {**PLAIN, **files})["swap"]
     assert told[0] == level
     assert "/var/swap" in told[1]
@@ -141,8 +141,8 @@ def test_a_journal_that_the_daemon_would_refuse(
     (tmp_path / "locked" / "lock").mkdir(parents=True)
     long = "x" * 300
     for path, words in (
-        (tmp_path / "file", "file is no folder"),
-        (tmp_path / "file" / "below" / "it", "file is no folder"),
+        (tmp_path / "file", "file is not a folder"),
+        (tmp_path / "file" / "below" / "it", "file is not a folder"),
         ("/proc/nope", "No such file"),
         ("/proc/nope/below", "No such file"),
         (tmp_path / long, "File name too long"),
@@ -186,15 +186,16 @@ def test_a_child_runs_nothing_from_the_current_folder(
     for name in ("numpy", "libcamera", "edge", "inspect"):
         (tmp_path / f"{name}.py").write_text("print('foreign'); raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
-    assert machine_check._run("import edge.board; say(edge.board.__file__)") == (
+    assert machine_check._run("import edge.board; answer(edge.board.__file__)") == (
         0,
         [board_module.__file__],
     )
-    code, said = machine_check._run("import numpy, inspect; say(numpy.__name__)")
+    code, said = machine_check._run("import numpy, inspect; answer(numpy.__name__)")
     assert (code, said) == (0, ["numpy"])
     grandchild = (
         "import subprocess, sys;"
-        "say(subprocess.check_output([sys.executable, '-c', 'import numpy; print(1)'], text=True))"
+        "python = [sys.executable, '-c', 'import numpy; print(1)'];"
+        "answer(subprocess.check_output(python, text=True))"
     )
     assert machine_check._run(grandchild) == (0, ["1"])
 
@@ -213,15 +214,15 @@ def test_the_camera_stack_is_imported_in_another_process(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("program", "level", "words"),
     [
-        ("print('noise'); say('0.3.31')", "ok", "picamera2 0.3.31 can be imported"),
-        ("say('old'); import sys; sys.exit(78)", "WRONG", "camera: old"),
+        ("print('noise'); answer('0.3.31')", "ok", "picamera2 0.3.31 can be imported"),
+        ("answer('old'); import sys; sys.exit(78)", "WRONG", "camera: old"),
         (
-            "print('cut', end=''); say('old'); print('more'); import sys; sys.exit(78)",
+            "print('cut', end=''); answer('old'); print('more'); import sys; sys.exit(78)",
             "WRONG",
             "camera: old",
         ),
         (
-            "import atexit; atexit.register(print, 'bye'); say('0.3.31')",
+            "import atexit; atexit.register(print, 'bye'); answer('0.3.31')",
             "ok",
             "picamera2 0.3.31 can be imported",
         ),
@@ -306,7 +307,7 @@ def test_the_tuning_file_is_looked_at(
 def test_a_tuning_file_that_ends_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine_check, "_LOAD_STACK", "say('0.3.31'); import os; os._exit(0)")
+    monkeypatch.setattr(machine_check, "_LOAD_STACK", "answer('0.3.31'); import os; os._exit(0)")
     told = lines(tmp_path, PLAIN, *PICAMERA, 'source.tuning="a.json"')["camera"]
     assert told[0] == "WRONG"
     assert "loading source.tuning 'a.json' ended with exit code 0" in told[1]
