@@ -1,1 +1,1 @@
-"""Commands on top of ``edge.client``: tail, log, operator's requests, demo."""
+"""Commands on top of ``edge.client``: tail, log, the operator's requests, demo."""

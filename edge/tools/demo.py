@@ -1,4 +1,4 @@
-"""``affect-edge demo``: the real daemon on the bundled clip, and a real subscriber beside it."""
+"""``affect-edge demo``: runs the daemon on the bundled clip and subscribes to it."""
 
 import subprocess
 import sys
@@ -14,13 +14,13 @@ from edge.errors import EXIT_DONE, EXIT_FAILURE
 from edge.protocol.messages import EventMessage, FrameMessage
 from edge.tools.tail import HEADER, row, show
 
-SILENCE_S = 20.0  # a daemon that sends nothing for so long has failed; a status comes each second
-GOODBYE_S = 10.0
-SHOWN_EVERY_NS = 250_000_000
+SILENCE_S = 20.0  # without a message for so long the daemon has failed: it sends one each second
+EXIT_S = 10.0
+ROW_PERIOD_NS = 250_000_000
 
 
 def run_demo() -> int:
-    """Print live rows and a summary; return 0 when every message arrived and a face was read."""
+    """Print live rows and a summary; return 0 if every message came and a face was classified."""
     console = Console()
     with tempfile.TemporaryDirectory(prefix="affect-edge-") as folder:
         endpoint = f"ipc://{folder}/live"
@@ -34,7 +34,7 @@ def run_demo() -> int:
         daemon = subprocess.Popen(command, env=child_environment())
         try:
             code = _watch(console, endpoint, daemon)
-            return code or daemon.wait(GOODBYE_S)
+            return code or daemon.wait(EXIT_S)
         finally:
             if daemon.poll() is None:
                 daemon.terminate()
@@ -48,31 +48,31 @@ def _watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") -
     )
     show(console, Text(HEADER, style="bold"))
     frames: list[FrameMessage] = []
-    received = 0
-    next_shown_ns = 0
+    count = 0
+    next_row_ns = 0
     ended: EventMessage | None = None
     with Subscriber([endpoint]) as subscriber:
-        heard_ns = clock.monotonic_ns()
+        last_ns = clock.monotonic_ns()
         while ended is None:
-            got = subscriber.receive(timeout_s=0.2)
-            if got is None:
-                if daemon.poll() is not None or clock.elapsed_ms(heard_ns) > SILENCE_S * 1e3:
-                    console.print("The daemon ended without a goodbye.", style="red")
+            received = subscriber.receive(timeout_s=0.2)
+            if received is None:
+                if daemon.poll() is not None or clock.elapsed_ms(last_ns) > SILENCE_S * 1e3:
+                    console.print("The daemon stopped before the end of the clip.", style="red")
                     return EXIT_FAILURE
                 continue
-            heard_ns = clock.monotonic_ns()
-            message = got.message
+            last_ns = clock.monotonic_ns()
+            message = received.message
             if isinstance(message, FrameMessage):
-                received += 1
+                count += 1
                 frames.append(message)
-                if message.time.sensor_ns >= next_shown_ns:
-                    next_shown_ns = message.time.sensor_ns + SHOWN_EVERY_NS
+                if message.time.sensor_ns >= next_row_ns:
+                    next_row_ns = message.time.sensor_ns + ROW_PERIOD_NS
                     show(console, row(message))
             elif isinstance(message, EventMessage):
-                received += 1
+                count += 1
                 if message.event == "epoch_ended":
                     ended = message
-    return _summary(console, frames, received, ended)
+    return _summary(console, frames, count, ended)
 
 
 def _summary(

@@ -1,7 +1,7 @@
-"""The downstream logger: the live stream into a file, with every gap told and written down.
+"""``affect-edge log``: write the live stream to a file; report and record every gap.
 
-The formats are those of ``edge.client.formats``. A log is continued where it stopped; a late
-message (a repeat) is counted and not written again.
+The formats are those of ``edge.client.formats``. An existing log is continued. A late message (a
+repeat) is counted and not written again.
 """
 
 import sys
@@ -22,16 +22,16 @@ _DRAIN_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class LogSummary:
-    """What a logger did.
+    """Counts of one run of the logger.
 
     Attributes:
-        messages: how many were taken in; a CSV has no rows for the statuses among them.
-        rows: lines for them: in a CSV one a face or event, in a JSONL one a message.
-        gaps: how many gaps were told, and
-        missing: how many messages they hold.
-        late: repeats, received and not written.
-        undecodable: parts that were no message.
-        cut_bytes: what was torn by an earlier crash and cut off at the start.
+        messages: messages handed to the log; a CSV has no rows for the statuses among them.
+        rows: lines written for them: in a CSV one per face or event, in a JSONL one per message.
+        gaps: gaps found.
+        missing: messages missing in these gaps.
+        late: repeats, which were not written.
+        undecodable: received parts that were no message.
+        cut_bytes: incomplete end of the file after a crash, cut off at the start.
     """
 
     messages: int
@@ -51,72 +51,80 @@ def run_log(
     name: str = "log",
     device: str | None = None,
     until_end: bool = False,
-    tell: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> LogSummary:
     """Write what the daemons at ``endpoints`` publish to ``out``, until ``stop`` returns true.
 
     Args:
         endpoints: PUB addresses; at least one.
         out: ``.jsonl`` or ``.csv``; continued where it exists.
-        stop: asked at least five times a second; what is already received is still written.
-        name: who is writing; stands before each line of ``tell``.
+        stop: called at least five times a second. Messages that have arrived by then are still
+            written; messages on their way are not waited for.
+        name: of this logger; begins each line of ``report``.
         device: only this device's messages.
-        until_end: also end once every device heard has sent ``epoch_ended``.
-        tell: takes one line for people at each change (a gap, a new epoch, a repair), and once
-            where nothing comes for three seconds; stderr when None.
+        until_end: also end once every device that sent a message has sent ``epoch_ended``.
+        report: takes a line at each change (a gap, a new epoch, a repair), and once if nothing is
+            received for three seconds; standard error when None.
 
     Raises:
         ConfigError: an endpoint or the file cannot be used as it stands (exit 78).
-        LogFileError: the file cannot be written any further (exit 1); its lines are whole.
+        LogFileError: the file cannot be written any more (exit 1); it holds complete lines only.
     """
-    say = tell or _to_stderr
+    write_line = report or _to_stderr
+
+    def report_as(line: str) -> None:
+        write_line(f"{name}: {line}")
+
     with opened_log(out) as sink:
         cursors = sink.cursors()
         if sink.cut_bytes:
-            say(f"{name}: {out}: {sink.cut_bytes} bytes torn by a crash were cut off")
+            report_as(f"{out}: {sink.cut_bytes} bytes torn by a crash were cut off")
         with Subscriber(endpoints, device=device, high_water=_HIGH_WATER, cursors=cursors) as live:
-            log = _Log(sink, lambda line: say(f"{name}: {line}"), cursors)
-            silence = SilenceNotice(endpoints, lambda line: say(f"{name}: {line}"))
+            log = _Log(sink, report_as, cursors)
+            silence = SilenceNotice(endpoints, report_as)
             while not stop() and not (until_end and log.ended):
                 received = live.receive(timeout_s=0.2)
-                silence.note(heard=received is not None or live.undecodable > 0)
+                silence.update(received=received is not None or live.undecodable > 0)
                 if received is not None:
-                    log.book(received)
-                log.tell_undecodable(live.undecodable)
+                    log.write(received)
+                log.report_undecodable(live.undecodable)
                 for file in sink.files:
                     file.sync_if_due()
             deadline_ns = monotonic_ns() + _DRAIN_NS
             while monotonic_ns() < deadline_ns and (received := live.receive(timeout_s=0.0)):
-                log.book(received)
+                log.write(received)
         for file in sink.files:
             file.sync()
         return log.summary(live.undecodable)
 
 
 class _Log:
-    """Counts and tells what is written to a sink."""
+    """Writes messages to a sink, counts them and reports gaps."""
 
-    def __init__(self, sink: LogFormat, say: Callable[[str], None], cursors: list[Cursor]) -> None:
+    def __init__(
+        self, sink: LogFormat, report: Callable[[str], None], cursors: list[Cursor]
+    ) -> None:
         self._sink = sink
-        self._say = say
+        self._report = report
         self._counts: Counter[str] = Counter()
         self._epochs = {(cursor.stream, cursor.epoch) for cursor in cursors}
-        self._open: dict[str, bool] = {}  # device -> whether it still goes on
+        self._running: dict[str, bool] = {}  # by device
+        self._undecodable_reported = False
 
     @property
     def ended(self) -> bool:
-        """Whether every device heard in this run has ended."""
-        return bool(self._open) and not any(self._open.values())
+        """Whether every device that sent a message in this run has ended its epoch."""
+        return bool(self._running) and not any(self._running.values())
 
-    def book(self, received: Received) -> None:
+    def write(self, received: Received) -> None:
         message, gap = received.message, received.gap
         if (message.stream, message.epoch) not in self._epochs:
             self._epochs.add((message.stream, message.epoch))
-            self._say(f"{message.device}: stream {message.stream}, epoch {message.epoch}")
+            self._report(f"{message.device}: stream {message.stream}, epoch {message.epoch}")
         if gap is not None:
             self._counts["gaps"] += 1
             self._counts["missing"] += gap.missing
-            self._say(
+            self._report(
                 f"{message.device}: gap: {gap.missing} messages missing, {gap.first_missing} to"
                 f" {gap.last_missing} of epoch {gap.epoch}"
             )
@@ -126,15 +134,15 @@ class _Log:
         self._counts["rows"] += self._sink.write(received)
         self._counts["messages"] += 1
         if isinstance(message, StatusMessage):
-            self._open.setdefault(message.device, True)
+            self._running.setdefault(message.device, True)
         else:
             ends = isinstance(message, EventMessage) and message.event == "epoch_ended"
-            self._open[message.device] = not ends
+            self._running[message.device] = not ends
 
-    def tell_undecodable(self, count: int) -> None:
-        if count and not self._counts["told"]:
-            self._counts["told"] = 1
-            self._say("a publisher sends what is no message of this version; it is counted")
+    def report_undecodable(self, count: int) -> None:
+        if count and not self._undecodable_reported:
+            self._undecodable_reported = True
+            self._report("a publisher sends data that is no message of this version; counted only")
 
     def summary(self, undecodable: int) -> LogSummary:
         counts = {key: self._counts[key] for key in ("messages", "rows", "gaps", "missing", "late")}

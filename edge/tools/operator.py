@@ -1,4 +1,4 @@
-"""What an operator tells a daemon: a request, and a line that says what became of it."""
+"""The operator's commands: each sends a request to the daemon and prints the outcome."""
 
 import sys
 from typing import Any
@@ -20,63 +20,65 @@ from edge.protocol.requests import (
 
 
 def mark(service: str, text: str) -> None:
-    """Record that something happened.
+    """Record an event with a text.
 
-    This and the other functions here print what became of it, one line.
+    This and the other functions here print the outcome in one line.
 
     Raises:
-        ConfigError: what was typed is no text or code.
+        ConfigError: an argument is not a valid text or code.
         RequestRefused, ServiceUnavailable: as ``edge.client.ask.ask``.
     """
-    reply = _asked(service, MarkRequest, text=text)
-    _say(f"marked {reply['text']!r}{_when(reply)}")
+    reply = _ask(service, MarkRequest, text=text)
+    _print(f"marked {reply['text']!r}{_when(reply)}")
 
 
 def assign(service: str, track: int, code: str) -> None:
     """Give a participant's code to a track."""
-    reply = _asked(service, AssignRequest, track=track, participant=code)
-    _say(f"track {track} is {code}{_when(reply)}")
+    reply = _ask(service, AssignRequest, track=track, participant=code)
+    _print(f"track {track} is {code}{_when(reply)}")
 
 
 def release(service: str, code: str) -> None:
     """Forget a participant and the baseline."""
-    _say(f"{code} is released{_when(_asked(service, ReleaseRequest, participant=code))}")
+    _print(f"{code} is released{_when(_ask(service, ReleaseRequest, participant=code))}")
 
 
 def participants(service: str) -> None:
     """Print a line for each participant that the daemon knows."""
-    known = _asked(service, StatusRequest)["participants"]
-    for each in known:
-        on = "on no track" if each["track"] is None else f"track {each['track']}"
-        where = "in view" if each["in_view"] else "not in view"
-        _say(f"{each['participant']}  {on}, {where}, baseline {each['baseline']}")
+    known = _ask(service, StatusRequest)["participants"]
+    for participant in known:
+        track = participant["track"]
+        on = "on no track" if track is None else f"track {track}"
+        where = "in view" if participant["in_view"] else "not in view"
+        _print(f"{participant['participant']}  {on}, {where}, baseline {participant['baseline']}")
     if not known:
-        _say("no participants; affect-edge participant assign TRACK CODE")
+        _print("no participants; affect-edge participant assign TRACK CODE")
 
 
 def start_baseline(service: str, code: str) -> None:
-    """Begin to learn what a participant's face reads at rest."""
-    reply = _asked(service, BaselineRequest, action="start", participant=code)
-    _say(
-        f"learning {code} at rest{_when(reply)}; end it with: affect-edge baseline stop {code}",
+    """Start learning a participant's neutral baseline."""
+    reply = _ask(service, BaselineRequest, action="start", participant=code)
+    _print(
+        f"learning the baseline of {code}{_when(reply)}; end it with: affect-edge baseline stop"
+        f" {code}"
     )
 
 
 def stop_baseline(service: str, code: str) -> int:
-    """End learning; return 0 where there is a baseline now, 1 where the face was not at rest."""
-    reply = _asked(service, BaselineRequest, action="stop", participant=code)
+    """Stop learning; return 0 if the baseline is ready, 1 if it is invalid."""
+    reply = _ask(service, BaselineRequest, action="stop", participant=code)
     figures = (
         f"valence {reply['valence']:+.2f}, arousal {reply['arousal']:+.2f};"
         f" {reply['readings']} readings, {reply['read_s']:.1f} s"
     )
     if reply["baseline"] == "ready":
-        _say(f"{code} at rest: {figures}{_when(reply)}")
+        _print(f"baseline of {code}: {figures}{_when(reply)}")
         return EXIT_DONE
-    _say(f"no baseline of {code}: {reply['reason']} ({figures}); start again")
+    _print(f"no baseline of {code}: {reply['reason']} ({figures}); start again")
     return EXIT_FAILURE
 
 
-def _asked(service: str, kind: type[Request], **fields: object) -> dict[str, Any]:
+def _ask(service: str, kind: type[Request], **fields: object) -> dict[str, Any]:
     try:
         request = kind.model_validate(fields)
     except ValidationError as error:
@@ -88,7 +90,7 @@ def _when(reply: dict[str, Any]) -> str:
     return f" at {time_of_day(reply['unix_ns'])} UTC (message {reply['seq']})"
 
 
-def _say(text: str) -> None:
-    # what was done must not end in a traceback because a terminal cannot show how it is called
+def _print(text: str) -> None:
+    # a terminal that cannot show a character must not turn a successful request into a traceback
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")

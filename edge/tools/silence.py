@@ -1,4 +1,4 @@
-"""Says once that no daemon seems to be there, instead of waiting without a word."""
+"""One notice that nothing is received: perhaps no daemon is running."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,23 +8,23 @@ SILENT_MS = 3000.0  # a daemon sends a status each second
 
 
 class SilenceNotice:
-    """Watches whether anything was received since it was made.
+    """Reports once if nothing was received within three seconds of its creation.
 
     Args:
-        endpoints: the addresses that were connected to.
-        say: takes the line; called at most once.
+        endpoints: the addresses that the subscriber connects to.
+        report: takes the line; called at most once.
     """
 
-    def __init__(self, endpoints: Sequence[str], say: Callable[[str], None]) -> None:
+    def __init__(self, endpoints: Sequence[str], report: Callable[[str], None]) -> None:
         self._endpoints = ", ".join(endpoints)
-        self._say = say
-        self._begun_ns = monotonic_ns()
-        self._over = False
+        self._report = report
+        self._started_ns = monotonic_ns()
+        self._done = False
 
-    def note(self, *, heard: bool) -> None:
-        """Take in whether anything has come; say so after three seconds of nothing."""
-        if self._over or not (heard or elapsed_ms(self._begun_ns) >= SILENT_MS):
+    def update(self, *, received: bool) -> None:
+        """Note whether anything was received; report once after three seconds without."""
+        if self._done or not (received or elapsed_ms(self._started_ns) >= SILENT_MS):
             return
-        self._over = True
-        if not heard:
-            self._say(f"nothing received from {self._endpoints} yet; is a daemon running there?")
+        self._done = True
+        if not received:
+            self._report(f"nothing received from {self._endpoints} yet; is a daemon running there?")

@@ -1,4 +1,4 @@
-"""Live rows in the terminal, or in a pipe: one line a face, gaps and events in between."""
+"""``affect-edge tail``: live rows in a terminal or pipe; a line per face, event and gap."""
 
 import json
 import sys
@@ -26,15 +26,15 @@ def run_tail(
     stop: Callable[[], bool],
     limit: int | None = None,
 ) -> int:
-    """Print what ``subscriber`` receives, until ``stop`` returns true; return how many messages.
+    """Print received messages until ``stop`` returns true; return the number of messages.
+
+    Reports once on standard error if nothing is received for three seconds.
 
     Args:
         subscriber: already entered.
-        console: where to; plain text where it is no terminal.
-        stop: asked at least five times a second.
+        console: where the rows go; plain text if it is no terminal.
+        stop: called at least five times a second.
         limit: end after this many frames and events.
-
-    Says once on standard error where nothing comes for three seconds.
     """
     show(console, Text(HEADER, style="bold"))
     count = 0
@@ -42,14 +42,14 @@ def run_tail(
     silence = SilenceNotice(subscriber.endpoints, _to_stderr)
     while not stop() and (limit is None or count < limit):
         received = subscriber.receive(timeout_s=0.2)
-        silence.note(heard=received is not None or subscriber.undecodable > 0)
+        silence.update(received=received is not None or subscriber.undecodable > 0)
         if received is None:
             continue
         message = received.message
         if received.gap is not None:
             show(console, gap_row(received.gap, message.device))
         if isinstance(message, StatusMessage):
-            # it comes each second: only what has changed is worth a line
+            # a status comes each second; only a change gets a line
             state = (message.health.grade, *message.health.reasons, message.source_state)
             if health.get(message.device) == state:
                 continue
@@ -66,15 +66,15 @@ def _to_stderr(line: str) -> None:
 
 
 def show(console: Console, text: Text) -> None:
-    """Print ``text`` on ``console``, each of its lines as one line, however narrow it is."""
+    """Print ``text`` on ``console`` without wrapping lines, however narrow it is."""
     console.print(text, soft_wrap=True)
 
 
 def row(message: FrameMessage | EventMessage | StatusMessage) -> Text:
-    """Return a message as a line for people; of a frame one line a face, at least one.
+    """Format a message as one line; a frame gives one line per face, at least one.
 
-    ``label`` is the stable one; valence and arousal are smoothed. Latency is from the picture in
-    memory to publication.
+    ``label`` is the stable label; valence and arousal are smoothed. Latency is the time from the
+    picture in memory to publication.
     """
     match message:
         case FrameMessage():
@@ -84,7 +84,7 @@ def row(message: FrameMessage | EventMessage | StatusMessage) -> Text:
             text = (
                 f"{time_of_day(message.time.unix_ns)}  {message.device}: {message.event} {detail}"
             )
-            return Text(_plain(text.rstrip()), style="cyan")
+            return Text(_printable(text.rstrip()), style="cyan")
         case StatusMessage():
             health, rates = message.health, message.rates
             reasons = f" ({', '.join(health.reasons)})" if health.reasons else ""
@@ -92,16 +92,16 @@ def row(message: FrameMessage | EventMessage | StatusMessage) -> Text:
                 f"{time_of_day(message.time.unix_ns)}  {message.device}: {health.grade}{reasons},"
                 f" source {message.source_state}, {rates.published_hz:.1f} frames/s"
             )
-            return Text(_plain(text), style=_GRADES[health.grade])
+            return Text(_printable(text), style=_GRADES[health.grade])
 
 
 def gap_row(gap: Gap, device: str) -> Text:
-    """Return a gap as a line for people."""
+    """Format a gap as one line."""
     text = (
         f"{device}: {gap.missing} messages missing, {gap.first_missing} to {gap.last_missing}"
         f" of epoch {gap.epoch}"
     )
-    return Text(_plain(text), style="bold magenta")
+    return Text(_printable(text), style="bold magenta")
 
 
 def _frame_row(message: FrameMessage) -> Text:
@@ -123,10 +123,11 @@ def _face_row(face: Face, head: str, tail: str) -> Text:
     else:
         line += f"  {face.affect.smoothed.valence:>+7.2f}  {face.affect.smoothed.arousal:>+7.2f}"
     reasons = ", ".join(face.quality.reasons)
-    whose = f"{face.participant}: " if face.participant else ""
-    return Text(_plain(line + tail + whose + (reasons or "ok")), style="yellow" if reasons else "")
+    participant = f"{face.participant}: " if face.participant else ""
+    line += tail + participant + (reasons or "ok")
+    return Text(_printable(line), style="yellow" if reasons else "")
 
 
-def _plain(text: str) -> str:
-    """Return ``text`` without what would steer a terminal: it came over the network."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+def _printable(text: str) -> str:
+    """Replace control characters: text from the network must not control the terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)

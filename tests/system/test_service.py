@@ -171,11 +171,11 @@ def test_an_operator_learns_a_baseline_with_four_commands(
         code, line = run("baseline", "stop", "P07")
         assert (code, "no baseline of P07 is being learnt" in line) == (78, True)
         code, line = run("baseline", "start", "P07")
-        assert (code, line.startswith("learning P07 at rest")) == (0, True)
+        assert (code, line.startswith("learning the baseline of P07 at ")) == (0, True)
         for _ in range(3):
             daemon.wait_for(lambda m: state("P07", m) == "learning")
         code, line = run("baseline", "stop", "P07")
-        assert (code, line.startswith("P07 at rest: valence ")) == (0, True), line
+        assert (code, line.startswith("baseline of P07: valence ")) == (0, True), line
         code, line = run("participant", "list")
         assert (code, line) == (0, f"P07  track {track}, in view, baseline ready\n")
         code, line = run("participant", "release", "P07")

@@ -63,7 +63,7 @@ def log_all(out, sent, **options):
                 pending.clear()
             return False
 
-        summary = run_log([endpoint], out, stop=stop, until_end=True, tell=told.append, **options)
+        summary = run_log([endpoint], out, stop=stop, until_end=True, report=told.append, **options)
     return summary, told
 
 
@@ -72,7 +72,7 @@ def test_silence_is_told_once(tmp_path, monkeypatch):
     endpoint, told = f"ipc://{tmp_path}/pub", []
     answers = iter([*[False] * 4, True])
     out = tmp_path / "log.jsonl"
-    run_log([endpoint], out, stop=lambda: next(answers), tell=told.append, name="a")
+    run_log([endpoint], out, stop=lambda: next(answers), report=told.append, name="a")
     assert told == [f"a: nothing received from {endpoint} yet; is a daemon running there?"]
     assert out.read_text() == ""
 

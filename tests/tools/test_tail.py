@@ -118,8 +118,8 @@ def test_silence_is_told_once(endpoint, monkeypatch, capsys):
 def test_a_daemon_that_is_heard_is_not_asked_for(endpoint, monkeypatch):
     monkeypatch.setattr(silence, "SILENT_MS", 0.0)
     notice = silence.SilenceNotice([endpoint], pytest.fail)
-    notice.note(heard=True)
-    notice.note(heard=False)
+    notice.update(received=True)
+    notice.update(received=False)
 
 
 TAIL = """
