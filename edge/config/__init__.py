@@ -1,4 +1,4 @@
-"""The configuration of one daemon: read once, validated, then frozen; unknown keys are refused."""
+"""The configuration of one daemon: loaded once, validated and frozen; unknown keys are refused."""
 
 from edge.config.load import load_config, source_settings
 from edge.config.mistakes import redact

@@ -1,7 +1,7 @@
-"""Reads the configuration: a TOML file, the environment and ``--set``, in layers.
+"""Loads the configuration from layers: TOML file, environment and ``--set``.
 
 Later layers win: defaults, file, environment (``AFFECT_EDGE__SECTION__KEY``), ``--set a.b=value``,
-and what the command line says outright.
+and options of the command line such as ``--source``.
 """
 
 import os
@@ -21,10 +21,10 @@ ENVIRONMENT_PREFIX = "AFFECT_EDGE__"
 
 
 def source_settings(text: str) -> dict[str, Any]:
-    """Return the ``[source]`` section that the word after ``--source`` stands for.
+    """Return the ``[source]`` section for the value of ``--source``.
 
     Raises:
-        ConfigError: it is none of the kinds of sources, and no such file or folder exists.
+        ConfigError: ``text`` is no kind of source and no existing file or folder.
     """
     if text in ("demo", "picamera"):
         return {"kind": text}
@@ -37,7 +37,7 @@ def source_settings(text: str) -> dict[str, Any]:
         )
     if re.match(r"^/dev/(video\d+|v4l/)", text):
         return {"kind": "v4l2", "path": text}
-    if os.path.isdir(text):  # unlike pathlib's, False too for a name too long
+    if os.path.isdir(text):  # False for a name that is too long, where pathlib raises
         return {"kind": "images", "path": text}
     try:
         os.stat(text)
@@ -64,27 +64,28 @@ def load_config(
     Args:
         path: the TOML file; None for defaults alone.
         settings: texts of the form ``section.key=value``, as given to ``--set``.
-        overrides: sections that win over everything (what the command line says outright); a
-            ``source`` of another kind than the file's replaces the section instead of joining it.
-        environment: variables to read; the process's own when None.
+        overrides: sections from options of the command line; they win over all layers. A
+            ``source`` of another kind than the file's replaces that section; otherwise the keys
+            are merged.
+        environment: environment variables; those of this process when None.
 
     Raises:
-        ConfigError: in one line, the first thing that is wrong and how to mend it.
+        ConfigError: the first mistake and its remedy, in one line.
     """
     data = _read_toml(path) if path is not None else {}
     for name, value in sorted((os.environ if environment is None else environment).items()):
         if name.startswith(ENVIRONMENT_PREFIX):
             keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-            _put(data, keys, _parse_value(value), origin=name)
+            _set_key(data, keys, _parse_value(value), origin=name)
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set {redact(setting)!r}: expected section.key=value")
-        _put(data, key.strip().split("."), _parse_value(value), origin=f"--set {key}")
+        _set_key(data, key.strip().split("."), _parse_value(value), origin=f"--set {key}")
     for section, values in (overrides or {}).items():
         kind = values.get("kind")
         present = data.get(section)
-        # keys without a kind were set for this source: left out, they would be without a word
+        # keys without a kind belong to the new source; dropping them would ignore them silently
         if not isinstance(present, dict) or present.get("kind", kind) != kind:
             present = {}
         data[section] = {**present, **values}
@@ -111,14 +112,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _parse_value(text: str) -> Any:
-    """Read ``text`` as a TOML value; what is none is taken as the string itself."""
+    """Parse ``text`` as a TOML value; return the text itself if it is none."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
 
 
-def _put(data: dict[str, Any], keys: list[str], value: Any, *, origin: str) -> None:
+def _set_key(data: dict[str, Any], keys: list[str], value: Any, *, origin: str) -> None:
     if len(keys) != 2 or not all(keys):
         raise ConfigError(f"{origin}: expected one section and one key, such as detector.threshold")
     section = data.setdefault(keys[0], {})

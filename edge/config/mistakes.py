@@ -1,4 +1,4 @@
-"""Says in one line what is wrong with a configuration, in words for the person who wrote it."""
+"""Describes a mistake in a configuration in one line, for the person who wrote it."""
 
 import difflib
 import re
@@ -17,7 +17,7 @@ _SOURCES: Mapping[str, type[BaseModel]] = {
     for model in (*get_args(FileSource), *get_args(CameraSource))
 }
 _ONE_SOURCE = "only one [source] section may be active: put # before the lines of the others"
-_WORDS = {
+_EXPECTED = {
     "float_type": "expected a number",
     "int_type": "expected a whole number",
     "bool_type": "expected true or false",
@@ -32,11 +32,11 @@ _WORDS = {
     "model_type": "expected a section with keys",
     "model_attributes_type": "expected a section with keys",
 }
-"""What pydantic calls a mistake -> what is said about it."""
+"""Type of a pydantic error -> what is expected instead."""
 
 
 def toml_mistake(error: tomllib.TOMLDecodeError | UnicodeDecodeError) -> str:
-    """Return what is wrong with a file that cannot be parsed, and what to do."""
+    """Describe why a file cannot be parsed, and the remedy."""
     text = str(error)
     if twice := re.match(r"Cannot declare \('([^']*)',?.*\) twice \((.*)\)$", text):
         section, place = twice.groups()
@@ -49,10 +49,10 @@ def toml_mistake(error: tomllib.TOMLDecodeError | UnicodeDecodeError) -> str:
 
 
 def first_mistake(error: ValidationError) -> str:
-    """Return the first wrong key, what was expected and received, and how many mistakes follow."""
+    """Describe the first wrong key, what was expected and received, and count further mistakes."""
     found, *others = error.errors(include_url=False)
-    # pydantic puts the tag of a union into the location; it is no key that a user wrote
-    # and a mark after a key that is wrong itself
+    # pydantic adds to the location the tag of a union, which is no key that a user wrote, and
+    # "[key]" where the key itself is wrong
     inserted = {*_SOURCES, "[key]"}
     keys = [str(part) for part in found["loc"] if part not in inserted]
     if found["type"].startswith("union_tag"):
@@ -61,14 +61,14 @@ def first_mistake(error: ValidationError) -> str:
     text = f"{key}: {_expected(found, keys)}" if key else _expected(found, keys)
     received = found.get("ctx", {}).get("tag", found["input"])
     if found["type"] != "extra_forbidden" and not isinstance(received, Mapping):
-        text += f" (received {_shown(key, received)})"
+        text += f" (received {_abbreviated(key, received)})"
     if others:
         text += f"; {len(others)} further mistake{'s' if len(others) > 1 else ''}"
     return text
 
 
 def redact(url: str) -> str:
-    """Return ``url`` without user, password and query: fit for logs and messages."""
+    """Return ``url`` without user, password and query, for logs and messages."""
     # greedy: a password may hold @, / or a space, and hiding too much does no harm
     return re.sub(r"\?.*", "?...", re.sub(r"//.*@", "//...@", url))
 
@@ -81,13 +81,13 @@ def _expected(found: ErrorDetails, keys: list[str]) -> str:
         words = re.findall(r"'([^']*)'", context.get("expected") or context["expected_tags"])
         text = "expected one of " + ", ".join(f'"{word}"' for word in words)
         return f"{text}: {LAWFUL_PURPOSE}" if keys == ["device", "purpose"] else text
-    if kind in _WORDS:
-        return _WORDS[kind].format(**context)
+    if kind in _EXPECTED:
+        return _EXPECTED[kind].format(**context)
     return found["msg"].removeprefix("Value error, ")
 
 
 def _suggestion(keys: list[str], found: ErrorDetails) -> str:
-    """Return what may have been meant; empty where nothing is similar."""
+    """Suggest a similar key or the right section; empty if there is none."""
     name, models = keys[-1], _models()
     if len(keys) == 1:
         close = _closest(name, models)
@@ -110,14 +110,14 @@ def _closest(name: str, known: Iterable[str]) -> str:
 
 
 def _models() -> dict[str, type[BaseModel]]:
-    """Return the model of each section; of the source one of its kinds."""
+    """Return the model of each section; for the source that of one kind."""
     return {
         name: field.annotation if isinstance(field.annotation, type) else _SOURCES["picamera"]
         for name, field in Config.model_fields.items()
     }
 
 
-def _shown(key: str, value: Any) -> str:
-    """Return ``value`` for a message: short, and without what a camera's address may hold."""
+def _abbreviated(key: str, value: Any) -> str:
+    """Return ``value`` as text of at most 80 characters; a URL without its password."""
     text = redact(repr(value)) if key.endswith("url") else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

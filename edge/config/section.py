@@ -1,4 +1,4 @@
-"""What every section of the configuration shares: strictness, and the types of values."""
+"""The base class of every section of the configuration, and types of values."""
 
 import re
 from typing import Annotated, Any
@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Wait = Annotated[float, Field(gt=0, le=8)]
-"""Seconds a source may wait inside a call: the hub replaces a worker after 10 s in one."""
+"""Time-out in seconds of one call into a source; the hub replaces a worker after 10 s in one."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Threads = Annotated[int, Field(ge=1, le=16)]
 Prior = Annotated[float, Field(gt=0, lt=1)]
@@ -15,7 +15,10 @@ Pixels = Annotated[int, Field(ge=16, le=16384)]
 
 
 def matching(pattern: str, expected: str) -> AfterValidator:
-    """Return a check that a whole text matches ``pattern``; the message says it in words."""
+    """Return a validator that refuses a text unless all of it matches ``pattern``.
+
+    ``expected`` describes the pattern in the error message.
+    """
     form = re.compile(pattern, re.ASCII)
 
     def check(value: str) -> str:
@@ -27,7 +30,7 @@ def matching(pattern: str, expected: str) -> AfterValidator:
 
 
 class Section(BaseModel):
-    """A part of the configuration: strict types, unknown keys refused, frozen."""
+    """A section of the configuration: frozen, with strict types and no unknown keys."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
@@ -35,8 +38,8 @@ class Section(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _speakable(cls, value: Any) -> Any:
-        """Refuse what no path, address or name can hold: the system's calls would raise on it."""
+    def _without_nul(cls, value: Any) -> Any:
+        """Refuse NUL characters: system calls raise on a path or name that holds one."""
         if isinstance(value, str) and "\0" in value:
             raise ValueError("expected text without a NUL character")
         return value

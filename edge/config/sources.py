@@ -1,4 +1,4 @@
-"""The ``[source]`` section: one kind of camera or file each."""
+"""The ``[source]`` section: one model per kind of camera or file."""
 
 from typing import Annotated, Any, Literal, TypeGuard
 
@@ -8,7 +8,7 @@ from edge.config.section import Pixels, Section, Wait, matching
 
 
 class DemoSource(Section):
-    """The bundled clip of a real face: needs nothing and ends by itself."""
+    """The bundled clip of a real face; it needs no hardware and ends by itself."""
 
     kind: Literal["demo"] = "demo"
     paced: bool = True
@@ -32,7 +32,7 @@ class VideoSource(Section):
 
 
 class V4l2Source(Section):
-    """A camera of the Video4Linux kind: USB cameras and the like."""
+    """A Video4Linux camera, such as a USB camera."""
 
     kind: Literal["v4l2"]
     path: str = Field("/dev/video0", min_length=1)
@@ -60,7 +60,7 @@ class PicameraSource(Section):
     camera: int = Field(0, ge=0, le=7)
     width: Pixels = 1280
     height: Pixels = 720
-    # a stall is declared after three periods: with slower ones not before the watchdog's time
+    # a stall is declared after three periods; below 0.5 Hz the watchdog would act first
     rate_hz: float = Field(30.0, ge=0.5, le=1000)
     sensor: Annotated[
         str, matching(r"auto|\d{2,5}x\d{2,5}", '"auto" or WIDTHxHEIGHT such as "1640x1232"')
@@ -76,7 +76,7 @@ class PicameraSource(Section):
     @field_validator("focus", mode="before")
     @classmethod
     def _mode_or_distance(cls, value: Any) -> Any:
-        """Accept dioptres: 1 / distance in metres, 0 for infinity."""
+        """Accept a focus mode, or dioptres: 1 / distance in metres, 0 for infinity."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value in (None, "auto", "continuous") or (number and 0 <= value <= 32):
             return value
@@ -92,5 +92,5 @@ SourceConfig = Annotated[
 
 
 def is_file(source: SourceConfig) -> TypeGuard[FileSource]:
-    """Return whether ``source`` has an end and a pace of its own: files do, cameras do not."""
+    """Return whether ``source`` is a file, folder or clip: it ends and can be read at any pace."""
     return isinstance(source, FileSource)

@@ -1,4 +1,4 @@
-"""Configuration: layers in order, and every mistake told in one line that names it."""
+"""Configuration: order of the layers, and a message of one line for every mistake."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -47,7 +47,7 @@ def test_later_layers_win(tmp_path: Path) -> None:
     assert config.device.name == "from-outside"
 
 
-def test_a_source_of_another_kind_replaces_the_files(tmp_path: Path) -> None:
+def test_a_source_of_another_kind_replaces_the_section_of_the_file(tmp_path: Path) -> None:
     text = '[device]\npurpose = "medical"\n[source]\nkind = "v4l2"\nrate_hz = 10.0\n'
     config = load(text, tmp_path, overrides={"source": {"kind": "video", "path": "x.mp4"}})
     assert config.source.kind == "video"
@@ -55,14 +55,14 @@ def test_a_source_of_another_kind_replaces_the_files(tmp_path: Path) -> None:
     assert (same.source.rate_hz, same.source.path) == (10.0, "/dev/video2")  # type: ignore[union-attr]
 
 
-def test_it_is_frozen_and_survives_the_link() -> None:
+def test_it_is_frozen_and_equal_after_json() -> None:
     config = Config()
     with pytest.raises(ValueError, match="frozen"):
         config.device.name = "other"  # type: ignore[misc]
     assert Config.model_validate_json(config.model_dump_json()) == config
 
 
-def test_values_of_set_are_toml_or_else_the_text_itself() -> None:
+def test_values_of_set_are_toml_or_plain_text() -> None:
     assert load(settings=["device.name=plain"]).device.name == "plain"
     assert load(settings=['device.name="quoted"']).device.name == "quoted"
     assert load(settings=["source.paced=false"]).source.paced is False  # type: ignore[union-attr]
@@ -93,12 +93,12 @@ def test_values_of_set_are_toml_or_else_the_text_itself() -> None:
         ("[expression]\npriors = { neutral = 1.0 }\n", "expression.priors.neutral"),
         (
             "[expression]\npriors = { neutral = 0.7, sad = 0.3 }\n",
-            "priors: they sum to 1; expected",
+            "priors: the sum is 1; expected",
         ),
         (
             "[expression]\npriors = { neutral = 0.7, happy = 0.1, sad = 0.1, surprise = 0.1,"
             " fear = 0.1, disgust = 0.1, anger = 0.1, contempt = 0.1 }\n",
-            "priors: they sum to 1.4; expected 1",
+            "priors: the sum is 1.4; expected 1",
         ),
         ("[tracking]\nvanish_s = 0\n", "tracking.vanish_s"),
         ("[affect]\nsmoothing_s = -1\n", "affect.smoothing_s"),
@@ -132,20 +132,20 @@ def test_values_of_set_are_toml_or_else_the_text_itself() -> None:
         ("[limits]\nworker_rss_mb = 1\n", "limits.worker_rss_mb"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_it(tmp_path: Path, text: str, named: str) -> None:
+def test_a_mistake_gives_one_line_that_names_the_key(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(ConfigError) as error:
         load(text, tmp_path)
-    told = str(error.value)
-    assert named in told
-    assert "\n" not in told
-    assert str(tmp_path / "edge.toml") in told
+    message = str(error.value)
+    assert named in message
+    assert "\n" not in message
+    assert str(tmp_path / "edge.toml") in message
 
 
 PURPOSE = "reading emotions needs a declared lawful purpose (see README, Limits and law)"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             '[source]\nkind = "demo"\n\n[source]\nkind = "picamera"\n',
@@ -249,15 +249,15 @@ PURPOSE = "reading emotions needs a declared lawful purpose (see README, Limits 
         ),
     ],
 )
-def test_a_mistake_is_told_in_words(tmp_path: Path, text: str, told: str) -> None:
+def test_a_mistake_gives_this_message(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         load(text, tmp_path)
-    assert str(error.value) == f"configuration {tmp_path / 'edge.toml'}: {told}"
+    assert str(error.value) == f"configuration {tmp_path / 'edge.toml'}: {message}"
 
 
-def test_no_mistake_is_told_in_the_words_of_the_library() -> None:
-    """Every kind of mistake that the sections can meet has words of its own."""
-    told = set()
+def test_no_message_is_pydantics_own() -> None:
+    """Every type of error that a section can raise has a message of the project."""
+    messages = set()
     for section, field in Config.model_fields.items():
         models = mistakes._SOURCES if section == "source" else {"": field.annotation}
         for kind, model in models.items():
@@ -267,10 +267,10 @@ def test_no_mistake_is_told_in_the_words_of_the_library() -> None:
                     try:
                         load(overrides={"device": {"purpose": "safety"}, section: values})
                     except ConfigError as error:
-                        told.add(str(error))
-    assert len(told) > 300
-    theirs = ("Input", "should", "Field", "match", "valid")
-    assert [line for line in told if any(word in line for word in theirs)] == []
+                        messages.add(str(error))
+    assert len(messages) > 300
+    words = ("Input", "should", "Field", "match", "valid")
+    assert [line for line in messages if any(word in line for word in words)] == []
 
 
 @pytest.mark.parametrize("setting", ["", "=", "x", "x=1", "a.b.c=1", ".b=1", "a.=1", "device=1"])
@@ -280,7 +280,7 @@ def test_a_malformed_setting_is_refused(setting: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_priors_name_every_expression_there_is() -> None:
+def test_all_expressions_can_have_a_prior() -> None:
     assert get_args(ExpressionName) == EXPRESSIONS
     even = ", ".join(f"{name} = 0.125" for name in EXPRESSIONS)
     assert len(load(settings=[f"expression.priors={{{even}}}"]).expression.priors) == 8
@@ -303,7 +303,7 @@ def test_a_bad_variable_is_named() -> None:
         load(environment={"AFFECT_EDGE__DETECTOR": "x"})
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(bytes(range(256)))
     (tmp_path / "huge").write_bytes(b"#" * (2 << 20))
     for path in (tmp_path / "missing", tmp_path, tmp_path / "binary", tmp_path / "huge"):
@@ -312,7 +312,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_what_is_set_for_the_named_source_is_not_left_out_without_a_word() -> None:
+def test_a_setting_for_the_source_of_the_command_line_is_used_or_refused() -> None:
     purpose = 'device.purpose="safety"'
     folder = {"source": {"kind": "images", "path": "x"}}
     config = load_config(
@@ -325,9 +325,9 @@ def test_what_is_set_for_the_named_source_is_not_left_out_without_a_word() -> No
         )
 
 
-def test_words_for_sources(tmp_path: Path) -> None:
+def test_values_of_the_source_option(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").touch()
-    for word, kind in (
+    for value, kind in (
         ("demo", "demo"),
         ("picamera", "picamera"),
         ("/dev/video3", "v4l2"),
@@ -336,14 +336,14 @@ def test_words_for_sources(tmp_path: Path) -> None:
         (str(tmp_path), "images"),
         (str(tmp_path / "clip.mp4"), "video"),
     ):
-        settings = source_settings(word)
+        settings = source_settings(value)
         assert settings["kind"] == kind
         config = load(overrides={"source": settings, "device": {"purpose": "safety"}})
         assert config.source.kind == kind
         assert is_file(config.source) == (kind in ("demo", "images", "video"))
-    for word in ("nowhere", str(tmp_path / "no"), "ftp://camera"):
+    for value in ("nowhere", str(tmp_path / "no"), "ftp://camera"):
         with pytest.raises(ConfigError, match=r"--source"):
-            source_settings(word)
+            source_settings(value)
 
 
 def test_passwords_stay_out_of_messages() -> None:
