@@ -1,4 +1,4 @@
-"""What tests share: where the true NIR photographs are, and a fence around the environment."""
+"""Fixtures of all tests: the folder of NIR photographs, and a clean environment."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Speed is judged in benchmarks: on a fresh machine the first text that is drawn takes seconds, in
-# which Hypothesis makes its table of all characters.
+# Without a deadline: on a fresh machine the first text takes seconds, because Hypothesis builds its
+# table of characters. Speed is measured in benchmarks.
 settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-speed")
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def nir_faces() -> Path:
-    """The folder of the true NIR photographs; they never enter the project."""
+    """The folder of real NIR photographs, which are not part of the project."""
     named = os.environ.get("AFFECT_EDGE_NIR_FACES")
     folder = Path(named) if named else ROOT.parent / "shared" / "data" / "nir-faces"
     if not (folder / "images").is_dir():
@@ -26,7 +26,7 @@ def nir_faces() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep what is remembered of this board out of the user's cache, and the same for all."""
+    """Keep the measurements of `auto` out of the user's cache; share them between tests."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
     os.environ.pop("STATE_DIRECTORY", None)
 

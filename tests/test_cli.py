@@ -1,4 +1,4 @@
-"""The command line: what its commands print, and how they end."""
+"""The command line: output and exit codes of its commands."""
 
 import json
 import os
@@ -25,7 +25,7 @@ COMMANDS = (
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """Run a command that has nothing to say on standard error."""
+    """Run a command; return exit code and output, and fail if it writes to standard error."""
     code = cli.run_command_line(arguments)
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -34,7 +34,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 
 @pytest.fixture
 def copied_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the bundled models in place of them."""
+    """A copy of the bundled models, used instead of them."""
     root = tmp_path / "models"
     for folder in bundled_models():
         shutil.copytree(folder, root / folder.name)
@@ -42,13 +42,13 @@ def copied_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_the_schema_is_the_messages_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_schema_prints_the_json_schema_of_messages(capsys: pytest.CaptureFixture[str]) -> None:
     code, out = printed(capsys, "schema")
     assert code == 0
     assert json.loads(out) == json.loads(json_schema())
 
 
-def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(capsys, "version") == (0, f"affect-edge {__version__}\n")
 
 
@@ -62,14 +62,14 @@ def test_the_help_names_every_command(
         assert f" {command} " in out
 
 
-def test_models_are_listed_with_their_parity(
+def test_models_list_shows_parity(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, out = printed(capsys, "models", "list")
     assert code == 0
     for folder in bundled_models():
-        told = out.partition(f"{folder.name}/")[2].splitlines()
-        assert "parity: passed" in told[1]
+        lines = out.partition(f"{folder.name}/")[2].splitlines()
+        assert "parity: passed" in lines[1]
 
 
 def test_bundled_models_verify(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +78,9 @@ def test_bundled_models_verify(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.splitlines() == [f"ok     {folder.name}" for folder in bundled_models()]
 
 
-def test_every_damage_is_one_line(copied_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_verify_prints_one_line_per_damaged_file(
+    copied_models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     detector = copied_models / "centerface-320x192" / "centerface.onnx"
     detector.write_bytes(detector.read_bytes()[:-1])
     manifest = copied_models / "expression-nir" / "manifest.json"
@@ -91,7 +93,7 @@ def test_every_damage_is_one_line(copied_models: Path, capsys: pytest.CaptureFix
     assert str(manifest) in lines[2]
 
 
-def test_no_models_at_all_is_no_success(
+def test_models_verify_fails_without_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(folders, "model_roots", lambda: (tmp_path,))
@@ -100,13 +102,14 @@ def test_no_models_at_all_is_no_success(
     assert len((captured.out + captured.err).splitlines()) == 1
 
 
-def test_check_says_each_thing_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_one_line_per_subject(capsys: pytest.CaptureFixture[str]) -> None:
     code, out = printed(capsys, "check")
     assert code == 0
     lines = out.splitlines()
     assert lines[0] == "ok     configuration: device edge, purpose demo, source demo"
     subjects = list(dict.fromkeys(line.partition(":")[0] for line in lines))
-    subjects.remove(next(each for each in subjects if each.endswith(" swap")))  # as this machine is
+    # the level of this line depends on the machine
+    subjects.remove(next(each for each in subjects if each.endswith(" swap")))
     assert subjects == [
         "ok     configuration",
         "ok     processor",
@@ -115,15 +118,15 @@ def test_check_says_each_thing_in_a_line(capsys: pytest.CaptureFixture[str]) -> 
         "ok     expression expression-nir",
     ]
     assert sum(line.endswith(": golden face") for line in lines) == 2
-    (told,) = (line for line in lines if line.startswith("ok     detector") and "auto" in line)
+    (choice,) = (line for line in lines if line.startswith("ok     detector") and "auto" in line)
     for artifact in ("centerface.onnx", "centerface.int8.onnx", "centerface.int8.tflite"):
-        assert f"{artifact} " in told
-    assert re.search(r"; measured (earlier|\d{4}-\d\d-\d\d)\)$", told)
+        assert f"{artifact} " in choice
+    assert re.search(r"; measured (earlier|\d{4}-\d\d-\d\d)\)$", choice)
     code, out = printed(capsys, "check", "--set", 'detector.artifact="centerface.onnx"')
     assert "detector centerface-320x192: auto" not in out
 
 
-def test_check_tells_a_network_that_reads_the_golden_face_wrongly(
+def test_check_reports_a_wrong_prediction_on_the_golden_face(
     copied_models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = copied_models / "expression-nir" / "manifest.json"
@@ -169,18 +172,18 @@ def test_a_closed_pipe_is_no_error(command: str) -> None:
         ("log --connect ipc:///nowhere --out {tmp}/a.csv", 0),
     ],
 )
-def test_a_command_that_was_cut_off_is_not_done(
+def test_the_exit_code_of_an_interrupted_command(
     command: str, code: int | None, number: signal.Signals, tmp_path: Path
 ) -> None:
     words = command.replace("{tmp}", str(tmp_path)).split()
-    ends = {
+    environment = {
         "AFFECT_EDGE__PUBLISH__ENDPOINT": f"ipc://{tmp_path}/live",
         "AFFECT_EDGE__PUBLISH__SERVICE_ENDPOINT": "",
         "AFFECT_EDGE__METRICS__ADDRESS": "",
     }
     with subprocess.Popen(
         [sys.executable, "-m", "edge", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, cwd=ROOT, env={**os.environ, **ends},
+        text=True, cwd=ROOT, env={**os.environ, **environment},
     ) as process:  # fmt: skip
         wait_until(lambda: handles(process.pid, signal.SIGTERM))
         process.send_signal(number)
@@ -190,14 +193,14 @@ def test_a_command_that_was_cut_off_is_not_done(
 
 
 def handles(pid: int, number: signal.Signals) -> bool:
-    """Return whether the process has a handler for the signal; it installs SIGINT's first."""
+    """Return whether the process has a handler for the signal; SIGINT's comes first."""
     caught = re.search(r"(?m)^SigCgt:\s*([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text())
     assert caught is not None
     return bool(int(caught[1], 16) >> (number - 1) & 1)
 
 
-def wait_until(true: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)

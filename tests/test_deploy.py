@@ -1,4 +1,4 @@
-"""What is installed on a device: the service file and the example configuration."""
+"""The service file and the example configuration."""
 
 import re
 import shutil
@@ -30,7 +30,7 @@ def check_unit(unit, **environment):
 
 
 @needs_systemd
-def test_the_unit_verifies_without_a_word(tmp_path):
+def test_systemd_verifies_the_unit_without_warnings(tmp_path):
     copy = tmp_path / UNIT.name
     copy.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text()))
     done = subprocess.run(
@@ -40,7 +40,7 @@ def test_the_unit_verifies_without_a_word(tmp_path):
 
 
 @needs_systemd
-def test_the_unit_is_closed():
+def test_the_unit_is_rated_secure():
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--threshold=13", UNIT],
         capture_output=True,
@@ -53,7 +53,7 @@ def test_the_unit_is_closed():
 
 
 @needs_systemd
-def test_check_unit_passes_the_unit_and_says_so():
+def test_check_unit_accepts_the_unit():
     done = check_unit(UNIT)
     assert (done.returncode, done.stderr) == (0, "")
     assert "no finding" in done.stdout
@@ -70,7 +70,7 @@ def test_check_unit_passes_the_unit_and_says_so():
         (("[Service]", "[Services]"), "affect-edge"),
     ],
 )
-def test_check_unit_refuses_a_worse_one(tmp_path, change, finding):
+def test_check_unit_refuses_a_worse_unit(tmp_path, change, finding):
     text = UNIT.read_text()
     assert change[0] in text
     worse = tmp_path / UNIT.name
@@ -80,7 +80,7 @@ def test_check_unit_refuses_a_worse_one(tmp_path, change, finding):
     assert finding in done.stderr
 
 
-def test_check_unit_is_no_obstacle_without_systemd(tmp_path):
+def test_check_unit_passes_without_systemd(tmp_path):
     for tool in ("bash", "dirname"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
     done = check_unit(UNIT, PATH=str(tmp_path))
@@ -88,8 +88,8 @@ def test_check_unit_is_no_obstacle_without_systemd(tmp_path):
     assert "was not checked" in done.stdout
 
 
-def test_the_unit_fits_the_program():
-    """What unit, configuration and exit codes must agree on."""
+def test_the_unit_agrees_with_the_program():
+    """Command, exit codes, limits and folders are those of the program."""
     settings = {}
     for line in UNIT.read_text().splitlines():
         key, equals, value = line.partition("=")
@@ -105,8 +105,8 @@ def test_the_unit_fits_the_program():
     assert settings["LimitMEMLOCK"] == ["infinity"]  # the worker locks its memory
     limits = Config().limits
     assert limits.start_s < float(settings["TimeoutStartSec"][0])
-    written = next(e for e in settings["Environment"] if e.startswith("AFFECT_EDGE__"))
-    name, _, folder = written.partition("=")
+    variable = next(e for e in settings["Environment"] if e.startswith("AFFECT_EDGE__"))
+    name, _, folder = variable.partition("=")
     assert folder == "%S/affect-edge"
     assert settings["StateDirectory"] == ["affect-edge"]
     assert load_config(environment={name: folder}).journal.path == folder
@@ -117,38 +117,38 @@ def unit_settings(key):
 
 
 @pytest.mark.parametrize("memory_mb", [416, 906, 1846, 3792, 7900, 16000])  # 512 MB to 16 GB
-def test_the_workers_limit_leaves_room_for_the_hub(memory_mb):
-    """The daemon replaces a worker that grows; MemoryMax would stop the whole service."""
+def test_the_workers_memory_limit_leaves_memory_for_the_hub(memory_mb):
+    """The hub replaces a worker that grows too big; MemoryMax would stop the whole service."""
     (share,) = unit_settings("MemoryMax")
     hub_mb = 64  # 43 were measured
     worker_mb = worker_rss_limit_mb(Config().limits.worker_rss_mb, memory_mb)
     assert worker_mb + hub_mb <= memory_mb * float(share.removesuffix("%")) / 100
 
 
-def test_the_modules_of_the_device_classes_are_loaded_before():
-    """A class that the kernel does not know yet would be left out of DeviceAllow, for good."""
+def test_kernel_modules_of_the_allowed_devices_are_loaded_first():
+    """systemd leaves out of DeviceAllow a device class that the kernel does not know yet."""
     classes = {each.removeprefix("char-").split()[0] for each in unit_settings("DeviceAllow")}
     modules = {"video4linux": "videodev", "media": "mc"}  # dma_heap is built into the kernel
     assert classes == {*modules, "dma_heap"}
     for key in ("Wants", "After"):
-        named = " ".join(unit_settings(key)).split()
-        assert {f"modprobe@{module}.service" for module in modules.values()} <= set(named)
+        units = " ".join(unit_settings(key)).split()
+        assert {f"modprobe@{module}.service" for module in modules.values()} <= set(units)
 
 
 @needs_systemd
-def test_the_unit_permits_what_the_worker_asks_of_the_kernel():
+def test_the_unit_permits_the_system_calls_of_the_worker():
     """mlockall, munlockall and prlimit64 (setrlimit) are in no group that the unit refuses."""
-    told = subprocess.run(
+    listing = subprocess.run(
         ["systemd-analyze", "syscall-filter", "@privileged", "@resources", "@memlock"],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    refused, _, memlock = told.partition("@memlock\n")
+    refused, _, memlock = listing.partition("@memlock\n")
     assert {"mlockall", "munlockall"} <= set(memlock.split())
     assert not {"mlockall", "munlockall", "@memlock", "prlimit64"} & set(refused.split())
     assert unit_settings("SystemCallFilter")[:2] == ["@system-service", "~@privileged @resources"]
 
 
-# The example configuration. A line "#key = value" is a setting that is off.
+# The example configuration. A line "#key = value" is a setting that is commented out.
 
 
 def source_kinds():
@@ -156,12 +156,12 @@ def source_kinds():
 
 
 def fold(text):
-    """Return the setting lines of ``text`` with those that are off switched on."""
+    """Return ``text`` with its commented-out settings enabled."""
     return "\n".join(re.sub(r"^#(?=[\[a-z])", "", line) for line in text.splitlines())
 
 
 def blocks():
-    """Return (section name, text with everything switched on) of each section, in order."""
+    """Return (section name, text with every setting enabled) of each section, in order."""
     parts = re.split(r"(?m)^#?\[(\w+)\].*$", EXAMPLE.read_text())
     return [(name, fold(body)) for name, body in zip(parts[1::2], parts[2::2], strict=True)]
 
@@ -174,16 +174,16 @@ def model_of(name, settings):
     return model
 
 
-def test_the_example_means_the_same_as_an_empty_file():
+def test_the_example_equals_the_defaults():
     assert load_config(EXAMPLE, environment={}) == Config()
 
 
-def test_every_active_key_is_written_out_with_its_default():
-    written = tomllib.loads(EXAMPLE.read_text())
-    assert written == Config().model_dump(mode="json", exclude_none=True)
+def test_active_keys_of_the_example_are_the_defaults():
+    active = tomllib.loads(EXAMPLE.read_text())
+    assert active == Config().model_dump(mode="json", exclude_none=True)
 
 
-def test_every_section_and_every_source_is_there_once_and_in_order():
+def test_the_example_has_every_section_and_source_once_in_order():
     names = [name for name, _ in blocks()]
     assert list(dict.fromkeys(names)) == list(Config.model_fields)
     kinds = [tomllib.loads(text)["kind"] for name, text in blocks() if name == "source"]
@@ -193,16 +193,16 @@ def test_every_section_and_every_source_is_there_once_and_in_order():
 
 
 @pytest.mark.parametrize(("name", "text"), blocks())
-def test_every_key_of_a_section_is_there_with_its_default(name, text):
+def test_the_example_has_every_key_with_its_default(name, text):
     settings = tomllib.loads(text)
     model = model_of(name, settings)
     assert issubclass(model, Section)
     assert list(settings) == list(model.model_fields)
-    read = model.model_validate(settings)  # what is off is valid too when switched on
+    section = model.model_validate(settings)  # settings that are commented out are valid, too
     for key, field in model.model_fields.items():
         if field.is_required() or field.default is None:
             continue
-        assert getattr(read, key) == field.default, f"{name}.{key}"
+        assert getattr(section, key) == field.default, f"{name}.{key}"
         assert type(settings[key]) is type(field.default) or is_float(field), f"{name}.{key}"
 
 
@@ -212,7 +212,7 @@ def is_float(field):
     return float in members
 
 
-def test_every_key_is_explained():
+def test_the_example_explains_every_key():
     for line in EXAMPLE.read_text().splitlines():
         if re.match(r"#?[a-z_0-9]+ = ", line) and "kind = " not in line:
             assert re.search(r" {2,}# .{8,}$", line), line

@@ -1,4 +1,4 @@
-"""What ``check`` says about the machine, over trees of files and with real processes."""
+"""The machine part of ``check``, on trees of files and with real processes."""
 
 import json
 import os
@@ -24,13 +24,13 @@ PLAIN = {**CPU, "proc/meminfo": "MemTotal: 927744 kB\n", "proc/swaps": SWAPS}
 
 
 def lines(folder: Path, files: dict[str, str], *settings: str) -> dict[str, tuple[str, str]]:
-    """Return level and text of each line, by its subject."""
+    """Return level and text of each line by subject."""
     config = load_config(settings=settings, environment={})
-    told = machine_lines(config, board(folder, files))
-    return {text.partition(":")[0].partition(" ")[0]: (level, text) for level, text in told}
+    found = machine_lines(config, board(folder, files))
+    return {text.partition(":")[0].partition(" ")[0]: (level, text) for level, text in found}
 
 
-def test_a_board_in_order(tmp_path: Path) -> None:
+def test_a_board_without_findings(tmp_path: Path) -> None:
     assert lines(tmp_path, {**PLAIN, **CGROUP}) == {
         "processor": ("ok", "processor: /proc/cpuinfo and /sys/devices/system/cpu can be read"),
         "memory": ("ok", "memory: 906 MiB, of which the worker may take 362 MiB"),
@@ -38,13 +38,13 @@ def test_a_board_in_order(tmp_path: Path) -> None:
     }
 
 
-def test_no_memory_cgroup_is_said(tmp_path: Path) -> None:
+def test_a_missing_memory_cgroup_is_reported(tmp_path: Path) -> None:
     level, text = lines(tmp_path, PLAIN)["memory"]
     assert level == "ok"
     assert "MemoryMax and MemorySwapMax of the service have no effect" in text
 
 
-def test_a_worker_larger_than_the_board(tmp_path: Path) -> None:
+def test_a_worker_limit_above_the_boards_memory_is_a_warning(tmp_path: Path) -> None:
     level, text = lines(tmp_path, PLAIN, "limits.worker_rss_mb=1000")["memory"]
     assert (level, "lower limits.worker_rss_mb" in text) == ("WARN", True)
 
@@ -62,15 +62,13 @@ def test_swap(  # noqa: PLR0917
     level: str, words: str,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(machine_check, "_LOCK_MEMORY", f"answer({refused!r})")
-    told = lines(tmp_path, {**PLAIN, **files})["swap"]
-    assert told[0] == level
-    assert "/var/swap" in told[1]
-    assert words in told[1]
+    found, text = lines(tmp_path, {**PLAIN, **files})["swap"]
+    assert found == level
+    assert "/var/swap" in text
+    assert words in text
 
 
-def test_swap_without_an_answer_is_no_good_news(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_swap_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_check, "_LOCK_MEMORY", "import sys; sys.exit(1)")
     assert lines(tmp_path, {**PLAIN, "proc/swaps": SWAPS + CARD})["swap"][0] == "WARN"
     (tmp_path / "proc/swaps").unlink()
@@ -80,7 +78,7 @@ def test_swap_without_an_answer_is_no_good_news(
     )
 
 
-def test_the_attempt_to_lock_is_a_real_one() -> None:
+def test_the_child_tries_to_lock_its_memory() -> None:
     code, (refused,) = machine_check._run(machine_check._LOCK_MEMORY)
     assert code == 0
     assert refused == "" or "limit of locked memory" in refused
@@ -93,7 +91,7 @@ def test_a_processor_file_that_cannot_be_read(tmp_path: Path, missing: str) -> N
     assert (level, f"/{missing} cannot be read" in text) == ("WARN", True)
 
 
-def test_what_crashes_a_runtime_ends_the_check_before_one_is_loaded(
+def test_check_ends_before_it_loads_a_runtime_that_would_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On ARM both runtimes end with SIGSEGV on an empty /proc/cpuinfo."""
@@ -115,26 +113,26 @@ def journal(path: Path | str) -> tuple[str, str]:
 
 
 def test_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def told(folder: Path) -> tuple[str, str]:
+    def line(folder: Path) -> tuple[str, str]:
         return lines(tmp_path, PLAIN, f'journal.path="{folder}"')["journal.path"]
 
-    level, text = told(tmp_path / "not" / "yet")
+    level, text = line(tmp_path / "not" / "yet")
     assert (level, "the daemon will make the folder" in text) == ("ok", True)
     assert not (tmp_path / "not").exists()
-    assert "MiB free" in told(tmp_path)[1]
-    assert "will make" not in told(tmp_path)[1]
+    assert "MiB free" in line(tmp_path)[1]
+    assert "will make" not in line(tmp_path)[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["proc", "sys"]
     real = os.statvfs(tmp_path)
     full = os.statvfs_result((*real[:4], 10, *real[5:10]))
     monkeypatch.setattr(os, "statvfs", lambda _: full)
-    level, text = told(tmp_path)
+    level, text = line(tmp_path)
     assert (level, "expected at least 100" in text) == ("WARN", True)
 
 
-def test_a_journal_that_the_daemon_would_refuse(
+def test_a_journal_folder_that_the_daemon_refuses_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of these ends the daemon with 78, too."""
+    """The daemon ends with exit code 78 on each of these."""
     (tmp_path / "file").touch()
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
@@ -165,7 +163,9 @@ def test_a_journal_that_the_daemon_would_refuse(
 
 @pytest.mark.parametrize("inside", ["", "/below", "/below/it"])
 @pytest.mark.parametrize("mode", [0o000, 0o444, 0o555])
-def test_a_journal_that_this_user_may_not_write(tmp_path: Path, mode: int, inside: str) -> None:
+def test_a_journal_folder_that_this_user_cannot_write_is_a_warning(
+    tmp_path: Path, mode: int, inside: str
+) -> None:
     closed = tmp_path / "closed"
     closed.mkdir()
     closed.chmod(mode)
@@ -190,8 +190,8 @@ def test_a_child_runs_nothing_from_the_current_folder(
         0,
         [board_module.__file__],
     )
-    code, said = machine_check._run("import numpy, inspect; answer(numpy.__name__)")
-    assert (code, said) == (0, ["numpy"])
+    code, answers = machine_check._run("import numpy, inspect; answer(numpy.__name__)")
+    assert (code, answers) == (0, ["numpy"])
     grandchild = (
         "import subprocess, sys;"
         "python = [sys.executable, '-c', 'import numpy; print(1)'];"
@@ -204,7 +204,7 @@ PICAMERA = ("source.kind=picamera", "device.purpose=safety")
 
 
 def test_the_camera_stack_is_imported_in_another_process(tmp_path: Path) -> None:
-    """There is none on this machine; the line is the one that the daemon would end with."""
+    """This machine has none; the line is the daemon's own error."""
     level, text = lines(tmp_path, PLAIN, *PICAMERA)["camera"]
     assert level == "WRONG"
     assert "picamera2" in text
@@ -235,15 +235,15 @@ def test_the_camera_stack_is_imported_in_another_process(tmp_path: Path) -> None
         ("import time; time.sleep(60)", "WRONG", "ended with SIGKILL"),
     ],
 )
-def test_every_end_of_the_import_is_one_line(
+def test_every_outcome_of_the_import_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, level: str, words: str
 ) -> None:
     monkeypatch.setattr(machine_check, "_LOAD_STACK", program)
     monkeypatch.setattr(machine_check, "_IMPORT_S", 2.0)
-    told = lines(tmp_path, PLAIN, *PICAMERA)["camera"]
-    assert told[0] == level
-    assert words in told[1]
-    assert "\n" not in told[1]
+    found, text = lines(tmp_path, PLAIN, *PICAMERA)["camera"]
+    assert found == level
+    assert words in text
+    assert "\n" not in text
 
 
 FAKE_LIBCAMERA = ""
@@ -284,7 +284,7 @@ class Job:
     ],
     ids=["new", "old", "empty", "another JSON", "list", "cut off", "deep", "missing"],
 )
-def test_the_tuning_file_is_looked_at(
+def test_the_tuning_file_is_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, level: str, words: str
 ) -> None:
     (tmp_path / "picamera2").mkdir()
@@ -298,22 +298,22 @@ def test_the_tuning_file_is_looked_at(
     tuning = tmp_path / "tuning.json"
     if content is not None:
         tuning.write_text(content)
-    told = lines(tmp_path, PLAIN, *PICAMERA, f'source.tuning="{tuning}"')["camera"]
-    assert told[0] == level, told
-    assert words in told[1]
-    assert str(tuning) in told[1]
+    found, text = lines(tmp_path, PLAIN, *PICAMERA, f'source.tuning="{tuning}"')["camera"]
+    assert found == level, text
+    assert words in text
+    assert str(tuning) in text
 
 
-def test_a_tuning_file_that_ends_the_process(
+def test_a_process_that_ends_while_loading_the_tuning_file_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine_check, "_LOAD_STACK", "answer('0.3.31'); import os; os._exit(0)")
-    told = lines(tmp_path, PLAIN, *PICAMERA, 'source.tuning="a.json"')["camera"]
-    assert told[0] == "WRONG"
-    assert "loading source.tuning 'a.json' ended with exit code 0" in told[1]
+    level, text = lines(tmp_path, PLAIN, *PICAMERA, 'source.tuning="a.json"')["camera"]
+    assert level == "WRONG"
+    assert "loading source.tuning 'a.json' ended with exit code 0" in text
 
 
-def test_warnings_leave_the_exit_code_alone(
+def test_warnings_do_not_change_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(check, "machine_lines", lambda *_: [("ok", "a: b"), ("WARN", "c: d")])
@@ -322,7 +322,7 @@ def test_warnings_leave_the_exit_code_alone(
     wrong = [("ok", "a: b"), ("WRONG", "c: d")]
     monkeypatch.setattr(check, "machine_lines", lambda *_: wrong)
     assert check.run_check(Config(), Board()) == 78
-    assert "golden face" in capsys.readouterr().out  # the rest is looked at all the same
+    assert "golden face" in capsys.readouterr().out  # the check continues
 
 
 def test_the_first_line_names_the_source_without_its_password(

@@ -1,4 +1,4 @@
-"""Input that cannot be used: one line with the place, the reason and the expectation."""
+"""Messages about invalid input: one line with place, reason and expectation."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ class Part(BaseModel):
     points: list[int] = Field(default=[], max_length=2)
 
     @model_validator(mode="after")
-    def _rises(self) -> "Part":
+    def _is_sorted(self) -> "Part":
         if self.points != sorted(self.points):
-            raise ValueError("expected\n rising points")
+            raise ValueError("expected\n sorted points")
         return self
 
 
@@ -25,7 +25,7 @@ class Part(BaseModel):
     [
         ({"points": [1, "x"]}, "int_parsing", "points.1: Input should be a valid integer"),
         ({"colour": 1, "points": []}, "extra_forbidden", "colour: Extra inputs"),
-        ({"points": [2, 1]}, "value_error", "expected rising points"),
+        ({"points": [2, 1]}, "value_error", "expected sorted points"),
         ([], "model_type", "Input should be a valid dictionary"),
     ],
 )
@@ -38,21 +38,21 @@ def test_the_first_error_is_one_line(data: object, kind: str, text: str) -> None
     assert "\n" not in str(found)
 
 
-def test_an_error_of_a_file_names_the_option(tmp_path: Path) -> None:
-    gone = tmp_path / "gone"
+def test_a_file_error_names_the_option(tmp_path: Path) -> None:
+    path = tmp_path / "gone"
     with (
-        pytest.raises(ConfigError, match=f"^--labels {gone}: No such file or directory; expected"),
-        file_errors("--labels", gone, expected="a CSV file", kind=ConfigError),
+        pytest.raises(ConfigError, match=f"^--labels {path}: No such file or directory; expected"),
+        file_errors("--labels", path, expected="a CSV file", kind=ConfigError),
     ):
-        gone.read_bytes()
+        path.read_bytes()
     with (
-        pytest.raises(ModelError, match=f"^--weights {gone}: No such file or directory$"),
-        file_errors("--weights", gone),
+        pytest.raises(ModelError, match=f"^--weights {path}: No such file or directory$"),
+        file_errors("--weights", path),
     ):
-        gone.read_bytes()
+        path.read_bytes()
 
 
 @pytest.mark.parametrize("kind", [ModelError, InferenceError])
-def test_an_error_of_a_model_gets_a_prefix(kind: type[Exception]) -> None:
+def test_a_model_error_gets_a_prefix(kind: type[Exception]) -> None:
     with pytest.raises(ModelError, match=r"^--weights a\.onnx: bad$"), prefixed("--weights a.onnx"):
         raise kind("bad")
