@@ -1,4 +1,4 @@
-"""The one line of error that a command prints."""
+"""The error line that a command prints."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,16 +8,16 @@ from edge.errors import EXIT_CONFIG
 
 
 def the_error(stderr: str) -> str:
-    """Return the one line that says what is wrong; fail on noise and on more than one."""
+    """Return the only error line; fail on other output and on a second error."""
     lines = stderr.splitlines()
     errors = [line for line in lines if line.startswith("affect-edge: error: ")]
-    rest = [
+    other = [
         line
         for line in lines
         if line not in errors and not line.startswith(("affect-edge: INFO", "affect-edge: WARNING"))
     ]
-    assert not rest, f"noise on standard error: {stderr}"
-    assert len(errors) == 1, f"expected one line of error: {stderr!r}"
+    assert not other, f"unexpected output on standard error: {stderr}"
+    assert len(errors) == 1, f"expected one error line: {stderr!r}"
     return errors[0]
 
 
@@ -26,7 +26,7 @@ def refusal(
     arguments: Sequence[str],
     capture: pytest.CaptureFixture[str],
 ) -> str:
-    """Return the one line by which ``main`` refuses ``arguments``.
+    """Return the error line with which ``main`` refuses ``arguments``.
 
     Fails unless the exit code is 78, standard output is empty and the error is one line.
     """

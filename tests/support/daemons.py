@@ -1,4 +1,4 @@
-"""A real daemon in a process of its own, and a plain subscriber that keeps what it publishes."""
+"""A real daemon in a child process, and a plain subscriber that keeps its messages."""
 
 import json
 import os
@@ -19,7 +19,7 @@ Message = dict[str, Any]
 
 
 class RunningDaemon:
-    """``affect-edge run`` with its messages; a context manager that leaves nothing running."""
+    """``affect-edge run`` and its messages; a context manager that ends the process."""
 
     def __init__(
         self,
@@ -65,24 +65,24 @@ class RunningDaemon:
 
     @property
     def stderr(self) -> str:
-        """What the daemon wrote so far."""
+        """What the daemon has written to standard error so far."""
         return self.stderr_path.read_text()
 
     @property
     def frames(self) -> list[Message]:
-        """The frame messages so far."""
+        """The frame messages received so far."""
         return [message for message in self.messages if message["kind"] == "frame"]
 
     def events(self, name: str) -> list[Message]:
-        """The events of that name so far."""
+        """Return the events of that name received so far."""
         return [m for m in self.messages if m["kind"] == "event" and m["event"] == name]
 
     def subscribe(self, topic: str) -> None:
-        """Hear messages of ``topic``, too."""
+        """Subscribe to ``topic``, too."""
         self._socket.setsockopt_string(zmq.SUBSCRIBE, topic)
 
     def receive(self, timeout_s: float) -> Message | None:
-        """Return the next message, or None when there was none in time."""
+        """Return the next message, or None if none arrives in time."""
         if not self._socket.poll(int(timeout_s * 1000)):
             return None
         message: Message = json.loads(self._socket.recv().partition(b" ")[2])
@@ -91,7 +91,7 @@ class RunningDaemon:
         return message
 
     def wait_for(self, wanted: Callable[[Message], bool], timeout_s: float = 30.0) -> Message:
-        """Return the first message from now on that is ``wanted``; fail when none comes."""
+        """Return the next message for which ``wanted`` is true; fail if none comes."""
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0:
             message = self.receive(min(left_s, 0.5))
@@ -109,36 +109,36 @@ class RunningDaemon:
         return self.wait_for(lambda message: message["kind"] == "frame", timeout_s)
 
     def run_to_end(self, timeout_s: float = 60.0) -> int:
-        """Read until the epoch ended; return the exit code."""
+        """Receive until the epoch ends; return the exit code."""
         self.wait_for(lambda message: message.get("event") == "epoch_ended", timeout_s)
         return self.process.wait(10)
 
     def worker_pid(self) -> int:
-        """Return the process id of the present worker."""
+        """Return the process id of the current worker."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return int(children.split()[0])
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, float]:
-        """Send the signal; return exit code and seconds until the process was gone."""
-        begun = time.monotonic()
+        """Send the signal; return the exit code and the seconds until the process ended."""
+        started = time.monotonic()
         self.process.send_signal(number)
-        deadline = begun + 15
+        deadline = started + 15
         while self.process.poll() is None and time.monotonic() < deadline:
             self.receive(0.02)
-        return self.process.wait(1), time.monotonic() - begun
+        return self.process.wait(1), time.monotonic() - started
 
 
 def affect_edge(
     *arguments: str, timeout_s: float = 60.0, environment: dict[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end."""
+    """Run a command and wait for its end."""
     return subprocess.run(
         [sys.executable, "-m", "edge", *arguments],
         capture_output=True,
         text=True,
         timeout=timeout_s,
         cwd=ROOT,
-        # a port that others may want: who asks for one says so with --set
+        # no service port by default: tests run in parallel; use --set for one
         env={**os.environ, "AFFECT_EDGE__PUBLISH__SERVICE_ENDPOINT": "", **(environment or {})},
         check=False,
     )

@@ -1,4 +1,4 @@
-"""Small expression networks in ONNX, of any layout and heads, and how to run them."""
+"""Small expression networks in ONNX with any layout and heads, and functions to run them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +16,11 @@ OURS = MODELS / "expression-nir" / "expression.onnx"
 PUBLISHED = MODELS / "centerface-published" / "centerface.onnx"
 
 EFFICIENT = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-"""The order that EfficientNet-B0 networks of HSEmotion give, alphabetical, in our names."""
+"""Order of classes of HSEmotion's EfficientNet-B0 networks, in the names of this project."""
 
 
 class Net:
-    """An ONNX graph in the making: front, one convolution, pooling, heads."""
+    """Builder of an ONNX graph: input layout, one convolution, pooling, heads."""
 
     def __init__(self, channels: int = 3, size: int = 24, layout: str = "nchw", pads: int = 1):
         self.random = np.random.default_rng(77)
@@ -35,20 +35,20 @@ class Net:
             self.add("Transpose", [], perm=[0, 3, 1, 2])
 
     def add(self, kind: str, constants: Sequence[Any], **settings: Any) -> "Net":
-        """Add a node behind the last one; its further inputs are arrays."""
+        """Append a node; ``constants`` are its further inputs."""
         output = f"{kind}_{len(self.nodes)}".lower()
         names = [self.last]
         for index, values in enumerate(constants):
             names.append(f"{output}.{index}")
-            held = np.asarray(values)
-            held = held.astype(np.int64 if held.dtype.kind == "i" else np.float32)
-            self.weights.append(numpy_helper.from_array(held, names[-1]))
+            array = np.asarray(values)
+            array = array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
+            self.weights.append(numpy_helper.from_array(array, names[-1]))
         self.nodes.append(helper.make_node(kind, names, [output], **settings))
         self.last = output
         return self
 
     def body(self) -> "Net":
-        """A convolution and a mean over the picture: 12 features."""
+        """Append a convolution and global average pooling: 12 features."""
         draw = self.random.normal
         self.add("Conv", [draw(0, 0.5, (12, self.channels, 3, 3)), draw(0, 0.3, 12)],
                  strides=[2, 2], pads=[self.pads] * 4)  # fmt: skip
@@ -57,7 +57,7 @@ class Net:
         return self.add("Flatten", [])
 
     def head(self, name: str, count: int, *after: str) -> "Net":
-        """A linear head on the features, activations behind it."""
+        """Append a linear head on the features, and the activations ``after`` it."""
         features = self.last
         self.add("Gemm", [self.random.normal(0, 2, (12, count)), self.random.normal(0, 1, count)])
         for kind in after:
@@ -68,7 +68,7 @@ class Net:
         return self
 
     def model(self, **metadata: str) -> Any:
-        """The finished model."""
+        """Return the finished model."""
         made = helper.make_model(
             helper.make_graph(
                 self.nodes,
@@ -103,7 +103,7 @@ def run_original(model: Any, tensor: Any, names: Sequence[str]) -> list[Any]:
 
 
 def thesis_input(picture: Any, channels: int, layout: str) -> Any:
-    """Kalabis 2024: x / 127.5, less the sample's own mean; equal channels."""
+    """Preprocess as in Kalabis 2024: x / 127.5 minus the mean of the picture; equal channels."""
     values = picture.astype(np.float64) / 127.5
     values = values - values.mean()
     planes = np.repeat(values[None], channels, axis=0)[None]

@@ -1,4 +1,4 @@
-"""Stands in for ``cv2.VideoCapture`` on a Video4Linux device: scripted, and full of lies."""
+"""A fake ``cv2.VideoCapture`` for a Video4Linux device, with the faults of real ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,21 +12,21 @@ from edge.vision.values import Luma
 
 
 def picture(number: int, width: int, height: int) -> Luma:
-    """Return the picture with this number: noise, as a sensor's."""
+    """Return the picture with this number: random noise."""
     return np.random.default_rng(number).integers(16, 236, (height, width), np.uint8)
 
 
 @dataclass
 class Device:
-    """A camera and what it will do.
+    """A camera and its behaviour.
 
     Attributes:
-        rates_hz: the formats it knows, and the rate it reaches in each.
+        rates_hz: the rate that it reaches in each of its formats.
         opens: whether it can be opened.
-        painter: gives the picture with a number.
-        stamp_ms: gives the time stamp of the picture with a number; 0 where there is none.
+        painter: returns the picture with a number.
+        stamp_ms: returns the time stamp of the picture with a number; 0 for none.
         broken: numbers of the pictures whose bytes are garbage.
-        fails_at: number of the picture for which ``grab`` says no.
+        fails_at: number of the picture for which ``grab`` returns false.
     """
 
     rates_hz: dict[str, float] = field(default_factory=lambda: {"GREY": 30.0})
@@ -38,7 +38,7 @@ class Device:
     released: int = 0
 
     def open(self, path: str, backend: int) -> "Capture":
-        """Take the place of ``cv2.VideoCapture``."""
+        """Replace ``cv2.VideoCapture(path, backend)``."""
         assert backend == cv2.CAP_V4L2, f"{path} opened with another backend"
         return Capture(self)
 
@@ -47,7 +47,7 @@ START_MS = monotonic_ns() / 1e6
 
 
 class Capture:
-    """The capture of one device."""
+    """An open capture of one device."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -72,7 +72,7 @@ class Capture:
 
     @property
     def format(self) -> str:
-        """The format agreed on."""
+        """The four letters of the current format."""
         return name_of(self._settings.get(cv2.CAP_PROP_FOURCC, 0.0))
 
     def grab(self) -> bool:

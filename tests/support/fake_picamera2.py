@@ -1,15 +1,15 @@
-"""A picamera2 without a camera, as strict as the real one.
+"""A fake picamera2 without a camera, as strict as the real one.
 
-What the real stack punishes with a hang, garbage or a crash is an error here: an unknown key, a
-lores stream larger than main, capturing before start or after stop, a request released twice,
-stopping while a capture is unfinished (the real one waits behind it for ever).
-Pixels live in as many buffers as were configured; they are poisoned as soon as the mapping is left
-or the request released, and a request that is never released starves the next capture. A camera
-that cannot be opened leaves its wake-up pipe open, as the real one does. tests/picamera2 runs the
-source over the real picamera2.
+Misuse that makes the real stack hang, crash or return garbage is an error here: an unknown key, a
+lores stream larger than main, a capture before start or after stop, a second release of a request,
+a stop during an unfinished capture (the real one waits for it for ever).
+There are as many buffers as were configured. They are overwritten with ``POISON`` when the mapping
+ends or the request is released; without released requests the next capture gets no buffer. A
+camera that cannot be opened leaves its wake-up pipe open, as the real one does.
+tests/picamera2_stack runs the source over the real picamera2.
 
-``install`` puts it where ``import picamera2`` looks. Frames come as fast as they are asked for,
-their time stamps as the script says.
+``install`` makes ``import picamera2`` return this fake. Frames come as fast as they are requested,
+with the time stamps of the script.
 """
 
 import contextlib
@@ -41,27 +41,26 @@ YUV = ("YUV420", "YVU420", "NV12", "NV21")
 
 @dataclass
 class Script:
-    """What the hardware does, and a record of what was done to it.
+    """Behaviour of the hardware, and a record of the calls.
 
     Attributes:
-        cameras: how many are connected.
-        usb: how many USB cameras are listed behind them.
-        busy: whether another program holds them.
+        cameras: number of connected Pi cameras.
+        usb: number of USB cameras, listed after them.
+        busy: whether another program uses them.
         model: of the sensor; its modes are in ``MODES``.
         startup: frames that are discarded after a start.
         flips: whether the sensor can mirror its pictures.
         start_ns: time stamp of frame 0.
         period_ns: time between two frames.
-        faults: frame number -> "stall" (it never comes), "late" (it comes, but after the wait for
-            it has run out), "lost" (nor anybody sees it), "again" (time stands still), "broken"
-            (the capture raises), "unqueued" (its buffer cannot be given back), "timeless" (no time
-            stamp).
-        align: widths are cut to a multiple of this by the hardware.
+        faults: frame number -> "stall" (it never comes), "late" (it comes after the time-out),
+            "lost" (it is skipped), "again" (same time stamp as the frame before), "broken" (the
+            capture raises), "unqueued" (its buffer cannot be returned), "timeless" (no time stamp).
+        align: the hardware reduces widths to a multiple of this.
         stride: rows are padded to a multiple of this.
-        crops: metadata ScalerCrops, where the camera reports them.
+        crops: metadata ScalerCrops; None if the camera does not report them.
         stop_hangs: ``stop`` waits for this event.
-        modes_fail: what listing the sensor modes raises, as for lack of memory.
-        tuning: the tuning file that was in force when cameras were first asked for.
+        modes_fail: error text of listing the sensor modes; empty for no error.
+        tuning: content of the tuning file when the cameras were listed.
         calls: names of the calls, in order.
     """
 
@@ -86,11 +85,11 @@ class Script:
 
 
 class CancelledError(Exception):
-    """What a cancelled job raises; no error that sources would catch by another name."""
+    """Raised by a cancelled job; derived from Exception alone, as in picamera2."""
 
 
 class CompletedRequest:
-    """A frame's buffers and metadata, to be given back exactly once."""
+    """Buffers and metadata of a frame; released exactly once."""
 
     def __init__(
         self,
@@ -122,7 +121,7 @@ class CompletedRequest:
 
 
 class MappedArray:
-    """The pixels of one stream while inside the ``with``; views taken from it rot afterwards."""
+    """The pixels of one stream inside ``with``; afterwards views of it hold ``POISON``."""
 
     def __init__(
         self, request: CompletedRequest, stream: str, reshape: bool = True, write: bool = True
@@ -130,8 +129,8 @@ class MappedArray:
         assert request.buffers is not None, "mapping a released request"
         if stream not in request.buffers:
             raise KeyError(stream)
-        assert reshape, "one dimension only"
-        assert not write, "mapped for writing: costs a flush of the cache"
+        assert reshape, "without reshape the array has one dimension"
+        assert not write, "mapped for writing, which flushes the cache"
         self._buffer = request.buffers[stream]
         self.array: Any = None
 
@@ -145,7 +144,7 @@ class MappedArray:
 
 
 class Job:
-    """A capture that was asked for; its result comes, or the wait runs out."""
+    """A requested capture; its result arrives or the wait times out."""
 
     def __init__(self, camera: "Picamera2") -> None:
         self._camera = camera
@@ -153,7 +152,7 @@ class Job:
         self._is_cancelled = False
 
     def get_result(self, timeout: float | None = None) -> CompletedRequest:
-        assert timeout is not None, "waits for ever when the camera falls silent"
+        assert timeout is not None, "waits for ever if the camera stops delivering"
         if self._is_cancelled:
             raise CancelledError
         self._request = self._request or self._camera.next_request()
@@ -163,7 +162,7 @@ class Job:
         if self._camera.is_late:
             self._camera.is_late = False
             threading.Event().wait(timeout)
-            self._camera.jobs.remove(self)  # it is done, but nobody has fetched it
+            self._camera.jobs.remove(self)  # done, but its result was not fetched
             raise TimeoutError
         if self in self._camera.jobs:
             self._camera.jobs.remove(self)
@@ -334,14 +333,14 @@ class Picamera2:
 
     def capture_request(self, wait: bool | float | None = None) -> Job:
         assert self._state == "started", f"capture while {self._state}"
-        assert wait is False, "a wait without a limit hangs when the camera falls silent"
+        assert wait is False, "a wait without time-out hangs if the camera stops delivering"
         self.jobs.append(Job(self))
         return self.jobs[-1]
 
     def next_request(self) -> CompletedRequest | None:
-        """Return the next frame that comes out of the pipeline; None when it is silent."""
+        """Return the next frame; None if there is none."""
         if not self._free:
-            return None  # every buffer is held by somebody: nothing left to fill
+            return None  # every buffer is in a request that was not released
         if self._startup:
             self._startup -= 1
             return None
@@ -360,9 +359,9 @@ class Picamera2:
         buffers = self._free.pop(0)
         for stream, buffer in buffers.items():
             buffer[:] = paint(self._number, *self.camera_configuration()[stream]["size"], buffer)
-        moment = self._number - (fault == "again")
+        tick = self._number - (fault == "again")
         metadata = {
-            "SensorTimestamp": script.start_ns + moment * script.period_ns,
+            "SensorTimestamp": script.start_ns + tick * script.period_ns,
             "ExposureTime": 8000,
             "FrameDuration": script.period_ns // 1000,
         }
@@ -379,12 +378,12 @@ class Picamera2:
         self.jobs.clear()
 
     def recycle(self, buffers: dict[str, Any]) -> None:
-        """Take buffers back into the pipeline."""
+        """Return buffers to the camera."""
         self._free.append(buffers)
 
     def stop(self) -> None:
         self.script.calls.append("stop")
-        assert not self.jobs, "waits for ever behind an unfinished capture"
+        assert not self.jobs, "waits for ever for an unfinished capture"
         if self.script.stop_hangs is not None:
             self.script.stop_hangs.wait()
         self._state = "stopped"
@@ -401,7 +400,7 @@ class Picamera2:
 
 
 def paint(number: int, width: int, height: int, buffer: Any) -> Any:
-    """Return the planes of frame ``number``: a luma ramp, garbage in padding and chroma."""
+    """Return the planes of frame ``number``: a ramp in luma, 0xEE in padding and chroma."""
     planes = np.full_like(buffer, 0xEE)
     rows, columns = np.mgrid[0:height, 0:width]
     planes[:height, :width] = (rows + columns + 7 * number) % 256
@@ -410,7 +409,7 @@ def paint(number: int, width: int, height: int, buffer: Any) -> Any:
 
 @contextlib.contextmanager
 def install(script: Script) -> Iterator[Script]:
-    """Make ``import picamera2`` and ``import libcamera`` give this fake, driven by ``script``."""
+    """Make ``import picamera2`` and ``import libcamera`` return this fake with ``script``."""
     Picamera2.script = script
     picamera2, libcamera = types.ModuleType("picamera2"), types.ModuleType("libcamera")
     job = types.ModuleType("picamera2.job")

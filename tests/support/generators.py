@@ -1,4 +1,4 @@
-"""CycleGAN generators with random weights: state dicts as PyTorch has them, files, folders."""
+"""CycleGAN generators with random weights: PyTorch state dicts, files, model folders."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ def random_state(  # noqa: PLR0917
     dropout: bool = False,
     seed: int = 1,
 ) -> dict[str, Floats]:
-    """Return the weights of one generator; its pictures have contrast."""
+    """Return the weights of one generator, scaled so that its output has contrast."""
     random = np.random.default_rng(seed)
     state: dict[str, Floats] = {}
 
@@ -70,7 +70,7 @@ def translator_folder(
     **state: Any,
 ) -> Path:
     """Return a new model folder in ``folder`` with a small generator, made by the exporter."""
-    source = onnx_file(folder / "generator-as-it-came.onnx", (side, side), **state)
+    source = onnx_file(folder / "original.onnx", (side, side), **state)
     out = folder / "translator"
     manifest = export_cyclegan(
         source, out, size=(side, side), mono=mono, options=ExportOptions(formats=formats)

@@ -1,10 +1,9 @@
-"""Files exactly as Keras 2 writes them, and what they compute, by plain NumPy.
+"""Files as Keras 2 writes them, and a reference implementation of the networks in NumPy.
 
-Keras is not needed: ``mobilenet_fer`` is the architecture that ``applications.MobileNet`` and a
-user's two heads give, in the JSON of Keras 2.15, and ``write`` lays arrays out in HDF5 as
-``model.save("x.h5")`` and ``save_weights("x.hdf5")`` do. ``answer`` computes maps as Keras keeps
-them, (height, width, channels), in float64 with a loop over the kernel; it knows nothing of the
-exporters.
+Keras is not needed. ``mobilenet_fer`` returns the architecture of ``applications.MobileNet`` with
+two heads in the JSON of Keras 2.15. ``write`` stores arrays in HDF5 as ``model.save("x.h5")`` and
+``save_weights("x.hdf5")`` do. ``predict`` computes the outputs in float64 on maps of (height,
+width, channels), with a loop over the kernel and without code of the exporters.
 """
 
 import json
@@ -26,7 +25,7 @@ BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)) + ((512, 1)
 
 
 def layer(kind: str, name: str, before: list[str], **config: Any) -> dict[str, Any]:
-    """One entry of ``layers``, called once on the layers ``before``."""
+    """Return an entry of ``layers`` whose inputs are the layers ``before``."""
     return {
         "module": "keras.layers",
         "class_name": kind,
@@ -97,7 +96,7 @@ def dense(name: str, before: str, units: int, activation: str, **more: Any) -> A
 def backbone(
     height: int | None, width: int | None, channels: int, alpha: float, *, blocks: int = 13
 ) -> dict[str, Any]:
-    """``applications.MobileNet(include_top=False)``, or its first ``blocks`` blocks."""
+    """Return ``applications.MobileNet(include_top=False)``, or its first ``blocks`` blocks."""
     wide = int(32 * alpha)
     layers = [
         inputs("input_1", height, width, channels),
@@ -124,7 +123,7 @@ def backbone(
 
 
 def model(name: str, layers: list[Any], outputs: list[str]) -> dict[str, Any]:
-    """A Functional model as ``to_json`` writes it, the outermost or a nested one."""
+    """Return a Functional model, outermost or nested, as ``to_json`` writes it."""
     return {
         "class_name": "Functional",
         "config": {
@@ -139,15 +138,22 @@ def model(name: str, layers: list[Any], outputs: list[str]) -> dict[str, Any]:
     }
 
 
+def small_network(layers: list[Any], height: int = 9, width: int = 12, channels: int = 3) -> Any:
+    """Return a model named ``small`` with these layers behind its input."""
+    return model("small", [inputs("input_1", height, width, channels), *layers], [
+        layers[-1]["name"]
+    ])  # fmt: skip
+
+
 def mobilenet_fer(
     size: int | None, alpha: float, *, channels: int = 3, blocks: int = 13, width: int | None = None
 ) -> dict[str, Any]:
-    """The thesis's network: norm, nested MobileNet, norm, pooling, dropout, two heads."""
+    """Return the network of Kalabis 2024: norm, MobileNet, norm, pooling, dropout, two heads."""
     inner = backbone(size, width or size, channels, alpha, blocks=blocks)
     nested = {
         **{key: inner[key] for key in ("class_name", "config")},
         "name": inner["config"]["name"],
-        # Keras counts the call that made the sub-model itself, so this one is number 1
+        # the creation of the sub-model counts as call 0, so this is call 1
         "inbound_nodes": [[["batch_normalization", 0, 0, {}]]],
     }
     after = norm("batch_normalization_1", nested["name"])
@@ -170,12 +176,12 @@ def mobilenet_fer(
 
 
 def random_arrays(architecture: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Arrays:
-    """Weights for every layer, so drawn that maps keep their size from layer to layer."""
+    """Return random weights of every layer, scaled so that maps keep their magnitude."""
     random = np.random.default_rng(seed)
     arrays: Arrays = {}
 
-    def visit(said: dict[str, Any], channels: dict[str, int], count: int) -> int:
-        for each in said["config"]["layers"]:
+    def visit(part: dict[str, Any], channels: dict[str, int], count: int) -> int:
+        for each in part["config"]["layers"]:
             name, config, kind = each["name"], each["config"], each["class_name"]
             nodes = each["inbound_nodes"]
             before = channels[nodes[0][0][0]] if nodes else count
@@ -212,7 +218,7 @@ def random_arrays(architecture: dict[str, Any], seed: int, shape: tuple[int, ...
             if config.get("use_bias"):
                 arrays[name]["bias"] = random.normal(0, 0.3, after).astype(np.float32)
             channels[name] = after
-        return channels[said["config"]["output_layers"][0][0]]
+        return channels[part["config"]["output_layers"][0][0]]
 
     visit(architecture, {}, shape[-1])
     return arrays
@@ -227,10 +233,10 @@ def write(
     fixed_text: bool = False,
     split_names: bool = False,
 ) -> Path:
-    """Write ``arrays`` as Keras 2 does, with the architecture (``whole``) or without.
+    """Write ``arrays`` as Keras 2 does, with the architecture if ``whole``; return ``path``.
 
-    ``fixed_text``: names as fixed-length byte strings, as earlier h5py wrote them;
-    ``split_names``: over several attributes, as Keras does where 64 KiB are not enough.
+    ``fixed_text``: names are byte strings of fixed length, as earlier h5py wrote them.
+    ``split_names``: names are split over several attributes, as Keras does above 64 KiB.
     """
 
     def names(group: Any, attribute: str, values: list[str]) -> None:
@@ -244,9 +250,9 @@ def write(
         else:
             group.attrs[attribute] = values
 
-    def owners(said: dict[str, Any]) -> list[str]:
+    def owners(part: dict[str, Any]) -> list[str]:
         found = []
-        for each in said["config"]["layers"]:
+        for each in part["config"]["layers"]:
             if each["class_name"] == "Functional":
                 found += owners(each)
             elif each["name"] in arrays:
@@ -259,20 +265,20 @@ def write(
             where.attrs["keras_version"] = b"2.15.0" if fixed_text else "2.15.0"
             where.attrs["backend"] = b"tensorflow" if fixed_text else "tensorflow"
         if whole:
-            said = {key: architecture[key] for key in ("class_name", "config")}
-            file.attrs["model_config"] = json.dumps(said)
+            config = {key: architecture[key] for key in ("class_name", "config")}
+            file.attrs["model_config"] = json.dumps(config)
             file.create_group("optimizer_weights").attrs["weight_names"] = np.zeros(0)
         layers = architecture["config"]["layers"]
         names(stored, "layer_names", [each["name"] for each in layers])
         stored.create_group("top_level_model_weights").attrs["weight_names"] = np.zeros(0)
         for each in layers:
             group = stored.create_group(each["name"])
-            held = owners(each) if each["class_name"] == "Functional" else [each["name"]]
-            # what is trained comes first, over all layers of the group
+            names_of_owners = owners(each) if each["class_name"] == "Functional" else [each["name"]]
+            # trainable weights of all layers of the group come first
             found = [
                 (f"{owner}/{kind}:0", values)
                 for moving in (False, True)
-                for owner in held
+                for owner in names_of_owners
                 for kind, values in arrays.get(owner, {}).items()
                 if kind.startswith("moving") is moving
             ]
@@ -282,25 +288,25 @@ def write(
     return path
 
 
-def answer(
+def predict(
     architecture: dict[str, Any], arrays: Arrays, picture: NDArray[Any]
 ) -> list[NDArray[np.float64]]:
-    """Outputs for one picture, (height, width, channels)."""
-    made: dict[str, NDArray[np.float64]] = {}
+    """Return the outputs for one picture of (height, width, channels)."""
+    maps: dict[str, NDArray[np.float64]] = {}
     for each in architecture["config"]["layers"]:
         nodes = each["inbound_nodes"]
-        before = [made[reference[0]] for reference in nodes[0]] if nodes else [picture]
+        before = [maps[reference[0]] for reference in nodes[0]] if nodes else [picture]
         if each["class_name"] == "Functional":
-            (made[each["name"]],) = answer(each, arrays, before[0])
+            (maps[each["name"]],) = predict(each, arrays, before[0])
         else:
-            made[each["name"]] = _layer(each, arrays.get(each["name"], {}), before)
-    return [made[reference[0]] for reference in architecture["config"]["output_layers"]]
+            maps[each["name"]] = _layer(each, arrays.get(each["name"], {}), before)
+    return [maps[reference[0]] for reference in architecture["config"]["output_layers"]]
 
 
 def _layer(
-    said: dict[str, Any], arrays: dict[str, Any], before: list[NDArray[Any]]
+    entry: dict[str, Any], arrays: dict[str, Any], before: list[NDArray[Any]]
 ) -> NDArray[np.float64]:
-    config, x = said["config"], before[0].astype(np.float64)
+    config, x = entry["config"], before[0].astype(np.float64)
     kinds: dict[str, Callable[[], Any]] = {
         "Conv2D": lambda: _convolved("Conv2D", config, arrays, x),
         "DepthwiseConv2D": lambda: _convolved("DepthwiseConv2D", config, arrays, x),
@@ -316,8 +322,8 @@ def _layer(
         "Dropout": lambda: x,
         "Activation": lambda: x,
     }
-    made: NDArray[np.float64] = kinds[said["class_name"]]()
-    return _activated(config.get("activation", "linear"), made)
+    output: NDArray[np.float64] = kinds[entry["class_name"]]()
+    return _activated(config.get("activation", "linear"), output)
 
 
 def _normalised(
@@ -369,13 +375,13 @@ def _convolved(
     for row in range(rows):
         for column in range(columns):
             top, left = row * rate[0], column * rate[1]
-            seen = x[top : top + height * stride[0] : stride[0]][:height]
-            seen = seen[:, left : left + width * stride[1] : stride[1]][:, :width]
+            window = x[top : top + height * stride[0] : stride[0]][:height]
+            window = window[:, left : left + width * stride[1] : stride[1]][:, :width]
             if kind == "DepthwiseConv2D":
-                out += (seen[..., None] * kernel[row, column]).reshape(height, width, filters)
+                out += (window[..., None] * kernel[row, column]).reshape(height, width, filters)
                 continue
             for group in range(groups):
-                taken = slice(group * x.shape[2] // groups, (group + 1) * x.shape[2] // groups)
-                given = slice(group * filters // groups, (group + 1) * filters // groups)
-                out[..., given] += seen[..., taken] @ kernel[row, column][:, given]
+                inputs_of = slice(group * x.shape[2] // groups, (group + 1) * x.shape[2] // groups)
+                outputs_of = slice(group * filters // groups, (group + 1) * filters // groups)
+                out[..., outputs_of] += window[..., inputs_of] @ kernel[row, column][:, outputs_of]
     return out + arrays.get("bias", 0)

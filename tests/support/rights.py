@@ -1,4 +1,4 @@
-"""Runs a command with a plain user's rights to files, also where the tests run as root."""
+"""Runs a command with the file permissions of a plain user, even if the tests run as root."""
 
 import os
 
@@ -9,4 +9,4 @@ AS_PLAIN_USER: tuple[str, ...] = (
     if os.geteuid() == 0
     else ()
 )
-"""What to put before a command: the permissions of files then hold for root, too."""
+"""Prefix of a command that makes file permissions hold for root, too."""

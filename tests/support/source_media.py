@@ -1,4 +1,4 @@
-"""Moving pictures for the tests of the sources: encoded, and served, by a real FFmpeg."""
+"""Videos and streams for the tests of the sources, encoded and served by a real FFmpeg."""
 
 import hashlib
 import signal
@@ -22,13 +22,13 @@ from edge.vision.values import Frame, Luma
 
 
 def ffmpeg(*arguments: str | Path, pixels: bytes | None = None) -> None:
-    """Run FFmpeg to its end."""
+    """Run FFmpeg and wait for its end."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", *map(str, arguments)]
     subprocess.run(command, input=pixels, check=True, capture_output=True)
 
 
 def encode(path: Path, *options: str, frames: int = 6, seconds: float = 3.0) -> Path:
-    """Write some frames of the demo clip, 320 x 180, in the way that ``options`` say."""
+    """Encode some frames of the demo clip, 320 x 180, with options of FFmpeg."""
     ffmpeg(
         *("-ss", str(seconds), "-i", DEMO_CLIP, "-frames:v", str(frames)),
         *("-vf", "scale=320:180", *options, path),
@@ -37,13 +37,13 @@ def encode(path: Path, *options: str, frames: int = 6, seconds: float = 3.0) -> 
 
 
 def digest(frame: Frame) -> str:
-    """Return a fingerprint of everything that a frame shows."""
+    """Return a hash of both pictures of a frame."""
     small = b"" if frame.small is None else frame.small.tobytes()
     return hashlib.sha256(frame.luma.tobytes() + small).hexdigest()
 
 
 def grey_by_opencv(path: Path) -> list[Luma]:
-    """Return every frame of a video the ordinary way: to colour, and to grey."""
+    """Return every frame of a video, converted to colour and then to grey by OpenCV."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     pictures = []
     while capture.grab():
@@ -53,7 +53,7 @@ def grey_by_opencv(path: Path) -> list[Luma]:
 
 
 def free_port() -> int:
-    """Return a port that nobody uses now."""
+    """Return a TCP port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -61,7 +61,7 @@ def free_port() -> int:
 
 @contextmanager
 def served(video: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """Serve ``video`` over HTTP, for ever, at its own pace, to the first client that comes."""
+    """Serve ``video`` over HTTP to the first client, in an endless loop at its own rate."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-re", "-stream_loop", "-1"]
     command += ["-i", str(video), "-c", "copy", "-f", "mpegts", "-listen", "1", address(port)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:
@@ -72,13 +72,13 @@ def served(video: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def address(port: int) -> str:
-    """Return where ``served`` listens."""
+    """Return the address at which ``served`` listens."""
     return f"http://127.0.0.1:{port}/camera.ts"
 
 
 @contextmanager
 def connected(config: StreamSource, first_index: int = 0) -> Iterator[Stream]:
-    """Open a stream, trying again while its server is still starting."""
+    """Open a stream; retry while its server is starting."""
     deadline_ns = monotonic_ns() + 20_000_000_000
     while True:
         stream = Stream(config, first_index)
@@ -87,17 +87,10 @@ def connected(config: StreamSource, first_index: int = 0) -> Iterator[Stream]:
         except SourceUnavailable:
             if monotonic_ns() > deadline_ns:
                 raise
-            threading.Event().wait(0.02)  # a refused connection is told at once
+            threading.Event().wait(0.02)  # a refused connection is reported at once
             continue
         break
-    with stream_exit(stream):
-        yield stream
-
-
-@contextmanager
-def stream_exit(stream: Stream) -> Iterator[None]:
-    """Close what was entered by hand."""
     try:
-        yield
+        yield stream
     finally:
         stream.__exit__(None, None, None)

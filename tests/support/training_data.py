@@ -1,4 +1,4 @@
-"""Small training sets that a network can learn in seconds: crops, landmarks, photographs."""
+"""Small synthetic training sets that a network learns in seconds."""
 
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ COLUMNS = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "f
            "unknown", "NF"]  # fmt: skip
 
 
-def drawn(path: Path, *, count: int = 240, **replaced: Any) -> Path:
-    """Write an archive whose pictures tell their label: a bright bar at its place."""
+def ferplus_file(path: Path, *, count: int = 240, **replaced: Any) -> Path:
+    """Write an archive like FER+: a bright bar in each picture stands at the place of its label."""
     random = np.random.default_rng(4)
     labels = random.integers(0, 4, count)
     images = random.integers(60, 90, (count, 48, 48)).astype(np.uint8)
@@ -24,13 +24,13 @@ def drawn(path: Path, *, count: int = 240, **replaced: Any) -> Path:
     return path
 
 
-def drawn_meshes(path: Path, images: Any, **replaced: Any) -> Path:
-    """Write landmarks of ``images``: the same face each time, here and there, large and small."""
+def landmark_file(path: Path, images: Any, **replaced: Any) -> Path:
+    """Write landmarks of ``images``: one face at random places and sizes."""
     from exporters.recipes.landmarks import MIRRORED, POINTS, digest
 
     random = np.random.default_rng(6)
     half = random.normal(0, 0.2, (len(POINTS), 2))
-    face = (half + half[list(MIRRORED)] * [-1, 1]) / 2  # as much on one side as on the other
+    face = (half + half[list(MIRRORED)] * [-1, 1]) / 2  # symmetric
     places = face * random.uniform(0.7, 1, (len(images), 1, 1))
     places += random.normal(0, 0.02, places.shape) + random.uniform(-0.1, 0.1, (len(images), 1, 2))
     plain, mirror = np.full((2, len(images), 478, 2), 9.0, np.float16)
@@ -41,14 +41,14 @@ def drawn_meshes(path: Path, images: Any, **replaced: Any) -> Path:
     return path
 
 
-def drawn_photographs(people: int = 4) -> Any:
-    """Photographs of a few people whose label is told by how fine their stripes are."""
+def synthetic_photographs(participants: int = 4) -> Any:
+    """Return photographs of a few participants; the label determines the width of the stripes."""
     import torch
 
     from exporters.recipes.nirfaces import NirFaces
 
     random = torch.Generator().manual_seed(8)
-    count = 8 * people
+    count = 8 * participants
     labels = torch.arange(count) % 4
     patches = 0.3 + 0.05 * torch.rand(count, 1, 96, 96, generator=random)
     for index, label in enumerate(labels.tolist()):

@@ -1,4 +1,4 @@
-"""Messages and a real publisher for the tests of those who consume them."""
+"""Messages, and a real publisher, for the tests of subscribers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ AFFECT = {
 
 
 def face(track: int = 4, *, reasons: tuple[str, ...] = (), read: bool = True) -> dict[str, Any]:
-    """Return a face as it stands in a message; ``read`` false leaves expression and affect null."""
+    """Return a face of a message; with ``read`` false its expression and affect are null."""
     return {
         "track": track,
         "participant": None,
@@ -51,7 +51,7 @@ def face(track: int = 4, *, reasons: tuple[str, ...] = (), read: bool = True) ->
 
 
 def head(kind: str, *, device: str = "edge", stream: str = "s", epoch: int = 1) -> dict[str, Any]:
-    """Return what every message begins with."""
+    """Return the fields with which every message begins."""
     return {
         "schema": "affect.v1", "kind": kind, "device": device, "stream": stream, "epoch": epoch,
     }  # fmt: skip
@@ -109,9 +109,9 @@ def _event_time() -> dict[str, Any]:
 
 
 class Publisher:
-    """A bound publishing socket that knows when somebody has subscribed.
+    """A bound publishing socket that reports subscriptions.
 
-    XPUB is what PUB is made of; it hands the subscriptions up instead of only filtering by them.
+    An XPUB socket is a PUB socket that also delivers subscriptions to the application.
     """
 
     def __init__(self, endpoint: str, high_water: int = 1000) -> None:
@@ -132,10 +132,10 @@ class Publisher:
     def wait_for_subscriptions(
         self, count: int = 1, meanwhile: Callable[[], Any] = lambda: None
     ) -> set[bytes]:
-        """Return the ``count`` topics that were subscribed to next.
+        """Wait for the next ``count`` topics that are subscribed to, and return them.
 
-        After a reconnection a SUB socket subscribes again only while somebody reads from it: let
-        ``meanwhile`` do that.
+        After a reconnection a SUB socket subscribes again only while the application reads from
+        it: let ``meanwhile`` do that.
         """
         topics: set[bytes] = set()
         deadline_ns = clock.monotonic_ns() + 20_000_000_000
@@ -143,20 +143,20 @@ class Publisher:
             assert clock.monotonic_ns() < deadline_ns, f"only {topics} subscribed"
             meanwhile()
             if self._socket.poll(10):
-                said = self._socket.recv()
-                if said[:1] == b"\x01":
-                    topics.add(said[1:])
+                part = self._socket.recv()
+                if part[:1] == b"\x01":
+                    topics.add(part[1:])
         return topics
 
     def subscribed(self) -> bool:
-        """Return whether somebody subscribed since the last call; does not wait."""
+        """Return whether a subscription arrived since the last call; does not wait."""
         return bool(self._socket.poll(0)) and self._socket.recv()[:1] == b"\x01"
 
-    def send(self, *what: FrameMessage | EventMessage | StatusMessage) -> None:
+    def send(self, *unsent: FrameMessage | EventMessage | StatusMessage) -> None:
         """Publish messages, encoded as the daemon does."""
-        for message in what:
+        for message in unsent:
             self._socket.send(messages.encode(message))
 
     def send_raw(self, *parts: bytes) -> None:
-        """Publish one message of these parts, whatever they are."""
+        """Publish one message of these parts without any check."""
         self._socket.send_multipart(parts)

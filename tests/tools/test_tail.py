@@ -1,4 +1,4 @@
-"""Live rows: what people see of messages, in a terminal and in a pipe."""
+"""``affect-edge tail``: rows in a terminal and in a pipe."""
 
 import io
 import subprocess
@@ -31,7 +31,7 @@ def tail_of(endpoint, sent, console, limit):
         return run_tail(subscriber, console, never, limit)
 
 
-def test_a_face_a_line():
+def test_a_frame_gives_a_line_per_face():
     unread = face(12, reasons=("too_small", "blurred"), read=False)
     assert str(row(frame(3, face(4), unread))).splitlines() == [
         "22:13:20.123       10      4  neutral     +0.50    -0.10    17.0 ms  ok",
@@ -42,7 +42,7 @@ def test_a_face_a_line():
     )
 
 
-def test_columns_stand_under_their_names():
+def test_values_stand_below_their_column_names():
     line = str(row(frame(3, face(4))))
     assert line.index("neutral") == HEADER.index("label")
     for shown, name in (("10 ", "frame "), ("4  n", "track  l"), ("17.0 ms", "latency")):
@@ -50,7 +50,7 @@ def test_columns_stand_under_their_names():
     assert line.index("ok") == HEADER.index("quality")
 
 
-def test_events_gaps_and_statuses():
+def test_lines_of_events_gaps_and_statuses():
     assert str(row(event(0, "worker_lost", {"why": "stalled"}))) == (
         '22:13:20.123  edge: worker_lost {"why": "stalled"}'
     )
@@ -62,7 +62,7 @@ def test_events_gaps_and_statuses():
 
 
 @given(st.text())
-def test_what_came_over_the_network_cannot_steer_the_terminal(text):
+def test_text_from_the_network_cannot_control_the_terminal(text):
     sent = [
         event(0, text, {"text": text}, device=text),
         status(0, state=text, device=text),
@@ -72,9 +72,9 @@ def test_what_came_over_the_network_cannot_steer_the_terminal(text):
         assert str(row(message)).isprintable()
 
 
-def test_the_lines_of_a_run(endpoint):
+def test_lines_of_a_run(endpoint):
     out = io.StringIO()
-    console = Console(file=out, width=20)  # narrow: the rows are still one line each
+    console = Console(file=out, width=20)  # narrow, but rows are not wrapped
     sent = [event(0), status(0), frame(1, face()), status(1), frame(4), status(4, state="stalled")]
     assert tail_of(endpoint, [*sent, frame(5)], console, limit=4) == 4
     lines = out.getvalue().splitlines()
@@ -95,14 +95,14 @@ def test_a_terminal_gets_colours(endpoint):
     assert "\x1b[36m" in out.getvalue()
 
 
-def test_stop_ends_it(endpoint):
+def test_stop_ends_the_run(endpoint):
     answers = iter([False, False, True])
     with Subscriber([endpoint]) as subscriber:
         console = Console(file=io.StringIO())
         assert run_tail(subscriber, console, lambda: next(answers)) == 0
 
 
-def test_silence_is_told_once(endpoint, monkeypatch, capsys):
+def test_silence_is_reported_once(endpoint, monkeypatch, capsys):
     monkeypatch.setattr(silence, "SILENT_MS", 100.0)
     answers = iter([*[False] * 4, True])
     with Subscriber([endpoint, endpoint + "2"]) as subscriber:
@@ -115,7 +115,7 @@ def test_silence_is_told_once(endpoint, monkeypatch, capsys):
     assert captured.out == ""
 
 
-def test_a_daemon_that_is_heard_is_not_asked_for(endpoint, monkeypatch):
+def test_silence_is_not_reported_after_a_message(endpoint, monkeypatch):
     monkeypatch.setattr(silence, "SILENT_MS", 0.0)
     notice = silence.SilenceNotice([endpoint], pytest.fail)
     notice.update(received=True)
@@ -132,7 +132,7 @@ with Subscriber([sys.argv[1]]) as subscriber:
 """
 
 
-def test_lines_leave_at_once_through_a_pipe(endpoint):
+def test_lines_are_flushed_at_once_to_a_pipe(endpoint):
     command = [sys.executable, "-c", TAIL, endpoint, "2"]
     with (
         Publisher(endpoint) as publisher,

@@ -33,7 +33,7 @@ from tests.support.expression_networks import (
     thesis_input,
     two_heads,
 )
-from tests.support.keras2_files import answer, mobilenet_fer, random_arrays, write
+from tests.support.keras2_files import mobilenet_fer, predict, random_arrays, write
 
 HEADS: dict[str, tuple[Callable[[Net], Net], ExpressionOptions, str, str, str]] = {
     "activations inside": (
@@ -97,7 +97,7 @@ def test_a_thesis_checkpoint_answers_as_keras_would(
     assert ("architecture_sha256" in manifest.exporter.options) is not whole
     network = exported(tmp_path)
     for picture in sample_pictures(64, 64)[:5]:
-        expected = answer(said, arrays, thesis_input(picture, 3, "nhwc")[0])
+        expected = predict(said, arrays, thesis_input(picture, 3, "nhwc")[0])
         heads = network.run(picture[None])
         np.testing.assert_allclose(heads["expression"][0], expected[0], atol=1e-4)
         np.testing.assert_allclose(heads["affect"][0], expected[1], atol=1e-4)

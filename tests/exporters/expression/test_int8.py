@@ -15,7 +15,7 @@ from exporters.artifacts.driver import ExportOptions
 from exporters.artifacts.parity import sample_pictures, table
 from exporters.expression.export import export_mobilenet_fer
 from tests.support.expression_networks import OURS, exported, thesis_input
-from tests.support.keras2_files import answer, mobilenet_fer, random_arrays, write
+from tests.support.keras2_files import mobilenet_fer, predict, random_arrays, write
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_tensorflow_lite_of_a_keras_network_answers_as_keras_would(tmp_path: Pat
     network = exported(tmp_path)
     assert network.info.runtime == "litert"
     for picture in sample_pictures(64, 64)[:4]:
-        expected = answer(said, arrays, thesis_input(picture, 3, "nhwc")[0])
+        expected = predict(said, arrays, thesis_input(picture, 3, "nhwc")[0])
         heads = network.run(picture[None])
         np.testing.assert_allclose(heads["expression"][0], expected[0], atol=1e-4)
         np.testing.assert_allclose(heads["affect"][0], expected[1], atol=1e-4)

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.evaluation.metrics import ccc
 from edge.vocabulary import EXPRESSIONS
-from tests.support.training_data import drawn, drawn_photographs
+from tests.support.training_data import ferplus_file, synthetic_photographs
 
 pytestmark = pytest.mark.export
 
@@ -29,7 +29,7 @@ def test_a_recalibration_is_evaluated_on_people_it_was_not_fitted_to() -> None:
     from exporters.recipes.networks import ExpressionNetwork, ResidualBlock
 
     torch.manual_seed(3)
-    network, nir = ExpressionNetwork((16, 24, 48, 96)), drawn_photographs(people=6)
+    network, nir = ExpressionNetwork((16, 24, 48, 96)), synthetic_photographs(participants=6)
     for module in network.modules():  # random weights, but all of them at work
         if isinstance(module, ResidualBlock):
             torch.nn.init.ones_(module.second_norm.weight)
@@ -116,7 +116,7 @@ def test_a_model_folder_is_evaluated_on_ferplus_with_and_without_class_priors(
 ) -> None:
     from exporters.recipes.__main__ import main
 
-    data = str(drawn(tmp_path / "a.npz"))
+    data = str(ferplus_file(tmp_path / "a.npz"))
     assert main(["rated", "--model", "expression-nir", "--data", data]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["crops"] == 80
@@ -132,7 +132,7 @@ def test_pictures_that_agree_wholly_still_give_what_a_manifest_holds() -> None:
     from edge.vision.inference.manifest import Recalibration
     from exporters.recipes.adapt import AdaptOptions, Predictions, fit
 
-    nir = drawn_photographs(people=2)
+    nir = synthetic_photographs(participants=2)
     sure = 50 * torch.nn.functional.one_hot(nir.labels, 8).float()
     setting = fit(
         Predictions(sure, sure[None], sure[None]), nir, nir.of({"0", "1"}), AdaptOptions()
@@ -178,7 +178,7 @@ def test_an_expression_that_other_logits_indicate_is_named_through_the_mixing() 
     from edge.vision.expression.readout import Readout
     from exporters.recipes.adapt import AdaptOptions, Predictions, fit
 
-    nir = drawn_photographs(people=6)  # of expressions 0 to 3
+    nir = synthetic_photographs(participants=6)  # of expressions 0 to 3
     random = torch.Generator().manual_seed(4)
     logits = torch.randn(12, len(nir), 8, generator=random) * 0.3
     logits[:, :, 5] += 2.0 * (nir.labels == 3) - 2.0 * (nir.labels == 1)  # 5: shown by nobody

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ConfigError
-from tests.support.training_data import drawn
+from tests.support.training_data import ferplus_file
 
 pytestmark = pytest.mark.export
 
@@ -76,7 +76,7 @@ def test_a_network_read_back_answers_the_same_and_can_learn_on(tmp_path: Path) -
         read.dropout.p = 0.0
         # in training the batch's own statistics count: those that were set
         assert torch.allclose(torch.cat(read.train()(x), 1), expected, atol=1e-4)
-    data = drawn(tmp_path / "a.npz")
+    data = ferplus_file(tmp_path / "a.npz")
     hardly = TrainOptions(epochs=1, batch=8, rate=1e-9)
     train(data, tmp_path / "run", hardly, teachers=[tmp_path / "a.onnx"])
     begun = trained_networks(tmp_path / "run")[0].expression.weight

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ConfigError
-from tests.support.training_data import drawn, drawn_meshes
+from tests.support.training_data import ferplus_file, landmark_file
 
 pytestmark = pytest.mark.export
 
@@ -18,7 +18,7 @@ def test_training_logs_every_epoch_and_resumes(tmp_path: Path) -> None:
     from exporters.recipes.learner import TrainOptions
     from exporters.recipes.train import train
 
-    data = drawn(tmp_path / "a.npz")
+    data = ferplus_file(tmp_path / "a.npz")
     options = TrainOptions(epochs=2, batch=16, seed=3)
     whole = train(data, tmp_path / "whole", options)
     lines = (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
@@ -38,7 +38,7 @@ def test_a_run_starts_from_its_first_teacher_and_learns_from_all(tmp_path: Path)
     from exporters.recipes.runs import trained_networks
     from exporters.recipes.train import train, with_soft_targets
 
-    data = drawn(tmp_path / "a.npz")
+    data = ferplus_file(tmp_path / "a.npz")
     train(data, tmp_path / "one", TrainOptions(epochs=1, batch=8, distil=0.5))
     train(data, tmp_path / "two", TrainOptions(epochs=1, batch=8, seed=4))
     runs = [tmp_path / "two", tmp_path / "one"]
@@ -79,9 +79,9 @@ def test_a_run_with_landmarks_learns_them_and_resumes(
     from exporters.recipes.learner import TrainOptions
     from exporters.recipes.train import train
 
-    data = drawn(tmp_path / "a.npz")
+    data = ferplus_file(tmp_path / "a.npz")
     images = np.load(data)["images"]
-    path = drawn_meshes(tmp_path / "l.npz", images)
+    path = landmark_file(tmp_path / "l.npz", images)
     options = TrainOptions(epochs=10, batch=8, seed=3)
     whole = train(data, tmp_path / "whole", options, landmarks=path)
     train(data, tmp_path / "parted", options, landmarks=path, stop_after=1)
@@ -111,7 +111,7 @@ def test_the_mean_of_related_runs_is_that_of_their_folded_weights(
     from exporters.recipes.runs import trained_network
     from exporters.recipes.train import train
 
-    data = drawn(tmp_path / "a.npz")
+    data = ferplus_file(tmp_path / "a.npz")
     runs = [tmp_path / "one", tmp_path / "two"]
     for seed, run in enumerate(runs):
         train(data, run, TrainOptions(epochs=2, batch=16, seed=seed))
@@ -164,7 +164,7 @@ def test_a_file_of_another_network_is_refused_as_a_teacher(
     from edge.vision.inference.folders import find_model
     from exporters.recipes.__main__ import main
 
-    data, guide = drawn(tmp_path / "a.npz"), tmp_path / "a.onnx"
+    data, guide = ferplus_file(tmp_path / "a.npz"), tmp_path / "a.onnx"
     if isinstance(content, bytes):
         guide.write_bytes(content)
     elif content is not None:
@@ -194,7 +194,7 @@ def test_options_that_training_cannot_work_with_are_refused(
 ) -> None:
     from exporters.recipes.__main__ import main
 
-    data = drawn(tmp_path / "a.npz")
+    data = ferplus_file(tmp_path / "a.npz")
     assert main(["train", "--data", str(data), "--out", str(tmp_path / "run"), *words]) == 78
     err = capsys.readouterr().err
     assert told in err

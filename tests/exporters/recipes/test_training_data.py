@@ -8,7 +8,7 @@ import pytest
 
 from edge.errors import ConfigError
 from edge.vocabulary import EXPRESSIONS
-from tests.support.training_data import drawn, drawn_meshes
+from tests.support.training_data import ferplus_file, landmark_file
 
 pytestmark = pytest.mark.export
 
@@ -27,7 +27,7 @@ def test_votes_become_shares_and_a_point_of_the_circumplex(tmp_path: Path) -> No
     votes[1, [8, 0]] = [7, 3]  # mostly unknown: left out
     votes[2, [4, 5]] = [9, 1]  # anger; the single vote for disgust is dropped
     votes[3, 9] = 10  # no face
-    path = drawn(tmp_path / "a.npz", images=np.zeros((4, 48, 48), np.uint8), votes=votes,
+    path = ferplus_file(tmp_path / "a.npz", images=np.zeros((4, 48, 48), np.uint8), votes=votes,
                  split=np.zeros(4, np.uint8))  # fmt: skip
     crops = read_ferplus(path, "train")
     assert len(crops) == 2
@@ -45,7 +45,7 @@ def test_a_broken_archive_is_refused_in_one_line(tmp_path: Path, broken: bytes) 
     with pytest.raises(ConfigError, match="not an archive"):
         read_ferplus(path, "train")
     with pytest.raises(ConfigError, match="not an archive"):
-        read_ferplus(drawn(tmp_path / "b.npz", votes=None), "train")
+        read_ferplus(ferplus_file(tmp_path / "b.npz", votes=None), "train")
 
 
 def test_augmentation_keeps_the_range_and_repeats_with_its_seed() -> None:
@@ -83,9 +83,9 @@ def test_landmarks_are_believed_where_the_mirror_image_says_the_same(tmp_path: P
     from exporters.recipes.ferplus import read_ferplus
     from exporters.recipes.landmarks import POINTS, known
 
-    data = drawn(tmp_path / "a.npz", count=30)
+    data = ferplus_file(tmp_path / "a.npz", count=30)
     images = np.load(data)["images"]
-    path = drawn_meshes(tmp_path / "l.npz", images)
+    path = landmark_file(tmp_path / "l.npz", images)
     crops = read_ferplus(data, "train", path)
     assert crops.landmarks is not None
     assert crops.landmarks.shape == (len(crops), len(POINTS), 2)
@@ -95,7 +95,7 @@ def test_landmarks_are_believed_where_the_mirror_image_says_the_same(tmp_path: P
     plain[0] = np.nan  # no face found
     mirror[3] += 0.2  # another one
     doubted = read_ferplus(
-        data, "train", drawn_meshes(tmp_path / "m.npz", images, plain=plain, mirror=mirror)
+        data, "train", landmark_file(tmp_path / "m.npz", images, plain=plain, mirror=mirror)
     )
     assert doubted.landmarks is not None
     assert known(doubted.landmarks).tolist() == [False, False] + [True] * (len(crops) - 2)
@@ -106,7 +106,7 @@ def test_landmarks_are_believed_where_the_mirror_image_says_the_same(tmp_path: P
         {"mirror": mirror[:, :468]},
     ):
         with pytest.raises(ConfigError, match=r"--landmarks .*l\.npz: (made of other|not an arch)"):
-            read_ferplus(data, "train", drawn_meshes(tmp_path / "l.npz", images, **broken))
+            read_ferplus(data, "train", landmark_file(tmp_path / "l.npz", images, **broken))
     for content in (b"no archive", LONE_ARRAY):
         (tmp_path / "l.npz").write_bytes(content)
         with pytest.raises(ConfigError, match="not an archive with plain"):
