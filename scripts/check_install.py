@@ -1,15 +1,15 @@
-"""Says whether ``pip install '.[litert,picamera]'`` works on Raspberry Pi OS 12 and 13.
+"""Checks that ``pip install '.[litert,picamera]'`` works on Raspberry Pi OS 12 and 13.
 
-Asked of pip's own resolver and the package index, on any machine, in under a minute. It installs
-no dependency; it cannot tell whether what was resolved runs on a board (make test-arm64 runs
-arm64 wheels). Two questions for each release:
+It runs pip's resolver against the package index, on any machine, in under a minute. It installs no
+dependency, and does not check that the packages run on a board (make test-arm64 runs arm64 wheels).
+Two checks for each release:
 
-1. Is there a wheel for aarch64, that Python and the release's glibc for everything?
-   The project's own wheel is then installed into a folder for that platform.
-2. What does pip install in an environment with ``--system-site-packages``, where apt's packages
-   count as installed? They are stood for by their names and versions alone.
+1. Every dependency has a wheel for aarch64, the release's Python and its glibc. The project's own
+   wheel is then installed into a folder for that platform.
+2. In an environment with ``--system-site-packages``, pip replaces apt's packages only where it
+   must. Empty packages with the names and versions of apt's stand for them.
 
-Exit: 0 all is found; 1 a line that begins with WRONG says what is not.
+Exit: 0 nothing is wrong; 1 lines that begin with WRONG say what is.
 """
 
 import json
@@ -28,17 +28,17 @@ EXTRAS = "[litert,picamera]"
 
 @dataclass(frozen=True)
 class Release:
-    """A release of Raspberry Pi OS, and what apt has there that Python packages could count on.
+    """A release of Raspberry Pi OS, and apt's Python packages that dependencies could use.
 
-    ``apt`` gives names and versions as pip sees them. Those of Debian's packages are Debian's;
-    simplejpeg is Raspberry Pi's own, and 1.8.2 the newest version that its archive may have.
+    ``apt`` maps names to versions as pip sees them. simplejpeg comes from Raspberry Pi's archive,
+    where 1.8.2 is the newest possible version; the others come from Debian.
     """
 
     name: str
     python: str
     glibc: int  # minor version of glibc 2
     apt: dict[str, str]
-    kept: frozenset[str]  # of these, the ones that the environment should go on using
+    kept: frozenset[str]  # those of ``apt`` that pip must not replace
 
 
 RELEASES = (
@@ -58,7 +58,7 @@ RELEASES = (
 
 
 def run(*command: str | Path) -> str:
-    """Return what the command printed; end with its errors when it fails."""
+    """Return the output of a command; exit with its errors if it fails."""
     done = subprocess.run([str(p) for p in command], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"WRONG  {' '.join(map(str, command[:4]))}...: {done.stderr.strip()[-800:]}")
@@ -66,7 +66,7 @@ def run(*command: str | Path) -> str:
 
 
 def pip(*arguments: str | Path, python: str | Path = sys.executable) -> list[dict[str, Any]]:
-    """Return what ``pip install`` would install, or did."""
+    """Run ``pip install``; return what it installs, or would install with ``--dry-run``."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check",
             "--report", report.name, *arguments)  # fmt: skip
@@ -75,7 +75,7 @@ def pip(*arguments: str | Path, python: str | Path = sys.executable) -> list[dic
 
 
 def platform_options(release: Release) -> list[str]:
-    """Return pip's options for that release on aarch64; pip does not expand platform tags."""
+    """Return pip's options for the release on aarch64; pip does not expand platform tags."""
     tag = f"cp{release.python.replace('.', '')}"
     tags = [f"manylinux_2_{minor}_aarch64" for minor in range(release.glibc, 16, -1)]
     options = ["--only-binary=:all:", "--implementation", "cp", "--python-version", release.python]
@@ -87,7 +87,7 @@ def platform_options(release: Release) -> list[str]:
 
 
 def check_wheels(release: Release, wheel: Path, folder: Path) -> list[str]:
-    """Return what has no wheel for the release, and install the project's own."""
+    """Return dependencies without a wheel for the release; install the project's own wheel."""
     requirement, options = f"{wheel}{EXTRAS}", platform_options(release)
     found = pip(
         "--dry-run", "--ignore-installed", "--target", folder / "none", *options, requirement
@@ -103,8 +103,8 @@ def check_wheels(release: Release, wheel: Path, folder: Path) -> list[str]:
     return wrong if len(models) == 3 else [*wrong, f"{len(models)} models in {wheel.name}"]
 
 
-def check_beside_apt(release: Release, wheel: Path, folder: Path) -> list[str]:
-    """Return what pip would do wrong in an environment that sees apt's packages."""
+def check_with_apt(release: Release, wheel: Path, folder: Path) -> list[str]:
+    """Return what pip does wrong in an environment with apt's packages."""
     venv.create(folder / "venv", with_pip=True, symlinks=True)
     (own,) = (folder / "venv").glob("lib/python*/site-packages")
     apt = folder / "dist-packages"
@@ -117,23 +117,25 @@ def check_beside_apt(release: Release, wheel: Path, folder: Path) -> list[str]:
         (about / "RECORD").write_text("")
     (own / "apt.pth").write_text(f"{apt}\n")  # outside of the environment, as apt's folder is
     python = folder / "venv/bin/python"
-    seen = {each["name"] for each in json.loads(run(python, "-m", "pip", "list", "--format=json"))}
-    wrong = [f"pip does not see apt's {name}" for name in release.apt if name not in seen]
+    listed = {
+        each["name"] for each in json.loads(run(python, "-m", "pip", "list", "--format=json"))
+    }
+    wrong = [f"pip does not see apt's {name}" for name in release.apt if name not in listed]
     found = pip("--dry-run", "--only-binary=:all:", f"{wheel}{EXTRAS}", python=python)
     new = {item["metadata"]["name"].lower().replace("-", "_"): item["metadata"]["version"]
            for item in found}  # fmt: skip
     for name, version in release.apt.items():
-        does = f"installs {new[name]} over it" if name in new else "uses it"
-        print(f"         apt's {name} {version}: {does}")
+        action = f"installs {new[name]} over it" if name in new else "uses it"
+        print(f"         apt's {name} {version}: {action}")
         if (name in release.kept) == (name in new):
-            wrong.append(f"apt's {name} {version}: pip {does}")
+            wrong.append(f"apt's {name} {version}: pip {action}")
     if "simplejpeg" not in new:
-        wrong.append("simplejpeg would be apt's, which may be built for another NumPy")
+        wrong.append("pip keeps apt's simplejpeg, which may be built for another NumPy")
     return wrong
 
 
 def main() -> int:
-    """Ask both questions for both releases; return the exit code."""
+    """Run both checks for both releases; return the exit code."""
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -142,7 +144,7 @@ def main() -> int:
         for number, release in enumerate(RELEASES):
             folder = work / str(number)
             folder.mkdir()
-            for check in (check_wheels, check_beside_apt):
+            for check in (check_wheels, check_with_apt):
                 wrong += [f"{release.name}: {each}" for each in check(release, wheel, folder)]
             shutil.rmtree(folder)
     for each in wrong:

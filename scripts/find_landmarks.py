@@ -22,19 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 192
-"""Pixels that a crop is enlarged to: what the mesh's network takes."""
+"""Side in pixels of the enlarged crop: the input size of the mesh network."""
 
 BORDER = 64
-"""Grey pixels around it: the detector in front looks for faces with room around them."""
+"""Grey pixels around the crop: the face detector expects a margin around a face."""
 
 _CONFIDENCE = 0.1
-"""Of that detector; every crop shows a face, or nearly."""
+"""Lowest score of the detector; low, because nearly every crop shows a face."""
 
 
-def read(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the mesh of each of n crops, (n, 478, 2), x and y, -1..1 across the crop.
+def find_meshes(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the face mesh of n crops: (n, 478, 2), x and y, -1..1 across the crop.
 
-    Not a number where no face is found.
+    NaN where no face is found.
     """
     faces = mediapipe.solutions.face_mesh.FaceMesh(
         static_image_mode=True,
@@ -45,7 +45,7 @@ def read(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     whole = SIDE + 2 * BORDER
     result = np.full((len(images), 478, 2), np.nan, np.float32)
     for index, image in enumerate(images):
-        # only enlarges training pictures, on one machine
+        # the resize that is banned elsewhere: here it only enlarges training pictures
         large = cv2.resize(  # noqa: TID251
             image, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
         )
@@ -61,34 +61,36 @@ def read(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _silence() -> None:
-    """Say nothing: MediaPipe writes several lines for each network that it opens."""
+    """Close standard error: MediaPipe writes several lines for each network that it opens."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-def _refused(reason: str) -> int:
+def _print_error(reason: str) -> int:
     print(f"find_landmarks: {reason}", file=sys.stderr)
     return 78
 
 
 def main() -> int:
-    """Read ``--data``, write ``--out``: the meshes of each crop and of its mirror image."""
+    """Write to ``--out`` the meshes of each crop of ``--data`` and of its mirror image."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="ferplus.npz")
     parser.add_argument("--out", type=Path, required=True, help="file to write, .npz")
-    asked = parser.parse_args()
-    if asked.out.suffix != ".npz" or not asked.out.parent.is_dir():
-        return _refused(f"--out {asked.out}: expected a .npz file in a folder that exists")
+    options = parser.parse_args()
+    if options.out.suffix != ".npz" or not options.out.parent.is_dir():
+        return _print_error(f"--out {options.out}: expected a .npz file in a folder that exists")
     try:
-        with asked.data.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with options.data.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             images = archive["images"]
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        return _refused(f"--data {asked.data}: not an archive with images ({error})")
+        return _print_error(f"--data {options.data}: not an archive with images ({error})")
     parts = [part for view in (images, images[:, :, ::-1]) for part in np.array_split(view, 64)]
     with multiprocessing.Pool(os.cpu_count(), initializer=_silence) as pool:
-        meshes = np.concatenate(pool.map(read, parts, chunksize=1))
-    plain, mirror = meshes.reshape(2, len(images), -1, 2).astype(np.float16)  # a hundredth pixel
+        meshes = np.concatenate(pool.map(find_meshes, parts, chunksize=1))
+    plain, mirror = meshes.reshape(2, len(images), -1, 2).astype(
+        np.float16
+    )  # precision: a hundredth of a pixel
     of = hashlib.sha256(images.tobytes()).hexdigest()
-    np.savez_compressed(asked.out, plain=plain, mirror=mirror, of=np.array(of))
+    np.savez_compressed(options.out, plain=plain, mirror=mirror, of=np.array(of))
     missing = int(np.isnan(plain[:, 0, 0].astype(np.float32)).sum())
     print(f"{len(images)} crops, no face found on {missing}")
     return 0

@@ -1,14 +1,14 @@
 """Make the bundled demo clip: a near-infrared-like video from one public-domain portrait.
 
-The portrait is NASA's photograph of the astronaut Eileen Collins, as shipped inside the
-scikit-image package. It is cut out, reduced to the mono picture that a camera with a
-near-infrared lamp would give (red-weighted, skin flattened), and filmed by an imaginary camera: two
-people of different size, an empty stretch, a dark stretch. Same inputs, same versions, same bytes.
+The portrait is NASA's photograph of the astronaut Eileen Collins in the scikit-image package. The
+script cuts it out, converts it to the mono picture of a camera with a near-infrared lamp (more
+weight on red, smoother skin), and renders it in front of a moving camera: two persons of different
+size, a part without a face, a dark part. The same inputs and versions give the same bytes.
 
     pip install '.[clip]' && python scripts/make_demo_clip.py
 
-writes ``edge/vision/sources/clip/demo.mp4`` and prints its size and SHA-256. The timeline below is
-repeated, as measured, in the README beside the clip.
+writes ``edge/vision/sources/clip/demo.mp4`` and prints its size and SHA-256. The README in that
+folder gives the timeline as measured.
 """
 
 import argparse
@@ -31,7 +31,7 @@ SEED = 20241
 FACE_CENTRE_PX = (226.0, 122.0)  # in the portrait; hairline to chin is about 125 px
 NEAR_SCALE, FAR_SCALE = 2.05, 1.12
 
-# The timeline, seconds. The people move between the two times of each pair.
+# The timeline in seconds. The persons move between the two times of each pair.
 FAR_ENTERS_S, FAR_LEAVES_S = (1.6, 3.0), (4.0, 5.2)
 NEAR_LEAVES_S, NEAR_RETURNS_S = (5.2, 6.2), (7.4, 8.4)
 LAMP_FADES_S, LAMP_RECOVERS_S = (9.2, 9.6), (10.4, 10.8)
@@ -52,7 +52,7 @@ def smoothstep(value: float, start: float, end: float) -> float:
 
 
 def between(time_s: float, rise_s: tuple[float, float], fall_s: tuple[float, float]) -> float:
-    """Return how far something is present that comes during ``rise_s``, goes during ``fall_s``."""
+    """Return a weight that rises from 0 to 1 in ``rise_s`` and falls to 0 in ``fall_s``."""
     return smoothstep(time_s, *rise_s) * (1 - smoothstep(time_s, *fall_s))
 
 
@@ -77,7 +77,7 @@ def person_plate() -> tuple[Picture, Picture]:
     opacity = cv2.GaussianBlur(solid.astype(np.float32), (0, 0), 1.2)
 
     linear = (portrait.astype(np.float32) / 255) ** 2.2
-    # Near infrared is next to red: lips and blemishes fade into the skin, blue cloth goes dark.
+    # Near infrared is next to red: lips and blemishes look like skin, blue cloth looks dark.
     mono = 0.80 * linear[..., 0] + 0.20 * linear[..., 1]
     # Skin scatters near infrared deeply, which flattens its texture and shading.
     soft = cv2.bilateralFilter(mono, 9, 0.08, 5)
@@ -112,7 +112,7 @@ def put_person(
     mirrored: bool,
     light: float,
 ) -> Picture:
-    """Return ``scene`` with the person in front of it, the face's centre at ``centre_px``."""
+    """Return ``scene`` with the person in front of it, the centre of the face at ``centre_px``."""
     flip = -1.0 if mirrored else 1.0
     cosine, sine = math.cos(math.radians(turn_deg)), math.sin(math.radians(turn_deg))
     turn = scale * np.array([[flip * cosine, -sine], [flip * sine, cosine]])
@@ -125,10 +125,10 @@ def put_person(
 
 
 def lamp() -> Picture:
-    """Return the light of a lamp beside the lens: bright in the middle, weak in the corners."""
+    """Return the light of a lamp next to the lens: bright in the middle, weak in the corners."""
     rows, columns = np.mgrid[0:HEIGHT_PX, 0:WIDTH_PX].astype(np.float32)
-    away = ((columns - 0.5 * WIDTH_PX) / 620) ** 2 + ((rows - 0.47 * HEIGHT_PX) / 470) ** 2
-    return (0.06 + 0.94 * np.exp(-1.1 * away)).astype(np.float32)
+    distance2 = ((columns - 0.5 * WIDTH_PX) / 620) ** 2 + ((rows - 0.47 * HEIGHT_PX) / 470) ** 2
+    return (0.06 + 0.94 * np.exp(-1.1 * distance2)).astype(np.float32)
 
 
 def frames() -> list[NDArray[np.uint8]]:
@@ -148,7 +148,7 @@ def _frame(
     light: Picture,
     noise: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    # the camera hangs on a slow arm: it drifts, breathes in and out, and tilts a little
+    # slow camera motion: pan, tilt, zoom and roll
     pan_px = 34 * math.sin(0.55 * time_s) + 5 * math.sin(2.1 * time_s)
     tilt_px = 14 * math.sin(0.43 * time_s + 1)
     zoom = 1 + 0.05 * math.sin(0.37 * time_s)
@@ -174,7 +174,7 @@ def _frame(
 
     level = 1 - (1 - LAMP_LOW) * between(time_s, LAMP_FADES_S, LAMP_RECOVERS_S)
     lit = cv2.GaussianBlur(scene, (0, 0), 0.8) * light * level
-    # photons arrive at random (variance follows the light), the sensor adds a floor of its own
+    # photon noise (its variance is proportional to the light) and the sensor's read noise
     grain = noise.standard_normal(lit.shape, np.float32)
     grain = cv2.GaussianBlur(grain, (0, 0), 0.7) * 2.0
     linear = lit + grain * np.sqrt(1.2e-4 * lit + 4e-6)
@@ -182,7 +182,7 @@ def _frame(
 
 
 def encode(pictures: list[NDArray[np.uint8]], path: Path, *, quality: int) -> None:
-    """Write H.264 with one plane: grey, full range, one thread so that the bytes repeat."""
+    """Write grey full-range H.264; with one thread the bytes are the same every time."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"]
     command += ["-f", "rawvideo", "-pix_fmt", "gray", "-video_size", f"{WIDTH_PX}x{HEIGHT_PX}"]
     command += ["-framerate", str(RATE_HZ), "-color_range", "pc", "-i", "-"]
@@ -195,7 +195,7 @@ def encode(pictures: list[NDArray[np.uint8]], path: Path, *, quality: int) -> No
 
 
 def main() -> None:
-    """Make the clip and say what it weighs."""
+    """Make the clip; print its size and hash."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     home = Path(__file__).resolve().parent.parent
     parser.add_argument("--out", type=Path, default=home / "edge/vision/sources/clip/demo.mp4")

@@ -1,9 +1,9 @@
-"""Draw docs/demo.png: a frame of the bundled clip and what the pipeline reads from it.
+"""Draw docs/demo.png: a frame of the bundled clip with the predictions of the pipeline.
 
     python scripts/make_picture.py
 
-The readings are the pipeline's own, made by running it over the clip. Shown is the frame with the
-most faces that could be read and, among those, the one whose least sharp face is the sharpest.
+The script runs the pipeline over the clip. It shows the frame with the most classified faces and,
+among those, the one whose least sharp face is the sharpest.
 """
 
 import itertools
@@ -41,12 +41,12 @@ Colour = tuple[int, int, int]
 
 def write(picture: Picture, text: str, at: tuple[int, int], size: float = 0.5,
           colour: Colour = TEXT) -> None:  # fmt: skip
-    """Write a line of text, baseline at ``at``."""
+    """Draw a line of text with its baseline at ``at``."""
     cv2.putText(picture, text, at, FONT, size, colour, 1, cv2.LINE_AA)
 
 
 def width_px(text: str, size: float) -> int:
-    """Return how wide a line of text is drawn."""
+    """Return the width of a drawn line of text."""
     return int(cv2.getTextSize(text, FONT, size, 1)[0][0])
 
 
@@ -67,7 +67,7 @@ def draw_face(picture: Picture, face: FaceState, ratio: float, colour: Colour) -
 
 
 def draw_panel(panel: Picture, face: FaceState, trail: "Trail", top: int, colour: Colour) -> None:
-    """Draw the three likeliest expressions of one face, and its place on the circumplex."""
+    """Draw the three most probable expressions of one face, and its place on the circumplex."""
     assert face.reading is not None
     assert face.smoothed is not None
     write(panel, f"track {face.track.id}: {face.smoothed.stable_label}", (MARGIN_PX, top), 0.55,
@@ -92,7 +92,7 @@ def draw_panel(panel: Picture, face: FaceState, trail: "Trail", top: int, colour
 
 def draw_circumplex(panel: Picture, trail: "Trail", centre: tuple[int, int],
                     colour: Colour) -> None:  # fmt: skip
-    """Draw the circumplex: raw points as faint dots, the smoothed trail, and where it is now."""
+    """Draw the circumplex: raw points as faint dots, the smoothed trail, and the current point."""
     radius = 62
     cv2.circle(panel, centre, radius, LINE, 1, cv2.LINE_AA)
     for dx, dy in ((radius, 0), (0, radius)):
@@ -117,14 +117,14 @@ def draw_circumplex(panel: Picture, trail: "Trail", centre: tuple[int, int],
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """Where a face has lately been on the circumplex, oldest first."""
+    """Recent places of a face on the circumplex, oldest first."""
 
     raw: tuple[Affect, ...]
     smoothed: tuple[Affect, ...]
 
 
-def read_clip() -> list[FrameState]:
-    """Return what the pipeline reads from each frame of the clip."""
+def run_clip() -> list[FrameState]:
+    """Return the result of the pipeline for each frame of the clip."""
     pipeline = Pipeline.open(Config(source=DemoSource()))
     states = []
     with open_source(DemoSource(), small_size=(0, 0)) as source:
@@ -135,14 +135,14 @@ def read_clip() -> list[FrameState]:
                 return states
 
 
-def read_faces(state: FrameState) -> list[FaceState]:
-    """Return the faces of a frame that were read."""
+def classified_faces(state: FrameState) -> list[FaceState]:
+    """Return the classified faces of a frame."""
     return [face for face in state.faces if face.reading is not None]
 
 
-def worth(state: FrameState) -> tuple[int, float]:
-    """Return how well a frame shows what the program does: more is better."""
-    faces = read_faces(state)
+def rank(state: FrameState) -> tuple[int, float]:
+    """Return the rank of a frame for the picture; higher is better."""
+    faces = classified_faces(state)
     return len(faces), min((face.quality.sharpness for face in faces), default=0.0)
 
 
@@ -162,17 +162,17 @@ def trail_to(states: list[FrameState], shown: FrameState, track: int) -> Trail:
 
 def main() -> None:
     """Run the pipeline over the clip, choose a frame, and draw it."""
-    states = read_clip()
-    state = max(states, key=worth)
+    states = run_clip()
+    state = max(states, key=rank)
     width, height = PICTURE_PX
     ratio = width / state.frame.width
     grey = resize_area(state.frame.luma, PICTURE_PX)
     picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
     panel = np.full((height, PANEL_PX, 3), GROUND, np.uint8)
     write(panel, "affect-edge", (MARGIN_PX, 38), 0.7)
-    told = f"frame {state.frame.index}, {state.frame.sensor_ns / 1e9:.2f} s"
-    write(panel, told, (PANEL_PX - MARGIN_PX - width_px(told, 0.42), 38), 0.42, DIM)
-    for row, face in enumerate(read_faces(state)[:SHOWN_FACES]):
+    title = f"frame {state.frame.index}, {state.frame.sensor_ns / 1e9:.2f} s"
+    write(panel, title, (PANEL_PX - MARGIN_PX - width_px(title, 0.42), 38), 0.42, DIM)
+    for row, face in enumerate(classified_faces(state)[:SHOWN_FACES]):
         top = 84 + BLOCK_PX * row
         cv2.line(panel, (MARGIN_PX, top - 26), (PANEL_PX - MARGIN_PX, top - 26), LINE, 1)
         draw_face(picture, face, ratio, COLOURS[row])

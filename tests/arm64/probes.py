@@ -1,4 +1,4 @@
-"""What is run on this machine and on emulated arm64 alike; prints JSON or writes arrays.
+"""Probes that run on this machine and on emulated arm64; they print JSON or write arrays.
 
 Usage: python tests/arm64/probes.py golden | pipeline | imports | arithmetic FILE.npz VIDEO...
 """
@@ -34,24 +34,24 @@ PRECISIONS = ("", ".int8")
 
 
 def golden() -> dict[str, list[str]]:
-    """Return what each bundled artifact gets wrong about the golden face."""
+    """Return the findings on the golden face for each bundled artifact."""
     found: dict[str, list[str]] = {}
     for folder in bundled_models():
         manifest = load_manifest(folder)
         for artifact in manifest.artifacts:
             name = f"{folder.name}/{artifact.file}"
-            wanted = {"model": str(folder), "artifact": artifact.file}
+            selection = {"model": str(folder), "artifact": artifact.file}
             if manifest.task == "face-detection":
-                detector = open_detector(Config(detector=wanted).detector)
+                detector = open_detector(Config(detector=selection).detector)
                 found[name] = [str(each) for each in detection_findings(detector)]
             else:
-                network = open_expression(Config(expression=wanted).expression)
+                network = open_expression(Config(expression=selection).expression)
                 found[name] = [str(each) for each in expression_findings(network)]
     return found
 
 
 def pipeline() -> dict[str, Any]:
-    """Return the faces of one frame of the demo, by kind of artifact."""
+    """Return the faces of one frame of the demo clip, by runtime and precision."""
     faces: dict[str, Any] = {}
     with Video(str(DEMO_CLIP)) as source:
         frame = next(islice((source.read() for _ in range(FRAME + 1)), FRAME, None))
@@ -80,11 +80,11 @@ def pipeline() -> dict[str, Any]:
 
 
 def imports() -> list[str]:
-    """Import every module of the packages but the training recipes; return their names."""
+    """Import every module of the packages except the training recipes; return their names."""
     names = []
     for package in ("edge", "exporters", "benchmarks"):
         for module in pkgutil.walk_packages([package], f"{package}."):
-            # the recipes need PyTorch; a worker's or a package's __main__ runs when imported
+            # the recipes need PyTorch; a __main__ runs at import
             if module.name.startswith("exporters.recipes") or module.name.endswith("__main__"):
                 continue
             importlib.import_module(module.name)
@@ -93,9 +93,9 @@ def imports() -> list[str]:
 
 
 def arithmetic(videos: list[str]) -> dict[str, Any]:
-    """Return results of every call that makes or changes pixels, and of float sums on them."""
+    """Return the results of every call that creates or changes pixels, and of float sums."""
     cv2.setNumThreads(1)
-    made: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     random = np.random.default_rng(20261127)
     frame = random.integers(0, 256, (720, 1280), np.uint8)
     face, _ = golden_picture()
@@ -104,43 +104,39 @@ def arithmetic(videos: list[str]) -> dict[str, Any]:
     sizes = ((320, 192), (640, 384), (48, 48), (64, 64), (32, 32))
     for width, height in sizes:
         name = f"{width}x{height}"
-        made[f"resize_linear {name}"] = resize_linear(frame, (width, height))
-        made[f"resize_area {name}"] = resize_area(frame, (width, height))
-        made[f"INTER_LINEAR {name}"] = cv2.resize(frame, (width, height))
-        made[f"INTER_AREA {name}"] = cv2.resize(
+        results[f"resize_linear {name}"] = resize_linear(frame, (width, height))
+        results[f"resize_area {name}"] = resize_area(frame, (width, height))
+        results[f"INTER_LINEAR {name}"] = cv2.resize(frame, (width, height))
+        results[f"INTER_AREA {name}"] = cv2.resize(
             frame, (width, height), interpolation=cv2.INTER_AREA
         )
-    made["BGR to grey"] = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
-    made["limited to full range"] = cv2.LUT(frame, random.integers(0, 256, 256, np.uint8))
+    results["BGR to grey"] = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    results["limited to full range"] = cv2.LUT(frame, random.integers(0, 256, 256, np.uint8))
     for suffix in (".png", ".jpg"):
-        made[f"{suffix} decoded"] = cv2.imdecode(cv2.imencode(suffix, bgr)[1], cv2.IMREAD_GRAYSCALE)
+        results[f"{suffix} decoded"] = cv2.imdecode(
+            cv2.imencode(suffix, bgr)[1], cv2.IMREAD_GRAYSCALE
+        )
     (found,) = open_detector(Config().detector).detect(golden_frame(face), Stopwatch())
     quality = assess(face, Box(155.4, 38.9, 86.4, 151.0), found.landmarks, Config().quality)
-    made["quality"] = np.array([quality.sharpness, quality.brightness, quality.saturated])
+    results["quality"] = np.array([quality.sharpness, quality.brightness, quality.saturated])
     values = random.normal(0, 3, (64, 8)).astype(np.float32)
-    made["float32 sums"] = values.sum(axis=1)
-    made["float32 variances"] = values.var(axis=1)
-    made["float32 products"] = values @ values.T
-    made["float32 exp"] = np.exp(values)
-    made["float32 log"] = np.log(np.abs(values))
+    results["float32 sums"] = values.sum(axis=1)
+    results["float32 variances"] = values.var(axis=1)
+    results["float32 products"] = values @ values.T
+    results["float32 exp"] = np.exp(values)
+    results["float32 log"] = np.log(np.abs(values))
     for path in (str(DEMO_CLIP), *videos):
         for way, convert in (("luma", 0), ("colour to grey", 1)):
             capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
             capture.set(cv2.CAP_PROP_CONVERT_RGB, convert)
             pictures = [capture.read()[1] for _ in range(5)]
             name = f"{Path(path).name}, {way}"
-            made[name] = np.stack([to_luma(each) for each in pictures])
-    return made
-
-
-def _golden_frame(face: Any) -> Any:
-    from edge.vision.golden import golden_frame
-
-    return golden_frame(face)
+            results[name] = np.stack([to_luma(each) for each in pictures])
+    return results
 
 
 def main(arguments: list[str]) -> None:
-    """Run one probe."""
+    """Run the probe that the arguments name."""
     match arguments:
         case ["golden"]:
             print(json.dumps(golden()))

@@ -1,7 +1,7 @@
-"""The arm64 wheels, emulated: the same pixels, known golden answers, the same faces as on x86.
+"""Emulated arm64 wheels give the same pixels, golden answers and faces as on x86.
 
-``make test-arm64`` makes the environments. What is emulated is the processor's arithmetic; its
-speed is not, and neither are the camera and the board.
+``make test-arm64`` makes the environments. Emulation covers the processor's arithmetic, not its
+speed, the camera or the board.
 """
 
 import json
@@ -32,17 +32,19 @@ VIDEOS = {
     "mjpeg.avi": ("-c:v", "mjpeg", "-q:v", "4"),
     "mpeg4.avi": ("-c:v", "mpeg4", "-q:v", "4"),
 }
-"""Name -> how FFmpeg makes the clip; one codec each."""
+"""Name of a clip -> FFmpeg options for its codec."""
 
 INEXACT = ("INTER_LINEAR", "INTER_AREA", "float32 exp", "float32 log")
-"""What the daemon does not use for pixels, or rounds away: measured, not held to be equal."""
+"""Calls whose results may differ: the daemon does not use them for pixels, or rounds the result."""
 
 
-def here(*arguments: str) -> str:
+def native(*arguments: str) -> str:
+    """Run the probes on this machine; return the output."""
     return _run([sys.executable, PROBES, *arguments], {"PYTHONPATH": str(ROOT)})
 
 
 def emulated(folder: Path, cpu: str, *arguments: str) -> str:
+    """Run an emulated Python; return the output."""
     if not (folder / "version").is_file():
         pytest.fail(f"{folder}: no environment; run: make test-arm64")
     return _run([EMULATOR, "run", str(folder), *arguments], {"CPU": cpu})
@@ -64,7 +66,7 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def golden_answers() -> dict[str, Future[str]]:
-    """The slowest probe, for both processors at once."""
+    """Output of the slowest probe, run for both processors in parallel."""
     pool = ThreadPoolExecutor(len(CPUS))
     answers = {cpu: pool.submit(emulated, OLDER, cpu, PROBES, "golden") for cpu in CPUS}
     pool.shutdown(wait=True)
@@ -84,11 +86,11 @@ def test_every_bundled_artifact_gives_the_golden_answer(
     }
     assert set(findings) == files
     assert len(files) == 12
-    assert {name: said for name, said in findings.items() if said} == {}
+    assert {name: found for name, found in findings.items() if found} == {}
 
 
 def assert_near(one: Any, other: Any, where: str = "") -> None:
-    """Compare JSON: numbers to a thousandth, all else to be equal."""
+    """Compare JSON values: numbers within 0.001, all others exactly."""
     if isinstance(one, dict):
         assert set(one) == set(other), where
         for key in one:
@@ -106,8 +108,8 @@ def assert_near(one: Any, other: Any, where: str = "") -> None:
 @pytest.mark.parametrize(
     ("folder", "cpu"), [(OLDER, CPUS[0]), (OLDER, CPUS[1]), (NEWER, CPUS[1])], ids=str
 )
-def test_a_frame_of_the_demo_shows_the_same_face(folder: Path, cpu: str) -> None:
-    expected = json.loads(here("pipeline"))
+def test_a_frame_of_the_demo_gives_the_same_face(folder: Path, cpu: str) -> None:
+    expected = json.loads(native("pipeline"))
     assert set(expected) == {"onnx", "tflite", "onnx.int8", "tflite.int8"}
     for faces in expected.values():
         assert len(faces) == 1
@@ -117,22 +119,22 @@ def test_a_frame_of_the_demo_shows_the_same_face(folder: Path, cpu: str) -> None
 
 @pytest.mark.parametrize("folder", [OLDER, NEWER], ids=["3.11", "3.13"])
 def test_check_finds_nothing_wrong(folder: Path) -> None:
-    said = emulated(folder, CPUS[0], "-m", "edge", "check")
-    assert "WRONG" not in said
-    assert said.count("golden face") == 2
+    output = emulated(folder, CPUS[0], "-m", "edge", "check")
+    assert "WRONG" not in output
+    assert output.count("golden face") == 2
 
 
 @pytest.mark.parametrize("folder", [OLDER, NEWER], ids=["3.11", "3.13"])
 def test_every_module_can_be_imported(folder: Path) -> None:
-    expected = json.loads(here("imports"))
+    expected = json.loads(native("imports"))
     assert len(expected) > 100
     assert json.loads(emulated(folder, CPUS[0], PROBES, "imports")) == expected
 
 
-def test_pixels_and_sums_are_equal_to_the_last_bit(
+def test_pixels_and_float_sums_are_bit_identical(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Print how far the calls differ that the daemon does not use where it matters."""
+    """Also print the differences of all calls, including those that may differ."""
     videos = []
     for name, options in VIDEOS.items():
         videos.append(str(tmp_path / name))
@@ -141,7 +143,7 @@ def test_pixels_and_sums_are_equal_to_the_last_bit(
              "-i", "testsrc2=s=642x362:r=25:d=0.4", *options, videos[-1]],
             {},
         )  # fmt: skip
-    here("arithmetic", str(tmp_path / "x86.npz"), *videos)
+    native("arithmetic", str(tmp_path / "x86.npz"), *videos)
     emulated(OLDER, CPUS[0], PROBES, "arithmetic", str(tmp_path / "arm64.npz"), *videos)
     x86, arm64 = (np.load(tmp_path / f"{name}.npz") for name in ("x86", "arm64"))
     assert set(x86) == set(arm64)
@@ -149,16 +151,18 @@ def test_pixels_and_sums_are_equal_to_the_last_bit(
     with capsys.disabled():
         print(f"\n{'arm64 against x86-64':36} {'differ':>8} {'by at most':>10}")
         for name in x86:
-            apart = np.abs(x86[name].astype(float) - arm64[name].astype(float))
-            shown, unit = apart, ""
-            if name.startswith("float32"):  # without the value, the difference says little
-                shown = np.divide(apart, np.abs(x86[name]), where=apart > 0, out=apart.copy())
+            difference = np.abs(x86[name].astype(float) - arm64[name].astype(float))
+            shown, unit = difference, ""
+            if name.startswith("float32"):  # as a relative difference
+                shown = np.divide(
+                    difference, np.abs(x86[name]), where=difference > 0, out=difference.copy()
+                )
                 unit = " of the value"
-            print(f"{name:36} {(apart > 0).mean():8.2%} {shown.max():10.2g}{unit}")
+            print(f"{name:36} {(difference > 0).mean():8.2%} {shown.max():10.2g}{unit}")
             if name.endswith("colour to grey"):
-                assert apart.max() <= 3, name  # FFmpeg converts colours by other code
+                assert difference.max() <= 3, name  # FFmpeg converts colours with other code there
             elif name in ("mjpeg.avi, luma", "mpeg4.avi, luma"):
-                assert apart.max() <= 1, name  # and decodes these by other code
-            elif not name.startswith(INEXACT) and apart.any():
+                assert difference.max() <= 1, name  # and decodes these with other code
+            elif not name.startswith(INEXACT) and difference.any():
                 unequal.append(name)
     assert unequal == []

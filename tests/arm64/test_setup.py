@@ -1,4 +1,4 @@
-"""The script that makes the emulated environment deletes only what it has made itself."""
+"""The script that makes an emulated environment deletes only its own files."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def offline(tmp_path: Path) -> dict[str, str]:
 
 
 def setup(folder: Path, environment: dict[str, str]) -> str:
-    """Return what the script says; it never succeeds here."""
+    """Return the error output of the script, which always fails here."""
     done = subprocess.run(
         [SCRIPT, "setup", folder, "3.11"],
         capture_output=True, text=True, env=environment, timeout=60, check=False,
@@ -30,11 +30,11 @@ def setup(folder: Path, environment: dict[str, str]) -> str:
     return done.stderr
 
 
-def test_a_folder_of_others_is_left_alone(tmp_path: Path, offline: dict[str, str]) -> None:
+def test_a_folder_with_other_files_is_refused(tmp_path: Path, offline: dict[str, str]) -> None:
     folder = tmp_path / "precious"
     folder.mkdir()
     (folder / ".hidden").write_text("mine")
-    assert "holds files of others" in setup(folder, offline)
+    assert "holds other files" in setup(folder, offline)
     assert (folder / ".hidden").read_text() == "mine"
     assert list(folder.iterdir()) == [folder / ".hidden"]
     link = tmp_path / "link"
@@ -44,7 +44,7 @@ def test_a_folder_of_others_is_left_alone(tmp_path: Path, offline: dict[str, str
     assert (folder / ".hidden").read_text() == "mine"
 
 
-def test_an_environment_is_made_anew(tmp_path: Path, offline: dict[str, str]) -> None:
+def test_an_environment_is_made_again(tmp_path: Path, offline: dict[str, str]) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
     for _ in range(2):
