@@ -1,4 +1,4 @@
-"""The real picamera2 over a libcamera without a camera (``stub``): make test-picamera2."""
+"""Fixtures of ``make test-picamera2``: the real picamera2 over a libcamera without a camera."""
 
 import sys
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _stack_is_there() -> None:
+def _require_stack() -> None:
     if STACK is None or not (STACK / "picamera2").is_dir():
         pytest.fail("expected AFFECT_EDGE_PICAMERA2 to name a folder: run make test-picamera2")
 
 
 @pytest.fixture
 def hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hardware]:
-    """Return a camera that is connected and well."""
+    """Return the script of a camera that works."""
     hardware = Hardware(tmp_path / "hardware.json")
     for name, value in hardware.environment.items():
         if name != "PYTHONPATH":

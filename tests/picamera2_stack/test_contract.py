@@ -1,4 +1,4 @@
-"""What every source promises, by the camera source over the real picamera2."""
+"""The contract test of sources, on the camera source over the real picamera2."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -43,27 +43,27 @@ def opened(**settings: Any) -> Iterator[Picamera]:
 
 
 def read(source: Picamera) -> Frame:
-    """Read as the capture stage does: again, until a frame is there."""
+    """Read until a frame is there, as the capture stage does."""
     while True:
         with contextlib.suppress(FrameNotReady):
             return source.read()
 
 
-def read_on(source: Picamera) -> None:
-    """Read more frames than can have been under way."""
+def read_more(source: Picamera) -> None:
+    """Read more frames than the camera can hold in its buffers."""
     for _ in range(10):
         read(source)
 
 
-def moved(luma: Luma, small: Luma) -> None:
-    """Check that both are the stub's ramp of one moment, every pixel of it."""
+def assert_ramp(luma: Luma, small: Luma) -> None:
+    """Check that both pictures are the stub's ramp of the same frame, in every pixel."""
     for picture in (luma, small):
         rows, columns = np.indices(picture.shape)
         assert np.array_equal(picture, (picture[0, 0] + rows + columns).astype(np.uint8))
     assert luma[0, 0] == small[0, 0]
 
 
-def test_the_version_under_test_is_the_one_that_is_imported() -> None:
+def test_the_version_under_test_is_imported() -> None:
     assert STACK is not None
     stack = load_stack()
     assert STACK.name == f"picamera2-{stack.picamera2_version}"
@@ -71,7 +71,7 @@ def test_the_version_under_test_is_the_one_that_is_imported() -> None:
 
 
 @pytest.mark.parametrize("stride", [64, 192])
-def test_both_pictures_are_copied_out_without_padding(hardware: Hardware, stride: int) -> None:
+def test_luma_and_small_are_copied_without_padding(hardware: Hardware, stride: int) -> None:
     hardware.set(stride=stride)
     with opened(width=648, height=480) as source:
         frames = [read(source) for _ in range(6)]  # more than there are buffers
@@ -79,12 +79,12 @@ def test_both_pictures_are_copied_out_without_padding(hardware: Hardware, stride
         assert frame.luma.shape == (480, 648)
         assert frame.small is not None
         assert frame.small.shape == (192, 320)
-        moved(frame.luma, frame.small)
+        assert_ramp(frame.luma, frame.small)
     assert len({int(frame.luma[0, 0]) for frame in frames}) == 6
 
 
 @pytest.mark.parametrize(
-    ("sensor", "mode", "seen"),
+    ("sensor", "mode", "seen_part"),
     [
         ("imx219", [1640, 1232, 10], (1.0, 0.749)),
         ("ov5647", [1296, 972, 10], (1.0, 0.75)),
@@ -92,14 +92,14 @@ def test_both_pictures_are_copied_out_without_padding(hardware: Hardware, stride
         ("imx477", [2028, 1520, 12], (1.0, 0.75)),
     ],
 )
-def test_every_sensor_shows_its_full_width(
-    hardware: Hardware, sensor: str, mode: list[int], seen: tuple[float, float]
+def test_every_sensor_gives_its_full_width(
+    hardware: Hardware, sensor: str, mode: list[int], seen_part: tuple[float, float]
 ) -> None:
     hardware.set(cameras=[sensor])
     with opened() as source:
         assert read(source).luma.shape == (720, 1280)
         assert source.opening is not None
-        assert (source.opening["seen_width"], source.opening["seen_height"]) == seen
+        assert (source.opening["seen_width"], source.opening["seen_height"]) == seen_part
         assert source.opening["model"] == sensor
         assert source.opening["libcamera"] == "v0.5.2+stub"
     assert hardware.log("start")[-1]["mode"] == mode
@@ -151,7 +151,7 @@ def test_the_focus_reaches_the_camera(
 
 
 @pytest.mark.parametrize(
-    ("hardware_is", "settings", "said"),
+    ("script", "settings", "message"),
     [
         ({}, {"focus": "auto"}, "source.focus: .* the control AfMode"),
         ({"cameras": ["imx708_noir"]}, {"focus": 20.0}, "from 0 to 15 dioptres"),
@@ -160,19 +160,17 @@ def test_the_focus_reaches_the_camera(
         ({}, {"tuning": "imx219_nior.json"}, "no such tuning file"),
     ],
 )
-def test_what_the_camera_cannot_do_is_refused_and_it_is_closed_again(
-    hardware: Hardware, hardware_is: dict[str, Any], settings: dict[str, Any], said: str
+def test_a_setting_that_the_camera_lacks_is_refused_and_the_camera_closed(
+    hardware: Hardware, script: dict[str, Any], settings: dict[str, Any], message: str
 ) -> None:
-    hardware.set(**hardware_is)
-    with pytest.raises(ConfigError, match=said) as told, opened(**settings):
+    hardware.set(**script)
+    with pytest.raises(ConfigError, match=message) as caught, opened(**settings):
         pass
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     assert len(hardware.log("release")) == len(hardware.log("acquire"))
 
 
-def test_the_tuning_file_is_there_when_libcamera_reads_it(
-    hardware: Hardware, tmp_path: Path
-) -> None:
+def test_the_tuning_file_is_set_when_libcamera_reads_it(hardware: Hardware, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text('{"version": 2.0, "target": "bcm2835", "algorithms": []}')
     for _ in range(2):
@@ -185,49 +183,47 @@ def test_the_tuning_file_is_there_when_libcamera_reads_it(
         read(source)
 
 
-def test_silence_is_a_stall_that_closes_and_the_camera_can_be_opened_again(
+def test_a_camera_without_frames_stalls_and_can_be_opened_again(
     hardware: Hardware,
 ) -> None:
     with opened() as source:
         read(source)
         hardware.set(silent=True)
         with contextlib.suppress(SourceStalled):
-            for _ in range(10):  # some may have been under way
+            for _ in range(10):  # the buffers may hold some frames
                 read(source)
         with pytest.raises(SourceStalled, match=r"no frame for 0\.2 s"):
             read(source)
-        begun = time.monotonic()
-    assert time.monotonic() - begun < 2.0
+        started = time.monotonic()
+    assert time.monotonic() - started < 2.0
     hardware.set(silent=False)
     with opened() as source:
         assert read(source).luma.size > 0
 
 
 @pytest.mark.parametrize("fault", ["requeueing_fails", "timeless"])
-def test_a_frame_that_cannot_be_used_or_given_back_is_a_stall(
-    hardware: Hardware, fault: str
-) -> None:
+def test_a_frame_that_cannot_be_used_or_released_is_a_stall(hardware: Hardware, fault: str) -> None:
     with opened() as source:
         read(source)
         hardware.set(**{fault: True})
         with pytest.raises(SourceStalled, match="opened again"):
-            read_on(source)
+            read_more(source)
     hardware.set(**{fault: False})
     with opened() as source:
         assert read(source).luma.size > 0
 
 
-def test_a_camera_that_is_silent_from_the_start_is_absent(hardware: Hardware) -> None:
+def test_a_camera_that_never_delivers_is_absent(hardware: Hardware) -> None:
     hardware.set(silent=True)
     with pytest.raises(SourceUnavailable, match="it opens, but no frame"), opened() as source:
         read(source)
     assert len(hardware.log("release")) == 1
 
 
-def test_a_frame_that_comes_while_the_source_gives_up_is_no_leak(
+def test_a_frame_that_comes_while_the_source_closes_is_released(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The capture may complete between the end of the wait for it and its withdrawal."""
+    """The capture may complete between its time-out and its cancellation."""
     with opened() as source:
         read(source)
         camera = source._camera
@@ -244,27 +240,27 @@ def test_a_frame_that_comes_while_the_source_gives_up_is_no_leak(
     assert request.request is None, "not released"
 
 
-def test_start_up_frames_at_a_slow_rate_are_waited_for(hardware: Hardware) -> None:
+def test_start_up_frames_at_a_low_rate_are_waited_for(hardware: Hardware) -> None:
     hardware.set(startup=8)
     with opened(rate_hz=4.0) as source:
-        begun = time.monotonic()
+        started = time.monotonic()
         frames = [read(source) for _ in range(3)]
-    assert time.monotonic() - begun > 2.2, "eight frames came to nothing"
+    assert time.monotonic() - started > 2.2, "eight start-up frames were not skipped"
     assert [frame.index for frame in frames] == [0, 1, 2]
 
 
-def test_a_busy_camera_is_named_and_leaves_no_descriptor_in_a_thousand_tries(
+def test_a_thousand_attempts_at_a_busy_camera_leave_no_descriptor(
     hardware: Hardware,
 ) -> None:
-    with opened() as source:  # what is loaded once stays
+    with opened() as source:  # loads what stays open for the whole process
         read(source)
     hardware.set(busy=True)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(1000):
-        with pytest.raises(SourceUnavailable, match="Device or resource busy") as told, opened():
+        with pytest.raises(SourceUnavailable, match="Device or resource busy") as caught, opened():
             pass
-    assert told.value.new_process
-    # picamera2 0.3.21 keeps the manager of a camera that it could not open, until the next one
+    assert caught.value.new_process
+    # picamera2 0.3.21 keeps the manager of a camera that it could not open until the next attempt
     assert len(os.listdir("/proc/self/fd")) <= before + 3
     hardware.set(busy=False)
     with opened() as source:
@@ -274,7 +270,7 @@ def test_a_busy_camera_is_named_and_leaves_no_descriptor_in_a_thousand_tries(
 
 
 def test_a_camera_that_cannot_be_configured_leaves_no_descriptor(hardware: Hardware) -> None:
-    with opened() as source:  # what is loaded once stays
+    with opened() as source:  # loads what stays open for the whole process
         read(source)
     before = len(os.listdir("/proc/self/fd"))
     hardware.set(configuring_fails=True)
@@ -283,14 +279,14 @@ def test_a_camera_that_cannot_be_configured_leaves_no_descriptor(hardware: Hardw
         with pytest.raises(SourceUnavailable, match="Configuration failed"), opened():
             pass
         counts.append(len(os.listdir("/proc/self/fd")))
-    assert counts[-1] <= counts[0], "no try may add to what the one before it left"
+    assert counts[-1] <= counts[0], "an attempt left more descriptors than the one before"
     hardware.set(configuring_fails=False)
     with opened() as source:
         read(source)
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
-def test_a_usb_camera_alone_is_not_mistaken_for_a_pi_camera(hardware: Hardware) -> None:
+def test_a_usb_camera_is_not_taken_for_a_pi_camera(hardware: Hardware) -> None:
     hardware.set(cameras=["usb"])
     with pytest.raises(SourceUnavailable, match=r'source.kind = "v4l2"'), opened():
         pass

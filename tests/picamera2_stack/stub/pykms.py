@@ -7,4 +7,4 @@ class _Formats(type):
 
 
 class PixelFormat(metaclass=_Formats):
-    """Any pixel format: picamera2 makes a table of some as it is imported."""
+    """Any pixel format: picamera2 builds a table of some at import."""

@@ -1,9 +1,9 @@
-"""A libcamera without a camera, under the real picamera2.
+"""A libcamera without a camera, for the real picamera2.
 
-It has the part of libcamera's Python binding that picamera2 uses, and the binding's rules: what
-the real one refuses raises here, too. Frames come from a thread at the rate asked for, through an
-event descriptor, into real memory. A script file says what the hardware does (``hardware.py``
-beside this folder writes it); what was done to the hardware is written down in a log.
+It has the part of libcamera's Python binding that picamera2 uses, with the errors of the real one.
+A thread delivers frames at the requested rate, through an event descriptor, into real memory.
+``tests/picamera2_stack/hardware.py`` writes a script with the behaviour of the hardware, and reads
+the log of the calls.
 """
 
 import sys
@@ -47,5 +47,5 @@ __all__ = [
     "properties",
 ]
 
-# picamera2's allocator asks the kernel's DMA heap for memory, which needs a Raspberry Pi
+# picamera2's allocator takes memory from the kernel's DMA heap, which needs a Raspberry Pi
 sys.modules["picamera2.dma_heap"] = _dma_heap

@@ -1,4 +1,4 @@
-"""Camera, its configuration, its requests, and the manager that delivers them."""
+"""Camera, configuration, requests, and the manager that delivers them."""
 
 import ctypes
 import enum
@@ -80,7 +80,7 @@ class StreamConfiguration:
 
 
 class Stream:
-    """The identity of a stream."""
+    """A stream; compared by identity."""
 
 
 class CameraConfiguration:
@@ -103,15 +103,15 @@ class CameraConfiguration:
         return iter(self._streams)
 
     def validate(self) -> "CameraConfiguration.Status":
-        """Adjust what the hardware can do only differently; refuse what it cannot do."""
-        asked = self.sensor_config
-        if asked is None:
+        """Adjust the configuration to the hardware; ``Invalid`` if that is not possible."""
+        wanted = self.sensor_config
+        if wanted is None:
             raise RuntimeError("picamera2 always names a sensor mode")
         for mode in self._modes:
             if (mode.width, mode.height, mode.bit_depth) == (
-                asked.output_size.width,
-                asked.output_size.height,
-                asked.bit_depth,
+                wanted.output_size.width,
+                wanted.output_size.height,
+                wanted.bit_depth,
             ):
                 self.mode = mode
                 break
@@ -133,7 +133,7 @@ class CameraConfiguration:
 
 
 class Camera:
-    """One camera: available, acquired, configured, running; each call in its state only."""
+    """One camera: available, acquired, configured or running; each call requires a state."""
 
     def __init__(self, manager: "CameraManager", sensor: str, number: int) -> None:
         self._manager = weakref.ref(manager)
@@ -193,7 +193,7 @@ class Camera:
         log("acquire")
         if script()["opening_crashes"]:
             os.kill(os.getpid(), signal.SIGSEGV)
-        # in one call: between two, the interpreter would let other threads run
+        # one call, because the interpreter lets other threads run between two
         ctypes.PyDLL(None).sleep(int(str(script()["opening_holds_lock_s"])))
         while script()["opening_hangs"]:
             time.sleep(0.05)
@@ -229,8 +229,8 @@ class Camera:
             if control not in self.controls:
                 raise RuntimeError(f"Failed to start camera: {control} is not advertised")
         limits = self.controls[controls.FrameDurationLimits]
-        asked_us = values[controls.FrameDurationLimits][1]
-        self._period_us = min(max(asked_us, limits.min), limits.max)
+        wanted_us = values[controls.FrameDurationLimits][1]
+        self._period_us = min(max(wanted_us, limits.min), limits.max)
         self._exposure_us = int(values.get(controls.ExposureTime, 8000))
         mode = self._configuration.mode
         log(
@@ -271,7 +271,7 @@ class Camera:
             self._queue.append(request)
 
     def _deliver(self) -> None:
-        """Fill the queued requests, one a period; those that nobody queued in time are lost."""
+        """Fill one queued request per period; without a queued request the frame is lost."""
         due_s = time.monotonic() + FIRST_FRAME_S
         number, is_silent = 0, False
         startup = int(str(script()["startup"]))
@@ -311,7 +311,7 @@ class Camera:
 
 
 def _paint(number: int, stream: StreamConfiguration, buffer) -> None:
-    """Write picture ``number``: a ramp of luma that moves, 0xEE in padding and chroma."""
+    """Write picture ``number``: a moving ramp in luma, 0xEE in padding and chroma."""
     width, height = stream.size.width, stream.size.height
     picture = np.full((stream.frame_size // stream.stride, stream.stride), 0xEE, np.uint8)
     rows = (np.arange(height) + 7 * number).astype(np.uint8)[:, None]
@@ -320,10 +320,10 @@ def _paint(number: int, stream: StreamConfiguration, buffer) -> None:
 
 
 class CameraManager:
-    """The cameras that were there when it was made, and the requests that completed."""
+    """The cameras found at its creation, and the completed requests."""
 
     version = "v0.5.2+stub"
-    _one: "weakref.ref[CameraManager] | None" = None
+    _current: "weakref.ref[CameraManager] | None" = None
 
     def __init__(self) -> None:
         tuning = os.environ.get("LIBCAMERA_RPI_TUNING_FILE")
@@ -344,12 +344,12 @@ class CameraManager:
 
     @classmethod
     def singleton(cls) -> "CameraManager":
-        """Return the manager, which lives for as long as somebody holds it."""
-        one = cls._one() if cls._one is not None else None
-        if one is None:
-            one = cls()
-            cls._one = weakref.ref(one)
-        return one
+        """Return the manager, which lives as long as there is a reference to it."""
+        manager = cls._current() if cls._current is not None else None
+        if manager is None:
+            manager = cls()
+            cls._current = weakref.ref(manager)
+        return manager
 
     def deliver(self, request: Request) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The controls that picamera2 and the camera source name."""
+"""The controls that picamera2 and the camera source use."""
 
 import enum
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ from libcamera._libcamera import ControlType
 
 
 class ControlId:
-    """One control: compared by identity, as the binding does."""
+    """One control; compared by identity, as in the binding."""
 
     def __init__(self, name: str, kind: ControlType = ControlType.Integer) -> None:
         self.name = name

@@ -1,6 +1,6 @@
-"""Stands in for ``picamera2.dma_heap``: buffers are memory files instead of DMA buffers.
+"""Replaces ``picamera2.dma_heap``: buffers are memory files instead of DMA buffers.
 
-The rest of picamera2's allocator stays the real one, descriptors and mappings included.
+The rest of picamera2's allocator is the real one, including descriptors and mappings.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ DMA_BUF_SYNC_WRITE = 2 << 0
 DMA_BUF_SYNC_RW = DMA_BUF_SYNC_READ | DMA_BUF_SYNC_WRITE
 DMA_BUF_SYNC_START = 0 << 2
 DMA_BUF_SYNC_END = 1 << 2
-DMA_BUF_IOCTL_SYNC = 0x5451  # FIOCLEX: an ioctl that every descriptor accepts, to no effect here
+DMA_BUF_IOCTL_SYNC = 0x5451  # FIOCLEX: every descriptor accepts it, without effect here
 
 
 class dma_buf_sync(ctypes.Structure):  # noqa: N801  (the kernel's name)
@@ -21,7 +21,7 @@ class dma_buf_sync(ctypes.Structure):  # noqa: N801  (the kernel's name)
 
 
 class UniqueFD:
-    """A descriptor with the interface of libcamera's."""
+    """A file descriptor with the interface of libcamera's UniqueFD."""
 
     def __init__(self, fd: int = -1) -> None:
         self._fd = fd
@@ -34,7 +34,7 @@ class UniqueFD:
 
 
 class DmaHeap:
-    """Hands out memory files; holds a descriptor of its own, as the real heap does."""
+    """Allocates memory files; holds a file descriptor of its own, as the real heap does."""
 
     def __init__(self) -> None:
         self._device = os.open("/dev/zero", os.O_RDWR | os.O_CLOEXEC)
@@ -45,7 +45,7 @@ class DmaHeap:
         return UniqueFD(fd)
 
     def close(self) -> None:
-        # picamera2 closes an allocator by hand and again when it is collected
+        # picamera2 closes an allocator explicitly, and again at garbage collection
         if self._device >= 0:
             os.close(self._device)
         self._device = -1

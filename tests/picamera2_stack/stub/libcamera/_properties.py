@@ -1,4 +1,4 @@
-"""The properties of a camera that picamera2 and the camera source read."""
+"""The camera properties that picamera2 and the camera source read."""
 
 import enum
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The modes of the sensors of Raspberry Pi cameras, as libcamera lists them on a Raspberry Pi."""
+"""The sensor modes of Raspberry Pi cameras, as libcamera lists them on a Raspberry Pi."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ class Mode(NamedTuple):
     Attributes:
         format: libcamera's name of the raw format.
         bit_depth: bits per pixel.
-        width: of what the sensor delivers.
-        height: of what the sensor delivers.
+        width: width of the delivered picture, pixels.
+        height: height of the delivered picture, pixels.
         rate_max_hz: highest frame rate.
-        crop: the part of the sensor that is read, x, y, width, height.
+        crop: the part of the sensor that is read: x, y, width, height in pixels.
     """
 
     format: str

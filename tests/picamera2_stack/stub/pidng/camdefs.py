@@ -2,4 +2,4 @@
 
 
 class Picamera2Camera:
-    """Never made."""
+    """Never instantiated."""

@@ -2,4 +2,4 @@
 
 
 class PICAM2DNG:
-    """Never made."""
+    """Never instantiated."""
