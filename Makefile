@@ -1,12 +1,12 @@
-# One word for each habit. PYTHON chooses the interpreter, VENV the environment made from it.
+# Commands of daily work. PYTHON chooses the interpreter, VENV the virtual environment.
 PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 BIN := $(VENV)/bin
-# Another interpreter, or another list of dependencies, makes the environment anew.
+# Another interpreter or changed dependencies cause the environment to be made again.
 STAMP := $(VENV)/.ready-$(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:2], sep=".")')
 
-# The exporters' tools pin what the daemon does not: each has an environment of its own.
+# The exporters' tools pin versions that the daemon does not, so each has its own environment.
 EXPORT_VENV ?= .venv-export
 ONNX2TF_VENV ?= .venv-onnx2tf
 TFLITE_VENV ?= .venv-tflite
@@ -15,20 +15,20 @@ LANDMARKS_VENV ?= .venv-landmarks
 ARM64_ENV := .arm64
 PICAMERA2_VENV ?= .venv-picamera2
 ONNX2TF := onnx2tf==2.6.9
-# Where an index offers builds for processors alone under this version, pip prefers them.
+# If the package index has CPU-only builds of this version, pip prefers them.
 TORCH ?= torch==2.13.0
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:2], sep=".")')
 EXPORT_STAMP := $(EXPORT_VENV)/.ready-$(PYTHON_VERSION)
 ONNX2TF_STAMP := $(ONNX2TF_VENV)/.ready-$(ONNX2TF)-$(PYTHON_VERSION)
-# The older runtime for .tflite files, which a test runs our files in, ends with Python 3.11.
+# A test runs the .tflite files in the older runtime, which needs Python 3.11 or older.
 TFLITE_STAMP := $(if $(filter 3.11,$(PYTHON_VERSION)),$(TFLITE_VENV)/.ready-3.11)
 
-# Raspberry Pi's own library, over a libcamera without a camera: the newest release, the oldest that
-# the camera source works with, and one that it has to refuse.
+# Versions of picamera2 for the tests over a libcamera without a camera: the newest, the oldest that
+# the camera source supports, and one that it must refuse.
 PICAMERA2 := 0.3.38 0.3.21
 PICAMERA2_TOO_OLD := 0.3.18
 PICAMERA2_STAMP := $(PICAMERA2_VENV)/.ready-$(PYTHON_VERSION)-$(subst $() ,-,$(PICAMERA2) $(PICAMERA2_TOO_OLD))
-# How often the camera falls silent in the test of stalls.
+# Number of stalls in the stall test.
 STALLS ?= 5
 
 .PHONY: setup setup-export setup-landmarks setup-picamera2 demo test test-arm64 test-export test-install test-picamera2 check bench clean
@@ -45,14 +45,14 @@ $(STAMP): pyproject.toml
 
 setup-export: $(EXPORT_STAMP) $(ONNX2TF_STAMP) $(TFLITE_STAMP)
 
-# Large (torch): installed over what is there, unless the interpreter is another.
+# Large (torch): updated in place unless the interpreter has changed.
 $(EXPORT_STAMP): pyproject.toml
 	$(PYTHON) -m venv $(if $(wildcard $(EXPORT_STAMP)),,--clear) $(EXPORT_VENV)
 	$(EXPORT_VENV)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip
 	$(EXPORT_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary '$(TORCH)' -e '.[dev,train,quantize]'
 	touch $@
 
-# It says that it needs Python 3.12, and works on 3.11.
+# onnx2tf declares Python 3.12 as its minimum, but works on 3.11.
 $(ONNX2TF_STAMP):
 	$(PYTHON) -m venv --clear $(ONNX2TF_VENV)
 	$(ONNX2TF_VENV)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip
@@ -64,8 +64,8 @@ $(TFLITE_VENV)/.ready-3.11:
 	$(TFLITE_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary 'tflite-runtime==2.14.0' 'numpy<2'
 	touch $@
 
-# For the recipe of the expression weights alone; what MediaPipe pins, nothing else here can use. On
-# Linux this version is for x86-64 alone, and for Python 3.12 at most.
+# Only for the recipe of the expression weights: the versions that MediaPipe pins suit nothing else
+# here. On Linux this version needs x86-64 and Python 3.12 or older.
 setup-landmarks: $(LANDMARKS_VENV)/.ready
 
 $(LANDMARKS_VENV)/.ready:
@@ -75,8 +75,8 @@ $(LANDMARKS_VENV)/.ready:
 
 setup-picamera2: $(PICAMERA2_STAMP)
 
-# picamera2 alone, without what its encoders and preview windows need; simplejpeg, pillow and piexif
-# are imported for real, the others are stubs beside the tests.
+# picamera2 without the dependencies of its encoders and preview windows: simplejpeg, pillow and
+# piexif are real, the others are stubs in tests/picamera2_stack/stub.
 $(PICAMERA2_STAMP): pyproject.toml
 	$(PYTHON) -m venv --clear $(PICAMERA2_VENV)
 	$(PICAMERA2_VENV)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip
@@ -94,22 +94,22 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -m 'not export and not arm64 and not picamera2' $(TESTS)
 
-# Asks the package index: would the installation on Raspberry Pi OS 12 and 13 find all it needs?
+# Checks against the package index that Raspberry Pi OS 12 and 13 can install all dependencies.
 test-install: setup
 	$(BIN)/python scripts/check_install.py
 
-# What needs the exporters' tools; the rest of the suite does not.
+# Tests that need the exporters' tools.
 test-export: setup-export
 	$(EXPORT_VENV)/bin/python -m pytest -m export $(if $(TESTS),$(TESTS),tests/exporters)
 
-# The arm64 wheels under emulation, on an x86-64 Debian machine: what a Raspberry Pi computes.
+# Tests of the arm64 wheels under emulation, on an x86-64 Debian machine.
 test-arm64: setup $(ARM64_ENV)/3.11/version $(ARM64_ENV)/3.13/version
 	$(BIN)/python -m pytest -m arm64 $(if $(TESTS),$(TESTS),tests/arm64)
 
 $(ARM64_ENV)/%/version: pyproject.toml scripts/arm64-python
 	PYTHON=$(BIN)/python scripts/arm64-python setup $(ARM64_ENV)/$* $*
 
-# The camera source and the daemon over the real picamera2. Each version in a run of its own.
+# Tests of the camera source and the daemon over the real picamera2, one run per version.
 test-picamera2: setup-picamera2
 	for version in $(PICAMERA2); do \
 		echo "picamera2 $$version:"; \

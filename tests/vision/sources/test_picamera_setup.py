@@ -1,4 +1,4 @@
-"""Which sensor mode is asked for, from the modes that libcamera lists for each Pi camera."""
+"""Choice of the sensor mode from the modes that libcamera lists for each Pi camera."""
 
 import pytest
 
