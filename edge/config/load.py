@@ -62,7 +62,7 @@ def load_config(
     """Read, layer and validate the configuration.
 
     Args:
-        path: the TOML file; None for defaults alone.
+        path: the TOML file; None for the defaults.
         settings: texts of the form ``section.key=value``, as given to ``--set``.
         overrides: sections from options of the command line; they win over all layers. A
             ``source`` of another kind than the file's replaces that section; otherwise the keys

@@ -29,8 +29,8 @@ def test_column_names_are_unique():
 
 
 @given(st.integers(0, 3), st.booleans())
-def test_every_row_has_every_column(count, read):
-    rows = frame_rows(frame(0, *(face(track, read=read) for track in range(count))))
+def test_every_row_has_every_column(count, classified):
+    rows = frame_rows(frame(0, *(face(track, classified=classified) for track in range(count))))
     assert len(rows) == max(1, count)
     assert {len(row) for row in rows} == {len(COLUMNS)}
 

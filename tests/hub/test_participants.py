@@ -17,7 +17,7 @@ def face(
     track: int, valence: float = 0.1, arousal: float = -0.1, *, read: bool = True, **shares: float
 ) -> Face:
     """Return a face with probabilities ``shares``; neutral has the remainder."""
-    raw = wire.face(track, read=read)
+    raw = wire.face(track, classified=read)
     if read:
         others: dict[str, float] = dict.fromkeys(raw["expression"]["probabilities"], 0.0)
         others.update(shares, neutral=1 - sum(shares.values()))

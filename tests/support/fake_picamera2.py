@@ -61,7 +61,9 @@ class Script:
         stop_hangs: ``stop`` waits for this event.
         modes_fail: error text of listing the sensor modes; empty for no error.
         tuning: content of the tuning file when the cameras were listed.
+        configuration: the last one passed to ``configure``.
         calls: names of the calls, in order.
+        open_count: number of cameras that are open.
     """
 
     cameras: int = 1
@@ -81,7 +83,7 @@ class Script:
     configuration: dict[str, Any] = field(default_factory=dict)
     tuning: str | None = None
     calls: list[str] = field(default_factory=list)
-    held: int = 0
+    open_count: int = 0
 
 
 class CancelledError(Exception):
@@ -206,8 +208,8 @@ class Picamera2:
                 raise RuntimeError("Failed to acquire camera: Device or resource busy")
             except RuntimeError as error:
                 raise RuntimeError("Camera __init__ sequence did not complete.") from error
-        script.held += 1
-        assert script.held == 1, "opened a second time before it was closed"
+        script.open_count += 1
+        assert script.open_count == 1, "opened a second time before it was closed"
         self._state = "open"
         self._config: dict[str, Any] | None = None
         self._free: list[dict[str, Any]] = []
@@ -393,7 +395,7 @@ class Picamera2:
         assert self._state != "started", "closed while running"
         if self._config is not None and self._free:
             assert len(self._free) == self._config["buffer_count"], "requests never released"
-        self.script.held -= 1
+        self.script.open_count -= 1
         self.notifymeread.close()
         os.close(self.notifyme_w)
         self._state = "closed"

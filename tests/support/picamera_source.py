@@ -42,5 +42,5 @@ def refused(kind: type[Error], message: str, script: Script, settings: dict[str,
     with pytest.raises(kind, match=message) as caught, opened(script, **settings):
         pass
     assert "\n" not in str(caught.value)
-    assert script.held == 0
+    assert script.open_count == 0
     return caught.value

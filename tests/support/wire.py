@@ -27,8 +27,10 @@ AFFECT = {
 }
 
 
-def face(track: int = 4, *, reasons: tuple[str, ...] = (), read: bool = True) -> dict[str, Any]:
-    """Return a face of a message; with ``read`` false its expression and affect are null."""
+def face(
+    track: int = 4, *, reasons: tuple[str, ...] = (), classified: bool = True
+) -> dict[str, Any]:
+    """Return a face of a message; if not ``classified``, its expression and affect are null."""
     return {
         "track": track,
         "participant": None,
@@ -45,8 +47,8 @@ def face(track: int = 4, *, reasons: tuple[str, ...] = (), read: bool = True) ->
             "saturated": 0.01,
             "yaw": -3.5,
         },
-        "expression": EXPRESSION if read else None,
-        "affect": AFFECT if read else None,
+        "expression": EXPRESSION if classified else None,
+        "affect": AFFECT if classified else None,
     }
 
 

@@ -62,14 +62,14 @@ def test_a_jsonl_file_holds_received_messages_and_gaps_in_order(tmp_path):
 
 def test_a_csv_file_has_a_row_per_face_and_a_file_of_events(tmp_path):
     out = tmp_path / "log.csv"
-    unread = face(9, reasons=("too_small", "blurred"), read=False)
-    sent = [event(0, "marked", {"text": 'a "b",\nc'}), frame(1, face(4), unread), frame(4)]
+    unclassified = face(9, reasons=("too_small", "blurred"), classified=False)
+    sent = [event(0, "marked", {"text": 'a "b",\nc'}), frame(1, face(4), unclassified), frame(4)]
     summary, _ = log_all(out, [*sent, status(4)])
     assert out.read_text().startswith(",".join(COLUMNS) + "\n")
-    happy, unread, empty = csv_rows(out)
-    assert [row["track"] for row in (happy, unread, empty)] == ["4", "9", ""]
-    assert [row["faces"] for row in (happy, unread, empty)] == ["2", "2", "0"]
-    assert [row["seq"] for row in (happy, unread, empty)] == ["1", "1", "4"]
+    happy, unclassified, empty = csv_rows(out)
+    assert [row["track"] for row in (happy, unclassified, empty)] == ["4", "9", ""]
+    assert [row["faces"] for row in (happy, unclassified, empty)] == ["2", "2", "0"]
+    assert [row["seq"] for row in (happy, unclassified, empty)] == ["1", "1", "4"]
     assert (happy["label"], happy["stable_label"], happy["p_happy"]) == ("happy", "neutral", "0.6")
     assert (happy["valence"], happy["arousal_smoothed"]) == ("0.61", "-0.1")
     assert (happy["valence_relative"], happy["baseline"]) == ("", "none")
@@ -79,8 +79,12 @@ def test_a_csv_file_has_a_row_per_face_and_a_file_of_events(tmp_path):
         "10.0",
     )
     assert (happy["quality_usable"], happy["quality_yaw"]) == ("true", "-3.5")
-    assert (unread["label"], unread["valence"], unread["baseline"]) == ("", "", "")
-    assert unread["reasons"] == "too_small|blurred"
+    assert (unclassified["label"], unclassified["valence"], unclassified["baseline"]) == (
+        "",
+        "",
+        "",
+    )
+    assert unclassified["reasons"] == "too_small|blurred"
     assert (empty["score"], empty["total_ms"], empty["synchronized"]) == ("", "17.0", "true")
     marked, gap, ended = csv_rows(tmp_path / "log.events.csv")
     assert json.loads(marked["detail"]) == {"text": 'a "b",\nc'}

@@ -32,8 +32,8 @@ def tail_of(endpoint, sent, console, limit):
 
 
 def test_a_frame_gives_a_line_per_face():
-    unread = face(12, reasons=("too_small", "blurred"), read=False)
-    assert str(row(frame(3, face(4), unread))).splitlines() == [
+    unclassified = face(12, reasons=("too_small", "blurred"), classified=False)
+    assert str(row(frame(3, face(4), unclassified))).splitlines() == [
         "22:13:20.123       10      4  neutral     +0.50    -0.10    17.0 ms  ok",
         "22:13:20.123       10     12  -               -        -    17.0 ms  too_small, blurred",
     ]

@@ -100,7 +100,7 @@ def test_a_frame_that_comes_after_the_time_out_is_released() -> None:
         with pytest.raises(SourceStalled):
             source.read()
     assert script.calls[-1] == "close"  # close counts the buffers
-    assert script.held == 0
+    assert script.open_count == 0
 
 
 def test_a_camera_that_never_delivers_is_absent() -> None:

@@ -163,7 +163,7 @@ class Camera:
         x, y, width, height = mode.crop
         wide = min(width, height * picture[0] // picture[1])
         high = min(height, width * picture[1] // picture[0])
-        seen = Rectangle(x + (width - wide) // 2, y + (height - high) // 2, wide, high)
+        visible = Rectangle(x + (width - wide) // 2, y + (height - high) // 2, wide, high)
         advertised = {
             controls.AnalogueGain: ControlInfo(1.0, 16.0, 1.0),
             controls.AnalogueGainMode: ControlInfo(0, 1, 0),
@@ -173,7 +173,9 @@ class Camera:
                 round(1e6 / mode.rate_max_hz), PERIOD_MAX_US, 33_333
             ),
             controls.NoiseReductionMode: ControlInfo(0, 4, 0),
-            controls.ScalerCrop: ControlInfo(Rectangle(0, 0, 64, 64), Rectangle(*mode.crop), seen),
+            controls.ScalerCrop: ControlInfo(
+                Rectangle(0, 0, 64, 64), Rectangle(*mode.crop), visible
+            ),
         }
         if self._sensor.focuses:
             advertised[controls.AfMode] = ControlInfo(0, 2, 0)
