@@ -17,7 +17,7 @@ _SOURCES: Mapping[str, type[BaseModel]] = {
     for model in (*get_args(FileSource), *get_args(CameraSource))
 }
 _ONE_SOURCE = "only one [source] section may be active: put # before the lines of the others"
-_EXPECTED = {
+_MESSAGES = {
     "float_type": "expected a number",
     "int_type": "expected a whole number",
     "bool_type": "expected true or false",
@@ -81,8 +81,8 @@ def _expected(found: ErrorDetails, keys: list[str]) -> str:
         words = re.findall(r"'([^']*)'", context.get("expected") or context["expected_tags"])
         text = "expected one of " + ", ".join(f'"{word}"' for word in words)
         return f"{text}: {LAWFUL_PURPOSE}" if keys == ["device", "purpose"] else text
-    if kind in _EXPECTED:
-        return _EXPECTED[kind].format(**context)
+    if kind in _MESSAGES:
+        return _MESSAGES[kind].format(**context)
     return found["msg"].removeprefix("Value error, ")
 
 
