@@ -20,7 +20,7 @@ from edge.config import Config, ImagesSource, QualityConfig
 from edge.errors import ConfigError, InferenceError
 from edge.vision.pipeline import Pipeline
 from edge.vision.quality import assess
-from edge.vision.values import FaceState, Frame, Reading
+from edge.vision.values import FaceState, Frame, Prediction
 from edge.vocabulary import EXPRESSIONS
 
 _APART_NS: Final = 3600 * 10**9
@@ -37,7 +37,7 @@ class Read:
     """One picture's face: its annotation and its prediction."""
 
     row: Annotated
-    reading: Reading
+    reading: Prediction
     usable: bool
 
 
@@ -52,7 +52,7 @@ class Reader:
         )
         self._index = 0
 
-    def read(self, path: Path) -> tuple[Reading, bool] | None:
+    def read(self, path: Path) -> tuple[Prediction, bool] | None:
         """Return what the largest face expresses and whether the daemon would have read it.
 
         None where no face is found, or where the networks fail on it.
@@ -71,11 +71,11 @@ class Reader:
         if not faces:
             return None
         face = max(faces, key=_area)
-        if face.reading is None:
+        if face.prediction is None:
             return None
         detection = face.track.detection
         quality = assess(luma, detection.box, detection.landmarks, self._quality)
-        return face.reading, quality.usable
+        return face.prediction, quality.usable
 
 
 def _area(face: FaceState) -> float:

@@ -91,7 +91,7 @@ class BareNetworks:
             [self._expression] if not self._translator else [self._translator, self._expression]
         )
         for face in state.faces:
-            if face.reading is None:
+            if face.prediction is None:
                 continue
             for network in networks:
                 side = (network.info.width, network.info.height)

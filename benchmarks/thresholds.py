@@ -31,7 +31,7 @@ from edge.vision.detect import open_detector
 from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.quality import assess
 from edge.vision.resize import resize_area
-from edge.vision.values import Box, Detection, Frame, Luma, Reading
+from edge.vision.values import Box, Detection, Frame, Luma, Prediction
 from edge.vocabulary import EXPRESSIONS
 
 SAME_MIN: Final = 0.8
@@ -61,7 +61,7 @@ class Known:
     row: Annotated
     luma: Luma
     face: Detection
-    reading: Reading
+    reading: Prediction
 
 
 def run_thresholds(config: Config, *, images: Path, labels: Path, seed: int = 0) -> dict[str, Any]:
@@ -117,11 +117,11 @@ def _around(luma: Luma, face: Detection) -> tuple[Luma, Detection]:
     return part, replace(face, box=moved, landmarks=face.landmarks - origin)
 
 
-def _read(network: ExpressionNetwork, luma: Luma, box: Box) -> Reading:
+def _read(network: ExpressionNetwork, luma: Luma, box: Box) -> Prediction:
     return network.predict(Frame(luma, 0, 0, "media", monotonic_ns()), box, Stopwatch())
 
 
-def _label(reading: Reading) -> str:
+def _label(reading: Prediction) -> str:
     return EXPRESSIONS[int(reading.probabilities.argmax())]
 
 

@@ -68,11 +68,11 @@ def draw_face(picture: Picture, face: FaceState, ratio: float, colour: Colour) -
 
 def draw_panel(panel: Picture, face: FaceState, trail: "Trail", top: int, colour: Colour) -> None:
     """Draw the three most probable expressions of one face, and its place on the circumplex."""
-    assert face.reading is not None
+    assert face.prediction is not None
     assert face.smoothed is not None
     write(panel, f"track {face.track.id}: {face.smoothed.stable_label}", (MARGIN_PX, top), 0.55,
           colour)  # fmt: skip
-    probabilities = face.reading.probabilities
+    probabilities = face.prediction.probabilities
     left, right = MARGIN_PX + 72, 186
     for row, index in enumerate(np.argsort(-probabilities, kind="stable")[:3].tolist()):
         y = top + 24 + 26 * row
@@ -137,7 +137,7 @@ def run_clip() -> list[FrameState]:
 
 def classified_faces(state: FrameState) -> list[FaceState]:
     """Return the classified faces of a frame."""
-    return [face for face in state.faces if face.reading is not None]
+    return [face for face in state.faces if face.prediction is not None]
 
 
 def rank(state: FrameState) -> tuple[int, float]:
@@ -154,8 +154,8 @@ def trail_to(states: list[FrameState], shown: FrameState, track: int) -> Trail:
         if not end_ns - TRAIL_S * 1e9 <= state.frame.sensor_ns <= end_ns:
             continue
         for face in state.faces:
-            if face.track.id == track and face.reading and face.smoothed:
-                raw.append(face.reading.affect)
+            if face.track.id == track and face.prediction and face.smoothed:
+                raw.append(face.prediction.affect)
                 smoothed.append(face.smoothed.affect)
     return Trail(tuple(raw), tuple(smoothed))
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.values import Affect, Reading
+from edge.vision.values import Affect, Prediction
 from edge.vocabulary import EXPRESSIONS
 
 _SHARE_MIN = 1e-6
@@ -46,7 +46,7 @@ class NeutralReading:
     logits: NDArray[np.float64]
 
     @classmethod
-    def mean(cls, readings: Iterable[Reading]) -> "NeutralReading":
+    def mean(cls, readings: Iterable[Prediction]) -> "NeutralReading":
         """Return the mean over readings of neutral faces.
 
         Raises:
@@ -58,7 +58,9 @@ class NeutralReading:
         return cls(np.mean(rows, axis=0))
 
 
-def relative_to_neutral(reading: Reading, own: NeutralReading, common: NeutralReading) -> Reading:
+def relative_to_neutral(
+    reading: Prediction, own: NeutralReading, common: NeutralReading
+) -> Prediction:
     """Return ``reading``, half of the person's shift from the common neutral subtracted.
 
     Args:
@@ -70,10 +72,10 @@ def relative_to_neutral(reading: Reading, own: NeutralReading, common: NeutralRe
     moved = _logits(reading) + _SUBTRACTED * (common.logits - own.logits)
     powers = np.exp(moved[:count] - moved[:count].max())
     valence, arousal = np.tanh(moved[count:] / 2).tolist()
-    return Reading((powers / powers.sum()).astype(np.float32), Affect(valence, arousal))
+    return Prediction((powers / powers.sum()).astype(np.float32), Affect(valence, arousal))
 
 
-def _logits(reading: Reading) -> NDArray[np.float64]:
+def _logits(reading: Prediction) -> NDArray[np.float64]:
     shares = np.log(np.maximum(reading.probabilities.astype(np.float64), _SHARE_MIN))
     values = np.clip([reading.affect.valence, reading.affect.arousal], -_AFFECT_MAX, _AFFECT_MAX)
     # 2 artanh(x) is the logit of (x + 1) / 2
@@ -90,8 +92,8 @@ def first_neutrals(truth: Sequence[int], subjects: Sequence[str]) -> dict[str, i
 
 
 def relative_to_own_neutral(
-    readings: Sequence[Reading], truth: Sequence[int], subjects: Sequence[str]
-) -> dict[int, Reading]:
+    readings: Sequence[Prediction], truth: Sequence[int], subjects: Sequence[str]
+) -> dict[int, Prediction]:
     """Return readings relative to each person's first neutral picture, by their index.
 
     That picture is left out, and so is a person without one. The common neutral is the mean of the

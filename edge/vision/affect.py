@@ -4,7 +4,7 @@ Smoothing is exponential: after a sudden change, 63 % of it shows after ``smooth
 2.3 times that. ``stable_label`` costs more: when a certain expression gives way to another
 certain one, the new one leads by ``label_margin`` m after ``smoothing_s * ln(2 / (1 - m))``, and
 has to lead for ``label_hold_s`` from then on. With the defaults (0.5 s, 0.07, 0.3 s) that is 1.15 s
-to 90 % of a step, and 0.38 s + 0.3 s to a new label. Raw readings are published as well.
+to 90 % of a step, and 0.38 s + 0.3 s to a new label. Raw predictions are published as well.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import AffectConfig
-from edge.vision.values import Affect, Reading, SmoothedReading
+from edge.vision.values import Affect, Prediction, SmoothedPrediction
 from edge.vocabulary import EXPRESSIONS
 
 # After 5 time constants a state weighs less than 1 %. The minimum keeps the label of a slow source
@@ -24,11 +24,11 @@ _STALE_MIN_S = 2.0
 
 
 class AffectOverTime:
-    """Smooths the readings of each track. Not thread-safe: owned by the classify thread.
+    """Smooths the predictions of each track. Not thread-safe: owned by the classify thread.
 
-    A track without a reading for longer than ``stale_s`` starts anew instead of being blended with
-    its old state. Stale states are dropped when the next track begins: memory is bounded by the
-    number of tracks begun within ``stale_s``.
+    A track without a prediction for longer than ``stale_s`` starts from the next one, without its
+    old state. Stale states are deleted when a track starts: memory is bounded by the number of
+    tracks started within ``stale_s``.
     """
 
     def __init__(self, config: AffectConfig) -> None:
@@ -42,12 +42,12 @@ class AffectOverTime:
         """Return the number of tracks with a state."""
         return len(self._states)
 
-    def update(self, track_id: int, reading: Reading, sensor_ns: int) -> SmoothedReading:
-        """Return ``reading`` smoothed with the earlier ones of the same track.
+    def update(self, track_id: int, prediction: Prediction, sensor_ns: int) -> SmoothedPrediction:
+        """Return ``prediction`` smoothed with the earlier ones of the same track.
 
         Args:
-            track_id: the track that the reading belongs to; one reading per frame.
-            reading: the network's prediction; finite.
+            track_id: the track that the prediction belongs to; one prediction per frame.
+            prediction: the network's prediction; finite.
             sensor_ns: when the frame was taken. A step backwards counts as no elapsed time.
         """
         state = self._states.get(track_id)
@@ -57,9 +57,9 @@ class AffectOverTime:
                 for known, kept in self._states.items()
                 if not self._is_stale(kept, sensor_ns)
             }
-            state = AffectState.begin(reading, sensor_ns)
+            state = AffectState.begin(prediction, sensor_ns)
         else:
-            state = state.after(reading, sensor_ns, self._config)
+            state = state.after(prediction, sensor_ns, self._config)
         self._states[track_id] = state
         return state.smoothed
 
@@ -111,7 +111,7 @@ class AffectState:
     """The filter state of one track.
 
     Attributes:
-        sensor_ns: time of the last reading.
+        sensor_ns: time of the last prediction.
         values: smoothed probabilities in the order of ``EXPRESSIONS``, then valence and arousal.
         label: the stable label.
     """
@@ -121,24 +121,24 @@ class AffectState:
     label: StableLabel
 
     @classmethod
-    def begin(cls, reading: Reading, sensor_ns: int) -> "AffectState":
-        """Return the state after a first reading: the reading itself, and its most likely label.
+    def begin(cls, prediction: Prediction, sensor_ns: int) -> "AffectState":
+        """Return the state after a first prediction: its values, and its most likely label.
 
         If several are equally likely, the first in the order of ``EXPRESSIONS``.
         """
-        values = _vector(reading)
+        values = _vector(prediction)
         return cls(sensor_ns, values, StableLabel(int(values[: len(EXPRESSIONS)].argmax())))
 
-    def after(self, reading: Reading, sensor_ns: int, config: AffectConfig) -> "AffectState":
-        """Return the state after one more reading.
+    def after(self, prediction: Prediction, sensor_ns: int, config: AffectConfig) -> "AffectState":
+        """Return the state after one more prediction.
 
-        A first-order low-pass filter, exact for any time step: the reading counts for the whole
+        A first-order low-pass filter, exact for any time step: the prediction counts for the whole
         time since the last one, so that the result for a constant input does not depend on the
         frame rate.
         """
         elapsed_s = max(0, sensor_ns - self.sensor_ns) / 1e9
         gain = -math.expm1(-elapsed_s / config.smoothing_s)
-        new = _vector(reading)
+        new = _vector(prediction)
         values = self.values + gain * (new - self.values)
         # rounding must not move a value outside the interval between old and new
         values = np.clip(values, np.minimum(self.values, new), np.maximum(self.values, new))
@@ -151,17 +151,17 @@ class AffectState:
         return self.values[: len(EXPRESSIONS)]
 
     @property
-    def smoothed(self) -> SmoothedReading:
-        """The smoothed reading that is published."""
+    def smoothed(self) -> SmoothedPrediction:
+        """The smoothed prediction that is published."""
         valence, arousal = self.values[len(EXPRESSIONS) :]
-        return SmoothedReading(
+        return SmoothedPrediction(
             Affect(float(valence), float(arousal)), EXPRESSIONS[self.label.index]
         )
 
 
-def _vector(reading: Reading) -> NDArray[np.float64]:
-    affect = reading.affect
-    return np.array([*reading.probabilities, affect.valence, affect.arousal], np.float64)
+def _vector(prediction: Prediction) -> NDArray[np.float64]:
+    affect = prediction.affect
+    return np.array([*prediction.probabilities, affect.valence, affect.arousal], np.float64)
 
 
 def _leads(probabilities: NDArray[np.float64], label: int, margin: float) -> list[bool]:

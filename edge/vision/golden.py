@@ -24,12 +24,12 @@ from edge.vision.inference.golden_schema import (
     DetectionGolden,
     ExpressionGolden,
     ExpressionTolerance,
-    GoldenReading,
+    GoldenPrediction,
     TranslationGolden,
 )
 from edge.vision.resize import area_means
 from edge.vision.translate import Translator
-from edge.vision.values import Box, Frame, Luma, Reading
+from edge.vision.values import Box, Frame, Luma, Prediction
 from edge.vocabulary import EXPRESSIONS
 
 GOLDEN_FACE: Final = Path(__file__).with_name("data") / "golden-face.png"
@@ -127,10 +127,10 @@ def expression_findings(network: ExpressionNetwork) -> list[Finding]:
     findings = []
     for known in golden.readings:
         try:
-            reading = network.predict(frame, Box(*known.box), Stopwatch())
+            prediction = network.predict(frame, Box(*known.box), Stopwatch())
         except InferenceError as error:
             return [Finding("expression", f"golden face: {error}")]
-        if wrong := _differences(reading, known, golden.tolerance(network.info.precision)):
+        if wrong := _differences(prediction, known, golden.tolerance(network.info.precision)):
             findings.append(Finding("expression", f"golden face: {', '.join(wrong)}"))
     return findings
 
@@ -163,9 +163,11 @@ def translation_findings(translator: Translator) -> list[Finding]:
     return [Finding("translator", f"{problem}, at most {allowed:g}")]
 
 
-def _differences(reading: Reading, known: GoldenReading, allowed: ExpressionTolerance) -> list[str]:
+def _differences(
+    prediction: Prediction, known: GoldenPrediction, allowed: ExpressionTolerance
+) -> list[str]:
     wrong = []
-    for label, value in zip(EXPRESSIONS, reading.probabilities.tolist(), strict=True):
+    for label, value in zip(EXPRESSIONS, prediction.probabilities.tolist(), strict=True):
         expected = known.probabilities[label]
         apart = abs(_logarithm(value) - _logarithm(expected))
         if not (
@@ -174,8 +176,8 @@ def _differences(reading: Reading, known: GoldenReading, allowed: ExpressionTole
         ):
             wrong.append(f"{label} {value:.2g}, expected {expected:.2g}")
     for name, value, expected in (
-        ("valence", reading.affect.valence, known.valence),
-        ("arousal", reading.affect.arousal, known.arousal),
+        ("valence", prediction.affect.valence, known.valence),
+        ("arousal", prediction.affect.arousal, known.arousal),
     ):
         if not abs(value - expected) <= allowed.affect_max:
             wrong.append(f"{name} {value:.2f}, expected {expected:.2f}")

@@ -93,7 +93,7 @@ class Pipeline:
         """Assess the quality of each face and predict the expression of the usable ones.
 
         A face on which the translator or the expression network fails stays in the result,
-        without a reading, with the reason.
+        without a prediction, with the reason.
         """
         stopwatch = Stopwatch()
         faces = tuple(self._face_state(tracked.frame, each, stopwatch) for each in tracked.tracks)
@@ -114,13 +114,13 @@ class Pipeline:
         if not quality.usable:
             return FaceState(track, quality)
         try:
-            reading = self._expression.predict(frame, detection.box, stopwatch, self._translator)
+            prediction = self._expression.predict(frame, detection.box, stopwatch, self._translator)
         except InferenceError:
             quality = replace(quality, usable=False, reasons=(*quality.reasons, INFERENCE_FAILED))
             return FaceState(track, quality)
-        smoothed = self._affect.update(track.id, reading, frame.sensor_ns)
+        smoothed = self._affect.update(track.id, prediction, frame.sensor_ns)
         stopwatch.lap("smooth")
-        return FaceState(track, quality, reading, smoothed)
+        return FaceState(track, quality, prediction, smoothed)
 
 
 def _tracking(config: Config) -> TrackingConfig:

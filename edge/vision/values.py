@@ -139,7 +139,7 @@ class Affect:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Prediction:
     """The expression network's prediction for one face in one frame, before smoothing.
 
     Attributes:
@@ -152,8 +152,8 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class SmoothedReading:
-    """A reading smoothed with the earlier ones of the same track.
+class SmoothedPrediction:
+    """A prediction smoothed with the earlier ones of the same track.
 
     Attributes:
         affect: smoothed valence and arousal.
@@ -166,12 +166,12 @@ class SmoothedReading:
 
 @dataclass(frozen=True, slots=True)
 class FaceState:
-    """The result for one face in one frame; ``reading`` is None if it was not classified."""
+    """The result for one face in one frame; ``prediction`` is None if it was not classified."""
 
     track: Track
     quality: Quality
-    reading: Reading | None = None
-    smoothed: SmoothedReading | None = None
+    prediction: Prediction | None = None
+    smoothed: SmoothedPrediction | None = None
 
 
 @dataclass(frozen=True, slots=True)

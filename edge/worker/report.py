@@ -11,16 +11,16 @@ def face_message(face: FaceState) -> Face:
     box = face.track.detection.box
     quality = face.quality
     expression = affect = None
-    if face.reading is not None and face.smoothed is not None:
-        probabilities = face.reading.probabilities.tolist()
+    if face.prediction is not None and face.smoothed is not None:
+        probabilities = face.prediction.probabilities.tolist()
         expression = {
             "label": EXPRESSIONS[probabilities.index(max(probabilities))],
             "probabilities": dict(zip(EXPRESSIONS, probabilities, strict=True)),
             "stable_label": face.smoothed.stable_label,
         }
         affect = {
-            "valence": face.reading.affect.valence,
-            "arousal": face.reading.affect.arousal,
+            "valence": face.prediction.affect.valence,
+            "arousal": face.prediction.affect.arousal,
             "smoothed": {
                 "valence": face.smoothed.affect.valence,
                 "arousal": face.smoothed.affect.arousal,

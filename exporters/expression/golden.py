@@ -7,7 +7,11 @@ import numpy as np
 
 from edge.vision.expression.crop import square_crop
 from edge.vision.golden import golden_picture
-from edge.vision.inference.golden_schema import ExpressionGolden, ExpressionTolerance, GoldenReading
+from edge.vision.inference.golden_schema import (
+    ExpressionGolden,
+    ExpressionTolerance,
+    GoldenPrediction,
+)
 from edge.vision.inference.manifest import Recalibration
 from edge.vision.values import Box, Luma
 from edge.vocabulary import EXPRESSIONS
@@ -55,7 +59,7 @@ def expression_golden(
         kind="expression",
         picture_sha256=digest,
         readings=tuple(
-            GoldenReading(
+            GoldenPrediction(
                 box=place,
                 probabilities={
                     label: float(f"{share:.4g}")

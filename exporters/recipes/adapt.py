@@ -25,7 +25,7 @@ from edge.protocol.messages import Point
 from edge.vision.expression.readout import SHARE_MIN, Readout
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import Recalibration
-from edge.vision.values import Affect, Floats, Reading
+from edge.vision.values import Affect, Floats, Prediction
 from edge.vocabulary import BASELINE_MAX, EXPRESSIONS
 from exporters.recipes.augmentation import augmented, normalised
 from exporters.recipes.networks import ExpressionNetwork
@@ -363,7 +363,8 @@ def _point(affect: NDArray[np.float64]) -> Point:
     return Point(valence=float(affect[0]), arousal=float(affect[1]))
 
 
-def _readings(shares: NDArray[np.float32], affect: NDArray[np.float32]) -> list[Reading]:
+def _readings(shares: NDArray[np.float32], affect: NDArray[np.float32]) -> list[Prediction]:
     return [
-        Reading(row, Affect(*values)) for row, values in zip(shares, affect.tolist(), strict=True)
+        Prediction(row, Affect(*values))
+        for row, values in zip(shares, affect.tolist(), strict=True)
     ]

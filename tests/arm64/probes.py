@@ -71,8 +71,10 @@ def pipeline() -> dict[str, Any]:
                     "box": asdict(face.track.detection.box),
                     "score": face.track.detection.score,
                     "quality": asdict(face.quality),
-                    "probabilities": face.reading.probabilities.tolist() if face.reading else None,
-                    "affect": asdict(face.reading.affect) if face.reading else None,
+                    "probabilities": face.prediction.probabilities.tolist()
+                    if face.prediction
+                    else None,
+                    "affect": asdict(face.prediction.affect) if face.prediction else None,
                 }
                 for face in state.faces
             ]

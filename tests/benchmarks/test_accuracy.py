@@ -14,7 +14,7 @@ from benchmarks.evaluation.neutral import (
     relative_to_own_neutral,
 )
 from edge.vision.golden import golden_picture
-from edge.vision.values import Affect, Reading
+from edge.vision.values import Affect, Prediction
 from tests.support.command_errors import refusal
 from tests.support.generators import translator_folder
 
@@ -80,7 +80,9 @@ def test_a_personal_baseline_leaves_its_pictures_out(pictures: Path) -> None:
 def test_readings_are_relative_to_the_first_neutral_of_the_same_person() -> None:
     random = np.random.default_rng(6)
     readings = [
-        Reading(random.dirichlet(np.ones(8)).astype(np.float32), Affect(*random.uniform(-1, 1, 2)))
+        Prediction(
+            random.dirichlet(np.ones(8)).astype(np.float32), Affect(*random.uniform(-1, 1, 2))
+        )
         for _ in range(7)
     ]
     subjects = ["a", "a", "b", "c", "b", "a", "b"]

@@ -6,26 +6,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.evaluation.neutral import NeutralReading, relative_to_neutral
-from edge.vision.values import Affect, Reading
+from edge.vision.values import Affect, Prediction
 from edge.vocabulary import EXPRESSIONS
 
 
 @st.composite
-def readings(draw: st.DrawFn) -> Reading:
+def readings(draw: st.DrawFn) -> Prediction:
     logits = np.array(draw(st.lists(st.floats(-4, 4), min_size=8, max_size=8)))
     powers = np.exp(logits)
     values = st.floats(-0.95, 0.95)
-    return Reading((powers / powers.sum()).astype(np.float32), Affect(draw(values), draw(values)))
+    return Prediction(
+        (powers / powers.sum()).astype(np.float32), Affect(draw(values), draw(values))
+    )
 
 
-def close(one: Reading, other: Reading) -> None:
+def close(one: Prediction, other: Prediction) -> None:
     assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
     assert one.affect.valence == pytest.approx(other.affect.valence, abs=1e-5)
     assert one.affect.arousal == pytest.approx(other.affect.arousal, abs=1e-5)
 
 
 @given(readings(), readings(), readings())
-def test_what_comes_out_is_a_reading(reading: Reading, own: Reading, common: Reading) -> None:
+def test_what_comes_out_is_a_reading(
+    reading: Prediction, own: Prediction, common: Prediction
+) -> None:
     relative = relative_to_neutral(
         reading, NeutralReading.mean([own]), NeutralReading.mean([common])
     )
@@ -38,7 +42,7 @@ def test_what_comes_out_is_a_reading(reading: Reading, own: Reading, common: Rea
 
 @given(readings(), readings())
 def test_a_person_at_rest_reads_half_way_to_the_common_neutral(
-    own: Reading, common: Reading
+    own: Prediction, common: Prediction
 ) -> None:
     relative = relative_to_neutral(own, NeutralReading.mean([own]), NeutralReading.mean([common]))
     between = np.sqrt(own.probabilities * common.probabilities)
@@ -50,13 +54,13 @@ def test_a_person_at_rest_reads_half_way_to_the_common_neutral(
 
 
 @given(readings(), readings())
-def test_nothing_changes_for_who_is_like_all(reading: Reading, own: Reading) -> None:
+def test_nothing_changes_for_who_is_like_all(reading: Prediction, own: Prediction) -> None:
     neutral = NeutralReading.mean([own])
     close(relative_to_neutral(reading, neutral, neutral), reading)
 
 
 @given(readings(), readings(), readings())
-def test_there_and_back(reading: Reading, own: Reading, common: Reading) -> None:
+def test_there_and_back(reading: Prediction, own: Prediction, common: Prediction) -> None:
     mine, all_ = NeutralReading.mean([own]), NeutralReading.mean([common])
     relative = relative_to_neutral(reading, mine, all_)
     if (
@@ -67,8 +71,8 @@ def test_there_and_back(reading: Reading, own: Reading, common: Reading) -> None
 
 
 def test_certain_readings_stay_finite() -> None:
-    certain = Reading(np.eye(len(EXPRESSIONS), dtype=np.float32)[2], Affect(1.0, -1.0))
-    other = Reading(np.eye(len(EXPRESSIONS), dtype=np.float32)[5], Affect(-1.0, 1.0))
+    certain = Prediction(np.eye(len(EXPRESSIONS), dtype=np.float32)[2], Affect(1.0, -1.0))
+    other = Prediction(np.eye(len(EXPRESSIONS), dtype=np.float32)[5], Affect(-1.0, 1.0))
     relative = relative_to_neutral(
         certain, NeutralReading.mean([other]), NeutralReading.mean([certain])
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge.config import AffectConfig
 from edge.vision.affect import AffectOverTime, AffectState, StableLabel
-from edge.vision.values import Affect, Reading
+from edge.vision.values import Affect, Prediction
 from edge.vocabulary import EXPRESSIONS
 
 CONFIG = AffectConfig()
@@ -21,16 +21,16 @@ def ns(seconds: float) -> int:
     return round(seconds * 1e9)
 
 
-def reading(shares: dict[int, float], valence: float = 0.0, arousal: float = 0.0) -> Reading:
-    """Return a reading of the given shares; what is left is spread over the other expressions."""
+def prediction(shares: dict[int, float], valence: float = 0.0, arousal: float = 0.0) -> Prediction:
+    """Return a prediction of the given shares; the others share the remainder equally."""
     left = (1 - sum(shares.values())) / (len(EXPRESSIONS) - len(shares))
     values = [shares.get(index, left) for index in range(len(EXPRESSIONS))]
-    return Reading(np.array(values, np.float32), Affect(valence, arousal))
+    return Prediction(np.array(values, np.float32), Affect(valence, arousal))
 
 
 signed = st.floats(-1, 1)
-readings = st.builds(
-    lambda weights, valence, arousal: Reading(
+predictions = st.builds(
+    lambda weights, valence, arousal: Prediction(
         (np.array(weights) / sum(weights)).astype(np.float32), Affect(valence, arousal)
     ),
     st.lists(st.floats(0.001, 1), min_size=8, max_size=8),
@@ -43,14 +43,14 @@ steps_ns = st.integers(0, 1_900_000_000) | st.sampled_from([0, 1, -3, 33_000_000
 # --- the filter -----------------------------------------------------------------------------
 
 
-@given(readings, st.integers())
+@given(predictions, st.integers())
 def test_the_first_value_is_the_reading_itself(first, sensor_ns):
     smoothed = AffectOverTime(CONFIG).update(7, first, sensor_ns)
     assert smoothed.affect == first.affect
     assert smoothed.stable_label == EXPRESSIONS[int(np.argmax(first.probabilities))]
 
 
-@given(readings, st.lists(st.tuples(readings, steps_ns), max_size=20))
+@given(predictions, st.lists(st.tuples(predictions, steps_ns), max_size=20))
 def test_values_stay_among_their_inputs_and_probabilities_a_distribution(first, later):
     state, now_ns = AffectState.begin(first, 0), 0
     seen = [state.values]
@@ -63,7 +63,7 @@ def test_values_stay_among_their_inputs_and_probabilities_a_distribution(first, 
         assert state.probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
-@given(readings, readings, st.lists(st.integers(1, 500_000_000), min_size=1, max_size=20))
+@given(predictions, predictions, st.lists(st.integers(1, 500_000_000), min_size=1, max_size=20))
 def test_how_a_constant_input_is_cut_into_frames_does_not_matter(first, then, steps):
     state = AffectState.begin(first, 0)
     at_once = state.after(then, sum(steps), CONFIG)
@@ -74,7 +74,7 @@ def test_how_a_constant_input_is_cut_into_frames_does_not_matter(first, then, st
     assert state.values == pytest.approx(at_once.values, abs=1e-9)
 
 
-@given(readings, st.lists(steps_ns, max_size=20))
+@given(predictions, st.lists(steps_ns, max_size=20))
 def test_a_constant_input_is_its_own_smoothing(one, steps):
     state, now_ns = AffectState.begin(one, 0), 0
     for step_ns in steps:
@@ -83,7 +83,7 @@ def test_a_constant_input_is_its_own_smoothing(one, steps):
     assert (state.values == AffectState.begin(one, 0).values).all()
 
 
-@given(readings, readings, st.sampled_from([5, 10, 30]))
+@given(predictions, predictions, st.sampled_from([5, 10, 30]))
 def test_it_converges_on_a_new_constant_input(first, then, rate_hz):
     affect = AffectOverTime(CONFIG)
     affect.update(1, first, 0)
@@ -96,12 +96,12 @@ def test_it_converges_on_a_new_constant_input(first, then, rate_hz):
 @pytest.mark.parametrize("smoothing_s", [0.1, 0.5, 2.0])
 def test_a_step_shows_by_63_percent_after_one_time_constant(smoothing_s):
     affect = AffectOverTime(AffectConfig(smoothing_s=smoothing_s))
-    affect.update(1, reading({HAPPY: 1}, valence=-1), 0)
-    smoothed = affect.update(1, reading({HAPPY: 1}, valence=1), ns(smoothing_s))
+    affect.update(1, prediction({HAPPY: 1}, valence=-1), 0)
+    smoothed = affect.update(1, prediction({HAPPY: 1}, valence=1), ns(smoothing_s))
     assert (smoothed.affect.valence + 1) / 2 == pytest.approx(1 - math.exp(-1))
 
 
-@given(readings, readings, st.integers(-1_900_000_000, 0))
+@given(predictions, predictions, st.integers(-1_900_000_000, 0))
 def test_no_time_changes_nothing(first, then, step_ns):
     before = AffectState.begin(first, 0)
     assert (before.after(then, step_ns, CONFIG).values == before.values).all()
@@ -109,28 +109,28 @@ def test_no_time_changes_nothing(first, then, step_ns):
 
 def test_after_a_step_backwards_time_goes_on_from_there():
     affect = AffectOverTime(CONFIG)
-    affect.update(1, reading({HAPPY: 1}, valence=-1), ns(1.5))
-    assert affect.update(1, reading({HAPPY: 1}, valence=1), ns(1)).affect.valence == -1
-    smoothed = affect.update(1, reading({HAPPY: 1}, valence=1), ns(1 + CONFIG.smoothing_s))
+    affect.update(1, prediction({HAPPY: 1}, valence=-1), ns(1.5))
+    assert affect.update(1, prediction({HAPPY: 1}, valence=1), ns(1)).affect.valence == -1
+    smoothed = affect.update(1, prediction({HAPPY: 1}, valence=1), ns(1 + CONFIG.smoothing_s))
     assert (smoothed.affect.valence + 1) / 2 == pytest.approx(1 - math.exp(-1))
 
 
 # --- the label ------------------------------------------------------------------------------
 
 
-def labels(given_at: list[tuple[float, Reading]], config: AffectConfig = CONFIG) -> list[str]:
+def labels(given_at: list[tuple[float, Prediction]], config: AffectConfig = CONFIG) -> list[str]:
     affect = AffectOverTime(config)
     return [affect.update(1, one, ns(at_s)).stable_label for at_s, one in given_at]
 
 
 def test_a_tie_goes_to_the_first_expression():
-    assert labels([(0, reading({SAD: 0.4, HAPPY: 0.4}))]) == ["happy"]
+    assert labels([(0, prediction({SAD: 0.4, HAPPY: 0.4}))]) == ["happy"]
 
 
 @pytest.mark.parametrize("rate_hz", [10, 30, 100])
 def test_a_new_expression_costs_the_documented_latency(rate_hz):
-    before = [(-0.001, reading({NEUTRAL: 1}))]
-    after = [(i / rate_hz, reading({HAPPY: 1})) for i in range(2 * rate_hz)]
+    before = [(-0.001, prediction({NEUTRAL: 1}))]
+    after = [(i / rate_hz, prediction({HAPPY: 1})) for i in range(2 * rate_hz)]
     stable = labels(before + after)
     changed_s = (stable.index("happy") - 1) / rate_hz
     lead_s = CONFIG.smoothing_s * math.log(2 / (1 - CONFIG.label_margin))
@@ -140,15 +140,15 @@ def test_a_new_expression_costs_the_documented_latency(rate_hz):
 
 
 def test_a_lead_below_the_margin_never_changes_the_label():
-    start = [(0, reading({NEUTRAL: 0.5, HAPPY: 0.4}))]
-    later = [(i / 10, reading({NEUTRAL: 0.40, HAPPY: 0.43})) for i in range(1, 200)]
+    start = [(0, prediction({NEUTRAL: 0.5, HAPPY: 0.4}))]
+    later = [(i / 10, prediction({NEUTRAL: 0.40, HAPPY: 0.43})) for i in range(1, 200)]
     assert set(labels(start + later)) == {"neutral"}
 
 
 def test_a_lead_shorter_than_the_hold_never_changes_the_label():
     fast = AffectConfig(smoothing_s=0.001, label_hold_s=0.3)
     flicker = [
-        (i / 10, reading({HAPPY: 0.8} if i % 4 in (1, 2, 3) else {NEUTRAL: 0.8}))
+        (i / 10, prediction({HAPPY: 0.8} if i % 4 in (1, 2, 3) else {NEUTRAL: 0.8}))
         for i in range(200)
     ]
     assert set(labels(flicker, fast)) == {"neutral"}
@@ -157,15 +157,15 @@ def test_a_lead_shorter_than_the_hold_never_changes_the_label():
 def test_a_lead_of_exactly_the_hold_changes_the_label():
     fast = AffectConfig(smoothing_s=0.001, label_hold_s=0.5)
     steps = [(0.0, {NEUTRAL: 0.8}), (0.25, {HAPPY: 0.8}), (0.5, {HAPPY: 0.8}), (0.75, {HAPPY: 0.8})]
-    stable = labels([(at_s, reading(shares)) for at_s, shares in steps], fast)
+    stable = labels([(at_s, prediction(shares)) for at_s, shares in steps], fast)
     assert stable == ["neutral", "neutral", "neutral", "happy"]
 
 
 def test_two_rivals_that_take_turns_at_the_top_still_unseat_the_label():
     fast = AffectConfig(smoothing_s=0.001)
-    start = [(0.0, reading({NEUTRAL: 0.8}))]
+    start = [(0.0, prediction({NEUTRAL: 0.8}))]
     later = [
-        (i / 10, reading({HAPPY: 0.45 + 0.02 * (-1) ** i, SAD: 0.45 - 0.02 * (-1) ** i}))
+        (i / 10, prediction({HAPPY: 0.45 + 0.02 * (-1) ** i, SAD: 0.45 - 0.02 * (-1) ** i}))
         for i in range(1, 30)
     ]
     stable = labels(start + later, fast)
@@ -174,9 +174,9 @@ def test_two_rivals_that_take_turns_at_the_top_still_unseat_the_label():
     assert set(stable[4:]) == {"happy"}
 
 
-@given(st.floats(0, 1), st.floats(0, 5), st.lists(st.tuples(readings, steps_ns), max_size=25))
+@given(st.floats(0, 1), st.floats(0, 5), st.lists(st.tuples(predictions, steps_ns), max_size=25))
 def test_the_label_changes_only_to_one_that_led_throughout_the_hold(margin, hold_s, later):
-    """Compare with the rule itself, applied to the whole history at every reading."""
+    """Compare with the rule itself, applied to the whole history at every prediction."""
     config = AffectConfig(label_margin=margin, label_hold_s=hold_s)
     label, now_s, history = StableLabel(NEUTRAL), 0.0, []
     for one, step_ns in later:
@@ -201,13 +201,13 @@ def test_the_label_changes_only_to_one_that_led_throughout_the_hold(margin, hold
 
 
 def test_one_odd_frame_changes_no_label():
-    run = [(i / 30, reading({SAD if i == 15 else HAPPY: 1})) for i in range(30)]
+    run = [(i / 30, prediction({SAD if i == 15 else HAPPY: 1})) for i in range(30)]
     assert set(labels(run)) == {"happy"}
 
 
 def test_two_expressions_in_a_draw_do_not_flicker():
     rng = np.random.default_rng(5)
-    draw = [(i / 30, reading({(SAD, HAPPY)[rng.integers(2)]: 0.6})) for i in range(300)]
+    draw = [(i / 30, prediction({(SAD, HAPPY)[rng.integers(2)]: 0.6})) for i in range(300)]
     raw = [int(one.probabilities.argmax()) for _, one in draw]
     changes, raw_changes = (
         sum(before != after for before, after in itertools.pairwise(stable))
@@ -221,7 +221,7 @@ def test_without_hold_and_margin_the_label_is_the_likeliest():
     plain = AffectConfig(smoothing_s=0.001, label_margin=0, label_hold_s=0)
     rng = np.random.default_rng(4)
     given_at = [
-        (i / 10, Reading(rng.dirichlet(np.ones(8)).astype(np.float32), Affect(0, 0)))
+        (i / 10, Prediction(rng.dirichlet(np.ones(8)).astype(np.float32), Affect(0, 0)))
         for i in range(100)
     ]
     stable = labels(given_at, plain)
@@ -232,7 +232,7 @@ def test_without_hold_and_margin_the_label_is_the_likeliest():
 
 
 def test_a_stale_past_is_not_blended_in():
-    old, new = reading({NEUTRAL: 0.9}, valence=-0.5), reading({HAPPY: 0.9}, valence=0.5)
+    old, new = prediction({NEUTRAL: 0.9}, valence=-0.5), prediction({HAPPY: 0.9}, valence=0.5)
     for gap_s, fresh in ((2.5, False), (2.6, True), (-2.5, False), (-2.6, True)):
         affect = AffectOverTime(CONFIG)
         affect.update(1, old, 0)
@@ -242,16 +242,16 @@ def test_a_stale_past_is_not_blended_in():
 
 def test_one_track_does_not_colour_another():
     affect = AffectOverTime(CONFIG)
-    affect.update(1, reading({NEUTRAL: 0.9}, valence=-1), 0)
-    second = affect.update(2, reading({HAPPY: 0.9}, valence=1), ns(0.1))
+    affect.update(1, prediction({NEUTRAL: 0.9}, valence=-1), 0)
+    second = affect.update(2, prediction({HAPPY: 0.9}, valence=1), ns(0.1))
     assert (second.affect.valence, second.stable_label) == (1, "happy")
-    assert affect.update(1, reading({NEUTRAL: 0.9}, valence=-1), ns(0.1)).affect.valence == -1
+    assert affect.update(1, prediction({NEUTRAL: 0.9}, valence=-1), ns(0.1)).affect.valence == -1
 
 
 def test_memory_is_bounded_over_days():
     """A new track every 13 s for three days, then ten a second: only the last seconds are kept."""
     affect = AffectOverTime(CONFIG)
-    one = reading({NEUTRAL: 0.9})
+    one = prediction({NEUTRAL: 0.9})
     for track in range(1, 20_000):
         affect.update(track, one, ns(track * 13))
         assert len(affect) <= 1

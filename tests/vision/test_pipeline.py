@@ -8,7 +8,7 @@ from edge.config import Config, DeviceConfig, ImagesSource
 from edge.errors import InferenceError
 from edge.vision.pipeline import MAX_FACES, Pipeline
 from edge.vision.quality import INFERENCE_FAILED
-from edge.vision.values import Affect, Box, Detection, Frame, Reading
+from edge.vision.values import Affect, Box, Detection, Frame, Prediction
 from edge.vocabulary import EXPRESSIONS
 
 RNG = np.random.default_rng(3)
@@ -42,10 +42,12 @@ class FixedExpression:
     def __init__(self, fails_before: float = -1.0) -> None:
         self.fails_before = fails_before
 
-    def predict(self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: object) -> Reading:
+    def predict(
+        self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: object
+    ) -> Prediction:
         if box.x < self.fails_before:
             raise InferenceError("not finite")
-        return Reading(np.eye(8, dtype=np.float32)[7], Affect(-0.5, 0.4))
+        return Prediction(np.eye(8, dtype=np.float32)[7], Affect(-0.5, 0.4))
 
 
 def pipeline(
@@ -63,7 +65,7 @@ def test_a_face_that_fails_stays_with_its_reason_and_harms_no_other() -> None:
         frame()
     )
     failed, read = state.faces
-    assert failed.reading is None
+    assert failed.prediction is None
     assert failed.smoothed is None
     assert not failed.quality.usable
     assert failed.quality.reasons == (INFERENCE_FAILED,)
@@ -75,7 +77,7 @@ def test_a_face_that_fails_stays_with_its_reason_and_harms_no_other() -> None:
 def test_an_unusable_face_is_not_read() -> None:
     flat = Frame(np.full((400, 400), 3, np.uint8), 0, 0, "media", 0)
     state = pipeline(FixedDetector(face(100)), FixedExpression()).step(flat)
-    assert state.faces[0].reading is None
+    assert state.faces[0].prediction is None
     assert "too_dark" in state.faces[0].quality.reasons
 
 

@@ -13,7 +13,7 @@ from edge.errors import ModelError
 from edge.vision.inference import NetworkInfo, open_network
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.translate import Translator
-from edge.vision.values import Box, Frame, Reading
+from edge.vision.values import Box, Frame, Prediction
 
 
 class ExpressionNetwork(Protocol):
@@ -33,7 +33,7 @@ class ExpressionNetwork(Protocol):
 
     def predict(
         self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: Translator | None = None
-    ) -> Reading:
+    ) -> Prediction:
         """Return the expression, valence and arousal of the face in ``box``.
 
         ``box`` is in pixels of the full frame. With a ``translator`` the network receives the

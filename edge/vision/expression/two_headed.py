@@ -14,7 +14,7 @@ from edge.vision.expression.readout import ROLES, Readout
 from edge.vision.inference import Network, NetworkInfo
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.translate import Translator
-from edge.vision.values import Affect, Box, Frame, Reading
+from edge.vision.values import Affect, Box, Frame, Prediction
 from edge.vocabulary import EXPRESSIONS
 
 
@@ -68,7 +68,7 @@ class TwoHeadedNetwork:
 
     def predict(
         self, frame: Frame, box: Box, stopwatch: Stopwatch, translator: Translator | None = None
-    ) -> Reading:
+    ) -> Prediction:
         """Return the prediction for the face in ``box``; see ``ExpressionNetwork.predict``."""
         face = face_picture(
             frame.luma,
@@ -84,4 +84,4 @@ class TwoHeadedNetwork:
         probabilities, affect = self._readout.read(heads["expression"], heads["affect"])
         valence, arousal = affect[0].tolist()
         stopwatch.lap("classify")
-        return Reading(probabilities[0], Affect(valence, arousal))
+        return Prediction(probabilities[0], Affect(valence, arousal))

@@ -38,7 +38,7 @@ class DetectionGolden(DetectionTolerance):
         return self.int8 if precision == "int8" and self.int8 else self
 
 
-class GoldenReading(Part):
+class GoldenPrediction(Part):
     """Expected prediction for one ``box`` of the golden picture."""
 
     box: tuple[float, float, float, float]
@@ -47,7 +47,7 @@ class GoldenReading(Part):
     arousal: float = Field(ge=-1, le=1)
 
     @model_validator(mode="after")
-    def _complete(self) -> "GoldenReading":
+    def _complete(self) -> "GoldenPrediction":
         if set(self.probabilities) != set(EXPRESSIONS):
             raise ValueError(f"golden probabilities: expected exactly {', '.join(EXPRESSIONS)}")
         return self
@@ -68,13 +68,14 @@ class ExpressionTolerance(Part):
 class ExpressionGolden(ExpressionTolerance):
     """Expected predictions of an expression network for parts of the golden picture.
 
-    Together the readings should separate all labels, so that two swapped labels are found.
+    ``readings``: the predictions; together they should separate all labels, so that two swapped
+    labels are found.
     ``int8``: wider tolerances for integer artifacts, which deviate by quantisation.
     """
 
     kind: Literal["expression"]
     picture_sha256: Sha256
-    readings: tuple[GoldenReading, ...] = Field(min_length=1)
+    readings: tuple[GoldenPrediction, ...] = Field(min_length=1)
     int8: ExpressionTolerance | None = None
 
     def tolerance(self, precision: str) -> ExpressionTolerance:

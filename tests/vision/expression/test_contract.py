@@ -20,7 +20,7 @@ from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.golden import expression_findings, golden_picture
 from edge.vision.inference import Network, NetworkInfo, find_model, load_manifest
 from edge.vision.inference.golden_schema import ExpressionGolden
-from edge.vision.values import Box, Frame, Luma, Reading
+from edge.vision.values import Box, Frame, Luma, Prediction
 from edge.vocabulary import EXPRESSIONS
 from tests.support.model_folders import changed_copy, known_decoders
 
@@ -92,18 +92,18 @@ def golden() -> Frame:
     return frame_of(golden_picture()[0])
 
 
-def assert_same(one: Reading, other: Reading) -> None:
+def assert_same(one: Prediction, other: Prediction) -> None:
     np.testing.assert_array_equal(one.probabilities, other.probabilities)
     assert one.affect == other.affect
 
 
-def assert_valid(reading: Reading) -> None:
-    assert reading.probabilities.shape == (len(EXPRESSIONS),)
-    assert reading.probabilities.dtype == np.float32
-    assert (reading.probabilities >= 0).all()
-    assert float(reading.probabilities.sum()) == pytest.approx(1, abs=1e-5)
-    assert -1 <= reading.affect.valence <= 1
-    assert -1 <= reading.affect.arousal <= 1
+def assert_valid(prediction: Prediction) -> None:
+    assert prediction.probabilities.shape == (len(EXPRESSIONS),)
+    assert prediction.probabilities.dtype == np.float32
+    assert (prediction.probabilities >= 0).all()
+    assert float(prediction.probabilities.sum()) == pytest.approx(1, abs=1e-5)
+    assert -1 <= prediction.affect.valence <= 1
+    assert -1 <= prediction.affect.arousal <= 1
 
 
 def test_every_network_is_in_the_list() -> None:

@@ -44,9 +44,9 @@ def changed(tmp_path: Path) -> Callable[[Change], str]:
 
 
 def test_the_golden_face_is_happy(network: ExpressionNetwork) -> None:
-    reading = network.predict(frame_of(golden_picture()[0]), FACE, Stopwatch())
-    assert EXPRESSIONS[int(reading.probabilities.argmax())] == "happy"
-    assert reading.affect.valence > 0.8
+    prediction = network.predict(frame_of(golden_picture()[0]), FACE, Stopwatch())
+    assert EXPRESSIONS[int(prediction.probabilities.argmax())] == "happy"
+    assert prediction.affect.valence > 0.8
 
 
 def test_it_is_the_artifact_run_step_by_step(network: ExpressionNetwork) -> None:
@@ -65,10 +65,10 @@ def test_it_is_the_artifact_run_step_by_step(network: ExpressionNetwork) -> None
     unmixed_logits = logits[0] / fitted.temperature + fitted.offsets
     mixed_logits = unmixed_logits + np.array(fitted.mixing) @ (logits[0] - logits[0].mean())
     unmixed, shares = (np.exp(each) / np.exp(each).sum() for each in (unmixed_logits, mixed_logits))
-    reading = network.predict(frame_of(luma), FACE, Stopwatch())
-    np.testing.assert_allclose(reading.probabilities, shares, atol=1e-5)
+    prediction = network.predict(frame_of(luma), FACE, Stopwatch())
+    np.testing.assert_allclose(prediction.probabilities, shares, atol=1e-5)
     point = np.clip(unmixed @ np.array(fitted.points), -1, 1)
-    assert (reading.affect.valence, reading.affect.arousal) == pytest.approx(point, abs=1e-5)
+    assert (prediction.affect.valence, prediction.affect.arousal) == pytest.approx(point, abs=1e-5)
 
 
 def test_a_prior_for_neutral_moves_valence_towards_neutral(network: ExpressionNetwork) -> None:
@@ -131,8 +131,8 @@ def test_photographs_are_read_better_than_by_chance(
         if expression in ("happy", "sad", "anger"):
             luma = cv2.imread(str(nir_faces / "images" / file), cv2.IMREAD_GRAYSCALE)
             face = detector.detect(frame_of(luma), Stopwatch())[0]
-            reading = network.predict(frame_of(luma), face.box, Stopwatch())
-            valence.setdefault(expression, []).append(reading.affect.valence)
+            prediction = network.predict(frame_of(luma), face.box, Stopwatch())
+            valence.setdefault(expression, []).append(prediction.affect.valence)
     assert np.mean(valence["happy"]) > np.mean(valence["sad"]) + 0.2
     assert np.mean(valence["happy"]) > np.mean(valence["anger"]) + 0.2
 

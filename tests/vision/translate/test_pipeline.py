@@ -87,12 +87,12 @@ def test_without_one_the_face_goes_straight() -> None:
 def test_a_frame_is_read_through_the_generator(pipeline: Pipeline) -> None:
     frame = golden_frame(golden_picture()[0])
     (face,) = _settled(pipeline)
-    assert face.reading is not None
+    assert face.prediction is not None
     direct = open_expression(ExpressionConfig())
     box = face.track.detection.box
     through = direct.predict(frame, box, Stopwatch(), pipeline.translator)
     straight = direct.predict(frame, box, Stopwatch())
-    np.testing.assert_array_equal(face.reading.probabilities, through.probabilities)
+    np.testing.assert_array_equal(face.prediction.probabilities, through.probabilities)
     assert np.abs(through.probabilities - straight.probabilities).max() > 0.01
 
 
@@ -110,7 +110,7 @@ def test_a_face_on_which_it_fails_stays_unread_with_the_reason(
 
     monkeypatch.setattr(pipeline.translator, "translate", fails)
     (face,) = _settled(pipeline)
-    assert face.reading is None
+    assert face.prediction is None
     assert face.smoothed is None
     assert face.quality.reasons == (INFERENCE_FAILED,)
 
