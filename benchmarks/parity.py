@@ -29,7 +29,7 @@ from edge.vision.inference import Manifest, Network, find_model, load_manifest
 from edge.vision.inference.choice import measure
 from edge.vision.inference.folders import read_artifact
 from edge.vision.inference.manifest import Artifact
-from edge.vision.inference.network import opened
+from edge.vision.inference.network import load_artifact
 from edge.vision.inference.runtimes import runtime_installed
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Luma
@@ -72,7 +72,7 @@ def run_parity(
             row["missing"] = f"{artifact.runtime} is not installed"
             read_artifact(folder, artifact)  # it is still what it claims to be
             continue
-        networks[artifact.file] = opened(folder, manifest, artifact, threads)
+        networks[artifact.file] = load_artifact(folder, manifest, artifact, threads)
         progress(f"agreement of {artifact.file}")
         row["metrics"] = compare(networks[artifact.file])
     progress("milliseconds")

@@ -27,8 +27,8 @@ from edge.vision.inference import (
     Finding,
     bundled_models,
     find_model,
-    known_choice,
     model_rows,
+    saved_choice,
     verify,
 )
 from edge.vision.translate import open_translator
@@ -92,7 +92,7 @@ def _describe(source: SourceConfig) -> str:
 
 def _choice(name: str, threads: int, config: Config) -> str:
     """Describe the choice of ``auto`` and its measurements; empty if nothing was measured."""
-    choice = known_choice(find_model(name), threads=threads, state_dir=config.journal.state_dir)
+    choice = saved_choice(find_model(name), threads=threads, state_dir=config.journal.state_dir)
     if choice is None:
         return ""
     times = ", ".join(f"{file} {took_ms:.2f} ms" for file, took_ms in choice.run_ms.items())
@@ -131,7 +131,7 @@ def _expression_findings(config: Config) -> list[Finding]:
 def print_models() -> None:
     """Print two lines for every bundled artifact: what it is, and its parity."""
     for folder in bundled_models():
-        choice = known_choice(folder)
+        choice = saved_choice(folder)
         for row in model_rows(folder):
             here = ", chosen here by auto" if choice and choice.artifact == row.artifact else ""
             sys.stdout.write(

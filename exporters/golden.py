@@ -15,7 +15,7 @@ from edge.vision.golden import golden_frame
 from edge.vision.inference import Network, find_model, load_manifest
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.inference.manifest import Manifest
-from edge.vision.inference.network import opened
+from edge.vision.inference.network import load_artifact
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Box, Luma
 from exporters.artifacts.driver import golden_findings
@@ -44,7 +44,7 @@ def remake_golden(model: str | Path) -> Manifest:
     for artifact in manifest.artifacts:
         if not manifest.parity[artifact.file].passed:
             continue
-        network = opened(folder, manifest, artifact, 1)
+        network = load_artifact(folder, manifest, artifact, 1)
         if found := golden_findings(network):
             raise ModelError(f"{folder}: {artifact.file}: {found[0]}; nothing was written")
     write_model(folder, manifest, {})

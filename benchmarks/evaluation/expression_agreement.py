@@ -55,7 +55,7 @@ def read_all(network: Network, crops: Iterable[Luma]) -> Readings:
     shares, affect = (
         np.concatenate([each[role] for each in heads]) for role in ("expression", "affect")
     )
-    probabilities, values = readout.read(shares, affect)
+    probabilities, values = readout.decode(shares, affect)
     return probabilities.astype(np.float64), values.astype(np.float64)
 
 

@@ -23,7 +23,7 @@ _STALE_TIME_CONSTANTS = 5.0
 _STALE_MIN_S = 2.0
 
 
-class AffectOverTime:
+class AffectSmoother:
     """Smooths the predictions of each track. Not thread-safe: owned by the classify thread.
 
     A track without a prediction for longer than ``stale_s`` starts from the next one, without its
@@ -57,9 +57,9 @@ class AffectOverTime:
                 for known, kept in self._states.items()
                 if not self._is_stale(kept, sensor_ns)
             }
-            state = AffectState.begin(prediction, sensor_ns)
+            state = AffectState.initial(prediction, sensor_ns)
         else:
-            state = state.after(prediction, sensor_ns, self._config)
+            state = state.updated(prediction, sensor_ns, self._config)
         self._states[track_id] = state
         return state.smoothed
 
@@ -81,7 +81,7 @@ class StableLabel:
     index: int
     ahead_s: tuple[float | None, ...] = (None,) * len(EXPRESSIONS)
 
-    def after(
+    def updated(
         self, probabilities: NDArray[np.float64], elapsed_s: float, config: AffectConfig
     ) -> "StableLabel":
         """Return the label after ``probabilities``, which follow the last by ``elapsed_s``.
@@ -121,7 +121,7 @@ class AffectState:
     label: StableLabel
 
     @classmethod
-    def begin(cls, prediction: Prediction, sensor_ns: int) -> "AffectState":
+    def initial(cls, prediction: Prediction, sensor_ns: int) -> "AffectState":
         """Return the state after a first prediction: its values, and its most likely label.
 
         If several are equally likely, the first in the order of ``EXPRESSIONS``.
@@ -129,7 +129,9 @@ class AffectState:
         values = _vector(prediction)
         return cls(sensor_ns, values, StableLabel(int(values[: len(EXPRESSIONS)].argmax())))
 
-    def after(self, prediction: Prediction, sensor_ns: int, config: AffectConfig) -> "AffectState":
+    def updated(
+        self, prediction: Prediction, sensor_ns: int, config: AffectConfig
+    ) -> "AffectState":
         """Return the state after one more prediction.
 
         A first-order low-pass filter, exact for any time step: the prediction counts for the whole
@@ -142,7 +144,7 @@ class AffectState:
         values = self.values + gain * (new - self.values)
         # rounding must not move a value outside the interval between old and new
         values = np.clip(values, np.minimum(self.values, new), np.maximum(self.values, new))
-        label = self.label.after(values[: len(EXPRESSIONS)], elapsed_s, config)
+        label = self.label.updated(values[: len(EXPRESSIONS)], elapsed_s, config)
         return AffectState(sensor_ns, values, label)
 
     @property

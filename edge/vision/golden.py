@@ -34,7 +34,7 @@ from edge.vocabulary import EXPRESSIONS
 
 GOLDEN_FACE: Final = Path(__file__).with_name("data") / "golden-face.png"
 
-SURE: Final = 0.5  # CenterFace's published threshold; nothing else there reaches it
+CONFIDENT_SCORE: Final = 0.5  # CenterFace's published threshold; nothing else there reaches it
 
 _PROBABILITY_FLOOR: Final = 1e-6  # below it, differences of logarithms are rounding errors
 
@@ -97,7 +97,7 @@ def detection_findings(detector: Detector) -> list[Finding]:
     allowed = golden.tolerance(detector.info.precision)
     findings = []
     # a low threshold lets weak cells pass; only confident faces are counted
-    if (count := sum(each.score >= SURE for each in found)) > 1:
+    if (count := sum(each.score >= CONFIDENT_SCORE for each in found)) > 1:
         findings.append(f"{count} faces found, expected 1")
     if not (iou := face.box.iou(expected)) >= allowed.iou_min:
         findings.append(
@@ -118,7 +118,7 @@ def detection_findings(detector: Detector) -> list[Finding]:
 
 def expression_findings(network: ExpressionNetwork) -> list[Finding]:
     """Return the deviations of the expression network, without priors, from its golden answer."""
-    network = network.as_published
+    network = network.without_priors
     picture, digest = golden_picture()
     frame = golden_frame(picture)
     golden = network.golden
@@ -156,7 +156,7 @@ def translation_findings(translator: Translator) -> list[Finding]:
     expected = np.array(known.levels, np.float32)
     rows, columns = expected.shape
     apart = float(np.abs(area_means(face, (columns, rows)) - expected).mean())
-    allowed = known.allowed(translator.info.precision)
+    allowed = known.tolerance(translator.info.precision)
     if apart <= allowed:
         return []
     problem = f"golden face: {apart:.1f} grey levels from the known picture on the mean"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from edge.clock import Stopwatch
 from edge.config import Config, ImagesSource, TrackingConfig
 from edge.errors import InferenceError
-from edge.vision.affect import AffectOverTime
+from edge.vision.affect import AffectSmoother
 from edge.vision.detect import Detector, open_detector
 from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.quality import INFERENCE_FAILED, assess
@@ -43,7 +43,7 @@ class Pipeline:
         self._translator = translator
         self._config = config
         self._tracker = Tracker(_tracking(config), first_id=first_track)
-        self._affect = AffectOverTime(config.affect)
+        self._affect = AffectSmoother(config.affect)
 
     @classmethod
     def open(cls, config: Config, *, first_track: int = 1) -> "Pipeline":

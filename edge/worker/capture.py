@@ -150,9 +150,9 @@ class Capture:
                 )
             self._opening_since_ns = None
             self.live, self.expected_hz = source.live, source.expected_hz
-            if source.opening is not None and source.opening != self._reported_details:
-                self._reported_details = source.opening
-                self._report_event(CameraOpened.model_validate(source.opening))
+            if source.details is not None and source.details != self._reported_details:
+                self._reported_details = source.details
+                self._report_event(CameraOpened.model_validate(source.details))
             try:
                 yield source
             except SourceError as error:

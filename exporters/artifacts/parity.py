@@ -107,7 +107,7 @@ def table(manifest: Manifest) -> str:
             row = [name, f"({_bounds(limit)})" if limit else ""]
             for file in files:
                 value = manifest.parity[file].metrics[name]
-                missed = limit is not None and not limit.kept_by(value)
+                missed = limit is not None and not limit.allows(value)
                 row.append(f"{value:.4g}{' MISSED' if missed else ''}")
             rows.append(row)
         widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
@@ -144,5 +144,5 @@ def against_limits(
         metrics=rounded,
         limits=dict(limits),
         samples=samples,
-        passed=all(limit.kept_by(rounded[name]) for name, limit in limits.items()),
+        passed=all(limit.allows(rounded[name]) for name, limit in limits.items()),
     )

@@ -225,6 +225,6 @@ class Original:
         options = self.preparation.options
         order = np.array([options.labels.index(name) for name in EXPRESSIONS])
         readout = Readout(order, not self.affect.signed, options.recalibration)
-        shares, point = readout.read(heads["expression"], heads["affect"])
+        shares, point = readout.decode(heads["expression"], heads["affect"])
         valence, arousal = point[0].tolist()
         return shares[0].tolist(), (valence, arousal)

@@ -101,7 +101,7 @@ def predictor_of_artifact(network: Network) -> Predictor:
     plain = dataclasses.replace(Readout.of(network.manifest), recalibration=None)
 
     def predict(crops: Tensor) -> Tensor:
-        return _logs(torch.from_numpy(plain.read(*heads_of(network, crops))[0]))
+        return _logs(torch.from_numpy(plain.decode(*heads_of(network, crops))[0]))
 
     return predict
 
@@ -218,7 +218,7 @@ def _read(
     """Return probabilities and, with points, valence and arousal, as the daemon computes them."""
     shares = np.asarray(nnf.softmax(logits, 1))
     readout = Readout(np.arange(_COUNT), False, setting)
-    return readout.read(shares, np.zeros((len(shares), 2), np.float32))
+    return readout.decode(shares, np.zeros((len(shares), 2), np.float32))
 
 
 def _points(shares: Tensor, affect: Tensor, labels: Tensor, views: int) -> Tensor:

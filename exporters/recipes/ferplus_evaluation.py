@@ -61,7 +61,7 @@ def ferplus_figures(network: Network, data: Path) -> dict[str, Any]:
         "priors": shown,
     }
     for name, readout in readouts.items():
-        shares, affect = (each.astype(np.float64) for each in readout.read(*outputs))
+        shares, affect = (each.astype(np.float64) for each in readout.decode(*outputs))
         called = float((shares.argmax(1) == neutral).mean())
         result[name] = {**headlines(shares, affect, truth, target), "called_neutral": called}
     return result

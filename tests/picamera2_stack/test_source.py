@@ -98,18 +98,18 @@ def test_every_sensor_gives_its_full_width(
     hardware.set(cameras=[sensor])
     with opened() as source:
         assert read(source).luma.shape == (720, 1280)
-        assert source.opening is not None
-        assert (source.opening["seen_width"], source.opening["seen_height"]) == seen_part
-        assert source.opening["model"] == sensor
-        assert source.opening["libcamera"] == "v0.5.2+stub"
+        assert source.details is not None
+        assert (source.details["seen_width"], source.details["seen_height"]) == seen_part
+        assert source.details["model"] == sensor
+        assert source.details["libcamera"] == "v0.5.2+stub"
     assert hardware.log("start")[-1]["mode"] == mode
 
 
 def test_a_named_sensor_mode_is_used(hardware: Hardware) -> None:
     with opened(sensor="1920x1080") as source:
         read(source)
-        assert source.opening is not None
-        assert source.opening["seen_width"] == 0.585
+        assert source.details is not None
+        assert source.details["seen_width"] == 0.585
     assert hardware.log("start")[-1]["mode"] == [1920, 1080, 10]
 
 

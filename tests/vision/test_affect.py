@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config import AffectConfig
-from edge.vision.affect import AffectOverTime, AffectState, StableLabel
+from edge.vision.affect import AffectSmoother, AffectState, StableLabel
 from edge.vision.values import Affect, Prediction
 from edge.vocabulary import EXPRESSIONS
 
@@ -45,19 +45,19 @@ steps_ns = st.integers(0, 1_900_000_000) | st.sampled_from([0, 1, -3, 33_000_000
 
 @given(predictions, st.integers())
 def test_the_first_value_is_the_reading_itself(first, sensor_ns):
-    smoothed = AffectOverTime(CONFIG).update(7, first, sensor_ns)
+    smoothed = AffectSmoother(CONFIG).update(7, first, sensor_ns)
     assert smoothed.affect == first.affect
     assert smoothed.stable_label == EXPRESSIONS[int(np.argmax(first.probabilities))]
 
 
 @given(predictions, st.lists(st.tuples(predictions, steps_ns), max_size=20))
 def test_values_stay_among_their_inputs_and_probabilities_a_distribution(first, later):
-    state, now_ns = AffectState.begin(first, 0), 0
+    state, now_ns = AffectState.initial(first, 0), 0
     seen = [state.values]
     for one, step_ns in later:
         now_ns += step_ns
-        state = state.after(one, now_ns, CONFIG)
-        seen.append(AffectState.begin(one, 0).values)
+        state = state.updated(one, now_ns, CONFIG)
+        seen.append(AffectState.initial(one, 0).values)
         assert (state.values >= np.min(seen, axis=0)).all()
         assert (state.values <= np.max(seen, axis=0)).all()
         assert state.probabilities.sum() == pytest.approx(1, abs=1e-5)
@@ -65,27 +65,27 @@ def test_values_stay_among_their_inputs_and_probabilities_a_distribution(first, 
 
 @given(predictions, predictions, st.lists(st.integers(1, 500_000_000), min_size=1, max_size=20))
 def test_how_a_constant_input_is_cut_into_frames_does_not_matter(first, then, steps):
-    state = AffectState.begin(first, 0)
-    at_once = state.after(then, sum(steps), CONFIG)
+    state = AffectState.initial(first, 0)
+    at_once = state.updated(then, sum(steps), CONFIG)
     now_ns = 0
     for step_ns in steps:
         now_ns += step_ns
-        state = state.after(then, now_ns, CONFIG)
+        state = state.updated(then, now_ns, CONFIG)
     assert state.values == pytest.approx(at_once.values, abs=1e-9)
 
 
 @given(predictions, st.lists(steps_ns, max_size=20))
 def test_a_constant_input_is_its_own_smoothing(one, steps):
-    state, now_ns = AffectState.begin(one, 0), 0
+    state, now_ns = AffectState.initial(one, 0), 0
     for step_ns in steps:
         now_ns += step_ns
-        state = state.after(one, now_ns, CONFIG)
-    assert (state.values == AffectState.begin(one, 0).values).all()
+        state = state.updated(one, now_ns, CONFIG)
+    assert (state.values == AffectState.initial(one, 0).values).all()
 
 
 @given(predictions, predictions, st.sampled_from([5, 10, 30]))
 def test_it_converges_on_a_new_constant_input(first, then, rate_hz):
-    affect = AffectOverTime(CONFIG)
+    affect = AffectSmoother(CONFIG)
     affect.update(1, first, 0)
     for i in range(1, 6 * rate_hz):
         smoothed = affect.update(1, then, ns(i / rate_hz))
@@ -95,7 +95,7 @@ def test_it_converges_on_a_new_constant_input(first, then, rate_hz):
 
 @pytest.mark.parametrize("smoothing_s", [0.1, 0.5, 2.0])
 def test_a_step_shows_by_63_percent_after_one_time_constant(smoothing_s):
-    affect = AffectOverTime(AffectConfig(smoothing_s=smoothing_s))
+    affect = AffectSmoother(AffectConfig(smoothing_s=smoothing_s))
     affect.update(1, prediction({HAPPY: 1}, valence=-1), 0)
     smoothed = affect.update(1, prediction({HAPPY: 1}, valence=1), ns(smoothing_s))
     assert (smoothed.affect.valence + 1) / 2 == pytest.approx(1 - math.exp(-1))
@@ -103,12 +103,12 @@ def test_a_step_shows_by_63_percent_after_one_time_constant(smoothing_s):
 
 @given(predictions, predictions, st.integers(-1_900_000_000, 0))
 def test_no_time_changes_nothing(first, then, step_ns):
-    before = AffectState.begin(first, 0)
-    assert (before.after(then, step_ns, CONFIG).values == before.values).all()
+    before = AffectState.initial(first, 0)
+    assert (before.updated(then, step_ns, CONFIG).values == before.values).all()
 
 
 def test_after_a_step_backwards_time_goes_on_from_there():
-    affect = AffectOverTime(CONFIG)
+    affect = AffectSmoother(CONFIG)
     affect.update(1, prediction({HAPPY: 1}, valence=-1), ns(1.5))
     assert affect.update(1, prediction({HAPPY: 1}, valence=1), ns(1)).affect.valence == -1
     smoothed = affect.update(1, prediction({HAPPY: 1}, valence=1), ns(1 + CONFIG.smoothing_s))
@@ -119,7 +119,7 @@ def test_after_a_step_backwards_time_goes_on_from_there():
 
 
 def labels(given_at: list[tuple[float, Prediction]], config: AffectConfig = CONFIG) -> list[str]:
-    affect = AffectOverTime(config)
+    affect = AffectSmoother(config)
     return [affect.update(1, one, ns(at_s)).stable_label for at_s, one in given_at]
 
 
@@ -184,7 +184,7 @@ def test_the_label_changes_only_to_one_that_led_throughout_the_hold(margin, hold
         now_s += step_s
         probabilities = one.probabilities.astype(np.float64)
         history.append((now_s, probabilities - probabilities[label.index]))
-        new = label.after(probabilities, step_s, config)
+        new = label.updated(probabilities, step_s, config)
         held_s = []
         for rival in range(8):
             led = [lead[rival] >= margin and lead[rival] > 0 for _, lead in history]
@@ -234,14 +234,14 @@ def test_without_hold_and_margin_the_label_is_the_likeliest():
 def test_a_stale_past_is_not_blended_in():
     old, new = prediction({NEUTRAL: 0.9}, valence=-0.5), prediction({HAPPY: 0.9}, valence=0.5)
     for gap_s, fresh in ((2.5, False), (2.6, True), (-2.5, False), (-2.6, True)):
-        affect = AffectOverTime(CONFIG)
+        affect = AffectSmoother(CONFIG)
         affect.update(1, old, 0)
         smoothed = affect.update(1, new, ns(gap_s))
         assert (smoothed.affect == new.affect and smoothed.stable_label == "happy") == fresh
 
 
 def test_one_track_does_not_colour_another():
-    affect = AffectOverTime(CONFIG)
+    affect = AffectSmoother(CONFIG)
     affect.update(1, prediction({NEUTRAL: 0.9}, valence=-1), 0)
     second = affect.update(2, prediction({HAPPY: 0.9}, valence=1), ns(0.1))
     assert (second.affect.valence, second.stable_label) == (1, "happy")
@@ -250,7 +250,7 @@ def test_one_track_does_not_colour_another():
 
 def test_memory_is_bounded_over_days():
     """A new track every 13 s for three days, then ten a second: only the last seconds are kept."""
-    affect = AffectOverTime(CONFIG)
+    affect = AffectSmoother(CONFIG)
     one = prediction({NEUTRAL: 0.9})
     for track in range(1, 20_000):
         affect.update(track, one, ns(track * 13))

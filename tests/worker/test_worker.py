@@ -62,12 +62,12 @@ class ScriptedSource:
         live: bool,
         reads: Iterator[Callable[[], Frame]],
         *,
-        opening: dict[str, object] | None = None,
+        details: dict[str, object] | None = None,
         entering: Callable[[], object] = lambda: None,
         closing: Callable[[], object] = lambda: None,
     ) -> None:
         self.live = live
-        self.opening = opening
+        self.details = details
         self._reads = reads
         self._entering = entering
         self._closing = closing
@@ -296,12 +296,12 @@ def camera(model: str) -> dict[str, object]:
 def test_reopening_the_same_camera_is_not_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
     openings = [
         ScriptedSource(
-            True, iter([gives_frame(0), raises(SourceStalled("silent"))]), opening=camera("a")
+            True, iter([gives_frame(0), raises(SourceStalled("silent"))]), details=camera("a")
         ),
         ScriptedSource(
-            True, iter([gives_frame(1), raises(SourceStalled("silent"))]), opening=camera("a")
+            True, iter([gives_frame(1), raises(SourceStalled("silent"))]), details=camera("a")
         ),
-        ScriptedSource(True, iter([raises(EndOfStream("x"))]), opening=camera("b")),
+        ScriptedSource(True, iter([raises(EndOfStream("x"))]), details=camera("b")),
     ]
     with running(monkeypatch, CAMERA, *openings) as (hub, _, _):
         got = reports(hub, is_last)

@@ -28,7 +28,7 @@ class ExpressionNetwork(Protocol):
         """What it must predict for the golden face, without priors (see ``edge.vision.golden``)."""
 
     @property
-    def as_published(self) -> "ExpressionNetwork":
+    def without_priors(self) -> "ExpressionNetwork":
         """The same network without the configured priors; ``golden`` describes this one."""
 
     def predict(

@@ -64,7 +64,7 @@ class Readout:
             recalibration,
         )
 
-    def read(self, shares: Floats, affect: Floats) -> tuple[Floats, Floats]:
+    def decode(self, shares: Floats, affect: Floats) -> tuple[Floats, Floats]:
         """Return probabilities (n, 8) in the order of ``EXPRESSIONS``, and (n, 2) in -1..1.
 
         Args:

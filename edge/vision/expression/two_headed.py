@@ -60,7 +60,7 @@ class TwoHeadedNetwork:
         return self._network.manifest.golden
 
     @property
-    def as_published(self) -> "TwoHeadedNetwork":
+    def without_priors(self) -> "TwoHeadedNetwork":
         """The same network without priors."""
         other = copy(self)
         other._readout = Readout.of(self._network.manifest)
@@ -81,7 +81,7 @@ class TwoHeadedNetwork:
         heads = self._network.run(face[None])
         if not (heads["expression"][0, self._readout.order] > 0).any():
             raise InferenceError(f"{self._network.info.name}: no expression has any probability")
-        probabilities, affect = self._readout.read(heads["expression"], heads["affect"])
+        probabilities, affect = self._readout.decode(heads["expression"], heads["affect"])
         valence, arousal = affect[0].tolist()
         stopwatch.lap("classify")
         return Prediction(probabilities[0], Affect(valence, arousal))

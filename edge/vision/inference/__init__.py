@@ -11,7 +11,7 @@ from edge.vision.inference.folders import (
     verify,
 )
 from edge.vision.inference.manifest import Manifest
-from edge.vision.inference.network import Network, NetworkInfo, known_choice, open_network
+from edge.vision.inference.network import Network, NetworkInfo, open_network, saved_choice
 
 __all__ = [
     "Choice",
@@ -22,9 +22,9 @@ __all__ = [
     "NetworkInfo",
     "bundled_models",
     "find_model",
-    "known_choice",
     "load_manifest",
     "model_rows",
     "open_network",
+    "saved_choice",
     "verify",
 ]

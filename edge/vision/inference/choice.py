@@ -86,7 +86,7 @@ def fastest(run_ms: Mapping[str, float]) -> str:
     return best
 
 
-def remembered(key: str, state_dir: Path | None, files: Sequence[str]) -> Choice | None:
+def load_choice(key: str, state_dir: Path | None, files: Sequence[str]) -> Choice | None:
     """Return the choice under ``key``, where it names one of ``files``; None where there is none.
 
     A file that is missing, cut off, or not ours is the same as none.
@@ -107,7 +107,7 @@ def remembered(key: str, state_dir: Path | None, files: Sequence[str]) -> Choice
     return Choice(known["artifact"], times, measured)
 
 
-def remember(key: str, state_dir: Path | None, choice: Choice) -> None:
+def save_choice(key: str, state_dir: Path | None, choice: Choice) -> None:
     """Write ``choice`` down under ``key``; where nothing can be written, nothing is.
 
     The daemon's own folder is not made here: it belongs to whom the journal makes it for.

@@ -99,7 +99,7 @@ class TranslationGolden(Part):
     level_max: Positive
     int8_level_max: Positive | None = None
 
-    def allowed(self, precision: str) -> float:
+    def tolerance(self, precision: str) -> float:
         """Return the bound for artifacts of ``precision``."""
         return self.int8_level_max or self.level_max if precision == "int8" else self.level_max
 

@@ -203,7 +203,7 @@ class Limit(Part):
             raise ValueError("a limit needs at_most or at_least")
         return self
 
-    def kept_by(self, value: float) -> bool:
+    def allows(self, value: float) -> bool:
         """Tell whether ``value`` is within the bound."""
         return (self.at_most is None or value <= self.at_most) and (
             self.at_least is None or value >= self.at_least
@@ -223,7 +223,7 @@ class Parity(Part):
         for name, limit in self.limits.items():
             if name not in self.metrics:
                 raise ValueError(f"parity has a limit for {name} but no such metric")
-            if self.passed and not limit.kept_by(self.metrics[name]):
+            if self.passed and not limit.allows(self.metrics[name]):
                 raise ValueError(
                     f"parity says passed, but {name} {self.metrics[name]} is beyond it"
                 )

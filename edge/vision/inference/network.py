@@ -183,15 +183,15 @@ def open_network(
     if manifest.task != task:
         raise ModelError(f"model {manifest.name}: made for {manifest.task}, configured for {task}")
     if artifact != "auto":
-        return opened(folder, manifest, _select_artifact(manifest, artifact), threads)
+        return load_artifact(folder, manifest, _select_artifact(manifest, artifact), threads)
     candidates = _candidates(manifest)
     if len(candidates) == 1:
-        return opened(folder, manifest, candidates[0], threads)
+        return load_artifact(folder, manifest, candidates[0], threads)
     key = choice.choice_key(candidates, threads)
-    known = choice.remembered(key, state_dir, [each.file for each in candidates])
+    known = choice.load_choice(key, state_dir, [each.file for each in candidates])
     if known:
-        return opened(folder, manifest, _select_artifact(manifest, known.artifact), threads)
-    networks = {each.file: opened(folder, manifest, each, threads) for each in candidates}
+        return load_artifact(folder, manifest, _select_artifact(manifest, known.artifact), threads)
+    networks = {each.file: load_artifact(folder, manifest, each, threads) for each in candidates}
     # measuring may run out of time: the artifacts that are probably fastest go first
     order = sorted(networks.values(), key=lambda network: network.info.precision != "int8")
     try:
@@ -200,11 +200,11 @@ def open_network(
         raise ModelError(f"model {error}") from error
     run_ms = {file: took_ms[file] for file in networks if file in took_ms}
     chosen = choice.fastest(run_ms)
-    choice.remember(key, state_dir, choice.Choice(chosen, run_ms, day(wall_ns())))
+    choice.save_choice(key, state_dir, choice.Choice(chosen, run_ms, day(wall_ns())))
     return networks[chosen]
 
 
-def known_choice(
+def saved_choice(
     folder: Path, *, threads: int = 1, state_dir: Path | None = None
 ) -> choice.Choice | None:
     """Return the recorded choice of ``auto`` for the model in ``folder``; None: not measured yet.
@@ -214,7 +214,7 @@ def known_choice(
     """
     candidates = _candidates(load_manifest(folder))
     key = choice.choice_key(candidates, threads)
-    return choice.remembered(key, state_dir, [each.file for each in candidates])
+    return choice.load_choice(key, state_dir, [each.file for each in candidates])
 
 
 def _run_once(network: Network) -> choice.Run:
@@ -223,7 +223,7 @@ def _run_once(network: Network) -> choice.Run:
     return lambda: network.run(picture)
 
 
-def opened(folder: Path, manifest: Manifest, artifact: Artifact, threads: int) -> Network:
+def load_artifact(folder: Path, manifest: Manifest, artifact: Artifact, threads: int) -> Network:
     """Load one artifact of ``folder``, verified except for parity, which the caller checks.
 
     Raises:

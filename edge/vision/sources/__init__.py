@@ -30,7 +30,7 @@ class Source(Protocol):
         """Nominal frame rate; None if the source does not state it."""
 
     @property
-    def opening(self) -> dict[str, object] | None:
+    def details(self) -> dict[str, object] | None:
         """Details for the event ``camera_opened``; None if there are none."""
 
     def __enter__(self) -> Self:

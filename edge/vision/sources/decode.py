@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from edge.errors import ConfigError, FrameRefused
-from edge.vision.sources.h264 import read_header
+from edge.vision.sources.h264 import parse_header
 from edge.vision.values import Luma
 
 # Limited-range video keeps black at 16 and white at 235 (ITU-R BT.601).
@@ -29,7 +29,7 @@ class Plane(Enum):
     """The plane is not known to be 8-bit luma: OpenCV converts it to colour, and that to grey."""
 
 
-def quiet() -> None:
+def silence_opencv() -> None:
     """Stop OpenCV and FFmpeg from writing to stderr, in the whole process.
 
     Exceptions report every failure; their lines would only flood the log.
@@ -72,7 +72,7 @@ class MonoReader:
         self._first_interlaced: Luma | None = None
         flag = int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
         found, data = capture.retrieve(flag=flag)
-        header = read_header(data.tobytes()) if found and data is not None else None
+        header = parse_header(data.tobytes()) if found and data is not None else None
         self._interlaced = header is not None and header.interlaced
         self.plane = Plane.CONVERT
         if header is not None and header.full_range is not None:

@@ -12,7 +12,7 @@ _NAL_SEQUENCE_PARAMETERS: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class PictureFormat:
     """How the pictures of a stream are stored.
 
     Attributes:
@@ -25,7 +25,7 @@ class Pictures:
     interlaced: bool
 
 
-def read_header(header: bytes) -> Pictures | None:
+def parse_header(header: bytes) -> PictureFormat | None:
     """Return the picture format from the decoder's extra data; None if truncated or not H.264.
 
     Both forms are supported: units between start codes, and ``avcC``.
@@ -51,13 +51,13 @@ def _sequence_parameters(header: bytes) -> bytes | None:
     return None
 
 
-def _read_pictures(bits: "_Bits") -> Pictures:
+def _read_pictures(bits: "_Bits") -> PictureFormat:
     """Read a sequence parameter set, without its first byte."""
     eight_bit = _read_depth(bits)
     interlaced = _read_geometry(bits)
     # limited range is the default if the field is absent
     full_range = _read_range(bits) if bits.take(1) else False  # vui_parameters_present_flag
-    return Pictures(full_range if eight_bit else None, interlaced)
+    return PictureFormat(full_range if eight_bit else None, interlaced)
 
 
 def _read_depth(bits: "_Bits") -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError, EndOfStream, FrameRefused
-from edge.vision.sources.decode import quiet
+from edge.vision.sources.decode import silence_opencv
 from edge.vision.values import Frame, Luma
 
 SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".tif", ".tiff", ".webp")
@@ -22,7 +22,7 @@ class Images:
     """
 
     live = False
-    opening = None
+    details = None
 
     def __init__(self, folder: str, rate_hz: float, first_index: int = 0) -> None:
         self._folder = folder
@@ -38,7 +38,7 @@ class Images:
         Raises:
             ConfigError: it is not a folder, cannot be listed, or contains no picture.
         """
-        quiet()
+        silence_opencv()
         try:
             self._paths = sorted(
                 entry

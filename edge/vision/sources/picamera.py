@@ -14,13 +14,13 @@ from edge.config import PicameraSource
 from edge.errors import ConfigError, FrameNotReady, SourceStalled, SourceUnavailable
 from edge.vision.sources.picamera_setup import (
     SensorMode,
+    centre_crop,
     choose_mode,
     controls_of,
     flips,
     load_tuning,
     modes_of,
     require_camera,
-    seen_part,
 )
 from edge.vision.sources.picamera_stack import CameraStack, load_stack
 from edge.vision.sources.stamps import clock_of
@@ -65,7 +65,7 @@ class Picamera:
         self._job: Any = None  # the capture that has been asked for and not been received
         self._asked_ns = 0
         self.expected_hz: float | None = config.rate_hz
-        self.opening: dict[str, object] | None = None
+        self.details: dict[str, object] | None = None
 
     def __enter__(self) -> Self:
         """Open, configure and start the camera.
@@ -249,7 +249,7 @@ class Picamera:
         self._limit_s = max(config.read_timeout_s, _SILENT_PERIODS * period_s)
         self._first_limit_s = _START_S + config.read_timeout_s + _STARTUP_FRAMES * period_s
         self.expected_hz = 1 / period_s
-        self.opening = self._description(granted)
+        self.details = self._description(granted)
 
     def _sensor_modes(self) -> tuple[SensorMode, ...]:
         """Return the modes of the camera; none where it cannot tell, which it may lack memory for.
@@ -285,7 +285,7 @@ class Picamera:
         }
         full = properties.get("PixelArraySize")
         if full and "ScalerCrop" in controls:
-            _, _, width, height = seen_part(controls["ScalerCrop"][1], self._size_px)
+            _, _, width, height = centre_crop(controls["ScalerCrop"][1], self._size_px)
             detail["seen_width"] = round(width / full[0], 3)
             detail["seen_height"] = round(height / full[1], 3)
         return detail

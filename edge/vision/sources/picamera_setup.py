@@ -83,13 +83,13 @@ def choose_mode(modes: tuple[SensorMode, ...], config: PicameraSource) -> Sensor
 
 
 def _preference(mode: SensorMode, picture: Size, *, enlarged: bool) -> tuple[int, int, int]:
-    _, _, width, height = seen_part(mode.crop, picture)
+    _, _, width, height = centre_crop(mode.crop, picture)
     pixels = mode.size[0] * mode.size[1]
     # a picture larger than every mode is scaled up: then more pixels are better
     return width * height, pixels if enlarged else -pixels, mode.bit_depth
 
 
-def seen_part(crop: Rectangle, picture: Size) -> Rectangle:
+def centre_crop(crop: Rectangle, picture: Size) -> Rectangle:
     """Return the middle of ``crop`` that has the shape of ``picture``: the rest is cut off."""
     x, y, width, height = crop
     fitted_width = min(width, height * picture[0] // picture[1])

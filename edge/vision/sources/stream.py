@@ -10,7 +10,7 @@ import cv2
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import StreamSource, redact
 from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
-from edge.vision.sources.decode import MonoReader, quiet
+from edge.vision.sources.decode import MonoReader, silence_opencv
 from edge.vision.values import Frame
 
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
@@ -27,7 +27,7 @@ class Stream:
     """
 
     live = True
-    opening = None
+    details = None
 
     def __init__(self, config: StreamSource, first_index: int = 0) -> None:
         self._config = config
@@ -42,7 +42,7 @@ class Stream:
         Raises:
             SourceUnavailable: no answer within ``open_timeout_s``, or the answer is no video.
         """
-        quiet()
+        silence_opencv()
         config = self._config
         began_ns = monotonic_ns()
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(config.open_timeout_s * 1e3)]

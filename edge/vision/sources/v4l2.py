@@ -10,7 +10,7 @@ import numpy as np
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import V4l2Source
 from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
-from edge.vision.sources.decode import Plane, quiet, to_luma
+from edge.vision.sources.decode import Plane, silence_opencv, to_luma
 from edge.vision.sources.stamps import clock_of
 from edge.vision.values import Frame, Luma
 from edge.vocabulary import ClockName
@@ -30,7 +30,7 @@ class V4l2:
     """
 
     live = True
-    opening = None
+    details = None
 
     def __init__(self, config: V4l2Source, first_index: int = 0) -> None:
         self._config = config
@@ -48,7 +48,7 @@ class V4l2:
             ConfigError: the path is not a device, or this user has no permission.
             SourceUnavailable: it is not connected, or another program holds it.
         """
-        quiet()
+        silence_opencv()
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")  # seconds; 10 otherwise
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_READ_ATTEMPTS", "1")
         path = self._config.path

@@ -9,7 +9,7 @@ import cv2
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError, EndOfStream, FrameRefused
-from edge.vision.sources.decode import MonoReader, quiet
+from edge.vision.sources.decode import MonoReader, silence_opencv
 from edge.vision.values import Frame
 
 DEMO_CLIP: Final = Path(__file__).with_name("clip") / "demo.mp4"
@@ -26,7 +26,7 @@ class Video:
     """
 
     live = False
-    opening = None
+    details = None
 
     def __init__(self, path: str, first_index: int = 0) -> None:
         self._path = path
@@ -40,7 +40,7 @@ class Video:
         Raises:
             ConfigError: there is no such file, or it contains no decodable video.
         """
-        quiet()
+        silence_opencv()
         self._capture = self._open()
         self._grabbed = True
         self._reader = MonoReader(self._capture)

@@ -190,7 +190,7 @@ def test_an_expression_that_other_logits_indicate_is_named_through_the_mixing() 
 
     def right(mixing: Any) -> float:
         readout = Readout(np.arange(8), False, setting.model_copy(update={"mixing": mixing}))
-        shares, _ = readout.read(np.asarray(logs[0].exp()), np.zeros((len(nir), 2), np.float32))
+        shares, _ = readout.decode(np.asarray(logs[0].exp()), np.zeros((len(nir), 2), np.float32))
         return float((shares.argmax(1) == np.asarray(nir.labels)).mean())
 
     assert right(setting.mixing) > right(None) + 0.1

@@ -37,7 +37,7 @@ def test_recalibration_is_its_formula(
     fitted = recalibration(offsets=tuple(offsets), temperature=temperature)
     readout = Readout(np.arange(8), False, fitted)
     given_shares = np.array([drawn], np.float32)
-    seen, _ = readout.read(given_shares, np.zeros((1, 2), np.float32))
+    seen, _ = readout.decode(given_shares, np.zeros((1, 2), np.float32))
     total = sum(drawn)
     powers = [
         (share / total) ** (1 / temperature) * math.exp(offset)
@@ -55,7 +55,7 @@ def test_mixing_is_its_formula_and_leaves_valence_and_arousal(
     fitted = recalibration(offsets=tuple(offsets), temperature=temperature, points=points)
     mixed = fitted.model_copy(update={"mixing": tuple(map(tuple, rows))})
     outputs = np.array([drawn], np.float32), np.zeros((1, 2), np.float32)
-    seen, affect = Readout(np.arange(8), False, mixed).read(*outputs)
+    seen, affect = Readout(np.arange(8), False, mixed).decode(*outputs)
     logs = [math.log(share / sum(drawn)) for share in drawn]
     middle = sum(logs) / 8
     logits = []
@@ -64,7 +64,7 @@ def test_mixing_is_its_formula_and_leaves_valence_and_arousal(
         logits.append(log / temperature + offset + mixed_in)
     powers = [math.exp(each - max(logits)) for each in logits]
     np.testing.assert_allclose(seen[0], np.array(powers) / sum(powers), rtol=2e-3, atol=1e-6)
-    _, unmixed = Readout(np.arange(8), False, fitted).read(*outputs)
+    _, unmixed = Readout(np.arange(8), False, fitted).decode(*outputs)
     np.testing.assert_array_equal(affect, unmixed)
 
 
@@ -73,7 +73,7 @@ def test_one_that_changes_nothing_changes_nothing(drawn: list[float]) -> None:
     plain = Readout(np.arange(8), True, None)
     idle = Readout(np.arange(8), True, recalibration(mixing=((0.0,) * 8,) * 8))
     outputs = np.array([drawn], np.float32), np.array([[0.3, 0.9]], np.float32)
-    for one, other in zip(plain.read(*outputs), idle.read(*outputs), strict=True):
+    for one, other in zip(plain.decode(*outputs), idle.decode(*outputs), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
@@ -81,7 +81,7 @@ def test_points_take_the_place_of_the_second_output() -> None:
     points = tuple((0.1 * index, -0.1 * index) for index in range(8))
     readout = Readout(np.arange(8), True, recalibration(points=points))
     one_hot = np.eye(8, dtype=np.float32)
-    _, affect = readout.read(one_hot, np.full((8, 2), 0.9, np.float32))
+    _, affect = readout.decode(one_hot, np.full((8, 2), 0.9, np.float32))
     np.testing.assert_allclose(affect, points, atol=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_priors_are_bayes_rule_and_the_unnamed_share_the_remainder(
     published = manifest(recalibration=recalibration(points=points).model_dump())
     logits = np.log([drawn]).astype(np.float32)
     outputs = np.exp(logits) / np.exp(logits).sum(), np.zeros((1, 2), np.float32)
-    seen, affect = Readout.of(published, named).read(*outputs)
+    seen, affect = Readout.of(published, named).decode(*outputs)
     remainder = (1 - sum(named.values())) / max(1, 8 - count)
     expected = np.array(
         [share * named.get(name, remainder) for share, name in zip(drawn, EXPRESSIONS, strict=True)]
@@ -112,7 +112,9 @@ def test_even_priors_change_nothing() -> None:
         np.zeros((1, 2), np.float32),
     )
     even = Readout.of(published, dict.fromkeys(EXPRESSIONS, 0.125))
-    for one, other in zip(even.read(*outputs), Readout.of(published).read(*outputs), strict=True):
+    for one, other in zip(
+        even.decode(*outputs), Readout.of(published).decode(*outputs), strict=True
+    ):
         np.testing.assert_allclose(one, other, atol=1e-6)
     assert Readout.of(published, {}).recalibration == published.recalibration
 
@@ -120,7 +122,7 @@ def test_even_priors_change_nothing() -> None:
 def test_whatever_the_priors_the_answers_are_probabilities() -> None:
     outputs = np.eye(8, dtype=np.float32), np.zeros((8, 2), np.float32)
     for prior in (1e-30, 1 - 1e-15):
-        seen, _ = Readout.of(manifest(), {"neutral": prior}).read(*outputs)
+        seen, _ = Readout.of(manifest(), {"neutral": prior}).decode(*outputs)
         np.testing.assert_allclose(seen.sum(axis=1), 1, atol=1e-5)
 
 
@@ -131,7 +133,7 @@ def test_priors_need_a_recalibration() -> None:
 
 def test_labels_are_sorted_and_zeros_stay_zeros() -> None:
     order = np.array([2, 0, 1, 3, 4, 5, 6, 7])
-    seen, affect = Readout(order, True, None).read(
+    seen, affect = Readout(order, True, None).decode(
         np.array([[0.1, 0.2, 0.3, 0, 0, 0, 0, 0], [0] * 8], np.float32),
         np.array([[0.5, 1.0], [0.0, 0.25]], np.float32),
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.clock import day, wall_ns
 from edge.errors import ModelError
-from edge.vision.inference import Network, known_choice, open_network
+from edge.vision.inference import Network, open_network, saved_choice
 from edge.vision.inference import choice as choices
 
 Make = Callable[..., Path]
@@ -61,11 +61,11 @@ def test_the_fastest_is_chosen_and_remembered(
     folder: Path, tmp_path: Path, measured: FakeMeasure
 ) -> None:
     state = tmp_path / "s"
-    assert known_choice(folder, state_dir=state) is None
+    assert saved_choice(folder, state_dir=state) is None
     for _ in range(2):
         assert opened(folder, state).info.artifact == "c.onnx"
     assert measured.calls == [["a.onnx", "b.tflite", "c.onnx"]]
-    known = known_choice(folder, state_dir=state)
+    known = saved_choice(folder, state_dir=state)
     times = {"a.onnx": 3.0, "b.tflite": 2.0, "c.onnx": 1.0}
     assert known == choices.Choice("c.onnx", times, day(wall_ns()))
     (file,) = state.iterdir()
@@ -142,7 +142,7 @@ def test_a_choice_without_a_day_stays_valid(
     file.write_text(json.dumps(data))
     assert opened(folder, tmp_path / "s").info.artifact == "c.onnx"
     assert len(measured.calls) == 1
-    known = known_choice(folder, state_dir=tmp_path / "s")
+    known = saved_choice(folder, state_dir=tmp_path / "s")
     assert known is not None
     assert known.measured == ""
 
@@ -241,9 +241,9 @@ def test_the_fastest_is_never_beaten_by_more_than_chance(run_ms: dict[str, float
 
 def test_only_the_newest_choices_are_kept(tmp_path: Path) -> None:
     for number in range(80):
-        choices.remember(str(number), tmp_path, choices.Choice("a", {"a": 1.0}))
-    assert choices.remembered("0", tmp_path, ["a"]) is None
-    assert choices.remembered("79", tmp_path, ["a"]) is not None
+        choices.save_choice(str(number), tmp_path, choices.Choice("a", {"a": 1.0}))
+    assert choices.load_choice("0", tmp_path, ["a"]) is None
+    assert choices.load_choice("79", tmp_path, ["a"]) is not None
     assert len(os.listdir(tmp_path)) == 1
     assert len(json.loads((tmp_path / "artifact-choices.json").read_text())) == 64
 
@@ -256,6 +256,6 @@ def test_int8_is_measured_first_for_time_may_be_up(
     # 3.0 against 2.95 is chance, and of two alike the one listed first is taken
     assert opened(folder, tmp_path / "s").info.artifact == "a.onnx"
     assert measured.calls == [["b.tflite", "a.onnx", "c.onnx"]]
-    known = known_choice(folder, state_dir=tmp_path / "s")
+    known = saved_choice(folder, state_dir=tmp_path / "s")
     assert known is not None
     assert list(known.run_ms) == ["a.onnx", "b.tflite", "c.onnx"]

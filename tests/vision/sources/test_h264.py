@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.vision.sources.h264 import Pictures, read_header
+from edge.vision.sources.h264 import PictureFormat, parse_header
 
 U32 = st.integers(0, 2**20)
 FLAG = st.integers(0, 1)
@@ -40,7 +40,7 @@ class Writer:
 
 
 @st.composite
-def parameter_sets(draw: st.DrawFn) -> tuple[bytes, Pictures]:
+def parameter_sets(draw: st.DrawFn) -> tuple[bytes, PictureFormat]:
     """A sequence parameter set in the order of clause 7.3.2.1.1, and what it says."""
     out = Writer()
     profile = draw(st.sampled_from([66, 77, 88, 100, 110, 122, 244]))
@@ -86,7 +86,7 @@ def parameter_sets(draw: st.DrawFn) -> tuple[bytes, Pictures]:
     for _ in range(4 * cropped):
         out.golomb(draw(U32))
     full_range = write_usability(out, draw)
-    return out.unit(), Pictures(full_range if luma else None, not whole)
+    return out.unit(), PictureFormat(full_range if luma else None, not whole)
 
 
 def write_scaling_list(out: Writer, draw: st.DrawFn, size: int) -> None:
@@ -134,7 +134,7 @@ def write_usability(out: Writer, draw: st.DrawFn) -> bool | None:
 
 
 @given(parameter_sets(), st.booleans())
-def test_what_was_written_is_read(written: tuple[bytes, Pictures], in_avcc: bool) -> None:
+def test_what_was_written_is_read(written: tuple[bytes, PictureFormat], in_avcc: bool) -> None:
     unit, said = written
     picture_parameters = b"\x68\xce\x0f\xc8"
     if in_avcc:
@@ -142,23 +142,23 @@ def test_what_was_written_is_read(written: tuple[bytes, Pictures], in_avcc: bool
         header += b"\x01\x00\x04" + picture_parameters
     else:
         header = b"\x00\x00\x00\x01" + unit + b"\x00\x00\x00\x01" + picture_parameters
-    assert read_header(header) == said
+    assert parse_header(header) == said
 
 
 @given(st.binary(max_size=80), st.sampled_from([b"", b"\x00\x00\x00\x01\x67", b"\x01\x64\x00\x0c"]))
 def test_any_bytes_at_all_are_survived(data: bytes, before: bytes) -> None:
-    found = read_header(before + data)
-    assert found is None or isinstance(found, Pictures)
+    found = parse_header(before + data)
+    assert found is None or isinstance(found, PictureFormat)
 
 
 @given(parameter_sets(), st.data())
 def test_a_header_that_is_cut_off_tells_nothing_wrong(
-    written: tuple[bytes, Pictures], data: st.DataObject
+    written: tuple[bytes, PictureFormat], data: st.DataObject
 ) -> None:
     unit, said = written
     kept = data.draw(st.integers(0, len(unit) - 1))
-    assert read_header(b"\x00\x00\x01" + unit[:kept]) in (None, said)
+    assert parse_header(b"\x00\x00\x01" + unit[:kept]) in (None, said)
 
 
 def test_another_codec_is_not_understood() -> None:
-    assert read_header(bytes.fromhex("000001b31400b433ffffe018000001b5148a00010000")) is None
+    assert parse_header(bytes.fromhex("000001b31400b433ffffe018000001b5148a00010000")) is None

@@ -35,8 +35,8 @@ def test_luma_and_small_are_copied_without_padding(size: tuple[int, int], stride
 def test_the_expected_rate_is_not_above_that_of_the_sensor_mode() -> None:
     with opened(Script(model="imx219"), sensor="3280x2464") as source:
         assert source.expected_hz == pytest.approx(21.19, abs=0.01)
-        assert source.opening is not None
-        assert source.opening["sensor_mode"] == "3280x2464"
+        assert source.details is not None
+        assert source.details["sensor_mode"] == "3280x2464"
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_the_copy_of_the_tuning_file_is_in_no_folder(
 
 def test_opening_describes_the_camera() -> None:
     with opened(Script(model="imx219"), rate_hz=25.0) as source:
-        assert source.opening == {
+        assert source.details == {
             "camera": 0,
             "model": "imx219",
             "sensor_mode": "1640x1232",

@@ -4,7 +4,7 @@ import pytest
 
 from edge.config import PicameraSource
 from edge.errors import ConfigError
-from edge.vision.sources.picamera_setup import SensorMode, choose_mode, modes_of, seen_part
+from edge.vision.sources.picamera_setup import SensorMode, centre_crop, choose_mode, modes_of
 
 
 def mode(size: str, bits: int, rate_hz: float, *crop: int) -> SensorMode:
@@ -78,7 +78,7 @@ def test_the_default_picture_shows_the_full_width_of_every_camera(model: str) ->
     config = PicameraSource(kind="picamera")
     found = choose_mode(CAMERAS[model], config)
     assert found is not None
-    assert seen_part(found.crop, (config.width, config.height))[2] == {
+    assert centre_crop(found.crop, (config.width, config.height))[2] == {
         "imx219": 3280,
         "ov5647": 2592,
         "imx708": 4608,
@@ -110,4 +110,4 @@ def test_a_camera_that_lists_no_mode_is_asked_for_none() -> None:
 def test_the_picture_shows_the_middle_of_what_the_sensor_reads(
     crop: tuple[int, int, int, int], picture: tuple[int, int], expected: tuple[int, ...]
 ) -> None:
-    assert seen_part(crop, picture) == expected
+    assert centre_crop(crop, picture) == expected
