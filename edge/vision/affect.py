@@ -1,10 +1,11 @@
-"""Temporal smoothing of valence and arousal, and a stable label, both by elapsed seconds.
+"""Smoothing of predictions over time, and a stable label. Both depend on time, not on frames.
 
-Smoothing is exponential: after a sudden change, 63 % of it shows after ``smoothing_s``, 90 % after
-2.3 times that. ``stable_label`` costs more: when a certain expression gives way to another
-certain one, the new one leads by ``label_margin`` m after ``smoothing_s * ln(2 / (1 - m))``, and
-has to lead for ``label_hold_s`` from then on. With the defaults (0.5 s, 0.07, 0.3 s) that is 1.15 s
-to 90 % of a step, and 0.38 s + 0.3 s to a new label. Raw predictions are published as well.
+Smoothing is exponential: after a step, the smoothed value has covered 63 % of it after
+``smoothing_s``, 90 % after 2.3 times that. The stable label has a longer latency: when one
+expression of probability 1 replaces another, the new one leads by ``label_margin`` m after
+``smoothing_s * ln(2 / (1 - m))``, and has to lead for ``label_hold_s`` from then on. With the
+defaults (0.5 s, 0.07, 0.3 s) that is 1.15 s to 90 % of a step, and 0.38 s + 0.3 s to a new label.
+Unsmoothed predictions are published as well.
 """
 
 import math
@@ -17,8 +18,8 @@ from edge.config import AffectConfig
 from edge.vision.values import Affect, Prediction, SmoothedPrediction
 from edge.vocabulary import EXPRESSIONS
 
-# After 5 time constants a state weighs less than 1 %. The minimum keeps the label of a slow source
-# when smoothing is short.
+# After 5 time constants a state weighs less than 1 %. The minimum keeps the label at a low frame
+# rate with short smoothing.
 _STALE_TIME_CONSTANTS = 5.0
 _STALE_MIN_S = 2.0
 
@@ -64,13 +65,13 @@ class AffectSmoother:
         return state.smoothed
 
     def _is_stale(self, state: "AffectState", sensor_ns: int) -> bool:
-        # a state from the future belongs to a clock that was restarted
+        # a state later than this frame is from before the clock restarted
         return abs(sensor_ns - state.sensor_ns) > self.stale_s * 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class StableLabel:
-    """The stable label, and for how long each other expression has led it.
+    """The stable label, and how long each other expression has led it.
 
     Attributes:
         index: position in ``EXPRESSIONS``.
@@ -84,10 +85,10 @@ class StableLabel:
     def updated(
         self, probabilities: NDArray[np.float64], elapsed_s: float, config: AffectConfig
     ) -> "StableLabel":
-        """Return the label after ``probabilities``, which follow the last by ``elapsed_s``.
+        """Return the label after ``probabilities``, ``elapsed_s`` after the previous ones.
 
         The label changes to an expression that has led it by ``label_margin`` in every frame for
-        ``label_hold_s``; to the most likely one, if there are several.
+        ``label_hold_s``; if there are several, to the most likely one.
         """
         leads = _leads(probabilities, self.index, config.label_margin)
         ahead_s = tuple(
@@ -134,15 +135,15 @@ class AffectState:
     ) -> "AffectState":
         """Return the state after one more prediction.
 
-        A first-order low-pass filter, exact for any time step: the prediction counts for the whole
-        time since the last one, so that the result for a constant input does not depend on the
-        frame rate.
+        A first-order low-pass filter, exact for any time step: the prediction is taken as constant
+        since the last one, so that the result for a constant input does not depend on the frame
+        rate.
         """
         elapsed_s = max(0, sensor_ns - self.sensor_ns) / 1e9
         gain = -math.expm1(-elapsed_s / config.smoothing_s)
         new = _vector(prediction)
         values = self.values + gain * (new - self.values)
-        # rounding must not move a value outside the interval between old and new
+        # rounding must not move a value out of the interval between old and new
         values = np.clip(values, np.minimum(self.values, new), np.maximum(self.values, new))
         label = self.label.updated(values[: len(EXPRESSIONS)], elapsed_s, config)
         return AffectState(sensor_ns, values, label)

@@ -1,9 +1,9 @@
-"""The golden face: a picture with a known answer, on which networks are checked before use.
+"""The golden face: a picture with stored answers, on which networks are checked before use.
 
-A network that gets a wrong input (channels mixed up, another value range, a stretched row) raises
+A network that gets a wrong input (swapped channels, another value range, a wrong row stride) raises
 no error: it finds no faces, or predicts the same expression for everyone. Each manifest therefore
-holds the expected answer to one bundled picture, and this module compares. The exporter made the
-expected answer with the original network, not with the artifact that is checked.
+holds the expected answer to one bundled picture, and this module compares. The exporter computed
+the expected answer with the original network, not with the artifact that is checked.
 """
 
 import hashlib
@@ -34,7 +34,8 @@ from edge.vocabulary import EXPRESSIONS
 
 GOLDEN_FACE: Final = Path(__file__).with_name("data") / "golden-face.png"
 
-CONFIDENT_SCORE: Final = 0.5  # CenterFace's published threshold; nothing else there reaches it
+CONFIDENT_SCORE: Final = 0.5
+"""CenterFace's published threshold; in the golden picture only the face reaches it."""
 
 _PROBABILITY_FLOOR: Final = 1e-6  # below it, differences of logarithms are rounding errors
 
@@ -50,7 +51,7 @@ def golden_picture() -> tuple[Luma, str]:
     except OSError as error:
         raise ModelError(f"{GOLDEN_FACE}: {error.strerror}; install affect-edge again") from error
     picture = None
-    if content:  # OpenCV raises on nothing, and returns None on anything else it cannot read
+    if content:  # OpenCV raises an error on no bytes, and returns None on what it cannot decode
         picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
     if picture is None:
         raise ModelError(f"{GOLDEN_FACE}: not a picture; install affect-edge again")
@@ -83,31 +84,31 @@ def detection_findings(detector: Detector) -> list[Finding]:
     frame = golden_frame(picture)
     golden = detector.golden
     if not isinstance(golden, DetectionGolden) or golden.picture_sha256 != digest:
-        return [Finding("detector", _other_picture(digest))]
+        return [Finding("detector", _picture_mismatch(digest))]
     try:
         found = detector.detect(frame, Stopwatch())
     except InferenceError as error:
         return [Finding("detector", f"golden face: {error}")]
     if not found:
         reason = (
-            f"no face found, expected one of score {golden.score:.2f}; is the threshold higher?"
+            f"no face found, expected one with score {golden.score:.2f}; is the threshold higher?"
         )
         return [Finding("detector", f"golden face: {reason}")]
     face, expected = found[0], Box(*golden.box)
     allowed = golden.tolerance(detector.info.precision)
     findings = []
-    # a low threshold lets weak cells pass; only confident faces are counted
+    # with a low threshold there may be weak false detections: only confident faces are counted
     if (count := sum(each.score >= CONFIDENT_SCORE for each in found)) > 1:
         findings.append(f"{count} faces found, expected 1")
     if not (iou := face.box.iou(expected)) >= allowed.iou_min:
         findings.append(
-            f"box overlaps the known one by {iou:.2f}, expected {allowed.iou_min} or more"
+            f"box has an IoU of {iou:.2f} with the expected one, at least {allowed.iou_min}"
         )
-    known = np.array(golden.landmarks, np.float32)
-    distance = float(np.linalg.norm(face.landmarks - known, axis=1).max()) / expected.height
+    landmarks = np.array(golden.landmarks, np.float32)
+    distance = float(np.linalg.norm(face.landmarks - landmarks, axis=1).max()) / expected.height
     if not distance <= allowed.landmark_max:
         findings.append(
-            f"landmarks off by {distance:.2f} of the face, at most {allowed.landmark_max}"
+            f"landmarks off by {distance:.2f} of the face's height, at most {allowed.landmark_max}"
         )
     if not abs(face.score - golden.score) <= allowed.score_max:
         findings.append(
@@ -123,15 +124,16 @@ def expression_findings(network: ExpressionNetwork) -> list[Finding]:
     frame = golden_frame(picture)
     golden = network.golden
     if not isinstance(golden, ExpressionGolden) or golden.picture_sha256 != digest:
-        return [Finding("expression", _other_picture(digest))]
+        return [Finding("expression", _picture_mismatch(digest))]
     findings = []
-    for known in golden.readings:
+    for expected in golden.readings:
         try:
-            prediction = network.predict(frame, Box(*known.box), Stopwatch())
+            prediction = network.predict(frame, Box(*expected.box), Stopwatch())
         except InferenceError as error:
             return [Finding("expression", f"golden face: {error}")]
-        if wrong := _differences(prediction, known, golden.tolerance(network.info.precision)):
-            findings.append(Finding("expression", f"golden face: {', '.join(wrong)}"))
+        tolerance = golden.tolerance(network.info.precision)
+        if differences := _differences(prediction, expected, tolerance):
+            findings.append(Finding("expression", f"golden face: {', '.join(differences)}"))
     return findings
 
 
@@ -142,54 +144,55 @@ def translation_findings(translator: Translator) -> list[Finding]:
     """
     picture, digest = golden_picture()
     golden = translator.golden
-    known = golden if isinstance(golden, TranslationGolden) else None
-    if known is not None and known.picture_sha256 != digest:
-        return [Finding("translator", _other_picture(digest))]
-    box = Box(*known.box) if known else Box(0, 0, picture.shape[1], picture.shape[0])
+    expected = golden if isinstance(golden, TranslationGolden) else None
+    if expected is not None and expected.picture_sha256 != digest:
+        return [Finding("translator", _picture_mismatch(digest))]
+    box = Box(*expected.box) if expected else Box(0, 0, picture.shape[1], picture.shape[0])
     size = (translator.info.width, translator.info.height)
     try:
         face = translator.translate(square_crop(picture, box, size, 0.0))
     except InferenceError as error:
         return [Finding("translator", f"golden face: {error}")]
-    if known is None:
+    if expected is None:
         return []
-    expected = np.array(known.levels, np.float32)
-    rows, columns = expected.shape
-    apart = float(np.abs(area_means(face, (columns, rows)) - expected).mean())
-    allowed = known.tolerance(translator.info.precision)
-    if apart <= allowed:
+    levels = np.array(expected.levels, np.float32)
+    rows, columns = levels.shape
+    difference = float(np.abs(area_means(face, (columns, rows)) - levels).mean())
+    allowed = expected.tolerance(translator.info.precision)
+    if difference <= allowed:
         return []
-    problem = f"golden face: {apart:.1f} grey levels from the known picture on the mean"
+    problem = f"golden face: mean difference from the expected picture {difference:.1f} grey levels"
     return [Finding("translator", f"{problem}, at most {allowed:g}")]
 
 
 def _differences(
-    prediction: Prediction, known: GoldenPrediction, allowed: ExpressionTolerance
+    prediction: Prediction, expected: GoldenPrediction, tolerance: ExpressionTolerance
 ) -> list[str]:
-    wrong = []
+    """Return one text for each value beyond its tolerance, not finite ones included."""
+    texts = []
     for label, value in zip(EXPRESSIONS, prediction.probabilities.tolist(), strict=True):
-        expected = known.probabilities[label]
-        apart = abs(_logarithm(value) - _logarithm(expected))
+        known = expected.probabilities[label]
+        log_difference = abs(_logarithm(value) - _logarithm(known))
         if not (
-            abs(value - expected) <= allowed.probability_max
-            and apart <= allowed.log_probability_max
+            abs(value - known) <= tolerance.probability_max
+            and log_difference <= tolerance.log_probability_max
         ):
-            wrong.append(f"{label} {value:.2g}, expected {expected:.2g}")
-    for name, value, expected in (
-        ("valence", prediction.affect.valence, known.valence),
-        ("arousal", prediction.affect.arousal, known.arousal),
+            texts.append(f"{label} {value:.2g}, expected {known:.2g}")
+    for name, value, known in (
+        ("valence", prediction.affect.valence, expected.valence),
+        ("arousal", prediction.affect.arousal, expected.arousal),
     ):
-        if not abs(value - expected) <= allowed.affect_max:
-            wrong.append(f"{name} {value:.2f}, expected {expected:.2f}")
-    return wrong
+        if not abs(value - known) <= tolerance.affect_max:
+            texts.append(f"{name} {value:.2f}, expected {known:.2f}")
+    return texts
 
 
 def _logarithm(probability: float) -> float:
     return math.log(max(probability, _PROBABILITY_FLOOR))
 
 
-def _other_picture(digest: str) -> str:
+def _picture_mismatch(digest: str) -> str:
     return (
-        f"golden face: the manifest expects nothing of this picture (sha256 {digest[:12]}...);"
+        f"golden face: the manifest has no answer to this picture (sha256 {digest[:12]}...);"
         " export the model again with this version"
     )

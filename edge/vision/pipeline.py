@@ -42,7 +42,7 @@ class Pipeline:
         self._expression = expression
         self._translator = translator
         self._config = config
-        self._tracker = Tracker(_tracking(config), first_id=first_track)
+        self._tracker = Tracker(_tracking_config(config), first_id=first_track)
         self._affect = AffectSmoother(config.affect)
 
     @classmethod
@@ -123,8 +123,8 @@ class Pipeline:
         return FaceState(track, quality, prediction, smoothed)
 
 
-def _tracking(config: Config) -> TrackingConfig:
-    """Return the tracking configuration; in isolated pictures, weak faces appear at once.
+def _tracking_config(config: Config) -> TrackingConfig:
+    """Return the tracking configuration; for isolated pictures, weak faces appear at once.
 
     Pictures that are more than ``vanish_s`` apart cannot confirm each other's detections: waiting
     for a second detection would only lose those faces.

@@ -7,12 +7,13 @@ values do not depend on the face's size.
   Diatom autofocusing in brightfield microscopy, ICPR 2000): independent of brightness and
   contrast. Measured in the middle of the face, since the border holds hair and background, after
   averaging down to ``DETAIL_PX`` on a side: this keeps detail at the scale of eyes and mouth and
-  averages out sensor noise, which would count as detail even in a blurred face. Relative to white
-  noise: 1 for noise, 0.06 to 0.23 for real NIR faces in focus.
-- *brightness*: mean luma, 0..1. *saturated*: fraction of pixels at ``WHITE`` or above.
+  averages out sensor noise, which would count as detail even in a blurred face. In units of white
+  noise: 1 for white noise, 0.06 to 0.23 for real NIR faces in focus.
+- *brightness*: mean luma, 0..1. *saturated*: fraction of pixels at ``SATURATED_LEVEL`` or above.
 - *yaw*: from the position of the nose tip between the eyes. The tip is ``NOSE_DEPTH`` eye
   distances in front of the plane of the eyes, so that yaw moves it from the middle by
-  ``NOSE_DEPTH * tan(yaw)`` eye distances. An approximation that separates frontal from turned.
+  ``NOSE_DEPTH * tan(yaw)`` eye distances. An approximation, good enough to tell frontal from
+  turned faces.
 """
 
 import math
@@ -47,11 +48,11 @@ REASONS: Final = {
 
 PATCH_PX: Final = 64
 DETAIL_PX: Final = 32
-WHITE: Final = 250
+SATURATED_LEVEL: Final = 250
 NOSE_DEPTH: Final = 0.45
-_INSIDE_MIN: Final = 0.5
-_VARIANCE_MIN: Final = 1.0  # below it the face is flat: only noise, no structure
-_SAMPLES_MAX: Final = 128  # a face is averaged from at most twice as many pixels on a side
+_INSIDE_MIN: Final = 0.5  # of the box's area
+_VARIANCE_MIN: Final = 1.0  # below it the face has no structure, only noise
+_SAMPLES_MAX: Final = 128  # larger faces are subsampled to fewer than twice as many pixels a side
 _NOISE_GAIN: Final = 20.0  # variance of the Laplacian (4 neighbours) of white noise of variance 1
 
 
@@ -64,20 +65,20 @@ def assess(luma: Luma, box: Box, landmarks: Floats, config: QualityConfig) -> Qu
         landmarks: float32 (5, 2), as in ``edge.vision.values.Detection``.
         config: the limits.
     """
-    part, inside = _part(luma, box)
+    part, inside = _visible_part(luma, box)
     yaw_deg = yaw(landmarks)
     if part is None:
         return Quality(False, (OUTSIDE_FRAME,), 0.0, 0.0, 0.0, 0.0, yaw_deg)
     size_px = max(box.width, box.height)
-    # linear interpolation uses two by two pixels for each of the patch: cheap at any size
+    # linear interpolation reads 2x2 pixels for each pixel of the patch: cheap at any size
     patch_size = (min(PATCH_PX, part.shape[1]), min(PATCH_PX, part.shape[0]))
     patch = resize_linear(part, patch_size)
     brightness = float(patch.mean()) / 255
-    saturated = float(np.count_nonzero(patch >= WHITE)) / patch.size
+    saturated = float(np.count_nonzero(patch >= SATURATED_LEVEL)) / patch.size
     sharpness = _sharpness(part)
     reasons = tuple(
         reason
-        for reason, wrong in (
+        for reason, applies in (
             (OUTSIDE_FRAME, inside < _INSIDE_MIN),
             (TOO_SMALL, size_px < config.size_min_px),
             (TOO_DARK, brightness < config.brightness_min),
@@ -86,7 +87,7 @@ def assess(luma: Luma, box: Box, landmarks: Floats, config: QualityConfig) -> Qu
             (BLURRED, sharpness < config.sharpness_min),
             (TURNED_AWAY, abs(yaw_deg) > config.yaw_max_deg),
         )
-        if wrong
+        if applies
     )
     return Quality(not reasons, reasons, size_px, sharpness, brightness, saturated, yaw_deg)
 
@@ -94,7 +95,7 @@ def assess(luma: Luma, box: Box, landmarks: Floats, config: QualityConfig) -> Qu
 def yaw(landmarks: Floats) -> float:
     """Return the yaw of the head in degrees, -90..90, positive to the picture's right.
 
-    Degenerate landmarks (both eyes at one point) give 90 degrees to the nose's side.
+    Degenerate landmarks (both eyes at one point) give 90 degrees towards the nose.
     """
     left_eye, right_eye, nose = (landmarks[index].astype(np.float64) for index in range(3))
     across = right_eye - left_eye
@@ -108,7 +109,7 @@ def yaw(landmarks: Floats) -> float:
     return math.degrees(math.atan2(along, NOSE_DEPTH * distance)) if along or distance else 0.0
 
 
-def _part(luma: Luma, box: Box) -> tuple[Luma | None, float]:
+def _visible_part(luma: Luma, box: Box) -> tuple[Luma | None, float]:
     """Return the part of the frame inside the box, and its fraction of the box's area."""
     height, width = luma.shape
     edges = (box.x, box.y, box.x + box.width, box.y + box.height)

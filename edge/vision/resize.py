@@ -1,9 +1,9 @@
 """Resizes 8-bit pictures with integer arithmetic: the same pixels on every processor.
 
-``cv2.resize`` does not give that. ``INTER_LINEAR`` and ``INTER_AREA`` take other code on ARM than
-on x86, and other code in other versions of OpenCV: up to half of the pixels differ, most by one
-grey level. Networks turn that into other answers (``docs/platforms.md``). Only this module calls
-``cv2.resize``; a lint rule keeps it so.
+``cv2.resize`` does not guarantee that. ``INTER_LINEAR`` and ``INTER_AREA`` run different code on
+ARM and x86, and in different versions of OpenCV: up to half of the pixels differ, most by one grey
+level, and networks then give different outputs (``docs/platforms.md``). A lint rule forbids
+``cv2.resize`` outside this module.
 """
 
 import cv2
@@ -19,19 +19,19 @@ _EXACT_MAX = 2**53
 def resize_linear(picture: Luma, size: tuple[int, int]) -> Luma:
     """Return ``picture`` at ``size``, interpolated between the nearest two by two pixels.
 
-    Reads at most four pixels for each of the result, so it aliases when it shrinks by much; it is
-    the fast one.
+    Faster than ``resize_area``. It reads at most four pixels for each pixel of the result, so
+    strong downscaling aliases.
 
     Args:
         picture: uint8 (height, width), not empty.
         size: width and height of the result, pixels, at least 1.
 
     Returns:
-        uint8 (height, width); ``picture`` itself where it has that size already.
+        uint8 (height, width); ``picture`` itself if it already has that size.
     """
     if picture.shape == size[::-1]:
         return picture
-    # fixed-point arithmetic on every processor; it takes 1.4 to 2.2 times the time of INTER_LINEAR
+    # fixed-point arithmetic on every processor, 1.4 to 2.2 times as slow as INTER_LINEAR
     resized: Luma = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR_EXACT)
     return resized
 
@@ -39,15 +39,15 @@ def resize_linear(picture: Luma, size: tuple[int, int]) -> Luma:
 def resize_area(picture: Luma, size: tuple[int, int]) -> Luma:
     """Return ``picture`` at ``size``, each pixel the mean of the area that it covers.
 
-    Where the result is larger than the picture, a pixel of it covers one or two of the picture's.
+    If the result is larger than the picture, one of its pixels covers one or two of the picture's.
 
     Args:
         picture: uint8 (height, width), not empty.
         size: width and height of the result, pixels, at least 1.
 
     Returns:
-        uint8 (height, width), halves rounded to even; ``picture`` itself where it has that size
-        already.
+        uint8 (height, width), halves rounded to even; ``picture`` itself if it already has that
+        size.
     """
     if picture.shape == size[::-1]:
         return picture
@@ -69,13 +69,12 @@ def area_means(picture: Luma, size: tuple[int, int]) -> Floats:
 
 
 def _area_means(picture: Luma, size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the means of ``area_means``, not rounded to float32 yet.
+    """Return the means of ``area_means`` before they are rounded to float32.
 
     Franklin C. Crow, Summed-area tables for texture mapping, SIGGRAPH 1984. A cell's corners lie
-    between pixels, where the summed-area table is bilinear. In units of one part in
-    ``width * height`` of a pixel all of it are integers, which doubles hold exactly: no order of
-    additions and no fused operation can change them, and the one division at the end is rounded
-    by IEEE 754 alike everywhere.
+    between pixels, where the summed-area table is bilinear. In units of 1 / (width * height) pixel
+    all values are integers, which doubles hold exactly: neither the order of additions nor fused
+    operations change them, and IEEE 754 rounds the one division at the end the same everywhere.
     """
     width, height = size
     rows, columns = picture.shape

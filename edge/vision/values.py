@@ -25,11 +25,11 @@ class Frame:
     Attributes:
         luma: the full picture.
         index: count of the frames the source produced before this one, lost ones included, so
-            that a gap in the indices is a lost frame.
+            that a gap in the indices means lost frames.
         sensor_ns: when the picture was taken, on ``clock``; strictly increasing within a source.
         clock: which clock ``sensor_ns`` was read from.
         captured_ns: monotonic time at which the picture was in memory.
-        capture_ms: time for reading and decoding this picture, without waiting where known.
+        capture_ms: time for reading and decoding this picture, without the wait for it if known.
         exposure_us: exposure time, where the source knows it.
         small: the same picture already scaled to the detector's input by the camera's hardware.
     """
@@ -98,7 +98,7 @@ class Track:
 
     Attributes:
         id: number of the track, never reused by a tracker.
-        detection: what was measured in this frame (never a prediction).
+        detection: the detection in this frame, not the filtered box.
         age_s: seconds from the first detection of this track to this frame.
     """
 
@@ -113,11 +113,11 @@ class Quality:
 
     Attributes:
         usable: whether its expression is predicted; true exactly if ``reasons`` is empty.
-        reasons: what prevents it, from a fixed vocabulary (see ``edge.vision.quality``).
+        reasons: why it is not usable, from a fixed vocabulary (see ``edge.vision.quality``).
         size_px: longer side of the box, pixels of the full frame.
         sharpness: see ``edge.vision.quality`` for the measure; higher is sharper.
         brightness: mean luma of the face, 0..1.
-        saturated: fraction of the face's pixels that are saturated (NIR hot spots), 0..1.
+        saturated: fraction of the face's pixels that are saturated, 0..1.
         yaw_deg: head turn estimated from the landmarks, degrees, positive to the picture's right.
     """
 

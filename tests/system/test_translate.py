@@ -112,7 +112,7 @@ def with_another_golden_answer(folder: Path, copy: Path) -> Path:
         ("nowhere", "no such folder"),
         ("expression-nir", "made for facial-expression, configured for spectrum-translation"),
         (with_damaged_weights, "the manifest says"),
-        (with_another_golden_answer, "grey levels from the known picture"),
+        (with_another_golden_answer, "mean difference from the expected picture"),
     ],
 )
 def test_an_invalid_translator_gives_a_one_line_error_and_exit_code_78(

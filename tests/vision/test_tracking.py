@@ -311,7 +311,7 @@ def test_frames_without_faces_change_nothing_but_time(steps):
     for tracker in (one, other):
         tracker.update([face(80 + 100 * total_ns / 1e9)], ns(0.8) + total_ns)
     after = [
-        [(t.mean, t._speed, t._p00, t._p01, t._p11) for t in tracker._trails]
+        [(t.mean, t._speed, t._p00, t._p01, t._p11) for t in tracker._states]
         for tracker in (one, other)
     ]
     for left, right in zip(*after, strict=True):

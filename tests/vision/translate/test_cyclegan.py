@@ -164,7 +164,7 @@ def test_faults_that_raise_no_error_are_seen(
     translator = opened(folder)
     monkeypatch.setattr(Network, "run", wrong)
     (finding,) = translation_findings(translator)
-    assert "grey levels from the known picture" in str(finding)
+    assert "mean difference from the expected picture" in str(finding)
 
 
 @pytest.mark.parametrize("range_", [(0.0, 1.0), (0.0, 255.0), (-2.0, 2.0)])
