@@ -32,7 +32,7 @@ def face_picture(
         return face
     face = square_crop(luma, box, (translator.info.width, translator.info.height), margin)
     stopwatch.lap("crop")
-    # generators leave checkerboard artefacts, which sampling single points would alias
+    # generators leave checkerboard artefacts, which point sampling would alias
     face = resize_area(translator.translate(face), size)
     stopwatch.lap("translate")
     return face
@@ -46,7 +46,7 @@ def square_crop(luma: Luma, box: Box, size: tuple[int, int], margin: float) -> L
 
     Args:
         luma: the full picture.
-        box: a face, pixels of ``luma``; may lie partly or wholly outside it.
+        box: a face, pixels of ``luma``; may be partly or wholly outside it.
         size: width and height of the result, pixels.
         margin: fraction of the longer side added to it, 0 or more.
     """

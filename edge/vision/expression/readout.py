@@ -1,7 +1,7 @@
 """Converts the outputs of an expression network to probabilities, valence and arousal.
 
-The only place that applies a manifest's labels, encoding and recalibration: the daemon, the
-exporters' parity figures and the benchmarks all use it.
+Only this module applies a manifest's labels, encoding and recalibration: the daemon, the exporters'
+parity figures and the benchmarks all use it.
 """
 
 import math
@@ -21,7 +21,7 @@ ROLES: Final = ("expression", "affect")
 """The output roles that a two-headed network must have."""
 
 SHARE_MIN: Final = np.float32(1e-12)
-"""Lower bound of probabilities before the logarithm: a float may have rounded one to 0."""
+"""Lower bound of probabilities before the logarithm: small ones may have been rounded to 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Readout:
 
     Attributes:
         order: position of each of ``EXPRESSIONS`` among the network's labels.
-        affect_in_0_1: whether the second output s is in 0..1 and means ``(s - 0.5) * 2``.
-        recalibration: adapts the outputs to where they are used; None: they stay as they are.
+        affect_in_0_1: whether the affect output s is in 0..1 and means ``(s - 0.5) * 2``.
+        recalibration: adapts the outputs to a domain; None: they stay unchanged.
     """
 
     order: NDArray[np.intp]
@@ -43,8 +43,8 @@ class Readout:
         """Return the conversion for a network with ``manifest``.
 
         ``priors`` are class priors by expression name. If not all are named, their sum is less
-        than 1, and the others share the remainder equally. Priors need a recalibration: it assumes
-        a uniform class prior, so that it is known which prior they replace.
+        than 1, and the others share the remainder equally. Priors need a recalibration, because
+        it assumes a uniform class prior: without one, the prior to replace is unknown.
 
         Raises:
             ModelError: an output is missing, or there are priors but no recalibration.
@@ -54,8 +54,8 @@ class Readout:
         if priors:
             if recalibration is None:
                 raise ModelError(
-                    f"model {manifest.name}: has no recalibration, so that nobody knows what its"
-                    " answers take for likely; expected no expression.priors"
+                    f"model {manifest.name}: has no recalibration, so the prior that its"
+                    " probabilities assume is unknown; expected no expression.priors"
                 )
             recalibration = _with_priors(recalibration, priors)
         return cls(
@@ -64,18 +64,20 @@ class Readout:
             recalibration,
         )
 
-    def decode(self, shares: Floats, affect: Floats) -> tuple[Floats, Floats]:
-        """Return probabilities (n, 8) in the order of ``EXPRESSIONS``, and (n, 2) in -1..1.
+    def decode(self, scores: Floats, affect: Floats) -> tuple[Floats, Floats]:
+        """Return probabilities and affect.
 
         Args:
-            shares: (n, labels), the network's scores, 0 or more; rows need not sum to 1.
+            scores: (n, labels), the network's first output, 0 or more; rows need not sum to 1.
             affect: (n, 2), valence and arousal as the network encodes them.
 
-        Rows of ``shares`` that hold only zeros give zeros.
+        Returns:
+            Probabilities (n, 8) in the order of ``EXPRESSIONS``; zeros if all scores of a row are
+            0. Valence and arousal (n, 2), -1..1.
         """
-        kept = np.clip(shares[:, self.order], 0, 1)
-        total = kept.sum(axis=1, keepdims=True)
-        probabilities: Floats = kept / np.maximum(total, SHARE_MIN)
+        ordered = np.clip(scores[:, self.order], 0, 1)
+        total = ordered.sum(axis=1, keepdims=True)
+        probabilities: Floats = ordered / np.maximum(total, SHARE_MIN)
         values = (affect - np.float32(0.5)) * np.float32(2) if self.affect_in_0_1 else affect
         if self.recalibration is not None:
             probabilities, unmixed = recalibrated(probabilities, self.recalibration)
@@ -88,9 +90,9 @@ def recalibrated(probabilities: Floats, recalibration: Recalibration) -> tuple[F
     """Return recalibrated probabilities (n, 8), with and without the mixing matrix.
 
     softmax(log(p) / temperature + offsets + mixing z) and the same without mixing, where z is
-    log(p) less its mean over the expressions.
+    log(p) minus its mean over the expressions.
 
-    Temperature and mixing (matrix scaling, less what the temperature gives): C. Guo, G. Pleiss,
+    Temperature and mixing (matrix scaling, minus the temperature's part): C. Guo, G. Pleiss,
     Y. Sun, K. Weinberger, On Calibration of Modern Neural Networks, ICML 2017. Offsets: the
     logarithm of how much more often each expression occurs where the network is used than among
     the training pictures: M. Saerens, P. Latinne, C. Decaestecker, Adjusting the Outputs of a
@@ -123,6 +125,6 @@ def _with_priors(recalibration: Recalibration, priors: Mapping[str, float]) -> R
 
 
 def _softmax(logits: Floats) -> Floats:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: Floats = powers / powers.sum(axis=1, keepdims=True)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
     return result

@@ -1,10 +1,10 @@
-"""``auto``: the artifact that is fastest on this board, measured once and remembered.
+"""``auto``: chooses the fastest artifact on this board, by measuring once and saving the result.
 
-Which runtime and precision wins differs from board to board, and no table made elsewhere can tell.
-So the artifacts that passed parity are run a few times, in turns, and the choice is written down
-under the hashes of the files, the board, the runtimes' versions, ours (runtimes are told how to
-run) and the threads: where any of these changes, it is measured again. What is written down is
-advice, never trusted: it can only name an artifact that could be chosen anyhow.
+The fastest runtime and precision differ between boards. The artifacts that passed parity are
+therefore run a few times, alternately, and the choice is saved in a file. Its key is a hash of the
+artifacts' hashes, the board, the versions of the runtimes and of this program (which configures the
+runtimes) and the number of threads: if any of these changes, ``auto`` measures again. The file is
+not trusted: a choice is used only if it names an artifact that may be chosen.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ from edge.vision.inference.manifest import Artifact
 
 _FILE: Final = "artifact-choices.json"
 _FILE_BYTES_MAX: Final = 1 << 18
-_CHOICES_MAX: Final = 64  # kept in the file, the newest; a board has a handful
+_CHOICES_MAX: Final = 64  # newest choices kept in the file; a board has a handful
 _ROUNDS: Final = 15
 _ROUNDS_MIN: Final = 3
 _BUDGET_MS: Final = 2000.0
-"""Time after which no round is begun: three networks start well within ``limits.start_s``."""
+"""Time after which no further round starts: three networks start well within ``limits.start_s``."""
 _GAIN: Final = 0.05
-"""Share by which a later artifact must be faster than an earlier one: below, it is chance."""
+"""Fraction by which a later artifact must be faster than an earlier one: less may be noise."""
 
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
@@ -44,9 +44,12 @@ Run = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen here, and what a run of each artifact took, milliseconds.
+    """The chosen artifact, and the duration of a run of each one.
 
-    ``measured`` is the day (UTC) on which that was, such as "2026-11-27"; empty where not known.
+    Attributes:
+        artifact: file name of the chosen artifact.
+        run_ms: file name -> median duration of a run, milliseconds.
+        measured: day (UTC) of the measurement, such as "2026-11-27"; empty if unknown.
     """
 
     artifact: str
@@ -55,30 +58,31 @@ class Choice:
 
 
 def measure(runs: Mapping[str, Run]) -> dict[str, float]:
-    """Return the median milliseconds of each call, made in turns after one uncounted each.
+    """Return the median duration of each call, milliseconds.
 
-    Calls that the budget of time does not reach are left out; the first never is.
+    Each call is made once without being counted, then all are made alternately. Calls that the
+    time budget does not reach are left out; the first one never is.
     """
-    begun_ns = monotonic_ns()
+    start_ns = monotonic_ns()
     took_ms: dict[str, list[float]] = {}
     for name, run in runs.items():
-        if took_ms and elapsed_ms(begun_ns) > _BUDGET_MS:
+        if took_ms and elapsed_ms(start_ns) > _BUDGET_MS:
             break
         run()
         took_ms[name] = []
-    for done in range(_ROUNDS):
-        if done >= _ROUNDS_MIN and elapsed_ms(begun_ns) > _BUDGET_MS:
+    for finished in range(_ROUNDS):
+        if finished >= _ROUNDS_MIN and elapsed_ms(start_ns) > _BUDGET_MS:
             break
         for name, times in took_ms.items():
-            if not times or elapsed_ms(begun_ns) < 2 * _BUDGET_MS:
-                started_ns = monotonic_ns()
+            if not times or elapsed_ms(start_ns) < 2 * _BUDGET_MS:
+                run_start_ns = monotonic_ns()
                 runs[name]()
-                times.append(elapsed_ms(started_ns))
+                times.append(elapsed_ms(run_start_ns))
     return {name: median(times) for name, times in took_ms.items()}
 
 
 def fastest(run_ms: Mapping[str, float]) -> str:
-    """Return the name with the least time; an earlier one where the gain is chance."""
+    """Return the name with the shortest time; of nearly equal ones, the first."""
     best = ""
     for name, took_ms in run_ms.items():
         if not best or took_ms < (1 - _GAIN) * run_ms[best]:
@@ -87,12 +91,12 @@ def fastest(run_ms: Mapping[str, float]) -> str:
 
 
 def load_choice(key: str, state_dir: Path | None, files: Sequence[str]) -> Choice | None:
-    """Return the choice under ``key``, where it names one of ``files``; None where there is none.
+    """Return the choice saved under ``key``; None if there is none that names one of ``files``.
 
-    A file that is missing, cut off, or not ours is the same as none.
+    A file that is missing, truncated or of another format counts as none.
     """
     folder = choices_folder(state_dir)
-    data = _read(folder) if folder else {}
+    data = _load_file(folder) if folder else {}
     known = data.get(key)
     if not isinstance(known, dict) or known.get("artifact") not in files:
         return None
@@ -103,20 +107,20 @@ def load_choice(key: str, state_dir: Path | None, files: Sequence[str]) -> Choic
         return None
     measured = known.get("measured")
     if not isinstance(measured, str) or not _DAY.fullmatch(measured):
-        measured = ""  # written by an earlier version
+        measured = ""  # saved by an earlier version
     return Choice(known["artifact"], times, measured)
 
 
 def save_choice(key: str, state_dir: Path | None, choice: Choice) -> None:
-    """Write ``choice`` down under ``key``; where nothing can be written, nothing is.
+    """Save ``choice`` under ``key``; does nothing if the file cannot be written.
 
-    The daemon's own folder is not made here: it belongs to whom the journal makes it for.
+    ``state_dir`` is not created here: the hub creates it, with its own owner and mode.
     """
     folder = choices_folder(state_dir)
     if folder is None:
         return
-    kept = {name: value for name, value in _read(folder).items() if name != key}
-    data = dict(list(kept.items())[-(_CHOICES_MAX - 1) :])
+    others = {name: value for name, value in _load_file(folder).items() if name != key}
+    data = dict(list(others.items())[-(_CHOICES_MAX - 1) :])
     data[key] = {
         "artifact": choice.artifact,
         "run_ms": dict(choice.run_ms),
@@ -136,21 +140,21 @@ def save_choice(key: str, state_dir: Path | None, choice: Choice) -> None:
 
 
 def choice_key(artifacts: Sequence[Artifact], threads: int) -> str:
-    """Return what a choice among ``artifacts`` holds for: their bytes, this board, its software."""
-    told = [
+    """Return the key of a choice: a hash of artifacts, board, software versions and threads."""
+    parts = [
         *(f"{each.file} {each.sha256}" for each in artifacts),
         board_name(),
         platform.machine(),
         str(os.cpu_count()),
         f"threads {threads}",
         *(f"{package} {version}" for package, version in runtime_versions().items()),
-        f"affect-edge {__version__}",  # what runtimes are asked for comes with a release
+        f"affect-edge {__version__}",  # a release may configure the runtimes differently
     ]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def choices_folder(state_dir: Path | None) -> Path | None:
-    """Return where choices are kept; None where this user has no place of the kind.
+    """Return the folder of the saved choices; None if this user has none.
 
     ``state_dir`` (the daemon's ``journal.path``), else the service manager's ``STATE_DIRECTORY``,
     else the user's cache.
@@ -163,12 +167,12 @@ def choices_folder(state_dir: Path | None) -> Path | None:
         return Path(cache) / "affect-edge"
     try:
         return Path.home() / ".cache" / "affect-edge"
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # a user without a home folder
         return None
 
 
 def board_name() -> str:
-    """Return what this board calls itself: its model, else its processor."""
+    """Return the model of this board from the device tree; else the name of its processor."""
     with contextlib.suppress(OSError):
         return Path("/proc/device-tree/model").read_text("utf-8", "replace").strip("\0\n ")
     with contextlib.suppress(OSError):
@@ -179,7 +183,7 @@ def board_name() -> str:
 
 
 def runtime_versions() -> dict[str, str | None]:
-    """Return the versions of what runs networks here; None where it is not installed."""
+    """Return the versions of the runtimes and NumPy; None if one is not installed."""
     versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
@@ -189,7 +193,7 @@ def runtime_versions() -> dict[str, str | None]:
     return versions
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def _load_file(folder: Path) -> dict[str, Any]:
     try:
         with (folder / _FILE).open("rb") as file:
             data = json.loads(file.read(_FILE_BYTES_MAX))

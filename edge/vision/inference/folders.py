@@ -1,7 +1,6 @@
-"""Finds model folders, reads their manifests, and hands out bytes that are what they claim.
+"""Finds model folders, loads their manifests, and reads artifacts with a verified hash.
 
-The bytes of an artifact are read once, from a plain file, hashed, and passed on: what was hashed
-is what runs.
+An artifact is read once, from a plain file. The bytes that are hashed are the bytes that run.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ _READABLE = "expected a folder that this user can read and search"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong: ``subject`` names the model (and file), ``problem`` says what, in a line."""
+    """A problem with a model, in one line: ``subject`` names the model (and file)."""
 
     subject: str
     problem: str
@@ -50,14 +49,14 @@ class ModelRow:
 
 
 def model_roots() -> tuple[Path, ...]:
-    """Return the folders that hold bundled models: the repository's, the installed wheel's."""
-    beside = Path(edge.__file__).resolve().parents[1]
-    roots = (beside / "models", beside / "affect_edge_models")
+    """Return the folders of bundled models: that of the repository or of the installed wheel."""
+    parent = Path(edge.__file__).resolve().parents[1]
+    roots = (parent / "models", parent / "affect_edge_models")
     return tuple(root for root in roots if os.path.isdir(root))
 
 
 def bundled_models() -> list[Path]:
-    """Return every bundled folder with a manifest, in the order of the names."""
+    """Return the folders of all bundled models, sorted by name."""
     found = {path.parent.name: path.parent for root in reversed(model_roots())
              for path in root.glob("*/manifest.json")}  # fmt: skip
     return [found[name] for name in sorted(found)]
@@ -67,12 +66,12 @@ def find_model(name_or_path: str | Path) -> Path:
     """Return the folder of a model: a bundled NAME first, else a folder at that path.
 
     Raises:
-        ModelError: there is neither, or this user may not look into it; one line.
+        ModelError: there is neither, or this user has no permission; one line.
     """
     text = os.fspath(name_or_path)
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
         for root in model_roots():
-            if os.path.isfile(root / text / "manifest.json"):  # False too for names too long
+            if os.path.isfile(root / text / "manifest.json"):  # False also if the name is too long
                 return root / text
     try:
         if stat.S_ISDIR(os.stat(text).st_mode):
@@ -82,7 +81,7 @@ def find_model(name_or_path: str | Path) -> Path:
         raise ModelError(f"model {text[:300]!r}: {error.strerror}; {_READABLE}") from error
     except (OSError, ValueError):
         if os.path.isdir(text):
-            return Path(text)  # without a manifest: who reads it will say so
+            return Path(text)  # without a manifest: loading it reports that
     known = ", ".join(folder.name for folder in bundled_models()) or "none"
     raise ModelError(
         f"model {text[:80]!r}: no such folder, and no bundled model of that name; bundled: {known}"
@@ -93,7 +92,7 @@ def load_manifest(folder: Path) -> Manifest:
     """Return the manifest in ``folder``.
 
     Raises:
-        ModelError: it is missing or says something that cannot be; one line.
+        ModelError: it is missing or invalid; one line.
     """
     path = folder / "manifest.json"
     raw = _read_plain_file(path, _MANIFEST_BYTES_MAX)
@@ -104,7 +103,7 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def read_artifact(folder: Path, artifact: Artifact) -> bytes:
-    """Return the bytes of ``artifact``, proven to be the ones that the manifest names.
+    """Return the bytes of ``artifact``, verified against the manifest's hash.
 
     Raises:
         ModelError: missing, a link, of another size or hash, or not a self-contained model file.
@@ -128,7 +127,7 @@ def read_artifact(folder: Path, artifact: Artifact) -> bytes:
             raise ModelError(f"{path}: not an ONNX model: {error}; export it again") from error
         if external:
             raise ModelError(
-                f"{path}: keeps weights in another file (external data), which no hash covers;"
+                f"{path}: has weights in another file (external data), which no hash covers;"
                 " export it as one file"
             )
     elif content[4:8] != b"TFL3":
@@ -137,11 +136,11 @@ def read_artifact(folder: Path, artifact: Artifact) -> bytes:
 
 
 def verify(folder: Path) -> list[Finding]:
-    """Return all that is wrong with the model in ``folder``: manifest, hashes, parity.
+    """Return the problems of the model in ``folder``: manifest, hashes, parity. Loads no runtime.
 
-    Loads no runtime; an empty list means that every artifact is what its manifest says, and that
-    one at least may be run. (One that missed its parity beside others that passed was let in on
-    purpose, and runs for nobody.)
+    An empty list means that every artifact matches its manifest, and that at least one may be run.
+    An artifact that failed parity next to others that passed is no problem: it is kept on purpose,
+    and cannot be chosen.
     """
     try:
         manifest = load_manifest(folder)
@@ -192,7 +191,7 @@ def _parity_text(manifest: Manifest, artifact: Artifact) -> str:
 
 
 def _read_plain_file(path: Path, bytes_max: int) -> bytes:
-    """Read a file that is no link, pipe or device, and one byte more than allowed at most."""
+    """Return the content of a regular file, at most one byte more than ``bytes_max``."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

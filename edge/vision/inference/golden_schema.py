@@ -87,9 +87,9 @@ class TranslationGolden(Part):
     """Expected output of a translator for one ``box`` of the golden picture.
 
     ``levels`` are the mean grey levels, 0..255, of the luma in the cells of a grid, row by row.
-    ``level_max`` bounds the mean of their differences, ``int8_level_max`` that of integer
+    ``level_max`` is the tolerance of the mean difference, ``int8_level_max`` that of integer
     artifacts, which deviate by quantisation. A flipped picture, another value range or swapped
-    colour channels exceed the bound.
+    colour channels exceed it.
     """
 
     kind: Literal["translation"]
@@ -100,11 +100,11 @@ class TranslationGolden(Part):
     int8_level_max: Positive | None = None
 
     def tolerance(self, precision: str) -> float:
-        """Return the bound for artifacts of ``precision``."""
+        """Return the bound of the mean difference for artifacts of ``precision``."""
         return self.int8_level_max or self.level_max if precision == "int8" else self.level_max
 
     @model_validator(mode="after")
-    def _a_grid(self) -> "TranslationGolden":
+    def _rectangular(self) -> "TranslationGolden":
         if not self.levels[0] or len({len(row) for row in self.levels}) != 1:
             raise ValueError("golden levels: expected rows of one length")
         return self

@@ -1,10 +1,10 @@
 """Detects ONNX files with external data, without the ``onnx`` package.
 
-An ONNX file may keep weights in other files, at paths that it names. A model could then read any
-file of this machine (CVE-2022-25882 and its successors), and the hash of the file would not cover
-all that runs. The daemon refuses such files. It does not need the ``onnx`` package otherwise, so
-this walks the protobuf wire format (protobuf.dev, "Encoding") along the fields of ``onnx.proto``
-that lead to tensors, and skips all others.
+An ONNX file may refer to weights in other files. A model could then read any file of this machine
+(CVE-2022-25882 and its successors), and the hash of the file would not cover all that runs. The
+daemon refuses such files. It does not need the ``onnx`` package otherwise, so this module parses
+the protobuf wire format (protobuf.dev, "Encoding"): it follows the fields of ``onnx.proto`` that
+lead to tensors, and skips all others.
 """
 
 from collections.abc import Iterator
@@ -36,10 +36,10 @@ def has_external_data(model: bytes) -> bool:
     view = memoryview(model)
     if not any(number == 7 and kind == _BYTES for number, kind, _, _ in _fields(view)):
         raise ValueError("no graph in it")
-    return _external(view, "model", 0)
+    return _any_external(view, "model", 0)
 
 
-def _external(view: memoryview, message: str, depth: int) -> bool:
+def _any_external(view: memoryview, message: str, depth: int) -> bool:
     if depth > _DEPTH_MAX:
         raise ValueError(f"nested deeper than {_DEPTH_MAX} messages")
     children = _CHILDREN[message]
@@ -49,13 +49,13 @@ def _external(view: memoryview, message: str, depth: int) -> bool:
         ):
             return True
         child = children.get(number)
-        if child and kind == _BYTES and _external(body, child, depth + 1):
+        if child and kind == _BYTES and _any_external(body, child, depth + 1):
             return True
     return False
 
 
 def _fields(view: memoryview) -> Iterator[tuple[int, int, int, memoryview]]:
-    """Yield field number, wire type, value of a varint (else 0), and body (else empty)."""
+    """Yield field number, wire type, value of a varint (else 0), body (else empty)."""
     at, empty = 0, view[:0]
     while at < len(view):
         key, at = _varint(view, at)

@@ -18,8 +18,8 @@ from edge.vision.values import Floats
 
 Tensor = NDArray[Any]
 
-# onnxruntime 1.32 on Linux has telemetry on by default: it keeps a device id in the cache folder
-# and a database of events to send. It reads this variable when it is loaded.
+# onnxruntime 1.32 on Linux enables telemetry by default: it stores a device id and a database of
+# events in the user's cache folder. It reads this variable when it is loaded.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
@@ -51,7 +51,7 @@ def open_session(runtime: str, content: bytes, threads: int) -> Session:
     """Load ``content`` with ``runtime``.
 
     Raises:
-        ModelError: the runtime is not installed, or refuses the bytes; one line.
+        ModelError: the runtime is not installed, or cannot load the bytes; one line.
     """
     if runtime == "onnxruntime":
         return OnnxSession(content, threads)
@@ -84,7 +84,7 @@ class OnnxSession:
         # without VNNI, x86 adds pairs of 8-bit products in 16 bits and saturates (CenterFace's
         # overlap falls from 0.985 to 0.948): this selects the exact kernels there
         options.add_session_config_entry("session.x64quantprecision", "1")
-        # a spinning thread pool halves the speed of everything else on the board
+        # a spinning thread pool would halve the speed of all other processes on the board
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         try:
@@ -92,7 +92,7 @@ class OnnxSession:
                 content, options, providers=["CPUExecutionProvider"]
             )
         except self._errors as error:
-            raise ModelError(f"onnxruntime refuses it: {_one_line(error)}") from error
+            raise ModelError(f"onnxruntime cannot load it: {_one_line(error)}") from error
         dtypes = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
         self.inputs: Mapping[str, tuple[tuple[int, ...], str]] = {
             each.name: (
@@ -125,7 +125,7 @@ class LiteRtSession:
                 self._interpreter = interpreter_class(model_content=content, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"LiteRT refuses it: {_one_line(error)}") from error
+            raise ModelError(f"LiteRT cannot load it: {_one_line(error)}") from error
         details = self._interpreter.get_input_details()
         self.inputs: Mapping[str, tuple[tuple[int, ...], str]] = {
             each["name"]: (tuple(int(size) for size in each["shape"]), np.dtype(each["dtype"]).name)
@@ -152,21 +152,21 @@ class LiteRtSession:
 def _silenced_stderr() -> Iterator[None]:
     """Discard standard error while the runtime's native code loads a model.
 
-    LiteRT prints a banner for each model and has no option against it; failures are also raised.
-    This affects the whole process, so models are loaded before other threads start.
+    LiteRT prints a banner for each model, which no option disables; it raises every failure, too.
+    This affects the whole process: load models before other threads write to standard error.
     """
     try:
         before = os.dup(2)
-    except OSError:  # there is no standard error
+    except OSError:  # standard error is closed
         yield
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    null = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(null, 2)
         yield
     finally:
         os.dup2(before, 2)
-        os.close(nowhere)
+        os.close(null)
         os.close(before)
 
 

@@ -222,7 +222,7 @@ def test_a_converter_that_makes_another_network_is_found_out(
     tool.write_text("#!/bin/sh\nmkdir out; echo 'no model' > out/model_float32.tflite\n")
     tool.chmod(0o755)
     monkeypatch.setenv(tflite.ONNX2TF_VARIABLE, str(tool))
-    with pytest.raises(ModelError, match=r"net.tflite: LiteRT refuses it"):
+    with pytest.raises(ModelError, match=r"net.tflite: LiteRT cannot load it"):
         build_artifacts(graph.finish(net()), stem="net", formats=["tflite"], precisions=["fp32"])
 
 

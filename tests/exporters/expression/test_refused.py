@@ -124,7 +124,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "not finite": (changed(not_finite), [], "is not finite"),
     "an unknown operator": (
         changed(lambda model: model.graph.node[0].__setattr__("op_type", "Nothing")), [],
-        "onnxruntime refuses it",
+        "onnxruntime cannot load it",
     ),
     "a detector": (lambda folder: PUBLISHED, [], "a classifier of 8 values; this one gives 537"),
     "seven expressions": (
