@@ -1,7 +1,7 @@
 """Face detection: finds the faces in a frame. Stateless between frames.
 
 To add a detector: a file here, its decoder's name in a manifest, a ``case`` below, and a line in
-``tests/vision/detect/test_contract.py``. All detectors share ``suppression`` and ``input_picture``.
+``tests/support/networks.py``. All detectors share ``suppression`` and ``input_picture``.
 """
 
 from pathlib import Path
@@ -9,8 +9,7 @@ from typing import Protocol
 
 from edge.clock import Stopwatch
 from edge.config import DetectorConfig
-from edge.errors import ModelError
-from edge.vision.inference import Network, NetworkInfo, open_network
+from edge.vision.inference import Network, NetworkInfo, open_configured
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.values import Detection, Frame
 
@@ -28,7 +27,7 @@ class Detector(Protocol):
 
     @property
     def golden(self) -> Golden | None:
-        """What it must find in the golden picture (see ``edge.vision.golden``)."""
+        """Its expected answer to the golden face (see ``edge.vision.golden``)."""
 
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
         """Return the faces in ``frame``, highest score first, in pixels of the full frame.
@@ -48,13 +47,7 @@ def open_detector(config: DetectorConfig, state_dir: Path | None = None) -> Dete
     Raises:
         ModelError: the model fails verification, or its decoder is unknown here.
     """
-    network = open_network(
-        config.model,
-        task="face-detection",
-        artifact=config.artifact,
-        threads=config.threads,
-        state_dir=state_dir,
-    )
+    network = open_configured(config, "face-detection", state_dir)
     return detector_for(network, threshold=config.threshold, nms_iou=config.nms_iou)
 
 
@@ -74,7 +67,5 @@ def detector_for(network: Network, *, threshold: float, nms_iou: float) -> Detec
             from edge.vision.detect.centerface import CenterFace  # noqa: PLC0415
 
             return CenterFace(network, threshold=threshold, nms_iou=nms_iou)
-        case other:
-            raise ModelError(
-                f"model {network.info.name}: decoder {other!r} is unknown; expected centerface"
-            )
+        case _:
+            raise network.manifest.unknown_decoder("centerface")

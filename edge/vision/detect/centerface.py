@@ -1,4 +1,4 @@
-"""Decoder of CenterFace: each cell of a coarse grid predicts a face centre and its size.
+"""Decoder of CenterFace: each cell of a coarse grid predicts the centre and size of a face.
 
 Yuanyuan Xu, Wan Yan, Genke Yang, Jiliang Luo, Tao Li, Jianan He: CenterFace: Joint Face Detection
 and Alignment Using Face as Point. Scientific Programming, 2020. The maps' conventions are those
@@ -11,29 +11,30 @@ from typing import Final
 import numpy as np
 
 from edge.clock import Stopwatch
-from edge.errors import ModelError
 from edge.vision.detect.input_picture import input_picture
 from edge.vision.detect.suppression import by_score, non_maximum_suppression
-from edge.vision.inference import Network, NetworkInfo
-from edge.vision.inference.golden_schema import Golden
+from edge.vision.inference import Network
 from edge.vision.values import Box, Detection, Floats, Frame
 
 STRIDE: Final = 4
 CHANNELS: Final = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
 """The output roles that this decoder needs, with the number of maps of each."""
 
-_LOG_SIZE: Final = (-3.0, 7.0)
+_LOG_SIZE_RANGE: Final = (-3.0, 7.0)
 """Logarithms are clipped to this range: sizes of 0.2 to 4386 model pixels."""
 
-_CELLS: Final = 16.0
-"""Offsets are clipped to this many cells; a valid one is within 0 to 1."""
+_OFFSET_MAX: Final = 16.0
+"""Offsets are clipped to this many cells; valid ones are within 0 to 1."""
 
-_SHARES: Final = 8.0
-"""Landmarks are clipped to this many box sizes; a valid one is within 0 to 1."""
+_LANDMARK_MAX: Final = 8.0
+"""Landmarks are clipped to this many box sizes; valid ones are within 0 to 1."""
 
 
 class CenterFace:
-    """A CenterFace network and its decoder. Owned by one thread; stateless between frames."""
+    """A CenterFace network and its decoder. Owned by one thread; stateless between frames.
+
+    ``info``, ``golden`` and ``input_size``: see ``edge.vision.detect.Detector``.
+    """
 
     def __init__(self, network: Network, *, threshold: float, nms_iou: float) -> None:
         """Wrap ``network`` and run it once, to check that its outputs fit this decoder.
@@ -50,35 +51,17 @@ class CenterFace:
         self._network = network
         self._threshold = threshold
         self._nms_iou = nms_iou
-        self._size = (network.info.width, network.info.height)
-        width, height = self._size
-        maps = network.warm_up(roles=CHANNELS)
-        for role, channels in CHANNELS.items():
-            expected = (1, channels, height // STRIDE, width // STRIDE)
-            if maps[role].shape != expected:
-                raise ModelError(
-                    f"model {network.info.name}: {role} has the shape {maps[role].shape},"
-                    f" expected {expected} of a CenterFace network"
-                )
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Width and height of the picture the network takes, pixels."""
-        return self._size
-
-    @property
-    def info(self) -> NetworkInfo:
-        """Which artifact of which model runs."""
-        return self._network.info
-
-    @property
-    def golden(self) -> Golden | None:
-        """The expected answer to the golden picture, from the manifest."""
-        return self._network.manifest.golden
+        self.info = network.info
+        self.golden = network.manifest.golden
+        self.input_size = (network.info.width, network.info.height)
+        rows, columns = network.info.height // STRIDE, network.info.width // STRIDE
+        network.warm_up(
+            {role: [(1, channels, rows, columns)] for role, channels in CHANNELS.items()}
+        )
 
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
         """Return the faces in ``frame``; see ``edge.vision.detect.Detector``."""
-        picture = input_picture(frame, self._size)  # stretched: the network was published so
+        picture = input_picture(frame, self.input_size)  # stretched, as in the published code
         stopwatch.lap("resize")
         maps = self._network.run(picture[None])
         stopwatch.lap("detect")
@@ -89,8 +72,8 @@ class CenterFace:
             maps["landmarks"][0],
             threshold=self._threshold,
             nms_iou=self._nms_iou,
-            ratio_x=frame.width / self._size[0],
-            ratio_y=frame.height / self._size[1],
+            ratio_x=frame.width / self.input_size[0],
+            ratio_y=frame.height / self.input_size[1],
         )
         stopwatch.lap("decode_boxes")
         return found
@@ -129,23 +112,23 @@ def decode(
     order = by_score(scores)
     rows, columns, scores = rows[order], columns[order], scores[order]
 
-    sizes = np.exp(np.clip(scale[:, rows, columns].astype(np.float64), *_LOG_SIZE)) * STRIDE
+    sizes = np.exp(np.clip(scale[:, rows, columns].astype(np.float64), *_LOG_SIZE_RANGE)) * STRIDE
     heights, widths = sizes[0] * ratio_y, sizes[1] * ratio_x
-    shifts = np.clip(offset[:, rows, columns].astype(np.float64), -_CELLS, _CELLS)
-    lefts = (columns + shifts[1] + 0.5) * STRIDE * ratio_x - widths / 2
-    tops = (rows + shifts[0] + 0.5) * STRIDE * ratio_y - heights / 2
+    offsets = np.clip(offset[:, rows, columns].astype(np.float64), -_OFFSET_MAX, _OFFSET_MAX)
+    lefts = (columns + offsets[1] + 0.5) * STRIDE * ratio_x - widths / 2
+    tops = (rows + offsets[0] + 0.5) * STRIDE * ratio_y - heights / 2
     keep = non_maximum_suppression(np.stack([lefts, tops, widths, heights], axis=1), nms_iou)
 
-    shares = landmarks[:, rows[keep], columns[keep]].astype(np.float64)
-    shares = np.clip(shares, -_SHARES, _SHARES)
+    relative = landmarks[:, rows[keep], columns[keep]].astype(np.float64)
+    relative = np.clip(relative, -_LANDMARK_MAX, _LANDMARK_MAX)
     points = np.empty((len(keep), 5, 2), np.float32)
-    points[:, :, 0] = (lefts[keep] + shares[1::2] * widths[keep]).T
-    points[:, :, 1] = (tops[keep] + shares[0::2] * heights[keep]).T
+    points[:, :, 0] = (lefts[keep] + relative[1::2] * widths[keep]).T
+    points[:, :, 1] = (tops[keep] + relative[0::2] * heights[keep]).T
     return tuple(
         Detection(
             Box(float(lefts[i]), float(tops[i]), float(widths[i]), float(heights[i])),
-            points[place],
+            points[k],
             float(scores[i]),
         )
-        for place, i in enumerate(keep)
+        for k, i in enumerate(keep)
     )

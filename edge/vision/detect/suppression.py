@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from edge.vision.values import Floats
 
 CANDIDATES_MAX: Final = 1024
-"""Candidates kept before suppression: bounds the cost of a frame of pure noise."""
+"""Candidates kept before suppression: bounds the cost of a frame of noise."""
 
 
 def by_score(scores: Floats) -> NDArray[np.intp]:
-    """Return the indices of the candidates to consider, highest score first.
+    """Return the indices of the candidates for suppression, highest score first.
 
     Equal scores keep their order. At most ``CANDIDATES_MAX`` indices are returned.
 
@@ -34,10 +34,10 @@ def non_maximum_suppression(boxes: NDArray[np.float64], nms_iou: float) -> list[
     """
     lefts, tops, widths, heights = boxes.T
     rights, bottoms, areas = lefts + widths, tops + heights, widths * heights
-    alive = np.ones(len(boxes), bool)
+    candidate = np.ones(len(boxes), bool)
     keep = []
     for i in range(len(boxes)):
-        if not alive[i]:
+        if not candidate[i]:
             continue
         keep.append(i)
         across = np.minimum(rights[i], rights) - np.maximum(lefts[i], lefts)
@@ -46,5 +46,5 @@ def non_maximum_suppression(boxes: NDArray[np.float64], nms_iou: float) -> list[
         # areas too small for a float are empty: their union is 0, and they overlap nothing
         union = areas[i] + areas - shared
         overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-        alive &= (overlap < nms_iou) | (shared == 0)
+        candidate &= (overlap < nms_iou) | (shared == 0)
     return keep

@@ -1,7 +1,7 @@
 """Expression recognition: predicts expression, valence and arousal of a face in a frame.
 
 To add a network: its decoder's name in a manifest, a file here if its outputs need another decoder,
-a ``case`` below, and a line in ``tests/vision/expression/test_contract.py``.
+a ``case`` below, and a line in ``tests/support/networks.py``.
 """
 
 from pathlib import Path
@@ -9,8 +9,7 @@ from typing import Protocol
 
 from edge.clock import Stopwatch
 from edge.config import ExpressionConfig
-from edge.errors import ModelError
-from edge.vision.inference import NetworkInfo, open_network
+from edge.vision.inference import NetworkInfo, open_configured
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.translate import Translator
 from edge.vision.values import Box, Frame, Prediction
@@ -25,7 +24,7 @@ class ExpressionNetwork(Protocol):
 
     @property
     def golden(self) -> Golden | None:
-        """What it must predict for the golden face, without priors (see ``edge.vision.golden``)."""
+        """Its expected answer to the golden face, without priors (see ``edge.vision.golden``)."""
 
     @property
     def without_priors(self) -> "ExpressionNetwork":
@@ -37,8 +36,7 @@ class ExpressionNetwork(Protocol):
         """Return the expression, valence and arousal of the face in ``box``.
 
         ``box`` is in pixels of the full frame. With a ``translator`` the network receives the
-        translated face. Laps ``crop``,
-        ``translate`` (with a translator) and ``classify``.
+        translated face. Laps ``crop``, ``translate`` (with a translator) and ``classify``.
 
         Raises:
             InferenceError: the network or the translator failed on this face.
@@ -53,20 +51,12 @@ def open_expression(config: ExpressionConfig, state_dir: Path | None = None) -> 
     Raises:
         ModelError: the model fails verification, or its decoder is unknown here.
     """
-    network = open_network(
-        config.model,
-        task="facial-expression",
-        artifact=config.artifact,
-        threads=config.threads,
-        state_dir=state_dir,
-    )
+    network = open_configured(config, "facial-expression", state_dir)
     match network.manifest.decoder:
         case "mobilenet-fer":
             from edge.vision.expression.two_headed import TwoHeadedNetwork  # noqa: PLC0415
 
-            # a copy, because a mapping's type is strict about that of its keys
+            # a copy: the type of a mapping's keys is invariant
             return TwoHeadedNetwork(network, dict(config.priors.items()))
-        case other:
-            raise ModelError(
-                f"model {network.info.name}: decoder {other!r} is unknown; expected mobilenet-fer"
-            )
+        case _:
+            raise network.manifest.unknown_decoder("mobilenet-fer")

@@ -10,16 +10,18 @@ from copy import copy
 from edge.clock import Stopwatch
 from edge.errors import InferenceError, ModelError
 from edge.vision.expression.crop import face_picture
-from edge.vision.expression.readout import ROLES, Readout
-from edge.vision.inference import Network, NetworkInfo
-from edge.vision.inference.golden_schema import Golden
+from edge.vision.expression.readout import Readout
+from edge.vision.inference import Network
 from edge.vision.translate import Translator
 from edge.vision.values import Affect, Box, Frame, Prediction
 from edge.vocabulary import EXPRESSIONS
 
 
 class TwoHeadedNetwork:
-    """A two-headed expression network. Owned by one thread; stateless between faces."""
+    """A two-headed expression network. Owned by one thread; stateless between faces.
+
+    ``info`` and ``golden``: see ``edge.vision.expression.ExpressionNetwork``.
+    """
 
     def __init__(self, network: Network, priors: Mapping[str, float] | None = None) -> None:
         """Wrap ``network`` and run it once, to check that its outputs fit this decoder.
@@ -41,23 +43,9 @@ class TwoHeadedNetwork:
         self._margin = manifest.input.crop.margin
         self._size = (network.info.width, network.info.height)
         self._readout = Readout.of(manifest, priors)
-        heads = network.warm_up(roles=ROLES)
-        for role, count in zip(ROLES, (len(manifest.labels), 2), strict=True):
-            if heads[role].shape != (1, count):
-                raise ModelError(
-                    f"model {manifest.name}: {role} has the shape {heads[role].shape},"
-                    f" expected {(1, count)}"
-                )
-
-    @property
-    def info(self) -> NetworkInfo:
-        """Which artifact of which model runs."""
-        return self._network.info
-
-    @property
-    def golden(self) -> Golden | None:
-        """The expected answer to the golden face, from the manifest."""
-        return self._network.manifest.golden
+        self.info = network.info
+        self.golden = manifest.golden
+        network.warm_up({"expression": [(1, len(manifest.labels))], "affect": [(1, 2)]})
 
     @property
     def without_priors(self) -> "TwoHeadedNetwork":
@@ -80,7 +68,7 @@ class TwoHeadedNetwork:
         )
         heads = self._network.run(face[None])
         if not (heads["expression"][0, self._readout.order] > 0).any():
-            raise InferenceError(f"{self._network.info.name}: no expression has any probability")
+            raise InferenceError(f"{self.info.name}: no expression has any probability")
         probabilities, affect = self._readout.decode(heads["expression"], heads["affect"])
         valence, arousal = affect[0].tolist()
         stopwatch.lap("classify")

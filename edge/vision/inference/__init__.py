@@ -1,4 +1,4 @@
-"""Loads and runs verified models, whatever their runtime. It knows nothing about faces."""
+"""Loads and runs verified networks in any runtime. Knows nothing about faces."""
 
 from edge.vision.inference.choice import Choice
 from edge.vision.inference.folders import (
@@ -11,7 +11,13 @@ from edge.vision.inference.folders import (
     verify,
 )
 from edge.vision.inference.manifest import Manifest
-from edge.vision.inference.network import Network, NetworkInfo, open_network, saved_choice
+from edge.vision.inference.network import (
+    Network,
+    NetworkInfo,
+    open_configured,
+    open_network,
+    saved_choice,
+)
 
 __all__ = [
     "Choice",
@@ -24,6 +30,7 @@ __all__ = [
     "find_model",
     "load_manifest",
     "model_rows",
+    "open_configured",
     "open_network",
     "saved_choice",
     "verify",

@@ -1,8 +1,8 @@
 """Schema of a model folder's manifest: everything that is needed to run its network.
 
 ``models/NAME/manifest.json`` lists the artifacts with their hashes, describes the input, the
-outputs and the origin of the weights, and records how far each artifact agrees with the original
-and the expected answer to the golden face. Unknown fields are refused. Which output roles a
+outputs and the origin of the weights, and records each artifact's agreement with the original
+network and the expected answer to the golden face. Unknown fields are refused. Which output roles a
 network must have is decided by its decoder (``Manifest.require_outputs``), not here.
 """
 
@@ -42,7 +42,7 @@ class Artifact(Part):
 
 
 class NoNormalisation(Part):
-    """Values are passed on as they are."""
+    """No normalisation."""
 
     kind: Literal["none"]
 
@@ -64,14 +64,14 @@ class PerSampleNormalisation(Part):
 
 
 class Crop(Part):
-    """How a face box becomes the input: a square of the longer side times ``1 + margin``."""
+    """Crop around a face box: a square with the box's longer side times ``1 + margin``."""
 
     shape: Literal["square"]
     margin: float = Field(ge=0, le=1)
 
 
 class Input(Part):
-    """How a mono picture, uint8 (height, width), becomes the one input tensor.
+    """Conversion of a mono picture, uint8 (height, width), to the one input tensor.
 
     Pixels are scaled from 0..255 to ``value_range`` and then normalised. ``rgb`` networks get the
     mono picture in all three channels. ``dtype`` is what the file's tensor holds; integer tensors
@@ -123,7 +123,7 @@ class Input(Part):
 
 
 class Output(Part):
-    """One output tensor: its name, the activation still to be applied, and its encoding."""
+    """One output tensor: its name, the activation to apply to it, and its encoding."""
 
     tensor: Text
     activation: Literal["none", "softmax", "sigmoid"] = "none"
@@ -204,14 +204,14 @@ class Limit(Part):
         return self
 
     def allows(self, value: float) -> bool:
-        """Tell whether ``value`` is within the bound."""
+        """Return whether ``value`` is within the bound."""
         return (self.at_most is None or value <= self.at_most) and (
             self.at_least is None or value >= self.at_least
         )
 
 
 class Parity(Part):
-    """How far an artifact agrees with the original network, measured at export."""
+    """Agreement of an artifact with the original network, measured at export."""
 
     metrics: dict[str, float] = Field(min_length=1)
     limits: dict[str, Limit] = Field(min_length=1)
@@ -222,15 +222,15 @@ class Parity(Part):
     def _passed_only_within_limits(self) -> "Parity":
         for name, limit in self.limits.items():
             if name not in self.metrics:
-                raise ValueError(f"parity has a limit for {name} but no such metric")
+                raise ValueError(f"parity has a limit for {name}, but no such metric")
             if self.passed and not limit.allows(self.metrics[name]):
                 raise ValueError(
-                    f"parity says passed, but {name} {self.metrics[name]} is beyond it"
+                    f"parity says passed, but {name} {self.metrics[name]} is beyond its limit"
                 )
         return self
 
 
-_GOLDEN_OF: Final[dict[str, tuple[str | None, ...]]] = {
+_GOLDEN_KINDS: Final[dict[str, tuple[str | None, ...]]] = {
     "face-detection": ("detection",),
     "facial-expression": ("expression",),
     "spectrum-translation": ("translation", None),
@@ -259,10 +259,10 @@ class Manifest(Part):
     def _fits_its_task(self) -> "Manifest":
         files = [artifact.file for artifact in self.artifacts]
         if len(set(files)) != len(files):
-            raise ValueError("artifacts: the same file twice")
+            raise ValueError("artifacts: the same file is listed twice")
         if set(self.parity) != set(files):
             raise ValueError("parity: expected one entry for each artifact file, and no other")
-        kinds = _GOLDEN_OF[self.task]
+        kinds = _GOLDEN_KINDS[self.task]
         if (self.golden.kind if self.golden else None) not in kinds:
             raise ValueError(f"golden: {self.task} needs a golden of kind {kinds[0]}")
         if self.recalibration is not None and self.task != "facial-expression":
@@ -292,6 +292,16 @@ class Manifest(Part):
                 f" {', '.join(missing)}; export the model again"
             )
 
+    def unknown_decoder(self, *known: str) -> ModelError:
+        """Return the error to raise if this program has no decoder of that name.
+
+        Args:
+            known: the decoders that it has for this task.
+        """
+        return ModelError(
+            f"model {self.name}: decoder {self.decoder!r} is unknown; expected {' or '.join(known)}"
+        )
+
     def artifact(self, file: str) -> Artifact | None:
-        """Return the artifact called ``file``; None when there is none."""
+        """Return the artifact with this file name; None if there is none."""
         return next((each for each in self.artifacts if each.file == file), None)

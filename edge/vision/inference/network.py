@@ -1,8 +1,9 @@
 """Runs a model's network, independent of runtime, layout, scaling and quantisation."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -86,7 +87,7 @@ class Network:
         outputs = [self.session.run(self.tensor(picture)) for picture in batch]
         roles = {}
         for role, output in self.manifest.outputs.items():
-            # artifacts take one picture: batching gained nothing on small networks
+            # artifacts have a batch size of 1: larger ones gained nothing on small networks
             parts = [self._in_manifest_layout(each[output.tensor]) for each in outputs]
             values = parts[0] if len(parts) == 1 else np.concatenate(parts)
             if not np.isfinite(values).all():
@@ -94,23 +95,33 @@ class Network:
             roles[role] = _apply_activation(values, output.activation)
         return roles
 
-    def warm_up(self, roles: Iterable[str]) -> dict[str, Floats]:
-        """Return the outputs for a black picture, by role; decoders check their shapes.
+    def warm_up(self, shapes: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[str, Floats]:
+        """Run the network once, on a black picture, and check the shapes of its outputs.
 
         Args:
-            roles: the output roles that the decoder needs.
+            shapes: the output roles that the decoder needs, each with the shapes that it accepts.
+
+        Returns:
+            Role -> output, as from ``run``.
 
         Raises:
-            ModelError: the manifest names no output for one of them, or the network fails.
+            ModelError: an output is missing or has another shape, or the network fails.
         """
-        self.manifest.require_outputs(roles)
+        self.manifest.require_outputs(shapes)
         try:
-            return self.run(np.zeros((1, self.info.height, self.info.width), np.uint8))
+            outputs = self.run(np.zeros((1, self.info.height, self.info.width), np.uint8))
         except InferenceError as error:
             raise ModelError(f"model {error}") from error
+        for role, accepted in shapes.items():
+            if outputs[role].shape not in accepted:
+                raise ModelError(
+                    f"model {self.info.name}: {role} has the shape {outputs[role].shape}, expected"
+                    f" {' or '.join(map(str, accepted))} for decoder {self.manifest.decoder!r}"
+                )
+        return outputs
 
     def tensor(self, picture: Luma) -> Tensor:
-        """Return one picture as the input tensor: scaled, normalised, laid out."""
+        """Return one picture as the input tensor: scaled, normalised, in the artifact's layout."""
         if self._takes_bytes:
             return _planes(picture, self._input.channels, self._layout)
         return input_tensor(self._input, picture, self._layout)
@@ -123,7 +134,7 @@ class Network:
 
 
 def input_tensor(input_: Input, picture: Luma, layout: str | None = None) -> Tensor:
-    """Return a mono picture as the input tensor: scaled, normalised, laid out; float32.
+    """Return a mono picture as the input tensor, float32: scaled, normalised, in ``layout``.
 
     Args:
         input_: the manifest's input.
@@ -143,9 +154,9 @@ def input_tensor(input_: Input, picture: Luma, layout: str | None = None) -> Ten
     elif isinstance(normalisation, PerSampleNormalisation):
         values -= values.mean()
         if normalisation.divide:
-            # a picture of one grey level gives zeros, not NaN, without an epsilon
-            spread = values.std() + np.float32(normalisation.epsilon)
-            values /= spread if spread > 0 else np.float32(1)
+            # a uniform picture gives zeros, not NaN, also without an epsilon
+            divisor = values.std() + np.float32(normalisation.epsilon)
+            values /= divisor if divisor > 0 else np.float32(1)
     return _planes(values, input_.channels, layout or input_.layout)
 
 
@@ -169,7 +180,7 @@ def open_network(
 
     Args:
         name: name of a bundled model, or the path of a model folder.
-        task: the task it must have; another one is refused.
+        task: the task that its manifest must state.
         artifact: a file name in the folder, or ``auto``: the fastest on this machine among those
             that passed parity and whose runtime is installed (``edge.vision.inference.choice``).
         threads: threads the runtime may use for one run.
@@ -192,22 +203,49 @@ def open_network(
     if known:
         return load_artifact(folder, manifest, _select_artifact(manifest, known.artifact), threads)
     networks = {each.file: load_artifact(folder, manifest, each, threads) for each in candidates}
-    # measuring may run out of time: the artifacts that are probably fastest go first
+    # measuring has a time limit: the artifacts that are probably the fastest come first
     order = sorted(networks.values(), key=lambda network: network.info.precision != "int8")
     try:
-        took_ms = choice.measure({each.info.artifact: _run_once(each) for each in order})
+        measured_ms = choice.measure({each.info.artifact: _run_once(each) for each in order})
     except InferenceError as error:
         raise ModelError(f"model {error}") from error
-    run_ms = {file: took_ms[file] for file in networks if file in took_ms}
+    run_ms = {file: measured_ms[file] for file in networks if file in measured_ms}
     chosen = choice.fastest(run_ms)
     choice.save_choice(key, state_dir, choice.Choice(chosen, run_ms, day(wall_ns())))
     return networks[chosen]
 
 
+class NetworkConfig(Protocol):
+    """The keys that the configurations of all networks share."""
+
+    @property
+    def model(self) -> str:
+        """Name of a bundled model, or path of a model folder."""
+
+    @property
+    def artifact(self) -> str:
+        """A file of the folder, or ``auto``."""
+
+    @property
+    def threads(self) -> int:
+        """Threads that the runtime may use for one run."""
+
+
+def open_configured(config: NetworkConfig, task: Task, state_dir: Path | None) -> Network:
+    """Return the verified network that ``config`` names; see ``open_network``."""
+    return open_network(
+        config.model,
+        task=task,
+        artifact=config.artifact,
+        threads=config.threads,
+        state_dir=state_dir,
+    )
+
+
 def saved_choice(
     folder: Path, *, threads: int = 1, state_dir: Path | None = None
 ) -> choice.Choice | None:
-    """Return the recorded choice of ``auto`` for the model in ``folder``; None: not measured yet.
+    """Return the saved choice of ``auto`` for the model in ``folder``; None: not measured yet.
 
     Raises:
         ModelError: the manifest cannot be read, or no artifact can be chosen.
@@ -218,13 +256,13 @@ def saved_choice(
 
 
 def _run_once(network: Network) -> choice.Run:
-    # as the daemon runs it for each frame, quantisation and dequantisation included
+    # as the daemon runs it for each frame: with quantisation and dequantisation
     picture = np.zeros((1, network.info.height, network.info.width), np.uint8)
     return lambda: network.run(picture)
 
 
 def load_artifact(folder: Path, manifest: Manifest, artifact: Artifact, threads: int) -> Network:
-    """Load one artifact of ``folder``, verified except for parity, which the caller checks.
+    """Load one artifact of ``folder`` after verification; the caller checks its parity.
 
     Raises:
         ModelError: the file, hash, runtime, inputs or outputs are wrong.
@@ -264,29 +302,31 @@ def _check_tensors(manifest: Manifest, artifact: Artifact, session: Session) -> 
     expected = manifest.input
     if set(session.inputs) != {expected.name}:
         raise ModelError(
-            f"takes the inputs {sorted(session.inputs)}, the manifest says {expected.name!r}"
+            f"has the inputs {sorted(session.inputs)}, the manifest says {expected.name!r}"
         )
     wanted = expected.in_layout(artifact.layout), artifact.dtype or expected.dtype
     actual = session.inputs[expected.name]
     if actual != wanted:
         raise ModelError(
-            f"takes {actual[1]} {list(actual[0])}, the manifest says {wanted[1]} {list(wanted[0])};"
+            f"has the input {actual[1]} {list(actual[0])}, the manifest says {wanted[1]}"
+            f" {list(wanted[0])};"
             " export it with a fixed shape"
         )
     missing = {output.tensor for output in manifest.outputs.values()} - session.outputs
     if missing:
         raise ModelError(
-            f"gives {sorted(session.outputs)}, the manifest also expects {sorted(missing)}"
+            f"has the outputs {sorted(session.outputs)}, the manifest also expects"
+            f" {sorted(missing)}"
         )
 
 
 def _apply_activation(values: Floats, activation: str) -> Floats:
     if activation == "softmax":
-        powers: Floats = np.exp(values - values.max(axis=-1, keepdims=True))
-        powers /= powers.sum(axis=-1, keepdims=True)
-        return powers
+        softmax: Floats = np.exp(values - values.max(axis=-1, keepdims=True))
+        softmax /= softmax.sum(axis=-1, keepdims=True)
+        return softmax
     if activation == "sigmoid":
-        # the same as 1 / (1 + exp(-x)), without the overflow
-        share: Floats = np.float32(0.5) + np.float32(0.5) * np.tanh(values * np.float32(0.5))
-        return share
+        # equal to 1 / (1 + exp(-x)), but without overflow
+        sigmoid: Floats = np.float32(0.5) + np.float32(0.5) * np.tanh(values * np.float32(0.5))
+        return sigmoid
     return values

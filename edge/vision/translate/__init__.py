@@ -1,15 +1,14 @@
 """Spectrum translation: converts a near-infrared face to visible light, before classification.
 
 To add a translator: a file here, its decoder's name in a manifest, a ``case`` below, and a line in
-``tests/vision/translate/test_contract.py``.
+``tests/support/networks.py``.
 """
 
 from pathlib import Path
 from typing import Protocol
 
 from edge.config import TranslatorConfig
-from edge.errors import ModelError
-from edge.vision.inference import NetworkInfo, open_network
+from edge.vision.inference import NetworkInfo, open_configured
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.values import Luma
 
@@ -23,7 +22,7 @@ class Translator(Protocol):
 
     @property
     def golden(self) -> Golden | None:
-        """What it must return for the golden face (``edge.vision.golden``); None: not known."""
+        """Its expected answer to the golden face (see ``edge.vision.golden``); None: unknown."""
 
     def translate(self, face: Luma) -> Luma:
         """Return the luma of the face in visible light, uint8, of the size of ``face``.
@@ -46,19 +45,11 @@ def open_translator(config: TranslatorConfig, state_dir: Path | None = None) -> 
     """
     if not config.model:
         return None
-    network = open_network(
-        config.model,
-        task="spectrum-translation",
-        artifact=config.artifact,
-        threads=config.threads,
-        state_dir=state_dir,
-    )
+    network = open_configured(config, "spectrum-translation", state_dir)
     match network.manifest.decoder:
         case "cyclegan":
             from edge.vision.translate.cyclegan import CycleGan  # noqa: PLC0415
 
             return CycleGan(network)
-        case other:
-            raise ModelError(
-                f"model {network.info.name}: decoder {other!r} is unknown; expected cyclegan"
-            )
+        case _:
+            raise network.manifest.unknown_decoder("cyclegan")

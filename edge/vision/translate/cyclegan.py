@@ -1,4 +1,4 @@
-"""Decoder of CycleGAN generators, whose output is a grey or RGB picture of -1..1.
+"""Decoder of CycleGAN generators, whose output is a grey or RGB picture with values -1..1.
 
 J.-Y. Zhu, T. Park, P. Isola, A. A. Efros: *Unpaired Image-to-Image Translation using
 Cycle-Consistent Adversarial Networks* (ICCV 2017). NIR -> visible before an expression network
@@ -10,9 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from edge.errors import ModelError
-from edge.vision.inference import Network, NetworkInfo
-from edge.vision.inference.golden_schema import Golden
+from edge.vision.inference import Network
 from edge.vision.values import Floats, Luma
 
 _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
@@ -20,7 +18,10 @@ _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class CycleGan:
-    """A CycleGAN generator and its decoder. Owned by one thread; stateless between faces."""
+    """A CycleGAN generator and its decoder. Owned by one thread; stateless between faces.
+
+    ``info`` and ``golden``: see ``edge.vision.translate.Translator``.
+    """
 
     def __init__(self, network: Network) -> None:
         """Wrap ``network`` and run it once, to check that its output has the size of its input.
@@ -29,26 +30,13 @@ class CycleGan:
             ModelError: its output is missing or has another shape, or it fails on a black picture.
         """
         self._network = network
-        self._size = (network.info.height, network.info.width)
-        picture = network.warm_up(roles=["picture"])["picture"]
-        shapes = [(1, channels, *self._size) for channels in (1, 3)]
-        shapes += [(1, *self._size, channels) for channels in (1, 3)]
-        if picture.shape not in shapes:
-            raise ModelError(
-                f"model {network.info.name}: picture has the shape {list(picture.shape)}, expected"
-                f" 1 or 3 channels of {self._size[1]}x{self._size[0]}"
-            )
-        self._channels_last = picture.shape[1:3] == self._size and picture.shape[3] in (1, 3)
-
-    @property
-    def info(self) -> NetworkInfo:
-        """Which artifact of which model runs, and the size of the picture that it takes."""
-        return self._network.info
-
-    @property
-    def golden(self) -> Golden | None:
-        """The expected answer to the golden face, from the manifest."""
-        return self._network.manifest.golden
+        self.info = network.info
+        self.golden = network.manifest.golden
+        size = (network.info.height, network.info.width)
+        first = [(1, channels, *size) for channels in (1, 3)]
+        last = [(1, *size, channels) for channels in (1, 3)]
+        picture = network.warm_up({"picture": first + last})["picture"]
+        self._channels_last = picture.shape in last
 
     def translate(self, face: Luma) -> Luma:
         """Return the luma of the translated face; see ``edge.vision.translate.Translator``."""
@@ -58,7 +46,7 @@ class CycleGan:
 
 
 def luma_of(picture: Floats, *, channels_last: bool = False) -> Luma:
-    """Return the luma, uint8 (height, width), of a picture of -1..1.
+    """Return the luma, uint8 (height, width), of a picture with values -1..1.
 
     Args:
         picture: (channels, height, width), grey or RGB.

@@ -208,7 +208,7 @@ def test_another_task_is_refused() -> None:
 def test_tensors_that_the_file_does_not_have_are_refused(
     make_folder: Make, tiny: bytes, onnx_of: Callable[..., bytes]
 ) -> None:
-    assert "takes the inputs ['in'], the manifest says 'x'" in refusal(
+    assert "has the inputs ['in'], the manifest says 'x'" in refusal(
         make_folder({"a.onnx": tiny}, input_={"name": "x"})
     )
     assert "also expects ['y']" in refusal(make_folder({"a.onnx": tiny}, output={"tensor": "y"}))

@@ -107,7 +107,7 @@ def test_a_parity_cannot_pass_beyond_its_own_limit() -> None:
 def test_the_same_file_twice_is_refused() -> None:
     data = copy.deepcopy(FER)
     data["artifacts"] *= 2
-    with pytest.raises(ValidationError, match="same file twice"):
+    with pytest.raises(ValidationError, match="same file is listed twice"):
         read(data)
 
 

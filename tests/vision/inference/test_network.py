@@ -213,7 +213,7 @@ def test_a_network_of_two_inputs_is_refused(make_folder: Make) -> None:
         [helper.make_node("Add", ["in", "b"], ["out"])], "two", values[:2], values[2:]
     )
     content = helper.make_model(graph, ir_version=8).SerializeToString()
-    with pytest.raises(ModelError, match=r"takes the inputs \['b', 'in'\]"):
+    with pytest.raises(ModelError, match=r"has the inputs \['b', 'in'\]"):
         opened(make_folder({"a.onnx": content}))
 
 
