@@ -1,11 +1,9 @@
-"""What every expression network promises (``ExpressionNetwork``): run over all of them.
+"""The contract of expression networks (``ExpressionNetwork``), run over all of them.
 
-A new expression network is one more entry of ``NETWORKS``.
+What they share with other networks: ``tests/vision/test_network_contract.py``.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,52 +11,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.clock import Stopwatch
-from edge.config import ExpressionConfig
-from edge.errors import InferenceError, ModelError
-from edge.vision import expression
-from edge.vision.expression import ExpressionNetwork, open_expression
+from edge.errors import InferenceError
+from edge.vision.expression import ExpressionNetwork
 from edge.vision.golden import expression_findings, golden_picture
-from edge.vision.inference import Network, NetworkInfo, find_model, load_manifest
+from edge.vision.inference import NetworkInfo
 from edge.vision.inference.golden_schema import ExpressionGolden
 from edge.vision.values import Box, Frame, Luma, Prediction
 from edge.vocabulary import EXPRESSIONS
-from tests.support.model_folders import changed_copy, known_decoders
+from tests.support.frames import frame_of
+from tests.support.networks import EXPRESSION_NETWORKS, ExpressionCase
 
 
-@dataclass(frozen=True)
-class Case:
-    """One expression network.
-
-    Attributes:
-        decoder: the name of its decoder in manifests.
-        model: a bundled model of that decoder.
-        artifact: one of its files; ``auto`` would choose another one from machine to machine.
-    """
-
-    decoder: str
-    model: str
-    artifact: str
-
-    def open(self, model: Path | None = None, **options: Any) -> ExpressionNetwork:
-        name = self.model if model is None else str(model)
-        return open_expression(ExpressionConfig(model=name, artifact=self.artifact, **options))
-
-
-NETWORKS = (
-    Case("mobilenet-fer", "expression-nir", "expression.onnx"),
-    Case("mobilenet-fer", "expression-nir", "expression.int8.onnx"),
-)
-
-
-@pytest.fixture(scope="module", params=NETWORKS, ids=lambda case: case.artifact)
-def case(request: pytest.FixtureRequest) -> Case:
-    chosen: Case = request.param
+@pytest.fixture(scope="module", params=EXPRESSION_NETWORKS, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> ExpressionCase:
+    chosen: ExpressionCase = request.param
     return chosen
 
 
 @pytest.fixture(scope="module")
-def network(case: Case) -> ExpressionNetwork:
-    return case.open()
+def folder(case: ExpressionCase, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return case.make_folder(tmp_path_factory.mktemp(case.name))
+
+
+@pytest.fixture(scope="module")
+def network(case: ExpressionCase, folder: Path) -> ExpressionNetwork:
+    return case.open(folder)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +46,7 @@ def face(network: ExpressionNetwork) -> Box:
 
 
 class Inverted:
-    """A translator that returns the negative, and remembers the faces that it was given."""
+    """A translator that returns the negative and records the faces that it received."""
 
     golden = None
 
@@ -80,12 +57,6 @@ class Inverted:
     def translate(self, face: Luma) -> Luma:
         self.faces.append(face)
         return 255 - face
-
-
-def frame_of(luma: Luma) -> Frame:
-    """Return a frame whose picture raises an error when it is written to."""
-    luma.flags.writeable = False
-    return Frame(luma, index=0, sensor_ns=0, clock="media", captured_ns=0)
 
 
 def golden() -> Frame:
@@ -106,21 +77,11 @@ def assert_valid(prediction: Prediction) -> None:
     assert -1 <= prediction.affect.arousal <= 1
 
 
-def test_every_network_is_in_the_list() -> None:
-    assert {case.decoder for case in NETWORKS} == known_decoders(expression)
-    for case in NETWORKS:
-        assert load_manifest(find_model(case.model)).decoder == case.decoder
-
-
-def test_it_names_its_artifact(network: ExpressionNetwork, case: Case) -> None:
-    assert (network.info.name, network.info.artifact) == (case.model, case.artifact)
-
-
-def test_it_gives_the_golden_answer(network: ExpressionNetwork) -> None:
+def test_golden_answer_is_given(network: ExpressionNetwork) -> None:
     assert expression_findings(network) == []
 
 
-def test_laps_are_booked(network: ExpressionNetwork, face: Box) -> None:
+def test_laps_are_recorded(network: ExpressionNetwork, face: Box) -> None:
     plain, translated = Stopwatch(), Stopwatch()
     network.predict(golden(), face, plain)
     network.predict(golden(), face, translated, Inverted(64))
@@ -128,9 +89,7 @@ def test_laps_are_booked(network: ExpressionNetwork, face: Box) -> None:
     assert list(translated.stage_ms) == ["crop", "translate", "classify"]
 
 
-def test_the_translator_gets_a_square_of_its_size_once(
-    network: ExpressionNetwork, face: Box
-) -> None:
+def test_translator_receives_one_square_of_its_size(network: ExpressionNetwork, face: Box) -> None:
     translator = Inverted(80)
     translated = network.predict(golden(), face, Stopwatch(), translator)
     assert_valid(translated)
@@ -139,7 +98,7 @@ def test_the_translator_gets_a_square_of_its_size_once(
     assert np.abs(translated.probabilities - plain.probabilities).max() > 0.01
 
 
-def test_it_keeps_nothing_from_one_face_to_the_next(network: ExpressionNetwork, face: Box) -> None:
+def test_faces_do_not_affect_each_other(network: ExpressionNetwork, face: Box) -> None:
     first = network.predict(golden(), face, Stopwatch())
     network.predict(frame_of(np.zeros((50, 50), np.uint8)), Box(0, 0, 50, 50), Stopwatch())
     network.predict(golden(), face, Stopwatch(), Inverted(48))
@@ -168,10 +127,10 @@ def test_any_box_gives_probabilities(
     assert_valid(network.predict(golden(), Box(x, y, width, height), Stopwatch()))
 
 
-def test_priors_follow_bayes_rule_and_leave_the_published_answer(
-    network: ExpressionNetwork, case: Case, face: Box
+def test_priors_follow_bayes_rule_and_can_be_removed(
+    network: ExpressionNetwork, case: ExpressionCase, folder: Path, face: Box
 ) -> None:
-    weighted = case.open(priors={"neutral": 0.999})
+    weighted = case.open(folder, priors={"neutral": 0.999})
     plain = network.predict(golden(), face, Stopwatch())
     moved = weighted.predict(golden(), face, Stopwatch())
     assert_valid(moved)
@@ -182,18 +141,7 @@ def test_priors_follow_bayes_rule_and_leave_the_published_answer(
     assert expression_findings(weighted) == []
 
 
-def test_a_network_that_fails_is_an_inference_error(
-    network: ExpressionNetwork, face: Box, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(self: Network, batch: Luma) -> dict[str, Any]:
-        raise InferenceError("network: output is not finite")
-
-    monkeypatch.setattr(Network, "run", fails)
-    with pytest.raises(InferenceError, match="not finite"):
-        network.predict(golden(), face, Stopwatch())
-
-
-def test_a_translator_that_fails_is_an_inference_error(
+def test_failing_translator_raises_inference_error(
     network: ExpressionNetwork, face: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(face: Luma) -> Luma:
@@ -203,49 +151,3 @@ def test_a_translator_that_fails_is_an_inference_error(
     monkeypatch.setattr(translator, "translate", fails)
     with pytest.raises(InferenceError, match="out of memory"):
         network.predict(golden(), face, Stopwatch(), translator)
-
-
-def test_a_network_that_fails_on_its_first_picture_is_not_opened(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(self: Network, batch: Luma) -> dict[str, Any]:
-        raise InferenceError("network: output is not finite")
-
-    monkeypatch.setattr(Network, "run", fails)
-    with pytest.raises(ModelError, match="model network: output is not finite"):
-        case.open()
-
-
-def test_each_missing_output_is_named(case: Case, tmp_path: Path) -> None:
-    folder = find_model(case.model)
-    for role in load_manifest(folder).outputs:
-        copy = changed_copy(folder, tmp_path / role, lambda data, r=role: data["outputs"].pop(r))
-        with pytest.raises(ModelError) as caught:
-            case.open(copy)
-        assert f"decoder {case.decoder!r} also needs {role};" in str(caught.value)
-        assert "\n" not in str(caught.value)
-
-
-def test_a_decoder_unknown_here_is_refused_only_when_it_is_opened(
-    case: Case, tmp_path: Path
-) -> None:
-    def change(data: dict[str, Any]) -> None:
-        first = next(iter(data["outputs"].values()))
-        data.update(decoder="other", outputs={"something": first})
-
-    copy = changed_copy(find_model(case.model), tmp_path / "other", change)
-    assert load_manifest(copy).decoder == "other"
-    with pytest.raises(ModelError, match="decoder 'other' is unknown; expected") as caught:
-        case.open(copy)
-    assert "\n" not in str(caught.value)
-    assert all(known in str(caught.value) for known in known_decoders(expression))
-
-
-def test_a_model_of_another_task_is_refused() -> None:
-    with pytest.raises(ModelError, match="made for face-detection, configured for"):
-        open_expression(ExpressionConfig(model="centerface-320x192"))
-
-
-def test_nothing_is_printed(case: Case, face: Box, capfd: pytest.CaptureFixture[str]) -> None:
-    case.open().predict(golden(), face, Stopwatch())
-    assert capfd.readouterr() == ("", "")

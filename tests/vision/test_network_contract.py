@@ -1,0 +1,127 @@
+"""The contract that detectors, expression networks and translators share, run over all of them.
+
+``tests/support/networks.py`` lists them. Each package's ``test_contract.py`` tests the remainder of
+its own contract.
+"""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from edge.errors import InferenceError, ModelError
+from edge.vision import detect, expression, translate
+from edge.vision.inference import Network, load_manifest
+from edge.vision.values import Luma
+from tests.support.model_folders import changed_copy, known_decoders
+from tests.support.networks import DETECTORS, EXPRESSION_NETWORKS, TRANSLATORS
+
+PACKAGES = {detect: DETECTORS, expression: EXPRESSION_NETWORKS, translate: TRANSLATORS}
+CASES = [(package, case) for package, cases in PACKAGES.items() for case in cases]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda each: each[1].name)
+def package_and_case(request: pytest.FixtureRequest) -> tuple[ModuleType, Any]:
+    chosen: tuple[ModuleType, Any] = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def case(package_and_case: tuple[ModuleType, Any]) -> Any:
+    return package_and_case[1]
+
+
+@pytest.fixture(scope="module")
+def folder(case: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network's model folder; no test changes it."""
+    path: Path = case.make_folder(tmp_path_factory.mktemp(case.name))
+    return path
+
+
+@pytest.fixture
+def failing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every run of a network fail from now on."""
+
+    def fail(self: Network, batch: Luma) -> dict[str, Any]:
+        raise InferenceError("network: output is not finite")
+
+    monkeypatch.setattr(Network, "run", fail)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_list_has_every_decoder(package: ModuleType, tmp_path: Path) -> None:
+    cases = PACKAGES[package]
+    assert {case.decoder for case in cases} == known_decoders(package)
+    for case in cases:
+        (tmp_path / case.name).mkdir()
+        assert load_manifest(case.make_folder(tmp_path / case.name)).decoder == case.decoder
+
+
+def test_info_names_model_artifact_and_input_size(case: Any, folder: Path) -> None:
+    info, manifest = case.open(folder).info, load_manifest(folder)
+    assert (info.name, info.artifact) == (manifest.name, case.artifact)
+    assert (info.width, info.height) == (manifest.input.width, manifest.input.height)
+
+
+def test_golden_answer_is_that_of_the_manifest(case: Any, folder: Path) -> None:
+    golden = case.open(folder).golden
+    assert golden is not None
+    assert golden == load_manifest(folder).golden
+
+
+def test_failing_run_raises_inference_error(
+    case: Any, folder: Path, request: pytest.FixtureRequest
+) -> None:
+    network = case.open(folder)
+    request.getfixturevalue("failing_runs")
+    with pytest.raises(InferenceError, match="not finite"):
+        case.run(network)
+
+
+@pytest.mark.usefixtures("failing_runs")
+def test_network_that_fails_on_its_first_run_is_not_opened(case: Any, folder: Path) -> None:
+    with pytest.raises(ModelError, match="model network: output is not finite"):
+        case.open(folder)
+
+
+def test_each_missing_output_is_named(case: Any, folder: Path, tmp_path: Path) -> None:
+    for role in load_manifest(folder).outputs:
+        copy = changed_copy(folder, tmp_path / role, lambda data, r=role: data["outputs"].pop(r))
+        with pytest.raises(ModelError) as caught:
+            case.open(copy)
+        assert f"decoder {case.decoder!r} also needs {role};" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_unknown_decoder_is_refused_only_when_the_model_is_opened(
+    package_and_case: tuple[ModuleType, Any], folder: Path, tmp_path: Path
+) -> None:
+    package, case = package_and_case
+
+    def change(data: dict[str, Any]) -> None:
+        first = next(iter(data["outputs"].values()))
+        data.update(decoder="other", outputs={"something": first})
+
+    copy = changed_copy(folder, tmp_path / "other", change)
+    assert load_manifest(copy).decoder == "other"
+    with pytest.raises(ModelError, match="decoder 'other' is unknown; expected") as caught:
+        case.open(copy)
+    assert "\n" not in str(caught.value)
+    assert all(known in str(caught.value) for known in known_decoders(package))
+
+
+def test_model_of_another_task_is_refused(case: Any, tmp_path: Path) -> None:
+    for others in PACKAGES.values():
+        other = others[0]
+        if other.task != case.task:
+            (tmp_path / other.name).mkdir()
+            folder = other.make_folder(tmp_path / other.name)
+            expected = f"made for {other.task}, configured for {case.task}"
+            with pytest.raises(ModelError, match=expected):
+                case.open(folder)
+
+
+def test_nothing_is_printed(case: Any, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    case.run(case.open(folder))
+    assert capfd.readouterr() == ("", "")
