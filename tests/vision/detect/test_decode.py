@@ -1,4 +1,4 @@
-"""The vectorised decoder against a literal one: cell by cell, pair by pair."""
+"""The vectorised decoder compared with a simple one, cell by cell and pair by pair."""
 
 import math
 from typing import Any
@@ -14,11 +14,11 @@ from edge.vision.detect.suppression import CANDIDATES_MAX
 SHARE = st.floats(0, 1, width=32)
 
 
-def literal(
+def reference(
     heatmap: Any, scale: Any, offset: Any, landmarks: Any, *,
     threshold: float, nms_iou: float, ratio_x: float, ratio_y: float,
 ) -> list[tuple[float, ...]]:  # fmt: skip
-    """Return (score, x, y, width, height, ten landmark coordinates) the slow way."""
+    """Return (score, x, y, width, height, ten landmark coordinates) of each face, with loops."""
     cells = [
         (float(heatmap[row, column]), row, column)
         for row in range(heatmap.shape[0])
@@ -61,14 +61,14 @@ def maps_of(seed: int, rows: int, columns: int, spread: float) -> dict[str, Any]
     }
 
 
-def agree(maps: dict[str, Any], **options: float) -> None:
+def assert_agreement(maps: dict[str, Any], **options: float) -> None:
     found = decode(**maps, **options)
-    expected = literal(**maps, **options)
+    expected = reference(**maps, **options)
     assert len(found) == len(expected)
     for face, known in zip(found, expected, strict=True):
         assert face.score == known[0]
-        seen = (face.box.x, face.box.y, face.box.width, face.box.height)
-        np.testing.assert_allclose(seen, known[1:5], rtol=1e-9, atol=1e-6)
+        box = (face.box.x, face.box.y, face.box.width, face.box.height)
+        np.testing.assert_allclose(box, known[1:5], rtol=1e-9, atol=1e-6)
         assert face.landmarks.shape == (5, 2)
         assert face.landmarks.dtype == np.float32
         np.testing.assert_allclose(face.landmarks.ravel(), known[5:], rtol=1e-5, atol=1e-3)
@@ -85,27 +85,27 @@ def agree(maps: dict[str, Any], **options: float) -> None:
     ratio_x=st.floats(0.01, 40),
     ratio_y=st.floats(0.01, 40),
 )
-def test_it_agrees_with_the_literal_decoder(
+def test_it_agrees_with_the_reference(
     seed: int, rows: int, columns: int, spread: float, **options: float
 ) -> None:
-    agree(maps_of(seed, rows, columns, spread), **options)
+    assert_agreement(maps_of(seed, rows, columns, spread), **options)
 
 
 @pytest.mark.parametrize("threshold", [0.9, 0.3])
 def test_it_agrees_on_a_frame_of_noise(threshold: float) -> None:
     maps = maps_of(3, 48, 80, 0.5)
-    agree(maps, threshold=threshold, nms_iou=0.3, ratio_x=6, ratio_y=5.625)
+    assert_agreement(maps, threshold=threshold, nms_iou=0.3, ratio_x=6, ratio_y=5.625)
 
 
 def test_equal_scores_keep_the_order_of_the_cells() -> None:
     maps = maps_of(5, 6, 6, 0.2)
     maps["heatmap"][:] = 0.75
-    agree(maps, threshold=0.5, nms_iou=0.2, ratio_x=1, ratio_y=1)
+    assert_agreement(maps, threshold=0.5, nms_iou=0.2, ratio_x=1, ratio_y=1)
 
 
 @settings(max_examples=100)
 @given(seed=st.integers(0, 2**32 - 1), nms_iou=st.floats(0.05, 1))
-def test_no_two_faces_overlap_beyond_the_limit(seed: int, nms_iou: float) -> None:
+def test_no_two_faces_overlap_by_more_than_the_limit(seed: int, nms_iou: float) -> None:
     found = decode(**maps_of(seed, 8, 8, 0.7), threshold=0.2, nms_iou=nms_iou, ratio_x=2, ratio_y=2)
     assert list(found) == sorted(found, key=lambda face: -face.score)
     for i, face in enumerate(found):
@@ -118,7 +118,7 @@ def test_no_two_faces_overlap_beyond_the_limit(seed: int, nms_iou: float) -> Non
     seed=st.integers(0, 2**32 - 1),
     factor=st.sampled_from([0.25, 0.5, 2.0, 8.0]),
 )
-def test_a_frame_twice_as_big_gives_boxes_twice_as_big(seed: int, factor: float) -> None:
+def test_boxes_scale_with_the_frame(seed: int, factor: float) -> None:
     maps = maps_of(seed, 6, 7, 0.6)
     one = decode(**maps, threshold=0.6, nms_iou=0.3, ratio_x=1, ratio_y=1)
     big = decode(**maps, threshold=0.6, nms_iou=0.3, ratio_x=factor, ratio_y=factor)
@@ -131,17 +131,17 @@ def test_a_frame_twice_as_big_gives_boxes_twice_as_big(seed: int, factor: float)
 
 @settings(max_examples=100)
 @given(value=st.floats(allow_nan=False, width=32))
-def test_wild_maps_give_finite_faces(value: float) -> None:
+def test_extreme_maps_give_finite_faces(value: float) -> None:
     maps = maps_of(1, 3, 3, 1)
     for name in ("scale", "offset", "landmarks"):
-        maps[name][:] = value  # infinite ones too: the decoder stands alone
+        maps[name][:] = value  # infinite ones too
     for face in decode(**maps, threshold=0.1, nms_iou=0.3, ratio_x=30, ratio_y=30):
         assert 0 < face.box.width < 200_000
         assert np.isfinite([face.box.x, face.box.y]).all()
         assert np.isfinite(face.landmarks).all()
 
 
-def test_conventions_of_the_maps_by_hand() -> None:
+def test_one_face_computed_by_hand() -> None:
     """One face, 40 high and 20 wide, centred at (30, 22) in a picture scaled by (2, 3)."""
     maps: dict[str, Any] = {
         "heatmap": np.zeros((10, 10), np.float32),
@@ -158,7 +158,7 @@ def test_conventions_of_the_maps_by_hand() -> None:
     assert face.landmarks[0] == pytest.approx((60, 6 + 30), rel=1e-5)
 
 
-def test_the_threshold_is_exclusive_and_nothing_is_an_answer() -> None:
+def test_threshold_is_exclusive_and_there_may_be_no_face() -> None:
     maps = maps_of(1, 4, 4, 1)
     maps["heatmap"][:] = 0.5
     assert decode(**maps, threshold=0.5, nms_iou=0.3, ratio_x=1, ratio_y=1) == ()

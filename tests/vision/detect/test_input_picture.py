@@ -1,4 +1,4 @@
-"""The picture that a detector's network takes: the camera's own where its size fits."""
+"""The input picture of a detector: the camera's small picture if its size fits."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def frame_of(small: Luma | None) -> Frame:
     return Frame(FULL, index=0, sensor_ns=0, clock="media", captured_ns=0, small=small)
 
 
-def test_the_cameras_small_picture_is_used_if_its_size_fits() -> None:
+def test_small_picture_of_the_camera_is_used_if_its_size_fits() -> None:
     small = np.zeros((12, 20), np.uint8)
     assert input_picture(frame_of(small), (20, 12)) is small
 
@@ -24,5 +24,5 @@ def test_otherwise_the_full_picture_is_stretched_to_the_size() -> None:
         np.testing.assert_array_equal(picture, resize_linear(FULL, (16, 20)))
 
 
-def test_a_frame_of_the_size_is_taken_as_it_is() -> None:
+def test_frame_of_that_size_is_not_copied() -> None:
     assert input_picture(frame_of(None), (100, 60)) is FULL

@@ -1,4 +1,4 @@
-"""Non-maximum suppression against a literal one, pair by pair."""
+"""Non-maximum suppression compared with a simple one, pair by pair."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ boxes_of = st.lists(
 )
 
 
-def literal(boxes: list[tuple[float, float, float, float]], nms_iou: float) -> list[int]:
-    """Return the indices to keep, the slow way."""
+def reference(boxes: list[tuple[float, float, float, float]], nms_iou: float) -> list[int]:
+    """Return the indices to keep, with loops."""
     keep: list[int] = []
     for i, sides in enumerate(boxes):
         overlaps = [Box(*sides).iou(Box(*boxes[kept])) for kept in keep]
@@ -26,14 +26,14 @@ def literal(boxes: list[tuple[float, float, float, float]], nms_iou: float) -> l
 
 @settings(max_examples=200)
 @given(boxes_of, st.floats(0, 1))
-def test_it_agrees_with_the_literal_one(
+def test_it_agrees_with_the_reference(
     boxes: list[tuple[float, float, float, float]], nms_iou: float
 ) -> None:
     array = np.array(boxes, np.float64).reshape(-1, 4)
-    assert non_maximum_suppression(array, nms_iou) == literal(boxes, nms_iou)
+    assert non_maximum_suppression(array, nms_iou) == reference(boxes, nms_iou)
 
 
-def test_no_box_gives_none() -> None:
+def test_no_boxes_give_no_indices() -> None:
     assert non_maximum_suppression(np.zeros((0, 4)), 0.3) == []
 
 

@@ -1,4 +1,4 @@
-"""The expression network: the order of its labels, its ranges, and what it refuses."""
+"""The bundled expression network: order of labels, ranges, refused manifests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,15 +16,12 @@ from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.expression.crop import square_crop
 from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model, load_manifest
-from edge.vision.values import Box, Frame, Luma
+from edge.vision.values import Box
 from edge.vocabulary import EXPRESSIONS
+from tests.support.frames import frame_of
 from tests.support.model_folders import Change, changed_copy
 
 FACE = Box(155.4, 38.9, 86.4, 151.0)
-
-
-def frame_of(luma: Luma) -> Frame:
-    return Frame(luma, index=0, sensor_ns=0, clock="media", captured_ns=0)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +31,7 @@ def network() -> ExpressionNetwork:
 
 @pytest.fixture
 def changed(tmp_path: Path) -> Callable[[Change], str]:
-    """A function that copies the model with a changed manifest and returns where."""
+    """A function that copies the model with a changed manifest and returns the path."""
 
     def make(change: Change) -> str:
         target = tmp_path / f"copy-{len(list(tmp_path.iterdir()))}"
@@ -49,7 +46,7 @@ def test_the_golden_face_is_happy(network: ExpressionNetwork) -> None:
     assert prediction.affect.valence > 0.8
 
 
-def test_it_is_the_artifact_run_step_by_step(network: ExpressionNetwork) -> None:
+def test_prediction_equals_the_artifact_run_step_by_step(network: ExpressionNetwork) -> None:
     folder = find_model("expression-nir")
     session = onnxruntime.InferenceSession(
         folder / "expression.onnx", providers=["CPUExecutionProvider"]
@@ -80,7 +77,7 @@ def test_a_prior_for_neutral_moves_valence_towards_neutral(network: ExpressionNe
     assert moved.affect.valence < plain.affect.valence
 
 
-def test_labels_are_sorted_by_name_not_by_place(changed: Callable[..., str]) -> None:
+def test_labels_are_matched_by_name(changed: Callable[..., str]) -> None:
     order = [7, 3, 1, 0, 2, 6, 5, 4]
     plain, mixed = (
         open_expression(
@@ -107,7 +104,7 @@ def test_labels_are_sorted_by_name_not_by_place(changed: Callable[..., str]) -> 
         (lambda data: data["input"].pop("crop"), "needs one"),
     ],
 )
-def test_a_network_that_does_not_fit_is_refused(
+def test_manifest_that_does_not_fit_the_network_is_refused(
     changed: Callable[..., str], change: Callable[[dict[str, Any]], None], complaint: str
 ) -> None:
     with pytest.raises(ModelError, match=complaint) as caught:
@@ -116,10 +113,10 @@ def test_a_network_that_does_not_fit_is_refused(
 
 
 @pytest.mark.nir
-def test_photographs_are_read_better_than_by_chance(
+def test_valence_of_happy_photographs_is_higher(
     network: ExpressionNetwork, nir_faces: Path
 ) -> None:
-    """A floor under the quality: happy faces read higher valence than sad and angry ones."""
+    """A minimum of quality: happy faces have a higher predicted valence than sad and angry ones."""
     from edge.config import DetectorConfig
     from edge.vision.detect import open_detector
 
@@ -137,7 +134,7 @@ def test_photographs_are_read_better_than_by_chance(
     assert np.mean(valence["happy"]) > np.mean(valence["anger"]) + 0.2
 
 
-def test_the_manifest_knows_what_the_network_was_trained_on() -> None:
+def test_manifest_states_labels_and_licence() -> None:
     manifest = load_manifest(find_model("expression-nir"))
     assert manifest.labels == EXPRESSIONS
     assert "research" in manifest.source.licence

@@ -1,4 +1,4 @@
-"""What a manifest makes of an expression network's outputs, against the formulas written out."""
+"""Readout: labels, encoding, recalibration and priors compared with their formulas."""
 
 import json
 import math
@@ -31,31 +31,31 @@ def manifest(**changed: Any) -> Manifest:
 
 
 @given(shares, numbers, st.floats(0.3, 5))
-def test_recalibration_is_its_formula(
+def test_recalibration_follows_its_formula(
     drawn: list[float], offsets: list[float], temperature: float
 ) -> None:
     fitted = recalibration(offsets=tuple(offsets), temperature=temperature)
     readout = Readout(np.arange(8), False, fitted)
     given_shares = np.array([drawn], np.float32)
-    seen, _ = readout.decode(given_shares, np.zeros((1, 2), np.float32))
+    probabilities, _ = readout.decode(given_shares, np.zeros((1, 2), np.float32))
     total = sum(drawn)
     powers = [
         (share / total) ** (1 / temperature) * math.exp(offset)
         for share, offset in zip(drawn, offsets, strict=True)
     ]
     expected = np.array(powers) / sum(powers)
-    np.testing.assert_allclose(seen[0], expected, rtol=2e-4, atol=1e-7)
+    np.testing.assert_allclose(probabilities[0], expected, rtol=2e-4, atol=1e-7)
 
 
 @given(shares, numbers, st.floats(0.3, 5), st.lists(numbers, min_size=8, max_size=8))
-def test_mixing_is_its_formula_and_leaves_valence_and_arousal(
+def test_mixing_follows_its_formula_and_does_not_change_affect(
     drawn: list[float], offsets: list[float], temperature: float, rows: list[list[float]]
 ) -> None:
     points = tuple((0.1 * index, -0.1 * index) for index in range(8))
     fitted = recalibration(offsets=tuple(offsets), temperature=temperature, points=points)
     mixed = fitted.model_copy(update={"mixing": tuple(map(tuple, rows))})
     outputs = np.array([drawn], np.float32), np.zeros((1, 2), np.float32)
-    seen, affect = Readout(np.arange(8), False, mixed).decode(*outputs)
+    probabilities, affect = Readout(np.arange(8), False, mixed).decode(*outputs)
     logs = [math.log(share / sum(drawn)) for share in drawn]
     middle = sum(logs) / 8
     logits = []
@@ -63,13 +63,15 @@ def test_mixing_is_its_formula_and_leaves_valence_and_arousal(
         mixed_in = sum(weight * (other - middle) for weight, other in zip(row, logs, strict=True))
         logits.append(log / temperature + offset + mixed_in)
     powers = [math.exp(each - max(logits)) for each in logits]
-    np.testing.assert_allclose(seen[0], np.array(powers) / sum(powers), rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        probabilities[0], np.array(powers) / sum(powers), rtol=2e-3, atol=1e-6
+    )
     _, unmixed = Readout(np.arange(8), False, fitted).decode(*outputs)
     np.testing.assert_array_equal(affect, unmixed)
 
 
 @given(shares)
-def test_one_that_changes_nothing_changes_nothing(drawn: list[float]) -> None:
+def test_identity_recalibration_changes_nothing(drawn: list[float]) -> None:
     plain = Readout(np.arange(8), True, None)
     idle = Readout(np.arange(8), True, recalibration(mixing=((0.0,) * 8,) * 8))
     outputs = np.array([drawn], np.float32), np.array([[0.3, 0.9]], np.float32)
@@ -77,7 +79,7 @@ def test_one_that_changes_nothing_changes_nothing(drawn: list[float]) -> None:
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_points_take_the_place_of_the_second_output() -> None:
+def test_points_replace_the_affect_output() -> None:
     points = tuple((0.1 * index, -0.1 * index) for index in range(8))
     readout = Readout(np.arange(8), True, recalibration(points=points))
     one_hot = np.eye(8, dtype=np.float32)
@@ -86,44 +88,44 @@ def test_points_take_the_place_of_the_second_output() -> None:
 
 
 @given(shares, st.lists(st.floats(0.01, 1), min_size=8, max_size=8), st.integers(0, 8))
-def test_priors_are_bayes_rule_and_the_unnamed_share_the_remainder(
+def test_priors_follow_bayes_rule_and_unnamed_expressions_share_the_remainder(
     drawn: list[float], weights: list[float], count: int
 ) -> None:
     points = tuple((0.1 * index, -0.1 * index) for index in range(8))
-    total = sum(weights)  # all eight named sum to 1, fewer leave something to the others
+    total = sum(weights)  # all eight sum to 1; fewer leave a remainder for the others
     named = {name: weights[i] / total for i, name in enumerate(EXPRESSIONS[:count])}
     published = manifest(recalibration=recalibration(points=points).model_dump())
     logits = np.log([drawn]).astype(np.float32)
     outputs = np.exp(logits) / np.exp(logits).sum(), np.zeros((1, 2), np.float32)
-    seen, affect = Readout.of(published, named).decode(*outputs)
+    probabilities, affect = Readout.of(published, named).decode(*outputs)
     remainder = (1 - sum(named.values())) / max(1, 8 - count)
     expected = np.array(
         [share * named.get(name, remainder) for share, name in zip(drawn, EXPRESSIONS, strict=True)]
     )
     expected /= expected.sum()
-    np.testing.assert_allclose(seen[0], expected, rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(probabilities[0], expected, rtol=2e-4, atol=1e-6)
     np.testing.assert_allclose(affect[0], expected @ np.array(points), atol=1e-4)
 
 
-def test_even_priors_change_nothing() -> None:
+def test_uniform_priors_change_nothing() -> None:
     published = manifest()
     outputs = (
         np.array([[0.1, 0.2, 0.3, 0.1, 0.1, 0.1, 0.05, 0.05]], np.float32),
         np.zeros((1, 2), np.float32),
     )
-    even = Readout.of(published, dict.fromkeys(EXPRESSIONS, 0.125))
+    uniform = Readout.of(published, dict.fromkeys(EXPRESSIONS, 0.125))
     for one, other in zip(
-        even.decode(*outputs), Readout.of(published).decode(*outputs), strict=True
+        uniform.decode(*outputs), Readout.of(published).decode(*outputs), strict=True
     ):
         np.testing.assert_allclose(one, other, atol=1e-6)
     assert Readout.of(published, {}).recalibration == published.recalibration
 
 
-def test_whatever_the_priors_the_answers_are_probabilities() -> None:
+def test_extreme_priors_give_probabilities() -> None:
     outputs = np.eye(8, dtype=np.float32), np.zeros((8, 2), np.float32)
     for prior in (1e-30, 1 - 1e-15):
-        seen, _ = Readout.of(manifest(), {"neutral": prior}).decode(*outputs)
-        np.testing.assert_allclose(seen.sum(axis=1), 1, atol=1e-5)
+        probabilities, _ = Readout.of(manifest(), {"neutral": prior}).decode(*outputs)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
 def test_priors_need_a_recalibration() -> None:
@@ -131,14 +133,14 @@ def test_priors_need_a_recalibration() -> None:
         Readout.of(manifest(recalibration=None), {"neutral": 0.7})
 
 
-def test_labels_are_sorted_and_zeros_stay_zeros() -> None:
+def test_labels_are_reordered_and_zeros_stay_zeros() -> None:
     order = np.array([2, 0, 1, 3, 4, 5, 6, 7])
-    seen, affect = Readout(order, True, None).decode(
+    probabilities, affect = Readout(order, True, None).decode(
         np.array([[0.1, 0.2, 0.3, 0, 0, 0, 0, 0], [0] * 8], np.float32),
         np.array([[0.5, 1.0], [0.0, 0.25]], np.float32),
     )
-    np.testing.assert_allclose(seen[0, :3], [3 / 6, 1 / 6, 2 / 6], atol=1e-6)
-    assert not seen[1].any()
+    np.testing.assert_allclose(probabilities[0, :3], [3 / 6, 1 / 6, 2 / 6], atol=1e-6)
+    assert not probabilities[1].any()
     np.testing.assert_allclose(affect, [[0, 1], [-1, -0.5]])
 
 
@@ -158,19 +160,19 @@ def test_labels_are_sorted_and_zeros_stay_zeros() -> None:
         {"strength": 1},
     ],
 )
-def test_what_is_no_recalibration_is_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_recalibration_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         recalibration(**wrong)
 
 
-def test_a_detector_has_no_expressions_to_recalibrate() -> None:
+def test_recalibration_of_a_detector_is_refused() -> None:
     data = json.loads((find_model("centerface-320x192") / "manifest.json").read_text())
     data["recalibration"] = recalibration().model_dump()
     with pytest.raises(ValidationError, match="has no expressions"):
         Manifest.model_validate_json(json.dumps(data))
 
 
-def test_a_manifest_says_how_its_network_is_read() -> None:
+def test_readout_is_made_from_the_manifest() -> None:
     fitted = recalibration(temperature=2.0)
     names = [*reversed(EXPRESSIONS)]
     readout = Readout.of(manifest(labels=names, recalibration=fitted.model_dump()))

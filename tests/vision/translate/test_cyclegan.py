@@ -1,4 +1,4 @@
-"""The translator: pictures of either layout become luma, and what is no translator is refused."""
+"""CycleGAN translators: luma from either layout, refused networks, faults in the golden face."""
 
 import json
 from collections.abc import Callable
@@ -19,18 +19,18 @@ from edge.vision.golden import golden_picture, translation_findings
 from edge.vision.inference import Network
 from edge.vision.translate import Translator, open_translator
 from edge.vision.translate.cyclegan import CycleGan, luma_of
-from edge.vision.values import Box, Luma
+from edge.vision.values import Luma
 from exporters.cyclegan.export import export_cyclegan
 from tests.support.generators import onnx_file, random_state, translator_folder
 from tests.support.model_folders import Change, changed_copy
+from tests.support.networks import FACE
 
-FACE = Box(123.1, 38.9, 151.0, 151.0)
 RANDOM = np.random.default_rng(3)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small generator's model folder; nobody writes into it."""
+    """A small generator's model folder; no test changes it."""
     return translator_folder(tmp_path_factory.mktemp("translator"))
 
 
@@ -54,13 +54,9 @@ def face(side: int = 64) -> Luma:
     return square_crop(golden_picture()[0], FACE, (side, side), 0.0)
 
 
-def test_no_model_is_no_translator() -> None:
-    assert open_translator(TranslatorConfig()) is None
-
-
 @pytest.mark.parametrize("mono", [True, False])
 @pytest.mark.parametrize("channels", [(3, 3), (1, 1), (3, 1), (1, 3)])
-def test_it_gives_the_luma_of_what_the_network_gives(
+def test_result_is_the_luma_of_the_networks_output(
     tmp_path: Path, mono: bool, channels: tuple[int, int]
 ) -> None:
     out = translator_folder(tmp_path, mono=mono, channels=channels)
@@ -84,7 +80,7 @@ def test_it_gives_the_luma_of_what_the_network_gives(
 
 @settings(max_examples=60)
 @given(st.sampled_from([1, 3]), st.integers(1, 9), st.integers(1, 9), st.floats(-1, 1))
-def test_luma_is_the_same_in_either_layout_and_keeps_grey(
+def test_luma_is_the_same_in_either_layout_and_grey_stays_grey(
     channels: int, height: int, width: int, level: float
 ) -> None:
     picture = RANDOM.uniform(-1, 1, (channels, height, width)).astype(np.float32)
@@ -101,21 +97,21 @@ def test_values_beyond_the_range_are_clipped() -> None:
     assert luma_of(picture).tolist() == [[0, 0, 128, 255, 255]]
 
 
-def swap_outputs(data: dict[str, Any]) -> None:
+def rename_output_tensor(data: dict[str, Any]) -> None:
     data["outputs"]["picture"]["tensor"] = "elsewhere"
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (swap_outputs, "also expects"),
+        (rename_output_tensor, "also expects"),
         (lambda data: data["golden"].update(levels=[[1.0], [2.0, 3.0]]), "rows of one length"),
         (lambda data: data["golden"].update(levels=[[300.0]]), "golden"),
         (lambda data: data.update(golden={"kind": "detection"}), "golden"),
         (lambda data: data["parity"]["generator.onnx"].update(passed=False), "passed parity"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line(
+def test_manifest_that_does_not_fit_is_refused_in_one_line(
     changed: Callable[[Change], Path], change: Change, complaint: str
 ) -> None:
     with pytest.raises(ModelError, match=complaint) as caught:
@@ -123,7 +119,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_network_that_gives_no_picture_is_refused(folder: Path) -> None:
+def test_output_of_another_shape_is_refused(folder: Path) -> None:
     class Halved(Network):
         def run(self, batch: Luma) -> dict[str, Any]:
             return {"picture": super().run(batch)["picture"][:, :, ::2]}
@@ -134,23 +130,23 @@ def test_a_network_that_gives_no_picture_is_refused(folder: Path) -> None:
         CycleGan(network)
 
 
-def test_the_golden_face_is_met_and_a_translator_without_one_is_run(
+def test_translator_without_golden_answer_is_still_run(
     folder: Path, changed: Callable[[Change], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert translation_findings(opened(folder)) == []
-    bare = opened(changed(lambda data: data.pop("golden")))
-    assert translation_findings(bare) == []
+    without_golden = opened(changed(lambda data: data.pop("golden")))
+    assert translation_findings(without_golden) == []
 
     def fails(self: Network, batch: Luma) -> dict[str, Any]:
         raise InferenceError("out of memory")
 
     monkeypatch.setattr(Network, "run", fails)
-    (finding,) = translation_findings(bare)
+    (finding,) = translation_findings(without_golden)
     assert str(finding) == "translator: golden face: out of memory"
 
 
 @pytest.mark.parametrize("fault", ["upside down", "mirrored", "negative", "half range", "bgr"])
-def test_faults_that_raise_no_error_are_seen(
+def test_golden_face_detects_faults_that_raise_no_error(
     folder: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = Network.run
@@ -168,10 +164,10 @@ def test_faults_that_raise_no_error_are_seen(
 
 
 @pytest.mark.parametrize("range_", [(0.0, 1.0), (0.0, 255.0), (-2.0, 2.0)])
-def test_a_wrong_input_range_is_seen_where_it_matters(
+def test_golden_face_detects_a_wrong_input_range(
     tmp_path: Path, range_: tuple[float, float]
 ) -> None:
-    """Batch norms know the range they were trained on; instance norms take any, exactly."""
+    """With batch norms: instance norms give the same output for any range."""
     source = onnx_file(tmp_path / "g.onnx", norm="batch", seed=2)
     export_cyclegan(source, tmp_path / "net", size=(64, 64), mono=True)
     path = tmp_path / "net" / "manifest.json"
@@ -181,13 +177,15 @@ def test_a_wrong_input_range_is_seen_where_it_matters(
     assert translation_findings(opened(tmp_path / "net"))
 
 
-def test_another_golden_picture_is_told(folder: Path, changed: Callable[[Change], Path]) -> None:
+def test_answer_to_another_picture_is_reported(
+    folder: Path, changed: Callable[[Change], Path]
+) -> None:
     other = opened(changed(lambda data: data["golden"].update(picture_sha256="0" * 64)))
     (finding,) = translation_findings(other)
     assert "export the model again" in str(finding)
 
 
 def test_random_weights_differ_by_their_seed() -> None:
-    """Else the tests above would compare a network with itself."""
+    """Otherwise the tests above would compare a network with itself."""
     one, other = random_state(seed=1), random_state(seed=2)
     assert all((one[name] != other[name]).any() for name in one)

@@ -1,4 +1,4 @@
-"""Approach 1 in the pipeline: crop, generator, expression network, each in its place."""
+"""The pipeline with a translator: crop, generator, expression network."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ FACE = Box(155.4, 38.9, 86.4, 151.0)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small generator's model folder; nobody writes into it."""
+    """A small generator's model folder; no test changes it."""
     return translator_folder(tmp_path_factory.mktemp("pipeline"))
 
 
@@ -38,45 +38,47 @@ def pipeline(folder: Path) -> Pipeline:
     return Pipeline.open(Config(translator=TranslatorConfig(model=str(folder))))
 
 
-class Recorded:
-    """A translator that keeps what it was given and gives back a picture of its own."""
+class RecordingTranslator:
+    """A translator that records the faces that it receives and returns a fixed picture."""
 
     golden = None
 
     def __init__(self, info: Any, picture: Luma) -> None:
         self.info, self.picture = info, picture
-        self.given: list[Luma] = []
+        self.received: list[Luma] = []
 
     def translate(self, face: Luma) -> Luma:
-        self.given.append(face)
+        self.received.append(face)
         return self.picture
 
 
-def test_the_translator_sees_the_crop_and_the_network_what_it_makes(
+def test_translator_receives_the_crop_and_the_network_the_translation(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The network's margin, the generator's size; then the network's size."""
+    """The crop has the network's margin and the generator's size; the network gets its own size."""
     assert pipeline.translator is not None
     picture, _ = golden_picture()
     made = np.random.default_rng(2).integers(0, 256, (64, 64), np.uint8)
-    spy = Recorded(pipeline.translator.info, made)
-    seen: list[Luma] = []
+    translator = RecordingTranslator(pipeline.translator.info, made)
+    inputs: list[Luma] = []
     right = Network.run
 
     def run(self: Network, batch: Luma) -> dict[str, Any]:
-        seen.append(batch[0])
+        inputs.append(batch[0])
         return right(self, batch)
 
     network = open_expression(ExpressionConfig())
     monkeypatch.setattr(Network, "run", run)
     stopwatch = Stopwatch()
-    network.predict(golden_frame(picture), FACE, stopwatch, spy)
-    np.testing.assert_array_equal(spy.given[0], square_crop(picture, FACE, (64, 64), 0.05))
-    np.testing.assert_array_equal(seen[0], resize_area(made, (48, 48)))
+    network.predict(golden_frame(picture), FACE, stopwatch, translator)
+    np.testing.assert_array_equal(
+        translator.received[0], square_crop(picture, FACE, (64, 64), 0.05)
+    )
+    np.testing.assert_array_equal(inputs[0], resize_area(made, (48, 48)))
     assert list(stopwatch.stage_ms) == ["crop", "translate", "classify"]
 
 
-def test_without_one_the_face_goes_straight() -> None:
+def test_without_translator_the_crop_is_classified() -> None:
     network = open_expression(ExpressionConfig())
     stopwatch = Stopwatch()
     network.predict(golden_frame(golden_picture()[0]), FACE, stopwatch)
@@ -84,9 +86,9 @@ def test_without_one_the_face_goes_straight() -> None:
     assert Pipeline.open(Config()).translator is None
 
 
-def test_a_frame_is_read_through_the_generator(pipeline: Pipeline) -> None:
+def test_pipeline_predicts_the_translated_face(pipeline: Pipeline) -> None:
     frame = golden_frame(golden_picture()[0])
-    (face,) = _settled(pipeline)
+    (face,) = _tracked_faces(pipeline)
     assert face.prediction is not None
     direct = open_expression(ExpressionConfig())
     box = face.track.detection.box
@@ -96,34 +98,32 @@ def test_a_frame_is_read_through_the_generator(pipeline: Pipeline) -> None:
     assert np.abs(through.probabilities - straight.probabilities).max() > 0.01
 
 
-def test_its_time_has_a_name_of_its_own(pipeline: Pipeline) -> None:
+def test_translation_time_is_reported_separately(pipeline: Pipeline) -> None:
     stage_ms = pipeline.step(golden_frame(golden_picture()[0])).stage_ms
     assert stage_ms["translate"] > 0
     assert {"crop", "classify"} <= set(stage_ms)
 
 
-def test_a_face_on_which_it_fails_stays_unread_with_the_reason(
+def test_failing_translator_leaves_the_face_without_prediction_and_gives_the_reason(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_face: Luma) -> Luma:
         raise InferenceError("translator: output picture is not finite")
 
     monkeypatch.setattr(pipeline.translator, "translate", fails)
-    (face,) = _settled(pipeline)
+    (face,) = _tracked_faces(pipeline)
     assert face.prediction is None
     assert face.smoothed is None
     assert face.quality.reasons == (INFERENCE_FAILED,)
 
 
-def test_the_golden_faces_of_all_three_are_asked(pipeline: Pipeline, folder: Path) -> None:
+def test_all_three_networks_pass_the_golden_face(pipeline: Pipeline, folder: Path) -> None:
     findings = golden_findings(pipeline.detector, pipeline.expression, pipeline.translator)
     assert findings == []
 
 
-def test_a_network_that_takes_colour_gets_three_equal_channels(
-    tmp_path: Path, pipeline: Pipeline
-) -> None:
-    """The bundled network made to take RGB, each channel a third of it: the same answer."""
+def test_colour_network_gets_three_equal_channels(tmp_path: Path, pipeline: Pipeline) -> None:
+    """The bundled network with an RGB input, each weight divided by three, predicts the same."""
     rgb = shutil.copytree(find_model("expression-nir"), tmp_path / "rgb")
     file = rgb / "expression.onnx"
     model = onnx.load(file)
@@ -148,7 +148,7 @@ def test_a_network_that_takes_colour_gets_three_equal_channels(
 
 
 def _rewrite(folder: Path, content: bytes) -> None:
-    """Let the manifest of a changed ONNX artifact fit it, and name no other artifact."""
+    """Update the manifest of a changed ONNX artifact; remove the other artifacts from it."""
     import hashlib
 
     path = folder / "manifest.json"
@@ -161,8 +161,8 @@ def _rewrite(folder: Path, content: bytes) -> None:
     path.write_text(json.dumps(data))
 
 
-def _settled(pipeline: Pipeline) -> Any:
-    """Return the faces of the golden picture, once they have been seen long enough."""
+def _tracked_faces(pipeline: Pipeline) -> Any:
+    """Return the faces of the golden picture after enough frames to be tracked."""
     from dataclasses import replace
 
     frame = golden_frame(golden_picture()[0])
