@@ -1,8 +1,8 @@
-"""Shared by sources that decode through OpenCV: conversion to luma, and no output to stderr.
+"""Decoding through OpenCV, shared by sources: conversion to luma, no output to stderr.
 
-Without conversion FFmpeg returns the luma plane itself (two thirds of the cost at 720p), but
-OpenCV does not report whether its range is full or limited, or whether it is luma at all. The
-stream's header contains both for H.264; other codecs are converted via colour.
+Without conversion FFmpeg returns the luma plane itself (two thirds of the cost at 720p), but OpenCV
+does not report whether its range is full or limited, or whether it is luma at all. For H.264 the
+stream's header states both; pictures of other codecs are converted to colour and then to grey.
 """
 
 import os
@@ -21,18 +21,18 @@ _LIMITED_TO_FULL = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255)
 
 
 class Plane(Enum):
-    """How the first plane of a decoded picture becomes luma."""
+    """How the first plane of a decoded picture is converted to luma."""
 
     FULL = "full"
     LIMITED = "limited"
     CONVERT = "convert"
-    """The plane is not known to be 8-bit luma: OpenCV converts it to colour, and that to grey."""
+    """The plane may not be 8-bit luma: OpenCV converts the picture to colour, and that to grey."""
 
 
 def silence_opencv() -> None:
     """Stop OpenCV and FFmpeg from writing to stderr, in the whole process.
 
-    Exceptions report every failure; their lines would only flood the log.
+    Exceptions report every failure; the lines on stderr would only flood the log.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     if hasattr(cv2, "setLogLevel"):  # OpenCV 4
@@ -41,20 +41,26 @@ def silence_opencv() -> None:
         cv2.utils.logging.setLogLevel(0)
 
 
+def stated_rate_hz(capture: Any, rate_max_hz: float) -> float | None:
+    """Return the frame rate that a capture states, Hz; None if there is none or it is too high."""
+    rate_hz = float(capture.get(cv2.CAP_PROP_FPS))
+    return rate_hz if 0 < rate_hz <= rate_max_hz else None
+
+
 def to_luma(picture: object, plane: Plane = Plane.CONVERT) -> Luma:
-    """Return uint8 (height, width), black 0, white 255, contiguous, from a retrieved picture.
+    """Return a retrieved picture as luma: uint8 (height, width), contiguous, black 0, white 255.
 
     Raises:
         FrameRefused: it is not an 8-bit picture with one or three planes.
     """
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.size == 0:
-        raise FrameRefused(f"the decoder gave {_described(picture)}; expected 8-bit pixels")
+        raise FrameRefused(f"the decoder gave {_describe(picture)}; expected 8-bit pixels")
     if picture.ndim == 3 and picture.shape[2] == 3:
         return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
     if picture.ndim == 3 and picture.shape[2] == 1:
         picture = picture[:, :, 0]
     if picture.ndim != 2:
-        raise FrameRefused(f"the decoder gave {_described(picture)}; expected one or three planes")
+        raise FrameRefused(f"the decoder gave {_describe(picture)}; expected one or three planes")
     if plane is Plane.LIMITED:
         return np.asarray(cv2.LUT(picture, _LIMITED_TO_FULL))
     return np.ascontiguousarray(picture)
@@ -63,12 +69,20 @@ def to_luma(picture: object, plane: Plane = Plane.CONVERT) -> Luma:
 class MonoReader:
     """Retrieves the pictures that an FFmpeg capture grabbed, as luma. Not thread-safe.
 
-    Call ``retrieve`` after each ``grab``, from the first on: OpenCV keeps the converter of the
-    first retrieved picture, and returns garbage if its options change later.
+    Create it after the first ``grab``, and call ``retrieve`` after each one: OpenCV keeps the
+    converter of the first retrieved picture, and returns garbage if its options change later.
     """
 
-    def __init__(self, capture: Any) -> None:
+    def __init__(self, capture: Any, key: str, name: str) -> None:
+        """Read the format of the stream.
+
+        Args:
+            capture: a ``cv2.VideoCapture`` of FFmpeg that has grabbed its first picture.
+            key: configuration key of the input, for messages, such as ``source.path``.
+            name: its value, for messages; without secrets.
+        """
         self._capture = capture
+        self._key, self._name = key, name
         self._first_interlaced: Luma | None = None
         flag = int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
         found, data = capture.retrieve(flag=flag)
@@ -79,8 +93,11 @@ class MonoReader:
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
             self.plane = Plane.FULL if header.full_range else Plane.LIMITED
 
-    def retrieve(self) -> Luma:
+    def retrieve(self, index: int) -> Luma:
         """Return the picture that was grabbed, uint8 (height, width).
+
+        Args:
+            index: index of the frame, for messages.
 
         Raises:
             FrameRefused: it cannot be decoded.
@@ -89,28 +106,35 @@ class MonoReader:
         try:
             luma = to_luma(self._capture.retrieve()[1], self.plane)
         except cv2.error as error:
-            raise FrameRefused(f"OpenCV failed: {' '.join(error.err.split())}") from error
+            reason = f"OpenCV failed: {' '.join(error.err.split())}"
+            raise FrameRefused(f"{self._name}: frame {index}: {reason}") from error
+        except FrameRefused as error:
+            raise FrameRefused(f"{self._name}: frame {index}: {error}") from error
         if self._interlaced:
             self._check_interlaced(luma)
         return luma
 
     def _check_interlaced(self, luma: Luma) -> None:
-        """Detect whether OpenCV fails to convert interlaced pictures.
+        """Check that OpenCV converts interlaced pictures.
 
-        Since 4.13 its FFmpeg does not convert them but reports success: every picture is then the
-        same memory, which was never written to.
+        Since 4.13 it does not, but reports success: all pictures are then equal, because the
+        converted picture is never written.
+
+        Raises:
+            ConfigError: the first two pictures are equal.
         """
         if self._first_interlaced is not None:
             if np.array_equal(self._first_interlaced, luma):
                 raise ConfigError(
-                    "the video is interlaced, which this OpenCV cannot decode; expected"
-                    " progressive (set the camera so, or convert: ffmpeg -i IN -vf yadif OUT)"
+                    f"{self._key} {self._name!r}: the video is interlaced, which this OpenCV"
+                    " cannot decode; expected progressive video (configure the camera, or convert:"
+                    " ffmpeg -i IN -vf yadif OUT)"
                 )
             self._interlaced = False
         self._first_interlaced = luma
 
 
-def _described(picture: object) -> str:
+def _describe(picture: object) -> str:
     if isinstance(picture, np.ndarray):
         return f"an array of {picture.dtype} {picture.shape}"
     return "nothing" if picture is None else type(picture).__name__

@@ -9,21 +9,22 @@ import cv2
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import StreamSource, redact
-from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
-from edge.vision.sources.decode import MonoReader, silence_opencv
+from edge.errors import SourceStalled, SourceUnavailable
+from edge.vision.sources.decode import MonoReader, silence_opencv, stated_rate_hz
 from edge.vision.values import Frame
 
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_HIGHEST_HZ = 240.0  # streams without a rate state their time base instead, such as 90000
+_RATE_MAX_HZ = 240.0  # streams without a rate state their time base instead, such as 90000
 
 
 class Stream:
-    """The live frames of one network camera. It fails fast; its owner reopens it.
+    """The live frames of one network camera.
 
     ``sensor_ns`` is the monotonic time at which the picture arrived, since the camera's clock is
     unknown: it includes transmission and decoding (typically 50 to 500 ms). ``capture_ms`` covers
     only the copy out of the decoder, since decoding cannot be separated from waiting. FFmpeg
-    conceals errors in damaged pictures. See ``edge.vision.sources.Source``.
+    conceals errors in damaged pictures. A stall is not repaired here: the caller reopens the
+    source. See ``edge.vision.sources.Source``.
     """
 
     live = True
@@ -40,7 +41,7 @@ class Stream:
         """Connect.
 
         Raises:
-            SourceUnavailable: no answer within ``open_timeout_s``, or the answer is no video.
+            SourceUnavailable: no answer within ``open_timeout_s``, or the answer is not video.
         """
         silence_opencv()
         config = self._config
@@ -55,8 +56,7 @@ class Stream:
                 f"{self._name}: no video after {elapsed_ms(began_ns) / 1e3:.1f} s; expected a"
                 " camera that answers at source.url (check address, user and password)"
             )
-        rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.expected_hz = rate_hz if 0 < rate_hz <= _HIGHEST_HZ else None
+        self.expected_hz = stated_rate_hz(self._capture, _RATE_MAX_HZ)
         self._reader: MonoReader | None = None
         return self
 
@@ -68,7 +68,7 @@ class Stream:
         began_ns = monotonic_ns()
         if not self._capture.grab():
             raise SourceStalled(
-                f"{self._name}: the stream ended or gave nothing for"
+                f"{self._name}: the stream ended or delivered nothing for"
                 f" {elapsed_ms(began_ns) / 1e3:.1f} s (source.read_timeout_s ="
                 f" {self._config.read_timeout_s:g}); it has to be opened again"
             )
@@ -76,15 +76,9 @@ class Stream:
         sensor_ns = self._last_ns = max(arrived_ns, self._last_ns + 1)
         index, self._index = self._index, self._index + 1
         if self._reader is None:
-            self._reader = MonoReader(self._capture)
-        try:
-            luma = self._reader.retrieve()
-        except FrameRefused as error:
-            raise FrameRefused(f"{self._name}: frame {index}: {error}") from error
-        except ConfigError as error:
-            raise ConfigError(f"source.url {self._name}: {error}") from error
+            self._reader = MonoReader(self._capture, "source.url", self._name)
         return Frame(
-            luma,
+            self._reader.retrieve(index),
             index=index,
             sensor_ns=sensor_ns,
             clock="monotonic",
@@ -95,7 +89,7 @@ class Stream:
 
 @contextmanager
 def _capture_options(config: StreamSource) -> Iterator[None]:
-    """Set FFmpeg's options, which OpenCV takes only from the environment while it opens."""
+    """Set FFmpeg's options: OpenCV reads them from the environment when it opens a stream."""
     options = f"rtsp_transport;{config.transport}|fflags;nobuffer|flags;low_delay|max_delay;500000"
     before = os.environ.get(_OPTIONS)
     os.environ[_OPTIONS] = options if before is None else before

@@ -10,23 +10,24 @@ import numpy as np
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import V4l2Source
 from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
-from edge.vision.sources.decode import Plane, silence_opencv, to_luma
+from edge.vision.sources.decode import Plane, silence_opencv, stated_rate_hz, to_luma
 from edge.vision.sources.stamps import clock_of
 from edge.vision.values import Frame, Luma
 from edge.vocabulary import ClockName
 
 _FORMATS: Final = ("GREY", "YUYV", "MJPG")  # by increasing cost of conversion to grey
+_RATE_MAX_HZ: Final = 1000.0
 _FROZEN_NS: Final = 2_000_000_000  # sensor noise: pictures do not stay equal for so long
-_FLAT_LEVELS: Final = 8  # but a covered or saturated sensor may show no noise
+_UNIFORM_LEVELS: Final = 8  # a smaller range: a covered or saturated sensor may show no noise
 
 
 class V4l2:
     """The luma of one camera, in the cheapest format that sustains the configured rate.
 
     ``sensor_ns`` is the driver's time stamp of the buffer, or the time of arrival if there is none.
-    ``index`` counts the pictures that arrived: OpenCV does not report lost ones. It also reports
-    success after timeouts and unplugging, so a picture counts as new only if its time stamp is
-    later, and not if it stays the same for too long. See ``edge.vision.sources.Source``.
+    ``index`` counts the pictures that arrived: OpenCV does not report lost ones. OpenCV also
+    reports success after timeouts and unplugging. A picture that has no later time stamp, or that
+    stays the same for too long, is therefore a stall. See ``edge.vision.sources.Source``.
     """
 
     live = True
@@ -63,7 +64,7 @@ class V4l2:
             raise ConfigError(f"source.path {path!r}: not a device; expected /dev/videoN")
         if not os.access(path, os.R_OK | os.W_OK):
             if not stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
-                # the device is new, and udev has not set its group yet
+                # udev has not set the group of a new device yet
                 raise SourceUnavailable(
                     f"camera {path}: only its owner may open it; expected udev to give it to the"
                     " group 'video'"
@@ -79,8 +80,8 @@ class V4l2:
                 f"camera {path}: cannot be opened; expected a camera that no other program uses"
             )
         self._format = self._negotiate_format()
-        granted_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.expected_hz = granted_hz if 0 < granted_hz <= 1000 else self._config.rate_hz
+        granted_hz = stated_rate_hz(self._capture, _RATE_MAX_HZ)
+        self.expected_hz = granted_hz or self._config.rate_hz
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,13 +91,15 @@ class V4l2:
         """Return the next frame; see ``edge.vision.sources.Source``."""
         path = self._config.path
         if not self._capture.grab():
-            raise SourceStalled(f"camera {path}: no picture for a second; it has to be reopened")
+            raise SourceStalled(
+                f"camera {path}: no picture for a second; it has to be opened again"
+            )
         began_ns = monotonic_ns()
         stamp_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6) or began_ns
         if stamp_ns <= self._last_ns:
             raise SourceStalled(
-                f"camera {path}: the same picture again (its time stamp did not move);"
-                " it has to be reopened"
+                f"camera {path}: the same picture again (its time stamp did not advance);"
+                " it has to be opened again"
             )
         self._last_ns = stamp_ns
         index, self._index = self._index, self._index + 1
@@ -106,7 +109,7 @@ class V4l2:
             luma = self._luma(self._capture.retrieve()[1])
         except (cv2.error, FrameRefused) as error:
             raise FrameRefused(f"camera {path}: picture {index} cannot be decoded") from error
-        self._refuse_frozen(luma, began_ns)
+        self._check_frozen(luma, began_ns)
         return Frame(
             luma,
             index=index,
@@ -149,17 +152,21 @@ class V4l2:
             return to_luma(cv2.imdecode(np.ravel(picture), cv2.IMREAD_GRAYSCALE))
         if self._format == "YUYV":
             if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] != 2:
-                raise FrameRefused("not two bytes a pixel")
+                raise FrameRefused("not two bytes per pixel")
             return to_luma(np.ascontiguousarray(picture[:, :, 0]), Plane.LIMITED)
         return to_luma(picture, Plane.FULL)
 
-    def _refuse_frozen(self, luma: Luma, now_ns: int) -> None:
-        """Raise SourceStalled if the picture has not changed for two seconds."""
+    def _check_frozen(self, luma: Luma, now_ns: int) -> None:
+        """Check that the picture has changed within the last two seconds.
+
+        Raises:
+            SourceStalled: it has not.
+        """
         last, self._last_luma = self._last_luma, luma
-        if last is None or not np.array_equal(last, luma) or np.ptp(luma) < _FLAT_LEVELS:
+        if last is None or not np.array_equal(last, luma) or np.ptp(luma) < _UNIFORM_LEVELS:
             self._changed_ns = now_ns
         elif now_ns - self._changed_ns > _FROZEN_NS:
             raise SourceStalled(
                 f"camera {self._config.path}: the same picture for"
-                f" {(now_ns - self._changed_ns) / 1e9:.1f} s; it has to be reopened"
+                f" {(now_ns - self._changed_ns) / 1e9:.1f} s; it has to be opened again"
             )

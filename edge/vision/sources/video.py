@@ -1,6 +1,5 @@
 """A video file, read once from start to end."""
 
-import math
 import os
 from pathlib import Path
 from typing import Any, Final, Self
@@ -8,21 +7,22 @@ from typing import Any, Final, Self
 import cv2
 
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.errors import ConfigError, EndOfStream, FrameRefused
-from edge.vision.sources.decode import MonoReader, silence_opencv
+from edge.errors import ConfigError, EndOfStream
+from edge.vision.sources.decode import MonoReader, silence_opencv, stated_rate_hz
 from edge.vision.values import Frame
 
 DEMO_CLIP: Final = Path(__file__).with_name("clip") / "demo.mp4"
 """The bundled clip; the README next to it describes its content over time."""
 
+_RATE_MAX_HZ = 1000.0
 _FALLBACK_HZ = 25.0  # for files without time stamps and frame rate
 
 
 class Video:
-    """Every frame of one file; ``sensor_ns`` is the presentation time, clock "media".
+    """All frames of one file. ``sensor_ns`` is the presentation time, on the clock "media".
 
-    A variable frame rate is therefore preserved. A truncated file ends where its data end. See
-    ``edge.vision.sources.Source``.
+    A variable frame rate is therefore preserved. A truncated file ends with its last complete
+    frame. See ``edge.vision.sources.Source``.
     """
 
     live = False
@@ -43,11 +43,9 @@ class Video:
         silence_opencv()
         self._capture = self._open()
         self._grabbed = True
-        self._reader = MonoReader(self._capture)
-        rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS))
-        stated = math.isfinite(rate_hz) and 0 < rate_hz <= 1000
-        self.expected_hz = rate_hz if stated else None
-        self._period_ns = round(1e9 / (rate_hz if stated else _FALLBACK_HZ))
+        self._reader = MonoReader(self._capture, "source.path", self._path)
+        self.expected_hz = stated_rate_hz(self._capture, _RATE_MAX_HZ)
+        self._period_ns = round(1e9 / (self.expected_hz or _FALLBACK_HZ))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,14 +63,8 @@ class Video:
         if sensor_ns <= self._last_ns:
             sensor_ns = self._last_ns + self._period_ns
         self._last_ns = sensor_ns
-        try:
-            luma = self._reader.retrieve()
-        except FrameRefused as error:
-            raise FrameRefused(f"{self._path}: frame {index}: {error}") from error
-        except ConfigError as error:
-            raise ConfigError(f"source.path {self._path!r}: {error}") from error
         return Frame(
-            luma,
+            self._reader.retrieve(index),
             index=index,
             sensor_ns=sensor_ns,
             clock="media",
@@ -90,7 +82,7 @@ class Video:
         if not (capture.isOpened() and capture.grab()):
             capture.release()
             raise ConfigError(
-                f"source.path {self._path!r}: no video in it; expected a file with a picture"
-                " stream, such as MP4, MKV or AVI"
+                f"source.path {self._path!r}: no video in it; expected a file with a video stream,"
+                " such as MP4, MKV or AVI"
             )
         return capture
