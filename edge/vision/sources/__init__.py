@@ -1,4 +1,4 @@
-"""Frame sources: cameras, streams, files. A source neither paces nor resizes in Python.
+"""Frame sources: cameras, network streams, files. Pacing and resizing are done elsewhere.
 
 To add a source: a file here, its configuration in ``edge.config``, a ``case`` below, and a line in
 ``tests/vision/sources/test_contract.py``.
@@ -19,15 +19,15 @@ from edge.vision.values import Frame
 
 
 class Source(Protocol):
-    """Delivers one frame per call. Opened and used by one thread, in a ``with``."""
+    """Delivers one frame per call. Opened, used and closed by one thread, as a context manager."""
 
     @property
     def live(self) -> bool:
-        """Whether it delivers in real time, and so may stall and recover; files are not live."""
+        """Whether it delivers frames in real time and can stall; files are not live."""
 
     @property
     def expected_hz(self) -> float | None:
-        """Nominal frame rate; None if the source does not state it."""
+        """Nominal frame rate, Hz; None if unknown."""
 
     @property
     def details(self) -> dict[str, object] | None:
@@ -56,12 +56,12 @@ class Source(Protocol):
 
 
 def load_modules(config: SourceConfig) -> None:
-    """Import what the source needs from the system, which may take long on a cold card.
+    """Import the system's packages that the source needs; slow when the SD card is not cached.
 
-    After this, opening the source takes only as long as the camera does. Opens no camera.
+    After this, opening the source takes only as long as the camera needs. Opens no camera.
 
     Raises:
-        ConfigError: it cannot be imported.
+        ConfigError: a package cannot be imported.
     """
     if isinstance(config, PicameraSource):
         from edge.vision.sources.picamera_stack import load_stack  # noqa: PLC0415
@@ -72,12 +72,12 @@ def load_modules(config: SourceConfig) -> None:
 def open_source(
     config: SourceConfig, *, small_size: tuple[int, int], first_index: int = 0
 ) -> Source:
-    """Return the configured source; enter it to open it.
+    """Return the configured source, not opened yet.
 
     Args:
         config: the source's configuration.
-        small_size: width and height of the detector's input, for sources whose hardware scales.
-        first_index: index of its first frame; a source that is reopened continues the numbers.
+        small_size: width and height of the detector's input, for cameras that scale in hardware.
+        first_index: index of its first frame; a reopened source continues the numbering.
     """
     match config:
         case DemoSource():

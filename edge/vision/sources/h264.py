@@ -1,4 +1,4 @@
-"""Reads colour range and interlacing from the sequence parameter set of an H.264 stream.
+"""Parses colour range and interlacing from the sequence parameter set of an H.264 stream.
 
 Names and order of the fields are those of Rec. ITU-T H.264, clauses 7.3.2.1.1 and E.1.1.
 """
@@ -13,7 +13,7 @@ _NAL_SEQUENCE_PARAMETERS: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class PictureFormat:
-    """How the pictures of a stream are stored.
+    """Format of the pictures of a stream.
 
     Attributes:
         full_range: whether black is 0 (True) or 16 (False); None if the first plane is not 8-bit
@@ -28,13 +28,13 @@ class PictureFormat:
 def parse_header(header: bytes) -> PictureFormat | None:
     """Return the picture format from the decoder's extra data; None if truncated or not H.264.
 
-    Both forms are supported: units between start codes, and ``avcC``.
+    Both formats are supported: Annex B (start codes) and ``avcC``.
     """
     unit = _sequence_parameters(header)
     if unit is None:
         return None
     try:
-        return _read_pictures(_Bits(unit))
+        return _parse_format(_BitReader(unit))
     except IndexError:
         return None
 
@@ -51,105 +51,105 @@ def _sequence_parameters(header: bytes) -> bytes | None:
     return None
 
 
-def _read_pictures(bits: "_Bits") -> PictureFormat:
-    """Read a sequence parameter set, without its first byte."""
-    eight_bit = _read_depth(bits)
-    interlaced = _read_geometry(bits)
+def _parse_format(bits: "_BitReader") -> PictureFormat:
+    """Parse a sequence parameter set without its first byte."""
+    eight_bit = _parse_depth(bits)
+    interlaced = _parse_geometry(bits)
     # limited range is the default if the field is absent
-    full_range = _read_range(bits) if bits.take(1) else False  # vui_parameters_present_flag
+    full_range = _parse_range(bits) if bits.read(1) else False  # vui_parameters_present_flag
     return PictureFormat(full_range if eight_bit else None, interlaced)
 
 
-def _read_depth(bits: "_Bits") -> bool:
-    """Read up to the scaling lists; return whether the first plane is luma of 8 bits."""
-    profile = bits.take(8)
-    bits.take(16)  # constraint flags, level
-    bits.golomb()  # seq_parameter_set_id
+def _parse_depth(bits: "_BitReader") -> bool:
+    """Parse up to the scaling lists; return whether the first plane is luma of 8 bits."""
+    profile = bits.read(8)
+    bits.read(16)  # constraint flags, level
+    bits.exp_golomb()  # seq_parameter_set_id
     if profile not in _WITH_CHROMA_FORMAT:
         return True
-    chroma_format = bits.golomb()
-    separate = chroma_format == 3 and bits.take(1) == 1  # separate_colour_plane_flag
-    depth = 8 + bits.golomb()  # bit_depth_luma_minus8
-    bits.golomb()  # bit_depth_chroma_minus8
-    bits.take(1)  # qpprime_y_zero_transform_bypass_flag
-    if bits.take(1):  # seq_scaling_matrix_present_flag
+    chroma_format = bits.exp_golomb()
+    separate = chroma_format == 3 and bits.read(1) == 1  # separate_colour_plane_flag
+    depth = 8 + bits.exp_golomb()  # bit_depth_luma_minus8
+    bits.exp_golomb()  # bit_depth_chroma_minus8
+    bits.read(1)  # qpprime_y_zero_transform_bypass_flag
+    if bits.read(1):  # seq_scaling_matrix_present_flag
         for number in range(12 if chroma_format == 3 else 8):
-            if bits.take(1):
+            if bits.read(1):
                 _skip_scaling_list(bits, 16 if number < 6 else 64)
     return depth == 8 and not separate
 
 
-def _read_geometry(bits: "_Bits") -> bool:
-    """Read up to the video usability information; return whether there may be fields."""
-    bits.golomb()  # log2_max_frame_num_minus4
-    order = bits.golomb()  # pic_order_cnt_type
+def _parse_geometry(bits: "_BitReader") -> bool:
+    """Parse up to the video usability information; return whether there may be fields."""
+    bits.exp_golomb()  # log2_max_frame_num_minus4
+    order = bits.exp_golomb()  # pic_order_cnt_type
     if order == 0:
-        bits.golomb()
+        bits.exp_golomb()
     elif order == 1:
-        bits.take(1)
-        bits.golomb()
-        bits.golomb()
-        for _ in range(bits.golomb()):
-            bits.golomb()
-    bits.golomb()  # max_num_ref_frames
-    bits.take(1)
-    bits.golomb()  # width and height in macroblocks
-    bits.golomb()
-    interlaced = not bits.take(1)  # frame_mbs_only_flag
+        bits.read(1)
+        bits.exp_golomb()
+        bits.exp_golomb()
+        for _ in range(bits.exp_golomb()):
+            bits.exp_golomb()
+    bits.exp_golomb()  # max_num_ref_frames
+    bits.read(1)
+    bits.exp_golomb()  # width and height in macroblocks
+    bits.exp_golomb()
+    interlaced = not bits.read(1)  # frame_mbs_only_flag
     if interlaced:
-        bits.take(1)
-    bits.take(1)
-    if bits.take(1):  # frame_cropping_flag
+        bits.read(1)
+    bits.read(1)
+    if bits.read(1):  # frame_cropping_flag
         for _ in range(4):
-            bits.golomb()
+            bits.exp_golomb()
     return interlaced
 
 
-def _read_range(bits: "_Bits") -> bool | None:
-    """Read the video usability information up to the range; None if the planes are RGB."""
-    if bits.take(1) and bits.take(8) == _EXTENDED_ASPECT:
-        bits.take(32)
-    if bits.take(1):  # overscan_info_present_flag
-        bits.take(1)
-    if not bits.take(1):  # video_signal_type_present_flag
+def _parse_range(bits: "_BitReader") -> bool | None:
+    """Parse the video usability information up to the range; None if the planes are RGB."""
+    if bits.read(1) and bits.read(8) == _EXTENDED_ASPECT:
+        bits.read(32)
+    if bits.read(1):  # overscan_info_present_flag
+        bits.read(1)
+    if not bits.read(1):  # video_signal_type_present_flag
         return False
-    bits.take(3)  # video_format
-    full_range = bool(bits.take(1))
-    if bits.take(1):  # colour_description_present_flag
-        bits.take(16)
-        if bits.take(8) == 0:  # matrix_coefficients: the planes are green, blue and red
+    bits.read(3)  # video_format
+    full_range = bool(bits.read(1))
+    if bits.read(1):  # colour_description_present_flag
+        bits.read(16)
+        if bits.read(8) == 0:  # matrix_coefficients: the planes are green, blue and red
             return None
     return full_range
 
 
-def _skip_scaling_list(bits: "_Bits", size: int) -> None:
+def _skip_scaling_list(bits: "_BitReader", size: int) -> None:
     last, following = 8, 8
     for _ in range(size):
         if following:
-            code = bits.golomb()
+            code = bits.exp_golomb()
             following = (last + ((code + 1) // 2 if code % 2 else -(code // 2))) % 256
         last = following or last
 
 
-class _Bits:
+class _BitReader:
     """Reads bits, most significant first; IndexError beyond the end."""
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data, "big")
-        self._left = 8 * len(data)
+        self._remaining = 8 * len(data)
 
-    def take(self, count: int) -> int:
+    def read(self, count: int) -> int:
         """Return the next ``count`` bits as an unsigned number."""
-        self._left -= count
-        if self._left < 0:
+        self._remaining -= count
+        if self._remaining < 0:
             raise IndexError("beyond the end of the parameter set")
-        return self._value >> self._left & (1 << count) - 1
+        return self._value >> self._remaining & (1 << count) - 1
 
-    def golomb(self) -> int:
+    def exp_golomb(self) -> int:
         """Return the next exponential-Golomb code, ``ue(v)``."""
         zeros = 0
-        while not self.take(1):
+        while not self.read(1):
             zeros += 1
             if zeros > 32:
                 raise IndexError("no exponential-Golomb code")
-        return (1 << zeros) - 1 + self.take(zeros)
+        return (1 << zeros) - 1 + self.read(zeros)

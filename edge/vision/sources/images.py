@@ -1,4 +1,4 @@
-"""A folder of pictures, in the order of their names."""
+"""A folder of pictures, sorted by name."""
 
 from pathlib import Path
 from typing import Final, Self
@@ -15,10 +15,10 @@ SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".tif", ".tiff", ".w
 
 
 class Images:
-    """The pictures of a folder as frames, at ``rate_hz`` in media time.
+    """The pictures of a folder as frames, ``1 / rate_hz`` apart on the clock "media".
 
-    Hidden files and other file types are skipped. A picture that cannot be decoded is refused and
-    keeps its index, so that the index is the position in the sorted folder.
+    Hidden files and other file types are skipped. A picture that cannot be decoded is refused, and
+    its index is not reused: an index is the position in the sorted folder.
     """
 
     live = False
@@ -82,7 +82,7 @@ class Images:
 def read_grey(path: Path) -> Luma:
     """Return a picture file as grey levels, uint8 (height, width), rotated by its EXIF tag.
 
-    Of 16-bit values the upper 8 bits are kept; transparency is ignored.
+    16-bit values are reduced to their upper 8 bits; transparency is ignored.
 
     Raises:
         FrameRefused: it cannot be read; one line that names the file.
@@ -98,5 +98,5 @@ def read_grey(path: Path) -> Luma:
     except cv2.error as error:
         raise FrameRefused(f"{path.name}: too large to decode; the picture is skipped") from error
     if luma is None:
-        raise FrameRefused(f"{path.name}: no picture that can be decoded; it is skipped")
+        raise FrameRefused(f"{path.name}: cannot be decoded; the picture is skipped")
     return np.ascontiguousarray(luma)

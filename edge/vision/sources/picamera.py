@@ -1,4 +1,4 @@
-"""The Raspberry Pi's own camera, through the picamera2 of the system."""
+"""A Raspberry Pi camera (CSI), through the system's picamera2."""
 
 import contextlib
 import gc
@@ -28,28 +28,29 @@ from edge.vision.values import Frame, Luma
 from edge.vocabulary import ClockName
 
 _CAMERA_ERRORS: Final = (RuntimeError, OSError, ValueError, LookupError)
-"""What picamera2 and libcamera raise when the camera does not do what was asked."""
+"""The exceptions that picamera2 and libcamera raise when the camera fails."""
 
 _STARTUP_FRAMES: Final = 12
-"""Periods until the first frame: picamera2 discards frames while exposure settles, seen: 8."""
+"""Frame periods until the first frame: picamera2 discards frames until exposure converges (8
+observed)."""
 
-_START_S: Final = 1.0  # powering the sensor up, beside those frames
+_START_S: Final = 1.0  # for powering the sensor up, in addition to those frames
 _SILENT_PERIODS: Final = 3
 _WAIT_S: Final = 0.5
-"""One ``read`` waits no longer, so that a slow camera does not look like a hung driver."""
+"""Longest wait of one ``read``, so that a slow camera does not look like a hung driver."""
 
 _modes_of_camera: dict[str, tuple[SensorMode, ...]] = {}
-"""By camera; asking configures the camera once per mode, too slow to do at each opening."""
+"""Cache by camera: a query configures the camera once per mode, too slow for each opening."""
 
 
 class Picamera:
-    """The luma of one camera, and the same picture scaled to the detector's input by its ISP.
+    """The luma of one camera, and the same picture scaled to the detector's input by the ISP.
 
-    ``sensor_ns`` is the kernel's time stamp of the frame, ``index`` counts frames that were lost
-    between two stamps. A frame that takes longer than ``source.read_timeout_s`` and three periods
-    is a stall; the first one may take twelve periods more. Every wait has a limit, since the stack
-    below can fall silent for ever. Leaving the ``with`` may hang in the driver: this belongs in a
-    process that may be killed. See ``edge.vision.sources.Source``.
+    ``sensor_ns`` is the kernel's time stamp of the frame. ``index`` includes lost frames, computed
+    from the time between two stamps. A frame that takes longer than ``source.read_timeout_s`` and
+    three frame periods is a stall; the first frame may take twelve periods more. Every wait has a
+    limit, since libcamera can stop delivering frames without an error. Closing may hang in the
+    driver: use this in a process that may be killed. See ``edge.vision.sources.Source``.
     """
 
     live = True
@@ -62,8 +63,8 @@ class Picamera:
         self._index = first_index - 1
         self._last_ns = 0
         self._clock: ClockName | None = None
-        self._job: Any = None  # the capture that has been asked for and not been received
-        self._asked_ns = 0
+        self._job: Any = None  # the pending capture
+        self._requested_ns = 0
         self.expected_hz: float | None = config.rate_hz
         self.details: dict[str, object] | None = None
 
@@ -77,17 +78,17 @@ class Picamera:
         self._stack = load_stack()
         try:
             with contextlib.ExitStack() as opened:
-                with self._tuned() as tuning:
+                with self._tuning_file() as tuning:
                     require_camera(
                         self._stack.picamera2.Picamera2.global_camera_info(), self._config.camera
                     )
                     self._camera = _open(self._stack, self._config.camera, tuning)
-                opened.callback(self._forget)  # callbacks run in reverse: this one last
+                opened.callback(self._free_camera)  # callbacks run in reverse order: this one last
                 opened.callback(self._camera.close)
                 self._configure()
                 self._camera.start()
                 opened.callback(self._camera.stop)
-                opened.callback(self._give_up_capture)
+                opened.callback(self._cancel_capture)
                 self._opened = opened.pop_all()
         except _CAMERA_ERRORS as error:
             raise SourceUnavailable(
@@ -111,18 +112,18 @@ class Picamera:
         began_ns = monotonic_ns()
         try:
             try:
-                # the buffer goes back to the camera with the request: pixels are copied out before
+                # releasing the request returns its buffer to the camera: copy the pixels first
                 metadata: dict[str, Any] = request.get_metadata()
-                luma = self._copied(request, "main", self._size_px)
+                luma = self._copy_luma(request, "main", self._size_px)
                 small = None
                 if self._small_size_px is not None and _same_view(metadata):
-                    small = self._copied(request, "lores", self._small_size_px)
+                    small = self._copy_luma(request, "lores", self._small_size_px)
             finally:
-                request.release()  # which hands the buffer to the driver, and fails where that does
+                request.release()  # queues the buffer in the driver, which may fail
         except _CAMERA_ERRORS as error:
-            raise self._failed("its buffer cannot be read or given back", error) from error
+            raise self._stalled("its buffer cannot be read or given back", error) from error
         exposure_us = metadata.get("ExposureTime")
-        self._advance(metadata)
+        self._update_time_and_index(metadata)
         return Frame(
             luma,
             index=self._index,
@@ -135,22 +136,22 @@ class Picamera:
         )
 
     def _next_request(self) -> Any:
-        """Return the next completed request, to be released.
+        """Return the next completed request; the caller releases it.
 
         Raises:
-            FrameNotReady: none yet, and it is not late.
-            SourceUnavailable: since it was opened, the camera has not delivered any frame.
-            SourceStalled: the camera fell silent, or picamera2 failed.
+            FrameNotReady: none yet, within the time limit.
+            SourceUnavailable: no frame since the camera was opened.
+            SourceStalled: no frame within the time limit, or picamera2 failed.
         """
         if self._job is None:
-            self._asked_ns = monotonic_ns()
+            self._requested_ns = monotonic_ns()
             self._job = self._camera.capture_request(wait=False)
         limit_s = self._first_limit_s if self._clock is None else self._limit_s
-        left_s = limit_s - elapsed_ms(self._asked_ns) / 1e3
+        left_s = limit_s - elapsed_ms(self._requested_ns) / 1e3
         try:
             request = self._job.get_result(timeout=max(0.0, min(left_s, _WAIT_S)))
         except TimeoutError as error:
-            if elapsed_ms(self._asked_ns) < limit_s * 1e3:
+            if elapsed_ms(self._requested_ns) < limit_s * 1e3:
                 raise FrameNotReady(f"camera {self._config.camera}: no frame yet") from error
             text = f"no frame for {limit_s:.3g} s; it has to be opened again"
             if self._clock is None:
@@ -160,45 +161,45 @@ class Picamera:
             raise SourceStalled(f"camera {self._config.camera}: {text}") from error
         except (*_CAMERA_ERRORS, self._stack.picamera2.CancelledError) as error:
             self._job = None
-            raise self._failed("the capture failed", error) from error
+            raise self._stalled("the capture failed", error) from error
         self._job = None
         return request
 
-    def _give_up_capture(self) -> None:
-        """Withdraw the capture that never completed: ``stop`` would wait behind it for ever."""
+    def _cancel_capture(self) -> None:
+        """Cancel the pending capture: otherwise ``stop`` would wait for it without a limit."""
         job, self._job = self._job, None
         if job is None:
             return
         self._camera.cancel_all_and_flush()
         try:
-            # it may have completed before that, and would then keep a buffer of the camera
+            # it may have completed before, and would then keep a buffer of the camera
             request = job.get_result(timeout=_WAIT_S)
         except (TimeoutError, self._stack.picamera2.CancelledError):
             return
         request.release()
 
-    def _forget(self) -> None:
-        """Free the camera now: a closed Picamera2 is a cycle of objects that holds descriptors."""
+    def _free_camera(self) -> None:
+        """Free the camera now: a closed Picamera2 is a reference cycle that holds descriptors."""
         del self._camera
         gc.collect()
 
-    def _failed(self, what: str, error: BaseException) -> SourceStalled:
+    def _stalled(self, what: str, error: BaseException) -> SourceStalled:
         return SourceStalled(
             f"camera {self._config.camera}: {what}: {_causes(error)}; it has to be opened again"
         )
 
     @contextlib.contextmanager
-    def _tuned(self) -> Iterator[str | None]:
-        """Yield the path of the tuning file to open the camera with; None for the default.
+    def _tuning_file(self) -> Iterator[str | None]:
+        """Yield the path of the tuning file for opening the camera; None for the default.
 
-        libcamera reads the file when it looks for cameras, so that Picamera2's own argument
-        comes too late for whoever asks which cameras there are.
+        The environment variable is needed because libcamera reads the file when it enumerates the
+        cameras, before Picamera2 receives its argument.
         """
         if self._config.tuning is None:
             yield None
             return
         tuning = load_tuning(self._stack.picamera2, self._config.tuning)
-        # in memory: a worker that is killed while libcamera hangs leaves nothing behind
+        # in memory, so that a killed worker leaves no file behind
         with open(os.memfd_create("tuning"), "w", encoding="utf-8") as file:
             json.dump(tuning, file)
             file.flush()
@@ -210,10 +211,10 @@ class Picamera:
                 os.environ.pop("LIBCAMERA_RPI_TUNING_FILE", None)
 
     def _configure(self) -> None:
-        """Agree with the camera on streams, sensor mode, rate and orientation.
+        """Configure streams, sensor mode, rate and orientation.
 
         Raises:
-            ConfigError: it cannot do what is configured.
+            ConfigError: the camera cannot do what is configured.
         """
         config, camera, libcamera = self._config, self._camera, self._stack.libcamera
         mode = choose_mode(self._sensor_modes(), config)
@@ -224,7 +225,7 @@ class Picamera:
             camera.create_video_configuration(
                 main={"size": (config.width, config.height), "format": "YUV420"},
                 lores={"size": self._small_size, "format": "YUV420"} if fits else None,
-                raw=None,  # its buffers would only eat the contiguous memory
+                raw=None,  # its buffers would use up contiguous memory
                 sensor=mode and {"output_size": mode.size, "bit_depth": mode.bit_depth},
                 transform=transform,
                 colour_space=libcamera.ColorSpace.Sycc(),  # full range: luma of 0..255
@@ -244,18 +245,18 @@ class Picamera:
         self._small_size_px = None
         if fits and tuple(granted["lores"]["size"]) == self._small_size:
             self._small_size_px = self._small_size
-        least_us, most_us, _ = camera.camera_controls["FrameDurationLimits"]
-        period_s = min(max(1e6 / config.rate_hz, least_us), most_us) / 1e6
+        min_us, max_us, _ = camera.camera_controls["FrameDurationLimits"]
+        period_s = min(max(1e6 / config.rate_hz, min_us), max_us) / 1e6
         self._limit_s = max(config.read_timeout_s, _SILENT_PERIODS * period_s)
         self._first_limit_s = _START_S + config.read_timeout_s + _STARTUP_FRAMES * period_s
         self.expected_hz = 1 / period_s
-        self.details = self._description(granted)
+        self.details = self._opening_details(granted)
 
     def _sensor_modes(self) -> tuple[SensorMode, ...]:
-        """Return the modes of the camera; none where it cannot tell, which it may lack memory for.
+        """Return the sensor modes; none if they cannot be listed, for example for lack of memory.
 
         Raises:
-            ConfigError: it cannot tell, and one of them is configured.
+            SourceUnavailable: they cannot be listed, and one of them is configured.
         """
         identity = f"{self._camera.camera_properties.get('Model')} {self._config.camera}"
         try:
@@ -270,8 +271,8 @@ class Picamera:
             ) from error
         return _modes_of_camera[identity]
 
-    def _description(self, granted: dict[str, Any]) -> dict[str, object]:
-        """Return what the record should hold about the opened camera, shares of the sensor's."""
+    def _opening_details(self, granted: dict[str, Any]) -> dict[str, object]:
+        """Return the details of the event ``camera_opened``."""
         properties, controls = self._camera.camera_properties, self._camera.camera_controls
         sensor = granted.get("sensor") or {}
         detail: dict[str, object] = {
@@ -290,15 +291,15 @@ class Picamera:
             detail["seen_height"] = round(height / full[1], 3)
         return detail
 
-    def _copied(self, request: Any, stream: str, size: tuple[int, int]) -> Luma:
-        """Return the luma of one stream: YUV420 puts it first, rows padded to the stride."""
+    def _copy_luma(self, request: Any, stream: str, size: tuple[int, int]) -> Luma:
+        """Return a copy of the luma of one stream: the first plane, whose rows may be padded."""
         width, height = size
         with self._stack.picamera2.MappedArray(request, stream, write=False) as mapped:
             luma: Luma = np.array(mapped.array[:height, :width], dtype=np.uint8, order="C")
         return luma
 
-    def _advance(self, metadata: dict[str, Any]) -> None:
-        """Take over the frame's time, and count the frames lost since the last one."""
+    def _update_time_and_index(self, metadata: dict[str, Any]) -> None:
+        """Set the time stamp and index of this frame; the index counts lost frames."""
         stamp = metadata.get("SensorTimestamp")
         if stamp is None:
             raise SourceStalled(
@@ -312,19 +313,19 @@ class Picamera:
         elif stamp_ns <= self._last_ns:
             raise SourceStalled(
                 f"camera {self._config.camera}: the same frame again (sensor time {stamp_ns} ns"
-                " did not move); it has to be opened again"
+                " did not advance); it has to be opened again"
             )
         else:
-            # the sensor may be slower than asked; it says how long this frame took
+            # the sensor may be slower than configured: use the frame's own duration
             period_us = metadata.get("FrameDuration") or 1e6 / self._config.rate_hz
             self._index += max(1, round((stamp_ns - self._last_ns) / (1e3 * period_us)))
         self._last_ns = stamp_ns
 
 
 def _open(stack: CameraStack, number: int, tuning: str | None) -> Any:
-    """Return the open camera; one that cannot be opened leaves no descriptor behind.
+    """Return the open camera; closes all descriptors if it cannot be opened.
 
-    Where ``Picamera2(number)`` raises, as for a busy camera, it leaves its wake-up pipe open.
+    If ``Picamera2(number)`` raises, as for a busy camera, it leaves its wake-up pipe open.
     """
     camera: Any = object.__new__(stack.picamera2.Picamera2)
     try:
@@ -338,7 +339,7 @@ def _open(stack: CameraStack, number: int, tuning: str | None) -> Any:
 
 
 def _causes(error: BaseException) -> str:
-    """Return the text of ``error`` and of what caused it: picamera2 hides the cause in there."""
+    """Return the texts of ``error`` and its causes: picamera2 wraps the informative one."""
     texts: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
@@ -350,9 +351,9 @@ def _causes(error: BaseException) -> str:
 
 
 def _same_view(metadata: dict[str, Any]) -> bool:
-    """Return whether the small stream shows what the main one does.
+    """Return whether the small stream shows the same part of the scene as the main one.
 
-    The Pi 5 can crop each stream on its own, to its own aspect; boxes would then be displaced.
+    The Pi 5 can crop each stream to its own aspect ratio; boxes would then be displaced.
     """
     crops = metadata.get("ScalerCrops")
     return crops is None or len(crops) < 2 or tuple(crops[0]) == tuple(crops[1])

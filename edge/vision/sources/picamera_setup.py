@@ -1,6 +1,6 @@
-"""What the camera source asks of a Pi camera: sensor mode, orientation, controls, tuning file.
+"""Settings of a Pi camera: sensor mode, orientation, controls, tuning file.
 
-Pure functions over what picamera2 reports about the camera; nothing here opens one.
+Pure functions of the configuration and of what picamera2 reports; nothing here opens a camera.
 """
 
 import os
@@ -25,13 +25,13 @@ _FLIPS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class SensorMode:
-    """One way to read the sensor out.
+    """One readout mode of the sensor.
 
     Attributes:
-        size: width and height that the sensor delivers, pixels.
+        size: width and height of the picture from the sensor, pixels.
         bit_depth: bits per pixel.
         rate_max_hz: highest frame rate.
-        crop: the part of the sensor that it reads (x, y, width, height), in the sensor's pixels.
+        crop: the part of the sensor that is read out: x, y, width, height, sensor pixels.
     """
 
     size: Size
@@ -45,22 +45,22 @@ class SensorMode:
         return f"{self.size[0]}x{self.size[1]}"
 
 
-def modes_of(listed: Iterable[Mapping[str, Any]]) -> tuple[SensorMode, ...]:
-    """Return ``Picamera2.sensor_modes`` as values; formats that are not raw are left out."""
+def modes_of(sensor_modes: Iterable[Mapping[str, Any]]) -> tuple[SensorMode, ...]:
+    """Return the raw formats of ``Picamera2.sensor_modes``."""
     return tuple(
         SensorMode(tuple(m["size"]), m["bit_depth"], m["fps"], tuple(m["crop_limits"]))
-        for m in listed
+        for m in sensor_modes
         if "size" in m
     )
 
 
 def choose_mode(modes: tuple[SensorMode, ...], config: PicameraSource) -> SensorMode | None:
-    """Return the sensor mode to ask for; None where the camera lists none.
+    """Return the sensor mode to request; None if the camera lists none.
 
-    ``source.sensor = "auto"``: libcamera alone would take the mode whose size is closest to the
-    picture's, which on many sensors is a crop of the middle. Here the widest view wins, among the
-    modes that sustain ``rate_hz`` and are not smaller than the picture; then the fewest pixels,
-    then the most bits.
+    For ``source.sensor = "auto"`` libcamera would choose the mode whose size is closest to the
+    picture's, which on many sensors is a centre crop. This function prefers the widest view, among
+    the modes that sustain ``rate_hz`` and are not smaller than the picture; then the fewest pixels;
+    then the highest bit depth.
 
     Raises:
         ConfigError: the camera has no mode of the configured size.
@@ -79,18 +79,18 @@ def choose_mode(modes: tuple[SensorMode, ...], config: PicameraSource) -> Sensor
     large = [m for m in fast if m.size[0] >= picture[0] and m.size[1] >= picture[1]]
     if not fast:
         return max(modes, key=lambda m: m.rate_max_hz, default=None)
-    return max(large or fast, key=lambda m: _preference(m, picture, enlarged=not large))
+    return max(large or fast, key=lambda m: _preference(m, picture, upscaled=not large))
 
 
-def _preference(mode: SensorMode, picture: Size, *, enlarged: bool) -> tuple[int, int, int]:
+def _preference(mode: SensorMode, picture: Size, *, upscaled: bool) -> tuple[int, int, int]:
     _, _, width, height = centre_crop(mode.crop, picture)
     pixels = mode.size[0] * mode.size[1]
-    # a picture larger than every mode is scaled up: then more pixels are better
-    return width * height, pixels if enlarged else -pixels, mode.bit_depth
+    # if every mode is smaller than the picture, more pixels are better
+    return width * height, pixels if upscaled else -pixels, mode.bit_depth
 
 
 def centre_crop(crop: Rectangle, picture: Size) -> Rectangle:
-    """Return the middle of ``crop`` that has the shape of ``picture``: the rest is cut off."""
+    """Return the largest part in the centre of ``crop`` with the aspect ratio of ``picture``."""
     x, y, width, height = crop
     fitted_width = min(width, height * picture[0] // picture[1])
     fitted_height = min(height, width * picture[1] // picture[0])
@@ -103,40 +103,42 @@ def centre_crop(crop: Rectangle, picture: Size) -> Rectangle:
 
 
 def flips(config: PicameraSource) -> tuple[bool, bool]:
-    """Return whether ``source.transform`` mirrors left and right, and top and bottom."""
+    """Return whether ``source.transform`` flips horizontally, and vertically."""
     return _FLIPS[config.transform]
 
 
 def controls_of(
     config: PicameraSource, advertised: Mapping[str, tuple[Any, Any, Any]], libcamera: Any
 ) -> dict[str, Any]:
-    """Return the controls to start with.
+    """Return the controls for starting the camera.
 
     Args:
-        config: what is wanted.
-        advertised: ``Picamera2.camera_controls``: name to least, greatest and default value.
+        config: the source's configuration.
+        advertised: ``Picamera2.camera_controls``: name -> minimum, maximum and default.
         libcamera: the module, for its enumerations.
 
     Raises:
         ConfigError: the camera lacks a control, or cannot focus at that distance.
     """
     period_us = round(1e6 / config.rate_hz)
-    asked: dict[str, tuple[str, Any]] = {"FrameDurationLimits": ("rate_hz", (period_us, period_us))}
+    requested: dict[str, tuple[str, Any]] = {
+        "FrameDurationLimits": ("rate_hz", (period_us, period_us))
+    }
     if config.exposure_us is not None:
-        asked["ExposureTime"] = ("exposure_us", config.exposure_us)
+        requested["ExposureTime"] = ("exposure_us", config.exposure_us)
     if config.gain is not None:
-        asked["AnalogueGain"] = ("gain", config.gain)
+        requested["AnalogueGain"] = ("gain", config.gain)
     if config.focus is not None:
         modes = libcamera.controls.AfModeEnum
         if config.focus == "auto":
-            asked["AfMode"] = ("focus", modes.Auto)
-            asked["AfTrigger"] = ("focus", libcamera.controls.AfTriggerEnum.Start)
+            requested["AfMode"] = ("focus", modes.Auto)
+            requested["AfTrigger"] = ("focus", libcamera.controls.AfTriggerEnum.Start)
         elif config.focus == "continuous":
-            asked["AfMode"] = ("focus", modes.Continuous)
+            requested["AfMode"] = ("focus", modes.Continuous)
         else:
-            asked["AfMode"] = ("focus", modes.Manual)
-            asked["LensPosition"] = ("focus", config.focus)
-    for name, (key, value) in asked.items():
+            requested["AfMode"] = ("focus", modes.Manual)
+            requested["LensPosition"] = ("focus", config.focus)
+    for name, (key, value) in requested.items():
         if name not in advertised:
             remedy = "use a camera with a focus motor" if key == "focus" else "use another camera"
             raise ConfigError(
@@ -144,24 +146,24 @@ def controls_of(
                 f" {remedy}, or remove source.{key}"
             )
         if name == "LensPosition" and not advertised[name][0] <= value <= advertised[name][1]:
-            least, greatest, _ = advertised[name]
+            low, high, _ = advertised[name]
             raise ConfigError(
-                f"source.focus {value:g}: camera {config.camera} focuses from {least:g} to"
-                f" {greatest:g} dioptres; expected a value in that range"
+                f"source.focus {value:g}: camera {config.camera} focuses from {low:g} to"
+                f" {high:g} dioptres; expected a value in that range"
             )
-    return {name: value for name, (_, value) in asked.items()}
+    return {name: value for name, (_, value) in requested.items()}
 
 
 def load_tuning(picamera2: Any, name: str) -> dict[str, Any]:
-    """Return the tuning file ``name``: a path, or the name of one that comes with libcamera.
+    """Return the content of a tuning file: a path, or the name of one of libcamera's files.
 
     Raises:
-        ConfigError: there is no such file, or it is no tuning file.
+        ConfigError: there is no such file, or it is not a tuning file.
     """
     folder, file = os.path.split(name)
     try:
         tuning = picamera2.Picamera2.load_tuning_file(file, dir=folder or None)
-    except RecursionError as error:  # before RuntimeError, which it is
+    except RecursionError as error:  # a subclass of RuntimeError
         raise ConfigError(
             f"source.tuning {name!r}: cannot be read as JSON (nested too deeply); expected a tuning"
             " file of libcamera"
@@ -187,11 +189,14 @@ def load_tuning(picamera2: Any, name: str) -> dict[str, Any]:
 
 
 def require_camera(infos: Iterable[Mapping[str, Any]], number: int) -> None:
-    """Raise SourceUnavailable unless Pi camera ``number`` is among the connected ones.
+    """Check that Pi camera ``number`` is connected.
 
     Args:
         infos: ``Picamera2.global_camera_info()``, Pi cameras before USB cameras.
-        number: which camera, from 0.
+        number: index of the camera, from 0.
+
+    Raises:
+        SourceUnavailable: it is not.
     """
     ids = [str(info["Id"]) for info in infos]
     usb = sum("/usb" in each for each in ids)

@@ -1,8 +1,8 @@
-"""Imports picamera2 and libcamera, which come with Raspberry Pi OS and not from a package index.
+"""Imports picamera2 and libcamera, which Raspberry Pi OS provides, and no package index.
 
-Importing them can fail in many ways (not installed, built for another NumPy or Python, a missing
-shared library), and older versions lack calls that the camera source needs. All of it becomes one
-``ConfigError`` with what to do.
+The import can fail in many ways (not installed, built for another NumPy or Python, a missing shared
+library), and older versions lack functions that the camera source needs. Each failure becomes a
+``ConfigError`` with the remedy.
 """
 
 import inspect
@@ -26,7 +26,7 @@ _INSTALL = (
     "run 'sudo apt install --no-install-recommends python3-picamera2' and make the environment with"
     " '/usr/bin/python3 -m venv --system-site-packages'"
 )
-_SYSTEM_PREFIX = "/usr"  # where the system's Python is, the only one that sees apt's packages
+_SYSTEM_PREFIX = "/usr"  # of the system's Python, the only one that finds apt's packages
 _UPGRADE = "run 'sudo apt update' and 'sudo apt full-upgrade'"
 _SIMPLEJPEG = "run \"pip install 'simplejpeg>=1.9'\" in the environment of affect-edge"
 
@@ -38,7 +38,7 @@ class CameraStack:
     Attributes:
         libcamera: the module.
         picamera2: the module.
-        picamera2_version: as installed, such as "0.3.31"; "unknown" where no metadata tells.
+        picamera2_version: the installed version, such as "0.3.31"; "unknown" without metadata.
     """
 
     libcamera: Any
@@ -49,38 +49,38 @@ class CameraStack:
 def load_stack() -> CameraStack:
     """Import libcamera and picamera2; return the modules and the version.
 
-    Opens no camera. May be called again: Python keeps what was imported. Any thread.
+    Opens no camera. May be called again: Python caches imports. Any thread.
 
     Raises:
         ConfigError: one of them cannot be imported, or picamera2 is too old.
     """
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")
-    # what it logs as an error it raises, too: a busy camera would fill the journal
+    # it also raises what it logs as an error: a busy camera would flood the log
     logging.getLogger("picamera2").setLevel(logging.CRITICAL)
     try:
         import libcamera  # noqa: PLC0415
         import picamera2  # noqa: PLC0415
-    except (Exception, SystemExit) as error:  # what is imported may raise anything, or give up
+    except (Exception, SystemExit) as error:  # an import may raise anything
         raise ConfigError(_PREFIX + _import_failure(error)) from error
     version = _installed_version()
-    if lacking := _lacking(picamera2, version):
+    if missing := _missing_features(picamera2, version):
         oldest = ".".join(map(str, OLDEST_VERSION))
         raise ConfigError(
-            f"{_PREFIX}picamera2 {version} {lacking}; expected picamera2 {oldest} or newer:"
+            f"{_PREFIX}picamera2 {version} {missing}; expected picamera2 {oldest} or newer:"
             f" {_UPGRADE}"
         )
     return CameraStack(libcamera, picamera2, version)
 
 
 def _import_failure(error: Exception | SystemExit) -> str:
-    """Return what the import met and the remedy, in one line."""
+    """Return the failure of the import and the remedy, in one line."""
     text = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, ModuleNotFoundError):
         return f"{text}; expected the system's picamera2: {_INSTALL}{_foreign_python()}"
     module = _failing_module(error)
     found = f"importing {module} raised {type(error).__name__}: {text}"
     if module == "simplejpeg" or "numpy" in text.lower():
-        # apt's simplejpeg is built for NumPy 1, and an environment with NumPy 2 hides apt's NumPy
+        # apt's simplejpeg is built for NumPy 1, but the environment has NumPy 2
         return f"{found}; expected packages that are built for the installed NumPy: {_SIMPLEJPEG}"
     return (
         f"{found}; expected the system's picamera2, built for this Python:"
@@ -89,14 +89,14 @@ def _import_failure(error: Exception | SystemExit) -> str:
 
 
 def _foreign_python() -> str:
-    """Return where this Python comes from, unless it is the system's, as the end of a message."""
+    """Return the end of a message that names this Python's prefix; empty for the system's."""
     if sys.base_prefix == _SYSTEM_PREFIX:
         return ""
     return f" (this environment comes from {sys.base_prefix}; expected /usr/bin/python3)"
 
 
 def _failing_module(error: BaseException) -> str:
-    """Return the name of the package in whose code the import ended."""
+    """Return the name of the package whose code raised the error."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         parts = PurePath(frame.filename).parts
         for folder in ("site-packages", "dist-packages"):
@@ -113,8 +113,8 @@ def _installed_version() -> str:
         return "unknown"
 
 
-def _lacking(picamera2: Any, version: str) -> str | None:
-    """Return what this picamera2 lacks that the source needs; None when it has everything."""
+def _missing_features(picamera2: Any, version: str) -> str | None:
+    """Return why this picamera2 cannot be used, as the end of a sentence; None if it can."""
     numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
     if numbers and numbers < OLDEST_VERSION:
         return "is too old"
@@ -128,4 +128,4 @@ def _lacking(picamera2: Any, version: str) -> str | None:
         )
     except (ImportError, AttributeError) as error:
         return f"is not complete ({error})"
-    return None if all(needed) else "lacks calls of later versions"
+    return None if all(needed) else "lacks functions of later versions"

@@ -1,13 +1,13 @@
-"""Detects which clock a camera's time stamps use."""
+"""Detects the clock of a camera's time stamps."""
 
 from edge.clock import monotonic_ns
 from edge.vocabulary import ClockName
 
-_TOLERANCE_NS = 1_000_000  # a stamp that the driver rounded up is not in the future
+_TOLERANCE_NS = 1_000_000  # the driver may round a time stamp up
 
 
 def clock_of(stamp_ns: int) -> ClockName:
-    """Return the clock of ``stamp_ns``, a time stamp that is a moment old.
+    """Return the clock of ``stamp_ns``, the time stamp of a frame that was just captured.
 
     libcamera documents CLOCK_BOOTTIME, but CLOCK_MONOTONIC has been observed as well; drivers of
     USB cameras differ too. Boot time is ahead of monotonic time by the time that the machine was
