@@ -1,4 +1,4 @@
-"""The golden face notices what raises no error: each fault is made on purpose, and seen."""
+"""The golden face detects faults that raise no error; each test injects one."""
 
 import hashlib
 import itertools
@@ -40,7 +40,7 @@ def changed(tmp_path: Path, model: str, change: Change) -> str:
 
 
 def with_weights(tmp_path: Path, model: str, change: Callable[[str, Any], Any]) -> str:
-    """Copy a bundled model with changed weights, hashes made to match; return its path."""
+    """Copy a bundled model with changed weights and matching hashes; return its path."""
     folder = shutil.copytree(find_model(model), tmp_path / model, dirs_exist_ok=True)
     file = folder / FLOAT[model]
     graph = onnx.load(file)
@@ -75,18 +75,18 @@ FLOAT = {
 }
 
 
-def detector_of(model: str, artifact: str = "centerface.onnx") -> list[Finding]:
+def detection_findings_of(model: str, artifact: str = "centerface.onnx") -> list[Finding]:
     return detection_findings(open_detector(DetectorConfig(model=model, artifact=artifact)))
 
 
-def expression_of(model: str) -> list[Finding]:
+def expression_findings_of(model: str) -> list[Finding]:
     config = ExpressionConfig(model=model, artifact="expression.onnx")
     return expression_findings(open_expression(config))
 
 
 @pytest.mark.parametrize("model", ["centerface-320x192", "centerface-640x384"])
 @pytest.mark.parametrize("threshold", [0.05, 0.35, 0.5, 0.85])
-def test_the_bundled_models_pass(model: str, threshold: float) -> None:
+def test_bundled_models_pass(model: str, threshold: float) -> None:
     expression = open_expression(ExpressionConfig())
     for artifact in ARTIFACTS:
         config = DetectorConfig(model=model, threshold=threshold, artifact=artifact)
@@ -94,7 +94,7 @@ def test_the_bundled_models_pass(model: str, threshold: float) -> None:
 
 
 class PackedRows:
-    """A detector that is fed packed RGB as if it were luma: three bytes for each pixel."""
+    """A detector that receives packed RGB, three bytes per pixel, as if it were luma."""
 
     def __init__(self, inner: Detector) -> None:
         self.inner, self.info = inner, inner.info
@@ -106,30 +106,28 @@ class PackedRows:
         return self.inner.detect(wrong, stopwatch)
 
 
-def test_packed_colours_read_as_luma_are_seen() -> None:
+def test_packed_colours_as_luma_are_detected() -> None:
     assert detection_findings(PackedRows(open_detector(DetectorConfig())))
 
 
-def test_channels_in_the_wrong_order_are_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An RGB network whose channels are interleaved instead of in planes."""
+def test_interleaved_channels_are_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An RGB network that receives interleaved channels instead of planes."""
     from exporters.centerface.export import export_centerface
 
     published = Path(__file__).parents[2] / "models" / "centerface-published" / "centerface.onnx"
     export_centerface(published, tmp_path / "rgb", size=(320, 192), mono=False)
-    assert detector_of(str(tmp_path / "rgb")) == []
+    assert detection_findings_of(str(tmp_path / "rgb")) == []
 
     def interleaved(self: Network, picture: Any) -> Any:
         values = np.repeat(picture[:, :, None], 3, axis=2).astype(np.float32)
         return values.reshape(1, 3, *picture.shape)
 
     monkeypatch.setattr(Network, "tensor", interleaved)
-    assert detector_of(str(tmp_path / "rgb"))
+    assert detection_findings_of(str(tmp_path / "rgb"))
 
 
 @pytest.mark.parametrize("layout", ["transposed", "mirrored", "upside down"])
-def test_a_picture_turned_over_is_seen(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flipped_picture_is_detected(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     right = Network.tensor
 
     def wrong(self: Network, picture: Any) -> Any:
@@ -155,12 +153,12 @@ def test_a_picture_turned_over_is_seen(layout: str, monkeypatch: pytest.MonkeyPa
         {"normalisation": {"kind": "per-sample", "divide": True, "epsilon": 0.05}},
     ],
 )
-def test_a_wrong_normalisation_of_the_detector_is_seen(
+def test_wrong_normalisation_of_the_detector_is_detected(
     tmp_path: Path, input_: dict[str, Any]
 ) -> None:
     model = changed(tmp_path, "centerface-320x192", lambda data: data["input"].update(input_))
     for artifact in ARTIFACTS:
-        assert detector_of(model, artifact), artifact
+        assert detection_findings_of(model, artifact), artifact
 
 
 @pytest.mark.parametrize(
@@ -177,35 +175,35 @@ def test_a_wrong_normalisation_of_the_detector_is_seen(
         {"crop": {"shape": "square", "margin": 0.3}},
     ],
 )
-def test_a_wrong_normalisation_of_the_expression_is_seen(
+def test_wrong_normalisation_of_the_expression_network_is_detected(
     tmp_path: Path, input_: dict[str, Any]
 ) -> None:
-    assert expression_of(
+    assert expression_findings_of(
         changed(tmp_path, "expression-nir", lambda data: data["input"].update(input_))
     )
 
 
-def test_a_dead_detector_is_seen(tmp_path: Path) -> None:
+def test_detector_with_zero_weights_is_detected(tmp_path: Path) -> None:
     model = with_weights(tmp_path, "centerface-320x192", lambda name, values: values * 0)
-    assert "no face found" in detector_of(model)[0].problem
+    assert "no face found" in detection_findings_of(model)[0].problem
 
 
-def test_a_dead_expression_network_is_seen(tmp_path: Path) -> None:
+def test_expression_network_with_zero_weights_is_detected(tmp_path: Path) -> None:
     model = with_weights(
         tmp_path, "expression-nir", lambda name, values: values * 0 if values.ndim else values
     )
-    assert "happy 0.0" in expression_of(model)[0].problem
+    assert "happy 0.0" in expression_findings_of(model)[0].problem
 
 
 def pairs() -> Iterator[tuple[int, int]]:
     return itertools.combinations(range(8), 2)
 
 
-def test_any_two_swapped_labels_are_seen(tmp_path: Path) -> None:
+def test_any_two_swapped_labels_are_detected(tmp_path: Path) -> None:
     for one, other in pairs():
         labels = list(EXPRESSIONS)
         labels[one], labels[other] = labels[other], labels[one]
-        found = expression_of(
+        found = expression_findings_of(
             changed(
                 tmp_path, "expression-nir", lambda data, names=labels: data.update(labels=names)
             )
@@ -214,7 +212,7 @@ def test_any_two_swapped_labels_are_seen(tmp_path: Path) -> None:
         assert EXPRESSIONS[one] in "".join(map(str, found))
 
 
-def test_a_wrong_activation_or_recalibration_is_seen(tmp_path: Path) -> None:
+def test_wrong_activation_or_recalibration_is_detected(tmp_path: Path) -> None:
     def turned(data: dict[str, Any]) -> None:
         points = data["recalibration"]["points"]
         data["recalibration"]["points"] = [[arousal, valence] for valence, arousal in points]
@@ -228,7 +226,7 @@ def test_a_wrong_activation_or_recalibration_is_seen(tmp_path: Path) -> None:
         turned,
     ):
         model = changed(tmp_path, "expression-nir", change)
-        assert expression_of(model)
+        assert expression_findings_of(model)
         shutil.rmtree(model)
 
 
@@ -243,10 +241,10 @@ def test_a_wrong_activation_or_recalibration_is_seen(tmp_path: Path) -> None:
         ("expression-nir", "logits.weight"),
     ],
 )
-def test_one_flipped_bit_in_a_weight_that_matters_is_seen(
+def test_one_flipped_bit_in_an_important_weight_is_detected(
     tmp_path: Path, model: str, name: str
 ) -> None:
-    """First convolutions and heads: with a hash to match, nothing but the answer shows it."""
+    """In first convolutions and heads: with a matching hash, only the outputs reveal it."""
     flipped = []
 
     def flip(each: str, values: Any) -> Any:
@@ -259,33 +257,31 @@ def test_one_flipped_bit_in_a_weight_that_matters_is_seen(
 
     damaged = with_weights(tmp_path, model, flip)
     assert flipped == [name]
-    check = detector_of if model.startswith("centerface") else expression_of
+    check = detection_findings_of if model.startswith("centerface") else expression_findings_of
     try:
         assert check(damaged)
     except ModelError as error:
-        assert "not finite" in str(error)  # noqa: PT017 (seen even earlier, when it was opened)
+        assert "not finite" in str(error)  # noqa: PT017 (detected earlier, at opening)
 
 
-def test_a_threshold_above_the_face_says_so() -> None:
+def test_threshold_above_the_score_is_named_in_the_finding() -> None:
     (finding,) = detection_findings(open_detector(DetectorConfig(threshold=0.99)))
     assert "threshold" in finding.problem
 
 
-class SeesDouble(PackedRows):
-    """A detector that finds a second, confident face where there is none."""
+class DuplicatingDetector(PackedRows):
+    """A detector that returns each face twice."""
 
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
         return self.inner.detect(frame, stopwatch) * 2
 
 
-def test_a_face_too_many_is_seen() -> None:
-    found = detection_findings(SeesDouble(open_detector(DetectorConfig())))
+def test_extra_face_is_detected() -> None:
+    found = detection_findings(DuplicatingDetector(open_detector(DetectorConfig())))
     assert [str(each) for each in found] == ["detector: golden face: 2 faces found, expected 1"]
 
 
-def test_another_picture_is_not_the_golden_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_picture_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture, _ = golden_picture()
     other = tmp_path / "other.png"
     cv2.imwrite(str(other), np.maximum(picture, 1))

@@ -1,4 +1,4 @@
-"""The order of the stages: faces bounded, failures kept apart, pictures that stand alone."""
+"""The pipeline: bounded number of faces, failures of single faces, isolated pictures."""
 
 import numpy as np
 import pytest
@@ -60,39 +60,39 @@ def frame(index: int = 0, sensor_ns: int = 0) -> Frame:
     return Frame(LUMA, index=index, sensor_ns=sensor_ns, clock="media", captured_ns=0)
 
 
-def test_a_face_that_fails_stays_with_its_reason_and_harms_no_other() -> None:
+def test_failure_on_one_face_is_reported_and_does_not_affect_others() -> None:
     state = pipeline(FixedDetector(face(100), face(300)), FixedExpression(fails_before=200)).step(
         frame()
     )
-    failed, read = state.faces
+    failed, classified = state.faces
     assert failed.prediction is None
     assert failed.smoothed is None
     assert not failed.quality.usable
     assert failed.quality.reasons == (INFERENCE_FAILED,)
-    assert read.smoothed is not None
-    assert read.smoothed.stable_label == EXPRESSIONS[7]
+    assert classified.smoothed is not None
+    assert classified.smoothed.stable_label == EXPRESSIONS[7]
     assert {"detect", "track", "quality", "smooth"} <= set(state.stage_ms)
 
 
-def test_an_unusable_face_is_not_read() -> None:
+def test_unusable_face_is_not_classified() -> None:
     flat = Frame(np.full((400, 400), 3, np.uint8), 0, 0, "media", 0)
     state = pipeline(FixedDetector(face(100)), FixedExpression()).step(flat)
     assert state.faces[0].prediction is None
     assert "too_dark" in state.faces[0].quality.reasons
 
 
-def test_a_crowd_is_bounded_and_the_highest_scores_stay() -> None:
-    crowd = [face(20 * n, score=0.6 + n / 1000) for n in range(70)]
-    runner = pipeline(FixedDetector(*crowd), FixedExpression())
-    seen = runner.detect(frame())
-    assert seen.left_out == 70 - MAX_FACES
-    state = runner.classify(seen)
+def test_number_of_faces_is_bounded_and_the_highest_scores_are_kept() -> None:
+    faces = [face(20 * n, score=0.6 + n / 1000) for n in range(70)]
+    runner = pipeline(FixedDetector(*faces), FixedExpression())
+    tracked = runner.detect(frame())
+    assert tracked.left_out == 70 - MAX_FACES
+    state = runner.classify(tracked)
     assert len(state.faces) == MAX_FACES
     assert min(each.track.detection.score for each in state.faces) == pytest.approx(0.622)
 
 
 @pytest.mark.parametrize(("rate_hz", "shown"), [(0.5, 1), (30.0, 0)])
-def test_weak_faces_in_pictures_that_stand_alone_are_shown(rate_hz: float, shown: int) -> None:
+def test_weak_faces_in_isolated_pictures_appear_at_once(rate_hz: float, shown: int) -> None:
     config = Config(
         device=DeviceConfig(purpose="safety"),
         source=ImagesSource(kind="images", path="x", rate_hz=rate_hz),

@@ -1,4 +1,4 @@
-"""Quality: laws over any box, each kind of damage found by its name, true faces left usable."""
+"""Quality: properties for any box, the reason for each kind of damage, usable real faces."""
 
 import math
 from dataclasses import astuple
@@ -55,7 +55,7 @@ def test_any_box_and_any_landmarks_give_finite_figures(
 
 
 @given(st.floats(-80, 80), st.floats(10, 500), st.floats(-0.5, 0.5))
-def test_yaw_is_the_turn_that_the_landmarks_were_made_with(
+def test_yaw_is_that_of_the_rotated_landmarks(
     degrees: float, distance_px: float, roll: float
 ) -> None:
     turn = math.radians(degrees)
@@ -67,7 +67,7 @@ def test_yaw_is_the_turn_that_the_landmarks_were_made_with(
     assert yaw(points) == pytest.approx(degrees, abs=1.0)
 
 
-def test_a_mirrored_face_turns_the_other_way() -> None:
+def test_yaw_of_a_mirrored_face_has_the_opposite_sign() -> None:
     turned = FRONTAL + np.array([[0, 0], [0, 0], [8, 0], [0, 0], [0, 0]], np.float32)
     mirrored = turned.copy()
     mirrored[:, 0] = 100 - turned[:, 0]
@@ -75,7 +75,7 @@ def test_a_mirrored_face_turns_the_other_way() -> None:
     assert yaw(mirrored[[1, 0, 2, 4, 3]]) == pytest.approx(-yaw(turned))
 
 
-def test_sharpness_ignores_brightness_and_contrast(face: tuple[Luma, Detection]) -> None:
+def test_sharpness_does_not_depend_on_brightness_and_contrast(face: tuple[Luma, Detection]) -> None:
     picture, found = face
     plain = assess(picture, found.box, found.landmarks, LIMITS)
     dim = cv2.convertScaleAbs(picture, alpha=0.5, beta=20)
@@ -85,14 +85,14 @@ def test_sharpness_ignores_brightness_and_contrast(face: tuple[Luma, Detection])
 
 
 def scaled(picture: Luma, found: Detection, scale: float) -> tuple[Luma, Detection]:
-    """Return picture and face as they would be farther away."""
+    """Return picture and face at another scale."""
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     box = Box(*(scale * value for value in astuple(found.box)))
     return small, Detection(box, found.landmarks * np.float32(scale), found.score)
 
 
 def damaged(picture: Luma, found: Detection, damage: str) -> tuple[Luma, Box, Floats]:
-    """Return the face with one thing wrong with it."""
+    """Return the picture, box and landmarks with one kind of damage."""
     box, landmarks = found.box, found.landmarks
     height = box.height
     match damage:
@@ -127,7 +127,7 @@ DAMAGES["blurred and noisy"] = "blurred"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_each_damage_is_called_by_its_name(face: tuple[Luma, Detection], damage: str) -> None:
+def test_each_damage_gives_its_reason(face: tuple[Luma, Detection], damage: str) -> None:
     assert assess(face[0], face[1].box, face[1].landmarks, LIMITS).usable
     quality = assess(*damaged(*face, damage), LIMITS)
     assert DAMAGES[damage] in quality.reasons
@@ -135,7 +135,7 @@ def test_each_damage_is_called_by_its_name(face: tuple[Luma, Detection], damage:
 
 @pytest.mark.parametrize("size_px", [32, 64, 128])
 @pytest.mark.parametrize("noise", [0, 3])
-def test_a_face_far_away_is_as_usable_as_near(
+def test_small_face_is_as_usable_as_a_large_one(
     face: tuple[Luma, Detection], size_px: int, noise: int
 ) -> None:
     small, found = scaled(*face, size_px / face[1].box.height)
@@ -145,7 +145,7 @@ def test_a_face_far_away_is_as_usable_as_near(
 
 
 @pytest.mark.nir
-def test_true_near_infrared_faces_are_usable_and_their_damages_are_not(nir_faces: Path) -> None:
+def test_real_infrared_faces_are_usable_unless_damaged(nir_faces: Path) -> None:
     detector = open_detector(DetectorConfig())
     refused = dict.fromkeys(DAMAGES, 0)
     plain: list[Quality] = []

@@ -1,4 +1,4 @@
-"""Resizing gives the same pixels on every processor and with every OpenCV that is allowed."""
+"""Resizing gives the same pixels on every processor and with every supported OpenCV."""
 
 import hashlib
 import subprocess
@@ -32,7 +32,7 @@ def linear_reference(picture: Luma, size: tuple[int, int]) -> Floats:
 
 
 def area_reference(picture: Luma, size: tuple[int, int]) -> Floats:
-    """Average whole numbers: each pixel split into as many parts as the result has pixels."""
+    """Average integers: each pixel is split into as many parts as the result has pixels."""
     width, height = size
     parts = picture.astype(np.int64).repeat(height, axis=0).repeat(width, axis=1)
     rows, columns = picture.shape
@@ -41,35 +41,37 @@ def area_reference(picture: Luma, size: tuple[int, int]) -> Floats:
 
 
 @given(PICTURES, SIDE, SIDE)
-def test_linear_is_close_to_the_definition(picture: Luma, width: int, height: int) -> None:
-    """Shares are rounded to 1/256: half a level off along each axis, and half by rounding."""
+def test_linear_resize_is_close_to_its_definition(picture: Luma, width: int, height: int) -> None:
+    """Weights are rounded to 1/256: half a level of error along each axis, and half by rounding."""
     made = resize_linear(picture, (width, height))
     assert made.dtype == np.uint8
     assert np.abs(made - linear_reference(picture, (width, height))).max() < 1.6
 
 
 @given(PICTURES, SIDE, SIDE)
-def test_area_is_the_mean_of_the_pixels_covered(picture: Luma, width: int, height: int) -> None:
+def test_area_resize_is_the_mean_of_the_covered_pixels(
+    picture: Luma, width: int, height: int
+) -> None:
     expected = area_reference(picture, (width, height))
     np.testing.assert_array_equal(resize_area(picture, (width, height)), np.rint(expected))
     np.testing.assert_array_equal(area_means(picture, (width, height)), expected.astype(np.float32))
 
 
-def test_a_view_that_is_not_contiguous_is_resized_as_its_copy() -> None:
+def test_view_that_is_not_contiguous_is_resized_like_its_copy() -> None:
     picture, _ = golden_picture()
     view = picture[3:200:2, 5:311:3]
     for resize in (resize_linear, resize_area):
         np.testing.assert_array_equal(resize(view, (32, 40)), resize(view.copy(), (32, 40)))
 
 
-def test_a_picture_of_the_size_asked_for_stays_as_it_is() -> None:
+def test_picture_of_the_requested_size_is_not_copied() -> None:
     picture, _ = golden_picture()
     size = (picture.shape[1], picture.shape[0])
     assert resize_linear(picture, size) is picture
     assert resize_area(picture, size) is picture
 
 
-def test_more_than_a_double_holds_exactly_is_refused() -> None:
+def test_sizes_beyond_exact_doubles_are_refused() -> None:
     with pytest.raises(ValueError, match="more than a double holds exactly"):
         area_means(np.zeros((4096, 4096), np.uint8), (4096, 4096))
 
@@ -83,12 +85,12 @@ KNOWN = {
     "area 48x48": "ceefee81e8db00ccd8e611e62cb50aa8ebf934e6c276681a3d63e97e69c11a72",
     "area 128x128": "dc5c8def68df2642cb6bb37ddbfc283c40353e77f884f304c4a4dc229b1331b6",
 }
-"""Size -> sha256 of the pixels made of a frame that holds noise and the golden face."""
+"""Case -> sha256 of the resized pixels of a frame with noise and the golden face."""
 
 
 @pytest.mark.parametrize("case", KNOWN)
-def test_the_pixels_are_the_known_ones(case: str) -> None:
-    """On any processor: a difference of one grey level anywhere shows."""
+def test_pixels_have_the_known_hash(case: str) -> None:
+    """On any processor: a difference of one grey level in one pixel is detected."""
     frame = np.random.default_rng(20261127).integers(0, 256, (720, 1280), np.uint8)
     face, _ = golden_picture()
     frame[100:340, 200:600] = face
@@ -100,7 +102,7 @@ def test_the_pixels_are_the_known_ones(case: str) -> None:
 
 @pytest.mark.parametrize("call", ["cv2.resize(a, (1, 1))", "cv2.dnn.blobFromImage(a)"])
 @pytest.mark.parametrize("folder", ["edge", "exporters", "benchmarks", "scripts"])
-def test_the_linter_refuses_other_ways_to_resize(call: str, folder: str) -> None:
+def test_linter_refuses_other_resize_functions(call: str, folder: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "--stdin-filename", f"{folder}/new.py", "-"],
         input=f'"""New."""\n\nimport cv2\n\na = None\nb = {call}\n',

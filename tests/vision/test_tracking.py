@@ -1,4 +1,4 @@
-"""The tracker: identities that hold in motion, through gaps, and for any input whatever."""
+"""The tracker: ids in motion and through gaps, and properties for any input."""
 
 import itertools
 import math
@@ -26,7 +26,7 @@ def face(x: float, y: float = 0.0, score: float = 0.9, size: float = SIZE) -> De
     return Detection(box, np.full((5, 2), [x, y], np.float32), score)
 
 
-# Plausible faces, and boxes as a broken detector might give them.
+# Plausible faces, and boxes of a broken detector.
 plausible = st.builds(
     face,
     st.integers(0, 12).map(lambda n: n * 40.0),
@@ -52,7 +52,7 @@ def run(frames: list[list[Detection]], rate_hz: float) -> list[tuple[Track, ...]
 # --- assignment -----------------------------------------------------------------------------
 
 
-def best_by_trying_all(weights: np.ndarray) -> float:
+def maximum_by_enumeration(weights: np.ndarray) -> float:
     rows, columns = weights.shape
     wide = weights if rows <= columns else weights.T
     return max(
@@ -73,18 +73,18 @@ weights = st.tuples(st.integers(1, 6), st.integers(1, 6), st.randoms(use_true_ra
 
 @settings(max_examples=200)
 @given(weights)
-def test_assignment_is_the_best_of_all(weights):
+def test_assignment_has_the_maximum_sum(weights):
     pairs = assign(weights)
     assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == len(pairs)
     assert all(weights[pair] > 0 for pair in pairs)
-    assert sum(weights[pair] for pair in pairs) == pytest.approx(best_by_trying_all(weights))
+    assert sum(weights[pair] for pair in pairs) == pytest.approx(maximum_by_enumeration(weights))
 
 
-def test_assignment_of_nothing():
+def test_assignment_of_empty_or_zero_weights_is_empty():
     assert assign(np.zeros((0, 3))) == assign(np.zeros((3, 0))) == assign(np.zeros((2, 2))) == []
 
 
-def test_assignment_finds_a_large_hidden_pairing():
+def test_assignment_finds_the_pairs_of_a_large_matrix():
     rng = np.random.default_rng(1)
     hidden = rng.permutation(60)
     weights = rng.uniform(0, 0.5, (60, 60))
@@ -92,12 +92,12 @@ def test_assignment_finds_a_large_hidden_pairing():
     assert assign(weights) == [(row, int(column)) for row, column in enumerate(hidden)]
 
 
-# --- laws that hold for any input -----------------------------------------------------------
+# --- properties for any input ---------------------------------------------------------------
 
 
 @settings(max_examples=80)
 @given(st.lists(st.tuples(st.lists(plausible | absurd, max_size=5), times), max_size=12))
-def test_any_finite_input_gives_finite_tracks_of_the_detections_themselves(frames):
+def test_any_finite_input_gives_finite_tracks_of_the_given_detections(frames):
     tracker = Tracker(CONFIG)
     highest = 0
     for found, sensor_ns in frames:
@@ -116,7 +116,7 @@ def test_any_finite_input_gives_finite_tracks_of_the_detections_themselves(frame
 
 @settings(max_examples=80)
 @given(st.lists(st.tuples(st.lists(plausible, max_size=5), steps_ns), min_size=2, max_size=14))
-def test_numbers_of_ended_tracks_never_return_and_vanishing_is_timely(frames):
+def test_ids_are_not_reused_after_vanish_s(frames):
     tracker = Tracker(CONFIG)
     now_ns, last_seen_ns = 0, {}
     for found, step_ns in frames:
@@ -156,7 +156,7 @@ def test_order_of_detections_does_not_matter(frames, rng):
     st.floats(0, 2 * math.pi),
     st.integers(0, 2**32 - 1),
 )
-def test_a_face_in_motion_keeps_its_number(rate_hz, faces_per_s, direction, seed):
+def test_moving_face_keeps_its_id(rate_hz, faces_per_s, direction, seed):
     rng = np.random.default_rng(seed)
     tracker = Tracker(CONFIG)
     for i in range(round(4 * rate_hz)):
@@ -173,7 +173,7 @@ def test_a_face_in_motion_keeps_its_number(rate_hz, faces_per_s, direction, seed
 
 @pytest.mark.parametrize("rate_hz", [5.0, 10.0, 30.0])
 @pytest.mark.parametrize("faces_per_s", [0.0, 0.5, 1.0])
-def test_half_a_second_unseen_keeps_the_number_and_invents_nothing(rate_hz, faces_per_s):
+def test_face_undetected_for_half_a_second_keeps_its_id_and_is_not_reported(rate_hz, faces_per_s):
     tracker = Tracker(CONFIG)
     for i in range(round(3 * rate_hz)):
         now_s = i / rate_hz
@@ -186,44 +186,44 @@ def test_half_a_second_unseen_keeps_the_number_and_invents_nothing(rate_hz, face
 @pytest.mark.parametrize("rate_hz", [5.0, 10.0, 30.0])
 @pytest.mark.parametrize("height", [0.3, 0.6])
 @pytest.mark.parametrize("faces_per_s", [0.25, 1.0])
-def test_two_faces_that_cross_keep_their_numbers(rate_hz, height, faces_per_s):
+def test_crossing_faces_keep_their_ids(rate_hz, height, faces_per_s):
     tracker = Tracker(CONFIG)
-    numbers = None
+    ids = None
     for i in range(round(8 / faces_per_s * rate_hz) // 2):
         away = faces_per_s * SIZE * i / rate_hz
         left, right = face(away), face(4 * SIZE - 2 * away, height * SIZE)
         tracks = tracker.update([left, right], ns(i / rate_hz))
         by_face = {id(track.detection): track.id for track in tracks}
         now = by_face[id(left)], by_face[id(right)]
-        numbers = numbers or now
-        assert now == numbers
+        ids = ids or now
+        assert now == ids
 
 
 @pytest.mark.parametrize("rate_hz", [5.0, 10.0, 30.0])
-def test_a_face_hidden_while_another_passes_before_it_keeps_its_number(rate_hz):
+def test_occluded_face_keeps_its_id(rate_hz):
     tracker = Tracker(CONFIG)
     for i in range(round(6 * rate_hz)):
         now_s = i / rate_hz
         passing, sitting = face(1.5 * SIZE * (now_s - 3), 0.1 * SIZE), face(0.0)
-        hidden = passing.box.iou(sitting.box) > 0.3  # what non-maximum suppression would leave
+        hidden = passing.box.iou(sitting.box) > 0.3  # non-maximum suppression would drop the other
         tracks = tracker.update([passing] if hidden else [passing, sitting], ns(now_s))
         by_face = {id(track.detection): track.id for track in tracks}
         assert by_face[id(passing)] == 1
         assert hidden or by_face[id(sitting)] == 2
 
 
-def test_a_jump_too_far_for_overlap_is_still_the_same_face():
+def test_jump_without_overlap_keeps_the_id():
     first, second = run([[face(0)], [face(0.8 * SIZE)]], rate_hz=5)
     assert first[0].id == second[0].id == 1
 
 
-def test_a_face_elsewhere_or_of_another_size_is_another_face():
+def test_face_elsewhere_or_of_another_size_gets_a_new_id():
     for other in (face(1.5 * SIZE), face(0, size=3 * SIZE)):
         _, (track,) = run([[face(0)], [other]], rate_hz=5)
         assert track.id == 2
 
 
-def test_forty_faces_keep_forty_numbers():
+def test_forty_faces_keep_their_ids():
     rng = np.random.default_rng(2)
     places = [(150.0 * column, 150.0 * row) for row in range(5) for column in range(8)]
     tracker = Tracker(CONFIG)
@@ -241,10 +241,10 @@ def test_forty_faces_keep_forty_numbers():
 # --- appearing and vanishing ----------------------------------------------------------------
 
 
-def test_a_sure_detection_appears_at_once_and_a_weak_one_after_a_while():
+def test_high_score_appears_at_once_and_low_score_after_appear_s():
     rate_hz = 30
-    sure = run([[face(0, score=0.6)]] * 3, rate_hz)
-    assert [len(tracks) for tracks in sure] == [1, 1, 1]
+    high = run([[face(0, score=0.6)]] * 3, rate_hz)
+    assert [len(tracks) for tracks in high] == [1, 1, 1]
     weak = run([[face(0, score=0.55)]] * 12, rate_hz)
     appeared = [len(tracks) for tracks in weak].index(1)
     assert appeared / rate_hz == pytest.approx(CONFIG.appear_s)
@@ -252,34 +252,34 @@ def test_a_sure_detection_appears_at_once_and_a_weak_one_after_a_while():
     assert {track.id for tracks in weak for track in tracks} == {1}
 
 
-def test_one_sure_detection_is_enough_and_weak_ones_keep_it():
+def test_one_high_score_is_enough_and_low_scores_keep_the_track():
     scores = [0.55, 0.7, 0.5, 0.5]
     tracks = run([[face(0, score=score)] for score in scores], rate_hz=30)
-    assert [len(seen) for seen in tracks] == [0, 1, 1, 1]
+    assert [len(frame) for frame in tracks] == [0, 1, 1, 1]
 
 
-def test_time_in_which_a_weak_face_is_not_seen_does_not_count():
+def test_time_without_detection_does_not_count_towards_appear_s():
     tracker = Tracker(CONFIG)
     weak = face(0, score=0.55)
-    for i in range(8):  # seen in single frames, 0.2 s apart: never for any time in a row
+    for i in range(8):  # detected in single frames, 0.2 s apart: never in consecutive frames
         assert tracker.update([weak], ns(i * 0.2)) == ()
         assert tracker.update([], ns(i * 0.2 + 0.1)) == ()
 
 
-def test_a_weak_face_that_never_appears_uses_up_no_number():
+def test_face_that_never_appears_uses_no_id():
     tracker = Tracker(CONFIG)
     assert tracker.update([face(500, score=0.55)], 0) == ()
     assert [track.id for track in tracker.update([face(0)], ns(0.1))] == [1]
 
 
-def test_a_face_ends_after_vanish_s_and_not_before():
+def test_track_ends_after_vanish_s():
     for gap_s, expected in ((1.0, 1), (1.001, 2)):
         tracker = Tracker(CONFIG)
         tracker.update([face(0)], 0)
         assert [track.id for track in tracker.update([face(0)], ns(gap_s))] == [expected]
 
 
-def test_a_gap_ends_every_track():
+def test_long_gap_ends_every_track():
     tracker = Tracker(CONFIG)
     tracker.update([face(0), face(300)], 0)
     tracks = tracker.update([face(0), face(300)], ns(5))
@@ -289,7 +289,7 @@ def test_a_gap_ends_every_track():
 # --- time -----------------------------------------------------------------------------------
 
 
-def test_time_that_repeats_or_runs_backwards_counts_as_no_time():
+def test_equal_or_earlier_time_stamps_count_as_no_time():
     tracker = Tracker(CONFIG)
     stamps_and_ages = [(10.0, 0), (10.0, 0), (10.2, 0.2), (0.0, 0.2), (0.5, 0.7), (0.4, 0.7)]
     for stamp_s, age_s in stamps_and_ages:
@@ -299,8 +299,8 @@ def test_time_that_repeats_or_runs_backwards_counts_as_no_time():
 
 @settings(max_examples=50)
 @given(st.lists(st.integers(1, 300_000_000), min_size=1, max_size=6))
-def test_frames_without_faces_change_nothing_but_time(steps):
-    """Prediction in many steps is prediction in one: unseen frames leave no trace."""
+def test_frames_without_faces_only_advance_time(steps):
+    """Predicting in many steps equals predicting in one step."""
     total_ns = sum(steps)
     one, other = Tracker(CONFIG), Tracker(CONFIG)
     for tracker in (one, other):
@@ -319,7 +319,7 @@ def test_frames_without_faces_change_nothing_but_time(steps):
             assert mine == pytest.approx(theirs, rel=1e-6, abs=1e-9)
 
 
-def test_two_trackers_given_the_same_say_the_same():
+def test_tracker_is_deterministic():
     rng = np.random.default_rng(3)
     frames = [[face(*rng.uniform(0, 600, 2), score=rng.uniform(0.5, 1)) for _ in range(6)]] * 30
     assert run(frames, 10) == run(frames, 10)

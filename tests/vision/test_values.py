@@ -1,4 +1,4 @@
-"""Boxes: intersection over union against a slow count of pixels, and its laws."""
+"""Boxes: intersection over union compared with a count of pixels, and its properties."""
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,25 +15,25 @@ grid_boxes = st.builds(Box, small, small, small, small)
 TINY = Box(0.0, 2e-277, 2e-277, 2e-277)
 """Its area is less than a float can hold."""
 THIN = Box(1e4 + 2**-39, 0.0, 2**-40, 1.0)
-"""Its right edge is rounded outwards: it seems to share twice what it has."""
+"""Its right edge is rounded outwards: the computed intersection is twice its area."""
 
 
 @given(boxes, boxes)
 @example(TINY, TINY)
 @example(THIN, THIN)
-def test_iou_is_symmetric_and_a_share(first: Box, second: Box) -> None:
+def test_iou_is_symmetric_and_between_0_and_1(first: Box, second: Box) -> None:
     iou = first.iou(second)
     assert 0 <= iou <= 1 + 1e-9
     assert iou == second.iou(first)
 
 
 @given(st.builds(Box, coordinates, coordinates, st.floats(0.01, 1e4), st.floats(0.01, 1e4)))
-def test_a_box_overlaps_itself_wholly(box: Box) -> None:
+def test_iou_of_a_box_with_itself_is_1(box: Box) -> None:
     assert abs(box.iou(box) - 1) < 1e-3
 
 
 @given(grid_boxes, grid_boxes)
-def test_iou_counts_pixels(first: Box, second: Box) -> None:
+def test_iou_agrees_with_a_count_of_pixels(first: Box, second: Box) -> None:
     def pixels(box: Box) -> set[tuple[int, int]]:
         return {
             (x, y)
