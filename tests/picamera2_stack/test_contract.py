@@ -1,4 +1,4 @@
-"""The contract test of sources, on the camera source over the real picamera2."""
+"""The contract of sources, run over the camera source with the real picamera2."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +12,19 @@ from tests.picamera2_stack.hardware import Hardware
 from tests.vision.sources.test_contract import (
     Kind,
     by_config,
-    test_a_frame_belongs_to_whoever_read_it,
+    test_closing_leaves_no_descriptor_open,
     test_frames_are_mono_and_in_order,
-    test_it_ends_as_declared,
+    test_frames_do_not_share_memory,
     test_nothing_is_printed,
-    test_opening_and_closing_leaves_nothing_open,
+    test_source_ends_with_the_documented_error,
 )
 
 __all__ = [
-    "test_a_frame_belongs_to_whoever_read_it",
+    "test_closing_leaves_no_descriptor_open",
     "test_frames_are_mono_and_in_order",
-    "test_it_ends_as_declared",
+    "test_frames_do_not_share_memory",
     "test_nothing_is_printed",
-    "test_opening_and_closing_leaves_nothing_open",
+    "test_source_ends_with_the_documented_error",
 ]
 
 pytestmark = [

@@ -1,4 +1,4 @@
-"""Tiny model folders with real artifacts: networks that give back what they are fed."""
+"""Small model folders with real artifacts: networks whose output equals their input."""
 
 import hashlib
 import json
@@ -106,7 +106,7 @@ def manifest_of(
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[..., Path]:
-    """A function that writes a model folder: files, then their manifest with the given changes."""
+    """A function that writes a model folder: files, and a manifest with the given changes."""
 
     def make(files: dict[str, bytes], **changes: Any) -> Path:
         folder = tmp_path / "tiny"
@@ -121,7 +121,7 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def edit_manifest() -> Callable[[Path, Callable[[dict[str, Any]], None]], None]:
-    """A function that lets another one change the manifest of a folder."""
+    """A function that applies a change to the manifest of a folder."""
 
     def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
         path = folder / "manifest.json"

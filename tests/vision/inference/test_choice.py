@@ -1,4 +1,4 @@
-"""``auto``: the fastest artifact that passed, measured once here, remembered, and never trusted."""
+"""``auto``: the fastest artifact that passed parity; measured once, saved, verified when loaded."""
 
 import json
 import os
@@ -20,7 +20,7 @@ Edit = Callable[[Path, Callable[[dict[str, Any]], None]], None]
 
 
 class FakeMeasure:
-    """Stands in for the clock: every artifact takes what it is told to, and calls are counted."""
+    """Replaces the measurement: returns given durations and records the calls."""
 
     def __init__(self, **took_ms: float) -> None:
         self.took_ms = {name.replace("_", "."): value for name, value in took_ms.items()}
@@ -57,7 +57,7 @@ def opened(folder: Path, state: Path, **options: Any) -> Network:
     return open_network(folder, task="spectrum-translation", state_dir=state, **options)
 
 
-def test_the_fastest_is_chosen_and_remembered(
+def test_fastest_artifact_is_chosen_and_saved(
     folder: Path, tmp_path: Path, measured: FakeMeasure
 ) -> None:
     state = tmp_path / "s"
@@ -72,12 +72,12 @@ def test_the_fastest_is_chosen_and_remembered(
     assert file.stat().st_mode & 0o077 == 0
 
 
-def test_a_slow_artifact_is_not_chosen(folder: Path, tmp_path: Path, measured: FakeMeasure) -> None:
+def test_slow_artifact_is_not_chosen(folder: Path, tmp_path: Path, measured: FakeMeasure) -> None:
     measured.took_ms["c.onnx"] = 30.0
     assert opened(folder, tmp_path / "s").info.artifact == "b.tflite"
 
 
-def test_one_that_failed_parity_is_neither_chosen_nor_run(
+def test_artifact_that_failed_parity_is_neither_chosen_nor_run(
     folder: Path, tmp_path: Path, measured: FakeMeasure, edit_manifest: Edit
 ) -> None:
     assert opened(folder, tmp_path / "s").info.artifact == "c.onnx"
@@ -88,7 +88,7 @@ def test_one_that_failed_parity_is_neither_chosen_nor_run(
         opened(folder, tmp_path / "s", artifact="c.onnx")
 
 
-def test_what_was_remembered_cannot_bring_a_failed_one_back(
+def test_saved_choice_of_an_artifact_that_failed_parity_is_ignored(
     folder: Path, tmp_path: Path, measured: FakeMeasure, edit_manifest: Edit
 ) -> None:
     edit_manifest(folder, lambda data: data["parity"]["c.onnx"].update(passed=False))
@@ -102,7 +102,7 @@ def test_what_was_remembered_cannot_bring_a_failed_one_back(
     assert len(measured.calls) == 2
 
 
-def test_other_bytes_another_board_and_other_software_are_measured_again(
+def test_other_threads_board_or_software_are_measured_again(
     folder: Path, tmp_path: Path, measured: FakeMeasure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = tmp_path / "s"
@@ -118,7 +118,7 @@ def test_other_bytes_another_board_and_other_software_are_measured_again(
     assert len(measured.calls) == 4
 
 
-def test_another_file_of_the_same_name_is_measured_again(
+def test_changed_artifact_is_measured_again(
     folder: Path, tmp_path: Path, measured: FakeMeasure, make_folder: Make, onnx_of: Any
 ) -> None:
     opened(folder, tmp_path / "s")
@@ -129,7 +129,7 @@ def test_another_file_of_the_same_name_is_measured_again(
 
 
 @pytest.mark.parametrize("day_written", [None, "", 20261127, "yesterday", "2026-11-27\n", ["x"]])
-def test_a_choice_without_a_day_stays_valid(
+def test_choice_without_a_valid_day_stays_valid(
     folder: Path, tmp_path: Path, measured: FakeMeasure, day_written: object
 ) -> None:
     opened(folder, tmp_path / "s")
@@ -153,7 +153,7 @@ def test_a_choice_without_a_day_stays_valid(
      '{"KEY": {"artifact": "c.onnx"}}', '{"KEY": {"artifact": ["c.onnx"], "run_ms": {}}}',
      '{"KEY": {"artifact": "c.onnx", "run_ms": {"c.onnx": "fast"}}}'],
 )  # fmt: skip
-def test_a_file_that_is_not_ours_is_measured_over(
+def test_invalid_file_is_replaced_by_a_new_measurement(
     folder: Path, tmp_path: Path, measured: FakeMeasure, text: str
 ) -> None:
     state = tmp_path / "s"
@@ -167,7 +167,7 @@ def test_a_file_that_is_not_ours_is_measured_over(
     assert len(measured.calls) == 2
 
 
-def test_a_place_that_cannot_be_written_is_no_error(
+def test_folder_that_cannot_be_written_is_no_error(
     folder: Path, tmp_path: Path, measured: FakeMeasure
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -175,10 +175,10 @@ def test_a_place_that_cannot_be_written_is_no_error(
         assert opened(folder, state).info.artifact == "c.onnx"
     assert len(measured.calls) == 3
     opened(folder, tmp_path / "absent")
-    assert not (tmp_path / "absent").exists()  # it is the journal's to make
+    assert not (tmp_path / "absent").exists()  # only the hub creates it
 
 
-def test_the_users_cache_is_made(
+def test_cache_folder_of_the_user_is_created(
     folder: Path, tmp_path: Path, measured: FakeMeasure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -189,7 +189,7 @@ def test_the_users_cache_is_made(
     assert (tmp_path / "cache" / "affect-edge" / "artifact-choices.json").is_file()
 
 
-def test_one_candidate_is_not_measured(
+def test_single_candidate_is_not_measured(
     make_folder: Make, tiny: bytes, tmp_path: Path, measured: FakeMeasure
 ) -> None:
     assert opened(make_folder({"a.onnx": tiny}), tmp_path / "s").info.artifact == "a.onnx"
@@ -197,7 +197,7 @@ def test_one_candidate_is_not_measured(
     assert list((tmp_path / "s").iterdir()) == []
 
 
-def test_where_choices_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_folder_of_the_saved_choices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert choices.choices_folder(None) == tmp_path / "affect-edge"
@@ -210,7 +210,7 @@ def test_where_choices_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert choices.choices_folder(None) == Path("/home/somebody/.cache/affect-edge")
 
 
-def test_calls_are_made_in_turns_after_one_uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_alternate_after_one_uncounted_call(monkeypatch: pytest.MonkeyPatch) -> None:
     now_ms, order = 0.0, ""
 
     def run(name: str, took_ms: float) -> Callable[[], None]:
@@ -226,14 +226,14 @@ def test_calls_are_made_in_turns_after_one_uncounted(monkeypatch: pytest.MonkeyP
     assert choices.measure({"a": run("a", 2), "b": run("b", 1)}) == {"a": 2, "b": 1}
     assert order == "ab" * 16
     now_ms, order = 0.0, ""
-    # a board so slow that the budget of two seconds ends after the second network's first run
+    # a board so slow that the time budget of two seconds ends after the second network's first run
     took = choices.measure({"a": run("a", 1500), "b": run("b", 900), "c": run("c", 1)})
     assert list(took) == ["a", "b"]
     assert now_ms < 12_000
 
 
 @given(st.dictionaries(st.text(min_size=1), st.floats(0.001, 1e4), min_size=1))
-def test_the_fastest_is_never_beaten_by_more_than_chance(run_ms: dict[str, float]) -> None:
+def test_no_artifact_is_faster_by_more_than_the_tolerance(run_ms: dict[str, float]) -> None:
     best = choices.fastest(run_ms)
     assert run_ms[best] * 0.95 <= min(run_ms.values())
     assert run_ms[best] <= next(iter(run_ms.values()))
@@ -248,12 +248,12 @@ def test_only_the_newest_choices_are_kept(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "artifact-choices.json").read_text())) == 64
 
 
-def test_int8_is_measured_first_for_time_may_be_up(
+def test_int8_is_measured_first_because_time_is_limited(
     folder: Path, tmp_path: Path, measured: FakeMeasure, edit_manifest: Edit
 ) -> None:
     edit_manifest(folder, lambda data: data["artifacts"][1].update(precision="int8"))
     measured.took_ms.update({"b.tflite": 2.95, "c.onnx": 9.0})
-    # 3.0 against 2.95 is chance, and of two alike the one listed first is taken
+    # the difference of 3.0 and 2.95 is noise: the first one of the manifest is chosen
     assert opened(folder, tmp_path / "s").info.artifact == "a.onnx"
     assert measured.calls == [["b.tflite", "a.onnx", "c.onnx"]]
     known = saved_choice(folder, state_dir=tmp_path / "s")

@@ -1,4 +1,4 @@
-"""Model folders: the bundled ones are whole, and every way to be wrong is refused in one line."""
+"""Model folders: the bundled ones are valid, and each defect is refused in one line."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ def refusal(folder: Path, **options: Any) -> str:
     return text
 
 
-def test_every_bundled_model_is_what_its_manifest_says() -> None:
+def test_every_bundled_model_matches_its_manifest() -> None:
     names = [folder.name for folder in bundled_models()]
     assert names == ["centerface-320x192", "centerface-640x384", "expression-nir"]
     for folder in bundled_models():
@@ -50,7 +50,7 @@ def test_every_bundled_model_is_what_its_manifest_says() -> None:
             assert row.parity.startswith("passed (")
 
 
-def test_a_name_is_bundled_before_it_is_a_folder_here(
+def test_bundled_name_precedes_a_folder_of_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "expression-nir").mkdir()
@@ -65,7 +65,7 @@ def test_a_name_is_bundled_before_it_is_a_folder_here(
         assert "\n" not in str(caught.value)
 
 
-def test_an_installed_wheel_keeps_its_models_beside_the_package(
+def test_models_of_an_installed_wheel_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed = tmp_path / "affect_edge_models" / "expression-nir"
@@ -76,7 +76,7 @@ def test_an_installed_wheel_keeps_its_models_beside_the_package(
     assert bundled_models() == [installed]
 
 
-def test_a_whole_folder_opens(make_folder: Make, tiny: bytes) -> None:
+def test_valid_folder_is_opened(make_folder: Make, tiny: bytes) -> None:
     network = opened(make_folder({"a.onnx": tiny}))
     assert network.info.artifact == "a.onnx"
     assert (network.info.width, network.info.height) == (6, 4)
@@ -99,7 +99,7 @@ def test_one_flipped_bit_is_a_wrong_hash(make_folder: Make, tiny: bytes) -> None
         (lambda good: b"", "0 bytes"),
     ],
 )
-def test_another_size_is_refused(
+def test_file_of_another_size_is_refused(
     make_folder: Make, tiny: bytes, content: Callable[[bytes], bytes], expected: str
 ) -> None:
     folder = make_folder({"a.onnx": tiny})
@@ -108,13 +108,13 @@ def test_another_size_is_refused(
     assert expected in verify(folder)[0].problem
 
 
-def test_a_missing_file_is_refused(make_folder: Make, tiny: bytes) -> None:
+def test_missing_file_is_refused(make_folder: Make, tiny: bytes) -> None:
     folder = make_folder({"a.onnx": tiny})
     (folder / "a.onnx").unlink()
     assert "No such file" in refusal(folder)
 
 
-def test_links_pipes_and_folders_are_no_artifacts(make_folder: Make, tiny: bytes) -> None:
+def test_links_pipes_and_folders_are_refused(make_folder: Make, tiny: bytes) -> None:
     folder = make_folder({"a.onnx": tiny})
     path = folder / "a.onnx"
     path.rename(folder / "real.onnx")
@@ -131,7 +131,7 @@ def test_links_pipes_and_folders_are_no_artifacts(make_folder: Make, tiny: bytes
 @pytest.mark.parametrize(
     "name", ["../a.onnx", "/etc/passwd", "sub/a.onnx", "", ".hidden", "a\nb", "a\x00b", ".."]
 )
-def test_a_path_in_place_of_a_file_name_is_refused(
+def test_path_instead_of_a_file_name_is_refused(
     make_folder: Make, edit_manifest: Edit, tiny: bytes, name: str
 ) -> None:
     folder = make_folder({"a.onnx": tiny})
@@ -144,13 +144,13 @@ def test_a_path_in_place_of_a_file_name_is_refused(
     assert "artifacts.0.file" in refusal(folder)
 
 
-def test_bytes_that_are_no_model_are_refused(make_folder: Make, tiny: bytes) -> None:
+def test_file_that_is_no_model_is_refused(make_folder: Make, tiny: bytes) -> None:
     for content in (b"hello, world", b"\x00" * 64, b"\x89PNG\r\n\x1a\n" + b"x" * 50):
         assert "not an ONNX model" in refusal(make_folder({"a.onnx": content}))
     assert "not a TensorFlow Lite" in refusal(make_folder({"a.tflite": tiny}))
 
 
-def test_a_truncated_model_with_a_hash_to_match_is_refused(make_folder: Make, tiny: bytes) -> None:
+def test_truncated_model_with_a_matching_hash_is_refused(make_folder: Make, tiny: bytes) -> None:
     for length in range(1, len(tiny), 7):
         refusal(make_folder({"a.onnx": tiny[:length]}))
 
@@ -159,7 +159,7 @@ def test_a_truncated_model_with_a_hash_to_match_is_refused(make_folder: Make, ti
 def test_weights_in_another_file_are_refused(
     make_folder: Make, tmp_path: Path, location: str
 ) -> None:
-    """Even where the file is there, and where it is a hard link, which runtimes do follow."""
+    """Also if the file exists, and if it is a hard link, which runtimes follow."""
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Add", ["in", "w"], ["out"])],
         "leak",
@@ -179,14 +179,14 @@ def test_weights_in_another_file_are_refused(
     assert "external data" in verify(folder)[0].problem
 
 
-def test_a_failed_parity_is_refused(make_folder: Make, tiny: bytes) -> None:
+def test_artifact_that_failed_parity_is_refused(make_folder: Make, tiny: bytes) -> None:
     folder = make_folder({"a.onnx": tiny}, passed=False)
     assert "parity" in refusal(folder)
     assert "parity failed" in refusal(folder, artifact="a.onnx")
     assert "parity failed" in verify(folder)[0].problem
 
 
-def test_auto_takes_the_first_that_passed(
+def test_auto_chooses_only_artifacts_that_passed(
     make_folder: Make, edit_manifest: Edit, tiny: bytes, onnx_of: Callable[..., bytes]
 ) -> None:
     other = onnx_of((1, 1, 4, 6), op="Abs")
@@ -200,12 +200,12 @@ def test_auto_takes_the_first_that_passed(
     )
 
 
-def test_another_task_is_refused() -> None:
+def test_model_of_another_task_is_refused() -> None:
     with pytest.raises(ModelError, match="made for facial-expression, configured for face-det"):
         open_network("expression-nir", task="face-detection")
 
 
-def test_tensors_that_the_file_does_not_have_are_refused(
+def test_tensors_that_differ_from_the_manifest_are_refused(
     make_folder: Make, tiny: bytes, onnx_of: Callable[..., bytes]
 ) -> None:
     assert "has the inputs ['in'], the manifest says 'x'" in refusal(
@@ -222,11 +222,11 @@ def test_tensors_that_the_file_does_not_have_are_refused(
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", "{}", '{"name": NaN}', "\xff", "x" * 1_100_000]
 )
-def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_manifest_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text, encoding="latin-1")
     refusal(tmp_path)
     assert len(verify(tmp_path)) == 1
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+def test_empty_folder_is_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path)

@@ -1,4 +1,4 @@
-"""The manifest: what is consistent is read, what is not is named."""
+"""The manifest: valid ones are loaded, each inconsistency is named."""
 
 import copy
 import json
@@ -14,27 +14,27 @@ FER = json.loads((find_model("expression-nir") / "manifest.json").read_text())
 FACE = json.loads((find_model("centerface-320x192") / "manifest.json").read_text())
 
 
-def read(data: dict[str, Any]) -> Manifest:
+def parse(data: dict[str, Any]) -> Manifest:
     return Manifest.model_validate_json(json.dumps(data))
 
 
-def test_what_is_written_is_what_was_read() -> None:
+def test_dumped_manifest_equals_the_file() -> None:
     for data in (FER, FACE):
-        again = json.loads(read(data).model_dump_json(exclude_none=True))
+        again = json.loads(parse(data).model_dump_json(exclude_none=True))
         assert again == data
 
 
 def put(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """Return a copy with the value at ``a.b.0`` replaced, or removed where it is ``...``."""
+    """Return a copy with the value at path ``a.b.0`` replaced, or removed if it is ``...``."""
     changed = copy.deepcopy(data)
     *steps, last = [int(step) if step.isdigit() else step for step in path.split(".")]
-    at: Any = changed
+    parent: Any = changed
     for step in steps:
-        at = at[step]
+        parent = parent[step]
     if value is ...:
-        del at[last]
+        del parent[last]
     else:
-        at[last] = value
+        parent[last] = value
     return changed
 
 
@@ -74,9 +74,7 @@ def put(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("calibration", {"count": 0, "sha256": "0" * 64}, "greater than or equal"),
     ],
 )
-def test_what_does_not_hold_together_is_refused(
-    path: str, value: Any, complaint: str | None
-) -> None:
+def test_inconsistent_manifest_is_refused(path: str, value: Any, complaint: str | None) -> None:
     if complaint is None:
         data = copy.deepcopy(FER)
         data["parity"]["other.onnx"] = data["parity"].pop("expression.onnx")
@@ -84,35 +82,35 @@ def test_what_does_not_hold_together_is_refused(
     else:
         data = put(FER, path, value)
     with pytest.raises(ValidationError) as caught:
-        read(data)
+        parse(data)
     assert complaint in str(caught.value)
 
 
-def test_a_parity_cannot_pass_beyond_its_own_limit() -> None:
+def test_parity_passes_only_within_its_limits() -> None:
     data = copy.deepcopy(FER)
     parity = data["parity"]["expression.onnx"]
     parity["metrics"]["affect_max_error"] = 0.5
     with pytest.raises(ValidationError, match="beyond it"):
-        read(data)
+        parse(data)
     parity["passed"] = False
-    assert not read(data).parity["expression.onnx"].passed
+    assert not parse(data).parity["expression.onnx"].passed
     parity["limits"]["unmeasured"] = {"at_least": 0.5}
     with pytest.raises(ValidationError, match="no such metric"):
-        read(data)
+        parse(data)
     parity["limits"]["unmeasured"] = {}
     with pytest.raises(ValidationError, match="at_most or at_least"):
-        read(data)
+        parse(data)
 
 
-def test_the_same_file_twice_is_refused() -> None:
+def test_same_file_twice_is_refused() -> None:
     data = copy.deepcopy(FER)
     data["artifacts"] *= 2
     with pytest.raises(ValidationError, match="same file is listed twice"):
-        read(data)
+        parse(data)
 
 
-def test_a_decoder_names_the_outputs_it_misses() -> None:
-    manifest = read(put(FER, "outputs.affect", ...))
+def test_missing_outputs_are_named() -> None:
+    manifest = parse(put(FER, "outputs.affect", ...))
     manifest.require_outputs(["expression"])
     with pytest.raises(ModelError) as caught:
         manifest.require_outputs(["expression", "points", "affect"])
@@ -122,9 +120,9 @@ def test_a_decoder_names_the_outputs_it_misses() -> None:
     )
 
 
-def test_a_manifest_of_an_unknown_decoder_is_read_whatever_its_outputs() -> None:
+def test_manifest_of_an_unknown_decoder_may_have_any_outputs() -> None:
     """``models list`` shows it; only opening the network refuses it."""
     data = put(FACE, "decoder", "retina")
     data["outputs"] = {"boxes": {"tensor": "537"}}
-    manifest = read(data)
+    manifest = parse(data)
     assert (manifest.decoder, [*manifest.outputs]) == ("retina", ["boxes"])

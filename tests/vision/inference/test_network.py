@@ -1,4 +1,4 @@
-"""One call for every network: scaling, normalisation, layout, quantisation, activations."""
+"""Running networks: scaling, normalisation, layout, quantisation, activations."""
 
 import os
 import subprocess
@@ -30,8 +30,8 @@ def opened(folder: Path, **options: Any) -> Network:
     return open_network(folder, task="spectrum-translation", **options)
 
 
-def test_onnxruntime_keeps_no_device_id(tmp_path: Path) -> None:
-    """By default it writes one below the cache folder of the user, and a database of reports."""
+def test_onnxruntime_stores_no_device_id(tmp_path: Path) -> None:
+    """By default it writes one in the user's cache folder, and a database of events."""
     model = ROOT / "models/expression-nir/expression.onnx"
     code = (
         "from pathlib import Path; from edge.vision.inference.runtimes import open_session;"
@@ -44,7 +44,7 @@ def test_onnxruntime_keeps_no_device_id(tmp_path: Path) -> None:
 
 
 def normalised(pixels: Any, input_: dict[str, Any]) -> Any:
-    """Return what the manifest asks for, in float64, one step after the other."""
+    """Return the pixels scaled and normalised as the manifest says, float64."""
     low, high = input_.get("value_range", (0, 255))
     x = pixels.astype(np.float64) / 255 * (high - low) + low
     rule = input_.get("normalisation", {"kind": "none"})
@@ -71,7 +71,7 @@ INPUTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("input_", INPUTS)
 @pytest.mark.parametrize("runtime", ["onnx", "tflite"])
-def test_pictures_become_what_the_manifest_says(
+def test_input_is_scaled_and_normalised_as_the_manifest_says(
     make_folder: Make,
     onnx_of: Callable[..., bytes],
     tflite_of: Callable[..., bytes],
@@ -107,7 +107,7 @@ def test_layout_and_colour(
         np.testing.assert_array_equal(plane, PICTURES[0])
 
 
-def test_raw_bytes_go_in_as_they_are(make_folder: Make, onnx_of: Callable[..., bytes]) -> None:
+def test_uint8_input_is_not_converted(make_folder: Make, onnx_of: Callable[..., bytes]) -> None:
     content = onnx_of((1, 1, 4, 6), dtype=TensorProto.UINT8, op="Identity")
     folder = make_folder({"a.onnx": content}, input_={"dtype": "uint8"})
     np.testing.assert_array_equal(opened(folder).run(PICTURES)["picture"][:, 0], PICTURES)
@@ -117,7 +117,7 @@ def test_raw_bytes_go_in_as_they_are(make_folder: Make, onnx_of: Callable[..., b
     ("name", "scale", "zero"),
     [("int8", 1.0, -128), ("uint8", 1.0, 0), ("int8", 0.9997, -128), ("int8", 0.5, -10)],
 )
-def test_quantised_tensors_are_translated_at_both_ends(
+def test_quantised_tensors_are_converted_at_input_and_output(
     make_folder: Make, tflite_of: Callable[..., bytes], name: str, scale: float, zero: int
 ) -> None:
     dtype = schema.TensorType.INT8 if name == "int8" else schema.TensorType.UINT8
@@ -132,7 +132,7 @@ def test_quantised_tensors_are_translated_at_both_ends(
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
-def test_a_runtime_refuses_damage_in_one_line(
+def test_damaged_model_is_refused_in_one_line(
     runtime: str, tiny: bytes, tflite_of: Callable[..., bytes]
 ) -> None:
     good = tiny if runtime == "onnxruntime" else tflite_of((1, 1, 4, 6))
@@ -143,7 +143,7 @@ def test_a_runtime_refuses_damage_in_one_line(
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
-def test_a_wrong_tensor_is_an_inference_error(
+def test_tensor_of_another_shape_is_an_inference_error(
     runtime: str, tiny: bytes, tflite_of: Callable[..., bytes]
 ) -> None:
     content = tiny if runtime == "onnxruntime" else tflite_of((1, 1, 4, 6))
@@ -152,7 +152,7 @@ def test_a_wrong_tensor_is_an_inference_error(
     assert "\n" not in str(caught.value)
 
 
-def test_without_a_runtime_the_extra_is_named(
+def test_missing_runtime_is_named_with_its_extra(
     make_folder: Make, tflite_of: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_folder({"a.tflite": tflite_of((1, 1, 4, 6))})
@@ -162,7 +162,7 @@ def test_without_a_runtime_the_extra_is_named(
         opened(folder, artifact="a.tflite")
 
 
-def test_auto_passes_over_what_cannot_run_here(
+def test_auto_skips_artifacts_without_a_runtime(
     make_folder: Make, tiny: bytes, tflite_of: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_folder({"a.tflite": tflite_of((1, 1, 4, 6)), "b.onnx": tiny})
@@ -176,12 +176,12 @@ def test_auto_passes_over_what_cannot_run_here(
         opened(folder)
 
 
-def test_installed_runtimes_are_seen() -> None:
+def test_installed_runtimes_are_detected() -> None:
     assert runtime_installed("onnxruntime")
     assert runtime_installed("litert")
 
 
-def test_a_value_that_is_not_finite_is_an_inference_error(
+def test_output_that_is_not_finite_is_an_inference_error(
     make_folder: Make, onnx_of: Callable[..., bytes]
 ) -> None:
     network = opened(make_folder({"a.onnx": onnx_of((1, 1, 4, 6), op="Log")}))
@@ -200,14 +200,12 @@ def test_a_value_that_is_not_finite_is_an_inference_error(
         np.zeros((1, 4, 6, 3), np.uint8),
     ],
 )
-def test_a_batch_of_another_kind_is_the_callers_fault(
-    make_folder: Make, tiny: bytes, batch: Any
-) -> None:
+def test_invalid_batch_is_a_value_error(make_folder: Make, tiny: bytes, batch: Any) -> None:
     with pytest.raises(ValueError, match="expected uint8"):
         opened(make_folder({"a.onnx": tiny})).run(batch)
 
 
-def test_a_network_of_two_inputs_is_refused(make_folder: Make) -> None:
+def test_network_with_two_inputs_is_refused(make_folder: Make) -> None:
     values = [helper.make_tensor_value_info(name, 1, (1, 1, 4, 6)) for name in ("in", "b", "out")]
     graph = helper.make_graph(
         [helper.make_node("Add", ["in", "b"], ["out"])], "two", values[:2], values[2:]
@@ -217,7 +215,7 @@ def test_a_network_of_two_inputs_is_refused(make_folder: Make) -> None:
         opened(make_folder({"a.onnx": content}))
 
 
-def test_the_same_picture_gives_the_same_answer_again_and_alone() -> None:
+def test_output_does_not_depend_on_batch_or_repetition() -> None:
     network = open_network("expression-nir", task="facial-expression", artifact="expression.onnx")
     pictures = RANDOM.integers(0, 256, (3, 48, 48), np.uint8)
     together, again = network.run(pictures), network.run(pictures)
@@ -227,7 +225,7 @@ def test_the_same_picture_gives_the_same_answer_again_and_alone() -> None:
         np.testing.assert_array_equal(together[role], alone)
 
 
-def test_threads_change_no_answer() -> None:
+def test_output_does_not_depend_on_threads() -> None:
     picture = RANDOM.integers(0, 256, (1, 192, 320), np.uint8)
     one, two = (
         open_network(
@@ -247,7 +245,7 @@ def test_threads_change_no_answer() -> None:
         elements=st.floats(-1e4, 1e4, width=32),
     )
 )
-def test_activations_stay_shares_whatever_the_logits(logits: Any) -> None:
+def test_activations_are_exact_for_any_logits(logits: Any) -> None:
     shares = _apply_activation(logits, "softmax")
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
     assert ((shares >= 0) & (shares <= 1)).all()

@@ -1,4 +1,4 @@
-"""The walk through an ONNX file finds external data wherever it hides, and never reads astray."""
+"""External data in an ONNX file is found wherever it may be, and damaged files are refused."""
 
 from collections.abc import Callable
 from typing import Any
@@ -75,14 +75,14 @@ def test_external_data_is_found_everywhere(place: Callable[[TensorProto], Any]) 
     assert has_external_data(place(tensor(True)).SerializeToString())
 
 
-def test_either_sign_alone_is_enough() -> None:
+def test_either_field_alone_is_enough() -> None:
     for field in ("data_location", "external_data"):
         made = tensor(True)
         made.ClearField(field)
         assert has_external_data(in_initializer(made).SerializeToString())
 
 
-def test_the_bundled_models_keep_everything_inside() -> None:
+def test_bundled_models_have_no_external_data() -> None:
     for name, file in (
         ("centerface-320x192", "centerface.onnx"),
         ("centerface-640x384", "centerface.onnx"),
@@ -94,7 +94,7 @@ def test_the_bundled_models_keep_everything_inside() -> None:
 
 @settings(max_examples=200)
 @given(st.binary(max_size=200))
-def test_any_bytes_are_judged_or_refused(content: bytes) -> None:
+def test_any_bytes_give_an_answer_or_a_value_error(content: bytes) -> None:
     try:
         has_external_data(content)
     except ValueError:
@@ -103,7 +103,7 @@ def test_any_bytes_are_judged_or_refused(content: bytes) -> None:
 
 @settings(max_examples=150)
 @given(st.data())
-def test_damage_is_never_taken_for_another_error(data: st.DataObject) -> None:
+def test_damaged_file_gives_an_answer_or_a_value_error(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(PLACES))(tensor(True)).SerializeToString())
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -115,18 +115,18 @@ def test_damage_is_never_taken_for_another_error(data: st.DataObject) -> None:
 
 @settings(max_examples=100)
 @given(st.integers(0, 10_000))
-def test_it_agrees_with_onnx_on_what_is_cut_short(length: int) -> None:
+def test_truncated_file_is_accepted_only_if_onnx_loads_it(length: int) -> None:
     whole = in_subgraph(tensor(False)).SerializeToString()
     content = whole[: length % len(whole)]
     try:
         has_external_data(content)
     except ValueError:
         return
-    # what it accepts must be readable by the real parser
+    # an accepted file must load with the real parser
     onnx.load_model_from_string(content)
 
 
-def test_endless_nesting_ends() -> None:
+def test_deep_nesting_is_refused() -> None:
     body = b""
     for _ in range(200):  # attribute.g -> graph.node -> node.attribute -> ...
         for key in (0x32, 0x2A, 0x0A):

@@ -1,4 +1,4 @@
-"""What every source promises, whatever it reads: run over all of them."""
+"""The contract of sources, run over all of them."""
 
 import itertools
 import os
@@ -30,7 +30,7 @@ from tests.support.fake_picamera2 import Script, install
 from tests.support.source_media import address, connected, digest, encode, free_port, served
 
 SMALL = (320, 192)
-AVAILABLE = 5  # frames that every source below has before it ends or falls silent
+AVAILABLE = 5  # frames that each source delivers before it ends or stalls
 
 
 @dataclass
@@ -39,9 +39,9 @@ class Kind:
 
     Attributes:
         opened: opens it; the argument is the index of its first frame.
-        live: what it must call itself.
-        end: what reading past the last frame raises.
-        silence: makes a live source fall silent, where it does not by itself.
+        live: the expected ``Source.live``.
+        end: the error raised when the last frame has been read.
+        silence: stops a live source from delivering, if it does not stop by itself.
         openings: how often the test for leaks opens it.
     """
 
@@ -151,19 +151,19 @@ def test_frames_are_mono_and_in_order(kind: Kind) -> None:
         assert later.captured_ns >= earlier.captured_ns
 
 
-def test_a_frame_belongs_to_whoever_read_it(kind: Kind) -> None:
+def test_frames_do_not_share_memory(kind: Kind) -> None:
     with kind.opened(0) as source:
-        held = read(source, 3)
-        seen = [digest(frame) for frame in held]
+        kept = read(source, 3)
+        digests = [digest(frame) for frame in kept]
         read(source, AVAILABLE - 3)
-        assert [digest(frame) for frame in held] == seen
-        for one, other in itertools.combinations(held, 2):
+        assert [digest(frame) for frame in kept] == digests
+        for one, other in itertools.combinations(kept, 2):
             assert not np.shares_memory(one.luma, other.luma)
-    assert [digest(frame) for frame in held] == seen
-    assert len(set(seen)) == 3, "the pictures of the test differ"
+    assert [digest(frame) for frame in kept] == digests
+    assert len(set(digests)) == 3, "the pictures of the test differ"
 
 
-def test_it_ends_as_declared(kind: Kind) -> None:
+def test_source_ends_with_the_documented_error(kind: Kind) -> None:
     with kind.opened(0) as source:
         read(source, AVAILABLE)
         kind.silence()
@@ -175,11 +175,11 @@ def test_it_ends_as_declared(kind: Kind) -> None:
                 source.read()
 
 
-def test_opening_and_closing_leaves_nothing_open(kind: Kind) -> None:
+def test_closing_leaves_no_descriptor_open(kind: Kind) -> None:
     def open_files() -> int:
         return len(os.listdir("/proc/self/fd"))
 
-    with kind.opened(0) as source:  # what is loaded once stays
+    with kind.opened(0) as source:  # imports happen once
         source.read()
     before = open_files()
     for _ in range(kind.openings):
@@ -194,7 +194,7 @@ def test_nothing_is_printed(kind: Kind, capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr() == ("", "")
 
 
-def test_reading_a_file_twice_gives_the_same(tmp_path: Path) -> None:
+def test_reading_a_file_twice_gives_the_same_frames(tmp_path: Path) -> None:
     for make in (images, video, demo):
         runs = []
         for _ in range(2):
@@ -203,7 +203,7 @@ def test_reading_a_file_twice_gives_the_same(tmp_path: Path) -> None:
         assert runs[0] == runs[1]
 
 
-def test_the_demo_is_the_bundled_clip() -> None:
+def test_demo_is_the_bundled_clip() -> None:
     with open_source(DemoSource(), small_size=SMALL) as source:
         assert source.expected_hz == 25.0
         frame = source.read()

@@ -1,4 +1,4 @@
-"""The demo clip shows what the README next to it says, to the bundled detector."""
+"""The bundled detector finds the faces that the README of the demo clip describes."""
 
 import re
 
@@ -10,7 +10,7 @@ from edge.vision.sources.video import DEMO_CLIP
 
 
 def timeline() -> list[tuple[int, int, set[int]]]:
-    """Return (first frame, last frame, numbers of faces that may be seen) of every scene."""
+    """Return (first frame, last frame, allowed numbers of faces) of every scene."""
     rows = []
     for line in DEMO_CLIP.with_name("README.md").read_text().splitlines():
         match = re.match(r"\| [\d.]+ - [\d.]+ \| (\d+) - (\d+) \| .* \| (.*) \|$", line)
@@ -20,24 +20,24 @@ def timeline() -> list[tuple[int, int, set[int]]]:
     return rows
 
 
-def test_faces_are_found_where_the_timeline_says_and_nowhere_else() -> None:
+def test_faces_are_found_in_the_scenes_of_the_timeline_only() -> None:
     scenes = timeline()
     assert len(scenes) == 12
     assert scenes[0][0] == 0
     assert scenes[-1][1] == 299
     detector = open_detector(DetectorConfig())
-    seen: dict[int, int] = {}
+    counted: dict[int, int] = {}
     near_px = []
     with open_source(DemoSource(), small_size=detector.input_size) as source:
         for _ in range(300):
             frame = source.read()
             if frame.index % 5 == 2:
                 found = detector.detect(frame, Stopwatch())
-                seen[frame.index] = len(found)
+                counted[frame.index] = len(found)
                 if found:
                     near_px.append(max(face.box.height for face in found))
     assert min(near_px) >= 150
     for first, last, counts in scenes:
-        inside = {count for index, count in seen.items() if first <= index < last}
+        inside = {count for index, count in counted.items() if first <= index < last}
         assert inside <= counts, f"frames {first} to {last}"
-    assert set(seen.values()) == {0, 1, 2}
+    assert set(counted.values()) == {0, 1, 2}

@@ -1,4 +1,4 @@
-"""The header of an H.264 stream, read back from headers written bit by bit."""
+"""Parsing of H.264 headers that the test writes bit by bit."""
 
 from dataclasses import dataclass, field
 
@@ -41,7 +41,7 @@ class Writer:
 
 @st.composite
 def parameter_sets(draw: st.DrawFn) -> tuple[bytes, PictureFormat]:
-    """A sequence parameter set in the order of clause 7.3.2.1.1, and what it says."""
+    """A sequence parameter set in the order of clause 7.3.2.1.1, and its picture format."""
     out = Writer()
     profile = draw(st.sampled_from([66, 77, 88, 100, 110, 122, 244]))
     out.put(profile, 8)
@@ -90,7 +90,7 @@ def parameter_sets(draw: st.DrawFn) -> tuple[bytes, PictureFormat]:
 
 
 def write_scaling_list(out: Writer, draw: st.DrawFn, size: int) -> None:
-    """Write one scaling list, whole or cut short, or that there is none."""
+    """Write one scaling list, complete, truncated or absent."""
     present = draw(FLAG)
     out.put(present, 1)
     if not present:
@@ -103,7 +103,7 @@ def write_scaling_list(out: Writer, draw: st.DrawFn, size: int) -> None:
 
 
 def write_usability(out: Writer, draw: st.DrawFn) -> bool | None:
-    """Write the beginning of the usability information (E.1.1); return what it says."""
+    """Write the beginning of the usability information (E.1.1); return the colour range."""
     present, full_range = draw(FLAG), False
     out.put(present, 1)
     if not present:
@@ -134,31 +134,31 @@ def write_usability(out: Writer, draw: st.DrawFn) -> bool | None:
 
 
 @given(parameter_sets(), st.booleans())
-def test_what_was_written_is_read(written: tuple[bytes, PictureFormat], in_avcc: bool) -> None:
-    unit, said = written
+def test_written_header_is_parsed(written: tuple[bytes, PictureFormat], in_avcc: bool) -> None:
+    unit, expected = written
     picture_parameters = b"\x68\xce\x0f\xc8"
     if in_avcc:
         header = b"\x01" + unit[1:4] + b"\xff\xe1" + len(unit).to_bytes(2, "big") + unit
         header += b"\x01\x00\x04" + picture_parameters
     else:
         header = b"\x00\x00\x00\x01" + unit + b"\x00\x00\x00\x01" + picture_parameters
-    assert parse_header(header) == said
+    assert parse_header(header) == expected
 
 
 @given(st.binary(max_size=80), st.sampled_from([b"", b"\x00\x00\x00\x01\x67", b"\x01\x64\x00\x0c"]))
-def test_any_bytes_at_all_are_survived(data: bytes, before: bytes) -> None:
+def test_any_bytes_can_be_parsed(data: bytes, before: bytes) -> None:
     found = parse_header(before + data)
     assert found is None or isinstance(found, PictureFormat)
 
 
 @given(parameter_sets(), st.data())
-def test_a_header_that_is_cut_off_tells_nothing_wrong(
+def test_truncated_header_gives_nothing_wrong(
     written: tuple[bytes, PictureFormat], data: st.DataObject
 ) -> None:
-    unit, said = written
+    unit, expected = written
     kept = data.draw(st.integers(0, len(unit) - 1))
-    assert parse_header(b"\x00\x00\x01" + unit[:kept]) in (None, said)
+    assert parse_header(b"\x00\x00\x01" + unit[:kept]) in (None, expected)
 
 
-def test_another_codec_is_not_understood() -> None:
+def test_header_of_another_codec_gives_none() -> None:
     assert parse_header(bytes.fromhex("000001b31400b433ffffe018000001b5148a00010000")) is None

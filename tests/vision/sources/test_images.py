@@ -1,4 +1,4 @@
-"""Folders of pictures: what is read, in which order, and what is refused."""
+"""Folders of pictures: formats, order, and refused files."""
 
 import zlib
 from pathlib import Path
@@ -24,7 +24,7 @@ def noise(seed: int, *shape: int) -> Luma:
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
-def test_pictures_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_pictures_are_sorted_by_name(tmp_path: Path) -> None:
     names = ["b.png", "a.PNG", "10.bmp", "9.pgm", "c.jpeg", "d.JPG", "e.webp", "f.tif", "g.tiff"]
     for number, name in enumerate(names):
         ok, coded = cv2.imencode(Path(name).suffix.lower(), np.full((8, 8), 20 * number, np.uint8))
@@ -47,7 +47,7 @@ def test_pictures_come_in_the_order_of_their_names(tmp_path: Path) -> None:
     luma=npst.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))),
     suffix=st.sampled_from([".png", ".bmp", ".pgm", ".tiff"]),
 )
-def test_lossless_grey_comes_back_unchanged(
+def test_lossless_grey_picture_is_unchanged(
     luma: Luma, suffix: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = write(tmp_path_factory.mktemp("grey") / f"picture{suffix}", luma)
@@ -64,13 +64,13 @@ def test_sixteen_bits_become_eight(tmp_path: Path, suffix: str) -> None:
 def test_colour_becomes_grey_and_transparency_is_ignored(tmp_path: Path) -> None:
     colour = noise(1, 20, 30, 3)
     grey = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
-    seen_through = np.dstack([colour, noise(2, 20, 30)])
-    for name, picture in (("colour.png", colour), ("seen_through.png", seen_through)):
+    transparent = np.dstack([colour, noise(2, 20, 30)])
+    for name, picture in (("colour.png", colour), ("transparent.png", transparent)):
         apart = cv2.absdiff(read_grey(write(tmp_path / name, picture)), grey)
         assert int(apart.max()) <= 1
 
 
-def test_a_picture_is_turned_as_its_exif_says(tmp_path: Path) -> None:
+def test_picture_is_rotated_by_its_exif_tag(tmp_path: Path) -> None:
     luma = np.zeros((20, 40), np.uint8)
     luma[:, 30:] = 255  # white at the right
     coded = cv2.imencode(".jpg", luma)[1].tobytes()
@@ -84,7 +84,7 @@ def test_a_picture_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     assert turned[35:].mean() > 250, "what was right is at the bottom"
 
 
-def test_the_smallest_and_a_huge_picture(tmp_path: Path) -> None:
+def test_smallest_and_very_large_picture(tmp_path: Path) -> None:
     write(tmp_path / "a.png", np.full((1, 1), 7, np.uint8))
     write(tmp_path / "b.png", np.zeros((6000, 8000), np.uint8))
     with Images(str(tmp_path), rate_hz=1.0) as source:
@@ -92,7 +92,7 @@ def test_the_smallest_and_a_huge_picture(tmp_path: Path) -> None:
         assert source.read().luma.shape == (6000, 8000)
 
 
-def test_an_unreadable_picture_is_refused_and_the_next_one_read(tmp_path: Path) -> None:
+def test_unreadable_picture_is_refused_and_the_next_one_is_read(tmp_path: Path) -> None:
     good = cv2.imencode(".png", noise(3, 64, 64))[1].tobytes()
     too_wide = bytearray(good)
     too_wide[16:24] = (900_000).to_bytes(4, "big") * 2  # the size stated in the header
@@ -118,7 +118,7 @@ def test_an_unreadable_picture_is_refused_and_the_next_one_read(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda path: path.mkdir(), "no pictures in it"),
         (lambda path: path.write_text("a file"), "Not a directory"),
@@ -126,12 +126,12 @@ def test_an_unreadable_picture_is_refused_and_the_next_one_read(tmp_path: Path) 
     ],
     ids=["empty", "file", "absent"],
 )
-def test_what_is_no_folder_of_pictures_is_a_wrong_configuration(
-    tmp_path: Path, make: object, said: str
+def test_path_that_is_no_folder_of_pictures_is_a_configuration_error(
+    tmp_path: Path, make: object, message: str
 ) -> None:
     make(tmp_path / "in")  # type: ignore[operator]
     with (
-        pytest.raises(ConfigError, match=said) as caught,
+        pytest.raises(ConfigError, match=message) as caught,
         Images(str(tmp_path / "in"), rate_hz=1.0),
     ):
         pass

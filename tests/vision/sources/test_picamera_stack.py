@@ -1,4 +1,4 @@
-"""Importing the camera stack: what can go wrong becomes one line with the remedy."""
+"""Importing picamera2 and libcamera: each failure is reported in one line with the remedy."""
 
 import sys
 from importlib import metadata
@@ -23,7 +23,7 @@ def reports_version(monkeypatch: pytest.MonkeyPatch, version: str | None) -> Non
 
 
 @pytest.mark.parametrize("version", ["0.3.21", "0.3.38", "0.4.0", "1.0", None])
-def test_a_complete_stack_is_returned_with_its_version(
+def test_complete_stack_is_returned_with_its_version(
     version: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reports_version(monkeypatch, version)
@@ -35,12 +35,14 @@ def test_a_complete_stack_is_returned_with_its_version(
 
 
 @pytest.mark.parametrize("version", ["0.3.18", "0.3.2", "0.2.9"])
-def test_an_old_version_is_refused_by_name(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_version_is_refused(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     reports_version(monkeypatch, version)
-    with install(Script()), pytest.raises(ConfigError) as told:
+    with install(Script()), pytest.raises(ConfigError) as caught:
         load_stack()
-    assert f"picamera2 {version} is too old; expected picamera2 0.3.21 or newer" in str(told.value)
-    assert "full-upgrade" in str(told.value)
+    assert f"picamera2 {version} is too old; expected picamera2 0.3.21 or newer" in str(
+        caught.value
+    )
+    assert "full-upgrade" in str(caught.value)
 
 
 def without_timeout(self: Job) -> None:
@@ -52,7 +54,7 @@ def without_write(self: MappedArray, request: object, stream: str, reshape: bool
 
 
 @pytest.mark.parametrize("missing", ["cancel_all_and_flush", "timeout", "write"])
-def test_a_stack_of_unknown_version_is_judged_by_its_calls(
+def test_unknown_version_is_refused_if_functions_are_missing(
     missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reports_version(monkeypatch, None)
@@ -78,7 +80,7 @@ def test_a_stack_of_unknown_version_is_judged_by_its_calls(
         ("SystemExit('no camera support')", "python3-picamera2"),
     ],
 )
-def test_whatever_importing_raises_is_one_line_with_the_remedy(
+def test_any_import_error_is_reported_in_one_line_with_the_remedy(
     raised: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "dist-packages" / "simplejpeg" / "__init__.py"
@@ -93,39 +95,39 @@ def test_whatever_importing_raises_is_one_line_with_the_remedy(
     broken.write_text(f"raise {raised}\n")
     monkeypatch.syspath_prepend(str(tmp_path / "dist-packages"))
     try:
-        with pytest.raises(ConfigError) as told:
+        with pytest.raises(ConfigError) as caught:
             load_stack()
     finally:  # monkeypatch would put it back
         sys.modules.pop("libcamera", None)
-    assert remedy in str(told.value)
-    assert f"importing {broken.parent.name} raised {raised.partition('(')[0]}" in str(told.value)
-    assert "\n" not in str(told.value)
-    assert told.value.exit_code == EXIT_CONFIG
+    assert remedy in str(caught.value)
+    assert f"importing {broken.parent.name} raised {raised.partition('(')[0]}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == EXIT_CONFIG
 
 
 @pytest.mark.parametrize("missing", ["libcamera", "picamera2"])
-def test_what_is_not_installed_is_named_with_the_remedy(
+def test_missing_package_is_named_with_the_remedy(
     missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with install(Script()):
         monkeypatch.setitem(sys.modules, missing, None)
-        with pytest.raises(ConfigError, match="apt install --no-install-rec") as told:
+        with pytest.raises(ConfigError, match="apt install --no-install-rec") as caught:
             load_stack()
         monkeypatch.undo()
-    assert missing in str(told.value)
-    assert "--system-site-packages" in str(told.value)
+    assert missing in str(caught.value)
+    assert "--system-site-packages" in str(caught.value)
 
 
-@pytest.mark.parametrize(("prefix", "is_told"), [("/usr", False), ("/root/.pyenv/3.11", True)])
-def test_a_python_that_is_not_the_systems_is_named(
-    prefix: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("prefix", "is_named"), [("/usr", False), ("/root/.pyenv/3.11", True)])
+def test_python_that_is_not_the_systems_is_named(
+    prefix: str, is_named: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "base_prefix", prefix)
     with install(Script()):
         monkeypatch.setitem(sys.modules, "libcamera", None)
-        with pytest.raises(ConfigError, match="'/usr/bin/python3 -m venv --system-site") as told:
+        with pytest.raises(ConfigError, match="'/usr/bin/python3 -m venv --system-site") as caught:
             load_stack()
         monkeypatch.undo()
     named = f"this environment comes from {prefix}; expected /usr/bin/python3"
-    assert (named in str(told.value)) == is_told
-    assert "apt install --no-install-recommends python3-picamera2" in str(told.value)
+    assert (named in str(caught.value)) == is_named
+    assert "apt install --no-install-recommends python3-picamera2" in str(caught.value)

@@ -1,4 +1,4 @@
-"""Network cameras that die, freeze, never answer, or answer with something else."""
+"""Network cameras that stop, freeze, do not answer, or answer with something else."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from edge.vision.sources.stream import Stream
 from tests.support.source_media import address, connected, encode, free_port, grey_by_opencv, served
 
 SECRET = "hunter2"
-MARGIN_MS = 1500  # what two busy cores may add to a time limit
+MARGIN_MS = 1500  # tolerance of time limits on two busy cores
 
 
 def camera(port: int, *, path: str = "camera.ts") -> StreamSource:
@@ -39,7 +39,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
-def test_a_stream_that_stops_is_a_stall_and_can_be_reopened(
+def test_stream_that_stops_is_a_stall_and_can_be_reopened(
     clip: Path, fault: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     port = free_port()
@@ -50,7 +50,7 @@ def test_a_stream_that_stops_is_a_stall_and_can_be_reopened(
         began_ns = monotonic_ns()
         with pytest.raises(SourceStalled, match="opened again") as caught:
             frames.extend(iter(source.read, None))
-        # what was under way still arrives; then one time limit passes
+        # frames in transit still arrive; then one time limit passes
         assert elapsed_ms(began_ns) < 2 * 500 + MARGIN_MS
     assert "\n" not in str(caught.value)
     following = frames[-1].index + 1
@@ -59,7 +59,7 @@ def test_a_stream_that_stops_is_a_stall_and_can_be_reopened(
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_luma_is_that_of_the_file_served(clip: Path) -> None:
+def test_luma_is_that_of_the_served_file(clip: Path) -> None:
     port = free_port()
     with served(clip, port), connected(StreamSource(kind="stream", url=address(port))) as source:
         first = source.read()
@@ -71,7 +71,7 @@ def test_the_luma_is_that_of_the_file_served(clip: Path) -> None:
 
 @contextmanager
 def answering(reply: bytes | None) -> Iterator[int]:
-    """A server that says one thing to whoever asks, or takes the call and stays silent."""
+    """A server that sends one reply to each client, or accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         held = []
 
@@ -114,7 +114,7 @@ REPLIES = {
 
 
 @pytest.mark.parametrize("reply", REPLIES)
-def test_what_gives_no_video_is_not_there(reply: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_server_without_video_is_unavailable(reply: str, capfd: pytest.CaptureFixture[str]) -> None:
     before = dict(os.environ)
     with answering(REPLIES[reply]) as port:
         began_ns = monotonic_ns()
@@ -129,7 +129,7 @@ def test_what_gives_no_video_is_not_there(reply: str, capfd: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
-def test_a_closed_port_is_reported_at_once(scheme: str) -> None:
+def test_closed_port_is_reported_at_once(scheme: str) -> None:
     config = StreamSource(kind="stream", url=f"{scheme}://u:{SECRET}@127.0.0.1:{free_port()}/a")
     began_ns = monotonic_ns()
     with pytest.raises(SourceUnavailable) as caught, Stream(config):
@@ -138,12 +138,12 @@ def test_a_closed_port_is_reported_at_once(scheme: str) -> None:
     assert SECRET not in str(caught.value)
 
 
-def test_the_transport_reaches_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
+def test_transport_is_passed_to_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: list[str] = []
 
     class Closed:
         def __init__(self, *_: object) -> None:
-            seen.append(os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"])
+            options.append(os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"])
 
         def isOpened(self) -> bool:  # noqa: N802  (OpenCV's name)
             return False
@@ -158,7 +158,7 @@ def test_the_transport_reaches_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         with pytest.raises(SourceUnavailable), Stream(config):
             pass
-    assert [options.split("|")[0] for options in seen] == [
+    assert [each.split("|")[0] for each in options] == [
         "rtsp_transport;tcp",
         "rtsp_transport;udp",
     ]

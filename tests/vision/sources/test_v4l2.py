@@ -1,4 +1,4 @@
-"""Video4Linux cameras, with a stand-in for the driver; a real device where there is one."""
+"""Video4Linux cameras, with a fake driver; with a real device if there is one."""
 
 import glob
 import os
@@ -31,9 +31,9 @@ def camera(first_index: int = 0, **settings: object) -> V4l2:
     return V4l2(V4l2Source.model_validate(values), first_index)
 
 
-def as_expected(name: str, number: int) -> Luma:
+def expected_luma(name: str, number: int) -> Luma:
     luma = picture(number, 320, 240)
-    if name == "YUYV":  # limited range, as Video4Linux has it
+    if name == "YUYV":  # limited range, as in Video4Linux
         return np.clip(np.rint((luma.astype(float) - 16) * 255 / 219), 0, 255).astype(np.uint8)
     return luma
 
@@ -43,7 +43,7 @@ def test_every_format_gives_the_same_luma(device: Device, name: str) -> None:
     device.rates_hz = {name: 30.0}
     with camera() as source:
         for number in range(3):
-            apart = cv2.absdiff(source.read().luma, as_expected(name, number))
+            apart = cv2.absdiff(source.read().luma, expected_luma(name, number))
             assert int(apart.max()) <= 8 if name == "MJPG" else int(apart.max()) <= 1
     assert device.released == 1
 
@@ -58,7 +58,7 @@ def test_every_format_gives_the_same_luma(device: Device, name: str) -> None:
         ({"MJPG": 60.0}, "MJPG"),
     ],
 )
-def test_the_cheapest_format_that_keeps_the_rate(
+def test_cheapest_format_that_sustains_the_rate_is_chosen(
     device: Device, rates_hz: dict[str, float], chosen: str
 ) -> None:
     device.rates_hz = rates_hz
@@ -69,7 +69,7 @@ def test_the_cheapest_format_that_keeps_the_rate(
         assert source.read().luma.shape == (240, 320)
 
 
-def test_stamps_are_those_of_the_driver(device: Device) -> None:
+def test_time_stamps_are_those_of_the_driver(device: Device) -> None:
     with camera(first_index=5) as source:
         frames = [source.read() for _ in range(3)]
     assert [f.sensor_ns for f in frames] == [round((START_MS + n * 33.3) * 1e6) for n in range(3)]
@@ -77,7 +77,7 @@ def test_stamps_are_those_of_the_driver(device: Device) -> None:
     assert [frame.index for frame in frames] == [5, 6, 7]
 
 
-def test_a_driver_without_stamps_gets_the_time_of_arrival(device: Device) -> None:
+def test_without_time_stamps_the_time_of_arrival_is_used(device: Device) -> None:
     device.stamp_ms = lambda number: 0.0
     with camera() as source:
         frames = [source.read() for _ in range(3)]
@@ -85,7 +85,7 @@ def test_a_driver_without_stamps_gets_the_time_of_arrival(device: Device) -> Non
     assert frames[0].sensor_ns < frames[1].sensor_ns < frames[2].sensor_ns
 
 
-def test_success_with_the_stamp_of_before_is_a_stall(device: Device) -> None:
+def test_unchanged_time_stamp_is_a_stall(device: Device) -> None:
     device.stamp_ms = lambda number: START_MS + min(number, 2)
     with camera() as source:
         for _ in range(3):
@@ -96,14 +96,14 @@ def test_success_with_the_stamp_of_before_is_a_stall(device: Device) -> None:
 
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time that the source sees, in seconds from its start; set the only element."""
+    """The current time for the source, in seconds since the start; assign to element 0."""
     now = [0.0]
     start_ns = v4l2.monotonic_ns()
     monkeypatch.setattr(v4l2, "monotonic_ns", lambda: start_ns + round(now[0] * 1e9))
     return now
 
 
-def test_success_with_the_picture_of_before_is_a_stall_after_two_seconds(
+def test_unchanged_picture_is_a_stall_after_two_seconds(
     device: Device, seconds: list[float]
 ) -> None:
     device.painter = lambda number, width, height: picture(min(number, 3), width, height)
@@ -117,7 +117,9 @@ def test_success_with_the_picture_of_before_is_a_stall_after_two_seconds(
             source.read()
 
 
-def test_a_picture_that_changes_now_and_then_is_alive(device: Device, seconds: list[float]) -> None:
+def test_picture_that_changes_from_time_to_time_is_no_stall(
+    device: Device, seconds: list[float]
+) -> None:
     device.painter = lambda number, width, height: picture(number // 3, width, height)
     with camera() as source:
         for number in range(30):
@@ -126,7 +128,7 @@ def test_a_picture_that_changes_now_and_then_is_alive(device: Device, seconds: l
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_a_covered_lens_is_no_stall(device: Device, seconds: list[float], level: int) -> None:
+def test_covered_lens_is_no_stall(device: Device, seconds: list[float], level: int) -> None:
     device.painter = lambda number, width, height: np.full((height, width), level, np.uint8)
     with camera() as source:
         for number in range(20):
@@ -135,7 +137,7 @@ def test_a_covered_lens_is_no_stall(device: Device, seconds: list[float], level:
 
 
 @pytest.mark.parametrize("name", ["GREY", "MJPG"])
-def test_a_broken_picture_is_refused_and_the_next_one_read(device: Device, name: str) -> None:
+def test_broken_picture_is_refused_and_the_next_one_is_read(device: Device, name: str) -> None:
     device.rates_hz = {name: 30.0}
     device.broken = frozenset({1})
     with camera() as source:
@@ -145,7 +147,7 @@ def test_a_broken_picture_is_refused_and_the_next_one_read(device: Device, name:
         assert source.read().index == 2
 
 
-def test_no_answer_in_time_is_a_stall(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_is_a_stall(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", raising=False)
     device.fails_at = 1
     with camera() as source:
@@ -155,9 +157,7 @@ def test_no_answer_in_time_is_a_stall(device: Device, monkeypatch: pytest.Monkey
     assert os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] == "1"
 
 
-def test_what_cannot_be_opened(
-    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_of_opening(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_file = tmp_path / "video0"
     a_file.write_text("")
     with pytest.raises(ConfigError, match="not a device"), camera(path=str(a_file)):
@@ -180,14 +180,14 @@ def test_what_cannot_be_opened(
         (0o660, ConfigError, "add this user to the group 'video'"),
     ],
 )
-def test_a_device_that_this_user_may_not_open(
+def test_device_without_permission(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     mode: int,
     error: type[Exception],
     words: str,
 ) -> None:
-    """At boot a device belongs to root alone for a moment: no reason to give up for good."""
+    """At boot a device belongs to root for a moment; the daemon must not exit for that."""
     path = tmp_path / "video0"
     try:
         os.mknod(path, stat.S_IFCHR | mode, os.makedev(1, 3))
@@ -199,14 +199,14 @@ def test_a_device_that_this_user_may_not_open(
         pass
 
 
-def test_a_device_that_is_no_camera(capfd: pytest.CaptureFixture[str]) -> None:
+def test_device_that_is_no_camera(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SourceUnavailable), camera():  # /dev/null, through the real OpenCV
         pass
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.skipif(not glob.glob("/dev/video*"), reason="no camera here: no /dev/video*")
-def test_a_real_camera_moves_on() -> None:
+def test_real_camera_delivers_new_frames() -> None:
     with camera(path=sorted(glob.glob("/dev/video*"))[0]) as source:
         frames = [source.read() for _ in range(5)]
     assert len({frame.sensor_ns for frame in frames}) == 5

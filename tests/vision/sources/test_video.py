@@ -1,4 +1,4 @@
-"""Video files: true luma, true times, and files that are none."""
+"""Video files: correct luma and times, and files without video."""
 
 import hashlib
 import itertools
@@ -16,8 +16,8 @@ from edge.vision.values import Frame, Luma
 from tests.support.source_media import encode, ffmpeg, grey_by_opencv
 
 TV = ("-color_range", "tv")
-# container, how it is coded, and whether the luma plane may be taken as it is
-WAYS = {
+# name -> container, expected conversion of the plane, encoder options
+ENCODINGS = {
     "grey": ("mp4", Plane.FULL, ("-c:v", "libx264", "-pix_fmt", "gray", "-color_range", "pc")),
     "limited": ("mkv", Plane.LIMITED, ("-c:v", "libx264", "-pix_fmt", "yuv420p", *TV)),
     "full": ("ts", Plane.FULL, ("-c:v", "libx264", "-pix_fmt", "yuvj420p", "-color_range", "pc")),
@@ -44,14 +44,14 @@ def until_the_end(source: Video) -> Iterator[Frame]:
             return
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_luma_is_what_the_way_over_colour_gives(
-    tmp_path: Path, way: str, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_luma_equals_that_of_the_conversion_via_colour(
+    tmp_path: Path, encoding: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    container, plane, options = WAYS[way]
+    container, plane, options = ENCODINGS[encoding]
     path = encode(tmp_path / f"clip.{container}", *options)
     with Video(str(path)) as source:
-        assert source._reader.plane is plane  # the point of the case: which way was taken
+        assert source._reader.plane is plane  # the conversion that this case tests
     frames, expected = read_all(path), grey_by_opencv(path)
     assert len(frames) == len(expected) == 6
     for frame, grey in zip(frames, expected, strict=True):
@@ -61,8 +61,8 @@ def test_luma_is_what_the_way_over_colour_gives(
 
 
 def test_interlaced_video_is_decoded_or_refused_but_never_garbage(tmp_path: Path) -> None:
-    way = ("-x264-params", "cqm=jvt:interlaced=1", "-pix_fmt", "yuv420p", *TV)
-    fields = encode(tmp_path / "fields.mp4", "-c:v", "libx264", *way)
+    options = ("-x264-params", "cqm=jvt:interlaced=1", "-pix_fmt", "yuv420p", *TV)
+    fields = encode(tmp_path / "fields.mp4", "-c:v", "libx264", *options)
     whole = encode(tmp_path / "whole.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", *TV)
     try:
         frames = read_all(fields)
@@ -79,7 +79,7 @@ def test_interlaced_video_is_decoded_or_refused_but_never_garbage(tmp_path: Path
         assert cv2.absdiff(frame.luma, expected.luma).mean() < 5
 
 
-def test_times_of_a_variable_rate_are_those_of_the_file(tmp_path: Path) -> None:
+def test_variable_frame_rate_is_preserved(tmp_path: Path) -> None:
     numbers = (0, 1, 4, 5, 11, 12)
     chosen = "+".join(f"eq(n,{number})" for number in numbers)
     path = tmp_path / "uneven.mkv"
@@ -87,7 +87,7 @@ def test_times_of_a_variable_rate_are_those_of_the_file(tmp_path: Path) -> None:
     assert [frame.sensor_ns for frame in read_all(path)] == [n * 40_000_000 for n in numbers]
 
 
-def test_time_stands_still_or_runs_back_and_the_stamps_go_on(tmp_path: Path) -> None:
+def test_time_stamps_increase_although_those_of_the_file_do_not(tmp_path: Path) -> None:
     one = encode(tmp_path / "one.ts")
     twice = tmp_path / "twice.ts"
     twice.write_bytes(one.read_bytes() * 2)  # the second half starts at the first one's time
@@ -96,7 +96,7 @@ def test_time_stands_still_or_runs_back_and_the_stamps_go_on(tmp_path: Path) -> 
     assert all(b.sensor_ns > a.sensor_ns for a, b in itertools.pairwise(frames))
 
 
-def test_a_file_that_was_cut_off_gives_what_it_has(
+def test_truncated_file_gives_its_complete_frames(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     whole = encode(tmp_path / "whole.mkv", frames=20)
@@ -106,7 +106,7 @@ def test_a_file_that_was_cut_off_gives_what_it_has(
     assert capfd.readouterr().err == ""
 
 
-def test_pictures_may_change_their_size(tmp_path: Path) -> None:
+def test_size_of_the_pictures_may_change(tmp_path: Path) -> None:
     parts = {width: tmp_path / f"{width}.ts" for width in (320, 160)}
     for width, part in parts.items():
         scale = f"scale={width}:{width * 9 // 16}"
@@ -116,7 +116,7 @@ def test_pictures_may_change_their_size(tmp_path: Path) -> None:
     frames = read_all(both)
     assert len(frames) == 10
     for frame, small in zip(frames[5:], read_all(parts[160]), strict=True):
-        # OpenCV scales what comes later to the size of the first picture
+        # OpenCV scales later pictures to the size of the first one
         expected = cv2.resize(small.luma, (320, 180), interpolation=cv2.INTER_CUBIC)
         assert cv2.absdiff(frame.luma, expected).mean() < 2
 
@@ -126,7 +126,7 @@ def audio(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda path: path.write_text("not a video\n" * 50), "no video in it"),
         (lambda path: path.write_bytes(b""), "no video in it"),
@@ -138,19 +138,19 @@ def audio(path: Path) -> None:
     ],
     ids=["text", "empty", "header", "noise", "audio", "folder", "absent"],
 )
-def test_what_is_no_video_is_a_wrong_configuration(
-    tmp_path: Path, make: object, said: str, capfd: pytest.CaptureFixture[str]
+def test_file_without_video_is_a_configuration_error(
+    tmp_path: Path, make: object, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "input.mp4"
     make(path)  # type: ignore[operator]
-    with pytest.raises(ConfigError, match=said) as caught, Video(str(path)):
+    with pytest.raises(ConfigError, match=message) as caught, Video(str(path)):
         pass
     assert "\n" not in str(caught.value)
     assert "input.mp4" in str(caught.value)
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_demo_clip_is_the_one_described_beside_it() -> None:
+def test_demo_clip_is_the_one_that_its_readme_describes() -> None:
     described = DEMO_CLIP.with_name("README.md").read_text()
     content = DEMO_CLIP.read_bytes()
     assert hashlib.sha256(content).hexdigest() in described
