@@ -54,9 +54,9 @@ class AffectSmoother:
         state = self._states.get(track_id)
         if state is None or self._is_stale(state, sensor_ns):
             self._states = {
-                known: kept
-                for known, kept in self._states.items()
-                if not self._is_stale(kept, sensor_ns)
+                track: other
+                for track, other in self._states.items()
+                if not self._is_stale(other, sensor_ns)
             }
             state = AffectState.initial(prediction, sensor_ns)
         else:

@@ -30,7 +30,7 @@ class Frame:
         clock: which clock ``sensor_ns`` was read from.
         captured_ns: monotonic time at which the picture was in memory.
         capture_ms: time for reading and decoding this picture, without the wait for it if known.
-        exposure_us: exposure time, where the source knows it.
+        exposure_us: exposure time; None if unknown.
         small: the same picture already scaled to the detector's input by the camera's hardware.
     """
 

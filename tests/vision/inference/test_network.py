@@ -81,10 +81,10 @@ def test_input_is_scaled_and_normalised_as_the_manifest_says(
     shape = (1, 1, 4, 6)
     content = onnx_of(shape) if runtime == "onnx" else tflite_of(shape)
     network = opened(make_folder({f"a.{runtime}": content}, input_=input_))
-    seen = network.run(PICTURES)["picture"]
-    assert seen.shape == (3, 1, 4, 6)
-    assert seen.dtype == np.float32
-    for picture, values in zip(PICTURES, seen[:, 0], strict=True):
+    output = network.run(PICTURES)["picture"]
+    assert output.shape == (3, 1, 4, 6)
+    assert output.dtype == np.float32
+    for picture, values in zip(PICTURES, output[:, 0], strict=True):
         expected = np.maximum(normalised(picture, input_), 0)
         np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-5)
 
@@ -100,8 +100,8 @@ def test_layout_and_colour(
         {"a.onnx": onnx_of(shape)},
         input_={"shape": list(shape), "layout": layout, "colour": colour},
     )
-    seen = opened(folder).run(PICTURES[:1])["picture"][0]
-    planes = seen if layout == "nchw" else np.moveaxis(seen, 2, 0)
+    output = opened(folder).run(PICTURES[:1])["picture"][0]
+    planes = output if layout == "nchw" else np.moveaxis(output, 2, 0)
     assert planes.shape == (channels, 4, 6)
     for plane in planes:
         np.testing.assert_array_equal(plane, PICTURES[0])
@@ -123,12 +123,12 @@ def test_quantised_tensors_are_converted_at_input_and_output(
     dtype = schema.TensorType.INT8 if name == "int8" else schema.TensorType.UINT8
     content = tflite_of((1, 1, 4, 6), dtype, scale, zero)
     network = opened(make_folder({"a.tflite": content}, input_={"dtype": name}))
-    seen = network.run(PICTURES)["picture"][:, 0]
+    output = network.run(PICTURES)["picture"][:, 0]
     bounds = np.iinfo(name)
     steps = np.clip(np.rint(PICTURES / np.float32(scale)) + zero, bounds.min, bounds.max)
     expected = np.maximum((steps - zero) * scale, 0)
-    np.testing.assert_allclose(seen, expected, atol=scale * 1.01)
-    assert np.abs(seen - np.minimum(PICTURES, expected.max())).max() <= scale * 1.01
+    np.testing.assert_allclose(output, expected, atol=scale * 1.01)
+    assert np.abs(output - np.minimum(PICTURES, expected.max())).max() <= scale * 1.01
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])

@@ -73,7 +73,7 @@ def test_luma_is_that_of_the_served_file(clip: Path) -> None:
 def answering(reply: bytes | None) -> Iterator[int]:
     """A server that sends one reply to each client, or accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        held = []
+        clients = []
 
         def serve() -> None:
             while True:
@@ -81,7 +81,7 @@ def answering(reply: bytes | None) -> Iterator[int]:
                     client = server.accept()[0]
                 except OSError:
                     return
-                held.append(client)
+                clients.append(client)
                 if reply is not None:
                     client.recv(65536)
                     client.sendall(reply)
@@ -94,7 +94,7 @@ def answering(reply: bytes | None) -> Iterator[int]:
         finally:
             server.shutdown(socket.SHUT_RDWR)
             thread.join()
-            for client in held:
+            for client in clients:
                 client.close()
 
 
