@@ -191,10 +191,11 @@ def test_auto_chooses_only_artifacts_that_passed(
 ) -> None:
     other = onnx_of((1, 1, 4, 6), op="Abs")
     folder = make_folder({"a.onnx": tiny, "b.onnx": other})
-    assert opened(folder).info.artifact == "a.onnx"
-    edit_manifest(folder, lambda data: data["parity"]["a.onnx"].update(passed=False))
-    assert opened(folder).info.artifact == "b.onnx"
-    assert opened(folder, artifact="b.onnx").info.artifact == "b.onnx"
+    for failed, passed in (("a.onnx", "b.onnx"), ("b.onnx", "a.onnx")):
+        edit_manifest(folder, lambda data, file=failed: data["parity"][file].update(passed=False))
+        edit_manifest(folder, lambda data, file=passed: data["parity"][file].update(passed=True))
+        assert opened(folder).info.artifact == passed
+        assert opened(folder, artifact=passed).info.artifact == passed
     assert "no artifact 'c.onnx'; expected auto or a.onnx, b.onnx" in refusal(
         folder, artifact="c.onnx"
     )

@@ -166,11 +166,12 @@ def test_auto_skips_artifacts_without_a_runtime(
     make_folder: Make, tiny: bytes, tflite_of: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_folder({"a.tflite": tflite_of((1, 1, 4, 6)), "b.onnx": tiny})
-    assert opened(folder).info.artifact == "a.tflite"
-    monkeypatch.setattr(
-        "edge.vision.inference.network.runtime_installed", lambda name: name != "litert"
-    )
-    assert opened(folder).info.artifact == "b.onnx"
+    for installed, chosen in (("litert", "a.tflite"), ("onnxruntime", "b.onnx")):
+        monkeypatch.setattr(
+            "edge.vision.inference.network.runtime_installed",
+            lambda name, installed=installed: name == installed,
+        )
+        assert opened(folder).info.artifact == chosen
     monkeypatch.setattr("edge.vision.inference.network.runtime_installed", lambda name: False)
     with pytest.raises(ModelError, match="needs litert or onnxruntime, which is not installed"):
         opened(folder)
