@@ -63,7 +63,7 @@ def test_result_is_the_luma_of_the_networks_output(
     translator = opened(out)
     assert (translator.info.width, translator.info.height) == (64, 64)
     session = onnxruntime.InferenceSession(
-        tmp_path / "generator-as-it-came.onnx", providers=["CPUExecutionProvider"]
+        tmp_path / "original.onnx", providers=["CPUExecutionProvider"]
     )
     tensor = np.repeat(face()[None, None].astype(np.float32) / 127.5 - 1, channels[0], axis=1)
     picture = session.run(None, {"input": tensor})[0][0]
