@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from edge.errors import ConfigError
 from edge.vision.inference import find_model, load_manifest, open_network
+from edge.vision.inference.ort import onnxruntime
 from edge.vision.values import Luma
 
 PUBLISHED: Final = (

@@ -18,6 +18,7 @@ import onnx
 from onnx import version_converter
 
 from edge.errors import ModelError
+from edge.vision.inference.ort import errors, quantization
 from edge.vision.values import Floats
 from exporters.artifacts import graph
 from exporters.artifacts.tflite import SETUP, with_output_names
@@ -60,37 +61,29 @@ def quantize_onnx(
     Raises:
         ModelError: the graph cannot be quantised, or a node in ``float_nodes`` is not in it.
     """
-    # Imported here: it takes a second, and fails where the extra is not installed.
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors  # noqa: PLC0415
-    from onnxruntime.quantization import (  # noqa: PLC0415
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
-
+    ort = quantization()
     loaded = upgraded(onnx.load_model_from_string(model))
     if graph.deconvolutions_to_space(loaded):
         loaded = onnx.load_model_from_string(graph.finish(loaded))
     known = {node.name for node in loaded.graph.node}
     if absent := set(float_nodes) - known:
         raise ModelError(f"int8: no nodes {sorted(absent)} in the graph; expected their names")
-    signed = QuantType.QInt8
+    signed = ort.QuantType.QInt8
     with tempfile.TemporaryDirectory(prefix="affect-edge-") as folder:
         made = Path(folder) / "int8.onnx"
         try:
             with _quiet():
-                quantize_static(
+                ort.quantize_static(
                     loaded,
                     made,
                     _Reader(loaded.graph.input[0].name, calibration),
-                    quant_format=QuantFormat.QDQ,
+                    quant_format=ort.QuantFormat.QDQ,
                     op_types_to_quantize=list(operators) if operators is not None else None,
                     per_channel=True,
-                    activation_type=QuantType.QUInt8 if board == "x86" else signed,
+                    activation_type=ort.QuantType.QUInt8 if board == "x86" else signed,
                     weight_type=signed,
                     nodes_to_exclude=sorted(float_nodes),
-                    calibrate_method=CalibrationMethod.MinMax,
+                    calibrate_method=ort.CalibrationMethod.MinMax,
                 )
         except (
             ValueError, RuntimeError, KeyError, OSError, onnx.checker.ValidationError,

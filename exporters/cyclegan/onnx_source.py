@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from edge.errors import ModelError
 from edge.validation import prefixed
+from edge.vision.inference.ort import onnxruntime
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Floats
 from exporters.artifacts import graph

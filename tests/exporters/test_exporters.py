@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -15,6 +14,7 @@ from edge.errors import ModelError
 from edge.vision.inference import find_model, load_manifest, open_network, verify
 from edge.vision.inference.golden_schema import DetectionGolden
 from edge.vision.inference.manifest import Limit, Manifest, Parity
+from edge.vision.inference.ort import onnxruntime
 from edge.vision.inference.runtimes import OnnxSession
 from exporters.__main__ import main
 from exporters.artifacts import graph

@@ -9,10 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import zmq
 
+from edge.vision.inference.ort import onnxruntime
 from edge.vision.values import Box
 from tests.support.daemons import PURPOSE, ROOT, Message, RunningDaemon
 

@@ -18,10 +18,6 @@ from edge.vision.values import Floats
 
 Tensor = NDArray[Any]
 
-# onnxruntime 1.32 on Linux enables telemetry by default: it stores a device id and a database of
-# events in the user's cache folder. It reads this variable when it is loaded.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
 
 class Session(Protocol):
     """One loaded artifact."""
@@ -63,8 +59,7 @@ class OnnxSession:
 
     def __init__(self, content: bytes, threads: int) -> None:
         try:
-            import onnxruntime  # noqa: PLC0415
-            from onnxruntime.capi import onnxruntime_pybind11_state as errors  # noqa: PLC0415
+            from edge.vision.inference.ort import errors, onnxruntime  # noqa: PLC0415
         except ImportError as error:
             raise ModelError(
                 f"onnxruntime cannot be loaded ({error}); pip install onnxruntime"

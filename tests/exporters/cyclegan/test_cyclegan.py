@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
 from edge.vision.inference import find_model, load_manifest, open_network, verify
 from edge.vision.inference.golden_schema import TranslationGolden
+from edge.vision.inference.ort import onnxruntime
 from edge.vision.values import Floats
 from exporters.__main__ import main
 from exporters.artifacts.driver import ExportOptions

@@ -3,13 +3,13 @@
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
+from edge.vision.inference.ort import onnxruntime
 from edge.vision.inference.runtimes import open_session
 from edge.vision.values import Floats
 from exporters.artifacts import graph

@@ -32,8 +32,7 @@ def test_the_budget_of_a_face_is_kept() -> None:
 
 
 def test_the_checkpoint_is_the_network_and_always_the_same(tmp_path: Path) -> None:
-    import onnxruntime
-
+    from edge.vision.inference.ort import onnxruntime
     from exporters.recipes.networks import ExpressionNetwork
     from exporters.recipes.onnx_file import write_checkpoint
 

@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
@@ -19,6 +18,7 @@ from edge.errors import ModelError
 from edge.vision.detect import Detector, open_detector
 from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model
+from edge.vision.inference.ort import onnxruntime
 from edge.vision.resize import resize_linear
 from edge.vision.values import Box, Luma
 from tests.support.frames import frame_of

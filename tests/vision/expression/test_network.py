@@ -6,7 +6,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 import pytest
 
 from edge.clock import Stopwatch
@@ -16,6 +15,7 @@ from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.expression.crop import square_crop
 from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model, load_manifest
+from edge.vision.inference.ort import onnxruntime
 from edge.vision.values import Box
 from edge.vocabulary import EXPRESSIONS
 from tests.support.frames import frame_of

@@ -7,7 +7,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from edge.errors import InferenceError, ModelError
 from edge.vision.expression.crop import square_crop
 from edge.vision.golden import golden_picture, translation_findings
 from edge.vision.inference import Network
+from edge.vision.inference.ort import onnxruntime
 from edge.vision.translate import Translator, open_translator
 from edge.vision.translate.cyclegan import CycleGan, luma_of
 from edge.vision.values import Luma
