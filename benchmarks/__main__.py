@@ -20,7 +20,7 @@ from edge.config import load_config, source_settings
 from edge.errors import AffectEdgeError, ConfigError
 from edge.vocabulary import EXPRESSIONS
 
-BUSY_PERCENT = 25  # of one core, taken by others
+BUSY_PERCENT = 25  # of one core, used by other processes
 
 
 def _parser() -> Parser:
@@ -28,10 +28,10 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(dest="benchmark", required=True, parser_class=Parser)
     fps = commands.add_parser("fps", help="speed, per stage, against a baseline")
     fps.add_argument("--source", help="a video, a folder of pictures, or demo (the default)")
-    fps.add_argument("--frames", type=int, metavar="N", help="measure so many; all by default")
-    fps.add_argument("--in-memory", action="store_true", help="decode first, measure without")
+    fps.add_argument("--frames", type=int, metavar="N", help="frames to measure; all by default")
+    fps.add_argument("--in-memory", action="store_true", help="decode before measuring")
     fps.add_argument("--mode", choices=("pipeline", "daemon"), default="pipeline")
-    fps.add_argument("--baseline", action="store_true", help="also the way of earlier systems")
+    fps.add_argument("--baseline", action="store_true", help="also measure the earlier approach")
     add_result_file(fps)
     add_configuration(fps)
     accuracy = commands.add_parser("accuracy", help="accuracy on annotated pictures")
@@ -45,19 +45,21 @@ def _parser() -> Parser:
     accuracy.add_argument(
         "--personal-baseline",
         action="store_true",
-        help="relative to each person's neutral picture",
+        help="predictions relative to each person's neutral picture",
     )
     add_result_file(accuracy)
     add_configuration(accuracy)
-    thresholds = commands.add_parser("thresholds", help="at which quality readings stop holding")
+    thresholds = commands.add_parser(
+        "thresholds", help="quality limits: where labels stop being stable"
+    )
     thresholds.add_argument("--images", type=Path, required=True, metavar="DIR")
     thresholds.add_argument("--labels", type=Path, required=True, metavar="CSV")
     add_result_file(thresholds)
     add_configuration(thresholds)
-    parity = commands.add_parser("parity", help="agreement of each artifact with the float one")
+    parity = commands.add_parser("parity", help="agreement of each artifact with the float network")
     parity.add_argument("--model", required=True, metavar="NAME", help="bundled, or a folder")
     parity.add_argument("--images", type=Path, required=True, metavar="DIR")
-    parity.add_argument("--threads", type=int, default=1, metavar="N", help="of one run")
+    parity.add_argument("--threads", type=int, default=1, metavar="N", help="threads per network")
     add_result_file(parity)
     return parser
 
@@ -67,13 +69,13 @@ def main(argv: Sequence[str]) -> int:
     try:
         arguments = _parser().parse_args(argv)
         run, shown = {
-            "fps": (_fps, show),
+            "fps": (_fps, show_fps),
             "accuracy": (_accuracy, show_accuracy),
             "parity": (_parity, show_parity),
             "thresholds": (_thresholds, show_thresholds),
         }[arguments.benchmark]
         result = run(arguments)
-        result["command"] = "python -m benchmarks " + shlex.join(_asked(argv))
+        result["command"] = "python -m benchmarks " + shlex.join(_recorded_arguments(argv))
         if arguments.json:
             save(result, arguments.json)
     except AffectEdgeError as error:
@@ -83,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _asked(argv: Sequence[str]) -> list[str]:
+def _recorded_arguments(argv: Sequence[str]) -> list[str]:
     """Return the arguments that affect the result: all but the output file."""
     words = iter(argv)
     kept = []
@@ -98,7 +100,7 @@ def _asked(argv: Sequence[str]) -> list[str]:
 def _fps(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.frames is not None and arguments.frames < 1:
         raise ConfigError(f"--frames {arguments.frames}: expected 1 or more")
-    # What is read here reaches nobody, so no purpose has to be declared.
+    # predictions reach nobody here, so the user need not declare a purpose
     settings = ['device.purpose="research-consent"', *arguments.set]
     named = arguments.source or (None if arguments.config else "demo")
     config = load_config(
@@ -159,7 +161,7 @@ def _thresholds(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_thresholds(result: dict[str, Any], console: Console) -> None:
-    """Print a result of ``thresholds`` for people."""
+    """Print a result of ``thresholds``."""
     table = Table(
         "fault", "degree", "measure", "same label", "top1", "valence rmse", "arousal rmse",
         title=result["command"], title_justify="left",
@@ -176,20 +178,20 @@ def show_thresholds(result: dict[str, Any], console: Console) -> None:
         low, high = row["from"], min(1.0, next(edge for edge in LEAD_EDGES if edge > row["from"]))
         console.print(
             f"lead over the second {low:.1f} to {high:.1f}: {row['faces']} faces,"
-            f" {row['hits']:.2f} named as annotated",
+            f" {row['hits']:.2f} labelled correctly",
             highlight=False,
         )
     moved = result["same_label_when_only_the_frame_differs"]
     console.print(f"same label on another frame of the same face: {moved:.2f}", highlight=False)
-    console.print(f"limits (same label {SAME_MIN} times that, another label ahead {SPURIOUS}):")
+    console.print(f"limits (same label {SAME_MIN} times that; another label leads: {SPURIOUS}):")
     for name, value in result["limits"].items():
         shown = "never reached" if value is None else f"{value:.3g}"
         console.print(f"  {name} {shown}", highlight=False)
-    _show_circumstances(result, console)
+    _show_conditions(result, console)
 
 
 def show_parity(result: dict[str, Any], console: Console) -> None:
-    """Print a parity result for people: figures down, artifacts across."""
+    """Print a result of ``parity``: a row per figure, a column per artifact."""
     artifacts = result["artifacts"]
     table = Table("figure", *artifacts, title=result["command"], title_justify="left")
     for column in table.columns[1:]:
@@ -208,12 +210,12 @@ def show_parity(result: dict[str, Any], console: Console) -> None:
     console.print(
         f"against {result['reference']}, over {result['pictures']} pictures{kept}", highlight=False
     )
-    _show_circumstances(result, console)
+    _show_conditions(result, console)
     _show_load(result, console)
 
 
-def show(result: dict[str, Any], console: Console) -> None:
-    """Print a result for people."""
+def show_fps(result: dict[str, Any], console: Console) -> None:
+    """Print a result of ``fps``."""
     table = Table("figure", "value", title=result["command"], title_justify="left")
     table.columns[1].justify = "right"
     table.add_row("frames a second", f"{result['fps']:.1f}")
@@ -238,12 +240,12 @@ def show(result: dict[str, Any], console: Console) -> None:
     console.print(table)
     if "ratio" in result:
         console.print(f"Note: {result['baseline_note']}.")
-    _show_circumstances(result, console)
+    _show_conditions(result, console)
     _show_load(result, console)
 
 
 def show_accuracy(result: dict[str, Any], console: Console) -> None:
-    """Print the result of ``accuracy`` for people."""
+    """Print a result of ``accuracy``."""
     plain = result.get("without_baseline")
     table = Table("figure", "value", "95 %", title=result["command"], title_justify="left")
     if plain:
@@ -258,14 +260,14 @@ def show_accuracy(result: dict[str, Any], console: Console) -> None:
     ]
     rows.append(("calibration error", ("ece",)))
     for name, path in rows:
-        value, interval = _at(result, path)["value"], _at(result, path)["interval95"]
+        value, interval = _nested(result, path)["value"], _nested(result, path)["interval95"]
         cells = [name, f"{value:.3f}", f"{interval[0]:.3f} .. {interval[1]:.3f}"]
-        table.add_row(*cells, *([f"{_at(plain, path)['value']:.3f}"] if plain else []))
+        table.add_row(*cells, *([f"{_nested(plain, path)['value']:.3f}"] if plain else []))
     down, regions = result["downsampled"], result["normalised_rmse"]
     table.add_row("balanced top1 / macro_f1", f"{down['top1']:.3f} / {down['macro_f1']:.3f}")
     table.add_row("normalised rmse v / a", f"{regions['valence']:.3f} / {regions['arousal']:.3f}")
     console.print(table)
-    grid = Table("shown, named", *(name[:4] for name in EXPRESSIONS), "F1", "95 %")
+    grid = Table("annotated, predicted", *(name[:4] for name in EXPRESSIONS), "F1", "95 %")
     for name, counts, score, interval in zip(
         EXPRESSIONS, result["confusion"], result["f1"], result["f1_interval95"], strict=True
     ):
@@ -276,13 +278,13 @@ def show_accuracy(result: dict[str, Any], console: Console) -> None:
     console.print(grid)
     console.print(
         f"{result['n']} pictures, a face found on {result['detected']}, {result['usable']} of them"
-        f" usable for the daemon, {result['scored']} scored; intervals: people resampled",
+        f" usable for the daemon, {result['scored']} scored; intervals: bootstrapped by person",
         highlight=False,
     )
-    _show_circumstances(result, console)
+    _show_conditions(result, console)
 
 
-def _at(result: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+def _nested(result: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     for name in path:
         result = result[name]
     return result
@@ -291,14 +293,14 @@ def _at(result: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
 def _show_load(result: dict[str, Any], console: Console) -> None:
     others = result["other_cpu_percent"]
     console.print(
-        f"load before {result['load_1m']:.2f}; others took {others:.0f} % of a core meanwhile",
+        f"load before {result['load_1m']:.2f}; other processes used {others:.0f} % of a core",
         highlight=False,
     )
     if others > BUSY_PERCENT:
         console.print("The machine was busy: do not quote these figures.", style="red")
 
 
-def _show_circumstances(result: dict[str, Any], console: Console) -> None:
+def _show_conditions(result: dict[str, Any], console: Console) -> None:
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items() if value)
     console.print(
         f"{result['board']}, {result['cores']} cores, governor {result['governor']},"

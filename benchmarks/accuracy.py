@@ -1,7 +1,7 @@
 """``python -m benchmarks accuracy``: accuracy of the whole pipeline on annotated pictures.
 
-Every picture goes through the daemon's own pipeline as a frame by itself: detector, crop,
-translator where one is configured, expression network. No figure is of a network alone.
+Every picture goes through the daemon's own pipeline as a single frame: detector, crop, translator
+if one is configured, expression network. No figure is of a network alone.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.board import circumstances
-from benchmarks.evaluation.annotated import Annotated, read_labels, read_picture
+from benchmarks.board import measurement_conditions
+from benchmarks.evaluation.annotated import Annotation, read_labels, read_picture
 from benchmarks.evaluation.metrics import figures
 from benchmarks.evaluation.neutral import relative_to_own_neutral
 from edge.clock import monotonic_ns
@@ -23,46 +23,46 @@ from edge.vision.quality import assess
 from edge.vision.values import FaceState, Frame, Prediction
 from edge.vocabulary import EXPRESSIONS
 
-_APART_NS: Final = 3600 * 10**9
-"""Media time between two pictures: none is the continuation of the one before."""
+_INTERVAL_NS: Final = 3600 * 10**9
+"""Media time between two pictures: tracks and smoothing start anew with each."""
 
-_EVERYTHING: Final = QualityConfig(
+_NO_QUALITY_LIMITS: Final = QualityConfig(
     size_min_px=1.0, sharpness_min=0.0, brightness_min=0.0, brightness_max=1.0,
     saturated_max=1.0, yaw_max_deg=90.0,
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """One picture's face: its annotation and its prediction."""
+class PredictedFace:
+    """One picture's face: annotation, prediction, and whether the daemon would classify it."""
 
-    row: Annotated
-    reading: Prediction
+    row: Annotation
+    prediction: Prediction
     usable: bool
 
 
-class Reader:
-    """Reads single pictures with the configured pipeline, whatever their quality."""
+class FacePredictor:
+    """Predicts single pictures with the configured pipeline, whatever their quality."""
 
     def __init__(self, config: Config) -> None:
         self._quality = config.quality
         source = ImagesSource(kind="images", path=".", rate_hz=0.1)
         self._pipeline = Pipeline.open(
-            config.model_copy(update={"source": source, "quality": _EVERYTHING})
+            config.model_copy(update={"source": source, "quality": _NO_QUALITY_LIMITS})
         )
         self._index = 0
 
-    def read(self, path: Path) -> tuple[Prediction, bool] | None:
-        """Return what the largest face expresses and whether the daemon would have read it.
+    def predict(self, path: Path) -> tuple[Prediction, bool] | None:
+        """Return the prediction for the largest face, and whether the daemon would classify it.
 
-        None where no face is found, or where the networks fail on it.
+        None if no face is found or a network fails.
 
         Raises:
             ConfigError: the picture cannot be read.
         """
         luma = read_picture(path)
         now_ns = monotonic_ns()
-        frame = Frame(luma, self._index, self._index * _APART_NS, "media", now_ns)
+        frame = Frame(luma, self._index, self._index * _INTERVAL_NS, "media", now_ns)
         self._index += 1
         try:
             faces = self._pipeline.step(frame).faces
@@ -85,31 +85,31 @@ def _area(face: FaceState) -> float:
 def run_accuracy(
     config: Config, *, images: Path, labels: Path, personal_baseline: bool
 ) -> dict[str, Any]:
-    """Return the figures of every annotated picture; see ``benchmarks.evaluation.metrics.figures``.
+    """Return the figures of ``evaluation.metrics.figures`` for annotated pictures.
 
-    With ``personal_baseline`` each person's readings are relative to that person's first
-    picture annotated as neutral, which is then not scored; ``without_baseline`` gives the plain
-    figures of the same remaining pictures.
+    With ``personal_baseline`` predictions are relative to the person's first picture annotated as
+    neutral, which is not scored; ``without_baseline`` has the figures of the same pictures without
+    a baseline.
 
     Raises:
         ConfigError: labels or pictures cannot be used.
         ModelError: a configured network cannot be trusted.
     """
     rows = read_labels(labels)
-    result: dict[str, Any] = {"n": len(rows), **circumstances(config)}
-    reader = Reader(config)
-    read = []
+    result: dict[str, Any] = {"n": len(rows), **measurement_conditions(config)}
+    predictor = FacePredictor(config)
+    predicted = []
     for row in rows:
-        answer = reader.read(images / row.file)
-        if answer is not None:
-            read.append(Read(row, *answer))
-    if not read:
+        prediction = predictor.predict(images / row.file)
+        if prediction is not None:
+            predicted.append(PredictedFace(row, *prediction))
+    if not predicted:
         raise ConfigError(f"--images {images}: no face was found on any of {len(rows)} pictures")
-    result["detected"] = len(read)
-    result["usable"] = sum(each.usable for each in read)
+    result["detected"] = len(predicted)
+    result["usable"] = sum(each.usable for each in predicted)
     if not personal_baseline:
-        return {**result, "scored": len(read), **_figures(read)}
-    personal, plain = _personal(read)
+        return {**result, "scored": len(predicted), **_figures(predicted)}
+    personal, plain = _personal(predicted)
     if not personal:
         raise ConfigError(
             f"--labels {labels}: a personal baseline needs at least two people with a neutral"
@@ -124,22 +124,28 @@ def run_accuracy(
     }
 
 
-def _figures(read: Sequence[Read]) -> dict[str, Any]:
+def _figures(predicted: Sequence[PredictedFace]) -> dict[str, Any]:
     return figures(
-        np.array([each.reading.probabilities for each in read], np.float64),
-        np.array([[each.reading.affect.valence, each.reading.affect.arousal] for each in read]),
-        np.array([EXPRESSIONS.index(each.row.expression) for each in read]),
-        np.array([[each.row.valence, each.row.arousal] for each in read]),
-        [each.row.subject for each in read],
+        np.array([each.prediction.probabilities for each in predicted], np.float64),
+        np.array(
+            [[each.prediction.affect.valence, each.prediction.affect.arousal] for each in predicted]
+        ),
+        np.array([EXPRESSIONS.index(each.row.expression) for each in predicted]),
+        np.array([[each.row.valence, each.row.arousal] for each in predicted]),
+        [each.row.subject for each in predicted],
     )
 
 
-def _personal(read: Sequence[Read]) -> tuple[list[Read], list[Read]]:
-    """Return readings relative to each person's neutral, and the same ones without a baseline."""
+def _personal(
+    predicted: Sequence[PredictedFace],
+) -> tuple[list[PredictedFace], list[PredictedFace]]:
+    """Return predictions relative to each person's neutral face, and the original ones."""
     relative = relative_to_own_neutral(
-        [each.reading for each in read],
-        [EXPRESSIONS.index(each.row.expression) for each in read],
-        [each.row.subject for each in read],
+        [each.prediction for each in predicted],
+        [EXPRESSIONS.index(each.row.expression) for each in predicted],
+        [each.row.subject for each in predicted],
     )
-    personal = [replace(read[index], reading=reading) for index, reading in relative.items()]
-    return personal, [read[index] for index in relative]
+    personal = [
+        replace(predicted[index], prediction=prediction) for index, prediction in relative.items()
+    ]
+    return personal, [predicted[index] for index in relative]

@@ -8,7 +8,7 @@ from edge.errors import ConfigError
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises an error of one line instead of exiting."""
+    """An argument parser that raises a one-line error instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         """Raise ``message``.
@@ -25,6 +25,6 @@ def add_result_file(command: argparse.ArgumentParser) -> None:
 
 
 def add_configuration(command: argparse.ArgumentParser) -> None:
-    """Add ``--config`` and ``--set``, as the daemon has them."""
+    """Add the daemon's options ``--config`` and ``--set``."""
     command.add_argument("-c", "--config", type=Path, metavar="FILE")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")

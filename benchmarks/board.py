@@ -1,4 +1,4 @@
-"""The circumstances of a measurement: board, governor, throttling, versions, models, date."""
+"""The conditions of a measurement: board, governor, throttling, versions, models, date."""
 
 import importlib.metadata
 import os
@@ -20,7 +20,7 @@ NetworkConfig = DetectorConfig | TranslatorConfig | ExpressionConfig
 _PACKAGES = ("affect-edge", "numpy", "opencv-python-headless", "onnxruntime", "ai-edge-litert")
 
 
-def _text(path: str) -> str | None:
+def _read_text(path: str) -> str | None:
     try:
         return Path(path).read_text("utf-8", "replace").strip("\0\n ")
     except OSError:
@@ -37,7 +37,7 @@ def _version(package: str) -> str | None:
 def _commit() -> str | None:
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
-        return None  # installed somewhere: a checkout around that place is not this program's
+        return None  # installed: a checkout that contains the installation is another program's
     try:
         done = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty"],
@@ -49,36 +49,36 @@ def _commit() -> str | None:
 
 
 class OtherLoad:
-    """CPU time that other processes take, this process and its children not counted."""
+    """CPU time that other processes use; this process and its children do not count."""
 
     def __init__(self) -> None:
-        self._begun_ns = clock.monotonic_ns()
-        self._before_s = _machine_busy_s() - _own_busy_s()
+        self._start_ns = clock.monotonic_ns()
+        self._start_busy_s = _machine_cpu_s() - _own_cpu_s()
 
     def percent(self) -> float:
-        """Return the use since this was made, in percent of one core; stolen time included.
+        """Return the use since construction, in percent of one core, stolen time included.
 
-        Call it when the children have been waited for.
+        Call it after waiting for the children.
         """
-        others_s = _machine_busy_s() - _own_busy_s() - self._before_s
-        return max(0.0, 1e5 * others_s / clock.elapsed_ms(self._begun_ns))
+        others_s = _machine_cpu_s() - _own_cpu_s() - self._start_busy_s
+        return max(0.0, 1e5 * others_s / clock.elapsed_ms(self._start_ns))
 
 
-def _machine_busy_s() -> float:
+def _machine_cpu_s() -> float:
     # proc(5): user nice system idle iowait irq softirq steal, in ticks, all cores together
     ticks = [int(field) for field in Path("/proc/stat").read_text("ascii").split()[1:9]]
     return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
 
 
-def _own_busy_s() -> float:
+def _own_cpu_s() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def circumstances(config: Config) -> dict[str, Any]:
-    """Return everything that a figure is worth nothing without; None where it is unknown.
+def measurement_conditions(config: Config) -> dict[str, Any]:
+    """Return machine, software, threads and model hashes; None for unknown values.
 
-    Call it before measuring, or the load is the benchmark's own.
+    Call it before measuring: afterwards the load would be the benchmark's own.
 
     Raises:
         ModelError: a configured network cannot be trusted.
@@ -104,14 +104,14 @@ def circumstances(config: Config) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what is known of this machine, its software, the commit and the time.
+    """Return the conditions without models: board, software, load, commit and time.
 
-    Call it before measuring, or the load is the benchmark's own.
+    Call it before measuring: afterwards the load would be the benchmark's own.
     """
     return {
         "board": board_name(),
         "cores": os.cpu_count(),
-        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "governor": _read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "throttled": Board().throttled(),
         "soc_celsius": Board().soc_celsius(),
         "load_1m": os.getloadavg()[0],

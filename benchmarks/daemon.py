@@ -1,4 +1,4 @@
-"""Measures the real daemon on a file, as fast as it can, at a subscriber."""
+"""Measures the whole daemon on a file, unpaced, from a subscriber's side."""
 
 import json
 import os
@@ -16,25 +16,29 @@ from edge import clock
 from edge.child import child_environment
 from edge.errors import EXIT_CONFIG, AffectEdgeError, ConfigError
 
-SILENCE_S = 20.0  # a status comes each second: a daemon that sends nothing for so long has failed
-CPU_EVERY = 10  # frames from one look at the processes' time to the next
+SILENCE_MAX_S = 20.0  # a status is due every second: a daemon silent for so long has failed
+CPU_EVERY_FRAMES = 10  # how often the processor time is read
 
 
 def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
-    """Run the daemon and return what its subscriber saw.
+    """Run the daemon and return its speed as measured by a subscriber.
 
-    ``stage_ms`` has the groups that the wire carries: ``capture``, ``detect`` with resize and
-    decode_boxes, ``track``, ``translate``, and ``classify`` with everything else from quality on.
+    ``stage_ms`` has the groups of the frame messages: ``capture``; ``detect`` with resize and
+    decode_boxes; ``track``; ``translate``; ``classify`` with everything else from quality on.
+
+    Args:
+        arguments: further arguments of ``affect-edge run``.
+        frames: frames to count; None: all.
 
     Raises:
         ConfigError: the daemon refused its configuration, or the source is too short.
-        AffectEdgeError: the daemon failed or fell silent.
+        AffectEdgeError: the daemon failed, or sent nothing for ``SILENCE_MAX_S``.
     """
     with tempfile.TemporaryDirectory(prefix="affect-edge-") as folder:
         endpoint = f"ipc://{folder}/live"
         command = [sys.executable, "-m", "edge", "run", *arguments]
         command += ["--no-pace", "--wait-for-subscriber"]
-        # The journal is off: a measurement is no start of the device's own stream.
+        # no journal: a measurement must not count as a start of the device's own stream
         for setting in (
             f'publish.endpoint="{endpoint}"',
             f'publish.service_endpoint="ipc://{folder}/service"',
@@ -46,8 +50,8 @@ def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
         with output.open("wb") as file:
             daemon = subprocess.Popen(command, stderr=file, env=child_environment())
         try:
-            published, rss, cpu_s = _watch(daemon, endpoint, frames)
-            code = daemon.wait(SILENCE_S)
+            published, rss, cpu_s = _collect(daemon, endpoint, frames)
+            code = daemon.wait(SILENCE_MAX_S)
         finally:
             if daemon.poll() is None:
                 daemon.kill()
@@ -70,15 +74,15 @@ def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
         "frames": len(measured),
         "latency_ms": quantiles([each["total"] for each in timing]),
         "stage_ms": stage_ms,
-        # Three threads overlap: no time of a frame is there to be divided by its inference.
+        # three threads overlap, so a frame has no time of its own to compare with inference alone
         "inference_ms": None,
         "overhead": None,
         "rss_mb": max(rss, default=None),
-        "cpu_percent": _percent(cpu_s),
+        "cpu_percent": _cpu_percent(cpu_s),
     }
 
 
-def _watch(
+def _collect(
     daemon: "subprocess.Popen[bytes]", endpoint: str, frames: int | None
 ) -> tuple[list[dict[str, Any]], list[float], list[tuple[int, float]]]:
     """Return the frame messages, the worker's memory in MiB, and (time, processor seconds)."""
@@ -90,21 +94,21 @@ def _watch(
         socket.setsockopt(zmq.RCVHWM, 0)
         socket.setsockopt_string(zmq.SUBSCRIBE, "affect.v1.")
         socket.connect(endpoint)
-        heard_ns = clock.monotonic_ns()
+        last_message_ns = clock.monotonic_ns()
         while True:
             if not socket.poll(200):
                 if daemon.poll() is not None:
                     return published, rss, cpu_s
-                if clock.elapsed_ms(heard_ns) > SILENCE_S * 1e3:
-                    raise AffectEdgeError(f"the daemon sent nothing for {SILENCE_S:.0f} s")
+                if clock.elapsed_ms(last_message_ns) > SILENCE_MAX_S * 1e3:
+                    raise AffectEdgeError(f"the daemon sent nothing for {SILENCE_MAX_S:.0f} s")
                 continue
-            heard_ns = clock.monotonic_ns()
+            last_message_ns = clock.monotonic_ns()
             message = json.loads(socket.recv().partition(b" ")[2])
             if message["kind"] == "frame":
                 published.append(message)
                 over = len(published) - WARM_UP
-                if over >= 0 and over % CPU_EVERY == 0:
-                    cpu_s.append((heard_ns, _tree_cpu_s(daemon.pid)))
+                if over >= 0 and over % CPU_EVERY_FRAMES == 0:
+                    cpu_s.append((last_message_ns, _tree_cpu_s(daemon.pid)))
                 if frames is not None and over >= frames:
                     daemon.terminate()
                     return published, rss, cpu_s
@@ -128,7 +132,7 @@ def _tree_cpu_s(root: int) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def _percent(cpu_s: list[tuple[int, float]]) -> float | None:
+def _cpu_percent(cpu_s: list[tuple[int, float]]) -> float | None:
     if len(cpu_s) < 2:
         return None
     (first_ns, first_s), (last_ns, last_s) = cpu_s[0], cpu_s[-1]

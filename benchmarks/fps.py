@@ -1,8 +1,8 @@
 """``python -m benchmarks fps``: speed, time per stage, and a baseline to compare with.
 
-Measured in one process and one thread, configurations interleaved, after a warm-up: the pipeline
-with the building and encoding of its message (what a frame costs the machine), the bare network
-calls on prepared tensors (what no code of ours can save), and with ``--baseline`` the prior way.
+Measured in one process and one thread after a warm-up, the configurations interleaved: the pipeline
+including its message (the cost of a frame), inference alone on prepared tensors (the part that our
+code cannot reduce), and with ``--baseline`` the earlier approach.
 """
 
 import itertools
@@ -17,10 +17,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.board import OtherLoad, circumstances
+from benchmarks.board import OtherLoad, measurement_conditions
 from benchmarks.daemon import measure_daemon
 from benchmarks.figures import STAGES, WARM_UP, quantiles
-from benchmarks.prior import PriorLoop
+from benchmarks.fps_baseline import BaselineLoop
 from edge import clock
 from edge.board import rss_mb
 from edge.config import Config, is_file
@@ -35,14 +35,18 @@ from edge.vision.sources import open_source
 from edge.vision.values import Frame, FrameState
 from edge.worker.report import frame_report
 
-PRIOR_EVERY = 30  # frames; the prior way is slow: this tells as much, and keeps the run short
-PRIOR_BURST = 2  # counted calls in a row, after one uncounted: a loop's own pools spin into itself
-SETTLE_WINDOW_MS = 20.0
-SETTLE_MAX_MS = 1000.0
+BASELINE_EVERY_FRAMES = (
+    30  # frames; the timed_baseline way is slow: this tells as much, and keeps the run short
+)
+BASELINE_CALLS = (
+    2  # counted calls in a row, after one uncounted: a loop's own pools spin into itself
+)
+IDLE_WINDOW_MS = 20.0
+IDLE_WAIT_MAX_MS = 1000.0
 
 
-class BareNetworks:
-    """The networks' calls alone, on tensors that were prepared before the clock starts."""
+class InferenceAlone:
+    """Runs the networks on tensors that were prepared before the clock starts."""
 
     def __init__(self, config: Config) -> None:
         self._detector = open_network(
@@ -60,33 +64,33 @@ class BareNetworks:
             artifact=config.expression.artifact, threads=config.expression.threads,
         )  # fmt: skip
 
-    def settle(self) -> None:
-        """Run uncounted, until no other session's thread pool is still spinning.
+    def wait_until_idle(self) -> None:
+        """Run without counting until no other session's thread pool spins any more.
 
-        Default pools of onnxruntime spin on after a call (75 ms measured), and would take a core
-        from what is measured next.
+        Default thread pools of onnxruntime spin after a call (75 ms measured) and would take a core
+        from the next measurement.
         """
         detector, expression = self._detector.info, self._expression.info
         picture = self._detector.tensor(np.zeros((detector.height, detector.width), np.uint8))
         face = self._expression.tensor(np.zeros((expression.height, expression.width), np.uint8))
-        begun_ns = clock.monotonic_ns()
+        start_ns = clock.monotonic_ns()
         quiet = 1.1 * max(detector.threads, expression.threads)
         busy = quiet + 1
-        while busy > quiet and clock.elapsed_ms(begun_ns) < SETTLE_MAX_MS:
+        while busy > quiet and clock.elapsed_ms(start_ns) < IDLE_WAIT_MAX_MS:
             window_ns, before_s = clock.monotonic_ns(), cpu_seconds()
-            while clock.elapsed_ms(window_ns) < SETTLE_WINDOW_MS:
+            while clock.elapsed_ms(window_ns) < IDLE_WINDOW_MS:
                 self._detector.session.run(picture)
                 self._expression.session.run(face)
             busy = 1e3 * (cpu_seconds() - before_s) / clock.elapsed_ms(window_ns)
 
     def measure_ms(self, state: FrameState) -> float:
-        """Return the milliseconds of the runtime's calls that ``state`` took."""
+        """Return the milliseconds that the runtime takes for the inputs of ``state``."""
         info = self._detector.info
         picture = resize_linear(state.frame.luma, (info.width, info.height))
         tensor = self._detector.tensor(picture)
-        begun_ns = clock.monotonic_ns()
+        start_ns = clock.monotonic_ns()
         self._detector.session.run(tensor)
-        total_ms = clock.elapsed_ms(begun_ns)
+        total_ms = clock.elapsed_ms(start_ns)
         networks = (
             [self._expression] if not self._translator else [self._translator, self._expression]
         )
@@ -97,37 +101,37 @@ class BareNetworks:
                 side = (network.info.width, network.info.height)
                 crop = square_crop(state.frame.luma, face.track.detection.box, side, 0.0)
                 tensor = network.tensor(crop)
-                begun_ns = clock.monotonic_ns()
+                start_ns = clock.monotonic_ns()
                 network.session.run(tensor)
-                total_ms += clock.elapsed_ms(begun_ns)
+                total_ms += clock.elapsed_ms(start_ns)
         return total_ms
 
 
-class Prior:
-    """The prior way, at its own size and at ours, warmed up and timed."""
+class TimedBaseline:
+    """Times the baseline at its own input size and at ours."""
 
     def __init__(self, config: Config, size: tuple[int, int]) -> None:
         self._size = size
         model, threshold = config.expression.model, config.detector.threshold
         self._loops = (
-            PriorLoop(model, threshold=threshold),
-            PriorLoop(model, threshold=threshold, size=size),
+            BaselineLoop(model, threshold=threshold),
+            BaselineLoop(model, threshold=threshold, size=size),
         )
         self._took_ms: tuple[list[float], list[float]] = ([], [])
 
-    def measure(self, frame: Frame, bare: BareNetworks) -> None:
-        """Time both loops on ``frame``, again and again as a loop does; leave quiet behind."""
+    def measure(self, frame: Frame, inference: InferenceAlone) -> None:
+        """Time both loops on ``frame``; return when their thread pools are idle."""
         bgr = cv2.cvtColor(frame.luma, cv2.COLOR_GRAY2BGR)
         for loop, took_ms in zip(self._loops, self._took_ms, strict=True):
             loop.step(bgr)
-            for _ in range(PRIOR_BURST):
-                begun_ns = clock.monotonic_ns()
+            for _ in range(BASELINE_CALLS):
+                start_ns = clock.monotonic_ns()
                 loop.step(bgr)
-                took_ms.append(clock.elapsed_ms(begun_ns))
-            bare.settle()
+                took_ms.append(clock.elapsed_ms(start_ns))
+            inference.wait_until_idle()
 
     def figures(self, frame_mean_ms: float) -> dict[str, Any]:
-        """Return the comparison with a mean frame of ours."""
+        """Return the comparison with the pipeline's mean time per frame."""
         full_ms, same_ms = (statistics.fmean(each) for each in self._took_ms)
         width, height = self._size
         return {
@@ -157,7 +161,7 @@ def read_frames(config: Config, limit: int | None) -> Iterator[Frame]:
 
 
 def message_bytes(state: FrameState) -> bytes:
-    """Return the message of a frame as the hub sends it, link included."""
+    """Return the message of a frame as the hub sends it, after encoding for the link."""
     report = frame_report(state)
     report = type(report).model_validate_json(report.model_dump_json())
     now_ns = clock.monotonic_ns()
@@ -177,7 +181,7 @@ def message_bytes(state: FrameState) -> bytes:
 def measure_pipeline(
     config: Config, frames: int | None, *, in_memory: bool, baseline: bool
 ) -> dict[str, Any]:
-    """Measure frame after frame in this thread; see the contract for the fields.
+    """Measure the pipeline frame by frame in this thread; return the fields of ``run_fps``.
 
     Raises:
         ConfigError: the source is live, or holds no frames.
@@ -190,34 +194,34 @@ def measure_pipeline(
     cv2.setNumThreads(1)
     pipeline = Pipeline.open(config)
     source = read_frames(config, None if in_memory else frames and frames + WARM_UP)
-    held: list[Frame] = []
+    decoded: list[Frame] = []
     if in_memory:
-        held = list(itertools.islice(source, frames))
-        if not held:
+        decoded = list(itertools.islice(source, frames))
+        if not decoded:
             raise ConfigError("--source: no frame in it")
-        source = cycled(held, (frames or len(held)) + WARM_UP)
+        source = repeated_frames(decoded, (frames or len(decoded)) + WARM_UP)
     for frame in itertools.islice(source, WARM_UP):
         message_bytes(pipeline.step(frame))
-    # Here, before what only the benchmark needs is loaded, and without the frames it holds.
-    pipeline_rss_mb = rss_mb() - sum(frame.luma.nbytes for frame in held) / 2**20
-    bare = BareNetworks(config)
-    bare.settle()
-    prior = Prior(config, pipeline.detector.input_size) if baseline else None
+    # measured here: without the networks and frames that only the benchmark needs
+    pipeline_rss_mb = rss_mb() - sum(frame.luma.nbytes for frame in decoded) / 2**20
+    inference = InferenceAlone(config)
+    inference.wait_until_idle()
+    timed_baseline = TimedBaseline(config, pipeline.detector.input_size) if baseline else None
     frame_ms: list[float] = []
     inference_ms: list[float] = []
     stages: dict[str, list[float]] = {}
     cpu_s = wall_s = 0.0
     for number, frame in enumerate(source):
-        if prior is not None and number % PRIOR_EVERY == 0:
-            prior.measure(frame, bare)
-        before_s, begun_ns = cpu_seconds(), clock.monotonic_ns()
+        if timed_baseline is not None and number % BASELINE_EVERY_FRAMES == 0:
+            timed_baseline.measure(frame, inference)
+        before_s, start_ns = cpu_seconds(), clock.monotonic_ns()
         state = pipeline.step(frame)
         stopwatch = clock.Stopwatch()
         message_bytes(state)
         stopwatch.lap("message")
-        took_ms = clock.elapsed_ms(begun_ns)
+        took_ms = clock.elapsed_ms(start_ns)
         cpu_s += cpu_seconds() - before_s
-        inference_ms.append(bare.measure_ms(state))
+        inference_ms.append(inference.measure_ms(state))
         wall_s += took_ms / 1e3
         frame_ms.append(took_ms + (0.0 if in_memory else frame.capture_ms))
         for stage, spent_ms in {
@@ -239,8 +243,8 @@ def measure_pipeline(
         "rss_mb": pipeline_rss_mb,
         "cpu_percent": 100 * cpu_s / wall_s,
     }
-    if prior is not None:
-        result |= prior.figures(statistics.fmean(frame_ms))
+    if timed_baseline is not None:
+        result |= timed_baseline.figures(statistics.fmean(frame_ms))
     return result
 
 
@@ -250,12 +254,12 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def cycled(held: list[Frame], count: int) -> Iterator[Frame]:
-    """Yield ``count`` frames, beginning again at the end, with indices and times that go on."""
-    span_ns = held[-1].sensor_ns - held[0].sensor_ns + 40_000_000
+def repeated_frames(decoded: list[Frame], count: int) -> Iterator[Frame]:
+    """Yield ``count`` frames, ``decoded`` repeated, with continuing indices and times."""
+    span_ns = decoded[-1].sensor_ns - decoded[0].sensor_ns + 40_000_000
     for index in range(count):
-        lap, place = divmod(index, len(held))
-        frame = held[place]
+        lap, place = divmod(index, len(decoded))
+        frame = decoded[place]
         yield replace(frame, index=index, sensor_ns=frame.sensor_ns + lap * span_ns)
 
 
@@ -268,7 +272,7 @@ def run_fps(
     baseline: bool,
     daemon_arguments: list[str],
 ) -> dict[str, Any]:
-    """Return the measured figures and what they were measured on.
+    """Return the measured figures and the measurement conditions.
 
     Raises:
         ConfigError: the options contradict one another, or the source is not finite.
@@ -276,13 +280,13 @@ def run_fps(
     """
     if mode == "daemon" and (in_memory or baseline):
         raise ConfigError("--mode daemon: goes neither with --in-memory nor with --baseline")
-    around = circumstances(config)
-    others = OtherLoad()
+    conditions = measurement_conditions(config)
+    other_load = OtherLoad()
     if mode == "daemon":
         result = measure_daemon(daemon_arguments, frames)
     else:
         result = measure_pipeline(config, frames, in_memory=in_memory, baseline=baseline)
-    return {"benchmark": "fps", **result, **around, "other_cpu_percent": others.percent()}
+    return {"benchmark": "fps", **result, **conditions, "other_cpu_percent": other_load.percent()}
 
 
 def save(result: dict[str, Any], path: Path) -> None:

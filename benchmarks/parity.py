@@ -1,8 +1,8 @@
-"""``python -m benchmarks parity``: agreement of each artifact with the float one, here.
+"""``python -m benchmarks parity``: agreement of each artifact with the float network.
 
-The figures are the ones of the manifest, made by the same code, on pictures and a board of one's
-own; with them, what a run of each artifact costs, measured in turns. Where the pictures are those
-that the model was calibrated with, only the part that was kept back is used.
+It measures the figures of the manifest with the same code, on the user's pictures and board. It
+also times one run of each artifact, interleaved. If the pictures are those of the model's
+calibration, only the part that was kept back from calibration is used.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ from benchmarks.evaluation.expression_agreement import expression_agreement
 from benchmarks.evaluation.pictures import (
     PICTURES_MIN,
     Pictures,
-    exact_network,
     face_crops,
+    float_network,
     picture_paths,
     split_pictures,
 )
@@ -43,7 +43,7 @@ _EXPRESSION: Final = "expression-nir"
 def run_parity(
     model: str, images: Path, *, threads: int = 1, progress: Progress = lambda text: None
 ) -> dict[str, Any]:
-    """Return the agreement and the cost of every artifact of ``model``, and on what.
+    """Return agreement and run time of every artifact of ``model``, and the conditions.
 
     Args:
         model: a bundled model or a model folder.
@@ -58,9 +58,9 @@ def run_parity(
     """
     folder = find_model(model)
     manifest = load_manifest(folder)
-    facts = machine()
-    others = OtherLoad()
-    reference = exact_network(folder, manifest.task)
+    conditions = machine()
+    other_load = OtherLoad()
+    reference = float_network(folder, manifest.task)
     pictures, kept_back = _pictures(images, manifest)
     progress(f"faces in {len(pictures)} pictures")
     compare = _comparison(manifest, reference, pictures)
@@ -70,7 +70,7 @@ def run_parity(
         row = rows[artifact.file] = _described(manifest, artifact)
         if not runtime_installed(artifact.runtime):
             row["missing"] = f"{artifact.runtime} is not installed"
-            read_artifact(folder, artifact)  # it is still what it claims to be
+            read_artifact(folder, artifact)  # its hash is checked all the same
             continue
         networks[artifact.file] = load_artifact(folder, manifest, artifact, threads)
         progress(f"agreement of {artifact.file}")
@@ -92,15 +92,15 @@ def run_parity(
         "pictures": len(pictures),
         "kept_back_from_calibration": kept_back,
         "artifacts": rows,
-        **facts,
+        **conditions,
         "threads": threads,
         "models": {manifest.name: {each.file: each.sha256 for each in manifest.artifacts}},
-        "other_cpu_percent": others.percent(),
+        "other_cpu_percent": other_load.percent(),
     }
 
 
 def _pictures(images: Path, manifest: Manifest) -> tuple[Pictures, bool]:
-    """Return the pictures to compare on, and whether they are the rest of the calibration's."""
+    """Return the pictures to compare on, and whether they were kept back from calibration."""
     try:
         paths = picture_paths(images, "--images")
     except ModelError as error:
@@ -117,25 +117,25 @@ def _pictures(images: Path, manifest: Manifest) -> tuple[Pictures, bool]:
 def _comparison(
     manifest: Manifest, reference: Network, pictures: Sequence[Luma]
 ) -> Callable[[Network], dict[str, float]]:
-    """Return what compares an artifact with ``reference`` in the figures of its task."""
+    """Return a function that measures an artifact's agreement with ``reference``."""
     if manifest.task == "face-detection":
         return lambda network: detection_agreement(reference, network, pictures)
-    finder = detector_for(exact_network(_DETECTOR, "face-detection"), threshold=0.5, nms_iou=0.3)
+    detector = detector_for(float_network(_DETECTOR, "face-detection"), threshold=0.5, nms_iou=0.3)
     size = (reference.info.width, reference.info.height)
     if manifest.task == "facial-expression":
         margin = manifest.input.crop.margin if manifest.input.crop else 0.0
-        faces = list(face_crops(pictures, finder, size, margin))
+        faces = list(face_crops(pictures, detector, size, margin))
         return lambda network: expression_agreement(reference, network, faces)
-    expression = exact_network(_EXPRESSION, "facial-expression")
+    expression = float_network(_EXPRESSION, "facial-expression")
     crop = expression.manifest.input.crop
-    faces = list(face_crops(pictures, finder, size, crop.margin if crop else 0.0))
+    faces = list(face_crops(pictures, detector, size, crop.margin if crop else 0.0))
 
-    def made_by(network: Network) -> list[Luma]:
+    def translated(network: Network) -> list[Luma]:
         translator = CycleGan(network)
         return [translator.translate(face) for face in faces]
 
-    known = made_by(reference)
-    return lambda network: translation_agreement(known, made_by(network), expression)
+    known = translated(reference)
+    return lambda network: translation_agreement(known, translated(network), expression)
 
 
 def _described(manifest: Manifest, artifact: Artifact) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """``python -m benchmarks thresholds``: limits of quality, and of the label's lead.
 
 Faces of annotated pictures are degraded in steps (fewer pixels, blur, less light, more light, a hot
-spot) in the frame, before the crop, and predicted again in the same box. Another frame of the same
-face keeps its label in some share of cases. Where fewer than ``SAME_MIN`` of that share keep it, a
-face is no longer usable: the limit of ``[quality]`` is the measure's value there. For
-``affect.label_margin`` the same face is predicted as other frames would have shown it (box and
-sensor noise), smoothed as the daemon does: in no more than ``SPURIOUS`` of such moments may an
-expression other than the moment before's lead by the margin.
+spot) in the frame, before the crop, and predicted again in the same box. Some share of faces keeps
+its label when only the frame differs (box and sensor noise). A limit of ``[quality]`` is the value
+of its measure at which fewer than ``SAME_MIN`` of that share keep their label.
 
-Turned heads cannot be made from pictures of frontal ones: ``yaw_max_deg`` is not measured here.
+For ``affect.label_margin`` the same face is predicted in several jittered frames, and the
+predictions are averaged over 0.5 s as the daemon does. Between two such averages another
+expression may take the lead by the margin in at most ``SPURIOUS`` of the cases.
+
+Turned heads cannot be made from pictures of frontal ones, so ``yaw_max_deg`` is not measured here.
 """
 
 import itertools
@@ -21,8 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.board import circumstances
-from benchmarks.evaluation.annotated import Annotated, annotated_faces, read_labels, shifted
+from benchmarks.board import measurement_conditions
+from benchmarks.evaluation.annotated import Annotation, annotated_faces, read_labels, shifted
 from benchmarks.evaluation.metrics import rmse
 from edge.clock import Stopwatch, monotonic_ns
 from edge.config import Config
@@ -38,34 +39,41 @@ SAME_MIN: Final = 0.8
 """Share of the label agreement between undegraded frames that must be kept."""
 
 SPURIOUS: Final = 0.01
-"""Share of moments of one face that may put another expression ahead by the label's margin."""
+"""Share of pairs of moments of one face between which another expression may lead by the margin."""
 
 LEAD_EDGES: Final = (0.0, 0.1, 0.2, 0.4, 1.01)
 """Bins of the lead of the most probable expression over the second; the last includes 1."""
 
 _MOMENTS, _FRAMES = 4, 10
-"""Moments of one face, each the mean of so many frames: what smoothing over 0.5 s leaves of ten
-frames a second."""
+"""Moments per face, and frames per moment: a moment is the mean of ten frames, about what smoothing
+over 0.5 s does at ten frames per second."""
 
 _JITTER_SHIFT, _JITTER_SCALE = 0.02, 0.03  # standard deviations, shares of the box
-_NOISE: Final = 3.0  # of the sensor in the dark, standard deviation, grey levels
+_NOISE: Final = 3.0  # standard deviation of sensor noise in the dark, grey levels
 
 Random = np.random.Generator
-Spoil = Callable[["Known", float, Random], tuple[Luma, Box]]
+Degrade = Callable[["AnnotatedFace", float, Random], tuple[Luma, Box]]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """One annotated face, found and read in the picture as it is; ``luma`` is its surroundings."""
+class AnnotatedFace:
+    """One annotated face and its prediction in the picture as it is.
 
-    row: Annotated
+    Attributes:
+        row: its annotation.
+        luma: the part of the picture around the face, uint8 (height, width).
+        face: the detection, in pixels of ``luma``.
+        prediction: for the face in ``luma``.
+    """
+
+    row: Annotation
     luma: Luma
     face: Detection
-    reading: Prediction
+    prediction: Prediction
 
 
 def run_thresholds(config: Config, *, images: Path, labels: Path, seed: int = 0) -> dict[str, Any]:
-    """Return the figures by degrees of each fault, and the limits that follow.
+    """Return the figures of each degradation by degree, and the limits that follow.
 
     Raises:
         ConfigError: labels or pictures cannot be used.
@@ -73,41 +81,41 @@ def run_thresholds(config: Config, *, images: Path, labels: Path, seed: int = 0)
         InferenceError: a network fails.
     """
     network = open_expression(config.expression)
-    known = _known(config, network, images, read_labels(labels))
+    faces = _predicted_faces(config, network, images, read_labels(labels))
     random = np.random.default_rng(seed)
-    margin, moved = _margin(network, known, random)
+    margin, moved = _label_margin(network, faces, random)
     rows: dict[str, list[dict[str, float]]] = {}
     limits: dict[str, float | None] = {"label_margin": margin}
-    degradation = _Degradation(config, network, known, random)
-    for name, fault in FAULTS.items():
-        rows[name] = [degradation.figures(fault, degree) for degree in fault.degrees]
+    degraded = _DegradedFaces(config, network, faces, random)
+    for name, kind in DEGRADATIONS.items():
+        rows[name] = [degraded.figures(kind, degree) for degree in kind.degrees]
         points = [(row["measure"], row["same_label"]) for row in rows[name]]
-        limits[fault.key] = crossing(points, SAME_MIN * moved)
+        limits[kind.key] = crossing(points, SAME_MIN * moved)
     return {
-        **circumstances(config),
-        "faces": len(known),
+        **measurement_conditions(config),
+        "faces": len(faces),
         "same_label_when_only_the_frame_differs": moved,
-        "hits_by_lead": _by_lead(known),
+        "hits_by_lead": _correct_by_lead(faces),
         "faults": rows,
         "limits": limits,
     }
 
 
-def _known(
-    config: Config, network: ExpressionNetwork, images: Path, rows: Sequence[Annotated]
-) -> list[Known]:
-    known = []
+def _predicted_faces(
+    config: Config, network: ExpressionNetwork, images: Path, rows: Sequence[Annotation]
+) -> list[AnnotatedFace]:
+    faces = []
     for row, luma, face in annotated_faces(images, rows, open_detector(config.detector)):
         if face is not None:
-            part, moved = _around(luma, face)
-            known.append(Known(row, part, moved, _read(network, part, moved.box)))
-    if not known:
+            part, moved = _with_surroundings(luma, face)
+            faces.append(AnnotatedFace(row, part, moved, _predict(network, part, moved.box)))
+    if not faces:
         raise ConfigError(f"--images {images}: no face was found on any of {len(rows)} pictures")
-    return known
+    return faces
 
 
-def _around(luma: Luma, face: Detection) -> tuple[Luma, Detection]:
-    """Return the frame as far as half a box around the face, and the face in there."""
+def _with_surroundings(luma: Luma, face: Detection) -> tuple[Luma, Detection]:
+    """Return the frame up to half a box around the face, and the face in its coordinates."""
     box = face.box
     side = max(box.width, box.height) / 2
     left, top = max(0, int(box.x - side)), max(0, int(box.y - side))
@@ -117,33 +125,36 @@ def _around(luma: Luma, face: Detection) -> tuple[Luma, Detection]:
     return part, replace(face, box=moved, landmarks=face.landmarks - origin)
 
 
-def _read(network: ExpressionNetwork, luma: Luma, box: Box) -> Prediction:
+def _predict(network: ExpressionNetwork, luma: Luma, box: Box) -> Prediction:
     return network.predict(Frame(luma, 0, 0, "media", monotonic_ns()), box, Stopwatch())
 
 
-def _label(reading: Prediction) -> str:
-    return EXPRESSIONS[int(reading.probabilities.argmax())]
+def _label(prediction: Prediction) -> str:
+    return EXPRESSIONS[int(prediction.probabilities.argmax())]
 
 
-def _margin(
-    network: ExpressionNetwork, known: Sequence[Known], random: Random
+def _label_margin(
+    network: ExpressionNetwork, faces: Sequence[AnnotatedFace], random: Random
 ) -> tuple[float, float]:
-    """Return the lead that hardly any other moment of a face gives another expression.
+    """Return the label margin, and the share of single frames that keep the picture's label.
 
-    And the share of single frames that get the label of the unspoiled picture.
+    The margin is the lead over the label of one moment that the highest probability of another
+    moment exceeds in ``SPURIOUS`` of all pairs of moments.
     """
     leads, same = [], []
-    for each in known:
-        read = np.array(
+    for each in faces:
+        predicted = np.array(
             [
-                _read(
+                _predict(
                     network, _noisy(each.luma, random), _jittered(each.face.box, random)
                 ).probabilities
                 for _ in range(_MOMENTS * _FRAMES)
             ]
         )
-        same.append(float(np.mean(read.argmax(axis=1) == each.reading.probabilities.argmax())))
-        moments = read.reshape(_MOMENTS, _FRAMES, -1).mean(axis=1)
+        same.append(
+            float(np.mean(predicted.argmax(axis=1) == each.prediction.probabilities.argmax()))
+        )
+        moments = predicted.reshape(_MOMENTS, _FRAMES, -1).mean(axis=1)
         for one, other in itertools.permutations(range(_MOMENTS), 2):
             label = moments[one].argmax()
             leads.append(float(moments[other].max() - moments[other][label]))
@@ -163,13 +174,13 @@ def _noisy(luma: Luma, random: Random) -> Luma:
     return noisy
 
 
-def _by_lead(known: Sequence[Known]) -> list[dict[str, float]]:
-    """Return the share of right labels in each bin of ``LEAD_EDGES``."""
+def _correct_by_lead(faces: Sequence[AnnotatedFace]) -> list[dict[str, float]]:
+    """Return the share of correct labels in each bin of ``LEAD_EDGES``."""
     leads, hits = [], []
-    for each in known:
-        shares = np.sort(each.reading.probabilities)
+    for each in faces:
+        shares = np.sort(each.prediction.probabilities)
         leads.append(float(shares[-1] - shares[-2]))
-        hits.append(_label(each.reading) == each.row.expression)
+        hits.append(_label(each.prediction) == each.row.expression)
     rows = []
     for low, high in itertools.pairwise(LEAD_EDGES):
         there = [hit for lead, hit in zip(leads, hits, strict=True) if low <= lead < high]
@@ -179,50 +190,50 @@ def _by_lead(known: Sequence[Known]) -> list[dict[str, float]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One way in which a face is spoiled.
+class Degradation:
+    """One way to degrade a face.
 
     Attributes:
-        measure: of ``edge.vision.values.Quality``, that tells it.
-        key: of ``[quality]``, its limit.
-        degrees: from hardly to most.
-        spoil: returns the frame and the face's box, spoiled by a degree.
+        measure: field of ``edge.vision.values.Quality`` that measures it.
+        key: key of ``[quality]`` that limits it.
+        degrees: from the weakest to the strongest.
+        degrade: returns the frame and the face's box, degraded by a degree.
     """
 
     measure: str
     key: str
     degrees: tuple[float, ...]
-    spoil: Spoil
+    degrade: Degrade
 
 
 @dataclass(frozen=True, slots=True)
-class _Degradation:
+class _DegradedFaces:
     config: Config
     network: ExpressionNetwork
-    known: Sequence[Known]
+    faces: Sequence[AnnotatedFace]
     random: Random
 
-    def figures(self, fault: Fault, degree: float) -> dict[str, float]:
-        """Return the figures of all faces spoiled by ``degree``, and the measure's median there."""
+    def figures(self, kind: Degradation, degree: float) -> dict[str, float]:
+        """Return the figures of all faces degraded by ``degree``, and the measure's median."""
         measured, same, hits = [], [], []
         values: list[tuple[float, float, float, float]] = []
-        for each in self.known:
-            luma, box = fault.spoil(each, degree, self.random)
-            reading = _read(self.network, luma, box)
+        for each in self.faces:
+            luma, box = kind.degrade(each, degree, self.random)
+            prediction = _predict(self.network, luma, box)
             quality = assess(luma, box, each.face.landmarks, self.config.quality)
-            measured.append(float(getattr(quality, fault.measure)))
-            same.append(_label(reading) == _label(each.reading))
-            hits.append(_label(reading) == each.row.expression)
-            affect, row = reading.affect, each.row
+            measured.append(float(getattr(quality, kind.measure)))
+            same.append(_label(prediction) == _label(each.prediction))
+            hits.append(_label(prediction) == each.row.expression)
+            affect, row = prediction.affect, each.row
             values.append((affect.valence, row.valence, affect.arousal, row.arousal))
-        read: NDArray[np.float64] = np.array(values)
+        predicted: NDArray[np.float64] = np.array(values)
         return {
             "degree": degree,
             "measure": float(np.median(measured)),
             "same_label": float(np.mean(same)),
             "top1": float(np.mean(hits)),
-            "valence_rmse": rmse(read[:, 0], read[:, 1]),
-            "arousal_rmse": rmse(read[:, 2], read[:, 3]),
+            "valence_rmse": rmse(predicted[:, 0], predicted[:, 1]),
+            "arousal_rmse": rmse(predicted[:, 2], predicted[:, 3]),
         }
 
 
@@ -230,7 +241,7 @@ def crossing(points: Sequence[tuple[float, float]], least: float) -> float | Non
     """Return the measure at which the share of same labels first falls below ``least``.
 
     Args:
-        points: (measure, share), from hardly spoiled to spoiled most.
+        points: (measure, share), from the weakest degradation to the strongest.
         least: the share that must be kept.
 
     Between two degrees the share is taken to change evenly. None: it never falls below; the
@@ -247,60 +258,60 @@ def crossing(points: Sequence[tuple[float, float]], least: float) -> float | Non
     return None
 
 
-def _fewer_pixels(known: Known, size_px: float, random: Random) -> tuple[Luma, Box]:
-    box = known.face.box
+def _fewer_pixels(annotated: AnnotatedFace, size_px: float, random: Random) -> tuple[Luma, Box]:
+    box = annotated.face.box
     scale = min(1.0, size_px / max(box.width, box.height))
-    height, width = (max(1, round(length * scale)) for length in known.luma.shape)
-    small = resize_area(known.luma, (width, height))
+    height, width = (max(1, round(length * scale)) for length in annotated.luma.shape)
+    small = resize_area(annotated.luma, (width, height))
     return _noisy(small, random), Box(
         box.x * scale, box.y * scale, box.width * scale, box.height * scale
     )
 
 
-def _blurred(known: Known, share: float, random: Random) -> tuple[Luma, Box]:
-    sigma = share * known.face.box.height
-    soft: Luma = np.asarray(cv2.GaussianBlur(known.luma, (0, 0), sigma), np.uint8)
-    return _noisy(soft, random), known.face.box
+def _blurred(annotated: AnnotatedFace, share: float, random: Random) -> tuple[Luma, Box]:
+    sigma = share * annotated.face.box.height
+    soft: Luma = np.asarray(cv2.GaussianBlur(annotated.luma, (0, 0), sigma), np.uint8)
+    return _noisy(soft, random), annotated.face.box
 
 
-def _at_brightness(known: Known, level: float, random: Random) -> tuple[Luma, Box]:
-    """Return the frame with another exposure; the sensor's noise stays, white clips."""
-    box = known.face.box
+def _at_brightness(annotated: AnnotatedFace, level: float, random: Random) -> tuple[Luma, Box]:
+    """Return the frame with another exposure; white clips, the sensor's noise stays the same."""
+    box = annotated.face.box
     rows = slice(max(0, round(box.y)), max(1, round(box.y + box.height)))
     columns = slice(max(0, round(box.x)), max(1, round(box.x + box.width)))
-    mean = max(1.0, float(known.luma[rows, columns].mean()))
-    exposed = np.clip(known.luma * (level * 255 / mean), 0, 255).astype(np.uint8)
+    mean = max(1.0, float(annotated.luma[rows, columns].mean()))
+    exposed = np.clip(annotated.luma * (level * 255 / mean), 0, 255).astype(np.uint8)
     return _noisy(exposed, random), box
 
 
-def _hot_spot(known: Known, share: float, random: Random) -> tuple[Luma, Box]:
-    """Return the frame with a lamp's reflection that burns out ``share`` of the box."""
-    box = known.face.box
-    y, x = np.mgrid[: known.luma.shape[0], : known.luma.shape[1]].astype(np.float32)
+def _hot_spot(annotated: AnnotatedFace, share: float, random: Random) -> tuple[Luma, Box]:
+    """Return the frame with a lamp's reflection that saturates ``share`` of the box."""
+    box = annotated.face.box
+    y, x = np.mgrid[: annotated.luma.shape[0], : annotated.luma.shape[1]].astype(np.float32)
     centre_x = box.x + box.width * random.uniform(0.15, 0.85)
     centre_y = box.y + box.height * random.uniform(0.15, 0.85)
     distance = np.hypot(x - centre_x, y - centre_y)
     radius = float(np.sqrt(share * box.width * box.height / np.pi))
     glow = 255 * np.exp(-(np.maximum(distance - radius, 0) ** 2) / (2 * (0.3 * radius + 1) ** 2))
-    lit = np.clip(known.luma + glow, 0, 255).astype(np.uint8)
+    lit = np.clip(annotated.luma + glow, 0, 255).astype(np.uint8)
     return lit, box
 
 
-FAULTS: Final = {
-    "fewer pixels": Fault(
+DEGRADATIONS: Final = {
+    "fewer pixels": Degradation(
         "size_px", "size_min_px", (96, 64, 48, 40, 32, 28, 24, 20, 16, 12, 8), _fewer_pixels
     ),
-    "blur": Fault(
+    "blur": Degradation(
         "sharpness", "sharpness_min", (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06), _blurred
     ),
-    "less light": Fault(
+    "less light": Degradation(
         "brightness", "brightness_min", (0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03), _at_brightness
     ),
-    "more light": Fault(
+    "more light": Degradation(
         "brightness", "brightness_max", (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95), _at_brightness
     ),
-    "hot spot": Fault(
+    "hot spot": Degradation(
         "saturated", "saturated_max", (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3), _hot_spot
     ),
 }
-"""What is measured, by name."""
+"""All degradations that are measured, by name."""

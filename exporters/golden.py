@@ -7,7 +7,7 @@ its answers stand for the original's.
 
 from pathlib import Path
 
-from benchmarks.evaluation.pictures import exact_network
+from benchmarks.evaluation.pictures import float_network
 from edge.clock import Stopwatch
 from edge.errors import ModelError
 from edge.vision.expression.two_headed import TwoHeadedNetwork
@@ -39,7 +39,7 @@ def remake_golden(model: str | Path) -> Manifest:
     """
     folder = find_model(model)
     manifest = load_manifest(folder)
-    exact = exact_network(folder, manifest.task)
+    exact = float_network(folder, manifest.task)
     manifest = manifest.model_copy(update={"golden": _golden(exact)})
     for artifact in manifest.artifacts:
         if not manifest.parity[artifact.file].passed:

@@ -1,4 +1,4 @@
-"""Annotated pictures: the table of labels, each picture's face, and jittered boxes."""
+"""Annotated pictures: the CSV file of labels, the face of each picture, and jittered boxes."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -17,8 +17,8 @@ COLUMNS: Final = ("file", "subject", "expression", "valence", "arousal")
 
 
 @dataclass(frozen=True, slots=True)
-class Annotated:
-    """One row of the labels."""
+class Annotation:
+    """One row of the labels; valence and arousal in -1..1."""
 
     file: str
     subject: str
@@ -27,12 +27,12 @@ class Annotated:
     arousal: float
 
 
-def read_labels(path: Path) -> list[Annotated]:
+def read_labels(path: Path) -> list[Annotation]:
     """Return the rows of a CSV file with the columns file, subject, expression, valence, arousal.
 
     Raises:
-        ConfigError: it cannot be read, a column is missing, or a value is not what it should be;
-            the line is named.
+        ConfigError: it cannot be read, a column is missing, or a value is not valid; the message
+            names the line.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -53,7 +53,7 @@ def read_labels(path: Path) -> list[Annotated]:
     return rows
 
 
-def _row(path: Path, number: int, row: dict[str, str]) -> Annotated:
+def _row(path: Path, number: int, row: dict[str, str]) -> Annotation:
     where = f"--labels {path} line {number}"
     if any(row[column] is None or not row[column].strip() for column in COLUMNS):
         raise ConfigError(f"{where}: an empty field; expected {','.join(COLUMNS)}")
@@ -69,13 +69,13 @@ def _row(path: Path, number: int, row: dict[str, str]) -> Annotated:
         if not -1 <= value <= 1:
             raise ConfigError(f"{where}: {name} {row[name]}; expected -1 to 1")
         values.append(value)
-    return Annotated(row["file"].strip(), row["subject"].strip(), expression, *values)
+    return Annotation(row["file"].strip(), row["subject"].strip(), expression, *values)
 
 
 def annotated_faces(
-    images: Path, rows: Iterable[Annotated], detector: Detector
-) -> Iterator[tuple[Annotated, Luma, Detection | None]]:
-    """Yield each annotated picture with its largest face; None where none is found.
+    images: Path, rows: Iterable[Annotation], detector: Detector
+) -> Iterator[tuple[Annotation, Luma, Detection | None]]:
+    """Yield each annotated picture with its largest face; None if no face is found.
 
     Raises:
         ConfigError: a picture cannot be read.
@@ -99,7 +99,7 @@ def read_picture(path: Path) -> Luma:
 
 
 def shifted(box: Box, x: float, y: float, scale: float) -> Box:
-    """Return ``box`` moved by ``x`` and ``y`` pixels, ``scale`` times as large about its middle."""
+    """Return ``box`` moved by ``x`` and ``y`` pixels and scaled about its centre."""
     width, height = box.width * scale, box.height * scale
     return Box(
         box.x + (box.width - width) / 2 + x, box.y + (box.height - height) / 2 + y, width, height

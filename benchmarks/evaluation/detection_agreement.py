@@ -1,9 +1,9 @@
 """Agreement of a detector with the float network that it was made from.
 
-Both are fed the same pictures. What is compared is what the daemon would make of the outputs,
-not the outputs: a heat map may be off by much where nothing is, and by little where it counts.
-``python -m exporters`` writes these figures into manifests; ``python -m benchmarks parity``
-measures them again on a board.
+Both get the same pictures. The comparison is between detections, as the daemon decodes them, not
+between outputs: a heat map may differ much where no face is, and little where one is. ``python -m
+exporters`` writes these figures into manifests; ``python -m benchmarks parity`` measures them again
+on a board.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,23 +21,23 @@ from edge.vision.values import Box, Detection, Luma
 SIZES_PX: Final = (32, 25, 21, 18)
 """Heights of faces, in pixels of the network's input, at which recall is measured."""
 
-_PLACES: Final = 2  # on the canvas, at which each shrunk face is looked for
-_SAME: Final = 0.5  # overlap from which a face counts as found
+_PLACES: Final = 2  # positions on the canvas at which each shrunk face is searched
+_SAME: Final = 0.5  # lowest overlap at which a face counts as found
 _THRESHOLD, _NMS_IOU = 0.5, 0.3  # the daemon's defaults
 
 
 def detection_agreement(
     reference: Network, candidate: Network, pictures: Sequence[Luma]
 ) -> dict[str, float]:
-    """Return the figures of a detector against its float original.
+    """Return the figures of a detector against its float network.
 
-    ``iou_mean`` and ``iou_p05`` (5th percentile): overlap of the candidate's nearest box with
-    each box of the reference, a missed face counting 0. ``recall``: share of those that overlap
-    by half. ``recall_NNpx``: the same for the largest face of each picture shrunk to NN pixels
-    of the network's input, on grey, among those that the reference finds there; left out where
-    it finds none. ``reference_recall_NNpx``: what the reference itself finds of them.
-    ``extra_faces``: faces a picture that the reference does not have. ``landmark_error``: mean
-    distance of landmarks in shares of the box's height.
+    ``iou_mean`` and ``iou_p05`` (5th percentile): overlap of each box of the reference with the
+    candidate's nearest box; a missed face counts 0. ``recall``: share of boxes that overlap by half
+    or more. ``recall_NNpx``: the same for the largest face of each picture, shrunk to NN pixels of
+    the network's input and set on grey, among those that the reference finds; absent if it finds
+    none. ``reference_recall_NNpx``: share of the shrunk faces that the reference finds.
+    ``extra_faces``: faces per picture that the reference does not find. ``landmark_error``: mean
+    distance of landmarks, in shares of the box's height.
 
     Args:
         reference: the float network.
@@ -48,7 +48,7 @@ def detection_agreement(
         ModelError: the reference finds no face in any picture.
         InferenceError: a network fails.
     """
-    exact, tried = (
+    exact, tested = (
         detector_for(network, threshold=_THRESHOLD, nms_iou=_NMS_IOU)
         for network in (reference, candidate)
     )
@@ -58,7 +58,7 @@ def detection_agreement(
     small: dict[int, list[tuple[bool, bool]]] = {height_px: [] for height_px in SIZES_PX}
     for number, picture in enumerate(pictures):
         whole = resize_linear(picture, exact.input_size)
-        known, found = faces_in(exact, whole), faces_in(tried, whole)
+        known, found = faces_in(exact, whole), faces_in(tested, whole)
         for face in known:
             overlap, near = _nearest(face, found)
             overlaps.append(overlap)
@@ -73,7 +73,7 @@ def detection_agreement(
             for place in range(_PLACES):
                 shrunk = shrunk_face(whole, largest, height_px, number * _PLACES + place)
                 if shrunk:
-                    small[height_px].append((_finds(exact, *shrunk), _finds(tried, *shrunk)))
+                    small[height_px].append((_finds(exact, *shrunk), _finds(tested, *shrunk)))
     if not overlaps:
         raise ModelError(f"parity: no face in {len(pictures)} pictures; expected ones with faces")
     metrics = {
@@ -81,7 +81,7 @@ def detection_agreement(
         "iou_p05": float(np.percentile(overlaps, 5)),
         "recall": float(np.mean(np.array(overlaps) >= _SAME)),
         "extra_faces": extra / len(pictures),
-        # none found at all: as far off as can be
+        # no face found: the worst value
         "landmark_error": float(np.mean(landmarks)) if landmarks else 1.0,
     }
     for height_px, pairs in small.items():
@@ -93,7 +93,7 @@ def detection_agreement(
 
 
 def _nearest(face: Detection, others: Iterable[Detection]) -> tuple[float, Detection | None]:
-    """Return the largest overlap of ``face`` with one of ``others``, and which; (0, None)."""
+    """Return the largest overlap of ``face`` with one of ``others``, and that one; or (0, None)."""
     best: tuple[float, Detection | None] = (0.0, None)
     for other in others:
         overlap = face.box.iou(other.box)

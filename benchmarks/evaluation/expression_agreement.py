@@ -11,40 +11,39 @@ from edge.vision.expression.readout import Readout
 from edge.vision.inference import Network
 from edge.vision.values import Luma
 
-Readings = tuple[NDArray[np.float64], NDArray[np.float64]]
+Predictions = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Probabilities (n, labels), and valence and arousal (n, 2) in -1..1, of n faces."""
 
 
 def expression_agreement(
     reference: Network, candidate: Network, crops: Sequence[Luma]
 ) -> dict[str, float]:
-    """Return the figures of an expression network against its float original.
+    """Return the figures of an expression network against its float network.
 
-    ``concordance``: share of faces with the same likeliest label; ``kappa``: that agreement
-    beyond chance (Cohen 1960); ``valence_ccc`` and ``arousal_ccc``: Lin's concordance
-    correlation; ``probability_max_difference``, ``affect_max_difference`` and the ``mean`` ones.
+    Those of ``prediction_agreement``, and ``probability_max_difference``,
+    ``affect_max_difference`` and the ``mean`` of either.
 
     Args:
         reference: the float network.
         candidate: another artifact of the same model.
-        crops: mono faces of the input's size (see ``calibration.face_crops``).
+        crops: mono faces of the input's size (see ``pictures.face_crops``).
 
     Raises:
         InferenceError: a network fails.
     """
-    one, affect = read_all(reference, crops)
-    other, also = read_all(candidate, crops)
+    known, tested = (predict_all(network, crops) for network in (reference, candidate))
+    shares, affect = (np.abs(one - other) for one, other in zip(known, tested, strict=True))
     return {
-        **readings_agreement((one, affect), (other, also)),
-        "probability_mean_difference": float(np.abs(one - other).mean()),
-        "probability_max_difference": float(np.abs(one - other).max()),
-        "affect_mean_difference": float(np.abs(affect - also).mean()),
-        "affect_max_difference": float(np.abs(affect - also).max()),
+        **prediction_agreement(known, tested),
+        "probability_mean_difference": float(shares.mean()),
+        "probability_max_difference": float(shares.max()),
+        "affect_mean_difference": float(affect.mean()),
+        "affect_max_difference": float(affect.max()),
     }
 
 
-def read_all(network: Network, crops: Iterable[Luma]) -> Readings:
-    """Return what an expression network reads from faces of its input's size.
+def predict_all(network: Network, crops: Iterable[Luma]) -> Predictions:
+    """Return an expression network's predictions for faces of its input's size.
 
     Raises:
         InferenceError: the network fails.
@@ -59,19 +58,24 @@ def read_all(network: Network, crops: Iterable[Luma]) -> Readings:
     return probabilities.astype(np.float64), values.astype(np.float64)
 
 
-def readings_agreement(known: Readings, candidate: Readings) -> dict[str, float]:
-    """Return ``concordance``, ``kappa``, ``valence_ccc`` and ``arousal_ccc`` of two readings."""
-    labels, also = (shares.argmax(axis=1) for shares, _ in (known, candidate))
+def prediction_agreement(known: Predictions, candidate: Predictions) -> dict[str, float]:
+    """Return the agreement of two sets of predictions for the same faces.
+
+    ``concordance``: share of faces with the same most probable label; ``kappa``: that agreement
+    beyond chance (Cohen's kappa); ``valence_ccc`` and ``arousal_ccc``: Lin's concordance
+    correlation coefficients.
+    """
+    one, other = (shares.argmax(axis=1) for shares, _ in (known, candidate))
     return {
-        "concordance": float(np.mean(labels == also)),
-        "kappa": kappa(labels, also),
+        "concordance": float(np.mean(one == other)),
+        "kappa": kappa(one, other),
         "valence_ccc": ccc(candidate[1][:, 0], known[1][:, 0]),
         "arousal_ccc": ccc(candidate[1][:, 1], known[1][:, 1]),
     }
 
 
 def kappa(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Return Cohen's kappa of two raters' labels, at most 1; 1 where both say one label alone.
+    """Return Cohen's kappa of two raters' labels, at most 1; 1 if both give one label only.
 
     J. Cohen: A coefficient of agreement for nominal scales, 1960.
     """

@@ -1,8 +1,8 @@
-"""Metrics of expression, valence and arousal that the field reports, on plain arrays.
+"""Standard metrics of expression, valence and arousal, on plain arrays.
 
 Definitions follow Kalabis, *Facial expression analysis from NIR image* (CTU Prague, 2024),
 sections 3.3.3.2 and 3.5.1.2, where no other source is named. Labels are indices into
-``edge.vision.values.EXPRESSIONS``; valence and arousal lie in -1..1.
+``edge.vocabulary.EXPRESSIONS``; valence and arousal lie in -1..1.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,72 +19,70 @@ REGIONS: Final = 71
 
 
 def top_k(probabilities: Values, truth: Labels, k: int) -> float:
-    """Return the share of faces whose expression is among the ``k`` likeliest of (n, classes)."""
+    """Return top-k accuracy: the true label is among the ``k`` most probable of (n, classes)."""
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return float((order == truth[:, None]).any(axis=1).mean())
 
 
-def f1_scores(chosen: Labels, truth: Labels, classes: int) -> Values:
-    """Return F1 of each class; NaN for one that is neither shown nor named."""
-    shown = np.bincount(truth, minlength=classes)
-    named = np.bincount(chosen, minlength=classes)
-    hits = np.bincount(truth[chosen == truth], minlength=classes)
-    total = shown + named
+def f1_scores(predicted: Labels, truth: Labels, classes: int) -> Values:
+    """Return F1 of each class; NaN for a class that is neither true nor predicted anywhere."""
+    hits = np.bincount(truth[predicted == truth], minlength=classes)
+    total = np.bincount(truth, minlength=classes) + np.bincount(predicted, minlength=classes)
     return np.where(total > 0, 2 * hits / np.maximum(total, 1), np.nan)
 
 
-def macro_f1(chosen: Labels, truth: Labels, classes: int) -> float:
-    """Return the mean of F1 over the classes that are shown or named."""
-    return float(np.nanmean(f1_scores(chosen, truth, classes)))
+def macro_f1(predicted: Labels, truth: Labels, classes: int) -> float:
+    """Return the mean of F1 over the classes that are true or predicted somewhere."""
+    return float(np.nanmean(f1_scores(predicted, truth, classes)))
 
 
-def confusion(chosen: Labels, truth: Labels, classes: int) -> NDArray[np.intp]:
-    """Return counts (classes, classes): rows what was shown, columns what was named."""
-    return np.bincount(truth * classes + chosen, minlength=classes**2).reshape(classes, classes)
+def confusion(predicted: Labels, truth: Labels, classes: int) -> NDArray[np.intp]:
+    """Return the confusion matrix (classes, classes): rows true, columns predicted."""
+    return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
-def rmse(read: Values, truth: Values) -> float:
-    """Return the root of the mean squared difference."""
-    return float(np.sqrt(np.mean((read - truth) ** 2)))
+def rmse(predicted: Values, truth: Values) -> float:
+    """Return the root mean squared error."""
+    return float(np.sqrt(np.mean((predicted - truth) ** 2)))
 
 
-def ccc(read: Values, truth: Values) -> float:
-    """Return Lin's concordance correlation coefficient, -1..1; 0 where nothing varies.
+def ccc(predicted: Values, truth: Values) -> float:
+    """Return Lin's concordance correlation coefficient, -1..1; 0 if nothing varies.
 
     L. I. Lin: A concordance correlation coefficient to evaluate reproducibility, Biometrics 1989.
     """
-    spread = read.var() + truth.var() + (read.mean() - truth.mean()) ** 2
-    covariance = np.mean((read - read.mean()) * (truth - truth.mean()))
+    spread = predicted.var() + truth.var() + (predicted.mean() - truth.mean()) ** 2
+    covariance = np.mean((predicted - predicted.mean()) * (truth - truth.mean()))
     return float(2 * covariance / spread) if spread > 0 else 0.0
 
 
-def sagr(read: Values, truth: Values) -> float:
-    """Return the share of faces with the right sign; zero is a sign of its own."""
-    return float(np.mean(np.sign(read) == np.sign(truth)))
+def sagr(predicted: Values, truth: Values) -> float:
+    """Return the sign agreement: share of equal signs; zero is a sign of its own."""
+    return float(np.mean(np.sign(predicted) == np.sign(truth)))
 
 
-def normalised_rmse(read: Values, truth: Values) -> tuple[float, float]:
+def normalised_rmse(predicted: Values, truth: Values) -> tuple[float, float]:
     """Return RMSE of valence and of arousal, each the mean over the circumplex's regions.
 
     Args:
-        read: (n, 2).
-        truth: (n, 2); a face belongs to the one of 71 x 71 equal regions that its truth lies in.
+        predicted: (n, 2).
+        truth: (n, 2); it decides to which of 71 x 71 equal regions a face belongs.
     """
     places = np.clip(((truth + 1) / 2 * REGIONS).astype(np.intp), 0, REGIONS - 1)
     _, region = np.unique(places[:, 0] * REGIONS + places[:, 1], return_inverse=True)
     counts = np.bincount(region)
-    squared = (read - truth) ** 2
+    squared = (predicted - truth) ** 2
     means = [np.sqrt(np.bincount(region, squared[:, axis]) / counts).mean() for axis in (0, 1)]
     return float(means[0]), float(means[1])
 
 
 def downsampled(
-    chosen: Labels, truth: Labels, classes: int, *, folds: int = 200, seed: int = 0
+    predicted: Labels, truth: Labels, classes: int, *, folds: int = 200, seed: int = 0
 ) -> tuple[float, float]:
-    """Return accuracy and macro F1 as if every expression were shown equally often.
+    """Return accuracy and macro F1 for a uniform class distribution.
 
-    In each fold as many faces of every expression are drawn, without return, as the rarest has;
-    the result is the mean over the folds.
+    In each fold as many faces of every expression are drawn, without replacement, as the rarest
+    has; the result is the mean over the folds.
     """
     random = np.random.default_rng(seed)
     groups = [np.flatnonzero(truth == label) for label in np.unique(truth)]
@@ -92,14 +90,14 @@ def downsampled(
     figures = []
     for _ in range(folds):
         drawn = np.concatenate([random.choice(group, size, replace=False) for group in groups])
-        hit = float((chosen[drawn] == truth[drawn]).mean())
-        figures.append((hit, macro_f1(chosen[drawn], truth[drawn], classes)))
+        hit = float((predicted[drawn] == truth[drawn]).mean())
+        figures.append((hit, macro_f1(predicted[drawn], truth[drawn], classes)))
     accuracy, score = np.mean(figures, axis=0)
     return float(accuracy), float(score)
 
 
 def calibration_error(probabilities: Values, truth: Labels, *, bins: int = 10) -> float:
-    """Return the expected calibration error: how far confidence is from the share of hits, 0..1.
+    """Return the expected calibration error: confidence against observed accuracy, 0..1.
 
     M. P. Naeini, G. Cooper, M. Hauskrecht: Obtaining Well Calibrated Probabilities Using Bayesian
     Binning, AAAI 2015, with bins of equal width.
@@ -116,7 +114,7 @@ def calibration_error(probabilities: Values, truth: Labels, *, bins: int = 10) -
 
 
 def log_loss(probabilities: Values, truth: Labels) -> float:
-    """Return the mean of -log of the probability given to what was shown; nats."""
+    """Return the mean of -log of the probability of the true label; nats."""
     given = probabilities[np.arange(len(truth)), truth]
     return float(-np.log(np.maximum(given, np.finfo(np.float32).tiny)).mean())
 
@@ -128,16 +126,17 @@ def interval(
     draws: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of ``figure``, people resampled, not pictures.
+    """Return the 95 % bootstrap interval of ``figure``, resampled by person.
 
-    Pictures of one person resemble each other: to resample them alone would promise too much.
+    Pictures of one person resemble each other, so resampling pictures would make the interval too
+    narrow.
 
     Args:
-        figure: takes indices of pictures (with repeats) and returns the figure on those; NaN where
-            it has none: such draws do not count.
-        subjects: who is on each picture.
-        draws: how often the people are drawn, with return.
-        seed: of the draws.
+        figure: takes indices of pictures, with repeats, and returns the figure on those; NaN if it
+            is undefined there: such draws do not count.
+        subjects: the person on each picture.
+        draws: number of resamples, with replacement.
+        seed: of the random numbers.
     """
     random = np.random.default_rng(seed)
     names = np.asarray(subjects)
@@ -150,10 +149,10 @@ def interval(
     return low, high
 
 
-def headlines(
+def main_figures(
     probabilities: Values, affect: Values, truth: Labels, target: Values
 ) -> dict[str, float]:
-    """Return the figures that networks are chosen by, without intervals; see ``figures``."""
+    """Return the main figures, without intervals; networks are compared by them."""
     return {
         "top1": top_k(probabilities, truth, 1),
         "macro_f1": macro_f1(probabilities.argmax(axis=1), truth, probabilities.shape[1]),
@@ -167,53 +166,53 @@ def headlines(
 def figures(
     probabilities: Values, affect: Values, truth: Labels, target: Values, subjects: Sequence[str]
 ) -> dict[str, Any]:
-    """Return every figure of one set of readings, headlines with their 95 % intervals.
+    """Return every figure of one set of predictions, the main ones with 95 % intervals.
 
     Args:
         probabilities: (n, classes).
-        affect: (n, 2), valence and arousal as read.
-        truth: (n,), the expression shown.
-        target: (n, 2), valence and arousal as annotated.
-        subjects: (n,), who is on each picture.
+        affect: (n, 2), predicted valence and arousal.
+        truth: (n,), annotated expressions.
+        target: (n, 2), annotated valence and arousal.
+        subjects: (n,), the person on each picture.
     """
     classes = probabilities.shape[1]
-    chosen = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
 
-    def headline(figure: Callable[[NDArray[np.intp]], float]) -> dict[str, Any]:
+    def with_interval(figure: Callable[[NDArray[np.intp]], float]) -> dict[str, Any]:
         everything = np.arange(len(truth))
         return {"value": figure(everything), "interval95": list(interval(figure, subjects))}
 
-    def along(axis: int) -> dict[str, Any]:
-        read, annotated = affect[:, axis], target[:, axis]
+    def axis_figures(axis: int) -> dict[str, Any]:
+        predicted, annotated = affect[:, axis], target[:, axis]
         return {
-            "rmse": headline(lambda at: rmse(read[at], annotated[at])),
-            "ccc": headline(lambda at: ccc(read[at], annotated[at])),
-            "sagr": headline(lambda at: sagr(read[at], annotated[at])),
+            "rmse": with_interval(lambda at: rmse(predicted[at], annotated[at])),
+            "ccc": with_interval(lambda at: ccc(predicted[at], annotated[at])),
+            "sagr": with_interval(lambda at: sagr(predicted[at], annotated[at])),
         }
 
-    def of_class(which: int) -> list[float]:
+    def f1_interval(which: int) -> list[float]:
         def f1(at: NDArray[np.intp]) -> float:
-            return float(f1_scores(chosen[at], truth[at], classes)[which])
+            return float(f1_scores(predicted[at], truth[at], classes)[which])
 
         return list(interval(f1, subjects))
 
-    scores = f1_scores(chosen, truth, classes)
-    accuracy, score = downsampled(chosen, truth, classes)
+    scores = f1_scores(predicted, truth, classes)
+    accuracy, score = downsampled(predicted, truth, classes)
     regions = normalised_rmse(affect, target)
     return {
-        "top1": headline(lambda at: top_k(probabilities[at], truth[at], 1)),
-        "top2": headline(lambda at: top_k(probabilities[at], truth[at], 2)),
-        "top3": headline(lambda at: top_k(probabilities[at], truth[at], 3)),
-        "macro_f1": headline(lambda at: macro_f1(chosen[at], truth[at], classes)),
-        "valence": along(0),
-        "arousal": along(1),
+        "top1": with_interval(lambda at: top_k(probabilities[at], truth[at], 1)),
+        "top2": with_interval(lambda at: top_k(probabilities[at], truth[at], 2)),
+        "top3": with_interval(lambda at: top_k(probabilities[at], truth[at], 3)),
+        "macro_f1": with_interval(lambda at: macro_f1(predicted[at], truth[at], classes)),
+        "valence": axis_figures(0),
+        "arousal": axis_figures(1),
         "downsampled": {"top1": accuracy, "macro_f1": score},
         "normalised_rmse": {"valence": regions[0], "arousal": regions[1]},
-        "log_loss": headline(lambda at: log_loss(probabilities[at], truth[at])),
-        "ece": headline(lambda at: calibration_error(probabilities[at], truth[at])),
+        "log_loss": with_interval(lambda at: log_loss(probabilities[at], truth[at])),
+        "ece": with_interval(lambda at: calibration_error(probabilities[at], truth[at])),
         "f1": [None if np.isnan(each) else float(each) for each in scores],
         "f1_interval95": [
-            None if np.isnan(value) else of_class(each) for each, value in enumerate(scores)
+            None if np.isnan(value) else f1_interval(each) for each, value in enumerate(scores)
         ],
-        "confusion": confusion(chosen, truth, classes).tolist(),
+        "confusion": confusion(predicted, truth, classes).tolist(),
     }

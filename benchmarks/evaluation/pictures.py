@@ -1,7 +1,7 @@
-"""Pictures for int8 exports: some to calibrate with, the others to evaluate on.
+"""Pictures for int8 exports: a calibration set and an evaluation set.
 
-The hash of its bytes puts a picture on one side or the other. No picture is thus used for both,
-whatever else the folder holds, and the same folder gives the same artifacts.
+The hash of its bytes assigns a picture to one of the sets. So no picture is in both, whatever else
+the folder holds, and the same folder gives the same artifacts.
 """
 
 import hashlib
@@ -25,16 +25,16 @@ from edge.vision.sources.images import SUFFIXES, read_grey
 from edge.vision.values import Box, Detection, Frame, Luma
 
 PICTURES_MIN: Final = 16
-"""Pictures that a folder must hold: fewer say nothing about an agreement of 97 in 100."""
+"""Pictures that a folder must hold: fewer cannot show an agreement of 97 %."""
 
-_CALIBRATE_MAX: Final = 64  # ranges do not move any more
+_CALIBRATE_MAX: Final = 64  # more pictures do not change the ranges
 _EVALUATE_MAX: Final = 200
 _CALIBRATE_SHARE: Final = 0.4
-_CANVAS: Final = 110  # grey of what surrounds a shrunk picture
+_CANVAS: Final = 110  # grey level around a shrunk picture
 
 
 class Pictures(Sequence[Luma]):
-    """Mono pictures of a folder, each read when it is asked for."""
+    """Mono pictures of a folder, each read when it is accessed."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
@@ -56,12 +56,12 @@ class Pictures(Sequence[Luma]):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A folder of pictures, divided.
+    """A folder of pictures, split in two sets.
 
     Attributes:
-        calibrate: the ones to measure ranges on.
-        evaluate: the ones to measure parity on.
-        record: what the manifest records of ``calibrate``.
+        calibrate: pictures to measure ranges on.
+        evaluate: pictures to measure parity on.
+        record: the manifest's entry for ``calibrate``.
     """
 
     calibrate: Pictures
@@ -70,12 +70,12 @@ class Split:
 
 
 def split_pictures(folder: Path) -> Split:
-    """Return the pictures of ``folder``, divided by the hashes of their files.
+    """Return the pictures of ``folder``, split by the hashes of their files.
 
-    Copies of one picture count once; at most 64 are calibrated with and 200 evaluated on.
+    Copies of a picture count once. At most 64 are used for calibration and 200 for evaluation.
 
     Raises:
-        ModelError: it is no folder, or holds too few pictures that can be read; one line.
+        ModelError: it is not a folder, or holds too few readable pictures; one line.
     """
     by_hash: dict[str, Path] = {}
     refused = ""
@@ -91,17 +91,20 @@ def split_pictures(folder: Path) -> Split:
             f" {PICTURES_MIN} or more that show faces{refused}"
         )
     digests = sorted(by_hash)
-    edge = round(_CALIBRATE_SHARE * 2**32)
-    chosen = [each for each in digests if int(each[-8:], 16) < edge]
-    others = [each for each in digests if int(each[-8:], 16) >= edge]
-    if not chosen or not others:
-        raise ModelError(f"--calibration {folder}: all pictures fall on one side; give more")
-    chosen, others = chosen[:_CALIBRATE_MAX], others[:_EVALUATE_MAX]
+    border = round(_CALIBRATE_SHARE * 2**32)
+    calibrate = [each for each in digests if int(each[-8:], 16) < border]
+    evaluate = [each for each in digests if int(each[-8:], 16) >= border]
+    if not calibrate or not evaluate:
+        raise ModelError(
+            f"--calibration {folder}: all pictures fall into one of the two sets; give more"
+        )
+    calibrate, evaluate = calibrate[:_CALIBRATE_MAX], evaluate[:_EVALUATE_MAX]
     return Split(
-        Pictures([by_hash[each] for each in chosen]),
-        Pictures([by_hash[each] for each in others]),
+        Pictures([by_hash[each] for each in calibrate]),
+        Pictures([by_hash[each] for each in evaluate]),
         Calibration(
-            count=len(chosen), sha256=hashlib.sha256("\n".join(chosen).encode()).hexdigest()
+            count=len(calibrate),
+            sha256=hashlib.sha256("\n".join(calibrate).encode()).hexdigest(),
         ),
     )
 
@@ -110,7 +113,7 @@ def picture_paths(folder: Path, option: str) -> list[Path]:
     """Return the picture files in ``folder``, in the order of their names.
 
     Raises:
-        ModelError: it is no folder, or cannot be listed.
+        ModelError: it is not a folder, or cannot be listed.
     """
     with file_errors(option, folder, expected="a folder of pictures"):
         entries = sorted(folder.iterdir())
@@ -123,26 +126,26 @@ def picture_paths(folder: Path, option: str) -> list[Path]:
     ]
 
 
-def exact_network(name: str | Path, task: Task) -> Network:
-    """Return the float network of a model, the same one on every board: the reference.
+def float_network(name: str | Path, task: Task) -> Network:
+    """Return the float network of a model, the reference: the same artifact on every board.
 
     Raises:
         ModelError: the model cannot be trusted, or has no float artifact that passed parity.
     """
     manifest = load_manifest(find_model(name))
-    exact = [
+    float_files = [
         each.file
         for each in sorted(manifest.artifacts, key=lambda each: each.runtime != "onnxruntime")
         if each.precision == "fp32" and manifest.parity[each.file].passed
     ]
-    if not exact:
+    if not float_files:
         raise ModelError(
             f"model {manifest.name}: no float artifact that passed parity; export one as well"
         )
-    return open_network(name, task=task, artifact=exact[0])
+    return open_network(name, task=task, artifact=float_files[0])
 
 
-# -- detectors: whole pictures, and small faces -------------------------------------------
+# -- detectors: whole pictures, and small faces ---------------------------------------------------
 
 
 def faces_in(detector: Detector, picture: Luma) -> tuple[Detection, ...]:
@@ -157,7 +160,7 @@ def faces_in(detector: Detector, picture: Luma) -> tuple[Detection, ...]:
 def shrunk_face(picture: Luma, face: Box, height_px: int, seed: int) -> tuple[Luma, Box] | None:
     """Return ``picture`` shrunk until ``face`` has this height, on grey, and the box of the face.
 
-    The canvas has the picture's size. None where the face is not higher to begin with.
+    The canvas has the picture's size. None if the face is not higher than ``height_px``.
     """
     share = height_px / face.height
     high, wide = picture.shape
@@ -177,19 +180,19 @@ def shrunk_face(picture: Luma, face: Box, height_px: int, seed: int) -> tuple[Lu
     return canvas, place
 
 
-# -- other networks: crops of faces -------------------------------------------------------------
+# -- other networks: crops of faces ---------------------------------------------------------------
 
 
 def face_crops(
     pictures: Iterable[Luma], detector: Detector, size: tuple[int, int], margin: float
 ) -> Iterator[Luma]:
-    """Yield the face of each picture as the daemon would cut it out, uint8 (height, width).
+    """Yield the face of each picture as the daemon would crop it, uint8 (height, width).
 
-    A picture without a face that the detector finds counts as a crop already, whole.
+    A picture on which the detector finds no face counts as a crop.
 
     Args:
         pictures: of any size.
-        detector: finds the faces; the largest counts.
+        detector: finds the faces; the highest one counts.
         size: width and height of the crops.
         margin: share of the box's longer side added to it.
     """

@@ -1,7 +1,7 @@
-"""Agreement of a translator with its original generator: pictures, and predicted expressions.
+"""Agreement of a translator with its original generator, in pictures and in predictions.
 
-Pictures that look alike can have different predictions, and the reverse. So both are compared: the
-pictures, and the predictions of the expression network that follows the translator.
+Similar pictures can have different predictions, and different pictures the same ones. So both are
+compared: the pictures, and the predictions of the expression network that follows the translator.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.evaluation.expression_agreement import read_all, readings_agreement
+from benchmarks.evaluation.expression_agreement import predict_all, prediction_agreement
 from edge.errors import ModelError
 from edge.vision.inference import Network
 from edge.vision.resize import resize_area
@@ -24,16 +24,15 @@ _WINDOW: Final = 1.5  # standard deviation of SSIM's window, pixels
 def translation_agreement(
     known: Sequence[Luma], made: Sequence[Luma], expression: Network
 ) -> dict[str, float]:
-    """Return the figures of a translator against its float original.
+    """Return the figures of a translator against its original generator.
 
-    ``psnr_db`` and ``ssim``: of the luma, means over the faces; ``psnr_db_p05`` the 5th
-    percentile. ``concordance``: share of faces that ``expression`` gives the same likeliest label;
-    ``kappa``: that agreement beyond chance; ``valence_ccc`` and ``arousal_ccc``: Lin's concordance
-    correlation of its two values.
+    ``psnr_db`` and ``ssim``: of the luma, means over the faces; ``psnr_db_p05`` is the 5th
+    percentile. The others are those of ``prediction_agreement``, for ``expression`` on both sets of
+    pictures.
 
     Args:
-        known: what the original makes of some faces: their luma, uint8 (height, width).
-        made: what another artifact of the same generator makes of the same faces.
+        known: pictures that the original generates for some faces: luma, uint8 (height, width).
+        made: pictures that another artifact of it generates for the same faces.
         expression: the expression network that follows the translator.
 
     Raises:
@@ -43,20 +42,20 @@ def translation_agreement(
     if not known:
         raise ModelError("parity: no faces to evaluate a translator on; give pictures of faces")
     psnr: list[float] = []
-    likeness: list[float] = []
+    similarity: list[float] = []
     for one, other in zip(known, made, strict=True):
         pair = one.astype(np.float32), other.astype(np.float32)
         psnr.append(psnr_db(*pair, _WHITE))
-        likeness.append(ssim(*pair, _WHITE))
-    readings = (
-        read_all(expression, [_scaled(luma, expression) for luma in lumas])
+        similarity.append(ssim(*pair, _WHITE))
+    predictions = (
+        predict_all(expression, [_scaled(luma, expression) for luma in lumas])
         for lumas in (known, made)
     )
     return {
         "psnr_db": float(np.mean(psnr)),
         "psnr_db_p05": float(np.percentile(psnr, 5)),
-        "ssim": float(np.mean(likeness)),
-        **readings_agreement(*readings),
+        "ssim": float(np.mean(similarity)),
+        **prediction_agreement(*predictions),
     }
 
 

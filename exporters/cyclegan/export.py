@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.evaluation.pictures import exact_network, face_crops, split_pictures
+from benchmarks.evaluation.pictures import face_crops, float_network, split_pictures
 from benchmarks.evaluation.translation_agreement import translation_agreement
 from edge.config import DetectorConfig
 from edge.errors import ModelError
@@ -172,7 +172,7 @@ class _Faces:
     """
 
     def __init__(self, folder: Path, expression: str, size: tuple[int, int]) -> None:
-        self.network = exact_network(expression, "facial-expression")
+        self.network = float_network(expression, "facial-expression")
         crop = self.network.manifest.input.crop
         margin = crop.margin if crop else 0.0
         detector = open_detector(DetectorConfig(artifact="centerface.onnx"))

@@ -6,7 +6,7 @@ from typing import Any, Final
 import onnx
 
 from benchmarks.evaluation.expression_agreement import expression_agreement
-from benchmarks.evaluation.pictures import Split, exact_network, face_crops
+from benchmarks.evaluation.pictures import Split, face_crops, float_network
 from edge.vision.detect import detector_for
 from edge.vision.golden import CONFIDENT_SCORE
 from edge.vision.inference import Network
@@ -24,7 +24,7 @@ _DETECTOR: Final = "centerface-640x384"
 
 def calibration_faces(split: Split, original: Original) -> tuple[list[Luma], list[Luma]]:
     """Return faces to calibrate with, and other faces to evaluate on."""
-    network = exact_network(_DETECTOR, "face-detection")
+    network = float_network(_DETECTOR, "face-detection")
     detector = detector_for(network, threshold=CONFIDENT_SCORE, nms_iou=0.3)
     size, margin = original.source.size, original.preparation.margin
     one, other = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.arguments import Parser
-from benchmarks.evaluation.pictures import exact_network
+from benchmarks.evaluation.pictures import float_network
 from edge.errors import EXIT_DONE, AffectEdgeError, ConfigError
 
 
@@ -45,7 +45,7 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
     asked = _parser(adapt.AdaptOptions, TrainOptions).parse_args(arguments)
     if asked.stage == "rated":
         return ferplus_evaluation.ferplus_figures(
-            exact_network(asked.model, "facial-expression"), asked.data
+            float_network(asked.model, "facial-expression"), asked.data
         )
     if asked.stage == "average":
         return {**finish.average(asked.data, asked.out, asked.parts)}
@@ -66,7 +66,7 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
         trained = trained_network(asked.run)
         predict = adapt.predictor_of(trained)
     else:
-        network = exact_network(asked.model, "facial-expression")
+        network = float_network(asked.model, "facial-expression")
         crop = network.manifest.input.crop
         assert crop is not None  # the manifest's own validation
         if network.info.width != network.info.height:

@@ -18,7 +18,7 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from benchmarks.evaluation.metrics import ccc, figures, headlines
+from benchmarks.evaluation.metrics import ccc, figures, main_figures
 from benchmarks.evaluation.neutral import first_neutrals, relative_to_own_neutral
 from edge.errors import ConfigError
 from edge.protocol.messages import Point
@@ -252,11 +252,11 @@ class _CrossValidated:
         self.shares = np.zeros((cuts, count, _COUNT))
         self.affect = np.zeros((cuts, count, 2))
 
-    def headlines(self, nir: NirFaces, of: NDArray[np.intp]) -> dict[str, Any]:
-        """Return the headlines for the photographs ``of``: as cut, and means over ``SHIFTS``."""
+    def main_figures(self, nir: NirFaces, of: NDArray[np.intp]) -> dict[str, Any]:
+        """Return the main_figures for the photographs ``of``: as cut, and means over ``SHIFTS``."""
         truth, target = np.asarray(nir.labels)[of], np.asarray(nir.affect.double())[of]
         as_cut, *rows = [
-            headlines(shares[of], affect[of], truth, target)
+            main_figures(shares[of], affect[of], truth, target)
             for shares, affect in zip(self.shares, self.affect, strict=True)
         ]
         jittered = {name: float(np.mean([row[name] for row in rows])) for name in as_cut}
@@ -269,9 +269,9 @@ def cross_validate(
     """Return the figures of leave-one-person-out cross-validation.
 
     Also the probabilities (n, 8) and valence and arousal (n, 2) that the figures come from.
-    ``beside`` holds the mean headlines over jittered crops (``SHIFTS``): detectors differ by as
+    ``beside`` holds the mean main_figures over jittered crops (``SHIFTS``): detectors differ by as
     much, and one crop each of few photographs depends on luck. ``personal_baseline`` holds the
-    headlines relative to each person's first neutral photograph, which is not scored, and of the
+    main_figures relative to each person's first neutral photograph, which is not scored, and of the
     same photographs without a baseline; also how well the change from the baseline, as the daemon
     computes it (``relative``), agrees with the annotated change.
 
@@ -303,13 +303,13 @@ def cross_validate(
         np.asarray(nir.affect.double()),
         nir.subjects,
     )
-    everything["beside"] = plain.headlines(nir, np.arange(len(nir)))["beside"]
+    everything["beside"] = plain.main_figures(nir, np.arange(len(nir)))["beside"]
     if scored:
         of = np.array(sorted(scored))
         everything["personal_baseline"] = {
             "scored": len(of),
-            **personal.headlines(nir, of),
-            "without": plain.headlines(nir, of),
+            **personal.main_figures(nir, of),
+            "without": plain.main_figures(nir, of),
             "change": _change_figures(plain.affect, nir),
         }
     return everything, plain.shares[0], plain.affect[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.evaluation.metrics import headlines
+from benchmarks.evaluation.metrics import main_figures
 from edge.errors import ConfigError
 from edge.vision.expression.readout import Readout
 from edge.vision.inference import Network
@@ -22,7 +22,7 @@ from exporters.recipes.networks import SIDE
 
 
 def ferplus_figures(network: Network, data: Path) -> dict[str, Any]:
-    """Return the headlines on the test crops of ``data``, and how many faces are called neutral.
+    """Return the main_figures on the test crops of ``data``, and how many faces are called neutral.
 
     ``network`` is the network without its recalibration; ``read`` is what the daemon publishes;
     with priors: the share of neutral, or of each expression, counted on the validation crops.
@@ -63,5 +63,5 @@ def ferplus_figures(network: Network, data: Path) -> dict[str, Any]:
     for name, readout in readouts.items():
         shares, affect = (each.astype(np.float64) for each in readout.decode(*outputs))
         called = float((shares.argmax(1) == neutral).mean())
-        result[name] = {**headlines(shares, affect, truth, target), "called_neutral": called}
+        result[name] = {**main_figures(shares, affect, truth, target), "called_neutral": called}
     return result

@@ -1,4 +1,4 @@
-"""``benchmarks accuracy`` over pictures made from the golden face, and what it refuses."""
+"""``benchmarks accuracy`` on pictures made from the golden face, and its refusals."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.evaluation.neutral import (
-    NeutralReading,
+    NeutralPrediction,
     relative_to_neutral,
     relative_to_own_neutral,
 )
@@ -35,15 +35,13 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def asked(folder: Path, *more: str) -> list[str]:
+def arguments_for(folder: Path, *more: str) -> list[str]:
     return ["accuracy", "--images", str(folder), "--labels", str(folder / "labels.csv"), *more]
 
 
-def test_every_figure_of_the_contract_is_given(
-    pictures: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_result_has_every_figure(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = pictures / "result.json"
-    assert main(asked(pictures, "--json", str(path))) == 0
+    assert main(arguments_for(pictures, "--json", str(path))) == 0
     result = json.loads(path.read_text())
     assert (result["n"], result["detected"], result["scored"]) == (5, 4, 4)
     for name in ("top1", "top2", "top3", "macro_f1", "ece"):
@@ -58,7 +56,7 @@ def test_every_figure_of_the_contract_is_given(
     for score, interval in zip(result["f1"], result["f1_interval95"], strict=True):
         assert (score is None) == (interval is None)
         assert score is None or interval[0] <= score <= interval[1]
-    # the golden face is plainly happy, whatever the light: two of the four are called so rightly
+    # the golden face is clearly happy in any light: two of the four are labelled so
     assert result["top1"]["value"] == 0.5
     for name in ("board", "governor", "throttled", "threads", "versions", "models", "commit",
                  "date", "command"):  # fmt: skip
@@ -68,18 +66,18 @@ def test_every_figure_of_the_contract_is_given(
     assert "a face found on 4" in shown
 
 
-def test_a_personal_baseline_leaves_its_pictures_out(pictures: Path) -> None:
+def test_the_pictures_of_personal_baselines_are_not_scored(pictures: Path) -> None:
     path = pictures / "result.json"
-    assert main(asked(pictures, "--personal-baseline", "--json", str(path))) == 0
+    assert main(arguments_for(pictures, "--personal-baseline", "--json", str(path))) == 0
     result = json.loads(path.read_text())
     assert result["scored"] == 2
     assert result["people_with_baseline"] == 2
     assert result["without_baseline"]["top1"]["value"] == 1.0
 
 
-def test_readings_are_relative_to_the_first_neutral_of_the_same_person() -> None:
+def test_predictions_are_relative_to_the_first_neutral_of_the_same_person() -> None:
     random = np.random.default_rng(6)
-    readings = [
+    predictions = [
         Prediction(
             random.dirichlet(np.ones(8)).astype(np.float32), Affect(*random.uniform(-1, 1, 2))
         )
@@ -87,15 +85,18 @@ def test_readings_are_relative_to_the_first_neutral_of_the_same_person() -> None
     ]
     subjects = ["a", "a", "b", "c", "b", "a", "b"]
     truth = [0, 3, 2, 1, 0, 0, 1]  # c has no neutral
-    relative = relative_to_own_neutral(readings, truth, subjects)
+    relative = relative_to_own_neutral(predictions, truth, subjects)
     assert sorted(relative) == [1, 2, 5, 6]
-    neutral = {"a": NeutralReading.mean(readings[:1]), "b": NeutralReading.mean(readings[4:5])}
-    for index, reading in relative.items():
+    neutral = {
+        "a": NeutralPrediction.mean(predictions[:1]),
+        "b": NeutralPrediction.mean(predictions[4:5]),
+    }
+    for index, prediction in relative.items():
         own, other = ("a", "b") if subjects[index] == "a" else ("b", "a")
-        expected = relative_to_neutral(readings[index], neutral[own], neutral[other])
-        np.testing.assert_array_equal(reading.probabilities, expected.probabilities)
-        assert reading.affect == expected.affect
-    assert relative_to_own_neutral(readings[:2], truth[:2], subjects[:2]) == {}  # of one person
+        expected = relative_to_neutral(predictions[index], neutral[own], neutral[other])
+        np.testing.assert_array_equal(prediction.probabilities, expected.probabilities)
+        assert prediction.affect == expected.affect
+    assert relative_to_own_neutral(predictions[:2], truth[:2], subjects[:2]) == {}  # of one person
 
 
 @pytest.mark.parametrize(
@@ -112,51 +113,55 @@ def test_readings_are_relative_to_the_first_neutral_of_the_same_person() -> None
         (HEADER + "empty.png,1,happy,0,0\n", "no face was found on any of 1 pictures"),
     ],
 )
-def test_wrong_labels_are_one_line(
+def test_wrong_labels_are_refused_in_one_line(
     pictures: Path, capsys: pytest.CaptureFixture[str], labels: str, complaint: str
 ) -> None:
     (pictures / "labels.csv").write_text(labels)
-    assert complaint in refusal(main, asked(pictures), capsys)
+    assert complaint in refusal(main, arguments_for(pictures), capsys)
 
 
-def test_a_baseline_needs_people_with_two_kinds(
+def test_a_baseline_needs_two_people_with_neutral_and_other_pictures(
     pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pictures / "labels.csv").write_text(HEADER + "\n".join(ROWS[:2]) + "\n")
-    arguments = asked(pictures, "--personal-baseline")
+    arguments = arguments_for(pictures, "--personal-baseline")
     assert "at least two people" in refusal(main, arguments, capsys)
 
 
-def test_an_absent_file_of_labels(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_label_file_is_refused(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (pictures / "labels.csv").unlink()
-    assert "No such file" in refusal(main, asked(pictures), capsys)
+    assert "No such file" in refusal(main, arguments_for(pictures), capsys)
 
 
 @pytest.mark.nir
-def test_true_faces_are_all_found(nir_faces: Path, tmp_path: Path) -> None:
+def test_all_faces_of_nir_photographs_are_found(nir_faces: Path, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     labels = str(nir_faces / "labels.csv")
     images = str(nir_faces / "images")
     assert main(["accuracy", "--images", images, "--labels", labels, "--json", str(path)]) == 0
     result = json.loads(path.read_text())
     assert result["detected"] == result["n"] == result["scored"]
-    # a floor far below what the model card says, above what always naming one expression gets
+    # far below the figures of the model card, above those of a constant prediction
     assert result["macro_f1"]["value"] > 0.12
     assert result["valence"]["ccc"]["value"] > 0.2
 
 
-def test_translated_pictures_are_read_through_the_translator(
+def test_pipeline_translate_uses_the_translator(
     pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(asked(pictures, "--pipeline", "translate")) == 78
+    assert main(arguments_for(pictures, "--pipeline", "translate")) == 78
     assert "no translator; name one" in capsys.readouterr().err
     folder = translator_folder(pictures)
     named = ["--set", f'translator.model="{folder}"']
     answers = []
     for pipeline in ("direct", "translate"):
         path = pictures / f"{pipeline}.json"
-        assert main(asked(pictures, *named, "--pipeline", pipeline, "--json", str(path))) == 0
+        assert (
+            main(arguments_for(pictures, *named, "--pipeline", pipeline, "--json", str(path))) == 0
+        )
         answers.append(json.loads(path.read_text()))
     assert answers[0]["scored"] == answers[1]["scored"] == 4
-    # a generator of random weights leaves no face as it was
+    # a generator with random weights changes every face
     assert answers[0]["valence"]["rmse"]["value"] != answers[1]["valence"]["rmse"]["value"]

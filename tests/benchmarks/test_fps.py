@@ -1,4 +1,4 @@
-"""The benchmark's fields, circumstances and refusals. Speed itself is never asserted."""
+"""The fields, conditions and refusals of ``benchmarks fps``. Speed itself is never asserted."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.prior import PriorLoop
+from benchmarks.fps_baseline import BaselineLoop
 from edge.clock import Stopwatch
 from edge.config import Config, DemoSource
 from edge.vision.pipeline import Pipeline
@@ -28,7 +28,7 @@ def measured(tmp_path: Path, *arguments: str) -> dict[str, Any]:
     return result
 
 
-def assert_circumstances(result: dict[str, Any]) -> None:
+def assert_conditions(result: dict[str, Any]) -> None:
     for name in ("board", "governor", "throttled", "threads", "versions", "models", "commit",
                  "date", "command", "load_1m", "other_cpu_percent"):  # fmt: skip
         assert name in result
@@ -38,9 +38,9 @@ def assert_circumstances(result: dict[str, Any]) -> None:
     assert len(digest) == 64
 
 
-def test_the_pipeline_in_memory_with_the_baseline(tmp_path: Path) -> None:
+def test_the_pipeline_in_memory_against_the_baseline(tmp_path: Path) -> None:
     result = measured(tmp_path, "--source", "demo", "--frames", "30", "--in-memory", "--baseline")
-    assert_circumstances(result)
+    assert_conditions(result)
     assert result["frames"] == 30
     assert set(result["latency_ms"]) == {"p50", "p95", "p99"}
     assert set(result["stage_ms"]) >= STAGES
@@ -66,16 +66,16 @@ def test_the_pipeline_in_memory_with_the_baseline(tmp_path: Path) -> None:
     assert parts < 1.5 * result["latency_ms"]["p95"] + 5
 
 
-def test_the_pipeline_from_the_file(tmp_path: Path) -> None:
+def test_the_pipeline_with_decoding(tmp_path: Path) -> None:
     result = measured(tmp_path, "--frames", "12")
     assert result["frames"] == 12
     assert result["stage_ms"]["decode"] > 0
     assert "ratio" not in result
 
 
-def test_the_real_daemon(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_daemon_mode(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     result = measured(tmp_path, "--mode", "daemon")
-    assert_circumstances(result)
+    assert_conditions(result)
     assert result["frames"] == 290
     assert result["latency_ms"]["p50"] > 0
     assert result["cpu_percent"] > 0
@@ -85,7 +85,7 @@ def test_the_real_daemon(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     assert "frames a second" in capfd.readouterr().out
 
 
-def test_the_daemons_own_stream_does_not_move(tmp_path: Path) -> None:
+def test_daemon_mode_does_not_touch_the_journal(tmp_path: Path) -> None:
     (tmp_path / "edge.toml").write_text(f"""
         [device]
         purpose = "research-consent"
@@ -99,23 +99,25 @@ def test_the_daemons_own_stream_does_not_move(tmp_path: Path) -> None:
     assert not (tmp_path / "journal").exists()
 
 
-def test_the_file_names_the_source(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_configuration_file_names_the_source(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "edge.toml").write_text('[source]\nkind = "v4l2"\n')
     assert main(["fps", "-c", str(tmp_path / "edge.toml")]) == 78
     assert "'v4l2' is live" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("size", [None, (320, 192)])
-def test_the_baseline_reads_the_same_faces(size: tuple[int, int] | None) -> None:
+def test_the_baseline_finds_the_same_faces(size: tuple[int, int] | None) -> None:
     pipeline = Pipeline.open(Config())
-    prior = PriorLoop("expression-nir", threshold=0.5, size=size)
+    baseline = BaselineLoop("expression-nir", threshold=0.5, size=size)
     faces = 0
     with open_source(DemoSource(), small_size=(0, 0)) as source:
         for index in range(100):
             frame = source.read()
             if index % 33 == 0:
                 found = pipeline.detector.detect(frame, Stopwatch())
-                labels = prior.step(cv2.cvtColor(frame.luma, cv2.COLOR_GRAY2BGR))
+                labels = baseline.step(cv2.cvtColor(frame.luma, cv2.COLOR_GRAY2BGR))
                 assert len(labels) == len(found)
                 assert set(labels) <= set(EXPRESSIONS)
                 faces += len(labels)
@@ -141,7 +143,7 @@ def test_the_baseline_reads_the_same_faces(size: tuple[int, int] | None) -> None
         (["fps", "-c", "/nowhere.toml"], "/nowhere.toml"),
     ],
 )
-def test_wrong_input_is_one_line(
+def test_wrong_input_is_refused_in_one_line(
     arguments: list[str], named: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     line = refusal(main, arguments, capfd)

@@ -1,4 +1,4 @@
-"""The metrics against slow references, known cases and their laws."""
+"""The metrics: against slow reference implementations, known values and their properties."""
 
 import math
 
@@ -20,12 +20,12 @@ values = hnp.arrays(
 
 @given(labels, labels)
 def test_f1_and_confusion_agree_with_counting(
-    chosen: NDArray[np.intp], truth: NDArray[np.intp]
+    predicted: NDArray[np.intp], truth: NDArray[np.intp]
 ) -> None:
-    scores = metrics.f1_scores(chosen, truth, CLASSES)
-    grid = metrics.confusion(chosen, truth, CLASSES)
+    scores = metrics.f1_scores(predicted, truth, CLASSES)
+    grid = metrics.confusion(predicted, truth, CLASSES)
     for label in range(CLASSES):
-        pairs = list(zip(chosen.tolist(), truth.tolist(), strict=True))
+        pairs = list(zip(predicted.tolist(), truth.tolist(), strict=True))
         hits = sum(a == b == label for a, b in pairs)
         named, shown = sum(a == label for a, _ in pairs), sum(b == label for _, b in pairs)
         assert grid[label, label] == hits
@@ -41,25 +41,25 @@ def test_f1_and_confusion_agree_with_counting(
 
 
 @given(values, values)
-def test_concordance_is_symmetric_bounded_and_one_only_for_equals(
-    read: NDArray[np.float64], truth: NDArray[np.float64]
+def test_ccc_is_symmetric_bounded_and_one_only_for_equal_values(
+    predicted: NDArray[np.float64], truth: NDArray[np.float64]
 ) -> None:
-    found = metrics.ccc(read, truth)
+    found = metrics.ccc(predicted, truth)
     assert -1 - 1e-9 <= found <= 1 + 1e-9
-    assert found == pytest.approx(metrics.ccc(truth, read), abs=1e-9)
+    assert found == pytest.approx(metrics.ccc(truth, predicted), abs=1e-9)
     if truth.std() > 1e-3:
         assert metrics.ccc(truth, truth) == pytest.approx(1)
         assert metrics.ccc(truth + 0.5, truth) < 1
 
 
-def test_concordance_of_a_worked_example() -> None:
+def test_ccc_of_a_worked_example() -> None:
     # by hand: means 2 and 3, variances 2/3 each, covariance 2/3 -> (4/3) / (4/3 + 1)
-    read, truth = np.array([1.0, 2, 3]), np.array([2.0, 3, 4])
-    assert metrics.ccc(read, truth) == pytest.approx(4 / 7)
+    predicted, truth = np.array([1.0, 2, 3]), np.array([2.0, 3, 4])
+    assert metrics.ccc(predicted, truth) == pytest.approx(4 / 7)
 
 
 @given(st.integers(1, 8))
-def test_top_k_grows_to_one(k: int) -> None:
+def test_top_k_of_all_classes_is_one(k: int) -> None:
     random = np.random.default_rng(3)
     shares, truth = random.random((60, CLASSES)), random.integers(0, CLASSES, 60)
     slow = np.mean([t in np.argsort(-s)[:k] for s, t in zip(shares, truth, strict=True)])
@@ -67,17 +67,17 @@ def test_top_k_grows_to_one(k: int) -> None:
     assert metrics.top_k(shares, truth, CLASSES) == 1
 
 
-def test_sagr_counts_signs() -> None:
+def test_sagr_is_the_share_of_equal_signs() -> None:
     assert metrics.sagr(np.array([0.1, -0.2, 0.3, 0.4]), np.array([0.9, -0.1, -0.3, 0.1])) == 0.75
 
 
-def test_normalised_rmse_weighs_regions_alike() -> None:
+def test_normalised_rmse_weighs_all_regions_equally() -> None:
     truth = np.array([[0.9, 0.9], [0.9, 0.9], [0.9, 0.9], [-0.9, -0.9]])
-    read = truth + np.array([[0.1, 0.2], [0.1, 0.2], [0.1, 0.2], [0.5, 0.0]])
-    assert metrics.normalised_rmse(read, truth) == pytest.approx((0.3, 0.1))
+    predicted = truth + np.array([[0.1, 0.2], [0.1, 0.2], [0.1, 0.2], [0.5, 0.0]])
+    assert metrics.normalised_rmse(predicted, truth) == pytest.approx((0.3, 0.1))
 
 
-def test_downsampling_undoes_the_imbalance() -> None:
+def test_downsampling_removes_the_class_imbalance() -> None:
     truth = np.array([0] * 90 + [1] * 10)
     always_common = np.zeros(100, np.intp)
     accuracy, _ = metrics.downsampled(always_common, truth, 2)
@@ -85,9 +85,9 @@ def test_downsampling_undoes_the_imbalance() -> None:
     assert metrics.downsampled(truth, truth, 2) == (1.0, 1.0)
 
 
-def test_calibration_error_is_the_gap_between_confidence_and_hits() -> None:
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     shares = np.tile([0.9, 0.1], (10, 1))
-    truth = np.array([0] * 6 + [1] * 4)  # sure to 0.9, right in 0.6
+    truth = np.array([0] * 6 + [1] * 4)  # confidence 0.9, accuracy 0.6
     assert metrics.calibration_error(shares, truth) == pytest.approx(0.3)
     random = np.random.default_rng(5)
     honest = random.uniform(0.5, 1, 40_000)
@@ -95,29 +95,31 @@ def test_calibration_error_is_the_gap_between_confidence_and_hits() -> None:
     assert metrics.calibration_error(np.stack([honest, 1 - honest], 1), drawn) < 0.01
 
 
-def test_log_loss_is_least_for_the_truth_and_finite_for_certain_errors() -> None:
+def test_log_loss_is_zero_for_the_truth_and_finite_for_certain_errors() -> None:
     truth = np.array([0, 1])
     assert metrics.log_loss(np.array([[0.5, 0.5], [0.5, 0.5]]), truth) == pytest.approx(math.log(2))
     assert metrics.log_loss(np.eye(2), truth) == 0
     assert math.isfinite(metrics.log_loss(np.eye(2), truth[::-1]))
 
 
-def test_headlines_are_those_of_all_figures() -> None:
+def test_the_main_figures_equal_those_of_all_figures() -> None:
     random = np.random.default_rng(3)
     shares, truth = random.dirichlet(np.ones(8), 60), random.integers(0, 8, 60)
     affect, target = random.uniform(-1, 1, (2, 60, 2))
     everything = metrics.figures(shares, affect, truth, target, [str(i % 6) for i in range(60)])
-    heads = metrics.headlines(shares, affect, truth, target)
+    main = metrics.main_figures(shares, affect, truth, target)
     for name in ("top1", "macro_f1", "log_loss", "ece"):
-        assert heads[name] == everything[name]["value"]
-    assert heads["ccc_valence"] == everything["valence"]["ccc"]["value"]
-    assert heads["ccc_arousal"] == everything["arousal"]["ccc"]["value"]
+        assert main[name] == everything[name]["value"]
+    assert main["ccc_valence"] == everything["valence"]["ccc"]["value"]
+    assert main["ccc_arousal"] == everything["arousal"]["ccc"]["value"]
 
 
-def test_intervals_resample_people_and_not_pictures() -> None:
+def test_intervals_resample_people_not_pictures() -> None:
     random = np.random.default_rng(11)
     people = [f"p{index}" for index in range(10) for _ in range(50)]
-    right = np.repeat(random.random(10) < 0.5, 50).astype(float)  # a person is all right or wrong
+    right = np.repeat(random.random(10) < 0.5, 50).astype(
+        float
+    )  # all pictures of a person are right or wrong
     low, high = metrics.interval(lambda at: float(right[at].mean()), people)
     pictures = metrics.interval(lambda at: float(right[at].mean()), [str(i) for i in range(500)])
     assert low <= right.mean() <= high

@@ -1,4 +1,4 @@
-"""``benchmarks thresholds``: where a limit lies, over pictures made from the golden face."""
+"""``benchmarks thresholds``: limits, over pictures made from the golden face."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.__main__ import main
-from benchmarks.thresholds import FAULTS, crossing
+from benchmarks.thresholds import DEGRADATIONS, crossing
 from edge.vision.golden import golden_picture
 from tests.support.command_errors import refusal
 
 
-def test_a_limit_lies_between_the_degrees_that_enclose_it() -> None:
+def test_a_limit_is_interpolated_between_two_degrees() -> None:
     assert crossing([(10, 1.0), (6, 0.9), (2, 0.7)], least=0.8) == pytest.approx(4)
     assert crossing([(0.1, 0.9), (0.3, 0.5)], least=0.8) == pytest.approx(0.15)
     assert crossing([(1, 0.9), (2, 0.8)], least=0.8) is None
@@ -23,7 +23,7 @@ def test_a_limit_lies_between_the_degrees_that_enclose_it() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 1)), min_size=2), st.floats(0.1, 0.9))
-def test_a_limit_is_never_outside_what_was_tried(
+def test_a_limit_is_never_outside_the_measured_range(
     points: list[tuple[float, float]], least: float
 ) -> None:
     limit = crossing(points, least=least)
@@ -46,7 +46,7 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_fault_is_measured_and_spoils_what_it_should(
+def test_every_degradation_is_measured_and_changes_its_measure(
     pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = pictures / "result.json"
@@ -54,13 +54,13 @@ def test_every_fault_is_measured_and_spoils_what_it_should(
     assert main([*words, "--json", str(path)]) == 0
     result = json.loads(path.read_text())
     assert result["faces"] == 2
-    assert set(result["faults"]) == set(FAULTS)
-    assert set(result["limits"]) == {"label_margin", *(each.key for each in FAULTS.values())}
-    for name, fault in FAULTS.items():
+    assert set(result["faults"]) == set(DEGRADATIONS)
+    assert set(result["limits"]) == {"label_margin", *(each.key for each in DEGRADATIONS.values())}
+    for name, kind in DEGRADATIONS.items():
         rows = result["faults"][name]
-        assert [row["degree"] for row in rows] == list(fault.degrees)
+        assert [row["degree"] for row in rows] == list(kind.degrees)
         assert all(0 <= row["same_label"] <= 1 for row in rows)
-        # the measure that the daemon takes follows the fault
+        # the measure that the daemon takes follows the degradation
         measures = [row["measure"] for row in rows]
         falling = name in ("fewer pixels", "blur", "less light")
         assert measures == sorted(measures, reverse=falling)
@@ -92,7 +92,7 @@ def test_the_same_seed_gives_the_same_figures(pictures: Path) -> None:
         ("file,subject,expression,valence,arousal\nempty.png,1,happy,0,0\n", "no face was found"),
     ],
 )
-def test_what_cannot_be_used_is_one_line(
+def test_unusable_input_is_refused_in_one_line(
     pictures: Path, capsys: pytest.CaptureFixture[str], labels: str, complaint: str
 ) -> None:
     cv2.imwrite(str(pictures / "empty.png"), np.full((240, 320), 90, np.uint8))

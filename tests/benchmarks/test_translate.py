@@ -1,4 +1,4 @@
-"""The translator in measurements of speed: a stage, an inference, and a model of its own."""
+"""``benchmarks fps`` with and without a translator."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support.generators import translator_folder
 
 
 @pytest.mark.parametrize("translated", [True, False])
-def test_the_stage_is_measured_where_there_is_a_translator(
+def test_the_translate_stage_is_measured_if_a_translator_is_configured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], translated: bool
 ) -> None:
     out = tmp_path / "result.json"

@@ -15,9 +15,9 @@ from benchmarks.__main__ import main as benchmark
 from benchmarks.evaluation.detection_agreement import detection_agreement
 from benchmarks.evaluation.expression_agreement import expression_agreement, kappa
 from benchmarks.evaluation.pictures import (
-    exact_network,
     face_crops,
     faces_in,
+    float_network,
     shrunk_face,
     split_pictures,
 )
@@ -89,7 +89,7 @@ def test_a_limit_without_its_figure_is_refused() -> None:
 
 
 def test_an_expression_network_agrees_with_itself() -> None:
-    fer = exact_network("expression-nir", "facial-expression")
+    fer = float_network("expression-nir", "facial-expression")
     crops = [RANDOM.integers(0, 256, (48, 48), np.uint8) for _ in range(4)]
     figures = expression_agreement(fer, fer, crops)
     assert figures["concordance"] == figures["kappa"] == 1
@@ -211,14 +211,14 @@ def test_too_few_pictures_are_one_line(tmp_path: Path, count: int) -> None:
 
 
 def test_the_float_network_is_the_same_one_everywhere(tmp_path: Path) -> None:
-    assert exact_network(MODEL, "face-detection").info.artifact == "centerface.onnx"
+    assert float_network(MODEL, "face-detection").info.artifact == "centerface.onnx"
     folder = shutil.copytree(find_model(MODEL), tmp_path / "net")
     data = json.loads((folder / "manifest.json").read_text())
     for file in ("centerface.onnx", "centerface.tflite"):
         data["parity"][file]["passed"] = False
     (folder / "manifest.json").write_text(json.dumps(data))
     with pytest.raises(ModelError, match="no float artifact that passed parity"):
-        exact_network(folder, "face-detection")
+        float_network(folder, "face-detection")
 
 
 # -- python -m benchmarks parity -------------------------------------------------------------------

@@ -43,7 +43,7 @@ def test_no_other_file_imports_onnxruntime() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "benchmarks.prior",
+        "benchmarks.fps_baseline",
         "edge.vision.inference.ort",
         "exporters.artifacts.quantize",
         "exporters.cyclegan.onnx_source",

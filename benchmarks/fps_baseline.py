@@ -1,9 +1,9 @@
-"""The baseline: the loop of earlier systems, everything in colour and at full size.
+"""The baseline of ``benchmarks fps``: the earlier approach, one sequential loop in colour.
 
-The published CenterFace exactly as it was published, but that its fixed dimensions are named
-(otherwise nothing but 32x32 runs): weights listed as graph inputs, batch norm unfused, input the
-frame's own size rounded up to 32, colour, decoded by a loop over cells; then the float expression
-network on a crop. Default session options throughout, and so a thread for every core.
+It runs CenterFace as published, except that its fixed dimensions become free (otherwise only 32x32
+runs): weights listed as graph inputs, batch norms not folded, input of the frame's size rounded up
+to 32, in colour, decoded by a loop over cells. Then it runs the float expression network on a crop.
+Session options are the runtime's defaults: a thread for every core.
 """
 
 import math
@@ -25,11 +25,11 @@ PUBLISHED: Final = (
 _STRIDE: Final = 4
 
 
-class PriorLoop:
-    """Frame in, boxes and expressions out, sequentially. For one thread and one size of frame.
+class BaselineLoop:
+    """Detects faces and predicts expressions in one loop, for one thread and one frame size.
 
-    One size each: a session that has to change sizes plans its memory anew, which would make the
-    prior way look slower than it was.
+    A session that changes sizes plans its memory again, which would make the earlier approach look
+    slower than it was.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class PriorLoop:
         """Open both networks.
 
         Args:
-            expression_model: name or folder of the expression network, whose float form is run.
-            threshold: confidence from which a cell is a face, 0..1.
+            expression_model: name or folder of the expression network; its float artifact is run.
+            threshold: lowest score of a face, 0..1.
             size: width and height of the detector's input; None for the frame's own, rounded up.
 
         Raises:
-            ConfigError: the published network, the onnx package, or a float ONNX form of the
-                expression network is not here.
+            ConfigError: the published network, the onnx package, or a float ONNX artifact of the
+                expression network is missing.
             ModelError: the expression network cannot be trusted.
         """
         self._network = open_network(
@@ -62,13 +62,13 @@ class PriorLoop:
         """Return the label of each face in a colour frame."""
         height, width = bgr.shape[:2]
         size = self._size or (math.ceil(width / 32) * 32, math.ceil(height / 32) * 32)
-        # resized as earlier systems did it, which is what is compared
+        # resized as earlier systems did
         blob = cv2.dnn.blobFromImage(  # noqa: TID251
             bgr, 1.0, size, (0, 0, 0), swapRB=True, crop=False
         )
         heat, scale, offset, _ = self._detector.run(None, {"input.1": blob})
         boxes = self._boxes(heat[0, 0], scale[0], offset[0], width / size[0], height / size[1])
-        return [self._read(bgr, box) for box in boxes]
+        return [self._predict(bgr, box) for box in boxes]
 
     def _boxes(
         self, heat: Any, scale: Any, offset: Any, ratio_x: float, ratio_y: float
@@ -87,7 +87,7 @@ class PriorLoop:
                 kept.append(box)
         return [(x * ratio_x, y * ratio_y, r * ratio_x, b * ratio_y) for x, y, r, b in kept]
 
-    def _read(self, bgr: NDArray[np.uint8], box: tuple[float, float, float, float]) -> str:
+    def _predict(self, bgr: NDArray[np.uint8], box: tuple[float, float, float, float]) -> str:
         x, y, right, bottom = (max(0, round(value)) for value in box)
         inside = bgr[y : max(bottom, y + 1), x : max(right, x + 1)]
         if not inside.size:
@@ -123,7 +123,7 @@ def _float_artifact(model: str) -> str:
 
 def _default_session(content: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # it warns of each weight that is an input as well
+    options.log_severity_level = 3  # it warns of every weight that is also an input
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
