@@ -1,10 +1,10 @@
 """``python -m exporters {centerface|cyclegan|mobilenet-fer}``: checkpoints to model folders.
 
-``python -m exporters golden``: new golden answers for a model folder, its artifacts as they are.
+``python -m exporters golden``: new golden answers for a model folder, its artifacts unchanged.
 
-Exit codes: 0 written; 1 an artifact missed its parity limit, nothing written (unless that is
-allowed: then the manifest says so, and ``auto`` refuses the artifact); 78 an input or option cannot
-be used, one line says which.
+Exit codes: 0 written; 1 an artifact missed its parity limit, nothing written (with
+--allow-parity-loss it is written, and ``auto`` never chooses it); 78 an input or option is wrong,
+one line says which.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from benchmarks.arguments import Parser
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ModelError
 from edge.vision.inference import Manifest
 from edge.vocabulary import EXPRESSIONS
-from exporters.artifacts.parity import table
+from exporters.artifacts.parity import parity_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export what the command line asks for; return the exit code."""
+    """Run one export; return the exit code."""
     try:
         options = _parser().parse_args(arguments)
         if options.model == "golden":
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"exporters: {error}", file=sys.stderr)
         return error.exit_code
     print(f"{manifest.name}: {manifest.task}, from {manifest.source.file}")
-    print(table(manifest))
+    print(parity_table(manifest))
     missed = [file for file, parity in manifest.parity.items() if not parity.passed]
     if missed and not options.allow_parity_loss:
         print(
@@ -69,26 +69,17 @@ def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Man
         allow_parity_loss=options.allow_parity_loss,
         progress=progress,
     )
+    weights, out, mono = options.weights, options.out, options.mono
     if options.model == "centerface":
         from exporters.centerface.export import export_centerface  # noqa: PLC0415
 
-        return export_centerface(
-            options.weights,
-            options.out,
-            size=_size(options.size),
-            mono=options.mono,
-            options=common,
-        )
+        return export_centerface(weights, out, size=_size(options.size), mono=mono, options=common)
     if options.model == "cyclegan":
         from exporters.cyclegan.export import export_cyclegan  # noqa: PLC0415
 
+        size, expression = _size(options.size), options.expression
         return export_cyclegan(
-            options.weights,
-            options.out,
-            size=_size(options.size),
-            mono=options.mono,
-            expression=options.expression,
-            options=common,
+            weights, out, size=size, mono=mono, expression=expression, options=common
         )
     from exporters.expression.export import export_mobilenet_fer  # noqa: PLC0415
     from exporters.expression.original import (  # noqa: PLC0415
@@ -97,11 +88,11 @@ def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Man
     )
 
     return export_mobilenet_fer(
-        options.weights,
-        options.out,
+        weights,
+        out,
         architecture=options.architecture,
         size=_size(options.size) if options.size else None,
-        mono=options.mono,
+        mono=mono,
         overrides=ExpressionOptions(
             normalisation=options.normalisation,
             value_range=tuple(options.value_range) if options.value_range else None,
@@ -119,7 +110,7 @@ def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Man
 
 
 class _Steps:
-    """Shows which step runs and how long each took, where somebody is watching."""
+    """Shows the running step and the time of each on a terminal."""
 
     def __init__(self) -> None:
         self._bar = Progress(
@@ -141,7 +132,7 @@ class _Steps:
         self._bar.stop()
 
     def begin(self, text: str) -> None:
-        """Begin a step; the one before is finished."""
+        """Begin a step and finish the one before."""
         self._finish()
         self._running = self._bar.add_task(text, total=None)
 
@@ -176,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--formats", default="onnx", help="some of onnx,tflite")
         command.add_argument("--precisions", default="fp32", help="some of fp32,int8")
         command.add_argument(
-            "--size", default=size, help="input WIDTHxHEIGHT, pixels; else what the file says"
+            "--size", default=size, help="input WIDTHxHEIGHT, pixels; by default that of the file"
         )
         command.add_argument("--mono", action="store_true", help="one input channel")
         command.add_argument("--calibration", type=Path, help="folder of pictures, for int8")
@@ -184,18 +175,18 @@ def _parser() -> argparse.ArgumentParser:
             "--board",
             choices=("x86", "arm"),
             default="x86",
-            help="board that int8 ONNX is made for",
+            help="board that runs the int8 ONNX artifact",
         )
         command.add_argument(
             "--allow-parity-loss",
             action="store_true",
-            help="write artifacts that miss their limit; auto never chooses them",
+            help="also write artifacts that miss their limit; auto never chooses them",
         )
         if name == "cyclegan":
             command.add_argument(
                 "--expression",
                 default="expression-nir",
-                help="expression network that int8 is evaluated with",
+                help="expression network to evaluate int8 with",
             )
         if name == "mobilenet-fer":
             _add_expression_options(command)
@@ -212,19 +203,27 @@ def _add_expression_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--normalisation",
         choices=("thesis", "standardised", "fixed", "none"),
-        help="of pictures; without it, what the file says",
+        help="of pictures; by default that of the file",
     )
     command.add_argument(
-        "--value-range", nargs=2, type=float, metavar="N", help="what black and white become"
+        "--value-range", nargs=2, type=float, metavar="N", help="values of black and white"
     )
     command.add_argument(
-        "--mean", nargs="+", type=float, metavar="N", help="for fixed: one, or one a channel"
+        "--mean",
+        nargs="+",
+        type=float,
+        metavar="N",
+        help="for fixed: one number, or one per channel",
     )
     command.add_argument(
-        "--std", nargs="+", type=float, metavar="N", help="for fixed: one, or one a channel"
+        "--std",
+        nargs="+",
+        type=float,
+        metavar="N",
+        help="for fixed: one number, or one per channel",
     )
     command.add_argument(
-        "--margin", type=float, metavar="N", help="share added to the side of a face's square"
+        "--margin", type=float, metavar="N", help="share added to the side of the face crop"
     )
     command.add_argument(
         "--labels", default=",".join(EXPRESSIONS), help="expressions, in the network's order"
@@ -233,13 +232,16 @@ def _add_expression_options(command: argparse.ArgumentParser) -> None:
         "--affect",
         choices=("auto", "logits", "unit", "signed"),
         default="auto",
-        help="regressor gives values before a sigmoid, 0..1, or -1..1",
+        help="values of the regressor: before a sigmoid, 0..1, or -1..1",
     )
     command.add_argument(
-        "--recalibration", type=Path, metavar="FILE", help="JSON that the recipe's adapt wrote"
+        "--recalibration",
+        type=Path,
+        metavar="FILE",
+        help="JSON file from the recipe's adapt or recalibrate",
     )
     command.add_argument("--licence", help="of the weights")
-    command.add_argument("--citation", help="what users of the weights should cite")
+    command.add_argument("--citation", help="publication to cite for the weights")
 
 
 if __name__ == "__main__":

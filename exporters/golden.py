@@ -1,8 +1,7 @@
-"""Computes new golden answers for a model folder, from its own float network.
+"""Computes new golden answers for a model folder from its own float network.
 
-Needed when the preprocessing changes: another resize, another crop. The
-artifacts stay as they are. Their float network agreed with the original when it was exported, so
-its answers stand for the original's.
+Needed when the preprocessing changes: another resize, another crop. The artifacts stay unchanged.
+The float network agreed with the original at export, so its answers stand for the original's.
 """
 
 from pathlib import Path
@@ -28,19 +27,19 @@ from exporters.expression.golden import expression_golden
 def remake_golden(model: str | Path) -> Manifest:
     """Write new golden answers into a model's manifest; return the manifest.
 
-    Every artifact that passed parity must give the new answers, else nothing is written.
+    Nothing is written unless every artifact that passed parity gives the new answers.
 
     Args:
         model: name of a bundled model, or path of a model folder.
 
     Raises:
-        ModelError: the folder cannot be trusted or written, has no float artifact that passed
+        ModelError: the folder is not valid or cannot be written, has no float artifact that passed
             parity, or an artifact does not give the answers; one line.
     """
     folder = find_model(model)
     manifest = load_manifest(folder)
-    exact = float_network(folder, manifest.task)
-    manifest = manifest.model_copy(update={"golden": _golden(exact)})
+    reference = float_network(folder, manifest.task)
+    manifest = manifest.model_copy(update={"golden": _golden(reference)})
     for artifact in manifest.artifacts:
         if not manifest.parity[artifact.file].passed:
             continue
@@ -52,7 +51,7 @@ def remake_golden(model: str | Path) -> Manifest:
 
 
 def _golden(network: Network) -> Golden:
-    """Return the answers of ``network``, which is a float one."""
+    """Return the golden answers of ``network``, the float network."""
     manifest, size = network.manifest, (network.info.width, network.info.height)
     int8 = any(each.precision == "int8" for each in manifest.artifacts)
     if manifest.task == "face-detection":
@@ -61,8 +60,9 @@ def _golden(network: Network) -> Golden:
         return translation_golden(CycleGan(network).translate, size)
     expression = TwoHeadedNetwork(network)
 
-    def read(picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
-        reading = expression.predict(golden_frame(picture), box, Stopwatch())
-        return reading.probabilities.tolist(), (reading.affect.valence, reading.affect.arousal)
+    def predict(picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
+        prediction = expression.predict(golden_frame(picture), box, Stopwatch())
+        affect = prediction.affect
+        return prediction.probabilities.tolist(), (affect.valence, affect.arousal)
 
-    return expression_golden(read, manifest.recalibration, int8=int8)
+    return expression_golden(predict, manifest.recalibration, int8=int8)

@@ -1,1 +1,1 @@
-"""Shared by all exporters: graph tools, conversion, quantization, parity, writing."""
+"""Shared by all exporters: graph rewriting, conversion, quantisation, parity, writing."""

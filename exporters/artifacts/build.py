@@ -1,8 +1,7 @@
-"""One finished float graph -> the artifacts of a model folder: ONNX and TensorFlow Lite, two
-precisions each.
+"""Builds the artifacts of a model folder from one float graph: ONNX, TensorFlow Lite, fp32, int8.
 
 This module checks that an artifact loads, runs, and has the graph's inputs and outputs. ``write``
-compares its values with the original.
+compares its values with those of the original network.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -16,7 +15,7 @@ from edge.vision.inference.manifest import Artifact, Layout, Precision, Runtime
 from edge.vision.inference.runtimes import Session, open_session
 from edge.vision.values import Floats
 from exporters.artifacts.quantize import Board, check_quantizer, quantize_onnx, quantize_tflite
-from exporters.artifacts.tflite import convert_float, made_from, onnx2tf_path
+from exporters.artifacts.tflite import convert_float, onnx2tf_path, tensors_made_from
 from exporters.artifacts.write import describe
 
 _ORDERS: Final[dict[Layout, tuple[int, ...]]] = {"nchw": (0, 1, 2, 3), "nhwc": (0, 2, 3, 1)}
@@ -30,17 +29,17 @@ Progress = Callable[[str], None]
 def check_tools(
     formats: Sequence[str], precisions: Sequence[str], *, calibrated: bool, converter: bool = True
 ) -> None:
-    """Check that these artifacts can be built here, before any work.
+    """Check that the artifacts can be built here, before any work begins.
 
     Args:
         formats: some of ``FORMATS``.
         precisions: some of ``PRECISIONS``.
-        calibrated: whether there are pictures to calibrate with.
+        calibrated: whether calibration pictures are given.
         converter: whether TensorFlow Lite needs onnx2tf.
 
     Raises:
-        ModelError: a format or precision is unknown or twice, a tool is missing, or int8 has
-            nothing to be calibrated on; one line.
+        ModelError: a format or precision is unknown or given twice, a tool is missing, or int8
+            has no calibration pictures; one line.
     """
     for option, words, known in (
         ("--formats", formats, FORMATS),
@@ -82,16 +81,16 @@ def build_artifacts(
     to_lite: Callable[[bytes], bytes] = convert_float,
     progress: Progress = lambda text: None,
 ) -> dict[Artifact, bytes]:
-    """Return the artifacts of one float graph, described and as bytes, in the order asked for.
+    """Return the artifacts of one float graph: manifest entries and bytes, in the given order.
 
     The files are ``STEM.onnx``, ``STEM.int8.onnx``, ``STEM.tflite`` and ``STEM.int8.tflite``.
-    All have the graph's tensor names; TensorFlow Lite files their four-dimensional tensors in
-    NHWC, and integer ends where nothing keeps them float.
+    All have the graph's tensor names. TensorFlow Lite files have their four-dimensional tensors in
+    NHWC, and in int8 integer inputs and outputs unless ``float_nodes`` keeps them float.
 
     Args:
         model: a float graph of fixed shape with one NCHW input, from ``graph.finish``, its nodes
             named (``graph.name_nodes``).
-        stem: what the files are called.
+        stem: start of the file names.
         formats: some of ``FORMATS``.
         precisions: some of ``PRECISIONS``.
         calibration: input tensors in the graph's own layout, needed for int8.
@@ -101,11 +100,11 @@ def build_artifacts(
         int8_operators: ONNX kinds of nodes to quantise, such as ``Conv``; None: all.
         board: whose int8 kernels to quantise the ONNX artifact for.
         to_lite: makes the float TensorFlow Lite model of the graph; onnx2tf by default.
-        progress: called with a line before each step that takes long.
+        progress: called with a line before each long step.
 
     Raises:
-        ModelError: a tool is missing or cannot convert the graph, or what it made does not load
-            or has other tensors.
+        ModelError: a tool is missing or cannot convert the graph, or its result does not load or
+            has other tensors.
     """
     check_tools(
         formats, precisions, calibrated=bool(calibration), converter=to_lite is convert_float
@@ -131,10 +130,10 @@ def build_artifacts(
     if "tflite" in formats:
         progress("TensorFlow Lite")
         lite = to_lite(model)
-        # checked even where only int8 is wanted: the message is clearest here
-        exact = _described(f"{stem}.tflite", lite, model, "fp32")
+        # checked even if only int8 is wanted, for a clearer message
+        float_artifact = _described(f"{stem}.tflite", lite, model, "fp32")
         if "fp32" in precisions:
-            built |= exact
+            built |= float_artifact
         if "int8" in precisions:
             progress(f"int8 TensorFlow Lite from {len(calibration)} calibration tensors")
             kept = float_nodes if lite_float_nodes is None else lite_float_nodes
@@ -142,27 +141,30 @@ def build_artifacts(
                 lite,
                 [_nhwc(tensor) for tensor in calibration],
                 name=graph.input[0].name,
-                float_tensors=_kept_float(lite, kept, outputs),
+                float_tensors=_float_tensors(lite, kept, outputs),
                 operators=int8_operators,
             )
             built |= _described(f"{stem}.int8.tflite", content, model, "int8")
     return built
 
 
-def _kept_float(lite: bytes, nodes: Collection[str], outputs: set[str]) -> set[str]:
-    """Return the tensors of ``lite`` that stay float so that ``nodes`` do.
+def _float_tensors(lite: bytes, nodes: Collection[str], outputs: set[str]) -> set[str]:
+    """Return the tensors of ``lite`` that stay float so that ``nodes`` stay float.
 
-    The model's ends are quantised all together or not at all: where one output stays float, the
-    others do.
+    Outputs are quantised all together or not at all: if one stays float, all do.
     """
-    tensors = made_from(lite, nodes)
+    tensors = tensors_made_from(lite, nodes)
     return tensors | outputs if tensors & outputs else tensors
 
 
 def _described(
     file: str, content: bytes, model: bytes, precision: Precision
 ) -> dict[Artifact, bytes]:
-    """Return the one entry of an artifact that was run once and has the tensors of ``model``."""
+    """Return the manifest entry and bytes of an artifact after a check run.
+
+    Raises:
+        ModelError: it does not run, or has other tensors than ``model``.
+    """
     runtime: Runtime = "litert" if file.endswith(".tflite") else "onnxruntime"
     graph = onnx.load_model_from_string(model).graph
     (given,) = graph.input
@@ -185,10 +187,10 @@ def _described(
 
 
 def _layout(session: Session, name: str, shapes: dict[str, tuple[int, ...]]) -> Layout:
-    """Return the layout of an artifact's tensors, all of them, after running it once.
+    """Return the layout of an artifact's tensors, found by running it once.
 
     Raises:
-        ModelError: the tensors are not the graph's, in either layout.
+        ModelError: its tensors are not the graph's, in either layout.
         InferenceError: it does not run.
     """
     if set(session.inputs) != {name} or session.outputs != set(shapes) - {name}:
@@ -197,8 +199,8 @@ def _layout(session: Session, name: str, shapes: dict[str, tuple[int, ...]]) -> 
             f" {[name]} and {sorted(set(shapes) - {name})}"
         )
     shape, _ = session.inputs[name]
-    answers = session.run(np.zeros(shape, np.float32))
-    found = {name: shape, **{key: value.shape for key, value in answers.items()}}
+    outputs_found = session.run(np.zeros(shape, np.float32))
+    found = {name: shape, **{key: value.shape for key, value in outputs_found.items()}}
     for layout, order in _ORDERS.items():
         if all(
             found[key] == (tuple(known[place] for place in order) if len(known) == 4 else known)

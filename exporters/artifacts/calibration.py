@@ -10,17 +10,17 @@ from edge.vision.resize import resize_linear
 from edge.vision.values import Luma
 
 _SHRUNK_PX: Final = (18, 21, 25, 32, 45, 64)
-"""Heights of faces, in pixels of the input, that a detector is also calibrated with."""
+"""Heights of shrunk faces in the calibration pictures of a detector, pixels of its input."""
 
 
 def detector_pictures(pictures: Iterable[Luma], detector: Detector) -> Iterator[Luma]:
-    """Yield pictures to calibrate a detector with: each whole, and with its largest face small.
+    """Yield calibration pictures of a detector: each as it is, and with its largest face shrunk.
 
-    Without them an int8 detector misses small faces.
+    Without the shrunk ones an int8 detector misses small faces.
 
     Args:
         pictures: of any size.
-        detector: a float detector of the input size, to know where the faces are.
+        detector: a float detector of the input size, which locates the faces.
     """
     for number, (picture, height_px) in enumerate(zip(pictures, cycle(_SHRUNK_PX), strict=False)):
         whole = resize_linear(picture, detector.input_size)

@@ -1,7 +1,7 @@
-"""Exports a checkpoint of any kind: its float graph in, a model folder out.
+"""Exports a checkpoint of any kind to a model folder.
 
-Each kind of checkpoint says what its float graph is (``Checkpoint``). Everything after that is the
-same for all: build the artifacts, compare each one with the original, write the folder.
+Each kind converts its checkpoint to a float graph (``Checkpoint``). The rest is the same for all:
+build the artifacts, compare each with the original, write the folder.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,20 +34,20 @@ from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Floats
 from exporters.artifacts.build import Progress, build_artifacts, check_tools
 from exporters.artifacts.quantize import Board
-from exporters.artifacts.write import describe, prove_and_write, unmeasured
+from exporters.artifacts.write import compare_and_write, describe, unmeasured
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """Which artifacts to make, and how; the same for every kind of checkpoint.
+    """Options of an export that every kind of checkpoint has.
 
     Attributes:
         formats: some of ``exporters.artifacts.build.FORMATS``.
         precisions: some of ``exporters.artifacts.build.PRECISIONS``.
         calibration: folder of pictures with faces; needed for int8.
         board: whose int8 kernels to quantise the ONNX artifact for.
-        allow_parity_loss: write artifacts that miss their limit, too.
-        progress: called with a line before each step that takes long.
+        allow_parity_loss: also write artifacts that miss their limit.
+        progress: called with a line before each long step.
     """
 
     formats: Sequence[str] = ("onnx",)
@@ -59,16 +59,16 @@ class ExportOptions:
 
     @property
     def int8(self) -> bool:
-        """Whether int8 artifacts are asked for."""
+        """Whether to make int8 artifacts."""
         return "int8" in self.precisions
 
     @property
     def int8_pictures(self) -> Path | None:
-        """The folder to calibrate with; None where no int8 artifact is asked for."""
+        """The folder of calibration pictures; None without int8 artifacts."""
         return self.calibration if self.int8 else None
 
     def check(self, *, converter: bool = True) -> None:
-        """Check that these artifacts can be built here.
+        """Check that the artifacts can be built here.
 
         Args:
             converter: whether TensorFlow Lite needs onnx2tf.
@@ -93,8 +93,8 @@ class Draft:
     """A manifest without its artifacts.
 
     Attributes:
-        stem: what the artifact files are called.
-        float_limits: role to the largest error of a float artifact (see ``parity.measure``).
+        stem: start of the artifacts' file names.
+        float_limits: role -> largest error of a float artifact (see ``parity.measure``).
         options: the options of the export, as the manifest records them.
 
     The others are fields of the manifest.
@@ -115,7 +115,7 @@ class Draft:
     def manifest(
         self, name: str, artifacts: Sequence[Artifact], calibration: Calibration | None = None
     ) -> Manifest:
-        """Return the manifest of ``artifacts``, their parity not measured yet."""
+        """Return the manifest of ``artifacts`` before their parity is measured."""
         return Manifest(
             name=name,
             task=self.task,
@@ -136,7 +136,7 @@ class Draft:
 def picture_input(
     name: str, size: tuple[int, int], *, mono: bool, value_range: tuple[float, float]
 ) -> Input:
-    """Return the input of a network that takes whole pictures as they are: NCHW, float32.
+    """Return the manifest's input entry for pictures without normalisation: NCHW, float32.
 
     Args:
         name: of the tensor.
@@ -158,10 +158,10 @@ def picture_input(
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """How int8 artifacts are made; without int8 everything is left at its default.
+    """How to make int8 artifacts; the defaults serve exports without int8.
 
     Attributes:
-        record: what the manifest says of the calibration pictures.
+        record: the manifest's entry for the calibration pictures.
         options: further options of the export, for the manifest.
 
     The others are arguments of ``build_artifacts``.
@@ -193,15 +193,15 @@ class Checkpoint(Protocol):
     @property
     def to_lite(self) -> Callable[[bytes], bytes]: ...
 
-    def quantisation(self, exact: Network) -> Quantisation:
+    def quantisation(self, reference: Network) -> Quantisation:
         """Return how to quantise; called once, before ``parity``.
 
         Args:
-            exact: the float graph, as the daemon would run it.
+            reference: the float graph, run as the daemon runs it.
         """
 
-    def parity(self, network: Network, exact: Network) -> Parity:
-        """Return how far the artifact ``network`` agrees with the original."""
+    def parity(self, network: Network, reference: Network) -> Parity:
+        """Return the parity of the artifact ``network`` with the original."""
 
 
 def export(out: Path, checkpoint: Checkpoint, options: ExportOptions) -> Manifest:
@@ -216,8 +216,8 @@ def export(out: Path, checkpoint: Checkpoint, options: ExportOptions) -> Manifes
             golden answers; one line.
     """
     draft = checkpoint.draft
-    exact = run_graph(checkpoint.content, draft, out.name)
-    int8 = checkpoint.quantisation(exact)
+    reference = run_graph(checkpoint.content, draft, out.name)
+    int8 = checkpoint.quantisation(reference)
     draft = replace(draft, options={**draft.options, **int8.options})
     contents = build_artifacts(
         checkpoint.content,
@@ -235,9 +235,9 @@ def export(out: Path, checkpoint: Checkpoint, options: ExportOptions) -> Manifes
 
     def parity(network: Network) -> Parity:
         options.progress(f"parity of {network.info.artifact}")
-        return checkpoint.parity(network, exact)
+        return checkpoint.parity(network, reference)
 
-    return prove_and_write(
+    return compare_and_write(
         out,
         draft.manifest(out.name, tuple(contents), int8.record),
         {artifact.file: content for artifact, content in contents.items()},
@@ -248,7 +248,7 @@ def export(out: Path, checkpoint: Checkpoint, options: ExportOptions) -> Manifes
 
 
 def run_graph(content: bytes, draft: Draft, name: str, precision: Precision = "fp32") -> Network:
-    """Return an ONNX artifact as the daemon would run it.
+    """Return a network that runs an ONNX artifact as the daemon does.
 
     Raises:
         ModelError: the runtime does not load it.
@@ -260,7 +260,7 @@ def run_graph(content: bytes, draft: Draft, name: str, precision: Precision = "f
 
 
 def golden_findings(network: Network) -> list[Finding]:
-    """Return what ``network`` gets wrong about the golden picture of its manifest."""
+    """Return the deviations of ``network`` from the golden answers of its manifest."""
     if network.manifest.task == "face-detection":
         return detection_findings(detector_for(network, threshold=0.5, nms_iou=0.3))
     if network.manifest.task == "spectrum-translation":

@@ -15,10 +15,14 @@ from edge.vision.inference.onnx_wire import has_external_data
 
 
 def load_graph(path: Path, option: str = "--weights") -> tuple[Any, str]:
-    """Return the ONNX model in ``path``, which ``option`` named, and the sha256 of the file.
+    """Return the ONNX model in ``path`` and the sha256 of the file.
+
+    Args:
+        path: the file.
+        option: the option that named it, for messages.
 
     Raises:
-        ModelError: it is missing, no ONNX file, or keeps weights in another file.
+        ModelError: it is missing, not an ONNX file, or keeps weights in another file.
     """
     with file_errors(option, path, expected="an ONNX file"):
         content = path.read_bytes()
@@ -33,7 +37,7 @@ def load_graph(path: Path, option: str = "--weights") -> tuple[Any, str]:
 
 
 def fix_shapes(model: Any, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Give the inputs and outputs named in ``shapes`` these shapes, and forget those between."""
+    """Set the shapes of inputs and outputs by name; drop the shapes of inner tensors."""
     for value in (*model.graph.input, *model.graph.output):
         if value.name in shapes:
             tensor = helper.make_tensor_value_info(
@@ -44,7 +48,7 @@ def fix_shapes(model: Any, shapes: dict[str, tuple[int, ...]]) -> None:
 
 
 def drop_overridable_weights(model: Any) -> None:
-    """Take the weights off the graph's inputs, so that a runtime may fold and pack them."""
+    """Remove the weights from the graph's inputs, so that a runtime may fold and pack them."""
     weights = {weight.name for weight in model.graph.initializer}
     kept = [value for value in model.graph.input if value.name not in weights]
     del model.graph.input[:]
@@ -52,7 +56,7 @@ def drop_overridable_weights(model: Any) -> None:
 
 
 def fold_batch_norms(model: Any) -> int:
-    """Fold each batch-norm that follows a (transposed) convolution into it; return how many.
+    """Fold batch norms into the (transposed) convolutions before them; return the number folded.
 
     ``gamma (Wx - mean) / sqrt(variance + epsilon) + beta`` is again a convolution.
     """
@@ -88,20 +92,20 @@ def fold_batch_norms(model: Any) -> int:
 
 
 def name_nodes(model: Any) -> None:
-    """Give each node without a name one of its kind and place, such as ``Conv_12``.
+    """Name each unnamed node by operator and position, such as ``Conv_12``.
 
-    Names are how nodes are chosen to stay float, and onnx2tf names tensors after them.
+    Nodes that stay float are chosen by name, and onnx2tf names tensors after nodes.
     """
     for place, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{place}"
 
 
-def deconvolutions_to_space(model: Any) -> int:
-    """Rewrite each transposed convolution whose kernel is its stride; return how many.
+def transposed_to_depth_to_space(model: Any) -> int:
+    """Rewrite transposed convolutions whose kernel size equals the stride; return the number.
 
-    Each input pixel then makes an output block of its own, so that it is a 1x1 convolution to
-    ``channels * kernel height * kernel width`` channels and a DepthToSpace in column order:
-    exactly the same function, of operators that run in int8. Needs operator set 11.
+    There each input pixel gives an output block of its own. So a 1x1 convolution to ``channels *
+    kernel height * kernel width`` channels and a DepthToSpace in column order compute the same
+    function, with operators that run in int8. Needs operator set 11.
     """
     rewritten = 0
     for node in [each for each in model.graph.node if each.op_type == "ConvTranspose"]:
@@ -146,34 +150,37 @@ def deconvolutions_to_space(model: Any) -> int:
 
 
 def input_channels(model: Any, name: str) -> int:
-    """Return the channels that the first convolution takes from the input ``name``.
+    """Return the number of input channels of the convolution that reads the input ``name``.
 
     Raises:
-        ModelError: the input does not go into exactly one convolution.
+        ModelError: not exactly one node reads the input, or it is not a convolution.
     """
-    users = [node for node in model.graph.node if name in node.input]
-    if len(users) != 1 or users[0].op_type != "Conv":
-        raise ModelError(f"input {name} does not go into one convolution")
-    return int(_weight(model, users[0].input[1]).shape[1])
+    return int(_weight(model, _first_convolution(model, name).input[1]).shape[1])
 
 
 def fold_to_mono(model: Any, name: str) -> None:
-    """Make the input ``name`` one channel: exact for pictures whose three channels are equal.
+    """Reduce the input ``name`` to one channel: exact for pictures with three equal channels.
 
     Raises:
-        ModelError: the input does not go into exactly one convolution of three channels.
+        ModelError: not exactly one node reads the input, or it is not a convolution of three
+            channels.
     """
-    users = [node for node in model.graph.node if name in node.input]
-    if len(users) != 1 or users[0].op_type != "Conv":
-        raise ModelError(f"input {name} does not go into one convolution; it cannot become mono")
-    weight = _weight(model, users[0].input[1])
+    name = _first_convolution(model, name, "; it cannot become mono").input[1]
+    weight = _weight(model, name)
     if weight.shape[1] != 3:
         raise ModelError(f"first convolution takes {weight.shape[1]} channels, expected 3")
-    _set_weight(model, users[0].input[1], weight.sum(axis=1, keepdims=True))
+    _set_weight(model, name, weight.sum(axis=1, keepdims=True))
+
+
+def _first_convolution(model: Any, name: str, consequence: str = "") -> Any:
+    users = [node for node in model.graph.node if name in node.input]
+    if len(users) != 1 or users[0].op_type != "Conv":
+        raise ModelError(f"input {name} does not go into one convolution{consequence}")
+    return users[0]
 
 
 def finish(model: Any) -> bytes:
-    """Return the model as bytes: unused weights and notes dropped, checked, always the same.
+    """Return the model as deterministic bytes, checked, without unused weights and notes.
 
     Raises:
         ModelError: the graph is not valid.
@@ -185,7 +192,7 @@ def finish(model: Any) -> bytes:
     graph.initializer.extend(kept)
     del model.metadata_props[:]
     for noted in (model, graph, *graph.node):
-        noted.doc_string = ""  # exporters leave paths of the machine they ran on here
+        noted.doc_string = ""  # other exporters leave paths of their machine here
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

@@ -1,4 +1,4 @@
-"""Parity of an artifact: limits, largest errors, and the table that is printed."""
+"""Parity of an artifact: limits, largest errors, and the printed table."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -33,14 +33,14 @@ TRANSLATION_LIMITS: Final[Mapping[str, Limit]] = {
     "valence_ccc": Limit(at_least=0.98),
     "arousal_ccc": Limit(at_least=0.98),
 }
-"""Limits of an int8 translator. A small trained one had 48 dB, 0.98 and 0.999; where it
-had 35 dB, the label of one face in sixteen changed."""
+"""Limits of an int8 translator. A small trained one had 48 dB, 0.98 and 0.999. At 35 dB the label
+of one face in sixteen changed."""
 
 
 def sample_pictures(width: int, height: int) -> list[Luma]:
-    """Return test pictures: faces of several sizes and lights, noise, extremes.
+    """Return test pictures: faces of several sizes and brightnesses, noise, extremes.
 
-    uint8 (height, width); the same ones each time.
+    uint8 (height, width); the same pictures each time.
     """
     face, _ = golden_picture()
     random = np.random.default_rng(20200707)
@@ -65,11 +65,14 @@ def sample_pictures(width: int, height: int) -> list[Luma]:
 def measure(
     pairs: Iterable[tuple[Mapping[str, Floats], Mapping[str, Floats]]], limits: Mapping[str, float]
 ) -> Parity:
-    """Return the parity of (reference, artifact) outputs, role by role.
+    """Return the parity of pairs of (reference, artifact) outputs, by role.
 
-    The metric of a role, ``ROLE_max_error``, is the largest difference of any value in shares of
-    the picture's largest value, or of 1 where none is larger: float rounding grows with values,
-    and maps hold large ones where nothing is.
+    The metric of a role, ``ROLE_max_error``, is the largest difference of any value, relative to
+    the picture's largest value or to 1 if none is larger: rounding errors grow with the values,
+    and maps hold large values where no face is.
+
+    Raises:
+        ModelError: a difference is not finite.
     """
     worst = dict.fromkeys(limits, 0.0)
     samples = 0
@@ -90,10 +93,10 @@ def measure(
     )
 
 
-def table(manifest: Manifest) -> str:
+def parity_table(manifest: Manifest) -> str:
     """Return the parity of every artifact as a table.
 
-    Artifacts with the same figures stand side by side; figures beyond their limit say so.
+    Artifacts with the same figures share a table; figures beyond their limit are marked.
     """
     groups: dict[tuple[str, ...], list[str]] = {}
     for file, parity in manifest.parity.items():
@@ -126,19 +129,19 @@ def _bounds(limit: Limit) -> str:
     return ", ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
 
 
-def against_limits(
+def check_against_limits(
     metrics: Mapping[str, float], limits: Mapping[str, Limit], samples: int
 ) -> Parity:
-    """Return ``metrics`` as parity: passed where every limit is kept.
+    """Return the parity of ``metrics``: passed if they are within all limits.
 
     Raises:
-        ModelError: a limit has no metric: the pictures show too few faces.
+        ModelError: a limit has no metric, because the pictures show too few faces.
     """
     rounded = {name: float(f"{value:.4g}") for name, value in metrics.items()}
     absent = sorted(set(limits) - set(rounded))
     if absent:
         raise ModelError(
-            f"parity: {samples} pictures cannot tell {', '.join(absent)}; give more that show faces"
+            f"parity: {samples} pictures do not give {', '.join(absent)}; give more that show faces"
         )
     return Parity(
         metrics=rounded,

@@ -1,6 +1,6 @@
-"""Float artifacts -> static int8 artifacts, their ranges measured on calibration tensors.
+"""Quantises float artifacts to static int8, with ranges measured on calibration tensors.
 
-Weights are quantised per channel (one scale for all cost CenterFace four points of overlap).
+Weights are quantised per channel: one scale for all channels cost CenterFace 0.04 of overlap.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from exporters.artifacts.tflite import SETUP, with_output_names
 
 Board = Literal["x86", "arm"]
 
-_OPSET: Final = 17  # per-channel DequantizeLinear needs 13, DepthToSpace in column order 11
+_OPSET: Final = 17  # per-channel DequantizeLinear needs 13; DepthToSpace in column order, 11
 _LITE_OPERATORS: Final[Mapping[str, tuple[str, ...]]] = {
     "Conv": ("CONV_2D", "DEPTHWISE_CONV_2D"),
     "ConvTranspose": ("CONV_2D_TRANSPOSE",),
@@ -34,7 +34,7 @@ _LITE_OPERATORS: Final[Mapping[str, tuple[str, ...]]] = {
     "Add": ("ADD",),
     "Mul": ("MUL",),
 }
-"""ONNX operator -> what it becomes in TensorFlow Lite, for those that one may ask to quantise."""
+"""ONNX operator -> its operators in TensorFlow Lite, for those that can be named for int8."""
 
 
 def quantize_onnx(
@@ -47,23 +47,23 @@ def quantize_onnx(
 ) -> bytes:
     """Return the int8 ONNX model of a float one; inputs and outputs stay float.
 
-    Transposed convolutions whose kernel is their stride become convolutions, which int8 has a
-    kernel for (see ``graph.deconvolutions_to_space``).
+    Transposed convolutions whose kernel size equals their stride become convolutions, for which
+    int8 kernels exist (see ``graph.transposed_to_depth_to_space``).
 
     Args:
-        model: a float graph of fixed shape, as ``graph.finish`` gives it.
-        calibration: input tensors, shape of the input; at least one.
+        model: a float graph of fixed shape, from ``graph.finish``.
+        calibration: input tensors of the input's shape; at least one.
         float_nodes: names of nodes that stay float.
         operators: kinds of nodes to quantise; None: all that can be.
-        board: ``x86`` quantises activations unsigned, which its int8 instructions need; ``arm``
-            signed, which its kernels are written for.
+        board: ``x86`` quantises activations unsigned, as its int8 instructions need; ``arm``
+            signed, as its kernels need.
 
     Raises:
         ModelError: the graph cannot be quantised, or a node in ``float_nodes`` is not in it.
     """
     ort = quantization()
-    loaded = upgraded(onnx.load_model_from_string(model))
-    if graph.deconvolutions_to_space(loaded):
+    loaded = upgrade_opset(onnx.load_model_from_string(model))
+    if graph.transposed_to_depth_to_space(loaded):
         loaded = onnx.load_model_from_string(graph.finish(loaded))
     known = {node.name for node in loaded.graph.node}
     if absent := set(float_nodes) - known:
@@ -94,11 +94,11 @@ def quantize_onnx(
         return graph.finish(onnx.load_model(made))
 
 
-def upgraded(model: Any) -> Any:
-    """Return ``model`` in an operator set that can say what int8 needs.
+def upgrade_opset(model: Any) -> Any:
+    """Return ``model`` in an operator set that int8 needs.
 
     Raises:
-        ModelError: an operator in it has no newer form.
+        ModelError: an operator cannot be converted.
     """
     version = max(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
     names = [node.name for node in model.graph.node]
@@ -119,7 +119,7 @@ def upgraded(model: Any) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the tools' advice, bars and statistics off the terminal: none of it is for users."""
+    """Suppress the tools' warnings, progress bars and statistics: users cannot act on them."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -135,7 +135,7 @@ def _quiet() -> Iterator[None]:
 
 
 class _Reader:
-    """Feeds calibration tensors in the form that onnxruntime asks for."""
+    """Calibration tensors as onnxruntime's ``CalibrationDataReader``."""
 
     def __init__(self, name: str, tensors: Sequence[Floats]) -> None:
         self._name = name
@@ -147,7 +147,7 @@ class _Reader:
 
 
 def check_quantizer() -> None:
-    """See that TensorFlow Lite models can be quantised here.
+    """Check that TensorFlow Lite models can be quantised here.
 
     Raises:
         ModelError: the quantiser is not installed.
@@ -166,9 +166,9 @@ def quantize_tflite(
     float_tensors: Collection[str] = (),
     operators: Sequence[str] | None = None,
 ) -> bytes:
-    """Return the int8 TensorFlow Lite model of a float one, its inputs and outputs int8 too.
+    """Return the int8 TensorFlow Lite model of a float one.
 
-    What stays float at either end keeps a float input or output.
+    Inputs and outputs are int8, too, unless ``float_tensors`` keeps them float.
 
     Args:
         model: a float model of one input.
@@ -197,7 +197,7 @@ def quantize_tflite(
         with _quiet():
             ranges: dict[str, Any] = {}
             for tensor in calibration:
-                # one at a time: over several it averages, and cuts off what is rarely seen
+                # one at a time: over several, the tool averages ranges and cuts off rare values
                 sample = {"serving_default": [{name: tensor}]}
                 _widen(ranges, made.calibrate(sample, num_threads=1))
             content = bytes(made.quantize(ranges).quantized_model or b"")
@@ -210,7 +210,7 @@ def quantize_tflite(
 
 
 def _widen(ranges: dict[str, Any], observed: Mapping[str, Any]) -> None:
-    """Extend ``ranges`` by the observed ones: tensor -> its ``min`` and ``max``."""
+    """Extend ``ranges`` (tensor -> its ``min`` and ``max``) to include the observed ones."""
     for tensor, bounds in observed.items():
         known = ranges.setdefault(tensor, bounds)
         if known and bounds:

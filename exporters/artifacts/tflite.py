@@ -1,8 +1,8 @@
-"""ONNX -> TensorFlow Lite, in float, by onnx2tf in an environment of its own.
+"""Converts ONNX to TensorFlow Lite in float, by onnx2tf in an environment of its own.
 
-onnx2tf pins old versions of half of what this project uses, so it is a program beside it
-(``make setup-export``), never an import. It is asked for the float file alone: its own integer
-quantisation does not give files that load (see ``exporters.artifacts.quantize`` for those).
+onnx2tf pins old versions of many libraries of this project, so it runs as a separate program
+(``make setup-export``) and is never imported. It makes the float file only: its int8 files do not
+load (``exporters.artifacts.quantize`` makes those).
 """
 
 import os
@@ -18,7 +18,7 @@ import numpy as np
 from edge.errors import ModelError
 
 ONNX2TF_VARIABLE: Final = "AFFECT_EDGE_ONNX2TF"
-"""Environment variable that names another ``onnx2tf`` than the one ``make setup-export`` makes."""
+"""Environment variable with the path of another ``onnx2tf`` than that of ``make setup-export``."""
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _TIMEOUT_S: Final = 900.0
@@ -28,10 +28,10 @@ SETUP: Final = "run `make setup-export` and use .venv-export/bin/python -m expor
 
 
 def onnx2tf_path() -> Path:
-    """Return where the converter is.
+    """Return the path of the converter.
 
     Raises:
-        ModelError: it is not there; the line says how to get it.
+        ModelError: it does not exist; the message says how to install it.
     """
     named = os.environ.get(ONNX2TF_VARIABLE)
     path = Path(named) if named else _ROOT / ".venv-onnx2tf" / "bin" / "onnx2tf"
@@ -82,16 +82,16 @@ def convert_float(model: bytes) -> bytes:
         return made.read_bytes()
 
 
-def made_from(content: bytes, nodes: Collection[str]) -> set[str]:
-    """Return the names of the tensors that operators made from the ONNX ``nodes`` give.
+def tensors_made_from(content: bytes, nodes: Collection[str]) -> set[str]:
+    """Return the names of the tensors that belong to the ONNX ``nodes``.
 
     onnx2tf names the constants of an operator (filter, bias, paddings) after its node, and an
     output after the node that reads it, or after the graph's output. So an operator belongs to a
-    node where one of its inputs is named after it; what has no constants (an Add, a Sigmoid) is
-    found where its output is a graph output of that name.
+    node if one of its inputs is named after the node. One without constants (an Add, a Sigmoid) is
+    found only if its output is a graph output of that name.
 
     Args:
-        content: a model that ``convert_float`` made.
+        content: a model from ``convert_float``.
         nodes: names of ONNX nodes, and of graph outputs.
     """
     from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
@@ -114,10 +114,10 @@ def made_from(content: bytes, nodes: Collection[str]) -> set[str]:
 
 
 def with_output_names(content: bytes, original: bytes) -> bytes:
-    """Return the model ``content`` with its outputs called as those of ``original`` are.
+    """Return the model ``content`` with the output names of ``original``.
 
-    The quantiser puts a conversion behind an integer tensor that leaves as float, and gives that
-    a name of its own. Outputs keep their order.
+    The quantiser adds a conversion after an integer tensor that is a float output, and names the
+    output anew. Outputs keep their order.
     """
     from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
 
@@ -137,7 +137,7 @@ def with_output_names(content: bytes, original: bytes) -> bytes:
     for place, name in wanted.items():
         graph.tensors[place].name = name
     for buffer in model.buffers:
-        # the quantiser may keep large constants behind the packed model, which moves them
+        # the quantiser may store large constants after the packed model, and packing moves them
         if buffer.offset:
             kept = content[buffer.offset : buffer.offset + buffer.size]
             buffer.data, buffer.offset, buffer.size = np.frombuffer(kept, np.uint8), 0, 0

@@ -8,13 +8,16 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-_SIGNATURE: Final = b"serving_default"  # what the quantiser looks for
+_SIGNATURE: Final = b"serving_default"  # the quantiser expects this name
 
 
 class LiteWriter:
-    """Tensors by name, with their shapes, and the operators between them.
+    """Collects tensors and operators, and writes the file.
 
-    The same calls give the same bytes. ``shapes`` maps names of tensors to their sizes.
+    The same calls give the same bytes.
+
+    Attributes:
+        shapes: name of a tensor -> its shape.
     """
 
     def __init__(self) -> None:
@@ -26,7 +29,7 @@ class LiteWriter:
         self._codes: list[int] = []
 
     def tensor(self, name: str, shape: tuple[int, ...], data: NDArray[Any] | None = None) -> str:
-        """Add a tensor, constant where there is ``data`` (float32 or int32)."""
+        """Add a tensor, a constant one if ``data`` (float32 or int32) is given; return its name."""
         made = schema.TensorT()
         made.name, made.shape = name.encode(), list(shape)
         whole = data is not None and data.dtype == np.int32
@@ -43,7 +46,7 @@ class LiteWriter:
         return name
 
     def constant(self, name: str, values: Any, dtype: Any = np.float32) -> str:
-        """Add a constant once; return its name."""
+        """Add a constant unless the name exists; return its name."""
         if name not in self._places:
             data = np.asarray(values, dtype)
             self.tensor(name, data.shape, data)
@@ -57,7 +60,7 @@ class LiteWriter:
         shape: tuple[int, ...],
         options: Any = None,
     ) -> str:
-        """Add an operator and the tensor that it gives; return that tensor's name."""
+        """Add an operator and its output tensor; return the tensor's name."""
         if kind not in self._codes:
             self._codes.append(kind)
         made = schema.OperatorT()

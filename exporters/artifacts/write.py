@@ -1,4 +1,4 @@
-"""Writes a model folder: artifacts first, the manifest last, all of it or nothing."""
+"""Writes a model folder: all of it or nothing, the manifest last."""
 
 import hashlib
 import os
@@ -32,7 +32,10 @@ def describe(
     layout: Layout | None = None,
     dtype: Dtype | None = None,
 ) -> Artifact:
-    """Return the manifest's entry for an artifact; layout and dtype where they are its own."""
+    """Return the manifest's entry for an artifact.
+
+    Layout and dtype are given only if they differ from those of the manifest's input.
+    """
     return Artifact(
         file=file,
         runtime=runtime,
@@ -45,7 +48,7 @@ def describe(
 
 
 def unmeasured(limits: Mapping[str, float]) -> Parity:
-    """Return the parity of an artifact that was not compared yet: as bad as can be, not passed."""
+    """Return a placeholder for a parity that is not measured yet: worst values, not passed."""
     return Parity(
         metrics={f"{role}_max_error": sys.float_info.max for role in limits},
         limits={f"{role}_max_error": Limit(at_most=limit) for role, limit in limits.items()},
@@ -54,7 +57,7 @@ def unmeasured(limits: Mapping[str, float]) -> Parity:
     )
 
 
-def prove_and_write(
+def compare_and_write(
     out: Path,
     draft: Manifest,
     contents: Mapping[str, bytes],
@@ -63,40 +66,39 @@ def prove_and_write(
     findings: Callable[[Network], Sequence[Finding]],
     allow_parity_loss: bool = False,
 ) -> Manifest:
-    """Measure every artifact of ``draft`` against the original; write them where they agree.
+    """Compare every artifact of ``draft`` with the original; write the folder if all pass.
 
-    An artifact that misses its limit, or reads the golden face wrongly, has ``passed: false``;
-    nothing is written then, unless that is allowed: ``auto`` never chooses such an artifact.
+    An artifact that misses its limit or does not give the golden answers has ``passed: false``.
+    Then nothing is written, unless ``allow_parity_loss``; ``auto`` never chooses such an artifact.
 
     Args:
         out: the model folder.
         draft: the manifest, its parity not measured yet.
         contents: the artifacts' bytes, by file name.
-        parity: how far a running artifact agrees with the original (``network.info`` says which
-            artifact, of which precision, it is).
-        findings: what a running artifact gets wrong about the golden face.
-        allow_parity_loss: write all the same.
+        parity: measures the parity of an artifact (``network.info`` names it).
+        findings: returns an artifact's deviations from the golden answers.
+        allow_parity_loss: write the folder even if an artifact does not pass.
 
     Returns:
-        The manifest with its parity; nothing was written where one has not passed and that is
+        The manifest with its parity; nothing was written if an artifact did not pass and that is
         not allowed.
 
     Raises:
-        ModelError: an artifact that agrees with the original reads the golden face wrongly, or
-            the folder cannot be written.
+        ModelError: an artifact that passed its limits does not give the golden answers, or the
+            folder cannot be written.
     """
-    measured: dict[str, Parity] = {}
+    parities: dict[str, Parity] = {}
     for artifact in draft.artifacts:
         session = open_session(artifact.runtime, contents[artifact.file], 1)
         network = Network(draft, artifact, session, 1)
-        measured[artifact.file] = parity(network)
-        wrong = [*findings(network)] if measured[artifact.file].passed else []
-        if wrong and not allow_parity_loss:
-            raise ModelError(f"{out}: {artifact.file}: {wrong[0]}; nothing was exported")
-        if wrong:
-            measured[artifact.file] = measured[artifact.file].model_copy(update={"passed": False})
-    manifest = draft.model_copy(update={"parity": measured})
-    if allow_parity_loss or all(each.passed for each in measured.values()):
+        parities[artifact.file] = parity(network)
+        deviations = [*findings(network)] if parities[artifact.file].passed else []
+        if deviations and not allow_parity_loss:
+            raise ModelError(f"{out}: {artifact.file}: {deviations[0]}; nothing was exported")
+        if deviations:
+            parities[artifact.file] = parities[artifact.file].model_copy(update={"passed": False})
+    manifest = draft.model_copy(update={"parity": parities})
+    if allow_parity_loss or all(each.passed for each in parities.values()):
         write_model(out, manifest, dict(contents))
     return manifest
 
@@ -104,9 +106,9 @@ def prove_and_write(
 def write_model(out: Path, manifest: Manifest, contents: dict[str, bytes]) -> None:
     """Write ``contents`` (file name -> bytes) and the manifest into ``out``.
 
-    The same input gives the same bytes. Files that the folder also holds (its README) stay. When
-    writing fails, what was there before stays unchanged; when it is cut off between two renames,
-    the hashes disagree and the daemon refuses the folder.
+    The same input gives the same bytes. Other files in the folder (its README) stay. If writing
+    fails, the folder stays unchanged; after a crash between two renames the hashes do not match,
+    and the daemon refuses the folder.
 
     Raises:
         ModelError: the folder cannot be written.

@@ -36,7 +36,7 @@ from exporters.artifacts.driver import (
     export,
     picture_input,
 )
-from exporters.artifacts.parity import LIMITS, against_limits, measure, sample_pictures
+from exporters.artifacts.parity import LIMITS, check_against_limits, measure, sample_pictures
 from exporters.artifacts.tflite import convert_float
 from exporters.centerface.golden import detection_golden
 from exporters.centerface.graph import CenterFaceGraph, converted, float_nodes
@@ -118,11 +118,11 @@ class _CenterFaceCheckpoint:
         )
         self._split: Split | None = None
 
-    def quantisation(self, exact: Network) -> Quantisation:
+    def quantisation(self, reference: Network) -> Quantisation:
         if self._options.int8_pictures is None:
             return Quantisation()
         self._split = split = split_pictures(self._options.int8_pictures)
-        detector = detector_for(exact, threshold=0.5, nms_iou=0.3)
+        detector = detector_for(reference, threshold=0.5, nms_iou=0.3)
         self._options.progress(f"faces in {len(split.calibrate)} pictures")
         return Quantisation(
             calibration=[
@@ -134,11 +134,13 @@ class _CenterFaceCheckpoint:
             lite_float_nodes=float_nodes(self._model, self._original.tensors, lite=True),
         )
 
-    def parity(self, network: Network, exact: Network) -> Parity:
+    def parity(self, network: Network, reference: Network) -> Parity:
         """Compare float artifacts by their values, int8 ones by the faces that they find."""
         if network.info.precision == "int8" and self._split:
-            figures = detection_agreement(exact, network, self._split.evaluate)
-            return against_limits(figures, LIMITS["face-detection"], len(self._split.evaluate))
+            figures = detection_agreement(reference, network, self._split.evaluate)
+            return check_against_limits(
+                figures, LIMITS["face-detection"], len(self._split.evaluate)
+            )
         pictures = sample_pictures(*self._original.size)
         pairs = ((self._original.maps(picture), network.run(picture[None])) for picture in pictures)
         return measure(pairs, _FLOAT_LIMITS)

@@ -38,11 +38,16 @@ from exporters.artifacts.driver import (
     export,
     picture_input,
 )
-from exporters.artifacts.parity import TRANSLATION_LIMITS, against_limits, measure, sample_pictures
+from exporters.artifacts.parity import (
+    TRANSLATION_LIMITS,
+    check_against_limits,
+    measure,
+    sample_pictures,
+)
 from exporters.artifacts.tflite import convert_float
 from exporters.cyclegan.golden import translation_golden
 from exporters.cyclegan.original import Original
-from exporters.cyclegan.upsampling import doubling_nodes
+from exporters.cyclegan.upsampling import upsampling_nodes
 
 SIDE_MIN, SIDE_MAX = 16, 1024
 
@@ -132,7 +137,7 @@ class _GeneratorCheckpoint:
         self._faces: _Faces | None = None
         self._lumas: list[Luma] = []
 
-    def quantisation(self, exact: Network) -> Quantisation:
+    def quantisation(self, reference: Network) -> Quantisation:
         folder = self._options.int8_pictures
         if folder is None:
             return Quantisation()
@@ -142,18 +147,18 @@ class _GeneratorCheckpoint:
         return Quantisation(
             calibration=[input_tensor(self.draft.input, face) for face in faces.calibrate],
             record=faces.record,
-            float_nodes=doubling_nodes(self.content),
+            float_nodes=upsampling_nodes(self.content),
             int8_operators=("Conv",),
             options={"board": self._options.board, "expression": self._expression},
         )
 
-    def parity(self, network: Network, exact: Network) -> Parity:
+    def parity(self, network: Network, reference: Network) -> Parity:
         """Compare float artifacts by their values, int8 ones by pictures and expressions."""
         if self._faces and network.info.precision == "int8":
             translate = CycleGan(network).translate
             made = [translate(face) for face in self._faces.evaluate]
             figures = translation_agreement(self._lumas, made, self._faces.network)
-            return against_limits(figures, TRANSLATION_LIMITS, len(self._faces.evaluate))
+            return check_against_limits(figures, TRANSLATION_LIMITS, len(self._faces.evaluate))
         pairs = (
             ({"picture": picture}, network.run(sample[None]))
             for picture, sample in zip(self._pictures, self._samples, strict=True)

@@ -14,7 +14,7 @@ from edge.vision.inference.ort import onnxruntime
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Floats
 from exporters.artifacts import graph
-from exporters.artifacts.quantize import upgraded
+from exporters.artifacts.quantize import upgrade_opset
 
 _OVER = 1e-3  # by how much a value may leave -1..1
 
@@ -78,7 +78,7 @@ def read_generator(weights: Path, size: tuple[int, int]) -> OnnxGenerator:
     graph.fix_shapes(model, {made.name: answer.shape})
     folded = _folded(model)
     _drop_unused_values(folded)
-    folded = upgraded(folded)
+    folded = upgrade_opset(folded)
     return OnnxGenerator(folded, given.name, made.name, shape[1], digest)
 
 

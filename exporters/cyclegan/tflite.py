@@ -1,9 +1,8 @@
 """Writes generators as TensorFlow Lite, operator by operator.
 
-onnx2tf converts them too, but loses track of the channels behind a residual sum of instance norms:
-what it writes does not allocate, or answers something else. A generator has seven kinds of
-operators, and each has its like in TensorFlow Lite, NHWC; an instance norm is written as the means
-and products that it is.
+onnx2tf mixes up the channels after a residual sum of instance norms: its files do not load, or give
+other values. A generator has seven kinds of operators. Six have a counterpart in TensorFlow Lite,
+in NHWC; an instance norm is written as means, differences and products.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,25 +22,25 @@ _BUILTIN: Final = schema.BuiltinOperator
 
 
 def can_write(model: bytes) -> bool:
-    """Tell whether every node of an ONNX model is of the kinds that ``write_lite`` knows."""
+    """Return whether ``write_lite`` supports every node of an ONNX model."""
     graph = onnx.load_model_from_string(model).graph
     stored = {each.name: each for each in graph.initializer}
     return all(
-        node.op_type in _WRITERS and _regular(node, _attributes(node), stored)
+        node.op_type in _WRITERS and _is_supported(node, _attributes(node), stored)
         for node in graph.node
     )
 
 
 def write_lite(model: bytes) -> bytes:
-    """Return the float32 TensorFlow Lite model of a generator; the same input, the same bytes.
+    """Return the float32 TensorFlow Lite model of a generator.
 
-    Tensors keep their names; all are NHWC.
+    Tensors keep their names; all are NHWC. The same input gives the same bytes.
 
     Args:
-        model: an ONNX model of fixed shape, NCHW, one input and output, for which ``can_write``.
+        model: an ONNX model of fixed shape, NCHW, with one input and one output.
 
     Raises:
-        ModelError: a node is of another kind.
+        ModelError: a node is not supported (see ``can_write``).
     """
     if not can_write(model):
         raise ModelError("TensorFlow Lite: the graph has operators that generators do not have")
@@ -68,7 +67,7 @@ def _convolution(writer: LiteWriter, node: Any, attributes: Attributes, weights:
     bias = weights[node.input[2]] if len(node.input) > 2 else np.zeros(len(kernel), np.float32)
     top, left, bottom, right = attributes.get("pads", [0] * 4)
     if top or left or bottom or right:
-        value = _padded(writer, value, f"{output}.padded", [top, left], [bottom, right])
+        value = _add_padding(writer, value, f"{output}.padded", [top, left], [bottom, right])
     down, across = attributes.get("strides", [1, 1])
     _, high, wide, _ = writer.shapes[value]
     options = schema.Conv2DOptionsT()
@@ -76,7 +75,7 @@ def _convolution(writer: LiteWriter, node: Any, attributes: Attributes, weights:
     shape = ((high - kernel.shape[1]) // down + 1, (wide - kernel.shape[2]) // across + 1)
     inputs = [
         value,
-        # after the node, as onnx2tf does: so ``tflite.made_from`` finds what is to stay float
+        # named after the node, as onnx2tf does: ``tensors_made_from`` looks for these names
         writer.constant(f"{node.name or output}_filter", kernel),
         writer.constant(f"{node.name or output}_bias", bias),
     ]
@@ -85,24 +84,24 @@ def _convolution(writer: LiteWriter, node: Any, attributes: Attributes, weights:
 
 def _pad(writer: LiteWriter, node: Any, attributes: Attributes, weights: Weights) -> None:
     pads = weights[node.input[1]].tolist()
-    before, behind = pads[2:4], pads[6:8]
+    before, after = pads[2:4], pads[6:8]
     reflect = attributes.get("mode", b"constant") == b"reflect"
-    _padded(writer, node.input[0], node.output[0], before, behind, reflect=reflect)
+    _add_padding(writer, node.input[0], node.output[0], before, after, reflect=reflect)
 
 
-def _padded(
+def _add_padding(
     writer: LiteWriter,
     value: str,
     output: str,
     before: Sequence[int],
-    behind: Sequence[int],
+    after: Sequence[int],
     *,
     reflect: bool = False,
 ) -> str:
-    """Add pixels around a tensor, by reflection or black."""
-    sides = [[0, 0], [before[0], behind[0]], [before[1], behind[1]], [0, 0]]
+    """Add a padding operator, of reflected pixels or zeros; return its output."""
+    sides = [[0, 0], [before[0], after[0]], [before[1], after[1]], [0, 0]]
     _, high, wide, channels = writer.shapes[value]
-    shape = (1, high + before[0] + behind[0], wide + before[1] + behind[1], channels)
+    shape = (1, high + before[0] + after[0], wide + before[1] + after[1], channels)
     options: Any = schema.PadOptionsT()
     if reflect:
         options = schema.MirrorPadOptionsT()
@@ -113,39 +112,39 @@ def _padded(
 
 
 def _instance_norm(writer: LiteWriter, node: Any, attributes: Attributes, weights: Weights) -> None:
-    """``(x - mean) / sqrt(mean((x - mean)^2) + epsilon)`` of each channel's own pixels."""
+    """Add ``(x - mean) / sqrt(mean((x - mean)^2) + epsilon)``, means over a channel's pixels."""
     value, output = node.input[0], node.output[0]
     scale, shift = (weights[name] for name in node.input[1:3])
-    whole = writer.shapes[value]
-    one = (1, 1, 1, whole[3])
+    shape = writer.shapes[value]
+    reduced = (1, 1, 1, shape[3])
     axes = writer.constant("pixels", [1, 2], np.int32)
     epsilon = writer.constant(f"{output}.epsilon", [attributes.get("epsilon", 1e-5)])
-    kept = schema.ReducerOptionsT()
-    kept.keepDims = True
-    mean = writer.node(_BUILTIN.MEAN, [value, axes], f"{output}.mean", one, kept)
+    options = schema.ReducerOptionsT()
+    options.keepDims = True
+    mean = writer.node(_BUILTIN.MEAN, [value, axes], f"{output}.mean", reduced, options)
     centred = writer.node(
-        _BUILTIN.SUB, [value, mean], f"{output}.centred", whole, schema.SubOptionsT()
+        _BUILTIN.SUB, [value, mean], f"{output}.centred", shape, schema.SubOptionsT()
     )
     square = writer.node(
-        _BUILTIN.MUL, [centred, centred], f"{output}.square", whole, schema.MulOptionsT()
+        _BUILTIN.MUL, [centred, centred], f"{output}.square", shape, schema.MulOptionsT()
     )
-    spread = writer.node(_BUILTIN.MEAN, [square, axes], f"{output}.variance", one, kept)
-    spread = writer.node(
-        _BUILTIN.ADD, [spread, epsilon], f"{output}.kept", one, schema.AddOptionsT()
+    variance = writer.node(_BUILTIN.MEAN, [square, axes], f"{output}.variance", reduced, options)
+    variance = writer.node(
+        _BUILTIN.ADD, [variance, epsilon], f"{output}.kept", reduced, schema.AddOptionsT()
     )
-    factor = writer.node(_BUILTIN.RSQRT, [spread], f"{output}.factor", one)
+    factor = writer.node(_BUILTIN.RSQRT, [variance], f"{output}.factor", reduced)
     if (scale != 1).any():
         factor = writer.node(
             _BUILTIN.MUL, [factor, writer.constant(f"{output}.scale", scale)],
-            f"{output}.scaled", one, schema.MulOptionsT(),
+            f"{output}.scaled", reduced, schema.MulOptionsT(),
         )  # fmt: skip
     shifted = (shift != 0).any()
     made = f"{output}.unshifted" if shifted else output
-    writer.node(_BUILTIN.MUL, [centred, factor], made, whole, schema.MulOptionsT())
+    writer.node(_BUILTIN.MUL, [centred, factor], made, shape, schema.MulOptionsT())
     if shifted:
         writer.node(
             _BUILTIN.ADD, [made, writer.constant(f"{output}.shift", shift)],
-            output, whole, schema.AddOptionsT(),
+            output, shape, schema.AddOptionsT(),
         )  # fmt: skip
 
 
@@ -186,8 +185,8 @@ def _attributes(node: Any) -> dict[str, Any]:
     return {each.name: helper.get_attribute_value(each) for each in node.attribute}
 
 
-def _regular(node: Any, attributes: Attributes, stored: Mapping[str, Any]) -> bool:
-    """Tell whether a node is what its writer takes it for: constants where they must be, NCHW."""
+def _is_supported(node: Any, attributes: Attributes, stored: Mapping[str, Any]) -> bool:
+    """Return whether a node has the attributes and constants that its writer expects."""
     constants = {"Conv": node.input[1:], "InstanceNormalization": node.input[1:]}
     if any(name not in stored for name in constants.get(node.op_type, ())):
         return False
@@ -200,15 +199,15 @@ def _regular(node: Any, attributes: Attributes, stored: Mapping[str, Any]) -> bo
                 and len(stored[node.input[1]].dims) == 4
             )
         case "Pad":
-            return _regular_pad(node, attributes, stored)
+            return _is_supported_pad(node, attributes, stored)
         case "DepthToSpace":
             return bool(attributes.get("mode", b"DCR") == b"DCR")
         case "Add":
-            return not any(name in stored for name in node.input)  # a sum of two pictures
+            return not any(name in stored for name in node.input)  # no constant operand
     return True
 
 
-def _regular_pad(node: Any, attributes: Attributes, stored: Mapping[str, Any]) -> bool:
+def _is_supported_pad(node: Any, attributes: Attributes, stored: Mapping[str, Any]) -> bool:
     if len(node.input) < 2 or node.input[1] not in stored or len(node.input) > 3:
         return False
     pads = numpy_helper.to_array(stored[node.input[1]])

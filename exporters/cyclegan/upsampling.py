@@ -53,7 +53,7 @@ def rewrite_transposed(model: Any) -> int:
     return rewritten
 
 
-def doubling_nodes(model: bytes) -> list[str]:
+def upsampling_nodes(model: bytes) -> list[str]:
     """Return the names of the convolutions of an ONNX model that DepthToSpace spreads out."""
     graph = onnx.load_model_from_string(model).graph
     spread = {node.input[0] for node in graph.node if node.op_type == "DepthToSpace"}

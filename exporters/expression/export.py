@@ -35,16 +35,16 @@ from exporters.artifacts.driver import (
     export,
     run_graph,
 )
-from exporters.artifacts.parity import LIMITS, against_limits, measure, sample_pictures
-from exporters.artifacts.quantize import upgraded
+from exporters.artifacts.parity import LIMITS, check_against_limits, measure, sample_pictures
+from exporters.artifacts.quantize import upgrade_opset
 from exporters.artifacts.tflite import convert_float
 from exporters.expression.golden import expression_golden
 from exporters.expression.heads import expose, keep_outputs, rename
 from exporters.expression.input_folding import fold_input, take_nchw
-from exporters.expression.int8 import calibration_faces, kept_float
+from exporters.expression.int8 import calibration_faces, choose_float_nodes
 from exporters.expression.original import (
-    AS_THE_FILE_SAYS,
     EPSILON,
+    NO_OVERRIDES,
     ExpressionOptions,
     Original,
     check_labels,
@@ -64,7 +64,7 @@ def export_mobilenet_fer(
     architecture: Path | None = None,
     size: tuple[int, int] | None = None,
     mono: bool = False,
-    overrides: ExpressionOptions = AS_THE_FILE_SAYS,
+    overrides: ExpressionOptions = NO_OVERRIDES,
     options: ExportOptions = DEFAULT_OPTIONS,
 ) -> Manifest:
     """Write the model folder ``out`` from an expression checkpoint; return its manifest.
@@ -126,7 +126,7 @@ class _ExpressionCheckpoint:
             golden=expression_golden(original.predict, overrides.recalibration, int8=options.int8),
         )
 
-    def quantisation(self, exact: Network) -> Quantisation:
+    def quantisation(self, reference: Network) -> Quantisation:
         options, split = self._options, self._split
         if split is None:
             return Quantisation()
@@ -136,11 +136,11 @@ class _ExpressionCheckpoint:
         if not options.int8:
             return Quantisation()
         options.progress("which layers stay float")
-        tensors = [exact.tensor(crop) for crop in to_calibrate]
-        kept = kept_float(
+        tensors = [reference.tensor(crop) for crop in to_calibrate]
+        kept = choose_float_nodes(
             self.content,
-            lambda made: run_graph(made, self.draft, exact.info.name, "int8"),
-            exact,
+            lambda made: run_graph(made, self.draft, reference.info.name, "int8"),
+            reference,
             tensors=tensors,
             crops=self._to_evaluate,
             board=options.board,
@@ -153,12 +153,12 @@ class _ExpressionCheckpoint:
             options={"float_nodes": " ".join(kept)},
         )
 
-    def parity(self, network: Network, exact: Network) -> Parity:
+    def parity(self, network: Network, reference: Network) -> Parity:
         """Compare float artifacts by their largest error, int8 ones by their predictions."""
         crops = self._to_evaluate
-        agreement = expression_agreement(exact, network, crops) if crops else {}
+        agreement = expression_agreement(reference, network, crops) if crops else {}
         if network.info.precision == "int8":
-            return against_limits(agreement, LIMITS["facial-expression"], len(crops))
+            return check_against_limits(agreement, LIMITS["facial-expression"], len(crops))
         original = self._original
         pictures = sample_pictures(network.info.width, network.info.height)
         parity = measure(
@@ -166,7 +166,7 @@ class _ExpressionCheckpoint:
             _FLOAT_LIMITS,
         )
         metrics = {**agreement, **parity.metrics}
-        return against_limits(metrics, parity.limits, parity.samples + len(crops))
+        return check_against_limits(metrics, parity.limits, parity.samples + len(crops))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
         original.expression.whole
         or max(each.version for each in model.opset_import) >= _SLICE_OPSET
     ):
-        model = upgraded(model)
+        model = upgrade_opset(model)
     activation = original.expression.activation
     soft = activation == "softmax" or original.expression.inside
     expression = expose(model, original.expression, "logits" if soft else "probabilities")

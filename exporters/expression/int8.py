@@ -11,7 +11,7 @@ from edge.vision.detect import detector_for
 from edge.vision.golden import CONFIDENT_SCORE
 from edge.vision.inference import Network
 from edge.vision.values import Floats, Luma
-from exporters.artifacts.parity import LIMITS, against_limits
+from exporters.artifacts.parity import LIMITS, check_against_limits
 from exporters.artifacts.quantize import Board, quantize_onnx
 from exporters.expression.original import Original
 
@@ -34,10 +34,10 @@ def calibration_faces(split: Split, original: Original) -> tuple[list[Luma], lis
     return one, other
 
 
-def kept_float(
+def choose_float_nodes(
     content: bytes,
     running: Callable[[bytes], Network],
-    exact: Network,
+    reference: Network,
     *,
     tensors: Sequence[Floats],
     crops: Sequence[Luma],
@@ -52,7 +52,7 @@ def kept_float(
     Args:
         content: the float graph.
         running: opens an int8 artifact.
-        exact: the float graph, running.
+        reference: the float graph, running.
         tensors: inputs to calibrate with.
         crops: faces to evaluate on.
         board: whose int8 kernels to quantise for.
@@ -67,8 +67,8 @@ def kept_float(
     for count in _FIRST_FLOAT:
         kept = [*first[:count], *heads]
         network = running(quantize_onnx(content, tensors, float_nodes=kept, board=board))
-        agreement = expression_agreement(exact, network, crops)
-        if against_limits(agreement, LIMITS["facial-expression"], len(crops)).passed:
+        agreement = expression_agreement(reference, network, crops)
+        if check_against_limits(agreement, LIMITS["facial-expression"], len(crops)).passed:
             break
     return kept
 

@@ -57,7 +57,7 @@ class ExpressionOptions:
     citation: str | None = None
 
 
-AS_THE_FILE_SAYS: Final = ExpressionOptions()
+NO_OVERRIDES: Final = ExpressionOptions()
 
 
 @dataclass(frozen=True, slots=True)

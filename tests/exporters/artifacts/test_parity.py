@@ -30,7 +30,7 @@ from edge.vision.inference.manifest import Limit
 from edge.vision.resize import resize_linear
 from edge.vision.values import Box
 from exporters.artifacts.calibration import detector_pictures
-from exporters.artifacts.parity import against_limits
+from exporters.artifacts.parity import check_against_limits
 from tests.support.command_errors import refusal
 
 RANDOM = np.random.default_rng(17)
@@ -77,15 +77,17 @@ def test_a_blind_candidate_has_no_recall(monkeypatch: pytest.MonkeyPatch) -> Non
     assert figures["iou_mean"] == figures["recall"] == figures["recall_32px"] == 0
     assert figures["landmark_error"] == 1
     limits = {"iou_mean": Limit(at_least=0.97)}
-    assert not against_limits(figures, limits, 2).passed
+    assert not check_against_limits(figures, limits, 2).passed
     with pytest.raises(ModelError, match="no face in 2 pictures"):
         detection_agreement(blind, reference, pictures(2))
 
 
 def test_a_limit_without_its_figure_is_refused() -> None:
-    with pytest.raises(ModelError, match="3 pictures cannot tell recall_25px"):
-        against_limits({"iou_mean": 1.0}, {"recall_25px": Limit(at_least=0.9)}, 3)
-    assert against_limits({"a": 1.23456789}, {"a": Limit(at_most=2)}, 3).metrics == {"a": 1.235}
+    with pytest.raises(ModelError, match="3 pictures do not give recall_25px"):
+        check_against_limits({"iou_mean": 1.0}, {"recall_25px": Limit(at_least=0.9)}, 3)
+    assert check_against_limits({"a": 1.23456789}, {"a": Limit(at_most=2)}, 3).metrics == {
+        "a": 1.235
+    }
 
 
 def test_an_expression_network_agrees_with_itself() -> None:

@@ -14,7 +14,7 @@ from edge.vision.inference.ort import onnxruntime
 from edge.vision.values import Floats
 from exporters.artifacts import graph
 from exporters.cyclegan.layout import INPUT, Layout, build, read_layout
-from exporters.cyclegan.upsampling import doubling_nodes, rewrite_transposed
+from exporters.cyclegan.upsampling import rewrite_transposed, upsampling_nodes
 from tests.support.generators import random_state
 
 RANDOM = np.random.default_rng(8)
@@ -57,7 +57,7 @@ def test_folded_and_rewritten_it_is_the_same_function(norm: str) -> None:
     assert kinds == {"Pad", "Conv", "Relu", "Add", "DepthToSpace", "Tanh"} | norms
     content = graph.finish(model)
     np.testing.assert_allclose(answer(content, tensor), before, atol=1e-5)
-    assert [name.split(".out")[1] for name in doubling_nodes(content)] == [".subpixel"] * 2
+    assert [name.split(".out")[1] for name in upsampling_nodes(content)] == [".subpixel"] * 2
 
 
 def test_statistics_that_early_instance_norms_saved_change_nothing() -> None:

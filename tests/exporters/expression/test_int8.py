@@ -12,7 +12,7 @@ from edge.vision.expression.two_headed import TwoHeadedNetwork
 from edge.vision.golden import expression_findings, golden_picture
 from edge.vision.inference import load_manifest, open_network
 from exporters.artifacts.driver import ExportOptions
-from exporters.artifacts.parity import sample_pictures, table
+from exporters.artifacts.parity import parity_table, sample_pictures
 from exporters.expression.export import export_mobilenet_fer
 from tests.support.expression_networks import OURS, exported, thesis_input
 from tests.support.keras2_files import mobilenet_fer, predict, random_arrays, write
@@ -78,7 +78,7 @@ def test_int8_of_the_bundled_network_agrees_and_is_the_same_each_time(
     makers = {output: node.op_type for node in held.node for output in node.output}
     assert makers["logits"] == makers["affect"] == "Gemm"
     assert len(str(one.exporter.options["float_nodes"]).split()) >= 5
-    lines = table(one).splitlines()
+    lines = parity_table(one).splitlines()
     assert any("arousal_ccc" in line and "(at least 0.99" in line for line in lines)
     assert any("kappa" in line and "(" not in line for line in lines)  # measured, not limited
     assert any("expression_max_error" in line and "(at most 0.0001)" in line for line in lines)
