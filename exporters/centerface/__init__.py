@@ -1,1 +1,1 @@
-"""CenterFace graphs -> model folders."""
+"""Exports CenterFace graphs to model folders."""

@@ -1,13 +1,12 @@
-"""Any CenterFace graph -> a model folder for the daemon.
+"""Exports a CenterFace graph to a model folder.
 
-The float artifacts differ from the published graph, and give the same values. The weights are no
-longer inputs of the graph (inputs can be overridden, so no runtime may fuse or pack them: 1.8
-times slower). The input has one fixed size. Batch-norms are folded into the (transposed)
-convolutions before them. For mono pictures the first convolution is summed over its three equal
-channels.
+The float artifacts give the same values as the published graph, with these changes: the weights are
+no longer inputs of the graph (a runtime may not fuse or pack inputs: 1.8 times slower); the input
+has one fixed size; batch norms are folded into the (transposed) convolutions before them; for mono
+pictures the first convolution is summed over its three equal channels.
 
 In int8, the layers that parity needs in float stay float (``centerface.graph.float_nodes``). Ranges
-are measured on whole pictures and on pictures whose face was shrunk: int8 loses small faces first.
+are measured on the pictures and on copies with a shrunk face: int8 loses small faces first.
 """
 
 from pathlib import Path
@@ -19,12 +18,7 @@ from edge.errors import ModelError
 from edge.vision.detect import detector_for
 from edge.vision.detect.centerface import CHANNELS
 from edge.vision.inference import Network
-from edge.vision.inference.manifest import (
-    Manifest,
-    Output,
-    Parity,
-    Source,
-)
+from edge.vision.inference.manifest import Manifest, Output, Parity, Source
 from edge.vision.inference.network import input_tensor
 from exporters.artifacts import graph
 from exporters.artifacts.calibration import detector_pictures
@@ -42,7 +36,7 @@ from exporters.centerface.golden import detection_golden
 from exporters.centerface.graph import CenterFaceGraph, converted, float_nodes
 
 _FLOAT_LIMITS: Final = dict.fromkeys(CHANNELS, 1e-4)
-"""Largest errors allowed, in shares of the largest value (see ``artifacts.parity.measure``)."""
+"""Largest allowed errors, relative to the largest value (see ``artifacts.parity.measure``)."""
 
 _CITATION: Final = (
     "Y. Xu, W. Yan, G. Yang, J. Luo, T. Li, J. He: CenterFace: Joint Face Detection and Alignment"
@@ -62,19 +56,18 @@ def export_centerface(
     """Write the model folder ``out`` from a CenterFace graph; return its manifest.
 
     Args:
-        weights: the published graph or one made from it, one ONNX file in float.
+        weights: the published graph or one made from it: one ONNX file in float.
         out: folder to write; its name becomes the model's.
         size: width and height of the input, multiples of 32 pixels.
         mono: one input channel instead of three.
         options: which artifacts to make, and how.
 
     Returns:
-        The manifest; nothing was written where an artifact missed its limit and that is not
-        allowed.
+        The manifest; nothing was written if an artifact missed its limit and that is not allowed.
 
     Raises:
-        ModelError: an option or the file does not fit, a tool is missing, or the result does not
-            find the golden face; one line.
+        ModelError: an option or the file is wrong, a tool is missing, or the result does not find
+            the golden face; one line.
     """
     width, height = size
     if width % 32 or height % 32 or not (32 <= width <= 4096 and 32 <= height <= 4096):
@@ -135,7 +128,7 @@ class _CenterFaceCheckpoint:
         )
 
     def parity(self, network: Network, reference: Network) -> Parity:
-        """Compare float artifacts by their values, int8 ones by the faces that they find."""
+        """Compare float artifacts by their values, int8 artifacts by the detected faces."""
         if network.info.precision == "int8" and self._split:
             figures = detection_agreement(reference, network, self._split.evaluate)
             return check_against_limits(

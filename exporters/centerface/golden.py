@@ -1,4 +1,4 @@
-"""What a CenterFace network must find in the golden picture."""
+"""Golden answers of CenterFace networks."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -11,23 +11,22 @@ from edge.vision.resize import resize_linear
 from edge.vision.values import Floats, Luma
 
 _INT8_TOLERANCE: Final = DetectionTolerance(iou_min=0.88, landmark_max=0.04, score_max=0.025)
-"""One grey level of noise moves an int8 box by up to 0.07 of overlap, landmarks and score by up to
-0.015; pixels centred on 0 still move the score by 0.035 at 320x192."""
+"""One grey level of noise changes an int8 box by up to 0.07 of overlap, landmarks and score by up
+to 0.015. An input centred on 0 changes the score by 0.035 at 320x192, so it is still detected."""
 
 
 def detection_golden(
     maps: Callable[[Luma], Mapping[str, Floats]], size: tuple[int, int], *, int8: bool
 ) -> DetectionGolden:
-    """Return what a CenterFace network finds in the golden face.
+    """Return a CenterFace network's detection in the golden picture, with tolerances.
 
     Args:
-        maps: runs the network whose answers are the expected ones: a picture of ``size`` to maps
-            by role.
+        maps: runs the reference network: a picture of ``size`` to maps by role.
         size: width and height of its input.
-        int8: whether int8 artifacts have to find it, too.
+        int8: whether int8 artifacts must find the face, too.
 
     Raises:
-        ModelError: it does not find exactly one face; one line.
+        ModelError: the network does not find exactly one face; one line.
     """
     picture, digest = golden_picture()
     found_maps = maps(resize_linear(picture, size))
@@ -55,8 +54,8 @@ def detection_golden(
         box=(x, y, w, h),
         landmarks=tuple((round(float(x), 2), round(float(y), 2)) for x, y in face.landmarks),
         score=round(face.score, 4),
-        # three times what one grey level of noise on every pixel does; pixels centred on 0
-        # instead of 0..255 fall outside
+        # three times the effect of one grey level of noise on every pixel; an input centred on 0
+        # instead of 0..255 exceeds it
         iou_min=0.97,
         landmark_max=0.03,
         score_max=0.025,

@@ -1,7 +1,7 @@
-"""A CenterFace graph: its tensors by role, and its rewritten form that runs fast.
+"""Reads a CenterFace graph: finds its tensors by role, and rewrites it to run fast.
 
 Takes the published graph (weights listed as inputs, input declared 10x3x32x32, outputs 537 to
-540) and graphs made from it: of another size or a free one, mono, batch-norms folded.
+540) and graphs made from it: of another size or a free one, mono, batch norms folded.
 """
 
 import copy
@@ -18,11 +18,11 @@ from edge.vision.values import Floats, Luma
 from exporters.artifacts import graph
 
 _EARLY_ONNX, _EARLY_LITE = 24, 16
-"""Nodes from the input on that stay float in int8: the large early maps cost the most overlap."""
+"""Number of first nodes that stay float in int8: quantised large maps cost the most overlap."""
 
 
 class CenterFaceGraph:
-    """A CenterFace graph as it came, run unchanged but for its declared sizes.
+    """A CenterFace graph from a file, run unchanged except for its declared sizes.
 
     Attributes:
         input: name of the input tensor.
@@ -34,16 +34,16 @@ class CenterFaceGraph:
         self.loaded, self.sha256 = graph.load_graph(weights)
         stored = {weight.name for weight in self.loaded.graph.initializer}
         inputs = [each for each in self.loaded.graph.input if each.name not in stored]
-        kinds = {node.op_type for node in self.loaded.graph.node}
+        operators = {node.op_type for node in self.loaded.graph.node}
         self.tensors = _roles(self.loaded)
-        if len(inputs) != 1 or not self.tensors or "Conv" not in kinds:
+        if len(inputs) != 1 or not self.tensors or "Conv" not in operators:
             gives = ", ".join(value.name for value in self.loaded.graph.output)
             raise ModelError(
                 f"--weights {weights}: expected a CenterFace graph of one input, its four outputs"
                 f" of 1, 2, 2 and 10 channels (the published ones are 537 to 540); this one takes"
                 f" {len(inputs)} and gives {gives}"
             )
-        if "QuantizeLinear" in kinds:
+        if "QuantizeLinear" in operators:
             raise ModelError(f"--weights {weights}: int8 already; expected the float graph")
         self.input = inputs[0].name
         self.channels = graph.input_channels(self.loaded, self.input)
@@ -55,7 +55,7 @@ class CenterFaceGraph:
         self._session = _session(self.fixed(self.channels), weights, size)
 
     def fixed(self, channels: int) -> Any:
-        """Return a copy of the graph with one fixed input size, and nothing else changed."""
+        """Return a copy of the graph with a fixed input size and no other change."""
         model = copy.deepcopy(self.loaded)
         width, height = self.size
         shapes: dict[str, tuple[int, ...]] = {
@@ -66,14 +66,14 @@ class CenterFaceGraph:
         return model
 
     def maps(self, picture: Luma) -> dict[str, Floats]:
-        """Return the network's maps of a picture of the input's size: 0..255, no scaling."""
+        """Return the maps by role for a picture of the input's size, uint8 (height, width)."""
         tensor = np.repeat(picture.astype(np.float32)[None, None], self.channels, axis=1)
         outputs = self._session.run(tensor)
         return {role: outputs[tensor_name] for role, tensor_name in self.tensors.items()}
 
 
 def _roles(model: Any) -> dict[str, str]:
-    """Return role -> output tensor; empty where the outputs are not a CenterFace's."""
+    """Return role -> output tensor; empty if the outputs are not those of a CenterFace."""
     names = [value.name for value in model.graph.output]
     published = ["537", "538", "539", "540"]
     if set(published) <= set(names):
@@ -92,6 +92,7 @@ def _session(model: Any, weights: Path, size: tuple[int, int]) -> OnnxSession:
 
 
 def converted(original: CenterFaceGraph, mono: bool) -> Any:
+    """Return the graph of the artifacts: fixed size, weights constant, batch norms folded."""
     model = original.fixed(1 if mono else 3)
     graph.drop_overridable_weights(model)
     graph.fold_batch_norms(model)
@@ -102,26 +103,30 @@ def converted(original: CenterFaceGraph, mono: bool) -> Any:
 
 
 def float_nodes(model: Any, tensors: dict[str, str], *, lite: bool) -> set[str]:
-    """Return the names of the nodes that stay float in int8 artifacts: what parity asks for.
+    """Return the names of the nodes that stay float in int8 artifacts, as parity needs.
 
-    Measured on near-infrared photographs at 640x384, the harder size. ONNX: the first nodes, and
-    everything from the first transposed convolution on, 0.974 of overlap with the float network
-    (0.964 with the first nodes and the heads alone). TensorFlow Lite: the first nodes, the heads
-    and the transposed convolutions, whose int8 form has one scale for all channels: 0.972 (0.945
-    without the latter).
+    In TensorFlow Lite, int8 transposed convolutions have one scale for all channels. Overlap with
+    the float network, on near-infrared photographs at 640x384, the harder size:
+
+    | format | float nodes | overlap |
+    |---|---|---|
+    | ONNX | first nodes, all from the first transposed convolution on | 0.974 |
+    | ONNX | first nodes, heads | 0.964 |
+    | TensorFlow Lite | first nodes, heads, transposed convolutions | 0.972 |
+    | TensorFlow Lite | first nodes, heads | 0.945 |
 
     Args:
-        model: the graph, its nodes named and in order.
+        model: the graph, its nodes named and in topological order.
         tensors: role -> output tensor.
-        lite: for TensorFlow Lite, where an output's name stands for the node that gives it.
+        lite: for TensorFlow Lite, where an output's name also stands for its node.
     """
     nodes = list(model.graph.node)
-    made_by = {output: node for node in nodes for output in node.output}
-    heads = [made_by[tensor] for tensor in tensors.values()]
-    heads += [made_by[node.input[0]] for node in heads if node.op_type == "Sigmoid"]
-    upward = [place for place, node in enumerate(nodes) if node.op_type == "ConvTranspose"]
+    producers = {output: node for node in nodes for output in node.output}
+    heads = [producers[tensor] for tensor in tensors.values()]
+    heads += [producers[node.input[0]] for node in heads if node.op_type == "Sigmoid"]
+    transposed = [place for place, node in enumerate(nodes) if node.op_type == "ConvTranspose"]
     if not lite:
-        neck = nodes[min(upward, default=len(nodes)) :]
+        neck = nodes[min(transposed, default=len(nodes)) :]
         return {node.name for node in (*nodes[:_EARLY_ONNX], *neck, *heads)}
-    kept = (*nodes[:_EARLY_LITE], *heads, *(nodes[place] for place in upward))
+    kept = (*nodes[:_EARLY_LITE], *heads, *(nodes[place] for place in transposed))
     return {node.name for node in kept} | set(tensors.values())

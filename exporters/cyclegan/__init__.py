@@ -1,1 +1,1 @@
-"""CycleGAN generators, PyTorch or ONNX -> model folders."""
+"""Exports CycleGAN generators, PyTorch or ONNX, to model folders."""

@@ -1,4 +1,4 @@
-"""Reads the tensors of PyTorch checkpoints, without loading pickled objects."""
+"""Reads the tensors of PyTorch checkpoints without loading pickled objects."""
 
 import io
 import pickle
@@ -14,10 +14,10 @@ from edge.vision.values import Floats
 from exporters.artifacts.tflite import SETUP
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
-_PREFIX: Final = "module."  # what DataParallel puts before every name
+_PREFIX: Final = "module."  # DataParallel puts it before every name
 
-# What torch.load raises on damaged files, found by damaging them.
-_DAMAGE: Final = (
+# exceptions of torch.load on damaged files, found by experiment
+_DAMAGE_ERRORS: Final = (
     RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError,
     AttributeError, AssertionError, OverflowError, MemoryError, NotImplementedError, OSError,
     struct.error,
@@ -25,17 +25,17 @@ _DAMAGE: Final = (
 
 
 def is_checkpoint(content: bytes) -> bool:
-    """Tell whether a file begins as PyTorch's do, the zip archives of now or the old pickles."""
+    """Return whether a file begins like a PyTorch checkpoint: a zip archive or an old pickle."""
     return content.startswith((_ZIP, _PICKLE))
 
 
 def read_state(path: Path, content: bytes) -> dict[str, Floats]:
-    """Return the tensors of a state dict by name, ``module.`` taken off, floats as float32.
+    """Return the tensors of a state dict by name without ``module.``, floats as float32.
 
-    Only tensors are unpickled (``weights_only``): a file cannot run code here.
+    Only tensors are unpickled (``weights_only``), so a file cannot run code.
 
     Args:
-        path: what the file is called, for messages.
+        path: the file's path, for messages.
         content: its bytes.
 
     Raises:
@@ -50,14 +50,14 @@ def read_state(path: Path, content: bytes) -> dict[str, Floats]:
         ) from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its advice is for those who wrote the file
+            warnings.simplefilter("ignore")  # they concern the author of the file
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"--weights {path}: holds Python objects or is damaged; expected a state dict, saved"
             " with torch.save(net.state_dict(), FILE)"
         ) from error
-    except _DAMAGE as error:
+    except _DAMAGE_ERRORS as error:
         raise ModelError(
             f"--weights {path}: not a PyTorch checkpoint, or damaged: {_one_line(error)}"
         ) from error

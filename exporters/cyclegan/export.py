@@ -1,14 +1,14 @@
-"""A CycleGAN generator, NIR -> visible light -> a model folder for the daemon.
+"""Exports a CycleGAN generator, NIR to visible light, to a model folder.
 
 Takes ``latest_net_G*.pth`` of the public PyTorch code (see ``layout``) or a generator in ONNX. The
-artifacts differ from it, and make the same pictures. Batch-norms are folded into the convolutions
-before them. Transposed convolutions become convolutions that runtimes can run in int8 (see
-``upsampling``). For mono pictures the first convolution is summed over its three equal channels. A
-generator that gives colour still does; the daemon takes its luma.
+artifacts give the same pictures, with these changes: batch norms are folded into the convolutions
+before them; transposed convolutions become convolutions, which runtimes can run in int8 (see
+``upsampling``); for mono pictures the first convolution is summed over its three equal channels. A
+colour generator stays one; the daemon takes its luma.
 
-In int8 only convolutions are quantised, and not those that double the picture: they take the sum
-of all residual blocks, whose range is wide, and cost 13 to 17 dB (31 and 35 instead of 48) for a
-tenth of the work.
+In int8 only convolutions are quantised, and not the upsampling ones. Those read the sum of all
+residual blocks, whose range is wide: quantising them would lower the PSNR from 48 dB to 31 or 35
+dB, for a tenth of the work.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,12 +21,7 @@ from edge.config import DetectorConfig
 from edge.errors import ModelError
 from edge.vision.detect import open_detector
 from edge.vision.inference import Network
-from edge.vision.inference.manifest import (
-    Manifest,
-    Output,
-    Parity,
-    Source,
-)
+from edge.vision.inference.manifest import Manifest, Output, Parity, Source
 from edge.vision.inference.network import input_tensor
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Luma
@@ -52,7 +47,7 @@ from exporters.cyclegan.upsampling import upsampling_nodes
 SIDE_MIN, SIDE_MAX = 16, 1024
 
 _FLOAT_LIMITS: Final = {"picture": 2e-3}
-"""Largest error of a value of a float artifact, of -1..1."""
+"""Largest error of a float artifact; values lie in -1..1."""
 
 _CITATION: Final = (
     "J.-Y. Zhu, T. Park, P. Isola, A. A. Efros: Unpaired Image-to-Image Translation using"
@@ -77,16 +72,15 @@ def export_cyclegan(
         out: folder to write; its name becomes the model's.
         size: width and height of the pictures, equal, multiples of 4 pixels.
         mono: one grey input channel instead of three.
-        expression: name or folder of the expression network that int8 is evaluated with.
+        expression: name or folder of the expression network to evaluate int8 with.
         options: which artifacts to make, and how.
 
     Returns:
-        The manifest; nothing was written where an artifact missed its limit and that is not
-        allowed.
+        The manifest; nothing was written if an artifact missed its limit and that is not allowed.
 
     Raises:
-        ModelError: an option or the file does not fit, a tool is missing, or the result does not
-            meet the golden face; one line.
+        ModelError: an option or the file is wrong, a tool is missing, or the result does not give
+            the golden answers; one line.
     """
     width, height = size
     if width != height or width % 4 or not SIDE_MIN <= width <= SIDE_MAX:
@@ -130,7 +124,7 @@ class _GeneratorCheckpoint:
             options={"size": f"{width}x{height}", "mono": mono, **original.options},
             golden=translation_golden(original.luma, size),
         )
-        # once for all artifacts: the original is the slowest of them
+        # run once for all artifacts: the original is slow
         samples = sample_pictures(width, height) if "fp32" in options.precisions else []
         self._samples = _with_contrast(samples)
         self._pictures = [original.picture(sample) for sample in self._samples]
@@ -153,7 +147,7 @@ class _GeneratorCheckpoint:
         )
 
     def parity(self, network: Network, reference: Network) -> Parity:
-        """Compare float artifacts by their values, int8 ones by pictures and expressions."""
+        """Compare float artifacts by their values, int8 artifacts by pictures and predictions."""
         if self._faces and network.info.precision == "int8":
             translate = CycleGan(network).translate
             made = [translate(face) for face in self._faces.evaluate]
@@ -167,13 +161,13 @@ class _GeneratorCheckpoint:
 
 
 class _Faces:
-    """Faces, cut as the daemon cuts them, and the network that evaluates what is made of them.
+    """Faces, cropped as the daemon crops them, and the network that evaluates their translation.
 
     Attributes:
-        network: the expression network behind.
-        calibrate: faces to measure integer ranges on.
-        evaluate: faces to evaluate the result with.
-        record: what the manifest records of ``calibrate``.
+        network: the expression network that follows the translator.
+        calibrate: faces to measure ranges on.
+        evaluate: faces to evaluate the result on.
+        record: the manifest's entry for ``calibrate``.
     """
 
     def __init__(self, folder: Path, expression: str, size: tuple[int, int]) -> None:
@@ -190,10 +184,10 @@ class _Faces:
 
 
 def _lite_writer(model: bytes) -> Callable[[bytes], bytes]:
-    """Return what makes TensorFlow Lite of this generator: our own writer where it can.
+    """Return the TensorFlow Lite converter for this generator: our writer, else onnx2tf.
 
     Raises:
-        ModelError: neither that nor onnx2tf can be used here.
+        ModelError: neither can be used here.
     """
     try:
         from exporters.cyclegan.tflite import can_write, write_lite  # noqa: PLC0415
@@ -205,9 +199,9 @@ def _lite_writer(model: bytes) -> Callable[[bytes], bytes]:
 
 
 def _with_contrast(pictures: Sequence[Luma]) -> list[Luma]:
-    """Return the pictures that have any contrast.
+    """Return the pictures that have contrast.
 
-    An instance norm divides by the spread of its input, and a picture of one level has none: there
-    a generator only makes rounding errors larger, its own as well as an artifact's.
+    An instance norm divides by the standard deviation of its input. On a uniform picture that is 0,
+    and both the original and an artifact only amplify rounding errors.
     """
     return [picture for picture in pictures if picture.min() < picture.max()]

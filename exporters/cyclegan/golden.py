@@ -1,4 +1,4 @@
-"""What a generator must make of the golden face."""
+"""Golden answers of CycleGAN generators."""
 
 from collections.abc import Callable
 from typing import Final
@@ -15,18 +15,18 @@ _BOX: Final = (123.1, 38.9, 151.0, 151.0)
 _CELLS: Final = (8, 8)
 _LEVEL_MAX: Final = 6.0
 _LEVEL_SHARES: Final = {"fp32": (0.3, 1 / 8), "int8": (2.0, 1 / 2)}
-"""Precision -> grey levels that the golden face may be off by on the mean: at least the first, up
-to that share of what its cells differ by, and at most ``_LEVEL_MAX``. A picture turned over differs
-by about as much as the cells do."""
+"""Precision -> (a, b): the mean error of the cells may be b times their standard deviation, but at
+least a and at most ``_LEVEL_MAX`` grey levels. A flipped picture differs by about one standard
+deviation."""
 
 
 def translation_golden(
     translate: Callable[[Luma], Luma], size: tuple[int, int]
 ) -> TranslationGolden:
-    """Return what a generator makes of the golden face.
+    """Return a generator's translation of the golden face, with tolerances.
 
     Args:
-        translate: runs the generator whose answers are the expected ones.
+        translate: runs the reference generator.
         size: width and height of its input.
     """
     picture, digest = golden_picture()

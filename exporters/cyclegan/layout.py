@@ -1,9 +1,9 @@
-"""The ResNet generator of the public PyTorch CycleGAN code: state dict to ONNX.
+"""Converts a state dict of the public PyTorch CycleGAN code (``resnet_generator``) to ONNX.
 
-The layout is that code's ``resnet_generator``: a 7x7 convolution, two that halve the picture,
-residual blocks, two transposed convolutions that double it, a 7x7 convolution, tanh; reflection
-padding. Which numbers it has (blocks, widths, channels, norm) stands in the names and shapes of
-the weights alone; the padding does not, and is taken to be that code's default.
+The generator has a 7x7 convolution, two convolutions of stride 2, residual blocks, two transposed
+convolutions of stride 2, a 7x7 convolution and tanh, with reflection padding. The names and shapes
+of the weights give the numbers of blocks, filters and channels, and the norm. They do not give the
+padding: it is assumed to be that code's default.
 """
 
 import re
@@ -19,7 +19,7 @@ from edge.vision.values import Floats
 
 INPUT: Final = "input"
 OUTPUT: Final = "picture"
-_FIRST_BLOCK: Final = 10  # place of the first residual block in the sequence ``model``
+_FIRST_BLOCK: Final = 10  # index of the first residual block in the sequence ``model``
 _OPSET, _IR_VERSION = 17, 8
 _NORM_EPSILON: Final = 1e-5  # PyTorch's default; the public code sets no other
 
@@ -28,15 +28,15 @@ Norm = Literal["instance", "batch"]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The numbers of one generator.
+    """The hyperparameters of one generator.
 
     Attributes:
         blocks: residual blocks.
-        filters: channels behind the first convolution (``ngf``).
+        filters: channels after the first convolution (``ngf``).
         input_channels: 1 or 3.
         output_channels: 1 or 3.
         norm: ``instance``, or ``batch`` with running statistics.
-        dropout: whether the blocks were trained with dropout; it does nothing here.
+        dropout: whether the blocks have dropout, which shifts their second convolution's index.
     """
 
     blocks: int
@@ -49,31 +49,31 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """A (transposed) convolution: where it stands, and the shape that its weight must have."""
+    """A (transposed) convolution: its name, and the shape of its weight."""
 
     name: str
     shape: tuple[int, int, int, int]
-    norm: str | None  # where its norm stands
+    norm: str | None  # name of the norm after it
     pad: int = 0  # reflected pixels on each side
     stride: int = 1
-    doubles: bool = False
+    transposed: bool = False
 
     @property
     def outputs(self) -> int:
-        return self.shape[1] if self.doubles else self.shape[0]
+        return self.shape[1] if self.transposed else self.shape[0]
 
 
 def read_layout(state: Mapping[str, Floats]) -> Layout:
-    """Return the layout of the generator that ``state`` (names -> weights) belongs to.
+    """Return the layout of the generator with the weights ``state`` (name -> values).
 
-    Every weight is accounted for: one that is missing, left over or of another shape refuses.
-    Names have no ``module.`` before them; instance norms may bring the running statistics that
-    early PyTorch saved and nothing ever used.
+    Every weight must be expected, present and of the right shape. Names have no prefix ``module.``.
+    Instance norms may have the unused running statistics that early PyTorch saved.
 
     Raises:
-        ModelError: it belongs to something else; says to what, or which weight is wrong.
+        ModelError: the weights are not such a generator's; the message names the other network or
+            the wrong weight.
     """
-    _refuse_relatives(state)
+    _refuse_other_networks(state)
     first = state.get("model.1.weight")
     if first is None or first.ndim != 4:
         raise ModelError(
@@ -105,12 +105,12 @@ def read_layout(state: Mapping[str, Floats]) -> Layout:
 def build(state: Mapping[str, Floats], layout: Layout, size: tuple[int, int]) -> Any:
     """Return the generator as an ONNX model: float32 NCHW in and out, -1..1, of ``size``.
 
-    Operator by operator what PyTorch computes: padding, convolutions, norms and transposed
-    convolutions as they stand in the checkpoint.
+    Paddings, convolutions, norms and transposed convolutions are those of the checkpoint, one
+    operator each.
 
     Args:
         state: weights that ``read_layout`` accepted.
-        layout: what it returned.
+        layout: its result.
         size: width and height, multiples of 4 pixels.
     """
     width, height = size
@@ -140,7 +140,7 @@ def build(state: Mapping[str, Floats], layout: Layout, size: tuple[int, int]) ->
 
 
 class _Graph:
-    """Nodes and weights of a graph in the making."""
+    """Collects the nodes and weights of a graph."""
 
     def __init__(self, state: Mapping[str, Floats], norm: Norm) -> None:
         self._state = state
@@ -160,7 +160,7 @@ class _Graph:
         return self.node("Relu", [value], f"{value}.relu")
 
     def layer(self, value: str, layer: _Layer) -> str:
-        """Add the convolution with the padding before it and the norm behind it."""
+        """Add a convolution with its padding and norm; return its output."""
         if layer.pad:
             reflected = np.array([0, 0, layer.pad, layer.pad] * 2, np.int64)
             sides = self.weight(f"{layer.name}.pads", reflected)
@@ -169,7 +169,7 @@ class _Graph:
         if (bias := self._state.get(f"{layer.name}.bias")) is not None:
             inputs.append(self.weight(f"{layer.name}.bias", bias))
         stride = [layer.stride] * 2
-        if layer.doubles:
+        if layer.transposed:
             value = self.node(
                 "ConvTranspose", inputs, f"{layer.name}.out",
                 kernel_shape=[3, 3], strides=stride, pads=[1] * 4, output_padding=[1, 1],
@@ -183,7 +183,7 @@ class _Graph:
         return value if layer.norm is None else self._normed(value, layer, layer.norm)
 
     def _normed(self, value: str, layer: _Layer, norm: str) -> str:
-        # without affine parameters, as the public code makes its instance norms: 1 and 0
+        # the public code's instance norms have no affine parameters: 1 and 0
         plain = {"weight": np.ones, "bias": np.zeros}
         scale, shift = (
             self.weight(
@@ -208,7 +208,7 @@ class _Graph:
 
 
 def _layers(layout: Layout) -> list[_Layer]:
-    """Return every convolution in order: three, two for each block, three."""
+    """Return every convolution in order: three, two per block, three."""
     ngf, wide = layout.filters, 4 * layout.filters
     end = _FIRST_BLOCK + layout.blocks
     layers = [
@@ -225,24 +225,30 @@ def _layers(layout: Layout) -> list[_Layer]:
             )
     return [
         *layers,
-        _Layer(f"model.{end}", (wide, 2 * ngf, 3, 3), f"model.{end + 1}", stride=2, doubles=True),
         _Layer(
-            f"model.{end + 3}", (2 * ngf, ngf, 3, 3), f"model.{end + 4}", stride=2, doubles=True
+            f"model.{end}", (wide, 2 * ngf, 3, 3), f"model.{end + 1}", stride=2, transposed=True
+        ),
+        _Layer(
+            f"model.{end + 3}", (2 * ngf, ngf, 3, 3), f"model.{end + 4}", stride=2, transposed=True
         ),
         _Layer(f"model.{end + 7}", (layout.output_channels, ngf, 7, 7), None, pad=3),
     ]
 
 
-def _refuse_relatives(state: Mapping[str, Floats]) -> None:
-    """Name other networks of the same code, and generators of other kinds."""
-    relatives = (
+def _refuse_other_networks(state: Mapping[str, Floats]) -> None:
+    """Refuse other networks of the same code by name.
+
+    Raises:
+        ModelError: the weights are those of another known network.
+    """
+    others = (
         (r"model\.model\.", "a U-Net generator (pix2pix's default, unet_256)"),
         (r"model\.\d+\.filt$", "a generator with anti-aliased sampling (CUT's default)"),
         (r"model\.\d+\.conv_block\.0\.weight$", "a generator padded with zeros"),
         (r"net\.\d+\.weight$", "a pixel discriminator"),
         (r"model\.0\.weight$", "a discriminator (latest_net_D)"),
     )
-    for pattern, what in relatives:
+    for pattern, what in others:
         if any(re.match(pattern, name) for name in state):
             raise ModelError(
                 f"the state dict of {what}; expected a CycleGAN resnet generator (latest_net_G)"
@@ -254,7 +260,7 @@ def _is_convolution(state: Mapping[str, Floats], name: str) -> bool:
 
 
 def _norm(state: Mapping[str, Floats]) -> Norm:
-    """Return which norm was used, from its parameters and the convolution's bias."""
+    """Return the kind of norm, from its parameters and the first convolution's bias."""
     biased = "model.1.bias" in state
     if "model.2.running_mean" in state and "model.2.weight" in state:
         return "batch"

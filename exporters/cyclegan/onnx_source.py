@@ -1,4 +1,4 @@
-"""Reads a generator in ONNX: checks it, fixes its size, folds constants."""
+"""Reads a generator in ONNX: checks it, fixes its size and folds constants."""
 
 import tempfile
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from edge.vision.values import Floats
 from exporters.artifacts import graph
 from exporters.artifacts.quantize import upgrade_opset
 
-_OVER = 1e-3  # by how much a value may leave -1..1
+_RANGE_TOLERANCE = 1e-3  # values may exceed -1..1 by this
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,11 @@ def read_generator(weights: Path, size: tuple[int, int]) -> OnnxGenerator:
     """Return the generator in an ONNX file, for pictures of ``size``.
 
     Args:
-        weights: float32 NCHW, -1..1, 1 or 3 channels in and out; any names; sizes of the picture
-            fixed or free.
+        weights: float32 NCHW, -1..1, 1 or 3 channels in and out; any names; sizes fixed or free.
         size: width and height, pixels.
 
     Raises:
-        ModelError: it is no such file, or runs at no such size.
+        ModelError: the file holds another network, or does not run at this size.
     """
     width, height = size
     model, digest = graph.load_graph(weights)
@@ -76,8 +75,8 @@ def read_generator(weights: Path, size: tuple[int, int]) -> OnnxGenerator:
         answer = session.run(picture.reshape(1, shape[1], height, width))[made.name]
     _check_picture(answer, weights, size)
     graph.fix_shapes(model, {made.name: answer.shape})
-    folded = _folded(model)
-    _drop_unused_values(folded)
+    folded = _fold_constants(model)
+    _drop_unused_pad_values(folded)
     folded = upgrade_opset(folded)
     return OnnxGenerator(folded, given.name, made.name, shape[1], digest)
 
@@ -89,15 +88,17 @@ def _check_picture(answer: Floats, weights: Path, size: tuple[int, int]) -> None
             " expected a picture of that size with 1 or 3 channels"
         )
     low, high = float(answer.min()), float(answer.max())
-    if not (low >= -1 - _OVER and high <= 1 + _OVER):  # not finite fails as well
+    if not (
+        low >= -1 - _RANGE_TOLERANCE and high <= 1 + _RANGE_TOLERANCE
+    ):  # not finite fails as well
         raise ModelError(
             f"--weights {weights}: gives values from {low:.3g} to {high:.3g}; expected a generator"
             " that ends in tanh, -1 to 1"
         )
 
 
-def _folded(model: Any) -> Any:
-    """Return ``model`` with all that is constant computed, such as the sizes of paddings."""
+def _fold_constants(model: Any) -> Any:
+    """Return ``model`` with constant expressions evaluated, such as the sizes of paddings."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4
@@ -111,10 +112,10 @@ def _folded(model: Any) -> Any:
         return onnx.load_model_from_string(made.read_bytes())
 
 
-def _drop_unused_values(model: Any) -> None:
-    """Take the grey level off paddings that reflect: operator set 9 allows it, none after it does.
+def _drop_unused_pad_values(model: Any) -> None:
+    """Remove the constant of reflecting paddings: operator sets after 9 do not allow it.
 
-    The converter to newer sets leaves it where it is.
+    The converter to newer sets keeps it.
     """
     for node in model.graph.node:
         named = {each.name: each for each in node.attribute}
@@ -124,7 +125,7 @@ def _drop_unused_values(model: Any) -> None:
 
 
 def _shape(value: Any) -> list[int]:
-    """Return the sizes of a tensor; 0 stands for one that is not fixed."""
+    """Return the sizes of a tensor; 0 stands for a free size."""
     return [int(each.dim_value) for each in value.type.tensor_type.shape.dim]
 
 

@@ -1,4 +1,4 @@
-"""The original generator, from either kind of file: run unchanged, and converted."""
+"""The original generator from a PyTorch or ONNX file: runs it unchanged, and converts it."""
 
 import copy
 import hashlib
@@ -19,18 +19,18 @@ from exporters.cyclegan.upsampling import rewrite_transposed
 
 
 class Original:
-    """A generator for pictures of one size.
+    """A generator for pictures of one size, the reference for its artifacts.
 
     Attributes:
         input: name of the input tensor.
         output: name of the output tensor.
         channels: of the input, 1 or 3.
         sha256: of the file.
-        options: what the manifest records of it.
+        options: what the manifest records about the file.
     """
 
     def __init__(self, weights: Path, size: tuple[int, int]) -> None:
-        """Read ``weights``: a PyTorch state dict or ONNX, whichever its first bytes say.
+        """Read ``weights``, a PyTorch state dict or ONNX, as its first bytes say.
 
         Raises:
             ModelError: the file is neither, is damaged, or holds another network; one line.
@@ -64,10 +64,10 @@ class Original:
         return build(state, layout, self._size)
 
     def picture(self, face: Luma) -> Floats:
-        """Run the generator on a mono picture, all its channels equal.
+        """Run the generator on a mono picture, repeated in all input channels.
 
         Args:
-            face: uint8 (height, width) of the size.
+            face: uint8 (height, width) of the generator's size.
 
         Returns:
             float32 (1, channels, height, width), -1..1.
@@ -83,24 +83,24 @@ class Original:
         return luma_of(self.picture(face)[0])
 
     def converted(self, *, mono: bool) -> bytes:
-        """Return the graph for the artifacts: the same function, with simpler operators.
+        """Return the graph of the artifacts: the same function with simpler operators.
 
         Raises:
-            ModelError: the input does not go into one convolution, and mono was asked for.
+            ModelError: ``mono``, and the input does not go into one convolution.
         """
         model = copy.deepcopy(self._model)
         graph.fold_batch_norms(model)
         rewrite_transposed(model)
         if mono and self.channels == 3:
-            graph.fold_to_mono(model, _behind_padding(model, self.input))
+            graph.fold_to_mono(model, _after_padding(model, self.input))
             graph.fix_shapes(model, {self.input: (1, 1, *self._size[::-1])})
         graph.name_nodes(model)
         return graph.finish(model)
 
 
-def _behind_padding(model: Any, name: str) -> str:
-    """Return the tensor that reaches the first convolution: the input, or the input padded."""
+def _after_padding(model: Any, name: str) -> str:
+    """Return the input of the first convolution: the tensor ``name``, or its padded form."""
     users = [node for node in model.graph.node if name in node.input]
     if len(users) == 1 and users[0].op_type == "Pad":
-        return _behind_padding(model, users[0].output[0])
+        return _after_padding(model, users[0].output[0])
     return name

@@ -1,4 +1,4 @@
-"""Rewrites transposed convolutions as convolutions, which integer runtimes run fast."""
+"""Rewrites transposed convolutions as convolutions, which int8 runtimes run fast."""
 
 from typing import Any
 
@@ -10,14 +10,15 @@ from edge.vision.values import Floats
 
 
 def rewrite_transposed(model: Any) -> int:
-    """Replace transposed convolutions that multiply the size by their stride; return how many.
+    """Rewrite transposed convolutions that enlarge by exactly their stride; return the number.
 
-    Output pixel ``s i + r`` of a transposed convolution is a sum over the input pixels
-    ``i + d`` with ``k = r + p - s d`` in the kernel: for each of the ``s s`` remainders an ordinary
-    convolution. All of them become one, with ``s s`` times the channels, whose results
-    DepthToSpace (mode DCR, TensorFlow's) lays side by side. Exact, but for the order of sums.
+    Output pixel ``s i + r`` of a transposed convolution is a sum over the input pixels ``i + d``
+    with kernel index ``k = r + p - s d``: an ordinary convolution for each of the ``s * s``
+    remainders r. One convolution with ``s * s`` times the channels computes them all (sub-pixel
+    convolution), and DepthToSpace in mode DCR, TensorFlow's, rearranges its output. The result is
+    equal except for rounding.
 
-    Those with groups, dilation, sides that differ or another output size stay as they are.
+    Those with groups, dilation, unequal sides or another output size stay unchanged.
     """
     weights = {each.name: each for each in model.graph.initializer}
     rewritten = 0
@@ -54,23 +55,23 @@ def rewrite_transposed(model: Any) -> int:
 
 
 def upsampling_nodes(model: bytes) -> list[str]:
-    """Return the names of the convolutions of an ONNX model that DepthToSpace spreads out."""
+    """Return the names of the convolutions of an ONNX model that feed a DepthToSpace."""
     graph = onnx.load_model_from_string(model).graph
-    spread = {node.input[0] for node in graph.node if node.op_type == "DepthToSpace"}
-    return [node.name for node in graph.node if spread & set(node.output)]
+    rearranged = {node.input[0] for node in graph.node if node.op_type == "DepthToSpace"}
+    return [node.name for node in graph.node if rearranged & set(node.output)]
 
 
 def subpixel_kernel(weight: Floats, stride: int, pad: int) -> tuple[Floats, int, int]:
-    """Return the convolution that computes a transposed one, and its padding before and behind.
+    """Return the kernel of the equivalent convolution, and its padding before and after.
 
     Args:
         weight: (inputs, outputs, k, k), of the transposed convolution.
-        stride: how many times larger its output is.
-        pad: pixels that it cuts off before.
+        stride: of the transposed convolution.
+        pad: of the transposed convolution, at the start of each axis.
 
     Returns:
-        float32 (stride * stride * outputs, inputs, n, n); channel ``(r stride + q) outputs + c``
-        holds channel ``c`` of the pixels at remainder r down and q across.
+        float32 (stride * stride * outputs, inputs, n, n); channel ``(r * stride + q) * outputs +
+        c`` holds channel ``c`` of the pixels at remainder r vertically and q horizontally.
     """
     inputs, outputs, k, _ = weight.shape
     low = (k - 1 - pad) // stride  # -d of the first input pixel that any remainder needs
@@ -86,17 +87,17 @@ def subpixel_kernel(weight: Floats, stride: int, pad: int) -> tuple[Floats, int,
 
 
 def _kernel(node: Any, weights: dict[str, Any]) -> tuple[Floats, int, int] | None:
-    """Return weight, stride and padding where ``rewrite_transposed`` can take the node."""
+    """Return weight, stride and padding of a node that can be rewritten; else None."""
     attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     if any(name not in weights for name in node.input[1:]):
         return None
     weight = numpy_helper.to_array(weights[node.input[1]])
     k = weight.shape[2]
     strides = attributes.get("strides", [1, 1])
-    before, behind = np.split(np.array(attributes.get("pads", [0] * 4)), 2)
+    before, after = np.split(np.array(attributes.get("pads", [0] * 4)), 2)
     added = np.array(attributes.get("output_padding", [0, 0]))
     stride, pad = strides[0], int(before[0])
-    regular = (
+    rewritable = (
         weight.ndim == 4
         and weight.shape[3] == k
         and list(strides) == [stride, stride]
@@ -105,6 +106,6 @@ def _kernel(node: Any, weights: dict[str, Any]) -> tuple[Floats, int, int] | Non
         and set(attributes.get("dilations", [1])) == {1}
         and attributes.get("auto_pad", b"NOTSET") == b"NOTSET"
         and "output_shape" not in attributes
-        and (k - before - behind + added == stride).all()
+        and (k - before - after + added == stride).all()
     )
-    return (weight, stride, pad) if regular else None
+    return (weight, stride, pad) if rewritable else None

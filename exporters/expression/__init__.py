@@ -1,1 +1,1 @@
-"""Expression networks, ONNX or Keras 2 -> model folders."""
+"""Exports expression networks, ONNX or Keras 2, to model folders."""

@@ -1,9 +1,9 @@
-"""A two-headed expression network -> a model folder for the daemon.
+"""Exports a two-headed expression network to a model folder.
 
-Takes what users bring: our own checkpoints, the thesis's (Kalabis, *Facial expression analysis
-from NIR image*, CTU Prague, 2024) as Keras 2 wrote them, and any ONNX graph with one picture in
-and two heads out. The manifest records how pictures were normalised in training. The exporter does
-not guess it: where neither the file nor the names in it say so, the user has to.
+Takes our own checkpoints, those of the thesis (Kalabis, *Facial expression analysis from NIR
+image*, CTU Prague, 2024) as Keras 2 wrote them, and any ONNX graph with one picture as input and
+two heads as outputs. The manifest records how pictures were normalised in training. The exporter
+does not guess: if neither the file nor the names in it state it, the user must.
 """
 
 import copy
@@ -52,7 +52,7 @@ from exporters.expression.original import (
 from exporters.expression.source import UNKNOWN, read_source
 
 _FLOAT_LIMITS: Final = {"expression": 1e-4, "affect": 1e-4}
-"""Largest errors of a float artifact: of a probability, and of the regressor's values."""
+"""Largest errors of a float artifact: of probabilities, and of the regressor's values."""
 
 _SLICE_OPSET: Final = 10
 
@@ -72,19 +72,18 @@ def export_mobilenet_fer(
     Args:
         weights: ONNX, or a file of Keras 2.
         out: folder to write; its name becomes the model's.
-        architecture: JSON of a Keras 2 model whose weights are in a file of their own.
-        size: width and height, for networks that leave them open.
+        architecture: JSON file of a Keras 2 model whose weights are in a separate file.
+        size: width and height, for networks of free size.
         mono: one grey input channel instead of three.
-        overrides: facts about the network that the file does not state, or states wrongly.
+        overrides: facts about the network that the file states wrongly or not at all.
         options: which artifacts to make, and how.
 
     Returns:
-        The manifest; nothing was written where an artifact missed its limit and that is not
-        allowed.
+        The manifest; nothing was written if an artifact missed its limit and that is not allowed.
 
     Raises:
-        ModelError: an option or the file does not fit, or the result does not predict for the
-            golden face what the original does; one line.
+        ModelError: an option or the file is wrong, or the result does not give the original's
+            golden answers; one line.
     """
     options.check()
     check_labels(overrides.labels)
@@ -131,7 +130,7 @@ class _ExpressionCheckpoint:
         if split is None:
             return Quantisation()
         options.progress("faces in the calibration pictures")
-        # evaluated on faces without int8, too: float artifacts then have figures to compare with
+        # also without int8: the figures of float artifacts are comparable then
         to_calibrate, self._to_evaluate = calibration_faces(split, self._original)
         if not options.int8:
             return Quantisation()
@@ -154,7 +153,7 @@ class _ExpressionCheckpoint:
         )
 
     def parity(self, network: Network, reference: Network) -> Parity:
-        """Compare float artifacts by their largest error, int8 ones by their predictions."""
+        """Compare float artifacts by their largest error, int8 artifacts by their predictions."""
         crops = self._to_evaluate
         agreement = expression_agreement(reference, network, crops) if crops else {}
         if network.info.precision == "int8":
@@ -171,7 +170,7 @@ class _ExpressionCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class _Converted:
-    """The float graph, and its fields of the manifest."""
+    """The float graph of the artifacts, and its entries in the manifest."""
 
     content: bytes
     input: Input
@@ -188,8 +187,8 @@ def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
     ):
         model = upgrade_opset(model)
     activation = original.expression.activation
-    soft = activation == "softmax" or original.expression.inside
-    expression = expose(model, original.expression, "logits" if soft else "probabilities")
+    is_softmax = activation == "softmax" or original.expression.in_graph
+    expression = expose(model, original.expression, "logits" if is_softmax else "probabilities")
     affect = expose(model, original.affect, "affect")
     keep_outputs(model, [expression.tensor, affect.tensor])
     rename(model, source.input, "input")
@@ -198,7 +197,7 @@ def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
     folded = fold_input(model, "input", preparation.affine, mono=mono)
     graph.fold_batch_norms(model)
     for node in model.graph.node:
-        node.name = ""  # other tools' names hold what TensorFlow Lite's converter changes
+        node.name = ""  # names of other tools hold characters that onnx2tf changes
     graph.name_nodes(model)
     with prefixed(f"--weights {weights}"):
         content = graph.finish(model)

@@ -1,4 +1,4 @@
-"""What an expression network must predict for the golden picture."""
+"""Golden answers of expression networks."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -17,42 +17,42 @@ from edge.vision.values import Box, Luma
 from edge.vocabulary import EXPRESSIONS
 
 _FACE: Final = (155.4, 38.9, 86.4, 151.0)
-"""The face in the golden picture, x, y, width, height; plainly happy."""
+"""The face in the golden picture, x, y, width, height; clearly happy."""
 
 _TOLERANCE: Final = ExpressionTolerance(
     probability_max=0.025, log_probability_max=0.15, affect_max=0.025
 )
-"""Twice what one grey level of noise on every pixel does to a network of this project."""
+"""Twice the effect of one grey level of noise on every pixel, on a network of this project."""
 
 _INT8_TOLERANCE: Final = ExpressionTolerance(
     probability_max=0.1, log_probability_max=0.7, affect_max=0.1
 )
 
-_PROBABILITY_FLOOR: Final = 1e-6  # below it, logarithms show rounding, not labels
+_PROBABILITY_FLOOR: Final = 1e-6  # logarithms of smaller values are rounding errors
 
 
-Read = Callable[[Luma, Box], tuple[Sequence[float], tuple[float, float]]]
-"""Picture and box to a probability for each of ``EXPRESSIONS``, and valence and arousal."""
+Predict = Callable[[Luma, Box], tuple[Sequence[float], tuple[float, float]]]
+"""Picture and box -> probabilities in the order of ``EXPRESSIONS``, and (valence, arousal)."""
 
 
 def expression_golden(
-    read: Read, recalibration: Recalibration | None, *, int8: bool
+    predict: Predict, recalibration: Recalibration | None, *, int8: bool
 ) -> ExpressionGolden:
-    """Return what a network predicts for the golden picture.
+    """Return a network's predictions for three regions of the golden picture, with tolerances.
 
-    The second region is the one that, with the face, sets the labels apart best: swapped labels
-    would not show otherwise. The third is the faintest: what a picture is divided by shows there,
-    while a network may read a face of good contrast the same.
+    The first region is the face. The second, together with the face, separates the labels best, so
+    that swapped labels are detected. The third has the lowest contrast, so that a wrong divisor in
+    the normalisation is detected: predictions for a face of high contrast may not change.
 
     Args:
-        read: runs the network whose answers are the expected ones.
+        predict: runs the reference network.
         recalibration: of the network; it narrows the tolerances.
-        int8: whether int8 artifacts have to read it, too.
+        int8: whether int8 artifacts must give the answers, too.
     """
     picture, digest = golden_picture()
-    face = read(picture, Box(*_FACE))
-    others = [(box, read(picture, Box(*box))) for box in _regions(picture)]
-    second = max(others, key=lambda each: _gap(face[0], each[1][0]))
+    face = predict(picture, Box(*_FACE))
+    others = [(box, predict(picture, Box(*box))) for box in _regions(picture)]
+    second = max(others, key=lambda each: _separation(face[0], each[1][0]))
     third = min(others, key=lambda each: _contrast(picture, each[0]))
     known = dict([(_FACE, face), second, third])
     return ExpressionGolden(
@@ -70,15 +70,15 @@ def expression_golden(
             )
             for place, (shares, point) in known.items()
         ),
-        **_softened(_TOLERANCE, recalibration).model_dump(),
-        int8=_softened(_INT8_TOLERANCE, recalibration) if int8 else None,
+        **_narrowed(_TOLERANCE, recalibration).model_dump(),
+        int8=_narrowed(_INT8_TOLERANCE, recalibration) if int8 else None,
     )
 
 
-def _softened(
+def _narrowed(
     tolerance: ExpressionTolerance, recalibration: Recalibration | None
 ) -> ExpressionTolerance:
-    """Return ``tolerance`` as much narrower as a recalibration brings probabilities together."""
+    """Return ``tolerance``, narrowed by the factor by which a recalibration reduces differences."""
     factor = min(1.0, _logit_gain(recalibration)) if recalibration else 1.0
     return tolerance.model_copy(
         update={
@@ -88,18 +88,20 @@ def _softened(
     )
 
 
-def _logit_gain(setting: Recalibration) -> float:
-    """Return how much a recalibration can enlarge a difference of logits (2-norm, at most)."""
+def _logit_gain(recalibration: Recalibration) -> float:
+    """Return the largest factor by which a recalibration scales differences of logits (2-norm)."""
     count = len(EXPRESSIONS)
     centring = np.eye(count) - 1 / count
-    mixing = np.zeros((count, count)) if setting.mixing is None else np.array(setting.mixing)
-    # a common offset of all logits is none to softmax
-    whole = centring @ (np.eye(count) / setting.temperature + mixing) @ centring
-    return float(np.linalg.norm(whole, 2))
+    mixing = np.zeros((count, count))
+    if recalibration.mixing is not None:
+        mixing = np.array(recalibration.mixing)
+    # centred, because softmax ignores a common offset of the logits
+    gain = centring @ (np.eye(count) / recalibration.temperature + mixing) @ centring
+    return float(np.linalg.norm(gain, 2))
 
 
 def _regions(picture: Luma) -> list[tuple[float, float, float, float]]:
-    """Return squares all over the picture and over its borders."""
+    """Return squares all over the picture, some across its borders: x, y, width, height."""
     height, width = picture.shape
     return [
         (float(x), float(y), float(side), float(side))
@@ -110,12 +112,15 @@ def _regions(picture: Luma) -> list[tuple[float, float, float, float]]:
 
 
 def _contrast(picture: Luma, box: tuple[float, float, float, float]) -> float:
-    """Return the standard deviation of what is cut from ``box``, grey levels."""
+    """Return the standard deviation of the crop of ``box``, grey levels."""
     return float(square_crop(picture, Box(*box), (64, 64), 0.0).std())
 
 
-def _gap(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return how far apart two readings together set the two labels that they set apart least."""
+def _separation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the smallest difference of two labels' log-probabilities in two predictions.
+
+    The difference of two labels is the larger one of the two predictions.
+    """
     logs = np.log(np.maximum(np.array([one, other]), _PROBABILITY_FLOOR))
-    apart = np.abs(logs[:, :, None] - logs[:, None, :]).max(axis=0)
-    return float(apart[np.triu_indices(len(EXPRESSIONS), 1)].min())
+    differences = np.abs(logs[:, :, None] - logs[:, None, :]).max(axis=0)
+    return float(differences[np.triu_indices(len(EXPRESSIONS), 1)].min())

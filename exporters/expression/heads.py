@@ -1,7 +1,7 @@
-"""Finds the two heads of an expression network by name or shape, and the activations in them.
+"""Finds the two heads of an expression network by name or shape, and their activations.
 
-The artifact gives what comes before the last softmax and sigmoid, and its manifest says which to
-apply: integers then keep their resolution for the figures that matter, not for saturated ones.
+An artifact gives the inputs of the last softmax and sigmoid, and its manifest names them: int8 then
+keeps its resolution for logits instead of saturated probabilities.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from edge.vision.values import Floats
 from exporters.expression.input_folding import unused_name
 
 Affect = Literal["auto", "logits", "unit", "signed"]
-"""How a regressor gives valence and arousal: before a sigmoid, as its 0..1, or as -1..1."""
+"""Values of a regressor: logits before a sigmoid, 0..1, or -1..1; or by its last operator."""
 
 _EXPRESSION: Final = ("logits", "classifier", "expression", "probabilities")
 _AFFECT: Final = ("affect", "regressor", "valence_arousal")
@@ -24,28 +24,28 @@ _AFFECT: Final = ("affect", "regressor", "valence_arousal")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a head's values are, and what is still to be applied to them.
+    """Where the graph gives a head's values, and which activation is still to be applied.
 
     Attributes:
         tensor: output of the graph.
-        columns: which of its values, in their order.
+        columns: first and end index of the head's values in the tensor.
         activation: still to be applied: softmax, sigmoid or none.
-        inside: activation that the graph ends with here, in ONNX's terms; "" for none.
-        signed: the values are -1..1 as they are, not 0..1.
+        in_graph: last operator of the graph if it is an activation, such as ``Softmax``; else "".
+        signed: the values are -1..1, not 0..1.
         row: the tensor is (1, n).
-        whole: the tensor holds nothing else.
+        whole: the tensor holds no other values.
     """
 
     tensor: str
     columns: tuple[int, int]
     activation: Literal["none", "softmax", "sigmoid"]
-    inside: str
+    in_graph: str
     signed: bool = False
     row: bool = True
     whole: bool = True
 
     def values(self, outputs: Mapping[str, Floats]) -> Floats:
-        """Return the head's values, (1, n), its activation applied, from the graph's outputs."""
+        """Return the head's values after its activation, (1, n), from the graph's outputs."""
         first, last = self.columns
         raw = outputs[self.tensor].reshape(1, -1)[:, first:last].astype(np.float64)
         if self.activation == "softmax":
@@ -57,45 +57,45 @@ class Head:
 
 
 def find_heads(
-    model: Any, answers: Sequence[Mapping[str, Floats]], labels: Sequence[str], affect: Affect
+    model: Any, samples: Sequence[Mapping[str, Floats]], labels: Sequence[str], affect: Affect
 ) -> tuple[Head, Head]:
     """Return the classifier and the regressor of ``model``.
 
     Args:
         model: ONNX model.
-        answers: its outputs for several inputs; they show shapes, and whether values are
+        samples: its outputs for several inputs; they show shapes, and whether values are
             probabilities or logits.
-        labels: what the classifier's values stand for.
-        affect: how the regressor gives its values; ``auto`` goes by the graph's last node.
+        labels: the classifier's labels, in the order of its values.
+        affect: values of the regressor; ``auto``: by the graph's last operator.
 
     Raises:
-        ModelError: there is no such head, or several; one line that lists the outputs.
+        ModelError: a head is missing or there are several; one line that lists the outputs.
     """
-    sizes = {name: int(values.size) for name, values in answers[0].items()}
+    sizes = {name: int(values.size) for name, values in samples[0].items()}
     sizes_text = ", ".join(f"{name} of {size} values" for name, size in sizes.items())
     count = len(labels)
     if list(sizes.values()) == [count + 2]:
-        # one row of everything, as multi-task networks give it: expressions first
+        # multi-task networks give one row with all values, expressions first
         (expression,) = (valence,) = sizes
         places = ((0, count), (count, count + 2))
     else:
         places = ((0, count), (0, 2))
         what = f"a classifier of {count} values"
         expression = _named(sizes, _EXPRESSION, count, what, sizes_text)
-        others = {name: size for name, size in sizes.items() if name != expression}
+        rest_sizes = {name: size for name, size in sizes.items() if name != expression}
         what = "a regressor of 2 values (valence, arousal)"
-        valence = _named(others, _AFFECT, 2, what, sizes_text)
+        valence = _named(rest_sizes, _AFFECT, 2, what, sizes_text)
     heads = (
-        _classifier(model, answers, expression, places[0]),
+        _classifier(model, samples, expression, places[0]),
         _regressor(model, valence, places[1], affect),
     )
     whole = expression != valence
     one, other = (
         replace(
             head,
-            row=answers[0][head.tensor].ndim == 2,
+            row=samples[0][head.tensor].ndim == 2,
             whole=whole,
-            inside=head.inside if whole else "",
+            in_graph=head.in_graph if whole else "",
         )
         for head in heads
     )
@@ -118,17 +118,17 @@ def _named(
 
 
 def _classifier(
-    model: Any, answers: Sequence[Mapping[str, Floats]], name: str, columns: tuple[int, int]
+    model: Any, samples: Sequence[Mapping[str, Floats]], name: str, columns: tuple[int, int]
 ) -> Head:
-    rows = [answer[name].reshape(-1)[slice(*columns)].astype(np.float64) for answer in answers]
+    rows = [sample[name].reshape(-1)[slice(*columns)].astype(np.float64) for sample in samples]
     shares = all((row >= 0).all() and abs(row.sum() - 1) < 1e-3 for row in rows)
-    ends = _last(model, name)
-    inside = ends if ends == "Softmax" and shares else ""
-    return Head(name, columns, "none" if shares else "softmax", inside)
+    ends = _last_operator(model, name)
+    in_graph = ends if ends == "Softmax" and shares else ""
+    return Head(name, columns, "none" if shares else "softmax", in_graph)
 
 
 def _regressor(model: Any, name: str, columns: tuple[int, int], affect: Affect) -> Head:
-    ends = _last(model, name)
+    ends = _last_operator(model, name)
     if affect == "signed" or (affect == "auto" and ends == "Tanh"):
         return Head(name, columns, "none", "", signed=True)
     if affect == "unit" or (affect == "auto" and ends == "Sigmoid"):
@@ -137,21 +137,21 @@ def _regressor(model: Any, name: str, columns: tuple[int, int], affect: Affect) 
 
 
 def expose(model: Any, head: Head, name: str) -> Head:
-    """Make ``head`` an output of its own called ``name``, (1, n), its last activation taken off.
+    """Add ``head`` to the graph's outputs as ``name``, (1, n), without its last activation.
 
     Args:
-        model: ONNX model, changed in place: the output is added to those it has.
-        head: one that ``find_heads`` found in it.
-        name: what to call the output.
+        model: ONNX model, changed in place.
+        head: from ``find_heads``.
+        name: name of the new output.
 
     Returns:
-        The head as the graph now gives it, with the activation that is still to be applied.
+        The head at the new output, with the activation that is still to be applied.
     """
     graph = model.graph
     tensor, activation = head.tensor, head.activation
-    if head.inside:
-        tensor = _maker(model, tensor).input[0]
-        activation = "softmax" if head.inside == "Softmax" else "sigmoid"
+    if head.in_graph:
+        tensor = _producer(model, tensor).input[0]
+        activation = "softmax" if head.in_graph == "Softmax" else "sigmoid"
     first, last = head.columns
     if not head.row:
         flat = unused_name(model, f"{name}_row")
@@ -170,13 +170,13 @@ def expose(model: Any, head: Head, name: str) -> Head:
     rename(model, tensor, name)
     graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, last - first)))
     return replace(
-        head, tensor=name, columns=(0, last - first), activation=activation, inside="",
+        head, tensor=name, columns=(0, last - first), activation=activation, in_graph="",
         row=True, whole=True,
     )  # fmt: skip
 
 
 def keep_outputs(model: Any, names: Sequence[str]) -> None:
-    """Take every other output off the graph, and the nodes that only they needed."""
+    """Remove all other outputs, and the nodes that only they need."""
     graph = model.graph
     kept = {value.name: value for value in graph.output}
     del graph.output[:]
@@ -193,7 +193,7 @@ def keep_outputs(model: Any, names: Sequence[str]) -> None:
 
 
 def rename(model: Any, old: str, new: str) -> None:
-    """Call the tensor ``old`` ``new``; another of that name gets one of its own."""
+    """Rename the tensor ``old`` to ``new``; another tensor of that name is renamed first."""
     if old == new:
         return
     graph = model.graph
@@ -211,14 +211,14 @@ def rename(model: Any, old: str, new: str) -> None:
             each.name = new
 
 
-def _last(model: Any, name: str) -> str:
-    node = _maker(model, name)
+def _last_operator(model: Any, name: str) -> str:
+    node = _producer(model, name)
     return str(node.op_type) if node is not None else ""
 
 
-def _maker(model: Any, name: str) -> Any:
-    """Return the node that makes ``name``, nodes that change nothing left out."""
+def _producer(model: Any, name: str) -> Any:
+    """Return the node that produces ``name``, looking through Identity nodes."""
     for node in model.graph.node:
         if name in node.output:
-            return _maker(model, node.input[0]) if node.op_type == "Identity" else node
+            return _producer(model, node.input[0]) if node.op_type == "Identity" else node
     return None

@@ -1,10 +1,10 @@
 """Folds the input normalisation into the first convolution of a graph.
 
-Networks trained elsewhere begin with work that is the same for every picture: a transposition
-from NHWC, a batch normalisation, a fixed mean and deviation, three channels that are equal for a
-mono camera. Each is an affine function of the pixels, ``a * x + b`` per channel, and a
-convolution of that is again a convolution, except where it pads with zeros: at the border a zero
-is not ``b``. There the affine function stays in front, as a 1x1 convolution, which is exact too.
+Networks trained elsewhere begin with fixed operations: a transposition from NHWC, a batch norm, a
+fixed mean and standard deviation, three channels that are equal for a mono camera. Each is an
+affine function ``a * x + b`` per channel, and a convolution of it is again a convolution, unless it
+pads with zeros: at the border the padding is 0, not ``b``. In that case the affine function stays a
+separate 1x1 convolution in front, which is exact, too.
 """
 
 from dataclasses import dataclass
@@ -31,15 +31,15 @@ class Affine:
 
 
 def normalise_by(channels: int, mean: Doubles, std: Doubles) -> Affine:
-    """Return ``(x - mean) / std`` for ``channels`` channels; one figure stands for all."""
+    """Return ``(x - mean) / std``; one number serves all ``channels`` channels."""
     ones = np.ones(channels)
     return Affine(ones / std, ones * -mean / std)
 
 
 def take_nchw(model: Any, name: str) -> None:
-    """Make the NHWC input ``name`` an NCHW one of the same pictures.
+    """Change the NHWC input ``name`` to NCHW.
 
-    A transposition that the graph begins with goes; otherwise one is put in front.
+    Transpositions at the start of the graph are removed; other uses of the input get a new one.
     """
     graph = model.graph
     (value,) = (each for each in graph.input if each.name == name)
@@ -59,33 +59,32 @@ def take_nchw(model: Any, name: str) -> None:
 
 
 def fold_input(model: Any, name: str, before: Affine, *, mono: bool) -> Place:
-    """Put ``before`` in front of all that the graph does with the NCHW input ``name``.
+    """Apply ``before`` to the NCHW input ``name``, folded into the first convolution if exact.
 
-    What follows it and is affine per channel is joined with it, and the whole goes into the first
-    convolution where that is exact. Exact means: of the same function, but for rounding; for
-    ``mono``, of pictures whose channels are equal.
+    The graph's own affine operations at the start are folded, too. Exact means: the same function
+    except for rounding; with ``mono``, for pictures whose channels are equal.
 
     Args:
         model: an ONNX model, changed in place.
         name: its input, float (1, channels, height, width).
-        before: what is done to each channel first.
-        mono: make the input one channel.
+        before: function to apply to each channel first.
+        mono: reduce the input to one channel.
 
     Returns:
-        Where it is now; in front means a 1x1 convolution.
+        Where the function is applied; in front means by a 1x1 convolution.
     """
     channels = len(before.scale)
-    affine, reached, passed = _affine_run(model, name, before)
+    affine, reached, affine_nodes = _leading_affine(model, name, before)
     plain = bool((affine.scale == 1).all() and (affine.shift == 0).all())
-    if plain and not passed and (not mono or channels == 1):
+    if plain and not affine_nodes and (not mono or channels == 1):
         return "nothing to fold"
     (value,) = (each for each in model.graph.input if each.name == name)
     if mono:
         value.type.tensor_type.shape.dim[1].dim_value = 1
     users = [node for node in model.graph.node if reached in node.input]
-    for node in passed:
+    for node in affine_nodes:
         model.graph.node.remove(node)
-    if len(users) == 1 and _folds_into(model, users[0], reached, affine, mono=mono):
+    if len(users) == 1 and _fold_into(model, users[0], reached, affine, mono=mono):
         users[0].input[0] = name
         return "in the first convolution"
     if plain and not mono:
@@ -105,24 +104,26 @@ def fold_input(model: Any, name: str, before: Affine, *, mono: bool) -> Place:
     return "in front of the first convolution"
 
 
-def _affine_run(model: Any, name: str, before: Affine) -> tuple[Affine, str, list[Any]]:
-    """Return the joined function, the tensor it reaches, and the nodes on the way."""
-    affine, reached, passed = before, name, []
+def _leading_affine(model: Any, name: str, before: Affine) -> tuple[Affine, str, list[Any]]:
+    """Return the composed function, the tensor after it, and the nodes that compute it."""
+    affine, reached, affine_nodes = before, name, []
     kept = {value.name for value in model.graph.output}
     while reached not in kept:
         users = [node for node in model.graph.node if reached in node.input]
         if len(users) != 1:
             break
-        step = _step(model, users[0], reached, len(affine.scale))
+        step = _affine_of_node(model, users[0], reached, len(affine.scale))
         if step is None:
             break
         affine, reached = affine.then(*step), users[0].output[0]
-        passed.append(users[0])
-    return affine, reached, passed
+        affine_nodes.append(users[0])
+    return affine, reached, affine_nodes
 
 
-def _step(model: Any, node: Any, name: str, channels: int) -> tuple[Doubles, Doubles] | None:
-    """Return scale and shift of a node that is affine per channel; None for others."""
+def _affine_of_node(
+    model: Any, node: Any, name: str, channels: int
+) -> tuple[Doubles, Doubles] | None:
+    """Return scale and shift of a node that is affine per channel; else None."""
     ones, zeros = np.ones(channels), np.zeros(channels)
     if node.op_type == "Identity":
         return ones, zeros
@@ -149,7 +150,7 @@ def _step(model: Any, node: Any, name: str, channels: int) -> tuple[Doubles, Dou
 
 
 def _per_channel(model: Any, name: str, channels: int) -> Doubles | None:
-    """Return a constant that is one figure, or one for each channel of NCHW maps."""
+    """Return a constant as one number per channel of NCHW maps; None if it is not constant."""
     array = _array(model, name)
     if array is None or array.ndim > 4:
         return None
@@ -159,8 +160,8 @@ def _per_channel(model: Any, name: str, channels: int) -> Doubles | None:
     return np.broadcast_to(array.reshape(-1), channels).astype(np.float64)
 
 
-def _folds_into(model: Any, node: Any, name: str, affine: Affine, *, mono: bool) -> bool:
-    """Take ``affine`` into the convolution ``node``, where that is exact; return whether it was."""
+def _fold_into(model: Any, node: Any, name: str, affine: Affine, *, mono: bool) -> bool:
+    """Fold ``affine`` into the convolution ``node`` if that is exact; return whether it was."""
     if node.op_type != "Conv" or node.input[0] != name:
         return False
     settings = {each.name: helper.get_attribute_value(each) for each in node.attribute}
@@ -190,7 +191,7 @@ def _folds_into(model: Any, node: Any, name: str, affine: Affine, *, mono: bool)
 
 
 def unused_name(model: Any, name: str) -> str:
-    """Return ``name``, or with underscores behind it, such as no tensor of the graph has."""
+    """Return ``name``, with underscores appended until no tensor of the graph has it."""
     graph = model.graph
     taken = {each.name for each in (*graph.input, *graph.output, *graph.initializer)}
     taken |= {each for node in graph.node for each in (*node.input, *node.output)}
@@ -217,7 +218,7 @@ def _constant(model: Any, name: str, values: Doubles) -> str:
 
 
 def _array(model: Any, name: str) -> NDArray[Any] | None:
-    """Return the constant ``name``; None where it is none."""
+    """Return the constant ``name``; None if it is not a constant."""
     for each in model.graph.initializer:
         if each.name == name:
             return np.asarray(numpy_helper.to_array(each))

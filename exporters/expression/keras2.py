@@ -1,7 +1,7 @@
 """Converts Keras 2 checkpoints to a float ONNX graph, without Keras.
 
-The file is read in a process of its own, with bounds on time and memory: the HDF5 library can be
-led to loop or to crash by a damaged file.
+A separate process with limits on time and memory reads the file: a damaged file can make the HDF5
+library loop or crash.
 """
 
 import hashlib
@@ -28,14 +28,14 @@ _SECONDS_MAX = 120.0
 
 @dataclass(frozen=True, slots=True)
 class KerasModel:
-    """A checkpoint as a graph.
+    """A checkpoint as an ONNX graph.
 
     Attributes:
-        graph: an ONNX model: one float32 input (1, channels, height, width) called ``input``;
-            the outputs are called as the Keras layers that make them, activations included.
-        name: what Keras called the model.
-        sha256: of the file with the weights.
-        architecture_sha256: of the JSON file; empty where the weights' file holds it.
+        graph: an ONNX model with one float32 input ``input`` (1, channels, height, width); the
+            outputs, after their activations, have the names of their Keras layers.
+        name: of the model in Keras.
+        sha256: of the weights' file.
+        architecture_sha256: of the JSON file; empty if the weights' file holds the architecture.
     """
 
     graph: Any
@@ -51,12 +51,12 @@ def load_keras2(
 
     Args:
         weights: a whole-model ``.h5``, or the weights alone.
-        architecture: the ``.json`` of the model; needed where ``weights`` holds weights alone.
-        size: width and height of the input, pixels; only for models that leave them open.
+        architecture: the ``.json`` of the model; needed if ``weights`` holds the weights alone.
+        size: width and height of the input, pixels; only for models of free size.
 
     Raises:
-        ModelError: a file cannot be read or was not written by Keras 2, a layer is of a kind
-            that is not known, or its weights are missing, left over or of another shape; one line.
+        ModelError: a file cannot be read or was not written by Keras 2, a layer is not supported,
+            or weights are missing, unexpected or of another shape; one line.
     """
     content = _read(weights, "--weights", "a Keras 2 .h5 file", _FILE_BYTES_MAX)
     text, digest = b"", ""
@@ -106,8 +106,12 @@ def _read(path: Path, option: str, expected: str, bytes_max: int) -> bytes:
         return path.read_bytes()
 
 
-def _apart(length: int, width: int, height: int) -> int:
-    """Convert the files on standard input, the first ``length`` bytes being the architecture."""
+def _convert_stdin(length: int, width: int, height: int) -> int:
+    """Convert the files on standard input, in the child process; return its exit code.
+
+    The first ``length`` bytes are the architecture; -1: there is none. ``width`` is 0 without a
+    size.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES_MAX, _MEMORY_BYTES_MAX))
     given = sys.stdin.buffer.read()
     architecture = None if length < 0 else given[:length]
@@ -121,4 +125,4 @@ def _apart(length: int, width: int, height: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_apart(*(int(word) for word in sys.argv[1:4])))
+    sys.exit(_convert_stdin(*(int(word) for word in sys.argv[1:4])))

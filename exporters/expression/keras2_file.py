@@ -1,13 +1,13 @@
 """Reads the HDF5 files of Keras 2: layout, architecture, arrays.
 
-Two layouts of HDF5 exist that Keras 2 wrote: the whole model (``model.save("x.h5")``: the
-architecture is the attribute ``model_config``, the weights lie under ``model_weights``) and the
-weights alone (``save_weights("x.hdf5")``), whose architecture is a separate JSON file. Both
-name their layers in the attribute ``layer_names`` and each layer's arrays in ``weight_names``; a
-nested model is one group that holds the arrays of all its layers.
+Keras 2 writes two layouts: the whole model (``model.save("x.h5")``), with the architecture in the
+attribute ``model_config`` and the weights under ``model_weights``; and the weights alone
+(``save_weights("x.hdf5")``), with the architecture in a separate JSON file. Both name their layers
+in the attribute ``layer_names`` and each layer's arrays in ``weight_names``. A nested model is one
+group that holds the arrays of all its layers.
 
-Nothing in these files is run, and nothing outside them is read: an HDF5 link to another file is
-refused, an array is read only where its shape is the one that the architecture asks for.
+Nothing in these files is executed, and nothing outside them is read: HDF5 links to other files are
+refused, and an array is read only if it has the shape that the architecture requires.
 """
 
 import io
@@ -21,15 +21,15 @@ import numpy as np
 from edge.errors import ModelError
 from edge.vision.values import Floats
 from exporters.expression.keras2_graph import emit
-from exporters.expression.keras2_parts import shown
+from exporters.expression.keras2_parts import printable
 
 ARCHITECTURE: Final = "--architecture"
-"""What complaints about the JSON file begin with."""
+"""Start of error messages about the JSON file."""
 
 JSON_BYTES_MAX: Final = 1 << 24
 _NAMES_MAX: Final = 20_000
 _UNREADABLE: Final = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
-"""What h5py raises for damaged files, depending on the place of the damage."""
+"""Exceptions of h5py for damaged files."""
 
 
 def convert(
@@ -37,12 +37,12 @@ def convert(
 ) -> Any:
     """Return the ONNX model of a Keras 2 file; see ``exporters.expression.keras2.load_keras2``.
 
-    A damaged file may keep the HDF5 library busy for ever: run it where it can be stopped.
+    With a damaged file the HDF5 library may never return: call it in a process that can be killed.
 
     Args:
-        content: of the file with the weights.
-        architecture: of the JSON file; None where the first file holds it.
-        size: width and height of the input, pixels; only for models that leave them open.
+        content: of the weights' file.
+        architecture: content of the JSON file; None if the weights' file holds the architecture.
+        size: width and height of the input, pixels; only for models of free size.
 
     Raises:
         ModelError: the file was not written by Keras 2, or is damaged; one line.
@@ -59,18 +59,18 @@ def convert(
             model = emit(described, arrays, size)
             arrays.check_all_used()
     except (*_UNREADABLE, RecursionError, MemoryError) as error:
-        raise ModelError(f"damaged HDF5: {shown(error)}; copy the file again") from error
+        raise ModelError(f"damaged HDF5: {printable(error)}; copy the file again") from error
     return model
 
 
 def _architecture(text: str | bytes, origin: str) -> Mapping[str, Any]:
-    """Return the model that the JSON ``text`` describes."""
+    """Return the architecture in the JSON ``text``, parsed and checked."""
     if len(text) > JSON_BYTES_MAX:
         raise ModelError(f"{origin}: {len(text)} bytes, expected at most {JSON_BYTES_MAX}")
     try:
         model = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{origin}: not JSON: {shown(error)}; copy the file again") from error
+        raise ModelError(f"{origin}: not JSON: {printable(error)}; copy the file again") from error
     if not isinstance(model, dict) or not isinstance(model.get("config"), dict):
         raise ModelError(f"{origin}: not the architecture of a Keras model; use model.to_json()")
     _check_version(model, origin)
@@ -81,15 +81,17 @@ def _check_version(attributes: Mapping[str, Any], origin: str) -> None:
     version, backend = (_text(attributes.get(key, "")) for key in ("keras_version", "backend"))
     if version and not version.startswith("2."):
         raise ModelError(
-            f"{origin}: written by Keras {shown(version)}; expected Keras 2 (tf_keras writes it:"
-            ' model.save("model.h5"))'
+            f"{origin}: written by Keras {printable(version)}; expected Keras 2 (tf_keras writes"
+            ' it: model.save("model.h5"))'
         )
     if backend not in ("", "tensorflow"):
-        raise ModelError(f"{origin}: Keras on {shown(backend)}; expected the tensorflow backend")
+        raise ModelError(
+            f"{origin}: Keras on {printable(backend)}; expected the tensorflow backend"
+        )
 
 
 def _layout(file: Any) -> tuple[Any, str | None]:
-    """Return the group that holds the layers' groups, and the architecture where it is there."""
+    """Return the group that holds the layers' groups, and the architecture or None."""
     config = file.attrs.get("model_config")
     stored = file
     if config is not None:
@@ -110,7 +112,7 @@ def _layout(file: Any) -> tuple[Any, str | None]:
 
 
 class _Arrays:
-    """The weights of a file by group, layer and kind; remembers which were asked for."""
+    """The arrays of a file by group, layer and kind; records which were read."""
 
     def __init__(self, stored: Any) -> None:
         self._paths: dict[tuple[str, str], dict[str, tuple[Any, str]]] = {}
@@ -124,15 +126,15 @@ class _Arrays:
                 known = self._paths.setdefault((group_name, layer), {})
                 kind = kind.partition(":")[0]
                 if kind in known:
-                    raise ModelError(f"layer {shown(layer)}: {shown(kind)} is there twice")
+                    raise ModelError(f"layer {printable(layer)}: {printable(kind)} is there twice")
                 known[kind] = (group, path)
 
     def take(self, group: str, layer: str, kind: str, shape: tuple[int, ...]) -> Floats:
         """Return the array ``kind`` of ``layer``, float32 of ``shape``; see ``emit``."""
-        where = f"layer {shown(layer)}: {kind}"
+        where = f"layer {printable(layer)}: {kind}"
         owner = layer
         if group == layer and (group, layer) not in self._paths:
-            # a second layer of that name in one run of Keras: its kernel is called dense_1/kernel
+            # Keras numbers equal names within a process: the kernel may be dense_1/kernel
             others = [each for name, each in self._paths if name == group]
             owner = others[0] if len(others) == 1 else layer
         known = self._paths.get((group, owner), {})
@@ -161,25 +163,25 @@ class _Arrays:
             for kind in kinds:
                 if (group, layer, kind) not in self._used:
                     raise ModelError(
-                        f"layer {shown(layer)}: {shown(kind)} has no place in the architecture;"
-                        " is this the right architecture?"
+                        f"layer {printable(layer)}: {printable(kind)} has no place in the"
+                        " architecture; is this the right architecture?"
                     )
 
 
 def _member(group: Any, name: str) -> Any:
-    """Return what is called ``name`` in ``group`` itself, followed through no link."""
+    """Return the member ``name`` of ``group``; links are refused."""
     if not isinstance(group, h5py.Group) or not name:
-        raise ModelError(f"{shown(name)!r} is not where the file says; copy the file again")
+        raise ModelError(f"{printable(name)!r} is not where the file says; copy the file again")
     link = group.get(name, getlink=True)
     if link is None:
-        raise ModelError(f"group {shown(name)!r} is missing; copy the file again")
+        raise ModelError(f"group {printable(name)!r} is missing; copy the file again")
     if not isinstance(link, h5py.HardLink):
-        raise ModelError(f"{shown(name)!r} is a link, which Keras never writes; save it again")
+        raise ModelError(f"{printable(name)!r} is a link, which Keras never writes; save it again")
     return group[name]
 
 
 def _names(group: Any, attribute: str) -> list[str]:
-    """Return a list of names, which Keras splits over several attributes where it is long."""
+    """Return a list of names; Keras splits a long one over several attributes."""
     names = [_text(name) for part in _parts(group, attribute) for name in np.ravel(part).tolist()]
     if len(names) > _NAMES_MAX or len(set(names)) != len(names):
         raise ModelError(f"{attribute}: {len(names)} names, some twice or too many to be a network")
@@ -195,7 +197,9 @@ def _parts(group: Any, attribute: str) -> Iterator[Any]:
         yield group.attrs[f"{attribute}{count}"]
         count += 1
     if count == 0:
-        raise ModelError(f"no attribute {attribute} in {shown(group.name)}; copy the file again")
+        raise ModelError(
+            f"no attribute {attribute} in {printable(group.name)}; copy the file again"
+        )
 
 
 def _text(value: Any) -> str:

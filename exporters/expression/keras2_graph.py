@@ -15,7 +15,7 @@ from exporters.expression.keras2_parts import (
     Weights,
     channels_first,
     checked_shape,
-    shown,
+    printable,
 )
 
 _OPSET: Final = 17
@@ -27,17 +27,17 @@ _LAYERS_MAX: Final = 2000
 def emit(architecture: Mapping[str, Any], weights: Weights, size: tuple[int, int] | None) -> Any:
     """Return the ONNX model of ``architecture`` (``model.to_json()``, parsed) with ``weights``.
 
-    The one input is ``input``, float32 (1, channels, height, width); outputs are called as the
-    layers that make them.
+    The input is ``input``, float32 (1, channels, height, width); outputs have the names of their
+    layers.
 
     Args:
         architecture: ``class_name`` and ``config`` of a Functional, Model or Sequential.
         weights: its arrays.
-        size: width and height, where the architecture leaves them open.
+        size: width and height, if the architecture leaves them free.
 
     Raises:
-        ModelError: a layer is of an unknown kind, contradicts its input or lacks weights; one
-            line that names it.
+        ModelError: a layer is not supported, does not match its input or lacks weights; one line
+            that names it.
     """
     root = _layer(architecture, prefix="", group="")
     first = _first_shape(root)
@@ -54,12 +54,12 @@ def emit(architecture: Mapping[str, Any], weights: Weights, size: tuple[int, int
         raise ModelError("the model leaves its input size open; give --size WIDTHxHEIGHT")
     shape = checked_shape(root, (height, width, channels))
     graph = Graph(weights)
-    outputs = _model(graph, root, [Tensor("input", shape)], depth=0)
+    outputs = _convert_model(graph, root, [Tensor("input", shape)], depth=0)
     names = _output_names(graph, outputs)
     return helper.make_model(
         helper.make_graph(
             graph.nodes,
-            shown(root.name),
+            printable(root.name),
             [_value("input", (channels, height, width))],
             [
                 _value(name, channels_first(tensor.shape))
@@ -78,7 +78,7 @@ def _value(name: str, shape: tuple[int, ...]) -> Any:
 
 
 def _output_names(graph: Graph, outputs: Sequence[Tensor]) -> list[str]:
-    """Return the names of the outputs; the same tensor twice gets a second name."""
+    """Return the names of the outputs; a tensor that is given twice gets a second name."""
     names: list[str] = []
     for tensor in outputs:
         name = graph.padded(tensor).name
@@ -93,10 +93,12 @@ def _layer(entry: Any, prefix: str, group: str) -> Layer:
     """Return the layer that one entry of the architecture describes."""
     config = entry.get("config") if isinstance(entry, dict) else None
     if not isinstance(config, dict) or not isinstance(entry.get("class_name"), str):
-        raise ModelError(f"{shown(entry)} is no layer; expected class_name and config")
+        raise ModelError(f"{printable(entry)} is no layer; expected class_name and config")
     name = entry.get("name", config.get("name", entry["class_name"]))
     if not isinstance(name, str) or not name:
-        raise ModelError(f"a {shown(entry['class_name'])} is called {shown(name)}, not by a text")
+        raise ModelError(
+            f"a {printable(entry['class_name'])} is called {printable(name)}, not by a text"
+        )
     return Layer(entry["class_name"], name, config, prefix, group or name)
 
 
@@ -108,7 +110,7 @@ def _entries(model: Layer) -> list[dict[str, Any]]:
 
 
 def _first_shape(root: Layer) -> tuple[Any, ...]:
-    """Return (height, width, channels) of the first input that is declared; None where open."""
+    """Return (height, width, channels) of the first declared input; None for a free size."""
     if root.kind not in _MODELS:
         raise root.refuse(f"expected one of {', '.join(sorted(_MODELS))}")
     model = root
@@ -121,49 +123,54 @@ def _first_shape(root: Layer) -> tuple[Any, ...]:
     if not isinstance(declared, list) or not all(
         each is None or (type(each) is int and each > 0) for each in declared[1:]
     ):
-        raise first.refuse(f"batch_input_shape is {shown(declared)}, expected sizes")
+        raise first.refuse(f"batch_input_shape is {printable(declared)}, expected sizes")
     return tuple(declared[1:])
 
 
-def _model(graph: Graph, model: Layer, inputs: Sequence[Tensor], depth: int) -> list[Tensor]:
-    """Emit the layers of a model; return its outputs."""
+def _convert_model(
+    graph: Graph, model: Layer, inputs: Sequence[Tensor], depth: int
+) -> list[Tensor]:
+    """Convert the layers of a model; return its outputs."""
     if depth > _DEPTH_MAX:
         raise model.refuse(f"models nested deeper than {_DEPTH_MAX}")
     if len(inputs) != 1:
         raise model.refuse(f"takes {len(inputs)} inputs, expected 1")
     prefix = f"{model.tensor}/" if depth else ""
-    made: dict[str, list[Tensor]] = {}
+    converted: dict[str, list[Tensor]] = {}
     latest: list[Tensor] = list(inputs)
     for entry in _entries(model):
         layer = _layer(entry, prefix, model.group if depth else "")
         graph.layers += 1
         if graph.layers > _LAYERS_MAX:
             raise model.refuse(f"more than {_LAYERS_MAX} layers")
-        if layer.name in made:
+        if layer.name in converted:
             raise layer.refuse("two layers of this name")
         if layer.kind == "InputLayer":
-            if made:
+            if converted:
                 raise layer.refuse("is a second input, expected one input of pictures")
             sources = list(inputs)
         elif model.kind == "Sequential":
             sources = latest
         else:
-            sources = [_pick(layer, made, reference) for reference in _calls(layer, entry)]
-        latest = _one(graph, layer, sources, depth)
-        made[layer.name] = latest
+            sources = [
+                _referenced_tensor(layer, converted, reference)
+                for reference in _input_references(layer, entry)
+            ]
+        latest = _convert_layer(graph, layer, sources, depth)
+        converted[layer.name] = latest
     if model.kind == "Sequential":
         return latest
     references = model.config.get("output_layers")
     if isinstance(references, list) and references and isinstance(references[0], str):
-        references = [references]  # one output may stand without the list around it
+        references = [references]  # a single output may lack the outer list
     if not isinstance(references, list) or not references:
         raise model.refuse("has no output_layers")
-    return [_pick(model, made, reference) for reference in references]
+    return [_referenced_tensor(model, converted, reference) for reference in references]
 
 
-def _one(graph: Graph, layer: Layer, inputs: list[Tensor], depth: int) -> list[Tensor]:
+def _convert_layer(graph: Graph, layer: Layer, inputs: list[Tensor], depth: int) -> list[Tensor]:
     if layer.kind in _MODELS:
-        return _model(graph, layer, inputs, depth + 1)
+        return _convert_model(graph, layer, inputs, depth + 1)
     if layer.kind not in KINDS:
         raise layer.refuse(f"this kind is not supported; supported: {', '.join(sorted(KINDS))}")
     if layer.kind != "Add" and len(inputs) != 1:
@@ -172,8 +179,8 @@ def _one(graph: Graph, layer: Layer, inputs: list[Tensor], depth: int) -> list[T
     return [replace(result, shape=checked_shape(layer, result.shape))]
 
 
-def _calls(layer: Layer, entry: Mapping[str, Any]) -> list[Any]:
-    """Return the references to the inputs of the one call of ``layer``."""
+def _input_references(layer: Layer, entry: Mapping[str, Any]) -> list[Any]:
+    """Return the references to the inputs of ``layer``, which is called once."""
     nodes = entry.get("inbound_nodes")
     if not isinstance(nodes, list) or not all(isinstance(node, list) for node in nodes):
         raise layer.refuse("inbound_nodes are not as Keras 2 writes them")
@@ -183,16 +190,18 @@ def _calls(layer: Layer, entry: Mapping[str, Any]) -> list[Any]:
     return [node] if node and isinstance(node[0], str) else node
 
 
-def _pick(layer: Layer, made: Mapping[str, list[Tensor]], reference: Any) -> Tensor:
+def _referenced_tensor(
+    layer: Layer, converted: Mapping[str, list[Tensor]], reference: Any
+) -> Tensor:
     """Return the tensor that ``[layer, node, tensor, arguments]`` refers to."""
     if not isinstance(reference, list) or not 3 <= len(reference) <= 4:
-        raise layer.refuse(f"refers to {shown(reference)}, expected [layer, node, tensor]")
+        raise layer.refuse(f"refers to {printable(reference)}, expected [layer, node, tensor]")
     name, index = reference[0], reference[2]
     arguments = reference[3] if len(reference) == 4 else {}
-    # training=False is how a frozen backbone is called; anything else changes what is computed
+    # a frozen backbone is called with training=False; other arguments change the result
     if not isinstance(arguments, dict) or any(arguments.values()):
-        raise layer.refuse(f"is called with {shown(arguments)}, which is not supported")
-    tensors = made.get(name, []) if isinstance(name, str) else []
+        raise layer.refuse(f"is called with {printable(arguments)}, which is not supported")
+    tensors = converted.get(name, []) if isinstance(name, str) else []
     if type(index) is not int or not 0 <= index < len(tensors):
-        raise layer.refuse(f"takes {shown(reference[:3])}, which no layer before it gives")
+        raise layer.refuse(f"takes {printable(reference[:3])}, which no layer before it gives")
     return tensors[index]

@@ -14,7 +14,7 @@ from exporters.expression.keras2_parts import (
     Layer,
     Tensor,
     channels_first,
-    shown,
+    printable,
 )
 
 
@@ -26,7 +26,7 @@ def _input(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
         each is not None and each != actual
         for each, actual in zip(sizes, tensor.shape, strict=True)
     ):
-        raise layer.refuse(f"declares {shown(declared)}, gets {list(tensor.shape)}")
+        raise layer.refuse(f"declares {printable(declared)}, gets {list(tensor.shape)}")
     return tensor
 
 
@@ -55,37 +55,39 @@ def _convolution(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor
             layer.group, layer.name, "kernel", (*kernel, channels // groups, filters)
         )
         weight = stored.transpose(3, 2, 0, 1)
-    reach = [(size - 1) * rate + 1 for size, rate in zip(kernel, dilations, strict=True)]
+    extents = [(size - 1) * rate + 1 for size, rate in zip(kernel, dilations, strict=True)]
     padding = tensor.padding
     if layer.config.get("padding") == "same":
-        more = _same((height, width), reach, strides)
+        more = _same_padding((height, width), extents, strides)
         padding = tuple(one + other for one, other in zip(padding, more, strict=True))  # type: ignore[assignment]
         height, width = height + more[0] + more[2], width + more[1] + more[3]
     elif layer.config.get("padding") != "valid":
-        raise layer.refuse(f"padding is {shown(layer.config.get('padding'))}: not valid or same")
-    if height < reach[0] or width < reach[1]:
+        raise layer.refuse(
+            f"padding is {printable(layer.config.get('padding'))}: not valid or same"
+        )
+    if height < extents[0] or width < extents[1]:
         raise layer.refuse(f"takes {width}x{height}, less than its kernel of {kernel}")
     names = [tensor.name, graph.constant(f"{name}/kernel", weight)]
     if layer.flag("use_bias", True):
         bias = graph.weights.take(layer.group, layer.name, "bias", (filters,))
         names.append(graph.constant(f"{name}/bias", bias))
-    after = layer.activation()
-    output = name if after == "linear" else f"{name}/linear"
+    activation = layer.activation()
+    output = name if activation == "linear" else f"{name}/linear"
     graph.node(
         "Conv", names, output, kernel_shape=kernel, strides=strides, dilations=dilations,
         group=groups, pads=padding,
     )  # fmt: skip
-    sizes = ((height - reach[0]) // strides[0] + 1, (width - reach[1]) // strides[1] + 1)
-    return _activated(graph, layer, Tensor(output, (*sizes, filters)), after)
+    sizes = ((height - extents[0]) // strides[0] + 1, (width - extents[1]) // strides[1] + 1)
+    return _add_activation(graph, layer, Tensor(output, (*sizes, filters)), activation)
 
 
-def _same(
-    sizes: Sequence[int], reach: Sequence[int], strides: Sequence[int]
+def _same_padding(
+    sizes: Sequence[int], extents: Sequence[int], strides: Sequence[int]
 ) -> tuple[int, int, int, int]:
-    """Return TensorFlow's "same" padding: as many outputs as strides fit, the odd zero last."""
+    """Return TensorFlow's "same" padding: top, left, bottom, right; an odd zero comes last."""
     totals = [
         max((-(-size // stride) - 1) * stride + span - size, 0)
-        for size, span, stride in zip(sizes, reach, strides, strict=True)
+        for size, span, stride in zip(sizes, extents, strides, strict=True)
     ]
     before = [total // 2 for total in totals]
     return (*before, *(total - first for total, first in zip(totals, before, strict=True)))  # type: ignore[return-value]
@@ -96,7 +98,7 @@ def _batch_norm(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     axis = layer.config.get("axis", -1)
     axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
     if axis not in (-1, len(tensor.shape)) or isinstance(axis, bool):
-        raise layer.refuse(f"axis is {shown(axis)}, expected the last one")
+        raise layer.refuse(f"axis is {printable(axis)}, expected the last one")
     channels = tensor.shape[-1]
     arrays = {
         "gamma": np.ones(channels, np.float32),
@@ -124,7 +126,7 @@ def _relu(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     tensor = graph.padded(inputs[0])
     for key in ("negative_slope", "threshold"):
         if layer.config.get(key) not in (None, 0):
-            raise layer.refuse(f"{key} is {shown(layer.config[key])}, expected 0")
+            raise layer.refuse(f"{key} is {printable(layer.config[key])}, expected 0")
     if layer.config.get("max_value") is None:
         graph.node("Relu", [tensor.name], layer.tensor)
     else:
@@ -150,7 +152,7 @@ def _zero_padding(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tenso
     for each in rows_columns:
         pair = each if isinstance(each, list) else [each, each]
         if len(pair) != 2 or not all(type(side) is int and 0 <= side <= 64 for side in pair):
-            raise layer.refuse(f"padding is {shown(padding)}, expected zeros to add, 0 to 64")
+            raise layer.refuse(f"padding is {printable(padding)}, expected zeros to add, 0 to 64")
         pads += pair
     top, bottom, left, right = pads
     height, width, channels = tensor.shape
@@ -173,7 +175,7 @@ def _pool(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     return Tensor(layer.tensor, (channels,))
 
 
-def _nothing(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
+def _identity(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     return inputs[0]
 
 
@@ -187,30 +189,30 @@ def _dense(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     if layer.flag("use_bias", True):
         bias = graph.weights.take(layer.group, layer.name, "bias", (units,))
         names.append(graph.constant(f"{layer.tensor}/bias", bias))
-    after = layer.activation()
-    output = layer.tensor if after == "linear" else f"{layer.tensor}/linear"
+    activation = layer.activation()
+    output = layer.tensor if activation == "linear" else f"{layer.tensor}/linear"
     graph.node("Gemm", names, output, transB=1)
-    return _activated(graph, layer, Tensor(output, (units,)), after)
+    return _add_activation(graph, layer, Tensor(output, (units,)), activation)
 
 
 def _activation(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
-    after = "softmax" if layer.kind == "Softmax" else layer.activation()
+    activation = "softmax" if layer.kind == "Softmax" else layer.activation()
     if layer.kind == "Softmax" and layer.config.get("axis", -1) != -1:
-        raise layer.refuse(f"axis is {shown(layer.config['axis'])}, expected -1")
-    return _activated(graph, layer, graph.padded(inputs[0]), after)
+        raise layer.refuse(f"axis is {printable(layer.config['axis'])}, expected -1")
+    return _add_activation(graph, layer, graph.padded(inputs[0]), activation)
 
 
-def _activated(graph: Graph, layer: Layer, tensor: Tensor, after: str) -> Tensor:
-    if after == "linear":
+def _add_activation(graph: Graph, layer: Layer, tensor: Tensor, activation: str) -> Tensor:
+    if activation == "linear":
         return tensor
-    if after == "relu6":
+    if activation == "relu6":
         _clip(graph, tensor.name, layer.tensor, 6)
-    elif after == "softmax":
+    elif activation == "softmax":
         if len(tensor.shape) != 1:
             raise layer.refuse(f"softmax of {list(tensor.shape)}, expected one row of values")
         graph.node("Softmax", [tensor.name], layer.tensor, axis=1)
     else:
-        graph.node(ACTIVATIONS[after], [tensor.name], layer.tensor)
+        graph.node(ACTIVATIONS[activation], [tensor.name], layer.tensor)
     return Tensor(layer.tensor, tensor.shape)
 
 
@@ -221,13 +223,13 @@ def _reshape(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     if layer.kind == "Reshape":
         shape_given = layer.config.get("target_shape")
         if not isinstance(shape_given, list) or not all(type(each) is int for each in shape_given):
-            raise layer.refuse(f"target_shape is {shown(shape_given)}, expected sizes")
+            raise layer.refuse(f"target_shape is {printable(shape_given)}, expected sizes")
         target = list(shape_given)
     known = math.prod(each for each in target if each != -1)
     if target.count(-1) == 1 and known > 0:
         target[target.index(-1)] = count // known
     if len(target) not in (1, 3) or math.prod(target) != count or min(target) < 1:
-        raise layer.refuse(f"{list(tensor.shape)} does not become {shown(target)}")
+        raise layer.refuse(f"{list(tensor.shape)} does not become {printable(target)}")
     source = tensor.name
     if len(tensor.shape) == 3 and tensor.shape[:2] != (1, 1):
         graph.node("Transpose", [source], f"{layer.tensor}/rows", perm=[0, 2, 3, 1])
@@ -260,13 +262,13 @@ KINDS: Final[dict[str, Callable[[Graph, Layer, Sequence[Tensor]], Tensor]]] = {
     "Conv2D": _convolution,
     "Dense": _dense,
     "DepthwiseConv2D": _convolution,
-    "Dropout": _nothing,
+    "Dropout": _identity,
     "Flatten": _reshape,
     "GlobalAveragePooling2D": _pool,
     "InputLayer": _input,
     "ReLU": _relu,
     "Reshape": _reshape,
     "Softmax": _activation,
-    "SpatialDropout2D": _nothing,
+    "SpatialDropout2D": _identity,
     "ZeroPadding2D": _zero_padding,
 }

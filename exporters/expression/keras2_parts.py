@@ -1,7 +1,7 @@
-"""Tensors, weights and graph that the Keras 2 converter works on.
+"""Tensors, layers, weights and graph of the Keras 2 converter.
 
 Keras keeps maps as (height, width, channels), ONNX as (channels, height, width). Shapes here are
-Keras's own, without the batch, so that what the architecture says can be compared with them.
+Keras's, without the batch, so that they can be compared with the architecture.
 """
 
 import math
@@ -30,14 +30,14 @@ CHANNELS_MAX: Final = 65_536
 
 _SIDE_MAX: Final = 4096
 _VALUES_MAX: Final = 1 << 28
-"""Values of one tensor: a gigabyte of floats, a hundred times what a MobileNet needs."""
+"""Values of one tensor: a gigabyte of floats, a hundred times as much as a MobileNet needs."""
 
 
 class Weights(Protocol):
-    """Where the arrays come from."""
+    """Source of the layers' arrays."""
 
     def take(self, group: str, layer: str, kind: str, shape: tuple[int, ...]) -> Floats:
-        """Return the array ``kind`` of ``layer``, which lies in ``group``.
+        """Return the array ``kind`` of ``layer`` in ``group``.
 
         Raises:
             ModelError: it is missing or is not of ``shape``.
@@ -46,13 +46,13 @@ class Weights(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor under way.
+    """A tensor of the graph, possibly with padding that is not yet applied.
 
     Attributes:
         name: in the ONNX graph.
-        shape: (height, width, channels) or (values,); the padding counted in.
-        padding: rows and columns of zeros that are still to be put around it: top, left, bottom,
-            right. A convolution takes them in; what else follows gets a node that adds them.
+        shape: (height, width, channels) or (values,), padding included.
+        padding: rows and columns of zeros still to be added: top, left, bottom, right. A
+            convolution absorbs them; before any other node a Pad node adds them.
     """
 
     name: str
@@ -62,13 +62,13 @@ class Tensor:
 
 @dataclass(slots=True)
 class Graph:
-    """The ONNX graph under way.
+    """Collects the nodes and arrays of the ONNX graph.
 
     Attributes:
-        weights: where the layers take their arrays from.
-        nodes: in the order of their work.
+        weights: source of the layers' arrays.
+        nodes: in topological order.
         initializers: the arrays.
-        layers: how many layers were converted.
+        layers: number of layers converted so far.
     """
 
     weights: Weights
@@ -77,7 +77,7 @@ class Graph:
     layers: int = 0
 
     def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
-        """Add a node that makes ``output``."""
+        """Add a node with the output ``output``."""
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
@@ -88,7 +88,7 @@ class Graph:
         return name
 
     def padded(self, tensor: Tensor) -> Tensor:
-        """Return ``tensor`` with its padding done."""
+        """Return ``tensor`` with its padding applied."""
         if not any(tensor.padding):
             return tensor
         top, left, bottom, right = tensor.padding
@@ -101,14 +101,14 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer of the architecture, and access to what its configuration says.
+    """One layer of the architecture, with checked access to its configuration.
 
     Attributes:
         kind: its class in Keras.
-        name: as Keras called it.
-        config: what ``get_config()`` returned.
-        prefix: put before names in the graph: the nested models it lies in.
-        group: the group of the file that holds its arrays: the outermost nested model, or itself.
+        name: in Keras.
+        config: result of ``get_config()``.
+        prefix: of its names in the graph: the nested models that contain it.
+        group: group of the file that holds its arrays: the outermost nested model, or itself.
     """
 
     kind: str
@@ -119,39 +119,55 @@ class Layer:
 
     @property
     def tensor(self) -> str:
-        """Name of what it makes, in the graph."""
+        """Name of its output in the graph."""
         return self.prefix + self.name
 
     def refuse(self, problem: str) -> ModelError:
-        """Return the error that names this layer."""
-        return ModelError(f"layer {shown(self.name)} ({shown(self.kind)}): {problem}")
+        """Return an error that names this layer."""
+        return ModelError(f"layer {printable(self.name)} ({printable(self.kind)}): {problem}")
 
     def numbers(self, key: str, count: int, low: int, high: int) -> tuple[int, ...]:
-        """Return ``count`` whole numbers; one number stands for all of them."""
+        """Return ``count`` integers in ``low``..``high``; a single one serves for all.
+
+        Raises:
+            ModelError: the configuration has another value.
+        """
         value = self.config.get(key)
         values = value if isinstance(value, list) else [value] * count
         if len(values) != count or not all(
             type(each) is int and low <= each <= high for each in values
         ):
-            raise self.refuse(f"{key} is {shown(value)}, expected {count} of {low} to {high}")
+            raise self.refuse(f"{key} is {printable(value)}, expected {count} of {low} to {high}")
         return tuple(values)
 
     def flag(self, key: str, default: bool) -> bool:
-        """Return true or false."""
+        """Return a boolean of the configuration.
+
+        Raises:
+            ModelError: the configuration has another value.
+        """
         value = self.config.get(key, default)
         if type(value) is not bool:
-            raise self.refuse(f"{key} is {shown(value)}, expected true or false")
+            raise self.refuse(f"{key} is {printable(value)}, expected true or false")
         return value
 
     def real(self, key: str, default: float) -> float:
-        """Return a finite number."""
+        """Return a finite number of the configuration.
+
+        Raises:
+            ModelError: the configuration has another value.
+        """
         value = self.config.get(key, default)
         if type(value) not in (int, float) or not math.isfinite(value):
-            raise self.refuse(f"{key} is {shown(value)}, expected a number")
+            raise self.refuse(f"{key} is {printable(value)}, expected a number")
         return float(value)
 
     def activation(self) -> str:
-        """Return the name of the function that is applied to what the layer makes."""
+        """Return the name of the layer's activation function, ``linear`` for none.
+
+        Raises:
+            ModelError: it is not supported.
+        """
         value = self.config.get("activation", "linear")
         if isinstance(value, dict):  # Keras 2.13 and later may write the function as an object
             value = value.get("config")
@@ -159,12 +175,16 @@ class Layer:
             return "linear"
         if not isinstance(value, str) or value not in ACTIVATIONS:
             raise self.refuse(
-                f"activation {shown(value)} is not known; known: {', '.join(ACTIVATIONS)}"
+                f"activation {printable(value)} is not known; known: {', '.join(ACTIVATIONS)}"
             )
         return value
 
     def maps(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Return the one input, which must be (height, width, channels)."""
+        """Return the layer's only input.
+
+        Raises:
+            ModelError: it is not (height, width, channels).
+        """
         (tensor,) = inputs
         if len(tensor.shape) != 3:
             raise self.refuse(f"takes {list(tensor.shape)}, expected height, width, channels")
@@ -173,15 +193,19 @@ class Layer:
         return tensor
 
 
-def shown(text: object) -> str:
-    """Return ``text``, which may come from a file, as one short printable line."""
+def printable(text: object) -> str:
+    """Return untrusted ``text`` as one short printable line."""
     line = "".join(letter if letter.isprintable() else " " for letter in str(text)[:200])
     line = " ".join(line.split())
     return line if len(line) <= 80 else line[:77] + "..."
 
 
 def checked_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return ``shape``, refused where it is empty or absurd."""
+    """Return ``shape``.
+
+    Raises:
+        ModelError: a size is below 1, or too large.
+    """
     high = [_SIDE_MAX, _SIDE_MAX, CHANNELS_MAX] if len(shape) == 3 else [_VALUES_MAX]
     for value, most in zip(shape, high, strict=True):
         if not 1 <= value <= most:
@@ -192,5 +216,5 @@ def checked_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of maps in ONNX's order; others as they are."""
+    """Return the shape of maps in ONNX's order; other shapes unchanged."""
     return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape

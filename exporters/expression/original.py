@@ -1,4 +1,4 @@
-"""The original expression network, running: the reference for its artifacts."""
+"""Runs the original expression network, the reference for its artifacts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,24 +23,24 @@ from exporters.expression.input_folding import Affine, normalise_by
 from exporters.expression.source import NORMALISATIONS, ExpressionSource, Normalisation
 
 EPSILON: Final = 0.05
-"""What ``standardised`` adds to the deviation."""
+"""Added to the standard deviation by ``standardised``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpressionOptions:
-    """Facts about a network that the user states. None: what the file states.
+    """Facts about a network that the user states; None: as the file states.
 
     Attributes:
-        normalisation: ``thesis``: 0..2 less the picture's own mean; ``standardised``: 0..1, less
-            the picture's mean, by its deviation + 0.05; ``fixed``: ``value_range``, less ``mean``,
-            by ``std``, one figure or one a channel; ``none``: ``value_range`` as it is.
-        value_range: what black and white become first, for ``fixed`` and ``none``.
-        mean: for ``fixed``.
-        std: for ``fixed``.
-        margin: share added to the longer side of a face's box to give the square.
-        labels: what the classifier's values stand for, in their order.
-        affect: how the regressor gives its values.
-        recalibration: for the domain it is used in.
+        normalisation: of pictures x: ``thesis``: 0..2, ``x - mean(x)``; ``standardised``: 0..1,
+            ``(x - mean(x)) / (std(x) + 0.05)``; ``fixed``: ``value_range``, ``(x - mean) / std``;
+            ``none``: ``value_range``.
+        value_range: values of black and white, for ``fixed`` and ``none``.
+        mean: for ``fixed``: one number, or one per channel.
+        std: for ``fixed``: one number, or one per channel.
+        margin: share of the longer side of a face's box that is added to give the square crop.
+        labels: the classifier's labels, in the order of its values.
+        affect: values of the regressor.
+        recalibration: for the domain of use.
         licence: of the weights.
         citation: what to cite.
     """
@@ -62,14 +62,14 @@ NO_OVERRIDES: Final = ExpressionOptions()
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How pictures are prepared for a network: the options, completed from the file.
+    """Preprocessing of pictures: the options, completed from the file.
 
     Attributes:
         normalisation: see ``ExpressionOptions``.
-        value_range: what black and white become first.
-        affine: what is then done to each channel alike.
+        value_range: values of black and white.
+        affine: fixed function of each channel after that.
         margin: of the crop.
-        options: what the user stated.
+        options: the user's options.
     """
 
     normalisation: Normalisation
@@ -80,10 +80,10 @@ class Preparation:
 
 
 def resolve(options: ExpressionOptions, source: ExpressionSource, weights: Path) -> Preparation:
-    """Return the options, completed by what the file states.
+    """Return the preprocessing from the options and the file.
 
     Raises:
-        ModelError: nobody says how pictures are normalised, or an option does not fit; one line.
+        ModelError: neither states how pictures are normalised, or an option is wrong; one line.
     """
     kind = options.normalisation or source.normalisation
     if kind is None:
@@ -96,7 +96,7 @@ def resolve(options: ExpressionOptions, source: ExpressionSource, weights: Path)
         raise ModelError(f"--value-range {low:g} {high:g}: {kind} has its own; leave it out")
     if not (np.isfinite([low, high]).all() and low < high):
         raise ModelError(f"--value-range {low:g} {high:g}: expected low before high")
-    figures = []
+    arrays = []
     for option, given in (("--mean", options.mean), ("--std", options.std)):
         text = " ".join(f"{each:g}" for each in given or ())
         if (given is not None) is not (kind == "fixed"):
@@ -108,10 +108,10 @@ def resolve(options: ExpressionOptions, source: ExpressionSource, weights: Path)
             raise ModelError(f"{option} {text}: expected 1 or {source.channels} numbers")
         if option == "--std" and (values <= 0).any():
             raise ModelError(f"--std {text}: expected more than 0")
-        figures.append(values)
+        arrays.append(values)
     affine = normalise_by(source.channels, np.zeros(1), np.ones(1))
     if kind == "fixed":
-        affine = normalise_by(source.channels, *figures)
+        affine = normalise_by(source.channels, *arrays)
     margin = options.margin if options.margin is not None else source.margin or 0.0
     if not 0 <= margin <= 1:
         raise ModelError(f"--margin {margin:g}: expected a share of the face's box, 0 to 1")
@@ -120,10 +120,10 @@ def resolve(options: ExpressionOptions, source: ExpressionSource, weights: Path)
 
 
 def read_recalibration(path: Path | None) -> Recalibration | None:
-    """Return what ``path`` holds, JSON; None without one.
+    """Return the recalibration in the JSON file ``path``; None without a path.
 
     Raises:
-        ModelError: it cannot be read or is no recalibration; one line.
+        ModelError: it cannot be read or is not valid; one line.
     """
     if path is None:
         return None
@@ -151,11 +151,11 @@ def check_labels(labels: Sequence[str]) -> None:
 
 
 class Original:
-    """The original network, running: the reference for its artifacts.
+    """The original network, the reference for its artifacts.
 
     Attributes:
         source: the checkpoint.
-        preparation: how pictures are prepared for it.
+        preparation: preprocessing of its pictures.
         expression: its classifier.
         affect: its regressor.
     """
@@ -164,15 +164,15 @@ class Original:
         """Load the network and find its heads.
 
         Raises:
-            ModelError: it does not run, has other heads, or an option does not fit it; one line.
+            ModelError: it does not run, has other heads, or an option is wrong; one line.
         """
         self.source = source
         self._weights = weights
         with prefixed(f"--weights {weights}"):
             self._session = OnnxSession(source.model.SerializeToString(), 1)
-            # any pictures show shapes, and whether values are probabilities or logits
+            # any pictures will do: they show shapes, and whether values are probabilities
             outputs = [
-                self._session.run(self._laid_out(picture.astype(np.float64) / 255))
+                self._session.run(self._to_layout(picture.astype(np.float64) / 255))
                 for picture in sample_pictures(*source.size)
             ]
             self.expression, self.affect = find_heads(
@@ -181,16 +181,16 @@ class Original:
         self.preparation = resolve(options, source, weights)
 
     def tensor(self, picture: Luma) -> Floats:
-        """Return a mono picture as the network was trained to take it."""
+        """Return the network's input tensor for a mono picture, preprocessed as in training."""
         low, high = self.preparation.value_range
         pixels = picture.astype(np.float64) / 255 * (high - low) + low
         if self.preparation.normalisation in ("thesis", "standardised"):
             pixels = pixels - pixels.mean()
         if self.preparation.normalisation == "standardised":
             pixels = pixels / (pixels.std() + EPSILON)
-        return self._laid_out(pixels, self.preparation.affine)
+        return self._to_layout(pixels, self.preparation.affine)
 
-    def _laid_out(self, pixels: NDArray[np.float64], affine: Affine | None = None) -> Floats:
+    def _to_layout(self, pixels: NDArray[np.float64], affine: Affine | None = None) -> Floats:
         planes = np.repeat(pixels[None], self.source.channels, axis=0)
         if affine is not None:
             planes = planes * affine.scale[:, None, None] + affine.shift[:, None, None]
@@ -199,7 +199,7 @@ class Original:
         return np.ascontiguousarray(planes[None], np.float32)
 
     def heads(self, picture: Luma) -> dict[str, Floats]:
-        """Return probabilities, and what the regressor gives, for a picture of its size.
+        """Return probabilities and the regressor's values for a picture of its size.
 
         Raises:
             ModelError: they are not finite.
@@ -219,7 +219,7 @@ class Original:
         return heads
 
     def predict(self, picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
-        """Return a probability for each expression, and valence and arousal, of one face."""
+        """Return probabilities in the order of ``EXPRESSIONS``, and (valence, arousal)."""
         crop = square_crop(picture, box, self.source.size, self.preparation.margin)
         heads = self.heads(crop)
         options = self.preparation.options

@@ -19,14 +19,16 @@ Normalisation = Literal["thesis", "standardised", "fixed", "none"]
 
 NORMALISATIONS: Final[tuple[Normalisation, ...]] = ("thesis", "standardised", "fixed", "none")
 UNKNOWN: Final = "unknown: stated by nobody"
-"""Licence and citation of weights where neither the file nor the user says any."""
+"""Licence and citation of weights if neither the file nor the user states them."""
 
-_OURS: Final = frozenset({"fc6fbd398544f6b35499beed1843b370db807db846d5082142cb6ec0a7d1bb63"})
-"""Our first checkpoint in ONNX, from when files did not say such things themselves."""
+_OUR_CHECKPOINTS: Final = frozenset(
+    {"fc6fbd398544f6b35499beed1843b370db807db846d5082142cb6ec0a7d1bb63"}
+)
+"""Hash of our first ONNX checkpoint, which has no metadata."""
 
 _OUR_NAME: Final = "mobilenet_fer_nir"
 _OUR_MARGIN: Final = 0.05
-"""Within the 0 to 15 % it was trained with; on 103 NIR photographs 0 to 20 % did not differ."""
+"""Training used 0 to 15 %; on 103 NIR photographs 0 to 20 % made no difference."""
 
 _LICENCE: Final = "research use (weights trained on FER2013 pictures; FER+ labels: MIT)"
 _CITATION: Final = (
@@ -38,7 +40,7 @@ _CITATION: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ExpressionSource:
-    """A checkpoint as it came, with one fixed input.
+    """A checkpoint as ONNX with a fixed input size, and its metadata.
 
     Attributes:
         model: an ONNX model with one float input, batch 1.
@@ -47,11 +49,11 @@ class ExpressionSource:
         channels: 1 or 3.
         size: width and height, pixels.
         sha256: of the file.
-        licence: of the weights; empty where the file does not say.
-        citation: what to cite; empty where the file does not say.
-        normalisation: what the file or the names in it say; None where they do not.
-        margin: of the crop; None where the file does not say.
-        options: what to record of the file.
+        licence: of the weights; empty if the file does not state it.
+        citation: publication to cite; empty if the file does not state it.
+        normalisation: as the file or the names in it state; else None.
+        margin: of the crop; None if the file does not state it.
+        options: what the manifest records about the file.
     """
 
     model: Any
@@ -70,21 +72,22 @@ class ExpressionSource:
 def read_source(
     weights: Path, *, architecture: Path | None = None, size: tuple[int, int] | None = None
 ) -> ExpressionSource:
-    """Return the checkpoint in ``weights``: an ONNX file, or one of Keras 2.
+    """Return the checkpoint in ``weights``, a file of ONNX or Keras 2.
 
-    The metadata of an ONNX file (``metadata_props``) may state what the graph does not show:
-    ``licence``, ``citation``, ``normalisation`` (one of ``NORMALISATIONS`` but ``fixed``) and
-    ``margin``. For an artifact of a model folder, its manifest states them.
+    The metadata of an ONNX file (``metadata_props``) may state ``licence``, ``citation``,
+    ``normalisation`` (one of ``NORMALISATIONS`` except ``fixed``) and ``margin``. For an artifact
+    of a model folder, the manifest states them.
 
     Args:
         weights: the file.
-        architecture: JSON of a Keras 2 model whose weights lie apart.
-        size: width and height; only for networks that leave them open.
+        architecture: JSON file of a Keras 2 model whose weights are in a separate file.
+        size: width and height; only for networks of free size.
 
     Raises:
-        ModelError: the file is of another kind, or has not one input for one picture; one line.
+        ModelError: the file is of another kind, or does not have exactly one input for one picture;
+            one line.
     """
-    start = _start(weights)
+    start = _signature(weights)
     if start == HDF5_SIGNATURE:
         keras = load_keras2(weights, architecture=architecture, size=size)
         ours = keras.name == _OUR_NAME
@@ -94,7 +97,7 @@ def read_source(
                 "architecture": architecture.name,
                 "architecture_sha256": keras.architecture_sha256,
             }
-        return _described(
+        return _with_metadata(
             weights, keras.graph, keras.sha256, size, ours=ours, metadata={}, options=options
         )
     if architecture is not None:
@@ -105,19 +108,19 @@ def read_source(
     metadata = _metadata_of_folder(weights, digest) or {
         each.key: each.value for each in model.metadata_props
     }
-    return _described(
+    return _with_metadata(
         weights,
         model,
         digest,
         size,
-        ours=digest in _OURS,
+        ours=digest in _OUR_CHECKPOINTS,
         metadata=metadata,
         options={"from": "onnx"},
     )
 
 
 def _metadata_of_folder(weights: Path, digest: str) -> dict[str, str]:
-    """Return metadata from the folder's manifest, where ``weights`` is an artifact of it."""
+    """Return metadata from the folder's manifest; empty if it does not list ``weights``."""
     with suppress(ModelError):
         manifest = load_manifest(weights.parent)
         artifact = manifest.artifact(weights.name)
@@ -132,8 +135,12 @@ def _metadata_of_folder(weights: Path, digest: str) -> dict[str, str]:
     return {}
 
 
-def _start(weights: Path) -> bytes:
-    """Return the first bytes of the file; refuse by name what is known but not supported."""
+def _signature(weights: Path) -> bytes:
+    """Return the first bytes of the file; name known kinds that are not supported.
+
+    Raises:
+        ModelError: the file cannot be read, or is of a kind that is not supported.
+    """
     try:
         if weights.is_dir():
             kind = "a SavedModel folder" if (weights / "saved_model.pb").exists() else "a folder"
@@ -164,7 +171,7 @@ def _start(weights: Path) -> bytes:
     return start
 
 
-def _described(
+def _with_metadata(
     weights: Path,
     model: Any,
     digest: str,
@@ -174,10 +181,10 @@ def _described(
     metadata: Mapping[str, str],
     options: dict[str, str | int | float | bool],
 ) -> ExpressionSource:
-    """Return the checkpoint, its one input fixed, with all that it says of itself."""
+    """Return the checkpoint with a fixed input size and its metadata."""
     graph.drop_overridable_weights(model)
     name, dims = _input(model, weights)
-    layout, channels, height, width = _picture(weights, name, dims)
+    layout, channels, height, width = _input_format(weights, name, dims)
     if size is not None:
         if (height or size[1], width or size[0]) != (size[1], size[0]):
             raise ModelError(
@@ -191,7 +198,7 @@ def _described(
         )
     shape = (1, channels, height, width) if layout == "nchw" else (1, height, width, channels)
     graph.fix_shapes(model, {name: shape})
-    for value in model.graph.output:  # they may name the batch that is fixed now
+    for value in model.graph.output:  # they may name the batch size, which is fixed now
         value.type.tensor_type.ClearField("shape")
     names = {value.name.split(":")[0] for value in model.graph.output}
     normalisation: Normalisation | None = None
@@ -206,8 +213,8 @@ def _described(
         channels=channels,
         size=(width, height),
         sha256=digest,
-        licence=_line(metadata.get("licence", _LICENCE if ours else "")),
-        citation=_line(metadata.get("citation", _CITATION if ours else "")),
+        licence=_one_line(metadata.get("licence", _LICENCE if ours else "")),
+        citation=_one_line(metadata.get("citation", _CITATION if ours else "")),
         normalisation=_normalisation_of(metadata, weights) or normalisation,
         margin=_margin_of(
             metadata, weights, _OUR_MARGIN if normalisation == "standardised" else None
@@ -216,12 +223,12 @@ def _described(
     )
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())[:1000]
 
 
 def _input(model: Any, weights: Path) -> tuple[str, list[int]]:
-    """Return name and sizes of the one input; 0 stands for a size that is open."""
+    """Return name and sizes of the one input; 0 stands for a free size."""
     inputs = list(model.graph.input)
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs
@@ -241,7 +248,7 @@ def _input(model: Any, weights: Path) -> tuple[str, list[int]]:
     return name, shapes[name]
 
 
-def _picture(weights: Path, name: str, dims: list[int]) -> tuple[Layout, int, int, int]:
+def _input_format(weights: Path, name: str, dims: list[int]) -> tuple[Layout, int, int, int]:
     """Return layout, channels, height and width of an input, from its sizes."""
     _, first, second, third = dims
     if first in (1, 3):

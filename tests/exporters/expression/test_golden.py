@@ -14,7 +14,7 @@ from edge.vocabulary import EXPRESSIONS
 from exporters.__main__ import main
 from exporters.expression import export as exporter
 from exporters.expression.export import export_mobilenet_fer
-from exporters.expression.golden import Read
+from exporters.expression.golden import Predict
 from tests.support.command_errors import refusal
 from tests.support.expression_networks import OURS
 
@@ -80,8 +80,10 @@ def test_what_is_no_recalibration_is_refused_in_one_line(
 def test_an_artifact_that_fails_the_golden_face_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def sad(read: Read, recalibration: Recalibration | None, *, int8: bool) -> ExpressionGolden:
-        known = golden(read, recalibration, int8=int8)
+    def sad(
+        predict: Predict, recalibration: Recalibration | None, *, int8: bool
+    ) -> ExpressionGolden:
+        known = golden(predict, recalibration, int8=int8)
         reading = known.readings[0].model_copy(update={"valence": -0.5})
         return known.model_copy(update={"readings": (reading, *known.readings[1:])})
 
