@@ -1,6 +1,6 @@
-"""Recipes that train the bundled weights again: extra ``train``, not needed to export or run.
+"""Recipes to train the bundled weights again; they need the extra ``train``, the daemon does not.
 
-``python -m exporters.recipes --help``. The stages, in their order: ``train`` learns expression
-from visible-light crops (FER+) that are augmented to look near-infrared; ``adapt`` recalibrates the
-result on annotated NIR photographs, evaluated leaving one person out, and writes the ONNX file.
+See ``python -m exporters.recipes --help``. Stage ``train`` learns expressions from visible-light
+crops (FER+) that are augmented to look near-infrared. Stage ``adapt`` recalibrates the result on
+annotated near-infrared photographs, evaluates it leaving one person out, and writes the ONNX file.
 """

@@ -1,4 +1,4 @@
-"""``python -m exporters.recipes {train|average|adapt|recalibrate|rated}``: see README.md here."""
+"""``python -m exporters.recipes {train|average|adapt|recalibrate|rated}``; see README.md."""
 
 import dataclasses
 import json
@@ -24,9 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_DONE
 
 
-def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
+def _run(words: Sequence[str] | None) -> dict[str, Any]:
     try:
-        # Imported here: they need PyTorch, which only the exporters' environment has.
+        # imported here: they need PyTorch, which only the exporters' environment has
         from exporters.recipes import (  # noqa: PLC0415
             adapt,
             ferplus_evaluation,
@@ -37,58 +37,62 @@ def _run(arguments: Sequence[str] | None) -> dict[str, Any]:
             train,
         )
         from exporters.recipes.learner import TrainOptions  # noqa: PLC0415
-        from exporters.recipes.runs import trained_network  # noqa: PLC0415
+        from exporters.recipes.runs import load_trained  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(
             f"{error}; run `make setup-export` and use .venv-export/bin/python -m exporters.recipes"
         ) from error
-    asked = _parser(adapt.AdaptOptions, TrainOptions).parse_args(arguments)
-    if asked.stage == "rated":
+    arguments = _parser(adapt.AdaptOptions, TrainOptions).parse_args(words)
+    if arguments.stage == "rated":
         return ferplus_evaluation.ferplus_figures(
-            float_network(asked.model, "facial-expression"), asked.data
+            float_network(arguments.model, "facial-expression"), arguments.data
         )
-    if asked.stage == "average":
-        return {**finish.average(asked.data, asked.out, asked.parts)}
-    if asked.stage == "train":
+    if arguments.stage == "average":
+        return {**finish.average(arguments.data, arguments.out, arguments.parts)}
+    if arguments.stage == "train":
         names = [field.name for field in dataclasses.fields(TrainOptions)]
-        chosen = TrainOptions(**{name: getattr(asked, name) for name in names})
+        chosen = TrainOptions(**{name: getattr(arguments, name) for name in names})
         return {
             **train.train(
-                asked.data, asked.out, chosen, teachers=asked.guides, landmarks=asked.landmarks
+                arguments.data,
+                arguments.out,
+                chosen,
+                teachers=arguments.guides,
+                landmarks=arguments.landmarks,
             )
         }
-    if not asked.fitted_on.strip():
+    if not arguments.fitted_on.strip():
         raise ConfigError("--fitted-on: empty; expected what the photographs are")
-    fitted = _recalibration_file(asked.stage, asked.out)
-    options = adapt.AdaptOptions(seed=asked.seed, fitted_on=asked.fitted_on)
+    recalibration_file = _recalibration_file(arguments.stage, arguments.out)
+    options = adapt.AdaptOptions(seed=arguments.seed, fitted_on=arguments.fitted_on)
     side = networks.SIDE
-    if asked.stage == "adapt":
-        trained = trained_network(asked.run)
-        predict = adapt.predictor_of(trained)
+    if arguments.stage == "adapt":
+        trained = load_trained(arguments.run)
+        predict = adapt.predictor_from_network(trained)
     else:
-        network = float_network(asked.model, "facial-expression")
+        network = float_network(arguments.model, "facial-expression")
         crop = network.manifest.input.crop
-        assert crop is not None  # the manifest's own validation
+        assert crop is not None  # the manifest's validation guarantees it
         if network.info.width != network.info.height:
-            raise ConfigError(f"--model {asked.model}: its input is no square")
+            raise ConfigError(f"--model {arguments.model}: its input is not square")
         side, options = network.info.width, dataclasses.replace(options, margin=crop.margin)
-        predict = adapt.predictor_of_artifact(network)
-    nir = nirfaces.read_nir_faces(asked.images, asked.labels, options.margin, side)
+        predict = adapt.predictor_from_artifact(network)
+    nir = nirfaces.load_nir_faces(arguments.images, arguments.labels, options.margin, side)
     predictions = adapt.predict_all(predict, nir, options)
     result, _, _ = adapt.cross_validate(predictions, nir, options)
     recalibration = adapt.fit(predictions, nir, nir.of(set(nir.subjects)), options)
-    if asked.stage == "adapt":
-        onnx_file.write_checkpoint(trained, asked.out, "")
-    fitted.write_text(recalibration.model_dump_json(indent=2) + "\n")
+    if arguments.stage == "adapt":
+        onnx_file.write_checkpoint(trained, arguments.out, "")
+    recalibration_file.write_text(recalibration.model_dump_json(indent=2) + "\n")
     return result
 
 
-def _parser(adapting: Any, training: Any) -> Parser:
-    """Return the parser of every stage; some options are the fields of the two classes."""
+def _parser(adapt_options: Any, train_options: Any) -> Parser:
+    """Return the parser of all stages; defaults come from the two option classes."""
     parser = Parser(prog="python -m exporters.recipes", description=__doc__)
     stages = parser.add_subparsers(dest="stage", required=True)
     train = stages.add_parser(
-        "train", help="train on FER+, visible-light crops rated by annotators"
+        "train", help="train on FER+: visible-light crops with annotators' votes"
     )
     train.add_argument("--data", type=Path, required=True, help="ferplus.npz")
     train.add_argument("--out", type=Path, required=True, help="folder for checkpoints and log")
@@ -99,22 +103,22 @@ def _parser(adapting: Any, training: Any) -> Parser:
     )  # fmt: skip
     train.add_argument(
         "--landmarks", type=Path, metavar="FILE",
-        help="what scripts/find_landmarks.py made of --data: learn where landmarks are as well",
+        help="output of scripts/find_landmarks.py for --data: also learn to locate landmarks",
     )  # fmt: skip
-    for field in dataclasses.fields(training):
+    for field in dataclasses.fields(train_options):
         name = f"--{field.name.replace('_', '-')}"
         train.add_argument(name, type=type(field.default), default=field.default)
-    average = stages.add_parser("average", help="the mean of the weights of related runs")
+    average = stages.add_parser("average", help="average the weights of related runs")
     average.add_argument("--data", type=Path, required=True, help="ferplus.npz")
-    average.add_argument("--out", type=Path, required=True, help="folder for the mean")
+    average.add_argument("--out", type=Path, required=True, help="folder for the result")
     average.add_argument(
         "--parts", type=Path, nargs="+", required=True, metavar="RUN",
-        help="runs that began with the same weights, or ONNX files of their networks",
+        help="runs that started from the same weights, or ONNX files of their networks",
     )  # fmt: skip
     adapt = stages.add_parser("adapt", help="fit a recalibration to near-infrared photographs")
     adapt.add_argument("--run", type=Path, required=True, help="folder that train wrote")
     recalibrate = stages.add_parser(
-        "recalibrate", help="the same for a model folder, and your domain"
+        "recalibrate", help="fit a recalibration of a model folder to your domain"
     )
     evaluation = stages.add_parser("rated", help="evaluate a model folder on the FER+ test crops")
     for stage in (recalibrate, evaluation):
@@ -127,26 +131,26 @@ def _parser(adapting: Any, training: Any) -> Parser:
         stage.add_argument("--images", type=Path, required=True, help="the photographs")
         stage.add_argument("--labels", type=Path, required=True, help="their annotations, CSV")
         stage.add_argument("--out", type=Path, required=True, help=out)
-        stage.add_argument("--seed", type=int, default=adapting.seed)
+        stage.add_argument("--seed", type=int, default=adapt_options.seed)
         stage.add_argument(
-            "--fitted-on", metavar="TEXT", default=adapting.fitted_on,
-            help="what the photographs are, for the manifest",
+            "--fitted-on", metavar="TEXT", default=adapt_options.fitted_on,
+            help="description of the photographs, for the manifest",
         )  # fmt: skip
     return parser
 
 
 def _recalibration_file(stage: str, out: Path) -> Path:
-    """Return where the recalibration is written; checked before the work, which takes a while.
+    """Return the file for the recalibration; checked first, because the fit takes minutes.
 
     Raises:
-        ConfigError: ``out`` cannot be written, or does not end as it must.
+        ConfigError: ``out`` is not in an existing folder, or has the wrong suffix.
     """
     if stage == "adapt" and out.suffix != ".onnx":
         raise ConfigError(f"--out {out}: expected a file that ends in .onnx")
-    fitted = out.with_suffix(".json") if stage == "adapt" else out
-    if not os.path.isdir(out.parent) or os.path.isdir(out) or os.path.isdir(fitted):
+    recalibration_file = out.with_suffix(".json") if stage == "adapt" else out
+    if not os.path.isdir(out.parent) or os.path.isdir(out) or os.path.isdir(recalibration_file):
         raise ConfigError(f"--out {out}: expected a file in a folder that exists")
-    return fitted
+    return recalibration_file
 
 
 if __name__ == "__main__":

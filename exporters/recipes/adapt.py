@@ -1,11 +1,10 @@
-"""Second stage: recalibrates the network on near-infrared faces, leaving one person out at a time.
+"""Second stage: recalibrates a network on near-infrared photographs; cross-validation by person.
 
-The photographs are few, and of few people. Only a few parameters can be fitted that hold for other
-people: a temperature, an offset per expression (how common it is), a mixing matrix (what the logits
-of other expressions say about it) and a point per expression (its valence and arousal). The
-manifest holds them as the recalibration. The weights stay unchanged: fitting them to so few
-people named other people's expressions better, but predicted their valence worse, and lost accuracy
-on FER+ (see NOTES.md).
+The photographs are few, and of few people, so only a few parameters generalise to other people: a
+temperature, an offset per expression (its prior), a mixing matrix (weights of other expressions'
+logits) and a point per expression (its valence and arousal). The manifest holds them as the
+recalibration. The weights stay unchanged: fitting them to so few people improved expressions of
+other people, but worsened their valence and the accuracy on FER+ (see NOTES.md).
 """
 
 import dataclasses
@@ -27,41 +26,43 @@ from edge.vision.inference import Network
 from edge.vision.inference.manifest import Recalibration
 from edge.vision.values import Affect, Floats, Prediction
 from edge.vocabulary import BASELINE_MAX, EXPRESSIONS
-from exporters.recipes.augmentation import augmented, normalised
+from exporters.recipes.augmentation import augment, normalise
 from exporters.recipes.networks import ExpressionNetwork
-from exporters.recipes.nirfaces import NirFaces, cut
+from exporters.recipes.nirfaces import NirFaces, random_crops
 
 _COUNT: Final = len(EXPRESSIONS)
 
 _POINT_MAX: Final = 5.0
 _MIXING_MAX: Final = 5.0
 _TEMPERATURE_MIN: Final = 0.05
-"""What a manifest can hold; a few pictures without any error would fit larger values."""
+"""Limits of the manifest; a few pictures without any error would give values beyond them."""
 
 _SPREAD: Final = 0.85
-"""Spread of the predictions relative to the annotations': unexplained variance is left out."""
+"""Standard deviation of the predictions relative to that of the annotations: below 1, because part
+of the variance stays unexplained."""
 
 
 @dataclasses.dataclass(frozen=True)
 class AdaptOptions:
-    """How the recalibration is fitted.
+    """Options of the fit.
 
     Attributes:
-        views: augmented versions of each photograph.
-        strength: of the augmentation of light.
-        balance: expressions weigh (1 / their count) to this power; 1: a uniform class prior.
-        pull: of offsets towards 0; per squared unit.
-        pull_mixing: of each entry of the mixing towards 0; per squared unit.
+        views: augmented versions per photograph.
+        strength: of the augmentation of brightness and noise.
+        balance: expressions are weighted by (1 / their count) to this power; 1: a uniform class
+            prior.
+        offset_penalty: L2 penalty of the offsets.
+        mixing_penalty: L2 penalty of the mixing's entries.
         margin: of the crop, share of its side.
-        seed: of everything drawn.
-        fitted_on: what the photographs are, for the manifest.
+        seed: of all random numbers.
+        fitted_on: description of the photographs, for the manifest.
     """
 
     views: int = 24
     strength: float = 0.4
     balance: float = 1.0
-    pull: float = 0.003
-    pull_mixing: float = 0.8
+    offset_penalty: float = 0.003
+    mixing_penalty: float = 0.8
     margin: float = 0.05
     seed: int = 7
     fitted_on: str = "annotated near-infrared photographs"
@@ -69,12 +70,12 @@ class AdaptOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """The network's predictions for n photographs, logarithms of probabilities.
+    """The network's predictions for n photographs, as log-probabilities.
 
     Attributes:
-        plain: (n, 8), of the crops that the daemon cuts.
-        jittered: (``len(SHIFTS)``, n, 8), of jittered crops.
-        augmented: (views, n, 8).
+        plain: (n, 8), for the crops that the daemon makes.
+        jittered: (``len(SHIFTS)``, n, 8), for jittered crops.
+        augmented: (views, n, 8), for augmented crops.
     """
 
     plain: Tensor
@@ -83,31 +84,31 @@ class Predictions:
 
 
 Predictor = Callable[[Tensor], Tensor]
-"""Crops, float32 (n, 1, side, side) in 0..1 -> logarithms of probabilities (n, 8)."""
+"""Crops, float32 (n, 1, side, side) in 0..1 -> log-probabilities (n, 8)."""
 
 
-def predictor_of(network: ExpressionNetwork) -> Predictor:
-    """Return a function that predicts crops with a network in training."""
+def predictor_from_network(network: ExpressionNetwork) -> Predictor:
+    """Return a function that predicts crops with a PyTorch network."""
     network.eval()
 
     def predict(crops: Tensor) -> Tensor:
-        return _logs(nnf.softmax(network(normalised(crops))[0], 1))
+        return _log_probabilities(nnf.softmax(network(normalise(crops))[0], 1))
 
     return predict
 
 
-def predictor_of_artifact(network: Network) -> Predictor:
+def predictor_from_artifact(network: Network) -> Predictor:
     """Return a function that predicts crops with a model folder's network, not recalibrated."""
     plain = dataclasses.replace(Readout.of(network.manifest), recalibration=None)
 
     def predict(crops: Tensor) -> Tensor:
-        return _logs(torch.from_numpy(plain.decode(*heads_of(network, crops))[0]))
+        return _log_probabilities(torch.from_numpy(plain.decode(*run_heads(network, crops))[0]))
 
     return predict
 
 
-def heads_of(network: Network, crops: Tensor) -> tuple[Floats, Floats]:
-    """Return both outputs, (n, labels) and (n, 2), for crops: float32 (n, 1, side, side), 0..1."""
+def run_heads(network: Network, crops: Tensor) -> tuple[Floats, Floats]:
+    """Return outputs (n, labels) and (n, 2) for crops: float32 (n, 1, side, side), 0..1."""
     pictures = (crops[:, 0] * 255).round().to(torch.uint8).numpy()
     heads = [network.run(picture[None]) for picture in pictures]
     return (
@@ -116,18 +117,18 @@ def heads_of(network: Network, crops: Tensor) -> tuple[Floats, Floats]:
     )
 
 
-def _logs(shares: Tensor) -> Tensor:
+def _log_probabilities(shares: Tensor) -> Tensor:
     return shares.clamp_min(float(SHARE_MIN)).log()
 
 
 @torch.no_grad()
 def predict_all(predict: Predictor, nir: NirFaces, options: AdaptOptions) -> Predictions:
-    """Return the predictions for each photograph as the daemon cuts it, jittered, and augmented."""
+    """Return the predictions for each photograph: cropped by the daemon, jittered, augmented."""
     random = Generator().manual_seed(options.seed)
     views = []
     for _ in range(options.views):
-        crops = cut(nir.patches, random, options.margin)
-        views.append(predict(augmented(crops, random, options.strength)))
+        crops = random_crops(nir.patches, random, options.margin)
+        views.append(predict(augment(crops, random, options.strength)))
     jittered = torch.stack([predict(crops) for crops in nir.jittered])
     return Predictions(predict(nir.crops), jittered, torch.stack(views))
 
@@ -135,60 +136,64 @@ def predict_all(predict: Predictor, nir: NirFaces, options: AdaptOptions) -> Pre
 def fit(
     predictions: Predictions, nir: NirFaces, chosen: Tensor, options: AdaptOptions
 ) -> Recalibration:
-    """Return the recalibration fitted on the photographs ``chosen``, which ``options`` name."""
+    """Return the recalibration fitted on the photographs with the indices ``chosen``."""
     views = len(predictions.augmented)
     logits, labels = predictions.augmented[:, chosen].reshape(-1, _COUNT), nir.labels[chosen]
     temperature, offsets = fit_priors(
-        logits, labels.repeat(views), balance=options.balance, pull=options.pull
+        logits, labels.repeat(views), balance=options.balance, offset_penalty=options.offset_penalty
     )
-    setting = Recalibration(
+    recalibration = Recalibration(
         fitted_on=options.fitted_on,
         samples=len(chosen),
         temperature=temperature,
         offsets=offsets,
     )
-    shares, _ = _read(logits, setting)
-    points = _points(torch.from_numpy(shares), nir.affect[chosen], labels, views)
+    shares, _ = _apply(logits, recalibration)
+    points = _expression_points(torch.from_numpy(shares), nir.affect[chosen], labels, views)
     rounded = tuple((round(valence, 4), round(arousal, 4)) for valence, arousal in points.tolist())
-    mixing = _mixing(logits, labels.repeat(views), setting, options)
-    return setting.model_copy(update={"points": rounded, "mixing": mixing})
+    mixing = _mixing(logits, labels.repeat(views), recalibration, options)
+    return recalibration.model_copy(update={"points": rounded, "mixing": mixing})
 
 
 def fit_priors(
-    logits: Tensor, labels: Tensor, *, balance: float, pull: float = AdaptOptions.pull
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    balance: float,
+    offset_penalty: float = AdaptOptions.offset_penalty,
 ) -> tuple[float, tuple[float, ...]]:
     """Return the temperature and the offsets that maximise the likelihood of ``labels`` (n,).
 
-    ``balance`` and ``pull`` as in ``AdaptOptions``.
+    ``balance`` and ``offset_penalty`` as in ``AdaptOptions``.
     """
     weights = _balanced(labels, balance)
     offsets = torch.zeros(_COUNT, requires_grad=True)
-    sharpness = torch.zeros((), requires_grad=True)
-    optimiser = torch.optim.LBFGS([offsets, sharpness], max_iter=200, line_search_fn="strong_wolfe")
+    log_scale = torch.zeros((), requires_grad=True)
+    optimiser = torch.optim.LBFGS([offsets, log_scale], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        scaled = logits * sharpness.exp().clamp(max=1 / _TEMPERATURE_MIN)
+        scaled = logits * log_scale.exp().clamp(max=1 / _TEMPERATURE_MIN)
         entropy = nnf.cross_entropy(scaled + offsets, labels, reduction="none")
-        total = (weights * entropy).mean() + pull * offsets.square().sum()
+        total = (weights * entropy).mean() + offset_penalty * offsets.square().sum()
         total.backward()
         return total
 
     optimiser.step(loss)
     found = (offsets - offsets.mean()).detach().tolist()
-    temperature = max(_TEMPERATURE_MIN, float((-sharpness).exp().detach()))
+    temperature = max(_TEMPERATURE_MIN, float((-log_scale).exp().detach()))
     return round(temperature, 4), tuple(round(each, 4) for each in found)
 
 
 def _mixing(
-    logs: Tensor, labels: Tensor, setting: Recalibration, options: AdaptOptions
+    logs: Tensor, labels: Tensor, recalibration: Recalibration, options: AdaptOptions
 ) -> tuple[tuple[float, ...], ...]:
-    """Return the mixing that maximises the likelihood of ``labels`` (n,), given ``setting``.
+    """Return the mixing that maximises the likelihood of ``labels`` (n,), given the other values.
 
     It is fitted last: valence and arousal are computed without it, and stay unchanged.
     """
     weights = _balanced(labels, options.balance)
-    logits = logs / setting.temperature + torch.tensor(setting.offsets)
+    logits = logs / recalibration.temperature + torch.tensor(recalibration.offsets)
     centred = logs - logs.mean(1, keepdim=True)
     mixing = torch.zeros(_COUNT, _COUNT, requires_grad=True)
     optimiser = torch.optim.LBFGS([mixing], max_iter=200, line_search_fn="strong_wolfe")
@@ -196,7 +201,7 @@ def _mixing(
     def loss() -> Tensor:
         optimiser.zero_grad()
         entropy = nnf.cross_entropy(logits + centred @ mixing.T, labels, reduction="none")
-        total = (weights * entropy).mean() + options.pull_mixing * mixing.square().sum()
+        total = (weights * entropy).mean() + options.mixing_penalty * mixing.square().sum()
         total.backward()
         return total
 
@@ -206,26 +211,27 @@ def _mixing(
 
 
 def _balanced(labels: Tensor, power: float) -> Tensor:
-    """Return a weight for each of ``labels`` (n,), (1 / its count) ** ``power``, of mean 1."""
+    """Return weights of ``labels`` (n,): (1 / count of the label) ** ``power``, with mean 1."""
     counts = torch.bincount(labels, minlength=_COUNT).clamp_min(1)
     weights = (1 / counts.float())[labels] ** power
     return weights / weights.mean()
 
 
-def _read(
-    logits: Tensor, setting: Recalibration
+def _apply(
+    logits: Tensor, recalibration: Recalibration
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return probabilities and, with points, valence and arousal, as the daemon computes them."""
+    """Return probabilities, and valence and arousal, as the daemon computes them."""
     shares = np.asarray(nnf.softmax(logits, 1))
-    readout = Readout(np.arange(_COUNT), False, setting)
+    readout = Readout(np.arange(_COUNT), False, recalibration)
     return readout.decode(shares, np.zeros((len(shares), 2), np.float32))
 
 
-def _points(shares: Tensor, affect: Tensor, labels: Tensor, views: int) -> Tensor:
-    """Return the expressions' mean points, spread until predictions vary as annotations do.
+def _expression_points(shares: Tensor, affect: Tensor, labels: Tensor, views: int) -> Tensor:
+    """Return the mean valence and arousal of each expression, spread out from the overall mean.
 
-    A mean over uncertain expressions lies nearer to the middle than any of them, and CCC depends on
-    the spread as well as on the order. The factor is 1 to 2.5.
+    A mean over uncertain expressions lies nearer to the overall mean than each of them, and CCC
+    depends on the variance, too. The factor, 1 to 2.5, gives predictions ``_SPREAD`` times the
+    standard deviation of the annotations.
     """
     middle = affect.mean(0)
     points = torch.stack(
@@ -241,58 +247,61 @@ def _points(shares: Tensor, affect: Tensor, labels: Tensor, views: int) -> Tenso
 
 
 class _CrossValidated:
-    """Predictions for each crop of each photograph, by fits without its person.
+    """Predictions for each crop of each photograph, with recalibrations fitted without its person.
 
     Attributes:
-        shares: (cuts, n, 8).
-        affect: (cuts, n, 2).
+        shares: probabilities, (crops, n, 8); first as detected, then jittered.
+        affect: valence and arousal, (crops, n, 2).
     """
 
-    def __init__(self, cuts: int, count: int) -> None:
-        self.shares = np.zeros((cuts, count, _COUNT))
-        self.affect = np.zeros((cuts, count, 2))
+    def __init__(self, crops: int, count: int) -> None:
+        self.shares = np.zeros((crops, count, _COUNT))
+        self.affect = np.zeros((crops, count, 2))
 
     def main_figures(self, nir: NirFaces, of: NDArray[np.intp]) -> dict[str, Any]:
-        """Return the main_figures for the photographs ``of``: as cut, and means over ``SHIFTS``."""
+        """Return the main figures for the photographs ``of``: as detected, and mean of jittered."""
         truth, target = np.asarray(nir.labels)[of], np.asarray(nir.affect.double())[of]
-        as_cut, *rows = [
+        as_detected, *rows = [
             main_figures(shares[of], affect[of], truth, target)
             for shares, affect in zip(self.shares, self.affect, strict=True)
         ]
-        jittered = {name: float(np.mean([row[name] for row in rows])) for name in as_cut}
-        return {"as_cut": as_cut, "beside": jittered}
+        jittered = {name: float(np.mean([row[name] for row in rows])) for name in as_detected}
+        return {"as_detected": as_detected, "jittered": jittered}
 
 
 def cross_validate(
     predictions: Predictions, nir: NirFaces, options: AdaptOptions
 ) -> tuple[dict[str, Any], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the figures of leave-one-person-out cross-validation.
+    """Return the figures of leave-one-person-out cross-validation, and the predictions behind them.
 
-    Also the probabilities (n, 8) and valence and arousal (n, 2) that the figures come from.
-    ``beside`` holds the mean main_figures over jittered crops (``SHIFTS``): detectors differ by as
-    much, and one crop each of few photographs depends on luck. ``personal_baseline`` holds the
-    main_figures relative to each person's first neutral photograph, which is not scored, and of the
-    same photographs without a baseline; also how well the change from the baseline, as the daemon
-    computes it (``relative``), agrees with the annotated change.
+    ``jittered`` holds the means of the main figures over jittered crops (``SHIFTS``): detectors
+    differ by as much, and one crop per photograph leaves much to chance. ``personal_baseline``
+    holds the main figures relative to each person's first neutral photograph, which is not scored,
+    and those of the same photographs without a baseline; also the agreement of the change from the
+    baseline, as the daemon computes it (``relative``), with the annotated change.
+
+    Returns:
+        The figures, the probabilities (n, 8), and valence and arousal (n, 2).
 
     Raises:
-        ConfigError: there is one person only.
+        ConfigError: the photographs show one person only.
     """
     if len(set(nir.subjects)) < 2:
         raise ConfigError("--labels: one person only; expected two or more, to leave one out")
-    cuts = torch.cat([predictions.plain[None], predictions.jittered])
-    plain, personal = _CrossValidated(len(cuts), len(nir)), _CrossValidated(len(cuts), len(nir))
+    crops = torch.cat([predictions.plain[None], predictions.jittered])
+    plain, personal = _CrossValidated(len(crops), len(nir)), _CrossValidated(len(crops), len(nir))
     scored: set[int] = set()
     for person in sorted(set(nir.subjects)):
-        away = nir.of({person})
-        setting = fit(predictions, nir, nir.of(set(nir.subjects) - {person}), options)
-        for index, prediction in enumerate(cuts):
-            shares, affect = _read(prediction, setting)
-            plain.shares[index, away], plain.affect[index, away] = shares[away], affect[away]
+        held_out = nir.of({person})
+        recalibration = fit(predictions, nir, nir.of(set(nir.subjects) - {person}), options)
+        for index, prediction in enumerate(crops):
+            shares, affect = _apply(prediction, recalibration)
+            plain.shares[index, held_out] = shares[held_out]
+            plain.affect[index, held_out] = affect[held_out]
             relative = relative_to_own_neutral(
-                _readings(shares, affect), nir.labels.tolist(), nir.subjects
+                _predictions(shares, affect), nir.labels.tolist(), nir.subjects
             )
-            for at in set(away.tolist()) & set(relative):
+            for at in set(held_out.tolist()) & set(relative):
                 personal.shares[index, at] = relative[at].probabilities
                 personal.affect[index, at] = dataclasses.astuple(relative[at].affect)
                 scored.add(at)
@@ -303,7 +312,7 @@ def cross_validate(
         np.asarray(nir.affect.double()),
         nir.subjects,
     )
-    everything["beside"] = plain.main_figures(nir, np.arange(len(nir)))["beside"]
+    everything["jittered"] = plain.main_figures(nir, np.arange(len(nir)))["jittered"]
     if scored:
         of = np.array(sorted(scored))
         everything["personal_baseline"] = {
@@ -316,13 +325,13 @@ def cross_validate(
 
 
 def _change_figures(affect: NDArray[np.float64], nir: NirFaces) -> dict[str, Any]:
-    """Return the CCC of predictions relative to the baseline with annotated changes from it.
+    """Return the CCC of predicted and annotated changes from the baseline.
 
-    The baseline is each person's first neutral photograph; people whose values exceed
-    ``BASELINE_MAX`` there are left out. ``without``: of the predictions without a baseline.
+    The baseline is each person's first neutral photograph; people whose prediction there exceeds
+    ``BASELINE_MAX`` are left out. ``without``: CCC of the predictions without a baseline.
 
     Args:
-        affect: (cuts, n, 2), as cut and jittered.
+        affect: (crops, n, 2), as detected and jittered.
         nir: the photographs.
     """
     baselines = first_neutrals(nir.labels.tolist(), nir.subjects)
@@ -349,11 +358,11 @@ def _change_figures(affect: NDArray[np.float64], nir: NirFaces) -> dict[str, Any
     from_baseline, without = np.array(rows).transpose(1, 0, 2)
     names = ("ccc_valence", "ccc_arousal")
 
-    def named(cuts: NDArray[np.float64]) -> dict[str, Any]:
-        as_cut, jittered = cuts[0].tolist(), cuts[1:].mean(0).tolist()
+    def named(crops: NDArray[np.float64]) -> dict[str, Any]:
+        as_detected, jittered = crops[0].tolist(), crops[1:].mean(0).tolist()
         return {
-            "as_cut": dict(zip(names, as_cut, strict=True)),
-            "beside": dict(zip(names, jittered, strict=True)),
+            "as_detected": dict(zip(names, as_detected, strict=True)),
+            "jittered": dict(zip(names, jittered, strict=True)),
         }
 
     return {**named(from_baseline), "without": named(without)}
@@ -363,7 +372,7 @@ def _point(affect: NDArray[np.float64]) -> Point:
     return Point(valence=float(affect[0]), arousal=float(affect[1]))
 
 
-def _readings(shares: NDArray[np.float32], affect: NDArray[np.float32]) -> list[Prediction]:
+def _predictions(shares: NDArray[np.float32], affect: NDArray[np.float32]) -> list[Prediction]:
     return [
         Prediction(row, Affect(*values))
         for row, values in zip(shares, affect.tolist(), strict=True)

@@ -1,7 +1,7 @@
-"""Augments visible-light crops to look like near-infrared pictures, on tensors.
+"""Augments visible-light crops to look like near-infrared pictures.
 
-All work on float32 (n, 1, side, side) in 0..1, one random draw per picture, from the generator
-that is passed in: the same seed gives the same pictures.
+All functions take float32 (n, 1, side, side) in 0..1 and draw once per picture from the given
+generator: the same seed gives the same pictures.
 """
 
 from collections.abc import Sequence
@@ -12,57 +12,64 @@ import torch.nn.functional as nnf
 from torch import Generator, Tensor
 
 EPSILON: Final = 0.05
-"""Added to the standard deviation, in 0..1: a flat picture stays flat."""
+"""Added to the standard deviation, so that a uniform picture stays uniform."""
 
 
-def normalised(pictures: Tensor) -> Tensor:
-    """Return ``(x - mean) / (std + 0.05)`` of each picture: what the network takes."""
+def normalise(pictures: Tensor) -> Tensor:
+    """Return the network's input: ``(x - mean) / (std + 0.05)`` of each picture."""
     mean = pictures.mean((1, 2, 3), keepdim=True)
     std = pictures.std((1, 2, 3), keepdim=True, correction=0)
     return (pictures - mean) / (std + EPSILON)
 
 
-def augmented(
+def augment(
     pictures: Tensor,
     random: Generator,
     strength: float = 0.7,
     *,
     moves: Tensor | None = None,
-    untouched: float = 0.0,
+    unchanged: float = 0.0,
 ) -> Tensor:
-    """Return the pictures as another camera, lamp and detector would have given them.
+    """Return the pictures as another camera, lamp and detector might have given them.
 
-    Order as in the world: the head turns and the detector cuts (mirror, rotation, scale, shift,
-    black beyond the border), lamps light it (fall-off, reflections), the lens blurs, the sensor
-    adds noise and clips, the driver chooses gain and gamma. The first ``untouched`` share of the
-    pictures is only moved. ``moves`` are drawn before (``movements``); without them nothing moves.
+    In physical order: movement of head and box (mirror, rotation, scale, shift, black beyond the
+    border), light (fall-off, reflections), blur of the lens, noise and clipping of the sensor, gain
+    and gamma, occlusion.
+
+    Args:
+        pictures: to augment.
+        random: generator of all random numbers.
+        strength: of light, gain and gamma.
+        moves: from ``draw_movements``; None: no movement.
+        unchanged: share of the pictures, the first ones, that are only moved.
     """
     if moves is not None:
-        pictures = _moved(pictures, moves, random)
-    kept = pictures[: round(untouched * len(pictures))]
-    pictures = _lit(pictures[len(kept) :], random, strength)
-    pictures = _blurred(pictures, random)
-    pictures = _exposed(pictures, random, strength)
-    return torch.cat([kept, _hidden(pictures, random)])
+        pictures = _move(pictures, moves, random)
+    kept = pictures[: round(unchanged * len(pictures))]
+    pictures = _light(pictures[len(kept) :], random, strength)
+    pictures = _blur(pictures, random)
+    pictures = _expose(pictures, random, strength)
+    return torch.cat([kept, _occlude(pictures, random)])
 
 
 def _uniform(count: int, low: float, high: float, random: Generator) -> Tensor:
     return torch.empty(count, 1, 1, 1).uniform_(low, high, generator=random)
 
 
-def _chance(count: int, share: float, random: Generator) -> Tensor:
+def _bernoulli(count: int, share: float, random: Generator) -> Tensor:
     return (torch.rand(count, 1, 1, 1, generator=random) < share).float()
 
 
-def movements(count: int, random: Generator, strength: float = 0.7) -> Tensor:
-    """Return how each of ``count`` pictures is mirrored, turned, scaled and shifted: (n, 2, 3).
+def draw_movements(count: int, random: Generator, strength: float = 0.7) -> Tensor:
+    """Return random affine transforms for ``count`` pictures, (n, 2, 3), as for ``affine_grid``.
 
-    Places of the result, -1..1, to those of the picture, as ``affine_grid`` takes them.
+    They mirror, rotate, scale and shift: they map positions in the result, -1..1, to positions in
+    the picture.
     """
     angle = _uniform(count, -0.3 * strength, 0.3 * strength, random).flatten()
     scale = torch.exp(_uniform(count, -0.2 * strength, 0.2 * strength, random)).flatten()
     stretch = torch.exp(_uniform(count, -0.08, 0.08, random)).flatten()
-    mirror = 1 - 2 * _chance(count, 0.5, random).flatten()
+    mirror = 1 - 2 * _bernoulli(count, 0.5, random).flatten()
     cos, sin = torch.cos(angle), torch.sin(angle)
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0] = cos * scale * stretch * mirror
@@ -73,10 +80,10 @@ def movements(count: int, random: Generator, strength: float = 0.7) -> Tensor:
     return theta
 
 
-def moved_points(points: Tensor, moves: Tensor, mirrored: Sequence[int]) -> Tensor:
-    """Return where points (n, k, 2) of pictures stand after ``moves``.
+def move_points(points: Tensor, moves: Tensor, mirrored: Sequence[int]) -> Tensor:
+    """Return the positions of points (n, k, 2) of pictures after ``moves``.
 
-    ``mirrored`` says which point each becomes where a picture is mirrored.
+    ``mirrored`` holds for each point the index of its counterpart in a mirrored picture.
     """
     turned, shift = moves[:, :, :2], moves[:, None, :, 2]
     moved = torch.linalg.solve(turned, (points - shift).transpose(1, 2)).transpose(1, 2)
@@ -84,65 +91,65 @@ def moved_points(points: Tensor, moves: Tensor, mirrored: Sequence[int]) -> Tens
     return torch.where(is_mirrored[:, None, None], moved[:, list(mirrored)], moved)
 
 
-def _moved(pictures: Tensor, moves: Tensor, random: Generator) -> Tensor:
+def _move(pictures: Tensor, moves: Tensor, random: Generator) -> Tensor:
     grid = nnf.affine_grid(moves, list(pictures.shape), align_corners=False)
-    # most detectors' crops go on beyond the face; those at the picture's border go on in black
-    edged = nnf.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    # a crop continues beyond the face, or in black where it crosses the picture's border
+    continued = nnf.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
     black = nnf.grid_sample(pictures, grid, padding_mode="zeros", align_corners=False)
-    at_border = _chance(len(pictures), 0.3, random)
-    return edged * (1 - at_border) + black * at_border
+    at_border = _bernoulli(len(pictures), 0.3, random)
+    return continued * (1 - at_border) + black * at_border
 
 
-def _places(side: int) -> tuple[Tensor, Tensor]:
+def _coordinates(side: int) -> tuple[Tensor, Tensor]:
     line = torch.linspace(-1, 1, side)
     return line.view(1, 1, side, 1), line.view(1, 1, 1, side)
 
 
 def _spot(pictures: Tensor, random: Generator, radius: tuple[float, float]) -> Tensor:
-    y, x = _places(pictures.shape[-1])
+    y, x = _coordinates(pictures.shape[-1])
     count = len(pictures)
     cy, cx = _uniform(count, -0.9, 0.9, random), _uniform(count, -0.9, 0.9, random)
     spread = _uniform(count, *radius, random)
     return torch.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * spread**2))
 
 
-def _lit(pictures: Tensor, random: Generator, strength: float) -> Tensor:
+def _light(pictures: Tensor, random: Generator, strength: float) -> Tensor:
     count = len(pictures)
-    y, x = _places(pictures.shape[-1])
-    # a lamp beside the lens: bright on one side, falling off; half of the pictures
+    y, x = _coordinates(pictures.shape[-1])
+    # a lamp next to the lens: brighter on one side; half of the pictures
     slope_y = _uniform(count, -0.5, 0.5, random) * strength
     slope_x = _uniform(count, -0.6, 0.6, random) * strength
     lamp = (1 + slope_y * y + slope_x * x).clamp(0.15, 2)
-    use = _chance(count, 0.5, random)
+    use = _bernoulli(count, 0.5, random)
     pictures = pictures * (lamp * use + 1 - use)
     centre = _spot(pictures, random, (0.5, 1.2))
-    use = _chance(count, 0.3, random) * _uniform(count, 0.2, 0.8, random) * strength
+    use = _bernoulli(count, 0.3, random) * _uniform(count, 0.2, 0.8, random) * strength
     pictures = pictures * (1 - use + 1.5 * use * centre)
     # reflections on glasses and wet skin
     for _ in range(2):
-        use = _chance(count, 0.12, random) * _uniform(count, 0.3, 0.9, random)
+        use = _bernoulli(count, 0.12, random) * _uniform(count, 0.3, 0.9, random)
         pictures = pictures + use * _spot(pictures, random, (0.04, 0.16))
-    # near infrared evens out skin, and large shadows with it
+    # skin looks smoother in near infrared, and large shadows are weaker
     shade = nnf.avg_pool2d(nnf.pad(pictures, (8, 8, 8, 8), mode="replicate"), 17, 1)
-    use = _chance(count, 0.3, random) * _uniform(count, 0.2, 0.9, random)
+    use = _bernoulli(count, 0.3, random) * _uniform(count, 0.2, 0.9, random)
     return pictures - use * (shade - shade.mean((1, 2, 3), keepdim=True))
 
 
-def _blurred(pictures: Tensor, random: Generator) -> Tensor:
+def _blur(pictures: Tensor, random: Generator) -> Tensor:
     count = len(pictures)
     soft = pictures
     kernel = torch.tensor([1.0, 2.0, 1.0]) / 4
     kernel2 = (kernel[:, None] * kernel[None, :]).view(1, 1, 3, 3)
     for _ in range(3):
         soft = nnf.conv2d(nnf.pad(soft, (1, 1, 1, 1), mode="replicate"), kernel2)
-    # between sharp and 1.2 pixels of blur; beyond sharp, as in a camera that sharpens
-    use = _chance(count, 0.5, random) * _uniform(count, -0.6, 1.0, random)
+    # from sharpened, as some cameras do, to 1.2 pixels of blur
+    use = _bernoulli(count, 0.5, random) * _uniform(count, -0.6, 1.0, random)
     return pictures + use * (soft - pictures)
 
 
-def _exposed(pictures: Tensor, random: Generator, strength: float) -> Tensor:
+def _expose(pictures: Tensor, random: Generator, strength: float) -> Tensor:
     count = len(pictures)
-    sigma = _chance(count, 0.5, random) * _uniform(count, 0.0, 0.05, random)
+    sigma = _bernoulli(count, 0.5, random) * _uniform(count, 0.0, 0.05, random)
     noise = torch.randn(pictures.shape, generator=random)
     gain = torch.exp(_uniform(count, -0.5, 0.35, random) * strength)
     offset = _uniform(count, -0.08, 0.12, random) * strength
@@ -151,15 +158,15 @@ def _exposed(pictures: Tensor, random: Generator, strength: float) -> Tensor:
     return pictures.clamp_min(1e-4) ** gamma
 
 
-def _hidden(pictures: Tensor, random: Generator) -> Tensor:
+def _occlude(pictures: Tensor, random: Generator) -> Tensor:
     count, side = len(pictures), pictures.shape[-1]
-    y, x = _places(side)
-    # black side stripes, where a box higher than wide was made square
-    width = _chance(count, 0.12, random) * _uniform(count, 0.05, 0.3, random)
+    y, x = _coordinates(side)
+    # black stripes left and right, as in a square crop of a high box
+    width = _bernoulli(count, 0.12, random) * _uniform(count, 0.05, 0.3, random)
     pictures = pictures * (x.abs() <= 1 - width).float()
     # a hand, a mask's strap, a cable
     cy, cx = _uniform(count, -1, 1, random), _uniform(count, -1, 1, random)
     high, wide = _uniform(count, 0.1, 0.4, random), _uniform(count, 0.1, 0.4, random)
     patch = ((y - cy).abs() < high).float() * ((x - cx).abs() < wide).float()
-    patch = patch * _chance(count, 0.2, random)
+    patch = patch * _bernoulli(count, 0.2, random)
     return pictures * (1 - patch) + patch * _uniform(count, 0.0, 1.0, random)

@@ -1,4 +1,4 @@
-"""FER+ crops with their raters' votes, as training targets."""
+"""Reads FER+ crops with their annotators' votes as training targets."""
 
 import dataclasses
 import zipfile
@@ -23,22 +23,22 @@ ANCHORS: Final = {
     "neutral": (0.0, 0.0), "happy": (0.92, 0.15), "sad": (-0.84, -0.4), "surprise": (0.3, 0.85),
     "fear": (-0.1, 0.8), "disgust": (-0.64, 0.5), "anger": (-0.44, 0.8), "contempt": (-0.55, 0.45),
 }  # fmt: skip
-"""Valence and arousal of each expression fully shown, after AffectNet (Kalabis 2024, table 3.1).
-The table lacks contempt: its anchor is a point near disgust, less intense."""
+"""Valence and arousal of each expression at full intensity, after AffectNet (Kalabis 2024, table
+3.1). The table lacks contempt: its anchor is near that of disgust, less intense."""
 
 SPLITS: Final = {"train": 0, "valid": 1, "test": 2}
 
 
 @dataclass(frozen=True)
 class RatedCrops:
-    """One split.
+    """One split of FER+.
 
     Attributes:
         pictures: float32 (n, 1, 48, 48), 0..1.
-        shares: float32 (n, 8), the raters' votes for each expression, summing to 1.
+        shares: float32 (n, 8), shares of the annotators' votes, in the order of ``EXPRESSIONS``.
         affect: float32 (n, 2), valence and arousal: the anchors weighted with the votes.
-        landmarks: float32 (n, 50, 2), x and y, -1..1 across the picture; not a number where they
-            are not known. None where nobody asked for them.
+        landmarks: float32 (n, 50, 2), x and y, -1..1 across the picture; NaN where unknown. None if
+            they were not read.
     """
 
     pictures: Tensor
@@ -64,13 +64,13 @@ class RatedCrops:
 
 
 def read_ferplus(path: Path, split: str, landmarks: Path | None = None) -> RatedCrops:
-    """Return a split of ``ferplus.npz``; pictures mostly called unknown or no face are left out.
+    """Return a split of ``ferplus.npz`` without pictures mostly voted unknown or no face.
 
     ``landmarks`` is the file that ``scripts/find_landmarks.py`` made of the same archive.
 
     Raises:
-        ConfigError: a file is not the archive that ``exporters/recipes/README.md`` describes, or
-            the landmarks are those of another one.
+        ConfigError: a file is not as ``exporters/recipes/README.md`` describes, or the landmarks
+            belong to another archive.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -87,7 +87,7 @@ def read_ferplus(path: Path, split: str, landmarks: Path | None = None) -> Rated
     clear = votes[:, order].max(axis=1) >= votes[:, others].max(axis=1)
     chosen = (splits == SPLITS[split]) & clear & (votes[:, order].sum(axis=1) > 0)
     kept = votes[chosen][:, order].astype(np.float32)
-    # a single rater's vote is more often a slip than a view; the majority always stays
+    # a single vote is more often a mistake than an opinion; the majority always stays
     kept = np.where((kept > 1) | (kept == kept.max(axis=1, keepdims=True)), kept, 0)
     shares = torch.from_numpy(kept / kept.sum(axis=1, keepdims=True))
     pictures = torch.from_numpy(images[chosen].astype(np.float32) / 255)[:, None]

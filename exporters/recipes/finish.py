@@ -1,4 +1,4 @@
-"""Evaluates networks, calibrates their expression head, and averages the weights of runs."""
+"""Evaluates networks, calibrates their expression heads, and averages the weights of runs."""
 
 import copy
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from torch import nn
 from benchmarks.evaluation import metrics
 from edge.errors import ConfigError
 from exporters.recipes.adapt import fit_priors
-from exporters.recipes.augmentation import normalised
+from exporters.recipes.augmentation import normalise
 from exporters.recipes.ferplus import RatedCrops, read_ferplus
 from exporters.recipes.networks import ExpressionNetwork
-from exporters.recipes.onnx_file import folded, read_checkpoint
-from exporters.recipes.runs import LAST, TRAINED, is_onnx_file, make_folder, trained_network
+from exporters.recipes.onnx_file import fold_batch_norms, read_checkpoint
+from exporters.recipes.runs import LAST, TRAINED, is_onnx_file, load_trained, make_folder
 
 
 @torch.no_grad()
 def evaluate(network: nn.Module, crops: RatedCrops) -> dict[str, float]:
-    """Return accuracy (of the majority's expression), macro F1, and CCC of valence and arousal."""
+    """Return accuracy and macro F1 against the majority vote, and CCC of valence and arousal."""
     network.eval()
-    heads = [network(normalised(crops.pictures[at : at + 512])) for at in range(0, len(crops), 512)]
+    heads = [network(normalise(crops.pictures[at : at + 512])) for at in range(0, len(crops), 512)]
     chosen = np.asarray(torch.cat([logits for logits, _ in heads]).argmax(1))
     values = np.asarray(2 * torch.sigmoid(torch.cat([affect for _, affect in heads])) - 1)
     truth, target = np.asarray(crops.shares.argmax(1)), np.asarray(crops.affect)
@@ -35,15 +35,15 @@ def evaluate(network: nn.Module, crops: RatedCrops) -> dict[str, float]:
 
 
 @torch.no_grad()
-def calibrated(network: ExpressionNetwork, crops: RatedCrops) -> ExpressionNetwork:
-    """Return ``network``, its expression head calibrated: a temperature, an offset per expression.
+def calibrate_head(network: ExpressionNetwork, crops: RatedCrops) -> ExpressionNetwork:
+    """Return ``network`` with a calibrated expression head: temperature, offset per expression.
 
-    Training weighs rare expressions more and learns from shares, not from labels. Probabilities of
-    labels are therefore fitted on crops that were not trained on.
+    Training weights rare expressions more and learns from shares of votes, so its probabilities are
+    not those of labels. They are fitted on validation crops.
     """
     result = copy.deepcopy(network).eval()
     logits = torch.cat(
-        [result(normalised(crops.pictures[at : at + 512]))[0] for at in range(0, len(crops), 512)]
+        [result(normalise(crops.pictures[at : at + 512]))[0] for at in range(0, len(crops), 512)]
     )
     with torch.enable_grad():
         temperature, offsets = fit_priors(logits, crops.shares.argmax(1), balance=0.0)
@@ -55,19 +55,19 @@ def calibrated(network: ExpressionNetwork, crops: RatedCrops) -> ExpressionNetwo
 
 @torch.no_grad()
 def average(data: Path, out: Path, parts: Sequence[Path]) -> dict[str, float]:
-    """Write ``trained.pt``, the mean of the weights of ``parts``, and return the test figures.
+    """Write ``trained.pt`` with the mean weights of ``parts``; return the test figures.
 
-    ``parts`` are runs, or ONNX files of their networks, that began with the same weights. Their
-    mean is often better than each of them (model soups: Wortsman et al., ICML 2022). The head is
-    calibrated as after a run.
+    ``parts`` are runs that started from the same weights, or ONNX files of their networks. The mean
+    is often better than each part (model soups: Wortsman et al., ICML 2022). The head is calibrated
+    as after a run.
 
     Raises:
-        ConfigError: a part or the data cannot be read, or ``out`` cannot be written or is a run.
+        ConfigError: a part or the data cannot be read, or ``out`` cannot be written or holds a run.
     """
     networks = []
     for part in parts:
-        read = read_checkpoint if is_onnx_file(part) else trained_network
-        networks.append(folded(read(part, "--parts")))
+        read = read_checkpoint if is_onnx_file(part) else load_trained
+        networks.append(fold_batch_norms(read(part, "--parts")))
     valid, test = read_ferplus(data, "valid"), read_ferplus(data, "test")
     make_folder(out)
     if (out / LAST).exists():
@@ -77,6 +77,6 @@ def average(data: Path, out: Path, parts: Sequence[Path]) -> dict[str, float]:
     mean.load_state_dict(
         {name: sum(state[name] for state in states) / len(states) for name in states[0]}
     )
-    network = calibrated(mean, valid)
+    network = calibrate_head(mean, valid)
     torch.save(network.state_dict(), out / TRAINED)
     return evaluate(network, test)

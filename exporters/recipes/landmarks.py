@@ -1,8 +1,8 @@
-"""Landmarks of training crops: an auxiliary task that trains features of the parts of a face.
+"""Landmarks of training crops: an auxiliary task for features that do not depend on the light.
 
-What faces show is where brows, lids and lips stand. Votes tell that only in the sum, by light and
-shadow as well as by shape; near infrared has other light and the same shapes. A network that also
-has to say where the landmarks are learns features that say so. The head that says it only trains.
+An expression is a shape of brows, lids and lips. Votes teach a network to use shape, light and
+shadow together, and near infrared has the same shapes in other light. A network that must also
+locate landmarks learns features of shape. The landmark head is used in training only.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ _EYES: Final = (33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380)
 _NOSE: Final = (168, 6, 197, 195, 4, 98, 2, 327)
 
 POINTS: Final = _LIPS + _BROWS + _EYES + _NOSE
-"""The landmarks, as numbers of MediaPipe's mesh of a face. The outline of the face is not among
-them: crops cut it off, and it says who somebody is rather than what is shown."""
+"""The landmarks, as indices into MediaPipe's face mesh. The outline of the face is left out: crops
+cut it off, and it depends on the person more than on the expression."""
 
 _PAIRS: Final = (
     (61, 291), (40, 270), (37, 267), (91, 321), (84, 314), (78, 308), (81, 311), (178, 402),
@@ -36,24 +36,24 @@ _PAIRS: Final = (
 _OTHER_SIDE: Final = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])}
 
 MIRRORED: Final = tuple(POINTS.index(_OTHER_SIDE.get(point, point)) for point in POINTS)
-"""Where each landmark's counterpart in the mirror image stands among ``POINTS``."""
+"""Index in ``POINTS`` of each landmark's counterpart in the mirror image."""
 
-_MESH: Final = 478
+_MESH_POINTS: Final = 478
 """Points of the mesh, irises included."""
 
-_DOUBT: Final = 2.5 / 24
-"""Of a face whose mirror image was read otherwise by more on average, 2.5 of 48 pixels, nobody
-knows the landmarks."""
+_DISAGREEMENT_MAX: Final = 2.5 / 24
+"""Largest mean distance, 2.5 of 48 pixels, between the landmarks found on a face and on its mirror
+image; with a larger one the landmarks count as unknown."""
 
-_NEAR: Final = 0.05
-"""Errors beyond this, 1.2 pixels, count by their size, not by its square."""
+_SMOOTH_L1_BETA: Final = 0.05
+"""Threshold of the smooth L1 loss, 1.2 pixels: larger errors count linearly, not squared."""
 
 
 def read_landmarks(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the landmarks of ``images``, (n, 50, 2); not a number where they are not known.
+    """Return the landmarks of ``images``, (n, 50, 2); NaN where they are unknown.
 
-    The mean of what was read from each picture and from its mirror image, which halves the error
-    that is chance; where the two disagree widely, neither is believed.
+    They are the mean over each picture and its mirror image, which reduces the random error; if the
+    two differ by more than ``_DISAGREEMENT_MAX``, the landmarks count as unknown.
 
     Raises:
         ConfigError: the file is not the one that ``scripts/find_landmarks.py`` made of ``images``.
@@ -66,36 +66,38 @@ def read_landmarks(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]
         raise ConfigError(
             f"--landmarks {path}: not an archive with plain, mirror and of ({error})"
         ) from error
-    shape = (len(images), _MESH, 2)
+    shape = (len(images), _MESH_POINTS, 2)
     if plain.shape != shape or mirror.shape != shape or str(of) != digest(images):
         raise ConfigError(f"--landmarks {path}: made of other pictures than those of --data")
     plain, mirror = (mesh[:, list(POINTS)].astype(np.float32) for mesh in (plain, mirror))
     back = mirror[:, list(MIRRORED)] * np.array([-1, 1], np.float32)
-    agreed = np.linalg.norm(plain - back, axis=2).mean(1) < _DOUBT  # not a number is not less
+    agreed = (
+        np.linalg.norm(plain - back, axis=2).mean(1) < _DISAGREEMENT_MAX
+    )  # not a number is not less
     points: NDArray[np.float32] = np.where(agreed[:, None, None], (plain + back) / 2, np.nan)
     return points.astype(np.float32)
 
 
 def digest(images: NDArray[np.uint8]) -> str:
-    """Return a hash of an archive's pictures."""
+    """Return the SHA-256 of an archive's pictures."""
     return hashlib.sha256(images.tobytes()).hexdigest()
 
 
-def known(points: Tensor) -> Tensor:
-    """Return for each of n faces whether its landmarks (n, 50, 2) are known."""
+def are_known(points: Tensor) -> Tensor:
+    """Return which of n faces have known landmarks (n, 50, 2): (n,) booleans."""
     return ~torch.isnan(points).any(2).any(1)
 
 
 class Shapes:
-    """Shapes: where landmarks stand, less the face's place, size and tilt (Procrustes).
+    """Aligns faces to their mean shape, without position, size and rotation (Procrustes analysis).
 
     Attributes:
         mean: (50, 2), the mean shape, of unit size around the origin.
-        spread: how far shapes lie from their mean: mean squared distance.
+        spread: mean squared distance of shapes from their mean.
     """
 
     def __init__(self, points: Tensor) -> None:
-        """Take the mean and the spread of shapes from faces: float32 (n, 50, 2), all known."""
+        """Compute mean and spread from faces, float32 (n, 50, 2), all known."""
         centred = points - points.mean(1, keepdim=True)
         mean = (centred / centred.square().sum((1, 2), keepdim=True).sqrt()).mean(0)
         self.mean = mean / mean.square().sum().sqrt()
@@ -105,8 +107,8 @@ class Shapes:
     def of(self, points: Tensor) -> Tensor:
         """Return the shapes of faces, both (n, 50, 2).
 
-        The similarity that brings a face nearest to the mean, in complex numbers: Kent, The
-        Complex Bingham Distribution and Shape Analysis, JRSS B 1994.
+        Each face is transformed by the similarity that brings it nearest to the mean, computed in
+        complex numbers: Kent, The Complex Bingham Distribution and Shape Analysis, JRSS B 1994.
         """
         x, y = (points - points.mean(1, keepdim=True)).unbind(2)
         to_x, to_y = self.mean.unbind(1)
@@ -115,21 +117,24 @@ class Shapes:
         imaginary = (x * to_y - y * to_x).sum(1, keepdim=True) / size
         return torch.stack([x * real - y * imaginary, x * imaginary + y * real], 2)
 
-    def unexplained(self, predicted: Tensor, true: Tensor) -> Tensor:
-        """Return how much of the spread of shapes ``predicted`` misses, of each face, (n,).
+    def unexplained_variance(self, predicted: Tensor, true: Tensor) -> Tensor:
+        """Return the unexplained variance of each face's shape relative to the spread, (n,).
 
-        On average 1 where the prediction is always the mean shape.
+        Predicting the mean shape for every face gives 1 on average.
         """
         return (self.of(predicted) - self.of(true)).square().sum((1, 2)) / self.spread
 
     def loss(self, predicted: Tensor, true: Tensor) -> Tensor:
-        """Return the loss of landmarks (n, 50, 2): of their places, and of the shapes they make.
+        """Return the loss of landmarks (n, 50, 2): of positions and of shapes.
 
-        Faces whose landmarks are not known do not count. The shape counts once it is nearer than
-        the mean one: what a head says that has learnt nothing yet has no shape.
+        Faces with unknown landmarks do not count. The loss of the shape is limited to that of the
+        mean shape, because the first outputs of an untrained head have no shape.
         """
-        faces = known(true)
+        faces = are_known(true)
         if not faces.any():
             return predicted.sum() * 0
-        places = nnf.smooth_l1_loss(predicted[faces], true[faces], beta=_NEAR)
-        return 10 * places + self.unexplained(predicted[faces], true[faces]).clamp(max=1).mean()
+        positions = nnf.smooth_l1_loss(predicted[faces], true[faces], beta=_SMOOTH_L1_BETA)
+        return (
+            10 * positions
+            + self.unexplained_variance(predicted[faces], true[faces]).clamp(max=1).mean()
+        )

@@ -1,4 +1,4 @@
-"""One network in training: its optimiser, schedule, weight average and loss."""
+"""A network in training: optimiser, schedule, weight average and loss."""
 
 import copy
 import dataclasses
@@ -16,20 +16,20 @@ from exporters.recipes.networks import ExpressionNetwork, LandmarkHead
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """How to train.
+    """Options of the training.
 
     Attributes:
         epochs: passes over the training crops.
-        batch: crops a step.
+        batch: crops per step.
         rate: highest learning rate of the cycle.
         weight_decay: of weights, not of biases and batch norms.
         average: decay of the exponential average of weights.
-        distil: share of the larger network in the small one's loss; 0: there is no larger one.
-        untouched: share of crops that are only moved and mirrored, their light unchanged: with
-            all of them augmented 28 epochs underfit.
-        class_power: expressions weigh (1 / their share) to this power; with more, the network
-            forgets common ones.
-        seed: of everything drawn.
+        distil: weight of the larger network in the small one's loss; 0: there is no larger one.
+        untouched: share of crops that are only moved and mirrored, without other augmentation; at
+            0, 28 epochs underfit.
+        class_power: expressions are weighted by (1 / their share) to this power; higher powers
+            lose accuracy on frequent expressions.
+        seed: of all random numbers.
     """
 
     epochs: int = 80
@@ -46,7 +46,7 @@ class TrainOptions:
         """Check the range of every option.
 
         Raises:
-            ConfigError: one is outside; the message names it.
+            ConfigError: an option is out of range; the message names it.
         """
         for name, low, high in (
             ("epochs", 1, 10_000), ("batch", 2, 4096), ("rate", 1e-9, 1), ("weight_decay", 0, 1),
@@ -59,10 +59,10 @@ class TrainOptions:
 
 
 def _bfloat16_is_native() -> bool:
-    """Return whether the processor has bfloat16 instructions: without, a step takes 2.5 times."""
-    # older versions of PyTorch cannot say
-    able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    """Return whether the processor has bfloat16 instructions; without, a step takes 2.5 times."""
+    # older versions of PyTorch lack the function
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 class Average:
@@ -75,7 +75,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Move towards the network's weights; early on nearly all the way."""
+        """Move towards the network's weights; faster during the first steps."""
         self.steps += 1
         decay = min(self._decay, self.steps / (self.steps + 10))
         for kept, new in zip(self.network.state_dict().values(), network.state_dict().values(),
@@ -100,7 +100,7 @@ class Learner:
     ) -> None:
         self.network = ExpressionNetwork(widths).to(memory_format=torch.channels_last)
         self.landmarks = LandmarkHead(widths, len(POINTS)) if landmarks else None
-        with torch.no_grad():  # without it the first thousand steps learn the label frequencies
+        with torch.no_grad():  # otherwise the first thousand steps learn the label frequencies
             self.network.expression.bias.copy_(prior.log())
             self.network.expression.weight.mul_(0.1)
         self._parameters = list(self.network.parameters())
@@ -120,21 +120,21 @@ class Learner:
         )
         self.average = Average(self.network, options.average)
 
-    def begin_with(self, network: ExpressionNetwork) -> None:
-        """Start from the weights of a network of the same widths."""
+    def start_from(self, network: ExpressionNetwork) -> None:
+        """Copy the weights of a network of the same widths."""
         self.network.load_state_dict(network.state_dict())
         self.average.network.load_state_dict(network.state_dict())
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the heads' outputs in training mode, float32; landmarks where there is a head."""
+        """Return the heads' outputs in training mode, float32; landmarks None without a head."""
         self.network.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=_bfloat16_is_native()):
-            logits, affect, maps = self.network.with_maps(batch)
+            logits, affect, maps = self.network.forward_with_maps(batch)
             points = self.landmarks(maps) if self.landmarks is not None else None
         return logits.float(), affect.float(), points
 
     def step(self, loss: Tensor) -> None:
-        """Take one step down ``loss``."""
+        """Take one optimiser step on ``loss``."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self._parameters, 5.0)
@@ -143,7 +143,7 @@ class Learner:
         self.average.update(self.network)
 
     def state(self) -> dict[str, Any]:
-        """Return all that a resumed run needs."""
+        """Return the state that a resumed run needs."""
         return {
             "network": self.network.state_dict(),
             "landmarks": self.landmarks.state_dict() if self.landmarks is not None else None,
@@ -154,7 +154,7 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Resume from a ``state``."""
+        """Restore a ``state``."""
         self.network.load_state_dict(state["network"])
         if self.landmarks is not None:
             self.landmarks.load_state_dict(state["landmarks"])
@@ -175,7 +175,10 @@ def ccc(predicted: Tensor, true: Tensor) -> Tensor:
 def heads_loss(
     logits: Tensor, affect: Tensor, shares: Tensor, target: Tensor, weights: Tensor
 ) -> Tensor:
-    """Return the loss of both heads against votes (n, 8) and valence and arousal (n, 2)."""
+    """Return the loss of both heads against votes (n, 8) and valence and arousal (n, 2).
+
+    Cross-entropy of the votes, and for valence and arousal 1 - CCC and the squared error.
+    """
     log_p = nnf.log_softmax(logits, 1)
     expression = -(shares * log_p * weights).sum(1).mean()
     values = 2 * torch.sigmoid(affect) - 1

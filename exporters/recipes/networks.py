@@ -1,4 +1,4 @@
-"""The expression network and its larger teacher: residual, plain ReLU, two linear heads."""
+"""The expression network and its larger teacher: residual networks with two linear heads."""
 
 import itertools
 from typing import Final
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from edge.vocabulary import EXPRESSIONS
 
 SIDE: Final = 48
-"""Side of the input, pixels: that of the training crops. Enlarging them adds cost, not detail."""
+"""Side of the input, pixels, as of the training crops: enlarging them adds cost, not detail."""
 
 STUDENT_WIDTHS: Final = (24, 48, 96, 192)
-"""38 million multiply-adds a face."""
+"""38 million multiply-adds per face."""
 
 TEACHER_WIDTHS: Final = (32, 64, 128, 256)
-"""67 million multiply-adds a face; only for training."""
+"""67 million multiply-adds per face; for training only."""
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut; ReLU only, which integer runtimes fuse."""
+    """Two 3x3 convolutions and a shortcut; ReLU only, which int8 runtimes fuse."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class ResidualBlock(nn.Module):
         self.first_norm = nn.BatchNorm2d(channels)
         self.second = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.second_norm = nn.BatchNorm2d(channels)
-        # an untrained block passes its input on: deep nets then start as shallow ones
+        # an untrained block is the identity, so that a deep network starts like a shallow one
         nn.init.zeros_(self.second_norm.weight)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels_in != channels:
@@ -43,11 +43,11 @@ class ResidualBlock(nn.Module):
 
 
 class ExpressionNetwork(nn.Module):
-    """One normalised mono face in; logits of eight expressions and of (valence, arousal) out.
+    """Normalised mono faces in, logits of expressions and of (valence, arousal) out.
 
-    Input float32 (n, 1, 48, 48); ``logits`` (n, 8) in AffectNet order before softmax; ``affect``
-    (n, 2) before the sigmoid whose value s means ``(s - 0.5) * 2``. Both heads are linear in
-    the pooled features: an offset there is one of the logits, which personal baselines rely on.
+    Input float32 (n, 1, 48, 48); ``logits`` (n, 8) in AffectNet order, before softmax; ``affect``
+    (n, 2), before a sigmoid s with value ``(s - 0.5) * 2``. Both heads are linear in the pooled
+    features, so an offset of the features is an offset of the logits; personal baselines need that.
     """
 
     def __init__(self, widths: tuple[int, ...] = STUDENT_WIDTHS, dropout: float = 0.3) -> None:
@@ -66,7 +66,7 @@ class ExpressionNetwork(nn.Module):
         self.expression = nn.Linear(widths[-1], len(EXPRESSIONS))
         self.affect = nn.Linear(widths[-1], 2)
 
-    def with_maps(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def forward_with_maps(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Return ``logits``, ``affect`` and the feature maps at a quarter of the input and below.
 
         The maps are (n, widths[1], 12, 12), (n, widths[2], 6, 6) and (n, widths[3], 3, 3).
@@ -80,15 +80,15 @@ class ExpressionNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``logits`` and ``affect``."""
-        logits, affect, _ = self.with_maps(x)
+        logits, affect, _ = self.forward_with_maps(x)
         return logits, affect
 
 
 class LandmarkHead(nn.Module):
-    """Feature maps of an ``ExpressionNetwork`` in, landmarks out; only for training.
+    """Feature maps of an ``ExpressionNetwork`` in, landmarks out; for training only.
 
-    Maps are brought to one width, summed at the finest one's size and looked at once more; a
-    landmark is the mean place under the softmax of its heat map (Sun et al., Integral Human Pose
+    Maps are projected to the same width, summed at the finest resolution and convolved. A landmark
+    is the mean position under the softmax of its heat map (Sun et al., Integral Human Pose
     Regression, ECCV 2018), -1..1 across the picture.
     """
 
@@ -108,5 +108,5 @@ class LandmarkHead(nn.Module):
         side = x.shape[-1]
         line = (torch.arange(side) + 0.5) / side * 2 - 1
         places = torch.stack([line.repeat(side), line.repeat_interleave(side)], 1)
-        # not in bfloat16, whose steps near 1 are a tenth of a pixel
+        # float32: near 1, a step of bfloat16 is a tenth of a pixel
         return nnf.softmax(self.heat(x).float().flatten(2), 2) @ places

@@ -1,4 +1,4 @@
-"""Annotated near-infrared photographs as training patches, cut with the daemon's own detector."""
+"""Annotated near-infrared photographs as patches and crops, cut with the daemon's detector."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +19,22 @@ from edge.vocabulary import EXPRESSIONS
 from exporters.recipes.networks import SIDE
 
 PATCH_MARGIN: Final = 0.6
-"""Of a patch around the face box: room to turn, shift and scale without inventing a border."""
+"""Margin of a patch around the face box, for rotation, shift and scale without an empty border."""
 
 SHIFTS: Final = tuple(
     (x, y, scale)
     for scale, step in ((1.0, 0.03), (0.95, 0.02), (1.05, 0.02))
     for x, y in ((step, 0.0), (-step, 0.0), (0.0, step), (0.0, -step))
 )
-"""Jittered boxes: shifts to the right and down, in shares of the detected box's longer side, and a
-factor of size. They cover what another frame of the same face gives: with a face
-moved by up to 5 % and other sensor noise, the bundled detector's box moved by 1.3 % across and
-2.0 % down and changed its size by 2.7 % (standard deviations, 412 boxes)."""
+"""Jittered boxes: shift right, shift down (shares of the detected box's longer side) and scale.
+
+They cover the differences between frames of the same face. With the face moved by up to 5 % and
+other sensor noise, the bundled detector's box had these standard deviations (412 boxes):
+
+| horizontal | vertical | size |
+|---|---|---|
+| 1.3 % | 2.0 % | 2.7 % |
+"""
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,12 @@ class NirFaces:
     """All annotated photographs.
 
     Attributes:
-        patches: float32 (n, 1, 2 * side, 2 * side), 0..1: the face box's square and 60 % around
-            it.
-        crops: float32 (n, 1, side, side), 0..1: what the daemon cuts.
-        jittered: float32 (``len(SHIFTS)``, n, 1, side, side): what it would cut of jittered boxes.
+        patches: float32 (n, 1, 2 * side, 2 * side), 0..1: square crops with ``PATCH_MARGIN``.
+        crops: float32 (n, 1, side, side), 0..1: the daemon's crops.
+        jittered: float32 (``len(SHIFTS)``, n, 1, side, side): crops of jittered boxes.
         labels: int64 (n,), indices into ``EXPRESSIONS``.
         affect: float32 (n, 2), valence and arousal.
-        subjects: who is on each.
+        subjects: the person on each.
     """
 
     patches: Tensor
@@ -57,19 +61,19 @@ class NirFaces:
         return len(self.labels)
 
     def of(self, people: set[str]) -> Tensor:
-        """Return the indices of the photographs of ``people``."""
+        """Return the indices of the photographs that show ``people``."""
         return torch.tensor([i for i, name in enumerate(self.subjects) if name in people])
 
 
-def read_nir_faces(images: Path, labels: Path, margin: float, side: int = SIDE) -> NirFaces:
+def load_nir_faces(images: Path, labels: Path, margin: float, side: int = SIDE) -> NirFaces:
     """Return the photographs that ``labels`` (see ``benchmarks accuracy``) lists.
 
     ``margin`` and ``side``, pixels, are those of the network's crops.
 
     Raises:
-        ConfigError: labels or a photograph cannot be read, or no face is found on one.
+        ConfigError: the labels or a photograph cannot be read, or a photograph has no face.
     """
-    # named: what auto takes differs from board to board, and crops with it
+    # a fixed artifact: auto's choice, and so the crops, would differ between boards
     detector = open_detector(DetectorConfig(artifact="centerface.onnx"))
     rows = read_labels(labels)
     patches, crops = [], []
@@ -99,11 +103,11 @@ def _tensor(pictures: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(pictures).astype(np.float32) / 255)[:, None]
 
 
-def cut(patches: Tensor, random: Generator, margin: float) -> Tensor:
-    """Return one crop of each patch, as detectors on other frames would have cut it.
+def random_crops(patches: Tensor, random: Generator, margin: float) -> Tensor:
+    """Return one random crop of each patch, float32 (n, 1, side, side).
 
-    float32 (n, 1, side, side): mirrored or not, turned by up to 12 degrees, 12 % smaller to 15 %
-    larger than the crop with ``margin``, shifted by up to 6 % of its side.
+    Half of them are mirrored; rotated by up to 12 degrees, 12 % smaller to 15 % larger than the
+    crop with ``margin``, shifted by up to 6 % of its side.
     """
     count, pixels = len(patches), patches.shape[-1] // 2
 

@@ -1,4 +1,4 @@
-"""The trained network as a mono ONNX checkpoint, for ``exporters mobilenet-fer``."""
+"""Writes and reads the trained network as an ONNX checkpoint for ``exporters mobilenet-fer``."""
 
 import copy
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from exporters.recipes.networks import SIDE, ExpressionNetwork, ResidualBlock
 
 
 class _Graph:
-    """Nodes and weights in the order in which they run."""
+    """Collects the nodes and weights of a graph in topological order."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -56,7 +56,7 @@ class _Graph:
         return self.add("Relu", [y], f"{name}.relu")
 
     def dense(self, x: str, name: str, head: nn.Linear) -> None:
-        """Add the output ``name``: what ``head`` makes of ``x``."""
+        """Add the output ``name`` of a linear ``head`` on ``x``."""
         inputs = [
             x,
             self.weight(f"{name}.weight", head.weight.detach().numpy()),
@@ -66,7 +66,7 @@ class _Graph:
 
 
 def _pair(layers: nn.Sequential) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    """Return the convolution and the norm that ``layers`` begin with."""
+    """Return the convolution and the norm at the start of ``layers``."""
     conv, norm = layers[0], layers[1]
     assert isinstance(conv, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
@@ -78,7 +78,7 @@ def _blocks(network: ExpressionNetwork) -> list[ResidualBlock]:
 
 
 def _convolutions(network: ExpressionNetwork) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
-    """Yield the convolutions with their norms, under their names in the file."""
+    """Yield each convolution with its name in the file and its norm."""
     yield "stem", *_pair(network.body)
     for index, block in enumerate(_blocks(network)):
         yield f"block{index}.first", block.first, block.first_norm
@@ -90,7 +90,7 @@ def _convolutions(network: ExpressionNetwork) -> Iterator[tuple[str, nn.Conv2d, 
 @torch.no_grad()
 def write_checkpoint(network: ExpressionNetwork, path: Path, notes: str) -> None:
     """Write ``network`` to ``path``: input ``input``, outputs ``logits`` and ``affect``."""
-    network = folded(network)
+    network = fold_batch_norms(network)
     graph = _Graph()
     (_, conv, norm), *_ = _convolutions(network)
     x = graph.convolution(conv, norm, "input", "stem")
@@ -124,14 +124,13 @@ def write_checkpoint(network: ExpressionNetwork, path: Path, notes: str) -> None
 
 @torch.no_grad()
 def read_checkpoint(path: Path, option: str = "--guides") -> ExpressionNetwork:
-    """Return the network that ``write_checkpoint`` wrote to ``path``, or an export of it at fp32.
+    """Return the network that ``write_checkpoint`` wrote to ``path``, or a float export of it.
 
-    The file has its batch norms folded; in the network they only add their bias. It predicts the
-    same; before further training it needs batch norms again (``reset_norms``). ``option`` names the
-    file in messages.
+    The batch norms are folded in the file, so those of the network only add a bias. Predictions are
+    the same; further training needs ``reset_batch_norms`` first. ``option`` is for messages.
 
     Raises:
-        ModelError: the file is no ONNX file.
+        ModelError: the file is not an ONNX file.
         ConfigError: it holds another network.
     """
     graph = load_graph(path, option)[0].graph
@@ -139,7 +138,7 @@ def read_checkpoint(path: Path, option: str = "--guides") -> ExpressionNetwork:
     network = ExpressionNetwork().eval()
     places: dict[str, Tensor] = {}
     for name, conv, norm in _convolutions(network):
-        _only_add(norm)
+        _make_bias_only(norm)
         places |= {f"{name}.weight": conv.weight, f"{name}.bias": norm.bias}
     for name, head in (("logits", network.expression), ("affect", network.affect)):
         places |= {f"{name}.weight": head.weight, f"{name}.bias": head.bias}
@@ -155,8 +154,8 @@ def read_checkpoint(path: Path, option: str = "--guides") -> ExpressionNetwork:
 
 
 @torch.no_grad()
-def folded(network: ExpressionNetwork) -> ExpressionNetwork:
-    """Return the same function with its batch norms folded away, as a file holds it."""
+def fold_batch_norms(network: ExpressionNetwork) -> ExpressionNetwork:
+    """Return an equivalent network with folded batch norms, as in a file."""
     result = copy.deepcopy(network).eval()
     for _, conv, norm in _convolutions(result):
         assert norm.running_var is not None
@@ -164,12 +163,12 @@ def folded(network: ExpressionNetwork) -> ExpressionNetwork:
         factor = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).double()
         conv.weight.copy_(conv.weight.double() * factor[:, None, None, None])
         norm.bias.copy_(norm.bias.double() - norm.running_mean.double() * factor)
-        _only_add(norm)
+        _make_bias_only(norm)
     return result
 
 
-def _only_add(norm: nn.BatchNorm2d) -> None:
-    """Let ``norm`` add its bias and do nothing else."""
+def _make_bias_only(norm: nn.BatchNorm2d) -> None:
+    """Set ``norm`` to add its bias and do nothing else."""
     assert norm.running_var is not None
     assert norm.running_mean is not None
     norm.running_mean.zero_()
@@ -178,10 +177,10 @@ def _only_add(norm: nn.BatchNorm2d) -> None:
 
 
 @torch.no_grad()
-def reset_norms(network: ExpressionNetwork, batch: Tensor) -> None:
+def reset_batch_norms(network: ExpressionNetwork, batch: Tensor) -> None:
     """Set the batch norms of a network from a file to the statistics of ``batch``.
 
-    What it answers stays the same; what it learns on from is what batch norms make of such crops.
+    The network computes the same function, and its batch norms are ready for further training.
     """
     network.eval()
     inputs_of: dict[nn.Module, Tensor] = {}

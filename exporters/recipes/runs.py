@@ -21,23 +21,23 @@ LAST: Final = "last.pt"
 """The state after the last epoch."""
 
 TARGETS: Final = "targets.pt"
-"""The targets with the teachers' predictions in them: computing them takes minutes."""
+"""The targets that include the teachers' predictions; computing them takes minutes."""
 
 
 def make_folder(out: Path) -> None:
-    """Make the folder of a run.
+    """Create the folder of a run.
 
     Raises:
-        ConfigError: it cannot be made.
+        ConfigError: it cannot be created.
     """
     with file_errors("--out", out, expected="a folder", kind=ConfigError):
         out.mkdir(parents=True, exist_ok=True)
 
 
-def save(
+def save_run(
     path: Path, epoch: int, learners: list[Learner], random: Generator, terms: Mapping[str, Any]
 ) -> None:
-    """Write the state of a run: all that ``resume`` needs."""
+    """Write the state of a run, for ``restore_run``."""
     state = {
         "terms": dict(terms),
         "epoch": epoch,
@@ -49,8 +49,10 @@ def save(
     path.with_suffix(".new").replace(path)
 
 
-def resume(path: Path, learners: list[Learner], random: Generator, terms: Mapping[str, Any]) -> int:
-    """Restore a saved run; return how many epochs it has had, 0 where nothing was saved.
+def restore_run(
+    path: Path, learners: list[Learner], random: Generator, terms: Mapping[str, Any]
+) -> int:
+    """Restore a saved run; return its number of finished epochs, 0 if nothing was saved.
 
     Raises:
         ConfigError: the saved run has other ``terms``.
@@ -60,7 +62,7 @@ def resume(path: Path, learners: list[Learner], random: Generator, terms: Mappin
     state = torch.load(path, weights_only=True)
     if state.get("terms") != terms:
         raise ConfigError(
-            f"--out {path.parent}: holds a run with other options or guides; choose another"
+            f"--out {path.parent}: holds a run with other options or teachers; choose another"
         )
     random.set_state(state["random"])
     torch.set_rng_state(state["dropout"])
@@ -79,11 +81,11 @@ def state_file(run: Path) -> Path:
     return run if is_onnx_file(run) else run / LAST
 
 
-def trained_networks(run: Path) -> list[ExpressionNetwork]:
-    """Return the networks of a run, the student first; of an ONNX file, the one in it.
+def load_networks(run: Path) -> list[ExpressionNetwork]:
+    """Return the networks of a run, the student first, or the network of an ONNX file.
 
     Raises:
-        ConfigError: the folder holds no such run, or the file no such network.
+        ConfigError: the folder holds no run, or the file another network.
     """
     if is_onnx_file(run):
         return [read_checkpoint(run)]
@@ -96,16 +98,16 @@ def trained_networks(run: Path) -> list[ExpressionNetwork]:
             network.load_state_dict(learner["average"])
             networks.append(network.eval())
         if not networks:
-            raise LookupError("no network in it")
+            raise LookupError("it holds no network")
     except (OSError, EOFError, LookupError, RuntimeError, pickle.UnpicklingError) as error:
         raise ConfigError(f"{run}: holds no {LAST} that train wrote ({error})") from error
     return networks
 
 
-def trained_network(run: Path, option: str = "--run") -> ExpressionNetwork:
-    """Return the small network of a finished run, calibrated, ready to predict.
+def load_trained(run: Path, option: str = "--run") -> ExpressionNetwork:
+    """Return the calibrated small network of a finished run, in evaluation mode.
 
-    ``option`` is what named the folder, for messages.
+    ``option`` is the option that named the folder, for messages.
 
     Raises:
         ConfigError: the folder holds no finished run.

@@ -1,9 +1,9 @@
 """First stage: trains expression, valence and arousal on FER+, visible-light crops.
 
-With ``--distil`` a larger network trains together with the small one, on the same pictures, and the
-small one also learns from its predictions (online distillation: Anil et al., ICLR 2018). With
-``--guides`` earlier networks are the teachers. With ``--landmarks`` the small one also learns where
-the landmarks of each face are. The result is the exponential average of the weights.
+With ``--distil`` a larger network trains on the same pictures at the same time, and the small one
+also learns from its predictions (online distillation: Anil et al., ICLR 2018). With ``--guides``
+earlier networks are the teachers. With ``--landmarks`` the small network also learns to locate the
+landmarks of each face. The result is the exponential average of the weights.
 """
 
 import dataclasses
@@ -20,54 +20,54 @@ from torch import Generator, Tensor
 
 from edge.clock import Stopwatch
 from edge.errors import ConfigError
-from exporters.recipes.augmentation import augmented, moved_points, movements, normalised
+from exporters.recipes.augmentation import augment, draw_movements, move_points, normalise
 from exporters.recipes.ferplus import RatedCrops, read_ferplus
-from exporters.recipes.finish import calibrated, evaluate
-from exporters.recipes.landmarks import MIRRORED, Shapes, known
+from exporters.recipes.finish import calibrate_head, evaluate
+from exporters.recipes.landmarks import MIRRORED, Shapes, are_known
 from exporters.recipes.learner import Learner, TrainOptions, heads_loss
 from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
-from exporters.recipes.onnx_file import reset_norms
+from exporters.recipes.onnx_file import reset_batch_norms
 from exporters.recipes.runs import (
     LAST,
     TARGETS,
     TRAINED,
     is_onnx_file,
+    load_networks,
     make_folder,
-    resume,
-    save,
+    restore_run,
+    save_run,
     state_file,
-    trained_networks,
 )
 
 _TEACHERS_SHARE: Final = 0.5
-"""Share of the teachers' predictions in the targets."""
+"""Weight of the teachers' predictions in the targets."""
 
 _JITTERED: Final = 6
 """Jittered versions of each crop that the teachers predict, besides it and its mirror image."""
 
 _NORM_CROPS: Final = 4096
-"""Crops that give a network from an ONNX file its batch norms again: they are folded there."""
+"""Crops that set the batch norms of a network from an ONNX file, where they are folded."""
 
 
 @torch.no_grad()
-def with_soft_targets(
+def add_teacher_targets(
     crops: RatedCrops, teachers: Sequence[ExpressionNetwork], seed: int
 ) -> RatedCrops:
-    """Return ``crops`` with targets half the raters' and half the mean of the teachers'.
+    """Return ``crops`` with targets: half the annotators' votes, half the teachers' predictions.
 
-    The teachers predict each crop as it is, mirrored, and jittered ``_JITTERED`` times, as other
-    detectors would have cut it: a shift of two pixels can change a network's prediction.
+    The teachers predict each crop as it is, mirrored, and jittered ``_JITTERED`` times: a shift of
+    two pixels can change a network's prediction.
     """
     random = Generator().manual_seed(seed)
     shares = torch.zeros_like(crops.shares)
     for at in range(0, len(crops), 512):
         plain = crops.pictures[at : at + 512]
         cuts = (
-            augmented(plain, random, moves=movements(len(plain), random), untouched=1.0)
+            augment(plain, random, moves=draw_movements(len(plain), random), unchanged=1.0)
             for _ in range(_JITTERED)
         )
         for view in (plain, plain.flip(3), *cuts):
-            batch = normalised(view)
+            batch = normalise(view)
             for network in teachers:
                 shares[at : at + 512] += nnf.softmax(network(batch)[0], 1)
     predicted = shares / ((2 + _JITTERED) * len(teachers))
@@ -84,10 +84,10 @@ def train(
     landmarks: Path | None = None,
     stop_after: int | None = None,
 ) -> dict[str, float]:
-    """Train, writing ``last.pt`` after every epoch and ``log.jsonl``; return the test figures.
+    """Train; write ``last.pt`` and a line of ``log.jsonl`` per epoch; return the test figures.
 
-    Where ``out`` holds ``last.pt`` of the same options, training resumes there, and ends in the
-    same weights as an uninterrupted run.
+    If ``out`` holds ``last.pt`` of a run with the same options, training resumes there and ends in
+    the same weights as an uninterrupted run.
 
     Args:
         data: ``ferplus.npz``.
@@ -98,11 +98,11 @@ def train(
             (born-again networks: Furlanello et al., ICML 2018).
         landmarks: the file that ``scripts/find_landmarks.py`` made of ``data``; the small network
             also learns to locate them (see ``exporters.recipes.landmarks``).
-        stop_after: epochs after which to stop, as an interruption would.
+        stop_after: epochs after which to stop, for tests of resuming.
 
     Raises:
-        ConfigError: an option does not fit, the data cannot be read, or ``out`` cannot be written
-            or holds a run with other options.
+        ConfigError: an option is wrong, the data cannot be read, or ``out`` cannot be written or
+            holds a run with other options.
     """
     options.check()
     crops, valid = read_ferplus(data, "train", landmarks), read_ferplus(data, "valid")
@@ -122,27 +122,29 @@ def train(
         )
         for widths in widths_of
     ]
-    earlier = [network for run in teachers for network in trained_networks(run)]
-    if earlier:
+    teacher_networks = [network for run in teachers for network in load_networks(run)]
+    if teacher_networks:
         if is_onnx_file(teachers[0]):
-            some = crops.pictures[:_NORM_CROPS]
-            moves = movements(len(some), random)
-            jittered = augmented(some, random, moves=moves, untouched=options.untouched)
-            reset_norms(earlier[0], normalised(jittered))
-        learners[0].begin_with(earlier[0])
-    # a run is only resumed under the same terms; the key is the option's name
+            sample = crops.pictures[:_NORM_CROPS]
+            moves = draw_movements(len(sample), random)
+            jittered = augment(sample, random, moves=moves, unchanged=options.untouched)
+            reset_batch_norms(teacher_networks[0], normalise(jittered))
+        learners[0].start_from(teacher_networks[0])
+    # only a run with the same terms is resumed; the key is the option's name
     terms = {
         **dataclasses.asdict(options),
         "guides": [hashlib.sha256(state_file(run).read_bytes()).hexdigest() for run in teachers],
         "landmarks": hashlib.sha256(landmarks.read_bytes()).hexdigest() if landmarks else "",
     }
     shapes = (
-        Shapes(crops.landmarks[known(crops.landmarks)]) if crops.landmarks is not None else None
+        Shapes(crops.landmarks[are_known(crops.landmarks)]) if crops.landmarks is not None else None
     )
-    first = resume(out / LAST, learners, random, terms)
-    if earlier:  # only now: it takes minutes, and resume refuses a run with other terms
+    first = restore_run(out / LAST, learners, random, terms)
+    if teacher_networks:  # after restore_run, which refuses other terms: this takes minutes
         if not (first and (out / TARGETS).exists()):
-            torch.save(with_soft_targets(crops, earlier, options.seed).shares, out / TARGETS)
+            torch.save(
+                add_teacher_targets(crops, teacher_networks, options.seed).shares, out / TARGETS
+            )
         crops = crops.with_shares(torch.load(out / TARGETS, weights_only=True))
     for epoch in range(first, min(options.epochs, stop_after or options.epochs)):
         watch = Stopwatch()
@@ -150,7 +152,9 @@ def train(
         total = 0.0
         for start in range(0, len(order) - options.batch + 1, options.batch):
             chosen = order[start : start + options.batch]
-            total += _learn(learners, crops.of(chosen), weights, options, random, shapes=shapes)
+            total += _train_step(
+                learners, crops.of(chosen), weights, options, random, shapes=shapes
+            )
         watch.lap("epoch")
         row: dict[str, Any] = {"epoch": epoch + 1, "loss": total / (len(order) // options.batch)}
         for name, learner in zip(("student", "teacher"), learners, strict=False):
@@ -158,13 +162,13 @@ def train(
         row["seconds"] = round(watch.stage_ms["epoch"] / 1000, 1)
         with (out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
-        save(out / LAST, epoch + 1, learners, random, terms)
-    network = calibrated(learners[0].average.network, valid)
+        save_run(out / LAST, epoch + 1, learners, random, terms)
+    network = calibrate_head(learners[0].average.network, valid)
     torch.save(network.state_dict(), out / TRAINED)
     return evaluate(network, read_ferplus(data, "test"))
 
 
-def _learn(
+def _train_step(
     learners: list[Learner],
     crops: RatedCrops,
     weights: Tensor,
@@ -174,23 +178,25 @@ def _learn(
     shapes: Shapes | None,
 ) -> float:
     """Take one step of each network on one batch; return the student's loss."""
-    moves = movements(len(crops), random)
-    augmented_pictures = augmented(crops.pictures, random, moves=moves, untouched=options.untouched)
-    batch = normalised(augmented_pictures).to(memory_format=torch.channels_last)
+    moves = draw_movements(len(crops), random)
+    pictures = augment(crops.pictures, random, moves=moves, unchanged=options.untouched)
+    batch = normalise(pictures).to(memory_format=torch.channels_last)
     shares, target = crops.shares, crops.affect
     student, *larger = learners
     logits, affect, points = student.forward(batch)
     loss = heads_loss(logits, affect, shares, target, weights)
     for teacher in larger:
-        taught, taught_affect, _ = teacher.forward(batch)
-        teacher.step(heads_loss(taught, taught_affect, shares, target, weights))
-        soft = nnf.softmax(taught.detach() / 2, 1)
+        teacher_logits, teacher_affect, _ = teacher.forward(batch)
+        teacher.step(heads_loss(teacher_logits, teacher_affect, shares, target, weights))
+        soft = nnf.softmax(teacher_logits.detach() / 2, 1)
         distance = nnf.kl_div(nnf.log_softmax(logits / 2, 1), soft, reduction="batchmean") * 4
-        drift = nnf.mse_loss(torch.sigmoid(affect), torch.sigmoid(taught_affect.detach())) * 4
-        loss = (1 - options.distil) * loss + options.distil * (distance + 2 * drift)
+        affect_distance = (
+            nnf.mse_loss(torch.sigmoid(affect), torch.sigmoid(teacher_affect.detach())) * 4
+        )
+        loss = (1 - options.distil) * loss + options.distil * (distance + 2 * affect_distance)
     if shapes is not None:
         assert points is not None and crops.landmarks is not None  # noqa: PT018
-        loss = loss + shapes.loss(points, moved_points(crops.landmarks, moves, MIRRORED))
+        loss = loss + shapes.loss(points, move_points(crops.landmarks, moves, MIRRORED))
     value = float(loss.detach())
     if not math.isfinite(value):
         raise ConfigError("training diverged: the loss is not finite; lower --rate")

@@ -55,8 +55,8 @@ def synthetic_photographs(participants: int = 4) -> Any:
         wave = torch.sin(torch.arange(96) * 2 * torch.pi / (6, 12, 24, 48)[label])
         patches[index] += 0.3 * (wave > 0).float()[None, :, None]
     points = torch.tensor([[0.0, 0.0], [0.8, 0.2], [-0.7, -0.4], [0.3, 0.8]])
-    beside = torch.stack([patches[:, :, 24:72, at : at + 48] for at in (22, 23, 26)])
+    jittered = torch.stack([patches[:, :, 24:72, at : at + 48] for at in (22, 23, 26)])
     return NirFaces(
-        patches, patches[:, :, 24:72, 24:72].clone(), beside, labels, points[labels],
+        patches, patches[:, :, 24:72, 24:72].clone(), jittered, labels, points[labels],
         tuple(str(index // 8) for index in range(count)),
     )  # fmt: skip

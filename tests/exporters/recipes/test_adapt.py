@@ -23,9 +23,9 @@ def test_a_recalibration_is_evaluated_on_people_it_was_not_fitted_to() -> None:
         cross_validate,
         fit,
         predict_all,
-        predictor_of,
+        predictor_from_network,
     )
-    from exporters.recipes.augmentation import normalised
+    from exporters.recipes.augmentation import normalise
     from exporters.recipes.networks import ExpressionNetwork, ResidualBlock
 
     torch.manual_seed(3)
@@ -34,27 +34,29 @@ def test_a_recalibration_is_evaluated_on_people_it_was_not_fitted_to() -> None:
         if isinstance(module, ResidualBlock):
             torch.nn.init.ones_(module.second_norm.weight)
     for _ in range(30):
-        network.train()(normalised(nir.crops))
+        network.train()(normalise(nir.crops))
     network.eval()
     options = AdaptOptions(views=4, strength=0.0)
-    predictions = predict_all(predictor_of(network), nir, options)
+    predictions = predict_all(predictor_from_network(network), nir, options)
     told, shares, affect = cross_validate(predictions, nir, options)
     assert np.allclose(shares.sum(1), 1, atol=1e-5)
     assert np.abs(affect).max() <= 1
-    again, _, _ = cross_validate(predict_all(predictor_of(network), nir, options), nir, options)
+    again, _, _ = cross_validate(
+        predict_all(predictor_from_network(network), nir, options), nir, options
+    )
     assert again == told
     # beside: other crops of the same faces, read by the same fits
-    assert set(told["beside"]) == {
+    assert set(told["jittered"]) == {
         "top1", "macro_f1", "ccc_valence", "ccc_arousal", "log_loss", "ece"
     }  # fmt: skip
-    assert abs(told["beside"]["top1"] - told["top1"]["value"]) < 0.3
+    assert abs(told["jittered"]["top1"] - told["top1"]["value"]) < 0.3
     # each person's first neutral photograph is not scored; without it, the rest reads as before
     personal = told["personal_baseline"]
     assert personal["scored"] == len(nir) - 6
     rest = np.array([index for index in range(len(nir)) if index % 8])
     right = shares[rest].argmax(1) == np.asarray(nir.labels)[rest]
-    assert personal["without"]["as_cut"]["top1"] == pytest.approx(right.mean())
-    assert personal["as_cut"] != personal["without"]["as_cut"]
+    assert personal["without"]["as_detected"]["top1"] == pytest.approx(right.mean())
+    assert personal["as_detected"] != personal["without"]["as_detected"]
     # a change from rest is told as the daemon tells it
     own = rest // 8 * 8
     kept = np.abs(affect[own]).max(1) <= 0.9
@@ -62,9 +64,9 @@ def test_a_recalibration_is_evaluated_on_people_it_was_not_fitted_to() -> None:
     change = np.asarray(nir.affect[rest] - nir.affect[own])
     for axis, name in enumerate(("ccc_valence", "ccc_arousal")):
         agreed = ccc(moved[kept, axis], change[kept, axis])
-        assert personal["change"]["as_cut"][name] == pytest.approx(agreed, abs=2e-3)
+        assert personal["change"]["as_detected"][name] == pytest.approx(agreed, abs=2e-3)
         agreed = ccc(affect[rest][kept, axis], change[kept, axis])
-        assert personal["change"]["without"]["as_cut"][name] == pytest.approx(agreed)
+        assert personal["change"]["without"]["as_detected"][name] == pytest.approx(agreed)
     # a person's own annotations have no part in what is read from that person
     forged = nir.affect.clone()
     forged[nir.of({"2"})] = torch.tensor([-1.0, 1.0])
@@ -121,7 +123,10 @@ def test_a_model_folder_is_evaluated_on_ferplus_with_and_without_class_priors(
     told = json.loads(capsys.readouterr().out)
     assert told["crops"] == 80
     assert sum(told["priors"].values()) == pytest.approx(1)
-    rows = [told[name] for name in ("network", "read", "read_neutral_prior", "read_priors")]
+    rows = [
+        told[name]
+        for name in ("network", "recalibrated", "recalibrated_neutral_prior", "recalibrated_priors")
+    ]
     assert all(0 <= row["top1"] <= 1 and 0 < row["log_loss"] < 20 for row in rows)
     assert len({row["log_loss"] for row in rows}) == 4
     assert main(["rated", "--model", "mobilenet-fer-of-96", "--data", data]) == 78
@@ -168,7 +173,7 @@ def test_known_priors_are_found_again() -> None:
     logits = 3 * torch.randn(40_000, 8, generator=random)
     shares = torch.softmax(logits / 2 + true, 1)
     labels = torch.multinomial(shares, 1, generator=random).flatten()
-    temperature, offsets = fit_priors(logits, labels, balance=0.0, pull=0.0)
+    temperature, offsets = fit_priors(logits, labels, balance=0.0, offset_penalty=0.0)
     assert temperature == pytest.approx(2, rel=0.03)
     assert offsets == pytest.approx(true.tolist(), abs=0.06)
 

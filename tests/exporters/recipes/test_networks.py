@@ -54,8 +54,8 @@ def test_the_checkpoint_is_the_network_and_always_the_same(tmp_path: Path) -> No
 def test_a_network_read_back_answers_the_same_and_can_learn_on(tmp_path: Path) -> None:
     from exporters.recipes.learner import TrainOptions
     from exporters.recipes.networks import ExpressionNetwork
-    from exporters.recipes.onnx_file import read_checkpoint, reset_norms, write_checkpoint
-    from exporters.recipes.runs import trained_networks
+    from exporters.recipes.onnx_file import read_checkpoint, reset_batch_norms, write_checkpoint
+    from exporters.recipes.runs import load_networks
     from exporters.recipes.train import train
 
     torch.manual_seed(2)
@@ -70,7 +70,7 @@ def test_a_network_read_back_answers_the_same_and_can_learn_on(tmp_path: Path) -
     with torch.no_grad():
         expected = torch.cat(network(x), 1)
         assert torch.allclose(torch.cat(read(x), 1), expected, atol=1e-4)
-        reset_norms(read, x)
+        reset_batch_norms(read, x)
         assert torch.allclose(torch.cat(read(x), 1), expected, atol=1e-4)
         read.dropout.p = 0.0
         # in training the batch's own statistics count: those that were set
@@ -78,7 +78,7 @@ def test_a_network_read_back_answers_the_same_and_can_learn_on(tmp_path: Path) -
     data = ferplus_file(tmp_path / "a.npz")
     hardly = TrainOptions(epochs=1, batch=8, rate=1e-9)
     train(data, tmp_path / "run", hardly, teachers=[tmp_path / "a.onnx"])
-    begun = trained_networks(tmp_path / "run")[0].expression.weight
+    begun = load_networks(tmp_path / "run")[0].expression.weight
     assert torch.allclose(begun, network.expression.weight, atol=1e-4)
-    with pytest.raises(ConfigError, match="other options or guides"):
+    with pytest.raises(ConfigError, match="other options or teachers"):
         train(data, tmp_path / "run", hardly)

@@ -35,19 +35,19 @@ def test_training_logs_every_epoch_and_resumes(tmp_path: Path) -> None:
 def test_a_run_starts_from_its_first_teacher_and_learns_from_all(tmp_path: Path) -> None:
     from exporters.recipes.ferplus import read_ferplus
     from exporters.recipes.learner import TrainOptions
-    from exporters.recipes.runs import trained_networks
-    from exporters.recipes.train import train, with_soft_targets
+    from exporters.recipes.runs import load_networks
+    from exporters.recipes.train import add_teacher_targets, train
 
     data = ferplus_file(tmp_path / "a.npz")
     train(data, tmp_path / "one", TrainOptions(epochs=1, batch=8, distil=0.5))
     train(data, tmp_path / "two", TrainOptions(epochs=1, batch=8, seed=4))
     runs = [tmp_path / "two", tmp_path / "one"]
-    networks = [network for run in runs for network in trained_networks(run)]
+    networks = [network for run in runs for network in load_networks(run)]
     assert len(networks) == 3  # the one with a larger network alongside has two
     crops = read_ferplus(data, "train")
-    mixed = with_soft_targets(crops, networks, seed=3)
+    mixed = add_teacher_targets(crops, networks, seed=3)
     assert torch.equal(
-        mixed.shares, with_soft_targets(crops, networks, seed=3).shares
+        mixed.shares, add_teacher_targets(crops, networks, seed=3).shares
     )  # a resumed run's
     assert torch.allclose(mixed.shares.sum(1), torch.ones(len(crops)), atol=1e-5)
     # half is the raters': no share can move by more than the other half
@@ -61,12 +61,10 @@ def test_a_run_starts_from_its_first_teacher_and_learns_from_all(tmp_path: Path)
     assert train(data, tmp_path / "three", hardly, teachers=runs) == told
     assert targets.stat().st_mtime_ns == asked_ns
     # hardly a step was taken: it is still the first guide
-    first = trained_networks(runs[0])[0].expression.weight
-    assert torch.allclose(
-        trained_networks(tmp_path / "three")[0].expression.weight, first, atol=1e-4
-    )
+    first = load_networks(runs[0])[0].expression.weight
+    assert torch.allclose(load_networks(tmp_path / "three")[0].expression.weight, first, atol=1e-4)
     assert 0 <= told["accuracy"] <= 1
-    with pytest.raises(ConfigError, match="other options or guides"):  # finished, but by others
+    with pytest.raises(ConfigError, match="other options or teachers"):  # finished, but by others
         train(
             data, tmp_path / "three", TrainOptions(epochs=1, batch=8, rate=1e-9), teachers=runs[:1]
         )
@@ -107,33 +105,33 @@ def test_the_mean_of_related_runs_is_that_of_their_folded_weights(
 ) -> None:
     from exporters.recipes.__main__ import main
     from exporters.recipes.learner import TrainOptions
-    from exporters.recipes.onnx_file import folded, write_checkpoint
-    from exporters.recipes.runs import trained_network
+    from exporters.recipes.onnx_file import fold_batch_norms, write_checkpoint
+    from exporters.recipes.runs import load_trained
     from exporters.recipes.train import train
 
     data = ferplus_file(tmp_path / "a.npz")
     runs = [tmp_path / "one", tmp_path / "two"]
     for seed, run in enumerate(runs):
         train(data, run, TrainOptions(epochs=2, batch=16, seed=seed))
-    networks = [trained_network(run) for run in runs]
+    networks = [load_trained(run) for run in runs]
     x = torch.randn(8, 1, 48, 48)
     for network in networks:
         with torch.no_grad():
-            assert torch.allclose(folded(network)(x)[0], network(x)[0], atol=1e-4)
+            assert torch.allclose(fold_batch_norms(network)(x)[0], network(x)[0], atol=1e-4)
     write_checkpoint(networks[1], tmp_path / "two.onnx", "test")
     words = ["average", "--data", str(data), "--parts"]
     for out, second in (("mean", runs[1]), ("same", tmp_path / "two.onnx")):
         assert main([*words, str(runs[0]), str(second), "--out", str(tmp_path / out)]) == 0
     assert 0 <= json.loads(capsys.readouterr().out.split("}")[0] + "}")["accuracy"] <= 1
-    mean, same = (trained_network(tmp_path / out) for out in ("mean", "same"))
-    stems = [folded(network).body[0].weight for network in networks]
+    mean, same = (load_trained(tmp_path / out) for out in ("mean", "same"))
+    stems = [fold_batch_norms(network).body[0].weight for network in networks]
     assert torch.allclose(mean.body[0].weight, (stems[0] + stems[1]) / 2, atol=1e-6)
     with torch.no_grad():
         assert torch.allclose(mean(x)[0], same(x)[0], atol=1e-3)
     # of one alone it is the same network, calibrated once more
     assert main([*words, str(runs[0]), "--out", str(tmp_path / "alone")]) == 0
     capsys.readouterr()
-    alone = trained_network(tmp_path / "alone")
+    alone = load_trained(tmp_path / "alone")
     with torch.no_grad():
         assert torch.allclose(alone(x)[1], networks[0](x)[1], atol=1e-4)
     for parts, out, told in (
@@ -203,7 +201,7 @@ def test_options_that_training_cannot_work_with_are_refused(
 
 def test_calibration_corrects_the_class_priors() -> None:
     from exporters.recipes.ferplus import RatedCrops
-    from exporters.recipes.finish import calibrated
+    from exporters.recipes.finish import calibrate_head
     from exporters.recipes.networks import ExpressionNetwork
 
     torch.manual_seed(5)
@@ -212,20 +210,20 @@ def test_calibration_corrects_the_class_priors() -> None:
     shares = torch.zeros(200, 8)
     shares[:150, 2] = 1  # three of four are sad, whatever the picture
     shares[150:, 5] = 1
-    from exporters.recipes.augmentation import normalised
+    from exporters.recipes.augmentation import normalise
 
     with torch.no_grad():
-        made = calibrated(network, RatedCrops(pictures, shares, torch.zeros(200, 2)))
-        read = torch.softmax(made(normalised(pictures))[0], 1).mean(0)
+        made = calibrate_head(network, RatedCrops(pictures, shares, torch.zeros(200, 2)))
+        read = torch.softmax(made(normalise(pictures))[0], 1).mean(0)
     assert float(read[2]) == pytest.approx(0.75, abs=0.05)
     assert float(read[5]) == pytest.approx(0.25, abs=0.05)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no run"])
 def test_a_folder_without_a_run_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    from exporters.recipes.runs import trained_network
+    from exporters.recipes.runs import load_trained
 
     if content is not None:
         (tmp_path / "trained.pt").write_bytes(content)
     with pytest.raises(ConfigError, match=r"holds no trained\.pt"):
-        trained_network(tmp_path)
+        load_trained(tmp_path)

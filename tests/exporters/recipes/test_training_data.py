@@ -49,13 +49,13 @@ def test_a_broken_archive_is_refused_in_one_line(tmp_path: Path, broken: bytes) 
 
 
 def test_augmentation_keeps_the_range_and_repeats_with_its_seed() -> None:
-    from exporters.recipes.augmentation import augmented, movements, normalised
+    from exporters.recipes.augmentation import augment, draw_movements, normalise
 
     pictures = torch.rand(64, 1, 48, 48, generator=torch.Generator().manual_seed(1))
 
     def drawn_by(seed: int) -> torch.Tensor:
         random = torch.Generator().manual_seed(seed)
-        return augmented(pictures, random, moves=movements(len(pictures), random))
+        return augment(pictures, random, moves=draw_movements(len(pictures), random))
 
     once, again, other = drawn_by(5), drawn_by(5), drawn_by(6)
     assert torch.equal(once, again)
@@ -63,25 +63,25 @@ def test_augmentation_keeps_the_range_and_repeats_with_its_seed() -> None:
     assert once.shape == pictures.shape
     assert float(once.min()) >= 0
     assert float(once.max()) <= 1
-    assert torch.isfinite(normalised(once)).all()
-    flat = normalised(torch.full((2, 1, 48, 48), 0.4))
+    assert torch.isfinite(normalise(once)).all()
+    flat = normalise(torch.full((2, 1, 48, 48), 0.4))
     assert torch.allclose(flat, torch.zeros_like(flat), atol=1e-5)
 
 
 def test_normalisation_is_the_daemons() -> None:
     from edge.vision.inference import open_network
-    from exporters.recipes.augmentation import normalised
+    from exporters.recipes.augmentation import normalise
 
     network = open_network("expression-nir", task="facial-expression", artifact="expression.onnx")
     side = network.info.width
     picture = np.random.default_rng(2).integers(0, 256, (side, side), np.uint8)
-    ours = normalised(torch.from_numpy(picture.astype(np.float32) / 255)[None, None])
+    ours = normalise(torch.from_numpy(picture.astype(np.float32) / 255)[None, None])
     assert np.abs(network.tensor(picture) - ours.numpy()).max() < 1e-5
 
 
 def test_landmarks_are_believed_where_the_mirror_image_says_the_same(tmp_path: Path) -> None:
     from exporters.recipes.ferplus import read_ferplus
-    from exporters.recipes.landmarks import POINTS, known
+    from exporters.recipes.landmarks import POINTS, are_known
 
     data = ferplus_file(tmp_path / "a.npz", count=30)
     images = np.load(data)["images"]
@@ -89,7 +89,7 @@ def test_landmarks_are_believed_where_the_mirror_image_says_the_same(tmp_path: P
     crops = read_ferplus(data, "train", path)
     assert crops.landmarks is not None
     assert crops.landmarks.shape == (len(crops), len(POINTS), 2)
-    assert known(crops.landmarks).all()
+    assert are_known(crops.landmarks).all()
     plain, mirror = (np.load(path)[name].copy() for name in ("plain", "mirror"))
     assert np.allclose(crops.landmarks[1], plain[3, list(POINTS)], atol=2e-3)
     plain[0] = np.nan  # no face found
@@ -98,7 +98,7 @@ def test_landmarks_are_believed_where_the_mirror_image_says_the_same(tmp_path: P
         data, "train", landmark_file(tmp_path / "m.npz", images, plain=plain, mirror=mirror)
     )
     assert doubted.landmarks is not None
-    assert known(doubted.landmarks).tolist() == [False, False] + [True] * (len(crops) - 2)
+    assert are_known(doubted.landmarks).tolist() == [False, False] + [True] * (len(crops) - 2)
     for broken in (
         {"of": None},
         {"of": np.array("another")},
@@ -114,22 +114,22 @@ def test_landmarks_are_believed_where_the_mirror_image_says_the_same(tmp_path: P
 
 
 def test_points_move_with_their_pictures() -> None:
-    from exporters.recipes.augmentation import augmented, moved_points, movements
+    from exporters.recipes.augmentation import augment, draw_movements, move_points
     from exporters.recipes.landmarks import MIRRORED, POINTS
 
     count, side = 24, 48
     random = torch.Generator().manual_seed(9)
     points = torch.empty(count, len(POINTS), 2).uniform_(-0.5, 0.5, generator=random)
-    moves = movements(count, random)
+    moves = draw_movements(count, random)
     assert 0 < (torch.linalg.det(moves[:, :, :2]) < 0).sum() < count  # some mirrored, some not
-    there = moved_points(points, moves, MIRRORED)
+    there = move_points(points, moves, MIRRORED)
     line = (torch.arange(side) + 0.5) / side * 2 - 1
     for index in (0, 17, 38):  # a lip's corner, its middle, an eye's
         spots = torch.exp(
             -((line[None, None] - points[:, index, 0, None, None]) ** 2
               + (line[None, :, None] - points[:, index, 1, None, None]) ** 2) / 0.01
         )[:, None]  # fmt: skip
-        moved = augmented(spots, random, untouched=1.0, moves=moves)[:, 0]
+        moved = augment(spots, random, unchanged=1.0, moves=moves)[:, 0]
         weight = moved.sum((1, 2))
         x = (moved.sum(1) * line).sum(1) / weight
         y = (moved.sum(2) * line).sum(1) / weight
@@ -139,7 +139,7 @@ def test_points_move_with_their_pictures() -> None:
         assert torch.allclose(torch.stack([x, y], 1), expected, atol=0.03)
     hidden = points.clone()
     hidden[3] = torch.nan
-    assert torch.isnan(moved_points(hidden, moves, MIRRORED)).any(2).any(1).nonzero() == 3
+    assert torch.isnan(move_points(hidden, moves, MIRRORED)).any(2).any(1).nonzero() == 3
 
 
 def test_a_shape_is_what_place_size_and_tilt_leave() -> None:
@@ -155,9 +155,9 @@ def test_a_shape_is_what_place_size_and_tilt_leave() -> None:
     )
     elsewhere = 0.3 * faces @ turn.T + torch.tensor([0.2, -0.4])
     assert torch.allclose(shapes.of(elsewhere), shapes.of(faces), atol=1e-4)
-    assert float(shapes.unexplained(elsewhere, faces).max()) == pytest.approx(0, abs=1e-4)
+    assert float(shapes.unexplained_variance(elsewhere, faces).max()) == pytest.approx(0, abs=1e-4)
     mean = shapes.mean[None].expand_as(faces)
-    assert float(shapes.unexplained(mean, faces).mean()) == pytest.approx(1, rel=0.1)
+    assert float(shapes.unexplained_variance(mean, faces).mean()) == pytest.approx(1, rel=0.1)
     assert float(shapes.loss(faces, faces)) == pytest.approx(0, abs=1e-4)
     unknown = torch.full_like(faces, torch.nan)
     told = faces.clone().requires_grad_()
@@ -187,11 +187,11 @@ def test_jittered_boxes_are_moved_and_scaled_about_their_middle() -> None:
 
 @pytest.mark.nir
 def test_photographs_are_cut_as_the_daemon_cuts_them(nir_faces: Path) -> None:
-    from exporters.recipes.nirfaces import cut, read_nir_faces
+    from exporters.recipes.nirfaces import load_nir_faces, random_crops
 
-    nir = read_nir_faces(nir_faces / "images", nir_faces / "labels.csv", 0.05)
+    nir = load_nir_faces(nir_faces / "images", nir_faces / "labels.csv", 0.05)
     assert nir.crops.shape == (len(nir), 1, 48, 48)
-    views = cut(nir.patches, torch.Generator().manual_seed(1), 0.05)
+    views = random_crops(nir.patches, torch.Generator().manual_seed(1), 0.05)
     assert views.shape == nir.crops.shape
     # turned, shifted, mirrored: still the same light
     assert float((views.mean((1, 2, 3)) - nir.crops.mean((1, 2, 3))).abs().mean()) < 0.05
