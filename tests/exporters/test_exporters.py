@@ -1,4 +1,4 @@
-"""The exporters: same input, same bytes; the same answers as the original; nothing half-written."""
+"""The exporters: deterministic bytes, parity with the original, refusals, all-or-nothing writes."""
 
 import json
 import sys
@@ -22,6 +22,7 @@ from exporters.artifacts.parity import measure, sample_pictures
 from exporters.artifacts.write import write_model
 from exporters.centerface.export import export_centerface
 from exporters.expression.export import export_mobilenet_fer
+from tests.support.command_errors import refusal
 
 MODELS = Path(__file__).parents[2] / "models"
 PUBLISHED = MODELS / "centerface-published" / "centerface.onnx"
@@ -34,10 +35,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("size", [(320, 192), (640, 384)])
-def test_the_bundled_detectors_are_what_the_exporter_makes(
+def test_exporting_the_published_detector_gives_the_bundled_ones(
     tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    """The float one here; the others need the exporters' tools (test_exporters_centerface)."""
+    """The float artifact; the others need the exporters' tools (see test_centerface.py)."""
     name = f"centerface-{size[0]}x{size[1]}"
     export_centerface(PUBLISHED, tmp_path / name, size=size, mono=True)
     assert verify(tmp_path / name) == []
@@ -51,7 +52,7 @@ def test_the_bundled_detectors_are_what_the_exporter_makes(
 
 
 @pytest.mark.parametrize("model", ["centerface", "mobilenet-fer"])
-def test_the_same_input_twice_gives_the_same_bytes(tmp_path: Path, model: str) -> None:
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path, model: str) -> None:
     for folder in ("one", "two"):
         out = tmp_path / folder / "net"
         if model == "centerface":
@@ -61,7 +62,7 @@ def test_the_same_input_twice_gives_the_same_bytes(tmp_path: Path, model: str) -
     assert contents(tmp_path / "one" / "net") == contents(tmp_path / "two" / "net")
 
 
-def test_colour_and_mono_detectors_answer_alike_on_mono_pictures(tmp_path: Path) -> None:
+def test_colour_and_mono_detectors_agree_on_mono_pictures(tmp_path: Path) -> None:
     manifests = {}
     for mono in (True, False):
         out = tmp_path / f"mono-{mono}"
@@ -77,7 +78,7 @@ def test_colour_and_mono_detectors_answer_alike_on_mono_pictures(tmp_path: Path)
         np.testing.assert_allclose(values, other, rtol=1e-4, atol=1e-3)
 
 
-def test_the_exported_graph_is_fixed_folded_and_alone() -> None:
+def test_the_exported_graph_has_constant_weights_and_no_batch_norms() -> None:
     model = onnx.load(find_model("centerface-320x192") / "centerface.onnx")
     assert [value.name for value in model.graph.input] == ["input.1"]
     kinds = {node.op_type for node in model.graph.node}
@@ -85,8 +86,8 @@ def test_the_exported_graph_is_fixed_folded_and_alone() -> None:
     assert not any(node.doc_string for node in model.graph.node)
 
 
-def test_the_parity_reference_is_the_published_network() -> None:
-    """Measured here again, over pictures that the exporter does not use."""
+def test_the_bundled_detector_agrees_with_the_published_network() -> None:
+    """Measured again, on pictures that the exporter does not use."""
     model = onnx.load(PUBLISHED)
     names = {"heatmap": "537", "scale": "538", "offset": "539", "landmarks": "540"}
     graph.fix_shapes(model, {"input.1": (1, 3, 192, 320)})
@@ -111,7 +112,7 @@ def test_the_parity_reference_is_the_published_network() -> None:
 
 @pytest.mark.parametrize("kind", ["Conv", "ConvTranspose"])
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_folded_batch_norm_is_the_same_function(kind: str, bias: bool) -> None:
+def test_folding_batch_norms_does_not_change_the_function(kind: str, bias: bool) -> None:
     weights = {
         "w": RANDOM.normal(0, 1, (3, 5, 2, 2) if kind == "ConvTranspose" else (5, 3, 2, 2)),
         "b": RANDOM.normal(0, 1, 5),
@@ -149,7 +150,7 @@ def test_a_folded_batch_norm_is_the_same_function(kind: str, bias: bool) -> None
     np.testing.assert_allclose(after, before, atol=1e-4)
 
 
-def test_parity_fails_on_a_difference_and_says_where() -> None:
+def test_parity_fails_on_a_difference_and_names_the_role() -> None:
     one, other = {"a": np.array([1.0, 200.0])}, {"a": np.array([1.0, 200.1])}
     parity = measure([(one, one), (one, other)], {"a": 1e-4})
     assert parity.metrics == {"a_max_error": 0.0005}
@@ -159,7 +160,7 @@ def test_parity_fails_on_a_difference_and_says_where() -> None:
         measure([(one, {"a": np.array([1.0, np.nan])})], {"a": 1})
 
 
-def test_sample_pictures_are_the_same_each_time_and_of_the_size() -> None:
+def test_sample_pictures_are_deterministic_and_of_the_given_size() -> None:
     first, again = sample_pictures(96, 64), sample_pictures(96, 64)
     assert len(first) >= 8
     for one, other in zip(first, again, strict=True):
@@ -240,7 +241,7 @@ INT8 = ["centerface", "--precisions", "int8", "--calibration"]
         (["mobilenet-fer", "--precisions", "fp16"], "fp16 is not built"),
     ],
 )
-def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(
+def test_a_refused_export_writes_one_line_and_no_files(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str | Path | Callable[[Path], Path]],
@@ -251,14 +252,12 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(
     words = [str(word(tmp_path) if callable(word) else word) for word in arguments]
     if "--weights" not in words:
         words += ["--weights", str(PUBLISHED)]
-    code, out, err = run([*words, "--out", str(tmp_path / "made" / "net")], capsys)
-    assert (code, out) == (78, "")
-    assert complaint in err
-    assert err.count("\n") == 1
+    command = [*words, "--out", str(tmp_path / "made" / "net")]
+    assert complaint in refusal(main, command, capsys)
     assert not (tmp_path / "made").exists()
 
 
-def test_a_missed_parity_is_exit_1_and_leaves_nothing(
+def test_a_missed_parity_limit_exits_1_and_writes_no_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -280,7 +279,7 @@ def small_manifest(name: str = "net") -> tuple[Manifest, dict[str, bytes]]:
     return whole.model_copy(update=parts), {FER.name: FER.read_bytes()}
 
 
-def test_a_readme_in_the_folder_stays(tmp_path: Path) -> None:
+def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
     manifest, files = small_manifest()
     write_model(tmp_path, manifest, files)
@@ -294,7 +293,7 @@ def test_a_readme_in_the_folder_stays(tmp_path: Path) -> None:
     ]
 
 
-def test_a_folder_that_cannot_be_written_keeps_what_it_had(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_files(tmp_path: Path) -> None:
     manifest, files = small_manifest()
     out = tmp_path / "net"
     write_model(out, manifest, files)
@@ -310,7 +309,7 @@ def test_a_folder_that_cannot_be_written_keeps_what_it_had(tmp_path: Path) -> No
     assert contents(out) == before
 
 
-def test_an_unwritable_place_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_new_folder(tmp_path: Path) -> None:
     long = tmp_path / "net"
     manifest, files = small_manifest()
     with pytest.raises(ModelError, match="was not completed"):
@@ -318,14 +317,14 @@ def test_an_unwritable_place_leaves_nothing(tmp_path: Path) -> None:
     assert not long.exists()
 
 
-def test_a_file_in_the_way_of_the_folder_is_told(tmp_path: Path) -> None:
+def test_a_file_at_the_folders_path_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net").write_text("I am a file")
     with pytest.raises(ModelError, match="was not completed"):
         write_model(tmp_path / "net", *small_manifest())
     assert (tmp_path / "net").read_text() == "I am a file"
 
 
-def test_parity_values_survive_the_manifest() -> None:
+def test_parity_values_survive_serialisation() -> None:
     parity = Parity(metrics={"a": 1e-9}, limits={"a": Limit(at_most=1e-4)}, samples=1, passed=True)
     assert Parity.model_validate_json(json.dumps(parity.model_dump())) == parity
 
@@ -334,16 +333,13 @@ def test_parity_values_survive_the_manifest() -> None:
     "arguments",
     [[], ["zoo"], ["centerface"], ["centerface", "--weights"], ["mobilenet-fer", "--size", "1x1"]],
 )
-def test_a_wrong_command_line_is_one_line(
+def test_a_wrong_command_line_is_refused_in_one_line(
     arguments: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 78
-    told = capfd.readouterr().err
-    assert told.startswith("exporters: ")
-    assert told.count("\n") == 1
+    assert refusal(main, arguments, capfd).startswith("exporters: ")
 
 
-def test_the_recipes_without_their_tools_are_one_line(
+def test_the_recipes_without_pytorch_are_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in [each for each in sys.modules if each.startswith("exporters.recipes.")]:
@@ -351,7 +347,4 @@ def test_the_recipes_without_their_tools_are_one_line(
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     from exporters.recipes.__main__ import main as recipes
 
-    assert recipes(["train", "--data", "x", "--out", "y"]) == 78
-    err = capsys.readouterr().err
-    assert "make setup-export" in err
-    assert err.count("\n") == 1
+    assert "make setup-export" in refusal(recipes, ["train", "--data", "x", "--out", "y"], capsys)

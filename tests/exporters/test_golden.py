@@ -1,4 +1,4 @@
-"""``python -m exporters golden``: new golden answers, artifacts as they are."""
+"""``python -m exporters golden``: new golden answers, unchanged artifacts."""
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ from edge.vision.inference.golden_schema import TranslationGolden
 from exporters.__main__ import main
 from exporters.cyclegan.export import export_cyclegan
 from exporters.golden import remake_golden
+from tests.support.command_errors import refusal
 from tests.support.generators import onnx_file
 
 BUNDLED = ("centerface-320x192", "centerface-640x384", "expression-nir")
@@ -25,17 +26,15 @@ def copied(tmp_path: Path, model: str) -> Path:
 
 
 @pytest.mark.parametrize("model", BUNDLED)
-def test_the_bundled_answers_are_those_of_the_pictures_of_today(tmp_path: Path, model: str) -> None:
-    """What fails here after a change of resize or crop: the bundled golden answers are stale."""
+def test_the_bundled_golden_answers_are_up_to_date(tmp_path: Path, model: str) -> None:
+    """If this fails after a change of resize or crop, the bundled golden answers are stale."""
     folder = copied(tmp_path, model)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert main(["golden", "--model", str(folder)]) == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_answers_of_other_pictures_are_replaced(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stale_answers_are_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = copied(tmp_path, "centerface-320x192")
     path = folder / "manifest.json"
     fresh = path.read_text()
@@ -47,7 +46,7 @@ def test_answers_of_other_pictures_are_replaced(
     assert path.read_text() == fresh
 
 
-def test_a_translator_gets_the_answers_that_its_export_gave(tmp_path: Path) -> None:
+def test_a_translators_answers_equal_those_of_its_export(tmp_path: Path) -> None:
     out = tmp_path / "net"
     exported = export_cyclegan(onnx_file(tmp_path / "g.onnx"), out, size=(64, 64), mono=True)
     remade = remake_golden(out)
@@ -58,13 +57,13 @@ def test_a_translator_gets_the_answers_that_its_export_gave(tmp_path: Path) -> N
     assert load_manifest(out) == remade
 
 
-def test_an_artifact_that_gives_other_answers_keeps_the_old_manifest(
+def test_nothing_is_written_if_an_artifact_gives_other_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = copied(tmp_path, "centerface-320x192")
     file = folder / "centerface.int8.onnx"
     model = onnx.load(folder / "centerface.onnx")
-    for weight in model.graph.initializer:  # a network without any weight finds nothing
+    for weight in model.graph.initializer:  # with all weights 0 it finds nothing
         values = numpy_helper.to_array(weight)
         weight.CopyFrom(numpy_helper.from_array(values * 0, weight.name))
     content = model.SerializeToString()
@@ -75,11 +74,9 @@ def test_an_artifact_that_gives_other_answers_keeps_the_old_manifest(
     entry.update(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
     path.write_text(json.dumps(data))
     before = path.read_bytes()
-    assert main(["golden", "--model", str(folder)]) == 78
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "centerface.int8.onnx: detector: golden face: no face found" in said
-    assert "nothing was written" in said
+    line = refusal(main, ["golden", "--model", str(folder)], capsys)
+    assert "centerface.int8.onnx: detector: golden face: no face found" in line
+    assert "nothing was written" in line
     assert path.read_bytes() == before
 
 

@@ -1,6 +1,7 @@
 """The error line that a command prints."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,19 @@ def refusal(
     assert (code, out) == (EXIT_CONFIG, ""), err
     assert err.count("\n") == 1, err
     return err
+
+
+def refusal_without_files(
+    main: Callable[[Sequence[str]], int],
+    arguments: Sequence[str],
+    capture: pytest.CaptureFixture[str],
+    folder: Path,
+) -> str:
+    """Return the one line by which ``main`` refuses ``arguments``; see ``refusal``.
+
+    Fails if ``main`` adds or removes an entry of ``folder``.
+    """
+    before = sorted(folder.iterdir())
+    line = refusal(main, arguments, capture)
+    assert sorted(folder.iterdir()) == before
+    return line

@@ -1,4 +1,4 @@
-"""One float graph in, four artifacts out: same answers, same bytes, and nothing half-built."""
+"""Artifacts of one float graph: same outputs, deterministic bytes, refusals."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,7 @@ BOTH = {"formats": ("onnx", "tflite"), "precisions": ("fp32", "int8")}
 
 
 def net(opset: int = 9, *, bias: bool = True, kernel: int = 2) -> Any:
-    """Return a small network of the kinds of layers that a detector has, nodes not yet named."""
+    """Return a small network with the layers of a detector and named nodes."""
     random = np.random.default_rng(3)
     weights = {
         "w": random.normal(0, 0.3, (8, 1, 3, 3)),
@@ -69,27 +69,27 @@ def tensors(count: int = 12) -> list[Any]:
     return [RANDOM.uniform(-2, 2, (1, 1, 16, 24)).astype(np.float32) for _ in range(count)]
 
 
-def worst(content: bytes, artifact: Artifact, inputs: list[Any]) -> float:
-    """Return the largest difference from the float graph, any output, in the graph's layout."""
+def max_error(content: bytes, artifact: Artifact, inputs: list[Any]) -> float:
+    """Return the largest difference of any output from the float graph."""
     reference, session = (
         OnnxSession(net().SerializeToString(), 1),
         open_session(artifact.runtime, content, 1),
     )
-    turned = artifact.layout == "nhwc"
-    far = 0.0
+    nhwc = artifact.layout == "nhwc"
+    error = 0.0
     for tensor in inputs:
         known = reference.run(tensor)
-        seen = session.run(tensor.transpose(0, 2, 3, 1) if turned else tensor)
+        outputs = session.run(tensor.transpose(0, 2, 3, 1) if nhwc else tensor)
         for name, values in known.items():
-            made = seen[name].transpose(0, 3, 1, 2) if turned else seen[name]
+            made = outputs[name].transpose(0, 3, 1, 2) if nhwc else outputs[name]
             assert made.shape == values.shape
-            far = max(far, float(np.abs(made - values).max()))
-    return far
+            error = max(error, float(np.abs(made - values).max()))
+    return error
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("kernel", [2, 3])
-def test_a_deconvolution_whose_kernel_is_its_stride_becomes_a_convolution(
+def test_a_transposed_convolution_with_kernel_equal_to_stride_becomes_a_convolution(
     bias: bool, kernel: int
 ) -> None:
     model = onnx.version_converter.convert_version(net(bias=bias, kernel=kernel), 17)
@@ -102,7 +102,7 @@ def test_a_deconvolution_whose_kernel_is_its_stride_becomes_a_convolution(
 
 
 @pytest.mark.parametrize("board", ["x86", "arm"])
-def test_int8_onnx_is_close_small_signed_as_asked_and_the_same_each_time(board: Any) -> None:
+def test_int8_onnx_is_close_to_float_signed_per_board_and_deterministic(board: Any) -> None:
     inputs = tensors()
     content = graph.finish(net())
     made = [quantize_onnx(content, inputs, board=board) for _ in range(2)]
@@ -122,10 +122,10 @@ def test_int8_onnx_is_close_small_signed_as_asked_and_the_same_each_time(board: 
     artifact = Artifact(
         file="a.onnx", runtime="onnxruntime", precision="int8", sha256="0" * 64, bytes=1
     )
-    assert 0 < worst(made[0], artifact, inputs) < 0.1
+    assert 0 < max_error(made[0], artifact, inputs) < 0.1
 
 
-def test_float_nodes_stay_float_and_unknown_ones_are_refused() -> None:
+def test_float_nodes_stay_float_and_unknown_names_are_refused() -> None:
     content = graph.finish(net())
     whole = onnx.load_model_from_string(quantize_onnx(content, tensors()))
     kept = onnx.load_model_from_string(
@@ -147,7 +147,7 @@ def test_float_nodes_stay_float_and_unknown_ones_are_refused() -> None:
         quantize_onnx(content, tensors(), float_nodes=["Conv_99"])
 
 
-def test_onnx_alone_needs_no_tool_but_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnx_artifacts_need_onnxruntime_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tflite.ONNX2TF_VARIABLE, "/nowhere")
     monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
     built = build_artifacts(
@@ -171,7 +171,7 @@ def test_onnx_alone_needs_no_tool_but_onnxruntime(monkeypatch: pytest.MonkeyPatc
         ([], ["fp32"], False, "expected some of onnx, tflite"),
     ],
 )
-def test_what_cannot_be_built_is_told_first(
+def test_options_and_tools_are_checked_first(
     formats: list[str],
     precisions: list[str],
     calibrated: bool,
@@ -184,7 +184,9 @@ def test_what_cannot_be_built_is_told_first(
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_quantiser_is_told_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_quantiser_is_reported_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     tool = tmp_path / "onnx2tf"
     tool.write_text("#!/bin/sh\nexit 1\n")
     tool.chmod(0o755)
@@ -202,7 +204,7 @@ def test_a_missing_quantiser_is_told_first(monkeypatch: pytest.MonkeyPatch, tmp_
         ("exit 0", r"cannot convert this graph \(exit 0\)"),
     ],
 )
-def test_a_converter_that_fails_is_one_line(
+def test_a_failing_converter_is_reported_in_one_line(
     script: str, complaint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tool = tmp_path / "onnx2tf"
@@ -214,10 +216,10 @@ def test_a_converter_that_fails_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_converter_that_makes_another_network_is_found_out(
+def test_an_invalid_file_from_the_converter_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The converter's word is not taken for it: what it made is loaded, run and looked at."""
+    """The exporter does not trust the converter: it loads and runs the result."""
     tool = tmp_path / "onnx2tf"
     tool.write_text("#!/bin/sh\nmkdir out; echo 'no model' > out/model_float32.tflite\n")
     tool.chmod(0o755)
@@ -227,7 +229,7 @@ def test_a_converter_that_makes_another_network_is_found_out(
 
 
 @pytest.mark.export
-def test_all_four_answer_as_the_graph_and_are_the_same_each_time() -> None:
+def test_all_four_artifacts_agree_with_the_graph_and_are_deterministic() -> None:
     model, inputs = graph.finish(net()), tensors()
     built = [build_artifacts(model, stem="net", calibration=inputs, **BOTH) for _ in range(2)]
     assert built[0] == built[1]
@@ -239,12 +241,12 @@ def test_all_four_answer_as_the_graph_and_are_the_same_each_time() -> None:
     ]
     for artifact, content in built[0].items():
         limit = 1e-5 if artifact.precision == "fp32" else 0.15
-        assert worst(content, artifact, inputs) < limit, artifact.file
+        assert max_error(content, artifact, inputs) < limit, artifact.file
     assert b"/tmp" not in b"".join(built[0].values())
 
 
 @pytest.mark.export
-def test_what_stays_float_in_tensorflow_lite_has_float_ends() -> None:
+def test_float_nodes_at_the_ends_keep_float_inputs_and_outputs_in_tensorflow_lite() -> None:
     model, inputs = graph.finish(net()), tensors()
     options: dict[str, Any] = {"formats": ["tflite"], "precisions": ["int8"], "stem": "net"}
     ((kept, _),) = build_artifacts(
@@ -255,7 +257,7 @@ def test_what_stays_float_in_tensorflow_lite_has_float_ends() -> None:
         model, calibration=inputs, float_nodes=["Conv_0"], **options
     ).items()
     assert first.dtype is None
-    assert worst(content, first, inputs) < 0.15
+    assert max_error(content, first, inputs) < 0.15
     ((convs, _),) = build_artifacts(
         model, calibration=inputs, int8_operators=["Conv"], **options
     ).items()
@@ -264,7 +266,7 @@ def test_what_stays_float_in_tensorflow_lite_has_float_ends() -> None:
         build_artifacts(model, calibration=inputs, int8_operators=["Sigmoid"], **options)
 
 
-def test_a_renamed_output_keeps_constants_that_lie_behind_the_packed_model() -> None:
+def test_renaming_outputs_keeps_constants_stored_after_the_packed_model() -> None:
     content = (find_model("expression-nir") / "expression.int8.tflite").read_bytes()
     buffers = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0)).buffers
     assert any(buffer.offset for buffer in buffers)
@@ -272,6 +274,6 @@ def test_a_renamed_output_keeps_constants_that_lie_behind_the_packed_model() -> 
     one, other = (open_session("litert", each, 1) for each in (content, renamed))
     assert other.outputs == frozenset({"scores", "affect"})
     tensor = RANDOM.normal(0, 1, (1, 48, 48, 1)).astype(np.float32)
-    seen, known = other.run(tensor), one.run(tensor)
-    np.testing.assert_array_equal(seen["scores"], known["logits"])
-    np.testing.assert_array_equal(seen["affect"], known["affect"])
+    outputs, known = other.run(tensor), one.run(tensor)
+    np.testing.assert_array_equal(outputs["scores"], known["logits"])
+    np.testing.assert_array_equal(outputs["affect"], known["affect"])

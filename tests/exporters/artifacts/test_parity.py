@@ -1,4 +1,4 @@
-"""Agreement in the figures of a task, pictures on one side or the other, and the benchmark."""
+"""Agreement figures, splitting of pictures, and ``benchmarks parity``."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def network(artifact: str = "centerface.onnx") -> Any:
 
 
 def pictures(count: int = 3) -> list[Any]:
-    """Return pictures of the golden face, moved and lit otherwise."""
+    """Return pictures of the golden face, shifted and darkened."""
     face, _ = golden_picture()
     made = []
     for _ in range(count):
@@ -51,38 +51,38 @@ def pictures(count: int = 3) -> list[Any]:
     return made
 
 
-def test_a_network_agrees_with_itself_and_an_int8_one_nearly() -> None:
-    reference, shown = network(), pictures()
-    same = detection_agreement(reference, network("centerface.tflite"), shown)
+def test_float_artifacts_agree_and_int8_nearly_agrees() -> None:
+    reference, inputs = network(), pictures()
+    same = detection_agreement(reference, network("centerface.tflite"), inputs)
     assert same["iou_mean"] == pytest.approx(1, abs=1e-3)
     assert same["recall"] == same["recall_32px"] == same["recall_25px"] == 1
     assert same["extra_faces"] == 0
     assert same["landmark_error"] < 1e-3
-    near = detection_agreement(reference, network("centerface.int8.tflite"), shown)
+    near = detection_agreement(reference, network("centerface.int8.tflite"), inputs)
     assert 0.9 < near["iou_mean"] < same["iou_mean"]
     assert near["iou_p05"] <= near["iou_mean"]
     assert near["reference_recall_32px"] == same["reference_recall_32px"]
 
 
-def test_a_blind_candidate_has_no_recall(monkeypatch: pytest.MonkeyPatch) -> None:
-    reference, blind = network(), network()
-    run = blind.run
+def test_a_candidate_that_finds_nothing_has_no_recall(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference, without_faces = network(), network()
+    run = without_faces.run
 
     def nothing(batch: Any) -> Any:
         maps = run(batch)
         return {**maps, "heatmap": np.zeros_like(maps["heatmap"])}
 
-    monkeypatch.setattr(blind, "run", nothing)
-    figures = detection_agreement(reference, blind, pictures(2))
+    monkeypatch.setattr(without_faces, "run", nothing)
+    figures = detection_agreement(reference, without_faces, pictures(2))
     assert figures["iou_mean"] == figures["recall"] == figures["recall_32px"] == 0
     assert figures["landmark_error"] == 1
     limits = {"iou_mean": Limit(at_least=0.97)}
     assert not check_against_limits(figures, limits, 2).passed
     with pytest.raises(ModelError, match="no face in 2 pictures"):
-        detection_agreement(blind, reference, pictures(2))
+        detection_agreement(without_faces, reference, pictures(2))
 
 
-def test_a_limit_without_its_figure_is_refused() -> None:
+def test_a_limit_without_a_figure_is_refused() -> None:
     with pytest.raises(ModelError, match="3 pictures do not give recall_25px"):
         check_against_limits({"iou_mean": 1.0}, {"recall_25px": Limit(at_least=0.9)}, 3)
     assert check_against_limits({"a": 1.23456789}, {"a": Limit(at_most=2)}, 3).metrics == {
@@ -106,7 +106,7 @@ def test_an_expression_network_agrees_with_itself() -> None:
         ([0, 0, 1, 1], [0, 1, 0, 1], 0.0),
         ([0, 1], [1, 0], -1.0),
         ([2, 2, 2], [2, 2, 2], 1.0),
-        # Cohen's own kind of example: 20 + 15 of 50 agree, chance .5
+        # after Cohen's example: 20 + 15 of 50 agree, chance .5
         ([0] * 25 + [1] * 25, [0] * 20 + [1] * 5 + [0] * 10 + [1] * 15, 0.4),
     ],
 )
@@ -126,7 +126,7 @@ def test_psnr_and_ssim_of_known_pictures() -> None:
 
 @settings(max_examples=50)
 @given(st.integers(18, 60), st.integers(0, 1000))
-def test_a_shrunk_face_is_as_high_as_asked_and_where_it_is_said(height: int, seed: int) -> None:
+def test_a_shrunk_face_has_the_given_height_and_the_returned_box(height: int, seed: int) -> None:
     picture = np.full((96, 160), 10, np.uint8)
     picture[20:90, 60:110] = 250
     made = shrunk_face(picture, Box(60, 20, 50, 70), height, seed)
@@ -142,22 +142,22 @@ def test_a_shrunk_face_is_as_high_as_asked_and_where_it_is_said(height: int, see
     np.testing.assert_array_equal(canvas, again[0])
 
 
-def test_a_face_that_is_small_already_is_not_shrunk() -> None:
+def test_a_smaller_face_is_not_shrunk() -> None:
     assert shrunk_face(np.zeros((96, 160), np.uint8), Box(0, 0, 20, 20), 32, 0) is None
 
 
-def test_detectors_are_calibrated_with_small_faces_too() -> None:
+def test_calibration_pictures_of_detectors_include_small_faces() -> None:
     detector = detector_for(network(), threshold=0.5, nms_iou=0.3)
-    shown = pictures(4)
-    made = list(detector_pictures([*shown, np.zeros((50, 60), np.uint8)], detector))
-    assert len(made) == 9  # nothing to shrink in the black one
+    inputs = pictures(4)
+    made = list(detector_pictures([*inputs, np.zeros((50, 60), np.uint8)], detector))
+    assert len(made) == 9  # the black picture has no face to shrink
     assert {each.shape for each in made} == {(192, 320)}
-    np.testing.assert_array_equal(made[0], resize_linear(shown[0], (320, 192)))
+    np.testing.assert_array_equal(made[0], resize_linear(inputs[0], (320, 192)))
     heights = [faces_in(detector, each)[0].box.height for each in made[4:8:2]]
     assert all(height > 60 for height in heights)
 
 
-def test_faces_are_cut_out_and_pictures_without_one_taken_whole() -> None:
+def test_faces_are_cropped_and_pictures_without_a_face_are_kept_whole() -> None:
     detector = detector_for(network(), threshold=0.5, nms_iou=0.3)
     face, _ = golden_picture()
     flat = np.full((48, 48), 77, np.uint8)
@@ -175,7 +175,7 @@ def folder_of(folder: Path, count: int) -> Path:
     return folder
 
 
-def test_pictures_fall_on_one_side_by_their_content_alone(tmp_path: Path) -> None:
+def test_pictures_are_split_by_content_alone(tmp_path: Path) -> None:
     one = split_pictures(folder_of(tmp_path / "a", 60))
     assert 10 < len(one.calibrate) < 40
     assert len(one.calibrate) + len(one.evaluate) == 60
@@ -195,7 +195,7 @@ def test_pictures_fall_on_one_side_by_their_content_alone(tmp_path: Path) -> Non
     assert not set(known) & {picture.tobytes() for picture in one.evaluate}
 
 
-def test_more_pictures_move_none_to_the_other_side(tmp_path: Path) -> None:
+def test_more_pictures_do_not_change_the_split_of_others(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "a", 40)
     before = {picture.tobytes() for picture in split_pictures(folder).evaluate}
     for number in range(40, 60):
@@ -206,13 +206,13 @@ def test_more_pictures_move_none_to_the_other_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 15])
-def test_too_few_pictures_are_one_line(tmp_path: Path, count: int) -> None:
+def test_too_few_pictures_are_refused_in_one_line(tmp_path: Path, count: int) -> None:
     with pytest.raises(ModelError, match=f"{count} different pictures, expected 16") as caught:
         split_pictures(folder_of(tmp_path / "a", count))
     assert "\n" not in str(caught.value)
 
 
-def test_the_float_network_is_the_same_one_everywhere(tmp_path: Path) -> None:
+def test_the_float_network_does_not_depend_on_the_board(tmp_path: Path) -> None:
     assert float_network(MODEL, "face-detection").info.artifact == "centerface.onnx"
     folder = shutil.copytree(find_model(MODEL), tmp_path / "net")
     data = json.loads((folder / "manifest.json").read_text())
@@ -236,7 +236,7 @@ def test_the_benchmark_measures_every_artifact(
     out = tmp_path / "out.json"
     command = ["parity", "--model", MODEL, "--images", str(folder), "--json", str(out)]
     assert benchmark(command) == 0
-    shown = capsys.readouterr().out
+    inputs = capsys.readouterr().out
     result = json.loads(out.read_text())
     assert result["reference"] == "centerface.onnx"
     assert (result["pictures"], result["kept_back_from_calibration"]) == (2, False)
@@ -246,13 +246,13 @@ def test_the_benchmark_measures_every_artifact(
         assert row["metrics"]["iou_mean"] > (0.999 if row["precision"] == "fp32" else 0.9)
         assert row["at_export"]["passed"]
         assert result["models"][MODEL][file] == row["sha256"]
-        assert file.removeprefix("centerface.")[:4] in shown
+        assert file.removeprefix("centerface.")[:4] in inputs
     for field in ("board", "cores", "governor", "throttled", "versions", "commit", "date"):
         assert field in result
 
 
 @pytest.mark.nir
-def test_on_the_calibration_pictures_only_what_was_kept_back_counts(
+def test_calibration_pictures_are_not_used_for_evaluation(
     tmp_path: Path, nir_faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -278,7 +278,7 @@ def test_on_the_calibration_pictures_only_what_was_kept_back_counts(
         (["--images"], "expected one argument"),
     ],
 )
-def test_what_cannot_be_measured_is_one_line(
+def test_unusable_input_is_refused_in_one_line(
     change: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "EMPTY").mkdir()

@@ -1,4 +1,4 @@
-"""CenterFace: every form of its graph in, four artifacts out that find the same faces."""
+"""Export of CenterFace graphs of any form; agreement of the four artifacts."""
 
 import copy
 import json
@@ -36,8 +36,8 @@ TFLITE_PYTHON = Path(
 )
 
 
-def sizeless(folder: Path) -> Path:
-    """Write the published graph as other tools do: sizes free, weights no inputs, own names."""
+def with_free_sizes(folder: Path) -> Path:
+    """Write the published graph as other tools do: free sizes, constant weights, other names."""
     model = onnx.load(PUBLISHED)
     graph.drop_overridable_weights(model)
     renamed = {"input.1": "image", "537": "hm", "538": "wh", "539": "reg", "540": "kps"}
@@ -60,8 +60,8 @@ def maps(folder: Path, picture: Luma) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("form", ["sizeless", "fixed and mono already"])
-def test_other_forms_of_the_graph_give_the_same_answers(tmp_path: Path, form: str) -> None:
-    weights = sizeless(tmp_path) if form == "sizeless" else BUNDLED
+def test_other_forms_of_the_graph_give_the_same_outputs(tmp_path: Path, form: str) -> None:
+    weights = with_free_sizes(tmp_path) if form == "sizeless" else BUNDLED
     made = export_centerface(weights, tmp_path / "net", size=(320, 192), mono=form == "sizeless")
     assert made.input.colour == "mono"
     picture = np.random.default_rng(1).integers(0, 256, (192, 320), np.uint8)
@@ -70,7 +70,7 @@ def test_other_forms_of_the_graph_give_the_same_answers(tmp_path: Path, form: st
         np.testing.assert_allclose(values, known[role], rtol=1e-4, atol=1e-3)
 
 
-def test_a_graph_of_one_size_is_exported_at_another(tmp_path: Path) -> None:
+def test_a_graph_of_fixed_size_is_exported_at_another(tmp_path: Path) -> None:
     export_centerface(BUNDLED, tmp_path / "net", size=(640, 384), mono=True)
     picture = np.random.default_rng(1).integers(0, 256, (384, 640), np.uint8)
     known = maps(find_model("centerface-640x384"), picture)
@@ -109,7 +109,7 @@ def five_channels(model: Any) -> None:
     weight.CopyFrom(numpy_helper.from_array(np.zeros((32, 5, 3, 3), np.float32), weight.name))
 
 
-def a_shape_that_lies(model: Any) -> None:
+def wrong_shape(model: Any) -> None:
     first_weight(model).dims[1] = 5
 
 
@@ -121,10 +121,10 @@ def a_shape_that_lies(model: Any) -> None:
         (two_inputs, "this one takes 2"),
         (quantised, "int8 already; expected the float graph"),
         (five_channels, "takes 5 channels, expected 3 or 1"),
-        (a_shape_that_lies, "is not what its shape says"),
+        (wrong_shape, "is not what its shape says"),
     ],
 )
-def test_what_is_no_centerface_is_refused_in_one_line(
+def test_other_graphs_are_refused_in_one_line(
     tmp_path: Path, change: Any, complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = onnx.load(PUBLISHED)
@@ -138,7 +138,7 @@ def test_what_is_no_centerface_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
-def test_a_truncated_graph_is_one_line(
+def test_a_truncated_graph_is_refused_in_one_line(
     tmp_path: Path, share: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = PUBLISHED.read_bytes()
@@ -148,7 +148,7 @@ def test_a_truncated_graph_is_one_line(
     assert not (tmp_path / "net").exists()
 
 
-def test_the_layers_that_stay_float_are_the_ones_meant() -> None:
+def test_first_nodes_heads_and_transposed_convolutions_stay_float() -> None:
     original = CenterFaceGraph(PUBLISHED, (320, 192))
     model = converted(original, mono=True)
     nodes = {node.name: node for node in model.graph.node}
@@ -167,7 +167,7 @@ def test_the_layers_that_stay_float_are_the_ones_meant() -> None:
 
 
 def faces(folder: Path, count: int) -> Path:
-    """Write pictures of the golden face: moved, scaled, lit otherwise."""
+    """Write pictures of the golden face: moved, scaled, brighter or darker."""
     folder.mkdir()
     face, _ = golden_picture()
     random = np.random.default_rng(5)
@@ -190,17 +190,17 @@ def arguments(out: Path, pictures: Path, *more: str) -> list[str]:
     ]
 
 
-def test_int8_onnx_needs_no_other_tool_and_says_what_it_lost(
+def test_int8_onnx_needs_no_other_tool_and_prints_its_parity(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two dozen pictures of one face may or may not keep the limit: both ends are right."""
+    """24 pictures of one face may or may not meet the limit: both results are valid."""
     pictures = faces(tmp_path / "pictures", 24)
     out = tmp_path / "net"
     command = arguments(out, pictures, "--formats", "onnx", "--precisions", "int8")
     code = main(command)
-    told = capsys.readouterr()
-    assert "recall_18px" in told.out
-    assert "(at least 0.97)" in told.out
+    captured = capsys.readouterr()
+    assert "recall_18px" in captured.out
+    assert "(at least 0.97)" in captured.out
     assert code in (0, 1)
     assert out.exists() == (code == 0)
     assert main([*command, "--allow-parity-loss"]) == 0
@@ -212,7 +212,7 @@ def test_int8_onnx_needs_no_other_tool_and_says_what_it_lost(
     assert (verify(out) == []) == parity.passed
 
 
-def test_a_missed_limit_is_written_only_when_allowed_and_never_chosen(
+def test_an_artifact_over_its_limit_is_written_only_if_allowed_and_never_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     limits = {"heatmap": 1e-30, "scale": 1e-30, "offset": 1e-30, "landmarks": 1e-30}
@@ -231,7 +231,7 @@ def test_a_missed_limit_is_written_only_when_allowed_and_never_chosen(
 @pytest.mark.export
 @pytest.mark.nir
 @pytest.mark.timeout(600)
-def test_all_four_pass_on_near_infrared_faces_and_come_out_the_same_again(
+def test_all_four_artifacts_pass_on_nir_faces_and_are_deterministic(
     tmp_path: Path, nir_faces: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = []
@@ -251,8 +251,8 @@ def test_all_four_pass_on_near_infrared_faces_and_come_out_the_same_again(
 
 
 @pytest.mark.parametrize("model", ["centerface-320x192", "centerface-640x384"])
-def test_the_bundled_artifacts_agree_with_one_another(model: str) -> None:
-    """Float ones in value, int8 ones in what they find, on a picture that is not theirs."""
+def test_the_bundled_artifacts_agree_with_each_other(model: str) -> None:
+    """Float artifacts in their values, int8 artifacts in their detections, on another picture."""
     face, _ = golden_picture()
     networks = [open_network(model, task="face-detection", artifact=file) for file in FILES]
     width, height = networks[0].info.width, networks[0].info.height
@@ -296,8 +296,8 @@ for path in sys.argv[2:]:
 
 
 @pytest.mark.export
-def test_the_older_runtime_gives_the_same_answers(tmp_path: Path) -> None:
-    """tflite-runtime 2.14, the last of its kind, in an environment of its own."""
+def test_tflite_runtime_gives_the_same_outputs(tmp_path: Path) -> None:
+    """tflite-runtime 2.14, the last release, in an environment of its own."""
     if not TFLITE_PYTHON.exists():
         pytest.skip(f"no tflite-runtime at {TFLITE_PYTHON}: it ends with Python 3.11")
     model = find_model("centerface-320x192")
@@ -315,24 +315,24 @@ def test_the_older_runtime_gives_the_same_answers(tmp_path: Path) -> None:
         network = open_network(model, task="face-detection", artifact=file)
         known = network.run(picture[None])
         stored = np.load(tmp_path / f"{file}.npz")
-        seen = {
+        outputs = {
             role: stored[output.tensor].transpose(0, 3, 1, 2)
             for role, output in network.manifest.outputs.items()
         }
-        far = {
-            role: np.abs(seen[role] - values) / max(1.0, float(np.abs(values).max()))
+        errors = {
+            role: np.abs(outputs[role] - values) / max(1.0, float(np.abs(values).max()))
             for role, values in known.items()
         }
         if "int8" not in file:
-            assert max(float(each.max()) for each in far.values()) < 1e-3
-        # int8 kernels of two generations round otherwise where nothing is: the face counts
-        assert max(float(each.mean()) for each in far.values()) < 0.02
+            assert max(float(each.max()) for each in errors.values()) < 1e-3
+        # int8 kernels of the two runtimes round differently where no face is: the face counts
+        assert max(float(each.mean()) for each in errors.values()) < 0.02
         (one,), (other,) = (
             decode(
                 maps["heatmap"][0, 0], maps["scale"][0], maps["offset"][0], maps["landmarks"][0],
                 threshold=0.5, nms_iou=0.3, ratio_x=1.0, ratio_y=1.0,
             )
-            for maps in (known, seen)
+            for maps in (known, outputs)
         )  # fmt: skip
         assert one.box.iou(other.box) > 0.95
         assert abs(one.score - other.score) < 0.02

@@ -1,4 +1,4 @@
-"""State dicts against PyTorch's own answers, fresh random weights for each architecture."""
+"""State dicts against PyTorch's outputs, with random weights for each architecture."""
 
 import io
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from exporters.artifacts.parity import TRANSLATION_LIMITS, sample_pictures
 from exporters.cyclegan import export as cyclegan
 from exporters.cyclegan.checkpoint import read_state
 from exporters.cyclegan.export import export_cyclegan
-from tests.support.command_errors import refusal
+from tests.support.command_errors import refusal_without_files
 from tests.support.generators import random_state
 
 pytestmark = pytest.mark.export
@@ -41,7 +41,7 @@ def norm_layer(kind: str) -> Norm:
 
 
 class Block(nn.Module):  # type: ignore[misc, name-defined]
-    """A residual block: two convolutions around what they leave unchanged."""
+    """A residual block: two convolutions and a shortcut."""
 
     def __init__(self, channels: int, norm: Norm, bias: bool, dropout: bool) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Block(nn.Module):  # type: ignore[misc, name-defined]
 
 
 class Generator(nn.Module):  # type: ignore[misc, name-defined]
-    """The generator, layer after layer under the names that its checkpoints have."""
+    """The generator, with the layer names of its checkpoints."""
 
     def __init__(
         self, blocks: int, ngf: int, channels: tuple[int, int], kind: str, dropout: bool = False
@@ -87,7 +87,7 @@ class Generator(nn.Module):  # type: ignore[misc, name-defined]
 
 
 def fresh(seed: int, *shape: Any, **more: Any) -> Any:
-    """Return a generator with weights of its own and, of batch norms, statistics of its own."""
+    """Return a generator with random weights and random batch-norm statistics."""
     torch.manual_seed(seed)
     made = Generator(*shape, **more)
     for module in made.modules():
@@ -112,7 +112,7 @@ def answer(generator: Any, picture: Luma, channels: int) -> Floats:
 
 
 def pictures(side: int) -> list[Luma]:
-    """Ones that the exporter does not use, and some that it does, all with something to see."""
+    """Return pictures with contrast: one that the exporter does not use, and two that it does."""
     random = np.random.default_rng(17)
     noise = random.integers(0, 256, (side, side), np.uint8)
     return [noise, *sample_pictures(side, side)[:2]]
@@ -133,12 +133,12 @@ ARCHITECTURES = [
 @pytest.mark.parametrize(
     ("blocks", "ngf", "channels", "norm", "dropout", "prefix", "side"), ARCHITECTURES
 )
-def test_artifacts_answer_as_pytorch_does(  # noqa: PLR0917
+def test_artifacts_give_the_outputs_of_pytorch(  # noqa: PLR0917
     tmp_path: Path, blocks: int, ngf: int, channels: tuple[int, int], norm: str, dropout: bool,
     prefix: str, side: int,
 ) -> None:  # fmt: skip
     generator = fresh(blocks * ngf, blocks, ngf, channels, norm, dropout=dropout)
-    if norm == "old instance":  # statistics that were kept and, at the time, never used
+    if norm == "old instance":  # it saved statistics and never used them
         state = generator.state_dict()
         plain = Generator(blocks, ngf, channels, "instance").eval()
         plain.load_state_dict(state, strict=False)
@@ -166,7 +166,7 @@ def test_artifacts_answer_as_pytorch_does(  # noqa: PLR0917
             assert np.abs(made - known_picture).max() <= 2e-3, artifact
 
 
-def test_three_channels_stay_three_where_mono_is_not_asked_for(tmp_path: Path) -> None:
+def test_without_mono_the_input_keeps_three_channels(tmp_path: Path) -> None:
     generator = fresh(4, 6, 8, (3, 3), "instance")
     weights = saved(tmp_path / "g.pth", generator.state_dict())
     export_cyclegan(
@@ -186,9 +186,7 @@ def test_three_channels_stay_three_where_mono_is_not_asked_for(tmp_path: Path) -
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("opset", "norm"), [(9, "instance"), (11, "batch"), (17, "instance")])
-def test_what_pytorch_itself_exports_to_onnx_is_taken(
-    tmp_path: Path, opset: int, norm: str
-) -> None:
+def test_onnx_files_exported_by_pytorch_are_accepted(tmp_path: Path, opset: int, norm: str) -> None:
     generator = fresh(opset, 6, 8, (3, 3), norm)
     source = tmp_path / "experiment1_2_NIR2VIS.onnx"
     torch.onnx.export(
@@ -206,7 +204,7 @@ def test_what_pytorch_itself_exports_to_onnx_is_taken(
             assert np.abs(made - answer(generator, picture, 3)).max() <= 2e-3
 
 
-def test_old_and_new_files_and_half_precision_are_the_same_network(tmp_path: Path) -> None:
+def test_old_and_new_file_formats_and_half_precision_are_read(tmp_path: Path) -> None:
     state = fresh(5, 6, 4, (3, 3), "instance").state_dict()
     new = saved(tmp_path / "new.pth", state)
     old = saved(tmp_path / "old.pth", state, _use_new_zipfile_serialization=False)
@@ -218,7 +216,7 @@ def test_old_and_new_files_and_half_precision_are_the_same_network(tmp_path: Pat
     assert {str(each.dtype) for each in rounded.values()} == {"float32"}
 
 
-def test_the_same_file_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_file_gives_the_same_bytes(tmp_path: Path) -> None:
     weights = saved(tmp_path / "g.pth", fresh(6, 6, 4, (3, 3), "batch").state_dict())
     made = []
     for folder in ("one", "two"):
@@ -235,11 +233,11 @@ def test_the_same_file_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert str(tmp_path).encode() not in b"".join(made[0].values())
 
 
-# -- what is not a generator's state dict ---------------------------------------------------------
+# -- files that are refused -----------------------------------------------------------------------
 
 
-class Elsewhere:
-    """An object whose unpickling would write a file."""
+class FileOnUnpickle:
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -289,7 +287,10 @@ def sparse(path: Path) -> Path:
     ("make", "complaint"),
     [
         (cut_off, "not a PyTorch checkpoint, or damaged"),
-        (lambda path: whole_file(path, {"a": Elsewhere(path.with_name("touched"))}), "objects"),
+        (
+            lambda path: whole_file(path, {"a": FileOnUnpickle(path.with_name("touched"))}),
+            "objects",
+        ),
         (lambda path: whole_file(path, fresh(1, 1, 4, (3, 3), "instance")), "Python objects"),
         (scripted, "checkpoint"),
         (wrapped, "'epoch' is a int"),
@@ -305,28 +306,26 @@ def sparse(path: Path) -> Path:
         (lambda path: path.write_bytes(b"\x80\x02") and path, "PyTorch checkpoint, or damaged"),
     ],
 )
-def test_what_is_no_generator_is_one_line_and_leaves_nothing(
+def test_other_files_are_refused_in_one_line(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     make: Callable[[Path], Path],
     complaint: str,
 ) -> None:
     weights = make(tmp_path / "latest_net_G.pth")
-    before = sorted(tmp_path.iterdir())
     command = ["cyclegan", "--weights", str(weights), "--out", str(tmp_path / "made" / "net")]
-    assert complaint in refusal(main, command, capfd)
-    assert sorted(tmp_path.iterdir()) == before
+    assert complaint in refusal_without_files(main, command, capfd, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("zipped", [True, False])
-def test_no_damage_gets_past_with_a_traceback(tmp_path: Path, zipped: bool) -> None:
-    """Cut anywhere, or with bytes changed: refused in one line, or still a network's weights."""
+def test_a_damaged_file_never_causes_a_traceback(tmp_path: Path, zipped: bool) -> None:
+    """Truncated anywhere, or with changed bytes: refused in one line, or read as weights."""
     buffer = io.BytesIO()
     state = {name: torch.from_numpy(each) for name, each in random_state(1, 2).items()}
     torch.save(state, buffer, _use_new_zipfile_serialization=zipped)
     whole, random = buffer.getvalue(), np.random.default_rng(4)
-    told: list[str] = []
+    messages: list[str] = []
     for attempt in range(300):
         content = bytearray(whole)
         if attempt % 3 == 0:
@@ -337,15 +336,15 @@ def test_no_damage_gets_past_with_a_traceback(tmp_path: Path, zipped: bool) -> N
         try:
             read_state(Path("g.pth"), bytes(content))
         except ModelError as error:
-            told.append(str(error))
-    assert not any("\n" in each for each in told)
-    assert len(told) > 100
+            messages.append(str(error))
+    assert not any("\n" in each for each in messages)
+    assert len(messages) > 100
 
 
-def test_int8_is_measured_and_not_written_when_it_misses(
+def test_int8_over_its_limit_is_written_only_if_allowed(
     tmp_path: Path, nir_faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Random weights answer to every rounding, so the limit is set where it cannot be kept."""
+    """With random weights the parity varies, so the limit is set out of reach."""
     monkeypatch.setattr(cyclegan, "TRANSLATION_LIMITS", dict.fromkeys(LIMITED, Limit(at_least=99)))
     weights = saved(tmp_path / "g.pth", fresh(7, 6, 8, (3, 3), "instance").state_dict())
     arguments = [

@@ -1,4 +1,4 @@
-"""Generators that are ONNX already: what fits becomes artifacts, what does not is refused."""
+"""Export of generators in ONNX, and refusals."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ from exporters.artifacts.driver import ExportOptions
 from exporters.cyclegan import export as cyclegan
 from exporters.cyclegan.export import export_cyclegan
 from exporters.cyclegan.layout import build, read_layout
-from tests.support.command_errors import refusal
+from tests.support.command_errors import refusal, refusal_without_files
 from tests.support.generators import onnx_file, random_state
 
 RANDOM = np.random.default_rng(6)
@@ -46,7 +46,7 @@ def answer(path: Path, tensor: Floats) -> Floats:
 
 
 def as_older_exporters_write(model: Any) -> Any:
-    """Return the model with free sizes, other names, weights as inputs, and computed paddings."""
+    """Return the model with free sizes, other names, weights as inputs and computed paddings."""
     for node in model.graph.node:
         node.input[:] = ["real_A" if name == "input" else name for name in node.input]
         node.output[:] = ["fake_B" if name == "picture" else name for name in node.output]
@@ -56,7 +56,7 @@ def as_older_exporters_write(model: Any) -> Any:
             value.type.tensor_type.shape.dim[dim].dim_param = f"{name}_{dim}"
     pads = [node.input[1] for node in model.graph.node if node.op_type == "Pad"]
     weights = {weight.name: weight for weight in model.graph.initializer}
-    for name in pads:  # as Constant and Concat, which is how traced models say it
+    for name in pads:  # as Constant and Concat, as in traced models
         values = numpy_helper.to_array(weights[name])
         halves = [
             helper.make_node(
@@ -79,7 +79,7 @@ def as_older_exporters_write(model: Any) -> Any:
 @pytest.mark.parametrize("mono", [True, False])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 @pytest.mark.parametrize("older", [True, False])
-def test_both_formats_answer_as_the_file_does(
+def test_both_formats_give_the_outputs_of_the_file(
     tmp_path: Path, mono: bool, norm: str, older: bool
 ) -> None:
     model = generator(norm=norm)
@@ -101,7 +101,7 @@ def test_both_formats_answer_as_the_file_does(
             np.testing.assert_allclose(made, answer(source, tensor), atol=2e-3)
 
 
-def test_a_file_of_free_sizes_runs_at_any_and_one_of_fixed_sizes_at_others_too(
+def test_files_of_free_or_fixed_size_are_exported_at_any_size(
     tmp_path: Path,
 ) -> None:
     source = saved(tmp_path / "free.onnx", as_older_exporters_write(generator()))
@@ -113,7 +113,7 @@ def test_a_file_of_free_sizes_runs_at_any_and_one_of_fixed_sizes_at_others_too(
             assert manifest.input.shape == (1, 3, side, side)
 
 
-def test_the_same_input_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     source = saved(tmp_path / "g.onnx", as_older_exporters_write(generator()))
     made = []
     for folder in ("one", "two"):
@@ -126,7 +126,7 @@ def test_the_same_input_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert str(tmp_path).encode() not in b"".join(made[0].values())
 
 
-def test_the_manifest_says_what_was_done_and_knows_the_golden_face(tmp_path: Path) -> None:
+def test_the_manifest_records_the_options_and_the_golden_answers(tmp_path: Path) -> None:
     source = onnx_file(tmp_path / "g.onnx")
     export_cyclegan(source, tmp_path / "net", size=(64, 64), mono=True)
     manifest = load_manifest(tmp_path / "net")
@@ -153,7 +153,7 @@ def test_the_command_writes_a_folder_and_prints_the_parity(
     assert verify(out) == []
 
 
-def test_a_missed_parity_is_exit_1_and_leaves_nothing(
+def test_a_missed_parity_limit_exits_1_and_writes_no_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cyclegan, "_FLOAT_LIMITS", {"picture": 1e-30})
@@ -169,7 +169,7 @@ def test_a_missed_parity_is_exit_1_and_leaves_nothing(
         open_network(out, task="spectrum-translation")
 
 
-# -- what cannot be exported ----------------------------------------------------------------------
+# -- files and options that are refused -----------------------------------------------------------
 
 
 def empty(path: Path) -> Path:
@@ -227,12 +227,12 @@ def tanh(shape: list[Any], kind: int = TensorProto.FLOAT) -> Callable[[Path], Pa
     return lambda path: small_graph(path, helper.make_node("Tanh", ["a"], ["b"]), shape, kind)
 
 
-def shrinks(path: Path) -> Path:
+def half_size(path: Path) -> Path:
     pool = helper.make_node("AveragePool", ["a"], ["b"], kernel_shape=[2, 2], strides=[2, 2])
     return small_graph(path, pool, [1, 3, 64, 64], out=[1, 3, 32, 32])
 
 
-def one_size_alone(path: Path) -> Path:
+def fixed_reshape(path: Path) -> Path:
     reshape = helper.make_node("Reshape", ["a", "shape"], ["b"])
     return small_graph(path, reshape, [1, 3, 64, 64])
 
@@ -248,8 +248,8 @@ def one_size_alone(path: Path) -> Path:
         (external, "keeps weights in another file"),
         (not_finite, "gives values from nan to nan"),
         (without_tanh, "expected a generator that ends in tanh, -1 to 1"),
-        (shrinks, r"gives the shape [1, 3, 16, 16] for 32x32"),
-        (one_size_alone, "does not run at 32x32, as it was exported for 64x64"),
+        (half_size, r"gives the shape [1, 3, 16, 16] for 32x32"),
+        (fixed_reshape, "does not run at 32x32, as it was exported for 64x64"),
         (tanh([1, 2, 64, 64]), "takes a of shape [1, 2, 64, 64]"),
         (tanh([1, 64, 64, 3]), "expected float32 pictures, batch x 1 or 3 channels"),
         (tanh([1, 3]), "takes a of shape [1, 3]"),
@@ -258,18 +258,15 @@ def one_size_alone(path: Path) -> Path:
         (lambda _: CENTERFACE, "takes input.1 and gives 537, 538"),
     ],
 )
-def test_what_is_no_generator_is_one_line_and_leaves_nothing(
+def test_other_files_are_refused_in_one_line(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     make: Callable[[Path], Path],
     complaint: str,
 ) -> None:
-    weights = make(tmp_path / "g.onnx")
-    before = sorted(tmp_path.iterdir())
-    out = str(tmp_path / "made" / "net")
+    weights, out = make(tmp_path / "g.onnx"), str(tmp_path / "made" / "net")
     command = ["cyclegan", "--weights", str(weights), "--out", out, "--size", "32x32"]
-    assert complaint in refusal(main, command, capfd)
-    assert sorted(tmp_path.iterdir()) == before
+    assert complaint in refusal_without_files(main, command, capfd, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -289,30 +286,28 @@ def test_what_is_no_generator_is_one_line_and_leaves_nothing(
         (["--layers", "9"], "--layers"),
     ],
 )
-def test_options_that_cannot_be_are_one_line(
+def test_wrong_options_are_refused_in_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], complaint: str
 ) -> None:
     source = onnx_file(tmp_path / "g.onnx")
-    given = ["cyclegan", "--weights", str(source), "--out", str(tmp_path / "net"), *options]
-    assert complaint in refusal(main, given, capfd)
-    assert not (tmp_path / "net").exists()
+    command = ["cyclegan", "--weights", str(source), "--out", str(tmp_path / "net"), *options]
+    assert complaint in refusal_without_files(main, command, capfd, tmp_path)
 
 
-def test_a_checkpoint_without_torch_is_one_line_with_the_remedy(
+def test_without_torch_a_checkpoint_is_refused_with_the_remedy(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     weights = tmp_path / "latest_net_G.pth"
     weights.write_bytes(b"PK\x03\x04 and so on")
-    code = main(["cyclegan", "--weights", str(weights), "--out", str(tmp_path / "net")])
-    _, err = capfd.readouterr()
-    assert code == 78
-    assert "needs torch" in err
-    assert "make setup-export" in err
-    assert err.count("\n") == 1
+    line = refusal(
+        main, ["cyclegan", "--weights", str(weights), "--out", str(tmp_path / "net")], capfd
+    )
+    assert "needs torch" in line
+    assert "make setup-export" in line
 
 
-def test_an_input_that_branches_cannot_become_mono(tmp_path: Path) -> None:
+def test_an_input_with_several_users_cannot_become_mono(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Mul", ["a", "a"], ["square"]),
         helper.make_node("Tanh", ["square"], ["b"]),

@@ -1,4 +1,4 @@
-"""The generator's layout, read from nothing but names and shapes, and what is refused by name."""
+"""The generator's layout from names and shapes of weights; refusal of other networks by name."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ def answer(model: bytes, tensor: Floats) -> Floats:
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 @pytest.mark.parametrize("dropout", [False, True])
 @pytest.mark.parametrize("channels", [(1, 1), (3, 3), (3, 1), (1, 3)])
-def test_every_number_is_read_from_the_weights(
+def test_the_layout_is_read_from_the_weights(
     blocks: int, norm: Any, dropout: bool, channels: tuple[int, int]
 ) -> None:
     state = random_state(blocks, 4, channels, norm, dropout)
@@ -45,7 +45,7 @@ def test_every_number_is_read_from_the_weights(
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
-def test_folded_and_rewritten_it_is_the_same_function(norm: str) -> None:
+def test_folding_and_rewriting_do_not_change_the_function(norm: str) -> None:
     state = random_state(6, 8, norm=norm)
     model = build(state, read_layout(state), (48, 64))
     tensor = RANDOM.uniform(-1, 1, (1, 3, 64, 48)).astype(np.float32)
@@ -60,7 +60,7 @@ def test_folded_and_rewritten_it_is_the_same_function(norm: str) -> None:
     assert [name.split(".out")[1] for name in upsampling_nodes(content)] == [".subpixel"] * 2
 
 
-def test_statistics_that_early_instance_norms_saved_change_nothing() -> None:
+def test_running_statistics_of_instance_norms_are_ignored() -> None:
     state = random_state()
     old = dict(state)
     for name in list(state):
@@ -81,8 +81,8 @@ def test_statistics_that_early_instance_norms_saved_change_nothing() -> None:
     np.testing.assert_array_equal(one, other)
 
 
-def with_(**changes: Any) -> Callable[[State], None]:
-    """Return a change of a state: None removes a weight, an array sets it."""
+def changed(**changes: Any) -> Callable[[State], None]:
+    """Return a function that changes a state: None removes a weight, an array sets it."""
 
     def change(state: State) -> None:
         for name, values in changes.items():
@@ -104,27 +104,30 @@ def no_norm(state: State) -> None:
     ("change", "complaint"),
     [
         (lambda state: state.clear(), "no convolution model.1.weight"),
-        (with_(model__1__bias=None, model__4__weight=None), "neither bias nor norm"),
+        (changed(model__1__bias=None, model__4__weight=None), "neither bias nor norm"),
         (no_norm, "neither bias nor norm"),
-        (with_(model__4__weight=None), "model.4.weight is missing"),
-        (with_(model__7__bias=None), "model.7.bias is missing"),
-        (with_(model__12__conv_block__5__weight=None), "model.12.conv_block.5.weight is missing"),
-        (with_(model__4__weight=np.zeros((8, 4, 5, 5), np.float32)), r"\[8, 4, 5, 5\], expected"),
-        (with_(model__1__weight=np.zeros(4, np.float32)), "no convolution model.1.weight"),
-        (with_(model__1__weight=np.zeros((4, 2, 7, 7), np.float32)), "takes 2 channels"),
-        (with_(model__23__weight=np.zeros((4, 4, 7, 7), np.float32)), "gives 4 channels"),
-        (with_(model__23__weight=None), "gives 0 channels"),
-        (with_(model__4__bias=np.full(8, np.nan, np.float32)), "model.4.bias is not finite"),
-        (with_(model__99__weight=np.zeros(3, np.float32)), "model.99.weight is not known"),
-        (with_(model__18__conv_block__1__weight=np.zeros(1)), r"blocks at \[10, .*18\], expected"),
-        (with_(model__model__0__weight=np.zeros(1)), "of a U-Net generator"),
-        (with_(model__0__weight=np.zeros((64, 3, 4, 4))), "of a discriminator"),
-        (with_(net__0__weight=np.zeros((64, 3, 1, 1))), "of a pixel discriminator"),
-        (with_(model__5__filt=np.zeros((8, 1, 3, 3))), "anti-aliased"),
-        (with_(model__10__conv_block__0__weight=np.zeros((16, 16, 3, 3))), "padded with zeros"),
+        (changed(model__4__weight=None), "model.4.weight is missing"),
+        (changed(model__7__bias=None), "model.7.bias is missing"),
+        (changed(model__12__conv_block__5__weight=None), "model.12.conv_block.5.weight is missing"),
+        (changed(model__4__weight=np.zeros((8, 4, 5, 5), np.float32)), r"\[8, 4, 5, 5\], expected"),
+        (changed(model__1__weight=np.zeros(4, np.float32)), "no convolution model.1.weight"),
+        (changed(model__1__weight=np.zeros((4, 2, 7, 7), np.float32)), "takes 2 channels"),
+        (changed(model__23__weight=np.zeros((4, 4, 7, 7), np.float32)), "gives 4 channels"),
+        (changed(model__23__weight=None), "gives 0 channels"),
+        (changed(model__4__bias=np.full(8, np.nan, np.float32)), "model.4.bias is not finite"),
+        (changed(model__99__weight=np.zeros(3, np.float32)), "model.99.weight is not known"),
+        (
+            changed(model__18__conv_block__1__weight=np.zeros(1)),
+            r"blocks at \[10, .*18\], expected",
+        ),
+        (changed(model__model__0__weight=np.zeros(1)), "of a U-Net generator"),
+        (changed(model__0__weight=np.zeros((64, 3, 4, 4))), "of a discriminator"),
+        (changed(net__0__weight=np.zeros((64, 3, 1, 1))), "of a pixel discriminator"),
+        (changed(model__5__filt=np.zeros((8, 1, 3, 3))), "anti-aliased"),
+        (changed(model__10__conv_block__0__weight=np.zeros((16, 16, 3, 3))), "padded with zeros"),
     ],
 )
-def test_other_networks_and_damaged_ones_are_refused_by_name(
+def test_other_and_damaged_networks_are_refused_by_name(
     change: Callable[[State], None], complaint: str
 ) -> None:
     state = random_state()
@@ -143,11 +146,11 @@ def test_other_networks_and_damaged_ones_are_refused_by_name(
     bias=st.booleans(),
     size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
 )
-def test_a_transposed_convolution_rewritten_is_the_same_function(  # noqa: PLR0917
+def test_rewriting_a_transposed_convolution_does_not_change_the_function(  # noqa: PLR0917
     kernel: int, stride: int, pad: int, added: int, bias: bool, size: tuple[int, int]
 ) -> None:
-    behind = kernel - pad + added - stride  # what makes the output exactly stride times as large
-    if added >= stride or pad >= kernel or not 0 <= behind < kernel:
+    pad_after = kernel - pad + added - stride  # the output is then exactly stride times as large
+    if added >= stride or pad >= kernel or not 0 <= pad_after < kernel:
         return
     weights = {
         "w": RANDOM.normal(0, 1, (3, 2, kernel, kernel)).astype(np.float32),
@@ -155,7 +158,7 @@ def test_a_transposed_convolution_rewritten_is_the_same_function(  # noqa: PLR09
     }
     node = helper.make_node(
         "ConvTranspose", ["x", "w", *(["b"] if bias else [])], ["y"], strides=[stride] * 2,
-        pads=[pad, pad, behind, behind], output_padding=[added] * 2,
+        pads=[pad, pad, pad_after, pad_after], output_padding=[added] * 2,
     )  # fmt: skip
     ends = [
         helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3, *size)),
@@ -186,7 +189,7 @@ def test_a_transposed_convolution_rewritten_is_the_same_function(  # noqa: PLR09
         {"strides": [2, 2], "output_shape": [12, 12]},
     ],
 )
-def test_other_transposed_convolutions_stay_as_they_are(attributes: dict[str, Any]) -> None:
+def test_unsupported_transposed_convolutions_stay_unchanged(attributes: dict[str, Any]) -> None:
     node = helper.make_node("ConvTranspose", [INPUT, "w"], ["y"], **attributes)
     weight = numpy_helper.from_array(np.zeros((2, 2, 3, 3), np.float32), "w")
     ends = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, (1, 2, 6, 6))]

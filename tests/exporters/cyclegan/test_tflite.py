@@ -1,4 +1,4 @@
-"""Generators as TensorFlow Lite: each operator answers as ONNX says it must."""
+"""Generators as TensorFlow Lite: each operator gives the outputs of onnxruntime."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def model_of(*nodes: Any, shape: tuple[int, ...] = SHAPE, **stored: Any) -> byte
     return content
 
 
-def agree(model: bytes, atol: float = 1e-5) -> None:
+def assert_equal_outputs(model: bytes, atol: float = 1e-5) -> None:
     """Run a model in both runtimes on one tensor, and compare."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     tensor = RANDOM.normal(0, 1, session.get_inputs()[0].shape).astype(np.float32)
@@ -62,7 +62,7 @@ def test_convolutions(
 ) -> None:
     stored = {"w": floats(6, 4, *kernel), **({"b": floats(6)} if bias else {})}
     node = helper.make_node("Conv", ["x", *stored], ["y"], strides=strides, pads=pads)
-    agree(model_of(node, **stored))
+    assert_equal_outputs(model_of(node, **stored))
 
 
 @settings(max_examples=30)
@@ -70,7 +70,7 @@ def test_convolutions(
 def test_paddings(pads: tuple[int, ...], reflect: bool) -> None:
     sides = np.array([0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64)
     mode = "reflect" if reflect else "constant"
-    agree(model_of(helper.make_node("Pad", ["x", "p"], ["y"], mode=mode), p=sides))
+    assert_equal_outputs(model_of(helper.make_node("Pad", ["x", "p"], ["y"], mode=mode), p=sides))
 
 
 @pytest.mark.parametrize("affine", [False, True])
@@ -78,19 +78,21 @@ def test_paddings(pads: tuple[int, ...], reflect: bool) -> None:
 def test_instance_norms(affine: bool, epsilon: float) -> None:
     scale, shift = (floats(4), floats(4)) if affine else (np.ones(4), np.zeros(4))
     node = helper.make_node("InstanceNormalization", ["x", "s", "b"], ["y"], epsilon=epsilon)
-    agree(model_of(node, s=scale.astype(np.float32), b=shift.astype(np.float32)))
+    assert_equal_outputs(model_of(node, s=scale.astype(np.float32), b=shift.astype(np.float32)))
 
 
 def test_depth_to_space_sums_and_activations() -> None:
-    agree(model_of(helper.make_node("DepthToSpace", ["x"], ["y"], blocksize=2, mode="DCR")))
+    assert_equal_outputs(
+        model_of(helper.make_node("DepthToSpace", ["x"], ["y"], blocksize=2, mode="DCR"))
+    )
     relu = helper.make_node("Relu", ["x"], ["r"])
     tanh = helper.make_node("Tanh", ["x"], ["t"])
-    agree(model_of(relu, tanh, helper.make_node("Add", ["r", "t"], ["y"])))
+    assert_equal_outputs(model_of(relu, tanh, helper.make_node("Add", ["r", "t"], ["y"])))
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 @pytest.mark.parametrize("blocks", [1, 6])
-def test_whole_generators_and_the_same_bytes_again(norm: str, blocks: int) -> None:
+def test_whole_generators_are_equal_and_deterministic(norm: str, blocks: int) -> None:
     state = random_state(blocks, 4, norm=norm)
     model = build(state, read_layout(state), (32, 32))
     graph.fold_batch_norms(model)
@@ -123,7 +125,7 @@ PADS = np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
         ("Pad", {"mode": "reflect"}, {"p": np.array([0, 1, 0, 0, 0, 1, 0, 0], np.int64)}),
     ],
 )
-def test_what_has_no_like_is_refused_not_guessed(
+def test_unsupported_operators_are_refused(
     kind: str, attributes: dict[str, Any], stored: dict[str, Any]
 ) -> None:
     content = model_of(helper.make_node(kind, ["x", *stored], ["y"], **attributes), **stored)
@@ -132,7 +134,7 @@ def test_what_has_no_like_is_refused_not_guessed(
         write_lite(content)
 
 
-def test_weights_that_are_computed_are_refused() -> None:
+def test_computed_weights_are_refused() -> None:
     nodes = [
         helper.make_node("Relu", ["w"], ["v"]),
         helper.make_node("Conv", ["x", "v"], ["y"]),

@@ -1,4 +1,4 @@
-"""An exported folder predicts what the network predicts that it was made from."""
+"""Exported folders give the predictions of the original network."""
 
 import json
 from collections.abc import Callable
@@ -36,19 +36,19 @@ from tests.support.expression_networks import (
 from tests.support.keras2_files import mobilenet_fer, predict, random_arrays, write
 
 HEADS: dict[str, tuple[Callable[[Net], Net], ExpressionOptions, str, str, str]] = {
-    "activations inside": (
+    "activations in the graph": (
         lambda net: net.head("a", 8, "Softmax").head("b", 2, "Sigmoid"),
         ExpressionOptions(), "softmax", "sigmoid", "(s-0.5)*2",
     ),
-    "none inside": (
+    "no activations": (
         lambda net: net.head("a", 8).head("b", 2),
         ExpressionOptions(), "softmax", "sigmoid", "(s-0.5)*2",
     ),
-    "the other way round": (
+    "heads in reverse order": (
         lambda net: net.head("b", 2).head("a", 8, "Softmax"),
         ExpressionOptions(), "softmax", "sigmoid", "(s-0.5)*2",
     ),
-    "identities behind": (
+    "identities at the end": (
         lambda net: net.head("a", 8, "Softmax", "Identity").head("b", 2, "Sigmoid", "Identity"),
         ExpressionOptions(), "softmax", "sigmoid", "(s-0.5)*2",
     ),
@@ -60,11 +60,11 @@ HEADS: dict[str, tuple[Callable[[Net], Net], ExpressionOptions, str, str, str]] 
         lambda net: net.head("a", 8).head("b", 2),
         ExpressionOptions(affect="signed"), "softmax", "none", "none",
     ),
-    "other outputs besides": (
+    "further outputs": (
         lambda net: net.head("features", 40).head("logits", 8).head("affect", 2).head("age", 1),
         ExpressionOptions(), "softmax", "sigmoid", "(s-0.5)*2",
     ),
-    "a name decides": (
+    "heads chosen by name": (
         lambda net: net.head("other", 8).head("classifier", 8).head("regressor", 2).head("x", 2),
         ExpressionOptions(), "softmax", "sigmoid", "(s-0.5)*2",
     ),
@@ -73,15 +73,15 @@ HEADS: dict[str, tuple[Callable[[Net], Net], ExpressionOptions, str, str, str]] 
 
 @pytest.mark.parametrize("mono", [True, False])
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_thesis_checkpoint_answers_as_keras_would(
+def test_a_thesis_checkpoint_gives_the_outputs_of_keras(
     tmp_path: Path, mono: bool, whole: bool
 ) -> None:
-    said = mobilenet_fer(64, 0.25)
-    arrays = random_arrays(said, 12, (64, 64, 3))
-    weights = write(tmp_path / "net.h5", said, arrays, whole=whole)
+    architecture_json = mobilenet_fer(64, 0.25)
+    arrays = random_arrays(architecture_json, 12, (64, 64, 3))
+    weights = write(tmp_path / "net.h5", architecture_json, arrays, whole=whole)
     architecture = None if whole else tmp_path / "net.json"
     if architecture:
-        architecture.write_text(json.dumps(said))
+        architecture.write_text(json.dumps(architecture_json))
     manifest = export_mobilenet_fer(weights, tmp_path / "net", architecture=architecture, mono=mono)
     assert manifest.input.shape == (1, 1 if mono else 3, 64, 64)
     assert manifest.input.value_range == (0.0, 2.0)
@@ -92,24 +92,24 @@ def test_a_thesis_checkpoint_answers_as_keras_would(
     assert manifest.outputs["expression"].activation == "softmax"
     assert manifest.outputs["affect"].activation == "sigmoid"
     assert manifest.outputs["affect"].encoding == "(s-0.5)*2"
-    # its norm in front shifts, its first convolution pads: it cannot be folded exactly
+    # cannot be folded exactly: its first norm shifts, and its first convolution pads
     assert manifest.exporter.options["input_affine"] == "in front of the first convolution"
     assert ("architecture_sha256" in manifest.exporter.options) is not whole
     network = exported(tmp_path)
     for picture in sample_pictures(64, 64)[:5]:
-        expected = predict(said, arrays, thesis_input(picture, 3, "nhwc")[0])
+        expected = predict(architecture_json, arrays, thesis_input(picture, 3, "nhwc")[0])
         heads = network.run(picture[None])
         np.testing.assert_allclose(heads["expression"][0], expected[0], atol=1e-4)
         np.testing.assert_allclose(heads["affect"][0], expected[1], atol=1e-4)
     assert expression_findings(TwoHeadedNetwork(network)) == []
 
 
-def test_both_keras_kinds_are_the_same_network(tmp_path: Path) -> None:
-    said = mobilenet_fer(48, 0.25, blocks=4)
-    arrays = random_arrays(said, 13, (48, 48, 3))
-    write(tmp_path / "whole.h5", said, arrays)
-    write(tmp_path / "apart.hdf5", said, arrays, whole=False)
-    (tmp_path / "apart.json").write_text(json.dumps(said))
+def test_both_keras_layouts_give_the_same_network(tmp_path: Path) -> None:
+    architecture_json = mobilenet_fer(48, 0.25, blocks=4)
+    arrays = random_arrays(architecture_json, 13, (48, 48, 3))
+    write(tmp_path / "whole.h5", architecture_json, arrays)
+    write(tmp_path / "apart.hdf5", architecture_json, arrays, whole=False)
+    (tmp_path / "apart.json").write_text(json.dumps(architecture_json))
     one = export_mobilenet_fer(tmp_path / "whole.h5", tmp_path / "one")
     two = export_mobilenet_fer(
         tmp_path / "apart.hdf5", tmp_path / "two", architecture=tmp_path / "apart.json"
@@ -121,16 +121,16 @@ def test_both_keras_kinds_are_the_same_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mono", [True, False])
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_any_layout_and_channels_answer_as_the_original(
+def test_any_layout_and_channel_count_gives_the_original_outputs(
     tmp_path: Path, layout: str, channels: int, mono: bool
 ) -> None:
     net = two_heads(channels=channels, layout=layout, size=32)
     manifest = export_mobilenet_fer(net.save(tmp_path), tmp_path / "net", mono=mono)
     assert manifest.input.shape == (1, 1 if mono else channels, 32, 32)
     network = exported(tmp_path)
-    held = onnx.load(tmp_path / "net" / "expression.onnx")
-    assert "Transpose" not in {node.op_type for node in held.graph.node}
-    assert [value.name for value in held.graph.output] == ["logits", "affect"]
+    exported_graph = onnx.load(tmp_path / "net" / "expression.onnx")
+    assert "Transpose" not in {node.op_type for node in exported_graph.graph.node}
+    assert [value.name for value in exported_graph.graph.output] == ["logits", "affect"]
     for picture in sample_pictures(32, 32):
         tensor = thesis_input(picture, channels, layout)
         known = run_original(net.model(), tensor, net.outputs)
@@ -139,7 +139,7 @@ def test_any_layout_and_channels_answer_as_the_original(
         np.testing.assert_allclose(heads["affect"], known[1], atol=1e-5)
 
 
-def test_an_nhwc_graph_that_starts_with_something_else_keeps_its_transposition(
+def test_an_nhwc_graph_with_another_first_node_keeps_its_transposition(
     tmp_path: Path,
 ) -> None:
     net = Net(layout="nhwc", size=32)
@@ -154,7 +154,7 @@ def test_an_nhwc_graph_that_starts_with_something_else_keeps_its_transposition(
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_heads_are_found_and_their_activation_is_said(tmp_path: Path, name: str) -> None:
+def test_heads_are_found_and_their_activations_recorded(tmp_path: Path, name: str) -> None:
     build, options, softmax, sigmoid, encoding = HEADS[name]
     net = build(Net(size=20).body())
     fields = {"normalisation": "thesis", "affect": options.affect}
@@ -178,7 +178,7 @@ def test_heads_are_found_and_their_activation_is_said(tmp_path: Path, name: str)
     np.testing.assert_allclose(heads["affect"], known[1], atol=1e-5)
 
 
-def test_probabilities_that_no_softmax_ends_stay_as_they_are(tmp_path: Path) -> None:
+def test_probabilities_without_a_final_softmax_stay_unchanged(tmp_path: Path) -> None:
     net = Net(size=20).body()
     net.head("a", 8, "Softmax").head("b", 2, "Sigmoid")
     net.nodes = [node for node in net.nodes if node.op_type != "Softmax"]
@@ -204,8 +204,8 @@ def exporter_crop(picture: Any, box: Box, side: int, margin: float) -> Any:
     return square_crop(picture, box, (side, side), margin)
 
 
-def test_one_row_of_eight_expressions_and_valence_and_arousal(tmp_path: Path) -> None:
-    """As multi-task EfficientNet-B0 gives it: rgb by the figures of ImageNet, labels by name."""
+def test_a_single_output_of_expressions_valence_and_arousal(tmp_path: Path) -> None:
+    """As multi-task EfficientNet-B0: normalised by the figures of ImageNet, labels in its order."""
     net = Net(size=32).body().head("output", 10)
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     manifest = export_mobilenet_fer(
@@ -246,7 +246,7 @@ def test_one_row_of_eight_expressions_and_valence_and_arousal(tmp_path: Path) ->
         {"expression": {"activation": "sigmoid"}},
     ],
 )
-def test_a_wrong_encoding_is_seen_where_the_second_output_is_used(
+def test_the_golden_face_detects_a_wrong_activation_or_encoding(
     tmp_path: Path, change: dict[str, dict[str, str]]
 ) -> None:
     out = tmp_path / "net"
@@ -261,19 +261,21 @@ def test_a_wrong_encoding_is_seen_where_the_second_output_is_used(
 
 
 @pytest.mark.parametrize("kind", ["keras", "onnx"])
-def test_the_same_input_twice_gives_the_same_bytes(tmp_path: Path, kind: str) -> None:
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path, kind: str) -> None:
     if kind == "keras":
-        said = mobilenet_fer(32, 0.25, blocks=3)
-        weights = write(tmp_path / "net.h5", said, random_arrays(said, 5, (32, 32, 3)))
+        architecture_json = mobilenet_fer(32, 0.25, blocks=3)
+        weights = write(
+            tmp_path / "net.h5", architecture_json, random_arrays(architecture_json, 5, (32, 32, 3))
+        )
     else:
         weights = two_heads(layout="nhwc").save(tmp_path)
-    held = []
+    exported_graph = []
     for folder in ("one", "two"):
         out = tmp_path / folder / "net"
         export_mobilenet_fer(weights, out, mono=True)
-        held.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
-        assert not any(str(tmp_path).encode() in content for content in held[-1].values())
-    assert held[0] == held[1]
+        exported_graph.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
+        assert not any(str(tmp_path).encode() in content for content in exported_graph[-1].values())
+    assert exported_graph[0] == exported_graph[1]
 
 
 def test_every_option_reaches_the_exporter(

@@ -1,4 +1,4 @@
-"""Golden answers and recalibrations in the manifest."""
+"""Golden answers of expression networks, and recalibrations in the manifest."""
 
 import json
 from pathlib import Path
@@ -19,11 +19,11 @@ from tests.support.command_errors import refusal
 from tests.support.expression_networks import OURS
 
 
-def test_a_recalibration_goes_into_the_manifest_and_the_golden_answer(tmp_path: Path) -> None:
-    setting = {"fitted_on": "a test", "samples": 9, "temperature": 2.0, "offsets": [0.5] * 8,
+def test_a_recalibration_is_stored_and_applied_to_the_golden_answers(tmp_path: Path) -> None:
+    recalibration = {"fitted_on": "a test", "samples": 9, "temperature": 2.0, "offsets": [0.5] * 8,
                "points": [[0.5, -0.5]] * 8}  # fmt: skip
     path = tmp_path / "setting.json"
-    path.write_text(json.dumps(setting))
+    path.write_text(json.dumps(recalibration))
     words = ["mobilenet-fer", "--weights", str(OURS), "--recalibration", str(path)]
     assert main([*words, "--out", str(tmp_path / "net")]) == 0
     made, plain = load_manifest(tmp_path / "net"), export_mobilenet_fer(OURS, tmp_path / "plain")
@@ -40,14 +40,14 @@ def test_a_recalibration_goes_into_the_manifest_and_the_golden_answer(tmp_path: 
         assert (soft.valence, soft.arousal) == (0.5, -0.5)
 
 
-def test_golden_tolerances_are_as_narrow_as_a_recalibration_draws_logits_together(
+def test_a_recalibration_narrows_the_golden_tolerances(
     tmp_path: Path,
 ) -> None:
-    setting = {"fitted_on": "a test", "samples": 9, "temperature": 2.0, "offsets": [0.5] * 8}
+    recalibration = {"fitted_on": "a test", "samples": 9, "temperature": 2.0, "offsets": [0.5] * 8}
     narrowed = []
     for name, mixing in (("plain", None), ("mixed", (np.eye(8) / 4).tolist())):
         path = tmp_path / f"{name}.json"
-        path.write_text(json.dumps(setting | {"mixing": mixing}))
+        path.write_text(json.dumps(recalibration | {"mixing": mixing}))
         words = ["mobilenet-fer", "--weights", str(OURS), "--recalibration", str(path)]
         assert main([*words, "--out", str(tmp_path / name)]) == 0
         golden = load_manifest(tmp_path / name).golden
@@ -57,7 +57,7 @@ def test_golden_tolerances_are_as_narrow_as_a_recalibration_draws_logits_togethe
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "complaint"),
     [
         (None, "No such file"),
         ("", "Invalid JSON"),
@@ -65,8 +65,8 @@ def test_golden_tolerances_are_as_narrow_as_a_recalibration_draws_logits_togethe
         ('{"fitted_on": "x", "samples": 1, "temperature": 1, "offsets": [0]}', "offsets: "),
     ],
 )
-def test_what_is_no_recalibration_is_refused_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, told: str
+def test_an_invalid_recalibration_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, complaint: str
 ) -> None:
     path = tmp_path / "setting.json"
     if content is not None:
@@ -74,10 +74,10 @@ def test_what_is_no_recalibration_is_refused_in_one_line(
     words = ["mobilenet-fer", "--weights", str(OURS), "--recalibration", str(path)]
     err = refusal(main, [*words, "--out", str(tmp_path / "net")], capsys)
     assert "--recalibration" in err
-    assert told in err
+    assert complaint in err
 
 
-def test_an_artifact_that_fails_the_golden_face_is_not_written(
+def test_an_artifact_that_misses_the_golden_answers_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sad(
@@ -94,15 +94,15 @@ def test_an_artifact_that_fails_the_golden_face_is_not_written(
     assert not (tmp_path / "net").exists()
 
 
-def test_the_golden_readings_set_all_labels_apart(tmp_path: Path) -> None:
-    """So that two swapped labels show, of any network: the second region is chosen for that."""
+def test_the_golden_predictions_separate_all_labels(tmp_path: Path) -> None:
+    """So swapped labels are detected in any network; the second region is chosen for that."""
     manifest = export_mobilenet_fer(OURS, tmp_path / "net")
     golden = manifest.golden
     assert isinstance(golden, ExpressionGolden)
     for one in EXPRESSIONS:
         for other in EXPRESSIONS:
-            apart = max(
+            difference = max(
                 abs(np.log(each.probabilities[one] / each.probabilities[other]))
                 for each in golden.readings
             )
-            assert one == other or apart > 2 * golden.log_probability_max
+            assert one == other or difference > 2 * golden.log_probability_max

@@ -1,4 +1,4 @@
-"""Normalisation folded into the first convolution; NHWC graphs made NCHW."""
+"""Folding of normalisation into the first convolution; conversion of NHWC inputs to NCHW."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -20,7 +20,7 @@ RANDOM = np.random.default_rng(20240607)
     grouped=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_a_folded_input_is_the_same_function_of_equal_channels(  # noqa: PLR0917
+def test_folding_does_not_change_the_function_of_equal_channels(  # noqa: PLR0917
     front: str, pads: int, mono: bool, fixed: bool, grouped: bool, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
@@ -50,8 +50,8 @@ def test_a_folded_input_is_the_same_function_of_equal_channels(  # noqa: PLR0917
     given_planes = planes * before.scale[:, None, None] + before.shift[:, None, None]
     (known,) = run_original(model, given_planes, ["a"])
     place = fold_input(model, "picture", before, mono=mono)
-    (seen,) = run_original(model, plane if mono else planes, ["a"])
-    np.testing.assert_allclose(seen, known, rtol=1e-4, atol=1e-4 * max(1, np.abs(known).max()))
+    (outputs,) = run_original(model, plane if mono else planes, ["a"])
+    np.testing.assert_allclose(outputs, known, rtol=1e-4, atol=1e-4 * max(1, np.abs(known).max()))
     kinds = [node.op_type for node in model.graph.node]
     assert not {"BatchNormalization", "Sub", "Mul", "Div", "Identity"} & set(kinds)
     shifts = fixed or front in ("norm", "arithmetic", "minus from")
@@ -64,7 +64,7 @@ def test_a_folded_input_is_the_same_function_of_equal_channels(  # noqa: PLR0917
         assert not (pads and shifts)
 
 
-def test_affine_functions_chain() -> None:
+def test_affine_functions_compose() -> None:
     one = Affine(np.array([2.0, 3.0]), np.array([1.0, -1.0]))
     both = one.then(np.array([5.0, 7.0]), np.array([0.5, 0.25]))
     x = np.array([0.3, -4.0])
@@ -74,7 +74,7 @@ def test_affine_functions_chain() -> None:
     )
 
 
-def test_nhwc_becomes_nchw_for_every_reader_of_the_input() -> None:
+def test_nhwc_becomes_nchw_for_every_user_of_the_input() -> None:
     net = Net(layout="nhwc", size=6)
     transposed = net.last
     net.nodes.append(helper.make_node("Transpose", ["picture"], ["again"], perm=[0, 3, 1, 2]))
@@ -87,6 +87,6 @@ def test_nhwc_becomes_nchw_for_every_reader_of_the_input() -> None:
     picture = RANDOM.normal(0, 1, (1, 6, 6, 3))
     (known,) = run_original(model, picture, ["all"])
     take_nchw(model, "picture")
-    (seen,) = run_original(model, picture.transpose(0, 3, 1, 2), ["all"])
-    np.testing.assert_allclose(seen, known, atol=1e-6)
+    (outputs,) = run_original(model, picture.transpose(0, 3, 1, 2), ["all"])
+    np.testing.assert_allclose(outputs, known, atol=1e-6)
     assert sum(node.op_type == "Transpose" for node in model.graph.node) == 1

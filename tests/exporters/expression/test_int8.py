@@ -20,9 +20,9 @@ from tests.support.keras2_files import mobilenet_fer, predict, random_arrays, wr
 
 @pytest.fixture(scope="module")
 def face_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures cut from the golden one: faces and what is read from no face, in many lights.
+    """Return a folder of parts of the golden picture, with and without the face, varied in light.
 
-    The face alone is happy in all of them, and agreement on a constant cannot be measured.
+    The face is happy in all of them, and agreement on a constant label cannot be measured.
     """
     folder = tmp_path_factory.mktemp("faces")
     face, _ = golden_picture()
@@ -41,7 +41,7 @@ def face_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check_agreement(manifest: Any, folder: Path, files: set[str], least: float) -> None:
-    """Every artifact agrees by ``least``, and has passed where, and only where, its limits say."""
+    """Assert that every artifact agrees by ``least`` and its verdict follows from its limits."""
     assert {artifact.file for artifact in manifest.artifacts} == files
     assert manifest.calibration is not None
     for file, parity in manifest.parity.items():
@@ -56,7 +56,7 @@ def check_agreement(manifest: Any, folder: Path, files: set[str], least: float) 
     assert load_manifest(folder) == manifest
 
 
-def test_int8_of_the_bundled_network_agrees_and_is_the_same_each_time(
+def test_int8_of_the_bundled_network_agrees_and_is_deterministic(
     tmp_path: Path, face_folder: Path
 ) -> None:
     one, two = (
@@ -69,13 +69,13 @@ def test_int8_of_the_bundled_network_agrees_and_is_the_same_each_time(
     )  # fmt: skip
     assert one == two
     for file in ("expression.int8.onnx", "manifest.json"):
-        held = [(tmp_path / name / "net" / file).read_bytes() for name in ("one", "two")]
-        assert held[0] == held[1]
+        graph = [(tmp_path / name / "net" / file).read_bytes() for name in ("one", "two")]
+        assert graph[0] == graph[1]
     files = {"expression.onnx", "expression.int8.onnx"}
     check_agreement(one, tmp_path / "one" / "net", files, least=0.9)
-    # heads stay float: integers cut off what differs more than the calibration pictures
-    held = onnx.load(tmp_path / "one" / "net" / "expression.int8.onnx").graph
-    makers = {output: node.op_type for node in held.node for output in node.output}
+    # heads stay float: int8 would clip faces that differ more than the calibration pictures
+    graph = onnx.load(tmp_path / "one" / "net" / "expression.int8.onnx").graph
+    makers = {output: node.op_type for node in graph.node for output in node.output}
     assert makers["logits"] == makers["affect"] == "Gemm"
     assert len(str(one.exporter.options["float_nodes"]).split()) >= 5
     lines = parity_table(one).splitlines()
@@ -85,7 +85,7 @@ def test_int8_of_the_bundled_network_agrees_and_is_the_same_each_time(
 
 
 @pytest.mark.nir
-def test_int8_keeps_its_limits_on_true_nir_faces(tmp_path: Path, nir_faces: Path) -> None:
+def test_int8_meets_its_limits_on_nir_photographs(tmp_path: Path, nir_faces: Path) -> None:
     out = tmp_path / "net"
     manifest = export_mobilenet_fer(
         OURS,
@@ -114,17 +114,17 @@ def test_tensorflow_lite_of_the_bundled_network_agrees(tmp_path: Path, face_fold
 
 @pytest.mark.export
 @pytest.mark.timeout(600)  # onnx2tf takes minutes on a busy board
-def test_tensorflow_lite_of_a_keras_network_answers_as_keras_would(tmp_path: Path) -> None:
-    said = mobilenet_fer(64, 0.25)
-    arrays = random_arrays(said, 12, (64, 64, 3))
-    weights = write(tmp_path / "net.h5", said, arrays)
+def test_tensorflow_lite_of_a_keras_network_gives_the_outputs_of_keras(tmp_path: Path) -> None:
+    architecture = mobilenet_fer(64, 0.25)
+    arrays = random_arrays(architecture, 12, (64, 64, 3))
+    weights = write(tmp_path / "net.h5", architecture, arrays)
     export_mobilenet_fer(
         weights, tmp_path / "net", options=ExportOptions(formats=("tflite",)), mono=True
     )
     network = exported(tmp_path)
     assert network.info.runtime == "litert"
     for picture in sample_pictures(64, 64)[:4]:
-        expected = predict(said, arrays, thesis_input(picture, 3, "nhwc")[0])
+        expected = predict(architecture, arrays, thesis_input(picture, 3, "nhwc")[0])
         heads = network.run(picture[None])
         np.testing.assert_allclose(heads["expression"][0], expected[0], atol=1e-4)
         np.testing.assert_allclose(heads["affect"][0], expected[1], atol=1e-4)

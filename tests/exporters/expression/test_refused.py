@@ -40,15 +40,17 @@ def named(name: str, content: bytes) -> Callable[[Path], Path]:
 
 
 def torch_zip(folder: Path) -> Path:
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w") as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({"a": 1}))
-    return named("net.pth", held.getvalue())(folder)
+    return named("net.pth", buffer.getvalue())(folder)
 
 
 def keras_file(folder: Path) -> Path:
-    said = mobilenet_fer(32, 0.25, blocks=1)
-    return write(folder / "net.h5", said, random_arrays(said, 6, (32, 32, 3)), whole=False)
+    architecture = mobilenet_fer(32, 0.25, blocks=1)
+    return write(
+        folder / "net.h5", architecture, random_arrays(architecture, 6, (32, 32, 3)), whole=False
+    )
 
 
 def changed(change: Callable[[Any], None]) -> Callable[[Path], Path]:
@@ -83,8 +85,8 @@ def five_channels(model: Any) -> None:
 
 def not_finite(model: Any) -> None:
     bad = numpy_helper.from_array(np.full(8, np.nan, np.float32), "gemm_4.1")
-    held = [each for each in model.graph.initializer if each.name == "gemm_4.1"]
-    held[0].CopyFrom(bad)
+    weights = [each for each in model.graph.initializer if each.name == "gemm_4.1"]
+    weights[0].CopyFrom(bad)
 
 
 def other_heads(*heads: tuple[str, int]) -> Callable[[Path], Path]:
@@ -101,12 +103,12 @@ SEVEN = "neutral,happy,sad,surprise,fear,disgust,anger"
 
 
 REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
-    "nothing there": (lambda folder: folder / "none.onnx", [], "No such file"),
+    "no file": (lambda folder: folder / "none.onnx", [], "No such file"),
     "a folder": (lambda folder: folder, [], "a folder; expected a file: ONNX, or Keras 2"),
     "a SavedModel": (saved_model, [], "a SavedModel folder; expected a file"),
     "a .keras file": (keras_zip, [], "a .keras file, which Keras 3 writes"),
     "a torch zip": (torch_zip, [], "a PyTorch checkpoint or another zip archive"),
-    "half a zip": (named("a.zip", b"PK\x03\x04abc"), [], "another zip archive"),
+    "a truncated zip": (named("a.zip", b"PK\x03\x04abc"), [], "another zip archive"),
     "a pickle": (named("net.pkl", pickle.dumps({"a": 1})), [], "a pickle, which is never loaded"),
     "JSON": (named("net.json", b' {"class_name": 1}'), [], "JSON; give it as --architecture"),
     "empty": (named("net.onnx", b""), [], "not an ONNX file"),
@@ -130,17 +132,19 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "seven expressions": (
         other_heads(("a", 7), ("b", 2)), ["--labels", SEVEN], "missing: contempt"
     ),
-    "seven, said to be eight": (other_heads(("a", 7), ("b", 2)), [], "a classifier of 8 values"),
+    "seven expressions, eight labels": (
+        other_heads(("a", 7), ("b", 2)), [], "a classifier of 8 values"
+    ),
     "no regressor": (other_heads(("a", 8)), [], "a regressor of 2 values (valence, arousal)"),
     "two classifiers": (other_heads(("a", 8), ("b", 8), ("c", 2)), [], "expected one output that"),
-    "nobody says how": (other_heads(("a", 8), ("b", 2)), [], "give --normalisation thesis|"),
+    "unknown normalisation": (other_heads(("a", 8), ("b", 2)), [], "give --normalisation thesis|"),
     "a label twice": (two_heads().save, ["--labels", f"{SEVEN},anger,contempt"], "there twice"),
     "a margin of 3": (two_heads().save, ["--margin", "3"], "--margin 3: expected a share"),
-    "range upside down": (
+    "a reversed range": (
         two_heads().save, ["--normalisation", "none", "--value-range", "1", "0"], "low before high"
     ),
-    "range of the thesis": (two_heads().save, ["--value-range", "0", "1"], "thesis has its own"),
-    "fixed by nothing": (two_heads().save, ["--normalisation", "fixed"], "--mean (none): goes"),
+    "a range for the thesis": (two_heads().save, ["--value-range", "0", "1"], "thesis has its own"),
+    "fixed without mean": (two_heads().save, ["--normalisation", "fixed"], "--mean (none): goes"),
     "mean without fixed": (two_heads().save, ["--mean", "1"], "--mean 1: goes with"),
     "two means": (
         two_heads().save, ["--normalisation", "fixed", "--mean", "1", "2", "--std", "1"],
@@ -156,17 +160,17 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "no such pictures": (
         two_heads().save, ["--precisions", "int8", "--calibration", "/nowhere"], "/nowhere: No such"
     ),
-    "odd metadata": (
+    "invalid margin in the metadata": (
         lambda folder: two_heads().save(folder, margin="wide"), [], "metadata say margin 'wide'"
     ),
-    "odder metadata": (
+    "invalid normalisation in the metadata": (
         lambda folder: two_heads().save(folder, normalisation="fixed"), [], "say normalisation"
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(
+def test_a_refused_export_writes_one_line_and_no_files(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
     make, words, complaint = REFUSED[name]

@@ -1,4 +1,4 @@
-"""What a file states about its network: normalisation, crop, licence, size."""
+"""Metadata of checkpoints: normalisation, crop, licence, size."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from exporters.expression.original import ExpressionOptions
 from tests.support.expression_networks import MODELS, OURS, Net, exported, run_original, two_heads
 
 
-def test_our_own_network_keeps_what_its_folder_says(tmp_path: Path) -> None:
+def test_an_artifact_keeps_the_metadata_of_its_folder(tmp_path: Path) -> None:
     bundled = load_manifest(MODELS / "expression-nir")
     made = export_mobilenet_fer(OURS, tmp_path / "expression-nir")
     assert made.input == bundled.input
@@ -22,7 +22,7 @@ def test_our_own_network_keeps_what_its_folder_says(tmp_path: Path) -> None:
     assert made.source.citation == bundled.source.citation
 
 
-def test_a_file_may_say_what_cannot_be_seen(tmp_path: Path) -> None:
+def test_metadata_of_the_file_are_used_unless_overridden(tmp_path: Path) -> None:
     net = two_heads(size=20).save(
         tmp_path,
         licence="MIT\n",
@@ -41,22 +41,22 @@ def test_a_file_may_say_what_cannot_be_seen(tmp_path: Path) -> None:
     assert again.input == manifest.input
     assert again.source.licence == "MIT"
     assert again.source.citation == "A. N. Other"
-    overruled = export_mobilenet_fer(
+    overridden = export_mobilenet_fer(
         net,
         tmp_path / "other",
         overrides=ExpressionOptions(
             normalisation="none", value_range=(-1, 1), margin=0.0, licence="mine", citation="me"
         ),
     )
-    assert (overruled.source.licence, overruled.source.citation) == ("mine", "me")
-    assert overruled.input.normalisation.kind == "none"
-    assert overruled.input.value_range == (-1, 1)
-    assert overruled.input.crop is not None
-    assert overruled.input.crop.margin == 0
+    assert (overridden.source.licence, overridden.source.citation) == ("mine", "me")
+    assert overridden.input.normalisation.kind == "none"
+    assert overridden.input.value_range == (-1, 1)
+    assert overridden.input.crop is not None
+    assert overridden.input.crop.margin == 0
 
 
 def test_a_mono_network_with_our_heads_is_standardised(tmp_path: Path) -> None:
-    """48 pixels, as the next network takes them; no other name or size is needed."""
+    """Its channels and output names suffice; the size may be another one."""
     net = Net(channels=1, size=48).body().head("logits", 8).head("affect", 2)
     manifest = export_mobilenet_fer(net.save(tmp_path), tmp_path / "net")
     assert manifest.input.shape == (1, 1, 48, 48)
@@ -74,7 +74,7 @@ def test_a_mono_network_with_our_heads_is_standardised(tmp_path: Path) -> None:
     np.testing.assert_allclose(heads["affect"], 1 / (1 + np.exp(-affect)), atol=1e-5)
 
 
-def test_an_open_size_is_the_one_given(tmp_path: Path) -> None:
+def test_a_network_of_free_size_needs_a_size(tmp_path: Path) -> None:
     net = two_heads()
     net.shape = ["n", 3, "height", "width"]
     path = net.save(tmp_path)

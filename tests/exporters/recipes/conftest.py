@@ -1,4 +1,4 @@
-"""Training in these tests uses one thread: results then repeat exactly."""
+"""Training in these tests uses one thread, so that results are deterministic."""
 
 import pytest
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.export
 torch = pytest.importorskip("torch", reason="needs the exporters' tools: make setup-export")
 
 
-def test_the_budget_of_a_face_is_kept() -> None:
+def test_a_face_costs_at_most_40_million_multiply_adds() -> None:
     from exporters.recipes.networks import SIDE, STUDENT_WIDTHS, ExpressionNetwork
 
     network = ExpressionNetwork(STUDENT_WIDTHS).eval()
@@ -31,14 +31,14 @@ def test_the_budget_of_a_face_is_kept() -> None:
     assert total <= 40e6
 
 
-def test_the_checkpoint_is_the_network_and_always_the_same(tmp_path: Path) -> None:
+def test_the_checkpoint_is_equivalent_and_deterministic(tmp_path: Path) -> None:
     from edge.vision.inference.ort import onnxruntime
     from exporters.recipes.networks import ExpressionNetwork
     from exporters.recipes.onnx_file import write_checkpoint
 
     torch.manual_seed(2)
     network = ExpressionNetwork((8, 12, 16, 24))
-    network.train()(torch.randn(16, 1, 48, 48))  # statistics that are not those of a new network
+    network.train()(torch.randn(16, 1, 48, 48))  # changes the batch-norm statistics
     for name in ("a.onnx", "b.onnx"):
         write_checkpoint(network, tmp_path / name, "test")
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
@@ -51,7 +51,7 @@ def test_the_checkpoint_is_the_network_and_always_the_same(tmp_path: Path) -> No
     assert np.abs(affect - expected[1].numpy()).max() < 1e-5
 
 
-def test_a_network_read_back_answers_the_same_and_can_learn_on(tmp_path: Path) -> None:
+def test_a_checkpoint_read_back_is_equivalent_and_trainable(tmp_path: Path) -> None:
     from exporters.recipes.learner import TrainOptions
     from exporters.recipes.networks import ExpressionNetwork
     from exporters.recipes.onnx_file import read_checkpoint, reset_batch_norms, write_checkpoint
@@ -60,7 +60,7 @@ def test_a_network_read_back_answers_the_same_and_can_learn_on(tmp_path: Path) -
 
     torch.manual_seed(2)
     network = ExpressionNetwork(dropout=0.0)
-    for block in network.body:  # an untrained block passes its input on
+    for block in network.body:  # an untrained block is the identity
         if hasattr(block, "second_norm"):
             torch.nn.init.ones_(block.second_norm.weight)
     network.train()(torch.randn(16, 1, 48, 48))
@@ -73,12 +73,12 @@ def test_a_network_read_back_answers_the_same_and_can_learn_on(tmp_path: Path) -
         reset_batch_norms(read, x)
         assert torch.allclose(torch.cat(read(x), 1), expected, atol=1e-4)
         read.dropout.p = 0.0
-        # in training the batch's own statistics count: those that were set
+        # in training mode the statistics of the batch count: the same ones here
         assert torch.allclose(torch.cat(read.train()(x), 1), expected, atol=1e-4)
     data = ferplus_file(tmp_path / "a.npz")
-    hardly = TrainOptions(epochs=1, batch=8, rate=1e-9)
-    train(data, tmp_path / "run", hardly, teachers=[tmp_path / "a.onnx"])
-    begun = load_networks(tmp_path / "run")[0].expression.weight
-    assert torch.allclose(begun, network.expression.weight, atol=1e-4)
+    tiny_rate = TrainOptions(epochs=1, batch=8, rate=1e-9)
+    train(data, tmp_path / "run", tiny_rate, teachers=[tmp_path / "a.onnx"])
+    start = load_networks(tmp_path / "run")[0].expression.weight
+    assert torch.allclose(start, network.expression.weight, atol=1e-4)
     with pytest.raises(ConfigError, match="other options or teachers"):
-        train(data, tmp_path / "run", hardly)
+        train(data, tmp_path / "run", tiny_rate)

@@ -1,4 +1,4 @@
-"""Training, resuming, averaging and calibrating, on data that the test draws itself."""
+"""Training, resuming, averaging and calibration on synthetic data."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ConfigError
+from tests.support.command_errors import refusal
 from tests.support.training_data import ferplus_file, landmark_file
 
 pytestmark = pytest.mark.export
@@ -24,12 +25,12 @@ def test_training_logs_every_epoch_and_resumes(tmp_path: Path) -> None:
     lines = (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
     assert 0 <= whole["accuracy"] <= 1
-    # the same run, told to stop after its first epoch, ends in the same weights
-    parted = tmp_path / "parted"
-    train(data, parted, options, stop_after=1)
-    assert train(data, parted, options) == whole
+    # the same run, stopped after its first epoch and resumed, ends in the same weights
+    resumed = tmp_path / "parted"
+    train(data, resumed, options, stop_after=1)
+    assert train(data, resumed, options) == whole
     with pytest.raises(ConfigError, match="other options"):
-        train(data, parted, TrainOptions(epochs=2, batch=16, seed=4))
+        train(data, resumed, TrainOptions(epochs=2, batch=16, seed=4))
 
 
 def test_a_run_starts_from_its_first_teacher_and_learns_from_all(tmp_path: Path) -> None:
@@ -50,21 +51,21 @@ def test_a_run_starts_from_its_first_teacher_and_learns_from_all(tmp_path: Path)
         mixed.shares, add_teacher_targets(crops, networks, seed=3).shares
     )  # a resumed run's
     assert torch.allclose(mixed.shares.sum(1), torch.ones(len(crops)), atol=1e-5)
-    # half is the raters': no share can move by more than the other half
+    # half is the annotators' votes: no share can change by more than the other half
     assert float((mixed.shares - crops.shares).abs().max()) <= 0.5
     assert not torch.equal(mixed.shares, crops.shares)
-    hardly = TrainOptions(epochs=1, batch=8, rate=1e-9)
-    told = train(data, tmp_path / "three", hardly, teachers=runs)
-    # gone on with, it does not ask them again
+    tiny_rate = TrainOptions(epochs=1, batch=8, rate=1e-9)
+    figures = train(data, tmp_path / "three", tiny_rate, teachers=runs)
+    # a resumed run does not compute the teachers' predictions again
     targets = tmp_path / "three" / "targets.pt"
-    asked_ns = targets.stat().st_mtime_ns
-    assert train(data, tmp_path / "three", hardly, teachers=runs) == told
-    assert targets.stat().st_mtime_ns == asked_ns
-    # hardly a step was taken: it is still the first guide
+    written_ns = targets.stat().st_mtime_ns
+    assert train(data, tmp_path / "three", tiny_rate, teachers=runs) == figures
+    assert targets.stat().st_mtime_ns == written_ns
+    # at this rate the weights stay those of the first teacher
     first = load_networks(runs[0])[0].expression.weight
     assert torch.allclose(load_networks(tmp_path / "three")[0].expression.weight, first, atol=1e-4)
-    assert 0 <= told["accuracy"] <= 1
-    with pytest.raises(ConfigError, match="other options or teachers"):  # finished, but by others
+    assert 0 <= figures["accuracy"] <= 1
+    with pytest.raises(ConfigError, match="other options or teachers"):  # other teachers
         train(
             data, tmp_path / "three", TrainOptions(epochs=1, batch=8, rate=1e-9), teachers=runs[:1]
         )
@@ -88,19 +89,17 @@ def test_a_run_with_landmarks_learns_them_and_resumes(
     plain = tmp_path / "plain"
     train(data, plain, options)
     without = [json.loads(row) for row in (plain / "log.jsonl").read_text().splitlines()]
-    # what the landmarks add to the loss shrinks: they are learnt
+    # the loss of the landmarks decreases: they are learnt
     added = [row["loss"] - other["loss"] for row, other in zip(rows, without, strict=True)]
     assert added[-1] < 0.9 * added[0]
     with pytest.raises(ConfigError, match="other options"):
         train(data, plain, options, landmarks=path)
     words = ["train", "--data", str(data), "--out", str(tmp_path / "x"), "--batch", "16"]
-    assert main([*words, "--landmarks", str(tmp_path / "none.npz")]) == 78
-    err = capsys.readouterr().err
-    assert f"--landmarks {tmp_path}/none.npz: not an archive" in err
-    assert err.count("\n") == 1
+    line = refusal(main, [*words, "--landmarks", str(tmp_path / "none.npz")], capsys)
+    assert f"--landmarks {tmp_path}/none.npz: not an archive" in line
 
 
-def test_the_mean_of_related_runs_is_that_of_their_folded_weights(
+def test_average_takes_the_mean_of_folded_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from exporters.recipes.__main__ import main
@@ -128,26 +127,24 @@ def test_the_mean_of_related_runs_is_that_of_their_folded_weights(
     assert torch.allclose(mean.body[0].weight, (stems[0] + stems[1]) / 2, atol=1e-6)
     with torch.no_grad():
         assert torch.allclose(mean(x)[0], same(x)[0], atol=1e-3)
-    # of one alone it is the same network, calibrated once more
+    # the mean of a single run is the same network, calibrated again
     assert main([*words, str(runs[0]), "--out", str(tmp_path / "alone")]) == 0
     capsys.readouterr()
     alone = load_trained(tmp_path / "alone")
     with torch.no_grad():
         assert torch.allclose(alone(x)[1], networks[0](x)[1], atol=1e-4)
-    for parts, out, told in (
+    for parts, out, complaint in (
         ([runs[0], tmp_path / "none"], "x", f"--parts {tmp_path}/none: holds no trained.pt"),
         ([tmp_path / "none.onnx"], "x", f"--parts {tmp_path}/none.onnx: No such file"),
         (runs, "one", f"--out {tmp_path}/one: holds a run; choose another"),
         (runs, "a.npz", f"--out {tmp_path}/a.npz: File exists; expected a folder"),
     ):
-        assert main([*words, *map(str, parts), "--out", str(tmp_path / out)]) == 78
-        err = capsys.readouterr().err
-        assert told in err
-        assert err.count("\n") == 1
+        command = [*words, *map(str, parts), "--out", str(tmp_path / out)]
+        assert complaint in refusal(main, command, capsys)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "complaint"),
     [
         (None, "No such file"),
         (b"no network", "not an ONNX file"),
@@ -157,26 +154,24 @@ def test_the_mean_of_related_runs_is_that_of_their_folded_weights(
     ],
 )
 def test_a_file_of_another_network_is_refused_as_a_teacher(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | str | None, told: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | str | None, complaint: str
 ) -> None:
     from edge.vision.inference.folders import find_model
     from exporters.recipes.__main__ import main
 
-    data, guide = ferplus_file(tmp_path / "a.npz"), tmp_path / "a.onnx"
+    data, teacher = ferplus_file(tmp_path / "a.npz"), tmp_path / "a.onnx"
     if isinstance(content, bytes):
-        guide.write_bytes(content)
+        teacher.write_bytes(content)
     elif content is not None:
-        guide = find_model(content.split("/")[0]) / content.split("/")[1]
-    words = ["--data", str(data), "--out", str(tmp_path / "run"), "--guides", str(guide)]
-    assert main(["train", *words, "--batch", "16"]) == 78
-    err = capsys.readouterr().err
-    assert told in err
-    assert str(guide) in err
-    assert err.count("\n") == 1
+        teacher = find_model(content.split("/")[0]) / content.split("/")[1]
+    words = ["--data", str(data), "--out", str(tmp_path / "run"), "--guides", str(teacher)]
+    line = refusal(main, ["train", *words, "--batch", "16"], capsys)
+    assert complaint in line
+    assert str(teacher) in line
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "complaint"),
     [
         (["--epochs", "0"], "--epochs 0: expected 1 to 10000"),
         (["--batch", "0"], "--batch 0"),
@@ -187,16 +182,14 @@ def test_a_file_of_another_network_is_refused_as_a_teacher(
         (["--guides", "/nowhere", "--batch", "16"], "holds no last.pt"),
     ],
 )
-def test_options_that_training_cannot_work_with_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+def test_wrong_training_options_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
 ) -> None:
     from exporters.recipes.__main__ import main
 
     data = ferplus_file(tmp_path / "a.npz")
-    assert main(["train", "--data", str(data), "--out", str(tmp_path / "run"), *words]) == 78
-    err = capsys.readouterr().err
-    assert told in err
-    assert err.count("\n") == 1
+    command = ["train", "--data", str(data), "--out", str(tmp_path / "run"), *words]
+    assert complaint in refusal(main, command, capsys)
 
 
 def test_calibration_corrects_the_class_priors() -> None:

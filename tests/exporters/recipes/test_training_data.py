@@ -53,11 +53,11 @@ def test_augmentation_keeps_the_range_and_repeats_with_its_seed() -> None:
 
     pictures = torch.rand(64, 1, 48, 48, generator=torch.Generator().manual_seed(1))
 
-    def drawn_by(seed: int) -> torch.Tensor:
+    def augmented_with(seed: int) -> torch.Tensor:
         random = torch.Generator().manual_seed(seed)
         return augment(pictures, random, moves=draw_movements(len(pictures), random))
 
-    once, again, other = drawn_by(5), drawn_by(5), drawn_by(6)
+    once, again, other = augmented_with(5), augmented_with(5), augmented_with(6)
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
     assert once.shape == pictures.shape
@@ -68,7 +68,7 @@ def test_augmentation_keeps_the_range_and_repeats_with_its_seed() -> None:
     assert torch.allclose(flat, torch.zeros_like(flat), atol=1e-5)
 
 
-def test_normalisation_is_the_daemons() -> None:
+def test_normalisation_equals_the_daemons() -> None:
     from edge.vision.inference import open_network
     from exporters.recipes.augmentation import normalise
 
@@ -79,7 +79,7 @@ def test_normalisation_is_the_daemons() -> None:
     assert np.abs(network.tensor(picture) - ours.numpy()).max() < 1e-5
 
 
-def test_landmarks_are_believed_where_the_mirror_image_says_the_same(tmp_path: Path) -> None:
+def test_landmarks_are_known_if_the_mirror_image_agrees(tmp_path: Path) -> None:
     from exporters.recipes.ferplus import read_ferplus
     from exporters.recipes.landmarks import POINTS, are_known
 
@@ -142,7 +142,7 @@ def test_points_move_with_their_pictures() -> None:
     assert torch.isnan(move_points(hidden, moves, MIRRORED)).any(2).any(1).nonzero() == 3
 
 
-def test_a_shape_is_what_place_size_and_tilt_leave() -> None:
+def test_a_shape_does_not_depend_on_position_size_and_rotation() -> None:
     from exporters.recipes.landmarks import POINTS, Shapes
 
     random = torch.Generator().manual_seed(3)
@@ -160,18 +160,18 @@ def test_a_shape_is_what_place_size_and_tilt_leave() -> None:
     assert float(shapes.unexplained_variance(mean, faces).mean()) == pytest.approx(1, rel=0.1)
     assert float(shapes.loss(faces, faces)) == pytest.approx(0, abs=1e-4)
     unknown = torch.full_like(faces, torch.nan)
-    told = faces.clone().requires_grad_()
-    loss = shapes.loss(told, unknown)
+    predicted = faces.clone().requires_grad_()
+    loss = shapes.loss(predicted, unknown)
     loss.backward()
     assert loss.item() == 0
-    assert told.grad is not None
-    assert float(told.grad.abs().max()) == 0
+    assert predicted.grad is not None
+    assert float(predicted.grad.abs().max()) == 0
     some = faces.clone()
     some[:20] = torch.nan
     assert torch.isfinite(shapes.loss(faces + 0.01, some))
 
 
-def test_jittered_boxes_are_moved_and_scaled_about_their_middle() -> None:
+def test_jittered_boxes_are_moved_and_scaled_about_their_centre() -> None:
     from benchmarks.evaluation.annotated import shifted
     from edge.vision.values import Box
     from exporters.recipes.nirfaces import SHIFTS
@@ -186,7 +186,7 @@ def test_jittered_boxes_are_moved_and_scaled_about_their_middle() -> None:
 
 
 @pytest.mark.nir
-def test_photographs_are_cut_as_the_daemon_cuts_them(nir_faces: Path) -> None:
+def test_photographs_are_cropped_like_in_the_daemon(nir_faces: Path) -> None:
     from exporters.recipes.nirfaces import load_nir_faces, random_crops
 
     nir = load_nir_faces(nir_faces / "images", nir_faces / "labels.csv", 0.05)
