@@ -35,12 +35,8 @@ from edge.vision.sources import open_source
 from edge.vision.values import Frame, FrameState
 from edge.worker.report import frame_report
 
-BASELINE_EVERY_FRAMES = (
-    30  # frames; the timed_baseline way is slow: this tells as much, and keeps the run short
-)
-BASELINE_CALLS = (
-    2  # counted calls in a row, after one uncounted: a loop's own pools spin into itself
-)
+BASELINE_EVERY_FRAMES = 30  # the baseline is slow: this is precise enough and keeps the run short
+BASELINE_CALLS = 2  # counted calls after one uncounted: in a loop, thread pools spin into the next
 IDLE_WINDOW_MS = 20.0
 IDLE_WAIT_MAX_MS = 1000.0
 

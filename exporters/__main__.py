@@ -70,43 +70,46 @@ def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Man
         progress=progress,
     )
     weights, out, mono = options.weights, options.out, options.mono
-    if options.model == "centerface":
-        from exporters.centerface.export import export_centerface  # noqa: PLC0415
+    match options.model:
+        case "centerface":
+            from exporters.centerface.export import export_centerface  # noqa: PLC0415
 
-        return export_centerface(weights, out, size=_size(options.size), mono=mono, options=common)
-    if options.model == "cyclegan":
-        from exporters.cyclegan.export import export_cyclegan  # noqa: PLC0415
+            size = _size(options.size)
+            return export_centerface(weights, out, size=size, mono=mono, options=common)
+        case "cyclegan":
+            from exporters.cyclegan.export import export_cyclegan  # noqa: PLC0415
 
-        size, expression = _size(options.size), options.expression
-        return export_cyclegan(
-            weights, out, size=size, mono=mono, expression=expression, options=common
-        )
-    from exporters.expression.export import export_mobilenet_fer  # noqa: PLC0415
-    from exporters.expression.original import (  # noqa: PLC0415
-        ExpressionOptions,
-        read_recalibration,
-    )
+            size, expression = _size(options.size), options.expression
+            return export_cyclegan(
+                weights, out, size=size, mono=mono, expression=expression, options=common
+            )
+        case _:
+            from exporters.expression.export import export_mobilenet_fer  # noqa: PLC0415
+            from exporters.expression.original import (  # noqa: PLC0415
+                ExpressionOptions,
+                read_recalibration,
+            )
 
-    return export_mobilenet_fer(
-        weights,
-        out,
-        architecture=options.architecture,
-        size=_size(options.size) if options.size else None,
-        mono=mono,
-        overrides=ExpressionOptions(
-            normalisation=options.normalisation,
-            value_range=tuple(options.value_range) if options.value_range else None,
-            mean=tuple(options.mean) if options.mean else None,
-            std=tuple(options.std) if options.std else None,
-            margin=options.margin,
-            labels=tuple(options.labels.split(",")),
-            affect=options.affect,
-            recalibration=read_recalibration(options.recalibration),
-            licence=options.licence,
-            citation=options.citation,
-        ),
-        options=common,
-    )
+            return export_mobilenet_fer(
+                weights,
+                out,
+                architecture=options.architecture,
+                size=_size(options.size) if options.size else None,
+                mono=mono,
+                overrides=ExpressionOptions(
+                    normalisation=options.normalisation,
+                    value_range=tuple(options.value_range) if options.value_range else None,
+                    mean=tuple(options.mean) if options.mean else None,
+                    std=tuple(options.std) if options.std else None,
+                    margin=options.margin,
+                    labels=tuple(options.labels.split(",")),
+                    affect=options.affect,
+                    recalibration=read_recalibration(options.recalibration),
+                    licence=options.licence,
+                    citation=options.citation,
+                ),
+                options=common,
+            )
 
 
 class _Steps:

@@ -286,12 +286,12 @@ for path in sys.argv[2:]:
         values = np.clip(np.rint(tensor / scale) + zero, -128, 127).astype(given["dtype"])
     net.set_tensor(given["index"], values)
     net.invoke()
-    seen = {}
+    outputs = {}
     for each in net.get_output_details():
         made = net.get_tensor(each["index"]).astype(np.float32)
         scale, zero = each["quantization"]
-        seen[each["name"]] = (made - zero) * scale if scale else made
-    np.savez(path + ".npz", **seen)
+        outputs[each["name"]] = (made - zero) * scale if scale else made
+    np.savez(path + ".npz", **outputs)
 """
 
 
