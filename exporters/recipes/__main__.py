@@ -80,7 +80,7 @@ def _run(words: Sequence[str] | None) -> dict[str, Any]:
     nir = nirfaces.load_nir_faces(arguments.images, arguments.labels, options.margin, side)
     predictions = adapt.predict_all(predict, nir, options)
     result, _, _ = adapt.cross_validate(predictions, nir, options)
-    recalibration = adapt.fit(predictions, nir, nir.of(set(nir.subjects)), options)
+    recalibration = adapt.fit(predictions, nir, nir.indices_of(set(nir.subjects)), options)
     if arguments.stage == "adapt":
         onnx_file.write_checkpoint(trained, arguments.out, "")
     recalibration_file.write_text(recalibration.model_dump_json(indent=2) + "\n")

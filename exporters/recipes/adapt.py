@@ -292,8 +292,8 @@ def cross_validate(
     plain, personal = _CrossValidated(len(crops), len(nir)), _CrossValidated(len(crops), len(nir))
     scored: set[int] = set()
     for person in sorted(set(nir.subjects)):
-        held_out = nir.of({person})
-        recalibration = fit(predictions, nir, nir.of(set(nir.subjects) - {person}), options)
+        held_out = nir.indices_of({person})
+        recalibration = fit(predictions, nir, nir.indices_of(set(nir.subjects) - {person}), options)
         for index, prediction in enumerate(crops):
             shares, affect = _apply(prediction, recalibration)
             plain.shares[index, held_out] = shares[held_out]

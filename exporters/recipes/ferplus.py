@@ -49,7 +49,7 @@ class RatedCrops:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def of(self, chosen: Tensor) -> "RatedCrops":
+    def select(self, chosen: Tensor) -> "RatedCrops":
         """Return the crops whose indices are ``chosen``."""
         return RatedCrops(
             self.pictures[chosen],

@@ -101,10 +101,10 @@ class Shapes:
         centred = points - points.mean(1, keepdim=True)
         mean = (centred / centred.square().sum((1, 2), keepdim=True).sqrt()).mean(0)
         self.mean = mean / mean.square().sum().sqrt()
-        shapes = self.of(points)
+        shapes = self.align(points)
         self.spread = float((shapes - shapes.mean(0)).square().sum((1, 2)).mean())
 
-    def of(self, points: Tensor) -> Tensor:
+    def align(self, points: Tensor) -> Tensor:
         """Return the shapes of faces, both (n, 50, 2).
 
         Each face is transformed by the similarity that brings it nearest to the mean, computed in
@@ -122,7 +122,7 @@ class Shapes:
 
         Predicting the mean shape for every face gives 1 on average.
         """
-        return (self.of(predicted) - self.of(true)).square().sum((1, 2)) / self.spread
+        return (self.align(predicted) - self.align(true)).square().sum((1, 2)) / self.spread
 
     def loss(self, predicted: Tensor, true: Tensor) -> Tensor:
         """Return the loss of landmarks (n, 50, 2): of positions and of shapes.

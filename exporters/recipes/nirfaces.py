@@ -60,7 +60,7 @@ class NirFaces:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def of(self, people: set[str]) -> Tensor:
+    def indices_of(self, people: set[str]) -> Tensor:
         """Return the indices of the photographs that show ``people``."""
         return torch.tensor([i for i, name in enumerate(self.subjects) if name in people])
 

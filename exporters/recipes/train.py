@@ -153,7 +153,7 @@ def train(
         for start in range(0, len(order) - options.batch + 1, options.batch):
             chosen = order[start : start + options.batch]
             total += _train_step(
-                learners, crops.of(chosen), weights, options, random, shapes=shapes
+                learners, crops.select(chosen), weights, options, random, shapes=shapes
             )
         watch.lap("epoch")
         row: dict[str, Any] = {"epoch": epoch + 1, "loss": total / (len(order) // options.batch)}

@@ -72,13 +72,13 @@ def test_a_recalibration_is_evaluated_on_people_left_out_of_the_fit() -> None:
         assert personal["change"]["without"]["as_detected"][name] == pytest.approx(agreed)
     # a person's predictions do not depend on that person's annotations
     changed_affect = nir.affect.clone()
-    changed_affect[nir.of({"2"})] = torch.tensor([-1.0, 1.0])
+    changed_affect[nir.indices_of({"2"})] = torch.tensor([-1.0, 1.0])
     changed = dataclasses.replace(nir, affect=changed_affect)
     _, _, other = cross_validate(predictions, changed, options)
-    assert np.array_equal(other[nir.of({"2"})], affect[nir.of({"2"})])
+    assert np.array_equal(other[nir.indices_of({"2"})], affect[nir.indices_of({"2"})])
     assert not np.array_equal(other, affect)
     # four of the eight expressions never occur: their offsets must be lower
-    recalibration = fit(predictions, nir, nir.of(set(nir.subjects)), options)
+    recalibration = fit(predictions, nir, nir.indices_of(set(nir.subjects)), options)
     assert recalibration.samples == len(nir)
     assert max(recalibration.offsets[4:]) < min(recalibration.offsets[:4])
 
@@ -143,7 +143,7 @@ def test_error_free_predictions_give_a_valid_recalibration() -> None:
     recalibration = fit(
         Predictions(confident, confident[None], confident[None]),
         nir,
-        nir.of({"0", "1"}),
+        nir.indices_of({"0", "1"}),
         AdaptOptions(),
     )
     Recalibration.model_validate_json(recalibration.model_dump_json())
@@ -190,7 +190,7 @@ def test_the_mixing_uses_the_logits_of_other_expressions() -> None:
     logits = torch.randn(12, len(nir), 8, generator=random) * 0.3
     logits[:, :, 5] += 2.0 * (nir.labels == 3) - 2.0 * (nir.labels == 1)  # 5: shown by nobody
     logs = torch.log_softmax(logits, 2)
-    everybody = nir.of(set(nir.subjects))
+    everybody = nir.indices_of(set(nir.subjects))
     recalibration = fit(Predictions(logs[0], logs[:1], logs), nir, everybody, AdaptOptions())
     assert recalibration.mixing is not None
     assert recalibration.mixing[3][5] > 0.1 > -0.1 > recalibration.mixing[1][5]

@@ -154,7 +154,7 @@ def test_a_shape_does_not_depend_on_position_size_and_rotation() -> None:
         [torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])]
     )
     elsewhere = 0.3 * faces @ turn.T + torch.tensor([0.2, -0.4])
-    assert torch.allclose(shapes.of(elsewhere), shapes.of(faces), atol=1e-4)
+    assert torch.allclose(shapes.align(elsewhere), shapes.align(faces), atol=1e-4)
     assert float(shapes.unexplained_variance(elsewhere, faces).max()) == pytest.approx(0, abs=1e-4)
     mean = shapes.mean[None].expand_as(faces)
     assert float(shapes.unexplained_variance(mean, faces).mean()) == pytest.approx(1, rel=0.1)
