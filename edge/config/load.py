@@ -4,6 +4,7 @@ Later layers win: defaults, file, environment (``AFFECT_EDGE__SECTION__KEY``), `
 and options of the command line such as ``--source``.
 """
 
+import codecs
 import os
 import re
 import tomllib
@@ -18,6 +19,9 @@ from edge.config.schema import Config
 from edge.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "AFFECT_EDGE__"
+
+_TEXT_TYPES = ("string_type", "string_sub_type")
+"""pydantic's errors for a value that must be text."""
 
 
 def source_settings(text: str) -> dict[str, Any]:
@@ -73,15 +77,22 @@ def load_config(
         ConfigError: the first mistake and its remedy, in one line.
     """
     data = _read_toml(path) if path is not None else {}
+    texts: dict[tuple[str, ...], str] = {}  # what was given as text, before it was parsed
     for name, value in sorted((os.environ if environment is None else environment).items()):
+        expected = _meant_variable(name)
+        if expected and expected != name:
+            raise ConfigError(f"environment variable {name}: not read; expected {expected}")
         if name.startswith(ENVIRONMENT_PREFIX):
             keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
             _set_key(data, keys, _parse_value(value), origin=name)
+            texts[tuple(keys)] = value
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set {redact(setting)!r}: expected section.key=value")
-        _set_key(data, key.strip().split("."), _parse_value(value), origin=f"--set {key}")
+        keys = key.strip().split(".")
+        _set_key(data, keys, _parse_value(value), origin=f"--set {key}")
+        texts[tuple(keys)] = value.strip()
     for section, values in (overrides or {}).items():
         kind = values.get("kind")
         present = data.get(section)
@@ -92,10 +103,40 @@ def load_config(
     if isinstance(data.get("source"), dict):
         data["source"].setdefault("kind", "demo")
     try:
-        return Config.model_validate(data)
+        return _validate(data, texts)
     except ValidationError as error:
         where = f"configuration {path}" if path else "configuration"
         raise ConfigError(f"{where}: {first_mistake(error)}") from error
+
+
+def _validate(data: dict[str, Any], texts: Mapping[tuple[str, ...], str]) -> Config:
+    """Validate ``data``; where text is expected, ``--set device.name=4`` means the text ``4``."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        wrong = [
+            # the location of a source has the kind of the source in its middle
+            (str(found["loc"][0]), str(found["loc"][-1]))
+            for found in error.errors(include_url=False)
+            if found["type"] in _TEXT_TYPES and not isinstance(found["input"], (list, dict))
+        ]
+        as_text = [keys for keys in wrong if keys in texts]
+        if not as_text:
+            raise
+        for section, key in as_text:
+            data[section][key] = texts[section, key]
+        return Config.model_validate(data)
+
+
+def _meant_variable(name: str) -> str:
+    """Return the variable that ``name`` was probably meant to be; empty if it is none of ours.
+
+    Covers another case, and another number of underscores: ``AFFECT_EDGE_DEVICE_NAME``.
+    """
+    words = [word for word in re.split("_+", name.lower()) if word]
+    if words[:2] != ["affect", "edge"] or len(words) < 4 or words[2] not in Config.model_fields:
+        return ""
+    return f"{ENVIRONMENT_PREFIX}{words[2].upper()}__{'_'.join(words[3:]).upper()}"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -105,8 +146,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"configuration {path}: {error.strerror or error}") from error
     if len(raw) > 1 << 20:
         raise ConfigError(f"configuration {path}: {len(raw)} bytes; expected at most 1 MiB of TOML")
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in raw[:64]:
+        raise ConfigError(
+            f"configuration {path}: UTF-16 text; expected UTF-8: save it again as UTF-8"
+        )
     try:
-        return tomllib.loads(raw.decode("utf-8"))
+        return tomllib.loads(raw.decode("utf-8-sig"))  # Windows editors begin UTF-8 with a mark
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"configuration {path}: {toml_mistake(error)}") from error
 

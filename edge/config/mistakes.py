@@ -37,6 +37,12 @@ _MESSAGES = {
 
 def toml_mistake(error: tomllib.TOMLDecodeError | UnicodeDecodeError) -> str:
     """Describe why a file cannot be parsed, and the remedy."""
+    if isinstance(error, UnicodeDecodeError):
+        line = error.object[: error.start].count(b"\n") + 1
+        return (
+            f"not UTF-8: byte 0x{error.object[error.start]:02x} in line {line};"
+            " save it again as UTF-8"
+        )
     text = str(error)
     if twice := re.match(r"Cannot declare \('([^']*)',?.*\) twice \((.*)\)$", text):
         section, place = twice.groups()

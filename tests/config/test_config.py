@@ -8,6 +8,7 @@ import pytest
 from edge.config import (
     Config,
     ImagesSource,
+    VideoSource,
     is_file,
     load_config,
     mistakes,
@@ -352,3 +353,60 @@ def test_passwords_stay_out_of_messages() -> None:
     with pytest.raises(ConfigError) as error:
         load(overrides={"source": {"kind": "stream", "url": "rtsp://me:secret@x y"}})
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""], ids=["with a mark", "without"])
+def test_utf_8_may_begin_with_a_byte_order_mark(tmp_path: Path, mark: bytes) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_bytes(mark + b'[device]\r\nname = "one"\r\n')
+    assert load_config(path, environment={}).device.name == "one"
+
+
+@pytest.mark.parametrize(
+    ("codec", "expected"),
+    [
+        ("utf-16", "UTF-16 text; expected UTF-8: save it again as UTF-8"),
+        ("utf-16-le", "UTF-16 text; expected UTF-8: save it again as UTF-8"),
+        ("latin-1", "not UTF-8: byte 0xe4 in line 2; save it again as UTF-8"),
+    ],
+)
+def test_other_encodings_are_named(tmp_path: Path, codec: str, expected: str) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_bytes('[device]\n# Kammer der Pärchen\nname = "one"\n'.encode(codec))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, environment={})
+    assert str(caught.value) == f"configuration {path}: {expected}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AFFECT_EDGE_DEVICE_NAME",
+        "AFFECT_EDGE_DEVICE__NAME",
+        "affect_edge__device__name",
+        "AFFECT_EDGE___DEVICE__NAME",
+        "Affect_Edge__Device__Name",
+    ],
+)
+def test_variables_that_are_nearly_ours_are_refused(name: str) -> None:
+    """They were left out without a word, so that a misspelt one had no effect."""
+    with pytest.raises(ConfigError) as caught:
+        load(environment={name: "secret"})
+    text = f"environment variable {name}: not read; expected AFFECT_EDGE__DEVICE__NAME"
+    assert str(caught.value) == text
+
+
+def test_other_variables_with_our_name_are_left_alone() -> None:
+    assert load(environment={"AFFECT_EDGE_NIR_FACES": "/faces", "AFFECT_EDGE": "1"}) == Config()
+
+
+@pytest.mark.parametrize("text", ["4", "1e5", "true", "2024-11-27", "0x10", "007"])
+def test_a_number_is_text_where_text_is_expected(text: str) -> None:
+    settings = ["device.purpose=medical", "source.kind=video", f"source.path={text}"]
+    assert load(settings=settings).source == VideoSource(kind="video", path=text)
+    assert load(environment={"AFFECT_EDGE__DETECTOR__MODEL": text}).detector.model == text
+
+
+def test_in_a_file_text_needs_quotation_marks(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected text in quotation marks \(received 4\)"):
+        load("[device]\nname = 4\n", tmp_path, settings=["detector.model=5"])
