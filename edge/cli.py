@@ -19,7 +19,7 @@ import typer
 
 from edge import __version__
 from edge.config import Config, is_file, load_config, source_settings
-from edge.errors import EXIT_CONFIG, EXIT_FAILURE, AffectEdgeError, ConfigError
+from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
 
 # Typer bundles its own Click since 0.2x and imports the installed one before. In both, this base
 # class of Typer's only public error covers all errors of a wrong command line.
@@ -29,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     help="Facial affect from near-infrared video: faces in, expression, valence and arousal out.",
 )
 models_app = typer.Typer(no_args_is_help=True, help="The bundled models and what is known of them.")
@@ -94,8 +95,21 @@ def _print_error(text: str, code: int) -> int:
     return code
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="affect-edge: %(levelname)s: %(message)s"
     )
@@ -175,13 +189,22 @@ def tail(
 @app.command("log")
 def log_command(
     out: Annotated[Path, typer.Option(help="The file to write or to continue: .jsonl or .csv.")],
+    *,
     connect: Endpoints = None,
     name: Annotated[str, typer.Option(help="What this logger is called.")] = "log",
     device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
     until_end: Annotated[
         bool, typer.Option("--until-end", help="End when the daemon's run ends.")
     ] = False,
-) -> None:
+    give_up_s: Annotated[
+        float,
+        typer.Option(
+            "--give-up-s",
+            min=0,
+            help="With --until-end: seconds without a message until exit code 1; 0: never.",
+        ),
+    ] = 60.0,
+) -> int:
     """Write the live stream to a file; tell every gap."""
     from edge.tools.log import run_log  # noqa: PLC0415
 
@@ -192,14 +215,16 @@ def log_command(
         name=name,
         device=device,
         until_end=until_end,
+        give_up_s=give_up_s,
     )
     sys.stderr.write(
         f"affect-edge: {summary.messages} messages, {summary.rows} rows, {summary.gaps} gaps,"
         f" {summary.missing} missing\n"
     )
+    return EXIT_FAILURE if summary.gave_up else EXIT_DONE
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # "-5 bar" is a text
 def mark(
     text: Annotated[str, typer.Argument(help='What happened: "pressure 2.8 bar".')],
     service: ServiceEndpoint = SERVICE,

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from edge import __version__, cli
+from edge.errors import EXIT_CONFIG
 from edge.protocol.messages import json_schema
+from edge.tools import operator
 from edge.vision.inference import bundled_models, folders
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,8 +50,49 @@ def test_schema_prints_the_json_schema_of_messages(capsys: pytest.CaptureFixture
     assert json.loads(out) == json.loads(json_schema())
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed(capsys, "version") == (0, f"affect-edge {__version__}\n")
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_version(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, word) == (0, f"affect-edge {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(), *((name,) for name in COMMANDS), ("models", "verify"), ("participant", "assign")],
+    ids=" ".join,
+)
+def test_every_command_has_a_short_and_a_long_option_for_help(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if command == ("bench",):
+        pytest.skip("argparse prints it, and exits")
+    assert printed(capsys, *command, "-h") == printed(capsys, *command, "--help")
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:99999", "tcp://[::1]:0"])
+@pytest.mark.parametrize("command", [("tail", "--connect"), ("mark", "x", "--service")])
+def test_a_port_that_does_not_exist_is_refused(
+    command: tuple[str, ...], endpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run_command_line([*command, endpoint]) == EXIT_CONFIG
+    assert f"{endpoint!r}: expected a port from 1 to 65535" in capsys.readouterr().err
+
+
+def test_a_mark_may_begin_with_a_minus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was taken for an option: "No such option: -5"."""
+    marked: list[tuple[str, str]] = []
+    monkeypatch.setattr(operator, "mark", lambda service, text: marked.append((text, service)))
+    for arguments in (
+        ["-5bar"],
+        ["-5 bar", "--service", "ipc://s"],
+        ["--service", "ipc://s", "-x"],
+    ):
+        assert cli.run_command_line(["mark", *arguments]) == 0
+    assert marked == [("-5bar", cli.SERVICE), ("-5 bar", "ipc://s"), ("-x", "ipc://s")]
+
+
+def test_a_misspelt_option_of_mark_is_no_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run_command_line(["mark", "--servcie"]) == EXIT_CONFIG
+    assert "no such option: --servcie" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ()])

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import zmq
 
+from edge.client.endpoints import check_endpoint
 from edge.errors import ConfigError, RequestRefused, ServiceUnavailable
 from edge.protocol.requests import Request
 
@@ -22,6 +23,7 @@ def ask(endpoint: str, request: Request, timeout_s: float = TIMEOUT_S) -> dict[s
         ServiceUnavailable: no reply within ``timeout_s``, or the reply is not from a daemon.
         ConfigError: ``endpoint`` is not a valid ZeroMQ address.
     """
+    check_endpoint(endpoint, "--service")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         socket = context.socket(zmq.REQ)

@@ -74,7 +74,7 @@ def opened_log(out: Path) -> Iterator[LogFormat]:
         ConfigError: no format has this suffix, the file cannot be opened, or another process
             writes to it.
     """
-    match out.suffix:
+    match out.suffix.lower():
         case ".jsonl":
             log: LogFormat = _JsonLines(out)
         case ".csv":

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 import zmq
 
+from edge.client.endpoints import check_endpoint
 from edge.client.gaps import Cursor, Gap, GapDetector
 from edge.clock import monotonic_ns
 from edge.errors import ConfigError
@@ -79,6 +80,7 @@ class Subscriber:
         silence_s: float = 10.0,
     ) -> None:
         self._endpoints = tuple(endpoints)
+        self._device = device
         self._topics = _topics(kinds, device)
         self._conflate = conflate
         self._high_water = high_water
@@ -115,6 +117,11 @@ class Subscriber:
     def endpoints(self) -> tuple[str, ...]:
         """The addresses of the publishers."""
         return self._endpoints
+
+    @property
+    def device(self) -> str | None:
+        """The only device whose messages are received; None: all."""
+        return self._device
 
     @property
     def cursors(self) -> tuple[Cursor, ...]:
@@ -219,6 +226,7 @@ def _topics(kinds: Sequence[Kind], device: str | None) -> tuple[bytes, ...]:
 
 
 def _connect(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+    check_endpoint(endpoint)
     try:
         socket.connect(endpoint)
     except (zmq.ZMQError, ValueError, TypeError) as error:

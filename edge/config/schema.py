@@ -160,6 +160,8 @@ class PublishConfig(Section):
             return value
         if value.startswith("tcp://") and is_loopback(value.removeprefix("tcp://"), any_port=True):
             return value
+        if is_loopback(re.sub(r":\d+$", ":*", value.removeprefix("tcp://")), any_port=True):
+            raise ValueError("expected a port from 1 to 65535")
         raise ValueError(
             "expected ipc://PATH or tcp://127.0.0.1:PORT; binding beyond this machine needs"
             " CURVE keys, which this version does not have"

@@ -32,6 +32,7 @@ class LogSummary:
         late: repeats, which were not written.
         undecodable: received parts that were no message.
         cut_bytes: incomplete end of the file after a crash, cut off at the start.
+        gave_up: nothing was received for ``give_up_s``.
     """
 
     messages: int
@@ -41,6 +42,7 @@ class LogSummary:
     late: int
     undecodable: int
     cut_bytes: int
+    gave_up: bool = False
 
 
 def run_log(
@@ -51,6 +53,7 @@ def run_log(
     name: str = "log",
     device: str | None = None,
     until_end: bool = False,
+    give_up_s: float = 0.0,
     report: Callable[[str], None] | None = None,
 ) -> LogSummary:
     """Write what the daemons at ``endpoints`` publish to ``out``, until ``stop`` returns true.
@@ -63,8 +66,10 @@ def run_log(
         name: of this logger; begins each line of ``report``.
         device: only this device's messages.
         until_end: also end once every device that sent a message has sent ``epoch_ended``.
-        report: takes a line at each change (a gap, a new epoch, a repair), and once if nothing is
-            received for three seconds; standard error when None.
+        give_up_s: with ``until_end``, also end after this long without any message: the daemon was
+            killed, had ended before, or never ran. 0: wait for ever.
+        report: takes a line at each change (a gap, a new epoch, a repair, a device that is silent
+            for three seconds); standard error when None.
 
     Raises:
         ConfigError: an endpoint or the file cannot be used as it stands (exit 78).
@@ -81,12 +86,19 @@ def run_log(
             report_as(f"{out}: {sink.cut_bytes} bytes torn by a crash were cut off")
         with Subscriber(endpoints, device=device, high_water=_HIGH_WATER, cursors=cursors) as live:
             log = _Log(sink, report_as, cursors)
-            silence = SilenceNotice(endpoints, report_as)
+            silence = SilenceNotice(endpoints, report_as, device)
+            gave_up = False
             while not stop() and not (until_end and log.ended):
                 received = live.receive(timeout_s=0.2)
-                silence.update(received=received is not None or live.undecodable > 0)
                 if received is not None:
+                    silence.note(received.message)
                     log.write(received)
+                elif not live.undecodable:
+                    silence.check()
+                    gave_up = until_end and 0 < give_up_s <= silence.silent_s
+                if gave_up:
+                    report_as(f"nothing received for {give_up_s:g} s, and no end: given up")
+                    break
                 log.report_undecodable(live.undecodable)
                 for file in sink.files:
                     file.sync_if_due()
@@ -95,7 +107,7 @@ def run_log(
                 log.write(received)
         for file in sink.files:
             file.sync()
-        return log.summary(live.undecodable)
+        return log.summary(live.undecodable, gave_up=gave_up)
 
 
 class _Log:
@@ -144,9 +156,10 @@ class _Log:
             self._undecodable_reported = True
             self._report("a publisher sends data that is no message of this version; counted only")
 
-    def summary(self, undecodable: int) -> LogSummary:
+    def summary(self, undecodable: int, *, gave_up: bool) -> LogSummary:
         counts = {key: self._counts[key] for key in ("messages", "rows", "gaps", "missing", "late")}
-        return LogSummary(**counts, undecodable=undecodable, cut_bytes=self._sink.cut_bytes)
+        cut_bytes = self._sink.cut_bytes
+        return LogSummary(**counts, undecodable=undecodable, cut_bytes=cut_bytes, gave_up=gave_up)
 
 
 def _to_stderr(line: str) -> None:

@@ -28,6 +28,9 @@ def mark(service: str, text: str) -> None:
         ConfigError: an argument is not a valid text or code.
         RequestRefused, ServiceUnavailable: as ``edge.client.ask.ask``.
     """
+    if text.startswith("--"):
+        option = text.split(maxsplit=1)[0]
+        raise ConfigError(f"no such option: {option}; expected a text that begins otherwise")
     reply = _ask(service, MarkRequest, text=text)
     _print(f"marked {reply['text']!r}{_when(reply)}")
 

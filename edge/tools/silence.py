@@ -1,30 +1,63 @@
-"""One notice that nothing is received: perhaps no daemon is running."""
+"""Reports that nothing is received: no daemon there, or one that fell silent."""
 
 from collections.abc import Callable, Sequence
 
 from edge.clock import elapsed_ms, monotonic_ns
+from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
 
 SILENT_MS = 3000.0  # a daemon sends a status each second
 
 
 class SilenceNotice:
-    """Reports once if nothing was received within three seconds of its creation.
+    """Reports once if nothing is received at all, and each time that a device falls silent.
 
     Args:
         endpoints: the addresses that the subscriber connects to.
-        report: takes the line; called at most once.
+        report: takes each line.
+        device: the only device that is subscribed to; None: all.
     """
 
-    def __init__(self, endpoints: Sequence[str], report: Callable[[str], None]) -> None:
-        self._endpoints = ", ".join(endpoints)
+    def __init__(
+        self, endpoints: Sequence[str], report: Callable[[str], None], device: str | None = None
+    ) -> None:
+        of_device = "" if device is None else f" of device {device}"
+        self._nobody = (
+            f"nothing received from {', '.join(endpoints)}{of_device} yet; is a daemon running"
+            " there, and is that its publish.endpoint?"
+        )
         self._report = report
-        self._started_ns = monotonic_ns()
-        self._done = False
+        self._first_due = True
+        self._last_ns = monotonic_ns()
+        self._devices: dict[str, int] = {}  # when a running device sent its last message
+        self._silent: set[str] = set()
 
-    def update(self, *, received: bool) -> None:
-        """Note whether anything was received; report once after three seconds without."""
-        if self._done or not (received or elapsed_ms(self._started_ns) >= SILENT_MS):
-            return
-        self._done = True
-        if not received:
-            self._report(f"nothing received from {self._endpoints} yet; is a daemon running there?")
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last message of any device, or since the start."""
+        return elapsed_ms(self._last_ns) / 1e3
+
+    def note(self, message: FrameMessage | EventMessage | StatusMessage) -> None:
+        """Note that ``message`` was received."""
+        self._first_due = False
+        self._last_ns = monotonic_ns()
+        if message.device in self._silent:
+            self._silent.discard(message.device)
+            self._report(f"{message.device}: messages are received again")
+        if isinstance(message, EventMessage) and message.event == "epoch_ended":
+            self._devices.pop(message.device, None)  # it may be silent now
+        else:
+            self._devices[message.device] = self._last_ns
+
+    def check(self) -> None:
+        """Report what is silent; call it only when no message is waiting."""
+        if self._first_due and self.silent_s * 1e3 >= SILENT_MS:
+            self._first_due = False
+            self._report(self._nobody)
+        for device, last_ns in list(self._devices.items()):
+            if elapsed_ms(last_ns) >= SILENT_MS:
+                del self._devices[device]
+                self._silent.add(device)
+                self._report(
+                    f"{device}: nothing received for {SILENT_MS / 1e3:g} s; has the daemon ended,"
+                    " or the connection been cut?"
+                )

@@ -28,7 +28,7 @@ def run_tail(
 ) -> int:
     """Print received messages until ``stop`` returns true; return the number of messages.
 
-    Reports once on standard error if nothing is received for three seconds.
+    Reports on standard error if nothing is received for three seconds, or no more of a device.
 
     Args:
         subscriber: already entered.
@@ -39,13 +39,15 @@ def run_tail(
     show(console, Text(HEADER, style="bold"))
     count = 0
     health: dict[str, tuple[object, ...]] = {}
-    silence = SilenceNotice(subscriber.endpoints, _to_stderr)
+    silence = SilenceNotice(subscriber.endpoints, _to_stderr, subscriber.device)
     while not stop() and (limit is None or count < limit):
         received = subscriber.receive(timeout_s=0.2)
-        silence.update(received=received is not None or subscriber.undecodable > 0)
         if received is None:
+            if not subscriber.undecodable:
+                silence.check()
             continue
         message = received.message
+        silence.note(message)
         if received.gap is not None:
             show(console, gap_row(received.gap, message.device))
         if isinstance(message, StatusMessage):

@@ -31,7 +31,10 @@ def test_silence_is_reported_once(tmp_path, monkeypatch):
     answers = iter([*[False] * 4, True])
     out = tmp_path / "log.jsonl"
     run_log([endpoint], out, stop=lambda: next(answers), report=reports.append, name="a")
-    assert reports == [f"a: nothing received from {endpoint} yet; is a daemon running there?"]
+    assert reports == [
+        f"a: nothing received from {endpoint} yet; is a daemon running there, and is that its"
+        " publish.endpoint?"
+    ]
     assert out.read_text() == ""
 
 
@@ -312,3 +315,24 @@ def logged_csv(out: Path) -> list[int]:
         else:
             found.append(int(row["seq"]))
     return sorted(found)
+
+
+@pytest.mark.parametrize("sent", [[], [frame(0), status(0)]], ids=["never there", "killed"])
+def test_until_end_gives_up_where_no_end_comes(tmp_path, sent):
+    """It waited for ever: for a daemon that had been killed, or had ended before."""
+    endpoint, reports, pending = f"ipc://{tmp_path}/pub", [], list(sent)
+    with Publisher(endpoint) as publisher:
+
+        def stop():
+            if pending and publisher.subscribed():
+                publisher.send(*pending)
+                pending.clear()
+            return False
+
+        summary = run_log(
+            [endpoint], tmp_path / "log.jsonl", stop=stop, until_end=True, give_up_s=0.5,
+            report=reports.append,
+        )  # fmt: skip
+    assert summary.gave_up
+    assert summary.messages == len(sent)
+    assert reports[-1] == "log: nothing received for 0.5 s, and no end: given up"
