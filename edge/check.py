@@ -5,6 +5,7 @@ would refuse to start, or could not work); only ``WRONG`` changes the exit code.
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -13,9 +14,12 @@ from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import (
     Config,
     DemoSource,
+    DetectorConfig,
+    ExpressionConfig,
     PicameraSource,
     SourceConfig,
     StreamSource,
+    TranslatorConfig,
     redact,
 )
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
@@ -27,6 +31,7 @@ from edge.vision.inference import (
     Finding,
     bundled_models,
     find_model,
+    load_manifest,
     model_rows,
     saved_choice,
     verify,
@@ -142,7 +147,10 @@ def print_models() -> None:
 
 
 def verify_models() -> int:
-    """Verify hashes, manifest and parity of every bundled model; print a line each, return 0 or 78.
+    """Verify each bundled model: hashes, manifest, parity, decoder; print a line each.
+
+    Returns:
+        0, or 78 if anything is wrong.
 
     Raises:
         ModelError: there is no bundled model.
@@ -152,10 +160,31 @@ def verify_models() -> int:
     if not folders:
         raise ModelError("no bundled models found; install affect-edge again")
     for folder in folders:
-        findings = verify(folder)
+        findings = verify(folder) or _decoder_findings(folder)
         for finding in findings:
             sys.stdout.write(f"WRONG  {finding}\n")
             code = EXIT_CONFIG
         if not findings:
             sys.stdout.write(f"ok     {folder.name}\n")
     return code
+
+
+def _decoder_findings(folder: Path) -> list[Finding]:
+    """Return what the decoder finds wrong with a model: it knows which outputs it needs.
+
+    Opens the first artifact that passed parity; the others have the same outputs by parity.
+    """
+    manifest = load_manifest(folder)
+    passed = (each.file for each in manifest.artifacts if manifest.parity[each.file].passed)
+    model, artifact = str(folder), next(passed)
+    try:
+        match manifest.task:
+            case "face-detection":
+                open_detector(DetectorConfig(model=model, artifact=artifact))
+            case "facial-expression":
+                open_expression(ExpressionConfig(model=model, artifact=artifact))
+            case "spectrum-translation":
+                open_translator(TranslatorConfig(model=model, artifact=artifact))
+    except ModelError as error:
+        return [Finding(manifest.name, str(error))]
+    return []

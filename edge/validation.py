@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -62,6 +63,39 @@ def file_errors(
     except OSError as error:
         hint = f"; expected {expected}" if expected else ""
         raise kind(f"{option} {path}: {error.strerror or error}{hint}") from error
+
+
+_ARCHIVES: Final = {
+    b"\x1f\x8b": "a gzip archive",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ\x00": "an xz archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive",
+    b"Rar!": "a rar archive",
+}
+
+
+def mistaken_content(content: bytes) -> str:
+    """Return what a file probably is that should be a model, and the remedy; empty if unknown.
+
+    Downloads often leave a pointer of Git LFS, a web page or an archive under the name of the file.
+
+    Args:
+        content: the first 512 bytes at least, or the whole file.
+    """
+    if content.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the file itself: run `git lfs pull`"
+    head = content.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
+    if head.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--")):
+        return "a web page, not the file itself: download the file again"
+    if content[257:262] == b"ustar":
+        return "a tar archive: unpack it first"
+    if content.startswith(b"PK\x03\x04"):
+        return "a zip archive or a checkpoint of PyTorch: unpack it, or give the file expected here"
+    for signature, name in _ARCHIVES.items():
+        if content.startswith(signature):
+            return f"{name}: unpack it first"
+    return "" if content else "an empty file: download it again"
 
 
 @contextmanager

@@ -136,6 +136,19 @@ def test_models_verify_prints_one_line_per_damaged_file(
     assert str(manifest) in lines[2]
 
 
+def test_models_verify_reports_outputs_that_the_decoder_needs(
+    copied_models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copied_models / "centerface-320x192" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["outputs"]["scale"]
+    path.write_text(json.dumps(manifest))
+    code, out = printed(capsys, "models", "verify")
+    assert code == cli.EXIT_CONFIG
+    assert [line[:5] for line in out.splitlines()] == ["WRONG", "ok   ", "ok   "]
+    assert "scale" in out.splitlines()[0]
+
+
 def test_models_verify_fails_without_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

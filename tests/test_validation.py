@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge.errors import ConfigError, InferenceError, ModelError
-from edge.validation import file_errors, first_error, prefixed
+from edge.validation import file_errors, first_error, mistaken_content, prefixed
 
 
 class Part(BaseModel):
@@ -56,3 +56,23 @@ def test_a_file_error_names_the_option(tmp_path: Path) -> None:
 def test_a_model_error_gets_a_prefix(kind: type[Exception]) -> None:
     with pytest.raises(ModelError, match=r"^--weights a\.onnx: bad$"), prefixed("--weights a.onnx"):
         raise kind("bad")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n", "git lfs pull"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><title>Sign in</title>", "a web page"),
+        (b"<html><body>404", "a web page"),
+        (b"PK\x03\x04" + bytes(60), "a zip archive or a checkpoint of PyTorch"),
+        (b"\x1f\x8b\x08" + bytes(60), "a gzip archive"),
+        (b"weights.onnx" + bytes(245) + b"ustar  \0", "a tar archive"),
+        (b"", "an empty file"),
+    ],
+)
+def test_content_that_is_no_model_is_named(content: bytes, expected: str) -> None:
+    assert expected in mistaken_content(content)
+
+
+def test_nothing_is_said_of_other_content() -> None:
+    assert mistaken_content(b"\x08\x07\x12\x07pytorch") == ""

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.validation import file_errors
+from edge.validation import file_errors, mistaken_content
 from edge.vision.inference.onnx_wire import has_external_data
 
 
@@ -27,10 +27,14 @@ def load_graph(path: Path, option: str = "--weights") -> tuple[Any, str]:
     with file_errors(option, path, expected="an ONNX file"):
         content = path.read_bytes()
     try:
+        if not content:
+            raise ValueError("no content")
         external = has_external_data(content)
         model = onnx.load_model_from_string(content)
     except (ValueError, DecodeError) as error:
-        raise ModelError(f"{option} {path}: not an ONNX file: {error}") from error
+        kind = mistaken_content(content)
+        reason = kind or f"not an ONNX file: {' '.join(str(error).split())}"
+        raise ModelError(f"{option} {path}: {reason}") from error
     if external:
         raise ModelError(f"{option} {path}: keeps weights in another file; expected one file")
     return model, hashlib.sha256(content).hexdigest()

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 import edge
 from edge.errors import ModelError
-from edge.validation import first_error
+from edge.validation import first_error, mistaken_content
 from edge.vision.inference.manifest import Artifact, Manifest
 from edge.vision.inference.onnx_wire import has_external_data
 
@@ -99,6 +99,8 @@ def load_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(raw)
     except ValidationError as error:
+        if kind := mistaken_content(raw):
+            raise ModelError(f"{path}: {kind}") from error
         raise ModelError(f"{path}: {first_error(error)}; export the model again") from error
 
 
@@ -110,6 +112,8 @@ def read_artifact(folder: Path, artifact: Artifact) -> bytes:
     """
     path = folder / artifact.file
     content = _read_plain_file(path, artifact.bytes)
+    if len(content) != artifact.bytes and (kind := mistaken_content(content)):
+        raise ModelError(f"{path}: {kind}")
     if len(content) != artifact.bytes:
         raise ModelError(
             f"{path}: {len(content)} bytes, the manifest says {artifact.bytes};"

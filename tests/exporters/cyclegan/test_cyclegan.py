@@ -242,7 +242,7 @@ def fixed_reshape(path: Path) -> Path:
     [
         (lambda path: path.with_name("absent"), "No such file or directory; expected latest_net"),
         (lambda path: path.parent, "Is a directory"),
-        (empty, "not an ONNX file"),
+        (empty, "an empty file"),
         (text, "not an ONNX file"),
         (cut_off, "not an ONNX file"),
         (external, "keeps weights in another file"),

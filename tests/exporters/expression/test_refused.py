@@ -111,7 +111,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "a truncated zip": (named("a.zip", b"PK\x03\x04abc"), [], "another zip archive"),
     "a pickle": (named("net.pkl", pickle.dumps({"a": 1})), [], "a pickle, which is never loaded"),
     "JSON": (named("net.json", b' {"class_name": 1}'), [], "JSON; give it as --architecture"),
-    "empty": (named("net.onnx", b""), [], "not an ONNX file"),
+    "empty": (named("net.onnx", b""), [], "an empty file"),
     "text": (named("net.onnx", b"hello, this is no network"), [], "not an ONNX file"),
     "truncated": (named("net.onnx", OURS.read_bytes()[:99_999]), [], "not an ONNX file"),
     "truncated Keras": (

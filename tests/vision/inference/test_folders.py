@@ -96,7 +96,7 @@ def test_one_flipped_bit_is_a_wrong_hash(make_folder: Make, tiny: bytes) -> None
     [
         (lambda good: good[:-1], "the manifest says"),
         (lambda good: good + b"x", "expected at most"),
-        (lambda good: b"", "0 bytes"),
+        (lambda good: b"", "an empty file"),
     ],
 )
 def test_file_of_another_size_is_refused(
@@ -231,3 +231,13 @@ def test_invalid_manifest_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_empty_folder_is_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path)
+
+
+def test_a_pointer_of_git_lfs_is_named(make_folder: Make, tiny: bytes) -> None:
+    """A clone without Git LFS has pointers of some 130 bytes in place of the files."""
+    folder = make_folder({"a.onnx": tiny})
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n"
+    (folder / "a.onnx").write_bytes(pointer)
+    assert refusal(folder).endswith("a pointer of Git LFS, not the file itself: run `git lfs pull`")
+    (folder / "manifest.json").write_bytes(pointer)
+    assert "git lfs pull" in verify(folder)[0].problem
