@@ -1,10 +1,11 @@
-"""``affect-edge check`` and ``affect-edge models``: verify configuration, machine and models.
+"""``affect-edge check`` and ``affect-edge models``: verify configuration, machine, source, models.
 
 A line of ``check`` begins with ``ok``, ``WARN`` (works, but look at it) or ``WRONG`` (the daemon
 would refuse to start, or could not work); only ``WRONG`` changes the exit code.
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ from edge.config import (
     TranslatorConfig,
     redact,
 )
+from edge.endpoint_check import clock_line, endpoint_lines
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
-from edge.machine_check import machine_lines
+from edge.machine_check import Line, machine_lines
+from edge.source_check import source_line
 from edge.vision.detect import open_detector
 from edge.vision.expression import open_expression
 from edge.vision.golden import detection_findings, expression_findings, translation_findings
@@ -39,8 +42,17 @@ from edge.vision.inference import (
 from edge.vision.translate import open_translator
 
 
-def run_check(config: Config, board: Board | None = None) -> int:
-    """Check configuration, machine, models and golden face; print a line each, return 0 or 78."""
+def run_check(config: Config, board: Board | None = None, *, file: Path | None = None) -> int:
+    """Check configuration, machine, addresses, source and models; print a line each.
+
+    Args:
+        config: what ``run`` would use.
+        board: the machine; this one when None.
+        file: the configuration file, if there is one.
+
+    Returns:
+        0, or 78 if the daemon would not start or could not work.
+    """
     wrong = 0
 
     def report(subject: str, findings: list[Finding]) -> None:
@@ -57,7 +69,12 @@ def run_check(config: Config, board: Board | None = None) -> int:
         f" source {_describe(config.source)}",
         [],
     )
-    for number, (level, text) in enumerate(machine_lines(config, board or Board())):
+    if file is not None and isinstance(config.source, DemoSource):
+        sys.stdout.write(
+            f"WARN   configuration {file}: the source is the bundled clip, as in the example file;"
+            " choose a [source] of your own\n"
+        )
+    for number, (level, text) in enumerate(_setting_lines(config, board or Board())):
         sys.stdout.write(f"{level:<6} {text}\n")
         if level == "WRONG":
             wrong += 1
@@ -80,6 +97,14 @@ def run_check(config: Config, board: Board | None = None) -> int:
         except ModelError as error:
             report(name, [Finding(role, str(error))])
     return EXIT_CONFIG if wrong else EXIT_DONE
+
+
+def _setting_lines(config: Config, board: Board) -> Iterator[Line]:
+    yield from machine_lines(config, board)
+    yield from endpoint_lines(config)
+    yield clock_line()
+    if (line := source_line(config)) is not None:
+        yield line
 
 
 def _describe(source: SourceConfig) -> str:

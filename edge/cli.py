@@ -165,7 +165,7 @@ def check(config: ConfigFile = None, settings: Settings = None) -> int:
     """Validate the configuration, hash every model, and read the golden face; opens no camera."""
     from edge.check import run_check  # noqa: PLC0415
 
-    return run_check(_load(config, settings, None))
+    return run_check(_load(config, settings, None), file=config)
 
 
 @app.command()

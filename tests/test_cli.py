@@ -164,8 +164,15 @@ def test_check_prints_one_line_per_subject(capsys: pytest.CaptureFixture[str]) -
     lines = out.splitlines()
     assert lines[0] == "ok     configuration: device edge, purpose demo, source demo"
     subjects = list(dict.fromkeys(line.partition(":")[0] for line in lines))
-    # the level of this line depends on the machine
-    subjects.remove(next(each for each in subjects if each.endswith(" swap")))
+    # the level of these lines depends on the machine
+    for name in (
+        "swap",
+        "publish.endpoint",
+        "publish.service_endpoint",
+        "metrics.address",
+        "clock",
+    ):
+        subjects.remove(next(each for each in subjects if each[7:].partition(" ")[0] == name))
     assert subjects == [
         "ok     configuration",
         "ok     processor",
@@ -180,6 +187,16 @@ def test_check_prints_one_line_per_subject(capsys: pytest.CaptureFixture[str]) -
     assert re.search(r"; measured (earlier|\d{4}-\d\d-\d\d)\)$", choice)
     code, out = printed(capsys, "check", "--set", 'detector.artifact="centerface.onnx"')
     assert "detector centerface-320x192: auto" not in out
+
+
+def test_check_warns_of_the_example_as_it_came(capsys: pytest.CaptureFixture[str]) -> None:
+    example = ROOT / "deploy/edge.example.toml"
+    code, out = printed(capsys, "check", "-c", str(example))
+    assert code == 0
+    assert out.splitlines()[1] == (
+        f"WARN   configuration {example}: the source is the bundled clip, as in the example file;"
+        " choose a [source] of your own"
+    )
 
 
 def test_check_reports_a_wrong_prediction_on_the_golden_face(
