@@ -147,9 +147,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if len(raw) > 1 << 20:
         raise ConfigError(f"configuration {path}: {len(raw)} bytes; expected at most 1 MiB of TOML")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in raw[:64]:
-        raise ConfigError(
-            f"configuration {path}: UTF-16 text; expected UTF-8: save it again as UTF-8"
+        kind = (
+            "UTF-16 text" if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "not UTF-8"
         )
+        raise ConfigError(f"configuration {path}: {kind}; save it again as UTF-8")
     try:
         return tomllib.loads(raw.decode("utf-8-sig"))  # Windows editors begin UTF-8 with a mark
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

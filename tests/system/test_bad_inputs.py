@@ -57,10 +57,10 @@ FILES = [
     Case("missing file", ("check", "-c", "{tmp}/none.toml"), ("{tmp}/none.toml", "No such file")),
     Case("a folder", ("check", "-c", "{tmp}/empty"), ("{tmp}/empty", "directory"), real=True),
     Case("a long name", ("check", "-c", "{tmp}/" + "x" * 300), ("too long",)),
-    toml("binary", b"\x00\xff\xfe\x80" * 64, "edge.toml", "not TOML"),
+    toml("binary", b"\x00\xff\xfe\x80" * 64, "edge.toml", "not UTF-8"),
     toml("huge", b"# nothing\n" * 200_000, "edge.toml", "2000000 bytes", "1 MiB"),
     toml("not TOML", "device: name", "edge.toml", "not TOML", "line 1", real=True),
-    toml("latin-1", "[device]\nname = 'caf\xe9'".encode("latin-1"), "edge.toml", "not TOML"),
+    toml("latin-1", "[device]\nname = 'caf\xe9'".encode("latin-1"), "edge.toml", "not UTF-8"),
     toml(
         "twice the same key", "[affect]\nsmoothing_s = 1\nsmoothing_s = 2", "not TOML", "overwrite"
     ),
