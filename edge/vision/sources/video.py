@@ -78,7 +78,9 @@ class Video:
             raise ConfigError(f"source.path {self._path!r}: not a file; expected a video file")
         if not os.access(self._path, os.R_OK):
             raise ConfigError(f"source.path {self._path!r}: not readable by this user")
-        capture = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG)
+        # without "file:" FFmpeg takes a name such as 12:30.mp4 or concat:a.mp4 for an address
+        address = f"file:{os.path.abspath(self._path)}"
+        capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
         if not (capture.isOpened() and capture.grab()):
             capture.release()
             raise ConfigError(

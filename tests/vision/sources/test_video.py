@@ -79,6 +79,31 @@ def test_interlaced_video_is_decoded_or_refused_but_never_garbage(tmp_path: Path
         assert cv2.absdiff(frame.luma, expected.luma).mean() < 5
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2024-11-27T12:30:05.mp4",
+        "concat:a.mp4",
+        "pipe:0.mp4",
+        "http:camera.mp4",
+        "file:clip.mp4",
+        "-clip.mp4",
+        "100%.mp4",
+        "clip%03d.mp4",
+        "a b?c#d|e.mp4",
+        "Gesicht-ä\N{GRINNING FACE}.mp4",
+    ],
+)
+def test_any_file_name_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    encode(tmp_path / "plain.mp4", frames=2).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for path in (name, f"./{name}", str(tmp_path / name)):
+        with Video(path) as source:
+            assert len(list(until_the_end(source))) == 2
+
+
 def test_variable_frame_rate_is_preserved(tmp_path: Path) -> None:
     numbers = (0, 1, 4, 5, 11, 12)
     chosen = "+".join(f"eq(n,{number})" for number in numbers)
