@@ -16,6 +16,7 @@ import numpy as np
 from edge.clock import monotonic_ns
 from edge.config import StreamSource
 from edge.errors import SourceUnavailable
+from edge.vision.sources.decode import silence_opencv
 from edge.vision.sources.stream import Stream
 from edge.vision.sources.video import DEMO_CLIP
 from edge.vision.values import Frame, Luma
@@ -94,3 +95,21 @@ def connected(config: StreamSource, first_index: int = 0) -> Iterator[Stream]:
         yield stream
     finally:
         stream.__exit__(None, None, None)
+
+
+def with_damaged_packets(path: Path, damaged: set[int]) -> Path:
+    """Return a copy of a video in which packets with these numbers hold zeros from byte 8 on."""
+    silence_opencv()  # for the whole process, before FFmpeg is used
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture.set(cv2.CAP_PROP_FORMAT, -1)  # packets in place of pictures
+    content, number = path.read_bytes(), 0
+    while capture.grab():
+        body = capture.retrieve()[1].tobytes()[8:]
+        if number in damaged:
+            assert content.count(body) == 1
+            content = content.replace(body, bytes(len(body)))
+        number += 1
+    capture.release()
+    copy = path.with_stem(f"{path.stem}-damaged")
+    copy.write_bytes(content)
+    return copy

@@ -12,8 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.errors import ConfigError, FrameRefused
-from edge.vision.sources.h264 import parse_header
+from edge.errors import FrameRefused
 from edge.vision.values import Luma
 
 # Limited-range video keeps black at 16 and white at 235 (ITU-R BT.601).
@@ -64,74 +63,6 @@ def to_luma(picture: object, plane: Plane = Plane.CONVERT) -> Luma:
     if plane is Plane.LIMITED:
         return np.asarray(cv2.LUT(picture, _LIMITED_TO_FULL))
     return np.ascontiguousarray(picture)
-
-
-class MonoReader:
-    """Retrieves the pictures that an FFmpeg capture grabbed, as luma. Not thread-safe.
-
-    Create it after the first ``grab``, and call ``retrieve`` after each one: OpenCV keeps the
-    converter of the first retrieved picture, and returns garbage if its options change later.
-    """
-
-    def __init__(self, capture: Any, key: str, name: str) -> None:
-        """Read the format of the stream.
-
-        Args:
-            capture: a ``cv2.VideoCapture`` of FFmpeg that has grabbed its first picture.
-            key: configuration key of the input, for messages, such as ``source.path``.
-            name: its value, for messages; without secrets.
-        """
-        self._capture = capture
-        self._key, self._name = key, name
-        self._first_interlaced: Luma | None = None
-        flag = int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
-        found, data = capture.retrieve(flag=flag)
-        header = parse_header(data.tobytes()) if found and data is not None else None
-        self._interlaced = header is not None and header.interlaced
-        self.plane = Plane.CONVERT
-        if header is not None and header.full_range is not None:
-            capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-            self.plane = Plane.FULL if header.full_range else Plane.LIMITED
-
-    def retrieve(self, index: int) -> Luma:
-        """Return the picture that was grabbed, uint8 (height, width).
-
-        Args:
-            index: index of the frame, for messages.
-
-        Raises:
-            FrameRefused: it cannot be decoded.
-            ConfigError: no picture of this stream can be decoded.
-        """
-        try:
-            luma = to_luma(self._capture.retrieve()[1], self.plane)
-        except cv2.error as error:
-            reason = f"OpenCV failed: {' '.join(error.err.split())}"
-            raise FrameRefused(f"{self._name}: frame {index}: {reason}") from error
-        except FrameRefused as error:
-            raise FrameRefused(f"{self._name}: frame {index}: {error}") from error
-        if self._interlaced:
-            self._check_interlaced(luma)
-        return luma
-
-    def _check_interlaced(self, luma: Luma) -> None:
-        """Check that OpenCV converts interlaced pictures.
-
-        Since 4.13 it does not, but reports success: all pictures are then equal, because the
-        converted picture is never written.
-
-        Raises:
-            ConfigError: the first two pictures are equal.
-        """
-        if self._first_interlaced is not None:
-            if np.array_equal(self._first_interlaced, luma):
-                raise ConfigError(
-                    f"{self._key} {self._name!r}: the video is interlaced, which this OpenCV"
-                    " cannot decode; expected progressive video (configure the camera, or convert:"
-                    " ffmpeg -i IN -vf yadif OUT)"
-                )
-            self._interlaced = False
-        self._first_interlaced = luma
 
 
 def _describe(picture: object) -> str:

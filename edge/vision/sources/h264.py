@@ -1,4 +1,4 @@
-"""Parses colour range and interlacing from the sequence parameter set of an H.264 stream.
+"""Parses the colour range from the sequence parameter set of an H.264 stream.
 
 Names and order of the fields are those of Rec. ITU-T H.264, clauses 7.3.2.1.1 and E.1.1.
 """
@@ -18,11 +18,9 @@ class PictureFormat:
     Attributes:
         full_range: whether black is 0 (True) or 16 (False); None if the first plane is not 8-bit
             luma.
-        interlaced: whether pictures may consist of two fields.
     """
 
     full_range: bool | None
-    interlaced: bool
 
 
 def parse_header(header: bytes) -> PictureFormat | None:
@@ -54,10 +52,10 @@ def _sequence_parameters(header: bytes) -> bytes | None:
 def _parse_format(bits: "_BitReader") -> PictureFormat:
     """Parse a sequence parameter set without its first byte."""
     eight_bit = _parse_depth(bits)
-    interlaced = _parse_geometry(bits)
+    _skip_geometry(bits)
     # limited range is the default if the field is absent
     full_range = _parse_range(bits) if bits.read(1) else False  # vui_parameters_present_flag
-    return PictureFormat(full_range if eight_bit else None, interlaced)
+    return PictureFormat(full_range if eight_bit else None)
 
 
 def _parse_depth(bits: "_BitReader") -> bool:
@@ -79,8 +77,8 @@ def _parse_depth(bits: "_BitReader") -> bool:
     return depth == 8 and not separate
 
 
-def _parse_geometry(bits: "_BitReader") -> bool:
-    """Parse up to the video usability information; return whether there may be fields."""
+def _skip_geometry(bits: "_BitReader") -> None:
+    """Skip up to the video usability information."""
     bits.exp_golomb()  # log2_max_frame_num_minus4
     order = bits.exp_golomb()  # pic_order_cnt_type
     if order == 0:
@@ -95,14 +93,12 @@ def _parse_geometry(bits: "_BitReader") -> bool:
     bits.read(1)
     bits.exp_golomb()  # width and height in macroblocks
     bits.exp_golomb()
-    interlaced = not bits.read(1)  # frame_mbs_only_flag
-    if interlaced:
+    if not bits.read(1):  # frame_mbs_only_flag
         bits.read(1)
     bits.read(1)
     if bits.read(1):  # frame_cropping_flag
         for _ in range(4):
             bits.exp_golomb()
-    return interlaced
 
 
 def _parse_range(bits: "_BitReader") -> bool | None:

@@ -9,8 +9,9 @@ import cv2
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import StreamSource, redact
-from edge.errors import SourceStalled, SourceUnavailable
-from edge.vision.sources.decode import MonoReader, silence_opencv, stated_rate_hz
+from edge.errors import FrameRefused, SourceStalled, SourceUnavailable
+from edge.vision.sources.decode import silence_opencv, stated_rate_hz
+from edge.vision.sources.reader import MonoReader
 from edge.vision.values import Frame
 
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
@@ -23,8 +24,8 @@ class Stream:
     ``sensor_ns`` is the monotonic time at which the picture arrived, since the camera's clock is
     unknown: it includes transmission and decoding (typically 50 to 500 ms). ``capture_ms`` covers
     only the copy out of the decoder, since decoding cannot be separated from waiting. FFmpeg
-    conceals errors in damaged pictures. A stall is not repaired here: the caller reopens the
-    source. See ``edge.vision.sources.Source``.
+    conceals errors in damaged pictures; those that it cannot decode are refused. A stall is not
+    repaired here: the caller reopens the source. See ``edge.vision.sources.Source``.
     """
 
     live = True
@@ -66,7 +67,20 @@ class Stream:
     def read(self) -> Frame:
         """Return the next frame; see ``edge.vision.sources.Source``."""
         began_ns = monotonic_ns()
-        if not self._capture.grab():
+        if self._reader is None:
+            self._reader = MonoReader(
+                self._capture,
+                "source.url",
+                self._name,
+                timeout_s=self._config.read_timeout_s,
+            )
+        index = self._index
+        try:
+            is_grabbed = self._reader.grab()
+        except FrameRefused:
+            self._index += 1
+            raise
+        if not is_grabbed:
             raise SourceStalled(
                 f"{self._name}: the stream ended or delivered nothing for"
                 f" {elapsed_ms(began_ns) / 1e3:.1f} s (source.read_timeout_s ="
@@ -74,9 +88,7 @@ class Stream:
             )
         arrived_ns = monotonic_ns()
         sensor_ns = self._last_ns = max(arrived_ns, self._last_ns + 1)
-        index, self._index = self._index, self._index + 1
-        if self._reader is None:
-            self._reader = MonoReader(self._capture, "source.url", self._name)
+        self._index += 1
         return Frame(
             self._reader.retrieve(index),
             index=index,

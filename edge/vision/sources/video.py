@@ -8,7 +8,8 @@ import cv2
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError, EndOfStream
-from edge.vision.sources.decode import MonoReader, silence_opencv, stated_rate_hz
+from edge.vision.sources.decode import silence_opencv, stated_rate_hz
+from edge.vision.sources.reader import MonoReader
 from edge.vision.values import Frame
 
 DEMO_CLIP: Final = Path(__file__).with_name("clip") / "demo.mp4"
@@ -21,8 +22,9 @@ _FALLBACK_HZ = 25.0  # for files without time stamps and frame rate
 class Video:
     """All frames of one file. ``sensor_ns`` is the presentation time, on the clock "media".
 
-    A variable frame rate is therefore preserved. A truncated file ends with its last complete
-    frame. See ``edge.vision.sources.Source``.
+    A variable frame rate is therefore preserved. Pictures that cannot be decoded are refused, and
+    their indices are not reused; a truncated file ends with its last complete frame. See
+    ``edge.vision.sources.Source``.
     """
 
     live = False
@@ -38,12 +40,18 @@ class Video:
         """Open the file and decode its first frame.
 
         Raises:
-            ConfigError: there is no such file, or it contains no decodable video.
+            ConfigError: there is no such file, or it contains no video that can be decoded and
+                shown as it is meant.
         """
         silence_opencv()
         self._capture = self._open()
-        self._grabbed = True
-        self._reader = MonoReader(self._capture, "source.path", self._path)
+        try:
+            self._reader = MonoReader(self._capture, "source.path", self._path)
+            if not self._reader.has_picture:
+                raise self._no_video()
+        except ConfigError:
+            self._capture.release()
+            raise
         self.expected_hz = stated_rate_hz(self._capture, _RATE_MAX_HZ)
         self._period_ns = round(1e9 / (self.expected_hz or _FALLBACK_HZ))
         return self
@@ -54,10 +62,12 @@ class Video:
     def read(self) -> Frame:
         """Return the next frame; see ``edge.vision.sources.Source``."""
         began_ns = monotonic_ns()
-        if not (self._grabbed or self._capture.grab()):
-            raise EndOfStream(self._path)
-        self._grabbed = False
-        index, self._index = self._index, self._index + 1
+        index = self._index
+        try:
+            if not self._reader.grab():
+                raise EndOfStream(self._path)
+        finally:
+            self._index += 1
         # this property is the presentation time of the last grabbed frame
         sensor_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
         if sensor_ns <= self._last_ns:
@@ -73,7 +83,7 @@ class Video:
         )
 
     def _open(self) -> Any:
-        """Return a capture that has grabbed its first frame."""
+        """Return a capture of the file."""
         if not os.path.isfile(self._path):
             raise ConfigError(f"source.path {self._path!r}: not a file; expected a video file")
         if not os.access(self._path, os.R_OK):
@@ -81,10 +91,13 @@ class Video:
         # without "file:" FFmpeg takes a name such as 12:30.mp4 or concat:a.mp4 for an address
         address = f"file:{os.path.abspath(self._path)}"
         capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
-        if not (capture.isOpened() and capture.grab()):
+        if not capture.isOpened():
             capture.release()
-            raise ConfigError(
-                f"source.path {self._path!r}: no video in it; expected a file with a video stream,"
-                " such as MP4, MKV or AVI"
-            )
+            raise self._no_video()
         return capture
+
+    def _no_video(self) -> ConfigError:
+        return ConfigError(
+            f"source.path {self._path!r}: no video in it; expected a file with a video stream,"
+            " such as MP4, MKV or AVI"
+        )

@@ -86,7 +86,7 @@ def parameter_sets(draw: st.DrawFn) -> tuple[bytes, PictureFormat]:
     for _ in range(4 * cropped):
         out.golomb(draw(U32))
     full_range = write_usability(out, draw)
-    return out.unit(), PictureFormat(full_range if luma else None, not whole)
+    return out.unit(), PictureFormat(full_range if luma else None)
 
 
 def write_scaling_list(out: Writer, draw: st.DrawFn, size: int) -> None:

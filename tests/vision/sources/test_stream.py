@@ -14,10 +14,18 @@ import pytest
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import StreamSource
-from edge.errors import SourceStalled, SourceUnavailable
+from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
 from edge.vision.sources.decode import Plane
 from edge.vision.sources.stream import Stream
-from tests.support.source_media import address, connected, encode, free_port, grey_by_opencv, served
+from tests.support.source_media import (
+    address,
+    connected,
+    encode,
+    free_port,
+    grey_by_opencv,
+    served,
+    with_damaged_packets,
+)
 
 SECRET = "hunter2"
 MARGIN_MS = 1500  # tolerance of time limits on two busy cores
@@ -57,6 +65,34 @@ def test_stream_that_stops_is_a_stall_and_can_be_reopened(
     with served(clip, port), connected(config, following) as source:
         assert source.read().index == following
     assert capfd.readouterr() == ("", "")
+
+
+def test_damaged_packets_do_not_end_the_connection(tmp_path: Path) -> None:
+    whole = encode(tmp_path / "clip.mkv", "-c:v", "libx264", "-g", "5", "-bf", "0", frames=25)
+    damaged = with_damaged_packets(whole, {3, 4, 11, 18})
+    port = free_port()
+    indices, refusals = [], []
+    with served(damaged, port), connected(StreamSource(kind="stream", url=address(port))) as source:
+        while len(refusals) < 6:  # the clip is served again and again
+            try:
+                indices.append(source.read().index)
+            except FrameRefused as error:
+                refusals.append(str(error))
+    assert all("damaged packet" in reason for reason in refusals)
+    assert len(indices) > 20
+    assert indices[-1] + 1 <= len(indices) + len(refusals) <= indices[-1] + 4
+    assert indices == sorted(set(indices))
+
+
+def test_interlaced_camera_is_refused_before_a_frame(tmp_path: Path) -> None:
+    options = ("-vf", "scale=320:192,setfield=tff", "-flags", "+ildct+ilme", "-c:v", "mpeg2video")
+    fields = encode(tmp_path / "clip.ts", *options, frames=25)
+    port = free_port()
+    config = StreamSource(kind="stream", url=address(port))
+    refused = pytest.raises(ConfigError, match=r"source\.url .* interlaced")
+    with served(fields, port), connected(config) as source, refused as caught:
+        source.read()
+    assert "configure the camera" in str(caught.value)
 
 
 def test_luma_is_that_of_the_served_file(clip: Path) -> None:

@@ -1,0 +1,211 @@
+"""Reads the pictures of an FFmpeg capture as luma, past those that cannot be decoded.
+
+OpenCV hides two things, which are handled here:
+
+- ``grab`` fails at a packet that cannot be decoded, as it does at the end; the next call goes on;
+- since 4.13 it does not convert interlaced pictures, but reports success: the memory for the
+  converted picture is returned unchanged, whatever it holds.
+"""
+
+import ctypes
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import cv2
+import numpy as np
+
+from edge.clock import elapsed_ms, monotonic_ns
+from edge.errors import ConfigError, FrameRefused
+from edge.vision.sources.decode import Plane, to_luma
+from edge.vision.sources.h264 import parse_header
+from edge.vision.values import Luma
+
+UNCONVERTED_MAX: Final = 8
+"""Pictures at the start that OpenCV does not convert, before the video is refused."""
+
+_FILL: Final = 0x6B  # what the memory for converted pictures holds before the first one
+_M_PERTURB: Final = -6  # glibc, mallopt(3)
+
+_ENDED_TRIES: Final = 64
+"""Failed grabs in a row that mean the end: there, each takes about 50 microseconds."""
+_DAMAGED_TRIES: Final = 10_000
+"""The same before the end that a file states: half a second."""
+_QUICK_MS: Final = 5.0  # mean time of failed grabs of a stream that has ended, at most
+
+_FIRST_S: Final = 5.0  # limit for the first picture of a stream that sends damaged packets
+
+
+class MonoReader:
+    """Reads the pictures of one FFmpeg capture. Not thread-safe.
+
+    From its creation on, nothing else may move the capture or set its options: OpenCV keeps the
+    converter of the first retrieved picture, and returns garbage if its options change later.
+
+    Args:
+        capture: an opened ``cv2.VideoCapture`` of FFmpeg that has grabbed nothing yet.
+        key: configuration key of the input, for messages, such as ``source.path``.
+        name: its value, for messages; without secrets.
+        timeout_s: time limit of the capture's ``grab`` for a network stream; None for a file.
+
+    Raises:
+        ConfigError: OpenCV cannot convert the pictures.
+    """
+
+    def __init__(
+        self,
+        capture: Any,
+        key: str,
+        name: str,
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
+        self._capture = capture
+        self._key, self._name = key, name
+        self._timeout_s = timeout_s
+        self._refusals: deque[str] = deque()  # reasons, of pictures before the grabbed one
+        self._last: Luma | None = None
+        self._is_ahead = False
+        self._advance(_FIRST_S)  # the header is known from here on
+        self.plane = self._read_plane()
+        self._has_fields = self._skip_unconverted()
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether a picture was found that no ``grab`` has returned yet."""
+        return self._is_ahead
+
+    def grab(self) -> bool:
+        """Move to the next picture; return False at the end, or if a stream delivers nothing.
+
+        Raises:
+            FrameRefused: once for each picture before it that cannot be decoded.
+        """
+        while True:
+            if self._refusals:
+                raise FrameRefused(f"{self._name}: {self._refusals.popleft()}")
+            if self._is_ahead:
+                self._is_ahead = False
+                return True
+            if not self._advance(self._timeout_s):
+                return False
+
+    def retrieve(self, index: int) -> Luma:
+        """Return the grabbed picture, uint8 (height, width).
+
+        Args:
+            index: index of the frame, for messages.
+
+        Raises:
+            FrameRefused: it cannot be decoded.
+        """
+        try:
+            luma = to_luma(self._capture.retrieve()[1], self.plane)
+        except cv2.error as error:
+            reason = f"OpenCV failed: {' '.join(error.err.split())}"
+            raise FrameRefused(f"{self._name}: frame {index}: {reason}") from error
+        except FrameRefused as error:
+            raise FrameRefused(f"{self._name}: frame {index}: {error}") from error
+        if self._has_fields:  # an unconverted picture repeats the one before
+            last, self._last = self._last, luma
+            if last is not None and np.array_equal(last, luma):
+                raise FrameRefused(f"{self._name}: frame {index}: an interlaced picture")
+        return luma
+
+    # -- packets that cannot be decoded ------------------------------------------------------------
+
+    def _advance(self, limit_s: float | None) -> bool:
+        """Grab the next picture that can be decoded, and note those before it.
+
+        Return False at the end, or if a stream delivers nothing within its time limit. A stream
+        that delivers only damaged packets for ``limit_s`` has only refused pictures then.
+        """
+        damaged = 0
+        tries = None
+        began_ns = monotonic_ns()
+        while True:
+            before_ns = monotonic_ns()
+            if self._capture.grab():
+                self._is_ahead = True
+                break
+            damaged += 1
+            if self._timeout_s is None or limit_s is None:
+                tries = tries or (_ENDED_TRIES if self._is_near_end() else _DAMAGED_TRIES)
+                if damaged >= tries:
+                    return False
+                continue
+            if elapsed_ms(before_ns) >= 0.9 * self._timeout_s * 1e3:
+                return False
+            if damaged >= _ENDED_TRIES and elapsed_ms(began_ns) < damaged * _QUICK_MS:
+                return False
+            if elapsed_ms(began_ns) > limit_s * 1e3:
+                break
+        self._refusals.extend(["a damaged packet: the picture cannot be decoded"] * damaged)
+        return True
+
+    def _is_near_end(self) -> bool:
+        """Return whether the file states about as many pictures as were decoded."""
+        stated = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        return bool(0 < stated <= self._capture.get(cv2.CAP_PROP_POS_FRAMES) + _ENDED_TRIES)
+
+    # -- the first picture -------------------------------------------------------------------------
+
+    def _skip_unconverted(self) -> bool:
+        """Go on to the first picture that OpenCV converts; return whether there were others.
+
+        A flat picture of the grey level ``_FILL`` looks like an unconverted one: more than one is
+        needed for a refusal.
+
+        Raises:
+            ConfigError: none of the first pictures is converted.
+        """
+        for count in range(UNCONVERTED_MAX):
+            if not self._is_ahead and self._timeout_s is not None:
+                return count > 0  # a stream that ended: it is opened again
+            if not self._is_ahead and count == 0:
+                return False  # no picture at all
+            if not self._is_ahead:
+                break
+            if self._is_converted():
+                return count > 0
+            self._refusals.append("an interlaced picture")
+            self._is_ahead = False
+            self._advance(self._timeout_s)
+        raise ConfigError(
+            f"{self._key} {self._name!r}: the video is interlaced, which this OpenCV cannot"
+            " decode; expected progressive video (configure the camera, or convert:"
+            " ffmpeg -i IN -vf yadif OUT)"
+        )
+
+    def _is_converted(self) -> bool:
+        """Return whether OpenCV wrote the grabbed picture into the memory for it."""
+        with _filled_memory():  # it is allocated at the first call
+            picture = self._capture.retrieve()[1]
+        return not (isinstance(picture, np.ndarray) and bool((picture == _FILL).all()))
+
+    # -- the header --------------------------------------------------------------------------------
+
+    def _read_plane(self) -> Plane:
+        """Choose how pictures are converted to luma, by the header of an H.264 stream."""
+        turned = self._capture.get(cv2.CAP_PROP_ORIENTATION_AUTO)
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # it would turn the header, too
+        flag = int(self._capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
+        found, data = self._capture.retrieve(flag=flag)
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, turned)
+        header = parse_header(data.tobytes()) if found and data is not None else None
+        if header is None or header.full_range is None:
+            return Plane.CONVERT
+        self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        return Plane.FULL if header.full_range else Plane.LIMITED
+
+
+@contextmanager
+def _filled_memory() -> Iterator[None]:
+    """Fill the memory that this process allocates meanwhile with ``_FILL``."""
+    allocator = ctypes.CDLL(None)
+    allocator.mallopt(_M_PERTURB, _FILL ^ 0xFF)  # glibc fills with the complement
+    try:
+        yield
+    finally:
+        allocator.mallopt(_M_PERTURB, 0)

@@ -1,0 +1,140 @@
+"""Pictures that OpenCV cannot decode, does not convert, or returns turned over or squeezed."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.errors import ConfigError, EndOfStream, FrameRefused
+from edge.vision.sources.decode import Plane
+from edge.vision.sources.video import DEMO_CLIP, Video
+from edge.vision.values import Frame
+from tests.support.source_media import encode, ffmpeg, with_damaged_packets
+
+H264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p")
+TV = ("-color_range", "tv")
+FIELDS = ("-vf", "scale=320:192,setfield=tff")
+IN_FIELDS = (*FIELDS, "-flags", "+ildct+ilme")
+# name -> container, encoder options; every picture consists of two fields
+INTERLACED = {
+    "MPEG-2": ("mpg", (*IN_FIELDS, "-c:v", "mpeg2video")),
+    "MPEG-4": ("avi", (*IN_FIELDS, "-c:v", "mpeg4")),
+    "DV": ("dv", ("-vf", "scale=720:576,setfield=bff", "-c:v", "dvvideo", "-pix_fmt", "yuv420p")),
+    "ProRes": ("mov", (*IN_FIELDS, "-c:v", "prores_ks")),
+    "HEVC": ("mkv", (*FIELDS, "-c:v", "libx265", "-x265-params", "interlace=tff:log-level=none")),
+    "H.264": ("mp4", (*IN_FIELDS, *H264)),
+}
+
+
+def read_all(path: Path) -> tuple[list[Frame], list[str]]:
+    """Return the frames of a file, and the reasons of its refused pictures."""
+    frames, refusals = [], []
+    with Video(str(path)) as source:
+        while True:
+            try:
+                frames.append(source.read())
+            except FrameRefused as error:
+                refusals.append(str(error))
+            except EndOfStream:
+                return frames, refusals
+
+
+DAMAGED = {
+    "H.264": ("mkv", (*H264, "-bf", "0")),
+    "MJPEG": ("avi", ("-c:v", "mjpeg")),
+    "VP9": ("webm", ("-c:v", "libvpx-vp9")),
+    "ProRes": ("mov", ("-c:v", "prores_ks")),
+}
+
+
+@pytest.mark.parametrize("damaged", [{9}, {3, 4, 5, 20}, set(range(5, 25))], ids=len)
+@pytest.mark.parametrize("codec", DAMAGED)
+def test_a_file_is_read_to_its_end_past_damaged_packets(
+    tmp_path: Path, codec: str, damaged: set[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    container, options = DAMAGED[codec]
+    path = with_damaged_packets(
+        encode(tmp_path / f"clip.{container}", *options, frames=30), damaged
+    )
+    frames, refusals = read_all(path)
+    assert len(frames) + len(refusals) == 30
+    assert len(refusals) >= len(damaged)  # VP9: and pictures that refer to them
+    assert all("clip" in reason and "damaged packet" in reason for reason in refusals)
+    assert frames[-1].index == 29
+    assert frames[-1].sensor_ns == 29 * 40_000_000
+    assert capfd.readouterr().err == ""
+
+
+def test_a_damaged_first_packet_does_not_hide_the_video(tmp_path: Path) -> None:
+    whole = encode(tmp_path / "clip.avi", "-c:v", "mjpeg", frames=10)
+    frames, refusals = read_all(with_damaged_packets(whole, {0, 1}))
+    assert [frame.index for frame in frames] == list(range(2, 10))
+    assert len(refusals) == 2
+
+
+def test_a_long_stretch_of_damaged_packets_is_not_the_end(tmp_path: Path) -> None:
+    whole = encode(tmp_path / "clip.avi", "-c:v", "mjpeg", frames=230, seconds=0)
+    frames, refusals = read_all(with_damaged_packets(whole, set(range(10, 220))))
+    assert (len(frames), len(refusals)) == (20, 210)
+
+
+def test_a_file_whose_packets_are_all_damaged_is_a_configuration_error(tmp_path: Path) -> None:
+    whole = encode(tmp_path / "clip.avi", "-c:v", "mjpeg")
+    with pytest.raises(ConfigError, match="no video in it"):
+        read_all(with_damaged_packets(whole, set(range(6))))
+
+
+@pytest.mark.parametrize("codec", INTERLACED)
+def test_interlaced_video_is_refused_before_a_picture_is_read(
+    tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    container, options = INTERLACED[codec]
+    path = encode(tmp_path / f"fields.{container}", *options, frames=10)
+    with pytest.raises(ConfigError, match="interlaced") as caught, Video(str(path)):
+        pass
+    assert path.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("angle", ["90", "180"])
+@pytest.mark.parametrize("codec", ["H.264", "HEVC", "ProRes"])
+def test_turned_interlaced_video_is_refused(tmp_path: Path, codec: str, angle: str) -> None:
+    container, options = INTERLACED[codec]
+    upright = encode(tmp_path / f"upright.{container}", *options, frames=10)
+    path = tmp_path / f"turned.{container}"
+    ffmpeg("-display_rotation", angle, "-i", upright, "-c", "copy", path)
+    with pytest.raises(ConfigError, match="interlaced"), Video(str(path)):
+        pass
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_short_interlaced_video_is_refused(tmp_path: Path, frames: int) -> None:
+    container, options = INTERLACED["MPEG-2"]
+    path = encode(tmp_path / f"short.{container}", *options, frames=frames)
+    with pytest.raises(ConfigError, match="interlaced"), Video(str(path)):
+        pass
+
+
+@pytest.mark.parametrize("grey", [0, 107, 128])  # 107: the value of memory that is not written
+def test_progressive_video_that_may_hold_fields_may_begin_still(tmp_path: Path, grey: int) -> None:
+    still = f"color=0x{grey:02x}{grey:02x}{grey:02x}:s=320x192:r=25:d=0.16"
+    moving = ("-ss", "3", "-t", "0.24", "-i", DEMO_CLIP)
+    joined = "[1:v]scale=320:192[moving];[0:v][moving]concat,format=yuvj444p"
+    path = tmp_path / "still.mp4"
+    ffmpeg(
+        *("-f", "lavfi", "-i", still, *moving, "-filter_complex", joined, "-c:v", "libx264"),
+        *("-x264-params", "fake-interlaced=1", "-qp", "1", path),
+    )
+    frames, refusals = read_all(path)
+    assert len(frames) + len(refusals) == 10
+    assert len(refusals) == (4 if grey == 107 else 0)
+    assert len({frame.luma.tobytes() for frame in frames}) >= 6
+    assert frames[-1].luma.max() > 100
+
+
+def test_header_of_a_turned_h264_stream_is_found(tmp_path: Path) -> None:
+    upright, turned = encode(tmp_path / "upright.mp4", *H264, *TV), tmp_path / "turned.mp4"
+    ffmpeg("-display_rotation", "90", "-i", upright, "-c", "copy", turned)
+    with Video(str(turned)) as source:
+        assert source._reader.plane is Plane.LIMITED
+        assert source.read().luma.shape == (320, 180)
