@@ -97,6 +97,14 @@ def connected(config: StreamSource, first_index: int = 0) -> Iterator[Stream]:
         stream.__exit__(None, None, None)
 
 
+def grey_by_ffmpeg(path: Path, size: tuple[int, int]) -> Luma:
+    """Return the first picture of a video as FFmpeg shows it, scaled to ``size``."""
+    shown = path.with_suffix(".shown.png")
+    scale = f"scale={size[0]}:{size[1]},format=gray"
+    ffmpeg("-i", path, "-frames:v", "1", "-vf", scale, "-update", "1", shown)
+    return np.asarray(cv2.imread(str(shown), cv2.IMREAD_GRAYSCALE))
+
+
 def with_damaged_packets(path: Path, damaged: set[int]) -> Path:
     """Return a copy of a video in which packets with these numbers hold zeros from byte 8 on."""
     silence_opencv()  # for the whole process, before FFmpeg is used

@@ -1,10 +1,12 @@
 """Reads the pictures of an FFmpeg capture as luma, past those that cannot be decoded.
 
-OpenCV hides two things, which are handled here:
+OpenCV hides four things, which are handled here:
 
 - ``grab`` fails at a packet that cannot be decoded, as it does at the end; the next call goes on;
 - since 4.13 it does not convert interlaced pictures, but reports success: the memory for the
-  converted picture is returned unchanged, whatever it holds.
+  converted picture is returned unchanged, whatever it holds;
+- it loses the mirroring of a display matrix (``edge.vision.sources.display``);
+- it returns pictures whose pixels are not square as they are: squeezed.
 """
 
 import ctypes
@@ -18,6 +20,7 @@ import numpy as np
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError, FrameRefused
+from edge.vision.resize import resize_linear
 from edge.vision.sources.decode import Plane, to_luma
 from edge.vision.sources.h264 import parse_header
 from edge.vision.values import Luma
@@ -36,6 +39,9 @@ _QUICK_MS: Final = 5.0  # mean time of failed grabs of a stream that has ended, 
 
 _FIRST_S: Final = 5.0  # limit for the first picture of a stream that sends damaged packets
 
+_ASPECT_MAX: Final = 4.0
+_ASPECT_TOLERANCE: Final = 0.01  # nearer to square pixels, a picture stays as it is
+
 
 class MonoReader:
     """Reads the pictures of one FFmpeg capture. Not thread-safe.
@@ -47,10 +53,12 @@ class MonoReader:
         capture: an opened ``cv2.VideoCapture`` of FFmpeg that has grabbed nothing yet.
         key: configuration key of the input, for messages, such as ``source.path``.
         name: its value, for messages; without secrets.
+        mirrored: whether the display matrix mirrors the pictures.
         timeout_s: time limit of the capture's ``grab`` for a network stream; None for a file.
 
     Raises:
-        ConfigError: OpenCV cannot convert the pictures.
+        ConfigError: OpenCV cannot convert the pictures, or they are to be shown at an angle or a
+            shape that is not supported.
     """
 
     def __init__(
@@ -59,6 +67,7 @@ class MonoReader:
         key: str,
         name: str,
         *,
+        mirrored: bool = False,
         timeout_s: float | None = None,
     ) -> None:
         self._capture = capture
@@ -67,8 +76,11 @@ class MonoReader:
         self._refusals: deque[str] = deque()  # reasons, of pictures before the grabbed one
         self._last: Luma | None = None
         self._is_ahead = False
-        self._advance(_FIRST_S)  # the header is known from here on
+        self._advance(_FIRST_S)  # the header and the shape of pixels are known from here on
         self.plane = self._read_plane()
+        angle = self._angle()
+        self._flip = None if not mirrored else 1 if angle in (90, 270) else 0
+        self._aspect = self._pixel_aspect(angle)
         self._has_fields = self._skip_unconverted()
 
     @property
@@ -92,7 +104,7 @@ class MonoReader:
                 return False
 
     def retrieve(self, index: int) -> Luma:
-        """Return the grabbed picture, uint8 (height, width).
+        """Return the grabbed picture, uint8 (height, width): upright, with square pixels.
 
         Args:
             index: index of the frame, for messages.
@@ -111,6 +123,12 @@ class MonoReader:
             last, self._last = self._last, luma
             if last is not None and np.array_equal(last, luma):
                 raise FrameRefused(f"{self._name}: frame {index}: an interlaced picture")
+        if self._flip is not None:
+            luma = np.asarray(cv2.flip(luma, self._flip))
+        if self._aspect is not None:
+            height, width = luma.shape
+            across, down = max(1.0, self._aspect), max(1.0, 1 / self._aspect)
+            luma = resize_linear(luma, (round(width * across), round(height * down)))
         return luma
 
     # -- packets that cannot be decoded ------------------------------------------------------------
@@ -184,7 +202,7 @@ class MonoReader:
             picture = self._capture.retrieve()[1]
         return not (isinstance(picture, np.ndarray) and bool((picture == _FILL).all()))
 
-    # -- the header --------------------------------------------------------------------------------
+    # -- how the pictures are shown ----------------------------------------------------------------
 
     def _read_plane(self) -> Plane:
         """Choose how pictures are converted to luma, by the header of an H.264 stream."""
@@ -198,6 +216,38 @@ class MonoReader:
             return Plane.CONVERT
         self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         return Plane.FULL if header.full_range else Plane.LIMITED
+
+    def _angle(self) -> int:
+        """Return the angle by which OpenCV turns the pictures: 0, 90, 180 or 270 degrees.
+
+        Raises:
+            ConfigError: it is another one, which OpenCV ignores.
+        """
+        angle = int(self._capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
+        if angle % 90:
+            raise ConfigError(
+                f"{self._key} {self._name!r}: pictures to be turned by {angle} degrees; expected"
+                " 0, 90, 180 or 270 (convert: ffmpeg -i IN OUT)"
+            )
+        return angle
+
+    def _pixel_aspect(self, angle: int) -> float | None:
+        """Return width by height of a pixel in the turned picture; None for square pixels.
+
+        Raises:
+            ConfigError: it is more than 4, or less than a quarter.
+        """
+        wide = self._capture.get(cv2.CAP_PROP_SAR_NUM)
+        high = self._capture.get(cv2.CAP_PROP_SAR_DEN)
+        if wide <= 0 or high <= 0:  # unknown
+            return None
+        if not 1 / _ASPECT_MAX <= wide / high <= _ASPECT_MAX:
+            raise ConfigError(
+                f"{self._key} {self._name!r}: pixels of {wide:g}:{high:g} (width to height);"
+                f" expected {_ASPECT_MAX:g}:1 at most (convert: ffmpeg -i IN -vf setsar=1 OUT)"
+            )
+        aspect = high / wide if angle in (90, 270) else wide / high
+        return None if abs(aspect - 1) < _ASPECT_TOLERANCE else float(aspect)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import cv2
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError, EndOfStream
 from edge.vision.sources.decode import silence_opencv, stated_rate_hz
+from edge.vision.sources.display import is_mirrored
 from edge.vision.sources.reader import MonoReader
 from edge.vision.values import Frame
 
@@ -46,7 +47,9 @@ class Video:
         silence_opencv()
         self._capture = self._open()
         try:
-            self._reader = MonoReader(self._capture, "source.path", self._path)
+            self._reader = MonoReader(
+                self._capture, "source.path", self._path, mirrored=is_mirrored(self._path)
+            )
             if not self._reader.has_picture:
                 raise self._no_video()
         except ConfigError:

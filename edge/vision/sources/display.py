@@ -1,0 +1,142 @@
+"""Reads from a container whether its pictures are to be shown mirrored.
+
+OpenCV reduces a file's display matrix to an angle and turns the pictures by it. A matrix that also
+mirrors loses the mirroring: a horizontal flip is read as a half turn. Only the sign of the
+matrix's determinant is needed to put that right.
+
+Formats: ISO/IEC 14496-12 (MP4, MOV: boxes ``mvhd`` and ``tkhd``) and RFC 9559 (Matroska, WebM: the
+element ``Projection``, of which FFmpeg uses half turns of yaw and pitch as flips).
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+_Part = tuple[bytes, int, int]
+"""Name of a box or element, and where its content begins and ends."""
+
+_BOXES_FIRST: Final = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"})
+_PARTS_MAX: Final = 10_000
+_EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+_TRACKS, _TRACK_ENTRY, _TRACK_TYPE = b"\x16\x54\xae\x6b", b"\xae", b"\x83"
+_VIDEO, _PROJECTION, _PROJECTION_TYPE = b"\xe0", b"\x76\x70", b"\x76\x71"
+_YAW, _PITCH = b"\x76\x73", b"\x76\x74"
+
+
+def is_mirrored(path: str) -> bool:
+    """Return whether the first video track is shown mirrored, apart from any rotation.
+
+    False for other formats, and for files that are damaged or cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(8)
+            end = file.seek(0, 2)
+            if head[:4] == _EBML:
+                return _is_mirrored_matroska(file, end)
+            return head[4:] in _BOXES_FIRST and _is_mirrored_mp4(file, end)
+    except (OSError, struct.error):
+        return False
+
+
+def _is_mirrored_mp4(file: BinaryIO, end: int) -> bool:
+    for _, start, stop in _find(_boxes(file, 0, end), b"moov"):
+        movie = False
+        for name, content, last in _boxes(file, start, stop):
+            if name == b"mvhd":
+                movie = _negative_determinant(file, content, (36, 48))
+            elif name == b"trak" and _is_video(file, content, last):
+                for _, header, _ in _find(_boxes(file, content, last), b"tkhd"):
+                    return movie != _negative_determinant(file, header, (40, 52))
+    return False
+
+
+def _is_video(file: BinaryIO, start: int, end: int) -> bool:
+    for _, media, media_end in _find(_boxes(file, start, end), b"mdia"):
+        for _, handler, _ in _find(_boxes(file, media, media_end), b"hdlr"):
+            return _read(file, handler + 8, 4) == b"vide"
+    return False
+
+
+def _negative_determinant(file: BinaryIO, start: int, offsets: tuple[int, int]) -> bool:
+    """Return whether a header's matrix mirrors; ``offsets`` of the matrix in versions 0 and 1."""
+    version = _read(file, start, 1)[0]
+    a, b, _, c, d = struct.unpack(">5i", _read(file, start + offsets[version == 1], 20))
+    return bool(a * d < b * c)
+
+
+def _is_mirrored_matroska(file: BinaryIO, end: int) -> bool:
+    for _, segment, segment_end in _find(_elements(file, 0, end), _SEGMENT):
+        for _, tracks, tracks_end in _find(_elements(file, segment, segment_end), _TRACKS):
+            for _, entry, last in _find(_elements(file, tracks, tracks_end), _TRACK_ENTRY):
+                if _value(file, _elements(file, entry, last), _TRACK_TYPE) == b"\x01":
+                    return _is_mirrored_track(file, entry, last)
+    return False
+
+
+def _is_mirrored_track(file: BinaryIO, start: int, end: int) -> bool:
+    for _, video, video_end in _find(_elements(file, start, end), _VIDEO):
+        for _, first, last in _find(_elements(file, video, video_end), _PROJECTION):
+            kind = _value(file, _elements(file, first, last), _PROJECTION_TYPE)
+            yaw = _value(file, _elements(file, first, last), _YAW)
+            pitch = _value(file, _elements(file, first, last), _PITCH)
+            return not any(kind) and any(yaw) != any(pitch)  # other kinds are spherical
+    return False
+
+
+def _find(parts: Iterator[_Part], name: bytes) -> Iterator[_Part]:
+    return (part for part in parts if part[0] == name)
+
+
+def _value(file: BinaryIO, parts: Iterator[_Part], name: bytes) -> bytes:
+    """Return the content of a small element; empty if it is missing."""
+    for _, start, end in _find(parts, name):
+        return _read(file, start, min(end - start, 8))
+    return b""
+
+
+def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
+    """Yield the boxes between two positions of an MP4 file."""
+    for _ in range(_PARTS_MAX):
+        if start + 8 > end:
+            return
+        size, name = struct.unpack(">I4s", _read(file, start, 8))
+        content = start + 8
+        if size == 1:  # a 64-bit size follows
+            size = struct.unpack(">Q", _read(file, content, 8))[0]
+            content += 8
+        stop = start + size if size else end
+        if stop < content:
+            return
+        yield name, content, min(stop, end)
+        start = stop
+
+
+def _elements(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
+    """Yield the elements between two positions of a Matroska file, up to the first cluster."""
+    for _ in range(_PARTS_MAX):
+        head = _read(file, start, 12) if start < end else b""
+        name_size = _vint_length(head[:1])
+        size_size = _vint_length(head[name_size : name_size + 1])
+        if not name_size or not size_size or head[:4] == _CLUSTER:
+            return
+        content = start + name_size + size_size
+        bits = 7 * size_size
+        size = int.from_bytes(head[name_size : name_size + size_size], "big") & ((1 << bits) - 1)
+        unknown = size == (1 << bits) - 1
+        stop = end if unknown else min(content + size, end)
+        yield head[:name_size], content, stop
+        start = stop
+
+
+def _vint_length(first: bytes) -> int:
+    """Return how many bytes an EBML number has, from its first byte; 0 if it is not one."""
+    return 9 - first[0].bit_length() if first and first[0] else 0
+
+
+def _read(file: BinaryIO, position: int, count: int) -> bytes:
+    file.seek(position)
+    content = file.read(count)
+    if not content:
+        raise struct.error("beyond the end of the file")
+    return content
