@@ -101,11 +101,14 @@ class Heartbeat(Report):
     """Worker to hub, twice a second, whatever the source does.
 
     ``busy_s``: seconds that each busy stage has spent on its current item; idle stages are missing.
+    ``due_in_s``: seconds until the next frame of a paced file is due; None when it is not waited
+    for.
     """
 
     kind: Literal["heartbeat"] = "heartbeat"
     live: bool
     expected_hz: float | None
+    due_in_s: float | None = None
     captured: int
     dropped: dict[str, int]
     busy_s: dict[str, float]

@@ -19,6 +19,7 @@ from edge import clock
 from edge.board import Board, swap_state
 from edge.config import Config, is_file
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, ConfigError
+from edge.hub.freshness import Freshness
 from edge.hub.handlers import RequestHandlers
 from edge.hub.health import Incidents, RateMeter, grade
 from edge.hub.identity import StreamIdentity
@@ -50,9 +51,6 @@ STATUS_S = 1.0
 STOP_S = 3.0  # for the worker; with the drain, a stop takes less than 5 s
 OUTAGES = ("stalled", "absent")
 """Source states that last until a frame comes, however many workers are lost meanwhile."""
-
-STALE_S = 10.0
-"""After this time without a result of a running source, the watchdog is no longer fed."""
 
 
 class Daemon:
@@ -88,6 +86,7 @@ class Daemon:
         self._stalls = Incidents()
         self._captured_meter, self._published_meter = RateMeter(), RateMeter()
         self._source_state = "starting"
+        self._freshness = Freshness()
         self._captured = 0  # frames that the source produced, as last reported
         self._starts_without_result = 0  # workers started since the last result
         self._worker_detail: events.WorkerStarted | None = None  # as last sent
@@ -226,6 +225,7 @@ class Daemon:
                 self._captured_meter.expected_hz = report.expected_hz
                 self._published_meter.expected_hz = report.expected_hz
                 self._captured_meter.mark(clock.monotonic_ns(), report.captured)
+                self._freshness.note_due(report.due_in_s, clock.monotonic_ns())
             case EventReport():
                 self._handle_event(report.parse())
             case Ready():
@@ -341,7 +341,10 @@ class Daemon:
         if now_ns >= self._next_status_ns:
             self._next_status_ns = now_ns + int(STATUS_S * 1e9)
             self._publish_status()
-        self._feed_watchdog(is_fresh=self._is_fresh(now_ns))
+        is_fresh = self._freshness.is_fresh(
+            now_ns, source_state=self._source_state, result_ns=self._out.last_result_ns
+        )
+        self._feed_watchdog(is_fresh=is_fresh)
         if not self._is_ready and (
             self._out.last_result_ns is not None
             or self._source_state in ("absent", "stalled", "waiting", "ended")
@@ -355,13 +358,6 @@ class Daemon:
             self._next_watchdog_ns = now_ns + int(self._watchdog_s * 1e9)
             if is_fresh:
                 self._notifier.watchdog()
-
-    def _is_fresh(self, now_ns: int) -> bool:
-        """Return whether results are recent, or their absence is declared and being handled."""
-        result_ns = self._out.last_result_ns
-        if self._source_state != "running" or result_ns is None:
-            return True
-        return now_ns - result_ns < STALE_S * 1e9
 
     def _publish_status(self) -> None:
         self._out.check_clock()
@@ -383,6 +379,7 @@ class Daemon:
         self._out.status(
             health=health,
             source_state=self._source_state,
+            next_frame_s=self._freshness.next_frame_s(now_ns),
             rates=Rates(
                 expected_hz=beat.expected_hz if beat else None,
                 captured_hz=self._captured_meter.rate_hz(),

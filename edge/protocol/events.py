@@ -5,7 +5,7 @@ fields. A reader parses them with ``detail_of``, and may leave an unknown event 
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -109,6 +109,24 @@ class FrameRefusedDetail(Detail):
     reason: str
 
 
+class MediaJump(Detail):
+    """The times of a file jump forward; a paced file does not wait for the missing time.
+
+    ``seconds``: between two pictures. ``index``: of the second one.
+    """
+
+    event: ClassVar[str] = "media_jump"
+    seconds: float = Field(ge=0)
+    index: int = Field(ge=0)
+    reason: str
+
+    @classmethod
+    def of(cls, seconds: float, index: int) -> Self:
+        """Return the detail with its reason."""
+        reason = f"the times of the file jump by {seconds:.1f} s before frame {index}; no wait"
+        return cls(seconds=seconds, index=index, reason=reason)
+
+
 class InferenceFailed(Detail):
     """The detector failed on a frame; of consecutive failures, only the first is reported."""
 
@@ -192,7 +210,7 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
     each.event: each
     for each in (
         EpochStarted, EpochEnded, WorkerStarted, WorkerLost, WorkerUnkillable, SourceStateChanged,
-        CameraOpened, FrameRefusedDetail, InferenceFailed, FacesLeftOut, ClockStep, Mark,
+        CameraOpened, FrameRefusedDetail, MediaJump, InferenceFailed, FacesLeftOut, ClockStep, Mark,
         ParticipantAssigned, ParticipantReleased, BaselineStarted, BaselineReady, BaselineInvalid,
     )
 }  # fmt: skip

@@ -230,6 +230,9 @@ class StatusMessage(Head):
     while there is no journal. Temperature and throttling are null if the board does not report
     them; boards that report only their voltage list ``under_voltage`` and no other flag.
 
+    ``next_frame_s``: seconds until the next picture of a paced file is due, such as one of a
+    time-lapse; null below a second, and for cameras.
+
     ``swap`` says whether pictures in the worker's memory can be written to storage: ``off`` (no
     swap area on storage), ``prevented`` (``memory_locked``, or forbidden by the service manager) or
     ``possible``, which is a health reason, too. Both are null before the worker has started.
@@ -241,6 +244,7 @@ class StatusMessage(Head):
     oldest_seq: int | None = None
     health: Health
     source_state: str
+    next_frame_s: Annotated[float, _rounded(1)] | None = None
     rates: Rates
     frames_published: Count
     frames_dropped: Count

@@ -23,9 +23,16 @@ from edge.errors import (
     SourceUnavailable,
 )
 from edge.link import Renew
-from edge.protocol.events import CameraOpened, Detail, FrameRefusedDetail, SourceStateChanged
+from edge.protocol.events import (
+    CameraOpened,
+    Detail,
+    FrameRefusedDetail,
+    MediaJump,
+    SourceStateChanged,
+)
 from edge.vision.sources import Source, open_source
 from edge.vision.values import Frame
+from edge.worker.pace import Pace
 from edge.worker.slots import Closed, Slot
 
 FIRST_RETRY_S = 0.25
@@ -73,6 +80,8 @@ class Capture:
     Attributes:
         live: whether the source is live, not a file.
         expected_hz: frames per second that the source should deliver; None when unknown.
+        due_ns: monotonic time at which the next frame of a paced file is due; None when it is not
+            waited for.
         captured: frames that the source produced; also the index of the next frame.
         renewal: the request for a new process; None without one.
     """
@@ -104,6 +113,7 @@ class Capture:
         self._reported_details: dict[str, object] | None = None
         self.live = False
         self.expected_hz: float | None = None
+        self.due_ns: int | None = None
         self.captured = first_index
         self.renewal: Renew | None = None
 
@@ -171,7 +181,7 @@ class Capture:
         Raises:
             ConfigError: the file holds pictures, and none of them can be read.
         """
-        start_ns: int | None = None
+        pace = Pace(source.expected_hz)
         refusal: FrameRefused | None = None
         refused_since_ns: int | None = None  # start of consecutive refusals
         readable = False
@@ -206,10 +216,11 @@ class Capture:
             if not source.live:
                 if position <= self._first_index:
                     continue
-                if start_ns is None:
-                    start_ns = clock.monotonic_ns() - frame.sensor_ns
+                jump_s = pace.jump_s(frame.sensor_ns)
+                if jump_s is not None:
+                    self._report_event(MediaJump.of(jump_s, frame.index))
                 if not self._lossless:
-                    frame = self._paced(frame, start_ns)
+                    frame = self._paced(frame, pace)
             self.captured = position
             self._enter_state("running")
             yield frame
@@ -232,10 +243,11 @@ class Capture:
             raise SourceStalled(f"only pictures that cannot be read: {refusal}") from refusal
         return since_ns
 
-    def _paced(self, frame: Frame, start_ns: int) -> Frame:
+    def _paced(self, frame: Frame, pace: Pace) -> Frame:
         """Wait until a file's frame is due; return it as captured at this moment."""
-        due_ns = start_ns + frame.sensor_ns
-        self._stop.wait(max(0.0, (due_ns - clock.monotonic_ns()) / 1e9))
+        self.due_ns = pace.due_ns(frame.sensor_ns)
+        self._stop.wait(max(0.0, (self.due_ns - clock.monotonic_ns()) / 1e9))
+        self.due_ns = None
         return replace(frame, captured_ns=clock.monotonic_ns())
 
     def watch(self) -> None:

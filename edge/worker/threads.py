@@ -187,9 +187,11 @@ class Worker:
     def heartbeat(self) -> Heartbeat:
         """Return the state of the threads, which the hub gets twice a second."""
         now_ns = clock.monotonic_ns()
+        due_ns = self._capture.due_ns
         return Heartbeat(
             live=self._capture.live,
             expected_hz=self._capture.expected_hz,
+            due_in_s=None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9),
             captured=self._capture.captured,
             dropped={
                 "detect": self._frames.dropped,
