@@ -71,7 +71,8 @@ class MonoReader:
         timeout_s: float | None = None,
     ) -> None:
         self._capture = capture
-        self._key, self._name = key, name
+        self._input = f"{key} {name!r}"
+        self._name = repr(name)[1:-1]  # one line, and characters that a message can hold
         self._timeout_s = timeout_s
         self._refusals: deque[str] = deque()  # reasons, of pictures before the grabbed one
         self._last: Luma | None = None
@@ -191,7 +192,7 @@ class MonoReader:
             self._is_ahead = False
             self._advance(self._timeout_s)
         raise ConfigError(
-            f"{self._key} {self._name!r}: the video is interlaced, which this OpenCV cannot"
+            f"{self._input}: the video is interlaced, which this OpenCV cannot"
             " decode; expected progressive video (configure the camera, or convert:"
             " ffmpeg -i IN -vf yadif OUT)"
         )
@@ -226,7 +227,7 @@ class MonoReader:
         angle = int(self._capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
         if angle % 90:
             raise ConfigError(
-                f"{self._key} {self._name!r}: pictures to be turned by {angle} degrees; expected"
+                f"{self._input}: pictures to be turned by {angle} degrees; expected"
                 " 0, 90, 180 or 270 (convert: ffmpeg -i IN OUT)"
             )
         return angle
@@ -243,7 +244,7 @@ class MonoReader:
             return None
         if not 1 / _ASPECT_MAX <= wide / high <= _ASPECT_MAX:
             raise ConfigError(
-                f"{self._key} {self._name!r}: pixels of {wide:g}:{high:g} (width to height);"
+                f"{self._input}: pixels of {wide:g}:{high:g} (width to height);"
                 f" expected {_ASPECT_MAX:g}:1 at most (convert: ffmpeg -i IN -vf setsar=1 OUT)"
             )
         aspect = high / wide if angle in (90, 270) else wide / high

@@ -1,6 +1,8 @@
 """A video file, read once from start to end."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -91,13 +93,28 @@ class Video:
             raise ConfigError(f"source.path {self._path!r}: not a file; expected a video file")
         if not os.access(self._path, os.R_OK):
             raise ConfigError(f"source.path {self._path!r}: not readable by this user")
-        # without "file:" FFmpeg takes a name such as 12:30.mp4 or concat:a.mp4 for an address
-        address = f"file:{os.path.abspath(self._path)}"
-        capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
+        with self._address() as address:
+            capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
         if not capture.isOpened():
             capture.release()
             raise self._no_video()
         return capture
+
+    @contextmanager
+    def _address(self) -> Iterator[str]:
+        """Yield what FFmpeg takes for this file, whatever its name holds.
+
+        Without "file:" a name such as 12:30.mp4 or concat:a.mp4 is a protocol. OpenCV crashes at
+        a name that is not UTF-8.
+        """
+        path = os.path.abspath(self._path)
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            with open(path, "rb") as file:
+                yield f"file:/proc/self/fd/{file.fileno()}"
+        else:
+            yield f"file:{path}"
 
     def _no_video(self) -> ConfigError:
         return ConfigError(

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,7 +93,9 @@ def test_interlaced_video_is_decoded_or_refused_but_never_garbage(tmp_path: Path
         "clip%03d.mp4",
         "a b?c#d|e.mp4",
         "Gesicht-ä\N{GRINNING FACE}.mp4",
+        os.fsdecode(b"Gr\xfc\xdfe.mp4"),  # Latin-1
     ],
+    ids=ascii,
 )
 def test_any_file_name_is_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
