@@ -78,7 +78,11 @@ class SourceStalled(SourceError):
 
 
 class FrameRefused(SourceError):
-    """One picture of a source cannot be read; later ones may be."""
+    """One picture of a source, or ``count`` of them, cannot be read; later ones may be."""
+
+    def __init__(self, text: str, *, count: int = 1) -> None:
+        super().__init__(text)
+        self.count = count
 
 
 class FrameNotReady(SourceError):

@@ -103,7 +103,10 @@ class CameraOpened(Detail):
 
 
 class FrameRefusedDetail(Detail):
-    """A picture cannot be decoded; of consecutive ones of a camera, only the first is reported."""
+    """A picture cannot be decoded; of consecutive ones of a camera, only the first is reported.
+
+    At the end of a file, ``reason`` may give a number of pictures that its decoder left out.
+    """
 
     event: ClassVar[str] = "frame_refused"
     reason: str

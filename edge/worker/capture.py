@@ -197,7 +197,7 @@ class Capture:
             except FrameRefused as error:
                 self._waiting_since_ns = None
                 refusal = error
-                position += 1
+                position += error.count
                 if source.live:
                     refused_since_ns = self._note_refusal(error, refused_since_ns)
                 elif position > self._first_index:  # else the previous worker reported it

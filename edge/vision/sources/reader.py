@@ -5,7 +5,7 @@ OpenCV hides four things, which are handled here:
 - ``grab`` fails at a packet that cannot be decoded, as it does at the end; the next call goes on;
 - since 4.13 it does not convert interlaced pictures, but reports success: the memory for the
   converted picture is returned unchanged, whatever it holds;
-- it loses the mirroring of a display matrix (``edge.vision.sources.display``);
+- it loses the mirroring of a display matrix (``edge.vision.sources.container``);
 - it returns pictures whose pixels are not square as they are: squeezed.
 """
 

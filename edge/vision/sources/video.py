@@ -9,9 +9,10 @@ from typing import Any, Final, Self
 import cv2
 
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.errors import ConfigError, EndOfStream
+from edge.errors import ConfigError, EndOfStream, FrameRefused
+from edge.vision.sources.container import is_mirrored, is_trimmed
 from edge.vision.sources.decode import silence_opencv, stated_rate_hz
-from edge.vision.sources.display import is_mirrored
+from edge.vision.sources.lost import PictureTimes
 from edge.vision.sources.reader import MonoReader
 from edge.vision.values import Frame
 
@@ -59,6 +60,9 @@ class Video:
             raise
         self.expected_hz = stated_rate_hz(self._capture, _RATE_MAX_HZ)
         self._period_ns = round(1e9 / (self.expected_hz or _FALLBACK_HZ))
+        self._times = PictureTimes(self._period_ns / 1e6)
+        self._refused = 0
+        self._is_checked = False
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,11 +74,17 @@ class Video:
         index = self._index
         try:
             if not self._reader.grab():
+                self._check_complete()
                 raise EndOfStream(self._path)
-        finally:
-            self._index += 1
+        except FrameRefused as error:
+            self._refused += error.count
+            self._index += error.count
+            raise
+        self._index += 1
         # this property is the presentation time of the last grabbed frame
-        sensor_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        time_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        self._times.note(time_ms)
+        sensor_ns = round(time_ms * 1e6)
         if sensor_ns <= self._last_ns:
             sensor_ns = self._last_ns + self._period_ns
         self._last_ns = sensor_ns
@@ -86,6 +96,29 @@ class Video:
             captured_ns=monotonic_ns(),
             capture_ms=elapsed_ms(began_ns),
         )
+
+    def _check_complete(self) -> None:
+        """Look once for pictures that were left out, if the file states more than it gave.
+
+        Raises:
+            FrameRefused: some were left out.
+        """
+        stated = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        short = stated - self._times.count - self._refused
+        if self._is_checked or short <= 0:
+            return
+        self._is_checked = True
+        if is_trimmed(self._path):
+            return  # it holds more pictures than it shows
+        with self._address() as address:
+            packets = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
+        missing = min(short, self._times.count_missing(packets) - self._refused)
+        packets.release()
+        if missing > 0:
+            raise FrameRefused(
+                f"{self._path!a}: pictures that could not be decoded: {missing}",
+                count=missing,
+            )
 
     def _open(self) -> Any:
         """Return a capture of the file."""

@@ -25,15 +25,16 @@ INTERLACED = {
 }
 
 
-def read_all(path: Path) -> tuple[list[Frame], list[str]]:
-    """Return the frames of a file, and the reasons of its refused pictures."""
-    frames, refusals = [], []
+def read_all(path: Path) -> tuple[list[Frame], list[FrameRefused]]:
+    """Return the frames of a file, and the refusals."""
+    frames: list[Frame] = []
+    refusals: list[FrameRefused] = []
     with Video(str(path)) as source:
         while True:
             try:
                 frames.append(source.read())
             except FrameRefused as error:
-                refusals.append(str(error))
+                refusals.append(error)
             except EndOfStream:
                 return frames, refusals
 
@@ -58,10 +59,60 @@ def test_a_file_is_read_to_its_end_past_damaged_packets(
     frames, refusals = read_all(path)
     assert len(frames) + len(refusals) == 30
     assert len(refusals) >= len(damaged)  # VP9: and pictures that refer to them
-    assert all("clip" in reason and "damaged packet" in reason for reason in refusals)
+    assert all("clip" in str(each) and "damaged packet" in str(each) for each in refusals)
     assert frames[-1].index == 29
     assert frames[-1].sensor_ns == 29 * 40_000_000
     assert capfd.readouterr().err == ""
+
+
+QUIET = {"libx265": ("-x265-params", "log-level=none")}
+SILENT = {
+    "HEVC": ("mkv", ("-c:v", "libx265", *QUIET["libx265"])),
+    "HEVC, MP4": ("mp4", ("-c:v", "libx265", *QUIET["libx265"])),
+    "MPEG-2": ("mkv", ("-c:v", "mpeg2video", "-bf", "2")),
+}
+
+
+@pytest.mark.parametrize("damaged", [{9}, {3, 4, 5, 20}, {28, 29}], ids=str)
+@pytest.mark.parametrize("codec", SILENT)
+def test_pictures_that_a_decoder_leaves_out_are_counted(
+    tmp_path: Path, codec: str, damaged: set[int]
+) -> None:
+    container, options = SILENT[codec]
+    path = with_damaged_packets(
+        encode(tmp_path / f"clip.{container}", *options, frames=30), damaged
+    )
+    frames, (refusal,) = read_all(path)
+    assert refusal.count >= len(damaged)
+    assert len(frames) + refusal.count == 30
+    assert "clip-damaged" in str(refusal)
+
+
+HEALTHY = {
+    "hidden pictures": ("webm", ("-c:v", "libvpx", "-auto-alt-ref", "1", "-lag-in-frames", "16")),
+    "reordered": ("ts", (*H264, "-bf", "3", "-x264-params", "open-gop=1")),
+    "uneven": ("mp4", ("-vf", "select=not(mod(n\\,7))+lt(mod(n\\,11)\\,3)", "-fps_mode", "vfr")),
+    "29.97": ("mkv", (*H264, "-r", "30000/1001")),
+    "MPEG-4": ("avi", ("-c:v", "mpeg4", "-bf", "2")),
+}
+
+
+@pytest.mark.parametrize("kind", HEALTHY)
+def test_no_picture_of_a_healthy_file_is_refused(tmp_path: Path, kind: str) -> None:
+    container, options = HEALTHY[kind]
+    frames, refusals = read_all(encode(tmp_path / f"clip.{container}", *options, frames=60))
+    assert len(frames) >= 59  # of MPEG-4 with B-frames, AVI holds one less
+    assert not refusals
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_pictures_before_a_trimmed_beginning_are_not_missed(tmp_path: Path, codec: str) -> None:
+    whole, path = tmp_path / "whole.mp4", tmp_path / "trimmed.mp4"
+    encode(whole, "-c:v", codec, "-g", "30", *QUIET.get(codec, ()), frames=80, seconds=0)
+    ffmpeg("-ss", "1.5", "-i", whole, "-c", "copy", path)
+    frames, refusals = read_all(path)
+    assert 40 <= len(frames) < 80
+    assert not refusals
 
 
 def test_a_damaged_first_packet_does_not_hide_the_video(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import ConfigError
-from edge.vision.sources.display import is_mirrored
+from edge.vision.sources.container import is_mirrored
 from edge.vision.sources.video import Video
 from edge.vision.values import Luma
 from tests.support.source_media import encode, ffmpeg, grey_by_ffmpeg

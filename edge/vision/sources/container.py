@@ -1,19 +1,22 @@
-"""Reads from a container whether its pictures are to be shown mirrored.
+"""Reads from a file's container what OpenCV does not report: mirroring and a trimmed beginning.
 
 OpenCV reduces a file's display matrix to an angle and turns the pictures by it. A matrix that also
 mirrors loses the mirroring: a horizontal flip is read as a half turn. Only the sign of the
 matrix's determinant is needed to put that right.
 
-Formats: ISO/IEC 14496-12 (MP4, MOV: boxes ``mvhd`` and ``tkhd``) and RFC 9559 (Matroska, WebM: the
-element ``Projection``, of which FFmpeg uses half turns of yaw and pitch as flips).
+Formats: ISO/IEC 14496-12 (MP4, MOV: boxes ``mvhd``, ``tkhd``, ``elst``, ``ctts``) and RFC 9559
+(Matroska, WebM: the element ``Projection``, of which FFmpeg uses half turns of yaw and pitch as
+flips).
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
 _Part = tuple[bytes, int, int]
 """Name of a box or element, and where its content begins and ends."""
+
+_Range = tuple[int, int]
 
 _BOXES_FIRST: Final = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"})
 _PARTS_MAX: Final = 10_000
@@ -28,37 +31,84 @@ def is_mirrored(path: str) -> bool:
 
     False for other formats, and for files that are damaged or cannot be read.
     """
+    return _ask(path, _is_mirrored_mp4, _is_mirrored_matroska)
+
+
+def is_trimmed(path: str) -> bool:
+    """Return whether the first video track begins with pictures that are not shown (MP4, MOV).
+
+    False for other formats, and for files that are damaged or cannot be read.
+    """
+    return _ask(path, _is_trimmed_mp4, lambda _file, _end: False)
+
+
+def _ask(
+    path: str, of_mp4: Callable[[BinaryIO, int], bool], of_matroska: Callable[[BinaryIO, int], bool]
+) -> bool:
     try:
         with open(path, "rb") as file:
             head = file.read(8)
             end = file.seek(0, 2)
             if head[:4] == _EBML:
-                return _is_mirrored_matroska(file, end)
-            return head[4:] in _BOXES_FIRST and _is_mirrored_mp4(file, end)
+                return of_matroska(file, end)
+            return head[4:] in _BOXES_FIRST and of_mp4(file, end)
     except (OSError, struct.error):
         return False
 
 
 def _is_mirrored_mp4(file: BinaryIO, end: int) -> bool:
-    for _, start, stop in _find(_boxes(file, 0, end), b"moov"):
-        movie = False
-        for name, content, last in _boxes(file, start, stop):
-            if name == b"mvhd":
-                movie = _negative_determinant(file, content, (36, 48))
-            elif name == b"trak" and _is_video(file, content, last):
-                for _, header, _ in _find(_boxes(file, content, last), b"tkhd"):
-                    return movie != _negative_determinant(file, header, (40, 52))
-    return False
+    mirrored = False
+    for header, offsets in (
+        (_find_box(file, _movie(file, end), b"mvhd"), (36, 48)),
+        (_find_box(file, _video_track(file, end), b"tkhd"), (40, 52)),
+    ):
+        if header is not None:
+            mirrored ^= _has_negative_determinant(file, header[0], offsets)
+    return mirrored
 
 
-def _is_video(file: BinaryIO, start: int, end: int) -> bool:
-    for _, media, media_end in _find(_boxes(file, start, end), b"mdia"):
-        for _, handler, _ in _find(_boxes(file, media, media_end), b"hdlr"):
-            return _read(file, handler + 8, 4) == b"vide"
-    return False
+def _is_trimmed_mp4(file: BinaryIO, end: int) -> bool:
+    """Compare the media time at which the track begins with that of its first picture."""
+    track = _video_track(file, end)
+    edits = _find_box(file, track, b"edts", b"elst")
+    if edits is None:
+        return False
+    version, count = struct.unpack(">B3xI", _read(file, edits[0], 8))
+    entry = ">Qq4x" if version == 1 else ">Ii4x"
+    size = struct.calcsize(entry)
+    begins = [
+        struct.unpack(entry, _read(file, edits[0] + 8 + size * number, size))[1]
+        for number in range(min(count, 8))
+    ]
+    begins = [begin for begin in begins if begin >= 0]  # -1: a pause before the first picture
+    offsets = _find_box(file, track, b"mdia", b"minf", b"stbl", b"ctts")
+    first = 0 if offsets is None else struct.unpack(">i", _read(file, offsets[0] + 12, 4))[0]
+    return len(begins) > 1 or any(begin > first for begin in begins)
 
 
-def _negative_determinant(file: BinaryIO, start: int, offsets: tuple[int, int]) -> bool:
+def _movie(file: BinaryIO, end: int) -> _Range | None:
+    return _find_box(file, (0, end), b"moov")
+
+
+def _video_track(file: BinaryIO, end: int) -> _Range | None:
+    """Return where the first video track lies."""
+    for name, *track in _boxes(file, *(_movie(file, end) or (0, 0))):
+        handler = _find_box(file, (track[0], track[1]), b"mdia", b"hdlr")
+        if name == b"trak" and handler and _read(file, handler[0] + 8, 4) == b"vide":
+            return track[0], track[1]
+    return None
+
+
+def _find_box(file: BinaryIO, within: _Range | None, *names: bytes) -> _Range | None:
+    """Return where the content of a box lies, by the names of the boxes around it and its own."""
+    for name in names:
+        if within is None:
+            return None
+        within = next(((a, b) for each, a, b in _boxes(file, *within) if each == name), None)
+    return within
+
+
+def _has_negative_determinant(file: BinaryIO, start: int, offsets: tuple[int, int]) -> bool:
     """Return whether a header's matrix mirrors; ``offsets`` of the matrix in versions 0 and 1."""
     version = _read(file, start, 1)[0]
     a, b, _, c, d = struct.unpack(">5i", _read(file, start + offsets[version == 1], 20))
