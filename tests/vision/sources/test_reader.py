@@ -1,5 +1,7 @@
 """Pictures that OpenCV cannot decode, does not convert, or returns turned over or squeezed."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from edge.errors import ConfigError, EndOfStream, FrameRefused
 from edge.vision.sources.decode import Plane
 from edge.vision.sources.video import DEMO_CLIP, Video
 from edge.vision.values import Frame
+from tests.support.daemons import ROOT
 from tests.support.source_media import encode, ffmpeg, with_damaged_packets
 
 H264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p")
@@ -103,6 +106,22 @@ def test_no_picture_of_a_healthy_file_is_refused(tmp_path: Path, kind: str) -> N
     frames, refusals = read_all(encode(tmp_path / f"clip.{container}", *options, frames=60))
     assert len(frames) >= 59  # of MPEG-4 with B-frames, AVI holds one less
     assert not refusals
+
+
+def test_sound_before_the_first_picture_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "late.mkv"  # 12,000 packets of sound come first
+    sound = ("-f", "lavfi", "-i", "sine=d=40")
+    late = ("-itsoffset", "30", "-t", "0.4", "-i", DEMO_CLIP)
+    audio = ("-c:a", "libopus", "-frame_duration", "2.5", "-b:a", "8k")
+    ffmpeg(*sound, *late, "-map", "1:v", "-map", "0:a", "-vf", "scale=64:36", *H264, *audio, path)
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from tests.vision.sources.test_reader import read_all\n"
+        "print(*map(len, read_all(Path(sys.argv[1]))))"
+    )  # in a process of its own: OpenCV reads its limit once
+    command = [sys.executable, "-c", script, str(path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.split() == ["10", "0"]
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
