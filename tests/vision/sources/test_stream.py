@@ -1,5 +1,6 @@
 """Network cameras that stop, freeze, do not answer, or answer with something else."""
 
+import itertools
 import os
 import signal
 import socket
@@ -93,6 +94,18 @@ def test_interlaced_camera_is_refused_before_a_frame(tmp_path: Path) -> None:
     with served(fields, port), connected(config) as source, refused as caught:
         source.read()
     assert "configure the camera" in str(caught.value)
+
+
+def test_progressive_camera_that_may_send_fields_may_show_a_still_scene(tmp_path: Path) -> None:
+    options = ("-vf", "scale=320:192,loop=25:1", "-x264-params", "fake-interlaced=1:keyint=5")
+    still = encode(tmp_path / "clip.ts", "-c:v", "libx264", "-bf", "0", *options, frames=25)
+    port = free_port()
+    with served(still, port), connected(StreamSource(kind="stream", url=address(port))) as source:
+        frames = [source.read() for _ in range(20)]
+    assert any(np.array_equal(one.luma, other.luma) for one, other in itertools.pairwise(frames)), (
+        "the pictures of the test are equal"
+    )
+    assert min(frame.luma.max() for frame in frames) > 100
 
 
 def test_luma_is_that_of_the_served_file(clip: Path) -> None:
