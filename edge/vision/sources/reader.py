@@ -106,7 +106,7 @@ class MonoReader:
             if self._is_ahead:
                 self._is_ahead = False
                 return True
-            if not self._advance(self._timeout_s):
+            if not self._advance(self._timeout_s or 0.0):
                 return False
 
     def retrieve(self, index: int) -> Luma:
@@ -139,34 +139,40 @@ class MonoReader:
 
     # -- packets that cannot be decoded ------------------------------------------------------------
 
-    def _advance(self, limit_s: float | None) -> bool:
+    def _advance(self, limit_s: float) -> bool:
         """Grab the next picture that can be decoded, and note those before it.
 
         Return False at the end, or if a stream delivers nothing within its time limit. A stream
-        that delivers only damaged packets for ``limit_s`` has only refused pictures then.
+        that delivers only damaged packets for ``limit_s`` has only refused pictures then; a file
+        has no such limit.
         """
         damaged = 0
-        tries = None
-        began_ns = monotonic_ns()
-        while True:
-            before_ns = monotonic_ns()
-            if self._capture.grab():
-                self._is_ahead = True
-                break
+        began_ns = before_ns = monotonic_ns()
+        while not self._capture.grab():
             damaged += 1
-            if self._timeout_s is None or limit_s is None:
-                tries = tries or (_ENDED_TRIES if self._is_near_end() else _DAMAGED_TRIES)
-                if damaged >= tries:
-                    return False
-                continue
-            if elapsed_ms(before_ns) >= 0.9 * self._timeout_s * 1e3:
+            total_ms, last_ms = elapsed_ms(began_ns), elapsed_ms(before_ns)
+            if self._has_ended(damaged, total_ms, last_ms):
                 return False
-            if damaged >= _ENDED_TRIES and elapsed_ms(began_ns) < damaged * _QUICK_MS:
-                return False
-            if elapsed_ms(began_ns) > limit_s * 1e3:
+            if self._timeout_s is not None and total_ms > limit_s * 1e3:
                 break
+            before_ns = monotonic_ns()
+        else:
+            self._is_ahead = True
         self._refusals.extend(["a damaged packet: the picture cannot be decoded"] * damaged)
         return True
+
+    def _has_ended(self, failures: int, total_ms: float, last_ms: float) -> bool:
+        """Return whether failed grabs in a row mean the end, and not damaged packets.
+
+        Args:
+            failures: how many.
+            total_ms: the time they took.
+            last_ms: the time the last one took.
+        """
+        if self._timeout_s is None:
+            return failures >= _DAMAGED_TRIES or (failures >= _ENDED_TRIES and self._is_near_end())
+        timed_out = last_ms >= 0.9 * self._timeout_s * 1e3
+        return timed_out or (failures >= _ENDED_TRIES and total_ms < failures * _QUICK_MS)
 
     def _is_near_end(self) -> bool:
         """Return whether the file states about as many pictures as were decoded."""
@@ -195,7 +201,7 @@ class MonoReader:
                 return count > 0
             self._refusals.append("an interlaced picture")
             self._is_ahead = False
-            self._advance(self._timeout_s)
+            self._advance(self._timeout_s or 0.0)
         raise ConfigError(
             f"{self._input}: the video is interlaced, which this OpenCV cannot"
             " decode; expected progressive video (configure the camera, or convert:"
