@@ -1,6 +1,7 @@
 """Artifacts of one float graph: same outputs, deterministic bytes, refusals."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -184,13 +185,23 @@ def test_options_and_tools_are_checked_first(
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture
+def install_converter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Return a function that replaces the converter by a shell script."""
+
+    def install(script: str) -> None:
+        tool = tmp_path / "onnx2tf"
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+        monkeypatch.setenv(tflite.ONNX2TF_VARIABLE, str(tool))
+
+    return install
+
+
 def test_a_missing_quantiser_is_reported_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    install_converter: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tool = tmp_path / "onnx2tf"
-    tool.write_text("#!/bin/sh\nexit 1\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv(tflite.ONNX2TF_VARIABLE, str(tool))
+    install_converter("exit 1")
     monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
     check_tools(["tflite"], ["fp32"], calibrated=False)
     with pytest.raises(ModelError, match="no ai-edge-quantizer here; run `make setup-export`"):
@@ -205,25 +216,19 @@ def test_a_missing_quantiser_is_reported_first(
     ],
 )
 def test_a_failing_converter_is_reported_in_one_line(
-    script: str, complaint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    script: str, complaint: str, install_converter: Callable[[str], None]
 ) -> None:
-    tool = tmp_path / "onnx2tf"
-    tool.write_text(f"#!/bin/sh\n{script}\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv(tflite.ONNX2TF_VARIABLE, str(tool))
+    install_converter(script)
     with pytest.raises(ModelError, match=complaint) as caught:
         tflite.convert_float(graph.finish(net()))
     assert "\n" not in str(caught.value)
 
 
 def test_an_invalid_file_from_the_converter_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    install_converter: Callable[[str], None],
 ) -> None:
     """The exporter does not trust the converter: it loads and runs the result."""
-    tool = tmp_path / "onnx2tf"
-    tool.write_text("#!/bin/sh\nmkdir out; echo 'no model' > out/model_float32.tflite\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv(tflite.ONNX2TF_VARIABLE, str(tool))
+    install_converter("mkdir out; echo 'no model' > out/model_float32.tflite")
     with pytest.raises(ModelError, match=r"net.tflite: LiteRT cannot load it"):
         build_artifacts(graph.finish(net()), stem="net", formats=["tflite"], precisions=["fp32"])
 
