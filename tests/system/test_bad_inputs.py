@@ -81,11 +81,10 @@ FILES = [
     toml("negative", "[publish]\ndrain_s = -1.0", "publish.drain_s", "-1.0"),
     toml("zero", "[limits]\nstall_s = 0.0", "limits.stall_s", "0.0"),
     toml("enormous", f"[detector]\nthreads = {10**30}", "detector.threads"),
-    toml("empty device name", '[device]\nname = ""', "device.name", "''"),
-    toml("device name with a space", '[device]\nname = "a b"', "device.name", "'a b'"),
-    toml("device name in capitals", '[device]\nname = "Chamber"', "device.name", "'Chamber'"),
-    toml("long device name", f'[device]\nname = "{"a" * 33}"', "device.name", "aaa"),
-    toml("device name as a path", '[device]\nname = "../x"', "device.name", "'../x'"),
+    *(
+        toml(f"device name {each!r}", f'[device]\nname = "{each}"', "device.name", repr(each))
+        for each in ("", "a b", "Chamber", "a" * 33, "../x")
+    ),
     toml("no purpose", '[source]\nkind = "picamera"', "device.purpose", "not set", real=True),
     toml("unknown purpose", '[device]\npurpose = "hobby"', "device.purpose", "'hobby'"),
     toml("empty purpose", '[device]\npurpose = ""', "device.purpose", "''"),

@@ -4,6 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -52,35 +54,26 @@ class ManyFaces(NoFaces):
         )
 
 
+@dataclass
 class ScriptedSource:
     """A source with one callable for each read, which returns a frame or raises."""
 
-    expected_hz = 1000.0
-
-    def __init__(
-        self,
-        live: bool,
-        reads: Iterator[Callable[[], Frame]],
-        *,
-        details: dict[str, object] | None = None,
-        entering: Callable[[], object] = lambda: None,
-        closing: Callable[[], object] = lambda: None,
-    ) -> None:
-        self.live = live
-        self.details = details
-        self._reads = reads
-        self._entering = entering
-        self._closing = closing
+    expected_hz: ClassVar = 1000.0
+    live: bool
+    reads: Iterator[Callable[[], Frame]]
+    details: dict[str, object] | None = None
+    entering: Callable[[], object] = lambda: None
+    closing: Callable[[], object] = lambda: None
 
     def __enter__(self) -> "ScriptedSource":
-        self._entering()
+        self.entering()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closing()
+        self.closing()
 
     def read(self) -> Frame:
-        return next(self._reads)()
+        return next(self.reads)()
 
 
 def gives_frame(index: int) -> Callable[[], Frame]:
