@@ -1,31 +1,22 @@
-"""The part of libcamera that the fake picamera2 needs: value types and modes of two sensors."""
+"""The part of libcamera that the fake picamera2 needs: value types and sensor modes."""
 
 from enum import Enum
-from typing import Any
 
-FULL = {"imx708_noir": (4608, 2592), "imx219": (3280, 2464)}
-
-
-def _mode(
-    size: tuple[int, int], bit_depth: int, fps: float, crop_limits: tuple[int, int, int, int]
-) -> dict[str, Any]:
-    return {"size": size, "bit_depth": bit_depth, "fps": fps, "crop_limits": crop_limits}
-
+from tests.support.sensors import SENSORS
 
 MODES = {
-    "imx708_noir": [
-        _mode((1536, 864), 10, 120.13, (768, 432, 3072, 1728)),
-        _mode((2304, 1296), 10, 56.03, (0, 0, 4608, 2592)),
-        _mode((4608, 2592), 10, 14.35, (0, 0, 4608, 2592)),
-    ],
-    "imx219": [
-        _mode((640, 480), 10, 206.65, (1000, 752, 1280, 960)),
-        _mode((1640, 1232), 10, 41.85, (0, 0, 3280, 2464)),
-        _mode((1920, 1080), 10, 47.57, (680, 692, 1920, 1080)),
-        _mode((3280, 2464), 10, 21.19, (0, 0, 3280, 2464)),
-        _mode((1640, 1232), 8, 83.7, (0, 0, 3280, 2464)),
-    ],
+    name: [
+        {
+            "size": (mode.width, mode.height),
+            "bit_depth": mode.bit_depth,
+            "fps": mode.rate_max_hz,
+            "crop_limits": mode.crop,
+        }
+        for mode in sensor.modes
+    ]
+    for name, sensor in SENSORS.items()
 }
+"""Sensor model -> its modes as ``Picamera2.sensor_modes`` lists them."""
 
 
 class ColorSpace:

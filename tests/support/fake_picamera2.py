@@ -27,13 +27,13 @@ import numpy as np
 import pytest
 
 from tests.support.fake_libcamera import (
-    FULL,
     MODES,
     AfModeEnum,
     AfTriggerEnum,
     ColorSpace,
     Transform,
 )
+from tests.support.sensors import SENSORS
 
 POISON = 0xA5
 YUV = ("YUV420", "YVU420", "NV12", "NV21")
@@ -217,7 +217,10 @@ class Picamera2:
         self.jobs: list[Job] = []
         self.is_late = False
         self.camera_manager = types.SimpleNamespace(version="v0.5.2")
-        self.camera_properties = {"Model": script.model, "PixelArraySize": FULL[script.model]}
+        self.camera_properties = {
+            "Model": script.model,
+            "PixelArraySize": SENSORS[script.model].size,
+        }
 
     @property
     def sensor_modes(self) -> list[dict[str, Any]]:

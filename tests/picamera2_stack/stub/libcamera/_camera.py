@@ -25,7 +25,7 @@ from libcamera._libcamera import (
     StreamRole,
 )
 from libcamera._script import log, script
-from libcamera._sensors import SENSORS, Mode
+from tests.support.sensors import SENSORS, Mode
 
 PERIOD_MAX_US = 11_767_556
 FIRST_FRAME_S = 0.1
