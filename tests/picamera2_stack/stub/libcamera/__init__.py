@@ -6,46 +6,15 @@ A thread delivers frames at the requested rate, through an event descriptor, int
 the log of the calls.
 """
 
+# ruff: noqa: F401, F403  (picamera2 uses the names; the real package imports them by star, too)
+
 import sys
 
 from libcamera import _controls as controls
 from libcamera import _dma_heap, _libcamera
 from libcamera import _properties as properties
 from libcamera._camera import Camera, CameraConfiguration, CameraManager, Request
-from libcamera._libcamera import (
-    ColorSpace,
-    ControlType,
-    FrameBuffer,
-    FrameMetadata,
-    Orientation,
-    PixelFormat,
-    Rectangle,
-    SensorConfiguration,
-    Size,
-    StreamRole,
-    Transform,
-)
-
-__all__ = [
-    "Camera",
-    "CameraConfiguration",
-    "CameraManager",
-    "ColorSpace",
-    "ControlType",
-    "FrameBuffer",
-    "FrameMetadata",
-    "Orientation",
-    "PixelFormat",
-    "Rectangle",
-    "Request",
-    "SensorConfiguration",
-    "Size",
-    "StreamRole",
-    "Transform",
-    "_libcamera",
-    "controls",
-    "properties",
-]
+from libcamera._libcamera import *
 
 # picamera2's allocator takes memory from the kernel's DMA heap, which needs a Raspberry Pi
 sys.modules["picamera2.dma_heap"] = _dma_heap

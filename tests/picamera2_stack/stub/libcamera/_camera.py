@@ -32,10 +32,7 @@ FIRST_FRAME_S = 0.1
 
 
 class Request:
-    class Status(enum.Enum):
-        Pending = 0
-        Complete = 1
-        Cancelled = 2
+    Status = enum.Enum("Status", "Pending Complete Cancelled", start=0)
 
     def __init__(self, camera: "Camera", cookie: int) -> None:
         self._camera = camera
@@ -84,10 +81,7 @@ class Stream:
 
 
 class CameraConfiguration:
-    class Status(enum.Enum):
-        Valid = 0
-        Adjusted = 1
-        Invalid = 2
+    Status = enum.Enum("Status", "Valid Adjusted Invalid", start=0)
 
     def __init__(self, streams: list[StreamConfiguration], modes: tuple[Mode, ...]) -> None:
         self._streams = streams

@@ -22,32 +22,14 @@ class ControlInfo:
         self.min, self.max, self.default = least, greatest, default
 
 
-class AfModeEnum(enum.IntEnum):
-    Manual = 0
-    Auto = 1
-    Continuous = 2
-
-
-class AfTriggerEnum(enum.IntEnum):
-    Start = 0
-    Cancel = 1
-
-
-class AfStateEnum(enum.IntEnum):
-    Idle = 0
-    Scanning = 1
-    Focused = 2
-    Failed = 3
-
-
-class _NoiseReductionMode(enum.IntEnum):
-    Off = 0
-    Fast = 1
-    HighQuality = 2
-    Minimal = 3
-
-
-draft = SimpleNamespace(NoiseReductionModeEnum=_NoiseReductionMode)
+AfModeEnum = enum.IntEnum("AfModeEnum", "Manual Auto Continuous", start=0)
+AfTriggerEnum = enum.IntEnum("AfTriggerEnum", "Start Cancel", start=0)
+AfStateEnum = enum.IntEnum("AfStateEnum", "Idle Scanning Focused Failed", start=0)
+draft = SimpleNamespace(
+    NoiseReductionModeEnum=enum.IntEnum(
+        "NoiseReductionModeEnum", "Off Fast HighQuality Minimal", start=0
+    )
+)
 
 AfMode = ControlId("AfMode")
 AfTrigger = ControlId("AfTrigger")

@@ -4,30 +4,13 @@ import enum
 import os
 from types import SimpleNamespace
 
-
-class StreamRole(enum.Enum):
-    Raw = 0
-    StillCapture = 1
-    VideoRecording = 2
-    Viewfinder = 3
-
-
-class ControlType(enum.Enum):
-    Null = 0
-    Integer = 4
-    Rectangle = 8
-    Size = 9
-
-
-class Orientation(enum.Enum):
-    Rotate0 = 1
-    Rotate0Mirror = 2
-    Rotate180 = 3
-    Rotate180Mirror = 4
-    Rotate90Mirror = 5
-    Rotate270 = 6
-    Rotate270Mirror = 7
-    Rotate90 = 8
+StreamRole = enum.Enum("StreamRole", "Raw StillCapture VideoRecording Viewfinder", start=0)
+ControlType = enum.Enum("ControlType", {"Null": 0, "Integer": 4, "Rectangle": 8, "Size": 9})
+Orientation = enum.Enum(
+    "Orientation",
+    "Rotate0 Rotate0Mirror Rotate180 Rotate180Mirror"
+    " Rotate90Mirror Rotate270 Rotate270Mirror Rotate90",
+)
 
 
 class Transform:
@@ -43,37 +26,25 @@ class Transform:
         return hash((self.hflip, self.vflip, self.transpose))
 
 
-class ColorSpace:
-    class YcbcrEncoding(enum.Enum):
-        Null = 0
-        Rec601 = 1
-        Rec709 = 2
+def _preset(primaries: str, transfer_function: str, encoding: enum.Enum, range_: enum.Enum):
+    """Return a static method that makes this colour space."""
+    return staticmethod(lambda: ColorSpace(primaries, transfer_function, encoding, range_))
 
-    class Range(enum.Enum):
-        Full = 0
-        Limited = 1
+
+class ColorSpace:
+    YcbcrEncoding = enum.Enum("YcbcrEncoding", "Null Rec601 Rec709", start=0)
+    Range = enum.Enum("Range", "Full Limited", start=0)
+
+    Sycc = _preset("Rec709", "Srgb", YcbcrEncoding.Rec601, Range.Full)
+    Smpte170m = _preset("Smpte170m", "Rec709", YcbcrEncoding.Rec601, Range.Limited)
+    Rec709 = _preset("Rec709", "Rec709", YcbcrEncoding.Rec709, Range.Limited)
+    Raw = _preset("Raw", "Linear", YcbcrEncoding.Null, Range.Full)
 
     def __init__(self, *values) -> None:
         if len(values) == 1:  # a copy
             (other,) = values
             values = (other.primaries, other.transferFunction, other.ycbcrEncoding, other.range)
         self.primaries, self.transferFunction, self.ycbcrEncoding, self.range = values
-
-    @classmethod
-    def Sycc(cls) -> "ColorSpace":  # noqa: N802
-        return cls("Rec709", "Srgb", cls.YcbcrEncoding.Rec601, cls.Range.Full)
-
-    @classmethod
-    def Smpte170m(cls) -> "ColorSpace":  # noqa: N802
-        return cls("Smpte170m", "Rec709", cls.YcbcrEncoding.Rec601, cls.Range.Limited)
-
-    @classmethod
-    def Rec709(cls) -> "ColorSpace":  # noqa: N802
-        return cls("Rec709", "Rec709", cls.YcbcrEncoding.Rec709, cls.Range.Limited)
-
-    @classmethod
-    def Raw(cls) -> "ColorSpace":  # noqa: N802
-        return cls("Raw", "Linear", cls.YcbcrEncoding.Null, cls.Range.Full)
 
     def __str__(self) -> str:
         return f"{self.primaries}/{self.transferFunction}"
@@ -107,11 +78,7 @@ class SensorConfiguration:
 
 
 class FrameMetadata:
-    class Status(enum.Enum):
-        Success = 0
-        Error = 1
-        Cancelled = 2
-        Startup = 3
+    Status = enum.Enum("Status", "Success Error Cancelled Startup", start=0)
 
 
 class FrameBuffer:

@@ -6,13 +6,9 @@ from types import SimpleNamespace
 from libcamera._controls import ControlId
 from libcamera._libcamera import ControlType
 
-
-class _ColorFilterArrangement(enum.IntEnum):
-    RGGB = 0
-    MONO = 5
-
-
-draft = SimpleNamespace(ColorFilterArrangementEnum=_ColorFilterArrangement)
+draft = SimpleNamespace(
+    ColorFilterArrangementEnum=enum.IntEnum("ColorFilterArrangementEnum", {"RGGB": 0, "MONO": 5})
+)
 
 ColorFilterArrangement = ControlId("ColorFilterArrangement")
 Location = ControlId("Location")
