@@ -3,13 +3,14 @@
 A new one is one more entry of ``DETECTORS``, ``EXPRESSION_NETWORKS`` or ``TRANSLATORS``.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from edge.clock import Stopwatch
-from edge.config import DetectorConfig, ExpressionConfig, TranslatorConfig
+from edge.config import DetectorConfig, ExpressionConfig, Section, TranslatorConfig
 from edge.vision.detect import Detector, open_detector
 from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.expression.crop import square_crop
@@ -25,8 +26,11 @@ FACE = Box(123.1, 38.9, 151.0, 151.0)
 
 
 @dataclass(frozen=True)
-class NetworkCase:
+class NetworkCase(ABC):
     """One network.
+
+    Class attributes: ``task``, as in manifests; ``section``, the class of its configuration;
+    ``opener``, the function that opens the configured network.
 
     Attributes:
         name: shown by pytest.
@@ -40,19 +44,27 @@ class NetworkCase:
     make_folder: Callable[[Path], Path]
     artifact: str
 
+    task: ClassVar[str]
+    section: ClassVar[type[Section]]
+    opener: ClassVar[Callable[[Any], Any]]
+
+    def open(self, folder: Path, **options: Any) -> Any:
+        """Open the model in ``folder``; options of ``section``."""
+        return self.opener(self.section(model=str(folder), artifact=self.artifact, **options))
+
+    @abstractmethod
+    def run(self, network: Any) -> object:
+        """Run it once, on the golden face."""
+
 
 class DetectorCase(NetworkCase):
     """A detector that finds the golden face."""
 
     task = "face-detection"
-
-    def open(self, folder: Path, **options: Any) -> Detector:
-        """Open the model in ``folder``; options of ``DetectorConfig``."""
-        config = DetectorConfig(model=str(folder), artifact=self.artifact, **options)
-        return open_detector(config)
+    section = DetectorConfig
+    opener = staticmethod(open_detector)
 
     def run(self, network: Detector) -> object:
-        """Run it once, on the golden face."""
         return network.detect(frame_of(golden_picture()[0]), Stopwatch())
 
 
@@ -60,14 +72,10 @@ class ExpressionCase(NetworkCase):
     """An expression network."""
 
     task = "facial-expression"
-
-    def open(self, folder: Path, **options: Any) -> ExpressionNetwork:
-        """Open the model in ``folder``; options of ``ExpressionConfig``."""
-        config = ExpressionConfig(model=str(folder), artifact=self.artifact, **options)
-        return open_expression(config)
+    section = ExpressionConfig
+    opener = staticmethod(open_expression)
 
     def run(self, network: ExpressionNetwork) -> object:
-        """Run it once, on the golden face."""
         return network.predict(frame_of(golden_picture()[0]), FACE, Stopwatch())
 
 
@@ -75,16 +83,10 @@ class TranslatorCase(NetworkCase):
     """A translator with a golden answer. None is bundled: a small one with random weights."""
 
     task = "spectrum-translation"
-
-    def open(self, folder: Path, **options: Any) -> Translator:
-        """Open the model in ``folder``; options of ``TranslatorConfig``."""
-        config = TranslatorConfig(model=str(folder), artifact=self.artifact, **options)
-        translator = open_translator(config)
-        assert translator is not None
-        return translator
+    section = TranslatorConfig
+    opener = staticmethod(open_translator)
 
     def run(self, network: Translator) -> object:
-        """Run it once, on the golden face."""
         size = (network.info.width, network.info.height)
         return network.translate(square_crop(golden_picture()[0], FACE, size, 0.0))
 

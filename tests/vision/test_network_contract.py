@@ -32,13 +32,6 @@ def case(package_and_case: tuple[ModuleType, Any]) -> Any:
     return package_and_case[1]
 
 
-@pytest.fixture(scope="module")
-def folder(case: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The network's model folder; no test changes it."""
-    path: Path = case.make_folder(tmp_path_factory.mktemp(case.name))
-    return path
-
-
 @pytest.fixture
 def failing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every run of a network fail from now on."""

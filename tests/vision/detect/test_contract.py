@@ -19,15 +19,7 @@ from tests.support.networks import DETECTORS, DetectorCase
 THRESHOLD, NMS_IOU = 0.3, 0.4
 
 
-@pytest.fixture(scope="module", params=DETECTORS, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest) -> DetectorCase:
-    chosen: DetectorCase = request.param
-    return chosen
-
-
-@pytest.fixture(scope="module")
-def folder(case: DetectorCase, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return case.make_folder(tmp_path_factory.mktemp(case.name))
+pytestmark = pytest.mark.parametrize("case", DETECTORS, ids=lambda case: case.name, scope="module")
 
 
 @pytest.fixture(scope="module")

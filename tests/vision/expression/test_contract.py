@@ -21,16 +21,9 @@ from edge.vocabulary import EXPRESSIONS
 from tests.support.frames import frame_of
 from tests.support.networks import EXPRESSION_NETWORKS, ExpressionCase
 
-
-@pytest.fixture(scope="module", params=EXPRESSION_NETWORKS, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest) -> ExpressionCase:
-    chosen: ExpressionCase = request.param
-    return chosen
-
-
-@pytest.fixture(scope="module")
-def folder(case: ExpressionCase, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return case.make_folder(tmp_path_factory.mktemp(case.name))
+pytestmark = pytest.mark.parametrize(
+    "case", EXPRESSION_NETWORKS, ids=lambda case: case.name, scope="module"
+)
 
 
 @pytest.fixture(scope="module")
