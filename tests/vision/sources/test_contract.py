@@ -12,15 +12,7 @@ import numpy as np
 import pytest
 
 from edge.clock import monotonic_ns
-from edge.config import (
-    DemoSource,
-    ImagesSource,
-    PicameraSource,
-    SourceConfig,
-    StreamSource,
-    V4l2Source,
-    VideoSource,
-)
+from edge.config import sources
 from edge.errors import EndOfStream, SourceStalled
 from edge.vision.sources import Source, open_source
 from edge.vision.sources.video import DEMO_CLIP
@@ -52,7 +44,7 @@ class Kind:
     openings: int = 20
 
 
-def by_config(config: SourceConfig) -> Callable[[int], AbstractContextManager[Source]]:
+def by_config(config: sources.SourceConfig) -> Callable[[int], AbstractContextManager[Source]]:
     return lambda first: open_source(config, small_size=SMALL, first_index=first)
 
 
@@ -60,18 +52,18 @@ def images(folder: Path) -> Kind:
     for number in range(AVAILABLE):
         noise = np.random.default_rng(number).integers(0, 256, (48, 64), np.uint8)
         cv2.imwrite(str(folder / f"{number}.png"), noise)
-    config = ImagesSource(kind="images", path=str(folder))
+    config = sources.ImagesSource(kind="images", path=str(folder))
     return Kind(by_config(config), live=False, end=EndOfStream)
 
 
 def video(folder: Path) -> Kind:
     path = encode(folder / "clip.mp4", "-pix_fmt", "yuv420p", frames=AVAILABLE)
-    config = VideoSource(kind="video", path=str(path))
+    config = sources.VideoSource(kind="video", path=str(path))
     return Kind(by_config(config), live=False, end=EndOfStream)
 
 
 def demo(folder: Path) -> Kind:
-    return Kind(by_config(DemoSource()), live=False, end=EndOfStream)
+    return Kind(by_config(sources.DemoSource()), live=False, end=EndOfStream)
 
 
 def stream(folder: Path) -> Kind:
@@ -81,7 +73,7 @@ def stream(folder: Path) -> Kind:
     @contextmanager
     def opened(first: int) -> Iterator[Source]:
         port = free_port()
-        config = StreamSource(kind="stream", url=address(port))
+        config = sources.StreamSource(kind="stream", url=address(port))
         with served(clip, port) as server, connected(config, first) as source:
             servers.append(server)
             yield source
@@ -96,7 +88,7 @@ def picamera(folder: Path) -> Kind:
     @contextmanager
     def opened(first: int) -> Iterator[Source]:
         script = Script(start_ns=monotonic_ns(), faults={AVAILABLE: "stall"})
-        config = PicameraSource(kind="picamera", read_timeout_s=0.05)
+        config = sources.PicameraSource(kind="picamera", read_timeout_s=0.05)
         with install(script), by_config(config)(first) as source:
             yield source
 
@@ -106,7 +98,7 @@ def picamera(folder: Path) -> Kind:
 def v4l2(folder: Path) -> Kind:
     @contextmanager
     def opened(first: int) -> Iterator[Source]:
-        config = V4l2Source(kind="v4l2", path="/dev/null", width=320, height=240)
+        config = sources.V4l2Source(kind="v4l2", path="/dev/null", width=320, height=240)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cv2, "VideoCapture", Device(fails_at=AVAILABLE).open)
             with by_config(config)(first) as source:
@@ -204,7 +196,7 @@ def test_reading_a_file_twice_gives_the_same_frames(tmp_path: Path) -> None:
 
 
 def test_demo_is_the_bundled_clip() -> None:
-    with open_source(DemoSource(), small_size=SMALL) as source:
+    with open_source(sources.DemoSource(), small_size=SMALL) as source:
         assert source.expected_hz == 25.0
         frame = source.read()
     assert DEMO_CLIP.is_file()
