@@ -19,7 +19,6 @@ from exporters.artifacts.parity import TRANSLATION_LIMITS, sample_pictures
 from exporters.cyclegan import export as cyclegan
 from exporters.cyclegan.checkpoint import read_state
 from exporters.cyclegan.export import export_cyclegan
-from tests.support.command_errors import refusal_without_files
 from tests.support.generators import random_state
 
 pytestmark = pytest.mark.export
@@ -307,14 +306,9 @@ def sparse(path: Path) -> Path:
     ],
 )
 def test_other_files_are_refused_in_one_line(
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    make: Callable[[Path], Path],
-    complaint: str,
+    tmp_path: Path, refuse: Callable[..., str], make: Callable[[Path], Path], complaint: str
 ) -> None:
-    weights = make(tmp_path / "latest_net_G.pth")
-    command = ["cyclegan", "--weights", str(weights), "--out", str(tmp_path / "made" / "net")]
-    assert complaint in refusal_without_files(main, command, capfd, tmp_path)
+    assert complaint in refuse(make(tmp_path / "latest_net_G.pth"))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -21,7 +21,6 @@ from exporters.artifacts.driver import ExportOptions
 from exporters.cyclegan import export as cyclegan
 from exporters.cyclegan.export import export_cyclegan
 from exporters.cyclegan.layout import build, read_layout
-from tests.support.command_errors import refusal, refusal_without_files
 from tests.support.generators import onnx_file, random_state
 
 RANDOM = np.random.default_rng(6)
@@ -259,14 +258,9 @@ def fixed_reshape(path: Path) -> Path:
     ],
 )
 def test_other_files_are_refused_in_one_line(
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    make: Callable[[Path], Path],
-    complaint: str,
+    tmp_path: Path, refuse: Callable[..., str], make: Callable[[Path], Path], complaint: str
 ) -> None:
-    weights, out = make(tmp_path / "g.onnx"), str(tmp_path / "made" / "net")
-    command = ["cyclegan", "--weights", str(weights), "--out", out, "--size", "32x32"]
-    assert complaint in refusal_without_files(main, command, capfd, tmp_path)
+    assert complaint in refuse(make(tmp_path / "g.onnx"), "--size", "32x32")
 
 
 @pytest.mark.parametrize(
@@ -287,22 +281,18 @@ def test_other_files_are_refused_in_one_line(
     ],
 )
 def test_wrong_options_are_refused_in_one_line(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], complaint: str
+    tmp_path: Path, refuse: Callable[..., str], options: list[str], complaint: str
 ) -> None:
-    source = onnx_file(tmp_path / "g.onnx")
-    command = ["cyclegan", "--weights", str(source), "--out", str(tmp_path / "net"), *options]
-    assert complaint in refusal_without_files(main, command, capfd, tmp_path)
+    assert complaint in refuse(onnx_file(tmp_path / "g.onnx"), *options)
 
 
 def test_without_torch_a_checkpoint_is_refused_with_the_remedy(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, refuse: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     weights = tmp_path / "latest_net_G.pth"
     weights.write_bytes(b"PK\x03\x04 and so on")
-    line = refusal(
-        main, ["cyclegan", "--weights", str(weights), "--out", str(tmp_path / "net")], capfd
-    )
+    line = refuse(weights)
     assert "needs torch" in line
     assert "make setup-export" in line
 
