@@ -208,8 +208,7 @@ def export(out: Path, checkpoint: Checkpoint, options: ExportOptions) -> Manifes
     """Write the model folder ``out`` from a checkpoint; return its manifest.
 
     Returns:
-        The manifest; nothing was written where an artifact missed its limit and that is not
-        allowed.
+        The manifest; nothing was written if an artifact missed its limit and that is not allowed.
 
     Raises:
         ModelError: a tool is missing or cannot convert the graph, or an artifact does not give the

@@ -55,6 +55,8 @@ def export_centerface(
 ) -> Manifest:
     """Write the model folder ``out`` from a CenterFace graph; return its manifest.
 
+    See ``driver.export`` for when nothing is written.
+
     Args:
         weights: the published graph or one made from it: one ONNX file in float.
         out: folder to write; its name becomes the model's.
@@ -62,12 +64,8 @@ def export_centerface(
         mono: one input channel instead of three.
         options: which artifacts to make, and how.
 
-    Returns:
-        The manifest; nothing was written if an artifact missed its limit and that is not allowed.
-
     Raises:
-        ModelError: an option or the file is wrong, a tool is missing, or the result does not find
-            the golden face; one line.
+        ModelError: an option or the file is wrong, or one of the errors of ``driver.export``.
     """
     width, height = size
     if width % 32 or height % 32 or not (32 <= width <= 4096 and 32 <= height <= 4096):

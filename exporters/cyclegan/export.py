@@ -67,6 +67,8 @@ def export_cyclegan(
 ) -> Manifest:
     """Write the model folder ``out`` from a generator; return its manifest.
 
+    See ``driver.export`` for when nothing is written.
+
     Args:
         weights: ``latest_net_G*.pth``, or an ONNX file with one NCHW input and output of -1..1.
         out: folder to write; its name becomes the model's.
@@ -75,12 +77,8 @@ def export_cyclegan(
         expression: name or folder of the expression network to evaluate int8 with.
         options: which artifacts to make, and how.
 
-    Returns:
-        The manifest; nothing was written if an artifact missed its limit and that is not allowed.
-
     Raises:
-        ModelError: an option or the file is wrong, a tool is missing, or the result does not give
-            the golden answers; one line.
+        ModelError: an option or the file is wrong, or one of the errors of ``driver.export``.
     """
     width, height = size
     if width != height or width % 4 or not SIDE_MIN <= width <= SIDE_MAX:

@@ -69,6 +69,8 @@ def export_mobilenet_fer(
 ) -> Manifest:
     """Write the model folder ``out`` from an expression checkpoint; return its manifest.
 
+    See ``driver.export`` for when nothing is written.
+
     Args:
         weights: ONNX, or a file of Keras 2.
         out: folder to write; its name becomes the model's.
@@ -78,12 +80,8 @@ def export_mobilenet_fer(
         overrides: facts about the network that the file states wrongly or not at all.
         options: which artifacts to make, and how.
 
-    Returns:
-        The manifest; nothing was written if an artifact missed its limit and that is not allowed.
-
     Raises:
-        ModelError: an option or the file is wrong, or the result does not give the original's
-            golden answers; one line.
+        ModelError: an option or the file is wrong, or one of the errors of ``driver.export``.
     """
     options.check()
     check_labels(overrides.labels)
