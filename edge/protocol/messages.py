@@ -223,7 +223,7 @@ class Rates(Wire):
 
 
 class StatusMessage(Head):
-    """The heartbeat, once a second. Topic ``affect.v1.status.DEVICE``.
+    """The status, once a second. Topic ``affect.v1.status.DEVICE``.
 
     ``last_seq`` is the highest number sent in this epoch (-1 before the first), so that even a
     lost last message is noticed. ``oldest_seq`` is the lowest one that can still be fetched, null

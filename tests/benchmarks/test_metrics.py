@@ -91,8 +91,8 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     assert metrics.calibration_error(shares, truth) == pytest.approx(0.3)
     random = np.random.default_rng(5)
     honest = random.uniform(0.5, 1, 40_000)
-    drawn = (random.random(40_000) > honest).astype(np.intp)
-    assert metrics.calibration_error(np.stack([honest, 1 - honest], 1), drawn) < 0.01
+    labels = (random.random(40_000) > honest).astype(np.intp)
+    assert metrics.calibration_error(np.stack([honest, 1 - honest], 1), labels) < 0.01
 
 
 def test_log_loss_is_zero_for_the_truth_and_finite_for_certain_errors() -> None:

@@ -16,8 +16,8 @@ from edge.vision.inference import find_model, load_manifest
 from edge.vision.inference.manifest import Manifest, Recalibration
 from edge.vocabulary import EXPRESSIONS
 
-shares = st.lists(st.floats(0.001, 1), min_size=8, max_size=8)
-numbers = st.lists(st.floats(-4, 4), min_size=8, max_size=8)
+SHARES = st.lists(st.floats(0.001, 1), min_size=8, max_size=8)
+NUMBERS = st.lists(st.floats(-4, 4), min_size=8, max_size=8)
 
 
 def recalibration(**changed: Any) -> Recalibration:
@@ -30,33 +30,33 @@ def manifest(**changed: Any) -> Manifest:
     return Manifest.model_validate_json(json.dumps(data | changed))
 
 
-@given(shares, numbers, st.floats(0.3, 5))
+@given(SHARES, NUMBERS, st.floats(0.3, 5))
 def test_recalibration_follows_its_formula(
-    drawn: list[float], offsets: list[float], temperature: float
+    shares: list[float], offsets: list[float], temperature: float
 ) -> None:
     fitted = recalibration(offsets=tuple(offsets), temperature=temperature)
     readout = Readout(np.arange(8), False, fitted)
-    given_shares = np.array([drawn], np.float32)
-    probabilities, _ = readout.decode(given_shares, np.zeros((1, 2), np.float32))
-    total = sum(drawn)
+    outputs = np.array([shares], np.float32)
+    probabilities, _ = readout.decode(outputs, np.zeros((1, 2), np.float32))
+    total = sum(shares)
     powers = [
         (share / total) ** (1 / temperature) * math.exp(offset)
-        for share, offset in zip(drawn, offsets, strict=True)
+        for share, offset in zip(shares, offsets, strict=True)
     ]
     expected = np.array(powers) / sum(powers)
     np.testing.assert_allclose(probabilities[0], expected, rtol=2e-4, atol=1e-7)
 
 
-@given(shares, numbers, st.floats(0.3, 5), st.lists(numbers, min_size=8, max_size=8))
+@given(SHARES, NUMBERS, st.floats(0.3, 5), st.lists(NUMBERS, min_size=8, max_size=8))
 def test_mixing_follows_its_formula_and_does_not_change_affect(
-    drawn: list[float], offsets: list[float], temperature: float, rows: list[list[float]]
+    shares: list[float], offsets: list[float], temperature: float, rows: list[list[float]]
 ) -> None:
     points = tuple((0.1 * index, -0.1 * index) for index in range(8))
     fitted = recalibration(offsets=tuple(offsets), temperature=temperature, points=points)
     mixed = fitted.model_copy(update={"mixing": tuple(map(tuple, rows))})
-    outputs = np.array([drawn], np.float32), np.zeros((1, 2), np.float32)
+    outputs = np.array([shares], np.float32), np.zeros((1, 2), np.float32)
     probabilities, affect = Readout(np.arange(8), False, mixed).decode(*outputs)
-    logs = [math.log(share / sum(drawn)) for share in drawn]
+    logs = [math.log(share / sum(shares)) for share in shares]
     middle = sum(logs) / 8
     logits = []
     for log, offset, row in zip(logs, offsets, rows, strict=True):
@@ -70,11 +70,11 @@ def test_mixing_follows_its_formula_and_does_not_change_affect(
     np.testing.assert_array_equal(affect, unmixed)
 
 
-@given(shares)
-def test_identity_recalibration_changes_nothing(drawn: list[float]) -> None:
+@given(SHARES)
+def test_identity_recalibration_changes_nothing(shares: list[float]) -> None:
     plain = Readout(np.arange(8), True, None)
     idle = Readout(np.arange(8), True, recalibration(mixing=((0.0,) * 8,) * 8))
-    outputs = np.array([drawn], np.float32), np.array([[0.3, 0.9]], np.float32)
+    outputs = np.array([shares], np.float32), np.array([[0.3, 0.9]], np.float32)
     for one, other in zip(plain.decode(*outputs), idle.decode(*outputs), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
@@ -87,20 +87,23 @@ def test_points_replace_the_affect_output() -> None:
     np.testing.assert_allclose(affect, points, atol=1e-5)
 
 
-@given(shares, st.lists(st.floats(0.01, 1), min_size=8, max_size=8), st.integers(0, 8))
+@given(SHARES, st.lists(st.floats(0.01, 1), min_size=8, max_size=8), st.integers(0, 8))
 def test_priors_follow_bayes_rule_and_unnamed_expressions_share_the_remainder(
-    drawn: list[float], weights: list[float], count: int
+    shares: list[float], weights: list[float], count: int
 ) -> None:
     points = tuple((0.1 * index, -0.1 * index) for index in range(8))
     total = sum(weights)  # all eight sum to 1; fewer leave a remainder for the others
     named = {name: weights[i] / total for i, name in enumerate(EXPRESSIONS[:count])}
     published = manifest(recalibration=recalibration(points=points).model_dump())
-    logits = np.log([drawn]).astype(np.float32)
+    logits = np.log([shares]).astype(np.float32)
     outputs = np.exp(logits) / np.exp(logits).sum(), np.zeros((1, 2), np.float32)
     probabilities, affect = Readout.of(published, named).decode(*outputs)
     remainder = (1 - sum(named.values())) / max(1, 8 - count)
     expected = np.array(
-        [share * named.get(name, remainder) for share, name in zip(drawn, EXPRESSIONS, strict=True)]
+        [
+            share * named.get(name, remainder)
+            for share, name in zip(shares, EXPRESSIONS, strict=True)
+        ]
     )
     expected /= expected.sum()
     np.testing.assert_allclose(probabilities[0], expected, rtol=2e-4, atol=1e-6)
