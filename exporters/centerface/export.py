@@ -20,16 +20,8 @@ from edge.vision.detect.centerface import CHANNELS
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import Manifest, Output, Parity, Source
 from edge.vision.inference.network import input_tensor
-from exporters.artifacts import graph
+from exporters.artifacts import driver, graph
 from exporters.artifacts.calibration import detector_pictures
-from exporters.artifacts.driver import (
-    DEFAULT_OPTIONS,
-    Draft,
-    ExportOptions,
-    Quantisation,
-    export,
-    picture_input,
-)
 from exporters.artifacts.parity import LIMITS, check_against_limits, measure, sample_pictures
 from exporters.artifacts.tflite import convert_float
 from exporters.centerface.golden import detection_golden
@@ -51,7 +43,7 @@ def export_centerface(
     *,
     size: tuple[int, int],
     mono: bool,
-    options: ExportOptions = DEFAULT_OPTIONS,
+    options: driver.ExportOptions = driver.DEFAULT_OPTIONS,
 ) -> Manifest:
     """Write the model folder ``out`` from a CenterFace graph; return its manifest.
 
@@ -73,7 +65,7 @@ def export_centerface(
             f"--size {width}x{height}: expected multiples of 32 from 32 to 4096, such as 320x192"
         )
     options.check()
-    return export(out, _CenterFaceCheckpoint(weights, size, mono, options), options)
+    return driver.export(out, _CenterFaceCheckpoint(weights, size, mono, options), options)
 
 
 class _CenterFaceCheckpoint:
@@ -82,7 +74,7 @@ class _CenterFaceCheckpoint:
     to_lite = staticmethod(convert_float)
 
     def __init__(
-        self, weights: Path, size: tuple[int, int], mono: bool, options: ExportOptions
+        self, weights: Path, size: tuple[int, int], mono: bool, options: driver.ExportOptions
     ) -> None:
         self._options = options
         self._original = original = CenterFaceGraph(weights, size)
@@ -94,12 +86,12 @@ class _CenterFaceCheckpoint:
         recorded: dict[str, str | int | float | bool] = {"size": f"{width}x{height}", "mono": mono}
         if options.int8:
             recorded["board"] = options.board
-        self.draft = Draft(
+        self.draft = driver.Draft(
             stem="centerface",
             float_limits=_FLOAT_LIMITS,
             task="face-detection",
             decoder="centerface",
-            input=picture_input(original.input, size, mono=mono, value_range=(0.0, 255.0)),
+            input=driver.picture_input(original.input, size, mono=mono, value_range=(0.0, 255.0)),
             outputs={role: Output(tensor=tensor) for role, tensor in original.tensors.items()},
             source=Source(
                 file=weights.name, sha256=original.sha256, licence=_LICENCE, citation=_CITATION
@@ -109,13 +101,13 @@ class _CenterFaceCheckpoint:
         )
         self._split: Split | None = None
 
-    def quantisation(self, reference: Network) -> Quantisation:
+    def quantisation(self, reference: Network) -> driver.Quantisation:
         if self._options.int8_pictures is None:
-            return Quantisation()
+            return driver.Quantisation()
         self._split = split = split_pictures(self._options.int8_pictures)
         detector = detector_for(reference, threshold=0.5, nms_iou=0.3)
         self._options.progress(f"faces in {len(split.calibrate)} pictures")
-        return Quantisation(
+        return driver.Quantisation(
             calibration=[
                 input_tensor(self.draft.input, picture)
                 for picture in detector_pictures(split.calibrate, detector)

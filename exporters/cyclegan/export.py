@@ -25,14 +25,7 @@ from edge.vision.inference.manifest import Manifest, Output, Parity, Source
 from edge.vision.inference.network import input_tensor
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Luma
-from exporters.artifacts.driver import (
-    DEFAULT_OPTIONS,
-    Draft,
-    ExportOptions,
-    Quantisation,
-    export,
-    picture_input,
-)
+from exporters.artifacts import driver
 from exporters.artifacts.parity import (
     TRANSLATION_LIMITS,
     check_against_limits,
@@ -63,7 +56,7 @@ def export_cyclegan(
     size: tuple[int, int] = (256, 256),
     mono: bool = False,
     expression: str = "expression-nir",
-    options: ExportOptions = DEFAULT_OPTIONS,
+    options: driver.ExportOptions = driver.DEFAULT_OPTIONS,
 ) -> Manifest:
     """Write the model folder ``out`` from a generator; return its manifest.
 
@@ -88,7 +81,7 @@ def export_cyclegan(
         )
     options.check(converter=False)
     checkpoint = _GeneratorCheckpoint(weights, size, mono, expression, options)
-    return export(out, checkpoint, options)
+    return driver.export(out, checkpoint, options)
 
 
 class _GeneratorCheckpoint:
@@ -100,7 +93,7 @@ class _GeneratorCheckpoint:
         size: tuple[int, int],
         mono: bool,
         expression: str,
-        options: ExportOptions,
+        options: driver.ExportOptions,
     ) -> None:
         self._options = options
         self._expression = expression
@@ -109,12 +102,12 @@ class _GeneratorCheckpoint:
         self.content = original.converted(mono=mono)
         self.to_lite = _lite_writer(self.content) if "tflite" in options.formats else convert_float
         mono = mono or original.channels == 1
-        self.draft = Draft(
+        self.draft = driver.Draft(
             stem="generator",
             float_limits=_FLOAT_LIMITS,
             task="spectrum-translation",
             decoder="cyclegan",
-            input=picture_input(original.input, size, mono=mono, value_range=(-1.0, 1.0)),
+            input=driver.picture_input(original.input, size, mono=mono, value_range=(-1.0, 1.0)),
             outputs={"picture": Output(tensor=original.output)},
             source=Source(
                 file=weights.name, sha256=original.sha256, licence=_LICENCE, citation=_CITATION
@@ -129,14 +122,14 @@ class _GeneratorCheckpoint:
         self._faces: _Faces | None = None
         self._lumas: list[Luma] = []
 
-    def quantisation(self, reference: Network) -> Quantisation:
+    def quantisation(self, reference: Network) -> driver.Quantisation:
         folder = self._options.int8_pictures
         if folder is None:
-            return Quantisation()
+            return driver.Quantisation()
         self._options.progress(f"faces in the pictures of {folder}")
         self._faces = faces = _Faces(folder, self._expression, self._size)
         self._lumas = [self._original.luma(face) for face in faces.evaluate]
-        return Quantisation(
+        return driver.Quantisation(
             calibration=[input_tensor(self.draft.input, face) for face in faces.calibrate],
             record=faces.record,
             float_nodes=upsampling_nodes(self.content),

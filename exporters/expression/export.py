@@ -26,15 +26,7 @@ from edge.vision.inference.manifest import (
     Source,
 )
 from edge.vision.values import Luma
-from exporters.artifacts import graph
-from exporters.artifacts.driver import (
-    DEFAULT_OPTIONS,
-    Draft,
-    ExportOptions,
-    Quantisation,
-    export,
-    run_graph,
-)
+from exporters.artifacts import driver, graph
 from exporters.artifacts.parity import LIMITS, check_against_limits, measure, sample_pictures
 from exporters.artifacts.quantize import upgrade_opset
 from exporters.artifacts.tflite import convert_float
@@ -65,7 +57,7 @@ def export_mobilenet_fer(
     size: tuple[int, int] | None = None,
     mono: bool = False,
     overrides: ExpressionOptions = NO_OVERRIDES,
-    options: ExportOptions = DEFAULT_OPTIONS,
+    options: driver.ExportOptions = driver.DEFAULT_OPTIONS,
 ) -> Manifest:
     """Write the model folder ``out`` from an expression checkpoint; return its manifest.
 
@@ -87,7 +79,7 @@ def export_mobilenet_fer(
     check_labels(overrides.labels)
     source = read_source(weights, architecture=architecture, size=size)
     original = Original(source, overrides, weights)
-    return export(out, _ExpressionCheckpoint(original, weights, mono, options), options)
+    return driver.export(out, _ExpressionCheckpoint(original, weights, mono, options), options)
 
 
 class _ExpressionCheckpoint:
@@ -96,7 +88,7 @@ class _ExpressionCheckpoint:
     to_lite = staticmethod(convert_float)
 
     def __init__(
-        self, original: Original, weights: Path, mono: bool, options: ExportOptions
+        self, original: Original, weights: Path, mono: bool, options: driver.ExportOptions
     ) -> None:
         self._original, self._options = original, options
         source, overrides = original.source, original.preparation.options
@@ -104,7 +96,7 @@ class _ExpressionCheckpoint:
         self._to_evaluate: list[Luma] = []
         converted = _converted(original, weights, mono=mono)
         self.content = converted.content
-        self.draft = Draft(
+        self.draft = driver.Draft(
             stem="expression",
             float_limits=_FLOAT_LIMITS,
             task="facial-expression",
@@ -123,26 +115,26 @@ class _ExpressionCheckpoint:
             golden=expression_golden(original.predict, overrides.recalibration, int8=options.int8),
         )
 
-    def quantisation(self, reference: Network) -> Quantisation:
+    def quantisation(self, reference: Network) -> driver.Quantisation:
         options, split = self._options, self._split
         if split is None:
-            return Quantisation()
+            return driver.Quantisation()
         options.progress("faces in the calibration pictures")
         # also without int8: the figures of float artifacts are comparable then
         to_calibrate, self._to_evaluate = calibration_faces(split, self._original)
         if not options.int8:
-            return Quantisation()
+            return driver.Quantisation()
         options.progress("which layers stay float")
         tensors = [reference.tensor(crop) for crop in to_calibrate]
         kept = choose_float_nodes(
             self.content,
-            lambda made: run_graph(made, self.draft, reference.info.name, "int8"),
+            lambda made: driver.run_graph(made, self.draft, reference.info.name, "int8"),
             reference,
             tensors=tensors,
             crops=self._to_evaluate,
             board=options.board,
         )
-        return Quantisation(
+        return driver.Quantisation(
             calibration=tensors,
             record=split.record,
             float_nodes=kept,
