@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from edge.protocol.events import DETAILS, Detail
 from edge.protocol.messages import Face
-from edge.vocabulary import ClockName
+from edge.vocabulary import ClockName, PictureState
 
 _REPORT_BYTES_MAX = 128 * 1024
 
@@ -31,7 +31,7 @@ class Start(Report):
     ``lossless``: read a file as fast as possible and drop nothing. A replacement worker continues
     where the lost one stopped: it numbers frames (and reads a file) from ``first_index``, and
     numbers tracks from ``first_track``. ``source_state`` is the state that the hub has published:
-    the worker need not report "absent" again.
+    the worker need not report "absent" again. So it is with ``picture_state``.
     """
 
     kind: Literal["start"] = "start"
@@ -40,6 +40,7 @@ class Start(Report):
     first_index: int
     first_track: int
     source_state: Literal["starting", "absent"] = "starting"
+    picture_state: PictureState = "normal"
 
 
 class Go(Report):

@@ -1,5 +1,6 @@
 """Names that processes, messages and tables share; no other module repeats these lists."""
 
+from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
 ExpressionName = Literal[
@@ -15,9 +16,22 @@ SourceState = Literal["starting", "waiting", "running", "stalled", "absent", "re
 """State of the source of frames: ``waiting`` for a subscriber, ``absent`` if it cannot be opened,
 ``restarting`` while there is no worker."""
 
+PictureState = Literal["normal", "dark", "flat", "frozen", "still"]
+PICTURE_STATES: Final[tuple[PictureState, ...]] = get_args(PictureState)
+"""What the pictures show: something, nothing (``dark``, ``flat``), or always the same (``frozen``
+for a camera, ``still`` for a file)."""
+
 Grade = Literal["excellent", "fair", "poor", "unusable"]
 GRADES: Final[tuple[Grade, ...]] = get_args(Grade)
 """Health grades, best first."""
+
+PICTURE_GRADES: Final[Mapping[PictureState, Grade]] = {
+    "dark": "poor",
+    "flat": "poor",
+    "frozen": "poor",
+    "still": "fair",
+}
+"""The best grade that health can have in a state of the picture; ``normal``: any."""
 
 BaselineState = Literal["none", "learning", "ready", "invalid"]
 """State of a participant's neutral baseline."""
@@ -25,3 +39,8 @@ BaselineState = Literal["none", "learning", "ready", "invalid"]
 BASELINE_MAX: Final = 0.9
 """Largest absolute valence or arousal of a valid neutral baseline. Above it, values relative to
 the baseline would depend on rounding."""
+
+
+def picture_words(state: str) -> str:
+    """Return ``, picture STATE`` for a line of status; empty for ``normal``, which goes unsaid."""
+    return "" if state == "normal" else f", picture {state}"

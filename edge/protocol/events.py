@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge.vocabulary import ExpressionName
+from edge.vocabulary import ExpressionName, PictureState
 
 
 class Detail(BaseModel):
@@ -85,6 +85,24 @@ class SourceStateChanged(Detail):
     event: ClassVar[str] = "source_state"
     state: Literal["running", "stalled", "absent"]
     reason: str
+
+
+class PictureStateChanged(Detail):
+    """The pictures begin or cease to show something; ``reason`` is empty for ``normal``.
+
+    ``index`` and ``sensor_ns``: of the first frame that was so. ``brightness`` (mean),
+    ``brightest`` (of the brightest areas) and ``contrast`` (between neighbouring areas, as a share
+    of ``brightest``): 0..1, null for tiny pictures; see ``edge.vision.picture``.
+    """
+
+    event: ClassVar[str] = "picture_state"
+    state: PictureState
+    reason: str
+    index: int = Field(ge=0)
+    sensor_ns: int
+    brightness: float | None
+    brightest: float | None
+    contrast: float | None
 
 
 class CameraOpened(Detail):
@@ -213,7 +231,8 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
     each.event: each
     for each in (
         EpochStarted, EpochEnded, WorkerStarted, WorkerLost, WorkerUnkillable, SourceStateChanged,
-        CameraOpened, FrameRefusedDetail, MediaJump, InferenceFailed, FacesLeftOut, ClockStep, Mark,
+        PictureStateChanged, CameraOpened, FrameRefusedDetail, MediaJump, InferenceFailed,
+        FacesLeftOut, ClockStep, Mark,
         ParticipantAssigned, ParticipantReleased, BaselineStarted, BaselineReady, BaselineInvalid,
     )
 }  # fmt: skip

@@ -245,6 +245,7 @@ class StatusMessage(Head):
     health: Health
     source_state: str
     next_frame_s: Annotated[float, _rounded(1)] | None = None
+    picture_state: str = "normal"
     rates: Rates
     frames_published: Count
     frames_dropped: Count

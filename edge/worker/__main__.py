@@ -86,6 +86,7 @@ def main(fd: int) -> int:
             lossless=start.lossless,
             first_index=start.first_index,
             source_state=start.source_state,
+            picture_state=start.picture_state,
         )
 
         def on_sigterm(_signal: int, _frame: FrameType | None) -> None:

@@ -30,8 +30,10 @@ from edge.protocol.events import (
     MediaJump,
     SourceStateChanged,
 )
+from edge.vision.picture_state import PictureWatch
 from edge.vision.sources import Source, open_source
 from edge.vision.values import Frame
+from edge.vocabulary import PictureState
 from edge.worker.pace import Pace
 from edge.worker.slots import Closed, Slot
 
@@ -39,6 +41,9 @@ FIRST_RETRY_S = 0.25
 MAX_RETRY_S = 5.0
 RENEW_AFTER_TRIES = 5
 """Failed openings in a row, 8 s with the waits between them, before asking for a new process."""
+
+MAX_REOPEN_S = 60.0
+"""A frozen camera is reopened after ``limits.stall_s``, then at intervals that double up to it."""
 
 SILENT_PERIODS = 3
 """A live source is stalled after this many frame periods without a frame, ``stall_s`` at least."""
@@ -76,6 +81,7 @@ class Capture:
         lossless: read a file as fast as possible and drop nothing.
         first_index: index of the first frame; a file is skipped up to it.
         source_state: state of the source that the hub already knows.
+        picture_state: state of the picture that the hub already knows.
 
     Attributes:
         live: whether the source is live, not a file.
@@ -98,6 +104,7 @@ class Capture:
         lossless: bool,
         first_index: int,
         source_state: str,
+        picture_state: PictureState = "normal",
     ) -> None:
         self._config = config
         self._frames = frames
@@ -110,6 +117,9 @@ class Capture:
         self._source_state = source_state
         self._opening_since_ns: int | None = None
         self._waiting_since_ns: int | None = None  # for the next frame of an open source
+        self._pictures = PictureWatch(config, picture_state)
+        self._opened_ns = 0
+        self._reopen_after_s = 0.0  # while the camera is frozen
         self._reported_details: dict[str, object] | None = None
         self.live = False
         self.expected_hz: float | None = None
@@ -159,6 +169,7 @@ class Capture:
                     )
                 )
             self._opening_since_ns = None
+            self._opened_ns = clock.monotonic_ns()
             self.live, self.expected_hz = source.live, source.expected_hz
             if source.details is not None and source.details != self._reported_details:
                 self._reported_details = source.details
@@ -187,8 +198,7 @@ class Capture:
         readable = False
         position = self.captured if source.live else 0
         while not self._stop.is_set():
-            if self._waiting_since_ns is None:
-                self._waiting_since_ns = clock.monotonic_ns()
+            self._waiting_since_ns = self._waiting_since_ns or clock.monotonic_ns()
             try:
                 with self._busy():
                     frame = source.read()
@@ -222,8 +232,30 @@ class Capture:
                 if not self._lossless:
                     frame = self._paced(frame, pace)
             self.captured = position
-            self._enter_state("running")
-            yield frame
+            if self._is_new(frame):
+                self._enter_state("running")
+                yield frame
+
+    def _is_new(self, frame: Frame) -> bool:
+        """Report what the pictures show; return False for a picture of a frozen camera.
+
+        A frozen camera is reopened at growing intervals, since reopening does not help where the
+        scene itself is still. In between it is read, so that the first other picture ends it.
+
+        Raises:
+            SourceStalled: the camera has to be reopened.
+        """
+        change = self._pictures.update(frame)
+        if change is not None:
+            self._report_event(change)
+        if self._pictures.state != "frozen":
+            return True
+        if change is not None:
+            self._reopen_after_s = self._config.limits.stall_s
+        elif clock.elapsed_ms(self._opened_ns) < self._reopen_after_s * 1e3:
+            return False
+        self._reopen_after_s = min(2 * self._reopen_after_s, MAX_REOPEN_S)
+        raise SourceStalled("the same picture again and again; the camera has to be opened again")
 
     def _note_refusal(self, refusal: FrameRefused, since_ns: int | None) -> int:
         """Report the first of consecutive refused pictures; return when it was refused.

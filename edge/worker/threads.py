@@ -34,6 +34,7 @@ from edge.link import (
 from edge.protocol.events import Detail, FacesLeftOut, InferenceFailed
 from edge.vision.pipeline import MAX_FACES, Pipeline
 from edge.vision.values import Frame, FrameTracks
+from edge.vocabulary import PictureState
 from edge.worker.capture import Capture
 from edge.worker.report import frame_report
 from edge.worker.slots import Slot
@@ -57,6 +58,7 @@ class Worker:
         lossless: bool,
         first_index: int = 0,
         source_state: str = "starting",
+        picture_state: PictureState = "normal",
     ) -> None:
         self._link = link
         self._config = config
@@ -81,6 +83,7 @@ class Worker:
             lossless=lossless,
             first_index=first_index,
             source_state=source_state,
+            picture_state=picture_state,
         )
 
     def run(self) -> int:

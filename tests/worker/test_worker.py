@@ -22,6 +22,7 @@ from edge.link import Ended, EventReport, Failed, FrameReport, Heartbeat, Link, 
 from edge.protocol.events import CameraOpened
 from edge.vision.pipeline import Pipeline
 from edge.vision.values import Box, Detection, Frame
+from edge.vocabulary import PictureState
 from edge.worker import capture as capturing
 from edge.worker.threads import Worker
 
@@ -96,6 +97,7 @@ def running(
     stall_s: float = 0.2,
     detector: NoFaces | None = None,
     source_state: str = "starting",
+    picture_state: PictureState = "normal",
 ) -> Iterator[tuple[Link, Worker, list[int]]]:
     """Run a worker in a thread; yield the hub's end, the worker, and each opening's first index.
 
@@ -125,6 +127,7 @@ def running(
         lossless=True,
         first_index=first_index,
         source_state=source_state,
+        picture_state=picture_state,
     )
     thread = threading.Thread(target=worker.run)
     thread.start()

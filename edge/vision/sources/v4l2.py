@@ -17,8 +17,6 @@ from edge.vocabulary import ClockName
 
 _FORMATS: Final = ("GREY", "YUYV", "MJPG")  # by increasing cost of conversion to grey
 _RATE_MAX_HZ: Final = 1000.0
-_FROZEN_NS: Final = 2_000_000_000  # sensor noise: pictures do not stay equal for so long
-_UNIFORM_LEVELS: Final = 8  # a smaller range: a covered or saturated sensor may show no noise
 
 
 class V4l2:
@@ -26,8 +24,8 @@ class V4l2:
 
     ``sensor_ns`` is the driver's time stamp of the buffer, or the time of arrival if there is none.
     ``index`` counts the pictures that arrived: OpenCV does not report lost ones. OpenCV also
-    reports success after timeouts and unplugging. A picture that has no later time stamp, or that
-    stays the same for too long, is therefore a stall. See ``edge.vision.sources.Source``.
+    reports success after timeouts and unplugging. A picture that has no later time stamp is
+    therefore a stall. See ``edge.vision.sources.Source``.
     """
 
     live = True
@@ -38,8 +36,6 @@ class V4l2:
         self._index = first_index
         self._last_ns = -1
         self._clock: ClockName | None = None
-        self._last_luma: Luma | None = None
-        self._changed_ns = 0
         self.expected_hz: float | None = config.rate_hz
 
     def __enter__(self) -> Self:
@@ -109,7 +105,6 @@ class V4l2:
             luma = self._luma(self._capture.retrieve()[1])
         except (cv2.error, FrameRefused) as error:
             raise FrameRefused(f"camera {path}: picture {index} cannot be decoded") from error
-        self._check_frozen(luma, began_ns)
         return Frame(
             luma,
             index=index,
@@ -155,18 +150,3 @@ class V4l2:
                 raise FrameRefused("not two bytes per pixel")
             return to_luma(np.ascontiguousarray(picture[:, :, 0]), Plane.LIMITED)
         return to_luma(picture, Plane.FULL)
-
-    def _check_frozen(self, luma: Luma, now_ns: int) -> None:
-        """Check that the picture has changed within the last two seconds.
-
-        Raises:
-            SourceStalled: it has not.
-        """
-        last, self._last_luma = self._last_luma, luma
-        if last is None or not np.array_equal(last, luma) or np.ptp(luma) < _UNIFORM_LEVELS:
-            self._changed_ns = now_ns
-        elif now_ns - self._changed_ns > _FROZEN_NS:
-            raise SourceStalled(
-                f"camera {self._config.path}: the same picture for"
-                f" {(now_ns - self._changed_ns) / 1e9:.1f} s; it has to be opened again"
-            )

@@ -11,7 +11,6 @@ import pytest
 
 from edge.config import V4l2Source
 from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
-from edge.vision.sources import v4l2
 from edge.vision.sources.v4l2 import V4l2
 from edge.vision.values import Luma
 from tests.support.fake_capture import START_MS, Capture, Device, picture
@@ -92,48 +91,6 @@ def test_unchanged_time_stamp_is_a_stall(device: Device) -> None:
             source.read()
         with pytest.raises(SourceStalled, match="did not advance"):
             source.read()
-
-
-@pytest.fixture
-def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The current time for the source, in seconds since the start; assign to element 0."""
-    now = [0.0]
-    start_ns = v4l2.monotonic_ns()
-    monkeypatch.setattr(v4l2, "monotonic_ns", lambda: start_ns + round(now[0] * 1e9))
-    return now
-
-
-def test_unchanged_picture_is_a_stall_after_two_seconds(
-    device: Device, seconds: list[float]
-) -> None:
-    device.painter = lambda number, width, height: picture(min(number, 3), width, height)
-    with camera() as source:
-        for _ in range(4):
-            source.read()
-        for seconds[0] in (0.5, 1.0, 1.5, 2.0):
-            source.read()
-        seconds[0] = 2.1
-        with pytest.raises(SourceStalled, match=r"same picture for 2\.1 s"):
-            source.read()
-
-
-def test_picture_that_changes_from_time_to_time_is_no_stall(
-    device: Device, seconds: list[float]
-) -> None:
-    device.painter = lambda number, width, height: picture(number // 3, width, height)
-    with camera() as source:
-        for number in range(30):
-            seconds[0] = number * 0.9
-            source.read()
-
-
-@pytest.mark.parametrize("level", [0, 255])
-def test_covered_lens_is_no_stall(device: Device, seconds: list[float], level: int) -> None:
-    device.painter = lambda number, width, height: np.full((height, width), level, np.uint8)
-    with camera() as source:
-        for number in range(20):
-            seconds[0] = float(number)
-            assert source.read().luma.max() == level
 
 
 @pytest.mark.parametrize("name", ["GREY", "MJPG"])
