@@ -19,6 +19,7 @@ from edge import clock
 from edge.board import Board, swap_state
 from edge.config import Config, is_file
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, ConfigError
+from edge.hub.event_log import log_event, log_swap
 from edge.hub.freshness import Freshness
 from edge.hub.handlers import RequestHandlers
 from edge.hub.health import Incidents, RateMeter, grade
@@ -43,6 +44,7 @@ from edge.link import (
 )
 from edge.protocol import events
 from edge.protocol.messages import Rates
+from edge.vocabulary import PictureState, picture_words
 
 log = logging.getLogger("affect_edge")
 
@@ -87,6 +89,7 @@ class Daemon:
         self._captured_meter, self._published_meter = RateMeter(), RateMeter()
         self._source_state = "starting"
         self._freshness = Freshness()
+        self._picture_state: PictureState = "normal"
         self._captured = 0  # frames that the source produced, as last reported
         self._starts_without_result = 0  # workers started since the last result
         self._worker_detail: events.WorkerStarted | None = None  # as last sent
@@ -261,13 +264,7 @@ class Daemon:
             return  # as with the previous worker
         self._memory_locked = not lock_error
         if swap_state(self._board, memory_locked=self._memory_locked) == "possible":
-            areas = ", ".join(self._board.swap_on_storage() or ())
-            log.warning(
-                "swap is on (%s) and the worker's memory is not locked, so pictures may be written"
-                " there: %s",
-                areas,
-                lock_error,
-            )
+            log_swap(self._board.swap_on_storage() or (), lock_error)
 
     def _handle_event(self, detail: events.Detail) -> None:
         if isinstance(detail, events.SourceStateChanged):
@@ -276,17 +273,14 @@ class Daemon:
                 if self._source_state not in OUTAGES:  # an outage counts once, in whatever state
                     self._stalls.add(clock.monotonic_ns())
                 self._participants.clear_view()
-                log.warning("source %s: %s", state, detail.reason)
             elif state == "running":
-                log.info("source running")
                 now_ns = clock.monotonic_ns()
                 self._captured_meter.restart(now_ns, self._captured)
                 self._published_meter.restart(now_ns, self._out.frames)
             self._source_state = state
-        elif isinstance(detail, events.CameraOpened):
-            log.info("camera opened: %s", ", ".join(f"{name} {value}" for name, value in detail))
-        else:
-            log.warning("%s: %s", detail.event, getattr(detail, "reason", ""))
+        elif isinstance(detail, events.PictureStateChanged):
+            self._picture_state = detail.state
+        log_event(detail)
         self._out.event(detail)
 
     def _watch_worker(self) -> None:
@@ -313,7 +307,9 @@ class Daemon:
             else:
                 first = max(first, self._captured)  # a camera's frames since then are lost
             absent = self._source_state == "absent"  # stays so: the new worker tries again
-            self._supervisor.start(first, self._out.last_track + 1, absent=absent)
+            self._supervisor.start(
+                first, self._out.last_track + 1, absent=absent, picture_state=self._picture_state
+            )
             self._starts_without_result += 1
             if self._source_state not in OUTAGES:
                 self._source_state = "starting"
@@ -369,6 +365,7 @@ class Daemon:
         published_hz = self._published_meter.rate_hz()
         health = grade(
             source_state=self._source_state,
+            picture_state=self._picture_state,
             live=beat is not None and beat.live,
             delivered=self._published_meter.delivered(),
             stalls_1h=self._stalls.within(now_ns),
@@ -380,6 +377,7 @@ class Daemon:
             health=health,
             source_state=self._source_state,
             next_frame_s=self._freshness.next_frame_s(now_ns),
+            picture_state=self._picture_state,
             rates=Rates(
                 expected_hz=beat.expected_hz if beat else None,
                 captured_hz=self._captured_meter.rate_hz(),
@@ -394,7 +392,8 @@ class Daemon:
             swap=swap,
         )
         self._notifier.status(
-            f"{health.grade}, source {self._source_state}, {published_hz:.1f} frames/s,"
+            f"{health.grade}, source {self._source_state}{picture_words(self._picture_state)},"
+            f" {published_hz:.1f} frames/s,"
             f" {self._out.dropped} dropped",
             now_ns,
         )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge.protocol.messages import Health
-from edge.vocabulary import GRADES
+from edge.vocabulary import GRADES, PICTURE_GRADES, PictureState
 
 RATE_WINDOW_S = 5.0
 RATE_PERIODS = 20
@@ -109,6 +109,7 @@ def grade(
     restarts_1h: int,
     throttled: Sequence[str] | None,
     swap: str | None = None,
+    picture_state: PictureState = "normal",
 ) -> Health:
     """Return the grade, with every reason why it is not better.
 
@@ -120,6 +121,7 @@ def grade(
         restarts_1h: workers lost within the last hour.
         throttled: the board's throttling flags that are set; None when unknown.
         swap: off, prevented, or possible: pictures in memory may be written to storage.
+        picture_state: what the pictures show; it does not count while there are none.
     """
     worst = 0
     reasons: list[str] = []
@@ -138,6 +140,8 @@ def grade(
             add(2, "rate")
         elif delivered < _FAIR_BELOW:
             add(1, "rate")
+    if picture_state in PICTURE_GRADES and source_state not in ("absent", "restarting"):
+        add(GRADES.index(PICTURE_GRADES[picture_state]), f"picture_{picture_state}")
     for count, reason in ((stalls_1h, "stalls"), (restarts_1h, "restarts")):
         if count >= _POOR_INCIDENTS:
             add(2, reason)

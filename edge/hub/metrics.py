@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from edge import __version__
 from edge.errors import ConfigError
 from edge.protocol.messages import FrameMessage, StatusMessage
-from edge.vocabulary import GRADES
+from edge.vocabulary import GRADES, PICTURE_STATES
 
 _MS_BUCKETS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 2500)
 
@@ -43,6 +43,9 @@ class Metrics:
         self._restarts = counter("affect_edge_worker_restarts", "Workers lost", ["reason"])
         self._source = gauge(
             "affect_edge_source_state", "1 for the present state of the source", ["state"]
+        )
+        self._picture = gauge(
+            "affect_edge_picture_state", "1 for the present state of the picture", ["state"]
         )
         self._health = gauge("affect_edge_health_grade", "0 excellent, 1 fair, 2 poor, 3 unusable")
         self._rss = gauge("affect_edge_worker_rss_megabytes", "Resident memory of the worker")
@@ -110,6 +113,8 @@ class Metrics:
         self._source_states.add(message.source_state)
         for state in self._source_states:
             self._source.labels(state).set(state == message.source_state)
+        for state in PICTURE_STATES:
+            self._picture.labels(state).set(state == message.picture_state)
         self._health.set(GRADES.index(message.health.grade))
         for stage, count in dropped.items():
             self._dropped.labels(stage).set(count)

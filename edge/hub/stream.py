@@ -29,6 +29,7 @@ from edge.protocol.messages import (
     StatusMessage,
     encode,
 )
+from edge.vocabulary import PictureState
 
 log = logging.getLogger("affect_edge")
 
@@ -190,6 +191,7 @@ class MessageStream:
         health: Health,
         source_state: str,
         next_frame_s: float | None,
+        picture_state: PictureState,
         rates: Rates,
         worker_restarts: int,
         worker_rss_mb: float | None,
@@ -208,6 +210,7 @@ class MessageStream:
             health=health,
             source_state=source_state,
             next_frame_s=next_frame_s,
+            picture_state=picture_state,
             rates=rates,
             frames_published=self.frames,
             frames_dropped=self.dropped,

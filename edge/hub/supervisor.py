@@ -17,6 +17,7 @@ from edge.child import child_environment
 from edge.config import Config
 from edge.hub.health import Incidents
 from edge.link import FrameReport, Go, Heartbeat, Link, LinkClosed, Start
+from edge.vocabulary import PictureState
 
 SILENT_S = 3.0
 """A worker without any report, even a heartbeat, for this time hangs as a whole."""
@@ -69,10 +70,18 @@ class Supervisor:
         """Process id of the present worker."""
         return self._process.pid if self._process else None
 
-    def start(self, first_index: int, first_track: int, *, absent: bool = False) -> None:
+    def start(
+        self,
+        first_index: int,
+        first_track: int,
+        *,
+        absent: bool = False,
+        picture_state: PictureState = "normal",
+    ) -> None:
         """Start a worker that counts frames and tracks from these numbers.
 
         ``absent``: the source is already reported as absent; the worker does not report it again.
+        ``picture_state``: as reported; the worker reports its end.
         """
         self.link, theirs = Link.pair()
         with theirs:
@@ -96,6 +105,7 @@ class Supervisor:
                 first_index=first_index,
                 first_track=first_track,
                 source_state="absent" if absent else "starting",
+                picture_state=picture_state,
             )
         )
 

@@ -36,6 +36,11 @@ FINE = {
         ({"swap": "possible"}, "fair", "swap_possible"),
         ({"swap": "prevented"}, "excellent", None),
         ({"swap": None}, "excellent", None),
+        ({"picture_state": "dark"}, "poor", "picture_dark"),
+        ({"picture_state": "flat", "live": False}, "poor", "picture_flat"),
+        ({"picture_state": "frozen"}, "poor", "picture_frozen"),
+        ({"picture_state": "still", "live": False}, "fair", "picture_still"),
+        ({"picture_state": "dark", "source_state": "absent"}, "unusable", "source_absent"),
         ({"live": False, "delivered": 0.1}, "excellent", None),
     ],
 )

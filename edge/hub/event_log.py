@@ -1,0 +1,35 @@
+"""Logs what workers report: one line each, a warning where somebody should look."""
+
+import logging
+from collections.abc import Iterable
+
+from edge.protocol import events
+
+log = logging.getLogger("affect_edge")
+
+
+def log_event(detail: events.Detail) -> None:
+    """Write one line about ``detail``."""
+    match detail:
+        case events.SourceStateChanged(state="running"):
+            log.info("source running")
+        case events.SourceStateChanged():
+            log.warning("source %s: %s", detail.state, detail.reason)
+        case events.PictureStateChanged(state="normal"):
+            log.info("picture normal")
+        case events.PictureStateChanged():
+            log.warning("picture %s", detail.reason)
+        case events.CameraOpened():
+            log.info("camera opened: %s", ", ".join(f"{name} {value}" for name, value in detail))
+        case _:
+            log.warning("%s: %s", detail.event, getattr(detail, "reason", ""))
+
+
+def log_swap(areas: Iterable[str], lock_error: str) -> None:
+    """Warn that pictures may be swapped to ``areas``; ``lock_error``: why memory is not locked."""
+    log.warning(
+        "swap is on (%s) and the worker's memory is not locked, so pictures may be written there:"
+        " %s",
+        ", ".join(areas),
+        lock_error,
+    )
