@@ -39,6 +39,7 @@ from edge.vision.inference import (
     saved_choice,
     verify,
 )
+from edge.vision.picture_rules import rules_line
 from edge.vision.translate import open_translator
 
 
@@ -80,6 +81,7 @@ def run_check(config: Config, board: Board | None = None, *, file: Path | None =
             wrong += 1
             if number == 0:
                 return EXIT_CONFIG  # loading a runtime would crash this process
+    report(rules_line(config.source.kind, config.limits.stall_s), [])
     sys.stdout.flush()
     for role, section, golden_findings in (
         ("detector", config.detector, _detector_findings),

@@ -177,6 +177,7 @@ def test_check_prints_one_line_per_subject(capsys: pytest.CaptureFixture[str]) -
         "ok     configuration",
         "ok     processor",
         "ok     memory",
+        "ok     pictures of a demo clip",
         "ok     detector centerface-320x192",
         "ok     expression expression-nir",
     ]

@@ -11,6 +11,7 @@ from edge.client import Gap, Subscriber
 from edge.clock import time_of_day
 from edge.protocol.messages import EventMessage, Face, FrameMessage, StatusMessage
 from edge.tools.silence import SilenceNotice
+from edge.vocabulary import picture_words
 
 HEADER = (
     f"{'time (UTC)':<12}  {'frame':>7}  {'track':>5}  {'label':<8}  {'valence':>7}  {'arousal':>7}"
@@ -52,7 +53,10 @@ def run_tail(
             show(console, gap_row(received.gap, message.device))
         if isinstance(message, StatusMessage):
             # a status comes each second; only a change gets a line
-            state = (message.health.grade, *message.health.reasons, message.source_state)
+            state = (
+                *(message.health.grade, *message.health.reasons),
+                *(message.source_state, message.picture_state),
+            )
             if health.get(message.device) == state:
                 continue
             health[message.device] = state
@@ -90,9 +94,10 @@ def row(message: FrameMessage | EventMessage | StatusMessage) -> Text:
         case StatusMessage():
             health, rates = message.health, message.rates
             reasons = f" ({', '.join(health.reasons)})" if health.reasons else ""
+            picture = picture_words(message.picture_state)
             text = (
                 f"{time_of_day(message.time.unix_ns)}  {message.device}: {health.grade}{reasons},"
-                f" source {message.source_state}, {rates.published_hz:.1f} frames/s"
+                f" source {message.source_state}{picture}, {rates.published_hz:.1f} frames/s"
             )
             return Text(_printable(text), style=_GRADES[health.grade])
 

@@ -89,7 +89,9 @@ def event(seq: int, name: str = "epoch_started", detail: Any = None, **where: An
     )
 
 
-def status(last_seq: int, *, state: str = "running", **where: Any) -> StatusMessage:
+def status(
+    last_seq: int, *, state: str = "running", picture_state: str = "normal", **where: Any
+) -> StatusMessage:
     """Return a status message."""
     return StatusMessage.model_validate(
         head("status", **where)
@@ -98,6 +100,7 @@ def status(last_seq: int, *, state: str = "running", **where: Any) -> StatusMess
             "last_seq": last_seq,
             "health": {"grade": "excellent", "reasons": []},
             "source_state": state,
+            "picture_state": picture_state,
             "rates": {"expected_hz": 30.0, "captured_hz": 29.9, "published_hz": 29.8},
             "frames_published": 10,
             "frames_dropped": 0,

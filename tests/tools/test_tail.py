@@ -59,6 +59,9 @@ def test_lines_of_events_gaps_and_statuses():
     assert str(row(status(3, state="stalled"))) == (
         "22:13:20.123  edge: excellent, source stalled, 29.8 frames/s"
     )
+    assert str(row(status(3, picture_state="dark"))) == (
+        "22:13:20.123  edge: excellent, source running, picture dark, 29.8 frames/s"
+    )
 
 
 @given(st.text())
