@@ -11,6 +11,7 @@ from typing import Final
 from edge.config import Config, ImagesSource, StreamSource, V4l2Source, VideoSource
 from edge.errors import AffectEdgeError, FrameRefused
 from edge.machine_check import Line
+from edge.vision.picture import look_of, measure
 from edge.vision.sources import open_source
 
 _ANY_SIZE: Final = (320, 192)
@@ -43,7 +44,9 @@ def _first_picture(source: VideoSource | ImagesSource) -> Line:
     except AffectEdgeError as error:
         return "WRONG", f"source {path}: {error}"
     height, width = frame.luma.shape
-    return "ok", f"source {path}: the first picture has {width}x{height} pixels"
+    look = look_of(measure(frame.luma))
+    shows = "" if look == "normal" else f"; it is {look}"
+    return "ok", f"source {path}: the first picture has {width}x{height} pixels{shows}"
 
 
 def _device(path: Path) -> Line:

@@ -26,7 +26,7 @@ def test_the_first_picture_of_a_file_is_read(
     cv2.imwrite(f"{tmp_path}/1.png", np.zeros((48, 64), np.uint8))
     monkeypatch.chdir(tmp_path.parent)  # a relative path is shown whole
     assert line("images", tmp_path.name) == (
-        "ok", f"source {tmp_path}: the first picture has 64x48 pixels",
+        "ok", f"source {tmp_path}: the first picture has 64x48 pixels; it is dark",
     )  # fmt: skip
     clip = next(iter(ROOT.glob("edge/**/*.mp4")))
     level, text = line("video", clip)
