@@ -9,17 +9,18 @@ from pathlib import Path
 from benchmarks.evaluation.pictures import float_network
 from edge.clock import Stopwatch
 from edge.errors import ModelError
-from edge.vision.expression.two_headed import TwoHeadedNetwork
-from edge.vision.golden import golden_frame
+from edge.vision.detect import detector_for
+from edge.vision.expression import expression_for
+from edge.vision.golden import golden_frame, golden_picture
 from edge.vision.inference import Network, find_model, load_manifest
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.inference.manifest import Manifest
 from edge.vision.inference.network import load_artifact
-from edge.vision.translate.cyclegan import CycleGan
+from edge.vision.translate import translator_for
 from edge.vision.values import Box, Luma
 from exporters.artifacts.driver import golden_findings
 from exporters.artifacts.write import write_model
-from exporters.centerface.golden import detection_golden
+from exporters.centerface.golden import golden_of_faces
 from exporters.cyclegan.golden import translation_golden
 from exporters.expression.golden import expression_golden
 
@@ -55,10 +56,12 @@ def _golden(network: Network) -> Golden:
     manifest, size = network.manifest, (network.info.width, network.info.height)
     int8 = any(each.precision == "int8" for each in manifest.artifacts)
     if manifest.task == "face-detection":
-        return detection_golden(lambda picture: network.run(picture[None]), size, int8=int8)
+        detector = detector_for(network, threshold=0.5, nms_iou=0.3)
+        found = detector.detect(golden_frame(golden_picture()[0]), Stopwatch())
+        return golden_of_faces(found, size, int8=int8)
     if manifest.task == "spectrum-translation":
-        return translation_golden(CycleGan(network).translate, size)
-    expression = TwoHeadedNetwork(network)
+        return translation_golden(translator_for(network).translate, size)
+    expression = expression_for(network, {})
 
     def predict(picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
         prediction = expression.predict(golden_frame(picture), box, Stopwatch())

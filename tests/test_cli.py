@@ -131,9 +131,11 @@ def test_models_verify_prints_one_line_per_damaged_file(
     code, out = printed(capsys, "models", "verify")
     assert code == cli.EXIT_CONFIG
     lines = out.splitlines()
-    assert [line[:5] for line in lines] == ["WRONG", "ok   ", "WRONG"]
-    assert str(detector) in lines[0]
-    assert str(manifest) in lines[2]
+    assert len(lines) == len(bundled_models())
+    wrong = [line for line in lines if line.startswith("WRONG")]
+    assert len(wrong) == 2
+    assert str(detector) in wrong[0]
+    assert str(manifest) in wrong[1]
 
 
 def test_models_verify_reports_outputs_that_the_decoder_needs(
@@ -145,8 +147,8 @@ def test_models_verify_reports_outputs_that_the_decoder_needs(
     path.write_text(json.dumps(manifest))
     code, out = printed(capsys, "models", "verify")
     assert code == cli.EXIT_CONFIG
-    assert [line[:5] for line in out.splitlines()] == ["WRONG", "ok   ", "ok   "]
-    assert "scale" in out.splitlines()[0]
+    (wrong,) = (line for line in out.splitlines() if line.startswith("WRONG"))
+    assert "scale" in wrong
 
 
 def test_models_verify_fails_without_models(

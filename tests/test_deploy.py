@@ -188,6 +188,8 @@ def test_the_example_has_every_section_and_source_once_in_order():
     assert list(dict.fromkeys(names)) == list(Config.model_fields)
     kinds = [tomllib.loads(text)["kind"] for name, text in blocks() if name == "source"]
     known = [typing.get_args(m.model_fields["kind"].annotation)[0] for m in source_kinds()]
+    missing = set(known) - set(kinds)
+    assert not missing, f"add a [source] of each kind of {missing} to deploy/edge.example.toml"
     assert sorted(kinds) == sorted(known)
     assert len(names) == len(Config.model_fields) - 1 + len(known)
 

@@ -1,6 +1,6 @@
-"""Golden answers of CenterFace networks."""
+"""Golden answers of detectors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from edge.errors import ModelError
@@ -8,7 +8,7 @@ from edge.vision.detect.centerface import decode
 from edge.vision.golden import GOLDEN_FACE, golden_picture
 from edge.vision.inference.golden_schema import DetectionGolden, DetectionTolerance
 from edge.vision.resize import resize_linear
-from edge.vision.values import Floats, Luma
+from edge.vision.values import Detection, Floats, Luma
 
 _INT8_TOLERANCE: Final = DetectionTolerance(iou_min=0.88, landmark_max=0.04, score_max=0.025)
 """One grey level of noise changes an int8 box by up to 0.07 of overlap, landmarks and score by up
@@ -28,7 +28,7 @@ def detection_golden(
     Raises:
         ModelError: the network does not find exactly one face; one line.
     """
-    picture, digest = golden_picture()
+    picture, _ = golden_picture()
     found_maps = maps(resize_linear(picture, size))
     found = decode(
         found_maps["heatmap"][0, 0],
@@ -40,6 +40,22 @@ def detection_golden(
         ratio_x=picture.shape[1] / size[0],
         ratio_y=picture.shape[0] / size[1],
     )
+    return golden_of_faces(found, size, int8=int8)
+
+
+def golden_of_faces(
+    found: Sequence[Detection], size: tuple[int, int], *, int8: bool
+) -> DetectionGolden:
+    """Return what a detector found in the golden picture, with tolerances.
+
+    Args:
+        found: its detections.
+        size: width and height of its input.
+        int8: whether int8 artifacts must find the face, too.
+
+    Raises:
+        ModelError: it is not exactly one face; one line.
+    """
     if len(found) != 1:
         raise ModelError(
             f"--size {size[0]}x{size[1]}: the network finds {len(found)} faces in"
@@ -50,7 +66,7 @@ def detection_golden(
     x, y, w, h = (round(value, 2) for value in box)
     return DetectionGolden(
         kind="detection",
-        picture_sha256=digest,
+        picture_sha256=golden_picture()[1],
         box=(x, y, w, h),
         landmarks=tuple((round(float(x), 2), round(float(y), 2)) for x, y in face.landmarks),
         score=round(face.score, 4),

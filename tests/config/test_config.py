@@ -8,6 +8,7 @@ import pytest
 from edge.config import (
     Config,
     ImagesSource,
+    SourceConfig,
     VideoSource,
     is_file,
     load_config,
@@ -17,6 +18,12 @@ from edge.config import (
 )
 from edge.errors import ConfigError
 from edge.vocabulary import EXPRESSIONS, ExpressionName
+
+KINDS = ", ".join(
+    f'"{get_args(model.model_fields["kind"].annotation)[0]}"'
+    for union in get_args(get_args(SourceConfig)[0])
+    for model in (get_args(union) or (union,))
+)
 
 
 def load(text: str = "", tmp: Path | None = None, **more: Any) -> Config:
@@ -175,8 +182,7 @@ PURPOSE = "reading emotions needs a declared lawful purpose (see README, Limits 
         ),
         (
             '[source]\nkind = "webcam"\n',
-            'source.kind: expected one of "demo", "images", "video", "v4l2", "stream", "picamera"'
-            " (received 'webcam')",
+            f"source.kind: expected one of {KINDS} (received 'webcam')",
         ),
         (
             '[source]\nkind = "stream"\nurl = "ftp://me:secret@host"\n',
@@ -328,20 +334,20 @@ def test_a_setting_for_the_source_of_the_command_line_is_used_or_refused() -> No
 
 def test_values_of_the_source_option(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").touch()
-    for value, kind in (
-        ("demo", "demo"),
-        ("picamera", "picamera"),
-        ("/dev/video3", "v4l2"),
-        ("rtsp://camera/1", "stream"),
-        ("https://camera/1", "stream"),
-        (str(tmp_path), "images"),
-        (str(tmp_path / "clip.mp4"), "video"),
+    for value, kind, file in (
+        ("demo", "demo", True),
+        ("picamera", "picamera", False),
+        ("/dev/video3", "v4l2", False),
+        ("rtsp://camera/1", "stream", False),
+        ("https://camera/1", "stream", False),
+        (str(tmp_path), "images", True),
+        (str(tmp_path / "clip.mp4"), "video", True),
     ):
         settings = source_settings(value)
         assert settings["kind"] == kind
         config = load(overrides={"source": settings, "device": {"purpose": "safety"}})
         assert config.source.kind == kind
-        assert is_file(config.source) == (kind in ("demo", "images", "video"))
+        assert is_file(config.source) is file
     for value in ("nowhere", str(tmp_path / "no"), "ftp://camera"):
         with pytest.raises(ConfigError, match=r"--source"):
             source_settings(value)

@@ -4,12 +4,13 @@ To add a network: its decoder's name in a manifest, a file here if its outputs n
 a ``case`` below, and a line in ``tests/support/networks.py``.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from edge.clock import Stopwatch
 from edge.config import ExpressionConfig
-from edge.vision.inference import NetworkInfo, open_configured
+from edge.vision.inference import Network, NetworkInfo, open_configured
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.translate import Translator
 from edge.vision.values import Box, Frame, Prediction
@@ -52,11 +53,24 @@ def open_expression(config: ExpressionConfig, state_dir: Path | None = None) -> 
         ModelError: the model fails verification, or its decoder is unknown here.
     """
     network = open_configured(config, "facial-expression", state_dir)
+    # a copy: the type of a mapping's keys is invariant
+    return expression_for(network, dict(config.priors.items()))
+
+
+def expression_for(network: Network, priors: Mapping[str, float]) -> ExpressionNetwork:
+    """Return the expression network that ``network``'s manifest names, run once.
+
+    Args:
+        network: a loaded facial-expression network.
+        priors: share of all faces by expression; empty: all equally likely.
+
+    Raises:
+        ModelError: its decoder is unknown here, or its outputs do not fit the decoder.
+    """
     match network.manifest.decoder:
         case "mobilenet-fer":
             from edge.vision.expression.two_headed import TwoHeadedNetwork  # noqa: PLC0415
 
-            # a copy: the type of a mapping's keys is invariant
-            return TwoHeadedNetwork(network, dict(config.priors.items()))
+            return TwoHeadedNetwork(network, priors)
         case _:
             raise network.manifest.unknown_decoder("mobilenet-fer")

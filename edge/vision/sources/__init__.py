@@ -19,7 +19,11 @@ from edge.vision.values import Frame
 
 
 class Source(Protocol):
-    """Delivers one frame per call. Opened, used and closed by one thread, as a context manager."""
+    """Delivers one frame per call. Opened, used and closed by one thread, as a context manager.
+
+    A source that is not live ends, and its times are on the clock ``media``, from 0 on. The times
+    of a live source are on the clock ``monotonic`` or ``boottime``. It may stall, and has no end.
+    """
 
     @property
     def live(self) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edge.config import TranslatorConfig
-from edge.vision.inference import NetworkInfo, open_configured
+from edge.vision.inference import Network, NetworkInfo, open_configured
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.values import Luma
 
@@ -45,7 +45,15 @@ def open_translator(config: TranslatorConfig, state_dir: Path | None = None) -> 
     """
     if not config.model:
         return None
-    network = open_configured(config, "spectrum-translation", state_dir)
+    return translator_for(open_configured(config, "spectrum-translation", state_dir))
+
+
+def translator_for(network: Network) -> Translator:
+    """Return the translator that ``network``'s manifest names, run once.
+
+    Raises:
+        ModelError: its decoder is unknown here, or its outputs do not fit the decoder.
+    """
     match network.manifest.decoder:
         case "cyclegan":
             from edge.vision.translate.cyclegan import CycleGan  # noqa: PLC0415
