@@ -65,7 +65,8 @@ class ExpressionConfig(Section):
     """The network for expression, valence and arousal, and the class priors.
 
     ``priors`` gives the expected share of an expression among all faces. Expressions that are not
-    named share the remainder equally. Empty: a uniform class prior.
+    named share the remainder equally. Empty: a uniform class prior. They change labels
+    and probabilities, not valence and arousal.
     """
 
     model: str = Field("expression-nir", min_length=1)

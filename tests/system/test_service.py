@@ -24,12 +24,33 @@ from edge.protocol.requests import (
     StatusRequest,
     TimeRequest,
 )
+from edge.vision.inference import find_model
 from tests.support.daemons import PURPOSE, ROOT, Message, RunningDaemon, affect_edge
+from tests.support.model_folders import changed_copy
 
 GOLDEN_FACE = ROOT / "edge/vision/data/golden-face.png"
 DEMO = ("--source", "demo", "--wait-for-subscriber")
-# the person in the clip smiles; with this prior the face is neutral enough for a baseline
-CALM = ("--set", "expression.priors={ neutral = 0.98 }", "--set", "affect.baseline_min_s=1")
+
+
+@pytest.fixture
+def calm(tmp_path: Path) -> tuple[str, ...]:
+    """Return the arguments of a run in which the clip's smiling person looks neutral.
+
+    The priors do so for the probabilities, and a tenth of the model's points for valence and
+    arousal.
+    """
+
+    def change(data: dict[str, Any]) -> None:
+        points = data["recalibration"]["points"]
+        data["recalibration"]["points"] = [[0.1 * value for value in point] for point in points]
+        for tolerance in (data["golden"], data["golden"]["int8"]):
+            tolerance["affect_max"] = 2.0
+
+    model = changed_copy(find_model("expression-nir"), tmp_path / "calm", change)
+    return (
+        *("--set", "expression.priors={ neutral = 0.98 }", "--set", "affect.baseline_min_s=1"),
+        *("--set", f"expression.model='{model}'"),
+    )
 
 
 def has_classified_face(message: Message) -> bool:
@@ -77,8 +98,8 @@ def state(code: str, message: Message) -> str | None:
     return face["affect"]["baseline"] if face else None
 
 
-def test_relative_values_have_the_baseline_as_origin(tmp_path: Path) -> None:
-    with RunningDaemon(tmp_path, *DEMO, *CALM) as daemon:
+def test_relative_values_have_the_baseline_as_origin(tmp_path: Path, calm: tuple[str, ...]) -> None:
+    with RunningDaemon(tmp_path, *DEMO, *calm) as daemon:
         track = assign(daemon, "P07")
         first = daemon.wait_for(lambda m: face_of("P07", m) is not None)
         assigned = daemon.events("participant_assigned")[0]
@@ -120,8 +141,10 @@ def test_a_smile_gives_an_invalid_baseline(tmp_path: Path) -> None:
         assert daemon.events("baseline_invalid")[0]["detail"].items() <= reply.items()
 
 
-def test_a_baseline_is_kept_when_the_worker_is_replaced(tmp_path: Path) -> None:
-    with RunningDaemon(tmp_path, *DEMO, *CALM) as daemon:
+def test_a_baseline_is_kept_when_the_worker_is_replaced(
+    tmp_path: Path, calm: tuple[str, ...]
+) -> None:
+    with RunningDaemon(tmp_path, *DEMO, *calm) as daemon:
         before = assign(daemon, "P07")
         assert learn_baseline(daemon, "P07", 1.2)["baseline"] == "ready"
         os.kill(daemon.worker_pid(), signal.SIGKILL)
@@ -146,11 +169,14 @@ def constant_face(tmp_path: Path) -> tuple[str, ...]:
 
 
 def test_an_operator_learns_a_baseline_with_four_commands(
-    tmp_path: Path, constant_face: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    constant_face: tuple[str, ...],
+    calm: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     service = ("--service", f"ipc://{tmp_path}/service")
     with RunningDaemon(
-        tmp_path, *constant_face, *CALM, "--set", "affect.baseline_min_s=0.1"
+        tmp_path, *constant_face, *calm, "--set", "affect.baseline_min_s=0.1"
     ) as daemon:
         track = str(daemon.wait_for(has_classified_face)["faces"][0]["track"])
 

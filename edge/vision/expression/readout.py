@@ -32,11 +32,14 @@ class Readout:
         order: position of each of ``EXPRESSIONS`` among the network's labels.
         affect_in_0_1: whether the affect output s is in 0..1 and means ``(s - 0.5) * 2``.
         recalibration: adapts the outputs to a domain; None: they stay unchanged.
+        log_priors: (8,), logarithms of class priors; None: a uniform class prior. They weigh the
+            probabilities only: valence and arousal stay the same.
     """
 
     order: NDArray[np.intp]
     affect_in_0_1: bool
     recalibration: Recalibration | None
+    log_priors: Floats | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, priors: Mapping[str, float] | None = None) -> "Readout":
@@ -44,24 +47,23 @@ class Readout:
 
         ``priors`` are class priors by expression name. If not all are named, their sum is less
         than 1, and the others share the remainder equally. Priors need a recalibration, because
-        it assumes a uniform class prior: without one, the prior to replace is unknown.
+        it assumes a uniform class prior: without one, the prior to replace is unknown. Priors
+        change the probabilities only.
 
         Raises:
             ModelError: an output is missing, or there are priors but no recalibration.
         """
         manifest.require_outputs(ROLES)
-        recalibration = manifest.recalibration
-        if priors:
-            if recalibration is None:
-                raise ModelError(
-                    f"model {manifest.name}: has no recalibration, so the prior that its"
-                    " probabilities assume is unknown; expected no expression.priors"
-                )
-            recalibration = _with_priors(recalibration, priors)
+        if priors and manifest.recalibration is None:
+            raise ModelError(
+                f"model {manifest.name}: has no recalibration, so the prior that its"
+                " probabilities assume is unknown; expected no expression.priors"
+            )
         return cls(
             np.array([manifest.labels.index(name) for name in EXPRESSIONS]),
             manifest.outputs["affect"].encoding == "(s-0.5)*2",
-            recalibration,
+            manifest.recalibration,
+            _log_priors(priors) if priors else None,
         )
 
     def decode(self, scores: Floats, affect: Floats) -> tuple[Floats, Floats]:
@@ -80,48 +82,51 @@ class Readout:
         probabilities: Floats = ordered / np.maximum(total, SHARE_MIN)
         values = (affect - np.float32(0.5)) * np.float32(2) if self.affect_in_0_1 else affect
         if self.recalibration is not None:
-            probabilities, unmixed = recalibrated(probabilities, self.recalibration)
+            probabilities, unmixed = recalibrated(
+                probabilities, self.recalibration, self.log_priors
+            )
             if self.recalibration.points is not None:
                 values = unmixed @ np.array(self.recalibration.points, np.float32)
         return probabilities, np.clip(values, -1, 1)
 
 
-def recalibrated(probabilities: Floats, recalibration: Recalibration) -> tuple[Floats, Floats]:
-    """Return recalibrated probabilities (n, 8), with and without the mixing matrix.
+def recalibrated(
+    probabilities: Floats, recalibration: Recalibration, log_priors: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """Return recalibrated probabilities (n, 8): to publish, and for valence and arousal.
 
-    softmax(log(p) / temperature + offsets + mixing z) and the same without mixing, where z is
-    log(p) minus its mean over the expressions.
+    The first: softmax(log(p) / temperature + offsets + mixing z + log_priors), where z is log(p)
+    minus its mean over the expressions. The second: the same without mixing and without priors, for
+    which the valence/arousal points of the expressions were fitted. Priors move the second to the
+    point of the expected expression, far from what annotators see: on 103 near-infrared photographs
+    a prior of 0.7 for neutral lowered the CCC of arousal from .345 to .120.
 
     Temperature and mixing (matrix scaling, minus the temperature's part): C. Guo, G. Pleiss,
     Y. Sun, K. Weinberger, On Calibration of Modern Neural Networks, ICML 2017. Offsets: the
     logarithm of how much more often each expression occurs where the network is used than among
     the training pictures: M. Saerens, P. Latinne, C. Decaestecker, Adjusting the Outputs of a
-    Classifier to New a Priori Probabilities, Neural Computation 2002.
+    Classifier to New a Priori Probabilities, Neural Computation 2002. Priors by Bayes' rule: the
+    same, equation 2.4.
     """
     logs: Floats = np.log(np.maximum(probabilities, SHARE_MIN))
     logits = logs / np.float32(recalibration.temperature)
     logits = logits + np.array(recalibration.offsets, np.float32)
     unmixed = _softmax(logits)
-    if recalibration.mixing is None:
+    if recalibration.mixing is None and log_priors is None:
         return unmixed, unmixed
-    centred = logs - logs.mean(axis=1, keepdims=True)
-    mixed: Floats = centred @ np.array(recalibration.mixing, np.float32).T
-    return _softmax(logits + mixed), unmixed
+    if recalibration.mixing is not None:
+        centred = logs - logs.mean(axis=1, keepdims=True)
+        logits = logits + centred @ np.array(recalibration.mixing, np.float32).T
+    if log_priors is not None:
+        logits = logits + log_priors
+    return _softmax(logits), unmixed
 
 
-def _with_priors(recalibration: Recalibration, priors: Mapping[str, float]) -> Recalibration:
-    """Return ``recalibration``, which assumed a uniform class prior, with ``priors`` instead.
-
-    Bayes' rule: the logarithm of each prior is added to the logit (Saerens et al. 2002, equation
-    2.4; see ``recalibrated``).
-    """
+def _log_priors(priors: Mapping[str, float]) -> Floats:
+    """Return the logarithm of the prior of each expression; the unnamed share the remainder."""
     others = len(EXPRESSIONS) - len(priors)
     remainder = (1 - sum(priors.values())) / others if others else 0.0
-    offsets = [
-        offset + math.log(priors.get(name, remainder))
-        for name, offset in zip(EXPRESSIONS, recalibration.offsets, strict=True)
-    ]
-    return recalibration.model_copy(update={"offsets": tuple(offsets)})
+    return np.array([math.log(priors.get(name, remainder)) for name in EXPRESSIONS], np.float32)
 
 
 def _softmax(logits: Floats) -> Floats:

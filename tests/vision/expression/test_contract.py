@@ -129,6 +129,7 @@ def test_priors_follow_bayes_rule_and_can_be_removed(
     assert_valid(moved)
     products = np.array([0.999, *[0.001 / 7] * 7]) * plain.probabilities
     np.testing.assert_allclose(moved.probabilities, products / products.sum(), atol=1e-5)
+    assert moved.affect == plain.affect
     assert_same(weighted.without_priors.predict(golden(), face, Stopwatch()), plain)
     assert_same(weighted.predict(golden(), face, Stopwatch()), moved)  # it still has its priors
     assert expression_findings(weighted) == []

@@ -88,7 +88,7 @@ def test_points_replace_the_affect_output() -> None:
 
 
 @given(SHARES, st.lists(st.floats(0.01, 1), min_size=8, max_size=8), st.integers(0, 8))
-def test_priors_follow_bayes_rule_and_unnamed_expressions_share_the_remainder(
+def test_priors_are_bayes_rule_for_the_probabilities_alone(
     shares: list[float], weights: list[float], count: int
 ) -> None:
     points = tuple((0.1 * index, -0.1 * index) for index in range(8))
@@ -107,7 +107,26 @@ def test_priors_follow_bayes_rule_and_unnamed_expressions_share_the_remainder(
     )
     expected /= expected.sum()
     np.testing.assert_allclose(probabilities[0], expected, rtol=2e-4, atol=1e-6)
-    np.testing.assert_allclose(affect[0], expected @ np.array(points), atol=1e-4)
+    plain = np.array(shares) / sum(shares)
+    np.testing.assert_allclose(affect[0], plain @ np.array(points), atol=1e-4)
+
+
+@pytest.mark.parametrize("points", [None, tuple((0.1 * i, -0.1 * i) for i in range(8))])
+@pytest.mark.parametrize("mixing", [None, ((0.3, *(0.1,) * 7),) * 8])
+def test_priors_leave_valence_and_arousal_whatever_the_recalibration_holds(
+    points: Any, mixing: Any
+) -> None:
+    fitted = recalibration(points=points, mixing=mixing, temperature=1.7).model_dump()
+    published = manifest(recalibration=fitted)
+    outputs = (
+        np.array([[0.1, 0.2, 0.3, 0.1, 0.1, 0.1, 0.05, 0.05]], np.float32),
+        np.array([[0.7, 0.2]], np.float32),
+    )
+    plain, affect = Readout.of(published).decode(*outputs)
+    for priors in ({"neutral": 0.98}, {"happy": 0.5, "sad": 0.4}):
+        weighted, same = Readout.of(published, priors).decode(*outputs)
+        np.testing.assert_array_equal(same, affect)
+        assert abs(weighted - plain).max() > 0.1
 
 
 def test_uniform_priors_change_nothing() -> None:
@@ -121,7 +140,7 @@ def test_uniform_priors_change_nothing() -> None:
         uniform.decode(*outputs), Readout.of(published).decode(*outputs), strict=True
     ):
         np.testing.assert_allclose(one, other, atol=1e-6)
-    assert Readout.of(published, {}).recalibration == published.recalibration
+    assert Readout.of(published, {}).log_priors is None
 
 
 def test_extreme_priors_give_probabilities() -> None:
