@@ -71,7 +71,7 @@ def _architecture(text: str | bytes, origin: str) -> Mapping[str, Any]:
         model = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{origin}: not JSON: {printable(error)}; copy the file again") from error
-    if not isinstance(model, dict) or not isinstance(model.get("config"), dict):
+    if not isinstance(model, dict) or not isinstance(model.get("config"), (dict, list)):
         raise ModelError(f"{origin}: not the architecture of a Keras model; use model.to_json()")
     _check_version(model, origin)
     return model
@@ -112,13 +112,17 @@ def _layout(file: Any) -> tuple[Any, str | None]:
 
 
 class _Arrays:
-    """The arrays of a file by group, layer and kind; records which were read."""
+    """The arrays of a file by group, layer and kind; records which were read.
+
+    Attributes:
+        groups: the names of the groups, in the order of the layers.
+    """
 
     def __init__(self, stored: Any) -> None:
         self._paths: dict[tuple[str, str], dict[str, tuple[Any, str]]] = {}
-        self._layers = _names(stored, "layer_names")
+        self.groups = _names(stored, "layer_names")
         self._used: set[tuple[str, str, str]] = set()
-        for group_name in self._layers:
+        for group_name in self.groups:
             group = _member(stored, group_name)
             for path in _names(group, "weight_names"):
                 owner, _, kind = path.rpartition("/")

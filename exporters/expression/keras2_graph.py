@@ -1,4 +1,8 @@
-"""Converts the architecture of a Keras 2 model to an ONNX graph."""
+"""Converts the architecture of a Keras 2 model to an ONNX graph.
+
+Before 2.2.3, Keras wrote the configuration of a Sequential as the bare list of its layers, without
+a name. A nameless model inside a Sequential is called as its group in the file of weights.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -92,6 +96,8 @@ def _output_names(graph: Graph, outputs: Sequence[Tensor]) -> list[str]:
 def _layer(entry: Any, prefix: str, group: str) -> Layer:
     """Return the layer that one entry of the architecture describes."""
     config = entry.get("config") if isinstance(entry, dict) else None
+    if isinstance(config, list) and entry.get("class_name") == "Sequential":
+        config = {"layers": config}
     if not isinstance(config, dict) or not isinstance(entry.get("class_name"), str):
         raise ModelError(f"{printable(entry)} is no layer; expected class_name and config")
     name = entry.get("name", config.get("name", entry["class_name"]))
@@ -102,11 +108,22 @@ def _layer(entry: Any, prefix: str, group: str) -> Layer:
     return Layer(entry["class_name"], name, config, prefix, group or name)
 
 
-def _entries(model: Layer) -> list[dict[str, Any]]:
+def _entries(model: Layer, groups: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return the layers of ``model``; nameless ones get the names in ``groups`` that are free."""
     entries = model.config.get("layers")
     if not isinstance(entries, list) or not entries:
         raise model.refuse("has no layers")
-    return entries
+    nameless = [isinstance(each, dict) and isinstance(each.get("config"), list) for each in entries]
+    if model.kind != "Sequential" or not any(nameless):
+        return entries
+    taken = {
+        _layer(each, "", "").name for each, bare in zip(entries, nameless, strict=True) if not bare
+    }
+    free = iter([name for name in groups if name not in taken])
+    return [
+        {"name": next(free, f"sequential {place}"), **each} if bare else each
+        for place, (each, bare) in enumerate(zip(entries, nameless, strict=True))
+    ]
 
 
 def _first_shape(root: Layer) -> tuple[Any, ...]:
@@ -116,7 +133,9 @@ def _first_shape(root: Layer) -> tuple[Any, ...]:
     model = root
     for _ in range(_DEPTH_MAX):
         first = _layer(_entries(model)[0], "", "")
-        declared = first.config.get("batch_input_shape")
+        # a Sequential without an input layer may say what it was built for instead
+        built = model.config.get("build_input_shape")
+        declared = first.config.get("batch_input_shape", built)
         if declared is not None or first.kind not in _MODELS:
             break
         model = first
@@ -138,7 +157,7 @@ def _convert_model(
     prefix = f"{model.tensor}/" if depth else ""
     converted: dict[str, list[Tensor]] = {}
     latest: list[Tensor] = list(inputs)
-    for entry in _entries(model):
+    for entry in _entries(model, () if depth else graph.weights.groups):
         layer = _layer(entry, prefix, model.group if depth else "")
         graph.layers += 1
         if graph.layers > _LAYERS_MAX:

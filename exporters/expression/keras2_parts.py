@@ -36,6 +36,10 @@ _VALUES_MAX: Final = 1 << 28
 class Weights(Protocol):
     """Source of the layers' arrays."""
 
+    @property
+    def groups(self) -> Sequence[str]:
+        """Names of the outermost layers, in their order."""
+
     def take(self, group: str, layer: str, kind: str, shape: tuple[int, ...]) -> Floats:
         """Return the array ``kind`` of ``layer`` in ``group``.
 

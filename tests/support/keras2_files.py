@@ -13,7 +13,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+
+from edge.vision.inference.runtimes import OnnxSession
 
 Arrays = dict[str, dict[str, NDArray[np.float32]]]
 """Layer -> kind -> array."""
@@ -385,3 +388,20 @@ def _convolved(
                 outputs_of = slice(group * filters // groups, (group + 1) * filters // groups)
                 out[..., outputs_of] += window[..., inputs_of] @ kernel[row, column][:, outputs_of]
     return out + arrays.get("bias", 0)
+
+
+def run_graph(converted: Any, picture: Any) -> list[Any]:
+    """Run an ONNX graph on a picture of (height, width, channels); return its outputs."""
+    onnx.checker.check_model(converted, full_check=True)
+    names = [value.name for value in converted.graph.output]
+    tensor = picture.astype(np.float32).transpose(2, 0, 1)[None]
+    outputs = OnnxSession(converted.SerializeToString(), 1).run(tensor)
+    return [outputs[name][0] for name in names]
+
+
+def assert_equal_outputs(converted: Any, network: Any, arrays: Any, picture: Any) -> None:
+    """Compare a graph of one output with the reference implementation."""
+    (actual,), (expected,) = run_graph(converted, picture), predict(network, arrays, picture)
+    if actual.ndim == 3:
+        actual = actual.transpose(1, 2, 0)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)

@@ -7,16 +7,15 @@ from typing import Any
 
 import h5py
 import numpy as np
-import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.errors import ModelError
-from edge.vision.inference.runtimes import OnnxSession
 from exporters.expression.keras2 import load_keras2
 from exporters.expression.keras2_file import convert
 from tests.support.keras2_files import (
+    assert_equal_outputs,
     conv,
     dense,
     depthwise,
@@ -27,6 +26,7 @@ from tests.support.keras2_files import (
     predict,
     random_arrays,
     relu,
+    run_graph,
     small_network,
     write,
 )
@@ -37,23 +37,6 @@ RANDOM = np.random.default_rng(20240515)
 def load_here(path: Path, size: tuple[int, int] | None = None) -> Any:
     """Convert a file in this process; ``load_keras2`` does it in a child process."""
     return convert(path.read_bytes(), None, size)
-
-
-def run_graph(converted: Any, picture: Any) -> list[Any]:
-    """Run an ONNX graph on a picture of (height, width, channels); return its outputs."""
-    onnx.checker.check_model(converted, full_check=True)
-    names = [value.name for value in converted.graph.output]
-    tensor = picture.astype(np.float32).transpose(2, 0, 1)[None]
-    outputs = OnnxSession(converted.SerializeToString(), 1).run(tensor)
-    return [outputs[name][0] for name in names]
-
-
-def assert_equal_outputs(converted: Any, network: Any, arrays: Any, picture: Any) -> None:
-    """Compare a graph of one output with the reference implementation."""
-    (actual,), (expected,) = run_graph(converted, picture), predict(network, arrays, picture)
-    if actual.ndim == 3:
-        actual = actual.transpose(1, 2, 0)
-    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("whole", [True, False])
