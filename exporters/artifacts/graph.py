@@ -10,12 +10,15 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper
 
 from edge.errors import ModelError
-from edge.validation import file_errors, mistaken_content
+from edge.validation import file_errors, mistaken_content, prefixed
 from edge.vision.inference.onnx_wire import has_external_data
+from exporters.artifacts.float32 import as_float32
 
 
 def load_graph(path: Path, option: str = "--weights") -> tuple[Any, str]:
     """Return the ONNX model in ``path`` and the sha256 of the file.
+
+    Floats of another size, such as float16, become float32 (``exporters.artifacts.float32``).
 
     Args:
         path: the file.
@@ -37,6 +40,8 @@ def load_graph(path: Path, option: str = "--weights") -> tuple[Any, str]:
         raise ModelError(f"{option} {path}: {reason}") from error
     if external:
         raise ModelError(f"{option} {path}: keeps weights in another file; expected one file")
+    with prefixed(f"{option} {path}"):
+        as_float32(model)
     return model, hashlib.sha256(content).hexdigest()
 
 
@@ -153,11 +158,22 @@ def transposed_to_depth_to_space(model: Any) -> int:
     return rewritten
 
 
+def store_constants(model: Any) -> None:
+    """Make a stored weight of each Constant node."""
+    graph = model.graph
+    for node in [each for each in graph.node if each.op_type == "Constant"]:
+        values = [each.t for each in node.attribute if each.name == "value"]
+        if values:
+            values[0].name = node.output[0]
+            graph.initializer.append(values[0])
+            graph.node.remove(node)
+
+
 def input_channels(model: Any, name: str) -> int:
-    """Return the number of input channels of the convolution that reads the input ``name``.
+    """Return the number of input channels of the convolution that reads the tensor ``name``.
 
     Raises:
-        ModelError: not exactly one node reads the input, or it is not a convolution.
+        ModelError: not exactly one node reads the tensor, or it is not a convolution.
     """
     return int(_weight(model, _first_convolution(model, name).input[1]).shape[1])
 
@@ -179,7 +195,11 @@ def fold_to_mono(model: Any, name: str) -> None:
 def _first_convolution(model: Any, name: str, consequence: str = "") -> Any:
     users = [node for node in model.graph.node if name in node.input]
     if len(users) != 1 or users[0].op_type != "Conv":
-        raise ModelError(f"input {name} does not go into one convolution{consequence}")
+        operators = ", ".join(sorted({node.op_type for node in users})) or "nothing"
+        raise ModelError(
+            f"{name} goes into {operators}; expected one convolution, with nothing before it but"
+            f" casts, a transposition and scaling of each channel{consequence}"
+        )
     return users[0]
 
 

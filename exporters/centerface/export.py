@@ -84,6 +84,10 @@ class _CenterFaceCheckpoint:
         self.content = graph.finish(self._model)
         width, height = size
         recorded: dict[str, str | int | float | bool] = {"size": f"{width}x{height}", "mono": mono}
+        if original.scaled:
+            recorded["scaled"] = True
+        if original.logits:
+            recorded["sigmoid_added"] = True
         if options.int8:
             recorded["board"] = options.board
         self.draft = driver.Draft(

@@ -59,7 +59,8 @@ def golden_of_faces(
     if len(found) != 1:
         raise ModelError(
             f"--size {size[0]}x{size[1]}: the network finds {len(found)} faces in"
-            f" {GOLDEN_FACE.name}, expected 1; choose another size"
+            f" {GOLDEN_FACE.name}, expected 1; choose another size, or put the scaling into the"
+            " graph if it expects other values than 0 to 255"
         )
     face = found[0]
     box = (face.box.x, face.box.y, face.box.width, face.box.height)

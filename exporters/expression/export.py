@@ -27,12 +27,12 @@ from edge.vision.inference.manifest import (
 )
 from edge.vision.values import Luma
 from exporters.artifacts import driver, graph
+from exporters.artifacts.input_folding import fold_input, take_nchw
 from exporters.artifacts.parity import LIMITS, check_against_limits, measure, sample_pictures
 from exporters.artifacts.quantize import upgrade_opset
 from exporters.artifacts.tflite import convert_float
 from exporters.expression.golden import expression_golden
 from exporters.expression.heads import expose, keep_outputs, rename
-from exporters.expression.input_folding import fold_input, take_nchw
 from exporters.expression.int8 import calibration_faces, choose_float_nodes
 from exporters.expression.original import (
     EPSILON,

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
 from edge.vision.values import Floats
-from exporters.expression.input_folding import unused_name
+from exporters.artifacts.input_folding import unused_name
 
 Affect = Literal["auto", "logits", "unit", "signed"]
 """Values of a regressor: logits before a sigmoid, 0..1, or -1..1; or by its last operator."""

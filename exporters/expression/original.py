@@ -17,9 +17,9 @@ from edge.vision.inference.manifest import Recalibration
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Box, Floats, Luma
 from edge.vocabulary import EXPRESSIONS
+from exporters.artifacts.input_folding import Affine, normalise_by
 from exporters.artifacts.parity import sample_pictures
 from exporters.expression.heads import Affect, find_heads
-from exporters.expression.input_folding import Affine, normalise_by
 from exporters.expression.source import NORMALISATIONS, ExpressionSource, Normalisation
 
 EPSILON: Final = 0.05

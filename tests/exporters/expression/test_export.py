@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from edge.config import ExpressionConfig
 from edge.vision.expression import open_expression
@@ -34,6 +34,7 @@ from tests.support.expression_networks import (
     two_heads,
 )
 from tests.support.keras2_files import mobilenet_fer, predict, random_arrays, write
+from tests.support.onnx_forms import as_type
 
 HEADS: dict[str, tuple[Callable[[Net], Net], ExpressionOptions, str, str, str]] = {
     "activations in the graph": (
@@ -102,6 +103,24 @@ def test_a_thesis_checkpoint_gives_the_outputs_of_keras(
         np.testing.assert_allclose(heads["expression"][0], expected[0], atol=1e-4)
         np.testing.assert_allclose(heads["affect"][0], expected[1], atol=1e-4)
     assert expression_findings(TwoHeadedNetwork(network)) == []
+
+
+@pytest.mark.parametrize("inside_only", [False, True])
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_a_network_in_other_floats_becomes_float32(
+    tmp_path: Path, kind: int, inside_only: bool
+) -> None:
+    weights = two_heads(size=32).save(tmp_path)
+    model = onnx.load(weights)
+    export_mobilenet_fer(weights, tmp_path / "plain")
+    as_type(kind, inside_only=inside_only)(model)
+    onnx.save(model, weights)
+    manifest = export_mobilenet_fer(weights, tmp_path / "net")
+    assert manifest.input.dtype == "float32"
+    plain, network = exported(tmp_path, "plain"), exported(tmp_path)
+    picture = sample_pictures(32, 32)[0]
+    for role, values in plain.run(picture[None]).items():
+        np.testing.assert_allclose(network.run(picture[None])[role], values, atol=5e-3)
 
 
 def test_both_keras_layouts_give_the_same_network(tmp_path: Path) -> None:

@@ -31,6 +31,10 @@ from tests.support.keras2_files import (
 RANDOM = np.random.default_rng(20240515)
 
 
+def drawn(shape: tuple[int, int, int]) -> Any:
+    return RANDOM.normal(0, 1, shape).astype(np.float32)
+
+
 def load_here(path: Path, size: tuple[int, int] | None = None) -> Any:
     return convert(path.read_bytes(), None, size)
 
@@ -86,9 +90,7 @@ def test_a_sequential_of_any_keras_2_is_the_same_graph(
         weights = write(tmp_path / "net.hdf5", CHAIN, arrays, whole=False)
         (tmp_path / "net.json").write_text(json.dumps(said))
     read = load_keras2(weights, architecture=tmp_path / "net.json" if apart else None)
-    assert_equal_outputs(
-        read.graph, CHAIN, arrays, RANDOM.normal(0, 1, (48, 48, 3)).astype(np.float32)
-    )
+    assert_equal_outputs(read.graph, CHAIN, arrays, drawn((48, 48, 3)))
 
 
 def test_a_bare_sequential_is_exported(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_nameless_models_in_a_bare_list_go_by_the_order_of_their_weights(tmp_pat
                     groups[name].create_dataset(names[-1], data=values)
             groups[name].attrs["weight_names"] = np.array(names, "S")
         file.attrs["model_config"] = json.dumps(said)
-    picture = RANDOM.normal(0, 1, (9, 12, 3)).astype(np.float32)
+    picture = drawn((9, 12, 3))
     known = picture
     for each in parts:
         (known,) = predict(each, arrays[each["name"]], known)
@@ -154,9 +156,7 @@ def test_a_bare_sequential_with_a_name_inside_a_model(tmp_path: Path) -> None:
     old["config"]["layers"][1] |= said["config"][0]
     with h5py.File(path, "r+") as file:
         file.attrs["model_config"] = json.dumps({**old, "class_name": "Model"})
-    assert_equal_outputs(
-        load_here(path), whole, arrays, RANDOM.normal(0, 1, (9, 12, 3)).astype(np.float32)
-    )
+    assert_equal_outputs(load_here(path), whole, arrays, drawn((9, 12, 3)))
 
 
 def test_a_sequential_built_for_a_shape_needs_no_input_layer(tmp_path: Path) -> None:
@@ -165,9 +165,7 @@ def test_a_sequential_built_for_a_shape_needs_no_input_layer(tmp_path: Path) -> 
     del said["config"]["layers"][0]["config"]["batch_input_shape"]
     said["config"]["build_input_shape"] = [None, 48, 48, 3]
     path = stored(tmp_path / "net.h5", CHAIN, arrays, said)
-    assert_equal_outputs(
-        load_here(path), CHAIN, arrays, RANDOM.normal(0, 1, (48, 48, 3)).astype(np.float32)
-    )
+    assert_equal_outputs(load_here(path), CHAIN, arrays, drawn((48, 48, 3)))
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,6 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
     "weights alone": (keras_file, [], "holds weights alone; give the model's --architecture"),
     "external data": (changed(external), [], "keeps weights in another file"),
     "two inputs": (changed(second_input), [], "expected one input for one picture"),
-    "half floats": (changed(of_type(TensorProto.FLOAT16)), [], "is float16; expected float32"),
     "bytes": (changed(of_type(TensorProto.UINT8)), [], "is uint8; expected float32"),
     "five channels": (changed(five_channels), [], "has no 1 or 3 channels"),
     "not finite": (changed(not_finite), [], "is not finite"),

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from exporters.expression.input_folding import Affine, fold_input, normalise_by, take_nchw
+from exporters.artifacts.input_folding import Affine, fold_input, normalise_by, take_nchw
 from tests.support.expression_networks import Net, run_original
 
 RANDOM = np.random.default_rng(20240607)
@@ -72,6 +72,31 @@ def test_affine_functions_compose() -> None:
         both.scale * x + both.shift,
         (one.scale * x + one.shift) * [5, 7] + [0.5, 0.25],
     )
+
+
+@given(st.sampled_from(["one figure", "one a channel", "of four dimensions"]), st.booleans())
+def test_scaling_before_the_transposition_is_the_same_behind_it(shape: str, turned: bool) -> None:
+    net = Net(layout="nhwc", size=6)
+    net.shape[0] = 1
+    (transposition,) = net.nodes
+    values = {"one figure": (), "one a channel": (3,), "of four dimensions": (1, 1, 1, 3)}[shape]
+    net.last = "picture"
+    net.nodes.clear()
+    net.add("Sub", [RANDOM.normal(0, 1, values).astype(np.float32)])
+    if turned:
+        net.nodes[-1].input[:] = list(net.nodes[-1].input)[::-1]
+    net.add("Div", [RANDOM.uniform(1, 2, values).astype(np.float32)])
+    transposition.input[0] = net.last
+    net.nodes.append(transposition)
+    net.last = transposition.output[0]
+    net.body().head("a", 8)
+    model = net.model()
+    picture = RANDOM.normal(0, 1, (1, 6, 6, 3))
+    (known,) = run_original(model, picture, ["a"])
+    take_nchw(model, "picture")
+    (seen,) = run_original(model, picture.transpose(0, 3, 1, 2), ["a"])
+    np.testing.assert_allclose(seen, known, atol=1e-5)
+    assert not any(node.op_type == "Transpose" for node in model.graph.node)
 
 
 def test_nhwc_becomes_nchw_for_every_user_of_the_input() -> None:

@@ -39,8 +39,10 @@ def normalise_by(channels: int, mean: Doubles, std: Doubles) -> Affine:
 def take_nchw(model: Any, name: str) -> None:
     """Change the NHWC input ``name`` to NCHW.
 
-    Transpositions at the start of the graph are removed; other uses of the input get a new one.
+    Transpositions at the start of the graph are removed, also one behind scaling of each channel;
+    other uses of the input get a new one.
     """
+    _transpose_first(model, name)
     graph = model.graph
     (value,) = (each for each in graph.input if each.name == name)
     batch, height, width, channels = (each.dim_value for each in value.type.tensor_type.shape.dim)
@@ -56,6 +58,49 @@ def take_nchw(model: Any, name: str) -> None:
     for node in first:
         graph.node.remove(node)
         _replace(model, node.output[0], name)
+
+
+def _transpose_first(model: Any, name: str) -> None:
+    """Move a transposition to NCHW before the arithmetic that the graph begins with."""
+    graph = model.graph
+    kept = {value.name for value in graph.output}
+    arithmetic: list[Any] = []
+    reached = name
+    while True:
+        users = [node for node in graph.node if reached in node.input]
+        if len(users) != 1 or reached in kept:
+            return
+        (node,) = users
+        if node.op_type == "Transpose" and _perm(node) == [0, 3, 1, 2]:
+            break
+        if node.op_type not in ("Add", "Sub", "Mul", "Div", "Identity"):
+            return
+        constants = [_array(model, each) for each in node.input if each != reached]
+        if any(each is None or each.shape[:-1] != (1,) * (each.ndim - 1) for each in constants):
+            return
+        arithmetic.append(node)
+        reached = node.output[0]
+    if not arithmetic or node.output[0] in kept:
+        return
+    planes = unused_name(model, f"{name}_planes")
+    source = name
+    for each in arithmetic:
+        for place, operand in enumerate(each.input):
+            if operand == source:
+                continue
+            values = np.asarray(_array(model, operand), np.float64).reshape(-1, 1, 1)
+            each.input[place] = _constant(model, unused_name(model, f"{operand}_planes"), values)
+        source = each.output[0]
+    graph.node.remove(node)
+    _replace(model, node.output[0], reached)
+    _replace(model, name, planes)
+    node.input[0], node.output[0] = name, planes
+    graph.node.insert(0, node)
+
+
+def after_affine(model: Any, name: str, channels: int) -> str:
+    """Return the tensor that the affine functions behind the NCHW input ``name`` lead to."""
+    return _leading_affine(model, name, normalise_by(channels, np.zeros(1), np.ones(1)))[1]
 
 
 def fold_input(model: Any, name: str, before: Affine, *, mono: bool) -> Place:
