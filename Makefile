@@ -20,8 +20,8 @@ TORCH ?= torch==2.13.0
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:2], sep=".")')
 EXPORT_STAMP := $(EXPORT_VENV)/.ready-$(PYTHON_VERSION)
 ONNX2TF_STAMP := $(ONNX2TF_VENV)/.ready-$(ONNX2TF)-$(PYTHON_VERSION)
-# A test runs the .tflite files in the older runtime, which needs Python 3.11 or older.
-TFLITE_STAMP := $(if $(filter 3.11,$(PYTHON_VERSION)),$(TFLITE_VENV)/.ready-3.11)
+# The daemon with the older runtime for .tflite files, which needs Python 3.11 and NumPy 1.
+TFLITE_STAMP := $(TFLITE_VENV)/.ready-$(PYTHON_VERSION)
 
 # Versions of picamera2 for the tests over a libcamera without a camera: the newest, the oldest that
 # the camera source supports, and one that it must refuse.
@@ -31,7 +31,7 @@ PICAMERA2_STAMP := $(PICAMERA2_VENV)/.ready-$(PYTHON_VERSION)-$(subst $() ,-,$(P
 # Number of stalls in the stall test.
 STALLS ?= 5
 
-.PHONY: setup setup-export setup-landmarks setup-picamera2 demo test test-arm64 test-export test-install test-picamera2 check bench clean
+.PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-export test-install test-picamera2 test-tflite check bench clean
 
 setup: $(STAMP)
 
@@ -43,7 +43,7 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install $(PIP_FLAGS) --prefer-binary -e '.[dev]'
 	touch $@
 
-setup-export: $(EXPORT_STAMP) $(ONNX2TF_STAMP) $(TFLITE_STAMP)
+setup-export: $(EXPORT_STAMP) $(ONNX2TF_STAMP)
 
 # Large (torch): updated in place unless the interpreter has changed.
 $(EXPORT_STAMP): pyproject.toml
@@ -59,9 +59,13 @@ $(ONNX2TF_STAMP):
 	$(ONNX2TF_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary --ignore-requires-python '$(ONNX2TF)'
 	touch $@
 
-$(TFLITE_VENV)/.ready-3.11:
+setup-tflite: $(TFLITE_STAMP)
+
+$(TFLITE_STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "tflite-runtime ends with Python 3.11; try: make PYTHON=python3.11 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv --clear $(TFLITE_VENV)
-	$(TFLITE_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary 'tflite-runtime==2.14.0' 'numpy<2'
+	$(TFLITE_VENV)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip
+	$(TFLITE_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary -e '.[tflite,test]'
 	touch $@
 
 # Only for the recipe of the expression weights: the versions that MediaPipe pins suit nothing else
@@ -92,7 +96,7 @@ demo: setup
 	$(BIN)/affect-edge demo
 
 test: setup
-	$(BIN)/python -m pytest -m 'not export and not arm64 and not picamera2' $(TESTS)
+	$(BIN)/python -m pytest -m 'not export and not arm64 and not picamera2 and not tflite' $(TESTS)
 
 # Checks against the package index that Raspberry Pi OS 12 and 13 can install all dependencies.
 test-install: setup
@@ -119,6 +123,10 @@ test-picamera2: setup-picamera2
 		$(PICAMERA2_VENV)/bin/python -m pytest -m picamera2 \
 			$(if $(TESTS),$(TESTS),tests/picamera2_stack) || exit 1; \
 	done
+
+# Tests of the daemon with tflite-runtime, NumPy 1 and the last OpenCV for it.
+test-tflite: setup-tflite
+	$(TFLITE_VENV)/bin/python -m pytest -m tflite $(if $(TESTS),$(TESTS),tests/tflite)
 
 check: setup
 	$(BIN)/ruff check .

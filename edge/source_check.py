@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from edge.config import Config, ImagesSource, StreamSource, V4l2Source, VideoSource
-from edge.errors import AffectEdgeError, FrameRefused
+from edge.errors import AffectEdgeError, ConfigError, FrameRefused
 from edge.machine_check import Line
 from edge.vision.picture import look_of, measure
-from edge.vision.sources import open_source
+from edge.vision.sources import check_decoder, open_source
 
 _ANY_SIZE: Final = (320, 192)
 
@@ -29,6 +29,10 @@ def source_line(config: Config) -> Line | None:
         case V4l2Source():
             return _device(Path(source.path).absolute())
         case StreamSource():
+            try:
+                check_decoder(source)
+            except ConfigError as error:
+                return "WRONG", f"source: {error}"
             return "ok", "source: a network camera; it was not contacted: 'affect-edge run' does"
         case _:
             return None

@@ -24,6 +24,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = "[litert,picamera]"
+OLD_EXTRAS = "[tflite]"
+"""The older runtime, on the release whose Python it has wheels for."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,16 @@ def platform_options(release: Release) -> list[str]:
     return options
 
 
+def _opencv(found: list[dict[str, Any]]) -> tuple[int, ...]:
+    """Return the version of OpenCV that pip chose."""
+    (version,) = (
+        item["metadata"]["version"]
+        for item in found
+        if item["metadata"]["name"].lower() == "opencv-python-headless"
+    )
+    return tuple(map(int, version.split(".")))
+
+
 def check_wheels(release: Release, wheel: Path, folder: Path) -> list[str]:
     """Return dependencies without a wheel for the release; install the project's own wheel."""
     requirement, options = f"{wheel}{EXTRAS}", platform_options(release)
@@ -100,6 +112,14 @@ def check_wheels(release: Release, wheel: Path, folder: Path) -> list[str]:
     pip("--no-deps", "--target", folder / "site", *options, wheel)
     models = list((folder / "site/affect_edge_models").glob("*/manifest.json"))
     wrong = [name for name in native if "aarch64" not in name]
+    if _opencv(found) < (4, 13):  # the range allows an older one, for the extra tflite alone
+        wrong.append(f"OpenCV {_opencv(found)}, expected the newest")
+    if release.python == "3.11":
+        old = pip("--dry-run", "--ignore-installed", "--target", folder / "none", *options,
+                  f"{wheel}{OLD_EXTRAS}")  # fmt: skip
+        print(f"ok     {release.name}: {OLD_EXTRAS} with OpenCV {_opencv(old)}")
+        if _opencv(old)[:2] != (4, 11):
+            wrong.append(f"{OLD_EXTRAS}: OpenCV {_opencv(old)}, expected 4.11")
     return wrong if len(models) == 3 else [*wrong, f"{len(models)} models in {wheel.name}"]
 
 
@@ -129,6 +149,8 @@ def check_with_apt(release: Release, wheel: Path, folder: Path) -> list[str]:
         print(f"         apt's {name} {version}: {action}")
         if (name in release.kept) == (name in new):
             wrong.append(f"apt's {name} {version}: pip {action}")
+    if _opencv(found) < (4, 13):
+        wrong.append(f"OpenCV {_opencv(found)}, expected the newest")
     if "simplejpeg" not in new:
         wrong.append("pip keeps apt's simplejpeg, which may be built for another NumPy")
     return wrong

@@ -18,6 +18,8 @@ from edge.vision.values import Floats
 
 Tensor = NDArray[Any]
 
+_NUMPY_2 = int(np.__version__.partition(".")[0]) >= 2
+
 
 class Session(Protocol):
     """One loaded artifact."""
@@ -40,7 +42,9 @@ def runtime_installed(runtime: str) -> bool:
     """Return whether ``runtime`` is installed."""
     if runtime == "onnxruntime":
         return find_spec("onnxruntime") is not None
-    return find_spec("ai_edge_litert") is not None or find_spec("tflite_runtime") is not None
+    if find_spec("ai_edge_litert") is not None:
+        return True
+    return find_spec("tflite_runtime") is not None and not _NUMPY_2
 
 
 def open_session(runtime: str, content: bytes, threads: int) -> Session:
@@ -169,6 +173,12 @@ def _interpreter_class() -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
     except ImportError:
+        if find_spec("tflite_runtime") is not None and _NUMPY_2:
+            # importing it works, and loading the first model fails
+            raise ModelError(
+                f"tflite-runtime works with NumPy 1 only, this is {np.__version__}; pip install"
+                " 'affect-edge[litert]', or 'affect-edge[tflite]' in an environment of its own"
+            ) from None
         try:
             from tflite_runtime.interpreter import Interpreter  # noqa: PLC0415
         except ImportError as error:

@@ -59,14 +59,27 @@ class Source(Protocol):
         """
 
 
+def check_decoder(config: SourceConfig) -> None:
+    """Check that the installed OpenCV can decode the source. Opens nothing.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if isinstance(config, StreamSource):
+        from edge.vision.sources.old_opencv import refuse_stream  # noqa: PLC0415
+
+        refuse_stream()
+
+
 def load_modules(config: SourceConfig) -> None:
     """Import the system's packages that the source needs; slow when the SD card is not cached.
 
     After this, opening the source takes only as long as the camera needs. Opens no camera.
 
     Raises:
-        ConfigError: a package cannot be imported.
+        ConfigError: a package cannot be imported, or cannot decode the source.
     """
+    check_decoder(config)
     if isinstance(config, PicameraSource):
         from edge.vision.sources.picamera_stack import load_stack  # noqa: PLC0415
 

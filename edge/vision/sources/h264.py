@@ -3,7 +3,7 @@
 Names and order of the fields are those of Rec. ITU-T H.264, clauses 7.3.2.1.1 and E.1.1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 _WITH_CHROMA_FORMAT: Final = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134})
@@ -18,9 +18,11 @@ class PictureFormat:
     Attributes:
         full_range: whether black is 0 (True) or 16 (False); None if the first plane is not 8-bit
             luma.
+        geometry: width, height and cropping as the stream codes them; equal for one size.
     """
 
     full_range: bool | None
+    geometry: tuple[int, ...] = field(default=(), compare=False)
 
 
 def parse_header(header: bytes) -> PictureFormat | None:
@@ -52,10 +54,10 @@ def _sequence_parameters(header: bytes) -> bytes | None:
 def _parse_format(bits: "_BitReader") -> PictureFormat:
     """Parse a sequence parameter set without its first byte."""
     eight_bit = _parse_depth(bits)
-    _skip_geometry(bits)
+    geometry = _parse_geometry(bits)
     # limited range is the default if the field is absent
     full_range = _parse_range(bits) if bits.read(1) else False  # vui_parameters_present_flag
-    return PictureFormat(full_range if eight_bit else None)
+    return PictureFormat(full_range if eight_bit else None, geometry)
 
 
 def _parse_depth(bits: "_BitReader") -> bool:
@@ -77,8 +79,8 @@ def _parse_depth(bits: "_BitReader") -> bool:
     return depth == 8 and not separate
 
 
-def _skip_geometry(bits: "_BitReader") -> None:
-    """Skip up to the video usability information."""
+def _parse_geometry(bits: "_BitReader") -> tuple[int, ...]:
+    """Parse up to the video usability information; return the codes of the size."""
     bits.exp_golomb()  # log2_max_frame_num_minus4
     order = bits.exp_golomb()  # pic_order_cnt_type
     if order == 0:
@@ -91,14 +93,14 @@ def _skip_geometry(bits: "_BitReader") -> None:
             bits.exp_golomb()
     bits.exp_golomb()  # max_num_ref_frames
     bits.read(1)
-    bits.exp_golomb()  # width and height in macroblocks
-    bits.exp_golomb()
-    if not bits.read(1):  # frame_mbs_only_flag
+    geometry = [bits.exp_golomb(), bits.exp_golomb()]  # width and height in macroblocks
+    geometry.append(bits.read(1))  # frame_mbs_only_flag
+    if not geometry[-1]:
         bits.read(1)
     bits.read(1)
     if bits.read(1):  # frame_cropping_flag
-        for _ in range(4):
-            bits.exp_golomb()
+        geometry += [bits.exp_golomb() for _ in range(4)]
+    return tuple(geometry)
 
 
 def _parse_range(bits: "_BitReader") -> bool | None:

@@ -51,6 +51,7 @@ class MonoReader:
 
     From its creation on, nothing else may move the capture or set its options: OpenCV keeps the
     converter of the first retrieved picture, and returns garbage if its options change later.
+    ``header`` is the format of an H.264 stream; None for other codecs.
 
     Args:
         capture: an opened ``cv2.VideoCapture`` of FFmpeg that has grabbed nothing yet.
@@ -223,7 +224,7 @@ class MonoReader:
         flag = int(self._capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
         found, data = self._capture.retrieve(flag=flag)
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, turned)
-        header = parse_header(data.tobytes()) if found and data is not None else None
+        self.header = header = parse_header(data.tobytes()) if found and data is not None else None
         if header is None or header.full_range is None:
             return Plane.CONVERT
         self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)

@@ -11,6 +11,7 @@ from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import StreamSource, redact
 from edge.errors import FrameRefused, SourceStalled, SourceUnavailable
 from edge.vision.sources.decode import silence_opencv, stated_rate_hz
+from edge.vision.sources.old_opencv import refuse_stream
 from edge.vision.sources.reader import MonoReader
 from edge.vision.values import Frame
 
@@ -42,8 +43,10 @@ class Stream:
         """Connect.
 
         Raises:
+            ConfigError: this OpenCV cannot decode network cameras (``old_opencv``).
             SourceUnavailable: no answer within ``open_timeout_s``, or the answer is not video.
         """
+        refuse_stream()
         silence_opencv()
         config = self._config
         began_ns = monotonic_ns()

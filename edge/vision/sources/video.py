@@ -13,6 +13,7 @@ from edge.errors import ConfigError, EndOfStream, FrameRefused
 from edge.vision.sources.container import is_mirrored, is_trimmed
 from edge.vision.sources.decode import silence_opencv, stated_rate_hz
 from edge.vision.sources.lost import PictureTimes
+from edge.vision.sources.old_opencv import SizeGuard, garbles_size_changes
 from edge.vision.sources.reader import MonoReader
 from edge.vision.values import Frame
 
@@ -55,6 +56,7 @@ class Video:
             )
             if not self._reader.has_picture:
                 raise self._no_video()
+            self._guard = self._guarded() if garbles_size_changes() else None
         except ConfigError:
             self._capture.release()
             raise
@@ -67,6 +69,8 @@ class Video:
 
     def __exit__(self, *_: object) -> None:
         self._capture.release()
+        if self._guard is not None:
+            self._guard.close()
 
     def read(self) -> Frame:
         """Return the next frame; see ``edge.vision.sources.Source``."""
@@ -88,6 +92,8 @@ class Video:
         if sensor_ns <= self._last_ns:
             sensor_ns = self._last_ns + self._period_ns
         self._last_ns = sensor_ns
+        if self._guard is not None:
+            self._guard.advance()
         return Frame(
             self._reader.retrieve(index),
             index=index,
@@ -132,6 +138,11 @@ class Video:
             capture.release()
             raise self._no_video()
         return capture
+
+    def _guarded(self) -> SizeGuard:
+        with self._address() as address:
+            packets = cv2.VideoCapture(address, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        return SizeGuard(packets, self._path, self._reader.header)
 
     @contextmanager
     def _address(self) -> Iterator[str]:

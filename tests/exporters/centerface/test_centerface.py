@@ -2,9 +2,6 @@
 
 import copy
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ from onnx import numpy_helper
 from benchmarks.evaluation.pictures import faces_in
 from edge.errors import ModelError
 from edge.vision.detect import detector_for
-from edge.vision.detect.centerface import decode
 from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model, load_manifest, open_network, verify
 from edge.vision.values import Luma
@@ -31,9 +27,6 @@ ROOT = Path(__file__).parents[3]
 PUBLISHED = ROOT / "models" / "centerface-published" / "centerface.onnx"
 BUNDLED = find_model("centerface-320x192") / "centerface.onnx"
 FILES = ("centerface.onnx", "centerface.int8.onnx", "centerface.tflite", "centerface.int8.tflite")
-TFLITE_PYTHON = Path(
-    os.environ.get("AFFECT_EDGE_TFLITE_PYTHON", ROOT / ".venv-tflite" / "bin" / "python")
-)
 
 
 def with_free_sizes(folder: Path) -> Path:
@@ -269,70 +262,3 @@ def test_the_bundled_artifacts_agree_with_each_other(model: str) -> None:
     for each in found:
         assert len(each) == 1
         assert each[0].box.iou(found[0][0].box) > 0.85
-
-
-_OLD_RUNTIME = """
-import json, sys
-import numpy as np
-from tflite_runtime.interpreter import Interpreter
-tensor = np.load(sys.argv[1])
-for path in sys.argv[2:]:
-    net = Interpreter(model_path=path)
-    net.allocate_tensors()
-    (given,) = net.get_input_details()
-    values = tensor
-    if given["dtype"] != np.float32:
-        scale, zero = given["quantization"]
-        values = np.clip(np.rint(tensor / scale) + zero, -128, 127).astype(given["dtype"])
-    net.set_tensor(given["index"], values)
-    net.invoke()
-    outputs = {}
-    for each in net.get_output_details():
-        made = net.get_tensor(each["index"]).astype(np.float32)
-        scale, zero = each["quantization"]
-        outputs[each["name"]] = (made - zero) * scale if scale else made
-    np.savez(path + ".npz", **outputs)
-"""
-
-
-@pytest.mark.export
-def test_tflite_runtime_gives_the_same_outputs(tmp_path: Path) -> None:
-    """tflite-runtime 2.14, the last release, in an environment of its own."""
-    if not TFLITE_PYTHON.exists():
-        pytest.skip(f"no tflite-runtime at {TFLITE_PYTHON}: it ends with Python 3.11")
-    model = find_model("centerface-320x192")
-    picture = np.asarray(cv2.resize(golden_picture()[0], (320, 192)), np.uint8)
-    np.save(tmp_path / "in.npy", picture.astype(np.float32)[None, :, :, None])
-    for file in FILES[2:]:
-        shutil.copy(model / file, tmp_path / file)
-    done = subprocess.run(
-        [str(TFLITE_PYTHON), "-c", _OLD_RUNTIME, str(tmp_path / "in.npy"),
-         *(str(tmp_path / file) for file in FILES[2:])],
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    for file in FILES[2:]:
-        network = open_network(model, task="face-detection", artifact=file)
-        known = network.run(picture[None])
-        stored = np.load(tmp_path / f"{file}.npz")
-        outputs = {
-            role: stored[output.tensor].transpose(0, 3, 1, 2)
-            for role, output in network.manifest.outputs.items()
-        }
-        errors = {
-            role: np.abs(outputs[role] - values) / max(1.0, float(np.abs(values).max()))
-            for role, values in known.items()
-        }
-        if "int8" not in file:
-            assert max(float(each.max()) for each in errors.values()) < 1e-3
-        # int8 kernels of the two runtimes round differently where no face is: the face counts
-        assert max(float(each.mean()) for each in errors.values()) < 0.02
-        (one,), (other,) = (
-            decode(
-                maps["heatmap"][0, 0], maps["scale"][0], maps["offset"][0], maps["landmarks"][0],
-                threshold=0.5, nms_iou=0.3, ratio_x=1.0, ratio_y=1.0,
-            )
-            for maps in (known, outputs)
-        )  # fmt: skip
-        assert one.box.iou(other.box) > 0.95
-        assert abs(one.score - other.score) < 0.02

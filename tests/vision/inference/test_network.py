@@ -162,6 +162,22 @@ def test_missing_runtime_is_named_with_its_extra(
         opened(folder, artifact="a.tflite")
 
 
+def test_tflite_runtime_with_numpy_2_is_refused_and_not_counted_as_installed(
+    make_folder: Make, tflite_of: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Importing it works with NumPy 2; loading the first model fails."""
+    folder = make_folder({"a.tflite": tflite_of((1, 1, 4, 6))})
+    for module in ("ai_edge_litert", "ai_edge_litert.interpreter"):
+        monkeypatch.setitem(__import__("sys").modules, module, None)
+    monkeypatch.setattr(
+        "edge.vision.inference.runtimes.find_spec",
+        lambda name: object() if name == "tflite_runtime" else None,
+    )
+    assert not runtime_installed("litert")
+    with pytest.raises(ModelError, match="tflite-runtime works with NumPy 1 only, this is 2"):
+        opened(folder, artifact="a.tflite")
+
+
 def test_auto_skips_artifacts_without_a_runtime(
     make_folder: Make, tiny: bytes, tflite_of: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
