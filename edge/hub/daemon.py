@@ -302,8 +302,8 @@ class Daemon:
         elif self._supervisor.may_start():
             first = self._out.last_index + 1
             if is_file(self._config.source):
-                # A frame that crashes every worker is skipped: one more per start without result.
-                first += self._starts_without_result
+                # A frame that crashes every worker is skipped: one more per worker that it crashed.
+                first += self._supervisor.losses_without_frame
             else:
                 first = max(first, self._captured)  # a camera's frames since then are lost
             absent = self._source_state == "absent"  # stays so: the new worker tries again
@@ -316,7 +316,7 @@ class Daemon:
 
     def _lose_worker(self, reason: str) -> None:
         pid = self._supervisor.pid
-        log.error("worker %s lost: %s", pid, reason)
+        log.error("worker %s lost: %s%s", pid, reason, self._supervisor.describe_stage())
         was_opening = (
             self._supervisor.is_ready
             and self._source_state == "starting"

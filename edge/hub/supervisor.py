@@ -45,6 +45,7 @@ class Supervisor:
         pid: of the present worker; None between workers.
         losses: workers lost, for the health grade and the budget.
         restarts: workers lost since the start.
+        losses_without_frame: workers lost since the last frame that were ready and had none.
         renewals: workers in a row that asked to be replaced, since the last frame or loss.
     """
 
@@ -63,6 +64,8 @@ class Supervisor:
         self.is_ready = False
         self.losses = Incidents()
         self.restarts = 0
+        self.losses_without_frame = 0
+        self._has_frame = False
         self.renewals = 0
 
     @property
@@ -96,6 +99,7 @@ class Supervisor:
                 start_new_session=True,
             )
         self._started_ns = self._last_report_ns = clock.monotonic_ns()
+        self._has_frame = False
         self.heartbeat = None
         self.is_ready = False
         self.link.send(
@@ -123,7 +127,8 @@ class Supervisor:
         if isinstance(report, Heartbeat):
             self.heartbeat = report
         elif isinstance(report, FrameReport):
-            self.renewals = 0
+            self._has_frame = True
+            self.renewals = self.losses_without_frame = 0
 
     def trouble(self, *, is_opening: bool = False) -> str | None:
         """Return why the present worker must be replaced; None where it works.
@@ -153,6 +158,7 @@ class Supervisor:
 
     def lose(self) -> None:
         """Kill the present worker, count it as lost, and delay the next start."""
+        self.losses_without_frame += self.is_ready and not self._has_frame
         self._kill()
         self.renewals = 0
         now_ns = clock.monotonic_ns()
@@ -173,6 +179,10 @@ class Supervisor:
         delay_s = RENEW_DELAY_S if self.renewals else _FIRST_DELAY_S
         self.renewals += 1
         self._not_before_ns = clock.monotonic_ns() + int(delay_s * 1e9)
+
+    def describe_stage(self) -> str:
+        """Return, for the log, that the present worker is not ready yet; empty if it is."""
+        return "" if self.is_ready else ", while it loaded the networks"
 
     def may_start(self) -> bool:
         """Return whether the next worker is due and the last process has exited."""

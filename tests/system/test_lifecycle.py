@@ -13,7 +13,7 @@ import pytest
 from edge.config import Config
 from edge.hub import supervisor as supervisor_module
 from edge.hub.supervisor import Supervisor
-from tests.support.daemons import PURPOSE, RunningDaemon, affect_edge
+from tests.support.daemons import PURPOSE, ROOT, RunningDaemon, affect_edge
 
 DEMO = ("--source", "demo", "--wait-for-subscriber")
 
@@ -96,6 +96,28 @@ def test_frames_that_crash_every_worker_are_skipped_and_counted(tmp_path: Path) 
             before = message["frame"]["index"]
         ended = daemon.events("epoch_ended")[0]["detail"]
         assert ended["frames"] + ended["dropped"] == ended["captured"] == 300
+
+
+CRASH_ONCE = """
+import os, signal, sys
+if "edge.worker" in sys.orig_argv and not os.path.exists({marker!r}):
+    open({marker!r}, "w").close()
+    from edge.vision.inference.network import Network
+    def run(self, batch):
+        os.kill(os.getpid(), signal.SIGILL)
+    Network.run = run
+"""
+
+
+def test_a_worker_whose_first_inference_crashes_costs_no_frame(tmp_path: Path) -> None:
+    """It never saw a frame of the file, so none is skipped as if it had crashed the worker."""
+    (tmp_path / "sitecustomize.py").write_text(CRASH_ONCE.format(marker=str(tmp_path / "crashed")))
+    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    with RunningDaemon(tmp_path, *DEMO, "--no-pace", environment=path) as daemon:
+        assert daemon.run_to_end() == 0, daemon.stderr
+        assert len(daemon.events("worker_lost")) == 1
+        assert [m["frame"]["index"] for m in daemon.frames] == list(range(300))
+        assert "lost: died, while it loaded the networks" in daemon.stderr
 
 
 def test_a_file_of_which_no_worker_processes_a_frame_ends_the_run(tmp_path: Path) -> None:
