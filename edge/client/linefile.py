@@ -1,13 +1,13 @@
 """An append-only file of lines, locked against other writers."""
 
 import errno
-import fcntl
 import os
 import stat
 from pathlib import Path
 
 from edge.clock import monotonic_ns
 from edge.errors import ConfigError, LogFileError
+from edge.filelock import lock_file
 
 _BLOCK_BYTES = 64 * 1024
 _SYNC_INTERVAL_NS = 1_000_000_000
@@ -22,7 +22,8 @@ class LineFile:
         path: the file; created with mode 0600 if missing, in a folder that exists.
 
     Raises:
-        ConfigError: it cannot be opened, is not a regular file, or another process writes to it.
+        ConfigError: it cannot be opened or locked, is not a regular file, or another process
+            writes to it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,12 +45,8 @@ class LineFile:
     def _lock(self) -> None:
         if not stat.S_ISREG(os.fstat(self._fd).st_mode):
             raise ConfigError(f"log {self.path}: expected a regular file, or none yet")
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(
-                f"log {self.path}: another process writes to it; give each logger its own file"
-            ) from error
+        in_use = "another process writes to it; give each logger its own file"
+        lock_file(self._fd, name=f"log {self.path}", in_use=in_use)
 
     @property
     def size(self) -> int:

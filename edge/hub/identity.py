@@ -5,13 +5,13 @@ writes it to storage before it sends anything. Without a folder (a demo, a run b
 is a stream of its own. Messages themselves are not stored yet.
 """
 
-import fcntl
 import json
 import os
 import uuid
 from pathlib import Path
 
 from edge.errors import ConfigError
+from edge.filelock import lock_file
 
 _NAME = "identity.json"
 _EPOCH_MAX = 2**53  # beyond it, readers in other languages lose digits
@@ -40,8 +40,8 @@ class StreamIdentity:
         """Lock ``folder`` and start a new epoch in it; with an empty name, nothing is stored.
 
         Raises:
-            ConfigError: the folder cannot be used, another daemon uses it, or its identity file is
-                damaged.
+            ConfigError: the folder cannot be used or locked, another daemon uses it, or its
+                identity file is damaged.
         """
         if not folder:
             return cls(str(uuid.uuid4()), 1, None)
@@ -53,15 +53,9 @@ class StreamIdentity:
             raise ConfigError(
                 f"journal.path {folder!r}: {error.strerror}; expected a folder this user can write"
             ) from error
+        in_use = "in use by another daemon; stop that one or choose another folder"
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise ConfigError(
-                f"journal.path {folder!r}: in use by another daemon; stop that one or choose"
-                " another folder"
-            ) from error
-        try:
+            lock_file(lock, name=f"journal.path {folder!r}", in_use=in_use)
             stream, epoch = _start_epoch(path)
         except ConfigError:
             os.close(lock)
