@@ -217,9 +217,10 @@ def log_command(
         until_end=until_end,
         give_up_s=give_up_s,
     )
+    deleted = f", {summary.deleted_rows} rows deleted with their file"
     sys.stderr.write(
         f"affect-edge: {summary.messages} messages, {summary.rows} rows, {summary.gaps} gaps,"
-        f" {summary.missing} missing\n"
+        f" {summary.missing} missing{deleted if summary.deleted_rows else ''}\n"
     )
     return EXIT_FAILURE if summary.gave_up else EXIT_DONE
 

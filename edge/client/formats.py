@@ -18,7 +18,7 @@ counts as new, so no gap is reported for it.
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -67,8 +67,14 @@ class LogFormat(Protocol):
 
 
 @contextmanager
-def opened_log(out: Path) -> Iterator[LogFormat]:
+def opened_log(
+    out: Path, report: Callable[[str], None] = lambda _line: None
+) -> Iterator[LogFormat]:
     """Open the log ``out`` in the format of its suffix for a ``with`` block.
+
+    Args:
+        out: the file.
+        report: takes a line when a file of the log was deleted, moved or set aside.
 
     Raises:
         ConfigError: no format has this suffix, the file cannot be opened, or another process
@@ -76,9 +82,9 @@ def opened_log(out: Path) -> Iterator[LogFormat]:
     """
     match out.suffix.lower():
         case ".jsonl":
-            log: LogFormat = _JsonLines(out)
+            log: LogFormat = _JsonLines(out, report)
         case ".csv":
-            log = _TidyCsv(out)
+            log = _TidyCsv(out, report)
         case ".sqlite" | ".parquet":
             raise ConfigError(
                 f"log {out}: {out.suffix} is not available in this version; use .csv or .jsonl"
@@ -95,8 +101,8 @@ def opened_log(out: Path) -> Iterator[LogFormat]:
 class _JsonLines:
     """Messages as received, one per line."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = LineFile(path)
+    def __init__(self, path: Path, report: Callable[[str], None]) -> None:
+        self._file = LineFile(path, report=report)
         self.files = (self._file,)
         self.cut_bytes = 0
 
@@ -104,7 +110,7 @@ class _JsonLines:
         first, is_complete = self._file.first_line()
         if first and (_json_object(first) is None if is_complete else not first.startswith(b"{")):
             raise ConfigError(f"log {self._file.path}: exists and holds no messages; name another")
-        self.cut_bytes = self._file.cut_torn_line()
+        self.cut_bytes = self._file.start()
         records = map(_json_object, self._file.last_lines(_RESUME_BYTES))
         return [cursor for each in records if each and (cursor := _json_cursor(each))]
 
@@ -119,10 +125,12 @@ class _JsonLines:
 class _TidyCsv:
     """Frames in one table, events and gaps in a second one."""
 
-    def __init__(self, path: Path) -> None:
-        self._frames = LineFile(path)
+    def __init__(self, path: Path, report: Callable[[str], None]) -> None:
+        self._frames = LineFile(path, csv_lines([COLUMNS]), report)
         try:
-            self._events = LineFile(path.with_suffix(".events.csv"))
+            self._events = LineFile(
+                path.with_suffix(".events.csv"), csv_lines([EVENT_COLUMNS]), report
+            )
         except ConfigError:
             self._frames.close()
             raise
@@ -137,10 +145,8 @@ class _TidyCsv:
                 raise ConfigError(
                     f"log {file.path}: exists with other columns; move it away or name another"
                 )
-        for file, header in zip(self.files, headers, strict=True):
-            self.cut_bytes += file.cut_torn_line()
-            if file.size == 0:
-                file.append(header)
+        for file in self.files:
+            self.cut_bytes += file.start()
         return [*self._frame_cursors(), *self._event_cursors()]
 
     def _frame_cursors(self) -> list[Cursor]:

@@ -33,6 +33,7 @@ class LogSummary:
         undecodable: received parts that were no message.
         cut_bytes: incomplete end of the file after a crash, cut off at the start.
         gave_up: nothing was received for ``give_up_s``.
+        deleted_rows: lines of this run whose file was deleted while it was written.
     """
 
     messages: int
@@ -43,6 +44,7 @@ class LogSummary:
     undecodable: int
     cut_bytes: int
     gave_up: bool = False
+    deleted_rows: int = 0
 
 
 def run_log(
@@ -80,7 +82,7 @@ def run_log(
     def report_as(line: str) -> None:
         write_line(f"{name}: {line}")
 
-    with opened_log(out) as sink:
+    with opened_log(out, report_as) as sink:
         cursors = sink.cursors()
         if sink.cut_bytes:
             report_as(f"{out}: {sink.cut_bytes} bytes torn by a crash were cut off")
@@ -158,8 +160,13 @@ class _Log:
 
     def summary(self, undecodable: int, *, gave_up: bool) -> LogSummary:
         counts = {key: self._counts[key] for key in ("messages", "rows", "gaps", "missing", "late")}
-        cut_bytes = self._sink.cut_bytes
-        return LogSummary(**counts, undecodable=undecodable, cut_bytes=cut_bytes, gave_up=gave_up)
+        return LogSummary(
+            **counts,
+            undecodable=undecodable,
+            cut_bytes=self._sink.cut_bytes,
+            gave_up=gave_up,
+            deleted_rows=sum(file.deleted_lines for file in self._sink.files),
+        )
 
 
 def _to_stderr(line: str) -> None:
