@@ -188,7 +188,8 @@ class Subscriber:
             # one-way heartbeats find a half-open connection in 6 s instead of two hours
             zmq.HEARTBEAT_IVL: 2000,
             zmq.HEARTBEAT_TIMEOUT: 6000,
-            zmq.HEARTBEAT_TTL: 6000,
+            # the daemon keeps the connection of a stopped process (Ctrl-Z), and its messages
+            zmq.HEARTBEAT_TTL: 600_000,
             zmq.RECONNECT_IVL: 100,
             zmq.RECONNECT_IVL_MAX: 5000,
             zmq.HANDSHAKE_IVL: 5000,

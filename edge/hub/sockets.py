@@ -11,7 +11,13 @@ PART_BYTES_MAX: Final = 4096
 
 
 def bind(
-    socket: "zmq.Socket[bytes]", endpoint: str, *, key: str, high_water: int, alternative: str = ""
+    socket: "zmq.Socket[bytes]",
+    endpoint: str,
+    *,
+    key: str,
+    high_water: int,
+    silence_ms: int = 6000,
+    alternative: str = "",
 ) -> str:
     """Bind ``socket``; return its endpoint, with the port the system chose for ``tcp://...:*``.
 
@@ -20,6 +26,7 @@ def bind(
         endpoint: where to bind it.
         key: configuration key of the endpoint, for the error message.
         high_water: messages that may wait for one peer.
+        silence_ms: a peer that sends nothing for so long, not even a heartbeat, is disconnected.
         alternative: what else the user may do, appended to the error message.
 
     Raises:
@@ -30,8 +37,8 @@ def bind(
     socket.setsockopt(zmq.MAXMSGSIZE, PART_BYTES_MAX)
     socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
     socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
-    socket.setsockopt(zmq.HEARTBEAT_TTL, 6000)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, silence_ms)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, silence_ms)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:

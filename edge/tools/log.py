@@ -92,6 +92,7 @@ def run_log(
             gave_up = False
             while not stop() and not (until_end and log.ended):
                 received = live.receive(timeout_s=0.2)
+                silence.turn()
                 if received is not None:
                     silence.note(received.message)
                     log.write(received)

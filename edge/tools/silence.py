@@ -1,4 +1,7 @@
-"""Reports that nothing is received: no daemon there, or one that fell silent."""
+"""Reports that nothing is received: no daemon there, or one that fell silent.
+
+A pause of this process itself (Ctrl-Z) is no silence: what the daemons sent meanwhile waits.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -6,6 +9,7 @@ from edge.clock import elapsed_ms, monotonic_ns
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
 
 SILENT_MS = 3000.0  # a daemon sends a status each second
+PAUSE_MS = 5000.0  # between two turns of a loop that waits for 0.2 s
 
 
 class SilenceNotice:
@@ -27,7 +31,7 @@ class SilenceNotice:
         )
         self._report = report
         self._first_due = True
-        self._last_ns = monotonic_ns()
+        self._last_ns = self._turn_ns = monotonic_ns()
         self._devices: dict[str, int] = {}  # when a running device sent its last message
         self._silent: set[str] = set()
 
@@ -35,6 +39,24 @@ class SilenceNotice:
     def silent_s(self) -> float:
         """Seconds since the last message of any device, or since the start."""
         return elapsed_ms(self._last_ns) / 1e3
+
+    def turn(self) -> None:
+        """Note a turn of the loop that receives; report a pause before it of five seconds or more.
+
+        Call it in every turn, before ``note`` and ``check``. Messages that were missed show as a
+        gap, or, if the daemon ended meanwhile, as its silence.
+        """
+        pause_ms = elapsed_ms(self._turn_ns)
+        self._turn_ns = monotonic_ns()
+        if pause_ms < PAUSE_MS:
+            return
+        pause_ns = round(pause_ms * 1e6)
+        self._last_ns += pause_ns
+        self._devices = {device: last_ns + pause_ns for device, last_ns in self._devices.items()}
+        self._report(
+            f"did nothing for {pause_ms / 1e3:.0f} s (stopped, or held up by the disk); if messages"
+            " are missing, the next one shows the gap"
+        )
 
     def note(self, message: FrameMessage | EventMessage | StatusMessage) -> None:
         """Note that ``message`` was received."""

@@ -1,0 +1,88 @@
+"""A logger that is stopped for a while (Ctrl-Z and fg): nothing is lost, or it is reported."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import zmq
+
+from edge import clock
+from edge.hub.publisher import Publisher
+from edge.protocol import messages
+from edge.tools import silence
+from edge.tools.silence import SilenceNotice
+from tests.support.logs import json_lines
+from tests.support.wire import event, frame
+
+LOGGER = """
+import sys
+from pathlib import Path
+from edge.tools.log import run_log
+print(run_log([sys.argv[1]], Path(sys.argv[2]), stop=lambda: False, until_end=True))
+"""
+
+
+def test_a_stopped_logger_loses_nothing_that_waits_for_it(tmp_path):
+    """Ten seconds: the heartbeats used to cut the connection after six."""
+    out, context = tmp_path / "log.jsonl", zmq.Context()
+    publisher = Publisher(context, f"ipc://{tmp_path}/pub", high_water=1000)
+    command = [sys.executable, "-c", LOGGER, publisher.endpoint, out]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as logger:
+        try:
+            wait_until(lambda: publisher.read_subscriptions() or subscribed(publisher))
+            send(publisher, frame(0))
+            wait_until(lambda: out.exists() and out.stat().st_size)
+            logger.send_signal(signal.SIGSTOP)
+            for seq in range(1, 101):
+                send(publisher, frame(seq))
+                time.sleep(0.1)
+            logger.send_signal(signal.SIGCONT)
+            send(publisher, event(101, "epoch_ended"))
+            _, stderr = logger.communicate(timeout=30)
+        finally:
+            logger.kill()
+            publisher.close(0)
+            context.term()
+    assert [line["seq"] for line in json_lines(out)] == list(range(102))
+    assert b"log: did nothing for 10 s (stopped, or held up by the disk)" in stderr
+    assert b"nothing received" not in stderr
+
+
+def test_a_pause_is_reported_and_does_not_count_as_silence(monkeypatch):
+    now_ns, reports = [10**12], []
+    monkeypatch.setattr(silence, "monotonic_ns", lambda: now_ns[0])
+    monkeypatch.setattr(silence, "elapsed_ms", lambda since_ns: (now_ns[0] - since_ns) / 1e6)
+    notice = SilenceNotice(["tcp://a:1"], reports.append)
+
+    def turns(count):
+        for _ in range(count):
+            now_ns[0] += 200_000_000
+            notice.turn()
+            notice.check()
+
+    notice.note(frame(0))
+    turns(10)
+    now_ns[0] += 15 * 10**9
+    turns(4)
+    (line,) = reports
+    assert line.startswith("did nothing for 15 s (stopped, or held up by the disk)")
+    assert notice.silent_s < 4
+    turns(20)
+    assert reports[1:] == [
+        "edge: nothing received for 3 s; has the daemon ended, or the connection been cut?"
+    ]
+
+
+def send(publisher, message):
+    publisher.offer(messages.encode(message))
+
+
+def subscribed(publisher):
+    return publisher.has_subscriber("frame", "edge")
+
+
+def wait_until(condition):
+    deadline_ns = clock.monotonic_ns() + 20_000_000_000
+    while not condition():
+        assert clock.monotonic_ns() < deadline_ns
