@@ -54,7 +54,7 @@ Endpoints = Annotated[
 ]
 
 ServiceEndpoint = Annotated[str, typer.Option(help="Where a daemon answers requests.")]
-Code = Annotated[str, typer.Argument(help="The participant's code: letters, digits, - and _.")]
+Code = Annotated[str, typer.Argument(help="The participant's code, such as P07.")]
 SERVICE = "tcp://127.0.0.1:5556"
 
 

@@ -16,6 +16,7 @@ the requested data, or false with ``error``, one line of text.
     {"request": "schema"}
 """
 
+import re
 from typing import Annotated, Final, Literal
 
 from pydantic import (
@@ -32,7 +33,28 @@ from edge.validation import first_error
 _ERROR_MAX: Final = 300
 """Longest error text, characters."""
 
-CODE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
+CODE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
+
+_MONTH = (
+    "jan|january|januar|feb|february|februar|mar|march|mrz|apr|april|may|mai|jun|june|juni|jul|july"
+    "|juli|aug|august|sep|sept|september|oct|okt|october|oktober|nov|november|dec|dez|december"
+    "|dezember"
+)
+_DATE: Final = re.compile(rf"({_MONTH})-?\d{{1,4}}(-\d{{1,4}})?", re.IGNORECASE)
+"""What spreadsheets turn into a date although it begins with a letter, such as MAR1."""
+
+_NO_TEXT: Final = frozenset(
+    ["t", "f", "true", "false", "na", "nan", "null", "none", "nil", "inf", "infinity"]
+)
+"""What pandas, R or a spreadsheet reads as a truth value, a number or nothing, in lower case."""
+
+
+def _require_text(code: str) -> str:
+    if _DATE.fullmatch(code):
+        raise ValueError("a spreadsheet would turn it into a date; expected a code such as P07")
+    if code.lower() in _NO_TEXT:
+        raise ValueError("a table would not keep it as text; expected a code such as P07")
+    return code
 
 
 def _require_one_line(text: str) -> str:
@@ -41,8 +63,9 @@ def _require_one_line(text: str) -> str:
     return text.strip()
 
 
-Code = Annotated[str, Field(pattern=CODE_PATTERN)]
-"""A pseudonym: letters, digits, - and _, at most 32 of them. No names: codes are recorded."""
+Code = Annotated[str, Field(pattern=CODE_PATTERN), AfterValidator(_require_text)]
+"""A pseudonym: a letter, then letters, digits, - and _, at most 32 in all; text in every table and
+spreadsheet, unlike 007, 1-2 or 1E5. No names: codes are recorded."""
 
 MarkText = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_require_one_line)]
 
@@ -142,7 +165,7 @@ def error_line(error: ValidationError, *, tagged: bool = False) -> str:
     received = repr(found.received)
     shown = received if len(received) <= 80 else received[:77] + "..."
     if found.kind == "string_pattern_mismatch":
-        message = "expected a letter or digit, then letters, digits, - and _, 32 in all at most"
+        message = "expected a letter, then letters, digits, - and _, 32 in all at most, such as P07"
     text = f"{where or 'request'}: {message} (received {shown})"
     if found.kind == "extra_forbidden":
         text = f"{where}: unknown field"
