@@ -70,6 +70,8 @@ class FrameReport(Report):
     sensor_ns: int
     clock: ClockName
     exposure_us: int | None
+    file: str | None
+    page: int | None
     captured_ns: int
     stage_ms: dict[str, float]
     faces: list[Face]

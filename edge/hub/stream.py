@@ -157,6 +157,8 @@ class MessageStream:
                 height=report.height,
                 # a gap in the indices, whether camera, slot or the loss of a worker caused it
                 dropped=report.index - self.last_index - 1,
+                file=report.file,
+                page=report.page,
             ),
             time=FrameTime(
                 sensor_ns=report.sensor_ns,

@@ -41,12 +41,18 @@ class Wire(BaseModel):
 
 
 class FrameInfo(Wire):
-    """Index and size of the picture, and how many were dropped right before it."""
+    """Index and size of the picture, and how many were dropped right before it.
+
+    ``file`` is the name of its file in a folder of pictures, null for other sources; ``page`` is
+    its number within that file, from 1, null if the file has only one picture.
+    """
 
     index: Count
     width: Count
     height: Count
     dropped: Count
+    file: str | None = None
+    page: Annotated[int, Field(ge=1)] | None = None
 
 
 class FrameTime(Wire):

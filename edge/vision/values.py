@@ -32,6 +32,8 @@ class Frame:
         capture_ms: time for reading and decoding this picture, without the wait for it if known.
         exposure_us: exposure time; None if unknown.
         small: the same picture already scaled to the detector's input by the camera's hardware.
+        file: name of its file in a folder of pictures; None for other sources.
+        page: number of the picture within its file, from 1; None if the file has only one.
     """
 
     luma: Luma
@@ -42,6 +44,8 @@ class Frame:
     capture_ms: float = 0.0
     exposure_us: int | None = None
     small: Luma | None = None
+    file: str | None = None
+    page: int | None = None
 
     @property
     def width(self) -> int:

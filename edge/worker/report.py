@@ -58,6 +58,8 @@ def frame_report(state: FrameState) -> FrameReport:
         sensor_ns=frame.sensor_ns,
         clock=frame.clock,
         exposure_us=frame.exposure_us,
+        file=frame.file,
+        page=frame.page,
         captured_ns=frame.captured_ns,
         stage_ms={"capture": frame.capture_ms, **state.stage_ms},
         faces=[face_message(face) for face in state.faces],

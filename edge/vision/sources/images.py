@@ -1,5 +1,6 @@
 """A folder of pictures, sorted by name."""
 
+import os
 from pathlib import Path
 from typing import Final, Self
 
@@ -71,12 +72,18 @@ class Images:
         luma = read_grey(path)
         return Frame(
             luma,
+            file=_shown(path.name),
             index=self._first_index + number,
             sensor_ns=round(number * 1e9 / self._rate_hz),
             clock="media",
             captured_ns=monotonic_ns(),
             capture_ms=elapsed_ms(began_ns),
         )
+
+
+def _shown(name: str) -> str:
+    """Return a file name as text that can be published; bytes that are not UTF-8 are replaced."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def read_grey(path: Path) -> Luma:
