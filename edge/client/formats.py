@@ -8,7 +8,8 @@
          "first_missing":N,"last_missing":M,"unix_ns":time of that message}
 
 ``.csv``
-    The table of ``edge.client.tidy``; events and gaps are in ``OUT.events.csv`` next to it.
+    The table of ``edge.client.tidy``; events and gaps are in ``OUT.events.csv`` next to it. Tables
+    with the columns of another version are renamed ``OUT.old-1.csv``, and new ones are begun.
 
 A crash may leave a torn end: a line without its newline, or a frame without all its rows. It is cut
 off when the log is opened, so a message is either complete or reported as missing. Where a log
@@ -16,24 +17,19 @@ stopped is found in its last 8 MiB: some minutes of one device. A stream without
 counts as new, so no gap is reported for it.
 """
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from edge.client.csv_log import TidyCsv
 from edge.client.gaps import Cursor, Gap
-from edge.client.linefile import LineFile
+from edge.client.linefile import RESUME_BYTES, LineFile
 from edge.client.subscriber import Received
-from edge.client.tidy import COLUMNS, EVENT_COLUMNS, csv_lines, event_row, frame_rows, gap_row
 from edge.errors import ConfigError
-from edge.protocol.messages import EventMessage, FrameMessage
 
 GAP_SCHEMA = "affect.log.v1"
-
-_RESUME_BYTES = 8 << 20
-"""How much of the end of a file is searched for the last message of each stream."""
 
 
 class LogFormat(Protocol):
@@ -84,7 +80,7 @@ def opened_log(
         case ".jsonl":
             log: LogFormat = _JsonLines(out, report)
         case ".csv":
-            log = _TidyCsv(out, report)
+            log = TidyCsv(out, report)
         case ".sqlite" | ".parquet":
             raise ConfigError(
                 f"log {out}: {out.suffix} is not available in this version; use .csv or .jsonl"
@@ -111,7 +107,7 @@ class _JsonLines:
         if first and (_json_object(first) is None if is_complete else not first.startswith(b"{")):
             raise ConfigError(f"log {self._file.path}: exists and holds no messages; name another")
         self.cut_bytes = self._file.start()
-        records = map(_json_object, self._file.last_lines(_RESUME_BYTES))
+        records = map(_json_object, self._file.last_lines(RESUME_BYTES))
         return [cursor for each in records if each and (cursor := _json_cursor(each))]
 
     def write(self, received: Received) -> int:
@@ -120,68 +116,6 @@ class _JsonLines:
             lines = _gap_line(received.gap, received) + lines
         self._file.append(lines)
         return 1
-
-
-class _TidyCsv:
-    """Frames in one table, events and gaps in a second one."""
-
-    def __init__(self, path: Path, report: Callable[[str], None]) -> None:
-        self._frames = LineFile(path, csv_lines([COLUMNS]), report)
-        try:
-            self._events = LineFile(
-                path.with_suffix(".events.csv"), csv_lines([EVENT_COLUMNS]), report
-            )
-        except ConfigError:
-            self._frames.close()
-            raise
-        self.files = (self._frames, self._events)
-        self.cut_bytes = 0
-
-    def cursors(self) -> list[Cursor]:
-        headers = (csv_lines([COLUMNS]), csv_lines([EVENT_COLUMNS]))
-        for file, header in zip(self.files, headers, strict=True):
-            first, is_complete = file.first_line()
-            if first != header[:-1] if is_complete else not header.startswith(first):
-                raise ConfigError(
-                    f"log {file.path}: exists with other columns; move it away or name another"
-                )
-        for file in self.files:
-            self.cut_bytes += file.start()
-        return [*self._frame_cursors(), *self._event_cursors()]
-
-    def _frame_cursors(self) -> list[Cursor]:
-        lines = self._frames.last_lines(_RESUME_BYTES)
-        rows = [dict(zip(COLUMNS, row, strict=False)) for row in _csv_rows(lines)]
-        cursors = [_csv_cursor(row, "seq") for row in rows]
-        # the rows of a frame are written in one call, but a kill can still fall between them
-        last_rows = 0
-        while last_rows < len(cursors) and cursors[-1 - last_rows] == cursors[-1]:
-            last_rows += 1
-        if cursors and cursors[-1] is not None and last_rows < _face_count(rows[-1]):
-            self.cut_bytes += self._frames.cut(sum(len(line) + 1 for line in lines[-last_rows:]))
-            del cursors[-last_rows:]
-        return [cursor for cursor in cursors if cursor]
-
-    def _event_cursors(self) -> Iterator[Cursor]:
-        for row in _csv_rows(self._events.last_lines(_RESUME_BYTES)):
-            cells = dict(zip(EVENT_COLUMNS, row, strict=False))
-            for key in ("seq", "last_missing"):
-                if cursor := _csv_cursor(cells, key):
-                    yield cursor
-
-    def write(self, received: Received) -> int:
-        message = received.message
-        if received.gap is not None:  # first, so that a kill after the message cannot hide it
-            row = gap_row(received.gap, message.device, message.time.unix_ns)
-            self._events.append(csv_lines([row]))
-        if isinstance(message, FrameMessage):
-            rows = frame_rows(message)
-            self._frames.append(csv_lines(rows))
-            return len(rows)
-        if isinstance(message, EventMessage):
-            self._events.append(csv_lines([event_row(message)]))
-            return 1
-        return 0
 
 
 def _gap_line(gap: Gap, received: Received) -> bytes:
@@ -211,25 +145,4 @@ def _json_cursor(record: dict[str, object]) -> Cursor | None:
     stream, epoch, seq = record.get("stream"), record.get("epoch"), record.get(last)
     if isinstance(stream, str) and isinstance(epoch, int) and isinstance(seq, int):
         return Cursor(stream, epoch, seq)
-    return None
-
-
-def _csv_rows(lines: list[bytes]) -> Iterator[list[str]]:
-    # one line at a time: after a crash, an open quote must not swallow the lines after it
-    for line in lines:
-        try:
-            yield next(csv.reader([line.decode(errors="replace")]), [])
-        except csv.Error:
-            yield []
-
-
-def _face_count(cells: dict[str, str]) -> int:
-    faces = cells.get("faces", "")
-    return int(faces) if faces.isdecimal() else 0
-
-
-def _csv_cursor(cells: dict[str, str], key: str) -> Cursor | None:
-    epoch, seq = cells.get("epoch", ""), cells.get(key, "")
-    if epoch.isdecimal() and seq.isdecimal():
-        return Cursor(cells["stream"], int(epoch), int(seq))
     return None

@@ -10,6 +10,9 @@ from edge.clock import monotonic_ns
 from edge.errors import ConfigError, LogFileError
 from edge.filelock import lock_file
 
+RESUME_BYTES = 8 << 20
+"""How much of the end of a log is searched for the last message of each stream."""
+
 _BLOCK_BYTES = 64 * 1024
 _SYNC_INTERVAL_NS = 1_000_000_000
 

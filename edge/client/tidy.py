@@ -1,20 +1,29 @@
 """Messages as tidy tables: one row per face and frame, one row per event or gap.
 
 A frame without faces has one row with empty face columns. ``faces`` is the number of faces in the
-frame, and so of its rows; fewer rows mean that some are missing. An empty cell means "not known";
-booleans are ``true`` and ``false``; several reasons are joined by ``|``. Left and right are those
-of the picture.
+frame, and so of its rows; fewer rows mean that some are missing.
+
+Each column has one type, also where a value is not known, so that readers such as pandas find it:
+
+- An integer is -1 where there is none (``track``, ``page``, ``exposure_us``, ``max_error_us``,
+  ``first_missing``, ``last_missing``).
+- A truth value is ``true`` or ``false``; a row without a face is not ``quality_usable``.
+- Other numbers and text are empty where there are none. Several reasons are joined by ``|``.
+
+Left and right are those of the picture. ``time_s`` is that of ``edge.client.axis``.
 """
 
 import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from edge.client.gaps import Gap
-from edge.protocol.messages import EventMessage, Face, FrameMessage
+from edge.protocol.messages import EventMessage, Face, FrameMessage, StatusMessage
 from edge.vocabulary import EXPRESSIONS
 
+Message = FrameMessage | EventMessage | StatusMessage
 Cell = str | int | float | bool | None
 
 KEY_COLUMNS = ("device", "stream", "epoch", "seq")
@@ -22,9 +31,12 @@ _LANDMARKS = ("eye_left", "eye_right", "nose", "mouth_left", "mouth_right")
 
 COLUMNS = (
     *KEY_COLUMNS,
+    "time_s",  # since the start, one axis for frames and events
     "unix_ns",  # the same as wall time, derived once
     "sensor_ns",  # when the picture was taken, on ``clock``
     "frame_index",
+    "file",  # of a folder of pictures
+    "page",  # within a file of several pictures, from 1
     "track",
     "participant",
     "faces",  # in this frame
@@ -33,8 +45,8 @@ COLUMNS = (
     "box_width",
     "box_height",
     *(f"{landmark}_{axis}" for landmark in _LANDMARKS for axis in "xy"),
-    "score",
-    "age_s",
+    "detection_score",
+    "track_age_s",
     "quality_usable",
     "quality_size_px",
     "quality_sharpness",
@@ -69,30 +81,41 @@ COLUMNS = (
 )
 
 EVENT_COLUMNS = (
-    *KEY_COLUMNS,  # ``seq`` is empty in the row of a gap
-    "unix_ns",  # of a gap: that of the message after it
+    *KEY_COLUMNS,  # ``seq`` of a gap: its first missing number
+    "time_s",  # of a gap: that of the message after it, as are the next two
+    "unix_ns",
     "monotonic_ns",
     "event",  # of a gap: "gap"
     "detail",  # JSON
-    "first_missing",
+    "first_missing",  # of a gap, else -1
     "last_missing",
 )
 
-_FACE_CELLS = COLUMNS.index("clock") - COLUMNS.index("box_x")
+NONE = -1
+"""In a column of integers: there is no value."""
+
+_FACE_COLUMNS = COLUMNS[COLUMNS.index("box_x") : COLUMNS.index("clock")]
+_NO_FACE: Final = [False if name == "quality_usable" else None for name in _FACE_COLUMNS]
 
 
-def frame_rows(message: FrameMessage) -> list[list[Cell]]:
-    """Return the rows of a frame, cells in the order of ``COLUMNS``: at least one."""
+def frame_rows(message: FrameMessage, time_s: float) -> list[list[Cell]]:
+    """Return the rows of a frame, cells in the order of ``COLUMNS``: at least one.
+
+    Args:
+        message: the frame.
+        time_s: its place on the time axis, seconds.
+    """
     frame, time, timing = message.frame, message.time, message.timing_ms
     head: list[Cell] = [message.device, message.stream, message.epoch, message.seq]
-    head += [time.unix_ns, time.sensor_ns, frame.index]
-    tail: list[Cell] = [time.clock, time.exposure_us, time.published_ns]
-    tail += [time.synchronized, time.max_error_us]
+    head += [_seconds(time_s), time.unix_ns, time.sensor_ns, frame.index]
+    head += [frame.file, _integer(frame.page)]
+    tail: list[Cell] = [time.clock, _integer(time.exposure_us), time.published_ns]
+    tail += [time.synchronized, _integer(time.max_error_us)]
     tail += [frame.width, frame.height, frame.dropped]
     tail += [timing.capture, timing.detect, timing.track, timing.translate, timing.classify]
     tail += [timing.total]
     if not message.faces:
-        return [[*head, None, None, 0, *([None] * _FACE_CELLS), *tail]]
+        return [[*head, NONE, None, 0, *_NO_FACE, *tail]]
     faces = len(message.faces)
     return [
         [*head, face.track, face.participant, faces, *_face_cells(face), *tail]
@@ -100,25 +123,37 @@ def frame_rows(message: FrameMessage) -> list[list[Cell]]:
     ]
 
 
-def event_row(message: EventMessage) -> list[Cell]:
-    """Return the row of an event, cells in the order of ``EVENT_COLUMNS``."""
+def event_row(message: EventMessage, time_s: float) -> list[Cell]:
+    """Return the row of an event at ``time_s``, cells in the order of ``EVENT_COLUMNS``."""
     detail = json.dumps(message.detail, ensure_ascii=False, separators=(",", ":"))
     key: list[Cell] = [message.device, message.stream, message.epoch, message.seq]
     return [
         *key,
+        _seconds(time_s),
         message.time.unix_ns,
         message.time.monotonic_ns,
         message.event,
         detail,
-        None,
-        None,
+        NONE,
+        NONE,
     ]
 
 
-def gap_row(gap: Gap, device: str, unix_ns: int) -> list[Cell]:
-    """Return the row of a gap, cells in the order of ``EVENT_COLUMNS``."""
-    key: list[Cell] = [device, gap.stream, gap.epoch, None]
-    return [*key, unix_ns, None, "gap", None, gap.first_missing, gap.last_missing]
+def gap_row(gap: Gap, after: Message, time_s: float) -> list[Cell]:
+    """Return the row of a gap, cells in the order of ``EVENT_COLUMNS``.
+
+    Args:
+        gap: the missing messages.
+        after: the message that showed the gap.
+        time_s: its place on the time axis, seconds.
+    """
+    key: list[Cell] = [after.device, gap.stream, gap.epoch, gap.first_missing]
+    if isinstance(after, FrameMessage):
+        monotonic_ns = after.time.published_ns
+    else:
+        monotonic_ns = after.time.monotonic_ns
+    times: list[Cell] = [_seconds(time_s), after.time.unix_ns, monotonic_ns]
+    return [*key, *times, "gap", None, gap.first_missing, gap.last_missing]
 
 
 def csv_lines(rows: Iterable[Sequence[Cell]]) -> bytes:
@@ -146,6 +181,14 @@ def _face_cells(face: Face) -> list[Cell]:
     cells += [affect.valence, affect.arousal, affect.smoothed.valence, affect.smoothed.arousal]
     cells += [relative.valence, relative.arousal] if relative else [None, None]
     return [*cells, affect.baseline]
+
+
+def _seconds(time_s: float) -> float:
+    return round(time_s, 6) + 0.0  # + 0.0 turns -0.0 into 0.0
+
+
+def _integer(value: int | None) -> int:
+    return NONE if value is None else value
 
 
 def _csv_cell(cell: Cell) -> Cell:

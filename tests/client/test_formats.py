@@ -22,15 +22,17 @@ from tests.support.wire import face, frame
 def test_column_names_are_unique():
     assert len(set(COLUMNS)) == len(COLUMNS)
     assert len(set(EVENT_COLUMNS)) == len(EVENT_COLUMNS)
-    assert COLUMNS[:9] == (
-        "device", "stream", "epoch", "seq", "unix_ns", "sensor_ns", "frame_index", "track",
-        "participant",
+    assert COLUMNS[:12] == (
+        "device", "stream", "epoch", "seq", "time_s", "unix_ns", "sensor_ns", "frame_index", "file",
+        "page", "track", "participant",
     )  # fmt: skip
 
 
 @given(st.integers(0, 3), st.booleans())
 def test_every_row_has_every_column(count, classified):
-    rows = frame_rows(frame(0, *(face(track, classified=classified) for track in range(count))))
+    rows = frame_rows(
+        frame(0, *(face(track, classified=classified) for track in range(count))), 1.5
+    )
     assert len(rows) == max(1, count)
     assert {len(row) for row in rows} == {len(COLUMNS)}
 

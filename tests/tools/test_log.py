@@ -70,7 +70,7 @@ def test_a_csv_file_has_a_row_per_face_and_a_file_of_events(tmp_path):
     summary, _ = log_all(out, [*sent, status(4)])
     assert out.read_text().startswith(",".join(COLUMNS) + "\n")
     happy, unclassified, empty = csv_rows(out)
-    assert [row["track"] for row in (happy, unclassified, empty)] == ["4", "9", ""]
+    assert [row["track"] for row in (happy, unclassified, empty)] == ["4", "9", "-1"]
     assert [row["faces"] for row in (happy, unclassified, empty)] == ["2", "2", "0"]
     assert [row["seq"] for row in (happy, unclassified, empty)] == ["1", "1", "4"]
     assert (happy["label"], happy["stable_label"], happy["p_happy"]) == ("happy", "neutral", "0.6")
@@ -88,11 +88,15 @@ def test_a_csv_file_has_a_row_per_face_and_a_file_of_events(tmp_path):
         "",
     )
     assert unclassified["reasons"] == "too_small|blurred"
-    assert (empty["score"], empty["total_ms"], empty["synchronized"]) == ("", "17.0", "true")
+    assert (empty["detection_score"], empty["total_ms"], empty["synchronized"]) == (
+        "",
+        "17.0",
+        "true",
+    )
     marked, gap, ended = csv_rows(tmp_path / "log.events.csv")
     assert json.loads(marked["detail"]) == {"text": 'a "b",\nc'}
     assert (gap["event"], gap["seq"], gap["first_missing"], gap["last_missing"]) == (
-        "gap", "", "2", "3",
+        "gap", "2", "2", "3",
     )  # fmt: skip
     assert (ended["event"], ended["seq"]) == ("epoch_ended", "5")
     assert (summary.messages, summary.rows, summary.gaps) == (5, 5, 1)
@@ -108,7 +112,6 @@ def test_a_format_that_is_not_supported_yet_is_refused(tmp_path, name):
 def foreign_files():
     yield "other.csv", b"a,b,c\n1,2,3\n"
     yield "torn.csv", b"a,b,c"
-    yield "wide.csv", ",".join([*COLUMNS, "more"]).encode() + b"\n"
     yield "notes.jsonl", b"dear diary\n"
     yield "torn.jsonl", b"dear diary"
     yield "array.jsonl", b"[1]\n"
