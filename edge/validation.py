@@ -1,5 +1,6 @@
 """One-line error messages for invalid input."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,15 @@ def first_error(error: ValidationError) -> Invalid:
     found = error.errors(include_url=False)[0]
     message = " ".join(found["msg"].removeprefix("Value error, ").split())
     return Invalid(found["type"], found["loc"], message, found["input"])
+
+
+def replace_surrogates(text: str) -> str:
+    """Return ``text`` as it can be encoded in UTF-8.
+
+    Python represents the bytes of a file name that is not UTF-8 as lone surrogates; each becomes a
+    replacement character.
+    """
+    return re.sub(r"[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 @contextmanager

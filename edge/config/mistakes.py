@@ -23,6 +23,9 @@ _MESSAGES = {
     "bool_type": "expected true or false",
     "string_type": "expected text in quotation marks",
     "finite_number": "expected a finite number",
+    "string_unicode": (
+        "expected a name in UTF-8: rename the file or folder, or give a link to it (ln -s)"
+    ),
     "string_too_short": "expected text that is not empty",
     "greater_than": "expected more than {gt:.12g}",
     "greater_than_equal": "expected {ge:.12g} or more",

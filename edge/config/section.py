@@ -11,6 +11,8 @@ Wait = Annotated[float, Field(gt=0, le=8)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Threads = Annotated[int, Field(ge=1, le=16)]
 Prior = Annotated[float, Field(gt=0, lt=1)]
+Bits = Annotated[int, Field(ge=8, le=16)]
+"""Effective depth of pictures whose values have 16 bits."""
 Pixels = Annotated[int, Field(ge=16, le=16384)]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import Field, field_validator
 
-from edge.config.section import Pixels, Section, Wait, matching
+from edge.config.section import Bits, Pixels, Section, Wait, matching
 
 
 class DemoSource(Section):
@@ -21,6 +21,7 @@ class ImagesSource(Section):
     path: str = Field(min_length=1)
     rate_hz: float = Field(0.5, gt=0, le=1000)
     paced: bool = True
+    bits: Bits | None = None
 
 
 class VideoSource(Section):

@@ -21,6 +21,10 @@ def log_event(detail: events.Detail) -> None:
             log.warning("picture %s", detail.reason)
         case events.CameraOpened():
             log.info("camera opened: %s", ", ".join(f"{name} {value}" for name, value in detail))
+        case events.FolderOpened():
+            left_out = [f"{count} {kind}" for kind, count in detail.left_out.items()]
+            rest = f"; left out: {', '.join(left_out)}" if left_out else ""
+            log.info("folder opened: %d picture files%s", detail.files, rest)
         case _:
             log.warning("%s: %s", detail.event, getattr(detail, "reason", ""))
 

@@ -7,8 +7,9 @@ fields. A reader parses them with ``detail_of``, and may leave an unknown event 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from edge.validation import replace_surrogates
 from edge.vocabulary import ExpressionName, PictureState
 
 
@@ -19,6 +20,12 @@ class Detail(BaseModel):
 
     event: ClassVar[str]
     """The event's name on the wire."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _encodable(cls, value: Any) -> Any:
+        """Replace what is not Unicode, such as in the file names of an old share."""
+        return replace_surrogates(value) if isinstance(value, str) else value
 
 
 class EpochStarted(Detail):
@@ -118,6 +125,20 @@ class CameraOpened(Detail):
     libcamera: str
     seen_width: float | None = None
     seen_height: float | None = None
+
+
+class FolderOpened(Detail):
+    """A folder of pictures was opened.
+
+    ``files``: picture files in it. ``left_out``: how many other entries, by suffix or kind, such as
+    ``{".heic": 3, "folder": 1}``. ``bits``: effective depth of its pictures with 16 bits, null if
+    none was seen.
+    """
+
+    event: ClassVar[str] = "folder_opened"
+    files: int = Field(ge=1)
+    left_out: dict[str, int]
+    bits: int | None
 
 
 class FrameRefusedDetail(Detail):
@@ -231,8 +252,8 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
     each.event: each
     for each in (
         EpochStarted, EpochEnded, WorkerStarted, WorkerLost, WorkerUnkillable, SourceStateChanged,
-        PictureStateChanged, CameraOpened, FrameRefusedDetail, MediaJump, InferenceFailed,
-        FacesLeftOut, ClockStep, Mark,
+        PictureStateChanged, CameraOpened, FolderOpened, FrameRefusedDetail, MediaJump,
+        InferenceFailed, FacesLeftOut, ClockStep, Mark,
         ParticipantAssigned, ParticipantReleased, BaselineStarted, BaselineReady, BaselineInvalid,
     )
 }  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from edge import clock
-from edge.config import Config, is_file, redact
+from edge.config import Config, ImagesSource, is_file, redact
 from edge.errors import (
     ConfigError,
     EndOfStream,
@@ -26,6 +26,7 @@ from edge.link import Renew
 from edge.protocol.events import (
     CameraOpened,
     Detail,
+    FolderOpened,
     FrameRefusedDetail,
     MediaJump,
     SourceStateChanged,
@@ -173,7 +174,9 @@ class Capture:
             self.live, self.expected_hz = source.live, source.expected_hz
             if source.details is not None and source.details != self._reported_details:
                 self._reported_details = source.details
-                self._report_event(CameraOpened.model_validate(source.details))
+                is_folder = isinstance(self._config.source, ImagesSource)
+                opened_event = FolderOpened if is_folder else CameraOpened
+                self._report_event(opened_event.model_validate(source.details))
             try:
                 yield source
             except SourceError as error:

@@ -35,7 +35,7 @@ class Source(Protocol):
 
     @property
     def details(self) -> dict[str, object] | None:
-        """Details for the event ``camera_opened``; None if there are none."""
+        """Details for the event ``camera_opened`` or ``folder_opened``; None if there are none."""
 
     def __enter__(self) -> Self:
         """Open it.
@@ -104,7 +104,7 @@ def open_source(
         case ImagesSource():
             from edge.vision.sources.images import Images  # noqa: PLC0415
 
-            return Images(config.path, config.rate_hz, first_index)
+            return Images(config.path, config.rate_hz, first_index, config.bits)
         case VideoSource():
             from edge.vision.sources.video import Video  # noqa: PLC0415
 

@@ -1,5 +1,7 @@
 """Folders of pictures: formats, order, and refused files."""
 
+import os
+import socket
 import zlib
 from pathlib import Path
 
@@ -24,10 +26,13 @@ def noise(seed: int, *shape: int) -> Luma:
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
-def test_pictures_are_sorted_by_name(tmp_path: Path) -> None:
-    names = ["b.png", "a.PNG", "10.bmp", "9.pgm", "c.jpeg", "d.JPG", "e.webp", "f.tif", "g.tiff"]
-    for number, name in enumerate(names):
-        ok, coded = cv2.imencode(Path(name).suffix.lower(), np.full((8, 8), 20 * number, np.uint8))
+def test_pictures_are_sorted_by_name_and_numbers_in_names_by_value(tmp_path: Path) -> None:
+    names = [
+        "9.pgm", "10.bmp", "a.PNG", "b.png", "b1.png", "b1x.png", "b02.png", "b2.png", "b10.png",
+        "c.jpeg", "d.JPG", "e.webp", "f.tif", "g.tiff",
+    ]  # fmt: skip
+    for number, name in reversed(list(enumerate(names))):
+        ok, coded = cv2.imencode(Path(name).suffix.lower(), np.full((8, 8), 10 * number, np.uint8))
         assert ok
         (tmp_path / name).write_bytes(coded.tobytes())
     (tmp_path / ".hidden.png").write_bytes(b"")
@@ -37,8 +42,9 @@ def test_pictures_are_sorted_by_name(tmp_path: Path) -> None:
         frames = [source.read() for _ in names]
         with pytest.raises(EndOfStream):
             source.read()
-    levels = [names.index(name) * 20 for name in sorted(names)]
-    assert [round(float(frame.luma.mean()), -1) for frame in frames] == levels
+    assert [frame.file for frame in frames] == names
+    levels = [round(float(frame.luma.mean()), -1) for frame in frames]
+    assert levels == [10 * number for number in range(len(names))]
     assert [frame.sensor_ns for frame in frames] == [i * 250_000_000 for i in range(len(names))]
 
 
@@ -136,3 +142,72 @@ def test_path_that_is_no_folder_of_pictures_is_a_configuration_error(
     ):
         pass
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_picture_is_left_out_and_counted(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", np.zeros((8, 8), np.uint8))
+    for name in ("b.heic", "c.HEIC", "d.dng", "notes", ".hidden.png"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "more").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to("pipe.png")
+    (tmp_path / "null.png").symlink_to("/dev/null")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s.png"))
+        with Images(str(tmp_path), rate_hz=1.0) as source:
+            assert source.details == {
+                "files": 1,
+                "left_out": {
+                    ".dng": 1, ".heic": 2, "device": 1, "folder": 2, "pipe": 2, "socket": 1,
+                    "without suffix": 1,
+                },
+                "bits": None,
+            }  # fmt: skip
+            assert source.read().file == "a.png"
+            with pytest.raises(EndOfStream):
+                source.read()
+
+
+def test_of_many_kinds_left_out_the_most_common_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", np.zeros((8, 8), np.uint8))
+    for number in range(30):
+        (tmp_path / f"x.{number}").touch()
+    (tmp_path / "y.7").touch()
+    with Images(str(tmp_path), rate_hz=1.0) as source:
+        left_out = source.details["left_out"]
+    assert len(left_out) == 11
+    assert (left_out[".7"], left_out["other"]) == (2, 20)
+
+
+def test_a_folder_of_other_files_names_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").touch()
+    (tmp_path / "b").mkdir()
+    with (
+        pytest.raises(ConfigError, match=r"no pictures in it \(1 \.heic, 1 folder\); expected"),
+        Images(str(tmp_path), rate_hz=1.0),
+    ):
+        pass
+
+
+def test_a_file_that_becomes_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        write(tmp_path / name, np.zeros((8, 8), np.uint8))
+    with Images(str(tmp_path), rate_hz=1.0) as source:
+        (tmp_path / "a.png").unlink()
+        os.mkfifo(tmp_path / "a.png")
+        with pytest.raises(FrameRefused, match=r"^a\.png: not a regular file"):
+            source.read()
+        assert source.read().index == 1
+
+
+def test_a_name_that_is_not_utf8_is_read_and_shown_with_a_replacement(tmp_path: Path) -> None:
+    good = cv2.imencode(".png", noise(3, 8, 8))[1].tobytes()
+    for name, content in ((b"b\xe4.png", good), (b"c\xe4.jpg", b""), (b"d.\xe4", b"")):
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(content)
+    with Images(str(tmp_path), rate_hz=1.0) as source:
+        assert source.details["left_out"] == {".\N{REPLACEMENT CHARACTER}": 1}
+        assert source.read().file == "b\N{REPLACEMENT CHARACTER}.png"
+        with pytest.raises(FrameRefused, match="an empty file") as caught:
+            source.read()
+    assert str(caught.value).startswith("c\N{REPLACEMENT CHARACTER}.jpg: ")
