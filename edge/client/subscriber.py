@@ -20,6 +20,10 @@ PART_BYTES_MAX = 1 << 20
 allocates memory, and never reconnects to it. A face takes less than 1 KiB."""
 
 
+_LOOK_NS = 2_000_000_000
+"""Longest time between two calls of ``receive`` that counts as silence of the daemons."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """A message as decoded and as received, with its gap.
@@ -87,7 +91,8 @@ class Subscriber:
         self._gaps = GapDetector(cursors)
         self._finds_gaps = {"frame", "event"} <= set(kinds) and not conflate
         self._silence_ns = int(silence_s * 1e9) if "status" in kinds else None
-        self._received_ns = 0  # time of the last message, or of connecting
+        self._silent_ns = 0  # since the last message, or since connecting
+        self._looked_ns = 0  # when that was updated
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self.undecodable = 0
@@ -145,7 +150,7 @@ class Subscriber:
                 self._reconnect_if_silent()
                 return None
             part, *more_parts = self._socket.recv_multipart()
-            self._received_ns = monotonic_ns()
+            self._silent_ns, self._looked_ns = 0, monotonic_ns()
             try:
                 # every message of this schema is a single part
                 message = None if more_parts else messages.decode(part)
@@ -172,8 +177,11 @@ class Subscriber:
 
     def _reconnect_if_silent(self) -> None:
         """Replace the socket after ``silence_s`` without a message, to retry peers given up on."""
-        silent_ns = monotonic_ns() - self._received_ns
-        if self._silence_ns is None or silent_ns < self._silence_ns or self._context is None:
+        now_ns = monotonic_ns()
+        # a pause of this process (Ctrl-Z) is no silence: messages may wait on the connection
+        self._silent_ns += min(now_ns - self._looked_ns, _LOOK_NS)
+        self._looked_ns = now_ns
+        if self._silence_ns is None or self._silent_ns < self._silence_ns or self._context is None:
             return
         if self._socket is not None:
             self._socket.close(linger=0)
@@ -185,11 +193,12 @@ class Subscriber:
             zmq.LINGER: 0,
             zmq.RCVHWM: self._high_water,
             zmq.MAXMSGSIZE: PART_BYTES_MAX,
-            # one-way heartbeats find a half-open connection in 6 s instead of two hours
-            zmq.HEARTBEAT_IVL: 2000,
+            # One-way heartbeats find a half-open connection in 6 s instead of two hours. Statuses
+            # do the same. With both, a process that was stopped (Ctrl-Z) would first send a
+            # heartbeat to a daemon that has ended, on which TCP discards what waits to be read.
+            zmq.HEARTBEAT_IVL: 0 if self._silence_ns is not None else 2000,
             zmq.HEARTBEAT_TIMEOUT: 6000,
-            # the daemon keeps the connection of a stopped process (Ctrl-Z), and its messages
-            zmq.HEARTBEAT_TTL: 600_000,
+            zmq.HEARTBEAT_TTL: 6000,
             zmq.RECONNECT_IVL: 100,
             zmq.RECONNECT_IVL_MAX: 5000,
             zmq.HANDSHAKE_IVL: 5000,
@@ -205,7 +214,7 @@ class Subscriber:
             socket.setsockopt(zmq.SUBSCRIBE, topic)
         for endpoint in self._endpoints:
             _connect(socket, endpoint)
-        self._received_ns = monotonic_ns()
+        self._silent_ns, self._looked_ns = 0, monotonic_ns()
         return socket
 
 

@@ -1,17 +1,11 @@
 """The PUB side: one socket, one thread, single-part messages; subscriptions are known."""
 
 import contextlib
-from typing import Final
 
 import zmq
 
 from edge.hub.sockets import bind
 from edge.protocol.messages import topic
-
-SUBSCRIBER_SILENCE_MS: Final = 600_000
-"""A subscriber that is stopped (Ctrl-Z, a debugger, a stalled disk) keeps its connection, and with
-it the messages that wait for it, ``high_water`` at most. Subscribers are on this machine, where a
-dead peer closes its connection."""
 
 
 class Publisher:
@@ -38,7 +32,9 @@ class Publisher:
             endpoint,
             key="publish.endpoint",
             high_water=high_water,
-            silence_ms=SUBSCRIBER_SILENCE_MS,
+            # A stopped subscriber (Ctrl-Z) keeps its connection and the messages that wait for it.
+            # Subscribers are on this machine, where a dead peer closes its connection.
+            heartbeats=False,
         )
 
     @property

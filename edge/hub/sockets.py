@@ -16,7 +16,7 @@ def bind(
     *,
     key: str,
     high_water: int,
-    silence_ms: int = 6000,
+    heartbeats: bool = True,
     alternative: str = "",
 ) -> str:
     """Bind ``socket``; return its endpoint, with the port the system chose for ``tcp://...:*``.
@@ -26,7 +26,7 @@ def bind(
         endpoint: where to bind it.
         key: configuration key of the endpoint, for the error message.
         high_water: messages that may wait for one peer.
-        silence_ms: a peer that sends nothing for so long, not even a heartbeat, is disconnected.
+        heartbeats: disconnect a peer that does not answer heartbeats for 6 s.
         alternative: what else the user may do, appended to the error message.
 
     Raises:
@@ -36,9 +36,10 @@ def bind(
     socket.setsockopt(zmq.SNDHWM, high_water)
     socket.setsockopt(zmq.MAXMSGSIZE, PART_BYTES_MAX)
     socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, silence_ms)
-    socket.setsockopt(zmq.HEARTBEAT_TTL, silence_ms)
+    if heartbeats:
+        socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
+        socket.setsockopt(zmq.HEARTBEAT_TTL, 6000)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:

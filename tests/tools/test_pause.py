@@ -23,10 +23,10 @@ print(run_log([sys.argv[1]], Path(sys.argv[2]), stop=lambda: False, until_end=Tr
 """
 
 
-def test_a_stopped_logger_loses_nothing_that_waits_for_it(tmp_path):
-    """Ten seconds: the heartbeats used to cut the connection after six."""
+def test_a_stopped_logger_loses_nothing_though_the_run_ends_meanwhile(tmp_path):
+    """Eleven seconds: heartbeats used to cut the connection, and silence to replace the socket."""
     out, context = tmp_path / "log.jsonl", zmq.Context()
-    publisher = Publisher(context, f"ipc://{tmp_path}/pub", high_water=1000)
+    publisher = Publisher(context, "tcp://127.0.0.1:*", high_water=1000)
     command = [sys.executable, "-c", LOGGER, publisher.endpoint, out]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as logger:
         try:
@@ -34,18 +34,20 @@ def test_a_stopped_logger_loses_nothing_that_waits_for_it(tmp_path):
             send(publisher, frame(0))
             wait_until(lambda: out.exists() and out.stat().st_size)
             logger.send_signal(signal.SIGSTOP)
-            for seq in range(1, 101):
+            for seq in range(1, 111):
                 send(publisher, frame(seq))
                 time.sleep(0.1)
+            send(publisher, event(111, "epoch_ended"))
+            publisher.close(2.0)
+            context.term()
             logger.send_signal(signal.SIGCONT)
-            send(publisher, event(101, "epoch_ended"))
             _, stderr = logger.communicate(timeout=30)
         finally:
             logger.kill()
             publisher.close(0)
             context.term()
-    assert [line["seq"] for line in json_lines(out)] == list(range(102))
-    assert b"log: did nothing for 10 s (stopped, or held up by the disk)" in stderr
+    assert [line["seq"] for line in json_lines(out)] == list(range(112))
+    assert b"log: did nothing for 11 s (stopped, or held up by the disk)" in stderr
     assert b"nothing received" not in stderr
 
 
