@@ -17,6 +17,7 @@ from benchmarks.fps import run_fps, save
 from benchmarks.parity import run_parity
 from benchmarks.thresholds import LEAD_EDGES, SAME_MIN, SPURIOUS, run_thresholds
 from edge.config import load_config, source_settings
+from edge.descriptors import open_standard_streams
 from edge.errors import AffectEdgeError, ConfigError
 from edge.vocabulary import EXPRESSIONS
 
@@ -314,4 +315,5 @@ def _show_conditions(result: dict[str, Any], console: Console) -> None:
 
 
 if __name__ == "__main__":
+    open_standard_streams()
     sys.exit(main(sys.argv[1:]))

@@ -1,8 +1,10 @@
 """The entry point: ``affect-edge`` and ``python -m edge``."""
 
-import signal
 import sys
 from types import FrameType
+
+from edge.descriptors import open_standard_streams
+from edge.stop_signals import on_stop_signals
 
 _UNTIL_STOPPED = ("run", "tail", "log")
 """Commands that run until a signal stops them: they exit with 0, all others with 128 + signal."""
@@ -12,8 +14,8 @@ def main() -> None:
     """Run the command line and exit with its code."""
     # A signal during the imports: nothing has started yet, so there is nothing to clean up.
     # Commands that run until they are stopped replace these handlers later.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _exit_on_signal)
+    open_standard_streams()
+    on_stop_signals(_exit_on_signal)
     from edge.cli import run_command_line  # noqa: PLC0415 (after the handlers)
 
     sys.exit(run_command_line(sys.argv[1:]))

@@ -1,14 +1,12 @@
 """The command line: maps commands to calls and errors to exit codes; holds no other logic.
 
-Exit codes: 0 done, or stopped by a signal (run, tail, log); 130 or 143 any other command was
-interrupted (SIGINT, SIGTERM) before it was done; 78 a configuration, model, key or argument is
-wrong (one line on standard error, no traceback; a service manager must not restart); 1 a failure at
-run time; 75 the board needs a reboot.
+Exit codes: 0 done, or stopped by a signal (run, tail, log); 129, 130 or 143 any other command was
+interrupted (SIGHUP, SIGINT, SIGTERM) before it was done; 78 a configuration, model, key or argument
+is wrong (one line on standard error, no traceback; a service manager must not restart); 1 a failure
+at run time; 75 the board needs a reboot.
 """
 
 import logging
-import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,16 @@ import typer
 
 from edge import __version__
 from edge.config import Config, is_file, load_config, source_settings
+from edge.descriptors import (
+    OPEN_FILES_MIN,
+    discard,
+    is_reader_gone,
+    is_unwritable,
+    raise_open_files_limit,
+    write_error_line,
+)
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
+from edge.stop_signals import on_stop_signals
 
 # Typer bundles its own Click since 0.2x and imports the installed one before. In both, this base
 # class of Typer's only public error covers all errors of a wrong command line.
@@ -60,19 +67,27 @@ SERVICE = "tcp://127.0.0.1:5556"
 
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
+    code = EXIT_DONE
     try:
         code = _run(arguments)
-    except (BrokenPipeError, SystemExit) as error:
-        # Click and Rich turn a broken pipe into their own exit code.
-        if BrokenPipeError not in (type(error), type(error.__context__)):
-            raise
-        code = 0
-    try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of the output closed it (a pager, head): this is no error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, SystemExit) as error:
+        # Click and Rich turn a broken pipe into their own exit code.
+        lost = _code_of_lost_output(error if isinstance(error, OSError) else error.__context__)
+        if lost is None:
+            raise
+        discard(sys.stdout)
+        code = code or lost
     return code
+
+
+def _code_of_lost_output(error: BaseException | None) -> int | None:
+    """Return the exit code if writing to standard output failed; None for another error."""
+    if is_reader_gone(error):  # a pager, head or a terminal that was closed
+        return EXIT_DONE
+    if isinstance(error, OSError) and is_unwritable(error):
+        return _print_error(f"standard output: {error.strerror}", EXIT_FAILURE)
+    return None
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -91,7 +106,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _print_error(text: str, code: int) -> int:
-    sys.stderr.write(f"affect-edge: error: {' '.join(text.split())}\n")
+    write_error_line(f"affect-edge: error: {' '.join(text.split())}")
     return code
 
 
@@ -113,6 +128,12 @@ def _root(
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="affect-edge: %(levelname)s: %(message)s"
     )
+    limit = raise_open_files_limit()
+    if 0 <= limit < OPEN_FILES_MIN:
+        raise ConfigError(
+            f"this process may open {limit} files; expected {OPEN_FILES_MIN} or more: raise the"
+            " limit with ulimit -n, or with LimitNOFILE= in a unit file"
+        )
 
 
 @app.command()
@@ -218,9 +239,9 @@ def log_command(
         give_up_s=give_up_s,
     )
     deleted = f", {summary.deleted_rows} rows deleted with their file"
-    sys.stderr.write(
+    write_error_line(
         f"affect-edge: {summary.messages} messages, {summary.rows} rows, {summary.gaps} gaps,"
-        f" {summary.missing} missing{deleted if summary.deleted_rows else ''}\n"
+        f" {summary.missing} missing{deleted if summary.deleted_rows else ''}"
     )
     return EXIT_FAILURE if summary.gave_up else EXIT_DONE
 
@@ -327,13 +348,12 @@ def _endpoints(connect: list[str] | None) -> list[str]:
 
 
 def _stop_on_signals() -> Callable[[], bool]:
-    """Install handlers for SIGTERM and SIGINT; return a function that is true after a signal."""
+    """Install handlers for the stop signals; return a function that is true after a signal."""
     stopped = False
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         nonlocal stopped
         stopped = True
 
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    on_stop_signals(on_signal)
     return lambda: stopped

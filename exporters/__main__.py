@@ -24,6 +24,7 @@ from rich.progress import (
 )
 
 from benchmarks.arguments import Parser
+from edge.descriptors import open_standard_streams
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ModelError
 from edge.vision.inference import Manifest
 from edge.vocabulary import EXPRESSIONS
@@ -248,4 +249,5 @@ def _add_expression_options(command: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
+    open_standard_streams()
     sys.exit(main())

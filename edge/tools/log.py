@@ -4,7 +4,6 @@ The formats are those of ``edge.client.formats``. An existing log is continued. 
 repeat) is counted and not written again.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from edge.client import Cursor, Received, Subscriber
 from edge.client.formats import LogFormat, opened_log
 from edge.clock import monotonic_ns
+from edge.descriptors import write_error_line
 from edge.protocol.messages import EventMessage, StatusMessage
 from edge.tools.silence import SilenceNotice
 
@@ -77,7 +77,7 @@ def run_log(
         ConfigError: an endpoint or the file cannot be used as it stands (exit 78).
         LogFileError: the file cannot be written any more (exit 1); it holds complete lines only.
     """
-    write_line = report or _to_stderr
+    write_line = report or write_error_line
 
     def report_as(line: str) -> None:
         write_line(f"{name}: {line}")
@@ -168,8 +168,3 @@ class _Log:
             gave_up=gave_up,
             deleted_rows=sum(file.deleted_lines for file in self._sink.files),
         )
-
-
-def _to_stderr(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()

@@ -1,7 +1,6 @@
 """``affect-edge tail``: live rows in a terminal or pipe; a line per face, event and gap."""
 
 import json
-import sys
 from collections.abc import Callable
 
 from rich.console import Console
@@ -9,6 +8,7 @@ from rich.text import Text
 
 from edge.client import Gap, Subscriber
 from edge.clock import time_of_day
+from edge.descriptors import write_error_line
 from edge.protocol.messages import EventMessage, Face, FrameMessage, StatusMessage
 from edge.tools.silence import SilenceNotice
 from edge.vocabulary import picture_words
@@ -67,8 +67,7 @@ def run_tail(
 
 
 def _to_stderr(line: str) -> None:
-    sys.stderr.write(f"affect-edge: {line}\n")
-    sys.stderr.flush()
+    write_error_line(f"affect-edge: {line}")
 
 
 def show(console: Console, text: Text) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.arguments import Parser
 from benchmarks.evaluation.pictures import float_network
+from edge.descriptors import open_standard_streams
 from edge.errors import EXIT_DONE, AffectEdgeError, ConfigError
 
 
@@ -154,4 +155,5 @@ def _recalibration_file(stage: str, out: Path) -> Path:
 
 
 if __name__ == "__main__":
+    open_standard_streams()
     sys.exit(main())
