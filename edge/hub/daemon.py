@@ -2,16 +2,14 @@
 
 Order of a start: configuration, identity, sockets, worker, first result (or a declared absence of
 one), READY. Order of a stop: SIGTERM to the worker, publishing of what it still sends, the last
-message ``epoch_ended``, draining of the sockets. A second signal ends the process at once.
+message ``epoch_ended``, draining of the sockets. A signal more than a second after the first one
+ends the process at once.
 """
 
 import logging
 import os
 import select
-import signal
-import socket
 from collections.abc import Mapping
-from types import FrameType
 
 import zmq
 
@@ -28,6 +26,7 @@ from edge.hub.metrics import Metrics
 from edge.hub.participants import Participants
 from edge.hub.publisher import Publisher
 from edge.hub.service import Service
+from edge.hub.stop import StopSignals
 from edge.hub.stream import MessageStream
 from edge.hub.supervisor import BUDGET, Supervisor
 from edge.hub.systemd import Notifier, watchdog_interval_s
@@ -94,7 +93,6 @@ class Daemon:
         self._starts_without_result = 0  # workers started since the last result
         self._worker_detail: events.WorkerStarted | None = None  # as last sent
         self._is_ready = False
-        self._stop_signals = 0
         self._exit: tuple[int, str] | None = None
         self._next_status_ns = self._next_watchdog_ns = clock.monotonic_ns()
 
@@ -104,21 +102,8 @@ class Daemon:
         Raises:
             ConfigError: an endpoint, address or folder of the configuration cannot be used.
         """
-        wakeup_read, wakeup_write = socket.socketpair()
-        with wakeup_read, wakeup_write:
-            wakeup_write.setblocking(False)
-            wakeup_read.setblocking(False)
-            signal.set_wakeup_fd(wakeup_write.fileno())
-            for each in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(each, self._on_signal)
-            self._wakeup = wakeup_read
-            try:
-                return self._serve()
-            finally:
-                # The process is about to exit: a signal now must not change its exit code.
-                for each in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(each, signal.SIG_IGN)
-                signal.set_wakeup_fd(-1)
+        with StopSignals() as self._stop:
+            return self._serve()
 
     def _serve(self) -> int:
         identity = StreamIdentity.open(self._config.journal.path)
@@ -147,7 +132,7 @@ class Daemon:
                 self._supervisor.start(0, 1)
                 if not self._is_waiting:
                     self._out.start_epoch()
-                while self._exit is None and not self._stop_signals:
+                while self._exit is None and not self._stop.is_requested:
                     self._turn()
                 return self._finish()
             finally:
@@ -165,13 +150,13 @@ class Daemon:
         """Wait up to ``TICK_MS`` for input, handle it, then run the timers."""
         poller = zmq.Poller()
         poller.register(self._publisher.socket, zmq.POLLIN)
-        poller.register(self._wakeup, zmq.POLLIN)
+        poller.register(self._stop, zmq.POLLIN)
         if self._service is not None:
             poller.register(self._service.socket, zmq.POLLIN)
         if self._supervisor.link is not None:
             poller.register(self._supervisor.link, zmq.POLLIN)
         poller.poll(TICK_MS)
-        self._read_wakeup()
+        self._stop.clear()
         self._publisher.read_subscriptions()
         if self._is_waiting and self._publisher.has_subscriber("frame", self._config.device.name):
             self._is_waiting = False
@@ -184,20 +169,6 @@ class Daemon:
         self._watch_worker()
         self._run_timers()
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._stop_signals += 1
-        if self._stop_signals > 1:
-            # The worker ends with this process, so nothing has to be waited for.
-            os.write(2, b"affect-edge: second signal, ending at once\n")
-            os._exit(EXIT_FAILURE)
-        log.info("%s received, stopping", signal.Signals(number).name)
-
-    def _read_wakeup(self) -> None:
-        try:
-            self._wakeup.recv(64)
-        except BlockingIOError:
-            return
-
     def _read_link(self) -> None:
         """Handle a limited number of the worker's reports, so that timers stay on time."""
         for _ in range(64):
@@ -207,7 +178,7 @@ class Daemon:
             try:
                 report = link.receive(0)
             except LinkClosed:
-                if self._exit is None and not self._stop_signals:
+                if self._exit is None and not self._stop.is_requested:
                     self._lose_worker("died")
                 return
             if report is None:
@@ -249,10 +220,10 @@ class Daemon:
             case Failed():
                 log.error("worker: %s", report.text)
                 self._lose_worker("failed")
-            case Renew() if not self._stop_signals:
+            case Renew() if not self._stop.is_requested:
                 log.info("a new worker takes over: %s", report.reason)
                 self._supervisor.renew()
-            case Ended() if not self._stop_signals:
+            case Ended() if not self._stop.is_requested:
                 self._source_state = "ended"
                 self._exit = (EXIT_DONE, "")
             case _:
@@ -405,11 +376,11 @@ class Daemon:
         source it lasts ``publish.drain_s`` at most.
         """
         ending = self._exit is not None
-        if self._stop_signals or (ending and waited_s > self._config.publish.drain_s):
+        if self._stop.is_requested or (ending and waited_s > self._config.publish.drain_s):
             return False
         self._feed_watchdog(is_fresh=True)  # a slow subscriber is no fault of the daemon
-        select.select([self._wakeup], [], [], 0.002)
-        self._read_wakeup()
+        select.select([self._stop], [], [], 0.002)
+        self._stop.clear()
         return True
 
     # -- the stop ----------------------------------------------------------------------------------
@@ -425,7 +396,9 @@ class Daemon:
         self._supervisor.end(max(0.0, STOP_S - clock.elapsed_ms(start_ns) / 1e3))
         self._out.end_epoch(code, self._captured)
         self._publish_status()
-        self._publisher.close(min(self._config.publish.drain_s, 1.5 if self._stop_signals else 60))
+        self._publisher.close(
+            min(self._config.publish.drain_s, 1.5 if self._stop.is_requested else 60)
+        )
         if text and code == EXIT_CONFIG:
             raise ConfigError(text)
         if text:

@@ -31,7 +31,9 @@ def run_demo() -> int:
             'metrics.address=""',
         ):
             command += ["--set", setting]
-        daemon = subprocess.Popen(command, env=child_environment())
+        # A session of its own: the terminal's Ctrl-C reaches this process alone, which then stops
+        # the daemon itself.
+        daemon = subprocess.Popen(command, env=child_environment(), start_new_session=True)
         try:
             code = _watch(console, endpoint, daemon)
             return code or daemon.wait(EXIT_S)

@@ -170,7 +170,7 @@ def test_a_worker_that_grows_too_big_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("state", ["at once", "starting", "waiting", "running", "lossless",
                                    "restarting", "absent", "hung"])  # fmt: skip
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_in_any_state_takes_less_than_5_s(
     tmp_path: Path, state: str, number: signal.Signals
 ) -> None:
@@ -232,7 +232,7 @@ def wait_for_signal_handlers(daemon: RunningDaemon) -> None:
         time.sleep(0.001)
 
 
-def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+def test_a_signal_after_a_second_ends_at_once(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO) as daemon:
         daemon.wait_for_frame()
         worker = daemon.worker_pid()
@@ -240,8 +240,14 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         daemon.process.send_signal(signal.SIGTERM)
         while "SIGTERM received" not in daemon.stderr:
             daemon.receive(0.01)
+        first = time.monotonic()
+        daemon.process.send_signal(signal.SIGINT)  # from a wrapper that passes Ctrl-C on
+        while time.monotonic() - first < 1.1:
+            daemon.receive(0.01)
+        assert daemon.process.poll() is None
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.process.wait(2) == 1
+        assert "second signal" in daemon.stderr
         while Path(f"/proc/{worker}").exists():  # the worker ends with the hub
             time.sleep(0.01)
 

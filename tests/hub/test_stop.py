@@ -1,0 +1,82 @@
+"""Stop signals of the daemon: real signals to a process of its own."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support.daemons import ROOT
+
+PROGRAM = """
+import logging, select, sys
+from edge.hub.stop import StopSignals
+logging.basicConfig(level="INFO", format="%(message)s")
+with StopSignals() as stop:
+    print("ready", flush=True)
+    while sys.stdin.readline():
+        select.select([stop], [], [])
+        stop.clear()
+        print(stop.is_requested, flush=True)
+"""
+
+
+@pytest.fixture
+def program() -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+
+
+def wait_for_stop(program: "subprocess.Popen[str]", number: int) -> None:
+    """Send the signal and wait until the program's loop has noticed it."""
+    assert program.stdin is not None
+    assert program.stdout is not None
+    program.send_signal(number)
+    program.stdin.write("\n")
+    program.stdin.flush()
+    assert program.stdout.readline() == "True\n"
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_within_a_second_are_one_request(
+    program: "subprocess.Popen[str]", first: signal.Signals
+) -> None:
+    with program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        wait_for_stop(program, first)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            wait_for_stop(program, number)
+        _, stderr = program.communicate(timeout=10)
+    assert (program.returncode, stderr) == (0, f"{first.name} received, stopping\n")
+
+
+def test_sighup_stays_ignored_under_nohup() -> None:
+    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT,
+    ) as program:  # fmt: skip
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        program.send_signal(signal.SIGHUP)
+        wait_for_stop(program, signal.SIGTERM)
+        _, stderr = program.communicate(timeout=10)
+    assert (program.returncode, stderr) == (0, "SIGTERM received, stopping\n")
+
+
+def test_a_later_signal_ends_the_process_at_once(program: "subprocess.Popen[str]") -> None:
+    with program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        wait_for_stop(program, signal.SIGINT)
+        time.sleep(1.1)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(10) == 1
+        assert program.stderr is not None
+        assert program.stderr.read() == (
+            "SIGINT received, stopping\naffect-edge: second signal, ending at once\n"
+        )

@@ -1,0 +1,39 @@
+"""``affect-edge demo`` in a real terminal."""
+
+import os
+import pty
+import select
+import sys
+import time
+
+from tests.support.daemons import ROOT
+
+
+def run_in_terminal(keys: bytes, after: bytes, *arguments: str) -> tuple[int, str]:
+    """Run a command, type ``keys`` when ``after`` is on the screen; return exit code and screen."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-m", "edge", *arguments])
+    screen, typed, deadline = b"", False, time.monotonic() + 40
+    while time.monotonic() < deadline:
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                got = os.read(terminal, 4096)
+            except OSError:  # the last process closed it
+                break
+            screen += got
+        if not typed and after in screen:
+            os.write(terminal, keys)
+            typed = True
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), screen.decode()
+
+
+def test_ctrl_c_stops_the_demo_and_its_daemon_once() -> None:
+    code, screen = run_in_terminal(b"\x03", b"source running", "demo")
+    assert code == 130
+    assert screen.count("received, stopping") == 1
+    assert "SIGTERM received" in screen
+    assert "second signal" not in screen
+    assert "Traceback" not in screen
