@@ -28,6 +28,7 @@ def ask(endpoint: str, request: Request, timeout_s: float = TIMEOUT_S) -> dict[s
     try:
         socket = context.socket(zmq.REQ)
         socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.IPV6, int("[" in endpoint))  # as the subscriber does
         try:
             socket.connect(endpoint)
         except (zmq.ZMQError, UnicodeError) as error:

@@ -13,7 +13,8 @@ from edge.vocabulary import ExpressionName
 IPC_PATH_BYTES_MAX = 107  # of a Unix socket on Linux
 LAWFUL_PURPOSE = "reading emotions needs a declared lawful purpose (see README, Limits and law)"
 
-_LOOPBACK = re.compile(r"(?:127(?:\.\d{1,3}){3}|localhost|\[::1\]):(\d{1,5}|\*)")
+_OCTET = r"(?:0|[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
+_LOOPBACK = re.compile(rf"(?:127(?:\.{_OCTET}){{3}}|localhost|\[::1\]):([0-9]{{1,5}}|\*)")
 
 
 def is_loopback(address: str, *, any_port: bool = False) -> bool:
@@ -236,6 +237,16 @@ class Config(Section):
     journal: JournalConfig = JournalConfig()
     metrics: MetricsConfig = MetricsConfig()
     limits: LimitsConfig = LimitsConfig()
+
+    @model_validator(mode="after")
+    def _metrics_apart(self) -> "Config":
+        for key in ("endpoint", "service_endpoint"):
+            if getattr(self.publish, key) == f"tcp://{self.metrics.address}":
+                raise ValueError(
+                    f"metrics.address: {self.metrics.address!r} is publish.{key}, too; expected"
+                    " another port"
+                )
+        return self
 
     @model_validator(mode="after")
     def _purpose_declared(self) -> "Config":
