@@ -62,9 +62,7 @@ class Board:
         ``under_voltage``.
         """
         # newer kernels log once per boot that it is deprecated, but only it has all four flags
-        for path in sorted(
-            (self._sys / "devices/platform").glob("soc*/soc*:firmware/get_throttled")
-        ):
+        for path in _matching(self._sys / "devices/platform", "soc*/soc*:firmware/get_throttled"):
             try:
                 value = int(_read(path), 16)
             except (OSError, ValueError):
@@ -72,7 +70,7 @@ class Board:
             if not 0 <= value < 1 << _THROTTLED_VALUE_BITS:
                 continue
             return [name for bit, name in _THROTTLE_BITS.items() if value >> bit & 1]
-        for sensor in sorted((self._sys / "class/hwmon").glob("hwmon*")):
+        for sensor in _matching(self._sys / "class/hwmon", "hwmon*"):
             try:
                 if _read(sensor / "name") == "rpi_volt":
                     alarm = int(_read(sensor / "in0_lcrit_alarm"))
@@ -200,14 +198,25 @@ def worker_rss_limit_mb(configured: int | Literal["auto"], memory_mb: float | No
 
 
 def rss_mb() -> float:
-    """Return the resident memory of this process in MiB."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize() / 2**20
+    """Return the resident memory of this process in MiB; its highest one without /proc."""
+    try:
+        pages = int(_read(Path("/proc/self/statm")).split()[1])
+    except (OSError, ValueError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return pages * resource.getpagesize() / 2**20
 
 
 def is_arm() -> bool:
     """Return whether this is an ARM processor; there the runtimes read /proc/cpuinfo."""
     return platform.machine() in ("aarch64", "armv7l", "armv8l")
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    """Return the files in ``folder`` that match; none where they cannot be listed."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
 
 
 def _search(pattern: str, path: Path) -> str | None:

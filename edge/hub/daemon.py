@@ -129,7 +129,7 @@ class Daemon:
                     self._service = Service(context, publish.service_endpoint)
                     self._handlers = RequestHandlers(self._out, self._participants)
                     log.info("answering requests on %s", self._service.endpoint)
-                self._supervisor.start(0, 1)
+                self._start_worker(0, 1)
                 if not self._is_waiting:
                     self._out.start_epoch()
                 while self._exit is None and not self._stop.is_requested:
@@ -278,16 +278,23 @@ class Daemon:
             else:
                 first = max(first, self._captured)  # a camera's frames since then are lost
             absent = self._source_state == "absent"  # stays so: the new worker tries again
-            self._supervisor.start(
-                first, self._out.last_track + 1, absent=absent, picture_state=self._picture_state
-            )
             self._starts_without_result += 1
             if self._source_state not in OUTAGES:
                 self._source_state = "starting"
+            self._start_worker(first, self._out.last_track + 1, absent=absent)
+
+    def _start_worker(self, first_index: int, first_track: int, *, absent: bool = False) -> None:
+        error = self._supervisor.start(
+            first_index, first_track, absent=absent, picture_state=self._picture_state
+        )
+        if error:
+            log.error("no worker can be started: %s", error)
+            self._lose_worker("not_started")
 
     def _lose_worker(self, reason: str) -> None:
-        pid = self._supervisor.pid
-        log.error("worker %s lost: %s%s", pid, reason, self._supervisor.describe_stage())
+        if self._supervisor.pid is not None:
+            stage = self._supervisor.describe_stage()
+            log.error("worker %s lost: %s%s", self._supervisor.pid, reason, stage)
         was_opening = (
             self._supervisor.is_ready
             and self._source_state == "starting"
@@ -314,7 +321,7 @@ class Daemon:
         self._feed_watchdog(is_fresh=is_fresh)
         if not self._is_ready and (
             self._out.last_result_ns is not None
-            or self._source_state in ("absent", "stalled", "waiting", "ended")
+            or self._source_state in ("absent", "stalled", "restarting", "waiting", "ended")
         ):
             self._is_ready = True
             self._notifier.ready()

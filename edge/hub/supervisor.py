@@ -80,29 +80,36 @@ class Supervisor:
         *,
         absent: bool = False,
         picture_state: PictureState = "normal",
-    ) -> None:
+    ) -> str:
         """Start a worker that counts frames and tracks from these numbers.
 
         ``absent``: the source is already reported as absent; the worker does not report it again.
         ``picture_state``: as reported; the worker reports its end.
+
+        Returns:
+            Empty, or why the system starts no process now; then call ``lose``, and try again when
+            ``may_start`` allows it.
         """
-        self.link, theirs = Link.pair()
-        with theirs:
-            # A session of its own: the terminal's Ctrl-C reaches the hub alone, which then stops
-            # the worker itself.
-            self._process = subprocess.Popen(
-                # -P: no file in the current folder can shadow a module
-                [sys.executable, "-m", "edge.worker", str(theirs.fileno())],
-                env=child_environment(),
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+        try:
+            self.link, theirs = Link.pair()
+            with theirs:
+                # A session of its own: the terminal's Ctrl-C reaches the hub alone, which then
+                # stops the worker itself.
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "edge.worker", str(theirs.fileno())],
+                    env=child_environment(),
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._drop()
+            return error.strerror or str(error)
         self._started_ns = self._last_report_ns = clock.monotonic_ns()
         self._has_frame = False
         self.heartbeat = None
         self.is_ready = False
-        self.link.send(
+        self._send(
             Start(
                 config=self._config.model_dump_json(),
                 lossless=self._lossless,
@@ -112,12 +119,16 @@ class Supervisor:
                 picture_state=picture_state,
             )
         )
+        return ""
 
     def go(self) -> None:
         """Let the worker open its source."""
+        self._send(Go())
+
+    def _send(self, report: Start | Go) -> None:
         if self.link is not None:
             try:
-                self.link.send(Go())
+                self.link.send(report)
             except LinkClosed:
                 return  # the hub notices the loss when it reads the link
 

@@ -73,10 +73,13 @@ class WorkerStarted(Detail):
 
 
 class WorkerLost(Detail):
-    """A worker died or was killed; ``restarts`` counts them since the start of the daemon."""
+    """A worker died, was killed, or could not be started (``not_started``).
+
+    ``restarts`` counts them since the start of the daemon.
+    """
 
     event: ClassVar[str] = "worker_lost"
-    reason: Literal["died", "failed", "start", "silent", "stuck", "too_big"]
+    reason: Literal["died", "failed", "not_started", "start", "silent", "stuck", "too_big"]
     restarts: int = Field(ge=1)
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class RunningDaemon:
         metrics: bool = False,
         high_water: int = 0,
         cwd: Path = ROOT,
+        python: Sequence[str] = (sys.executable,),
     ) -> None:
         self.endpoint = f"ipc://{folder}/live"
         self.service = f"ipc://{folder}/service"
@@ -44,7 +45,7 @@ class RunningDaemon:
         with self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-P", "-m", "edge", "run", *arguments),
+                    *(*python, "-P", "-m", "edge", "run", *arguments),
                     *("--set", f'publish.endpoint="{self.endpoint}"'),
                     *("--set", f'publish.service_endpoint="{self.service}"'),
                     *(() if metrics else ("--set", 'metrics.address=""')),

@@ -285,6 +285,18 @@ def test_the_service_manager_gets_ready_watchdog_and_stopping_in_order(tmp_path:
     assert any("source running" in line for line in lines if line.startswith("STATUS="))
 
 
+def test_a_daemon_whose_workers_die_before_a_result_is_ready(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        arguments = ("--source", "demo", "--set", "limits.start_s=0.05")
+        with RunningDaemon(tmp_path, *arguments, environment=environment):
+            received = ""
+            while "READY=1" not in received:
+                received += manager.recv(4096).decode()
+
+
 def test_the_daemon_is_ready_with_an_absent_camera(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
