@@ -7,6 +7,7 @@ gives None (unknown), never a good value.
 import platform
 import re
 import resource
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -53,8 +54,8 @@ class Board:
             return None
         return celsius if -50 < celsius < 200 else None
 
-    def throttled(self) -> list[str] | None:
-        """Return the throttling flags that are set now; None when unknown.
+    def throttle_flags(self) -> dict[str, bool] | None:
+        """Return the throttling flags that the board can report, and which are set; None if none.
 
         The firmware's value (``get_throttled``) has four flags; its node in sysfs is named after
         the address of the chip's bus (``soc`` up to Pi 4, ``soc@107c000000`` on Pi 5). If the
@@ -69,16 +70,20 @@ class Board:
                 continue
             if not 0 <= value < 1 << _THROTTLED_VALUE_BITS:
                 continue
-            return [name for bit, name in _THROTTLE_BITS.items() if value >> bit & 1]
+            return {name: bool(value >> bit & 1) for bit, name in _THROTTLE_BITS.items()}
         for sensor in _matching(self._sys / "class/hwmon", "hwmon*"):
             try:
                 if _read(sensor / "name") == "rpi_volt":
                     alarm = int(_read(sensor / "in0_lcrit_alarm"))
                     if alarm in (0, 1):
-                        return ["under_voltage"] if alarm else []
+                        return {"under_voltage": bool(alarm)}
             except (OSError, ValueError):
                 continue
         return None
+
+    def throttled(self) -> list[str] | None:
+        """Return the names of the throttling flags that are set now; None when unknown."""
+        return set_flags(self.throttle_flags())
 
     # -- memory ------------------------------------------------------------------------------------
 
@@ -163,6 +168,11 @@ class Board:
                 pass
             missing.append(f"/{name}")
         return missing
+
+
+def set_flags(flags: Mapping[str, bool] | None) -> list[str] | None:
+    """Return the names of the flags that are set, of ``Board.throttle_flags``."""
+    return None if flags is None else [name for name, is_set in flags.items() if is_set]
 
 
 SwapState = Literal["off", "prevented", "possible"]

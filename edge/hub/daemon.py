@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import zmq
 
 from edge import clock
-from edge.board import Board, swap_state
+from edge.board import Board, set_flags, swap_state
 from edge.config import Config, is_file
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, ConfigError
 from edge.hub.event_log import log_event, log_swap
@@ -338,7 +338,7 @@ class Daemon:
         now_ns = clock.monotonic_ns()
         self._published_meter.mark(now_ns, self._out.frames)
         beat = self._supervisor.heartbeat
-        throttled = self._board.throttled()
+        throttle_flags = self._board.throttle_flags()
         swap = swap_state(self._board, memory_locked=self._memory_locked)
         published_hz = self._published_meter.rate_hz()
         health = grade(
@@ -348,7 +348,7 @@ class Daemon:
             delivered=self._published_meter.delivered(),
             stalls_1h=self._stalls.within(now_ns),
             restarts_1h=self._supervisor.losses.within(now_ns),
-            throttled=throttled,
+            throttled=set_flags(throttle_flags),
             swap=swap,
         )
         self._out.status(
@@ -365,7 +365,7 @@ class Daemon:
             worker_rss_mb=beat.rss_mb if beat else None,
             worker_dropped=beat.dropped if beat else {},
             soc_celsius=self._board.soc_celsius(),
-            throttled=throttled,
+            throttle_flags=throttle_flags,
             memory_locked=self._memory_locked,
             swap=swap,
         )

@@ -1,15 +1,45 @@
 """Prometheus metrics. No label holds a person, a track, a session or an address."""
 
+from collections import deque
+from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from edge import __version__
+from edge import __version__, clock
 from edge.errors import ConfigError
+from edge.protocol.events import LOSS_REASONS
 from edge.protocol.messages import FrameMessage, StatusMessage
 from edge.vocabulary import GRADES, PICTURE_STATES
 
-_MS_BUCKETS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 2500)
+_S_BUCKETS: Final = tuple(
+    ms / 1000 for ms in (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 2500)
+)
+_SHARE_STATUSES: Final = 60  # statuses, one a second, over which a share of frames is taken
+
+_GAUGES: Final = {
+    "affect_edge_faces_in_view": ("Faces in the newest frame", ""),
+    "affect_edge_frame_rate_hertz": ("Frames per second", "of"),
+    "affect_edge_frames_dropped": (
+        "Frames dropped by the present worker, by the stage that was not ready", "stage",
+    ),
+    "affect_edge_frames_with_expression_ratio": (
+        "Share of the frames of the last minute with a predicted expression", "",
+    ),
+    "affect_edge_last_result_age_seconds": ("Time since the newest frame was published", ""),
+    "affect_edge_source_state": ("1 for the present state of the source", "state"),
+    "affect_edge_picture_state": ("1 for the present state of the picture", "state"),
+    "affect_edge_health_grade": ("0 excellent, 1 fair, 2 poor, 3 unusable", ""),
+    "affect_edge_worker_resident_memory_bytes": ("Resident memory of the worker", ""),
+    "affect_edge_swap_possible": ("1 while pictures may be written to swap on storage", ""),
+    "affect_edge_soc_celsius": ("Chip temperature", ""),
+    "affect_edge_throttled": ("1 while the board limits its processor, by the reason", "flag"),
+    "affect_edge_clock_unsync": ("1 while the wall clock is not synchronized", ""),
+}  # fmt: skip
+"""Gauges that have no sample while their value is unknown: help text, and name of the label."""
 
 
 class Metrics:
@@ -21,46 +51,36 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         counter = partial(Counter, registry=self._registry)
-        gauge = partial(Gauge, registry=self._registry)
-        histogram = partial(Histogram, buckets=_MS_BUCKETS, registry=self._registry)
+        histogram = partial(Histogram, buckets=_S_BUCKETS, registry=self._registry)
         self._records = counter("affect_edge_records", "Messages published", ["kind"])
         self._faces = counter("affect_edge_faces", "Faces published", ["outcome"])
-        self._dropped = gauge(
-            "affect_edge_frames_dropped",
-            "Frames dropped by the present worker, by the stage that was not ready",
-            ["stage"],
+        self._predicted = counter(
+            "affect_edge_frames_with_expression", "Frames published with a predicted expression"
         )
-        self._dropped_total = counter(
-            "affect_edge_frame_drops", "Frames dropped, as counted in the messages"
-        )
-        self._stage = histogram(
-            "affect_edge_stage_milliseconds", "Time of each stage per frame", ["stage"]
-        )
+        self._dropped = counter("affect_edge_frame_drops", "Frames dropped, as in the messages")
+        self._stage = histogram("affect_edge_stage_seconds", "Time of each stage", ["stage"])
         self._latency = histogram(
-            "affect_edge_latency_milliseconds", "From picture in memory to publication"
+            "affect_edge_latency_seconds", "From picture in memory to publication"
         )
-        self._fps = gauge("affect_edge_fps", "Frames per second", ["of"])
         self._restarts = counter("affect_edge_worker_restarts", "Workers lost", ["reason"])
-        self._source = gauge(
-            "affect_edge_source_state", "1 for the present state of the source", ["state"]
-        )
-        self._picture = gauge(
-            "affect_edge_picture_state", "1 for the present state of the picture", ["state"]
-        )
-        self._health = gauge("affect_edge_health_grade", "0 excellent, 1 fair, 2 poor, 3 unusable")
-        self._rss = gauge("affect_edge_worker_rss_megabytes", "Resident memory of the worker")
-        self._swap = gauge(
-            "affect_edge_swap_possible", "1 while pictures may be written to swap on storage"
-        )
-        self._celsius = gauge("affect_edge_soc_celsius", "Chip temperature")
-        self._unsync = gauge(
-            "affect_edge_clock_unsync", "1 while the wall clock is not synchronized"
-        )
         self._steps = counter("affect_edge_clock_steps", "Jumps of the wall clock")
         self._requests = counter("affect_edge_requests", "Requests to the service", ["outcome"])
-        build = gauge("affect_edge_build_info", "Version", ["version"])
+        build = Gauge("affect_edge_build_info", "Version", ["version"], registry=self._registry)
         build.labels(__version__).set(1)
+        for metric, labels in (  # a series that begins above 0 shows no increase
+            (self._records, ("frame", "event")),
+            (self._faces, ("classified", "refused")),
+            (self._restarts, LOSS_REASONS),
+            (self._requests, ("answered", "refused", "unheard")),
+        ):
+            for label in labels:
+                metric.labels(label)
+        self._gauges = _KnownGauges()
+        self._registry.register(self._gauges)
         self._source_states: set[str] = set()
+        self._faces_in_view: int | None = None
+        self._counts = (0, 0)  # frames, and frames with a predicted expression
+        self._past_counts = deque([self._counts], maxlen=_SHARE_STATUSES + 1)
 
     def serve(self, address: str) -> None:
         """Serve the metrics on ``address`` (host:port) from now on.
@@ -80,15 +100,20 @@ class Metrics:
     def frame(self, message: FrameMessage) -> None:
         """Count a published frame."""
         self._records.labels("frame").inc()
-        self._dropped_total.inc(message.frame.dropped)
-        for face in message.faces:
-            self._faces.labels("classified" if face.expression else "refused").inc()
+        self._dropped.inc(message.frame.dropped)
+        predicted = sum(face.expression is not None for face in message.faces)
+        self._faces.labels("classified").inc(predicted)
+        self._faces.labels("refused").inc(len(message.faces) - predicted)
+        self._predicted.inc(predicted > 0)
+        self._counts = (self._counts[0] + 1, self._counts[1] + (predicted > 0))
+        self._faces_in_view = len(message.faces)
         timing = message.timing_ms
         for stage in ("capture", "detect", "track", "classify"):
-            self._stage.labels(stage).observe(getattr(timing, stage))
+            self._stage.labels(stage).observe(getattr(timing, stage) / 1000)
         if timing.translate:  # only frames with translated faces
-            self._stage.labels("translate").observe(timing.translate)
-        self._latency.observe(timing.total)
+            self._stage.labels("translate").observe(timing.translate / 1000)
+        self._latency.observe(timing.total / 1000)
+        self._gauges.last_result_ns = message.time.published_ns
 
     def event(self) -> None:
         """Count a published event."""
@@ -106,21 +131,82 @@ class Metrics:
         """Count a jump of the wall clock."""
         self._steps.inc()
 
-    def status(self, message: StatusMessage, dropped: dict[str, int]) -> None:
-        """Set the gauges from a status message and the worker's drops by stage."""
-        self._fps.labels("captured").set(message.rates.captured_hz)
-        self._fps.labels("published").set(message.rates.published_hz)
+    def status(
+        self,
+        message: StatusMessage,
+        dropped: Mapping[str, int],
+        throttle_flags: Mapping[str, bool] | None,
+    ) -> None:
+        """Set the gauges from a status message.
+
+        Args:
+            message: it has been published.
+            dropped: the worker's drops by stage; empty without a worker.
+            throttle_flags: as ``Board.throttle_flags``.
+        """
+        rates, rss_mb = message.rates, message.worker_rss_mb
         self._source_states.add(message.source_state)
-        for state in self._source_states:
-            self._source.labels(state).set(state == message.source_state)
-        for state in PICTURE_STATES:
-            self._picture.labels(state).set(state == message.picture_state)
-        self._health.set(GRADES.index(message.health.grade))
-        for stage, count in dropped.items():
-            self._dropped.labels(stage).set(count)
-        if message.worker_rss_mb is not None:
-            self._rss.set(message.worker_rss_mb)
-        if message.soc_celsius is not None:
-            self._celsius.set(message.soc_celsius)
-        self._swap.set(message.swap == "possible")
-        self._unsync.set(not message.time.synchronized)
+        is_running = message.source_state == "running"
+        swap = None if message.swap is None else message.swap == "possible"
+        self._gauges.set({
+            "affect_edge_faces_in_view": {"": self._faces_in_view if is_running else None},
+            "affect_edge_frame_rate_hertz": {
+                "expected": rates.expected_hz,
+                "captured": rates.captured_hz,
+                "published": rates.published_hz,
+            },
+            "affect_edge_frames_dropped": dropped,
+            "affect_edge_frames_with_expression_ratio": {"": self._predicted_share()},
+            "affect_edge_source_state": {
+                state: state == message.source_state for state in self._source_states
+            },
+            "affect_edge_picture_state": {
+                state: state == message.picture_state for state in PICTURE_STATES
+            },
+            "affect_edge_health_grade": {"": GRADES.index(message.health.grade)},
+            "affect_edge_worker_resident_memory_bytes": {"": rss_mb and rss_mb * 2**20},
+            "affect_edge_swap_possible": {"": swap},
+            "affect_edge_soc_celsius": {"": message.soc_celsius},
+            "affect_edge_throttled": throttle_flags or {},
+            "affect_edge_clock_unsync": {"": not message.time.synchronized},
+        })  # fmt: skip
+
+    def _predicted_share(self) -> float | None:
+        """Return the share of recent frames with a predicted expression; None without frames."""
+        self._past_counts.append(self._counts)
+        frames, predicted = (
+            new - old for new, old in zip(self._counts, self._past_counts[0], strict=True)
+        )
+        return predicted / frames if frames else None
+
+
+class _KnownGauges(Collector):
+    """Collects the gauges whose value is known. ``set`` may be called while a scrape is answered.
+
+    Attributes:
+        last_result_ns: monotonic time of the newest frame; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self._values: Mapping[str, Mapping[str, float | None]] = {}
+        self.last_result_ns: int | None = None
+
+    def set(self, values: Mapping[str, Mapping[str, float | None]]) -> None:
+        """Replace all values, by metric and label; None for unknown."""
+        self._values = values
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield a metric for each gauge with a known value."""
+        values = dict(self._values)
+        if self.last_result_ns is not None:
+            # taken now, not with the status: it grows while the main loop hangs
+            age_s = clock.elapsed_ms(self.last_result_ns) / 1000
+            values["affect_edge_last_result_age_seconds"] = {"": age_s}
+        for name, samples in values.items():
+            text, label = _GAUGES[name]
+            family = GaugeMetricFamily(name, text, labels=[label] if label else [])
+            for value_of, value in samples.items():
+                if value is not None:
+                    family.add_metric([value_of] if label else [], float(value))
+            if family.samples:
+                yield family

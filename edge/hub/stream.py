@@ -5,11 +5,11 @@ Frames and events get their number from the stream's identity here; a status has
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edge import __version__, clock
-from edge.board import SwapState
+from edge.board import SwapState, set_flags
 from edge.config import Config
 from edge.hub.identity import StreamIdentity
 from edge.hub.metrics import Metrics
@@ -199,7 +199,7 @@ class MessageStream:
         worker_rss_mb: float | None,
         worker_dropped: dict[str, int],
         soc_celsius: float | None,
-        throttled: list[str] | None,
+        throttle_flags: Mapping[str, bool] | None,
         memory_locked: bool | None,
         swap: SwapState | None,
     ) -> None:
@@ -219,13 +219,13 @@ class MessageStream:
             worker_restarts=worker_restarts,
             worker_rss_mb=worker_rss_mb,
             soc_celsius=soc_celsius,
-            throttled=throttled,
+            throttled=set_flags(throttle_flags),
             memory_locked=memory_locked,
             swap=swap,
         )
         self.last_status = message
         self._publisher.offer(encode(message))
-        self._metrics.status(message, worker_dropped)
+        self._metrics.status(message, worker_dropped, throttle_flags)
 
     def check_clock(self) -> None:
         """Read the clock's health; report a jump of the wall clock since the last call."""

@@ -5,12 +5,16 @@ fields. A reader parses them with ``detail_of``, and may leave an unknown event 
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edge.validation import replace_surrogates
 from edge.vocabulary import ExpressionName, PictureState
+
+LossReason = Literal["died", "failed", "not_started", "start", "silent", "stuck", "too_big"]
+LOSS_REASONS: Final[tuple[str, ...]] = get_args(LossReason)
+"""Why a worker was lost."""
 
 
 class Detail(BaseModel):
@@ -79,7 +83,7 @@ class WorkerLost(Detail):
     """
 
     event: ClassVar[str] = "worker_lost"
-    reason: Literal["died", "failed", "not_started", "start", "silent", "stuck", "too_big"]
+    reason: LossReason
     restarts: int = Field(ge=1)
 
 

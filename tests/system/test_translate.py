@@ -37,7 +37,7 @@ def test_the_daemon_translates_the_faces_of_the_demo(tmp_path: Path, folder: Pat
         *translator_option(folder),
     ]
     metrics = f'metrics.address="127.0.0.1:{port}"'
-    metric, scraped = 'stage_milliseconds_count{stage="translate"}', ""
+    metric, scraped = 'stage_seconds_count{stage="translate"}', ""
     with RunningDaemon(tmp_path, *arguments, "--set", metrics, metrics=True) as daemon:
         while metric not in scraped:  # a frame is published first, then counted
             daemon.wait_for(lambda m: m["kind"] == "frame" and m["timing_ms"]["translate"] > 0)
