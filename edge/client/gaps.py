@@ -3,7 +3,8 @@
 The daemon numbers frames and events together, from 0 in each epoch, without holes. So every hole
 in the received numbers is a missing message:
 
-- Before the first message received of a stream, nothing is missing.
+- Before the first message received of a stream, nothing is missing, unless a heartbeat says that
+  the epoch began while the receiver was waiting: then all earlier ones of the epoch are missing.
 - Within an epoch, every number between the last one received and this one is missing.
 - If a known stream continues with a higher epoch, that epoch's numbers below the first one received
   are missing too. How many messages the earlier epoch sent after the last one received is not known
@@ -60,6 +61,8 @@ class GapDetector:
 
     def __init__(self, cursors: Iterable[Cursor] = ()) -> None:
         self._last: dict[str, tuple[int, int]] = {}
+        # stream -> epoch and number of its first message, until a heartbeat says what was before
+        self._first: dict[str, tuple[int, int]] = {}
         for cursor in cursors:
             self._set(cursor.stream, max(self._last_of(cursor), (cursor.epoch, cursor.seq)))
 
@@ -73,14 +76,32 @@ class GapDetector:
         cursor = Cursor(stream, epoch, seq)
         if (epoch, seq) <= self._last_of(cursor):
             return None, True
+        if stream not in self._last and seq > 0:
+            self._first[stream] = (epoch, seq)
         return self._advance(cursor, sent_seq=seq - 1), False
 
-    def heartbeat(self, stream: str, epoch: int, last_seq: int) -> Gap | None:
-        """Add the last number sent according to a status (-1: none); return the gap up to it."""
+    def heartbeat(
+        self, stream: str, epoch: int, last_seq: int, *, began_while_waiting: bool = False
+    ) -> Gap | None:
+        """Add what a status says; return the gap up to it, or the one before the first message.
+
+        Args:
+            stream: of the status.
+            epoch: of the status.
+            last_seq: the last number sent; -1 for none.
+            began_while_waiting: the epoch began after the receiver had begun to wait for messages.
+        """
         cursor = Cursor(stream, epoch, last_seq)
-        if (epoch, last_seq) <= self._last_of(cursor):
-            return None
-        return self._advance(cursor, sent_seq=last_seq)
+        if began_while_waiting and stream not in self._last:
+            self._set(stream, (epoch, -1))
+        if (epoch, last_seq) > self._last_of(cursor):
+            gap = self._advance(cursor, sent_seq=last_seq)
+            if gap is not None:
+                return gap  # the one before the first message is returned at the next heartbeat
+        first_epoch, first_seq = self._first.pop(stream, (epoch, 0))
+        if began_while_waiting and first_epoch == epoch and first_seq > 0:
+            return Gap(stream, epoch, 0, first_seq - 1)
+        return None
 
     def _last_of(self, cursor: Cursor) -> tuple[int, int]:
         """Return the last known epoch and number of the cursor's stream."""
@@ -100,4 +121,6 @@ class GapDetector:
         self._last.pop(stream, None)  # keeps the dict in the order of the last messages
         self._last[stream] = last
         if len(self._last) > _STREAMS_MAX:
-            del self._last[next(iter(self._last))]
+            oldest = next(iter(self._last))
+            del self._last[oldest]
+            self._first.pop(oldest, None)

@@ -8,7 +8,7 @@ import zmq
 
 from edge.client.endpoints import check_endpoint
 from edge.client.gaps import Cursor, Gap, GapDetector
-from edge.clock import monotonic_ns
+from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError
 from edge.protocol import messages
 
@@ -31,7 +31,8 @@ class Received:
     Attributes:
         message: the decoded message.
         part: the bytes on the wire: topic, a space, JSON (with fields this version may not know).
-        gap: messages missing right before it; for a status, up to its ``last_seq``.
+        gap: messages missing right before it; for a status, up to its ``last_seq``, or once those
+            before the first message received of an epoch that the subscriber had waited for.
         late: its number is not above the highest known one of its stream: a repeat, or a
             straggler already reported missing. Always false for a status.
     """
@@ -93,6 +94,7 @@ class Subscriber:
         self._silence_ns = int(silence_s * 1e9) if "status" in kinds else None
         self._silent_ns = 0  # since the last message, or since connecting
         self._looked_ns = 0  # when that was updated
+        self._opened_ns = 0  # time since which messages are waited for
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self.undecodable = 0
@@ -106,6 +108,7 @@ class Subscriber:
         if not self._endpoints:
             raise ConfigError("no endpoint to subscribe to; expected at least one tcp://HOST:PORT")
         self._context = zmq.Context()
+        self._opened_ns = monotonic_ns()
         try:
             self._socket = self._open_socket(self._context)
         except ConfigError:
@@ -170,7 +173,13 @@ class Subscriber:
         gap, late = None, False
         if self._finds_gaps:
             if isinstance(message, messages.StatusMessage):
-                gap = self._gaps.heartbeat(message.stream, message.epoch, message.last_seq)
+                age_s, waited_s = message.epoch_age_s, elapsed_ms(self._opened_ns) / 1000
+                gap = self._gaps.heartbeat(
+                    message.stream,
+                    message.epoch,
+                    message.last_seq,
+                    began_while_waiting=age_s is not None and age_s < waited_s,
+                )
             else:
                 gap, late = self._gaps.message(message.stream, message.epoch, message.seq)
         return Received(message, part, gap, late)

@@ -78,6 +78,7 @@ class MessageStream:
         self._participants = participants
         self._on_backpressure = on_backpressure
         self._held: list[Detail] | None = []  # events before the epoch starts; None after
+        self._started_ns: int | None = None  # monotonic time at which the epoch started
         self._media_unix_ns: int | None = None  # wall time at which a file began
         self._wall_offset_ns = clock.wall_minus_boottime_ns()
         self._clock_health = clock.wall_clock_health()
@@ -101,6 +102,7 @@ class MessageStream:
     def start_epoch(self) -> None:
         """Send the first message of the epoch, then the events that were held until now."""
         held, self._held = self._held or [], None
+        self._started_ns = clock.monotonic_ns()
         config = self._config.model_dump_json(exclude={"source": {"url"}})
         self.event(
             EpochStarted(
@@ -209,6 +211,7 @@ class MessageStream:
             time=self.now(),
             last_seq=self._identity.last_seq,
             oldest_seq=self._identity.oldest_seq,
+            epoch_age_s=self._started_ns and clock.elapsed_ms(self._started_ns) / 1e3,
             health=health,
             source_state=source_state,
             next_frame_s=next_frame_s,

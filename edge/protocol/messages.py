@@ -233,8 +233,11 @@ class StatusMessage(Head):
 
     ``last_seq`` is the highest number sent in this epoch (-1 before the first), so that even a
     lost last message is noticed. ``oldest_seq`` is the lowest one that can still be fetched, null
-    while there is no journal. Temperature and throttling are null if the board does not report
-    them; boards that report only their voltage list ``under_voltage`` and no other flag.
+    while there is no journal. ``epoch_age_s`` is the time since the first message of the epoch
+    (null before it): a subscriber that has waited for longer should have received that message.
+
+    Temperature and throttling are null if the board does not report them; boards that report only
+    their voltage list ``under_voltage`` and no other flag.
 
     ``next_frame_s``: seconds until the next picture of a paced file is due, such as one of a
     time-lapse; null below a second, and for cameras.
@@ -248,6 +251,7 @@ class StatusMessage(Head):
     time: EventTime
     last_seq: int
     oldest_seq: int | None = None
+    epoch_age_s: Annotated[float, _rounded(3)] | None = None
     health: Health
     source_state: str
     next_frame_s: Annotated[float, _rounded(1)] | None = None

@@ -130,6 +130,40 @@ def test_a_heartbeat_before_the_first_message_reports_no_gap():
     assert detector.message("a", 2, 1) == (Gap("a", 2, 0, 0), False)
 
 
+def test_an_epoch_that_began_while_waiting_is_expected_from_number_0():
+    detector = GapDetector()
+    assert detector.message("a", 1, 3) == (None, False)
+    assert detector.heartbeat("a", 1, 3, began_while_waiting=True) == Gap("a", 1, 0, 2)
+    assert detector.heartbeat("a", 1, 3, began_while_waiting=True) is None
+    assert detector.message("a", 1, 4) == (None, False)
+
+
+def test_a_gap_up_to_a_heartbeat_comes_before_the_one_at_the_beginning():
+    detector = GapDetector()
+    detector.message("a", 1, 3)
+    assert detector.heartbeat("a", 1, 5, began_while_waiting=True) == Gap("a", 1, 4, 5)
+    assert detector.heartbeat("a", 1, 5, began_while_waiting=True) == Gap("a", 1, 0, 2)
+
+
+def test_a_heartbeat_may_be_the_first_of_an_epoch_that_began_while_waiting():
+    detector = GapDetector()
+    assert detector.heartbeat("a", 1, -1, began_while_waiting=True) is None
+    assert detector.heartbeat("b", 1, 7, began_while_waiting=True) == Gap("b", 1, 0, 7)
+    assert detector.message("b", 1, 8) == (None, False)
+
+
+def test_an_epoch_that_began_before_has_no_gap_at_its_beginning():
+    detector = GapDetector([Cursor("known", 1, 5)])
+    detector.message("a", 1, 3)
+    assert detector.heartbeat("a", 1, 3) is None
+    assert detector.heartbeat("a", 1, 3, began_while_waiting=True) is None
+    detector.message("b", 1, 3)
+    detector.message("b", 2, 0)
+    assert detector.heartbeat("b", 2, 0, began_while_waiting=True) is None
+    assert detector.message("known", 2, 3) == (Gap("known", 2, 0, 2), False)
+    assert detector.heartbeat("known", 2, 3, began_while_waiting=True) is None
+
+
 def test_the_highest_cursor_of_a_stream_counts():
     detector = GapDetector([Cursor("a", 1, 9), Cursor("a", 2, 1), Cursor("a", 1, 12)])
     assert detector.cursors == (Cursor("a", 2, 1),)

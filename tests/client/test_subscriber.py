@@ -68,6 +68,23 @@ def test_it_reconnects_to_a_restarted_publisher_and_reports_the_gap(endpoint):
     assert received.gap == Gap("s", 5, 0, 1)
 
 
+def test_the_first_messages_of_an_epoch_that_a_waiting_subscriber_lost_are_missing(endpoint):
+    with Subscriber([endpoint]) as waiting:
+        assert waiting.receive(timeout_s=0.2) is None
+        with Publisher(endpoint) as publisher:
+            publisher.send(event(0), frame(1))  # nobody is connected yet
+            publisher.wait_for_subscriptions(meanwhile=lambda: waiting.receive(0.01))
+            publisher.send(frame(2), status(2, age_s=0.1), status(2, age_s=0.15))
+            assert [each.gap for each in take(waiting, 3)] == [None, Gap("s", 1, 0, 1), None]
+
+
+def test_a_subscriber_that_joins_an_epoch_missed_nothing(publisher, endpoint):
+    with Subscriber([endpoint]) as late:
+        publisher.wait_for_subscriptions()
+        publisher.send(frame(3), status(3, age_s=60.0))
+        assert [each.gap for each in take(late, 2)] == [None, None]
+
+
 def test_gaps_of_two_publishers_are_separate(tmp_path):
     endpoints = [f"ipc://{tmp_path}/one", f"ipc://{tmp_path}/two"]
     with (

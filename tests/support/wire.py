@@ -90,7 +90,12 @@ def event(seq: int, name: str = "epoch_started", detail: Any = None, **where: An
 
 
 def status(
-    last_seq: int, *, state: str = "running", picture_state: str = "normal", **where: Any
+    last_seq: int,
+    *,
+    state: str = "running",
+    picture_state: str = "normal",
+    age_s: float | None = None,
+    **where: Any,
 ) -> StatusMessage:
     """Return a status message."""
     return StatusMessage.model_validate(
@@ -98,6 +103,7 @@ def status(
         | {
             "time": _event_time(),
             "last_seq": last_seq,
+            "epoch_age_s": age_s,
             "health": {"grade": "excellent", "reasons": []},
             "source_state": state,
             "picture_state": picture_state,
