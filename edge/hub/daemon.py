@@ -223,6 +223,7 @@ class Daemon:
             case Renew() if not self._stop.is_requested:
                 log.info("a new worker takes over: %s", report.reason)
                 self._supervisor.renew()
+                self._out.end_tracks()
             case Ended() if not self._stop.is_requested:
                 self._source_state = "ended"
                 self._exit = (EXIT_DONE, "")
@@ -302,8 +303,8 @@ class Daemon:
         )
         self._supervisor.lose()
         self._metrics.worker_lost(reason)
-        self._participants.clear_view()
         self._out.event(events.WorkerLost(reason=reason, restarts=self._supervisor.restarts))
+        self._out.end_tracks()
         if was_opening:  # the worker may not have reported it
             text = f"a worker was lost while it opened the source: {reason}"
             self._handle_event(events.SourceStateChanged(state="absent", reason=text))

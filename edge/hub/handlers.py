@@ -76,7 +76,7 @@ class RequestHandlers:
                 status = self._out.last_status
                 reply = {
                     "status": status and status.model_dump(mode="json", by_alias=True),
-                    "participants": self._participants.as_list(),
+                    "participants": self._participant_list(),
                 }
             case SchemaRequest():
                 reply = {"schema": _schema()}
@@ -102,6 +102,13 @@ class RequestHandlers:
         message = self._out.event(detail)
         assert message is not None
         return {**message.detail, "seq": message.seq, "unix_ns": message.time.unix_ns}
+
+    def _participant_list(self) -> list[dict[str, Any]]:
+        now = self._out.now()
+        participants = self._participants.as_list()
+        for each in participants:
+            each["since_unix_ns"] = now.unix_ns - (now.monotonic_ns - each.pop("since_ns"))
+        return participants
 
     def _clocks(self, received_ns: int) -> dict[str, Any]:
         now = self._out.now()

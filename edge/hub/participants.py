@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from edge import clock
 from edge.config import AffectConfig
 from edge.errors import RequestRefused
 from edge.protocol.messages import Face, FaceAffect, Point
@@ -103,6 +104,14 @@ class _Window:
         return Baseline(round(self.read_s, 3), self.readings, point, reason)
 
 
+@dataclass(frozen=True, slots=True)
+class _Presence:
+    """Monotonic times of the first and the last frame of the time in view, present or past."""
+
+    begin_ns: int
+    last_ns: int
+
+
 class Participants:
     """Codes of tracks, and baselines of codes. Only for the hub's main loop."""
 
@@ -112,6 +121,9 @@ class Participants:
         self._vanish_ns = round(vanish_s * 1e9)
         self._last_seen_ns: dict[int, int] = {}  # by track; of those still in view
         self._codes: dict[int, str] = {}  # by track
+        self._open_ns: dict[int, int] = {}  # when last seen, by track with a code, until it ends
+        self._ended: list[tuple[int, str]] = []  # tracks with codes, until they are taken
+        self._presences: dict[str, _Presence] = {}  # by code
         self._windows: dict[str, _Window] = {}
         self._baselines: dict[str, Baseline] = {}
 
@@ -132,12 +144,31 @@ class Participants:
             raise RequestRefused(
                 f"a baseline of {code} is being learnt from track {before}, in view; stop it first"
             )
+        now_ns = clock.monotonic_ns()
+        presence = _Presence(now_ns, now_ns)
+        if self._codes.get(before) == code and before in self._last_seen_ns:
+            presence = self._presences[code]  # moved within the view
         self._unassign(code)
         self._codes[track] = code
+        known = self._known()  # without the code that had the track
+        self._presences = {each: at for each, at in self._presences.items() if each in known}
+        self._presences[code] = presence
+        self._open_ns[track] = self._last_seen_ns[track]
 
     def clear_view(self) -> None:
         """Note that nobody is in view: no frame will come for a while, or only with new tracks."""
         self._last_seen_ns = {}
+
+    def end_tracks(self) -> None:
+        """Note that all tracks have ended: the next worker numbers its tracks anew."""
+        self.clear_view()
+        for track in list(self._open_ns):
+            self._end(track)
+
+    def take_ended(self) -> list[tuple[int, str]]:
+        """Return tracks that had a code and have ended, with the code; each only once."""
+        ended, self._ended = self._ended, []
+        return ended
 
     def release(self, code: str) -> None:
         """Forget ``code``: its track, its baseline, and the one being learnt.
@@ -148,6 +179,7 @@ class Participants:
         if code not in self._known():
             raise RequestRefused(f"no participant {code}; known: {_join(self._known())}")
         self._unassign(code)
+        self._presences.pop(code, None)
         self._windows.pop(code, None)
         self._baselines.pop(code, None)
 
@@ -179,17 +211,26 @@ class Participants:
         return baseline
 
     def as_list(self) -> list[dict[str, Any]]:
-        """Return every participant with track (null: on none), whether in view, and baseline."""
+        """Return every participant with track (null: on none), whether in view, and baseline.
+
+        ``since_ns``: monotonic time from which on the participant has been in view, or, if not in
+        view, of the last frame with the participant.
+        """
         tracks = {code: track for track, code in self._codes.items()}
-        return [
-            {
-                "participant": code,
-                "track": tracks.get(code),
-                "in_view": tracks.get(code) in self._last_seen_ns,
-                "baseline": self._state(code),
-            }
-            for code in sorted(self._known())
-        ]
+        participants = []
+        for code in sorted(self._known()):
+            in_view = tracks.get(code) in self._last_seen_ns
+            presence = self._presences[code]
+            participants.append(
+                {
+                    "participant": code,
+                    "track": tracks.get(code),
+                    "in_view": in_view,
+                    "since_ns": presence.begin_ns if in_view else presence.last_ns,
+                    "baseline": self._state(code),
+                }
+            )
+        return participants
 
     def update(self, faces: Sequence[Face], sensor_ns: int) -> list[Face]:
         """Process the faces of a frame; return them with codes, baselines and relative values.
@@ -198,17 +239,38 @@ class Participants:
             faces: those of one frame, in its order.
             sensor_ns: when it was taken.
         """
-        self._last_seen_ns = {
-            track: at for track, at in self._last_seen_ns.items()
-            # a time in the future is of a clock that has since started again
-            if 0 <= sensor_ns - at <= self._vanish_ns
-        } | dict.fromkeys((face.track for face in faces), sensor_ns)  # fmt: skip
-        return [self._with_participant(face, sensor_ns) for face in faces]
+        before = {
+            track: at for track, at in self._last_seen_ns.items() if self._is_alive(at, sensor_ns)
+        }
+        self._last_seen_ns = before | dict.fromkeys((face.track for face in faces), sensor_ns)
+        if self._open_ns:
+            in_frame = {face.track for face in faces}
+            for track, at in list(self._open_ns.items()):
+                if track not in in_frame and not self._is_alive(at, sensor_ns):
+                    self._end(track)
+        now_ns = clock.monotonic_ns()
+        return [
+            self._with_participant(face, sensor_ns, now_ns, was_in_view=face.track in before)
+            for face in faces
+        ]
 
-    def _with_participant(self, face: Face, sensor_ns: int) -> Face:
+    def _is_alive(self, last_ns: int, sensor_ns: int) -> bool:
+        # a time in the future is of a clock that has since started again
+        return 0 <= sensor_ns - last_ns <= self._vanish_ns
+
+    def _end(self, track: int) -> None:
+        del self._open_ns[track]
+        self._ended.append((track, self._codes[track]))
+
+    def _with_participant(
+        self, face: Face, sensor_ns: int, now_ns: int, *, was_in_view: bool
+    ) -> Face:
         code = self._codes.get(face.track)
         if code is None:
             return face
+        self._open_ns[face.track] = sensor_ns
+        begin_ns = self._presences[code].begin_ns if was_in_view else now_ns
+        self._presences[code] = _Presence(begin_ns, now_ns)
         affect = face.affect
         if affect is not None:
             if (window := self._windows.get(code)) is not None:
@@ -234,7 +296,9 @@ class Participants:
         return {*self._codes.values(), *self._windows, *self._baselines}
 
     def _unassign(self, code: str) -> None:
-        self._codes = {track: other for track, other in self._codes.items() if other != code}
+        for track in [track for track, other in self._codes.items() if other == code]:
+            del self._codes[track]
+            self._open_ns.pop(track, None)
 
 
 def _join(items: Iterable[object]) -> str:

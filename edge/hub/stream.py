@@ -16,7 +16,7 @@ from edge.hub.metrics import Metrics
 from edge.hub.participants import Participants
 from edge.hub.publisher import Publisher
 from edge.link import FrameReport
-from edge.protocol.events import ClockStep, Detail, EpochEnded, EpochStarted
+from edge.protocol.events import ClockStep, Detail, EpochEnded, EpochStarted, ParticipantTrackEnded
 from edge.protocol.messages import (
     EventMessage,
     EventTime,
@@ -188,6 +188,16 @@ class MessageStream:
         self.last_result_ns = now_ns
         self._send(message)
         self._metrics.frame(message)
+        self._report_ended_tracks()
+
+    def end_tracks(self) -> None:
+        """End the tracks of all participants: the worker that numbered them is gone."""
+        self._participants.end_tracks()
+        self._report_ended_tracks()
+
+    def _report_ended_tracks(self) -> None:
+        for track, code in self._participants.take_ended():
+            self.event(ParticipantTrackEnded(track=track, participant=code))
 
     def status(
         self,

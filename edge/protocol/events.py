@@ -217,6 +217,14 @@ class ParticipantAssigned(Detail):
     participant: str
 
 
+class ParticipantTrackEnded(Detail):
+    """The track of a participant has ended: assign the code again when the face is back."""
+
+    event: ClassVar[str] = "participant_track_ended"
+    track: int = Field(ge=0)
+    participant: str
+
+
 class _ParticipantDetail(Detail):
     """An event of one participant, named first."""
 
@@ -261,7 +269,8 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
         EpochStarted, EpochEnded, WorkerStarted, WorkerLost, WorkerUnkillable, SourceStateChanged,
         PictureStateChanged, CameraOpened, FolderOpened, FrameRefusedDetail, MediaJump,
         InferenceFailed, FacesLeftOut, ClockStep, Mark,
-        ParticipantAssigned, ParticipantReleased, BaselineStarted, BaselineReady, BaselineInvalid,
+        ParticipantAssigned, ParticipantTrackEnded, ParticipantReleased, BaselineStarted,
+        BaselineReady, BaselineInvalid,
     )
 }  # fmt: skip
 """Event name -> model of its detail."""

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edge.client.ask import ask
-from edge.clock import time_of_day
+from edge.clock import day, time_of_day
 from edge.errors import EXIT_DONE, EXIT_FAILURE, ConfigError
 from edge.protocol.requests import (
     AssignRequest,
@@ -53,7 +53,12 @@ def participants(service: str) -> None:
         track = participant["track"]
         on = "on no track" if track is None else f"track {track}"
         where = "in view" if participant["in_view"] else "not in view"
-        _print(f"{participant['participant']}  {on}, {where}, baseline {participant['baseline']}")
+        since_ns = participant["since_unix_ns"]
+        since = f"{day(since_ns)} {time_of_day(since_ns).partition('.')[0]} UTC"
+        _print(
+            f"{participant['participant']}  {on}, {where} since {since},"
+            f" baseline {participant['baseline']}"
+        )
     if not known:
         _print("no participants; affect-edge participant assign TRACK CODE")
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from edge import clock
 from edge.config import AffectConfig
 from edge.errors import RequestRefused
 from edge.hub.participants import PARTICIPANTS_MAX, Baseline, Participants
@@ -42,6 +43,14 @@ def outputs(participants: Participants, *faces: Face, at_s: float) -> list[Any]:
     ]
 
 
+def listed(participants: Participants) -> list[dict[str, Any]]:
+    """Return the list without times, which are those of the real clock."""
+    return [
+        {key: value for key, value in each.items() if key != "since_ns"}
+        for each in participants.as_list()
+    ]
+
+
 def learn(participants: Participants, readings: list[Face], *, step_s: float = 0.5) -> Baseline:
     """Learn the baseline of P07 from ``readings`` of track 4."""
     participants.update([face(4)], 0)
@@ -70,7 +79,7 @@ def test_only_the_assigned_track_has_the_code() -> None:
 
 def test_the_list_holds_every_participant() -> None:
     participants = make_participants(baseline_min_s=1)
-    assert participants.as_list() == []
+    assert listed(participants) == []
     learn(participants, [face(4)] * 4)
     participants.update([face(9)], 60 * SECOND_NS)
     participants.assign(9, "P02")
@@ -81,10 +90,82 @@ def test_the_list_holds_every_participant() -> None:
     first = {"participant": "P02", "track": 9, "in_view": True, "baseline": "learning"}
     last = {"participant": "P07", "track": 4, "in_view": False, "baseline": "ready"}
     between = {"participant": "P04", "track": 10, "in_view": True, "baseline": "none"}
-    assert participants.as_list() == [first, between, last]
+    assert listed(participants) == [first, between, last]
     participants.assign(10, "P07")
     participants.assign(10, "P04")
-    assert participants.as_list()[-1] == {**last, "track": None}
+    assert listed(participants)[-1] == {**last, "track": None}
+
+
+def test_the_list_says_since_when_a_participant_is_in_view_or_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 0
+    monkeypatch.setattr(clock, "monotonic_ns", lambda: now_s * SECOND_NS)
+    participants = make_participants()
+
+    def since(*tracks: int, at_s: int) -> tuple[bool, float]:
+        nonlocal now_s
+        now_s = at_s
+        participants.update([face(track) for track in tracks], at_s * SECOND_NS)
+        (listed,) = participants.as_list()
+        return listed["in_view"], listed["since_ns"] / SECOND_NS
+
+    participants.update([face(4), face(5)], 0)
+    now_s = 1
+    participants.update([face(4), face(5)], SECOND_NS)
+    participants.assign(4, "P07")
+    assert since(4, 5, at_s=2) == (True, 1)
+    participants.assign(5, "P07")  # the same person, in view all the time
+    assert since(5, at_s=3) == (True, 1)
+    assert since(at_s=4) == (True, 1)
+    assert since(at_s=5) == (False, 3)
+    assert since(5, at_s=6) == (True, 6)
+    participants.clear_view()
+    assert participants.as_list()[0]["since_ns"] == 6 * SECOND_NS
+    assert since(9, at_s=20) == (False, 6)
+    participants.assign(9, "P07")
+    assert since(9, at_s=21) == (True, 20)
+
+
+def test_the_end_of_a_participants_track_is_told_once() -> None:
+    participants = make_participants()
+    participants.update([face(4), face(5), face(6)], 0)
+    participants.assign(4, "P07")
+    participants.assign(5, "P08")
+    for at_s, tracks, ended in (
+        (1.0, (4,), []),
+        (1.1, (4,), [(5, "P08")]),
+        (1.2, (4,), []),
+        (2.2, (), []),
+        (2.3, (), [(4, "P07")]),
+        (9.0, (), []),
+    ):
+        participants.update([face(track) for track in tracks], round(at_s * SECOND_NS))
+        assert participants.take_ended() == ended, at_s
+
+
+def test_an_outage_does_not_end_a_track_and_a_new_worker_does() -> None:
+    participants = make_participants()
+    participants.update([face(4), face(5)], 0)
+    participants.assign(4, "P07")
+    participants.clear_view()
+    participants.update([face(4)], SECOND_NS // 2)  # the camera was opened again, in time
+    assert participants.take_ended() == []
+    participants.end_tracks()
+    assert participants.take_ended() == [(4, "P07")]
+    participants.update([face(6)], 9 * SECOND_NS)
+    assert participants.take_ended() == []
+
+
+def test_a_code_that_was_taken_from_a_track_does_not_end_with_it() -> None:
+    participants = make_participants()
+    participants.update([face(4), face(5)], 0)
+    participants.assign(4, "P07")
+    participants.assign(5, "P07")
+    participants.assign(4, "P08")
+    participants.release("P08")
+    participants.update([], 9 * SECOND_NS)
+    assert participants.take_ended() == [(5, "P07")]
 
 
 def test_a_face_that_was_not_classified_has_its_code_and_no_affect() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -203,7 +204,8 @@ def test_an_operator_learns_a_baseline_with_four_commands(
         code, line = run("baseline", "stop", "P07")
         assert (code, line.startswith("baseline of P07: valence ")) == (0, True), line
         code, line = run("participant", "list")
-        assert (code, line) == (0, f"P07  track {track}, in view, baseline ready\n")
+        told = rf"P07  track {track}, in view since [-\d]+ [:\d]+ UTC, baseline ready\n"
+        assert (code, re.fullmatch(told, line) is not None) == (0, True), line
         code, line = run("participant", "release", "P07")
         assert (code, line.startswith("P07 is released at ")) == (0, True)
 
@@ -213,14 +215,22 @@ def test_no_track_can_be_assigned_while_no_worker_runs(
 ) -> None:
     with RunningDaemon(tmp_path, *constant_face) as daemon:
         track = assign(daemon, "P07")
+        daemon.wait_for(lambda m: face_of("P07", m) is not None)
         os.kill(daemon.worker_pid(), signal.SIGKILL)
         daemon.wait_for(lambda m: m.get("event") == "worker_lost")
         with pytest.raises(RequestRefused, match=f"track {track} is not in view"):
             ask(daemon.service, AssignRequest(track=track, participant="P08"))
-        participants = ask(daemon.service, StatusRequest())["participants"]
-        assert participants == [
-            {"participant": "P07", "track": track, "in_view": False, "baseline": "none"}
-        ]
+        ended = daemon.wait_for(lambda m: m.get("event") == "participant_track_ended")
+        assert ended["detail"] == {"track": track, "participant": "P07"}
+        (participant,) = ask(daemon.service, StatusRequest())["participants"]
+        since_ns = participant.pop("since_unix_ns")
+        assert participant == {
+            "participant": "P07", "track": track, "in_view": False, "baseline": "none",
+        }  # fmt: skip
+        seen = [m for m in daemon.frames if face_of("P07", m) is not None]
+        published = [m["time"]["published_ns"] for m in seen]
+        ages_ns = ended["time"]["unix_ns"] - since_ns, ended["time"]["monotonic_ns"] - published[-1]
+        assert ages_ns[0] == pytest.approx(ages_ns[1], abs=50e6)
 
 
 def test_an_invalid_baseline_gives_exit_code_1(tmp_path: Path) -> None:
