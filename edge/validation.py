@@ -1,11 +1,11 @@
 """One-line error messages for invalid input."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -21,12 +21,14 @@ class Invalid:
         location: keys and indices on the path to the value.
         message: what was expected, in one line.
         received: the value.
+        context: pydantic's details of the error, such as limits.
     """
 
     kind: str
     location: tuple[str | int, ...]
     message: str
     received: object
+    context: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -41,7 +43,8 @@ def first_error(error: ValidationError) -> Invalid:
     """Return the first error of a pydantic validation."""
     found = error.errors(include_url=False)[0]
     message = " ".join(found["msg"].removeprefix("Value error, ").split())
-    return Invalid(found["type"], found["loc"], message, found["input"])
+    context = found.get("ctx", {})
+    return Invalid(found["type"], found["loc"], message, found["input"], context)
 
 
 def replace_surrogates(text: str) -> str:

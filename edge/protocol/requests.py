@@ -28,7 +28,7 @@ from pydantic import (
     ValidationError,
 )
 
-from edge.validation import first_error
+from edge.validation import Invalid, first_error
 
 _ERROR_MAX: Final = 300
 """Longest error text, characters."""
@@ -136,6 +136,35 @@ AnyRequest = (
 _ANY: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discriminator="request")])
 
 
+_REQUESTS: Final = ("mark", "participant", "baseline", "time", "status", "schema")
+_ACTIONS: Final = ("assign", "release")
+_FIELDS: Final = {
+    ("mark",): MarkRequest.model_fields,
+    ("participant", "assign"): AssignRequest.model_fields,
+    ("participant", "release"): ReleaseRequest.model_fields,
+    ("baseline",): BaselineRequest.model_fields,
+    ("time",): TimeRequest.model_fields,
+    ("status",): StatusRequest.model_fields,
+    ("schema",): SchemaRequest.model_fields,
+}
+_MESSAGES: Final = {
+    "missing": "required, and not there",
+    "string_type": "expected a string",
+    "string_too_short": "expected text that is not empty",
+    "string_too_long": "expected at most {max_length} characters",
+    "string_pattern_mismatch": (
+        "expected a letter, then letters, digits, - and _, 32 in all at most, such as P07"
+    ),
+    "int_type": "expected a whole number",
+    "greater_than_equal": "expected {ge} or more",
+    "less_than_equal": "expected {le} or less",
+    "json_invalid": "expected a JSON object: {error}",
+    "model_attributes_type": "expected a JSON object",
+    "dict_type": "expected a JSON object",
+}
+"""Type of a pydantic error -> what is expected instead."""
+
+
 def decode_request(part: bytes) -> AnyRequest:
     """Return the request in ``part``.
 
@@ -158,15 +187,30 @@ def error_line(error: ValidationError, *, tagged: bool = False) -> str:
     """
     found = first_error(error)
     location = list(found.location)
+    tags: tuple[str, ...] = ()
     if tagged and location:
-        del location[: 2 if location[0] == "participant" else 1]
-    where = ".".join(map(str, location))
-    message = found.message
-    received = repr(found.received)
-    shown = received if len(received) <= 80 else received[:77] + "..."
-    if found.kind == "string_pattern_mismatch":
-        message = "expected a letter, then letters, digits, - and _, 32 in all at most, such as P07"
-    text = f"{where or 'request'}: {message} (received {shown})"
-    if found.kind == "extra_forbidden":
-        text = f"{where}: unknown field"
+        count = 2 if location[0] == "participant" else 1
+        tags, location = tuple(map(str, location[:count])), location[count:]
+    if found.kind.startswith("union_tag"):
+        location = [found.context["discriminator"].strip("'")]
+    where = ".".join(map(str, location)) or "request"
+    text = f"{where}: {_expected(found, tags)}"
+    received = found.context.get("tag", found.received)
+    if found.kind not in ("extra_forbidden", "missing", "union_tag_not_found"):
+        shown = repr(received)
+        text += f" (received {shown if len(shown) <= 80 else shown[:77] + '...'})"
     return "".join(each if each.isprintable() else "?" for each in text)[:_ERROR_MAX]
+
+
+def _expected(found: Invalid, tags: tuple[str, ...]) -> str:
+    kind, context = found.kind, found.context
+    if kind == "extra_forbidden":
+        return f"unknown field; expected {', '.join(_FIELDS[tags])}" if tags else found.message
+    if kind == "literal_error" or kind.startswith("union_tag"):
+        words = re.findall(
+            r"'([^']*)'", context.get("expected") or context.get("expected_tags", "")
+        )
+        if not words:  # pydantic does not list the tags where there is none
+            words = [*(_ACTIONS if "action" in context["discriminator"] else _REQUESTS)]
+        return f"expected one of {', '.join(words)}"
+    return _MESSAGES[kind].format(**context) if kind in _MESSAGES else found.message
