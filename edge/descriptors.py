@@ -11,7 +11,10 @@ import sys
 from typing import Final, TextIO, cast
 
 OPEN_FILES_MIN: Final = 64
-"""The daemon and its worker need about 30 each; every subscriber takes one more of the daemon's."""
+"""The daemon needs about 20, and one more for each subscriber."""
+
+_OPEN_FILES_WANTED: Final = 4096
+"""As in the unit file: libzmq ends the process when an ipc socket finds no free descriptor."""
 
 _READER_GONE: Final = (errno.EPIPE, errno.EIO)  # a pipe's reader, or a terminal, was closed
 _UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
@@ -38,10 +41,13 @@ def _open(number: int, mode: str) -> TextIO:
 
 
 def raise_open_files_limit() -> int:
-    """Raise the limit of open files to ``OPEN_FILES_MIN`` if it is lower; return the limit."""
+    """Raise the limit of open files as far as the system allows and is useful; return the limit.
+
+    -1 is no limit.
+    """
     limit, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= limit < OPEN_FILES_MIN:
-        limit = OPEN_FILES_MIN if maximum < 0 else min(OPEN_FILES_MIN, maximum)
+    if 0 <= limit < _OPEN_FILES_WANTED:
+        limit = _OPEN_FILES_WANTED if maximum < 0 else min(_OPEN_FILES_WANTED, maximum)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, maximum))
     return limit
 

@@ -152,6 +152,8 @@ class Link:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        self._readable = select.poll()
+        self._readable.register(end, select.POLLIN)
 
     @staticmethod
     def pair() -> tuple["Link", socket.socket]:
@@ -185,8 +187,9 @@ class Link:
         Raises:
             LinkClosed: the other process is gone and everything it sent has been read.
         """
-        # Not settimeout: it would also apply to the sends of other threads.
-        if timeout_s is not None and not select.select([self._end], [], [], timeout_s)[0]:
+        # Not settimeout: it would also apply to the sends of other threads. Not select: it refuses
+        # descriptors above 1023, which a hub with many subscribers has.
+        if timeout_s is not None and not self._readable.poll(timeout_s * 1000):
             return None
         try:
             raw = self._end.recv(_REPORT_BYTES_MAX)

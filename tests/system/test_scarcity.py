@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 
 from edge.config import Config
 from edge.hub import supervisor as supervising
@@ -81,6 +82,23 @@ def test_a_start_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch)
     assert os.listdir("/proc/self/fd") == before
     supervisor.lose()
     assert supervisor.restarts == 1
+
+
+def test_subscribers_beyond_a_soft_limit_of_descriptors_are_served(tmp_path: Path) -> None:
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= maximum < 1024:
+        pytest.skip("this system allows fewer than 1024 open files")
+    python = ["sh", "-c", 'ulimit -S -n 64 && exec "$@"', "sh", sys.executable]
+    with RunningDaemon(tmp_path, "--source", "demo", python=python) as daemon:
+        daemon.wait_for_frame()
+        context = zmq.Context()
+        sockets = [context.socket(zmq.SUB) for _ in range(80)]
+        for each in sockets:
+            each.subscribe("")
+            each.connect(daemon.endpoint)
+        assert all(each.poll(10_000) for each in sockets)
+        context.destroy(linger=0)
+        assert daemon.stop()[0] == 0
 
 
 def test_the_daemon_runs_without_proc(tmp_path: Path) -> None:

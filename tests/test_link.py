@@ -1,0 +1,37 @@
+"""The link between hub and worker."""
+
+import fcntl
+import resource
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from edge.link import Ended, Link, LinkClosed
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """A limit that allows descriptors above 1023."""
+    limit, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= maximum < 2048:
+        pytest.skip("this system allows fewer than 2048 open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2048, maximum))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, maximum))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_a_link_works_with_a_high_descriptor() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        high = Link(socket.socket(fileno=fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 1500)))
+        worker = Link.inherited(fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, 0))
+    assert high.fileno() >= 1500
+    assert high.receive(0.01) is None
+    worker.send(Ended())
+    assert high.receive(1.0) == Ended()
+    worker.close()
+    with pytest.raises(LinkClosed):
+        high.receive(1.0)
+    high.close()
