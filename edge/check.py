@@ -119,7 +119,7 @@ def _describe(source: SourceConfig) -> str:
         case DemoSource():
             return "demo"
         case _:
-            return f"{source.kind} {source.path}"
+            return f"{source.kind} {redact(source.path)}"
 
 
 def _choice(name: str, threads: int, config: Config) -> str:

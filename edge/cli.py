@@ -16,7 +16,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from edge import __version__
-from edge.config import Config, is_file, load_config, source_settings
+from edge.config import Config, is_file, load_config, redact, source_settings
 from edge.descriptors import (
     OPEN_FILES_MIN,
     discard,
@@ -106,7 +106,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _print_error(text: str, code: int) -> int:
-    write_error_line(f"affect-edge: error: {' '.join(text.split())}")
+    write_error_line(f"affect-edge: error: {redact(' '.join(text.split()))}")
     return code
 
 

@@ -337,5 +337,5 @@ def test_the_first_line_names_the_source_without_its_password(
     first = capsys.readouterr().out.splitlines()[0]
     assert first == (
         "ok     configuration: device chamber-1, purpose medical,"
-        " source stream rtsp://...@192.168.7.20/1?..."
+        " source stream rtsp://...@192.168.7.20/..."
     )

@@ -1,7 +1,7 @@
 """The configuration of one daemon: loaded once, validated and frozen; unknown keys are refused."""
 
 from edge.config.load import load_config, source_settings
-from edge.config.mistakes import redact
+from edge.config.redact import redact
 from edge.config.schema import (
     IPC_PATH_BYTES_MAX,
     AffectConfig,

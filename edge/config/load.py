@@ -14,7 +14,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edge.config.mistakes import first_mistake, redact, toml_mistake
+from edge.config.mistakes import first_mistake, toml_mistake
+from edge.config.redact import redact_address
 from edge.config.schema import Config
 from edge.errors import ConfigError
 
@@ -36,8 +37,8 @@ def source_settings(text: str) -> dict[str, Any]:
         return {"kind": "stream", "url": text}
     if "://" in text:
         raise ConfigError(
-            f"--source {redact(text)!r}: expected rtsp://, rtsps://, http:// or https:// before the"
-            " address"
+            f"--source {redact_address(text)!r}: expected rtsp://, rtsps://, http:// or https://"
+            " before the address"
         )
     if re.match(r"^/dev/(video\d+|v4l/)", text):
         return {"kind": "v4l2", "path": text}
@@ -51,7 +52,7 @@ def source_settings(text: str) -> dict[str, Any]:
     except OSError as error:
         reason = str(error.strerror)
     raise ConfigError(
-        f"--source {text!r}: {reason}; expected picamera, /dev/videoN,"
+        f"--source {redact_address(text)!r}: {reason}; expected picamera, /dev/videoN,"
         " rtsp://..., a video file, a folder of images, or demo"
     )
 
@@ -89,9 +90,9 @@ def load_config(
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set {redact(setting)!r}: expected section.key=value")
+            raise ConfigError(f"--set {redact_address(setting)!r}: expected section.key=value")
         keys = key.strip().split(".")
-        _set_key(data, keys, _parse_value(value), origin=f"--set {key}")
+        _set_key(data, keys, _parse_value(value), origin=f"--set {redact_address(key)}")
         texts[tuple(keys)] = value.strip()
     for section, values in (overrides or {}).items():
         kind = values.get("kind")

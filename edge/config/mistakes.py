@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from edge.config.redact import redact_address
 from edge.config.schema import LAWFUL_PURPOSE, Config
 from edge.config.sources import CameraSource, FileSource
 
@@ -70,16 +71,10 @@ def first_mistake(error: ValidationError) -> str:
     text = f"{key}: {_expected(found, keys)}" if key else _expected(found, keys)
     received = found.get("ctx", {}).get("tag", found["input"])
     if found["type"] != "extra_forbidden" and not isinstance(received, Mapping):
-        text += f" (received {_abbreviated(key, received)})"
+        text += f" (received {_abbreviated(received)})"
     if others:
         text += f"; {len(others)} further mistake{'s' if len(others) > 1 else ''}"
     return text
-
-
-def redact(url: str) -> str:
-    """Return ``url`` without user, password and query, for logs and messages."""
-    # greedy: a password may hold @, / or a space, and hiding too much does no harm
-    return re.sub(r"\?.*", "?...", re.sub(r"//.*@", "//...@", url))
 
 
 def _expected(found: ErrorDetails, keys: list[str]) -> str:
@@ -126,7 +121,7 @@ def _models() -> dict[str, type[BaseModel]]:
     }
 
 
-def _abbreviated(key: str, value: Any) -> str:
-    """Return ``value`` as text of at most 80 characters; a URL without its password."""
-    text = redact(repr(value)) if key.endswith("url") else repr(value)
+def _abbreviated(value: Any) -> str:
+    """Return ``value`` as text of at most 80 characters; an address without its password."""
+    text = repr(redact_address(value)) if isinstance(value, str) else redact_address(repr(value))
     return text if len(text) <= 80 else text[:77] + "..."

@@ -214,7 +214,7 @@ class Capture:
                 if source.live:
                     refused_since_ns = self._note_refusal(error, refused_since_ns)
                 elif position > self._first_index:  # else the previous worker reported it
-                    self._report_event(FrameRefusedDetail(reason=str(error)))
+                    self._report_event(FrameRefusedDetail(reason=redact(str(error))))
                 self.captured = max(self.captured, position)
                 continue
             except EndOfStream:
@@ -272,7 +272,7 @@ class Capture:
                 camera may help.
         """
         if since_ns is None:
-            self._report_event(FrameRefusedDetail(reason=str(refusal)))
+            self._report_event(FrameRefusedDetail(reason=redact(str(refusal))))
             return clock.monotonic_ns()
         if clock.elapsed_ms(since_ns) > self._config.limits.stall_s * 1e3:
             raise SourceStalled(f"only pictures that cannot be read: {refusal}") from refusal

@@ -11,13 +11,14 @@ slot after it, so no captured frame is lost.
 """
 
 import contextlib
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 
 from edge import clock
 from edge.board import rss_mb
-from edge.config import Config
+from edge.config import Config, redact
 from edge.errors import (
     EXIT_FAILURE,
     AffectEdgeError,
@@ -122,7 +123,7 @@ class Worker:
         try:
             body()
         except AffectEdgeError as error:
-            self.fail(Failed(exit_code=error.exit_code, text=str(error)))
+            self.fail(Failed(exit_code=error.exit_code, text=redact(str(error))))
         except LinkClosed:
             self.stop.set()
         # Not in a finally: _on_bug must run before the next stage gets the end.
@@ -130,9 +131,10 @@ class Worker:
         after()
 
     def _on_bug(self, args: threading.ExceptHookArgs) -> None:
-        traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback)
+        lines = traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback)
+        sys.stderr.write(redact("".join(lines)))  # a library's error may contain an address
         name = args.thread.name if args.thread else "?"
-        self.fail(Failed(exit_code=EXIT_FAILURE, text=f"{name} thread: {args.exc_value!r}"))
+        self.fail(Failed(exit_code=EXIT_FAILURE, text=redact(f"{name} thread: {args.exc_value!r}")))
         self._finished.set()
 
     @contextlib.contextmanager

@@ -196,7 +196,7 @@ SOURCES = [
     source("missing source", "{tmp}/none.mp4", "{tmp}/none.mp4", "no such file"),
     source("nothing as source", "", "source"),
     source("source of a long name", "{tmp}/" + "x" * 300, "--source"),
-    source("unknown scheme", "gopher://camera/1", "gopher://camera/1", "rtsp://"),
+    source("unknown scheme", "gopher://camera/1", "gopher://camera/...", "rtsp://"),
     source("address without a host", "rtsp://", "source.url", "rtsp"),
     source("empty folder", "{tmp}/empty", "{tmp}/empty", "no pictures"),
     source("folder of text", "{tmp}/texts", "{tmp}/texts", "no pictures", ".png"),
@@ -356,10 +356,27 @@ def test_a_damaged_identity_file_is_not_changed(
 
 
 def test_no_error_shows_the_password_of_a_camera(capsys: pytest.CaptureFixture[str]) -> None:
-    for address in (
-        "rtsp://user:secret@ho st/",
-        "rtsp://user:secret@h/?key=secret &x",
-        "x://u:secret@h",
+    for arguments in (
+        ("--source", "rtsp://user:secret@ho st/"),
+        ("--source", "rtsp://user:secret@h/?key=secret &x"),
+        ("--source", "x://u:secret@h"),
+        ("--source", "192.168.7.20/user=admin&password=secret"),
+        ("rtsp://192.168.7.20/user=admin&password=secret",),  # --source forgotten
     ):
-        assert run_command_line(["run", "--source", address, *PURPOSE]) == CONFIG
+        assert run_command_line(["run", *arguments, *PURPOSE]) == CONFIG
         assert "secret" not in the_error(capsys.readouterr().err)
+
+
+def test_an_address_as_file_name_is_refused_without_its_password(tmp_path: Path) -> None:
+    done = affect_edge(
+        *("run", "--set", "source.kind=video", *PURPOSE),
+        environment={
+            "AFFECT_EDGE__PUBLISH__ENDPOINT": f"ipc://{tmp_path}/live",
+            "AFFECT_EDGE__PUBLISH__SERVICE_ENDPOINT": "",
+            "AFFECT_EDGE__METRICS__ADDRESS": "",
+            "AFFECT_EDGE__SOURCE__PATH": "rtsp://192.168.7.20/password=secret",
+        },
+    )
+    assert done.returncode == CONFIG
+    assert "rtsp://192.168.7.20/..." in the_error(done.stderr)
+    assert "secret" not in done.stdout + done.stderr

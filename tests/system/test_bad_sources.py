@@ -23,8 +23,10 @@ from tests.support.daemons import PURPOSE, RunningDaemon
         (("--source", "/dev/video97"), "/dev/video97"),
         (("--set", 'source.kind="v4l2"', "--set", 'source.path="/dev/null"'), "/dev/null"),
         (("--source", "rtsp://user:secret@127.0.0.1:9/none"), "127.0.0.1:9"),
+        (("--source", "rtsp://127.0.0.1:9/user=me&password=secret&channel=1"), "127.0.0.1:9"),
+        (("--source", "http://127.0.0.1:9/user=me_password=secret"), "127.0.0.1:9"),
     ],
-    ids=["no-such-camera", "no-camera-at-all", "no-such-host"],
+    ids=["no-such-camera", "no-camera-at-all", "user", "path", "http-path"],
 )
 def test_an_absent_live_source_is_reported_once_and_retried(
     arguments: tuple[str, ...], word: str, tmp_path: Path
