@@ -40,6 +40,7 @@ class V4l2Source(Section):
     width: Pixels = 1280
     height: Pixels = 720
     rate_hz: float = Field(30.0, gt=0, le=1000)
+    bits: Bits | None = None
 
 
 class StreamSource(Section):

@@ -6,6 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.clock import monotonic_ns
 from edge.vision.values import Luma
@@ -21,9 +22,9 @@ class Device:
     """A camera and its behaviour.
 
     Attributes:
-        rates_hz: the rate that it reaches in each of its formats.
+        rates_hz: the rate that it reaches in each of its formats; the first is its default.
         opens: whether it can be opened.
-        painter: returns the picture with a number.
+        painter: returns the picture with a number; with a deep format, 16 bits per pixel.
         stamp_ms: returns the time stamp of the picture with a number; 0 for none.
         broken: numbers of the pictures whose bytes are garbage.
         fails_at: number of the picture for which ``grab`` returns false.
@@ -31,7 +32,7 @@ class Device:
 
     rates_hz: dict[str, float] = field(default_factory=lambda: {"GREY": 30.0})
     opens: bool = True
-    painter: Callable[[int, int, int], Luma] = picture
+    painter: Callable[[int, int, int], NDArray[Any]] = picture
     stamp_ms: Callable[[int], float] = lambda number: START_MS + number * 33.3
     broken: frozenset[int] = frozenset()
     fails_at: int | None = None
@@ -53,6 +54,8 @@ class Capture:
         self._device = device
         self._number = -1
         self._settings: dict[int, float] = {cv2.CAP_PROP_CONVERT_RGB: 1.0}
+        if len(default := next(iter(device.rates_hz))) == 4:
+            self._settings[cv2.CAP_PROP_FOURCC] = float(cv2.VideoWriter.fourcc(*default))
 
     def isOpened(self) -> bool:  # noqa: N802  (OpenCV's name)
         return self._device.opens
@@ -84,6 +87,8 @@ class Capture:
         height = int(self._settings[cv2.CAP_PROP_FRAME_HEIGHT])
         luma = self._device.painter(self._number, width, height)
         if self._settings[cv2.CAP_PROP_CONVERT_RGB]:
+            if luma.dtype == np.uint16:  # OpenCV keeps the upper byte
+                luma = (luma >> 8).astype(np.uint8)
             return True, cv2.cvtColor(luma, cv2.COLOR_GRAY2BGR)
         if self.format == "YUYV":
             return True, np.dstack([luma, np.full_like(luma, 128)])
@@ -92,7 +97,9 @@ class Capture:
             if self._number in self._device.broken:
                 coded[:] = 0
             return True, coded.reshape(1, -1)
-        return True, luma.astype(np.uint16) if self._number in self._device.broken else luma
+        if self._number in self._device.broken:
+            return True, luma.astype(np.uint16 if luma.dtype == np.uint8 else np.uint8)
+        return True, luma
 
     def release(self) -> None:
         self._device.released += 1

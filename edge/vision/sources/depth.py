@@ -15,6 +15,8 @@ from edge.vision.values import Luma
 DEPTHS: Final = (8, 10, 12, 14, 16)
 """The depths that sensors have, bits."""
 
+_MEASURED_MIN: Final = 10  # a covered sensor delivers only noise
+
 Deep = NDArray[np.uint16]
 """A grey picture with up to 16 bits per pixel, uint16 (height, width)."""
 
@@ -40,8 +42,8 @@ def to_eight_bits(picture: Deep, bits: int) -> Luma:
 class StreamDepth:
     """The effective depth of one stream of pictures. Not thread-safe.
 
-    A measured depth only grows, when a value needs more bits: a dark picture does not change it
-    back, so the brightness of the stream does not flicker.
+    A measured depth is 10 bits or more, and only grows, when a value needs more bits: a dark
+    picture does not change it back, so the brightness of the stream does not flicker.
 
     Attributes:
         bits: the configured depth; the depth measured so far, 0 before the first picture.
@@ -54,5 +56,6 @@ class StreamDepth:
     def reduce(self, picture: Deep) -> Luma:
         """Return a picture of the stream, uint16 (height, width), with 8 bits."""
         if self._is_measured and self.bits < DEPTHS[-1]:
-            self.bits = max(self.bits, effective_bits(int(picture.max(initial=0))))
+            largest = int(picture.max(initial=0))
+            self.bits = max(self.bits, _MEASURED_MIN, effective_bits(largest))
         return to_eight_bits(picture, self.bits)

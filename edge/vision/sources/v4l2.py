@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import suppress
 from typing import Any, Final, Self
 
 import cv2
@@ -11,11 +12,19 @@ from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import V4l2Source
 from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
 from edge.vision.sources.decode import Plane, silence_opencv, stated_rate_hz, to_luma
+from edge.vision.sources.depth import StreamDepth
 from edge.vision.sources.stamps import clock_of
+from edge.vision.sources.v4l2_formats import DECODABLE, offered_formats
 from edge.vision.values import Frame, Luma
 from edge.vocabulary import ClockName
 
 _FORMATS: Final = ("GREY", "YUYV", "MJPG")  # by increasing cost of conversion to grey
+_DEEP_FORMATS: Final = {"Y10 ": 10, "Y12 ": 12, "Y16 ": None}
+"""Grey formats of 16 bits per pixel and their effective depth; many sensors give 10 or 12 bits as
+Y16, so that one is measured."""
+
+_MEASURING_PICTURES: Final = 8
+_MEASURING_NS: Final = 500_000_000  # for slow cameras
 _RATE_MAX_HZ: Final = 1000.0
 
 
@@ -36,13 +45,15 @@ class V4l2:
         self._index = first_index
         self._last_ns = -1
         self._clock: ClockName | None = None
+        self._depth = StreamDepth(config.bits)
         self.expected_hz: float | None = config.rate_hz
 
     def __enter__(self) -> Self:
         """Open the camera and negotiate a format.
 
         Raises:
-            ConfigError: the path is not a device, or this user has no permission.
+            ConfigError: the path is not a device, this user has no permission, or OpenCV decodes
+                none of the camera's formats.
             SourceUnavailable: it is not connected, or another program holds it.
         """
         silence_opencv()
@@ -72,10 +83,10 @@ class V4l2:
         self._capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
         if not self._capture.isOpened():
             self._capture.release()
-            raise SourceUnavailable(
-                f"camera {path}: cannot be opened; expected a camera that no other program uses"
-            )
+            raise _opening_error(path)
         self._format = self._negotiate_format()
+        if self._format in _DEEP_FORMATS and not self._depth.bits:
+            self._measure_depth()
         granted_hz = stated_rate_hz(self._capture, _RATE_MAX_HZ)
         self.expected_hz = granted_hz or self._config.rate_hz
         return self
@@ -128,11 +139,30 @@ class V4l2:
             if rates_hz[name] >= 0.9 * self._config.rate_hz:
                 break
         if not rates_hz:
-            return None
+            return self._deep_format()
         best = max(rates_hz, key=lambda name: rates_hz[name])
         self._set_format(best)
         self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         return best
+
+    def _deep_format(self) -> str | None:
+        """Keep the current format with its full depth if it is one of 16 bits; else return None."""
+        code = int(self._capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+        name = code.to_bytes(4, "little").decode("ascii", "replace")
+        if name not in _DEEP_FORMATS:
+            return None
+        self._depth = StreamDepth(self._config.bits or _DEEP_FORMATS[name])
+        self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        return name
+
+    def _measure_depth(self) -> None:
+        """Measure the depth over the first pictures, so that it rarely grows later."""
+        began_ns = monotonic_ns()
+        for _ in range(_MEASURING_PICTURES):
+            if monotonic_ns() - began_ns > _MEASURING_NS or not self._capture.grab():
+                return
+            with suppress(cv2.error, FrameRefused):
+                self._luma(self._capture.retrieve()[1])
 
     def _set_format(self, name: str) -> bool:
         code = float(cv2.VideoWriter.fourcc(*name))
@@ -149,4 +179,27 @@ class V4l2:
             if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] != 2:
                 raise FrameRefused("not two bytes per pixel")
             return to_luma(np.ascontiguousarray(picture[:, :, 0]), Plane.LIMITED)
+        if self._format in _DEEP_FORMATS:
+            if not isinstance(picture, np.ndarray) or picture.dtype != np.uint16:
+                raise FrameRefused("not 16 bits per pixel")
+            picture = self._depth.reduce(picture)
         return to_luma(picture, Plane.FULL)
+
+
+def _opening_error(path: str) -> ConfigError | SourceUnavailable:
+    """Return why OpenCV cannot open a device that exists."""
+    formats = offered_formats(path)
+    if formats is None or DECODABLE.intersection(formats):
+        return SourceUnavailable(
+            f"camera {path}: cannot be opened; expected a camera that no other program uses"
+        )
+    if not formats:
+        return SourceUnavailable(
+            f"camera {path}: this device delivers no pictures, such as the one for metadata of a"
+            " USB camera; expected another /dev/videoN (see 'v4l2-ctl --list-devices')"
+        )
+    return ConfigError(
+        f"source.path {path!r}: the camera offers only {', '.join(formats)}, which cannot be"
+        " decoded here; expected GREY, YUYV, MJPG, Y16 or another format that is no raw Bayer"
+        ' pattern; for a Pi camera use source.kind = "picamera"'
+    )
