@@ -61,7 +61,8 @@ class CenterFace:
 
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
         """Return the faces in ``frame``; see ``edge.vision.detect.Detector``."""
-        picture = input_picture(frame, self.input_size)  # stretched, as in the published code
+        # stretched, as in the published code, unless the picture is narrow
+        picture, ratio_x, ratio_y = input_picture(frame, self.input_size)
         stopwatch.lap("resize")
         maps = self._network.run(picture[None])
         stopwatch.lap("detect")
@@ -72,8 +73,8 @@ class CenterFace:
             maps["landmarks"][0],
             threshold=self._threshold,
             nms_iou=self._nms_iou,
-            ratio_x=frame.width / self.input_size[0],
-            ratio_y=frame.height / self.input_size[1],
+            ratio_x=ratio_x,
+            ratio_y=ratio_y,
         )
         stopwatch.lap("decode_boxes")
         return found
