@@ -82,8 +82,11 @@ def _expected(found: ErrorDetails, keys: list[str]) -> str:
     if kind == "extra_forbidden":
         return f"unknown key{_suggestion(keys, found)}; see deploy/edge.example.toml for every key"
     if kind == "literal_error" or kind.startswith("union_tag"):
-        words = re.findall(r"'([^']*)'", context.get("expected") or context["expected_tags"])
+        allowed = context.get("expected") or context["expected_tags"]
+        words = re.findall(r"'([^']*)'", allowed)
         text = "expected one of " + ", ".join(f'"{word}"' for word in words)
+        if not words:  # numbers
+            return f"expected {allowed}"
         return f"{text}: {LAWFUL_PURPOSE}" if keys == ["device", "purpose"] else text
     if kind in _MESSAGES:
         return _MESSAGES[kind].format(**context)

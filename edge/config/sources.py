@@ -6,12 +6,20 @@ from pydantic import Field, field_validator
 
 from edge.config.section import Bits, Pixels, Section, Wait, matching
 
+Rotation = Literal[0, 90, 180, 270]
+"""Degrees clockwise by which every picture of a source is turned, before anything else."""
+
+Flip = Literal["none", "horizontal", "vertical"]
+"""How it is mirrored after that; ``horizontal`` exchanges left and right."""
+
 
 class DemoSource(Section):
     """The bundled clip of a real face; it needs no hardware and ends by itself."""
 
     kind: Literal["demo"] = "demo"
     paced: bool = True
+    rotate_deg: Rotation = 0
+    flip: Flip = "none"
 
 
 class ImagesSource(Section):
@@ -22,6 +30,8 @@ class ImagesSource(Section):
     rate_hz: float = Field(0.5, gt=0, le=1000)
     paced: bool = True
     bits: Bits | None = None
+    rotate_deg: Rotation = 0
+    flip: Flip = "none"
 
 
 class VideoSource(Section):
@@ -30,6 +40,8 @@ class VideoSource(Section):
     kind: Literal["video"]
     path: str = Field(min_length=1)
     paced: bool = True
+    rotate_deg: Rotation = 0
+    flip: Flip = "none"
 
 
 class V4l2Source(Section):
@@ -41,6 +53,8 @@ class V4l2Source(Section):
     height: Pixels = 720
     rate_hz: float = Field(30.0, gt=0, le=1000)
     bits: Bits | None = None
+    rotate_deg: Rotation = 0
+    flip: Flip = "none"
 
 
 class StreamSource(Section):
@@ -53,6 +67,8 @@ class StreamSource(Section):
     transport: Literal["tcp", "udp"] = "tcp"
     open_timeout_s: Wait = 3.0
     read_timeout_s: Wait = 1.5
+    rotate_deg: Rotation = 0
+    flip: Flip = "none"
 
 
 class PicameraSource(Section):
@@ -74,6 +90,8 @@ class PicameraSource(Section):
     tuning: str | None = Field(None, min_length=1)
     buffer_count: int = Field(4, ge=2, le=12)
     read_timeout_s: Wait = 1.0
+    rotate_deg: Rotation = 0
+    flip: Flip = "none"
 
     @field_validator("focus", mode="before")
     @classmethod

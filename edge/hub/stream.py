@@ -112,6 +112,8 @@ class MessageStream:
                 priors=self._config.expression.priors,  # needed to interpret probabilities
                 boot_id=_boot_id(),
                 config_sha256=hashlib.sha256(config.encode()).hexdigest(),
+                rotate_deg=self._config.source.rotate_deg,
+                flip=self._config.source.flip,
             )
         )
         for detail in held:

@@ -37,6 +37,7 @@ class EpochStarted(Detail):
 
     ``priors``: class priors in use, empty for a uniform prior. ``config_sha256`` covers the whole
     configuration except a camera's address. ``boot_id`` is null if the kernel does not give one.
+    ``rotate_deg`` (clockwise) and ``flip``: how the source's pictures were turned.
     """
 
     event: ClassVar[str] = "epoch_started"
@@ -46,6 +47,8 @@ class EpochStarted(Detail):
     priors: dict[ExpressionName, float]
     boot_id: str | None
     config_sha256: str
+    rotate_deg: Literal[0, 90, 180, 270] = 0
+    flip: Literal["none", "horizontal", "vertical"] = "none"
 
 
 class EpochEnded(Detail):

@@ -89,13 +89,22 @@ def load_modules(config: SourceConfig) -> None:
 def open_source(
     config: SourceConfig, *, small_size: tuple[int, int], first_index: int = 0
 ) -> Source:
-    """Return the configured source, not opened yet.
+    """Return the configured source, not opened yet, with its pictures turned as configured.
 
     Args:
         config: the source's configuration.
         small_size: width and height of the detector's input, for cameras that scale in hardware.
         first_index: index of its first frame; a reopened source continues the numbering.
     """
+    source = _source_of(config, small_size, first_index)
+    if config.rotate_deg == 0 and config.flip == "none":
+        return source
+    from edge.vision.sources.orientation import Oriented  # noqa: PLC0415
+
+    return Oriented(source, config.rotate_deg, config.flip)
+
+
+def _source_of(config: SourceConfig, small_size: tuple[int, int], first_index: int) -> Source:
     match config:
         case DemoSource():
             from edge.vision.sources.video import DEMO_CLIP, Video  # noqa: PLC0415

@@ -221,6 +221,8 @@ class Picamera:
         mirrored, upside_down = flips(config)
         transform = libcamera.Transform(hflip=mirrored, vflip=upside_down)
         fits = self._small_size[0] <= config.width and self._small_size[1] <= config.height
+        # turned by 90 degrees, a picture of another aspect ratio fills the detector's input
+        fits = fits and config.rotate_deg in (0, 180)
         camera.configure(
             camera.create_video_configuration(
                 main={"size": (config.width, config.height), "format": "YUV420"},
