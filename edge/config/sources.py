@@ -39,6 +39,7 @@ class VideoSource(Section):
 
     kind: Literal["video"]
     path: str = Field(min_length=1)
+    rate_hz: float | None = Field(None, gt=0, le=1000)
     paced: bool = True
     rotate_deg: Rotation = 0
     flip: Flip = "none"
@@ -67,6 +68,7 @@ class StreamSource(Section):
     transport: Literal["tcp", "udp"] = "tcp"
     open_timeout_s: Wait = 3.0
     read_timeout_s: Wait = 1.5
+    rate_hz: float | None = Field(None, gt=0, le=1000)
     rotate_deg: Rotation = 0
     flip: Flip = "none"
 

@@ -224,6 +224,7 @@ class Capture:
                     ) from refusal
                 return
             self._waiting_since_ns = None
+            self.expected_hz = source.expected_hz  # some streams only show it in their pictures
             readable, refused_since_ns = True, None
             position = frame.index + 1
             if not source.live:

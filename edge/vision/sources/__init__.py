@@ -117,7 +117,7 @@ def _source_of(config: SourceConfig, small_size: tuple[int, int], first_index: i
         case VideoSource():
             from edge.vision.sources.video import Video  # noqa: PLC0415
 
-            return Video(config.path, first_index)
+            return Video(config.path, first_index, rate_hz=config.rate_hz)
         case V4l2Source():
             from edge.vision.sources.v4l2 import V4l2  # noqa: PLC0415
 

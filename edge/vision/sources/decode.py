@@ -7,13 +7,16 @@ stream's header states both; pictures of other codecs are converted to colour an
 
 import os
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
 
 from edge.errors import FrameRefused
 from edge.vision.values import Luma
+
+FFMPEG_DEFAULT_HZ: Final = 25.0
+"""The frame rate that FFmpeg assumes for inputs without time stamps."""
 
 # Limited-range video keeps black at 16 and white at 235 (ITU-R BT.601).
 _LIMITED_TO_FULL = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
@@ -44,6 +47,16 @@ def stated_rate_hz(capture: Any, rate_max_hz: float) -> float | None:
     """Return the frame rate that a capture states, Hz; None if there is none or it is too high."""
     rate_hz = float(capture.get(cv2.CAP_PROP_FPS))
     return rate_hz if 0 < rate_hz <= rate_max_hz else None
+
+
+def container_rate_hz(capture: Any, rate_max_hz: float) -> float | None:
+    """Return the frame rate of a file, Hz; None if it states none.
+
+    For files without time stamps, such as raw H.264, FFmpeg states a rate of its own.
+    """
+    rate_hz = stated_rate_hz(capture, rate_max_hz)
+    has_duration = capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
+    return rate_hz if has_duration or rate_hz != FFMPEG_DEFAULT_HZ else None
 
 
 def to_luma(picture: object, plane: Plane = Plane.CONVERT) -> Luma:

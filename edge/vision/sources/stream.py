@@ -1,5 +1,6 @@
 """A network camera over RTSP or HTTP, read through OpenCV's FFmpeg."""
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import cv2
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import StreamSource, redact
 from edge.errors import FrameRefused, SourceStalled, SourceUnavailable
-from edge.vision.sources.decode import silence_opencv, stated_rate_hz
+from edge.vision.sources.decode import FFMPEG_DEFAULT_HZ, silence_opencv, stated_rate_hz
 from edge.vision.sources.old_opencv import refuse_stream
 from edge.vision.sources.reader import MonoReader
 from edge.vision.values import Frame
@@ -60,7 +61,9 @@ class Stream:
                 f"{self._name}: no video after {elapsed_ms(began_ns) / 1e3:.1f} s; expected a"
                 " camera that answers at source.url (check address, user and password)"
             )
-        self.expected_hz = stated_rate_hz(self._capture, _RATE_MAX_HZ)
+        self.expected_hz = config.rate_hz or stated_rate_hz(self._capture, _RATE_MAX_HZ)
+        self._rate_is_default = config.rate_hz is None and self.expected_hz == FFMPEG_DEFAULT_HZ
+        self._last_pts = math.nan
         self._reader: MonoReader | None = None
         return self
 
@@ -92,6 +95,8 @@ class Stream:
         arrived_ns = monotonic_ns()
         sensor_ns = self._last_ns = max(arrived_ns, self._last_ns + 1)
         self._index += 1
+        if self._rate_is_default:
+            self._check_times()
         return Frame(
             self._reader.retrieve(index),
             index=index,
@@ -100,6 +105,19 @@ class Stream:
             captured_ns=monotonic_ns(),
             capture_ms=elapsed_ms(arrived_ns),
         )
+
+    def _check_times(self) -> None:
+        """Expect no rate if the pictures have no times: FFmpeg then states its default.
+
+        MJPEG over HTTP never has times. Of other streams, the first two pictures have the same time
+        if there are none.
+        """
+        is_mjpeg = int(self._capture.get(cv2.CAP_PROP_FOURCC)) == cv2.VideoWriter.fourcc(*"MJPG")
+        pts, before = self._capture.get(cv2.CAP_PROP_PTS), self._last_pts
+        if pts == before or (is_mjpeg and self._config.url.startswith("http")):
+            self.expected_hz = None
+        self._rate_is_default = math.isnan(before) and self.expected_hz is not None
+        self._last_pts = pts
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import cv2
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError, EndOfStream, FrameRefused
 from edge.vision.sources.container import is_mirrored, is_trimmed
-from edge.vision.sources.decode import silence_opencv, stated_rate_hz
+from edge.vision.sources.decode import FFMPEG_DEFAULT_HZ, container_rate_hz, silence_opencv
 from edge.vision.sources.lost import PictureTimes
 from edge.vision.sources.old_opencv import SizeGuard, garbles_size_changes
 from edge.vision.sources.reader import MonoReader
@@ -21,23 +21,24 @@ DEMO_CLIP: Final = Path(__file__).with_name("clip") / "demo.mp4"
 """The bundled clip; the README next to it describes its content over time."""
 
 _RATE_MAX_HZ = 1000.0
-_FALLBACK_HZ = 25.0  # for files without time stamps and frame rate
 
 
 class Video:
     """All frames of one file. ``sensor_ns`` is the presentation time, on the clock "media".
 
-    A variable frame rate is therefore preserved. Pictures that cannot be decoded are refused, and
-    their indices are not reused; a truncated file ends with its last complete frame. See
+    A variable frame rate is therefore preserved. With ``rate_hz``, times are those of that rate
+    instead. Pictures that cannot be decoded are refused, and their indices are not reused; a
+    truncated file ends with its last complete frame. See
     ``edge.vision.sources.Source``.
     """
 
     live = False
     details = None
 
-    def __init__(self, path: str, first_index: int = 0) -> None:
+    def __init__(self, path: str, first_index: int = 0, *, rate_hz: float | None = None) -> None:
         self._path = path
-        self._index = first_index
+        self._first_index = self._index = first_index
+        self._rate_hz = rate_hz  # instead of the file's own times
         self._last_ns = -1
         self.expected_hz: float | None = None
 
@@ -60,8 +61,9 @@ class Video:
         except ConfigError:
             self._capture.release()
             raise
-        self.expected_hz = stated_rate_hz(self._capture, _RATE_MAX_HZ)
-        self._period_ns = round(1e9 / (self.expected_hz or _FALLBACK_HZ))
+        own_hz = container_rate_hz(self._capture, _RATE_MAX_HZ)
+        self.expected_hz = self._rate_hz or own_hz
+        self._period_ns = round(1e9 / (own_hz or FFMPEG_DEFAULT_HZ))
         self._times = PictureTimes(self._period_ns / 1e6)
         self._refused = 0
         self._is_checked = False
@@ -89,7 +91,9 @@ class Video:
         time_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
         self._times.note(time_ms)
         sensor_ns = round(time_ms * 1e6)
-        if sensor_ns <= self._last_ns:
+        if self._rate_hz is not None:
+            sensor_ns = round((index - self._first_index) * 1e9 / self._rate_hz)
+        elif sensor_ns <= self._last_ns:
             sensor_ns = self._last_ns + self._period_ns
         self._last_ns = sensor_ns
         if self._guard is not None:
