@@ -1,10 +1,20 @@
 """The ``[source]`` section: one model per kind of camera or file."""
 
+import re
 from typing import Annotated, Any, Literal, TypeGuard
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from edge.config.section import Bits, Pixels, Section, Wait, matching
+
+
+def _no_address(value: str) -> str:
+    if re.match(r"[a-z]+://", value, re.IGNORECASE):
+        raise ValueError('expected a path; an address is the url of source.kind = "stream"')
+    return value
+
+
+LocalPath = Annotated[str, Field(min_length=1), AfterValidator(_no_address)]
 
 Rotation = Literal[0, 90, 180, 270]
 """Degrees clockwise by which every picture of a source is turned, before anything else."""
@@ -26,7 +36,7 @@ class ImagesSource(Section):
     """A folder of pictures, read in the order of their names."""
 
     kind: Literal["images"]
-    path: str = Field(min_length=1)
+    path: LocalPath
     rate_hz: float = Field(0.5, gt=0, le=1000)
     paced: bool = True
     bits: Bits | None = None
@@ -38,7 +48,7 @@ class VideoSource(Section):
     """A video file, read once from beginning to end."""
 
     kind: Literal["video"]
-    path: str = Field(min_length=1)
+    path: LocalPath
     rate_hz: float | None = Field(None, gt=0, le=1000)
     paced: bool = True
     rotate_deg: Rotation = 0
@@ -49,7 +59,7 @@ class V4l2Source(Section):
     """A Video4Linux camera, such as a USB camera."""
 
     kind: Literal["v4l2"]
-    path: str = Field("/dev/video0", min_length=1)
+    path: LocalPath = "/dev/video0"
     width: Pixels = 1280
     height: Pixels = 720
     rate_hz: float = Field(30.0, gt=0, le=1000)
