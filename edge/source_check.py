@@ -50,7 +50,13 @@ def _first_picture(source: VideoSource | ImagesSource) -> Line:
     height, width = frame.luma.shape
     look = look_of(measure(frame.luma))
     shows = "" if look == "normal" else f"; it is {look}"
-    return "ok", f"source {path}: the first picture has {width}x{height} pixels{shows}"
+    text = f"source {path}: the first picture has {width}x{height} pixels{shows}"
+    if opened.expected_hz is None:
+        return "WARN", (
+            f"{text}; the file states no rate: if it has no times, as raw .h264 and .mjpeg files,"
+            " 25 pictures a second are assumed; set source.rate_hz"
+        )
+    return "ok", text
 
 
 def _device(path: Path) -> Line:

@@ -9,6 +9,7 @@ import pytest
 from edge.config import load_config
 from edge.source_check import source_line
 from tests.support.daemons import ROOT
+from tests.support.source_media import encode
 
 
 def line(kind: str, path: object) -> tuple[str, str]:
@@ -48,6 +49,19 @@ def test_a_first_picture_that_is_damaged_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_text("no picture")
     cv2.imwrite(f"{tmp_path}/2.png", np.zeros((48, 64), np.uint8))
     assert line("images", tmp_path)[0] == "WARN"
+
+
+@pytest.mark.parametrize("suffix", ["mjpeg", "h264"])
+def test_a_file_without_times_is_a_warning(tmp_path: Path, suffix: str) -> None:
+    clip = encode(tmp_path / f"clip.{suffix}")
+    level, text = line("video", clip)
+    assert level == "WARN"
+    assert "320x180 pixels" in text
+    assert "set source.rate_hz" in text
+    settings = ["source.kind=video", f"source.path={clip}", "source.rate_hz=50"]
+    found = source_line(load_config(settings=[*settings, "device.purpose=safety"], environment={}))
+    assert found is not None
+    assert found[0] == "ok"
 
 
 def test_cameras_are_not_opened() -> None:
