@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -132,9 +132,10 @@ def answering(reply: bytes | None) -> Iterator[int]:
                     return
                 clients.append(client)
                 if reply is not None:
-                    client.recv(65536)
-                    client.sendall(reply)
-                    client.shutdown(socket.SHUT_WR)
+                    with suppress(OSError):  # a client may leave before the end of the answer
+                        client.recv(65536)
+                        client.sendall(reply)
+                        client.shutdown(socket.SHUT_WR)
 
         thread = threading.Thread(target=serve)
         thread.start()
