@@ -17,11 +17,7 @@ from edge.config import (
     DemoSource,
     DetectorConfig,
     ExpressionConfig,
-    PicameraSource,
-    SourceConfig,
-    StreamSource,
     TranslatorConfig,
-    redact,
 )
 from edge.endpoint_check import clock_line, endpoint_lines
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
@@ -67,7 +63,7 @@ def run_check(config: Config, board: Board | None = None, *, file: Path | None =
     device = config.device
     report(
         f"configuration: device {device.name}, purpose {device.purpose or 'demo'},"
-        f" source {_describe(config.source)}",
+        f" source {config.source.describe()}",
         [],
     )
     if file is not None and isinstance(config.source, DemoSource):
@@ -107,19 +103,6 @@ def _setting_lines(config: Config, board: Board) -> Iterator[Line]:
     yield clock_line()
     if (line := source_line(config)) is not None:
         yield line
-
-
-def _describe(source: SourceConfig) -> str:
-    """Return kind and place of a source, without the password in a camera's address."""
-    match source:
-        case PicameraSource():
-            return f"picamera {source.camera}"
-        case StreamSource():
-            return f"stream {redact(source.url)}"
-        case DemoSource():
-            return "demo"
-        case _:
-            return f"{source.kind} {redact(source.path)}"
 
 
 def _choice(name: str, threads: int, config: Config) -> str:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from edge.config.mistakes import first_mistake, toml_mistake
 from edge.config.redact import redact_address
 from edge.config.schema import Config
+from edge.config.sources import SOURCES
 from edge.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "AFFECT_EDGE__"
@@ -31,7 +32,9 @@ def source_settings(text: str) -> dict[str, Any]:
     Raises:
         ConfigError: ``text`` is no kind of source and no existing file or folder.
     """
-    if text in ("demo", "picamera"):
+    if text in SOURCES and not any(
+        field.is_required() for name, field in SOURCES[text].model_fields.items() if name != "kind"
+    ):
         return {"kind": text}
     if re.match(r"^(rtsps?|https?)://", text):
         return {"kind": "stream", "url": text}

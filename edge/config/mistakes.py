@@ -4,19 +4,15 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from edge.config.redact import redact_address
 from edge.config.schema import LAWFUL_PURPOSE, Config
-from edge.config.sources import CameraSource, FileSource
+from edge.config.sources import SOURCES
 
-_SOURCES: Mapping[str, type[BaseModel]] = {
-    get_args(model.model_fields["kind"].annotation)[0]: model
-    for model in (*get_args(FileSource), *get_args(CameraSource))
-}
 _ONE_SOURCE = "only one [source] section may be active: put # before the lines of the others"
 _MESSAGES = {
     "float_type": "expected a number",
@@ -63,7 +59,7 @@ def first_mistake(error: ValidationError) -> str:
     found, *others = error.errors(include_url=False)
     # pydantic adds to the location the tag of a union, which is no key that a user wrote, and
     # "[key]" where the key itself is wrong
-    inserted = {*_SOURCES, "[key]"}
+    inserted = {*SOURCES, "[key]"}
     keys = [str(part) for part in found["loc"] if part not in inserted]
     if found["type"].startswith("union_tag"):
         keys.append("kind")
@@ -103,11 +99,11 @@ def _suggestion(keys: list[str], found: ErrorDetails) -> str:
         places = [section for section, model in models.items() if name in model.model_fields]
         return f" outside of the sections (it belongs below [{places[0]}])" if places else ""
     section = keys[0]
-    model = _SOURCES[str(found["loc"][1])] if section == "source" else models[section]
+    model = SOURCES[str(found["loc"][1])] if section == "source" else models[section]
     if close := _closest(name, model.model_fields):
         return f" (did you mean {section}.{close}?)"
     if section == "source":
-        kinds = [kind for kind, other in _SOURCES.items() if name in other.model_fields]
+        kinds = [kind for kind, other in SOURCES.items() if name in other.model_fields]
         return f" of this kind of source (it belongs to {', '.join(kinds)})" if kinds else ""
     return ""
 
@@ -119,7 +115,7 @@ def _closest(name: str, known: Iterable[str]) -> str:
 def _models() -> dict[str, type[BaseModel]]:
     """Return the model of each section; for the source that of one kind."""
     return {
-        name: field.annotation if isinstance(field.annotation, type) else _SOURCES["picamera"]
+        name: field.annotation if isinstance(field.annotation, type) else SOURCES["picamera"]
         for name, field in Config.model_fields.items()
     }
 

@@ -1,10 +1,12 @@
 """The ``[source]`` section: one model per kind of camera or file."""
 
 import re
-from typing import Annotated, Any, Literal, TypeGuard
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeGuard, get_args
 
 from pydantic import AfterValidator, Field, field_validator
 
+from edge.config.redact import redact
 from edge.config.section import Bits, Pixels, Section, Wait, matching
 
 
@@ -23,7 +25,20 @@ Flip = Literal["none", "horizontal", "vertical"]
 """How it is mirrored after that; ``horizontal`` exchanges left and right."""
 
 
-class DemoSource(Section):
+class SourceSection(Section):
+    """What every kind of source has."""
+
+    kind: str
+
+    def describe(self) -> str:
+        """Return kind and place; of a camera's address only scheme, host and port."""
+        return " ".join([self.kind, *self._place()])
+
+    def _place(self) -> tuple[str, ...]:
+        return ()
+
+
+class DemoSource(SourceSection):
     """The bundled clip of a real face; it needs no hardware and ends by itself."""
 
     kind: Literal["demo"] = "demo"
@@ -32,7 +47,7 @@ class DemoSource(Section):
     flip: Flip = "none"
 
 
-class ImagesSource(Section):
+class ImagesSource(SourceSection):
     """A folder of pictures, read in the order of their names."""
 
     kind: Literal["images"]
@@ -43,8 +58,11 @@ class ImagesSource(Section):
     rotate_deg: Rotation = 0
     flip: Flip = "none"
 
+    def _place(self) -> tuple[str, ...]:
+        return (redact(self.path),)
 
-class VideoSource(Section):
+
+class VideoSource(SourceSection):
     """A video file, read once from beginning to end."""
 
     kind: Literal["video"]
@@ -54,8 +72,11 @@ class VideoSource(Section):
     rotate_deg: Rotation = 0
     flip: Flip = "none"
 
+    def _place(self) -> tuple[str, ...]:
+        return (redact(self.path),)
 
-class V4l2Source(Section):
+
+class V4l2Source(SourceSection):
     """A Video4Linux camera, such as a USB camera."""
 
     kind: Literal["v4l2"]
@@ -67,8 +88,11 @@ class V4l2Source(Section):
     rotate_deg: Rotation = 0
     flip: Flip = "none"
 
+    def _place(self) -> tuple[str, ...]:
+        return (redact(self.path),)
 
-class StreamSource(Section):
+
+class StreamSource(SourceSection):
     """A network camera: RTSP or HTTP."""
 
     kind: Literal["stream"]
@@ -82,8 +106,11 @@ class StreamSource(Section):
     rotate_deg: Rotation = 0
     flip: Flip = "none"
 
+    def _place(self) -> tuple[str, ...]:
+        return (redact(self.url),)
 
-class PicameraSource(Section):
+
+class PicameraSource(SourceSection):
     """A Raspberry Pi camera, through the system's picamera2."""
 
     kind: Literal["picamera"]
@@ -114,6 +141,9 @@ class PicameraSource(Section):
             return value
         raise ValueError('expected "auto", "continuous", or dioptres from 0 to 32')
 
+    def _place(self) -> tuple[str, ...]:
+        return (str(self.camera),)
+
 
 FileSource = DemoSource | ImagesSource | VideoSource
 CameraSource = V4l2Source | StreamSource | PicameraSource
@@ -121,6 +151,13 @@ SourceConfig = Annotated[
     FileSource | CameraSource,
     Field(discriminator="kind"),
 ]
+
+
+SOURCES: Mapping[str, type[SourceSection]] = {
+    get_args(model.model_fields["kind"].annotation)[0]: model
+    for model in (*get_args(FileSource), *get_args(CameraSource))
+}
+"""Kind of source -> its section."""
 
 
 def is_file(source: SourceConfig) -> TypeGuard[FileSource]:

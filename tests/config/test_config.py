@@ -268,7 +268,7 @@ def test_no_message_is_pydantics_own() -> None:
     """Every type of error that a section can raise has a message of the project."""
     messages = set()
     for section, field in Config.model_fields.items():
-        models = mistakes._SOURCES if section == "source" else {"": field.annotation}
+        models = mistakes.SOURCES if section == "source" else {"": field.annotation}
         for kind, model in models.items():
             for key in model.model_fields:  # type: ignore[union-attr]
                 for value in ("", "?", -1, -1.5, 1e9, 10**9, True, None, [], {}, {"a": 1}):
