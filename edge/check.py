@@ -18,6 +18,7 @@ from edge.config import (
     DetectorConfig,
     ExpressionConfig,
     TranslatorConfig,
+    redact,
 )
 from edge.endpoint_check import clock_line, endpoint_lines
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
@@ -52,13 +53,17 @@ def run_check(config: Config, board: Board | None = None, *, file: Path | None =
     """
     wrong = 0
 
+    def write_line(level: str, text: str) -> None:
+        # an address that was given as a model or folder stays without its password, too
+        sys.stdout.write(f"{level:<6} {redact(text)}\n")
+
     def report(subject: str, findings: list[Finding]) -> None:
         nonlocal wrong
         wrong += len(findings)
         for finding in findings:
-            sys.stdout.write(f"WRONG  {finding}\n")
+            write_line("WRONG", str(finding))
         if not findings:
-            sys.stdout.write(f"ok     {subject}\n")
+            write_line("ok", subject)
 
     device = config.device
     report(
@@ -67,12 +72,13 @@ def run_check(config: Config, board: Board | None = None, *, file: Path | None =
         [],
     )
     if file is not None and isinstance(config.source, DemoSource):
-        sys.stdout.write(
-            f"WARN   configuration {file}: the source is the bundled clip, as in the example file;"
-            " choose a [source] of your own\n"
+        write_line(
+            "WARN",
+            f"configuration {file}: the source is the bundled clip, as in the example file;"
+            " choose a [source] of your own",
         )
     for number, (level, text) in enumerate(_setting_lines(config, board or Board())):
-        sys.stdout.write(f"{level:<6} {text}\n")
+        write_line(level, text)
         if level == "WRONG":
             wrong += 1
             if number == 0:

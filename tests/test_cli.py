@@ -192,6 +192,15 @@ def test_check_prints_one_line_per_subject(capsys: pytest.CaptureFixture[str]) -
     assert "detector centerface-320x192: auto" not in out
 
 
+@pytest.mark.parametrize("key", ["detector.model", "translator.model", "journal.path"])
+def test_check_shows_no_password_where_an_address_is_no_use(
+    key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = printed(capsys, "check", "--set", f"{key}=rtsp://me:S3cret@camera/1")[1]
+    assert "rtsp://...@camera/..." in output
+    assert "S3cret" not in output
+
+
 def test_check_warns_of_the_example_as_it_came(capsys: pytest.CaptureFixture[str]) -> None:
     example = ROOT / "deploy/edge.example.toml"
     code, out = printed(capsys, "check", "-c", str(example))

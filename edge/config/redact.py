@@ -9,8 +9,12 @@ import re
 # the endpoints of the project's own sockets (tcp, ipc) hold no secrets, and their paths matter
 _SCHEME = r"\b(?!(?:tcp|ipc|inproc):)([a-zA-Z][a-zA-Z0-9+.-]*)"
 _PUNCTUATION = r"[:;,.)'\"]"
+# pathlib makes rtsp:/ of rtsp://, where an address was given as a path
+_SLASHES = r"(?://|(?:(?<=rtsp:)|(?<=rtsps:)|(?<=http:)|(?<=https:))/(?!/))"
 # not "rtsp://, http://" alone, as in the text of an error
-_IN_TEXT = re.compile(rf"{_SCHEME}://(?!{_PUNCTUATION}+(?:\s|$))(\S+?)({_PUNCTUATION}*)(?=\s|$)")
+_IN_TEXT = re.compile(
+    rf"{_SCHEME}:{_SLASHES}(?!{_PUNCTUATION}+(?:\s|$))(\S+?)({_PUNCTUATION}*)(?=\s|$)"
+)
 _WHOLE = re.compile(rf"{_SCHEME}:/+(.*)", re.DOTALL)
 _WITHOUT_SCHEME = re.compile(r"[^/]*:.*@|(?:pass\w*|pwd)[=:]", re.IGNORECASE | re.DOTALL)
 _NUMERIC_HOST = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[\w:.%]+\])(?::\d{1,5})?")

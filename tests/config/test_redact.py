@@ -1,5 +1,7 @@
 """Camera addresses in messages: scheme, host and port, and nothing else."""
 
+from pathlib import Path
+
 import pytest
 
 from edge.config import load_config, redact, source_settings
@@ -43,6 +45,15 @@ def test_only_scheme_host_and_port_are_shown(address: str) -> None:
         text = redact(sentence.format(address))
         assert text == sentence.format(ADDRESSES[address])
         assert redact(text) == text
+
+
+def test_an_address_that_became_a_path_is_shown_without_its_password() -> None:
+    for scheme in ("rtsp", "rtsps", "http", "https"):
+        path = Path(f"{scheme}://me:{SECRET}@camera/1")
+        assert redact(f"log {path}: cannot be opened") == (
+            f"log {scheme}://...@camera/...: cannot be opened"
+        )
+    assert redact("configuration:/etc/edge.toml") == "configuration:/etc/edge.toml"
 
 
 def test_other_texts_are_left_alone() -> None:
