@@ -7,7 +7,11 @@ import numpy as np
 
 
 def tiff(
-    pages: Sequence[np.ndarray], kinds: Sequence[int] | None = None, order: str = "<"
+    pages: Sequence[np.ndarray],
+    kinds: Sequence[int] | None = None,
+    order: str = "<",
+    *,
+    white_is_zero: bool = False,
 ) -> bytes:
     """Return a TIFF of uncompressed grey pages.
 
@@ -15,6 +19,7 @@ def tiff(
         pages: uint8 or uint16, (height, width).
         kinds: NewSubfileType of each page (1: a reduced copy, 4: a mask); 0 by default.
         order: ``<`` little-endian or ``>`` big-endian.
+        white_is_zero: what the pages state; their values are written as they are.
     """
     content = bytearray((b"II*\0" if order == "<" else b"MM\0*") + bytes(4))
     link_at = 4
@@ -29,7 +34,7 @@ def tiff(
             (257, 4, page.shape[0]),
             (258, 3, page.dtype.itemsize * 8),
             (259, 3, 1),  # not compressed
-            (262, 3, 1),  # black is 0
+            (262, 3, 0 if white_is_zero else 1),
             (273, 4, pixels_at),
             (277, 3, 1),
             (278, 4, page.shape[0]),

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from edge.errors import FrameRefused
 from edge.validation import replace_surrogates
 from edge.vision.sources.depth import StreamDepth, to_eight_bits
+from edge.vision.sources.exif import orientation, upright
 from edge.vision.sources.native_lines import NativeLines
+from edge.vision.sources.tiff_pages import tiff_pages
 from edge.vision.values import Luma
 
 _GREY: Final = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _ANIMATION_CHUNK: Final = 8  # pictures decoded at once
-_PAGES_MAX: Final = 100_000  # a damaged TIFF may chain its pages for ever
-_KEEP_TAGS: Final = 254  # NewSubfileType of a TIFF page
 
 Bytes = NDArray[np.uint8]
 
@@ -46,8 +46,9 @@ class PictureFile:
         self.name = replace_surrogates(path.name)
         self._depth = depth
         self._content = _read_file(path, self.name)
-        self._pages = _tiff_pages(self._content)
+        self._pages = tiff_pages(self._content.data)
         self._is_animated = _is_animated(self._content)
+        self._orientation = orientation(self._content.tobytes()) if self._is_animated else 1
         self._decoded: list[Luma] = []  # pictures of an animation that were decoded ahead
         self._next = 0
 
@@ -75,7 +76,7 @@ class PictureFile:
                 if self.is_single:
                     picture = cv2.imdecode(self._content, _GREY)
                 else:
-                    page = self._pages[number]
+                    page = self._pages[number].number
                     pictures = cv2.imdecodemulti(self._content, _GREY, range=(page, page + 1))[1]
                     picture = pictures[0] if pictures else None
             except cv2.error as error:
@@ -98,7 +99,9 @@ class PictureFile:
                 raise self._end_of_animation(number, "too large to decode") from error
             if not found:
                 raise self._end_of_animation(number, "cannot be decoded")
-            self._decoded = [_grey(picture) for picture in animation.frames]
+            self._decoded = [
+                upright(_grey(picture), self._orientation) for picture in animation.frames
+            ]
         return self._decoded.pop(0) if self._decoded else None
 
     def _end_of_animation(self, number: int, reason: str) -> FrameRefused:
@@ -118,7 +121,10 @@ class PictureFile:
         deep = picture.astype(np.uint16, copy=False)
         levels = _graymap_maximum(self._content)
         if levels is None:
-            return self._depth.reduce(deep)
+            luma = self._depth.reduce(deep)
+            # OpenCV inverts pages of 8 bits only
+            is_inverted = bool(self._pages) and self._pages[number].white_is_zero
+            return np.asarray(cv2.bitwise_not(luma)) if is_inverted else luma
         if levels & (levels + 1) == 0:  # all bits set
             return to_eight_bits(deep, levels.bit_length())
         return np.asarray(cv2.convertScaleAbs(deep, alpha=255 / levels))
@@ -201,39 +207,3 @@ def _has_animation_chunk(content: Bytes) -> bool:
             return bool(kind == b"acTL")
         at += length + 12
     return False
-
-
-def _tiff_pages(content: Bytes) -> list[int]:
-    """Return the numbers of a TIFF's pages that are pictures; empty if it is no TIFF.
-
-    Format: TIFF 6.0 section 2, and BigTIFF, which has 8-byte offsets and counts.
-    """
-    order = {b"II": "<", b"MM": ">"}.get(content[:2].tobytes())
-    if order is None:
-        return []
-
-    def number(form: str, at: int) -> int:
-        value: int = struct.unpack_from(order + form, content.data, at)[0]
-        return value
-
-    pages: list[int] = []
-    try:
-        big = {42: False, 43: True}[number("H", 2)]
-        offset_form, count_form, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
-        at = number(offset_form, 8 if big else 4)
-        for page in range(_PAGES_MAX):
-            if at == 0:
-                break
-            entries = number(count_form, at)
-            first = at + struct.calcsize(order + count_form)
-            kinds = [
-                number("I", each + (12 if big else 8))
-                for each in range(first, first + entries * entry, entry)
-                if number("H", each) == _KEEP_TAGS
-            ]
-            if not kinds or kinds[0] & 0b101 == 0:  # neither a reduced copy nor a mask
-                pages.append(page)
-            at = number(offset_form, first + entries * entry)
-    except (KeyError, struct.error, OverflowError):  # damaged: what was found so far
-        pass
-    return pages

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -35,6 +36,57 @@ def animation(path: Path, frames: int = 3) -> None:
     moving.frames = [cv2.merge([GREYS[number % 3]] * 3) for number in range(frames)]
     moving.durations = [100] * frames
     assert cv2.imwriteanimation(str(path), moving)
+
+
+# -- how a picture is to be shown ------------------------------------------------------------------
+
+
+def chunk(suffix: str, content: bytes) -> bytes:
+    """Return an EXIF chunk of a PNG or WebP file."""
+    if suffix == ".png":
+        kind = b"eXIf" + content
+        return len(content).to_bytes(4, "big") + kind + zlib.crc32(kind).to_bytes(4, "big")
+    return b"EXIF" + len(content).to_bytes(4, "little") + content + b"\0" * (len(content) % 2)
+
+
+@pytest.mark.parametrize("stated", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_an_animation_is_turned_as_a_still_picture(
+    tmp_path: Path, suffix: str, stated: int
+) -> None:
+    luma = np.full((24, 40), 60, np.uint8)
+    luma[:8, :10], luma[:8, 30:], luma[16:, :10] = 250, 150, 10
+    moving = cv2.Animation()
+    moving.frames = [cv2.merge([luma] * 3), cv2.merge([255 - luma] * 3)]
+    moving.durations = [100, 100]
+    quality = [cv2.IMWRITE_WEBP_QUALITY, 101]  # lossless
+    coded = cv2.imencodeanimation(suffix, moving, quality if suffix == ".webp" else [])[1].tobytes()
+    exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + bytes([stated, 0, 0, 0]) + bytes(4)
+    if suffix == ".png":
+        coded = coded[:33] + chunk(suffix, exif) + coded[33:]  # behind the header
+    else:
+        coded += chunk(suffix, exif)
+        coded = coded[:4] + (len(coded) - 8).to_bytes(4, "little") + coded[8:]
+    (tmp_path / f"moving{suffix}").write_bytes(coded)
+    still = cv2.imencode(".png", luma)[1].tobytes()
+    (tmp_path / "still.png").write_bytes(still[:33] + chunk(".png", exif) + still[33:])
+    first, second, expected = (frame.luma for frame in frames_of(tmp_path))
+    assert np.array_equal(first, expected)
+    assert np.array_equal(second, 255 - expected)
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+@pytest.mark.parametrize("largest", [0xFF, 0x0FFF, 0xFFFF])
+def test_a_tiff_with_white_zero_is_not_inverted(tmp_path: Path, pages: int, largest: int) -> None:
+    dark_to_bright = np.tile(np.linspace(largest, 0, 64), (32, 1))
+    values = dark_to_bright.astype(np.uint8 if largest == 0xFF else np.uint16)
+    (tmp_path / "a.tif").write_bytes(tiff([values] * pages, white_is_zero=True))
+    frames = frames_of(tmp_path)
+    assert len(frames) == pages
+    for frame in frames:
+        assert frame.luma[0, 0] == 0
+        assert frame.luma[0, -1] == 255
+        assert np.all(np.diff(frame.luma[0].astype(int)) >= 0)
 
 
 # -- several pictures in one file ------------------------------------------------------------------
