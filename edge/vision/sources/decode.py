@@ -59,6 +59,13 @@ def container_rate_hz(capture: Any, rate_max_hz: float) -> float | None:
     return rate_hz if has_duration or rate_hz != FFMPEG_DEFAULT_HZ else None
 
 
+def codec_name(capture: Any) -> str:
+    """Return the four characters that name the codec of a capture, such as ``AV01``; or empty."""
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    name = code.to_bytes(4, "little").decode("latin-1")
+    return name if name.isascii() and name.isprintable() and name.strip() else ""
+
+
 def to_luma(picture: object, plane: Plane = Plane.CONVERT) -> Luma:
     """Return a retrieved picture as luma: uint8 (height, width), contiguous, black 0, white 255.
 

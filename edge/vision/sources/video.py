@@ -11,7 +11,12 @@ import cv2
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError, EndOfStream, FrameRefused
 from edge.vision.sources.container import is_mirrored, is_trimmed
-from edge.vision.sources.decode import FFMPEG_DEFAULT_HZ, container_rate_hz, silence_opencv
+from edge.vision.sources.decode import (
+    FFMPEG_DEFAULT_HZ,
+    codec_name,
+    container_rate_hz,
+    silence_opencv,
+)
 from edge.vision.sources.lost import PictureTimes
 from edge.vision.sources.old_opencv import SizeGuard, garbles_size_changes
 from edge.vision.sources.reader import MonoReader
@@ -165,6 +170,15 @@ class Video:
             yield f"file:{path}"
 
     def _no_video(self) -> ConfigError:
+        with self._address() as address:
+            packets = cv2.VideoCapture(address, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        code = codec_name(packets) if packets.grab() else ""
+        packets.release()
+        if code:
+            return ConfigError(
+                f"source.path {self._path!r}: no video in it that this OpenCV can decode (codec"
+                f" {code}); convert it, for example to H.264: ffmpeg -i IN OUT.mp4"
+            )
         return ConfigError(
             f"source.path {self._path!r}: no video in it; expected a file with a video stream,"
             " such as MP4, MKV or AVI"

@@ -153,6 +153,21 @@ def audio(path: Path) -> None:
     ffmpeg("-f", "lavfi", "-i", "sine=d=0.2", "-f", "wav", path)
 
 
+def av1(path: Path) -> None:
+    """Write a video of a codec that OpenCV's FFmpeg finds and has no decoder for."""
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=s=64x48:d=0.2",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:v",
+        "libaom-av1",
+        path,
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -160,11 +175,12 @@ def audio(path: Path) -> None:
         (lambda path: path.write_bytes(b""), "no video in it"),
         (lambda path: path.write_bytes(DEMO_CLIP.read_bytes()[:2000]), "no video in it"),
         (lambda path: path.write_bytes(np.random.default_rng(5).bytes(9000)), "no video in it"),
-        (audio, "no video in it"),
+        (audio, "no video in it; expected"),
+        (av1, r"no video in it that this OpenCV can decode \(codec AV01\); convert it"),
         (lambda path: path.mkdir(), "not a file"),
         (lambda path: None, "not a file"),
     ],
-    ids=["text", "empty", "header", "noise", "audio", "folder", "absent"],
+    ids=["text", "empty", "header", "noise", "audio", "av1", "folder", "absent"],
 )
 def test_file_without_video_is_a_configuration_error(
     tmp_path: Path, make: object, message: str, capfd: pytest.CaptureFixture[str]
