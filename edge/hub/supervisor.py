@@ -26,6 +26,9 @@ CAPTURE_STUCK_S = 10.0
 """Sources limit their own waits; after this time a driver hangs. libcamera's binding holds Python's
 global lock while it opens or closes a camera, so that no heartbeat is sent meanwhile."""
 
+PAUSE_S = 1.0
+"""The hub looks at its worker ten times a second; after this time it was stopped itself."""
+
 UNKILLABLE_S = 10.0
 
 BUDGET = 10  # restarts within BUDGET_SPAN_S before the delay grows to SLOW_DELAY_S
@@ -58,6 +61,8 @@ class Supervisor:
         self._dying_since_ns = 0
         self._last_report_ns = 0
         self._started_ns = 0
+        self._looked_ns = 0
+        self._trusted_until_ns = 0
         self._not_before_ns = 0
         self.link: Link | None = None
         self.heartbeat: Heartbeat | None = None
@@ -144,15 +149,23 @@ class Supervisor:
     def trouble(self, *, is_opening: bool = False) -> str | None:
         """Return why the present worker must be replaced; None where it works.
 
+        Call it several times a second. After a pause of the hub (stopped by a signal, a frozen
+        container), in which the worker may have been stopped, too, it has ``SILENT_S`` to report.
+
         Args:
             is_opening: the worker may be opening or closing a camera, and so be silent for longer.
 
         Returns:
             start, silent, stuck or too_big.
         """
-        if self._process is None:
-            return None
         now_ns = clock.monotonic_ns()
+        pause_ns = now_ns - self._looked_ns if self._looked_ns else 0
+        self._looked_ns = now_ns
+        if pause_ns > PAUSE_S * 1e9:
+            self._trusted_until_ns = now_ns + round(SILENT_S * 1e9)
+            self._started_ns += pause_ns
+        if self._process is None or now_ns < self._trusted_until_ns:
+            return None
         limits = self._config.limits
         if not self.is_ready:
             return "start" if now_ns - self._started_ns > limits.start_s * 1e9 else None

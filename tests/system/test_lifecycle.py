@@ -402,21 +402,6 @@ def test_renewed_workers_are_delayed_and_not_counted_as_lost(
     assert supervisor.renewals == 0, "the next worker_started event is published again"
 
 
-def test_a_worker_may_be_silent_longer_while_it_opens_a_camera(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now_ns = 0
-    monkeypatch.setattr(supervisor_module.clock, "monotonic_ns", lambda: now_ns)
-    supervisor = Supervisor(Config(), lossless=False)
-    supervisor._process = object()  # type: ignore[assignment]
-    supervisor.is_ready = True
-    now_ns = int((supervisor_module.SILENT_S + 0.1) * 1e9)
-    assert supervisor.trouble() == "silent"
-    assert supervisor.trouble(is_opening=True) is None
-    now_ns = int((supervisor_module.CAPTURE_STUCK_S + 0.1) * 1e9)
-    assert supervisor.trouble(is_opening=True) == "silent"
-
-
 def test_a_second_daemon_with_the_same_journal_path_is_refused(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO, "--set", f'journal.path="{tmp_path}/j"') as first:
         first.wait_for_frame()
