@@ -54,8 +54,10 @@ def run_check(config: Config, board: Board | None = None, *, file: Path | None =
     wrong = 0
 
     def write_line(level: str, text: str) -> None:
-        # an address that was given as a model or folder stays without its password, too
-        sys.stdout.write(f"{level:<6} {redact(text)}\n")
+        # an address that was given as a model or folder stays without its password, too, and a name
+        # with a line feed in it makes no second line
+        shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in redact(text))
+        sys.stdout.write(f"{level:<6} {shown}\n")
 
     def report(subject: str, findings: list[Finding]) -> None:
         nonlocal wrong

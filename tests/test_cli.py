@@ -18,6 +18,7 @@ from edge.errors import EXIT_CONFIG
 from edge.protocol.messages import json_schema
 from edge.tools import operator
 from edge.vision.inference import bundled_models, folders
+from edge.vision.sources.video import DEMO_CLIP
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
@@ -199,6 +200,18 @@ def test_check_shows_no_password_where_an_address_is_no_use(
     output = printed(capsys, "check", "--set", f"{key}=rtsp://me:S3cret@camera/1")[1]
     assert "rtsp://...@camera/..." in output
     assert "S3cret" not in output
+
+
+def test_check_gives_one_line_to_a_name_of_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = tmp_path / "a\nWRONG  b.mp4"
+    name.write_bytes(DEMO_CLIP.read_bytes())
+    source = ("--set", 'source.kind="video"', "--set", f"source.path={name}")
+    code, out = printed(capsys, "check", "--set", "device.purpose=safety", *source)
+    assert code == 0
+    assert "a\\nWRONG  b.mp4: the first picture has" in out
+    assert "\nWRONG" not in out
 
 
 def test_check_warns_of_the_example_as_it_came(capsys: pytest.CaptureFixture[str]) -> None:
