@@ -193,7 +193,7 @@ def test_check_prints_one_line_per_subject(capsys: pytest.CaptureFixture[str]) -
     assert "detector centerface-320x192: auto" not in out
 
 
-@pytest.mark.parametrize("key", ["detector.model", "translator.model", "journal.path"])
+@pytest.mark.parametrize("key", ["detector.model", "translator.model"])
 def test_check_shows_no_password_where_an_address_is_no_use(
     key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edge.config.mistakes import first_mistake, toml_mistake
+from edge.config.mistakes import first_mistake, section_keys, toml_mistake
 from edge.config.redact import redact_address
 from edge.config.schema import Config
 from edge.config.sources import SOURCES
@@ -140,7 +140,10 @@ def _meant_variable(name: str) -> str:
     words = [word for word in re.split("_+", name.lower()) if word]
     if words[:2] != ["affect", "edge"] or len(words) < 4 or words[2] not in Config.model_fields:
         return ""
-    return f"{ENVIRONMENT_PREFIX}{words[2].upper()}__{'_'.join(words[3:]).upper()}"
+    key = "_".join(words[3:])
+    if name.startswith(ENVIRONMENT_PREFIX) and key not in section_keys(words[2]):
+        return ""  # there is no variable of that name either
+    return f"{ENVIRONMENT_PREFIX}{words[2].upper()}__{key.upper()}"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -171,7 +174,10 @@ def _parse_value(text: str) -> Any:
 
 def _set_key(data: dict[str, Any], keys: list[str], value: Any, *, origin: str) -> None:
     if len(keys) != 2 or not all(keys):
-        raise ConfigError(f"{origin}: expected one section and one key, such as detector.threshold")
+        text = "expected one section and one key, such as detector.threshold"
+        if keys[:2] == ["expression", "priors"]:
+            text = "expected all priors as one value, such as expression.priors={ neutral = 0.7 }"
+        raise ConfigError(f"{origin}: {text}")
     section = data.setdefault(keys[0], {})
     if not isinstance(section, dict):
         raise ConfigError(f"{origin}: {keys[0]} is not a section")

@@ -89,6 +89,12 @@ def _expected(found: ErrorDetails, keys: list[str]) -> str:
     return found["msg"].removeprefix("Value error, ")
 
 
+def section_keys(section: str) -> set[str]:
+    """Return the keys of a section; for the source those of every kind."""
+    models = SOURCES.values() if section == "source" else [_models()[section]]
+    return {key for model in models for key in model.model_fields}
+
+
 def _suggestion(keys: list[str], found: ErrorDetails) -> str:
     """Suggest a similar key or the right section; empty if there is none."""
     name, models = keys[-1], _models()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from edge.config.section import Prior, Seconds, Section, Share, Threads, matching
+from edge.config.section import Prior, Seconds, Section, Share, Threads, matching, no_address
 from edge.config.sources import DemoSource, SourceConfig
 from edge.vocabulary import ExpressionName
 
@@ -182,7 +182,7 @@ class PublishConfig(Section):
 class JournalConfig(Section):
     """The folder in which the identity of the stream is kept."""
 
-    path: str = ""
+    path: Annotated[str, no_address] = ""
 
     @property
     def state_dir(self) -> Path | None:

@@ -16,6 +16,16 @@ Bits = Annotated[int, Field(ge=8, le=16)]
 Pixels = Annotated[int, Field(ge=16, le=16384)]
 
 
+def _no_address(value: str) -> str:
+    if re.match(r"[a-z]+://", value, re.IGNORECASE):
+        raise ValueError('expected a path; an address is the url of source.kind = "stream"')
+    return value
+
+
+no_address = AfterValidator(_no_address)
+"""Refuses the address of a camera where a path is expected."""
+
+
 def matching(pattern: str, expected: str) -> AfterValidator:
     """Return a validator that refuses a text unless all of it matches ``pattern``.
 

@@ -1,22 +1,14 @@
 """The ``[source]`` section: one model per kind of camera or file."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeGuard, get_args
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import Field, field_validator
 
 from edge.config.redact import redact
-from edge.config.section import Bits, Pixels, Section, Wait, matching
+from edge.config.section import Bits, Pixels, Section, Wait, matching, no_address
 
-
-def _no_address(value: str) -> str:
-    if re.match(r"[a-z]+://", value, re.IGNORECASE):
-        raise ValueError('expected a path; an address is the url of source.kind = "stream"')
-    return value
-
-
-LocalPath = Annotated[str, Field(min_length=1), AfterValidator(_no_address)]
+LocalPath = Annotated[str, Field(min_length=1), no_address]
 
 Rotation = Literal[0, 90, 180, 270]
 """Degrees clockwise by which every picture of a source is turned, before anything else."""

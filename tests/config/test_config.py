@@ -396,6 +396,26 @@ def test_variables_that_are_nearly_ours_are_refused(name: str) -> None:
     assert str(caught.value) == text
 
 
+def test_priors_are_one_value_in_every_layer() -> None:
+    """A variable that does not exist either was proposed."""
+    text = "expected all priors as one value, such as expression.priors={ neutral = 0.7 }"
+    variable = "AFFECT_EDGE__EXPRESSION__PRIORS"
+    with pytest.raises(ConfigError) as caught:
+        load(environment={f"{variable}__NEUTRAL": "0.7"})
+    assert str(caught.value) == f"{variable}__NEUTRAL: {text}"
+    with pytest.raises(ConfigError) as caught:
+        load(settings=["expression.priors.neutral=0.7"])
+    assert str(caught.value) == f"--set expression.priors.neutral: {text}"
+    given = load(environment={variable: "{ neutral = 0.7 }"})
+    assert given == load(settings=["expression.priors={ neutral = 0.7 }"])
+    assert given != Config()
+
+
+def test_an_address_is_no_folder_for_the_journal() -> None:
+    with pytest.raises(ConfigError, match=r"journal\.path: expected a path; an address is"):
+        load(settings=["journal.path=rtsp://me:S3cret@camera/1"])
+
+
 def test_other_variables_with_our_name_are_left_alone() -> None:
     assert load(environment={"AFFECT_EDGE_NIR_FACES": "/faces", "AFFECT_EDGE": "1"}) == Config()
 
