@@ -46,7 +46,10 @@ def diagnose(config: StreamSource, timeout_s: float) -> str | None:
         proxy = "; http_proxy is not used for cameras" if "http_proxy" in os.environ else ""
         return next(known, unknown) + proxy
     except ValueError:
-        return "its address is not valid; expected scheme://HOST:PORT/PATH"
+        return (
+            "its address is not valid; expected scheme://HOST:PORT/PATH, and in a password %23 for"
+            " #, %2F for /, %3F for ?"
+        )
 
 
 def _diagnose_http(url: str, deadline_ns: int) -> str | None:

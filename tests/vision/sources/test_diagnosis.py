@@ -181,6 +181,13 @@ def test_errors_of_the_connection_are_named(
     assert words in (diagnose(camera(1), 1.0) or "")
 
 
+@pytest.mark.parametrize("password", ["a#b", "a/b", "a?b"])
+def test_an_address_broken_by_its_password_is_explained(password: str) -> None:
+    reason = diagnose(camera(1, "rtsp", f"me:{password}@"), 1.0) or ""
+    assert "its address is not valid" in reason
+    assert "in a password %23 for #" in reason
+
+
 def test_server_without_tls_is_named() -> None:
     with serving(always(http("400 Bad Request"))) as requests:
         assert "does not speak TLS" in refusal(camera(requests.port, "https"))
