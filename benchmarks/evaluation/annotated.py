@@ -57,6 +57,8 @@ def _row(path: Path, number: int, row: dict[str, str]) -> Annotation:
     where = f"--labels {path} line {number}"
     if any(row[column] is None or not row[column].strip() for column in COLUMNS):
         raise ConfigError(f"{where}: an empty field; expected {','.join(COLUMNS)}")
+    if "\0" in row["file"]:
+        raise ConfigError(f"{where}: file {row['file']!r}; expected a name without a NUL character")
     expression = row["expression"].strip()
     if expression not in EXPRESSIONS:
         raise ConfigError(f"{where}: expression {expression!r} is none of {', '.join(EXPRESSIONS)}")

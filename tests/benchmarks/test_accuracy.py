@@ -109,6 +109,7 @@ def test_predictions_are_relative_to_the_first_neutral_of_the_same_person() -> N
         (HEADER + "a.png,1,happy,2,0\n", "line 2: valence 2; expected -1 to 1"),
         (HEADER + "a.png,1,happy,nan,0\n", "line 2: valence nan; expected -1 to 1"),
         (HEADER + "a.png,1,happy\n", "line 2: an empty field"),
+        (HEADER + "a\0.png,1,happy,0,0\n", "expected a name without a NUL character"),
         (HEADER + "gone.png,1,happy,0,0\n", "gone.png: No such file"),
         (HEADER + "empty.png,1,happy,0,0\n", "no face was found on any of 1 pictures"),
     ],
