@@ -21,12 +21,13 @@ class LineFile:
     """Appends lines; after a kill, a full disk or a crash, all earlier lines are complete.
 
     A complete line is never overwritten. If the file is deleted, moved or replaced while it is
-    open, the lines go on in a new file at the same path. Not thread-safe.
+    open, the lines go on in a new file at the same path; if it is cut, behind its last complete
+    line. Not thread-safe.
 
     Args:
         path: the file; created with mode 0600 if missing, in a folder that exists.
         header: first line of the file, with its newline; empty if it has none.
-        report: takes one line when the file was deleted, moved or replaced.
+        report: takes one line when the file was deleted, moved, replaced or cut.
 
     Attributes:
         deleted_lines: lines of this object that were lost because their file was deleted.
@@ -181,7 +182,10 @@ class LineFile:
         """
         self._looked_ns = monotonic_ns()
         try:
-            if os.path.samestat(os.stat(self.path), os.fstat(self._fd)):
+            found = os.stat(self.path)
+            if os.path.samestat(found, os.fstat(self._fd)):
+                if found.st_size < self._size:
+                    self._follow_cut(found.st_size)
                 return
         except OSError:  # no such file or folder, or a network share that is gone
             pass
@@ -202,6 +206,15 @@ class LineFile:
             )
         self.start()
         self._report(f"{self.path}: {fate} while it was written; it goes on in a new file")
+
+    def _follow_cut(self, size: int) -> None:
+        """Go on behind the last complete line of the file, which somebody cut to ``size`` bytes."""
+        self._report(
+            f"{self.path}: was cut from {self._size} to {size} bytes while it was written; it goes"
+            " on there (logrotate: rotate with create, not with copytruncate)"
+        )
+        self._size = size
+        self.start()
 
     def _fate(self) -> str:
         """Return what happened to the open file; count its lines if it was deleted."""

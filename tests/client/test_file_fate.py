@@ -46,6 +46,23 @@ def test_after_a_move_the_lines_go_on_in_a_new_file(file, reports):
     assert "was moved while it was written" in reports[0]
 
 
+@pytest.mark.parametrize(
+    ("size", "kept"), [(0, b"header\n"), (3, b"header\n"), (7, b"header\n"), (9, b"header\n")]
+)
+def test_after_a_cut_the_lines_go_on_behind_complete_ones(file, reports, size, kept):
+    """A table that logrotate had cut (copytruncate) had no header, and could not be continued."""
+    with file.path.open("r+b") as same:
+        same.truncate(size)
+    file.append(b"two\n")
+    file.append(b"three\n")
+    assert file.path.read_bytes() == kept + b"two\nthree\n"
+    assert file.size == file.path.stat().st_size
+    assert reports == [
+        f"{file.path}: was cut from 11 to {size} bytes while it was written; it goes on there"
+        " (logrotate: rotate with create, not with copytruncate)"
+    ]
+
+
 def test_a_deletion_is_noticed_at_the_end_and_in_silence(file, reports, monkeypatch):
     file.path.unlink()
     monkeypatch.setattr("edge.client.linefile._SYNC_INTERVAL_NS", 0)
