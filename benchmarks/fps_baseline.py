@@ -131,9 +131,10 @@ def _published_with_free_size() -> bytes:
     try:
         import onnx  # noqa: PLC0415
     except ImportError as error:
-        raise ConfigError("--baseline: needs the onnx package: pip install '.[bench]'") from error
+        hint = "needs the onnx package; run `make bench` in a checkout"
+        raise ConfigError(f"--baseline: {hint}") from error
     if not PUBLISHED.is_file():
-        raise ConfigError(f"--baseline: {PUBLISHED} is missing; run it from a checkout")
+        raise ConfigError(f"--baseline: {PUBLISHED} is missing; run `make bench` in a checkout")
     model = onnx.load(PUBLISHED)
     for value in (model.graph.input[0], *model.graph.output):
         for axis, dimension in enumerate(value.type.tensor_type.shape.dim):

@@ -2,16 +2,19 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
 
+from benchmarks import fps_baseline
 from benchmarks.__main__ import main
 from benchmarks.fps_baseline import BaselineLoop
 from edge.clock import Stopwatch
 from edge.config import Config, DemoSource
+from edge.errors import ConfigError
 from edge.vision.pipeline import Pipeline
 from edge.vision.sources import open_source
 from edge.vocabulary import EXPRESSIONS
@@ -149,3 +152,16 @@ def test_wrong_input_is_refused_in_one_line(
     line = refusal(main, arguments, capfd)
     assert line.startswith("benchmarks: error: ")
     assert named in line
+
+
+@pytest.mark.parametrize("missing", ["onnx", "network"])
+def test_a_baseline_that_cannot_run_names_one_command(
+    missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An installed package has neither the onnx package nor the published network."""
+    if missing == "onnx":
+        monkeypatch.setitem(sys.modules, "onnx", None)
+    else:
+        monkeypatch.setattr(fps_baseline, "PUBLISHED", tmp_path / "centerface.onnx")
+    with pytest.raises(ConfigError, match="run `make bench` in a checkout"):
+        BaselineLoop("expression-nir", threshold=0.5)
