@@ -1,6 +1,7 @@
 """Fixtures of all tests: the folder of NIR photographs, and a clean environment."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,18 @@ def nir_faces() -> Path:
     if not (folder / "images").is_dir():
         pytest.skip(f"no NIR photographs at {folder} (set AFFECT_EDGE_NIR_FACES)")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _default_stop_signals() -> None:
+    """Let child processes receive SIGHUP and SIGINT.
+
+    Under ``nohup`` or in the background of a script they are ignored, and children inherit that.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
 
 
 @pytest.fixture(scope="session", autouse=True)
