@@ -148,7 +148,7 @@ def test_average_takes_the_mean_of_folded_weights(
     [
         (None, "No such file"),
         (b"no network", "not an ONNX file"),
-        (b"", "no graph in it"),
+        (b"", "an empty file"),
         ("centerface-320x192/centerface.onnx", "has no stem.weight of [24, 1, 3, 3]"),
         ("expression-nir/expression.int8.onnx", "at fp32"),
     ],
