@@ -140,7 +140,7 @@ class Metrics:
         """Set the gauges from a status message.
 
         Args:
-            message: it has been published.
+            message: it is published next.
             dropped: the worker's drops by stage; empty without a worker.
             throttle_flags: as ``Board.throttle_flags``.
         """

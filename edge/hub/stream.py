@@ -239,8 +239,9 @@ class MessageStream:
             swap=swap,
         )
         self.last_status = message
-        self._publisher.offer(encode(message))
+        # first the gauges: whoever has received the status then scrapes the same values
         self._metrics.status(message, worker_dropped, throttle_flags)
+        self._publisher.offer(encode(message))
 
     def check_clock(self) -> None:
         """Read the clock's health; report a jump of the wall clock since the last call."""
