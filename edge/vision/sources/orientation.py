@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.vision.sources import Source
+from edge.vision.sources.source import Source
 from edge.vision.values import Frame, Luma
 
 _ROTATIONS: Final = {
