@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import sys
-from types import TracebackType
 from typing import Final, Self
 
 _DECODER_LINE: Final = re.compile(
@@ -37,12 +36,7 @@ class NativeLines:
             os.dup2(self._memory, 2)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Restore standard error."""
         if self._saved >= 0:
             os.dup2(self._saved, 2)

@@ -18,13 +18,6 @@ from tests.support.fake_capture import START_MS, Capture, Device, picture
 DEVICE = "/dev/null"  # a character device that everybody may open
 
 
-@pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> Device:
-    made = Device()
-    monkeypatch.setattr(cv2, "VideoCapture", made.open)
-    return made
-
-
 def camera(first_index: int = 0, **settings: object) -> V4l2:
     values = {"kind": "v4l2", "path": DEVICE, "width": 320, "height": 240, **settings}
     return V4l2(V4l2Source.model_validate(values), first_index)

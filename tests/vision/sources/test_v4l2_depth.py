@@ -4,7 +4,6 @@ import errno
 import fcntl
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 import pytest
 
@@ -16,13 +15,6 @@ from edge.vision.values import Frame
 from tests.support.fake_capture import Device, picture
 
 DEVICE = "/dev/null"  # a character device that everybody may open
-
-
-@pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> Device:
-    made = Device()
-    monkeypatch.setattr(cv2, "VideoCapture", made.open)
-    return made
 
 
 def camera(**settings: object) -> V4l2:
