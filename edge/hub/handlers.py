@@ -25,6 +25,7 @@ from edge.protocol.requests import (
     AnyRequest,
     AssignRequest,
     BaselineRequest,
+    FetchRequest,
     MarkRequest,
     ReleaseRequest,
     SchemaRequest,
@@ -80,6 +81,8 @@ class RequestHandlers:
                 }
             case SchemaRequest():
                 reply = {"schema": _schema()}
+            case FetchRequest():
+                raise RequestRefused("messages are not stored yet")
         return reply
 
     def _record_baseline(self, code: str, baseline: Baseline) -> dict[str, Any]:

@@ -14,6 +14,7 @@ the requested data, or false with ``error``, one line of text.
     {"request": "time"}
     {"request": "status"}
     {"request": "schema"}
+    {"request": "fetch", "name": "log", "stream": "UUID", "epoch": 3, "seq": 1041, "max": 500}
 """
 
 import re
@@ -68,6 +69,16 @@ Code = Annotated[str, Field(pattern=CODE_PATTERN), AfterValidator(_require_text)
 spreadsheet, unlike 007, 1-2 or 1E5. No names: codes are recorded."""
 
 MarkText = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_require_one_line)]
+
+
+FETCH_MAX: Final = 500
+"""Messages in one reply to ``fetch``, at most."""
+
+FETCH_BYTES_MAX: Final = 512 << 10
+"""Size of a reply to ``fetch``, bytes, at most; one message may exceed it."""
+
+ConsumerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+"""Name of a consumer, such as a logger: letters, digits, ``_``, ``.`` and ``-``."""
 
 
 class Request(BaseModel):
@@ -129,14 +140,54 @@ class SchemaRequest(Request):
     request: Literal["schema"] = "schema"
 
 
+class FetchRequest(Request):
+    """Return the stored messages after a cursor, and acknowledge all messages up to it.
+
+    The request changes nothing but the acknowledgement, so it may be repeated. The reply has
+
+    - ``stream``: the daemon's stream, ``epoch`` and ``last_seq``: of the newest message;
+    - ``oldest``: ``{epoch, seq}`` of the oldest stored message, null if there is none;
+    - ``gap``: null, or ``{epoch, first_missing, last_missing, reason}``: messages after the cursor
+      that are not stored any more; ``last_missing`` is null where their number is not known;
+    - ``next``: ``{epoch, seq}``, the cursor after this reply;
+    - ``caught_up``: whether ``next`` is the newest message;
+    - ``messages``: frames and events as published, in order, all of one epoch and after ``gap``.
+      Each is on a line of its own, so that its bytes can be kept as they are.
+
+    Attributes:
+        name: of the consumer, for its acknowledgement; None: acknowledge nothing.
+        instance: changes with each process of the consumer, so that two with one name are noticed.
+        stream: of the cursor; None, or another than the daemon's: start at the oldest message.
+        epoch: of the cursor.
+        seq: of the cursor; -1: before the first message of ``epoch``.
+        max: number of messages to return at most; 0: only acknowledge.
+        wait_s: if there is no newer message, wait up to this long for one.
+    """
+
+    request: Literal["fetch"] = "fetch"
+    name: ConsumerName | None = None
+    instance: Annotated[str, Field(pattern=r"^[0-9a-f-]{1,36}$")] | None = None
+    stream: Annotated[str, Field(max_length=36)] | None = None
+    epoch: Annotated[int, Field(ge=0, le=2**53)] = 0
+    seq: Annotated[int, Field(ge=-1, le=2**53)] = -1
+    max: Annotated[int, Field(ge=0, le=FETCH_MAX)] = FETCH_MAX
+    wait_s: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.0
+
+
 _Participant = Annotated[AssignRequest | ReleaseRequest, Field(discriminator="action")]
 AnyRequest = (
-    MarkRequest | _Participant | BaselineRequest | TimeRequest | StatusRequest | SchemaRequest
+    MarkRequest
+    | _Participant
+    | BaselineRequest
+    | TimeRequest
+    | StatusRequest
+    | SchemaRequest
+    | FetchRequest
 )
 _ANY: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discriminator="request")])
 
 
-_REQUESTS: Final = ("mark", "participant", "baseline", "time", "status", "schema")
+_REQUESTS: Final = ("mark", "participant", "baseline", "time", "status", "schema", "fetch")
 _ACTIONS: Final = ("assign", "release")
 _FIELDS: Final = {
     ("mark",): MarkRequest.model_fields,
@@ -146,6 +197,7 @@ _FIELDS: Final = {
     ("time",): TimeRequest.model_fields,
     ("status",): StatusRequest.model_fields,
     ("schema",): SchemaRequest.model_fields,
+    ("fetch",): FetchRequest.model_fields,
 }
 _MESSAGES: Final = {
     "missing": "required, and not there",

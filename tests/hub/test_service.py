@@ -119,7 +119,7 @@ def test_each_reply_goes_to_its_peer(served: RunningService) -> None:
             b'{"request":"baseline","action":"begin","participant":"P"}',
             ("action: expected one of start, stop (received 'begin')",),
         ),
-        (b'{"request":"fetch"}', ("request", "fetch", "mark")),
+        (b'{"request":"repeat"}', ("request", "repeat", "mark")),
         (b'{"request":"mark"}', ("text", "required")),
         (b'{"request":"mark","text":""}', ("text",)),
         (b'{"request":"mark","text":"a\\nb"}', ("text", "one line")),
@@ -285,6 +285,6 @@ def test_any_bytes_are_a_request_or_a_one_line_error(part: bytes) -> None:
 def test_every_example_in_the_docstring_is_a_request() -> None:
     lines = [line.strip() for line in (requests.__doc__ or "").splitlines()]
     examples = [line for line in lines if line.startswith("{")]
-    assert len(examples) == 8
+    assert len(examples) == 9
     for example in examples:
         assert decode_request(example.encode()).request == json.loads(example)["request"]

@@ -1,0 +1,1 @@
+"""The journal: stored messages of this stream, for consumers that were away."""
