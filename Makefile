@@ -31,7 +31,7 @@ PICAMERA2_STAMP := $(PICAMERA2_VENV)/.ready-$(PYTHON_VERSION)-$(subst $() ,-,$(P
 # Number of stalls in the stall test.
 STALLS ?= 5
 
-.PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-export test-install test-picamera2 test-tflite check bench clean
+.PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-export test-install test-picamera2 test-tflite faults check bench clean
 
 setup: $(STAMP)
 
@@ -96,7 +96,7 @@ demo: setup
 	$(BIN)/affect-edge demo
 
 test: setup
-	$(BIN)/python -m pytest -m 'not export and not arm64 and not picamera2 and not tflite' $(TESTS)
+	$(BIN)/python -m pytest -m 'not export and not arm64 and not picamera2 and not tflite and not stage' $(TESTS)
 
 # Checks against the package index that Raspberry Pi OS 12 and 13 can install all dependencies.
 test-install: setup
@@ -127,6 +127,10 @@ test-picamera2: setup-picamera2
 # Tests of the daemon with tflite-runtime, NumPy 1 and the last OpenCV for it.
 test-tflite: setup-tflite
 	$(TFLITE_VENV)/bin/python -m pytest -m tflite $(if $(TESTS),$(TESTS),tests/tflite)
+
+# Long tests of faults: processes killed, power cut, hostile peers. Some need root.
+faults: setup
+	$(BIN)/python -m pytest -m stage --timeout 7200 $(if $(TESTS),$(TESTS),tests/faults)
 
 check: setup
 	$(BIN)/ruff check .

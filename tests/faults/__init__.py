@@ -1,0 +1,1 @@
+"""Long tests of faults, run by `make faults`."""
