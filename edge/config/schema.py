@@ -180,9 +180,16 @@ class PublishConfig(Section):
 
 
 class JournalConfig(Section):
-    """The folder in which the identity of the stream is kept."""
+    """Where messages are kept, and for how long.
+
+    ``path``: a folder; empty: in memory. ``tail``: a folder in memory-backed storage; empty:
+    RUNTIME_DIRECTORY, else /dev/shm. ``keep_h``: hours of running. ``max_mb``: size, MiB.
+    """
 
     path: Annotated[str, no_address] = ""
+    tail: Annotated[str, no_address] = ""
+    keep_h: float = Field(48.0, gt=0, le=100_000)
+    max_mb: int = Field(4096, ge=16, le=1_000_000)
 
     @property
     def state_dir(self) -> Path | None:

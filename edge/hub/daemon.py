@@ -21,7 +21,8 @@ from edge.hub.event_log import log_event, log_swap
 from edge.hub.freshness import Freshness
 from edge.hub.handlers import RequestHandlers
 from edge.hub.health import Incidents, RateMeter, grade
-from edge.hub.identity import StreamIdentity
+from edge.hub.journal import Journal
+from edge.hub.journal.collector import JournalCollector
 from edge.hub.metrics import Metrics
 from edge.hub.participants import Participants
 from edge.hub.publisher import Publisher
@@ -106,7 +107,8 @@ class Daemon:
             return self._serve()
 
     def _serve(self) -> int:
-        identity = StreamIdentity.open(self._config.journal.path)
+        self._journal = Journal(self._config.journal)
+        self._metrics.register(JournalCollector(self._journal))
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         publish = self._config.publish
         try:
@@ -118,7 +120,7 @@ class Daemon:
                     self._metrics.serve(self._config.metrics.address)
                 self._out = MessageStream(
                     self._config,
-                    identity,
+                    self._journal,
                     self._publisher,
                     self._metrics,
                     self._participants,
@@ -142,7 +144,7 @@ class Daemon:
                 self._publisher.close(0.0)
         finally:
             context.term()
-            identity.close()
+            self._journal.close()
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -351,6 +353,7 @@ class Daemon:
             restarts_1h=self._supervisor.losses.within(now_ns),
             throttled=set_flags(throttle_flags),
             swap=swap,
+            journal=self._journal.status(),
         )
         self._out.status(
             health=health,

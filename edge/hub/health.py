@@ -5,10 +5,10 @@ Rates are counted over a few seconds of monotonic time; the wall clock is not us
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from edge.protocol.messages import Health
+from edge.protocol.messages import Health, JournalStatus
 from edge.vocabulary import GRADES, PICTURE_GRADES, PictureState
 
 RATE_WINDOW_S = 5.0
@@ -21,6 +21,7 @@ HOUR_S = 3600.0
 # share of the expected rate below which the grade falls
 _FAIR_BELOW, _POOR_BELOW = 0.9, 0.5
 # stalls or restarts within an hour at which the grade falls
+_JOURNAL_FULL = 0.8  # share of its size; beyond, messages may go before a consumer has them
 _FAIR_INCIDENTS, _POOR_INCIDENTS = 1, 5
 
 
@@ -110,6 +111,7 @@ def grade(
     throttled: Sequence[str] | None,
     swap: str | None = None,
     picture_state: PictureState = "normal",
+    journal: JournalStatus | None = None,
 ) -> Health:
     """Return the grade, with every reason why it is not better.
 
@@ -122,6 +124,7 @@ def grade(
         throttled: the board's throttling flags that are set; None when unknown.
         swap: off, prevented, or possible: pictures in memory may be written to storage.
         picture_state: what the pictures show; it does not count while there are none.
+        journal: its state and size.
     """
     worst = 0
     reasons: list[str] = []
@@ -147,8 +150,22 @@ def grade(
             add(2, reason)
         elif count >= _FAIR_INCIDENTS:
             add(1, reason)
-    if throttled:
-        add(1, "throttled")
-    if swap == "possible":
-        add(1, "swap_possible")
+    for level, reason in (*_board_reasons(throttled, swap), *_journal_reasons(journal)):
+        add(level, reason)
     return Health(grade=GRADES[worst], reasons=reasons)
+
+
+def _board_reasons(throttled: Sequence[str] | None, swap: str | None) -> Iterator[tuple[int, str]]:
+    if throttled:
+        yield 1, "throttled"
+    if swap == "possible":
+        yield 1, "swap_possible"
+
+
+def _journal_reasons(journal: JournalStatus | None) -> Iterator[tuple[int, str]]:
+    if journal is None:
+        return
+    if journal.state == "memory":
+        yield 2, "journal_memory"
+    elif journal.consumers and journal.bytes > _JOURNAL_FULL * journal.max_bytes:
+        yield 1, "journal_nearly_full"

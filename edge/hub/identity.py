@@ -2,19 +2,40 @@
 
 The stream is a UUID kept in the folder ``journal.path``. Every start raises the epoch by one and
 writes it to storage before it sends anything. Without a folder (a demo, a run by hand) each start
-is a stream of its own. Messages themselves are not stored yet.
+is a stream of its own.
+
+Where the stored identity is damaged or cannot be written, a new stream begins: its numbers cannot
+have been used, and the daemon runs without somebody at hand. Consumers see the new stream.
 """
 
+import contextlib
+import errno
 import json
 import os
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import ConfigError
 from edge.filelock import lock_file
 
 _NAME = "identity.json"
-_EPOCH_MAX = 2**53  # beyond it, readers in other languages lose digits
+EPOCH_MAX = 2**22
+"""A stream with more starts is replaced by a new one: the journal packs epoch and number."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousStart:
+    """The start before this one, of the same stream.
+
+    Attributes:
+        epoch: its number.
+        boot_id: of the machine's boot in which it ran; empty if unknown.
+    """
+
+    epoch: int
+    boot_id: str
 
 
 class StreamIdentity:
@@ -24,24 +45,34 @@ class StreamIdentity:
         stream: UUID of the stream.
         epoch: number of this start within the stream, from 1.
         last_seq: the newest number; -1 before the first.
-        oldest_seq: lowest number that can be fetched again; None: messages are not stored yet.
+        previous: the start before this one; None for the first one of the stream.
+        damage: why the stored identity could not be used; empty if there was none or it was good.
+        storage_error: why the identity could not be written; the stream is not continued then.
     """
 
-    oldest_seq: int | None = None
-
-    def __init__(self, stream: str, epoch: int, lock: int | None) -> None:
+    def __init__(
+        self, stream: str, epoch: int, lock: int | None, previous: PreviousStart | None = None
+    ) -> None:
         self.stream = stream
         self.epoch = epoch
         self.last_seq = -1
+        self.previous = previous
+        self.damage = self.storage_error = ""
         self._lock = lock
 
     @classmethod
-    def open(cls, folder: str) -> "StreamIdentity":
+    def open(
+        cls, folder: str, is_usable: Callable[[str, PreviousStart | None], bool] | None = None
+    ) -> "StreamIdentity":
         """Lock ``folder`` and start a new epoch in it; with an empty name, nothing is stored.
 
+        Args:
+            folder: ``journal.path``.
+            is_usable: called with the stream and its previous start before the epoch is written;
+                returns whether the stream may go on, otherwise a new one begins.
+
         Raises:
-            ConfigError: the folder cannot be used or locked, another daemon uses it, or its
-                identity file is damaged.
+            ConfigError: the folder cannot be used or locked, or another daemon uses it.
         """
         if not folder:
             return cls(str(uuid.uuid4()), 1, None)
@@ -56,11 +87,15 @@ class StreamIdentity:
         in_use = "in use by another daemon; stop that one or choose another folder"
         try:
             lock_file(lock, name=f"journal.path {folder!r}", in_use=in_use)
-            stream, epoch = _start_epoch(path)
         except ConfigError:
             os.close(lock)
             raise
-        return cls(stream, epoch, lock)
+        identity = _next_start(path, lock)
+        if is_usable is not None and not is_usable(identity.stream, identity.previous):
+            fresh = cls(str(uuid.uuid4()), 1, lock)
+            fresh.damage, identity = identity.damage, fresh
+        identity._store(path)
+        return identity
 
     def next_seq(self) -> int:
         """Return the number of the next message; no number is returned twice."""
@@ -73,39 +108,74 @@ class StreamIdentity:
             os.close(self._lock)
             self._lock = None
 
+    def _store(self, path: Path) -> None:
+        """Write the identity to storage, or else begin a stream that is not continued."""
+        content = {"stream": self.stream, "epoch": self.epoch, "boot_id": boot_id()}
+        data = json.dumps(content).encode("ascii")
+        try:
+            _write(path / _NAME, data)
+        except OSError as error:
+            self.storage_error = f"{path / _NAME}: {error.strerror}"
+            self.stream, self.epoch, self.previous = str(uuid.uuid4()), 1, None
 
-def _start_epoch(path: Path) -> tuple[str, int]:
-    """Return stream and epoch of this start, after they have been written to storage."""
-    stored = path / _NAME
+
+def boot_id() -> str:
+    """Return the id of the machine's boot; empty where the kernel does not give one."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def _next_start(path: Path, lock: int) -> StreamIdentity:
+    """Return stream and epoch of this start; a damaged file is renamed and kept."""
+    stored, damage = path / _NAME, ""
     try:
         known = json.loads(stored.read_bytes())
-        stream, epoch = str(uuid.UUID(known["stream"])), known["epoch"] + 1
-        if type(epoch) is not int or not 1 <= epoch <= _EPOCH_MAX:
-            raise ValueError(f"epoch {known['epoch']!r}")
+        stream, previous = str(uuid.UUID(known["stream"])), known["epoch"]
+        if type(previous) is not int or not 1 <= previous < EPOCH_MAX:
+            raise ValueError(f"epoch {previous!r}")
+        boot = known.get("boot_id")
+        before = PreviousStart(previous, boot if isinstance(boot, str) else "")
+        return StreamIdentity(stream, previous + 1, lock, before)
     except FileNotFoundError:
-        stream, epoch = str(uuid.uuid4()), 1
+        pass
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        # A new stream could hide that the numbers of the old one were lost: the user has to decide.
-        raise ConfigError(
-            f"{stored}: not the identity of a stream ({error}); move it away to start a new stream"
-        ) from error
-    fresh = path / (_NAME + ".new")
+        number = 1
+        while (kept := stored.with_name(f"{_NAME}.damaged-{number}")).exists():
+            number += 1
+        with contextlib.suppress(OSError):
+            stored.rename(kept)
+        damage = f"not the identity of a stream ({error}); kept as {kept.name}"
+    identity = StreamIdentity(str(uuid.uuid4()), 1, lock)
+    identity.damage = damage
+    return identity
+
+
+def _write(stored: Path, data: bytes) -> None:
+    """Replace the file, durably. On a full disk, overwrite it: that needs no space."""
+    fresh = stored.with_name(_NAME + ".new")
     try:
-        with open(fresh, "w", encoding="ascii", opener=_open_private) as file:
-            json.dump({"stream": stream, "epoch": epoch}, file)
+        with open(fresh, "wb", opener=_open_private) as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, stored)
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except OSError as error:
-        raise ConfigError(
-            f"{fresh}: {error.strerror}; free some space or check the storage"
-        ) from error
-    return stream, epoch
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not stored.exists():
+            raise
+        with open(stored, "r+b") as file:
+            file.write(data.ljust(os.fstat(file.fileno()).st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        return
+    folder = os.open(stored.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _open_private(path: str, flags: int) -> int:

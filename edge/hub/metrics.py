@@ -97,6 +97,10 @@ class Metrics:
                 " string for no metrics"
             ) from error
 
+    def register(self, collector: Collector) -> None:
+        """Serve the metrics of ``collector``, too."""
+        self._registry.register(collector)
+
     def frame(self, message: FrameMessage) -> None:
         """Count a published frame."""
         self._records.labels("frame").inc()

@@ -6,12 +6,12 @@ Frames and events get their number from the stream's identity here; a status has
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from edge import __version__, clock
 from edge.board import SwapState, set_flags
 from edge.config import Config
-from edge.hub.identity import StreamIdentity
+from edge.hub.identity import boot_id
+from edge.hub.journal import Journal
 from edge.hub.metrics import Metrics
 from edge.hub.participants import Participants
 from edge.hub.publisher import Publisher
@@ -43,7 +43,7 @@ class MessageStream:
 
     Args:
         config: for the device's name and the first message.
-        identity: gives stream, epoch and numbers.
+        journal: keeps each message, and gives stream, epoch and numbers.
         publisher: sends.
         metrics: counts.
         participants: adds codes and baselines to faces.
@@ -64,7 +64,7 @@ class MessageStream:
     def __init__(
         self,
         config: Config,
-        identity: StreamIdentity,
+        journal: Journal,
         publisher: Publisher,
         metrics: Metrics,
         participants: Participants,
@@ -72,12 +72,14 @@ class MessageStream:
         on_backpressure: Callable[[float], bool] | None = None,
     ) -> None:
         self._config = config
-        self._identity = identity
+        self._journal = journal
+        self._identity = identity = journal.identity
         self._publisher = publisher
         self._metrics = metrics
         self._participants = participants
         self._on_backpressure = on_backpressure
         self._held: list[Detail] | None = []  # events before the epoch starts; None after
+        self._has_ended = False
         self._started_ns: int | None = None  # monotonic time at which the epoch started
         self._media_unix_ns: int | None = None  # wall time at which a file began
         self._wall_offset_ns = clock.wall_minus_boottime_ns()
@@ -110,13 +112,14 @@ class MessageStream:
                 purpose=self._config.device.purpose or "demo",
                 source=self._config.source.kind,
                 priors=self._config.expression.priors,  # needed to interpret probabilities
-                boot_id=_boot_id(),
+                boot_id=boot_id() or None,
                 config_sha256=hashlib.sha256(config.encode()).hexdigest(),
                 rotate_deg=self._config.source.rotate_deg,
                 flip=self._config.source.flip,
+                previous=self._journal.previous,
             )
         )
-        for detail in held:
+        for detail in [*self._journal.take_events(), *held]:
             self.event(detail)
 
     def end_epoch(self, exit_code: int, captured: int) -> None:
@@ -131,6 +134,7 @@ class MessageStream:
                 messages=self._identity.last_seq + 2,  # this one included
             )
         )
+        self._has_ended = True
 
     def event(self, detail: Detail) -> EventMessage | None:
         """Send an event and return it; before the epoch has started, hold it and return None."""
@@ -218,11 +222,16 @@ class MessageStream:
         swap: SwapState | None,
     ) -> None:
         """Send the status: it is not numbered, and a subscriber whose queue is full misses it."""
+        if self.has_started and not self._has_ended:
+            for detail in self._journal.take_events():
+                self.event(detail)
+        journal = self._journal.status()
+        oldest = journal.oldest
         message = StatusMessage(
             **self._head,
             time=self.now(),
             last_seq=self._identity.last_seq,
-            oldest_seq=self._identity.oldest_seq,
+            oldest_seq=oldest and (oldest.seq if oldest.epoch == self._identity.epoch else 0),
             epoch_age_s=self._started_ns and clock.elapsed_ms(self._started_ns) / 1e3,
             health=health,
             source_state=source_state,
@@ -237,6 +246,7 @@ class MessageStream:
             throttled=set_flags(throttle_flags),
             memory_locked=memory_locked,
             swap=swap,
+            journal=journal,
         )
         self.last_status = message
         # first the gauges: whoever has received the status then scrapes the same values
@@ -277,15 +287,10 @@ class MessageStream:
 
     def _send(self, message: FrameMessage | EventMessage) -> None:
         part = encode(message)
+        # before it is published: who has received it finds it in the journal, whatever happens
+        self._journal.append(message.seq, part[part.index(b" ") + 1 :], message.time.unix_ns)
         start_ns = clock.monotonic_ns()
         keep_waiting = self._on_backpressure
         while not self._publisher.offer(part):
             if keep_waiting is None or not keep_waiting(clock.elapsed_ms(start_ns) / 1e3):
                 return
-
-
-def _boot_id() -> str | None:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return None

@@ -32,12 +32,26 @@ class Detail(BaseModel):
         return replace_surrogates(value) if isinstance(value, str) else value
 
 
+class PreviousEpoch(BaseModel):
+    """The run before this one: its last stored number (-1: none), and whether it came to its end.
+
+    Without its end, messages after ``last_seq`` may be missing: see ``JournalGap``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    epoch: int = Field(ge=1)
+    last_seq: int = Field(ge=-1)
+    ended: bool
+
+
 class EpochStarted(Detail):
     """The first message of a run.
 
     ``priors``: class priors in use, empty for a uniform prior. ``config_sha256`` covers the whole
     configuration except a camera's address. ``boot_id`` is null if the kernel does not give one.
-    ``rotate_deg`` (clockwise) and ``flip``: how the source's pictures were turned.
+    ``rotate_deg`` (clockwise) and ``flip``: how the source's pictures were turned. ``previous``:
+    null for the first run of a stream, or if the storage did not answer.
     """
 
     event: ClassVar[str] = "epoch_started"
@@ -49,6 +63,7 @@ class EpochStarted(Detail):
     config_sha256: str
     rotate_deg: Literal[0, 90, 180, 270] = 0
     flip: Literal["none", "horizontal", "vertical"] = "none"
+    previous: PreviousEpoch | None = None
 
 
 class EpochEnded(Detail):
@@ -266,6 +281,37 @@ class BaselineInvalid(BaselineReady):
     reason: str
 
 
+class JournalStateChanged(Detail):
+    """The journal begins or ceases to keep messages in memory only; ``reason`` is empty for ok."""
+
+    event: ClassVar[str] = "journal_state"
+    state: Literal["ok", "memory"]
+    reason: str
+
+
+class JournalGap(Detail):
+    """Messages of an epoch cannot be fetched any more, or may be lost.
+
+    ``last_missing`` is null if their number is not known. ``reason``: ``power_cut``, ``tail_lost``
+    (an unclean end without the tail), ``overflow`` (storage failed for too long), ``trimmed``
+    (deleted before a known consumer had them), ``damaged``.
+    """
+
+    event: ClassVar[str] = "journal_gap"
+    epoch: int = Field(ge=1)
+    first_missing: int = Field(ge=0)
+    last_missing: int | None
+    reason: str
+
+
+class JournalSetAside(Detail):
+    """A damaged file was renamed to ``file`` and a new one begun."""
+
+    event: ClassVar[str] = "journal_set_aside"
+    file: str
+    reason: str
+
+
 DETAILS: Final[Mapping[str, type[Detail]]] = {
     each.event: each
     for each in (
@@ -273,7 +319,7 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
         PictureStateChanged, CameraOpened, FolderOpened, FrameRefusedDetail, MediaJump,
         InferenceFailed, FacesLeftOut, ClockStep, Mark,
         ParticipantAssigned, ParticipantTrackEnded, ParticipantReleased, BaselineStarted,
-        BaselineReady, BaselineInvalid,
+        BaselineReady, BaselineInvalid, JournalStateChanged, JournalGap, JournalSetAside,
     )
 }  # fmt: skip
 """Event name -> model of its detail."""

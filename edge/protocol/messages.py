@@ -228,12 +228,44 @@ class Rates(Wire):
     published_hz: Annotated[float, _rounded(2)]
 
 
+class JournalPosition(Wire):
+    """A stored message: its position and wall time."""
+
+    epoch: Count
+    seq: Count
+    unix_ns: int
+
+
+class JournalConsumer(Wire):
+    """A consumer of the journal: messages of this epoch that it has not acknowledged, and the time
+    since it was seen."""
+
+    lag: int
+    age_s: Count
+
+
+class JournalStatus(Wire):
+    """The journal: where messages are kept, since when, and who reads them.
+
+    ``state`` is ``memory`` while they do not reach the storage, for the given ``reason``.
+    ``pending``: messages that are not stored yet. ``bytes``: in use, of ``max_bytes``.
+    """
+
+    state: Literal["ok", "memory"]
+    reason: str
+    oldest: JournalPosition | None
+    bytes: Count
+    max_bytes: Count
+    pending: Count
+    consumers: dict[str, JournalConsumer]
+
+
 class StatusMessage(Head):
     """The status, once a second. Topic ``affect.v1.status.DEVICE``.
 
     ``last_seq`` is the highest number sent in this epoch (-1 before the first), so that even a
     lost last message is noticed. ``oldest_seq`` is the lowest one that can still be fetched, null
-    while there is no journal. ``epoch_age_s`` is the time since the first message of the epoch
+    before the first. ``epoch_age_s`` is the time since the first message of the epoch
     (null before it): a subscriber that has waited for longer should have received that message.
 
     Temperature and throttling are null if the board does not report them; boards that report only
@@ -265,6 +297,7 @@ class StatusMessage(Head):
     throttled: list[str] | None = None
     memory_locked: bool | None = None
     swap: Literal["off", "prevented", "possible"] | None = None
+    journal: JournalStatus | None = None
 
 
 Message = Annotated[FrameMessage | EventMessage | StatusMessage, Field(discriminator="kind")]

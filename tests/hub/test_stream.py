@@ -4,7 +4,7 @@ import pytest
 
 from edge import clock
 from edge.config import Config
-from edge.hub.identity import StreamIdentity
+from edge.hub.journal import Journal
 from edge.hub.metrics import Metrics
 from edge.hub.participants import Participants
 from edge.hub.stream import CLOCK_STEP_NS, MessageStream
@@ -46,7 +46,7 @@ def test_a_step_of_the_wall_clock_is_reported_once(
     participants = Participants(config.affect, vanish_s=1.0)
     stream = MessageStream(
         config,
-        StreamIdentity.open(""),
+        Journal(config.journal),
         recorder,  # type: ignore[arg-type]
         Metrics(),
         participants,

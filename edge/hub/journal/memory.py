@@ -1,0 +1,123 @@
+"""The messages of the journal that are in memory: those that are not yet in its file."""
+
+import bisect
+import threading
+from typing import Final
+
+from edge import clock
+from edge.hub.journal.batch import MissingRange, Position
+from edge.hub.journal.entries import Entry
+
+RING_BYTES: Final = 48 << 20
+"""While storage fails: 120 s at 30 messages a second with ten faces, or 20 min with one."""
+
+_OVERHEAD: Final = 200  # bytes of an entry beside its message
+
+
+class Memory:
+    """The newest messages, in order, with a limit in bytes: the oldest ones go first.
+
+    Any thread may call any method; none waits for storage.
+
+    Attributes:
+        newest: position of the newest message; of no message before the first.
+        bytes: size of the messages in memory.
+        first_of_epoch: the first message of this epoch, kept after it was stored.
+    """
+
+    def __init__(self, epoch: int, *, limit: int = RING_BYTES) -> None:
+        self._limit = limit
+        self._entries: list[Entry] = []
+        self._changed = threading.Condition()
+        self._lost: MissingRange | None = None
+        self.newest = Position(epoch, -1)
+        self.bytes = 0
+        self.first_of_epoch: Entry | None = None
+
+    def append(self, entry: Entry) -> bool:
+        """Add a message; wake the threads that wait for one. Return whether others were dropped."""
+        with self._changed:
+            self._entries.append(entry)
+            if entry.seq == 0:
+                self.first_of_epoch = entry
+            self.newest = entry.position
+            self.bytes += len(entry.body) + _OVERHEAD
+            is_full = self.bytes > self._limit
+            if is_full:
+                self._drop_oldest()
+            self._changed.notify_all()
+            return is_full
+
+    def prepend(self, entries: list[Entry]) -> None:
+        """Add the messages of earlier epochs, which are older than all others."""
+        with self._changed:
+            self._entries[:0] = entries
+            self.bytes += sum(len(entry.body) + _OVERHEAD for entry in entries)
+
+    def _drop_oldest(self) -> None:
+        count = size = 0
+        while self.bytes - size > self._limit * 0.99:
+            size += len(self._entries[count].body) + _OVERHEAD
+            count += 1
+        for entry in self._entries[:count]:
+            lost = self._lost
+            if lost is not None and lost.epoch == entry.epoch:
+                self._lost = MissingRange(entry.epoch, lost.first_missing, entry.seq, "overflow")
+            else:
+                self._lost = MissingRange(entry.epoch, entry.seq, entry.seq, "overflow")
+        del self._entries[:count]
+        self.bytes -= size
+
+    def take_lost(self) -> MissingRange | None:
+        """Return the messages that were dropped since the last call."""
+        with self._changed:
+            lost, self._lost = self._lost, None
+            return lost
+
+    def first(self, count: int) -> list[Entry]:
+        """Return up to ``count`` of the oldest messages; they stay."""
+        with self._changed:
+            return self._entries[:count]
+
+    def remove(self, upto: Position) -> None:
+        """Remove messages that are stored, up to a position."""
+        with self._changed:
+            count = self._index_after(upto)
+            self.bytes -= sum(len(entry.body) + _OVERHEAD for entry in self._entries[:count])
+            del self._entries[:count]
+
+    def after(self, position: Position, count: int) -> list[Entry]:
+        """Return up to ``count`` messages after a position, of one epoch and without a hole."""
+        with self._changed:
+            start = self._index_after(position)
+            found = self._entries[start : start + count]
+        for number, entry in enumerate(found):
+            if (entry.epoch, entry.seq) != (found[0].epoch, found[0].seq + number):
+                return found[:number]
+        return found
+
+    def wait(self, after: Position, timeout_s: float) -> bool:
+        """Wait until there is a message newer than ``after``; return whether there is."""
+        start_ns = clock.monotonic_ns()
+        with self._changed:
+            while self.newest <= after:
+                left_s = timeout_s - clock.elapsed_ms(start_ns) / 1e3
+                if left_s <= 0 or not self._changed.wait(left_s):
+                    return self.newest > after
+        return True
+
+    @property
+    def oldest(self) -> Position | None:
+        """The position of the oldest message in memory."""
+        with self._changed:
+            return self._entries[0].position if self._entries else None
+
+    @property
+    def count(self) -> int:
+        """Number of messages in memory."""
+        return len(self._entries)
+
+    def _index_after(self, position: Position) -> int:
+        return bisect.bisect_right(
+            self._entries, (position.epoch, position.seq), key=lambda each: (each.epoch, each.seq)
+        )

@@ -1,0 +1,363 @@
+"""The journal's thread: it opens the file, stores messages in groups, trims, and retries.
+
+A failing or slow disk delays this thread alone. What it has not stored stays in memory and in the
+tail.
+"""
+
+import contextlib
+import logging
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from edge import clock
+from edge.hub.identity import PreviousStart
+from edge.hub.journal.batch import MissingRange, Position
+from edge.hub.journal.consumers import Consumers
+from edge.hub.journal.entries import Entry
+from edge.hub.journal.memory import Memory
+from edge.hub.journal.store import EpochRow, Store, StoreDamaged, set_aside
+from edge.hub.journal.tail import Tail
+
+log = logging.getLogger("affect_edge")
+
+TICK_S: Final = 0.25
+RELAXED_S: Final = 5.0
+"""Between commits while every consumer keeps up: the messages are stored elsewhere, too."""
+CHECK_S: Final = 2.0
+"""Time for the check of the file at the start."""
+_COMMIT_BYTES: Final = 1 << 20
+_COMMIT_MESSAGES: Final = 4096
+_TRIM_S: Final = 10.0
+_TRIM_GROUPS: Final = 200
+_CONSUMERS_S: Final = 60.0
+_BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(slots=True)
+class Found:
+    """What the start found in storage.
+
+    Attributes:
+        damage: why the file was set aside; empty if it was good or new.
+        kept: name of the file that was set aside.
+        previous: the epoch before this one, messages in the tail included; None if unknown.
+        gaps: messages of the previous epoch that are lost, or may be.
+    """
+
+    damage: str = ""
+    kept: str = ""
+    previous: EpochRow | None = None
+    gaps: list[MissingRange] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long and how much the journal keeps."""
+
+    keep_s: float
+    max_bytes: int
+
+
+class Writer:
+    """The thread and its file. Methods are for other threads.
+
+    Attributes:
+        store: the open file; None while it cannot be opened.
+        failure: why messages are not stored now; empty if they are.
+        busy_since_ns: monotonic time at which the present access to storage began; None: none.
+        found: set once the start has looked at the storage.
+        used_bytes: size of the pages of the file that are in use.
+        oldest: position and wall time of the oldest message in the file; None if not known.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limits: Limits,
+        consumers: Consumers,
+        run_s: Callable[[], int],
+        on_commit: Callable[[float], None],
+        on_gap: Callable[[MissingRange], None],
+        on_set_aside: Callable[[str, str], None],
+    ) -> None:
+        self._path = path
+        self._limits = limits
+        self._consumers = consumers
+        self._run_s = run_s
+        self._on_commit, self._on_gap, self._on_set_aside = on_commit, on_gap, on_set_aside
+        self.store: Store | None = None
+        self.failure = ""
+        self.busy_since_ns: int | None = None
+        self.found = Found()
+        self.used_bytes = 0
+        self.oldest: tuple[Position, int] | None = None
+        self.base_run_s = 0
+        self._damage: tuple[Store, str] | None = None
+        self._jobs: queue.SimpleQueue[tuple[Callable[[Store], object], Future[object]]]
+        self._jobs = queue.SimpleQueue()
+        self._is_found, self._may_begin = threading.Event(), threading.Event()
+        self._wake, self._is_closing = threading.Event(), False
+        self._is_empty = False
+        self._gaps: list[MissingRange] = []  # to be stored
+        self._failures = 0
+        self._next_try_ns = self._next_commit_ns = self._next_trim_ns = 0
+        self._next_consumers_ns = clock.monotonic_ns() + int(_CONSUMERS_S * 1e9)
+
+    # -- for the main thread -----------------------------------------------------------------------
+
+    def look(
+        self, stream: str, previous: PreviousStart | None, tail: Tail | None, boot: str
+    ) -> None:
+        """Start the thread, which opens the file of ``stream`` and reads the tail."""
+        self._stream, self._previous, self._tail, self._boot = stream, previous, tail, boot
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def wait_until_found(self, timeout_s: float) -> bool:
+        """Wait until the storage was looked at; return whether it was."""
+        return self._is_found.wait(timeout_s)
+
+    def begin(self, stream: str, tail: Tail | None, memory: Memory) -> None:
+        """Let the thread store what is in ``memory``; ``stream`` is new if there was damage."""
+        self._stream, self._tail, self._memory = stream, tail, memory
+        self._may_begin.set()
+
+    def close(self, timeout_s: float) -> bool:
+        """Store what is left and close; return whether all was stored within ``timeout_s``."""
+        self._is_closing = True
+        self._wake.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive() and self._is_empty
+
+    # -- for any thread ----------------------------------------------------------------------------
+
+    def report_damage(self, store: Store, reason: str) -> None:
+        """Have a damaged file set aside."""
+        self._damage = (store, reason)
+        self._wake.set()
+
+    def recorded_gap(self, store: Store, epoch: int, seq: int) -> MissingRange | None:
+        """Return the gap that holds a message, if one was recorded."""
+        for gap in self._gaps.copy():
+            is_within = gap.last_missing is None or seq <= gap.last_missing
+            if gap.epoch == epoch and gap.first_missing <= seq and is_within:
+                return gap
+        return store.gap(epoch, seq)
+
+    def report_gap(self, gap: MissingRange) -> None:
+        """Count messages that a reader has found damaged."""
+        self._on_gap(gap)
+
+    def call(self, job: Callable[[Store], object]) -> "Future[object]":
+        """Have ``job`` run on the thread after everything in memory was stored."""
+        future: Future[object] = Future()
+        self._jobs.put((job, future))
+        self._wake.set()
+        return future
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        recovered: list[Entry] = []
+        with self._attempt():
+            self._open(CHECK_S)
+        try:
+            recovered = self._recover()
+        except (OSError, StoreDamaged) as error:
+            log.warning("journal: messages of the last run cannot be read now: %s", error)
+        self._is_found.set()
+        self._may_begin.wait()
+        if self.found.damage:
+            recovered = []  # of the stream whose file was set aside
+        self._memory.prepend(recovered)
+        self._gaps += self.found.gaps
+        while True:
+            self._wake.wait(TICK_S)
+            self._wake.clear()
+            closing = self._is_closing
+            with self._attempt():
+                self._step(closing=closing)
+            if closing:
+                break
+        self._is_empty = self._memory.count == 0 and not self.failure
+        if self.store is not None:
+            self.store.close()
+
+    @contextlib.contextmanager
+    def _attempt(self) -> Iterator[None]:
+        """Note a failure of storage and when to try again; set a damaged file aside."""
+        self.busy_since_ns = clock.monotonic_ns()
+        try:
+            try:
+                yield
+            except StoreDamaged as error:
+                self._replace(str(error))
+        except (OSError, StoreDamaged) as error:
+            wait_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
+            self._failures += 1
+            self.failure = str(error)
+            self._next_try_ns = clock.monotonic_ns() + int(wait_s * 1e9)
+        finally:
+            self.busy_since_ns = None
+
+    def _open(self, check_s: float) -> None:
+        store = Store(self._path, self._stream, check_s=check_s)
+        old, self.store = self.store, store
+        if old is not None:
+            old.close()
+        self.base_run_s = max(self.base_run_s, store.run_s())
+        self._consumers.restore(store.consumers())
+        self._measure(store)
+
+    def _measure(self, store: Store) -> None:
+        self.used_bytes = store.used_bytes()
+        oldest = store.oldest()
+        self.oldest = (Position(oldest.epoch, oldest.first_seq), oldest.unix_ns) if oldest else None
+
+    def _replace(self, reason: str) -> None:
+        """Set the file aside; open a new one unless the stream may still change."""
+        if self.store is not None:
+            self.store.close()
+            self.store = None
+        kept = set_aside(self._path)
+        self._on_set_aside(kept.name, reason)
+        self._damage = None
+        if not self._is_found.is_set():
+            self.found.damage, self.found.kept = reason, kept.name
+            if self._tail is not None:
+                for path in self._tail.folder.glob("*.tail"):
+                    shutil.copy(path, kept.with_name(f"{kept.name}.{path.name}"))
+            return
+        self._open(CHECK_S)
+        assert self.store is not None
+        oldest, first = self._memory.oldest or self._memory.newest, self._memory.first_of_epoch
+        if first is not None:
+            self.store.restore_first(first, self._boot)
+            if oldest.epoch == first.epoch and oldest.seq > 1:
+                gap = MissingRange(first.epoch, 1, oldest.seq - 1, "damaged")
+                self._gaps.append(gap)
+                self._on_gap(gap)
+
+    def _recover(self) -> list[Entry]:
+        """Return the messages in the tail that are not stored; note what is lost."""
+        entries = self._tail.recover() if self._tail is not None else []
+        store, previous = self.store, self._previous
+        if store is None:
+            return entries
+        newest = store.newest()
+        if newest is not None:
+            stored = (newest.epoch, newest.last_seq)
+            fresh = [each for each in entries if (each.epoch, each.seq) > stored]
+        else:
+            fresh = entries
+        if previous is not None:
+            self._note_previous(store, previous, entries)
+        return fresh
+
+    def _note_previous(self, store: Store, start: PreviousStart, tail: list[Entry]) -> None:
+        row = store.epoch(start.epoch)
+        of_epoch = [each for each in tail if each.epoch == start.epoch]
+        last_seq = max([row.last_seq if row else -1, *(each.seq for each in of_epoch[-1:])])
+        ended = bool(row and row.ended) or any(each.is_last for each in of_epoch[-1:])
+        self.found.previous = EpochRow(start.epoch, None, 0, start.boot_id, last_seq, ended)
+        if of_epoch and row is not None and of_epoch[0].seq > row.last_seq + 1:
+            first = row.last_seq + 1
+            self._find_gap(MissingRange(start.epoch, first, of_epoch[0].seq - 1, "overflow"))
+        if ended:
+            return
+        if start.boot_id != self._boot:
+            self._find_gap(MissingRange(start.epoch, last_seq + 1, None, "power_cut"))
+        elif not of_epoch and (last_seq >= 0 or self._tail is None):
+            self._find_gap(MissingRange(start.epoch, last_seq + 1, None, "tail_lost"))
+
+    def _find_gap(self, gap: MissingRange) -> None:
+        self.found.gaps.append(gap)
+        self._on_gap(gap)
+
+    def _step(self, *, closing: bool) -> None:
+        """Do what is due: set aside, reopen, commit, trim, jobs."""
+        now_ns = clock.monotonic_ns()
+        if self._damage is not None and self._damage[0] is self.store:
+            raise StoreDamaged(self._damage[1])
+        if (self.failure or self.store is None) and now_ns < self._next_try_ns and not closing:
+            return
+        if self.store is None or self._failures > 1:
+            self._open(0.0 if self._failures else CHECK_S)
+        assert self.store is not None
+        is_relaxed = self._consumers.keep_up(self._memory.newest, self._run_s())
+        due = now_ns >= self._next_commit_ns or not is_relaxed
+        has_jobs = not self._jobs.empty()
+        if due or has_jobs or closing or self.failure or self._memory.bytes > _COMMIT_BYTES:
+            self._commit_all(self.store, closing=closing)
+            self._next_commit_ns = clock.monotonic_ns() + int(RELAXED_S * 1e9)
+        if not closing and now_ns >= self._next_trim_ns:
+            self._next_trim_ns = now_ns + int(_TRIM_S * 1e9)
+            self._trim(self.store)
+        while has_jobs and not self._jobs.empty():
+            job, future = self._jobs.get()
+            try:
+                future.set_result(job(self.store))
+            except (OSError, StoreDamaged) as error:
+                future.set_exception(error)
+
+    def _commit_all(self, store: Store, *, closing: bool) -> None:
+        while True:
+            lost = self._memory.take_lost()
+            if lost is not None:
+                self._gaps.append(lost)
+                self._on_gap(lost)
+            entries = self._memory.first(_COMMIT_MESSAGES)
+            consumers = None
+            if closing or clock.monotonic_ns() >= self._next_consumers_ns:
+                self._next_consumers_ns = clock.monotonic_ns() + int(_CONSUMERS_S * 1e9)
+                known = self._consumers.all(self._run_s())
+                consumers = {name: (c.position, c.seen_run_s) for name, c in known.items()}
+            if entries or self._gaps or consumers is not None:
+                start_ns = self.busy_since_ns = clock.monotonic_ns()
+                store.commit(
+                    entries,
+                    run_s=self._run_s(),
+                    boot_id=self._boot,
+                    gaps=self._gaps,
+                    consumers=consumers,
+                    complete=self._memory.newest.epoch if closing else None,
+                )
+                self._on_commit(clock.elapsed_ms(start_ns) / 1e3)
+                self._gaps = []
+            self.failure, self._failures = "", 0
+            if not entries:
+                return
+            upto = entries[-1].position
+            self._memory.remove(upto)
+            if self._tail is not None:
+                self._tail.discard(upto)
+            if len(entries) < _COMMIT_MESSAGES:
+                return
+
+    def _trim(self, store: Store) -> None:
+        """Delete what is too old, or too much; in batches, so that commits stay on time."""
+        run_s = self._run_s()
+        self._measure(store)
+        acknowledged = self._consumers.acknowledged_by_all(run_s)
+        if self.used_bytes > self._limits.max_bytes:
+            groups = store.trim(count=_TRIM_GROUPS, older_than_run_s=None, upto=None)
+        else:
+            before = int(run_s - self._limits.keep_s)
+            groups = store.trim(count=_TRIM_GROUPS, older_than_run_s=before, upto=acknowledged)
+        if groups:
+            self._next_trim_ns = 0  # go on at the next tick
+        if acknowledged is None:
+            return
+        for group in groups:
+            first = group.first_seq
+            if group.epoch == acknowledged.epoch:
+                first = max(first, acknowledged.seq + 1)
+            if group.last_position > acknowledged:
+                self._on_gap(MissingRange(group.epoch, first, group.last_seq, "trimmed"))
