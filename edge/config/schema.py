@@ -149,6 +149,7 @@ class PublishConfig(Section):
     service_endpoint: str = "tcp://127.0.0.1:5556"
     drain_s: float = Field(2.0, ge=0, le=60)
     high_water: int = Field(1000, ge=1, le=1_000_000)
+    fetch_mb_s: float = Field(64.0, ge=0.1, le=10_000)
 
     @field_validator("endpoint", "service_endpoint")
     @classmethod

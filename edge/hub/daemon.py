@@ -154,7 +154,8 @@ class Daemon:
         poller.register(self._publisher.socket, zmq.POLLIN)
         poller.register(self._stop, zmq.POLLIN)
         if self._service is not None:
-            poller.register(self._service.socket, zmq.POLLIN)
+            for each in self._service.inputs:
+                poller.register(each, zmq.POLLIN)
         if self._supervisor.link is not None:
             poller.register(self._supervisor.link, zmq.POLLIN)
         poller.poll(TICK_MS)

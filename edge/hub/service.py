@@ -1,11 +1,9 @@
 """The ROUTER side: receives requests and sends one reply to each.
 
 The work that peers can cause is bounded: 4 KiB per request, a rate per peer and for all together,
-a few milliseconds per turn of the loop, and no reply to a peer whose queue is full. One thing
-cannot be bounded: ZeroMQ gathers all parts of a message in memory before the hub receives it. A
-program on this machine can so make the daemon exceed ``MemoryMax``; systemd then restarts it. Until
-there are keys, only programs on this machine can connect; with an ipc endpoint in a private folder,
-only those of its owner.
+a few milliseconds per turn of the loop, and no reply to a peer whose queue is full. ``fetch`` has
+limits of its own (``edge.hub.fetch``). What ZeroMQ gathers in memory before the hub receives it is
+bounded by ``edge.hub.guard``.
 """
 
 import json
@@ -16,8 +14,10 @@ import zmq
 
 from edge import clock
 from edge.errors import RequestRefused
+from edge.hub.fetch import Fetcher, Reply, encode_refusal
 from edge.hub.sockets import bind
-from edge.protocol.requests import AnyRequest, decode_request
+from edge.hub.token_bucket import TokenBucket
+from edge.protocol.requests import AnyRequest, FetchRequest, decode_request
 
 RATE_HZ: Final = 20.0
 """Mean requests per second of one peer."""
@@ -28,9 +28,11 @@ TOTAL_RATE_HZ: Final = 100.0
 PEERS_MAX: Final = 256
 """Peers whose rates are kept."""
 
-_HIGH_WATER: Final = 64  # messages queued for a peer, or from it
+_RECEIVE_HIGH_WATER: Final = 64  # requests queued from a peer
+_SEND_HIGH_WATER: Final = 8  # replies queued for a peer, each of up to 512 KiB
 _BURST_S: Final = 2.0  # unused requests of this time may be sent at once
 _TURN_MS: Final = 5.0  # then the loop attends to the link and the timers
+_FETCH: Final = b'"fetch"'  # in every request of that kind, unless it escapes letters for no reason
 _PARTS_MAX: Final = 3  # identity, an empty delimiter where the peer is a REQ socket, the request
 
 Handler = Callable[[AnyRequest, int], dict[str, Any]]
@@ -42,26 +44,36 @@ Raises ``RequestRefused`` for what cannot be done."""
 class Service:
     """Receives requests on one endpoint and replies. Only for the hub's main loop.
 
+    Args:
+        context: makes the socket.
+        endpoint: where to bind it.
+        fetcher: answers ``fetch``; None: ``handle`` does. The caller closes it.
+
     Attributes:
         endpoint: where it is bound, with the port the system chose for ``tcp://...:*``.
+
+    Raises:
+        ConfigError: the endpoint is in use or cannot be bound.
     """
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
-        """Bind.
-
-        Raises:
-            ConfigError: the endpoint is in use or cannot be bound.
-        """
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        endpoint: str,
+        fetcher: Fetcher | None = None,
+    ) -> None:
         self._socket = context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.RCVHWM, _HIGH_WATER)
+        self._socket.setsockopt(zmq.RCVHWM, _RECEIVE_HIGH_WATER)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a peer that has gone fails
-        self._buckets: dict[bytes, _Bucket] = {}  # by peer, the newest last
-        self._total = _Bucket(TOTAL_RATE_HZ, clock.monotonic_ns())
+        self._fetcher = fetcher
+        self._parts: list[bytes] = []  # of a message that is not received completely
+        self._buckets: dict[bytes, TokenBucket] = {}  # by peer, the newest last
+        self._total = _request_bucket(TOTAL_RATE_HZ, clock.monotonic_ns())
         self.endpoint = bind(
             self._socket,
             endpoint,
             key="publish.service_endpoint",
-            high_water=_HIGH_WATER,
+            high_water=_SEND_HIGH_WATER,
             alternative=", or an empty string for no service",
         )
 
@@ -70,8 +82,15 @@ class Service:
         """The socket, to poll for requests."""
         return self._socket
 
+    @property
+    def inputs(self) -> "list[zmq.Socket[bytes] | Fetcher]":
+        """What to poll: each is readable when ``serve`` has something to do."""
+        return [self._socket] if self._fetcher is None else [self._socket, self._fetcher]
+
     def serve(self, handle: Handler, count: Callable[[str], None]) -> None:
-        """Reply to waiting requests for a few milliseconds; call when the socket is readable.
+        """Send replies of the fetcher, then reply to waiting requests for a few milliseconds.
+
+        Call it in each turn of the loop, so that requests that wait for a message are answered.
 
         Args:
             handle: handles one request.
@@ -79,46 +98,91 @@ class Service:
                 the peer has gone or its queue is full.
         """
         start_ns = clock.monotonic_ns()
+        if self._fetcher is not None:
+            self._fetcher.note_published()
+            for ready in self._fetcher.take():
+                self._send(ready, count)
         while clock.elapsed_ms(start_ns) < _TURN_MS:
             try:
-                peer, *parts = self._receive()
+                parts = self._receive(start_ns)
             except zmq.Again:
                 return
-            received_ns = clock.monotonic_ns()
-            try:
-                fields = handle(self._request(peer, parts, received_ns), received_ns)
-                reply, outcome = {"ok": True, **fields}, "answered"
-            except RequestRefused as refusal:
-                reply, outcome = {"ok": False, "error": str(refusal)}, "refused"
-            body = json.dumps(reply, ensure_ascii=False, allow_nan=False).encode()
-            try:
-                self._socket.send_multipart([peer, *parts[:-1][:1], body], zmq.NOBLOCK)
-            except zmq.ZMQError as error:
-                if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
-                    raise
-                outcome = "unheard"
-            count(outcome)
+            if parts is None:
+                return
+            reply = self._handle(parts, handle)
+            if reply is not None:
+                self._send(reply, count)
 
     def close(self) -> None:
         """Close at once, without sending queued replies: their peers will ask again."""
         self._socket.close(linger=0)
 
-    def _receive(self) -> list[bytes]:
+    def _receive(self, start_ns: int) -> list[bytes] | None:
         """Return the first parts of a message, enough of them to recognise a malformed one.
+
+        None if the turn is over before the last part; a later call receives the others.
 
         Raises:
             zmq.Again: there is none.
         """
-        parts = [self._socket.recv(zmq.NOBLOCK)]
-        while self._socket.getsockopt(zmq.RCVMORE):
+        while True:
             part = self._socket.recv(zmq.NOBLOCK)  # all parts of a message arrive together
-            if len(parts) <= _PARTS_MAX:
-                parts.append(part)
-        return parts
+            if len(self._parts) <= _PARTS_MAX:
+                self._parts.append(part)
+            if not self._socket.getsockopt(zmq.RCVMORE):
+                parts, self._parts = self._parts, []
+                return parts
+            if clock.elapsed_ms(start_ns) >= _TURN_MS:
+                return None
+
+    def _handle(self, parts: list[bytes], handle: Handler) -> Reply | None:
+        """Handle a message of ``parts``; return the reply, or None if the fetcher will give it."""
+        received_ns = clock.monotonic_ns()
+        peer, *parts = parts
+        envelope = [peer, *parts[:-1][:1]]
+        try:
+            request = self._request(peer, parts, received_ns)
+            if isinstance(request, FetchRequest) and self._fetcher is not None:
+                self._fetcher.submit(envelope, request, received_ns)
+                return None
+            fields = {"ok": True, **handle(request, received_ns)}
+        except RequestRefused as refusal:
+            return encode_refusal(envelope, refusal)
+        body = json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+        return Reply(envelope, body, is_refusal=False)
+
+    def _send(self, reply: Reply, count: Callable[[str], None]) -> None:
+        outcome = "refused" if reply.is_refusal else "answered"
+        try:
+            self._socket.send_multipart([*reply.envelope, reply.body], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+                raise
+            outcome = "unheard"
+        count(outcome)
 
     def _request(self, peer: bytes, parts: list[bytes], now_ns: int) -> AnyRequest:
         """Return the request in ``parts``; raise ``RequestRefused`` if malformed or over a rate."""
-        bucket = self._buckets.pop(peer, None) or _Bucket(RATE_HZ, now_ns)
+        is_fetch = self._fetcher is not None and bool(parts) and _FETCH in parts[-1]
+        if is_fetch and self._fetcher is not None:
+            self._fetcher.check_room(peer)  # before the work of decoding
+        else:
+            self._spend(peer, now_ns)
+        if not 0 < len(parts) < _PARTS_MAX or (len(parts) > 1 and parts[0]):
+            raise RequestRefused("expected one request, of one part")
+        try:
+            request = decode_request(parts[-1])
+        except ValueError as error:
+            if is_fetch:
+                self._spend(peer, now_ns)
+            raise RequestRefused(str(error)) from error
+        if is_fetch and not isinstance(request, FetchRequest):
+            self._spend(peer, now_ns)  # a mark with that word
+        return request
+
+    def _spend(self, peer: bytes, now_ns: int) -> None:
+        """Count a request of ``peer``; raise ``RequestRefused`` if it is over a rate."""
+        bucket = self._buckets.pop(peer, None) or _request_bucket(RATE_HZ, now_ns)
         self._buckets[peer] = bucket
         if len(self._buckets) > PEERS_MAX:
             del self._buckets[next(iter(self._buckets))]
@@ -126,26 +190,7 @@ class Service:
             raise RequestRefused(f"more than {RATE_HZ:g} requests a second")
         if not self._total.take(now_ns):
             raise RequestRefused(f"more than {TOTAL_RATE_HZ:g} requests a second, of all together")
-        if not 0 < len(parts) < _PARTS_MAX or (len(parts) > 1 and parts[0]):
-            raise RequestRefused("expected one request, of one part")
-        try:
-            return decode_request(parts[-1])
-        except ValueError as error:
-            raise RequestRefused(str(error)) from error
 
 
-class _Bucket:
-    """A token bucket of requests: it fills at ``rate_hz``, up to ``_BURST_S`` seconds of it."""
-
-    def __init__(self, rate_hz: float, now_ns: int) -> None:
-        self._rate_hz = rate_hz
-        self._tokens = rate_hz * _BURST_S
-        self._updated_ns = now_ns
-
-    def take(self, now_ns: int) -> bool:
-        """Take a token; return whether there was one."""
-        filled = self._tokens + (now_ns - self._updated_ns) / 1e9 * self._rate_hz
-        self._tokens, self._updated_ns = min(self._rate_hz * _BURST_S, filled), now_ns
-        is_allowed = self._tokens >= 1
-        self._tokens -= is_allowed
-        return is_allowed
+def _request_bucket(rate_hz: float, now_ns: int) -> TokenBucket:
+    return TokenBucket(rate_hz, rate_hz * _BURST_S, now_ns)
