@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import zmq
 
-from edge.client.endpoints import check_endpoint
-from edge.errors import ConfigError, RequestRefused, ServiceUnavailable
+from edge.client.endpoints import connect
+from edge.errors import RequestRefused, ServiceUnavailable
 from edge.protocol.requests import Request
 
 TIMEOUT_S: Final = 3.0
@@ -23,19 +23,11 @@ def ask(endpoint: str, request: Request, timeout_s: float = TIMEOUT_S) -> dict[s
         ServiceUnavailable: no reply within ``timeout_s``, or the reply is not from a daemon.
         ConfigError: ``endpoint`` is not a valid ZeroMQ address.
     """
-    check_endpoint(endpoint, "--service")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         socket = context.socket(zmq.REQ)
         socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.IPV6, int("[" in endpoint))  # as the subscriber does
-        try:
-            socket.connect(endpoint)
-        except (zmq.ZMQError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, zmq.ZMQError) else "no text"
-            raise ConfigError(
-                f"--service {endpoint!r}: {reason}; expected tcp://HOST:PORT or ipc://PATH"
-            ) from error
+        connect(socket, endpoint, "--service")
         socket.send(request.model_dump_json().encode())
         if not socket.poll(int(timeout_s * 1000)):
             raise ServiceUnavailable(

@@ -1,7 +1,9 @@
-"""Checks the addresses of daemons before ZeroMQ gets them: it accepts ports that do not exist."""
+"""Connects sockets to the addresses of daemons, and checks these: ZeroMQ accepts any port."""
 
 import re
 from typing import Final
+
+import zmq
 
 from edge.errors import ConfigError
 
@@ -21,3 +23,28 @@ def check_endpoint(endpoint: str, name: str = "endpoint") -> None:
     match = _TCP.fullmatch(endpoint)
     if match and not 0 < int(match[1]) < 65536:
         raise ConfigError(f"{name} {endpoint!r}: expected a port from 1 to 65535")
+
+
+def connect(socket: "zmq.Socket[bytes]", endpoint: str, name: str = "endpoint") -> None:
+    """Connect ``socket``, whose options are already set: most have no effect afterwards.
+
+    Args:
+        socket: of any type.
+        endpoint: ``tcp://HOST:PORT`` or ``ipc://PATH``.
+        name: of the option or argument, for the message.
+
+    Raises:
+        ConfigError: ``endpoint`` is not a valid address.
+    """
+    check_endpoint(endpoint, name)
+    # only for a literal address: with IPv6 on, "localhost" may resolve to ::1, while the daemon
+    # listens on 127.0.0.1
+    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+    try:
+        socket.connect(endpoint)
+    except (zmq.ZMQError, ValueError, TypeError) as error:
+        # not all of a ZMQError: pyzmq appends the endpoint to it
+        reason = error.strerror if isinstance(error, zmq.ZMQError) else "no text"
+        raise ConfigError(
+            f"{name} {endpoint!r}: {reason}; expected tcp://HOST:PORT or ipc://PATH"
+        ) from error

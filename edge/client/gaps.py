@@ -17,7 +17,8 @@ in the received numbers is a missing message:
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_STREAMS_MAX = 256  # without journal.path, a daemon has a new stream at each start
+STREAMS_MAX = 256
+"""Streams that are remembered: without ``journal.path``, a daemon has a new one at each start."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,17 +38,38 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Messages sent but not received: ``first_missing`` to ``last_missing``, both included."""
+    """Messages sent but not received: ``first_missing`` to ``last_missing``, both included.
+
+    Attributes:
+        stream: UUID of the stream.
+        epoch: of the messages.
+        first_missing: number of the first one.
+        last_missing: number of the last one; None if it is not known, as after a power cut.
+        reason: why they are missing, one word of the daemon such as ``trimmed``, or
+            ``unreachable`` where its service did not answer; None: only their absence was noticed.
+    """
 
     stream: str
     epoch: int
     first_missing: int
-    last_missing: int
+    last_missing: int | None
+    reason: str | None = None
 
     @property
     def missing(self) -> int:
-        """How many messages are missing; at least 1."""
-        return self.last_missing - self.first_missing + 1
+        """How many messages are known to be missing; 0 if ``last_missing`` is not known."""
+        return 0 if self.last_missing is None else self.last_missing - self.first_missing + 1
+
+    def describe(self) -> str:
+        """Return the gap in words: ``3 messages missing, 4 to 6 of epoch 1 (trimmed)``."""
+        reason = f" ({self.reason})" if self.reason else ""
+        if self.last_missing is None:
+            first = self.first_missing
+            return f"messages may be missing from {first} on, of epoch {self.epoch}{reason}"
+        return (
+            f"{self.missing} messages missing, {self.first_missing} to {self.last_missing}"
+            f" of epoch {self.epoch}{reason}"
+        )
 
 
 class GapDetector:
@@ -103,6 +125,15 @@ class GapDetector:
             return Gap(stream, epoch, 0, first_seq - 1)
         return None
 
+    def cursor_of(self, stream: str) -> tuple[int, int] | None:
+        """Return epoch and number of the last known message of ``stream``; None: none is known."""
+        return self._last.get(stream)
+
+    def skip_to(self, cursor: Cursor) -> None:
+        """Report nothing up to ``cursor`` as missing: the receiver does not want it."""
+        self._first.pop(cursor.stream, None)
+        self._set(cursor.stream, max(self._last_of(cursor), (cursor.epoch, cursor.seq)))
+
     def _last_of(self, cursor: Cursor) -> tuple[int, int]:
         """Return the last known epoch and number of the cursor's stream."""
         return self._last.get(cursor.stream, (-1, -1))
@@ -120,7 +151,7 @@ class GapDetector:
     def _set(self, stream: str, last: tuple[int, int]) -> None:
         self._last.pop(stream, None)  # keeps the dict in the order of the last messages
         self._last[stream] = last
-        if len(self._last) > _STREAMS_MAX:
+        if len(self._last) > STREAMS_MAX:
             oldest = next(iter(self._last))
             del self._last[oldest]
             self._first.pop(oldest, None)

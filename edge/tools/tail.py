@@ -103,10 +103,7 @@ def row(message: FrameMessage | EventMessage | StatusMessage) -> Text:
 
 def gap_row(gap: Gap, device: str) -> Text:
     """Format a gap as one line."""
-    text = (
-        f"{device}: {gap.missing} messages missing, {gap.first_missing} to {gap.last_missing}"
-        f" of epoch {gap.epoch}"
-    )
+    text = f"{device}: {gap.describe()}"
     return Text(_printable(text), style="bold magenta")
 
 
