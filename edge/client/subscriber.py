@@ -1,27 +1,23 @@
 """A subscriber to one or more daemons: gives decoded messages and the gaps between them."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Self
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Self, get_args
 
 import zmq
 
-from edge.client.endpoints import check_endpoint
+from edge.client.backfill import Backfill, Since, check_name
 from edge.client.gaps import Cursor, Gap, GapDetector
+from edge.client.live import LiveSocket
+from edge.client.ordering import Ordered
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError
 from edge.protocol import messages
+from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
 
 Kind = Literal["frame", "event", "status"]
 KINDS: tuple[Kind, ...] = ("frame", "event", "status")
-
-PART_BYTES_MAX = 1 << 20
-"""Largest accepted message. ZeroMQ disconnects a peer that announces a larger one, before it
-allocates memory, and never reconnects to it. A face takes less than 1 KiB."""
-
-
-_LOOK_NS = 2_000_000_000
-"""Longest time between two calls of ``receive`` that counts as silence of the daemons."""
+Message = FrameMessage | EventMessage | StatusMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +30,16 @@ class Received:
         gap: messages missing right before it; for a status, up to its ``last_seq``, or once those
             before the first message received of an epoch that the subscriber had waited for.
         late: its number is not above the highest known one of its stream: a repeat, or a
-            straggler already reported missing. Always false for a status.
+            straggler already reported missing. Always false for a status, and for what comes from
+            a stream that is fetched.
+        backfilled: it was fetched from the daemon's journal.
     """
 
-    message: messages.FrameMessage | messages.EventMessage | messages.StatusMessage
+    message: Message
     part: bytes
     gap: Gap | None
     late: bool
+    backfilled: bool = False
 
     @property
     def body(self) -> bytes:
@@ -49,28 +48,44 @@ class Received:
 
 
 class Subscriber:
-    """Receives the messages of daemons and reports which ones are missing.
+    """Receives the messages of daemons, fetches those it missed, and reports what is lost.
 
     A context manager; sockets exist only inside ``with``. ZeroMQ connects and reconnects in the
     background, so a daemon that is not running yet is no error. But it never reconnects to a peer
     that broke the protocol, such as another program on that port. So if statuses, which come every
     second, are subscribed, ``silence_s`` without a message makes a new socket. Not thread-safe.
 
-    Gaps are found only if frames and events are both subscribed, since they share their numbers,
-    and only without ``conflate``, since a conflating socket skips messages on purpose.
+    Without ``services``, missing messages are only reported. Gaps are found only if frames and
+    events are both subscribed, since they share their numbers, and only without ``conflate``, since
+    a conflating socket skips messages on purpose.
+
+    With ``services``, the frames and events of a stream come in order, each once, and what was
+    missed is fetched from the daemon's journal. Live messages wait for those before them: as long
+    as it takes while the daemon answers, ``hold_s`` while it does not. Then they are passed on, and
+    the gap has the reason ``unreachable``; the daemon may still store what is in it. A status comes
+    after everything up to its ``last_seq``.
 
     Args:
         endpoints: addresses of PUB sockets, ``tcp://HOST:PORT`` or ``ipc://PATH``; at least one.
         kinds: which kinds to receive.
         device: receive only this device's messages; None: of all devices.
-        conflate: keep only the newest message (for displays).
+        conflate: keep only the newest message (for displays); not together with ``services``.
         high_water: how many messages may wait unread, per peer, before the newest are dropped;
             at 30 frames per second, 1000 are half a minute.
-        cursors: where an earlier run stopped, so that the gap since then is reported.
+        cursors: where an earlier run stopped, so that the gap since then is fetched or reported.
         silence_s: seconds without any message before it reconnects.
-
-    Attributes:
-        undecodable: how many received parts were not messages of this schema; they are skipped.
+        services: addresses of the daemons' service sockets, to fetch from; each says which stream
+            it serves, so their order does not matter.
+        name: under which the daemons note what is acknowledged, such as ``log``: letters, digits,
+            ``_``, ``.`` and ``-``. What a named consumer has not acknowledged is stored for longer.
+            None: acknowledge nothing.
+        since: where to begin with a daemon that no cursor is known of: ``oldest``: with everything
+            that it stores; ``epoch``: with the first message of its present run; ``now``: with what
+            it publishes from now on. With ``now`` the first message of the present run,
+            ``epoch_started``, is still the first one received.
+        hold_s: seconds that live messages wait for a service that does not answer.
+        report: takes one line at a change that the user should know of, such as a daemon that is
+            too old to fetch from; None: nothing is reported.
     """
 
     def __init__(
@@ -83,24 +98,45 @@ class Subscriber:
         high_water: int = 1000,
         cursors: Iterable[Cursor] = (),
         silence_s: float = 10.0,
+        services: Sequence[str] = (),
+        name: str | None = None,
+        since: Since = "oldest",
+        hold_s: float = 30.0,
+        report: Callable[[str], None] | None = None,
     ) -> None:
+        if services and conflate:
+            raise ConfigError(
+                "conflate skips messages and services fetch them; expected one of both"
+            )
+        if since not in get_args(Since):
+            raise ConfigError(f"since {since!r}: expected {', '.join(get_args(Since))}")
+        if name is not None:
+            check_name(name)
         self._endpoints = tuple(endpoints)
         self._device = device
-        self._topics = _topics(kinds, device)
+        self._kinds = frozenset(kinds)
+        topics = _topics(kinds, device)
+        # what is fetched is of all kinds, and live messages join it by their numbers
+        self._topics = _topics(KINDS, device) if services else topics
         self._conflate = conflate
         self._high_water = high_water
         self._gaps = GapDetector(cursors)
-        self._finds_gaps = {"frame", "event"} <= set(kinds) and not conflate
-        self._silence_ns = int(silence_s * 1e9) if "status" in kinds else None
-        self._silent_ns = 0  # since the last message, or since connecting
-        self._looked_ns = 0  # when that was updated
+        self._finds_gaps = bool(services) or ({"frame", "event"} <= set(kinds) and not conflate)
+        self._silence_s = silence_s if services or "status" in kinds else None
+        self._services = tuple(services)
+        self._name = name
+        self._since: Since = since
+        self._hold_s = hold_s
+        self._report = report or (lambda _: None)
+        self._owed: dict[str, list[Gap]] = {}  # by stream: gaps that no message was returned with
+        self._undecodable = 0  # of those fetched
         self._opened_ns = 0  # time since which messages are waited for
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
-        self._socket: zmq.Socket[bytes] | None = None
-        self.undecodable = 0
+        self._live: LiveSocket | None = None
+        self._backfill: Backfill | None = None
 
     def __enter__(self) -> Self:
-        """Open the socket and connect it.
+        """Open the sockets and connect them.
 
         Raises:
             ConfigError: there is no endpoint, or one is not a valid ZeroMQ address.
@@ -110,16 +146,38 @@ class Subscriber:
         self._context = zmq.Context()
         self._opened_ns = monotonic_ns()
         try:
-            self._socket = self._open_socket(self._context)
+            self._live = LiveSocket(
+                self._context,
+                self._endpoints,
+                self._topics,
+                conflate=self._conflate,
+                high_water=self._high_water,
+                silence_s=self._silence_s,
+            )
+            if self._services:
+                self._backfill = Backfill(
+                    self._context,
+                    self._services,
+                    self._gaps,
+                    name=self._name,
+                    since=self._since,
+                    hold_s=self._hold_s,
+                    held_max=max(self._high_water, 1000),
+                    report=self._report,
+                )
         except ConfigError:
             self._context.destroy(linger=0)
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._backfill is not None:
+            self._backfill.close()
+        if self._live is not None:
+            self._live.socket.close(linger=0)
         if self._context is not None:
-            self._context.destroy(linger=0)
-        self._context = self._socket = None
+            self._context.term()  # a last acknowledgement may take 0.2 s to be sent
+        self._context = self._live = self._backfill = None
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -132,9 +190,41 @@ class Subscriber:
         return self._device
 
     @property
+    def undecodable(self) -> int:
+        """How many received parts were not messages of this schema; they are skipped."""
+        return self._undecodable + (self._live.undecodable if self._live is not None else 0)
+
+    @property
     def cursors(self) -> tuple[Cursor, ...]:
-        """The last known message of each stream."""
+        """The last message of each stream that was returned, or reported missing."""
         return self._gaps.cursors
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything that the daemons stored has been returned.
+
+        False while a service has not answered yet; true without services.
+        """
+        return self._backfill is None or self._backfill.caught_up
+
+    @property
+    def backlog(self) -> int | None:
+        """How many messages are still to be returned; None if that is not known."""
+        return self._backfill.backlog if self._backfill is not None else None
+
+    @property
+    def waiting_for(self) -> str:
+        """Which services do not answer, in words; empty if none is waited for."""
+        return self._backfill.waiting_for if self._backfill is not None else ""
+
+    def acknowledge(self) -> None:
+        """Note that the caller keeps everything that was returned so far.
+
+        ``receive`` tells the daemons within about a second, if there is a ``name``. Until then they
+        store it for this consumer as long as they can.
+        """
+        if self._backfill is not None:
+            self._backfill.commit({c.stream: (c.epoch, c.seq) for c in self._gaps.cursors})
 
     def receive(self, timeout_s: float) -> Received | None:
         """Return the next message, or None after ``timeout_s`` without one.
@@ -143,88 +233,91 @@ class Subscriber:
 
         Raises:
             RuntimeError: called outside of the ``with`` block.
+            RequestRefused: a daemon refuses to let this subscriber fetch: another process uses its
+                name, or its cursor is ahead of what the daemon has published.
         """
-        if self._socket is None:
+        if self._live is None:
             raise RuntimeError("Subscriber.receive outside of `with`")
         deadline_ns = monotonic_ns() + int(timeout_s * 1e9)
         while True:
             remaining_ms = max(0, (deadline_ns - monotonic_ns()) // 1_000_000)
-            if not self._socket.poll(remaining_ms):
-                self._reconnect_if_silent()
-                return None
-            part, *more_parts = self._socket.recv_multipart()
-            self._silent_ns, self._looked_ns = 0, monotonic_ns()
-            try:
-                # every message of this schema is a single part
-                message = None if more_parts else messages.decode(part)
-            except ValueError:
-                message = None
-            if message is not None:
-                return self._with_gap(message, part)
-            self.undecodable += 1
-            if monotonic_ns() >= deadline_ns:
-                return None
-
-    def _with_gap(
-        self,
-        message: messages.FrameMessage | messages.EventMessage | messages.StatusMessage,
-        part: bytes,
-    ) -> Received:
-        gap, late = None, False
-        if self._finds_gaps:
-            if isinstance(message, messages.StatusMessage):
-                age_s, waited_s = message.epoch_age_s, elapsed_ms(self._opened_ns) / 1000
-                gap = self._gaps.heartbeat(
-                    message.stream,
-                    message.epoch,
-                    message.last_seq,
-                    began_while_waiting=age_s is not None and age_s < waited_s,
-                )
+            if self._backfill is None:
+                received, is_over = self._receive_live(self._live, remaining_ms)
             else:
-                gap, late = self._gaps.message(message.stream, message.epoch, message.seq)
-        return Received(message, part, gap, late)
+                received = self._receive_ordered(self._live, self._backfill, remaining_ms)
+                is_over = not self._backfill.ready
+            if received is not None:
+                return received
+            if is_over and monotonic_ns() >= deadline_ns:
+                return None
 
-    def _reconnect_if_silent(self) -> None:
-        """Replace the socket after ``silence_s`` without a message, to retry peers given up on."""
-        now_ns = monotonic_ns()
-        # a pause of this process (Ctrl-Z) is no silence: messages may wait on the connection
-        self._silent_ns += min(now_ns - self._looked_ns, _LOOK_NS)
-        self._looked_ns = now_ns
-        if self._silence_ns is None or self._silent_ns < self._silence_ns or self._context is None:
-            return
-        if self._socket is not None:
-            self._socket.close(linger=0)
-        self._socket = self._open_socket(self._context)
+    def _receive_live(self, live: LiveSocket, timeout_ms: int) -> tuple[Received | None, bool]:
+        if not live.socket.poll(timeout_ms):
+            live.reconnect_if_silent()
+            return None, True
+        taken = live.take()
+        if taken is None or taken[0] is None:
+            return None, True
+        return self._checked(Ordered(taken[1], taken[0], is_served=False)), True
 
-    def _open_socket(self, context: "zmq.Context[zmq.Socket[bytes]]") -> "zmq.Socket[bytes]":
-        # all options before connect: most have no effect on existing connections
-        options: dict[int, int | bytes] = {
-            zmq.LINGER: 0,
-            zmq.RCVHWM: self._high_water,
-            zmq.MAXMSGSIZE: PART_BYTES_MAX,
-            # One-way heartbeats find a half-open connection in 6 s instead of two hours. Statuses
-            # do the same. With both, a process that was stopped (Ctrl-Z) would first send a
-            # heartbeat to a daemon that has ended, on which TCP discards what waits to be read.
-            zmq.HEARTBEAT_IVL: 0 if self._silence_ns is not None else 2000,
-            zmq.HEARTBEAT_TIMEOUT: 6000,
-            zmq.HEARTBEAT_TTL: 6000,
-            zmq.RECONNECT_IVL: 100,
-            zmq.RECONNECT_IVL_MAX: 5000,
-            zmq.HANDSHAKE_IVL: 5000,
-            # only for a literal address: with IPv6 on, "localhost" may resolve to ::1, while the
-            # daemon listens on 127.0.0.1
-            zmq.IPV6: int(any("[" in endpoint for endpoint in self._endpoints)),
-            zmq.CONFLATE: int(self._conflate),
-        }
-        socket = context.socket(zmq.SUB)
-        for option, value in options.items():
-            socket.setsockopt(option, value)
-        for topic in self._topics:
-            socket.setsockopt(zmq.SUBSCRIBE, topic)
-        for endpoint in self._endpoints:
-            _connect(socket, endpoint)
-        self._silent_ns, self._looked_ns = 0, monotonic_ns()
-        return socket
+    def _receive_ordered(
+        self, live: LiveSocket, backfill: Backfill, timeout_ms: int
+    ) -> Received | None:
+        if not backfill.ready or backfill.is_due:
+            backfill.turn(live, 0 if backfill.ready else timeout_ms)
+        while backfill.ready:
+            if (received := self._checked(backfill.ready.popleft())) is not None:
+                return received
+        return None
+
+    def _checked(self, ordered: Ordered) -> Received | None:
+        """Return the message with its gap; None if the caller does not want it."""
+        message = ordered.message
+        if message is None:
+            try:
+                message = messages.decode(ordered.part)
+            except ValueError:
+                self._undecodable += 1
+                return None  # it shows as a gap
+        gaps, late = self._gaps_before(message, ordered) if self._finds_gaps else ([], False)
+        if late and ordered.is_served:
+            return None  # passed on before it was known that its stream is served
+        gaps = [*self._owed.pop(message.stream, ()), *gaps]
+        is_wanted = message.kind in self._kinds and self._device in (None, message.device)
+        if owed := gaps[is_wanted:]:
+            self._owed[message.stream] = owed
+        if not is_wanted:
+            return None
+        gap = gaps[0] if gaps else None
+        return Received(message, ordered.part, gap, late, ordered.backfilled)
+
+    def _gaps_before(self, message: Message, ordered: Ordered) -> tuple[list[Gap], bool]:
+        """Note the message; return the gaps before it, and whether it is late."""
+        if isinstance(message, StatusMessage):
+            gap = None if ordered.is_served else self._heartbeat(message)
+            return [gap] if gap is not None else [], False
+        is_first = self._gaps.cursor_of(message.stream) is None
+        gap, late = self._gaps.message(message.stream, message.epoch, message.seq)
+        if ordered.skip_to is not None:
+            self._gaps.skip_to(Cursor(message.stream, *ordered.skip_to))
+        if is_first and ordered.hole_reason and message.seq:
+            gap = Gap(message.stream, message.epoch, 0, message.seq - 1)
+        if gap is None:
+            return list(ordered.gaps), late
+        # the daemon's gap of this epoch explains the hole in the numbers
+        explaining = [each for each in ordered.gaps if each.epoch == gap.epoch and each.missing]
+        reason = explaining[0].reason if explaining else ordered.hole_reason
+        others = [each for each in ordered.gaps if each not in explaining]
+        return [*others, replace(gap, reason=reason)], late
+
+    def _heartbeat(self, status: StatusMessage) -> Gap | None:
+        age_s, waited_s = status.epoch_age_s, elapsed_ms(self._opened_ns) / 1000
+        return self._gaps.heartbeat(
+            status.stream,
+            status.epoch,
+            status.last_seq,
+            began_while_waiting=age_s is not None and age_s < waited_s,
+        )
 
 
 def _topics(kinds: Sequence[Kind], device: str | None) -> tuple[bytes, ...]:
@@ -242,13 +335,3 @@ def _topics(kinds: Sequence[Kind], device: str | None) -> tuple[bytes, ...]:
     if set(kinds) == set(KINDS):
         return (f"{messages.SCHEMA}.".encode(),)
     return tuple(messages.topic(kind, "").encode() for kind in kinds)
-
-
-def _connect(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
-    check_endpoint(endpoint)
-    try:
-        socket.connect(endpoint)
-    except (zmq.ZMQError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"endpoint {endpoint!r}: {error}; expected tcp://HOST:PORT or ipc://PATH"
-        ) from error

@@ -1,0 +1,118 @@
+"""The SUB socket: receives what daemons publish now, and retries peers that ZeroMQ gave up on."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import zmq
+
+from edge.client.endpoints import connect
+from edge.clock import monotonic_ns
+from edge.protocol import messages
+from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+
+PART_BYTES_MAX: Final = 1 << 20
+"""Largest accepted message. ZeroMQ disconnects a peer that announces a larger one, before it
+allocates memory, and never reconnects to it. A face takes less than 1 KiB."""
+
+_LOOK_NS = 2_000_000_000
+"""Longest time between two looks that counts as silence of the daemons."""
+
+
+class LiveSocket:
+    """A SUB socket on one or more daemons. Not thread-safe.
+
+    ZeroMQ never reconnects to a peer that broke the protocol, such as another program on that port.
+    So ``silence_s`` without a message makes a new socket.
+
+    Args:
+        context: of the socket.
+        endpoints: addresses of PUB sockets.
+        topics: prefixes to subscribe to.
+        conflate: keep only the newest message.
+        high_water: how many messages may wait unread, per peer.
+        silence_s: seconds without any message before it reconnects; None: never, because the
+            subscribed messages may be rare.
+
+    Attributes:
+        socket: to poll for messages; another one after a reconnection.
+        undecodable: how many received parts were not messages of this schema; they are skipped.
+
+    Raises:
+        ConfigError: an endpoint is not a valid ZeroMQ address.
+    """
+
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        endpoints: Sequence[str],
+        topics: Sequence[bytes],
+        *,
+        conflate: bool,
+        high_water: int,
+        silence_s: float | None,
+    ) -> None:
+        self._context = context
+        self._endpoints = endpoints
+        self._topics = topics
+        self._conflate = conflate
+        self._high_water = high_water
+        self._silence_ns = None if silence_s is None else int(silence_s * 1e9)
+        self._silent_ns = 0  # since the last message, or since connecting
+        self._looked_ns = 0  # when that was updated
+        self.undecodable = 0
+        self.socket = self._open()
+
+    def take(self) -> tuple[FrameMessage | EventMessage | StatusMessage | None, bytes] | None:
+        """Return a message that is waiting, and its bytes; None if there is none.
+
+        The message is None if the received part was not one, which is counted.
+        """
+        try:
+            part, *more_parts = self.socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        self._silent_ns, self._looked_ns = 0, monotonic_ns()
+        try:
+            # every message of this schema is a single part
+            message = None if more_parts else messages.decode(part)
+        except ValueError:
+            message = None
+        self.undecodable += message is None
+        return message, part
+
+    def reconnect_if_silent(self) -> None:
+        """Replace the socket after ``silence_s`` without a message; call it when none waits."""
+        now_ns = monotonic_ns()
+        # a pause of this process (Ctrl-Z) is no silence: messages may wait on the connection
+        self._silent_ns += min(now_ns - self._looked_ns, _LOOK_NS)
+        self._looked_ns = now_ns
+        if self._silence_ns is not None and self._silent_ns >= self._silence_ns:
+            self.socket.close(linger=0)
+            self.socket = self._open()
+
+    def _open(self) -> "zmq.Socket[bytes]":
+        # all options before connect: most have no effect on existing connections
+        options: dict[int, int | bytes] = {
+            zmq.LINGER: 0,
+            zmq.RCVHWM: self._high_water,
+            zmq.MAXMSGSIZE: PART_BYTES_MAX,
+            # One-way heartbeats find a half-open connection in 6 s instead of two hours. Statuses
+            # do the same. With both, a process that was stopped (Ctrl-Z) would first send a
+            # heartbeat to a daemon that has ended, on which TCP discards what waits to be read.
+            zmq.HEARTBEAT_IVL: 0 if self._silence_ns is not None else 2000,
+            zmq.HEARTBEAT_TIMEOUT: 6000,
+            zmq.HEARTBEAT_TTL: 6000,
+            zmq.RECONNECT_IVL: 100,
+            zmq.RECONNECT_IVL_MAX: 5000,
+            zmq.HANDSHAKE_IVL: 5000,
+            zmq.CONFLATE: int(self._conflate),
+        }
+        socket = self._context.socket(zmq.SUB)
+        for option, value in options.items():
+            socket.setsockopt(option, value)
+        for topic in self._topics:
+            socket.setsockopt(zmq.SUBSCRIBE, topic)
+        for endpoint in self._endpoints:
+            connect(socket, endpoint)
+        self._silent_ns, self._looked_ns = 0, monotonic_ns()
+        return socket

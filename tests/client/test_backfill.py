@@ -1,0 +1,287 @@
+"""Live and fetched messages together, against real sockets."""
+
+import pytest
+
+from edge.client import Cursor, Gap, Subscriber
+from edge.errors import ConfigError, RequestRefused
+from tests.support.fetch_server import FakeDaemon
+from tests.support.wire import Publisher, frame, status
+
+
+@pytest.fixture
+def addresses(tmp_path):
+    return f"ipc://{tmp_path}/live", f"ipc://{tmp_path}/service"
+
+
+@pytest.fixture
+def daemon(addresses):
+    with FakeDaemon(*addresses) as daemon:
+        daemon.start_epoch()
+        yield daemon
+
+
+def subscribe(addresses, **options):
+    return Subscriber([addresses[0]], services=[addresses[1]], **options)
+
+
+def take(subscriber, count):
+    received = [subscriber.receive(timeout_s=10.0) for _ in range(count)]
+    assert None not in received
+    return received
+
+
+def numbers(received):
+    return [(r.message.epoch, r.message.seq) for r in received if r.message.kind != "status"]
+
+
+def test_what_was_published_before_comes_first(daemon, addresses):
+    for _ in range(1200):
+        daemon.publish()
+    with subscribe(addresses) as subscriber:
+        daemon.wait_for_subscriber()
+        assert not subscriber.caught_up
+        daemon.publish()
+        received = take(subscriber, 1202)
+        assert subscriber.caught_up
+        assert subscriber.backlog == 0
+        assert subscriber.waiting_for == ""
+        daemon.publish()
+        received += take(subscriber, 1)
+        assert subscriber.cursors == (Cursor("s", 1, 1202),)
+    assert numbers(received) == daemon.positions
+    assert received[0].message.event == "epoch_started"
+    assert received[0].backfilled
+    assert not received[-1].backfilled
+    assert [r.body for r in received] == list(daemon.stored.values())
+    assert received[5].part.startswith(b"affect.v1.frame.edge {")
+    assert not any(r.gap or r.late for r in received)
+
+
+def test_a_hole_is_fetched_and_live_messages_wait(daemon, addresses):
+    with subscribe(addresses) as subscriber:
+        daemon.wait_for_subscriber()
+        take(subscriber, 1)
+        for is_published in (True, False, False, True, True):
+            daemon.publish(publish=is_published)
+        received = take(subscriber, 5)
+    assert numbers(received) == [(1, seq) for seq in range(1, 6)]
+    assert not any(r.gap for r in received)
+
+
+def test_a_lost_last_message_shows_in_the_status(daemon, addresses):
+    with subscribe(addresses) as subscriber:
+        daemon.wait_for_subscriber()
+        take(subscriber, 1)
+        daemon.publish(publish=False)
+        daemon.send(status(1))
+        received = take(subscriber, 2)
+    assert [r.message.kind for r in received] == ["frame", "status"]
+
+
+def test_silence_is_fetched(daemon, addresses):
+    with subscribe(addresses) as subscriber:
+        daemon.wait_for_subscriber()
+        take(subscriber, 1)
+        daemon.publish(publish=False)
+        assert numbers(take(subscriber, 1)) == [(1, 1)]
+
+
+def test_an_epoch_that_began_meanwhile_is_complete(daemon, addresses):
+    with subscribe(addresses) as subscriber:
+        daemon.wait_for_subscriber()
+        take(subscriber, 1)
+        daemon.publish(publish=False)
+        daemon.start_epoch(publish=False)
+        daemon.publish()
+        received = take(subscriber, 3)
+    assert numbers(received) == [(1, 1), (2, 0), (2, 1)]
+    assert not any(r.gap for r in received)
+
+
+def test_cursors_continue_where_an_earlier_run_stopped(daemon, addresses):
+    for _ in range(9):
+        daemon.publish()
+    with subscribe(addresses, cursors=[Cursor("s", 1, 6)]) as subscriber:
+        assert numbers(take(subscriber, 3)) == [(1, 7), (1, 8), (1, 9)]
+
+
+def test_what_is_gone_is_a_gap_with_its_reason(daemon, addresses):
+    for _ in range(9):
+        daemon.publish()
+    daemon.lose(1, 7, 8)
+    with subscribe(addresses, cursors=[Cursor("s", 1, 6)]) as subscriber:
+        (received,) = take(subscriber, 1)
+    assert numbers([received]) == [(1, 9)]
+    assert received.gap == Gap("s", 1, 7, 8, "trimmed")
+
+
+def test_an_unknown_number_of_lost_messages_is_a_gap_too(daemon, addresses):
+    daemon.publish()
+    daemon.lose(1, 2, None, "power_cut")
+    daemon.start_epoch()
+    with subscribe(addresses) as subscriber:
+        received = take(subscriber, 3)
+        assert subscriber.receive(0.3) is None
+    assert [r.gap for r in received] == [None, None, Gap("s", 1, 2, None, "power_cut")]
+    assert received[-1].gap.missing == 0
+
+
+@pytest.mark.parametrize(
+    ("since", "expected"),
+    [
+        ("oldest", [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (2, 3)]),
+        ("epoch", [(2, 0), (2, 1), (2, 2), (2, 3)]),
+        ("now", [(2, 0), (2, 3)]),
+    ],
+)
+def test_where_a_new_consumer_begins(daemon, addresses, since, expected):
+    daemon.publish()
+    daemon.start_epoch()
+    daemon.publish()
+    daemon.publish()
+    with subscribe(addresses, since=since) as subscriber:
+        daemon.wait_for_subscriber()
+        received = take(subscriber, len(expected) - 1)
+        daemon.publish()
+        received += take(subscriber, 1)
+        assert subscriber.cursors == (Cursor("s", 2, 3),)
+        assert subscriber.caught_up
+    assert numbers(received) == expected
+    assert not any(r.gap for r in received)
+
+
+def test_only_what_the_caller_keeps_is_acknowledged(daemon, addresses):
+    for _ in range(9):
+        daemon.publish()
+    with subscribe(addresses, name="mine") as subscriber:
+        daemon.wait_for_subscriber()
+        take(subscriber, 4)
+        subscriber.acknowledge()
+        received = take(subscriber, 4)
+        for _ in range(30):
+            if subscriber.receive(0.1) is not None:
+                received.append(None)
+        assert daemon.acknowledged == {"mine": (1, 3)}
+        subscriber.acknowledge()
+    # the last acknowledgement is sent when the subscriber is closed
+    for _ in range(200):
+        if daemon.acknowledged == {"mine": (1, 9)}:
+            break
+        daemon._is_closed.wait(0.01)
+    assert daemon.acknowledged == {"mine": (1, 9)}
+    assert len({request.instance for request in daemon.requests if request.name}) == 1
+
+
+def test_kinds_and_device_are_chosen_after_the_order_is_known(daemon, addresses):
+    daemon.publish()
+    daemon.publish("mark")
+    daemon.publish()
+    with subscribe(addresses, kinds=["frame"]) as subscriber:
+        assert numbers(take(subscriber, 2)) == [(1, 1), (1, 3)]
+        assert subscriber.cursors == (Cursor("s", 1, 3),)
+    with subscribe(addresses, device="other") as subscriber:
+        assert subscriber.receive(0.5) is None
+        assert subscriber.caught_up
+
+
+def test_a_stream_without_a_service_comes_as_it_is_published(daemon, addresses, tmp_path):
+    other = f"ipc://{tmp_path}/other"
+    with (
+        Publisher(other) as publisher,
+        Subscriber([addresses[0], other], services=[addresses[1]]) as subscriber,
+    ):
+        daemon.wait_for_subscriber()
+        publisher.wait_for_subscriptions()
+        take(subscriber, 1)
+        publisher.send(frame(5, stream="t"), frame(8, stream="t"), status(9, stream="t"))
+        received = take(subscriber, 3)
+    assert [r.gap for r in received] == [None, Gap("t", 1, 6, 7), Gap("t", 1, 9, 9)]
+
+
+def test_a_service_that_never_answers_stops_no_other_daemon(daemon, addresses, tmp_path):
+    live, service = f"ipc://{tmp_path}/live2", f"ipc://{tmp_path}/nobody"
+    with (
+        Publisher(live) as publisher,
+        Subscriber(
+            [addresses[0], live], services=[addresses[1], service], hold_s=1.5
+        ) as subscriber,
+    ):
+        daemon.wait_for_subscriber()
+        publisher.wait_for_subscriptions()
+        publisher.send(frame(5, stream="t"))
+        daemon.publish()
+        assert [r.message.stream for r in take(subscriber, 2)] == ["s", "s"]
+        (received,) = take(subscriber, 1)
+        assert not subscriber.caught_up
+        assert service in subscriber.waiting_for
+    assert received.gap == Gap("t", 1, 0, 4, "unreachable")
+
+
+def test_a_daemon_without_fetch_is_reported_once(daemon, addresses):
+    daemon.refusal = "request: expected one of mark, participant, status (received 'fetch')"
+    lines = []
+    with subscribe(addresses, report=lines.append) as subscriber:
+        daemon.wait_for_subscriber()
+        daemon.publish()
+        daemon.start_epoch()
+        assert numbers(take(subscriber, 2)) == [(1, 1), (2, 0)]
+        assert subscriber.receive(1.5) is None
+        assert subscriber.caught_up
+    assert len(lines) == 1
+    assert "older" in lines[0]
+
+
+@pytest.mark.parametrize("refusal", ["the cursor is ahead of ...", "name in use; use --name"])
+def test_what_cannot_be_fetched_ever_is_an_error(daemon, addresses, refusal):
+    daemon.refusal = refusal
+    with subscribe(addresses) as subscriber, pytest.raises(RequestRefused, match=refusal):
+        subscriber.receive(10.0)
+
+
+def test_a_refusal_that_may_pass_is_waited_for(daemon, addresses):
+    lines = []
+    with subscribe(addresses, hold_s=1.5, report=lines.append) as subscriber:
+        daemon.wait_for_subscriber()
+        take(subscriber, 1)
+        daemon.refusal = "more than 256 requests wait for replies; try again"
+        daemon.publish(publish=False)
+        daemon.publish()
+        assert subscriber.receive(2.5) is None
+        assert "try again" in subscriber.waiting_for
+        assert len(lines) == 1
+        daemon.refusal = ""
+        assert numbers(take(subscriber, 2)) == [(1, 1), (1, 2)]
+        assert subscriber.waiting_for == ""
+
+
+def test_a_daemon_with_a_new_stream_is_followed(daemon, addresses):
+    with subscribe(addresses) as subscriber:
+        daemon.wait_for_subscriber()
+        take(subscriber, 1)
+        with daemon.lock:
+            daemon.stream, daemon.epoch, daemon._seq = "new", 0, -1
+            daemon.stored.clear()
+        daemon.start_epoch(publish=False)
+        daemon.publish()
+        received = take(subscriber, 2)
+    assert numbers(received) == [(1, 0), (1, 1)]
+    assert {r.message.stream for r in received} == {"new"}
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"conflate": True}, "conflate"),
+        ({"name": "two words"}, "name"),
+        ({"since": "yesterday"}, "since"),
+    ],
+)
+def test_wrong_options_are_configuration_errors(addresses, options, text):
+    with pytest.raises(ConfigError, match=text):
+        subscribe(addresses, **options)
+
+
+@pytest.mark.parametrize("service", ["", "tcp:/127.0.0.1:5556", "tcp://127.0.0.1:99999"])
+def test_a_wrong_service_address_is_a_configuration_error(addresses, service):
+    with pytest.raises(ConfigError, match=r"service.*expected"), subscribe((addresses[0], service)):
+        raise AssertionError("entered")
