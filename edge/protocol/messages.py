@@ -10,9 +10,18 @@ affect to 0.0001. NaN and infinity are never accepted.
 """
 
 import json
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import core_schema
 
 from edge.protocol.events import DETAILS
 from edge.validation import first_error
@@ -21,9 +30,28 @@ from edge.vocabulary import BaselineState, ClockName, Grade
 SCHEMA: Final = "affect.v1"
 
 
-def _rounded(digits: int) -> AfterValidator:
-    # + 0.0 turns -0.0 into 0.0
-    return AfterValidator(lambda value: round(value, digits) + 0.0)
+@dataclass(frozen=True, slots=True)
+class _RoundedTo:
+    """Rounds a number when a message is built; one that is decoded was rounded by its sender."""
+
+    digits: int
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        number = handler(source)
+        # rounding the forty numbers of a face again would take a third of the time of decoding
+        return core_schema.json_or_python_schema(
+            json_schema=number,
+            # + 0.0 turns -0.0 into 0.0
+            python_schema=core_schema.no_info_after_validator_function(
+                lambda value: round(value, self.digits) + 0.0, number
+            ),
+        )
+
+
+def _rounded(digits: int) -> _RoundedTo:
+    return _RoundedTo(digits)
 
 
 Pixel = Annotated[float, _rounded(1)]

@@ -27,6 +27,7 @@ from edge.protocol.messages import (
     topic,
 )
 from edge.vocabulary import EXPRESSIONS
+from tests.support import wire
 
 HEAD: dict[str, Any] = {"device": "chamber-1", "stream": "s", "epoch": 3}
 share = st.floats(0, 1)
@@ -227,3 +228,12 @@ def test_relative_is_zero_at_the_baseline_and_keeps_the_order(
     relative = [point.relative_to(baseline).valence for point in points]
     assert relative == sorted(relative)
     assert all(-1 <= each <= 1 for each in relative)
+
+
+def test_numbers_are_rounded_when_built_and_kept_when_decoded():
+    built = wire.frame(1, wire.face() | {"score": 0.123456})
+    assert built.faces[0].score == 0.1235
+    part = encode(built).replace(b"0.1235", b"0.123456")
+    assert decode(part).faces[0].score == 0.123456
+    with pytest.raises(ValueError, match="less than or equal to 1"):
+        decode(part.replace(b"0.123456", b"1.5"))
