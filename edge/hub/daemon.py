@@ -18,6 +18,7 @@ from edge.board import Board, set_flags, swap_state
 from edge.config import Config, is_file
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, ConfigError
 from edge.hub.event_log import log_event, log_swap
+from edge.hub.fetch import Fetcher
 from edge.hub.freshness import Freshness
 from edge.hub.handlers import RequestHandlers
 from edge.hub.health import Incidents, RateMeter, grade
@@ -83,6 +84,7 @@ class Daemon:
         self._metrics = Metrics()
         self._participants = Participants(config.affect, vanish_s=config.tracking.vanish_s)
         self._service: Service | None = None
+        self._fetcher: Fetcher | None = None
         self._board = Board()
         self._memory_locked: bool | None = None  # of the present worker; None before its report
         self._stalls = Incidents()
@@ -128,7 +130,8 @@ class Daemon:
                 )
                 log.info("publishing on %s", self._publisher.endpoint)
                 if publish.service_endpoint:
-                    self._service = Service(context, publish.service_endpoint)
+                    self._fetcher = Fetcher(self._journal, rate_mb_s=publish.fetch_mb_s)
+                    self._service = Service(context, publish.service_endpoint, self._fetcher)
                     self._handlers = RequestHandlers(self._out, self._participants)
                     log.info("answering requests on %s", self._service.endpoint)
                 self._start_worker(0, 1)
@@ -141,6 +144,8 @@ class Daemon:
                 self._supervisor.end(0.0)
                 if self._service is not None:
                     self._service.close()
+                if self._fetcher is not None:
+                    self._fetcher.close()
                 self._publisher.close(0.0)
         finally:
             context.term()

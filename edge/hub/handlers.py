@@ -82,7 +82,7 @@ class RequestHandlers:
             case SchemaRequest():
                 reply = {"schema": _schema()}
             case FetchRequest():
-                raise RequestRefused("messages are not stored yet")
+                raise RequestRefused("fetch is not answered here")
         return reply
 
     def _record_baseline(self, code: str, baseline: Baseline) -> dict[str, Any]:
