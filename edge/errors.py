@@ -13,6 +13,7 @@
       EndOfStream            -> exit 0: a finite source has been read to its end
       InferenceError         -> the frame is counted and skipped; many in a row -> a new worker
       LogFileError           -> exit 1: the log cannot be written any further
+        LogUnavailable       -> tried again: the disk is full, or the database does not answer
       ServiceUnavailable     -> exit 1: no daemon answers a request
       RequestRefused         -> exit 78: the daemon refuses a request; the text says why
 
@@ -99,6 +100,10 @@ class InferenceError(AffectEdgeError):
 
 class LogFileError(AffectEdgeError):
     """A log cannot be written: the disk is full or fails."""
+
+
+class LogUnavailable(LogFileError):
+    """A log cannot be written now, but may be later; no message is lost by waiting."""
 
 
 class ServiceUnavailable(AffectEdgeError):

@@ -1,0 +1,121 @@
+"""Logs: the messages of daemons in files or a database, continued where they stopped.
+
+============================  ===================================================================
+``OUT.sqlite``, or no suffix  messages as received, with views of typed columns (``sqlite_log``)
+``OUT.csv``                   the tables of ``edge.client.tidy`` (``csv_log``)
+``OUT.jsonl``                 messages as received, one a line (``jsonl_log``)
+``OUT.parquet``, ``OUT/``     a folder of tables by device and day (``parquet_log``)
+============================  ===================================================================
+
+``write`` keeps messages in memory; ``commit`` stores them together with the cursors, so a message
+is in the log exactly once, or was never acknowledged: kills in between change nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from edge.client.gaps import Cursor
+from edge.client.subscriber import Received
+from edge.errors import ConfigError
+
+
+class LogFormat(Protocol):
+    """Stores messages. Not thread-safe.
+
+    Attributes:
+        cut_bytes: bytes at the end of the log that were never committed; ``cursors`` cut them off.
+        deleted_rows: rows of this run whose file was deleted while it was written.
+    """
+
+    cut_bytes: int
+    deleted_rows: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files that ``rotate`` would set aside; 0 where there are none."""
+
+    @property
+    def day(self) -> str | None:
+        """UTC day of the first message in these files, ``2026-11-27``; None while there is none."""
+
+    def cursors(self) -> list[Cursor]:
+        """Cut off what was never committed; return the cursors, of which the highest counts.
+
+        Call it once, before the first ``write``.
+
+        Raises:
+            ConfigError: what is there is not a log of this format; it is left unchanged.
+        """
+
+    def write(self, received: Received) -> int:
+        """Add a message, after its gap if it has one; return how many rows the message takes.
+
+        It is in memory only until ``commit``. Never fails.
+        """
+
+    def commit(self) -> None:
+        """Store all messages that were added, and the cursors: all of them or none.
+
+        Returns when they would survive a power cut. Without new messages it is cheap: call it every
+        second, so that a moved or deleted file is noticed.
+
+        Raises:
+            LogUnavailable: not now: the disk is full, or the server does not answer. The messages
+                are kept: call it again.
+            LogFileError: the log cannot be written any more; it holds what was committed.
+        """
+
+    def rotate(self) -> None:
+        """Set the files aside under a name with their day, and go on in new ones.
+
+        Call it right after ``commit``. The cursors are kept. Does nothing while there is no
+        message, and where there are no files.
+
+        Raises:
+            LogUnavailable: not now; the log goes on in the old files.
+            LogFileError: as ``commit``.
+        """
+
+    def close(self) -> None:
+        """Release the log; what was not committed is lost."""
+
+
+@contextmanager
+def opened_log(
+    out: str | Path, report: Callable[[str], None] = lambda _line: None
+) -> Iterator[LogFormat]:
+    """Open the log ``out`` for a ``with`` block, which commits at its end.
+
+    Args:
+        out: a file or folder; its suffix is the format.
+        report: takes a line when a file of the log was deleted, moved or set aside.
+
+    Raises:
+        ConfigError: no format has this suffix, the log cannot be opened, or another process
+            writes to it.
+    """
+    log = _open(str(out), report)
+    try:
+        yield log
+        log.commit()
+    finally:
+        log.close()
+
+
+def _open(out: str, report: Callable[[str], None]) -> LogFormat:
+    path = Path(out)
+    match path.suffix.lower():
+        case ".csv":
+            from edge.client.logs.csv_log import TidyCsv  # noqa: PLC0415
+
+            return TidyCsv(path, report)
+        case ".jsonl":
+            from edge.client.logs.jsonl_log import JsonLines  # noqa: PLC0415
+
+            return JsonLines(path, report)
+        case _:
+            raise ConfigError(
+                f"log {out}: expected a name that ends in .sqlite, .csv, .jsonl or .parquet"
+            )
