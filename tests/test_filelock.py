@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from edge.client.formats import opened_log
+from edge.client.logs import opened_log
 from edge.errors import ConfigError
 from edge.filelock import lock_file
 from edge.hub.identity import StreamIdentity

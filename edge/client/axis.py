@@ -52,6 +52,11 @@ class TimeAxis:
         for origin in origins:
             self._add(origin)
 
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The axes of the epochs placed last, of each stream the newest."""
+        return tuple(self._origins.values())
+
     def place(self, message: FrameMessage | EventMessage | StatusMessage) -> float:
         """Return the seconds from the start of the epoch's axis to ``message``."""
         origin = self._origins.get(message.stream)

@@ -31,14 +31,14 @@ _LANDMARKS = ("eye_left", "eye_right", "nose", "mouth_left", "mouth_right")
 
 COLUMNS = (
     *KEY_COLUMNS,
-    "time_s",  # since the start, one axis for frames and events
-    "unix_ns",  # the same as wall time, derived once
+    "unix_ns",  # wall time, derived once from the next column
     "sensor_ns",  # when the picture was taken, on ``clock``
     "frame_index",
-    "file",  # of a folder of pictures
-    "page",  # within a file of several pictures, from 1
     "track",
     "participant",
+    "time_s",  # since the start, one axis for frames and events
+    "file",  # of a folder of pictures
+    "page",  # within a file of several pictures, from 1
     "faces",  # in this frame
     "box_x",  # pixels of the full frame, as are the landmarks
     "box_y",
@@ -82,9 +82,9 @@ COLUMNS = (
 
 EVENT_COLUMNS = (
     *KEY_COLUMNS,  # ``seq`` of a gap: its first missing number
-    "time_s",  # of a gap: that of the message after it, as are the next two
-    "unix_ns",
+    "unix_ns",  # of a gap: that of the message after it, as are the next two
     "monotonic_ns",
+    "time_s",
     "event",  # of a gap: "gap"
     "detail",  # JSON
     "first_missing",  # of a gap, else -1
@@ -107,18 +107,18 @@ def frame_rows(message: FrameMessage, time_s: float) -> list[list[Cell]]:
     """
     frame, time, timing = message.frame, message.time, message.timing_ms
     head: list[Cell] = [message.device, message.stream, message.epoch, message.seq]
-    head += [_seconds(time_s), time.unix_ns, time.sensor_ns, frame.index]
-    head += [frame.file, _integer(frame.page)]
+    head += [time.unix_ns, time.sensor_ns, frame.index]
+    place: list[Cell] = [_seconds(time_s), frame.file, _integer(frame.page)]
     tail: list[Cell] = [time.clock, _integer(time.exposure_us), time.published_ns]
     tail += [time.synchronized, _integer(time.max_error_us)]
     tail += [frame.width, frame.height, frame.dropped]
     tail += [timing.capture, timing.detect, timing.track, timing.translate, timing.classify]
     tail += [timing.total]
     if not message.faces:
-        return [[*head, NONE, None, 0, *_NO_FACE, *tail]]
+        return [[*head, NONE, None, *place, 0, *_NO_FACE, *tail]]
     faces = len(message.faces)
     return [
-        [*head, face.track, face.participant, faces, *_face_cells(face), *tail]
+        [*head, face.track, face.participant, *place, faces, *_face_cells(face), *tail]
         for face in message.faces
     ]
 
@@ -129,9 +129,9 @@ def event_row(message: EventMessage, time_s: float) -> list[Cell]:
     key: list[Cell] = [message.device, message.stream, message.epoch, message.seq]
     return [
         *key,
-        _seconds(time_s),
         message.time.unix_ns,
         message.time.monotonic_ns,
+        _seconds(time_s),
         message.event,
         detail,
         NONE,
@@ -152,7 +152,7 @@ def gap_row(gap: Gap, after: Message, time_s: float) -> list[Cell]:
         monotonic_ns = after.time.published_ns
     else:
         monotonic_ns = after.time.monotonic_ns
-    times: list[Cell] = [_seconds(time_s), after.time.unix_ns, monotonic_ns]
+    times: list[Cell] = [after.time.unix_ns, monotonic_ns, _seconds(time_s)]
     return [*key, *times, "gap", None, gap.first_missing, gap.last_missing]
 
 

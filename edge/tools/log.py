@@ -1,6 +1,6 @@
 """``affect-edge log``: write the live stream to a file; report and record every gap.
 
-The formats are those of ``edge.client.formats``. An existing log is continued. A late message (a
+The formats are those of ``edge.client.logs``. An existing log is continued. A late message (a
 repeat) is counted and not written again.
 """
 
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.client import Cursor, Received, Subscriber
-from edge.client.formats import LogFormat, opened_log
+from edge.client.logs import LogFormat, opened_log
+from edge.client.logs.rotation import Rotation
 from edge.clock import monotonic_ns
 from edge.descriptors import write_error_line
 from edge.protocol.messages import EventMessage, StatusMessage
+from edge.tools.log_writer import LogWriter
 from edge.tools.silence import SilenceNotice
 
 _HIGH_WATER = 10_000  # five minutes at 30 frames a second: a memory card can stall for seconds
@@ -31,7 +33,7 @@ class LogSummary:
         missing: messages missing in these gaps.
         late: repeats, which were not written.
         undecodable: received parts that were no message.
-        cut_bytes: incomplete end of the file after a crash, cut off at the start.
+        cut_bytes: end of the file that a crash left uncommitted, cut off at the start.
         gave_up: nothing was received for ``give_up_s``.
         deleted_rows: lines of this run whose file was deleted while it was written.
     """
@@ -49,9 +51,11 @@ class LogSummary:
 
 def run_log(
     endpoints: Sequence[str],
-    out: Path,
+    out: str | Path,
     *,
     stop: Callable[[], bool],
+    rotation: Rotation = Rotation(),  # noqa: B008 - frozen
+    rotate_now: Callable[[], bool] = lambda: False,
     name: str = "log",
     device: str | None = None,
     until_end: bool = False,
@@ -62,9 +66,11 @@ def run_log(
 
     Args:
         endpoints: PUB addresses; at least one.
-        out: ``.jsonl`` or ``.csv``; continued where it exists.
+        out: the log (``edge.client.logs``); continued where it exists.
         stop: called at least five times a second. Messages that have arrived by then are still
             written; messages on their way are not waited for.
+        rotation: when to rotate the log.
+        rotate_now: called at least five times a second; true rotates the log at once.
         name: of this logger; begins each line of ``report``.
         device: only this device's messages.
         until_end: also end once every device that sent a message has sent ``epoch_ended``.
@@ -75,7 +81,7 @@ def run_log(
 
     Raises:
         ConfigError: an endpoint or the file cannot be used as it stands (exit 78).
-        LogFileError: the file cannot be written any more (exit 1); it holds complete lines only.
+        LogFileError: the log cannot be written any more (exit 1); it holds what was committed.
     """
     write_line = report or write_error_line
 
@@ -85,9 +91,10 @@ def run_log(
     with opened_log(out, report_as) as sink:
         cursors = sink.cursors()
         if sink.cut_bytes:
-            report_as(f"{out}: {sink.cut_bytes} bytes torn by a crash were cut off")
+            report_as(f"{out}: {sink.cut_bytes} bytes that a crash left uncommitted were cut off")
         with Subscriber(endpoints, device=device, high_water=_HIGH_WATER, cursors=cursors) as live:
-            log = _Log(sink, report_as, cursors)
+            writer = LogWriter(sink, rotation, committed=lambda: None, stop=stop, report=report_as)
+            log = _Log(writer, report_as, cursors)
             silence = SilenceNotice(endpoints, report_as, device)
             gave_up = False
             while not stop() and not (until_end and log.ended):
@@ -103,23 +110,23 @@ def run_log(
                     report_as(f"nothing received for {give_up_s:g} s, and no end: given up")
                     break
                 log.report_undecodable(live.undecodable)
-                for file in sink.files:
-                    file.sync_if_due()
+                if rotate_now():
+                    writer.rotate()
+                writer.turn()
             deadline_ns = monotonic_ns() + _DRAIN_NS
             while monotonic_ns() < deadline_ns and (received := live.receive(timeout_s=0.0)):
                 log.write(received)
-        for file in sink.files:
-            file.sync()
-        return log.summary(live.undecodable, gave_up=gave_up)
+            writer.commit()
+        return log.summary(sink, live.undecodable, gave_up=gave_up)
 
 
 class _Log:
-    """Writes messages to a sink, counts them and reports gaps."""
+    """Hands messages to the writer, counts them and reports gaps."""
 
     def __init__(
-        self, sink: LogFormat, report: Callable[[str], None], cursors: list[Cursor]
+        self, writer: LogWriter, report: Callable[[str], None], cursors: list[Cursor]
     ) -> None:
-        self._sink = sink
+        self._writer = writer
         self._report = report
         self._counts: Counter[str] = Counter()
         self._epochs = {(cursor.stream, cursor.epoch) for cursor in cursors}
@@ -146,7 +153,7 @@ class _Log:
         if received.late:
             self._counts["late"] += 1
             return
-        self._counts["rows"] += self._sink.write(received)
+        self._counts["rows"] += self._writer.write(received)
         self._counts["messages"] += 1
         if isinstance(message, StatusMessage):
             self._running.setdefault(message.device, True)
@@ -159,12 +166,12 @@ class _Log:
             self._undecodable_reported = True
             self._report("a publisher sends data that is no message of this version; counted only")
 
-    def summary(self, undecodable: int, *, gave_up: bool) -> LogSummary:
+    def summary(self, sink: LogFormat, undecodable: int, *, gave_up: bool) -> LogSummary:
         counts = {key: self._counts[key] for key in ("messages", "rows", "gaps", "missing", "late")}
         return LogSummary(
             **counts,
             undecodable=undecodable,
-            cut_bytes=self._sink.cut_bytes,
+            cut_bytes=sink.cut_bytes,
             gave_up=gave_up,
-            deleted_rows=sum(file.deleted_lines for file in self._sink.files),
+            deleted_rows=sink.deleted_rows,
         )

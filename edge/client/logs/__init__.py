@@ -22,15 +22,15 @@ from edge.errors import ConfigError
 
 
 class LogFormat(Protocol):
-    """Stores messages. Not thread-safe.
+    """Stores messages. Not thread-safe."""
 
-    Attributes:
-        cut_bytes: bytes at the end of the log that were never committed; ``cursors`` cut them off.
-        deleted_rows: rows of this run whose file was deleted while it was written.
-    """
+    @property
+    def cut_bytes(self) -> int:
+        """Bytes at the end of the log that were never committed; ``cursors`` cut them off."""
 
-    cut_bytes: int
-    deleted_rows: int
+    @property
+    def deleted_rows(self) -> int:
+        """Rows of this run whose file was deleted while it was written."""
 
     @property
     def size(self) -> int:
@@ -107,6 +107,10 @@ def opened_log(
 def _open(out: str, report: Callable[[str], None]) -> LogFormat:
     path = Path(out)
     match path.suffix.lower():
+        case ".sqlite" | "":
+            from edge.client.logs.sqlite_log import SqliteLog  # noqa: PLC0415
+
+            return SqliteLog(path.with_suffix(".sqlite"), report)
         case ".csv":
             from edge.client.logs.csv_log import TidyCsv  # noqa: PLC0415
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
-from edge.client.axis import Origin, TimeAxis, is_file_start
+from edge.client.axis import Origin, is_file_start
 from edge.client.gaps import Cursor
-from edge.client.linefile import RESUME_BYTES, LineFile
+from edge.client.logs.linefile import RESUME_BYTES, LineFile
+from edge.client.logs.linefiles import opened_line_files
+from edge.client.logs.progress import Progress, SavedProgress
 from edge.client.subscriber import Received
 from edge.client.tidy import (
     COLUMNS,
@@ -26,7 +28,7 @@ Cells = dict[str, str]
 
 
 class TidyCsv:
-    """The tables of ``edge.client.tidy``; see ``edge.client.formats.LogFormat``. Not thread-safe.
+    """The tables of ``edge.client.tidy``; see ``edge.client.logs.LogFormat``. Not thread-safe.
 
     A log whose columns are those of another version is renamed, and a new one is begun: rows of
     two kinds in one table would be assigned to wrong columns.
@@ -34,49 +36,68 @@ class TidyCsv:
 
     def __init__(self, path: Path, report: Callable[[str], None]) -> None:
         self._report = report
-        self._frames = LineFile(path, csv_lines([COLUMNS]), report)
-        try:
-            self._events = LineFile(
-                path.with_suffix(".events.csv"), csv_lines([EVENT_COLUMNS]), report
-            )
-        except ConfigError:
-            self._frames.close()
-            raise
-        self.files = (self._frames, self._events)
-        self.cut_bytes = 0
-        self._axis = TimeAxis()
+        headers = {path.suffix: csv_lines([COLUMNS]), ".events.csv": csv_lines([EVENT_COLUMNS])}
+        self._files = opened_line_files(path, headers, report)
+        self._frames, self._events = self._files.files
+        self._torn_bytes = 0
+        self._progress = Progress()
+
+    @property
+    def cut_bytes(self) -> int:
+        """See ``LogFormat``."""
+        return self._files.cut_bytes + self._torn_bytes
+
+    @property
+    def deleted_rows(self) -> int:
+        """See ``LogFormat``."""
+        return self._files.deleted_lines
+
+    @property
+    def size(self) -> int:
+        """See ``LogFormat``."""
+        return self._files.size
+
+    @property
+    def day(self) -> str | None:
+        """See ``LogFormat``."""
+        return self._progress.day
 
     def cursors(self) -> list[Cursor]:
-        """Cut off torn ends; return the logged messages; see ``LogFormat``."""
+        """Cut off what was not committed; return the logged messages; see ``LogFormat``."""
         frame_columns = _columns_of(self._frames, COLUMNS)
         event_columns = _columns_of(self._events, EVENT_COLUMNS)
         is_current = (frame_columns, event_columns) == (COLUMNS, EVENT_COLUMNS)
-        if is_current:
-            self._start()
-        lines = self._frames.last_lines(RESUME_BYTES)
-        frames = _rows(lines, frame_columns)
-        if torn_rows := _torn_rows(frames):
+        saved, is_whole = self._files.recover() if is_current else (SavedProgress(), False)
+        cursors, origins = saved.cursors, saved.origins
+        if not is_whole:
+            lines = self._frames.last_lines(RESUME_BYTES)
+            frames = _rows(lines, frame_columns)
+            if torn_rows := _torn_rows(frames):
+                if is_current:
+                    torn_bytes = sum(len(line) + 1 for line in lines[-torn_rows:])
+                    self._torn_bytes = self._frames.cut(torn_bytes)
+                del frames[-torn_rows:]
+            events = _rows(self._events.last_lines(RESUME_BYTES), event_columns)
             if is_current:
-                torn_bytes = sum(len(line) + 1 for line in lines[-torn_rows:])
-                self.cut_bytes += self._frames.cut(torn_bytes)
-            del frames[-torn_rows:]
-        events = _rows(self._events.last_lines(RESUME_BYTES), event_columns)
-        if is_current:
-            self._axis = TimeAxis(_origins(frames, events))
-        else:
+                origins = [*origins, *_origins(frames, events)]
+            cells = [(row, "seq") for row in frames]
+            cells += [(row, key) for row in events for key in ("seq", "last_missing")]
+            cursors += [cursor for row, key in cells if (cursor := _cursor(row, key))]
+        if not is_current:
             self._set_aside()
-            self._start()
-        cells = [(row, "seq") for row in frames]
-        cells += [(row, key) for row in events for key in ("seq", "last_missing")]
-        return [cursor for row, key in cells if (cursor := _cursor(row, key))]
+            saved, _ = self._files.recover()
+            cursors += saved.cursors
+        self._progress = Progress(cursors, origins, saved.day)
+        return cursors
 
     def write(self, received: Received) -> int:
-        """Write the rows of a message; return how many; see ``LogFormat``."""
+        """Add the rows of a message; return how many; see ``LogFormat``."""
         message = received.message
         if not isinstance(message, FrameMessage | EventMessage) and received.gap is None:
             return 0
-        time_s = self._axis.place(message)
-        if received.gap is not None:  # first, so that a kill after the message cannot hide it
+        time_s = self._progress.note(received)
+        self._files.note_change()
+        if received.gap is not None:
             self._events.append(csv_lines([gap_row(received.gap, message, time_s)]))
         if isinstance(message, FrameMessage):
             rows = frame_rows(message, time_s)
@@ -87,9 +108,19 @@ class TidyCsv:
             return 1
         return 0
 
-    def _start(self) -> None:
-        for file in self.files:
-            self.cut_bytes += file.start()
+    def commit(self) -> None:
+        """Store the rows and the cursors; see ``LogFormat``."""
+        self._files.commit(self._progress)
+
+    def rotate(self) -> None:
+        """Rename both tables; see ``LogFormat``."""
+        if (on_day := self._progress.day) is not None:
+            self._progress.day = None
+            self._files.rotate(self._progress, on_day)
+
+    def close(self) -> None:
+        """Close both tables; see ``LogFormat``."""
+        self._files.close()
 
     def _set_aside(self) -> None:
         """Rename both tables to the first free number, ``NAME.old-N.csv``."""

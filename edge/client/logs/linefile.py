@@ -1,24 +1,28 @@
 """An append-only file of lines, locked against other writers."""
 
-import errno
 import os
 import stat
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.clock import monotonic_ns
+from edge.client.logs.failures import log_error
+from edge.client.logs.progress import FileEnd
 from edge.errors import ConfigError, LogFileError
 from edge.filelock import lock_file
 
 RESUME_BYTES = 8 << 20
-"""How much of the end of a log is searched for the last message of each stream."""
+"""How much of a log's end is searched for the last message of each stream, if its progress file is
+gone or belongs to another file."""
+
+CHECKED_BYTES = 4096
+"""How much of the end of the committed lines is compared to recognise a file."""
 
 _BLOCK_BYTES = 64 * 1024
-_SYNC_INTERVAL_NS = 1_000_000_000
 
 
 class LineFile:
-    """Appends lines; after a kill, a full disk or a crash, all earlier lines are complete.
+    """Appends lines in commits; after a full disk, all earlier lines are complete.
 
     A complete line is never overwritten. If the file is deleted, moved or replaced while it is
     open, the lines go on in a new file at the same path; if it is cut, behind its last complete
@@ -50,13 +54,13 @@ class LineFile:
         self._fd = _open_locked(path)
         self._size = os.fstat(self._fd).st_size
         self._lines = 0  # appended to this file
-        self._synced_ns = self._looked_ns = monotonic_ns()
+        self._pending = bytearray()
         self._dirty = False
 
     @property
     def size(self) -> int:
-        """Size of the file, bytes."""
-        return self._size
+        """Size of the file and of the lines in memory, bytes."""
+        return self._size + len(self._pending)
 
     def first_line(self) -> tuple[bytes, bool]:
         """Return the first line (at most its first 64 KiB), and whether a newline ends it."""
@@ -88,15 +92,16 @@ class LineFile:
         """Rename the file to ``path``; the lines go on in a new file at the old path.
 
         Raises:
-            ConfigError: it cannot be renamed, or the new file cannot be opened.
+            LogFileError: it cannot be renamed, or the new file cannot be opened.
         """
         try:
             os.rename(self.path, path)
         except OSError as error:
-            raise ConfigError(
-                f"log {self.path}: cannot be renamed to {path.name}: {error.strerror}"
-            ) from error
-        self._open_again()
+            raise log_error(self.path, error) from error
+        try:
+            self._open_again()
+        except ConfigError as error:
+            raise LogFileError(str(error)) from error
 
     def cut(self, count: int) -> int:
         """Cut off the last ``count`` bytes; return ``count``. Only for an incomplete end.
@@ -108,7 +113,7 @@ class LineFile:
             try:
                 os.ftruncate(self._fd, self._size - count)
             except OSError as error:
-                raise LogFileError(f"log {self.path}: {error.strerror}") from error
+                raise log_error(self.path, error) from error
             self._size -= count
             self._dirty = True
         return count
@@ -120,14 +125,48 @@ class LineFile:
         return lines[1:] if start else lines
 
     def append(self, lines: bytes) -> None:
-        """Append ``lines``, each ended by a newline: all of them or none.
+        """Add ``lines``, each ended by a newline; they are in memory only until ``commit``."""
+        self._pending += lines
+
+    def commit(self) -> None:
+        """Append the added lines, all of them or none, and flush them to the disk (fsync).
+
+        A file that was deleted, moved or cut is noticed here.
 
         Raises:
-            LogFileError: they cannot be written; the file is unchanged.
+            LogUnavailable: there is no space; the file is unchanged, the lines are kept.
+            LogFileError: the file cannot be written any more.
         """
         self._follow_path()
-        self._write(lines)
-        self._lines += lines.count(b"\n")
+        if self._pending:
+            # no header yet where the disk was full when the file was begun
+            self._write((b"" if self._size else self._header) + self._pending)
+            self._lines += self._pending.count(b"\n")
+            self._pending.clear()
+        if not self._dirty:
+            return
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise log_error(self.path, error) from error
+        self._dirty = False
+
+    def end(self) -> FileEnd:
+        """Return where the committed lines end."""
+        return FileEnd(self._size, self._crc_before(self._size))
+
+    def cut_to(self, end: FileEnd) -> int | None:
+        """Cut off what follows a committed end; return how many bytes that was.
+
+        None, with the file unchanged: it is another file, or was cut before that end.
+        """
+        if self._size < end.size or self._crc_before(end.size) != end.crc32:
+            return None
+        return self.cut(self._size - end.size)
+
+    def _crc_before(self, size: int) -> int:
+        start = max(0, size - CHECKED_BYTES)
+        return zlib.crc32(self._read(start, size - start))
 
     def _write(self, lines: bytes) -> None:
         written = 0
@@ -137,41 +176,12 @@ class LineFile:
         except OSError as error:
             self._size += written
             self.cut(written)
-            raise LogFileError(self._error_text(error)) from error
+            raise log_error(self.path, error) from error
         self._size += written
         self._dirty = True
 
-    def sync_if_due(self) -> None:
-        """Flush appended lines to the disk (fsync), at most once a second.
-
-        A file that was deleted or moved is noticed here, too, if nothing is appended.
-
-        Raises:
-            LogFileError: the flush failed.
-        """
-        if monotonic_ns() - self._looked_ns >= _SYNC_INTERVAL_NS:
-            self._follow_path()
-        if self._dirty and monotonic_ns() - self._synced_ns >= _SYNC_INTERVAL_NS:
-            self.sync()
-
-    def sync(self) -> None:
-        """Flush appended lines to the disk (fsync) now.
-
-        Raises:
-            LogFileError: the flush failed.
-        """
-        self._follow_path()
-        if not self._dirty:
-            return
-        try:
-            os.fsync(self._fd)
-        except OSError as error:
-            raise LogFileError(self._error_text(error)) from error
-        self._synced_ns = monotonic_ns()
-        self._dirty = False
-
     def close(self) -> None:
-        """Close the file and release its lock, without flushing to the disk."""
+        """Close the file and release its lock; lines that were not committed are lost."""
         os.close(self._fd)
 
     def _follow_path(self) -> None:
@@ -180,7 +190,6 @@ class LineFile:
         Raises:
             LogFileError: no file can be opened there, or it has other contents.
         """
-        self._looked_ns = monotonic_ns()
         try:
             found = os.stat(self.path)
             if os.path.samestat(found, os.fstat(self._fd)):
@@ -239,14 +248,7 @@ class LineFile:
         try:
             return os.pread(self._fd, count, start)
         except OSError as error:
-            raise LogFileError(self._error_text(error)) from error
-
-    def _error_text(self, error: OSError) -> str:
-        remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the disk"
-        return (
-            f"log {self.path}: {error.strerror} after {self._size} bytes; every line so far is"
-            f" complete; {remedy} and start the logger again"
-        )
+            raise log_error(self.path, error) from error
 
 
 def _open_locked(path: Path) -> int:

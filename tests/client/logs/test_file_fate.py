@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from edge.client.formats import opened_log
-from edge.client.linefile import LineFile
+from edge.client.logs import opened_log
+from edge.client.logs.linefile import LineFile
 from edge.errors import LogFileError
 from edge.tools.log import run_log
 from tests.support.logs import csv_rows, received
@@ -23,6 +23,7 @@ def file(tmp_path, reports):
     file = LineFile(tmp_path / "logs/log", b"header\n", reports.append)
     file.start()
     file.append(b"one\n")
+    file.commit()
     yield file
     file.close()
 
@@ -30,6 +31,7 @@ def file(tmp_path, reports):
 def test_after_a_deletion_the_lines_go_on_in_a_new_file(file, reports):
     file.path.unlink()
     file.append(b"two\n")
+    file.commit()
     assert file.path.read_bytes() == b"header\ntwo\n"
     assert file.deleted_lines == 1
     assert reports == [
@@ -41,6 +43,7 @@ def test_after_a_deletion_the_lines_go_on_in_a_new_file(file, reports):
 def test_after_a_move_the_lines_go_on_in_a_new_file(file, reports):
     moved = file.path.rename(file.path.with_name("moved"))
     file.append(b"two\n")
+    file.commit()
     assert (moved.read_bytes(), file.path.read_bytes()) == (b"header\none\n", b"header\ntwo\n")
     assert file.deleted_lines == 0
     assert "was moved while it was written" in reports[0]
@@ -55,6 +58,7 @@ def test_after_a_cut_the_lines_go_on_behind_complete_ones(file, reports, size, k
         same.truncate(size)
     file.append(b"two\n")
     file.append(b"three\n")
+    file.commit()
     assert file.path.read_bytes() == kept + b"two\nthree\n"
     assert file.size == file.path.stat().st_size
     assert reports == [
@@ -63,15 +67,11 @@ def test_after_a_cut_the_lines_go_on_behind_complete_ones(file, reports, size, k
     ]
 
 
-def test_a_deletion_is_noticed_at_the_end_and_in_silence(file, reports, monkeypatch):
+def test_a_deletion_is_noticed_without_new_lines(file, reports):
     file.path.unlink()
-    monkeypatch.setattr("edge.client.linefile._SYNC_INTERVAL_NS", 0)
-    file.sync_if_due()
+    file.commit()
     assert file.path.read_bytes() == b"header\n"
-    file.path.unlink()
-    file.sync()
-    assert file.path.read_bytes() == b"header\n"
-    assert len(reports) == 2
+    assert len(reports) == 1
 
 
 @pytest.mark.parametrize("moved", [True, False])
@@ -82,8 +82,9 @@ def test_a_folder_that_is_gone_ends_the_log(file, moved):
     else:
         shutil.rmtree(folder)
     expected = "was moved" if moved else "was deleted with 1 lines of this run"
+    file.append(b"two\n")
     with pytest.raises(LogFileError, match=rf"log: {expected} .* No such file or directory\)"):
-        file.append(b"two\n")
+        file.commit()
 
 
 def test_a_copy_in_its_place_is_continued(file):
@@ -91,20 +92,26 @@ def test_a_copy_in_its_place_is_continued(file):
     copy.write_bytes(file.path.read_bytes() + b"torn")
     copy.replace(file.path)
     file.append(b"two\n")
+    file.commit()
     assert file.path.read_bytes() == b"header\none\ntwo\n"
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
 def test_another_file_in_its_place_is_left_unchanged(tmp_path, name):
     out = tmp_path / name
-    with opened_log(out) as log:
-        log.cursors()
-        log.write(received(frame(0)))
-        other = tmp_path / "other"
-        other.write_bytes(b"dear diary\n")
-        other.replace(out)
-        with pytest.raises(LogFileError, match="another file is there now"):
+
+    def write_to_both():
+        with opened_log(out) as log:
+            log.cursors()
+            log.write(received(frame(0)))
+            log.commit()
+            other = tmp_path / "other"
+            other.write_bytes(b"dear diary\n")
+            other.replace(out)
             log.write(received(frame(1)))
+
+    with pytest.raises(LogFileError, match="another file is there now"):
+        write_to_both()
     assert out.read_bytes() == b"dear diary\n"
 
 

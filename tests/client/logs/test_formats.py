@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.client import Cursor
-from edge.client.formats import opened_log
+from edge.client.logs import opened_log
 from edge.client.subscriber import Received
 from edge.client.tidy import COLUMNS, EVENT_COLUMNS, frame_rows
 from edge.errors import ConfigError
@@ -23,8 +23,8 @@ def test_column_names_are_unique():
     assert len(set(COLUMNS)) == len(COLUMNS)
     assert len(set(EVENT_COLUMNS)) == len(EVENT_COLUMNS)
     assert COLUMNS[:12] == (
-        "device", "stream", "epoch", "seq", "time_s", "unix_ns", "sensor_ns", "frame_index", "file",
-        "page", "track", "participant",
+        "device", "stream", "epoch", "seq", "unix_ns", "sensor_ns", "frame_index", "track",
+        "participant", "time_s", "file", "page",
     )  # fmt: skip
 
 
@@ -90,13 +90,17 @@ def test_a_log_cut_at_any_byte_is_repaired_to_whole_messages(tmp_path, faces, da
     out = tmp_path / f"log.{kind}"
     out.unlink(missing_ok=True)
     out.with_suffix(".events.csv").unlink(missing_ok=True)
+    progress = out.with_name(f"{out.name}.cursors")
+    progress.unlink(missing_ok=True)
     ends = []
     with opened_log(out) as log:
         log.cursors()
         ends.append(out.stat().st_size)
         for seq, count in enumerate(faces):
             log.write(received(frame(seq, *(face(track) for track in range(count)))))
+            log.commit()
             ends.append(out.stat().st_size)
+    progress.unlink(missing_ok=True)  # a log that was copied without it
     whole = out.read_bytes()
     # a cut at the end of a line looks complete, but may lie between two faces of one frame
     line_ends = [0] + [at + 1 for at, byte in enumerate(whole) if byte == ord("\n")]
@@ -119,6 +123,7 @@ def test_unreadable_lines_in_the_middle_are_kept_and_ignored(tmp_path):
             log.write(received(frame(3)))
         with out.open("ab") as file:
             file.write(garbage)
+        (tmp_path / f"{name}.cursors").unlink()
         with opened_log(out) as log:
             assert log.cursors() == [Cursor("s", 1, 3)]
             assert log.cut_bytes == 0

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from edge.client.linefile import LineFile
+from edge.client.logs.linefile import LineFile
 from edge.errors import LogFileError
 from edge.protocol import messages
 from tests.support.wire import frame
@@ -26,10 +26,12 @@ def test_last_lines_reads_only_the_end_of_a_long_file(tmp_path):
 def test_a_failed_write_leaves_the_file_as_it_was(tmp_path):
     file = LineFile(tmp_path / "log")
     file.append(b"one\n")
+    file.commit()
     reader = os.open(tmp_path / "log", os.O_RDONLY)
     os.dup2(reader, file._fd)  # a descriptor that cannot be written: EBADF
     os.close(reader)
-    with pytest.raises(LogFileError, match="after 4 bytes"):
-        file.append(b"two\n")
+    file.append(b"two\n")
+    with pytest.raises(LogFileError, match="Bad file descriptor"):
+        file.commit()
     file.close()
     assert (tmp_path / "log").read_bytes() == b"one\n"

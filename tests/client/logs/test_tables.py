@@ -5,7 +5,7 @@ import re
 import pytest
 
 from edge.client import Gap
-from edge.client.formats import opened_log
+from edge.client.logs import opened_log
 from edge.client.tidy import COLUMNS, EVENT_COLUMNS
 from edge.errors import ConfigError
 from edge.protocol.messages import FrameMessage

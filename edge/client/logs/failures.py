@@ -1,0 +1,24 @@
+"""Errors of a log's file system, as errors of the log."""
+
+import errno
+from pathlib import Path
+from typing import Final
+
+from edge.errors import LogFileError, LogUnavailable
+
+_FULL: Final = frozenset([errno.ENOSPC, errno.EDQUOT])
+
+
+def log_error(path: Path, error: OSError) -> LogFileError:
+    """Return the error of a log that could not be written: ``LogUnavailable`` if it lacks space.
+
+    Args:
+        path: of the file or folder, for the text.
+        error: what the operating system reported.
+    """
+    if error.errno in _FULL:
+        return LogUnavailable(f"log {path}: {error.strerror}; make room")
+    return LogFileError(
+        f"log {path}: {error.strerror}; what was committed is complete; check the disk and start"
+        " the logger again"
+    )

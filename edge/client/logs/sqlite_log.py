@@ -1,0 +1,301 @@
+"""The SQLite format of a log: messages as received, with views of typed columns.
+
+Tables and views: ``edge.client.logs.sqlite_schema``. Messages and cursors are stored in one
+transaction (WAL, synchronous=FULL), so each message is in the log exactly once. Of the statuses,
+which come every second and are not numbered, the newest of each minute is kept.
+
+Other programs may read the file while it is written.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from edge.client.axis import Origin
+from edge.client.gaps import Cursor
+from edge.client.logs.failures import log_error
+from edge.client.logs.progress import Progress, ProgressFile, SavedProgress, sync_folder
+from edge.client.logs.rotation import dated_name
+from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION, schema
+from edge.client.subscriber import Received
+from edge.errors import ConfigError, LogFileError, LogUnavailable
+from edge.filelock import lock_file
+from edge.protocol.messages import FrameMessage, StatusMessage
+
+_BUSY_S: Final = 5.0
+"""How long a commit waits for another program that writes to the database."""
+
+_MINUTE_NS: Final = 60_000_000_000
+_WAITS: Final = frozenset(["SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR_WRITE"])
+
+
+class SqliteLog:
+    """Messages in a database; see ``LogFormat``. Not thread-safe.
+
+    Args:
+        path: the file; created with mode 0600 if missing, in a folder that exists.
+        report: takes a line when the file was deleted, moved or emptied.
+
+    Raises:
+        ConfigError: it cannot be opened or locked, is no log of this version, or another process
+            writes to it; it is left unchanged.
+    """
+
+    def __init__(self, path: Path, report: Callable[[str], None]) -> None:
+        self.path = path
+        self.cut_bytes = 0
+        self.deleted_rows = 0
+        self._report = report
+        self._progress_file = ProgressFile(path, report)
+        self._messages: list[tuple[Any, ...]] = []
+        self._statuses: list[tuple[Any, ...]] = []
+        self._gaps: list[tuple[Any, ...]] = []
+        self._pending_bytes = 0
+        self._rows = 0  # of this run, in this file
+        self._progress = Progress()
+        self._open()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file and its write-ahead log, and of the messages in memory."""
+        return self._pending_bytes + sum(map(_size, (self.path, _beside(self.path, "-wal"))))
+
+    @property
+    def day(self) -> str | None:
+        """See ``LogFormat``."""
+        return self._progress.day
+
+    def cursors(self) -> list[Cursor]:
+        """Return the cursors; see ``LogFormat``."""
+        saved = _load(self._database)
+        if not saved.cursors:  # a new file: the one before it may have been moved away
+            earlier = self._progress_file.load() or SavedProgress()
+            saved.cursors, saved.origins = earlier.cursors, earlier.origins
+        self._progress = Progress(saved.cursors, saved.origins, saved.day)
+        return self._progress.cursors
+
+    def write(self, received: Received) -> int:
+        """Add a message, after its gap; see ``LogFormat``."""
+        message, gap = received.message, received.gap
+        time_s = round(self._progress.note(received), 6) + 0.0
+        text = received.body.decode()
+        unix_ns = message.time.unix_ns
+        if isinstance(message, FrameMessage):
+            monotonic_ns = message.time.published_ns
+        else:
+            monotonic_ns = message.time.monotonic_ns
+        if gap is not None:
+            missing = (gap.stream, gap.epoch, gap.first_missing, gap.last_missing)
+            self._gaps.append((*missing, message.device, unix_ns, monotonic_ns, time_s))
+        head = (message.stream, message.epoch)
+        if isinstance(message, StatusMessage):
+            minute = monotonic_ns // _MINUTE_NS
+            self._statuses.append((*head, minute, message.device, unix_ns, text))
+        else:
+            row = (*head, message.seq, message.kind, message.device, unix_ns, time_s, text)
+            self._messages.append(row)
+        self._pending_bytes += len(text)
+        return 1
+
+    def commit(self) -> None:
+        """Store messages and cursors in one transaction; see ``LogFormat``."""
+        self._follow_path()
+        rows = len(self._messages) + len(self._statuses) + len(self._gaps)
+        if not rows:
+            return
+        self._transaction(self._store)
+        self._rows += rows
+        self._messages.clear()
+        self._statuses.clear()
+        self._gaps.clear()
+        self._pending_bytes = 0
+
+    def rotate(self) -> None:
+        """Rename the file; see ``LogFormat``."""
+        if (on_day := self._progress.day) is None:
+            return
+        self._progress_file.store(self._progress)  # for a kill before the new file has its cursors
+        self._close_database()
+        name = dated_name(self.path, on_day)
+        try:
+            os.rename(self.path, name)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise log_error(self.path, error) from error
+        finally:
+            os.close(self._fd)
+            self._begin(on_day)
+
+    def close(self) -> None:
+        """Close the file; see ``LogFormat``."""
+        with suppress(LogFileError):  # the file has its cursors; this is for one that is moved away
+            self._progress_file.store(self._progress)
+        self._close_database()
+        os.close(self._fd)
+
+    def _begin(self, on_day: str | None) -> None:
+        """Open the file at the path; its day is ``on_day`` if it has messages, or gets some."""
+        try:
+            self._open()
+        except ConfigError as error:
+            raise LogFileError(str(error)) from error
+        self._rows = 0
+        if not self._messages and _load(self._database).day is None:
+            on_day = None
+        self._progress.day = on_day
+
+    def _open(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            self._fd = os.open(self.path, flags, 0o600)
+        except OSError as error:
+            raise ConfigError(f"log {self.path}: cannot be opened: {error.strerror}") from error
+        try:
+            in_use = "another process writes to it; give each logger its own file"
+            lock_file(self._fd, name=f"log {self.path}", in_use=in_use)
+            if _size(self.path) == 0:
+                self._set_aside_wal()
+            self._database = _connect(self.path)
+        except ConfigError:
+            os.close(self._fd)
+            raise
+
+    def _set_aside_wal(self) -> None:
+        """Keep the write-ahead log of a file that is gone: SQLite would delete it."""
+        wal = _beside(self.path, "-wal")
+        if _size(wal):
+            kept = wal.with_name(f"{wal.name}.kept")
+            with suppress(OSError):
+                os.replace(wal, kept)
+                self._report(
+                    f"{self.path}: the file is gone, but not its newest messages; they are in"
+                    f" {kept.name}: put it next to the moved file as NAME-wal, and open that"
+                )
+
+    def _close_database(self) -> None:
+        with suppress(sqlite3.Error):
+            self._database.close()
+
+    def _transaction(self, action: Callable[[], None]) -> None:
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            action()
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
+            raise _translated(self.path, error) from error
+
+    def _store(self) -> None:
+        run = self._database.executemany
+        run("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._messages)
+        run("INSERT OR REPLACE INTO statuses VALUES (?, ?, ?, ?, ?, ?)", self._statuses)
+        run("INSERT OR IGNORE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._gaps)
+        cursors = [(each.stream, each.epoch, each.seq) for each in self._progress.cursors]
+        run("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", cursors)
+        axes = [(a.stream, a.epoch, a.start_ns, a.media_ns) for a in self._progress.origins]
+        run("INSERT OR REPLACE INTO axes VALUES (?, ?, ?, ?)", axes)
+
+    def _follow_path(self) -> None:
+        """If the path no longer leads to the open file, or it was emptied, begin a new one."""
+        opened = os.fstat(self._fd)
+        try:
+            is_same = os.path.samestat(os.stat(self.path), opened)
+        except OSError:
+            is_same = False
+        if is_same and opened.st_size > 0:
+            return
+        if opened.st_nlink == 0:
+            self.deleted_rows += self._rows
+            fate = f"was deleted with {self._rows} rows of this run"
+        elif is_same:
+            fate = "was emptied (rotate with SIGHUP or --rotate, not with copytruncate)"
+        else:
+            fate = "was moved"
+            with suppress(sqlite3.Error):  # what is in the write-ahead log belongs to that file
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._discard_database(remove_file=is_same)
+        self._begin(self._progress.day)
+        self._report(f"{self.path}: {fate} while it was written; it goes on in a new file")
+
+    def _discard_database(self, *, remove_file: bool) -> None:
+        # closing would write the write-ahead log into a file that was emptied
+        beside = [_beside(self.path, suffix) for suffix in ("-wal", "-shm")]
+        for path in [self.path, *beside] if remove_file else beside:
+            with suppress(OSError):
+                path.unlink()
+        self._close_database()
+        os.close(self._fd)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a log, or make its tables in an empty file.
+
+    Raises:
+        ConfigError: it is not a log of this version.
+    """
+    database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+    try:
+        (identity,), (version,) = (
+            database.execute(f"PRAGMA {name}").fetchone()
+            for name in ("application_id", "user_version")
+        )
+        (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and identity != APPLICATION_ID:
+            raise ConfigError(f"log {path}: is a database of another program; name another file")
+        if tables and version != VERSION:
+            raise ConfigError(
+                f"log {path}: has the tables of another version ({version}, expected {VERSION});"
+                " move it away, or name another file"
+            )
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA journal_size_limit = 8388608")
+        if not tables:
+            database.executescript(
+                f"BEGIN; PRAGMA application_id = {APPLICATION_ID};"
+                f" PRAGMA user_version = {VERSION}; {schema()} COMMIT;"
+            )
+    except sqlite3.Error as error:
+        database.close()
+        raise ConfigError(f"log {path}: {error}; move it away, or name another file") from error
+    except ConfigError:
+        database.close()
+        raise
+    return database
+
+
+def _load(database: sqlite3.Connection) -> SavedProgress:
+    with closing(database.cursor()) as cursor:
+        cursors = [Cursor(*row) for row in cursor.execute("SELECT stream, epoch, seq FROM cursors")]
+        origins = [Origin(*row) for row in cursor.execute("SELECT * FROM axes")]
+        first = cursor.execute(
+            "SELECT date(unix_ns / 1000000000, 'unixepoch') FROM messages ORDER BY rowid LIMIT 1"
+        ).fetchone()
+    return SavedProgress(cursors, origins, first[0] if first else None)
+
+
+def _translated(path: Path, error: sqlite3.Error) -> LogFileError:
+    name = getattr(error, "sqlite_errorname", "")
+    if name in _WAITS:
+        remedy = "make room" if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE") else "end it"
+        what = str(error) if remedy == "make room" else "another program writes to it"
+        return LogUnavailable(f"log {path}: {what}; {remedy}")
+    return LogFileError(
+        f"log {path}: {error} ({name}); check the disk, or move the file away: the logger begins a"
+        " new one"
+    )
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
