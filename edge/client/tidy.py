@@ -94,6 +94,22 @@ EVENT_COLUMNS = (
 NONE = -1
 """In a column of integers: there is no value."""
 
+INTEGERS: Final = frozenset(
+    [
+        "epoch", "seq", "unix_ns", "sensor_ns", "frame_index", "page", "track", "faces",
+        "exposure_us", "published_ns", "max_error_us", "frame_width", "frame_height",
+        "frames_dropped", "monotonic_ns", "first_missing", "last_missing",
+    ]
+)  # fmt: skip
+BOOLEANS: Final = frozenset(["quality_usable", "synchronized"])
+TEXTS: Final = frozenset(
+    [
+        "device", "stream", "file", "participant", "reasons", "label", "stable_label", "baseline",
+        "clock", "event", "detail",
+    ]
+)  # fmt: skip
+"""The columns of each type; all others are numbers with a fraction."""
+
 _FACE_COLUMNS = COLUMNS[COLUMNS.index("box_x") : COLUMNS.index("clock")]
 _NO_FACE: Final = [False if name == "quality_usable" else None for name in _FACE_COLUMNS]
 

@@ -106,6 +106,10 @@ def opened_log(
 
 def _open(out: str, report: Callable[[str], None]) -> LogFormat:
     path = Path(out)
+    if out.endswith("/"):
+        from edge.client.logs.parquet_log import ParquetLog  # noqa: PLC0415
+
+        return ParquetLog(path, report)
     match path.suffix.lower():
         case ".sqlite" | "":
             from edge.client.logs.sqlite_log import SqliteLog  # noqa: PLC0415
@@ -119,6 +123,10 @@ def _open(out: str, report: Callable[[str], None]) -> LogFormat:
             from edge.client.logs.jsonl_log import JsonLines  # noqa: PLC0415
 
             return JsonLines(path, report)
+        case ".parquet":
+            from edge.client.logs.parquet_log import ParquetLog  # noqa: PLC0415
+
+            return ParquetLog(path, report)
         case _:
             raise ConfigError(
                 f"log {out}: expected a name that ends in .sqlite, .csv, .jsonl or .parquet"

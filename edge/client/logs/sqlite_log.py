@@ -103,11 +103,10 @@ class SqliteLog:
     def commit(self) -> None:
         """Store messages and cursors in one transaction; see ``LogFormat``."""
         self._follow_path()
-        rows = len(self._messages) + len(self._statuses) + len(self._gaps)
-        if not rows:
+        if not self._has_pending:
             return
         self._transaction(self._store)
-        self._rows += rows
+        self._rows += len(self._messages) + len(self._statuses) + len(self._gaps)
         self._messages.clear()
         self._statuses.clear()
         self._gaps.clear()
@@ -118,7 +117,9 @@ class SqliteLog:
         if (on_day := self._progress.day) is None:
             return
         self._progress_file.store(self._progress)  # for a kill before the new file has its cursors
-        self._close_database()
+        with suppress(sqlite3.Error):  # a single file, readable without a write-ahead log
+            self._database.execute("PRAGMA journal_mode = DELETE")
+            self._database.close()
         name = dated_name(self.path, on_day)
         try:
             os.rename(self.path, name)
@@ -126,15 +127,19 @@ class SqliteLog:
         except OSError as error:
             raise log_error(self.path, error) from error
         finally:
-            os.close(self._fd)
+            self._release()
             self._begin(on_day)
 
     def close(self) -> None:
         """Close the file; see ``LogFormat``."""
-        with suppress(LogFileError):  # the file has its cursors; this is for one that is moved away
-            self._progress_file.store(self._progress)
-        self._close_database()
-        os.close(self._fd)
+        if not self._has_pending:
+            with suppress(LogFileError):  # the file has its cursors; this is if it is moved away
+                self._progress_file.store(self._progress)
+        self._release()
+
+    @property
+    def _has_pending(self) -> bool:
+        return bool(self._messages or self._statuses or self._gaps)
 
     def _begin(self, on_day: str | None) -> None:
         """Open the file at the path; its day is ``on_day`` if it has messages, or gets some."""
@@ -161,6 +166,7 @@ class SqliteLog:
             self._database = _connect(self.path)
         except ConfigError:
             os.close(self._fd)
+            self._fd = -1
             raise
 
     def _set_aside_wal(self) -> None:
@@ -175,9 +181,12 @@ class SqliteLog:
                     f" {kept.name}: put it next to the moved file as NAME-wal, and open that"
                 )
 
-    def _close_database(self) -> None:
+    def _release(self) -> None:
         with suppress(sqlite3.Error):
             self._database.close()
+        if self._fd >= 0:
+            os.close(self._fd)  # only now: it would release the locks of SQLite, too
+            self._fd = -1
 
     def _transaction(self, action: Callable[[], None]) -> None:
         try:
@@ -227,8 +236,7 @@ class SqliteLog:
         for path in [self.path, *beside] if remove_file else beside:
             with suppress(OSError):
                 path.unlink()
-        self._close_database()
-        os.close(self._fd)
+        self._release()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -67,9 +67,9 @@ _PROBABILITIES: Final = {
 }
 
 _LANDMARKS: Final = {
-    f"{name}_{axis}": f"json_extract(f.value, '$.landmarks[{index}][{axis == ')y':d}]'"
+    f"{name}_{axis}": f"json_extract(f.value, '$.landmarks[{index}][{at}]')"
     for index, name in enumerate(("eye_left", "eye_right", "nose", "mouth_left", "mouth_right"))
-    for axis in "xy"
+    for at, axis in enumerate("xy")
 }
 
 _HEAD: Final = {

@@ -6,22 +6,11 @@ import pytest
 
 from edge.client import Gap
 from edge.client.logs import opened_log
-from edge.client.tidy import COLUMNS, EVENT_COLUMNS
+from edge.client.tidy import BOOLEANS, COLUMNS, EVENT_COLUMNS, INTEGERS, TEXTS
 from edge.errors import ConfigError
 from edge.protocol.messages import FrameMessage
 from tests.support.logs import csv_rows, received
 from tests.support.wire import event, face, frame, status
-
-INTEGERS = {
-    "epoch", "seq", "unix_ns", "sensor_ns", "frame_index", "page", "track", "faces", "exposure_us",
-    "published_ns", "max_error_us", "frame_width", "frame_height", "frames_dropped",
-    "monotonic_ns", "first_missing", "last_missing",
-}  # fmt: skip
-BOOLEANS = {"quality_usable", "synchronized"}
-TEXTS = {
-    "device", "stream", "file", "participant", "reasons", "label", "stable_label", "baseline",
-    "clock", "event", "detail",
-}  # fmt: skip
 
 
 def changed(message, **parts):

@@ -1,0 +1,173 @@
+"""The Parquet format of a log: a folder of tidy tables by device and day.
+
+::
+
+    OUT/faces/device=chamber-1/day=2026-11-27/STREAM-EPOCH-SEQ.parquet
+    OUT/events/device=chamber-1/day=2026-11-27/STREAM-EPOCH-SEQ.parquet
+    OUT/.spool/messages.sqlite
+
+A Parquet file cannot be continued, and is readable only once it is closed. So messages are stored
+in the spool first, a SQLite log, in transactions with the cursors. A spool that is large or old is
+set aside and turned into Parquet files, which get their names when they are complete; then it is
+deleted. After a kill that is done again: the same messages give the same names, so the files are
+replaced, not doubled. ``STREAM-EPOCH-SEQ`` is the identity of a file's first message.
+
+The column ``device`` is in the names of the folders, not in the files, and ``day`` (UTC, of
+``unix_ns``) as well.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from edge.client.gaps import Cursor
+from edge.client.logs.failures import log_error
+from edge.client.logs.sqlite_log import SqliteLog
+from edge.client.logs.sqlite_reader import SqliteReader
+from edge.client.logs.stored_rows import StoredRows
+from edge.client.logs.table_file import TableFile, opened_table
+from edge.client.subscriber import Received
+from edge.client.tidy import COLUMNS, EVENT_COLUMNS, Cell
+from edge.clock import day, elapsed_ms, monotonic_ns
+from edge.errors import ConfigError, LogFileError
+
+SPOOL_BYTES: Final = 32 << 20
+"""Size of the spool at which it is turned into files: about half an hour at 20 messages a second;
+it takes some seconds."""
+
+SPOOL_MS: Final = 3_600_000.0
+"""Longest time from a message to its file."""
+
+
+class ParquetLog:
+    """Tables in a folder; see ``LogFormat``. Not thread-safe.
+
+    Args:
+        path: the folder; made if missing.
+        report: takes a line when a file was deleted or moved.
+
+    Raises:
+        ConfigError: the folder cannot be made or has other contents, pyarrow is missing, or another
+            process writes to it.
+    """
+
+    def __init__(self, path: Path, report: Callable[[str], None]) -> None:
+        self.path = path
+        self._report = report
+        self._spool_folder = path / ".spool"
+        _require_pyarrow()
+        try:
+            if path.exists() and not self._spool_folder.exists() and any(path.iterdir()):
+                raise ConfigError(f"log {path}: exists and is no log; name another folder")
+            self._spool_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"log {path}: cannot be made: {error.strerror}") from error
+        self._spool = SqliteLog(self._spool_folder / "messages.sqlite", report)
+        self._since_ns: int | None = None  # since when there is something in the spool
+        self._is_sealed = False  # a spool was set aside, and is not converted yet
+
+    @property
+    def cut_bytes(self) -> int:
+        """See ``LogFormat``."""
+        return self._spool.cut_bytes
+
+    @property
+    def deleted_rows(self) -> int:
+        """See ``LogFormat``."""
+        return self._spool.deleted_rows
+
+    @property
+    def size(self) -> int:
+        """Bytes of the spool."""
+        return self._spool.size
+
+    @property
+    def day(self) -> str | None:
+        """UTC day of the first message in the spool; see ``LogFormat``."""
+        return self._spool.day
+
+    def cursors(self) -> list[Cursor]:
+        """Finish the files that a kill interrupted; return the cursors; see ``LogFormat``."""
+        cursors = self._spool.cursors()
+        self._convert()
+        return cursors
+
+    def write(self, received: Received) -> int:
+        """Add a message, after its gap; see ``LogFormat``."""
+        if self._since_ns is None:
+            self._since_ns = monotonic_ns()
+        return self._spool.write(received)
+
+    def commit(self) -> None:
+        """Store the messages in the spool; see ``LogFormat``."""
+        self._spool.commit()
+        is_old = self._since_ns is not None and elapsed_ms(self._since_ns) >= SPOOL_MS
+        if self._is_sealed or is_old or self._spool.size >= SPOOL_BYTES:
+            self.rotate()
+
+    def rotate(self) -> None:
+        """Turn the spool into files; see ``LogFormat``."""
+        self._spool.rotate()
+        self._since_ns = None
+        self._is_sealed = True
+        self._convert()
+        self._is_sealed = False
+
+    def close(self) -> None:
+        """Turn the spool into files and close it; see ``LogFormat``."""
+        try:
+            self.rotate()
+        except LogFileError as error:  # the messages are in the spool: the next start does it
+            self._report(f"{self.path}: {error}; the newest messages stay in {self._spool_folder}")
+        finally:
+            self._spool.close()
+
+    def _convert(self) -> None:
+        for sealed in sorted(self._spool_folder.glob("messages.????-??-??*.sqlite")):
+            with SqliteReader(sealed) as reader, ExitStack() as stack:
+                files = _Files(self.path, stack)
+                for device, unix_ns, identity, frames, events in StoredRows(reader):
+                    files.append("faces", device, unix_ns, identity, frames)
+                    files.append("events", device, unix_ns, identity, events)
+            with suppress(FileNotFoundError):
+                sealed.unlink()
+
+
+class _Files:
+    """The open files of one spool, one for each table, device and day."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._open: dict[tuple[str, str, str], TableFile] = {}
+
+    def append(
+        self, table: str, device: str, unix_ns: int, identity: str, rows: list[list[Cell]]
+    ) -> None:
+        if not rows:
+            return
+        on_day = day(unix_ns)
+        file = self._open.get((table, device, on_day))
+        if file is None:
+            folder = self._folder / table / f"device={quote(device, safe='')}" / f"day={on_day}"
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise log_error(folder, error) from error
+            columns = COLUMNS if table == "faces" else EVENT_COLUMNS
+            path = folder / f"{identity}.parquet"
+            file = self._stack.enter_context(opened_table(path, columns[1:]))
+            self._open[table, device, on_day] = file
+        file.append([row[1:] for row in rows])
+
+
+def _require_pyarrow() -> None:
+    try:
+        import pyarrow.parquet  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise ConfigError(
+            "a log in Parquet needs the package pyarrow: pip install 'affect-edge[parquet]', or"
+            " choose .sqlite"
+        ) from error

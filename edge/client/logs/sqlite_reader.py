@@ -1,0 +1,220 @@
+"""Reads a SQLite log, also while it is written: messages in the order of reception, and gaps."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from edge.client.gaps import Gap
+from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION
+from edge.client.tidy import Cell
+from edge.errors import ConfigError, LogFileError
+from edge.protocol.messages import EventMessage, FrameMessage
+
+_BATCH: Final = 2000
+_HEAD: Final = b"SQLite format 3\0"
+_BEGAN: Final = "session_began"
+_ENDED: Final = "session_ended"
+_NO_END: Final = (2**62, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message of a log.
+
+    Attributes:
+        kind: ``frame`` or ``event``.
+        body: the JSON as received.
+        time_s: seconds on the time axis of its epoch.
+        device: of the message.
+        unix_ns: wall time of the message.
+        stream: of its identity, as are the next two.
+        epoch: number of the daemon's start.
+        seq: number within the epoch.
+    """
+
+    kind: str
+    body: str
+    time_s: float
+    device: str
+    unix_ns: int
+    stream: str
+    epoch: int
+    seq: int
+
+    def decoded(self) -> FrameMessage | EventMessage:
+        """Return the message.
+
+        Raises:
+            LogFileError: the row is damaged.
+        """
+        model = FrameMessage if self.kind == "frame" else EventMessage
+        try:
+            return model.model_validate_json(self.body)
+        except ValueError as error:
+            raise LogFileError(
+                f"message {self.seq} of stream {self.stream}, epoch {self.epoch}: is damaged"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGap:
+    """A gap of a log, with device and times of the message after it."""
+
+    gap: Gap
+    device: str
+    unix_ns: int
+    monotonic_ns: int
+    time_s: float
+
+    def row(self) -> list[Cell]:
+        """Return the cells in the order of ``tidy.EVENT_COLUMNS``."""
+        gap = self.gap
+        key: list[Cell] = [self.device, gap.stream, gap.epoch, gap.first_missing]
+        times: list[Cell] = [self.unix_ns, self.monotonic_ns, self.time_s]
+        return [*key, *times, "gap", None, gap.first_missing, gap.last_missing]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Messages of one stream from ``first`` to ``last``, both (epoch, seq) and included."""
+
+    stream: str
+    first: tuple[int, int]
+    last: tuple[int, int]
+
+
+class SqliteReader:
+    """A log, opened read-only. A context manager; not thread-safe.
+
+    Args:
+        path: of the log.
+
+    Raises:
+        ConfigError: it is not there, or is no log of this version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._database = _open(path)
+        (self._last,) = self._query("SELECT coalesce(max(rowid), 0) FROM messages")[0]
+
+    def __enter__(self) -> "SqliteReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def spans_of(self, session: str) -> list[Span]:
+        """Return where a session lies; one without an end reaches to the newest message.
+
+        Args:
+            session: its name or id. A name that was used several times gives several spans.
+
+        Raises:
+            ConfigError: the log has no such session.
+        """
+        rows = self._query(
+            "SELECT json_extract(body, '$.event'), json_extract(body, '$.detail.session'),"
+            " json_extract(body, '$.detail.name'), stream, epoch, seq FROM messages"
+            " WHERE kind = 'event' AND json_extract(body, '$.event') IN (?, ?)"
+            " ORDER BY stream, epoch, seq",
+            (_BEGAN, _ENDED),
+        )
+        names: set[str] = set()
+        ends: dict[tuple[str, str], Span] = {}
+        for event, identity, name, stream, epoch, seq in rows:
+            names.add(str(name or identity))
+            if session not in (identity, name):
+                continue
+            key = stream, str(identity)
+            if event == _BEGAN:
+                ends.setdefault(key, Span(stream, (epoch, seq), _NO_END))
+            elif key in ends:
+                ends[key] = replace(ends[key], last=(epoch, seq))
+        if not ends:
+            known = ", ".join(sorted(names)) or "none"
+            raise ConfigError(f"--session {session!r}: expected a session of this log: {known}")
+        return list(ends.values())
+
+    def count(self, spans: list[Span] | None = None) -> int:
+        """Return how many messages there are, in ``spans`` if given."""
+        where, values = _where(spans)
+        return int(self._query(f"SELECT count(*) FROM messages WHERE {where}", values)[0][0])
+
+    def messages(self, spans: list[Span] | None = None) -> Iterator[Stored]:
+        """Return the messages in the order of their reception, in ``spans`` if given.
+
+        Messages that are received meanwhile are not among them. Memory: some thousand messages.
+
+        Raises:
+            LogFileError: the log cannot be read.
+        """
+        where, values = _where(spans)
+        after = 0
+        while True:
+            # in batches, so that the writer's log does not grow for as long as this is read
+            rows = self._query(
+                "SELECT rowid, kind, body, time_s, device, unix_ns, stream, epoch, seq"
+                " FROM messages"
+                f" WHERE rowid > ? AND rowid <= ? AND {where} ORDER BY rowid LIMIT {_BATCH}",
+                (after, self._last, *values),
+            )
+            for row in rows:
+                yield Stored(*row[1:])
+            if len(rows) < _BATCH:
+                return
+            after = rows[-1][0]
+
+    def gaps(self, spans: list[Span] | None = None) -> list[StoredGap]:
+        """Return the gaps by stream, epoch and number; in ``spans`` if given."""
+        where, values = _where(spans, seq="first_missing")
+        rows = self._query(
+            "SELECT stream, epoch, first_missing, last_missing, device, unix_ns, monotonic_ns,"
+            f" time_s FROM gaps WHERE {where} ORDER BY stream, epoch, first_missing",
+            values,
+        )
+        return [StoredGap(Gap(*row[:4]), *row[4:]) for row in rows]
+
+    def _query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._database.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise LogFileError(f"log {self.path}: {error}") from error
+
+
+def _where(spans: list[Span] | None, seq: str = "seq") -> tuple[str, tuple[Any, ...]]:
+    if spans is None:
+        return "1", ()
+    one = f"(stream = ? AND (epoch, {seq}) >= (?, ?) AND (epoch, {seq}) <= (?, ?))"
+    values = [value for span in spans for value in (span.stream, *span.first, *span.last)]
+    return "(" + (" OR ".join([one] * len(spans)) or "0") + ")", tuple(values)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_HEAD))
+    except OSError as error:
+        raise ConfigError(f"log {path}: cannot be read: {error.strerror}") from error
+    if head != _HEAD:
+        raise ConfigError(
+            f"log {path}: expected a SQLite log, as affect-edge log --out NAME.sqlite writes it"
+        )
+    try:
+        database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5.0)
+        found = [
+            database.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("application_id", "user_version")
+        ]
+    except sqlite3.Error as error:
+        raise ConfigError(f"log {path}: cannot be read: {error}") from error
+    if found != [APPLICATION_ID, VERSION]:
+        database.close()
+        raise ConfigError(
+            f"log {path}: is a database of another program or version; expected a log of"
+            f" affect-edge with tables of version {VERSION}"
+        )
+    return database

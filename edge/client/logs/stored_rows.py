@@ -1,0 +1,62 @@
+"""The rows of the tidy tables from a SQLite log."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from edge.client.logs.sqlite_reader import Span, SqliteReader, StoredGap
+from edge.client.tidy import Cell, event_row, frame_rows
+from edge.protocol.messages import FrameMessage
+
+
+class MessageRows(NamedTuple):
+    """The rows of one message, or of a gap whose message is not in the log.
+
+    Attributes:
+        device: of the message.
+        unix_ns: wall time of the message.
+        identity: ``STREAM-EPOCH-SEQ``, usable as a file name.
+        frames: cells in the order of ``tidy.COLUMNS``.
+        events: cells in the order of ``tidy.EVENT_COLUMNS``; a gap is before its message.
+    """
+
+    device: str
+    unix_ns: int
+    identity: str
+    frames: list[list[Cell]]
+    events: list[list[Cell]]
+
+
+class StoredRows:
+    """Iterates over the rows of a log in the order of reception; decodes each message.
+
+    Args:
+        reader: the log.
+        spans: only these messages; None: all.
+    """
+
+    def __init__(self, reader: SqliteReader, spans: list[Span] | None = None) -> None:
+        self._reader = reader
+        self._spans = spans
+
+    def __iter__(self) -> Iterator[MessageRows]:
+        gaps: dict[tuple[str, int], list[StoredGap]] = {}
+        for found in reversed(self._reader.gaps(self._spans)):
+            gaps.setdefault((found.gap.stream, found.gap.epoch), []).append(found)
+        for stored in self._reader.messages(self._spans):
+            events: list[list[Cell]] = []
+            waiting = gaps.get((stored.stream, stored.epoch), [])
+            while waiting and waiting[-1].gap.first_missing < stored.seq:
+                events.append(waiting.pop().row())
+            message = stored.decoded()
+            frames: list[list[Cell]] = []
+            if isinstance(message, FrameMessage):
+                frames = frame_rows(message, stored.time_s)
+            else:
+                events.append(event_row(message, stored.time_s))
+            identity = f"{stored.stream}-{stored.epoch}-{stored.seq}"
+            yield MessageRows(stored.device, stored.unix_ns, identity, frames, events)
+        for waiting in gaps.values():  # at the end of an epoch
+            for found in reversed(waiting):
+                gap = found.gap
+                identity = f"{gap.stream}-{gap.epoch}-{gap.first_missing}"
+                yield MessageRows(found.device, found.unix_ns, identity, [], [found.row()])

@@ -1,0 +1,132 @@
+"""A table as a new file, CSV or Parquet, that appears at its path only when it is complete."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from edge.client.logs.failures import log_error
+from edge.client.logs.progress import sync_folder
+from edge.client.tidy import BOOLEANS, INTEGERS, TEXTS, Cell, csv_lines
+from edge.errors import ConfigError
+
+Row = Sequence[Cell]
+
+_GROUP_ROWS: Final = 20_000
+"""Rows of a Parquet row group: what is in memory, some ten megabytes."""
+
+
+class TableFile(Protocol):
+    """Takes rows. Not thread-safe."""
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows, cells in the order of the columns.
+
+        Raises:
+            LogFileError: they cannot be written (LogUnavailable: there is no space).
+        """
+
+    def finish(self) -> None:
+        """Write what is left.
+
+        Raises:
+            LogFileError: as ``append``.
+        """
+
+
+@contextmanager
+def opened_table(path: Path, columns: Sequence[str]) -> Iterator[TableFile]:
+    """Make a table, in the format of its suffix, for a ``with`` block.
+
+    It is written as ``.NAME.new`` and renamed at the end, which replaces a file that is there; an
+    exception in the block removes it.
+
+    Args:
+        path: of the table, ``.csv`` or ``.parquet``.
+        columns: of ``edge.client.tidy``.
+
+    Raises:
+        ConfigError: another suffix, or pyarrow is missing.
+        LogFileError: it cannot be written (LogUnavailable: there is no space).
+    """
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with open(new, "wb", opener=_open_private) as file:
+            table: TableFile
+            if path.suffix.lower() == ".csv":
+                table = _CsvTable(file, columns)
+            elif path.suffix.lower() == ".parquet":
+                table = _ParquetTable(file, columns)
+            else:
+                raise ConfigError(f"table {path}: expected a name that ends in .csv or .parquet")
+            yield table
+            table.finish()
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise log_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            new.unlink()
+
+
+class _CsvTable:
+    def __init__(self, file: Any, columns: Sequence[str]) -> None:
+        self._file = file
+        file.write(csv_lines([columns]))
+
+    def append(self, rows: Sequence[Row]) -> None:
+        self._file.write(csv_lines(rows))
+
+    def finish(self) -> None:
+        pass
+
+
+class _ParquetTable:
+    def __init__(self, file: Any, columns: Sequence[str]) -> None:
+        try:
+            import pyarrow  # noqa: PLC0415
+            import pyarrow.parquet  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigError(
+                "Parquet needs the package pyarrow: pip install 'affect-edge[parquet]', or choose"
+                " .sqlite or .csv"
+            ) from error
+        self._arrow = pyarrow
+        self._schema = pyarrow.schema([(name, _type(pyarrow, name)) for name in columns])
+        self._writer = pyarrow.parquet.ParquetWriter(file, self._schema, compression="zstd")
+        self._rows: list[Row] = []
+
+    def append(self, rows: Sequence[Row]) -> None:
+        self._rows += rows
+        if len(self._rows) >= _GROUP_ROWS:
+            self._write()
+
+    def finish(self) -> None:
+        if self._rows:
+            self._write()
+        self._writer.close()
+
+    def _write(self) -> None:
+        columns = zip(*self._rows, strict=True)
+        arrays = [
+            self._arrow.array(cells, type=field.type)
+            for cells, field in zip(columns, self._schema, strict=True)
+        ]
+        self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
+        self._rows = []
+
+
+def _type(pyarrow: Any, column: str) -> Any:
+    if column in INTEGERS:
+        return pyarrow.int64()
+    if column in BOOLEANS:
+        return pyarrow.bool_()
+    return pyarrow.string() if column in TEXTS else pyarrow.float64()
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

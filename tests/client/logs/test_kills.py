@@ -1,0 +1,35 @@
+"""Loggers that are killed: every message is in the log exactly once."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.kill_loop import STREAMS, logged
+
+NAMES = ["log.sqlite", "log.csv", "log.jsonl", "log.parquet"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_after_kills_every_message_is_logged_once(tmp_path, name):
+    kill(tmp_path / name, kills=15)
+
+
+@pytest.mark.stage
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("name", NAMES)
+def test_after_many_kills_every_message_is_logged_once(tmp_path, name):
+    kill(tmp_path / name, kills=int(os.environ.get("AFFECT_EDGE_KILLS", "250")))
+
+
+def kill(out, kills):
+    command = [sys.executable, "-m", "tests.support.kill_loop", str(out), str(kills), "1"]
+    loop = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert loop.returncode == 0, loop.stderr
+    count = int(loop.stdout)
+    found = logged(str(out))
+    expected = {(stream, seq) for stream in STREAMS for seq in range(count)}
+    assert expected - found.keys() == set()
+    assert {key: often for key, often in found.items() if often != 1 or key not in expected} == {}
+    print(f"{out.name}: {kills} kills, {len(found)} messages, 0 missing, 0 twice")

@@ -1,0 +1,143 @@
+"""Loggers that are killed again and again, in processes of their own.
+
+``python -m tests.support.kill_loop OUT KILLS SEED`` writes a log from an endless journal of two
+streams with ``KILLS`` loggers that end by SIGKILL at a random moment, and a last one that ends by
+itself. Each begins behind the cursors of the log, as a subscriber does that fetches, and commits,
+acknowledges and rotates at random. It prints the number of messages of each stream.
+"""
+
+import os
+import random
+import select
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+
+import duckdb
+
+from edge.client.logs import opened_log
+from edge.protocol.messages import EventMessage, FrameMessage
+from tests.support.logs import csv_rows, json_lines, received
+from tests.support.wire import event, face, frame
+
+STREAMS = ("s", "t")
+_FACES = [face(track) for track in range(6)]
+_REST = 50
+
+
+def message(stream: str, seq: int) -> FrameMessage | EventMessage:
+    """Return a message of the journal: an event of seven, else a frame with up to six faces."""
+    if seq % 7 == 0:
+        return event(seq, "mark", {"text": "x"}, stream=stream, device=f"edge-{stream}")
+    return frame(seq, *_FACES[: seq % 6], stream=stream, device=f"edge-{stream}")
+
+
+def run_loop(out: str, kills: int, seed: int) -> int:
+    """Kill ``kills`` loggers of ``out``; return how many messages of each stream are in it."""
+    rng = random.Random(seed)
+    acknowledged = Path(f"{out.rstrip('/')}.acknowledged")
+    acknowledged.touch()
+    for _ in range(kills):
+        child = os.fork()
+        if child == 0:
+            _end(_log, out, acknowledged, random.Random(rng.random()), None)
+        if rng.random() < 0.8:  # else while it opens the log
+            size = acknowledged.stat().st_size
+            while acknowledged.stat().st_size == size and not os.waitpid(child, os.WNOHANG)[0]:
+                select.select((), (), (), 0.001)
+        select.select((), (), (), rng.uniform(0.0, 0.06))
+        os.kill(child, signal.SIGKILL)
+        _, code = os.waitpid(child, 0)
+        if os.WIFEXITED(code):
+            raise SystemExit(f"a logger ended by itself, with {os.waitstatus_to_exitcode(code)}")
+    count = max(_acknowledged(acknowledged).values(), default=0) + 200
+    child = os.fork()
+    if child == 0:
+        _end(_log, out, acknowledged, rng, count)
+    _, code = os.waitpid(child, 0)
+    if code:
+        raise SystemExit(f"the last logger ended with {os.waitstatus_to_exitcode(code)}")
+    return count
+
+
+def _end(function, *arguments):  # type: ignore[no-untyped-def]
+    code = 1
+    try:
+        function(*arguments)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _acknowledged(path: Path) -> dict[str, int]:
+    found = {}
+    for line in path.read_text().splitlines():
+        stream, seq = line.split()
+        found[stream] = int(seq)
+    return found
+
+
+def _log(out: str, acknowledged: Path, rng: random.Random, count: int | None) -> None:
+    """Log until killed, or until ``count`` messages of each stream are logged."""
+    with opened_log(out) as log:
+        following = dict.fromkeys(STREAMS, 0)
+        for cursor in log.cursors():
+            following[cursor.stream] = max(following[cursor.stream], cursor.seq + 1)
+        for stream, seq in _acknowledged(acknowledged).items():
+            assert following[stream] > seq, "acknowledged, but not in the log"
+        with acknowledged.open("a") as acknowledgements:
+            while count is None or min(following.values()) < count:
+                for _ in range(rng.randrange(1, _REST)):
+                    stream = rng.choice(STREAMS)
+                    if count is not None and following[stream] >= count:
+                        continue
+                    log.write(received(message(stream, following[stream])))
+                    following[stream] += 1
+                log.commit()
+                lines = [f"{stream} {after - 1}\n" for stream, after in following.items() if after]
+                os.write(acknowledgements.fileno(), "".join(lines).encode())
+                if rng.random() < 0.05:
+                    log.rotate()
+
+
+def logged(out: str) -> Counter[tuple[str, int]]:
+    """Return how often each (stream, seq) is in the log and its rotated files; check its rows."""
+    path = Path(out)
+    files = sorted(path.parent.glob(f"{path.stem}*{path.suffix}"))
+    found: Counter[tuple[str, int]] = Counter()
+    if path.suffix == ".sqlite":
+        import sqlite3
+
+        for file in files:
+            database = sqlite3.connect(file)
+            found.update(database.execute("SELECT stream, seq FROM messages").fetchall())
+            assert database.execute("SELECT count(*) FROM gaps").fetchone() == (0,)
+            database.close()
+    elif path.suffix == ".jsonl":
+        for file in files:
+            found.update((line["stream"], line["seq"]) for line in json_lines(file))
+    elif path.suffix == ".csv":
+        rows: Counter[tuple[str, int, int]] = Counter()
+        for file in files:
+            if file.name.endswith(".events.csv"):
+                found.update((row["stream"], int(row["seq"])) for row in csv_rows(file))
+                continue
+            rows.update((r["stream"], int(r["seq"]), int(r["faces"])) for r in csv_rows(file))
+        _add_frames(found, rows)
+    else:
+        faces = f"'{path}/faces/**/*.parquet'"
+        query = f"SELECT stream, seq, faces, count(*) FROM {faces} GROUP BY ALL"
+        _add_frames(found, Counter({row[:3]: row[3] for row in duckdb.sql(query).fetchall()}))
+        found.update(duckdb.sql(f"SELECT stream, seq FROM '{path}/events/**/*.parquet'").fetchall())
+    return found
+
+
+def _add_frames(found: Counter[tuple[str, int]], rows: Counter[tuple[str, int, int]]) -> None:
+    for (stream, seq, faces), count in rows.items():
+        assert count % max(1, faces) == 0, f"{seq} of {stream}: {count} rows of {faces}"
+        found[stream, seq] += count // max(1, faces)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{run_loop(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))}\n")
