@@ -47,6 +47,7 @@ class StreamIdentity:
         last_seq: the newest number; -1 before the first.
         previous: the start before this one; None for the first one of the stream.
         damage: why the stored identity could not be used; empty if there was none or it was good.
+        kept: new name of the damaged file.
         storage_error: why the identity could not be written; the stream is not continued then.
     """
 
@@ -57,7 +58,7 @@ class StreamIdentity:
         self.epoch = epoch
         self.last_seq = -1
         self.previous = previous
-        self.damage = self.storage_error = ""
+        self.damage = self.kept = self.storage_error = ""
         self._lock = lock
 
     @classmethod
@@ -93,7 +94,7 @@ class StreamIdentity:
         identity = _next_start(path, lock)
         if is_usable is not None and not is_usable(identity.stream, identity.previous):
             fresh = cls(str(uuid.uuid4()), 1, lock)
-            fresh.damage, identity = identity.damage, fresh
+            fresh.damage, fresh.kept, identity = identity.damage, identity.kept, fresh
         identity._store(path)
         return identity
 
@@ -129,7 +130,7 @@ def boot_id() -> str:
 
 def _next_start(path: Path, lock: int) -> StreamIdentity:
     """Return stream and epoch of this start; a damaged file is renamed and kept."""
-    stored, damage = path / _NAME, ""
+    stored, damage, kept = path / _NAME, "", path
     try:
         known = json.loads(stored.read_bytes())
         stream, previous = str(uuid.UUID(known["stream"])), known["epoch"]
@@ -146,9 +147,9 @@ def _next_start(path: Path, lock: int) -> StreamIdentity:
             number += 1
         with contextlib.suppress(OSError):
             stored.rename(kept)
-        damage = f"not the identity of a stream ({error}); kept as {kept.name}"
+        damage = f"not the identity of a stream ({error})"
     identity = StreamIdentity(str(uuid.uuid4()), 1, lock)
-    identity.damage = damage
+    identity.damage, identity.kept = damage, kept.name
     return identity
 
 

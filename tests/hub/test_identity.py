@@ -1,5 +1,6 @@
 """The identity of a start: epochs grow, numbers are unique, one daemon per folder."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ConfigError
-from edge.hub.identity import StreamIdentity
+from edge.hub.identity import EPOCH_MAX, StreamIdentity
 
 
 def test_each_start_raises_the_epoch_and_keeps_the_stream(tmp_path: Path) -> None:
@@ -39,16 +40,64 @@ def test_a_second_daemon_is_refused_and_uses_up_no_epoch(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "content", ["", "{}", "[]", '{"stream": "x", "epoch": 1}', '{"stream": null, "epoch": 2}', "\0"]
 )
-def test_a_damaged_identity_file_is_refused_and_not_changed(tmp_path: Path, content: str) -> None:
-    identity = tmp_path / "identity.json"
-    identity.write_text(content)
-    with pytest.raises(ConfigError, match=r"identity\.json: not the identity of a stream") as error:
-        StreamIdentity.open(str(tmp_path))
-    assert "\n" not in str(error.value)
-    assert identity.read_text() == content
-    # the lock was released: after repair the next start works
-    identity.unlink()
-    assert StreamIdentity.open(str(tmp_path)).epoch == 1
+def test_a_damaged_identity_file_is_kept_and_a_new_stream_begins(
+    tmp_path: Path, content: str
+) -> None:
+    before = StreamIdentity.open(str(tmp_path))
+    before.close()
+    (tmp_path / "identity.json").write_text(content)
+    identity = StreamIdentity.open(str(tmp_path))
+    assert identity.stream != before.stream
+    assert (identity.epoch, identity.previous) == (1, None)
+    assert identity.kept == "identity.json.damaged-1"
+    assert (tmp_path / identity.kept).read_text() == content
+    assert "not the identity of a stream" in identity.damage
+    identity.close()
+    again = StreamIdentity.open(str(tmp_path))
+    assert (again.stream, again.epoch, again.damage) == (identity.stream, 2, "")
+
+
+def test_a_stream_ends_before_its_epochs_exceed_the_keys_of_the_journal(tmp_path: Path) -> None:
+    StreamIdentity.open(str(tmp_path)).close()
+    stored = json.loads((tmp_path / "identity.json").read_text())
+    (tmp_path / "identity.json").write_text(json.dumps(stored | {"epoch": EPOCH_MAX}))
+    identity = StreamIdentity.open(str(tmp_path))
+    assert identity.stream != stored["stream"]
+    assert identity.epoch == 1
+
+
+def test_an_identity_that_cannot_be_written_begins_a_stream_that_is_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = StreamIdentity.open(str(tmp_path))
+    first.close()
+    stored = (tmp_path / "identity.json").read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    second = StreamIdentity.open(str(tmp_path))
+    assert second.stream != first.stream
+    assert "Read-only" in second.storage_error
+    assert (tmp_path / "identity.json").read_bytes() == stored
+
+
+def test_a_full_disk_does_not_keep_the_epoch_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = StreamIdentity.open(str(tmp_path))
+    first.close()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "replace", refuse)
+        second = StreamIdentity.open(str(tmp_path))
+        assert (second.stream, second.epoch, second.storage_error) == (first.stream, 2, "")
+        second.close()
+    assert StreamIdentity.open(str(tmp_path)).epoch == 3
 
 
 def test_folder_and_files_are_private(tmp_path: Path) -> None:

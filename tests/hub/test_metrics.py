@@ -165,7 +165,7 @@ def test_the_documents_list_every_metric(real_page: str) -> None:
     names = set(re.findall(r"(?m)^(affect_edge_\w+?)(?:_bucket|_count|_sum)?[ {]", real_page))
     present = {name for name in names if not name.endswith("_created")}
     rare = {"soc_celsius", "throttled"}  # what this machine may not know
-    rare |= {"swap_possible"}
+    rare |= {"swap_possible", "consumer_lag_records"}
     assert present | {f"affect_edge_{name}" for name in rare} == documented
 
 

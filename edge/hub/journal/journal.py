@@ -88,7 +88,7 @@ class Journal:
             )
         self.identity = StreamIdentity.open(config.path, self._look)
         if self.identity.damage:
-            self._note_set_aside("identity.json", self.identity.damage)
+            self._note_set_aside(self.identity.kept, self.identity.damage)
         limit = RING_BYTES if config.path else MEMORY_ONLY_BYTES
         self._memory = Memory(self.identity.epoch, limit=limit)
         if self._writer is not None and self.identity.storage_error:

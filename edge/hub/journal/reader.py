@@ -175,11 +175,14 @@ class Reader:
             last = self._memory.newest.seq
             return self._gap(store, epoch, seq, last) if seq <= last else None
         row = store.epoch(epoch) if store is not None else None
-        if row is None or store is None:
-            return MissingRange(epoch, seq, None, "unknown")
-        feared = self._recorded(store, epoch, max(seq, row.last_seq + 1))
-        if seq <= row.last_seq:
-            known = self._gap(store, epoch, seq, row.last_seq)
+        recovered = self._writer.recovered.get(epoch) if self._writer is not None else None
+        if row is None and recovered is None:
+            noted = self._recorded(store, epoch, seq)
+            return MissingRange(epoch, seq, None, noted.reason if noted else "unknown")
+        last = max(row.last_seq if row is not None else -1, -1 if recovered is None else recovered)
+        feared = self._recorded(store, epoch, max(seq, last + 1))
+        if seq <= last:
+            known = self._gap(store, epoch, seq, last)
             return known if feared is None else MissingRange(epoch, seq, None, known.reason)
         return None if feared is None else MissingRange(epoch, seq, None, feared.reason)
 

@@ -22,11 +22,10 @@ from edge.hub.journal.entries import DICTIONARY, Entry, Group, into_groups
 
 NAME: Final = "journal.sqlite"
 VERSION: Final = 1
-EPOCH_MAX: Final = 2**22
-"""A stream with more starts is replaced by a new one: the key of a group has 63 bits."""
 _APPLICATION_ID: Final = 0x61666665
 _SEQ_BITS: Final = 40
 _PAGE: Final = 4096
+AUTOCHECKPOINT = 1000  # pages of the log that are written back into the file at once
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _SCHEMA: Final = """
@@ -125,6 +124,7 @@ class Store:
                 raise StoreDamaged("not a regular file")
             if state.st_uid != os.geteuid():
                 raise StoreDamaged(f"belongs to user {state.st_uid}; expected {os.geteuid()}")
+            _check_header(path)
         with translate_errors():
             self._writer = self._connect()
             try:
@@ -141,8 +141,12 @@ class Store:
         try:
             # the size of a page counts for a new file only
             connection.execute(f"PRAGMA page_size={_PAGE}")
+            if not connection.execute("PRAGMA application_id").fetchone()[0]:
+                # before the log is used, so that the file itself shows whose it is
+                connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint={AUTOCHECKPOINT}")
             connection.execute("PRAGMA journal_size_limit=8388608")  # reused in place below it
             connection.execute("PRAGMA secure_delete=FAST")  # no remains within pages in use
             connection.execute("PRAGMA cache_size=-4000")
@@ -156,13 +160,11 @@ class Store:
         if not self._value("SELECT count(*) FROM sqlite_schema"):
             # one transaction: an interrupted start leaves an empty file, which is as good as none
             self._writer.executescript(
-                f"BEGIN; PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={VERSION};"
+                f"BEGIN; PRAGMA user_version={VERSION};"
                 f"{_SCHEMA}; INSERT INTO meta VALUES ('stream', '{stream}'); COMMIT"
             )
             self._writer.execute("INSERT INTO meta VALUES ('dictionary', ?)", (DICTIONARY,))
             _sync_folder(self.path.parent)
-        if self._value("PRAGMA application_id") != _APPLICATION_ID:
-            raise StoreDamaged("a database of another program")
         if (version := self._value("PRAGMA user_version")) != VERSION:
             raise StoreDamaged(f"schema version {version}; this program knows {VERSION}")
         if (found := self._value("SELECT value FROM meta WHERE key='stream'")) != stream:
@@ -244,7 +246,11 @@ class Store:
                 [(gap.epoch, gap.first_missing, gap.last_missing, gap.reason) for gap in gaps],
             )
             if complete is not None:
-                execute("UPDATE epochs SET ended=1 WHERE epoch=?", (complete,))
+                execute(
+                    "INSERT INTO epochs VALUES (?,NULL,0,?,-1,1)"
+                    " ON CONFLICT (epoch) DO UPDATE SET ended=1",
+                    (complete, boot_id),
+                )
             if consumers is not None:
                 execute("DELETE FROM consumers")
                 self._writer.executemany(
@@ -399,6 +405,16 @@ def _key(epoch: int, seq: int) -> int:
 def _group_of(key: int, last_seq: int, unix_ns: int, size: int, data: bytes) -> Group:
     epoch, first_seq = key >> _SEQ_BITS, key & (1 << _SEQ_BITS) - 1
     return Group(epoch, first_seq, last_seq, unix_ns, size, data)
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what is no file of this program before SQLite opens it, which may change it."""
+    with path.open("rb") as file:
+        head = file.read(100)
+    if head and head[:16] != b"SQLite format 3\0":
+        raise StoreDamaged("not a SQLite database")
+    if head and int.from_bytes(head[68:72], "big") != _APPLICATION_ID:
+        raise StoreDamaged("a database of another program")
 
 
 def _sync_folder(path: Path) -> None:

@@ -11,7 +11,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +33,7 @@ CHECK_S: Final = 2.0
 """Time for the check of the file at the start."""
 _COMMIT_BYTES: Final = 1 << 20
 _COMMIT_MESSAGES: Final = 4096
-_TRIM_S: Final = 10.0
+TRIM_S = 10.0
 _TRIM_GROUPS: Final = 200
 _CONSUMERS_S: Final = 60.0
 _BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0)
@@ -47,13 +47,11 @@ class Found:
         damage: why the file was set aside; empty if it was good or new.
         kept: name of the file that was set aside.
         previous: the epoch before this one, messages in the tail included; None if unknown.
-        gaps: messages of the previous epoch that are lost, or may be.
     """
 
     damage: str = ""
     kept: str = ""
     previous: EpochRow | None = None
-    gaps: list[MissingRange] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +72,7 @@ class Writer:
         found: set once the start has looked at the storage.
         used_bytes: size of the pages of the file that are in use.
         oldest: position and wall time of the oldest message in the file; None if not known.
+        recovered: last number of each epoch of which messages were found in the tail.
     """
 
     def __init__(
@@ -98,6 +97,7 @@ class Writer:
         self.found = Found()
         self.used_bytes = 0
         self.oldest: tuple[Position, int] | None = None
+        self.recovered: dict[int, int] = {}
         self.base_run_s = 0
         self._damage: tuple[Store, str] | None = None
         self._jobs: queue.SimpleQueue[tuple[Callable[[Store], object], Future[object]]]
@@ -165,19 +165,20 @@ class Writer:
     # -- the thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        recovered: list[Entry] = []
+        try:
+            recovered = self._tail.recover() if self._tail is not None else []
+        except OSError as error:
+            log.warning("journal: the tail of the last run cannot be read: %s", error)
+            recovered = []
         with self._attempt():
             self._open(CHECK_S)
-        try:
-            recovered = self._recover()
-        except (OSError, StoreDamaged) as error:
-            log.warning("journal: messages of the last run cannot be read now: %s", error)
+            self._note_previous(recovered)
         self._is_found.set()
         self._may_begin.wait()
         if self.found.damage:
             recovered = []  # of the stream whose file was set aside
+        self.recovered = {entry.epoch: entry.seq for entry in recovered}
         self._memory.prepend(recovered)
-        self._gaps += self.found.gaps
         while True:
             self._wake.wait(TICK_S)
             self._wake.clear()
@@ -245,23 +246,12 @@ class Writer:
                 self._gaps.append(gap)
                 self._on_gap(gap)
 
-    def _recover(self) -> list[Entry]:
-        """Return the messages in the tail that are not stored; note what is lost."""
-        entries = self._tail.recover() if self._tail is not None else []
-        store, previous = self.store, self._previous
-        if store is None:
-            return entries
-        newest = store.newest()
-        if newest is not None:
-            stored = (newest.epoch, newest.last_seq)
-            fresh = [each for each in entries if (each.epoch, each.seq) > stored]
-        else:
-            fresh = entries
-        if previous is not None:
-            self._note_previous(store, previous, entries)
-        return fresh
-
-    def _note_previous(self, store: Store, start: PreviousStart, tail: list[Entry]) -> None:
+    def _note_previous(self, tail: list[Entry]) -> None:
+        """Note how the previous epoch ended, and which of its messages are lost or may be."""
+        start, self._previous = self._previous, None
+        store = self.store
+        if start is None or store is None:
+            return
         row = store.epoch(start.epoch)
         of_epoch = [each for each in tail if each.epoch == start.epoch]
         last_seq = max([row.last_seq if row else -1, *(each.seq for each in of_epoch[-1:])])
@@ -278,7 +268,7 @@ class Writer:
             self._find_gap(MissingRange(start.epoch, last_seq + 1, None, "tail_lost"))
 
     def _find_gap(self, gap: MissingRange) -> None:
-        self.found.gaps.append(gap)
+        self._gaps.append(gap)
         self._on_gap(gap)
 
     def _step(self, *, closing: bool) -> None:
@@ -290,6 +280,7 @@ class Writer:
             return
         if self.store is None or self._failures > 1:
             self._open(0.0 if self._failures else CHECK_S)
+            self._note_previous(self._memory.first(self._memory.count))
         assert self.store is not None
         is_relaxed = self._consumers.keep_up(self._memory.newest, self._run_s())
         due = now_ns >= self._next_commit_ns or not is_relaxed
@@ -298,7 +289,7 @@ class Writer:
             self._commit_all(self.store, closing=closing)
             self._next_commit_ns = clock.monotonic_ns() + int(RELAXED_S * 1e9)
         if not closing and now_ns >= self._next_trim_ns:
-            self._next_trim_ns = now_ns + int(_TRIM_S * 1e9)
+            self._next_trim_ns = now_ns + int(TRIM_S * 1e9)
             self._trim(self.store)
         while has_jobs and not self._jobs.empty():
             job, future = self._jobs.get()
