@@ -20,6 +20,7 @@ from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, Confi
 from edge.hub.event_log import log_event, log_swap
 from edge.hub.fetch import Fetcher
 from edge.hub.freshness import Freshness
+from edge.hub.guard import Guard
 from edge.hub.handlers import RequestHandlers
 from edge.hub.health import Incidents, RateMeter, grade
 from edge.hub.journal import Journal
@@ -112,9 +113,12 @@ class Daemon:
         self._journal = Journal(self._config.journal)
         self._metrics.register(JournalCollector(self._journal))
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        guard = Guard(context, self._metrics.connection_cut)
         publish = self._config.publish
         try:
-            self._publisher = Publisher(context, publish.endpoint, high_water=publish.high_water)
+            self._publisher = Publisher(
+                context, publish.endpoint, high_water=publish.high_water, guard=guard
+            )
             try:
                 if self._lossless:
                     self._publisher.disable_drop()
@@ -131,7 +135,9 @@ class Daemon:
                 log.info("publishing on %s", self._publisher.endpoint)
                 if publish.service_endpoint:
                     self._fetcher = Fetcher(self._journal, rate_mb_s=publish.fetch_mb_s)
-                    self._service = Service(context, publish.service_endpoint, self._fetcher)
+                    self._service = Service(
+                        context, publish.service_endpoint, self._fetcher, guard=guard
+                    )
                     self._handlers = RequestHandlers(self._out, self._participants)
                     log.info("answering requests on %s", self._service.endpoint)
                 self._start_worker(0, 1)
@@ -148,6 +154,7 @@ class Daemon:
                     self._fetcher.close()
                 self._publisher.close(0.0)
         finally:
+            guard.close()
             context.term()
             self._journal.close()
 

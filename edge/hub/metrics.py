@@ -65,6 +65,11 @@ class Metrics:
         self._restarts = counter("affect_edge_worker_restarts", "Workers lost", ["reason"])
         self._steps = counter("affect_edge_clock_steps", "Jumps of the wall clock")
         self._requests = counter("affect_edge_requests", "Requests to the service", ["outcome"])
+        self._cut = counter(
+            "affect_edge_connections_cut",
+            "Connections that were cut to bound the memory",
+            ["socket", "reason"],
+        )
         build = Gauge("affect_edge_build_info", "Version", ["version"], registry=self._registry)
         build.labels(__version__).set(1)
         for metric, labels in (  # a series that begins above 0 shows no increase
@@ -75,6 +80,9 @@ class Metrics:
         ):
             for label in labels:
                 metric.labels(label)
+        for socket in ("publish", "service"):
+            for reason in ("bytes", "memory", "count"):
+                self._cut.labels(socket, reason)
         self._gauges = _KnownGauges()
         self._registry.register(self._gauges)
         self._source_states: set[str] = set()
@@ -126,6 +134,10 @@ class Metrics:
     def request(self, outcome: str) -> None:
         """Count a request; ``outcome`` as in ``Service.serve``."""
         self._requests.labels(outcome).inc()
+
+    def connection_cut(self, socket: str, reason: str) -> None:
+        """Count a connection that was cut; arguments as in ``edge.hub.guard``. For any thread."""
+        self._cut.labels(socket, reason).inc()
 
     def worker_lost(self, reason: str) -> None:
         """Count a lost worker; ``reason`` as in ``events.WorkerLost``."""

@@ -1,11 +1,17 @@
 """The PUB side: one socket, one thread, single-part messages; subscriptions are known."""
 
 import contextlib
+from typing import Final
 
 import zmq
 
+from edge import clock
+from edge.hub.guard import Guard
 from edge.hub.sockets import bind
 from edge.protocol.messages import topic
+
+_TURN_MS: Final = 5.0  # for subscriptions, then the loop attends to the link and the timers
+_TOPICS_MAX: Final = 1000  # that are kept; more are served, too
 
 
 class Publisher:
@@ -18,15 +24,22 @@ class Publisher:
     """
 
     def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, *, high_water: int
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        endpoint: str,
+        *,
+        high_water: int,
+        guard: Guard | None = None,
     ) -> None:
-        """Bind.
+        """Bind; ``guard`` watches the connections.
 
         Raises:
             ConfigError: the endpoint is in use or cannot be bound.
         """
         self._socket = context.socket(zmq.XPUB)
         self._topics: set[bytes] = set()
+        if guard is not None:
+            guard.watch("publish", self._socket)
         self.endpoint = bind(
             self._socket,
             endpoint,
@@ -43,11 +56,12 @@ class Publisher:
         return self._socket
 
     def read_subscriptions(self) -> None:
-        """Receive new and cancelled subscriptions; call when the socket is readable."""
+        """Receive subscriptions for a few milliseconds; call when the socket is readable."""
+        start_ns = clock.monotonic_ns()
         with contextlib.suppress(zmq.Again):
-            while True:
+            while clock.elapsed_ms(start_ns) < _TURN_MS:
                 notification = self._socket.recv(zmq.NOBLOCK)
-                if notification[:1] == b"\x01":
+                if notification[:1] == b"\x01" and len(self._topics) < _TOPICS_MAX:
                     self._topics.add(notification[1:])
                 elif notification[:1] == b"\x00":
                     self._topics.discard(notification[1:])

@@ -15,6 +15,7 @@ import zmq
 from edge import clock
 from edge.errors import RequestRefused
 from edge.hub.fetch import Fetcher, Reply, encode_refusal
+from edge.hub.guard import Guard
 from edge.hub.sockets import bind
 from edge.hub.token_bucket import TokenBucket
 from edge.protocol.requests import AnyRequest, FetchRequest, decode_request
@@ -48,6 +49,7 @@ class Service:
         context: makes the socket.
         endpoint: where to bind it.
         fetcher: answers ``fetch``; None: ``handle`` does. The caller closes it.
+        guard: watches the connections.
 
     Attributes:
         endpoint: where it is bound, with the port the system chose for ``tcp://...:*``.
@@ -61,10 +63,13 @@ class Service:
         context: "zmq.Context[zmq.Socket[bytes]]",
         endpoint: str,
         fetcher: Fetcher | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.RCVHWM, _RECEIVE_HIGH_WATER)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a peer that has gone fails
+        if guard is not None:
+            guard.watch("service", self._socket)
         self._fetcher = fetcher
         self._parts: list[bytes] = []  # of a message that is not received completely
         self._buckets: dict[bytes, TokenBucket] = {}  # by peer, the newest last

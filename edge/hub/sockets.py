@@ -53,6 +53,7 @@ def bind(
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, high_water)
     socket.setsockopt(zmq.MAXMSGSIZE, PART_BYTES_MAX)
+    socket.setsockopt(zmq.RCVBUF, PART_BYTES_MAX)
     socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
     if heartbeats:
         socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)

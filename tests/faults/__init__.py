@@ -1,1 +1,1 @@
-"""Long tests of faults, run by `make faults`."""
+"""Tests of faults and attacks; the long ones are run by `make faults`."""

@@ -1,0 +1,290 @@
+"""Cuts connections of peers that make ZeroMQ fill this process's memory.
+
+ZeroMQ gathers all parts of a message before it gives the first one to the hub, and has no limit for
+their number. It also keeps every subscription. So a program on this machine could fill the memory
+with one message of endlessly many parts. This thread looks at the connections and at the memory
+below ZeroMQ, and cuts, with ``shutdown``:
+
+- a TCP connection over which more has come than requests or subscriptions need;
+- when memory grows fast: connections whose data waits to be received, which a flood always has;
+- when memory has grown much without such a connection: all of them;
+- connections beyond ``CONNECTIONS_MAX``.
+
+ZeroMQ then drops what it has gathered. Clients connect again by themselves, and ``fetch`` returns
+what a subscriber missed meanwhile.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import socket as sockets
+import struct
+import sys
+import termios
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from edge import clock
+from edge.hub.memory_watch import Growth, MemoryWatch
+from edge.hub.token_bucket import TokenBucket
+
+log = logging.getLogger("affect_edge")
+
+Name = Literal["publish", "service"]
+Reason = Literal["bytes", "memory", "count"]
+
+CONNECTIONS_MAX: Final = 512
+"""Connections to one socket."""
+
+BYTES: Final[dict[Name, tuple[int, int]]] = {
+    "publish": (64 << 10, 1 << 10),
+    "service": (1 << 20, 256 << 10),
+}
+"""What may come over one connection: bytes at once, and bytes a second."""
+
+_PERIOD_MS: Final = 20
+_ALERT_PERIOD_MS: Final = 5  # while memory grows: ZeroMQ takes in up to 1 MB a millisecond
+_LOG_S: Final = 10.0
+_EVENTS: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
+_TCP_INFO_BYTES: Final = 256
+_BYTES_RECEIVED: Final = struct.Struct("=Q")  # tcpi_bytes_received of <linux/tcp.h>
+_BYTES_RECEIVED_AT: Final = 128
+
+
+@dataclass(slots=True)
+class _Connection:
+    """A connection that ZeroMQ accepted.
+
+    Attributes:
+        name: of the socket.
+        descriptor: ZeroMQ's own; it may be closed, and used for another file, at any time.
+        inode: of the connection, which identifies it.
+        is_tcp: whether the kernel counts its bytes.
+        bucket: bytes that may still come.
+        received: bytes that had come at the last look.
+    """
+
+    name: Name
+    descriptor: int
+    inode: int
+    is_tcp: bool
+    bucket: TokenBucket
+    received: int = 0
+
+
+class Guard:
+    """Watches the connections of the hub's sockets in a thread of its own.
+
+    Args:
+        context: of the sockets that are watched.
+        count: called in that thread with socket and reason for each connection that was cut.
+    """
+
+    def __init__(
+        self, context: "zmq.Context[zmq.Socket[bytes]]", count: Callable[[str, str], None]
+    ) -> None:
+        self._context = context
+        self._count = count
+        self._watched: list[zmq.Socket[bytes]] = []
+        self._added: deque[tuple[Name, zmq.Socket[bytes]]] = deque()
+        self._is_closed = False
+        # only of the thread
+        self._connections: dict[int, _Connection] = {}  # by descriptor
+        self._memory = MemoryWatch()
+        self._cuts: Counter[tuple[str, str]] = Counter()  # since the last line in the log
+        self._culprit = ""
+        self._logged_ns: int | None = None
+        self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
+        self._thread.start()
+
+    def watch(self, name: Name, socket: "zmq.Socket[bytes]") -> None:
+        """Watch the connections that ``socket`` accepts from now on; call it before ``bind``.
+
+        Only for the thread that owns the socket.
+        """
+        self._watched.append(socket)
+        address = f"inproc://guard-{len(self._watched)}"
+        socket.monitor(address, _EVENTS)
+        monitor = self._context.socket(zmq.PAIR)
+        monitor.setsockopt(zmq.LINGER, 0)
+        monitor.setsockopt(zmq.RCVHWM, 0)  # else ZeroMQ waits for this thread when there are many
+        monitor.connect(address)
+        self._added.append((name, monitor))
+
+    def close(self) -> None:
+        """End the thread. Only for the thread that owns the sockets."""
+        for socket in self._watched:
+            if not socket.closed:
+                socket.disable_monitor()  # else ZeroMQ waits for somebody to receive its events
+        self._is_closed = True
+        self._thread.join()
+        for _, monitor in self._added:
+            monitor.close()
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        names: dict[zmq.Socket[bytes], Name] = {}
+        next_ns = clock.monotonic_ns()
+        while not self._is_closed:
+            while self._added:
+                name, monitor = self._added.popleft()
+                names[monitor] = name
+                poller.register(monitor, zmq.POLLIN)
+            left_ms = (next_ns - clock.monotonic_ns()) // 1_000_000
+            for monitor, _ in poller.poll(max(0, left_ms)):
+                self._note_events(names[monitor], monitor)
+            now_ns = clock.monotonic_ns()
+            if now_ns >= next_ns:
+                self._check(now_ns)
+                period_ms = _ALERT_PERIOD_MS if self._memory.is_growing else _PERIOD_MS
+                next_ns = now_ns + period_ms * 1_000_000
+        for monitor in names:
+            monitor.close()
+        self._memory.close()
+
+    def _note_events(self, name: Name, monitor: "zmq.Socket[bytes]") -> None:
+        with contextlib.suppress(zmq.Again):
+            while True:
+                event = parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))
+                if event["event"] == zmq.EVENT_ACCEPTED:
+                    self._add(name, event["value"], event["endpoint"])
+                else:
+                    self._connections.pop(event["value"], None)
+
+    def _add(self, name: Name, descriptor: int, endpoint: bytes) -> None:
+        inode = _inode(descriptor)
+        if inode is None:
+            return  # closed meanwhile
+        size, rate = BYTES[name]
+        connection = _Connection(
+            name,
+            descriptor,
+            inode,
+            endpoint.startswith(b"tcp"),
+            TokenBucket(rate, size, clock.monotonic_ns()),
+        )
+        self._connections[descriptor] = connection
+        if sum(each.name == name for each in self._connections.values()) > CONNECTIONS_MAX:
+            self._cut(connection, "count")
+
+    def _check(self, now_ns: int) -> None:
+        for each in list(self._connections.values()):
+            if each.is_tcp and self._is_over_budget(each, now_ns):
+                self._cut(each, "bytes")
+        growth = self._memory.assess(now_ns)
+        if growth is not Growth.NORMAL:
+            flooding = self._flooding()
+            if growth is Growth.LARGE and not flooding:
+                flooding = list(self._connections.values())
+            for each in flooding:
+                self._cut(each, "memory")
+        self._log(now_ns)
+
+    @staticmethod
+    def _is_over_budget(each: _Connection, now_ns: int) -> bool:
+        received = _bytes_received(each.descriptor)
+        if received is None:
+            return False
+        each.bucket.spend(received - each.received, now_ns)
+        each.received = received
+        return each.bucket.level(now_ns) < 0
+
+    def _flooding(self) -> list[_Connection]:
+        """Return the connections with data to receive, or with replies that nobody reads."""
+        return [
+            each
+            for each in self._connections.values()
+            if _queued(each.descriptor, termios.FIONREAD)
+            or (each.name == "service" and _queued(each.descriptor, termios.TIOCOUTQ))
+        ]
+
+    def _cut(self, connection: _Connection, reason: Reason) -> None:
+        self._connections.pop(connection.descriptor, None)
+        try:
+            own = sockets.socket(fileno=os.dup(connection.descriptor))
+        except OSError:
+            return  # closed meanwhile
+        with own:
+            if _inode(own.fileno()) != connection.inode:
+                return  # closed meanwhile, and the number is of another file
+            culprit = _describe_peer(own)
+            with contextlib.suppress(OSError):
+                own.shutdown(sockets.SHUT_RDWR)
+        self._memory.note_cut(clock.monotonic_ns())
+        self._count(connection.name, reason)
+        self._cuts[connection.name, reason] += 1
+        self._culprit = culprit
+
+    def _log(self, now_ns: int) -> None:
+        is_due = self._logged_ns is None or now_ns - self._logged_ns >= _LOG_S * 1e9
+        if not self._cuts or not is_due:
+            return
+        for (name, reason), count in self._cuts.items():
+            log.warning(
+                "%d connections to the %s socket were cut (%s), the last one of %s",
+                count,
+                name,
+                _REASONS[reason],
+                self._culprit,
+            )
+        self._cuts.clear()
+        self._logged_ns = now_ns
+
+
+_REASONS: Final = {
+    "bytes": "more data than requests or subscriptions need",
+    "memory": "this process's memory grew",
+    "count": f"more than {CONNECTIONS_MAX} at once",
+}
+
+
+def _inode(descriptor: int) -> int | None:
+    """Return the inode of an open file; None if there is none."""
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return None
+
+
+def _bytes_received(descriptor: int) -> int | None:
+    """Return how many bytes have come over a TCP connection; None if it is closed."""
+    try:
+        own = sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM, fileno=descriptor)
+    except OSError:
+        return None
+    try:
+        info = own.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, _TCP_INFO_BYTES)
+    except OSError:
+        return None
+    finally:
+        own.detach()  # it stays open: the descriptor is ZeroMQ's
+    return int(_BYTES_RECEIVED.unpack_from(info, _BYTES_RECEIVED_AT)[0])
+
+
+def _queued(descriptor: int, direction: int) -> int:
+    """Return the bytes in a queue of a connection; 0 if it is closed."""
+    try:
+        return int.from_bytes(fcntl.ioctl(descriptor, direction, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
+
+
+def _describe_peer(own: sockets.socket) -> str:
+    """Return who is at the other end: its process, or its address."""
+    try:
+        if own.family == sockets.AF_UNIX:
+            peer = own.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, 12)
+            return f"process {int.from_bytes(peer[:4], sys.byteorder)}"
+        host, port, *_ = own.getpeername()
+    except OSError:
+        return "a peer that has gone"
+    return f"{host}:{port}"

@@ -1,0 +1,128 @@
+"""The guard over real sockets: it cuts who sends too much, and nobody else."""
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from edge.hub import guard as guard_module
+from edge.hub.guard import Guard
+from edge.hub.sockets import bind
+from tests.support.raw_peer import Flood, connect, frame, shake_hands
+
+
+class Guarded:
+    """A publishing and a serving socket with their guard."""
+
+    def __init__(self, publish: str, service: str) -> None:
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.cuts: Counter[tuple[str, str]] = Counter()
+        self.guard = Guard(self.context, lambda *cut: self.cuts.update([cut]))
+        self.publish = self.context.socket(zmq.XPUB)
+        self.guard.watch("publish", self.publish)
+        self.service = self.context.socket(zmq.ROUTER)
+        self.guard.watch("service", self.service)
+        self.endpoints = {
+            "SUB": bind(self.publish, publish, key="a", high_water=10),
+            "DEALER": bind(self.service, service, key="b", high_water=10),
+        }
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        start_ns = time.monotonic_ns()
+        while not condition():
+            for socket in (self.publish, self.service):
+                while socket.poll(1):
+                    socket.recv()
+            assert time.monotonic_ns() - start_ns < 20e9, self.cuts
+
+    def subscriber(self) -> "zmq.Socket[bytes]":
+        socket = self.context.socket(zmq.SUB)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.subscribe(b"")
+        socket.connect(self.endpoints["SUB"])
+        assert self.publish.poll(5000)
+        assert self.publish.recv() == b"\x01"
+        return socket
+
+    def close(self) -> None:
+        self.guard.close()
+        self.publish.close()
+        self.service.close()
+        self.context.term()
+
+
+@pytest.fixture(params=["tcp", "ipc"])
+def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guarded]:
+    if request.param == "tcp":
+        made = Guarded("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
+    else:
+        made = Guarded(f"ipc://{tmp_path}/p", f"ipc://{tmp_path}/s")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("kind", ["SUB", "DEALER"])
+def test_an_endless_message_is_cut_and_others_stay(
+    guarded: Guarded, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with guarded.subscriber() as subscriber:
+        part = frame(b"x" * 4000, more=True)
+        with Flood(guarded.endpoints[kind], kind, part) as flood:
+            guarded.wait_for(lambda: flood.connections > 3)
+        name = "publish" if kind == "SUB" else "service"
+        assert {socket for socket, _ in guarded.cuts} == {name}
+        guarded.publish.send(b"still here")
+        assert subscriber.poll(5000)
+        assert subscriber.recv() == b"still here"
+    lines = [record.message for record in caplog.records if "were cut" in record.message]
+    assert len(lines) == 1
+    assert f"to the {name} socket" in lines[0]
+    assert ("127.0.0.1" in lines[0]) or (f"process {os.getpid()}" in lines[0])
+
+
+def test_memory_of_a_cut_message_is_freed(guarded: Guarded) -> None:
+    before_mb = guarded.guard._memory.resident_mb()
+    with Flood(guarded.endpoints["DEALER"], "DEALER", frame(b"x" * 100, more=True)) as flood:
+        guarded.wait_for(lambda: flood.sent > 20e6)
+    guarded.wait_for(lambda: not guarded.guard._memory.is_growing)
+    assert guarded.guard._memory.resident_mb() - before_mb < 24
+
+
+def test_connections_beyond_the_limit_are_cut(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard_module, "CONNECTIONS_MAX", 20)
+    peers = [connect(guarded.endpoints["SUB"]) for _ in range(50)]
+    try:
+        guarded.wait_for(lambda: guarded.cuts == {("publish", "count"): 30})
+        for peer in peers[:20]:  # the first ones stay
+            shake_hands(peer, "SUB")
+    finally:
+        for peer in peers:
+            peer.close()
+    guarded.wait_for(lambda: not guarded.guard._connections)
+
+
+def test_the_traffic_of_a_fast_consumer_is_allowed(guarded: Guarded) -> None:
+    with guarded.context.socket(zmq.DEALER) as peer:
+        peer.setsockopt(zmq.LINGER, 0)
+        peer.connect(guarded.endpoints["DEALER"])
+        for _ in range(2000):
+            peer.send(b"x" * 200)
+            assert guarded.service.poll(5000)
+            guarded.service.recv_multipart()
+    assert guarded.cuts == {}
+
+
+def test_a_guard_ends_with_its_sockets_in_any_order() -> None:
+    guarded = Guarded("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
+    with connect(guarded.endpoints["SUB"]) as peer:
+        shake_hands(peer, "SUB")
+        guarded.publish.close()
+        guarded.close()
+    assert not any(each.name == "guard" for each in threading.enumerate())
