@@ -113,7 +113,7 @@ class Daemon:
         self._journal = Journal(self._config.journal)
         self._metrics.register(JournalCollector(self._journal))
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        guard = Guard(context, self._metrics.connection_cut)
+        guard = Guard(context, self._metrics.connection_cut, lambda: self._journal.pending_bytes)
         publish = self._config.publish
         try:
             self._publisher = Publisher(

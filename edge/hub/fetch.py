@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from edge import clock
 from edge.errors import AffectEdgeError, RequestRefused
-from edge.hub.consumers import Consumers
+from edge.hub.consumer_names import ConsumerNames
 from edge.hub.journal.batch import Batch, Position
 from edge.hub.token_bucket import TokenBucket
 from edge.protocol.requests import FETCH_BYTES_MAX, FetchRequest
@@ -111,7 +111,7 @@ class Fetcher:
         self._is_closed = False
         self._error: BaseException | None = None
         # only of the thread
-        self._consumers = Consumers()
+        self._names = ConsumerNames()
         self._pending: list[_Pending] = []
         rate = rate_mb_s * 1e6
         self._bucket = TokenBucket(rate, rate * _BURST_S, clock.monotonic_ns())
@@ -239,7 +239,7 @@ class Fetcher:
         now_ns = clock.monotonic_ns()
         try:
             if request.name is not None:
-                self._consumers.check(request.name, request.instance, now_ns)
+                self._names.check(request.name, request.instance, now_ns)
             after = self._position(request)
             if request.name is not None and request.stream == self._journal.stream:
                 self._journal.acknowledge(request.name, after)

@@ -85,10 +85,14 @@ class Guard:
     Args:
         context: of the sockets that are watched.
         count: called in that thread with socket and reason for each connection that was cut.
+        own_bytes: called in that thread; returns how much memory the hub holds on purpose.
     """
 
     def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", count: Callable[[str, str], None]
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        count: Callable[[str, str], None],
+        own_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
         self._context = context
         self._count = count
@@ -97,7 +101,7 @@ class Guard:
         self._is_closed = False
         # only of the thread
         self._connections: dict[int, _Connection] = {}  # by descriptor
-        self._memory = MemoryWatch()
+        self._memory = MemoryWatch(own_bytes)
         self._cuts: Counter[tuple[str, str]] = Counter()  # since the last line in the log
         self._culprit = ""
         self._logged_ns: int | None = None

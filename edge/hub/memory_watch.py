@@ -1,9 +1,10 @@
-"""Watches the resident memory of this process for growth that connections may have caused."""
+"""Watches the memory of this process for growth that connections may have caused."""
 
 import ctypes
 import enum
 import os
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 FAST_MB: Final = 12.0
@@ -26,13 +27,17 @@ class Growth(enum.Enum):
 
 
 class MemoryWatch:
-    """Compares the resident memory with the memory of before. Not thread-safe.
+    """Compares the memory of this process with that of before. Not thread-safe.
+
+    Args:
+        own_bytes: returns how much the hub holds on purpose, such as messages for a slow disk.
 
     Attributes:
         is_growing: whether it has grown recently, or connections were cut.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own_bytes: Callable[[], int] = lambda: 0) -> None:
+        self._own_bytes = own_bytes
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._page_mb = os.sysconf("SC_PAGE_SIZE") / 1e6
         self._usual_mb = self.resident_mb()
@@ -43,8 +48,9 @@ class MemoryWatch:
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
 
     def resident_mb(self) -> float:
-        """Return the resident memory, MB."""
-        return int(os.pread(self._statm, 100, 0).split()[1]) * self._page_mb
+        """Return the resident memory without mapped files and ``own_bytes``, MB."""
+        _, resident, mapped, *_ = os.pread(self._statm, 100, 0).split()
+        return (int(resident) - int(mapped)) * self._page_mb - self._own_bytes() / 1e6
 
     def assess(self, now_ns: int) -> Growth:
         """Return how memory has grown; call it some times within ``RECENT_S``."""

@@ -273,12 +273,11 @@ def test_operators_have_their_rate_while_a_consumer_drains(running: RunningFetch
 def test_the_word_fetch_in_a_mark_does_not_evade_the_rate_of_operators(
     running: RunningFetch,
 ) -> None:
-    peer = running.peer()
-    replies = []
-    for part in [b'{"request":"mark","text":"\\"fetch\\" \\u0022","x":"fetch"}'] * 45:
-        peer.send(part)
-        replies.append(json.loads(running.receive(peer)))
-    assert any("requests a second" in reply.get("error", "") for reply in replies)
+    peer, errors = running.peer(), [""]
+    while "requests a second" not in errors[-1]:
+        peer.send(b'{"request":"mark","text":"x","fetch":"fetch"}')
+        errors.append(json.loads(running.receive(peer))["error"])
+    assert "unknown field" in errors[1]
 
 
 def test_the_limit_of_bytes_delays_replies(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ NAMES_MAX: Final = 256
 _SUPERSEDED_MAX: Final = 16  # older processes of a name that are kept
 
 
-class Consumers:
+class ConsumerNames:
     """Knows which process (``instance``) uses which name. Not thread-safe."""
 
     def __init__(self) -> None:
