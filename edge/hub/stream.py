@@ -16,7 +16,15 @@ from edge.hub.metrics import Metrics
 from edge.hub.participants import Participants
 from edge.hub.publisher import Publisher
 from edge.link import FrameReport
-from edge.protocol.events import ClockStep, Detail, EpochEnded, EpochStarted, ParticipantTrackEnded
+from edge.protocol.events import (
+    ClockStep,
+    Detail,
+    EpochEnded,
+    EpochStarted,
+    ModelReference,
+    ParticipantTrackEnded,
+    WorkerStarted,
+)
 from edge.protocol.messages import (
     EventMessage,
     EventTime,
@@ -89,6 +97,8 @@ class MessageStream:
             "stream": identity.stream,
             "epoch": identity.epoch,
         }
+        self._purpose = config.device.purpose or "demo"
+        self._models: Mapping[str, ModelReference] | None = None
         self.frames = 0
         self.dropped = 0
         self.last_index = -1
@@ -109,7 +119,7 @@ class MessageStream:
         self.event(
             EpochStarted(
                 version=__version__,
-                purpose=self._config.device.purpose or "demo",
+                purpose=self._purpose,
                 source=self._config.source.kind,
                 priors=self._config.expression.priors,  # needed to interpret probabilities
                 boot_id=boot_id() or None,
@@ -138,6 +148,8 @@ class MessageStream:
 
     def event(self, detail: Detail) -> EventMessage | None:
         """Send an event and return it; before the epoch has started, hold it and return None."""
+        if isinstance(detail, WorkerStarted):
+            self._models = detail.models
         if self._held is not None:
             self._held.append(detail)
             return None
@@ -247,6 +259,10 @@ class MessageStream:
             memory_locked=memory_locked,
             swap=swap,
             journal=journal,
+            version=__version__,
+            purpose=self._purpose,
+            priors=self._config.expression.priors,
+            models=self._models,
         )
         self.last_status = message
         # first the gauges: whoever has received the status then scrapes the same values

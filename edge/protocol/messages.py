@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
-from edge.protocol.events import DETAILS
+from edge.protocol.events import DETAILS, ModelReference
 from edge.validation import first_error
 from edge.vocabulary import BaselineState, ClockName, Grade
 
@@ -305,6 +305,10 @@ class StatusMessage(Head):
     ``swap`` says whether pictures in the worker's memory can be written to storage: ``off`` (no
     swap area on storage), ``prevented`` (``memory_locked``, or forbidden by the service manager) or
     ``possible``, which is a health reason, too. Both are null before the worker has started.
+
+    ``version``, ``purpose`` and ``priors`` are those of the epoch's first message, ``models`` those
+    of the newest event ``worker_started`` (null before it): with them a subscriber that came later
+    can interpret the messages that it receives.
     """
 
     kind: Literal["status"] = "status"
@@ -312,6 +316,10 @@ class StatusMessage(Head):
     last_seq: int
     oldest_seq: int | None = None
     epoch_age_s: Annotated[float, _rounded(3)] | None = None
+    version: str | None = None
+    purpose: str | None = None
+    priors: dict[str, Rounded] | None = None
+    models: dict[str, ModelReference] | None = None
     health: Health
     source_state: str
     next_frame_s: Annotated[float, _rounded(1)] | None = None
