@@ -31,9 +31,12 @@ class RunningDaemon:
         high_water: int = 0,
         cwd: Path = ROOT,
         python: Sequence[str] = (sys.executable,),
+        ports: tuple[int, int] | None = None,
     ) -> None:
         self.endpoint = f"ipc://{folder}/live"
         self.service = f"ipc://{folder}/service"
+        if ports is not None:
+            self.endpoint, self.service = (f"tcp://127.0.0.1:{port}" for port in ports)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -113,6 +116,11 @@ class RunningDaemon:
         """Receive until the epoch ends; return the exit code."""
         self.wait_for(lambda message: message.get("event") == "epoch_ended", timeout_s)
         return self.process.wait(10)
+
+    def resident_mb(self) -> float:
+        """Return the resident memory of the hub, MB."""
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def worker_pid(self) -> int:
         """Return the process id of the current worker."""
