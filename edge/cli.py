@@ -209,10 +209,32 @@ def tail(
 
 @app.command("log")
 def log_command(
-    out: Annotated[Path, typer.Option(help="The file to write or to continue: .jsonl or .csv.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="The log to write or to continue: NAME.sqlite, .csv, .jsonl, or a folder .parquet."
+        ),
+    ],
     *,
     connect: Endpoints = None,
-    name: Annotated[str, typer.Option(help="What this logger is called.")] = "log",
+    service: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where these daemons answer requests, to fetch what was missed; may be repeated;"
+            ' "" for none.'
+        ),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="Under which the daemons note what this logger has stored.")
+    ] = "log",
+    since: Annotated[
+        str, typer.Option(help="Where to begin with a new stream: oldest, epoch or now.")
+    ] = "oldest",
+    once: Annotated[bool, typer.Option("--once", help="End when everything is stored.")] = False,
+    rotate: Annotated[
+        str | None,
+        typer.Option(help="Begin new files each day (UTC), or at a size: day, 500MB, 2GB."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
     until_end: Annotated[
         bool, typer.Option("--until-end", help="End when the daemon's run ends.")
@@ -222,17 +244,29 @@ def log_command(
         typer.Option(
             "--give-up-s",
             min=0,
-            help="With --until-end: seconds without a message until exit code 1; 0: never.",
+            help="With --until-end or --once: seconds without a message until exit code 1; 0:"
+            " never.",
         ),
     ] = 60.0,
 ) -> int:
-    """Write the live stream to a file; tell every gap."""
-    from edge.tools.log import run_log  # noqa: PLC0415
+    """Write every message to a log, also those of while it was away; tell every gap."""
+    from edge.client.logs.rotation import parse_rotation  # noqa: PLC0415
+    from edge.tools.log import check_since, run_log, services_for  # noqa: PLC0415
+    from edge.tools.log_signals import LogSignals  # noqa: PLC0415
 
+    endpoints, signals = _endpoints(connect), LogSignals()
+    services = services_for(endpoints, service, once=once)
+    if service is None and not services:
+        write_error_line(f"{name}: without --service, missed messages are reported, not fetched")
     summary = run_log(
-        _endpoints(connect),
+        endpoints,
         out,
-        stop=_stop_on_signals(),
+        stop=signals.is_stopped,
+        rotation=parse_rotation(rotate),
+        rotate_now=signals.take_rotation,
+        services=services,
+        since=check_since(since),
+        once=once,
         name=name,
         device=device,
         until_end=until_end,
@@ -244,6 +278,25 @@ def log_command(
         f" {summary.missing} missing{deleted if summary.deleted_rows else ''}"
     )
     return EXIT_FAILURE if summary.gave_up else EXIT_DONE
+
+
+@app.command("export-log")
+def export_log_command(
+    log: Annotated[Path, typer.Argument(help="A log, NAME.sqlite; it may be written meanwhile.")],
+    *,
+    to: Annotated[Path, typer.Option(help="The file to make: .parquet, .csv or .jsonl.")],
+    session: Annotated[str | None, typer.Option(help="Only this session, by name.")] = None,
+) -> None:
+    """Make tables of a log: one row a face a frame, and one an event."""
+    from edge.tools.export_log import run_export  # noqa: PLC0415
+
+    def report(line: str) -> None:
+        write_error_line(f"affect-edge: {line}")
+
+    done = run_export(log, to, session=session, report=report)
+    made = " and ".join(map(str, done.files))
+    events = f" and {done.events} of events" if len(done.files) > 1 else ""
+    report(f"{done.messages} messages: {done.rows} rows{events} in {made}")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # "-5 bar" is a text

@@ -88,7 +88,7 @@ EVENT_COLUMNS = (
     "event",  # of a gap: "gap"
     "detail",  # JSON
     "first_missing",  # of a gap, else -1
-    "last_missing",
+    "last_missing",  # -1 as well where it is not known, as after a power cut
 )
 
 NONE = -1
@@ -169,7 +169,12 @@ def gap_row(gap: Gap, after: Message, time_s: float) -> list[Cell]:
     else:
         monotonic_ns = after.time.monotonic_ns
     times: list[Cell] = [after.time.unix_ns, monotonic_ns, _seconds(time_s)]
-    return [*key, *times, "gap", None, gap.first_missing, gap.last_missing]
+    return [*key, *times, "gap", gap_detail(gap), gap.first_missing, _integer(gap.last_missing)]
+
+
+def gap_detail(gap: Gap) -> str | None:
+    """Return the column ``detail`` of a gap: ``{"reason": ...}``; None without a reason."""
+    return None if gap.reason is None else json.dumps({"reason": gap.reason})
 
 
 def csv_lines(rows: Iterable[Sequence[Cell]]) -> bytes:

@@ -8,16 +8,22 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast, get_args
 
 from edge.client import Cursor, Received, Subscriber
+from edge.client.backfill import Since
 from edge.client.logs import LogFormat, opened_log
 from edge.client.logs.rotation import Rotation
 from edge.clock import monotonic_ns
 from edge.descriptors import write_error_line
+from edge.errors import ConfigError
 from edge.protocol.messages import EventMessage, StatusMessage
+from edge.tools.catch_up import CatchUpNotice
 from edge.tools.log_writer import LogWriter
 from edge.tools.silence import SilenceNotice
 
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
+DEFAULT_SERVICE = "tcp://127.0.0.1:5556"
 _HIGH_WATER = 10_000  # five minutes at 30 frames a second: a memory card can stall for seconds
 _DRAIN_NS = 1_000_000_000
 
@@ -56,6 +62,9 @@ def run_log(
     stop: Callable[[], bool],
     rotation: Rotation = Rotation(),  # noqa: B008 - frozen
     rotate_now: Callable[[], bool] = lambda: False,
+    services: Sequence[str] = (),
+    since: Since = "oldest",
+    once: bool = False,
     name: str = "log",
     device: str | None = None,
     until_end: bool = False,
@@ -71,16 +80,22 @@ def run_log(
             written; messages on their way are not waited for.
         rotation: when to rotate the log.
         rotate_now: called at least five times a second; true rotates the log at once.
-        name: of this logger; begins each line of ``report``.
+        services: service addresses of the daemons, to fetch what was missed; none: it is only
+            reported.
+        since: where to begin with a stream that is new to the log; see ``Subscriber``.
+        once: end when everything that the daemons stored is in the log.
+        name: of this logger, under which the daemons note what it has; begins each line of
+            ``report``.
         device: only this device's messages.
         until_end: also end once every device that sent a message has sent ``epoch_ended``.
-        give_up_s: with ``until_end``, also end after this long without any message: the daemon was
-            killed, had ended before, or never ran. 0: wait for ever.
+        give_up_s: with ``until_end`` or ``once``, also end after this long without any message: the
+            daemon was killed, had ended before, or never ran. 0: wait for ever.
         report: takes a line at each change (a gap, a new epoch, a repair, a device that is silent
             for three seconds); standard error when None.
 
     Raises:
         ConfigError: an endpoint or the file cannot be used as it stands (exit 78).
+        RequestRefused: a daemon refuses to let this logger fetch (exit 78).
         LogFileError: the log cannot be written any more (exit 1); it holds what was committed.
     """
     write_line = report or write_error_line
@@ -92,22 +107,37 @@ def run_log(
         cursors = sink.cursors()
         if sink.cut_bytes:
             report_as(f"{out}: {sink.cut_bytes} bytes that a crash left uncommitted were cut off")
-        with Subscriber(endpoints, device=device, high_water=_HIGH_WATER, cursors=cursors) as live:
-            writer = LogWriter(sink, rotation, committed=lambda: None, stop=stop, report=report_as)
+        with Subscriber(
+            endpoints,
+            device=device,
+            high_water=_HIGH_WATER,
+            cursors=cursors,
+            services=services,
+            name=name if services else None,
+            since=since,
+            report=report_as,
+        ) as live:
+            writer = LogWriter(
+                sink, rotation, committed=live.acknowledge, stop=stop, report=report_as
+            )
+            catch_up = CatchUpNotice(live, report_as)
             log = _Log(writer, report_as, cursors)
             silence = SilenceNotice(endpoints, report_as, device)
             gave_up = False
             while not stop() and not (until_end and log.ended):
                 received = live.receive(timeout_s=0.2)
                 silence.turn()
+                catch_up.turn(fetched=received is not None and received.backfilled)
                 if received is not None:
                     silence.note(received.message)
                     log.write(received)
                 elif not live.undecodable:
                     silence.check()
-                    gave_up = until_end and 0 < give_up_s <= silence.silent_s
+                    gave_up = (until_end or once) and 0 < give_up_s <= silence.silent_s
                 if gave_up:
                     report_as(f"nothing received for {give_up_s:g} s, and no end: given up")
+                    break
+                if once and received is None and live.caught_up:
                     break
                 log.report_undecodable(live.undecodable)
                 if rotate_now():
@@ -118,6 +148,34 @@ def run_log(
                 log.write(received)
             writer.commit()
         return log.summary(sink, live.undecodable, gave_up=gave_up)
+
+
+def services_for(
+    endpoints: Sequence[str], services: Sequence[str] | None, *, once: bool
+) -> list[str]:
+    """Return the addresses to fetch from: those given, or that of a daemon with default addresses.
+
+    Raises:
+        ConfigError: ``once`` without any.
+    """
+    if services is None:
+        services = [DEFAULT_SERVICE] if set(endpoints) == {DEFAULT_ENDPOINT} else []
+    found = [each for each in services if each]
+    if once and not found:
+        raise ConfigError("--once: expected --service, the address to fetch the stored messages")
+    return found
+
+
+def check_since(text: str) -> Since:
+    """Return ``text`` as the beginning of a new stream.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    for since in get_args(Since):
+        if since == text:
+            return cast("Since", text)
+    raise ConfigError(f"--since {text!r}: expected {', '.join(get_args(Since))}")
 
 
 class _Log:
@@ -146,10 +204,7 @@ class _Log:
         if gap is not None:
             self._counts["gaps"] += 1
             self._counts["missing"] += gap.missing
-            self._report(
-                f"{message.device}: gap: {gap.missing} messages missing, {gap.first_missing} to"
-                f" {gap.last_missing} of epoch {gap.epoch}"
-            )
+            self._report(f"{message.device}: gap: {gap.describe()}")
         if received.late:
             self._counts["late"] += 1
             return

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
 
+NOBODY_MS = 5000.0  # a connection to another machine takes a moment
 SILENT_MS = 3000.0  # a daemon sends a status each second
 PAUSE_MS = 5000.0  # between two turns of a loop that waits for 0.2 s
 
@@ -26,8 +27,8 @@ class SilenceNotice:
     ) -> None:
         of_device = "" if device is None else f" of device {device}"
         self._nobody = (
-            f"nothing received from {', '.join(endpoints)}{of_device} yet; is a daemon running"
-            " there, and is that its publish.endpoint?"
+            f"nobody publishes at {', '.join(endpoints)}{of_device} yet; waiting; is a daemon"
+            " running there, and is that its publish.endpoint?"
         )
         self._report = report
         self._first_due = True
@@ -72,7 +73,7 @@ class SilenceNotice:
 
     def check(self) -> None:
         """Report what is silent; call it only when no message is waiting."""
-        if self._first_due and self.silent_s * 1e3 >= SILENT_MS:
+        if self._first_due and self.silent_s * 1e3 >= NOBODY_MS:
             self._first_due = False
             self._report(self._nobody)
         for device, last_ns in list(self._devices.items()):

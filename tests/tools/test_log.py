@@ -26,14 +26,14 @@ from tests.support.wire import Publisher, event, face, frame, status
 
 
 def test_silence_is_reported_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(silence, "SILENT_MS", 100.0)
+    monkeypatch.setattr(silence, "NOBODY_MS", 100.0)
     endpoint, reports = f"ipc://{tmp_path}/pub", []
     answers = iter([*[False] * 4, True])
     out = tmp_path / "log.jsonl"
     run_log([endpoint], out, stop=lambda: next(answers), report=reports.append, name="a")
     assert reports == [
-        f"a: nothing received from {endpoint} yet; is a daemon running there, and is that its"
-        " publish.endpoint?"
+        f"a: nobody publishes at {endpoint} yet; waiting; is a daemon running there, and is that"
+        " its publish.endpoint?"
     ]
     assert out.read_text() == ""
 

@@ -18,11 +18,11 @@ def now(monkeypatch):
 def test_nothing_at_all_is_reported_once_with_address_and_device(now):
     lines = []
     notice = silence.SilenceNotice(["tcp://a:1", "tcp://b:2"], lines.append, "kammer-1")
-    for now[0] in (102.9, 103.0, 104.0, 200.0):
+    for now[0] in (104.9, 105.0, 106.0, 200.0):
         notice.check()
     assert lines == [
-        "nothing received from tcp://a:1, tcp://b:2 of device kammer-1 yet; is a daemon running"
-        " there, and is that its publish.endpoint?"
+        "nobody publishes at tcp://a:1, tcp://b:2 of device kammer-1 yet; waiting; is a daemon"
+        " running there, and is that its publish.endpoint?"
     ]
     assert notice.silent_s == 100.0
 

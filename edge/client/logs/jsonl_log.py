@@ -3,7 +3,9 @@
 Statuses are included. A gap is a line of its own right before the message that revealed it::
 
     {"schema":"affect.log.v1","kind":"gap","device":D,"stream":S,"epoch":E,
-     "first_missing":N,"last_missing":M,"unix_ns":time of that message}
+     "first_missing":N,"last_missing":M,"reason":R,"unix_ns":time of that message}
+
+``last_missing`` is null where it is not known, ``reason`` where only the absence was noticed.
 """
 
 import json
@@ -94,6 +96,7 @@ def _gap_line(gap: Gap, received: Received) -> bytes:
         "epoch": gap.epoch,
         "first_missing": gap.first_missing,
         "last_missing": gap.last_missing,
+        "reason": gap.reason,
         "unix_ns": received.message.time.unix_ns,
     }
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

@@ -26,7 +26,7 @@ from edge.client.gaps import Cursor
 from edge.client.logs.failures import log_error
 from edge.client.logs.sqlite_log import SqliteLog
 from edge.client.logs.sqlite_reader import SqliteReader
-from edge.client.logs.stored_rows import StoredRows
+from edge.client.logs.stored_rows import MessageRows, StoredRows
 from edge.client.logs.table_file import TableFile, opened_table
 from edge.client.subscriber import Received
 from edge.client.tidy import COLUMNS, EVENT_COLUMNS, Cell
@@ -128,9 +128,9 @@ class ParquetLog:
         for sealed in sorted(self._spool_folder.glob("messages.????-??-??*.sqlite")):
             with SqliteReader(sealed) as reader, ExitStack() as stack:
                 files = _Files(self.path, stack)
-                for device, unix_ns, identity, frames, events in StoredRows(reader):
-                    files.append("faces", device, unix_ns, identity, frames)
-                    files.append("events", device, unix_ns, identity, events)
+                for each in StoredRows(reader):
+                    files.append("faces", each, each.frames)
+                    files.append("events", each, each.events)
             with suppress(FileNotFoundError):
                 sealed.unlink()
 
@@ -143,23 +143,22 @@ class _Files:
         self._stack = stack
         self._open: dict[tuple[str, str, str], TableFile] = {}
 
-    def append(
-        self, table: str, device: str, unix_ns: int, identity: str, rows: list[list[Cell]]
-    ) -> None:
+    def append(self, table: str, message: MessageRows, rows: list[list[Cell]]) -> None:
         if not rows:
             return
-        on_day = day(unix_ns)
-        file = self._open.get((table, device, on_day))
+        key = table, message.device, day(message.unix_ns)
+        file = self._open.get(key)
         if file is None:
-            folder = self._folder / table / f"device={quote(device, safe='')}" / f"day={on_day}"
+            device = quote(message.device, safe="")
+            folder = self._folder / table / f"device={device}" / f"day={key[2]}"
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise log_error(folder, error) from error
             columns = COLUMNS if table == "faces" else EVENT_COLUMNS
-            path = folder / f"{identity}.parquet"
+            path = folder / f"{message.identity}.parquet"
             file = self._stack.enter_context(opened_table(path, columns[1:]))
-            self._open[table, device, on_day] = file
+            self._open[key] = file
         file.append([row[1:] for row in rows])
 
 

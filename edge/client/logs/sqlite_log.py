@@ -88,7 +88,7 @@ class SqliteLog:
         else:
             monotonic_ns = message.time.monotonic_ns
         if gap is not None:
-            missing = (gap.stream, gap.epoch, gap.first_missing, gap.last_missing)
+            missing = (gap.stream, gap.epoch, gap.first_missing, gap.last_missing, gap.reason)
             self._gaps.append((*missing, message.device, unix_ns, monotonic_ns, time_s))
         head = (message.stream, message.epoch)
         if isinstance(message, StatusMessage):
@@ -202,7 +202,7 @@ class SqliteLog:
         run = self._database.executemany
         run("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._messages)
         run("INSERT OR REPLACE INTO statuses VALUES (?, ?, ?, ?, ?, ?)", self._statuses)
-        run("INSERT OR IGNORE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._gaps)
+        run("INSERT OR IGNORE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._gaps)
         cursors = [(each.stream, each.epoch, each.seq) for each in self._progress.cursors]
         run("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", cursors)
         axes = [(a.stream, a.epoch, a.start_ns, a.media_ns) for a in self._progress.origins]

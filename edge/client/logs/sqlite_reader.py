@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from edge.client.gaps import Gap
 from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION
-from edge.client.tidy import Cell
+from edge.client.tidy import NONE, Cell, gap_detail
 from edge.errors import ConfigError, LogFileError
 from edge.protocol.messages import EventMessage, FrameMessage
 
@@ -74,7 +74,8 @@ class StoredGap:
         gap = self.gap
         key: list[Cell] = [self.device, gap.stream, gap.epoch, gap.first_missing]
         times: list[Cell] = [self.unix_ns, self.monotonic_ns, self.time_s]
-        return [*key, *times, "gap", None, gap.first_missing, gap.last_missing]
+        last = NONE if gap.last_missing is None else gap.last_missing
+        return [*key, *times, "gap", gap_detail(gap), gap.first_missing, last]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +173,11 @@ class SqliteReader:
         """Return the gaps by stream, epoch and number; in ``spans`` if given."""
         where, values = _where(spans, seq="first_missing")
         rows = self._query(
-            "SELECT stream, epoch, first_missing, last_missing, device, unix_ns, monotonic_ns,"
-            f" time_s FROM gaps WHERE {where} ORDER BY stream, epoch, first_missing",
+            "SELECT stream, epoch, first_missing, last_missing, reason, device, unix_ns,"
+            f" monotonic_ns, time_s FROM gaps WHERE {where} ORDER BY stream, epoch, first_missing",
             values,
         )
-        return [StoredGap(Gap(*row[:4]), *row[4:]) for row in rows]
+        return [StoredGap(Gap(*row[:5]), *row[5:]) for row in rows]
 
     def _query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         try:

@@ -41,7 +41,8 @@ CREATE TABLE gaps (
     stream TEXT NOT NULL,
     epoch INTEGER NOT NULL,
     first_missing INTEGER NOT NULL,
-    last_missing INTEGER NOT NULL,
+    last_missing INTEGER,  -- NULL: not known, as after a power cut
+    reason TEXT,  -- such as trimmed; NULL: only the absence was noticed
     device TEXT NOT NULL,
     unix_ns INTEGER NOT NULL,  -- of the message after the gap, as are the next two
     monotonic_ns INTEGER NOT NULL,

@@ -17,6 +17,7 @@ class MessageRows(NamedTuple):
         identity: ``STREAM-EPOCH-SEQ``, usable as a file name.
         frames: cells in the order of ``tidy.COLUMNS``.
         events: cells in the order of ``tidy.EVENT_COLUMNS``; a gap is before its message.
+        is_message: false for a gap without its message.
     """
 
     device: str
@@ -24,6 +25,7 @@ class MessageRows(NamedTuple):
     identity: str
     frames: list[list[Cell]]
     events: list[list[Cell]]
+    is_message: bool = True
 
 
 class StoredRows:
@@ -59,4 +61,6 @@ class StoredRows:
             for found in reversed(waiting):
                 gap = found.gap
                 identity = f"{gap.stream}-{gap.epoch}-{gap.first_missing}"
-                yield MessageRows(found.device, found.unix_ns, identity, [], [found.row()])
+                yield MessageRows(
+                    found.device, found.unix_ns, identity, [], [found.row()], is_message=False
+                )

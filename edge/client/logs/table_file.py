@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 from edge.client.logs.failures import log_error
 from edge.client.logs.progress import sync_folder
@@ -50,18 +50,29 @@ def opened_table(path: Path, columns: Sequence[str]) -> Iterator[TableFile]:
         ConfigError: another suffix, or pyarrow is missing.
         LogFileError: it cannot be written (LogUnavailable: there is no space).
     """
+    with opened_new(path) as file:
+        table: TableFile
+        if path.suffix.lower() == ".csv":
+            table = _CsvTable(file, columns)
+        elif path.suffix.lower() == ".parquet":
+            table = _ParquetTable(file, columns)
+        else:
+            raise ConfigError(f"table {path}: expected a name that ends in .csv or .parquet")
+        yield table
+        table.finish()
+
+
+@contextmanager
+def opened_new(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears at ``path`` at the end of a ``with`` block; see ``opened_table``.
+
+    Raises:
+        LogFileError: it cannot be written (LogUnavailable: there is no space).
+    """
     new = path.with_name(f".{path.name}.new")
     try:
         with open(new, "wb", opener=_open_private) as file:
-            table: TableFile
-            if path.suffix.lower() == ".csv":
-                table = _CsvTable(file, columns)
-            elif path.suffix.lower() == ".parquet":
-                table = _ParquetTable(file, columns)
-            else:
-                raise ConfigError(f"table {path}: expected a name that ends in .csv or .parquet")
-            yield table
-            table.finish()
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, path)
@@ -74,7 +85,7 @@ def opened_table(path: Path, columns: Sequence[str]) -> Iterator[TableFile]:
 
 
 class _CsvTable:
-    def __init__(self, file: Any, columns: Sequence[str]) -> None:
+    def __init__(self, file: BinaryIO, columns: Sequence[str]) -> None:
         self._file = file
         file.write(csv_lines([columns]))
 
@@ -86,7 +97,7 @@ class _CsvTable:
 
 
 class _ParquetTable:
-    def __init__(self, file: Any, columns: Sequence[str]) -> None:
+    def __init__(self, file: BinaryIO, columns: Sequence[str]) -> None:
         try:
             import pyarrow  # noqa: PLC0415
             import pyarrow.parquet  # noqa: PLC0415

@@ -1,0 +1,64 @@
+"""Reports how far a consumer is that fetches what it missed."""
+
+from collections.abc import Callable
+from typing import Final
+
+from edge.client import Subscriber
+from edge.clock import elapsed_ms, monotonic_ns
+
+_FIRST_MS: Final = 2000.0
+_EACH_MS: Final = 5000.0
+_REMIND_MS: Final = 60_000.0
+
+
+class CatchUpNotice:
+    """Reports rate and rest while messages are fetched, and what is waited for.
+
+    Args:
+        subscriber: whose messages are counted.
+        report: takes each line.
+    """
+
+    def __init__(self, subscriber: Subscriber, report: Callable[[str], None]) -> None:
+        self._subscriber = subscriber
+        self._report = report
+        self._fetched = self._reported = 0
+        self._since_ns = self._reported_ns = monotonic_ns()
+        self._due_ms = _FIRST_MS
+        self._is_behind = False
+        self._waiting_ns: int | None = None  # since when a wait was reported
+
+    def turn(self, *, fetched: bool) -> None:
+        """Note a turn of the loop that receives; report every five seconds.
+
+        Args:
+            fetched: a message of the journal was received.
+        """
+        self._fetched += fetched
+        elapsed = elapsed_ms(self._reported_ns)
+        if self._is_behind and self._subscriber.caught_up:
+            seconds = elapsed_ms(self._since_ns) / 1e3
+            self._report(f"caught up: {self._fetched} messages fetched in {seconds:.0f} s")
+            self._is_behind = False
+            self._fetched = self._reported = 0
+        if not self._fetched:
+            self._since_ns = monotonic_ns()
+        if elapsed < self._due_ms:
+            return
+        self._report_progress(elapsed)
+        self._reported, self._reported_ns, self._due_ms = self._fetched, monotonic_ns(), _EACH_MS
+
+    def _report_progress(self, elapsed: float) -> None:
+        waiting_for = self._subscriber.waiting_for
+        if not waiting_for:
+            self._waiting_ns = None
+        elif self._waiting_ns is None or elapsed_ms(self._waiting_ns) >= _REMIND_MS:
+            self._waiting_ns = monotonic_ns()
+            self._report(f"waiting for {waiting_for}")
+        fetched = self._fetched - self._reported
+        if self._subscriber.caught_up or not fetched:
+            return
+        self._is_behind = True
+        rate, left = fetched / elapsed * 1e3, self._subscriber.backlog
+        rest = "" if left is None else f", {left} left"
+        self._report(f"catching up: {rate:.0f} messages/s{rest}")
