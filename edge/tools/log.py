@@ -6,6 +6,7 @@ repeat) is counted and not written again.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
@@ -19,7 +20,7 @@ from edge.descriptors import write_error_line
 from edge.errors import ConfigError
 from edge.protocol.messages import EventMessage, StatusMessage
 from edge.tools.catch_up import CatchUpNotice
-from edge.tools.log_writer import LogWriter
+from edge.tools.log_writer import LogWriter, until_available
 from edge.tools.silence import SilenceNotice
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
@@ -103,8 +104,13 @@ def run_log(
     def report_as(line: str) -> None:
         write_line(f"{name}: {line}")
 
-    with opened_log(out, report_as) as sink:
-        cursors = sink.cursors()
+    def open_log() -> tuple[LogFormat, list[Cursor], ExitStack]:
+        with ExitStack() as opening:
+            sink = opening.enter_context(opened_log(out, report_as))
+            return sink, sink.cursors(), opening.pop_all()
+
+    sink, cursors, opened = until_available(open_log, stop=stop, report=report_as)
+    with opened:
         if sink.cut_bytes:
             report_as(f"{out}: {sink.cut_bytes} bytes that a crash left uncommitted were cut off")
         with Subscriber(

@@ -2,7 +2,7 @@
 
 import select
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from edge.client import Received
 from edge.client.logs import LogFormat
@@ -17,6 +17,7 @@ COMMIT_MESSAGES: Final = 2000
 COMMIT_BYTES: Final = 4 << 20
 _IDLE_MS: Final = 1000.0  # between commits without messages, which notice moved and deleted files
 _RETRY_S: Final = 0.2
+_T = TypeVar("_T")
 _REMIND_MS: Final = 60_000.0
 
 
@@ -98,24 +99,42 @@ class LogWriter:
         self._wait_for(self._sink.rotate)
 
     def _wait_for(self, action: Callable[[], None]) -> None:
-        started_ns = monotonic_ns()
-        reported_ns: int | None = None
-        while True:
-            try:
-                action()
-            except LogUnavailable as error:
-                if self._stop():
-                    raise LogUnavailable(
-                        f"{error}; stopped with {self._messages} messages in memory: they are lost"
-                        " unless the daemon's journal still has them"
-                    ) from error
-                if reported_ns is None or elapsed_ms(reported_ns) >= _REMIND_MS:
-                    reported_ns = monotonic_ns()
-                    waited_s = elapsed_ms(started_ns) / 1e3
-                    since = f" for {waited_s:.0f} s" if waited_s >= 1 else ""
-                    self._report(f"{error}; waiting{since}")
-                select.select((), (), (), _RETRY_S)  # a signal ends it early
-            else:
-                if reported_ns is not None:
-                    self._report(f"written again after {elapsed_ms(started_ns) / 1e3:.0f} s")
-                return
+        try:
+            until_available(action, stop=self._stop, report=self._report)
+        except LogUnavailable as error:
+            raise LogUnavailable(
+                f"{error}; stopped with {self._messages} messages in memory: they are lost unless"
+                " the daemon's journal has them"
+            ) from error
+
+
+def until_available(
+    action: Callable[[], _T], *, stop: Callable[[], bool], report: Callable[[str], None]
+) -> _T:
+    """Call ``action`` until it does not raise LogUnavailable; return what it returns.
+
+    Args:
+        action: opens or writes a log.
+        stop: called five times a second; true gives up.
+        report: takes a line at once, each minute, and at the end of the wait.
+
+    Raises:
+        LogUnavailable: ``stop`` gave up.
+    """
+    started_ns = monotonic_ns()
+    reported_ns: int | None = None
+    while True:
+        try:
+            result = action()
+        except LogUnavailable as error:
+            if stop():
+                raise
+            if reported_ns is None or elapsed_ms(reported_ns) >= _REMIND_MS:
+                reported_ns = monotonic_ns()
+                waited_s = elapsed_ms(started_ns) / 1e3
+                report(f"{error}; waiting" + (f" for {waited_s:.0f} s" if waited_s >= 1 else ""))
+            select.select((), (), (), _RETRY_S)
+        else:
+            if reported_ns is not None:
+                report(f"written again after {elapsed_ms(started_ns) / 1e3:.0f} s")
+            return result

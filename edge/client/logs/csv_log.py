@@ -115,7 +115,6 @@ class TidyCsv:
     def rotate(self) -> None:
         """Rename both tables; see ``LogFormat``."""
         if (on_day := self._progress.day) is not None:
-            self._progress.day = None
             self._files.rotate(self._progress, on_day)
 
     def close(self) -> None:

@@ -4,9 +4,21 @@ import errno
 from pathlib import Path
 from typing import Final
 
-from edge.errors import LogFileError, LogUnavailable
+from edge.errors import ConfigError, LogFileError, LogUnavailable
 
 _FULL: Final = frozenset([errno.ENOSPC, errno.EDQUOT])
+
+
+def open_error(path: Path, error: OSError) -> ConfigError | LogUnavailable:
+    """Return the error of a log that could not be opened: ``LogUnavailable`` if it lacks space.
+
+    Args:
+        path: of the file or folder, for the text.
+        error: what the operating system reported.
+    """
+    if error.errno in _FULL:
+        return LogUnavailable(f"log {path}: {error.strerror}; make room")
+    return ConfigError(f"log {path}: cannot be opened: {error.strerror}")
 
 
 def log_error(path: Path, error: OSError) -> LogFileError:

@@ -79,7 +79,6 @@ class JsonLines:
     def rotate(self) -> None:
         """Rename the file; see ``LogFormat``."""
         if (on_day := self._progress.day) is not None:
-            self._progress.day = None
             self._files.rotate(self._progress, on_day)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.client.logs.failures import log_error
+from edge.client.logs.failures import log_error, open_error
 from edge.client.logs.progress import FileEnd
 from edge.errors import ConfigError, LogFileError
 from edge.filelock import lock_file
@@ -92,7 +92,8 @@ class LineFile:
         """Rename the file to ``path``; the lines go on in a new file at the old path.
 
         Raises:
-            LogFileError: it cannot be renamed, or the new file cannot be opened.
+            LogFileError: it cannot be renamed, or the new file cannot be opened (LogUnavailable:
+                there is no space; it may be renamed already).
         """
         try:
             os.rename(self.path, path)
@@ -233,8 +234,9 @@ class LineFile:
             is_deleted = True
         if not is_deleted:
             return "was moved"
-        self.deleted_lines += self._lines
-        return f"was deleted with {self._lines} lines of this run"
+        lines, self._lines = self._lines, 0
+        self.deleted_lines += lines
+        return f"was deleted with {lines} lines of this run"
 
     def _open_again(self) -> None:
         opened = _open_locked(self.path)
@@ -261,7 +263,7 @@ def _open_locked(path: Path) -> int:
     try:
         descriptor = os.open(path, flags, 0o600)
     except OSError as error:
-        raise ConfigError(f"log {path}: cannot be opened: {error.strerror}") from error
+        raise open_error(path, error) from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ConfigError(f"log {path}: expected a regular file, or none yet")

@@ -76,6 +76,8 @@ class LineFiles:
         for file, suffix in zip(others, suffixes, strict=True):
             file.set_aside(name.with_suffix(suffix))
         first.set_aside(name)
+        progress.day = None
+        self._changed = True
         for file in self.files:
             file.start()
         self._store(progress)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from edge.client.axis import Origin
 from edge.client.gaps import Cursor
-from edge.client.logs.failures import log_error
+from edge.client.logs.failures import log_error, open_error
 from edge.client.logs.progress import Progress, ProgressFile, SavedProgress, sync_folder
 from edge.client.logs.rotation import dated_name
 from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION, schema
@@ -29,7 +29,8 @@ _BUSY_S: Final = 5.0
 """How long a commit waits for another program that writes to the database."""
 
 _MINUTE_NS: Final = 60_000_000_000
-_WAITS: Final = frozenset(["SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR_WRITE"])
+_FULL: Final = frozenset(["SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"])
+_BUSY: Final = frozenset(["SQLITE_BUSY", "SQLITE_LOCKED"])
 
 
 class SqliteLog:
@@ -114,6 +115,8 @@ class SqliteLog:
 
     def rotate(self) -> None:
         """Rename the file; see ``LogFormat``."""
+        if self._fd < 0:
+            self._begin(self._progress.day)
         if (on_day := self._progress.day) is None:
             return
         self._progress_file.store(self._progress)  # for a kill before the new file has its cursors
@@ -157,14 +160,14 @@ class SqliteLog:
         try:
             self._fd = os.open(self.path, flags, 0o600)
         except OSError as error:
-            raise ConfigError(f"log {self.path}: cannot be opened: {error.strerror}") from error
+            raise open_error(self.path, error) from error
         try:
             in_use = "another process writes to it; give each logger its own file"
             lock_file(self._fd, name=f"log {self.path}", in_use=in_use)
             if _size(self.path) == 0:
                 self._set_aside_wal()
             self._database = _connect(self.path)
-        except ConfigError:
+        except (ConfigError, LogFileError):
             os.close(self._fd)
             self._fd = -1
             raise
@@ -210,6 +213,8 @@ class SqliteLog:
 
     def _follow_path(self) -> None:
         """If the path no longer leads to the open file, or it was emptied, begin a new one."""
+        if self._fd < 0:  # there was no space for a new file
+            self._begin(self._progress.day)
         opened = os.fstat(self._fd)
         try:
             is_same = os.path.samestat(os.stat(self.path), opened)
@@ -244,6 +249,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
     Raises:
         ConfigError: it is not a log of this version.
+        LogFileError: it is damaged, or the disk fails (LogUnavailable: there is no space).
     """
     database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
     try:
@@ -269,7 +275,9 @@ def _connect(path: Path) -> sqlite3.Connection:
             )
     except sqlite3.Error as error:
         database.close()
-        raise ConfigError(f"log {path}: {error}; move it away, or name another file") from error
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+            raise ConfigError(f"log {path}: {error}; name another file") from error
+        raise _translated(path, error) from error
     except ConfigError:
         database.close()
         raise
@@ -288,10 +296,10 @@ def _load(database: sqlite3.Connection) -> SavedProgress:
 
 def _translated(path: Path, error: sqlite3.Error) -> LogFileError:
     name = getattr(error, "sqlite_errorname", "")
-    if name in _WAITS:
-        remedy = "make room" if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE") else "end it"
-        what = str(error) if remedy == "make room" else "another program writes to it"
-        return LogUnavailable(f"log {path}: {what}; {remedy}")
+    if name in _FULL:
+        return LogUnavailable(f"log {path}: No space left on device; make room")
+    if name in _BUSY:
+        return LogUnavailable(f"log {path}: another program writes to it; end it")
     return LogFileError(
         f"log {path}: {error} ({name}); check the disk, or move the file away: the logger begins a"
         " new one"
