@@ -60,6 +60,14 @@ def test_check_unit_accepts_the_unit():
 
 
 @needs_systemd
+def test_check_unit_checks_every_unit_without_an_argument():
+    done = subprocess.run([CHECK], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    for unit in (ROOT / "systemd").glob("*.service"):
+        assert f"{unit.name}: no finding" in done.stdout
+
+
+@needs_systemd
 @pytest.mark.parametrize(
     ("change", "finding"),
     [

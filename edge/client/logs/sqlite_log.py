@@ -265,6 +265,7 @@ def _connect(path: Path) -> sqlite3.Connection:
                 f"log {path}: has the tables of another version ({version}, expected {VERSION});"
                 " move it away, or name another file"
             )
+        database.execute("PRAGMA page_size = 8192")  # seven messages; 4096 wastes a fifth
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA journal_size_limit = 8388608")
