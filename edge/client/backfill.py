@@ -6,75 +6,35 @@ seconds of silence make this fetch, and later live messages wait meanwhile. A st
 serves is passed on as it comes.
 """
 
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import zmq
-from pydantic import ValidationError
 
 from edge.client.fetch_socket import FetchSocket
 from edge.client.gaps import STREAMS_MAX, GapDetector
 from edge.client.live import LiveSocket
-from edge.client.ordering import UNREACHABLE, Ordered, Position, StreamOrder
+from edge.client.ordering import NOT_FETCHED, Ordered, Position, StreamOrder
 from edge.client.pages import Page, parse_page
+from edge.client.service import Consumer, Service
 from edge.clock import monotonic_ns
-from edge.errors import ConfigError, RequestRefused
+from edge.errors import RequestRefused
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
-from edge.protocol.requests import FETCH_MAX, FetchRequest
+from edge.protocol.requests import FETCH_MAX
 
 Since = Literal["oldest", "epoch", "now"]
 
 READY_MAX: Final = 4 * FETCH_MAX
 """Messages that wait to be received, or were asked for, beyond which nothing more is fetched."""
 
-_TURN_MS: Final = 100  # longest wait, for the timers below
-_SILENCE_NS: Final = 3_000_000_000
-_ACK_NS: Final = 1_000_000_000
-_RETRY_NS: Final = 100_000_000  # after a reply without progress
-_PROBE_NS: Final = 250_000_000
-_NO_FETCH_NS: Final = 30_000_000_000  # a daemon without fetch may be replaced by a newer one
+_TURN_MS: Final = 100  # longest wait, for the timers
+_TURN_NS: Final = 100_000_000  # longest time without a turn while messages are ready
 _PAUSE_NS: Final = 1_000_000_000  # between two turns: the caller did something else
 _LIVE_MAX: Final = 256  # live messages taken in a turn
 
 Message = FrameMessage | EventMessage | StatusMessage
-
-
-@dataclass(slots=True)
-class _Service:
-    """A service and what is known of it; times are monotonic, ns.
-
-    Attributes:
-        fetch: its socket.
-        stream: that it serves; None: not known yet.
-        is_first: its first stream is the present one.
-        has_fetch: False: it knows no ``fetch``.
-        probed_ns: when a request was sent whose reply told the stream; 0: none yet.
-        probe_from_ns: when to ask for the stream again; None: no need.
-        retry_ns: no page before.
-        answered_ns: when the last reply came.
-        wanted_ns: since when a reply is missing; None: none is.
-        acknowledged: position that its daemon knows to be committed.
-        acknowledged_ns: when that was sent.
-        refusal: text of the last reply if that was a refusal.
-        mark: number of passed-on messages at which everything stored had been passed on.
-    """
-
-    fetch: FetchSocket
-    stream: str | None = None
-    is_first: bool = True
-    has_fetch: bool = True
-    probed_ns: int = 0
-    probe_from_ns: int | None = 0
-    retry_ns: int = 0
-    answered_ns: int = 0
-    wanted_ns: int | None = None
-    acknowledged: Position | None = None
-    acknowledged_ns: int = 0
-    refusal: str = ""
-    mark: int | None = None
 
 
 @dataclass(slots=True)
@@ -85,17 +45,6 @@ class _Unclaimed:
     messages: deque[tuple[Message, bytes]] = field(default_factory=deque)
 
 
-def check_name(name: str) -> None:
-    """Check the name of a consumer; raise ``ConfigError`` if it is not a valid one."""
-    try:
-        FetchRequest(name=name)
-    except ValidationError as error:
-        raise ConfigError(
-            f"name {name!r}: expected 1 to 64 letters, digits, _, . and -, the first a letter or"
-            " digit, such as log-1"
-        ) from error
-
-
 class Backfill:
     """Receives live messages and fetches the missing ones. Not thread-safe.
 
@@ -103,7 +52,8 @@ class Backfill:
         context: of the sockets.
         endpoints: addresses of the services.
         gaps: cursors of what was passed on to the caller.
-        name: of the consumer, under which the daemons note what it has committed; None: no name.
+        consumer: who fetches.
+        committed: what the caller keeps, by stream; the caller updates it.
         since: where to begin with a stream that has no cursor.
         hold_s: how long live messages wait for a service that does not answer.
         held_max: how many of a stream may wait; more are dropped, and fetched later.
@@ -122,17 +72,18 @@ class Backfill:
         endpoints: Sequence[str],
         gaps: GapDetector,
         *,
-        name: str | None,
+        consumer: Consumer,
+        committed: Mapping[str, Position],
         since: Since,
         hold_s: float,
         held_max: int,
         report: Callable[[str], None],
     ) -> None:
         self.ready: deque[Ordered] = deque()
-        self._services = [_Service(FetchSocket(context, endpoint)) for endpoint in endpoints]
+        self._services = [
+            Service(FetchSocket(context, endpoint), consumer) for endpoint in endpoints
+        ]
         self._gaps = gaps
-        self._name = name
-        self._instance = str(uuid.uuid4())
         self._since = since
         self._hold_s = hold_s
         self._held_max = held_max
@@ -140,7 +91,7 @@ class Backfill:
         self._orders: dict[str, StreamOrder] = {}  # of the streams that are served
         self._unclaimed: dict[str, _Unclaimed] = {}
         self._unserved: dict[str, int] = {}  # streams that no service serves, with their epoch
-        self._committed = {c.stream: (c.epoch, c.seq) for c in gaps.cursors}
+        self._committed = committed
         self._added = 0  # messages ever added to ``ready``
         self._turned_ns = 0
 
@@ -149,11 +100,7 @@ class Backfill:
     @property
     def is_due(self) -> bool:
         """Whether ``turn`` should be called although messages are ready."""
-        return monotonic_ns() - self._turned_ns > _RETRY_NS
-
-    def commit(self, committed: Mapping[str, Position]) -> None:
-        """Note what the caller has committed, by stream; the daemons are told within a second."""
-        self._committed = dict(committed)
+        return monotonic_ns() - self._turned_ns > _TURN_NS
 
     @property
     def caught_up(self) -> bool:
@@ -190,7 +137,7 @@ class Backfill:
         for each in self._services:
             order = self._orders.get(each.stream or "")
             held = f"; {order.held} messages wait for it" if order and order.held else ""
-            missing_s = (now_ns - (each.wanted_ns or now_ns)) / 1e9
+            missing_s = each.missing_s(now_ns)
             if each.refusal and each.has_fetch:
                 texts.append(f"{each.fetch.endpoint} refuses to fetch: {each.refusal}{held}")
             elif missing_s >= 1:
@@ -230,12 +177,7 @@ class Backfill:
     def close(self) -> None:
         """Send a last acknowledgement to each daemon, without waiting for replies."""
         for each in self._services:
-            request = self._acknowledgement(each)
-            each.fetch.is_waiting = False
-            if request is not None:
-                each.fetch.socket.setsockopt(zmq.LINGER, 200)
-                each.fetch.send(request, monotonic_ns())
-            each.fetch.socket.close()
+            each.close(self._committed.get(each.stream or ""), monotonic_ns())
 
     # -- live messages -----------------------------------------------------------------------------
 
@@ -248,12 +190,14 @@ class Backfill:
         elif stream in self._unserved:
             if self._unserved[stream] != message.epoch:  # perhaps a newer daemon, with a service
                 self._unserved[stream] = message.epoch
-                self._probe_all(now_ns)
+                for each in self._services:
+                    each.probe(now_ns)
             self._pass_on([Ordered(part, message, is_served=False)])
         else:
             if stream not in self._unclaimed:
                 self._unclaimed[stream] = _Unclaimed(now_ns)
-                self._probe_all(now_ns)
+                for each in self._services:
+                    each.probe(now_ns)
             self._unclaimed[stream].messages.append((message, part))
 
     def _add_to(self, order: StreamOrder, message: Message, part: bytes, now_ns: int) -> None:
@@ -262,19 +206,10 @@ class Backfill:
         else:
             self._pass_on(order.live(message, part, now_ns))
 
-    def _probe_all(self, now_ns: int) -> None:
-        """Ask every service which stream it serves; each at most four times a second."""
-        for each in self._services:
-            due_ns = max(now_ns, each.probed_ns + _PROBE_NS)
-            each.probe_from_ns = (
-                due_ns if each.probe_from_ns is None else min(each.probe_from_ns, due_ns)
-            )
-
-    def _note_probed(self, service: _Service, again_ns: int | None) -> None:
-        """Note that a service has said what it serves; ask again at ``again_ns``, or soon."""
-        service.probed_ns, service.probe_from_ns = service.fetch.sent_ns, again_ns
+    def _probe_for_unclaimed(self, service: Service, now_ns: int) -> None:
+        """Ask again for the stream if one is unclaimed that began after the service was asked."""
         if any(each.since_ns >= service.probed_ns for each in self._unclaimed.values()):
-            service.probe_from_ns = service.probed_ns + _PROBE_NS
+            service.probe(now_ns)
 
     def _stop_holding(self, now_ns: int) -> None:
         """Pass on what has waited for too long, or what no service serves."""
@@ -286,7 +221,7 @@ class Backfill:
             asked_all = all(each.probed_ns > unclaimed.since_ns for each in self._services)
             is_full = len(unclaimed.messages) >= self._held_max
             if asked_all or is_full or now_ns - unclaimed.since_ns > hold_ns:
-                self._release_unclaimed(stream, None if asked_all else UNREACHABLE)
+                self._release_unclaimed(stream, None if asked_all else NOT_FETCHED)
 
     def _release_unclaimed(self, stream: str, hole_reason: str | None) -> None:
         messages = self._unclaimed.pop(stream).messages
@@ -310,76 +245,17 @@ class Backfill:
         self._added += len(ordered)
         self.ready.extend(ordered)
 
-    # -- requests ----------------------------------------------------------------------------------
-
     def _send_due(self, now_ns: int) -> None:
         # the one that waits for longest first: only some fetch at a time
         for each in sorted(self._services, key=lambda service: service.fetch.sent_ns):
-            if each.fetch.is_waiting:
-                continue
-            request = self._next_request(each, now_ns)
-            if request is None:
-                continue
-            if each.wanted_ns is None:
-                each.wanted_ns = now_ns
-            if each.fetch.send(request, now_ns) and request.name is not None:
-                each.acknowledged, each.acknowledged_ns = (request.epoch, request.seq), now_ns
-
-    def _next_request(self, service: _Service, now_ns: int) -> FetchRequest | None:
-        if service.probe_from_ns is not None:
-            return FetchRequest(max=0) if now_ns >= service.probe_from_ns else None
-        order = self._orders.get(service.stream or "")
-        if order is None:
-            return None
-        if now_ns - service.acknowledged_ns >= _ACK_NS:
-            acknowledgement = self._acknowledgement(service)
-            if acknowledgement is not None:
-                return acknowledgement
-        return self._next_page(service, order, now_ns)
-
-    def _next_page(self, service: _Service, order: StreamOrder, now_ns: int) -> FetchRequest | None:
-        is_silent = now_ns - max(order.heard_ns, service.answered_ns) >= _SILENCE_NS
-        if not (order.is_behind or is_silent) or now_ns < service.retry_ns:
-            return None
-        waiting = sum(each.fetch.is_waiting for each in self._services)
-        if len(self.ready) + (waiting + 1) * FETCH_MAX > READY_MAX:
-            self._keep_holding(order, now_ns)  # it is the caller who is waited for
-            return None
-        if order.position is None:
-            return FetchRequest(max=service.fetch.page_max)  # from the oldest on
-        is_committed = self._committed.get(service.stream or "") == order.position
-        return FetchRequest(
-            name=self._name if is_committed else None,
-            instance=self._instance if is_committed and self._name else None,
-            stream=service.stream,
-            epoch=order.position[0],
-            seq=order.position[1],
-            max=1 if order.only_first else service.fetch.page_max,
-        )
-
-    @staticmethod
-    def _keep_holding(order: StreamOrder | None, now_ns: int) -> None:
-        """Begin to count anew for how long messages have waited."""
-        if order is not None and order.held_since_ns is not None:
-            order.held_since_ns = now_ns
-
-    def _acknowledgement(self, service: _Service) -> FetchRequest | None:
-        committed = self._committed.get(service.stream or "")
-        if self._name is None or committed is None or committed == service.acknowledged:
-            return None
-        return FetchRequest(
-            name=self._name,
-            instance=self._instance,
-            stream=service.stream,
-            epoch=committed[0],
-            seq=committed[1],
-            max=0,
-        )
+            waiting = sum(other.fetch.is_waiting for other in self._services)
+            has_room = len(self.ready) + (waiting + 1) * FETCH_MAX <= READY_MAX
+            stream = each.stream or ""
+            each.send_due(self._orders.get(stream), self._committed.get(stream), has_room, now_ns)
 
     # -- replies -----------------------------------------------------------------------------------
 
-    def _add_reply(self, service: _Service, reply: bytes, now_ns: int) -> None:
-        service.answered_ns = now_ns
+    def _add_reply(self, service: Service, reply: bytes, now_ns: int) -> None:
         try:
             page = parse_page(reply)
         except RequestRefused as refusal:
@@ -388,22 +264,20 @@ class Backfill:
         except ValueError:
             self._add_refusal(service, "the reply is not from affect-edge", now_ns)
             return
-        service.wanted_ns, service.refusal, service.has_fetch = None, "", True
-        self._note_probed(service, None)
+        service.note_page(page.stream, now_ns)
         order = self._order_of(service, page, now_ns)
         position, was_drained = order.position, order.is_drained
         self._pass_on(order.page(page, now_ns))
         if order.position == position:
-            service.retry_ns = now_ns + _RETRY_NS
+            service.note_no_progress(now_ns)
         if not order.is_drained:
             service.mark = None
         elif service.mark is None or not was_drained:
             service.mark = self._added
+        self._probe_for_unclaimed(service, now_ns)
 
-    def _order_of(self, service: _Service, page: Page, now_ns: int) -> StreamOrder:
+    def _order_of(self, service: Service, page: Page, now_ns: int) -> StreamOrder:
         """Return the order of the stream that the page is of; begin it if it is new."""
-        if service.stream != page.stream:
-            service.stream, service.acknowledged, service.mark = page.stream, None, None
         order = self._orders.get(page.stream)
         if order is None:
             self._unserved.pop(page.stream, None)
@@ -416,7 +290,6 @@ class Backfill:
             for message, part in unclaimed.messages if unclaimed is not None else ():
                 self._add_to(order, message, part, now_ns)
             self._forget_streams()
-        service.is_first = False
         return order
 
     def _forget_streams(self) -> None:
@@ -434,22 +307,22 @@ class Backfill:
             order.position = (page.newest[0], -1)
             order.only_first = self._since == "now" and page.newest[1] >= 0
 
-    def _add_refusal(self, service: _Service, text: str, now_ns: int) -> None:
+    def _add_refusal(self, service: Service, text: str, now_ns: int) -> None:
+        endpoint = service.fetch.endpoint
         if text.startswith("request: expected one of"):
             if service.has_fetch:
                 self._report(
-                    f"{service.fetch.endpoint}: this daemon is older and stores nothing to fetch;"
-                    " only what it publishes now is received"
+                    f"{endpoint}: this daemon is older and stores nothing to fetch; only what it"
+                    " publishes now is received"
                 )
-            service.has_fetch, service.wanted_ns = False, None
-            self._note_probed(service, now_ns + _NO_FETCH_NS)
-            return
-        if "ahead" in text or "--name" in text:
-            raise RequestRefused(f"{service.fetch.endpoint}: {text}")
-        if not service.refusal:
-            self._report(f"{service.fetch.endpoint} refuses to fetch: {text}; it is asked again")
-        service.refusal = text
-        self._keep_holding(self._orders.get(service.stream or ""), now_ns)
-        service.retry_ns = now_ns + _SILENCE_NS // 3
-        if service.probe_from_ns is not None:
-            service.probe_from_ns = service.retry_ns
+            service.note_no_fetch(now_ns)
+            self._probe_for_unclaimed(service, now_ns)
+        elif "ahead" in text or "--name" in text:
+            raise RequestRefused(f"{endpoint}: {text}")
+        else:
+            if not service.refusal:
+                self._report(f"{endpoint} refuses to fetch: {text}; it is asked again")
+            service.note_refusal(text, now_ns)
+            order = self._orders.get(service.stream or "")
+            if order is not None:
+                order.restart_holding(now_ns)

@@ -17,6 +17,7 @@ _TIMEOUT_MAX_S: Final = 24.0
 _BACK_OFF_S: Final = 0.25  # doubled at each time-out
 _BACK_OFF_MAX_S: Final = 5.0
 _PAGE_MIN: Final = 8
+_LAST_MS: Final = 200  # for a last request to be sent
 
 
 class FetchSocket:
@@ -81,6 +82,14 @@ class FetchSocket:
         self.is_waiting = False
         self.socket.close(linger=0)
         self.socket = self._open()
+
+    def close(self, last: FetchRequest | None, now_ns: int) -> None:
+        """Send a last request without waiting for its reply, and close the socket."""
+        self.is_waiting = False
+        if last is not None:
+            self.socket.setsockopt(zmq.LINGER, _LAST_MS)
+            self.send(last, now_ns)
+        self.socket.close()
 
     def _open(self) -> "zmq.Socket[bytes]":
         socket = self._context.socket(zmq.DEALER)

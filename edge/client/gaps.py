@@ -46,7 +46,7 @@ class Gap:
         first_missing: number of the first one.
         last_missing: number of the last one; None if it is not known, as after a power cut.
         reason: why they are missing, one word of the daemon such as ``trimmed``, or
-            ``unreachable`` where its service did not answer; None: only their absence was noticed.
+            ``not_fetched`` where its service did not answer; None: only their absence was noticed.
     """
 
     stream: str

@@ -13,7 +13,7 @@ from edge.client.gaps import Gap
 from edge.client.pages import Page
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
 
-UNREACHABLE: Final = "unreachable"
+NOT_FETCHED: Final = "not_fetched"
 """Reason of a gap: the daemon's service did not answer in time. It may still store the messages."""
 
 Position = tuple[int, int]
@@ -84,7 +84,7 @@ class StreamOrder:
         if self.position is not None and key <= self.position:
             return []  # fetched before it arrived
         if self.position is not None and key == _after(self.position):
-            self.position = key
+            self.position, self.only_first = key, False
             return [self._with_gaps(part, message), *self._follow()]
         if len(self._held) >= self._held_max:
             del self._held[next(iter(self._held))]
@@ -133,11 +133,16 @@ class StreamOrder:
         self.is_drained = self.is_drained or not self.is_behind
         return ordered
 
+    def restart_holding(self, now_ns: int) -> None:
+        """Count anew from ``now_ns`` for how long messages have been held."""
+        if self.held_since_ns is not None:
+            self.held_since_ns = now_ns
+
     def release(self) -> list[Ordered]:
         """Stop waiting for what is missing before the held messages; return them."""
         ordered: list[Ordered] = []
         for key, (message, part) in sorted(self._held.items(), key=lambda item: item[0]):
-            reason = UNREACHABLE if not ordered else None
+            reason = NOT_FETCHED if not ordered else None
             ordered.append(self._with_gaps(part, message, reason))
             self.position = key
         self._held.clear()

@@ -6,10 +6,11 @@ from typing import Literal, Self, get_args
 
 import zmq
 
-from edge.client.backfill import Backfill, Since, check_name
+from edge.client.backfill import Backfill, Since
 from edge.client.gaps import Cursor, Gap, GapDetector
 from edge.client.live import LiveSocket
 from edge.client.ordering import Ordered
+from edge.client.service import Consumer
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError
 from edge.protocol import messages
@@ -62,7 +63,7 @@ class Subscriber:
     With ``services``, the frames and events of a stream come in order, each once, and what was
     missed is fetched from the daemon's journal. Live messages wait for those before them: as long
     as it takes while the daemon answers, ``hold_s`` while it does not. Then they are passed on, and
-    the gap has the reason ``unreachable``; the daemon may still store what is in it. A status comes
+    the gap has the reason ``not_fetched``; the daemon may still store what is in it. A status comes
     after everything up to its ``last_seq``.
 
     Args:
@@ -110,8 +111,6 @@ class Subscriber:
             )
         if since not in get_args(Since):
             raise ConfigError(f"since {since!r}: expected {', '.join(get_args(Since))}")
-        if name is not None:
-            check_name(name)
         self._endpoints = tuple(endpoints)
         self._device = device
         self._kinds = frozenset(kinds)
@@ -121,10 +120,11 @@ class Subscriber:
         self._conflate = conflate
         self._high_water = high_water
         self._gaps = GapDetector(cursors)
+        self._committed = {c.stream: (c.epoch, c.seq) for c in self._gaps.cursors}
         self._finds_gaps = bool(services) or ({"frame", "event"} <= set(kinds) and not conflate)
         self._silence_s = silence_s if services or "status" in kinds else None
         self._services = tuple(services)
-        self._name = name
+        self._consumer = Consumer(name)
         self._since: Since = since
         self._hold_s = hold_s
         self._report = report or (lambda _: None)
@@ -159,7 +159,8 @@ class Subscriber:
                     self._context,
                     self._services,
                     self._gaps,
-                    name=self._name,
+                    consumer=self._consumer,
+                    committed=self._committed,
                     since=self._since,
                     hold_s=self._hold_s,
                     held_max=max(self._high_water, 1000),
@@ -223,8 +224,8 @@ class Subscriber:
         ``receive`` tells the daemons within about a second, if there is a ``name``. Until then they
         store it for this consumer as long as they can.
         """
-        if self._backfill is not None:
-            self._backfill.commit({c.stream: (c.epoch, c.seq) for c in self._gaps.cursors})
+        self._committed.clear()  # in place: the backfill has it, too
+        self._committed |= {c.stream: (c.epoch, c.seq) for c in self._gaps.cursors}
 
     def receive(self, timeout_s: float) -> Received | None:
         """Return the next message, or None after ``timeout_s`` without one.

@@ -214,7 +214,7 @@ def test_a_service_that_never_answers_stops_no_other_daemon(daemon, addresses, t
         (received,) = take(subscriber, 1)
         assert not subscriber.caught_up
         assert service in subscriber.waiting_for
-    assert received.gap == Gap("t", 1, 0, 4, "unreachable")
+    assert received.gap == Gap("t", 1, 0, 4, "not_fetched")
 
 
 def test_a_daemon_without_fetch_is_reported_once(daemon, addresses):
@@ -258,9 +258,7 @@ def test_a_daemon_with_a_new_stream_is_followed(daemon, addresses):
     with subscribe(addresses) as subscriber:
         daemon.wait_for_subscriber()
         take(subscriber, 1)
-        with daemon.lock:
-            daemon.stream, daemon.epoch, daemon._seq = "new", 0, -1
-            daemon.stored.clear()
+        daemon.new_stream("new")
         daemon.start_epoch(publish=False)
         daemon.publish()
         received = take(subscriber, 2)

@@ -1,6 +1,5 @@
 """A daemon as its consumers see it: publishes, stores, and answers ``fetch`` as the real one."""
 
-import itertools
 import json
 import threading
 from typing import Any
@@ -15,82 +14,30 @@ from tests.support.wire import event, frame
 Position = tuple[int, int]
 
 
-class FakeDaemon:
-    """Stores what it publishes and answers ``fetch`` in a thread of its own.
-
-    Methods may be called from one other thread. ``lock`` guards what is stored.
+class Store:
+    """What a daemon has published, and its replies to ``fetch``; without sockets.
 
     Args:
-        live: endpoint of the publishing socket.
-        service: endpoint of the service; "": none.
         stream: of its messages.
         page_max: most messages in a reply.
 
     Attributes:
-        requests: requests that were answered, in order.
+        lock: guards what is stored.
+        stored: JSON of every message that is still stored, by position.
         refusal: text with which every ``fetch`` is refused; "": none is.
+        requests: requests that were answered, in order.
         acknowledged: position by name of the consumer.
     """
 
-    def __init__(
-        self, live: str, service: str = "", *, stream: str = "s", page_max: int = 500
-    ) -> None:
-        self._context = zmq.Context()
-        self._live_endpoint, self._service_endpoint = live, service
-        self.stream, self.epoch, self._seq = stream, 0, -1
-        self._page_max = page_max
+    def __init__(self, *, stream: str = "s", page_max: int = 500) -> None:
+        self.stream, self.epoch, self.last_seq = stream, 0, -1
         self.lock = threading.Lock()
-        self.stored: dict[Position, bytes] = {}  # JSON of every message ever published
-        self.gaps: list[dict[str, Any]] = []
-        self.requests: list[FetchRequest] = []
+        self.stored: dict[Position, bytes] = {}
         self.refusal = ""
+        self.requests: list[FetchRequest] = []
         self.acknowledged: dict[str, Position] = {}
-        self._is_closed = threading.Event()
-        self._live = self._bind(zmq.XPUB, live)
-        self._thread = threading.Thread(target=self._serve)
-        if service:
-            self._service = self._bind(zmq.ROUTER, service)
-            self._thread.start()
-
-    def __enter__(self) -> "FakeDaemon":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_closed.set()
-        if self._service_endpoint:
-            self._thread.join()
-        self._live.close(linger=0)
-        self._context.term()
-
-    def wait_for_subscriber(self) -> None:
-        """Wait until somebody subscribes."""
-        assert self._live.poll(20_000), "nobody subscribed"
-        assert self._live.recv()[:1] == b"\x01"
-
-    def start_epoch(self, *, publish: bool = True) -> None:
-        """Begin the next epoch with ``epoch_started``."""
-        with self.lock:
-            self.epoch, self._seq = self.epoch + 1, -1
-        self.publish("epoch_started", publish=publish)
-
-    def publish(self, name: str = "", *, publish: bool = True) -> None:
-        """Store a message, an event if it has a name, and publish it unless it is to be lost."""
-        make = (lambda seq, **where: event(seq, name, **where)) if name else frame
-        with self.lock:
-            self._seq += 1
-            message = make(self._seq, stream=self.stream, epoch=self.epoch)
-            self.stored[self.epoch, self._seq] = messages.encode(message).partition(b" ")[2]
-        if publish:
-            self.send(message)
-
-    def send(self, message: FrameMessage | EventMessage | StatusMessage) -> None:
-        """Publish a message without storing it."""
-        self._live.send(messages.encode(message))
-
-    @property
-    def last_seq(self) -> int:
-        """The last number sent in this epoch."""
-        return self._seq
+        self._page_max = page_max
+        self._gaps: list[dict[str, Any]] = []
 
     @property
     def positions(self) -> list[Position]:
@@ -98,13 +45,37 @@ class FakeDaemon:
         with self.lock:
             return sorted(self.stored)
 
-    def lose(self, epoch: int, first: int, last: int | None, reason: str = "trimmed") -> None:
-        """Remove messages from the store; their place is a gap from now on."""
+    def new_stream(self, stream: str) -> None:
+        """Forget everything, as a daemon without a journal does at its start."""
         with self.lock:
-            for key in [k for k in self.stored if k[0] == epoch and first <= k[1]]:
-                if last is None or key[1] <= last:
+            self.stream, self.epoch, self.last_seq = stream, 0, -1
+            self.stored.clear()
+
+    def begin_epoch(self) -> None:
+        """Begin the next epoch, before its first message."""
+        with self.lock:
+            self.epoch, self.last_seq = self.epoch + 1, -1
+
+    def add(self, name: str = "") -> FrameMessage | EventMessage:
+        """Store the next message, an event if it has a name; return it."""
+        with self.lock:
+            self.last_seq += 1
+            where = {"stream": self.stream, "epoch": self.epoch}
+            message = event(self.last_seq, name, **where) if name else frame(self.last_seq, **where)
+            body = messages.encode(message).partition(b" ")[2]
+            self.stored[self.epoch, self.last_seq] = body
+        return message
+
+    def lose(self, epoch: int, first: int, last: int | None, reason: str = "trimmed") -> None:
+        """Remove messages of an epoch; their place is a gap from now on.
+
+        ``last`` None: not known, which may only be at the end of an epoch.
+        """
+        with self.lock:
+            for key in list(self.stored):
+                if key[0] == epoch and first <= key[1] and (last is None or key[1] <= last):
                     del self.stored[key]
-            self.gaps.append(
+            self._gaps.append(
                 {"epoch": epoch, "first_missing": first, "last_missing": last, "reason": reason}
             )
 
@@ -115,7 +86,7 @@ class FakeDaemon:
             if self.refusal:
                 return json.dumps({"ok": False, "error": self.refusal}).encode()
             keys = sorted(self.stored)
-            newest = (self.epoch, self._seq)
+            newest = (self.epoch, self.last_seq)
             after = (request.epoch, request.seq)
             if request.stream != self.stream:
                 after = (keys[0][0], keys[0][1] - 1) if keys else newest
@@ -142,23 +113,102 @@ class FakeDaemon:
     def _read(
         self, keys: list[Position], after: Position, count: int
     ) -> tuple[dict[str, Any] | None, list[Position], Position]:
-        later = [key for key in keys if key > after] if count else []
-        gaps = [
-            each
-            for each in self.gaps
-            if count and (each["epoch"], each["first_missing"]) == (after[0], after[1] + 1)
-        ]
-        gap = gaps[0] if gaps else None
-        if not later:
-            last = gap and gap["last_missing"]
-            return gap, [], after if gap is None or last is None else (gap["epoch"], last)
-        page = [key for key in later if key[0] == later[0][0]][:count]
-        known = [each for each in self.gaps if each["epoch"] == page[0][0]]
-        for index, (one, two) in enumerate(itertools.pairwise(page)):
-            if two[1] != one[1] + 1 and known:  # a page ends before a gap
-                page = page[: index + 1]
+        """Return the gap right after a cursor, the messages after both, and the cursor after."""
+        if not count:
+            return None, [], after
+        epoch, seq = after
+        gap = self._gap_at(epoch, seq + 1)
+        if gap is None and (epoch, seq + 1) not in self.stored:
+            later = {key[0] for key in keys} | {each["epoch"] for each in self._gaps}
+            later = {each for each in later if each > epoch}
+            gap = self._gap_at(min(later), 0) if later else None
+        if gap is not None:
+            last = gap["last_missing"]
+            after = (gap["epoch"], gap["first_missing"] - 1 if last is None else last)
+        page: list[Position] = []
+        for key in keys:
+            if key <= after:
+                continue
+            is_next = key == (after[0], after[1] + 1) or (
+                key[0] > after[0]
+                and key[1] == 0
+                and not any(after[0] < each["epoch"] < key[0] for each in self._gaps)
+            )
+            if not is_next or len(page) == count or (page and key[0] != after[0]):
                 break
-        return gap, page, page[-1]
+            page.append(key)
+            after = key
+        return gap, page, after
+
+    def _gap_at(self, epoch: int, seq: int) -> dict[str, Any] | None:
+        """Return what is missing from a number on, adjoining gaps as one."""
+        gaps = [each for each in self._gaps if each["epoch"] == epoch]
+        inside = [
+            each
+            for each in gaps
+            if each["first_missing"] <= seq
+            and (each["last_missing"] is None or seq <= each["last_missing"])
+        ]
+        if not inside:
+            return None
+        last = inside[0]["last_missing"]
+        further = None if last is None else self._gap_at(epoch, last + 1)
+        if further is not None:
+            last = further["last_missing"]
+        return {**inside[0], "first_missing": seq, "last_missing": last}
+
+
+class FakeDaemon(Store):
+    """A store with sockets: it publishes, and answers ``fetch`` in a thread of its own.
+
+    Methods may be called from one other thread.
+
+    Args:
+        live: endpoint of the publishing socket.
+        service: endpoint of the service; "": none.
+        options: of the store.
+    """
+
+    def __init__(self, live: str, service: str = "", **options: Any) -> None:
+        super().__init__(**options)
+        self._context = zmq.Context()
+        self._is_closed = threading.Event()
+        self._live = self._bind(zmq.XPUB, live)
+        self._thread = threading.Thread(target=self._serve)
+        self._has_service = bool(service)
+        if service:
+            self._service = self._bind(zmq.ROUTER, service)
+            self._thread.start()
+
+    def __enter__(self) -> "FakeDaemon":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_closed.set()
+        if self._has_service:
+            self._thread.join()
+        self._live.close(linger=0)
+        self._context.term()
+
+    def wait_for_subscriber(self) -> None:
+        """Wait until somebody subscribes."""
+        assert self._live.poll(20_000), "nobody subscribed"
+        assert self._live.recv()[:1] == b"\x01"
+
+    def start_epoch(self, *, publish: bool = True) -> None:
+        """Begin the next epoch with ``epoch_started``."""
+        self.begin_epoch()
+        self.publish("epoch_started", publish=publish)
+
+    def publish(self, name: str = "", *, publish: bool = True) -> None:
+        """Store a message, an event if it has a name, and publish it unless it is to be lost."""
+        message = self.add(name)
+        if publish:
+            self.send(message)
+
+    def send(self, message: FrameMessage | EventMessage | StatusMessage) -> None:
+        """Publish a message without storing it."""
+        self._live.send(messages.encode(message))
 
     def _serve(self) -> None:
         while not self._is_closed.is_set():
