@@ -1,7 +1,6 @@
 """Whatever the network and the consumer do: every message is stored once, and in order."""
 
 import random
-import socket
 import threading
 import time
 
@@ -11,6 +10,7 @@ from edge.client import Subscriber, fetch_socket
 from tests.support.fetch_server import FakeDaemon
 from tests.support.killed_consumer import killed_consumer
 from tests.support.relay import ReplyRelay, TcpRelay
+from tests.support.source_media import free_port
 
 
 @pytest.fixture
@@ -19,11 +19,6 @@ def quick(monkeypatch):
     monkeypatch.setattr(fetch_socket, "_TIMEOUT_S", 0.1)
     monkeypatch.setattr(fetch_socket, "_TIMEOUT_MAX_S", 0.4)
     monkeypatch.setattr(fetch_socket, "_BACK_OFF_S", 0.02)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def publish_all(daemon, count, seed, pause_s=0.0):
