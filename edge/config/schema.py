@@ -190,7 +190,7 @@ class JournalConfig(Section):
     path: Annotated[str, no_address] = ""
     tail: Annotated[str, no_address] = ""
     keep_h: float = Field(48.0, gt=0, le=100_000)
-    max_mb: int = Field(4096, ge=16, le=1_000_000)
+    max_mb: int = Field(2048, ge=16, le=1_000_000)
 
     @property
     def state_dir(self) -> Path | None:

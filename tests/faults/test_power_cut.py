@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import JournalConfig
-from edge.hub.journal import Journal, Position, journal, store, writer
+from edge.hub.journal import Journal, Position, database, journal, writer
 from tests.faults.loop_device import LoopDevice
 from tests.support.journals import append, read_all
 
@@ -113,7 +113,7 @@ def prepare(mode: str, boot: int) -> None:
     if mode == "trimming":
         writer.TRIM_S = 0.1
     if mode == "checkpoints":
-        store.AUTOCHECKPOINT = 5
+        database.AUTOCHECKPOINT = 5
 
 
 def look(folder: str, tail: str, first: list[tuple[Position, int]], boot: int):  # type: ignore[no-untyped-def]

@@ -10,7 +10,7 @@ are measured on it: the wall clock may step.
 
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from edge.hub.identity import PreviousStart, StreamIdentity, boot_id
 from edge.hub.journal.batch import Batch, MissingRange, Position
 from edge.hub.journal.consumers import Consumers
 from edge.hub.journal.entries import Entry
+from edge.hub.journal.erase import Range
 from edge.hub.journal.memory import RING_BYTES, Memory
 from edge.hub.journal.reader import Reader
 from edge.hub.journal.store import NAME
@@ -279,6 +280,22 @@ class Journal:
         """Note that the consumer ``name`` has stored every message up to ``position``."""
         position = min(position, self._memory.newest)
         self._consumers.acknowledge(name, position, self.run_s())
+
+    def erase(self, ranges: Sequence[Range]) -> int:
+        """Delete messages for good; return how many. Waits for storage.
+
+        Args:
+            ranges: first and last message of each, both included.
+
+        Raises:
+            OSError: the storage fails, or files still hold what was deleted.
+        """
+        if self._writer is None or self.identity.storage_error:
+            return self._memory.erase(ranges)
+        count = self._writer.erase(ranges)
+        for kept in Path(self._config.path).glob(f"{NAME}.damaged-*"):
+            log.warning("erase: %s was set aside and may hold the messages; delete it", kept)
+        return count
 
     @property
     def consumers(self) -> dict[str, tuple[Position, int]]:

@@ -2,6 +2,7 @@
 
 import bisect
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 from edge import clock
@@ -85,6 +86,19 @@ class Memory:
             count = self._index_after(upto)
             self.bytes -= sum(len(entry.body) + _OVERHEAD for entry in self._entries[:count])
             del self._entries[:count]
+
+    def erase(self, ranges: Sequence[tuple[Position, Position]]) -> int:
+        """Delete the messages in the ranges; return how many there were."""
+        with self._changed:
+            kept = [
+                entry
+                for entry in self._entries
+                if not any(first <= entry.position <= last for first, last in ranges)
+            ]
+            count = len(self._entries) - len(kept)
+            self._entries = kept
+            self.bytes = sum(len(entry.body) + _OVERHEAD for entry in kept)
+            return count
 
     def after(self, position: Position, count: int) -> list[Entry]:
         """Return up to ``count`` messages after a position, of one epoch and without a hole."""

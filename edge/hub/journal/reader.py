@@ -4,9 +4,10 @@ import threading
 from typing import Final
 
 from edge.hub.journal.batch import Batch, MissingRange, Position
+from edge.hub.journal.database import StoreDamaged
 from edge.hub.journal.entries import Entry, Group
 from edge.hub.journal.memory import Memory
-from edge.hub.journal.store import Store, StoreDamaged
+from edge.hub.journal.store import Store
 from edge.hub.journal.writer import Writer
 
 _RETRY_S: Final = 0.5  # so that readers do not ask in a tight loop while the storage is away

@@ -7,45 +7,26 @@ does not shrink.
 """
 
 import contextlib
-import os
 import sqlite3
-import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edge import clock
 from edge.hub.journal.batch import MissingRange, Position
-from edge.hub.journal.entries import DICTIONARY, Entry, Group, into_groups
+from edge.hub.journal.database import (
+    PAGE,
+    connect,
+    prepare,
+    quick_check,
+    require_own_file,
+    translate_errors,
+)
+from edge.hub.journal.entries import Entry, Group, into_groups
 
 NAME: Final = "journal.sqlite"
-VERSION: Final = 1
-_APPLICATION_ID: Final = 0x61666665
 _SEQ_BITS: Final = 40
-_PAGE: Final = 4096
-AUTOCHECKPOINT = 1000  # pages of the log that are written back into the file at once
-_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-_SCHEMA: Final = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
-CREATE TABLE groups (
-  id INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, unix_ns INTEGER NOT NULL,
-  run_s INTEGER NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL);
-CREATE TABLE epochs (
-  epoch INTEGER PRIMARY KEY, first BLOB, unix_ns INTEGER, boot_id TEXT,
-  last_seq INTEGER NOT NULL, ended INTEGER NOT NULL);
-CREATE TABLE gaps (
-  epoch INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER, reason TEXT NOT NULL);
-CREATE TABLE consumers (
-  name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
-  seen_run_s INTEGER NOT NULL) WITHOUT ROWID;
-"""
-
-
-class StoreDamaged(Exception):
-    """The file is not a journal of this stream, or is damaged; the text says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,38 +50,12 @@ class EpochRow:
     ended: bool
 
 
-@contextlib.contextmanager
-def translate_errors() -> Iterator[None]:
-    """Raise ``StoreDamaged`` for what SQLite reports as damage, ``OSError`` for other failures."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGE or not isinstance(error, sqlite3.OperationalError):
-            raise StoreDamaged(str(error)) from error
-        if code == sqlite3.SQLITE_ERROR:  # such as a table that is not there
-            raise StoreDamaged(str(error)) from error
-        raise OSError(f"journal: {error}") from error
-
-
-def set_aside(path: Path) -> Path:
-    """Rename a damaged file and its companions; return the new name, which is free.
-
-    Raises:
-        OSError: it cannot be renamed.
-    """
-    number = 1
-    while (fresh := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    for suffix in ("-wal", "-shm", ""):
-        companion = path.with_name(path.name + suffix)
-        with contextlib.suppress(FileNotFoundError):
-            companion.rename(fresh.with_name(fresh.name + suffix))
-    return fresh
-
-
 class Store:
-    """An open journal file. One thread writes; ``groups_after`` and others read from any thread.
+    """An open journal file. One thread writes; any thread reads.
+
+    Attributes:
+        dictionary: of the compressed groups.
+        is_checked: whether all pages were checked when the file was opened.
 
     Raises:
         StoreDamaged: from any method: the file is damaged.
@@ -117,80 +72,16 @@ class Store:
         """
         self.path = path
         self._read_lock = threading.Lock()
-        self.is_checked = False
-        with contextlib.suppress(FileNotFoundError):
-            state = path.lstat()
-            if not stat.S_ISREG(state.st_mode):
-                raise StoreDamaged("not a regular file")
-            if state.st_uid != os.geteuid():
-                raise StoreDamaged(f"belongs to user {state.st_uid}; expected {os.geteuid()}")
-            _check_header(path)
+        require_own_file(path)
         with translate_errors():
-            self._writer = self._connect()
+            self._writer = connect(path)
             try:
-                self._prepare(stream, check_s)
-                self._reader = self._connect()
+                self.dictionary = prepare(self._writer, path, stream)
+                self.is_checked = quick_check(self._writer, check_s)
+                self._reader = connect(path)
             except BaseException:
                 self._writer.close()
                 raise
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=5, isolation_level=None, check_same_thread=False
-        )
-        try:
-            # the size of a page counts for a new file only
-            connection.execute(f"PRAGMA page_size={_PAGE}")
-            if not connection.execute("PRAGMA application_id").fetchone()[0]:
-                # before the log is used, so that the file itself shows whose it is
-                connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(f"PRAGMA wal_autocheckpoint={AUTOCHECKPOINT}")
-            connection.execute("PRAGMA journal_size_limit=8388608")  # reused in place below it
-            connection.execute("PRAGMA secure_delete=FAST")  # no remains within pages in use
-            connection.execute("PRAGMA cache_size=-4000")
-            connection.execute("PRAGMA mmap_size=0")  # an I/O error would be SIGBUS
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _prepare(self, stream: str, check_s: float) -> None:
-        if not self._value("SELECT count(*) FROM sqlite_schema"):
-            # one transaction: an interrupted start leaves an empty file, which is as good as none
-            self._writer.executescript(
-                f"BEGIN; PRAGMA user_version={VERSION};"
-                f"{_SCHEMA}; INSERT INTO meta VALUES ('stream', '{stream}'); COMMIT"
-            )
-            self._writer.execute("INSERT INTO meta VALUES ('dictionary', ?)", (DICTIONARY,))
-            _sync_folder(self.path.parent)
-        if (version := self._value("PRAGMA user_version")) != VERSION:
-            raise StoreDamaged(f"schema version {version}; this program knows {VERSION}")
-        if (found := self._value("SELECT value FROM meta WHERE key='stream'")) != stream:
-            raise StoreDamaged(f"holds stream {found}; expected {stream}")
-        self.dictionary: bytes = self._value("SELECT value FROM meta WHERE key='dictionary'")
-        if self.dictionary is None:  # the start was interrupted right here
-            self.dictionary = DICTIONARY
-            self._writer.execute("INSERT INTO meta VALUES ('dictionary', ?)", (DICTIONARY,))
-        self._quick_check(check_s)
-
-    def _quick_check(self, check_s: float) -> None:
-        start_ns = clock.monotonic_ns()
-        self._writer.set_progress_handler(
-            lambda: clock.elapsed_ms(start_ns) > check_s * 1000, 10_000
-        )
-        try:
-            found = self._value("PRAGMA quick_check(1)")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-                raise
-            return
-        finally:
-            self._writer.set_progress_handler(None, 0)
-        if found != "ok":
-            raise StoreDamaged(found)
-        self.is_checked = True
 
     def _value(self, statement: str, *values: object) -> Any:
         row = self._writer.execute(statement, values).fetchone()
@@ -300,6 +191,45 @@ class Store:
                 )
         return groups
 
+    def replace(
+        self, group: Group, pieces: Iterable[Group], first: Position, last: Position
+    ) -> None:
+        """Replace a group by others, and note the messages from ``first`` to ``last`` as erased."""
+        from_seq = first.seq if first.epoch == group.epoch else 0
+        to_seq = last.seq if last.epoch == group.epoch else group.last_seq
+        key = _key(group.epoch, group.first_seq)
+        with self._transaction() as execute:
+            run_s = execute("SELECT run_s FROM groups WHERE id=?", (key,)).fetchone()[0]
+            execute("DELETE FROM groups WHERE id=?", (key,))
+            self._writer.executemany(
+                "INSERT INTO groups VALUES (?,?,?,?,?,?)",
+                [
+                    (_key(each.epoch, each.first_seq), each.last_seq, each.unix_ns, run_s,
+                     each.size, each.data)
+                    for each in pieces
+                ],
+            )  # fmt: skip
+            gap = (group.epoch, max(from_seq, group.first_seq), min(to_seq, group.last_seq))
+            execute("INSERT INTO gaps VALUES (?,?,?,'erased')", gap)
+            execute(
+                "UPDATE epochs SET last_seq=max(last_seq, ?) WHERE epoch=?",
+                (group.last_seq, group.epoch),
+            )
+
+    def overwrite_free_pages(self, chunk: int) -> None:
+        """Fill the pages that are free with zeros, and empty the log."""
+        with translate_errors():
+            self._writer.execute("CREATE TABLE IF NOT EXISTS filler (data BLOB)")
+            while self._value("PRAGMA freelist_count") > 0:
+                self._writer.execute("INSERT INTO filler VALUES (zeroblob(?))", (chunk,))
+            self._writer.execute("DROP TABLE filler")  # its pages hold zeros already
+            with self._read_lock:  # a reader would keep the log from being emptied
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def files(self) -> list[Path]:
+        """Return the file and its companions."""
+        return [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal", "-shm")]
+
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
         with translate_errors():
@@ -395,7 +325,7 @@ class Store:
         pages, free = (
             self._read(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count")
         )
-        return int((pages - free) * _PAGE)
+        return int((pages - free) * PAGE)
 
 
 def _key(epoch: int, seq: int) -> int:
@@ -405,21 +335,3 @@ def _key(epoch: int, seq: int) -> int:
 def _group_of(key: int, last_seq: int, unix_ns: int, size: int, data: bytes) -> Group:
     epoch, first_seq = key >> _SEQ_BITS, key & (1 << _SEQ_BITS) - 1
     return Group(epoch, first_seq, last_seq, unix_ns, size, data)
-
-
-def _check_header(path: Path) -> None:
-    """Refuse what is no file of this program before SQLite opens it, which may change it."""
-    with path.open("rb") as file:
-        head = file.read(100)
-    if head and head[:16] != b"SQLite format 3\0":
-        raise StoreDamaged("not a SQLite database")
-    if head and int.from_bytes(head[68:72], "big") != _APPLICATION_ID:
-        raise StoreDamaged("a database of another program")
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -9,6 +9,7 @@ then the message. The last record may be incomplete, if the process was killed w
 was not published then.
 """
 
+import errno
 import os
 import struct
 import threading
@@ -77,16 +78,17 @@ class Tail:
         """
         rest = struct.pack("<qq", entry.seq, entry.unix_ns) + entry.body
         record = struct.pack("<II", len(entry.body), zlib.crc32(rest)) + rest
-        if self._file is None or self._size >= SEGMENT_BYTES:
-            self._rotate(entry)
-        assert self._file is not None
-        written = os.write(self._file, record)
-        if written != len(record):
-            # what follows an incomplete record cannot be read: the next message begins a segment
-            self._size = SEGMENT_BYTES
-            raise OSError(28, "no space left for the tail")
-        self._size += written
-        self._last = entry.position
+        with self._lock:
+            if self._file is None or self._size >= SEGMENT_BYTES:
+                self._rotate(entry)
+            assert self._file is not None
+            written = os.write(self._file, record)
+            if written != len(record):
+                # what follows an incomplete record cannot be read: the next one begins a segment
+                self._size = SEGMENT_BYTES
+                raise OSError(errno.ENOSPC, "no space left for the tail")
+            self._size += written
+            self._last = entry.position
 
     def _rotate(self, entry: Entry) -> None:
         path = self.folder / f"{entry.epoch}-{entry.seq}{_SUFFIX}"
@@ -94,8 +96,7 @@ class Tail:
         file = os.open(path, flags, 0o600)
         if self._file is not None:
             os.close(self._file)
-            with self._lock:
-                self._closed.append((self._last, self._path))
+            self._closed.append((self._last, self._path))
         self._file, self._path, self._size = file, path, 0
 
     def discard(self, upto: Position) -> None:
@@ -107,9 +108,15 @@ class Tail:
             while self._closed and self._closed[0][0] <= upto:
                 self._closed.popleft()[1].unlink(missing_ok=True)
 
-    def cut(self) -> None:
-        """Begin a new segment with the next message, so that ``discard`` can delete this one."""
-        self._size = SEGMENT_BYTES
+    def clear(self, upto: Position) -> list[Path]:
+        """Delete all messages up to ``upto``, which are stored; return the files that are left."""
+        with self._lock:
+            if self._file is not None and self._last <= upto:
+                self._path.unlink(missing_ok=True)
+                os.close(self._file)
+                self._file = None
+        self.discard(upto)
+        return [path for _, _, path in _segments(self.folder)]
 
     def close(self, *, remove: bool) -> None:
         """Close the newest segment; with ``remove``, delete all: every message is stored."""
@@ -150,5 +157,5 @@ def _private(path: Path, *, parents: bool = False) -> Path:
     path.mkdir(mode=0o700, parents=parents, exist_ok=True)
     state = path.lstat()
     if state.st_uid != os.geteuid() or not path.is_dir() or path.is_symlink():
-        raise PermissionError(13, f"{path} belongs to another user, or is not a folder")
+        raise PermissionError(errno.EACCES, f"{path} belongs to another user, or is not a folder")
     return path

@@ -1,0 +1,94 @@
+"""The disk is full, or turns read-only: the journal keeps on in memory and stores it all later."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from edge.config import JournalConfig
+from edge.hub.journal import Journal
+from tests.faults.loop_device import LoopDevice, run
+from tests.support.journals import append, read_all
+
+pytestmark = [pytest.mark.stage, pytest.mark.timeout(300)]
+
+
+def wait_for_state(journal: Journal, state: str, timeout_s: float) -> float:
+    """Append until the journal has the state; return the seconds that took."""
+    started = time.monotonic()
+    while journal.state()[0] != state:
+        append(journal)
+        assert time.monotonic() - started < timeout_s, journal.state()
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    with LoopDevice(24) as disk:
+        journal = Journal(JournalConfig(path=str(disk.mount / "j"), tail=str(tmp_path / "tail")))
+        filler = disk.mount / "filler"
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=64k"], check=False, stderr=-3)
+        wait_for_state(journal, "memory", 60)
+        assert "full" in journal.state()[1]
+        for _ in range(5000):
+            append(journal)
+        (event,) = journal.take_events()
+        assert event.event == "journal_state"
+        filler.unlink()
+        took_s = wait_for_state(journal, "ok", 10)
+        print(f"\nfull disk: stored again {took_s:.1f} s after there was space")
+        journal.close()
+        again = Journal(JournalConfig(path=str(disk.mount / "j"), tail=str(tmp_path / "tail")))
+        found, gaps = read_all(again)
+        assert not gaps
+        assert [each.seq for each in found] == list(range(len(found)))
+        assert again.previous is not None
+        assert again.previous.last_seq == len(found) - 1
+        again.close()
+
+
+def test_a_start_on_a_full_disk_continues_the_stream(tmp_path: Path) -> None:
+    with LoopDevice(24) as disk:
+        config = JournalConfig(path=str(disk.mount / "j"), tail=str(tmp_path / "tail"))
+        journal = Journal(config)
+        for _ in range(100):
+            append(journal)
+        journal.close()
+        filler = disk.mount / "filler"
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], check=False, stderr=-3)
+        again = Journal(config)
+        assert (again.stream, again.epoch) == (journal.stream, 2)
+        for _ in range(100):
+            append(again)
+        filler.unlink()
+        wait_for_state(again, "ok", 10)
+        again.close()
+        last = Journal(config)
+        assert not [gap for gap in read_all(last)[1] if gap.reason != "trimmed"]
+        assert last.previous is not None
+        assert last.previous.last_seq >= 99
+        last.close()
+
+
+def test_a_disk_that_turns_read_only_is_used_again_when_it_is_writable(tmp_path: Path) -> None:
+    with LoopDevice(24) as disk:
+        config = JournalConfig(path=str(disk.mount / "j"), tail=str(tmp_path / "tail"))
+        journal = Journal(config)
+        for _ in range(100):
+            append(journal)
+        wait_for_state(journal, "ok", 5)
+        # what the kernel does after an error of the device: even with files open for writing
+        disk.cut_power()
+        wait_for_state(journal, "memory", 10)
+        run("umount", "--lazy", disk.mount)
+        for _ in range(1000):
+            append(journal)
+        disk.attach()
+        took_s = wait_for_state(journal, "ok", 10)
+        print(f"\nfailed disk: stored again {took_s:.1f} s after it was mounted again")
+        journal.close()
+        again = Journal(config)
+        found, _ = read_all(again)
+        assert [each.seq for each in found] == list(range(len(found)))
+        again.close()

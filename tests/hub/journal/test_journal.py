@@ -1,0 +1,282 @@
+"""Retention, acknowledgements, memory, erasure: what the journal promises its consumers."""
+
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.config import JournalConfig
+from edge.hub.journal import Journal, MissingRange, Position
+from edge.hub.journal import journal as journal_module
+from edge.hub.journal import writer as writer_module
+from edge.hub.journal.consumers import KEEPING_UP_S, Consumers
+from edge.hub.journal.entries import Entry, into_groups
+from edge.hub.journal.memory import Memory
+from edge.hub.journal.tail import Tail
+from tests.support.journals import BEGIN, append, body, memory_folder, read_all, settle
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[JournalConfig]:
+    tail = memory_folder(tmp_path)
+    yield JournalConfig(path=str(tmp_path / "journal"), tail=tail)
+    shutil.rmtree(tail, ignore_errors=True)
+
+
+def wait_until(condition, timeout_s: float = 20.0) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_clean_stop_stores_everything_and_leaves_no_tail(config: JournalConfig) -> None:
+    journal = Journal(config)
+    assert (journal.epoch, journal.previous, journal.oldest) == (1, None, None)
+    sent = [append(journal) for _ in range(700)]
+    journal.close()
+    assert not list(Path(config.tail).iterdir())
+    again = Journal(config)
+    assert again.previous is not None
+    assert again.previous.model_dump() == {"epoch": 1, "last_seq": 699, "ended": True}
+    assert not again.take_events()
+    assert read_all(again) == (sent, [])
+    assert again.oldest == Position(1, 0)
+    again.close()
+
+
+def test_without_a_folder_the_newest_messages_are_kept_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal_module, "MEMORY_ONLY_BYTES", 100_000)
+    journal = Journal(JournalConfig())
+    sent = [append(journal) for _ in range(1000)]
+    found, (gap,) = read_all(journal)
+    assert found[0] == Position(1, 0), "the first message tells purpose and configuration"
+    assert gap.last_missing is not None
+    assert gap == MissingRange(1, 1, gap.last_missing, "trimmed")
+    assert found[1:] == sent[gap.last_missing + 1 :]
+    assert 200 < len(found) < 1000
+    assert journal.state() == ("ok", "")
+    assert not journal.take_events()
+    journal.close()
+
+
+def test_a_reader_that_waits_is_woken_by_the_next_message() -> None:
+    journal = Journal(JournalConfig())
+    append(journal)
+    assert journal.wait(BEGIN, 0)
+    assert not journal.wait(journal.newest, 0.01)
+    seen: list[bool] = []
+    thread = threading.Thread(target=lambda: seen.append(journal.wait(Position(1, 0), 30)))
+    thread.start()
+    append(journal)
+    thread.join(30)
+    assert seen == [True]
+
+
+def test_acknowledgements_survive_a_restart(config: JournalConfig) -> None:
+    journal = Journal(config)
+    for _ in range(10):
+        append(journal)
+    journal.acknowledge("log", Position(1, 4))
+    journal.acknowledge("other", Position(9, 9))  # from the future: what there is
+    assert journal.status().consumers["log"].lag == 5
+    journal.close()
+    again = Journal(config)
+    assert {name: at for name, (at, _) in again.consumers.items()} == {
+        "log": Position(1, 4), "other": Position(1, 9),
+    }  # fmt: skip
+    again.close()
+
+
+def test_consumers_that_keep_up_let_the_journal_write_less_often() -> None:
+    consumers = Consumers()
+    newest = [Position(1, 10 * second) for second in range(100)]
+    for second in range(20):
+        assert not consumers.keep_up(newest[second], second), "nobody reads"
+    for second in range(20, 40):
+        consumers.acknowledge("log", newest[second - 1], second)
+        assert consumers.keep_up(newest[second], second)
+    for second in range(40, 60):
+        consumers.acknowledge("log", newest[second - 1], second)
+        consumers.acknowledge("slow", newest[39], second)
+        assert consumers.keep_up(newest[second], second) == (second < 40 + KEEPING_UP_S - 1)
+
+
+def test_what_a_known_consumer_lacks_is_kept_until_the_size_is_exceeded(
+    config: JournalConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "TRIM_S", 0.05)
+    journal = Journal(config.model_copy(update={"keep_h": 1e-9}))
+    journal.acknowledge("log", Position(1, -1))
+    sent = [append(journal) for _ in range(3000)]
+    settle(journal)
+    time.sleep(1.1)  # the journal's clock has seconds
+    append(journal)
+    settle(journal)
+    assert read_all(journal)[0][: len(sent)] == sent
+    journal.acknowledge("log", Position(1, 2000))
+    wait_until(lambda: journal.oldest is not None and journal.oldest.seq > 1500)
+    found, (gap,) = read_all(journal, Position(1, -1))
+    assert found[0] == Position(1, 0)
+    assert gap.reason == "trimmed"
+    assert gap.last_missing is not None
+    assert gap.last_missing <= 2000
+    assert not journal.take_events(), "it was read: no loss"
+    writer = journal._writer
+    assert writer is not None
+    object.__setattr__(writer._limits, "max_bytes", 1)
+    wait_until(lambda: journal.gap_counts.get("trimmed", 0) > 500)
+    (event,) = journal.take_events()
+    assert event.event == "journal_gap"
+    assert event.model_dump()["first_missing"] == 2001
+    journal.close()
+
+
+def test_messages_that_memory_cannot_hold_are_a_counted_gap(
+    config: JournalConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "RING_BYTES", 50_000)
+    journal = Journal(config)
+    settle(journal)
+    writer = journal._writer
+    assert writer is not None
+    assert writer.store is not None
+    fails, commit = True, writer.store.commit
+
+    def failing(*args: object, **options: object) -> None:
+        if fails:
+            raise OSError("database or disk is full")
+        commit(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("edge.hub.journal.store.Store.commit", lambda _, *a, **o: failing(*a, **o))
+    monkeypatch.setattr(writer_module.Writer, "_open", lambda *_: None)
+    sent = [append(journal) for _ in range(400)]
+    wait_until(lambda: journal.state()[0] == "memory")
+    assert "full" in journal.state()[1]
+    sent += [append(journal) for _ in range(400)]
+    (tail,) = Path(config.tail).iterdir()
+    assert sum(path.stat().st_size for path in tail.iterdir()) < 600_000
+    fails = False
+    settle(journal)
+    found, gaps = read_all(journal)
+    (gap,) = gaps
+    assert gap.reason == "overflow"
+    assert gap.last_missing is not None
+    assert found == [sent[0], *sent[gap.last_missing + 1 :]]
+    assert gap.first_missing == 1
+    names = [event.event for event in journal.take_events()]
+    assert "journal_gap" in names
+    assert journal.gap_counts == {"overflow": gap.last_missing + 1}
+    journal.close()
+
+
+def test_erased_messages_are_in_no_file_any_more(config: JournalConfig) -> None:
+    journal = Journal(config)
+    for _ in range(3000):
+        append(journal)
+    settle(journal)
+    for _ in range(100):
+        append(journal)
+    with sqlite3.connect(Path(config.path) / "journal.sqlite") as database:
+        rows = database.execute("SELECT id, last_seq, data FROM groups").fetchall()
+    database.close()
+    ranges = [(Position(1, 300), Position(1, 1700)), (Position(1, 2000), Position(1, 2000))]
+    assert journal.erase(ranges) == 1402
+    found, gaps = read_all(journal, Position(1, -1))
+    erased = {Position(1, seq) for seq in [*range(300, 1701), 2000]}
+    assert found == [each for seq in range(3100) if (each := Position(1, seq)) not in erased]
+    assert {gap.reason for gap in gaps} == {"erased"}
+    missing = {
+        Position(1, seq)
+        for gap in gaps
+        for seq in range(gap.first_missing, (gap.last_missing or 0) + 1)
+    }
+    assert missing == erased
+    # the groups that lay wholly within are in no file, nor is the text of a message in the tail
+    files = [*Path(config.path).iterdir(), *Path(config.tail).rglob("*.tail")]
+    content = b"".join(path.read_bytes() for path in files)
+    within = [
+        data for key, last, data in rows
+        if key & 0xFFFFFFFF >= 300 and last <= 1700
+    ]  # fmt: skip
+    assert len(within) > 3
+    for data in within:
+        for start in range(100, len(data) - 16, 300):
+            assert data[start : start + 16] not in content
+    assert body(1, 1000) not in content
+    append(journal)
+    journal.close()
+    again = Journal(config)
+    assert again.previous is not None
+    assert again.previous.last_seq == 3100
+    assert read_all(again, Position(1, 299))[0][0] == Position(1, 1701)
+    assert Journal(JournalConfig()).erase(ranges) == 0
+    again.close()
+
+
+def test_a_group_holds_only_consecutive_messages_of_one_epoch() -> None:
+    seqs = [(1, 0), (1, 1), (1, 3), (2, 4), (2, 5)]
+    groups = list(into_groups([Entry(*at, 0, body(*at)) for at in seqs], b""))
+    assert [(each.epoch, each.first_seq, each.last_seq) for each in groups] == [
+        (1, 0, 1), (1, 3, 3), (2, 4, 5),
+    ]  # fmt: skip
+
+
+def test_the_tail_gives_back_what_was_written_up_to_a_torn_record(tmp_path: Path) -> None:
+    entries = [Entry(3, seq, seq, body(3, seq)) for seq in range(2000)]
+    tail = Tail(str(tmp_path), "stream", {})
+    for entry in entries:
+        tail.append(entry)
+    segments = sorted(tail.folder.iterdir(), key=lambda path: int(path.stem.split("-")[1]))
+    assert len(segments) > 1
+    with segments[-1].open("ab") as file:
+        file.write(b"\x40\0\0\0torn")
+    again = Tail(str(tmp_path), "stream", {})
+    assert again.recover() == entries
+    again.discard(entries[1990].position)
+    left = Tail(str(tmp_path), "stream", {}).recover()
+    assert left == entries[2000 - len(left) :]
+    assert 9 <= len(left) < 2000
+
+
+def test_the_tail_lies_in_a_private_folder_of_its_stream(tmp_path: Path) -> None:
+    runtime = tmp_path / "run"
+    tail = Tail("", "stream", {"RUNTIME_DIRECTORY": f"{runtime}:/other"})
+    assert tail.folder == runtime / "tail-stream"
+    assert tail.folder.stat().st_mode & 0o777 == 0o700
+    tail.append(Entry(1, 0, 0, b"{}"))
+    assert [path.stat().st_mode & 0o777 for path in tail.folder.iterdir()] == [0o600]
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(PermissionError):
+        Tail(str(tmp_path / "link"), "stream", {})
+
+
+def test_a_tail_that_cannot_be_made_is_reported_and_the_journal_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    journal = Journal(JournalConfig(path=str(tmp_path / "j"), tail=str(tmp_path / "file")))
+    sent = [append(journal) for _ in range(20)]
+    settle(journal)
+    state, reason = journal.state()
+    assert state == "ok"
+    assert reason.startswith("tail: ")
+    journal.close()
+    again = Journal(JournalConfig(path=str(tmp_path / "j"), tail=str(tmp_path / "file")))
+    assert read_all(again) == (sent, [])
+    again.close()
+
+
+def test_memory_reports_what_it_dropped_once() -> None:
+    memory = Memory(1, limit=10_000)
+    for seq in range(100):
+        memory.append(Entry(1, seq, 0, bytes(100)))
+    lost = memory.take_lost()
+    assert lost is not None
+    assert memory.oldest is not None
+    assert (lost.first_missing, lost.last_missing) == (0, memory.oldest.seq - 1)
+    assert memory.take_lost() is None
