@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class LoopDevice:
 
     def __exit__(self, *_: object) -> None:
         if os.path.ismount(self.mount):
-            run("umount", self.mount)
+            self.detach()
         run("losetup", "--detach", self.device)
         self._folder.cleanup()
 
@@ -60,8 +61,13 @@ class LoopDevice:
             os.close(folder)
 
     def detach(self) -> None:
-        """Unmount."""
-        run("umount", self.mount)
+        """Unmount; a file that a thread has just closed may keep it busy for a moment."""
+        for _ in range(50):
+            if subprocess.run(["umount", self.mount], capture_output=True, check=False).returncode:
+                time.sleep(0.1)
+                continue
+            return
+        raise AssertionError(f"{self.mount} stays busy")
 
     def written_bytes(self) -> int:
         """Return how many bytes were written to the device so far."""

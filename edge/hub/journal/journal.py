@@ -252,7 +252,8 @@ class Journal:
         if self._writer is not None and not self.identity.storage_error:
             is_stored = self._writer.close(CLOSE_S)
             if not is_stored:
-                log.warning("journal: the storage is slow; the next start stores what is left")
+                reason = self.state()[1] or "the storage is slow"
+                log.warning("journal: %s; the next start stores what is left", reason)
         if self._tail is not None:
             self._tail.close(remove=is_stored)
         self.identity.close()

@@ -39,6 +39,7 @@ _COMMIT_MESSAGES: Final = 4096
 TRIM_S = 10.0
 _TRIM_GROUPS: Final = 200
 _CONSUMERS_S: Final = 60.0
+_DOUBT_NS: Final = 60 * 10**9
 _BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0)
 
 
@@ -108,7 +109,7 @@ class Writer:
         self._wake, self._is_closing = threading.Event(), False
         self._is_empty = False
         self._gaps: list[MissingRange] = []  # to be stored
-        self._failures = 0
+        self._failures = self._doubted_until_ns = 0
         self._next_try_ns = self._next_commit_ns = self._next_trim_ns = 0
         self._next_consumers_ns = clock.monotonic_ns() + int(_CONSUMERS_S * 1e9)
 
@@ -234,13 +235,23 @@ class Writer:
         self.oldest = (Position(oldest.epoch, oldest.first_seq), oldest.unix_ns) if oldest else None
 
     def _replace(self, reason: str) -> None:
-        """Set the file aside; open a new one unless the stream may still change."""
+        """Set the file aside; open a new one unless the stream may still change.
+
+        SQLite also takes a failing device for a damaged file. So a file in use is opened once more:
+        only if that fails, too, or damage is found again within a minute, it is set aside.
+        """
+        self._damage = None
         if self.store is not None:
             self.store.close()
             self.store = None
+            is_first = clock.monotonic_ns() > self._doubted_until_ns
+            self._doubted_until_ns = clock.monotonic_ns() + _DOUBT_NS
+            if is_first:
+                with contextlib.suppress(StoreDamaged):
+                    self._open(CHECK_S)
+                    return
         kept = set_aside(self._path)
         self._on_set_aside(kept.name, reason)
-        self._damage = None
         if not self._is_found.is_set():
             self.found.damage, self.found.kept = reason, kept.name
             if self._tail is not None:
