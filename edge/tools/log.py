@@ -27,6 +27,7 @@ DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
 DEFAULT_SERVICE = "tcp://127.0.0.1:5556"
 _HIGH_WATER = 10_000  # five minutes at 30 frames a second: a memory card can stall for seconds
 _DRAIN_NS = 1_000_000_000
+_END_S = 3.0  # a daemon that runs sends a status each second
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ def run_log(
         name: of this logger, under which the daemons note what it has; begins each line of
             ``report``.
         device: only this device's messages.
-        until_end: also end once every device that sent a message has sent ``epoch_ended``.
+        until_end: also end once every device that sent a message has sent ``epoch_ended``, and
+            nothing more is to be fetched.
         give_up_s: with ``until_end`` or ``once``, also end after this long without any message: the
             daemon was killed, had ended before, or never ran. 0: wait for ever.
         report: takes a line at each change (a gap, a new epoch, a repair, a device that is silent
@@ -130,7 +132,10 @@ def run_log(
             log = _Log(writer, report_as, cursors)
             silence = SilenceNotice(endpoints, report_as, device)
             gave_up = False
-            while not stop() and not (until_end and log.ended):
+            while not stop():
+                # the end of an earlier run may be fetched: then more follows
+                if until_end and log.ended and (live.caught_up or silence.silent_s >= _END_S):
+                    break
                 received = live.receive(timeout_s=0.2)
                 silence.turn()
                 catch_up.turn(fetched=received is not None and received.backfilled)

@@ -56,7 +56,8 @@ def test_a_jsonl_file_holds_received_messages_and_gaps_in_order(tmp_path):
     assert lines[1] == json.loads(messages.encode(sent[1]).partition(b" ")[2])
     assert lines[3] == {
         "schema": "affect.log.v1", "kind": "gap", "device": "edge", "stream": "s", "epoch": 1,
-        "first_missing": 2, "last_missing": 4, "unix_ns": 1_700_000_000_123_456_789,
+        "first_missing": 2, "last_missing": 4, "reason": None,
+        "unix_ns": 1_700_000_000_123_456_789,
     }  # fmt: skip
     assert summary == LogSummary(7, 7, 2, 5, 1, 0, 0)
     assert reports[1] == "log: edge: gap: 3 messages missing, 2 to 4 of epoch 1"
@@ -232,7 +233,7 @@ print(summary.missing, summary.late, summary.undecodable)
 """
 
 
-@pytest.mark.parametrize(("name", "kills"), [("log.jsonl", 15), ("log.csv", 15)])
+@pytest.mark.parametrize(("name", "kills"), [("log.jsonl", 5), ("log.csv", 5)])
 def test_after_kills_every_message_is_logged_or_reported_missing(tmp_path, name, kills):
     """Every number is either in the log, once and whole, or reported missing, once."""
     out, endpoint = tmp_path / name, f"ipc://{tmp_path}/pub"

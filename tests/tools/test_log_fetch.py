@@ -50,6 +50,21 @@ def test_once_stores_everything_acknowledges_it_and_ends(tmp_path, addresses, na
     assert numbers(out) == list(range(1501))
 
 
+def test_until_end_does_not_end_with_an_earlier_run(tmp_path, addresses):
+    out = tmp_path / "log.jsonl"
+    with FakeDaemon(*addresses, page_max=3) as daemon:
+        for _ in range(3):
+            daemon.start_epoch()
+            for name in ("", "", "", "epoch_ended"):
+                daemon.publish(name)
+        summary = run_log(
+            [addresses[0]], out, services=[addresses[1]], stop=lambda: False, until_end=True,
+            report=lambda _: None,
+        )  # fmt: skip
+    assert summary.messages == 15
+    assert not summary.gave_up
+
+
 def test_several_daemons_are_logged_into_one_file(tmp_path):
     live = [f"ipc://{tmp_path}/live-{number}" for number in range(3)]
     services = [f"ipc://{tmp_path}/service-{number}" for number in range(3)]

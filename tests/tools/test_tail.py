@@ -106,13 +106,13 @@ def test_stop_ends_the_run(endpoint):
 
 
 def test_silence_is_reported_once(endpoint, monkeypatch, capsys):
-    monkeypatch.setattr(silence, "SILENT_MS", 100.0)
+    monkeypatch.setattr(silence, "NOBODY_MS", 100.0)
     answers = iter([*[False] * 4, True])
     with Subscriber([endpoint, endpoint + "2"]) as subscriber:
         run_tail(subscriber, Console(file=io.StringIO()), lambda: next(answers))
     captured = capsys.readouterr()
     assert captured.err == (
-        f"affect-edge: nothing received from {endpoint}, {endpoint}2 yet;"
+        f"affect-edge: nobody publishes at {endpoint}, {endpoint}2 yet; waiting;"
         " is a daemon running there, and is that its publish.endpoint?\n"
     )
     assert captured.out == ""
