@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 from edge.client.gaps import Cursor
 from edge.client.logs.failures import log_error
+from edge.client.logs.progress import sync_folder
 from edge.client.logs.sqlite_log import SqliteLog
 from edge.client.logs.sqlite_reader import SqliteReader
 from edge.client.logs.stored_rows import MessageRows, StoredRows
@@ -61,7 +62,8 @@ class ParquetLog:
         try:
             if path.exists() and not self._spool_folder.exists() and any(path.iterdir()):
                 raise ConfigError(f"log {path}: exists and is no log; name another folder")
-            self._spool_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folders(self._spool_folder, path)
         except OSError as error:
             raise ConfigError(f"log {path}: cannot be made: {error.strerror}") from error
         self._spool = SqliteLog(self._spool_folder / "messages.sqlite", report)
@@ -152,7 +154,7 @@ class _Files:
             device = quote(message.device, safe="")
             folder = self._folder / table / f"device={device}" / f"day={key[2]}"
             try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _make_folders(folder, self._folder)
             except OSError as error:
                 raise log_error(folder, error) from error
             columns = COLUMNS if table == "faces" else EVENT_COLUMNS
@@ -160,6 +162,15 @@ class _Files:
             file = self._stack.enter_context(opened_table(path, columns[1:]))
             self._open[key] = file
         file.append([row[1:] for row in rows])
+
+
+def _make_folders(folder: Path, within: Path) -> None:
+    """Make a folder and those above it, so that they survive a power cut."""
+    if not folder.is_dir():
+        if folder != within:
+            _make_folders(folder.parent, within)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def _require_pyarrow() -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from edge.client.axis import Origin, TimeAxis
-from edge.client.gaps import Cursor
+from edge.client.gaps import STREAMS_MAX, Cursor
 from edge.client.logs.failures import log_error
 from edge.client.subscriber import Received
 from edge.clock import day
 from edge.protocol.messages import StatusMessage
 
 _SCHEMA: Final = "affect.log-progress.v1"
-_STREAMS_MAX: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class Progress:
 
     def _advance(self, stream: str, last: tuple[int, int]) -> None:
         self._last[stream] = max(self._last.pop(stream, (-1, -1)), last)  # newest at the end
-        if len(self._last) > _STREAMS_MAX:
+        if len(self._last) > STREAMS_MAX:
             del self._last[next(iter(self._last))]
 
 

@@ -62,7 +62,7 @@ def dated_name(path: Path, on_day: str, *others: str) -> Path:
 
     Args:
         path: the file.
-        on_day: its UTC day.
+        on_day: its UTC day, or another word for it, such as ``damaged``.
         others: suffixes of files that are set aside with it, such as ``.events.csv``; free as well.
     """
     for number in count(1):

@@ -19,18 +19,18 @@ from edge.client.gaps import Cursor
 from edge.client.logs.failures import log_error, open_error
 from edge.client.logs.progress import Progress, ProgressFile, SavedProgress, sync_folder
 from edge.client.logs.rotation import dated_name
-from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION, schema
+from edge.client.logs.sqlite_database import (
+    DamagedLog,
+    beside,
+    database_error,
+    opened_database,
+)
 from edge.client.subscriber import Received
-from edge.errors import ConfigError, LogFileError, LogUnavailable
+from edge.errors import ConfigError, LogFileError
 from edge.filelock import lock_file
 from edge.protocol.messages import FrameMessage, StatusMessage
 
-_BUSY_S: Final = 5.0
-"""How long a commit waits for another program that writes to the database."""
-
 _MINUTE_NS: Final = 60_000_000_000
-_FULL: Final = frozenset(["SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"])
-_BUSY: Final = frozenset(["SQLITE_BUSY", "SQLITE_LOCKED"])
 
 
 class SqliteLog:
@@ -62,7 +62,7 @@ class SqliteLog:
     @property
     def size(self) -> int:
         """Bytes of the file and its write-ahead log, and of the messages in memory."""
-        return self._pending_bytes + sum(map(_size, (self.path, _beside(self.path, "-wal"))))
+        return self._pending_bytes + sum(map(_size, (self.path, beside(self.path, "-wal"))))
 
     @property
     def day(self) -> str | None:
@@ -106,7 +106,13 @@ class SqliteLog:
         self._follow_path()
         if not self._has_pending:
             return
-        self._transaction(self._store)
+        try:
+            self._transaction(self._store)
+        except DamagedLog as error:
+            self._release()
+            self._set_aside_damaged(error)
+            self._begin(self._progress.day)
+            self._transaction(self._store)
         self._rows += len(self._messages) + len(self._statuses) + len(self._gaps)
         self._messages.clear()
         self._statuses.clear()
@@ -164,17 +170,37 @@ class SqliteLog:
         try:
             in_use = "another process writes to it; give each logger its own file"
             lock_file(self._fd, name=f"log {self.path}", in_use=in_use)
-            if _size(self.path) == 0:
+            is_new = _size(self.path) == 0
+            if is_new:
                 self._set_aside_wal()
-            self._database = _connect(self.path)
+            self._database = opened_database(self.path)
+            if is_new:
+                sync_folder(self.path.parent)
+        except DamagedLog as error:
+            os.close(self._fd)
+            self._fd = -1
+            self._set_aside_damaged(error)
+            self._open()
         except (ConfigError, LogFileError):
             os.close(self._fd)
             self._fd = -1
             raise
 
+    def _set_aside_damaged(self, error: DamagedLog) -> None:
+        """Rename the closed database and its write-ahead log, for someone to repair."""
+        name = dated_name(self.path, "damaged")
+        try:
+            for suffix in ("-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    os.rename(beside(self.path, suffix), beside(name, suffix))
+            os.rename(self.path, name)
+        except OSError as renaming:
+            raise log_error(self.path, renaming) from renaming
+        self._report(f"{self.path}: {error}; renamed to {name.name}, a new log is begun")
+
     def _set_aside_wal(self) -> None:
         """Keep the write-ahead log of a file that is gone: SQLite would delete it."""
-        wal = _beside(self.path, "-wal")
+        wal = beside(self.path, "-wal")
         if _size(wal):
             kept = wal.with_name(f"{wal.name}.kept")
             with suppress(OSError):
@@ -199,17 +225,20 @@ class SqliteLog:
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
-            raise _translated(self.path, error) from error
+            raise database_error(self.path, error) from error
 
     def _store(self) -> None:
         run = self._database.executemany
         run("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._messages)
         run("INSERT OR REPLACE INTO statuses VALUES (?, ?, ?, ?, ?, ?)", self._statuses)
         run("INSERT OR IGNORE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._gaps)
+        # all anew, the newest stream last: without journal.path, each start has another stream
         cursors = [(each.stream, each.epoch, each.seq) for each in self._progress.cursors]
-        run("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", cursors)
+        self._database.execute("DELETE FROM cursors")
+        run("INSERT INTO cursors VALUES (?, ?, ?)", cursors)
         axes = [(a.stream, a.epoch, a.start_ns, a.media_ns) for a in self._progress.origins]
-        run("INSERT OR REPLACE INTO axes VALUES (?, ?, ?, ?)", axes)
+        self._database.execute("DELETE FROM axes")
+        run("INSERT INTO axes VALUES (?, ?, ?, ?)", axes)
 
     def _follow_path(self) -> None:
         """If the path no longer leads to the open file, or it was emptied, begin a new one."""
@@ -237,78 +266,21 @@ class SqliteLog:
 
     def _discard_database(self, *, remove_file: bool) -> None:
         # closing would write the write-ahead log into a file that was emptied
-        beside = [_beside(self.path, suffix) for suffix in ("-wal", "-shm")]
-        for path in [self.path, *beside] if remove_file else beside:
+        unused = [beside(self.path, suffix) for suffix in ("-wal", "-shm")]
+        for path in [self.path, *unused] if remove_file else unused:
             with suppress(OSError):
                 path.unlink()
         self._release()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open a log, or make its tables in an empty file.
-
-    Raises:
-        ConfigError: it is not a log of this version.
-        LogFileError: it is damaged, or the disk fails (LogUnavailable: there is no space).
-    """
-    database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-    try:
-        (identity,), (version,) = (
-            database.execute(f"PRAGMA {name}").fetchone()
-            for name in ("application_id", "user_version")
-        )
-        (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables and identity != APPLICATION_ID:
-            raise ConfigError(f"log {path}: is a database of another program; name another file")
-        if tables and version != VERSION:
-            raise ConfigError(
-                f"log {path}: has the tables of another version ({version}, expected {VERSION});"
-                " move it away, or name another file"
-            )
-        database.execute("PRAGMA page_size = 8192")  # seven messages; 4096 wastes a fifth
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA journal_size_limit = 8388608")
-        if not tables:
-            database.executescript(
-                f"BEGIN; PRAGMA application_id = {APPLICATION_ID};"
-                f" PRAGMA user_version = {VERSION}; {schema()} COMMIT;"
-            )
-    except sqlite3.Error as error:
-        database.close()
-        if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
-            raise ConfigError(f"log {path}: {error}; name another file") from error
-        raise _translated(path, error) from error
-    except ConfigError:
-        database.close()
-        raise
-    return database
-
-
 def _load(database: sqlite3.Connection) -> SavedProgress:
     with closing(database.cursor()) as cursor:
-        cursors = [Cursor(*row) for row in cursor.execute("SELECT stream, epoch, seq FROM cursors")]
-        origins = [Origin(*row) for row in cursor.execute("SELECT * FROM axes")]
+        cursors = [Cursor(*row) for row in cursor.execute("SELECT * FROM cursors ORDER BY rowid")]
+        origins = [Origin(*row) for row in cursor.execute("SELECT * FROM axes ORDER BY rowid")]
         first = cursor.execute(
             "SELECT date(unix_ns / 1000000000, 'unixepoch') FROM messages ORDER BY rowid LIMIT 1"
         ).fetchone()
     return SavedProgress(cursors, origins, first[0] if first else None)
-
-
-def _translated(path: Path, error: sqlite3.Error) -> LogFileError:
-    name = getattr(error, "sqlite_errorname", "")
-    if name in _FULL:
-        return LogUnavailable(f"log {path}: No space left on device; make room")
-    if name in _BUSY:
-        return LogUnavailable(f"log {path}: another program writes to it; end it")
-    return LogFileError(
-        f"log {path}: {error} ({name}); check the disk, or move the file away: the logger begins a"
-        " new one"
-    )
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
 
 
 def _size(path: Path) -> int:

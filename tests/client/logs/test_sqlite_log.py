@@ -136,7 +136,7 @@ def test_it_can_be_read_while_it_is_written(out):
 
 
 def test_another_programs_lock_makes_the_commit_wait(out, monkeypatch):
-    monkeypatch.setattr("edge.client.logs.sqlite_log._BUSY_S", 0.0)
+    monkeypatch.setattr("edge.client.logs.sqlite_database._BUSY_S", 0.0)
     with opened_log(out) as log:
         log.cursors()
         other = sqlite3.connect(out, isolation_level=None)
@@ -264,3 +264,42 @@ def test_a_folder_that_is_gone_ends_the_log(tmp_path):
 
     with pytest.raises(LogFileError, match="No such file or directory"):
         write_and_remove()
+
+
+@pytest.mark.parametrize("open_again", [True, False])
+def test_a_damaged_database_is_set_aside_and_the_log_goes_on(out, open_again):
+    """A page of the file was overwritten, as by a failing card."""
+    reports = []
+    write(out, *(frame(seq, face()) for seq in range(300)))
+    content = bytearray(out.read_bytes())
+    with opened_log(out, reports.append) as log:
+        log.cursors()
+        if not open_again:
+            damage(out, content, first_page=1)
+            log.write(received(frame(300)))
+            log.commit()
+    if open_again:
+        damage(out, content, first_page=0)
+        assert write(out, frame(300), reports=reports) == [Cursor("s", 1, 299)]
+    damaged = out.with_name("log.damaged.sqlite")
+    assert damaged.stat().st_size == len(content)
+    assert "is damaged" in reports[0]
+    assert "renamed to log.damaged.sqlite, a new log is begun" in reports[0]
+    assert keys(out) == [("s", 1, 300)]
+
+
+def damage(out, content, first_page):
+    """Overwrite all pages, of the first one only what lies behind the file header."""
+    page = 8192
+    with out.open("r+b") as file:
+        for at in range(first_page * page, len(content), page):
+            file.seek(at + (100 if at == 0 else 0))
+            file.write(b"\xa5" * (page - 100))
+
+
+def test_the_streams_that_are_remembered_are_limited(out):
+    write(out, *(frame(0, stream=f"s{number:03}") for number in range(300)))
+    with opened_log(out) as log:
+        cursors = log.cursors()
+    assert [cursor.stream for cursor in cursors] == [f"s{number:03}" for number in range(44, 300)]
+    assert rows(out, "SELECT count(*) FROM cursors") == [(256,)]
