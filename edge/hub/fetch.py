@@ -31,6 +31,9 @@ OUTSTANDING_MAX: Final = 4
 PENDING_MAX: Final = 256
 """Requests of all peers without a reply. Beyond half of it none waits for new messages."""
 
+BEFORE_ALL: Final = Position(0, -1)
+"""Before every message: epochs are numbered from 1."""
+
 _REPLIES_MAX: Final = 4  # that wait for the main loop
 _HEAD_BYTES: Final = 2048  # more than a reply has besides its messages
 _COST_MIN: Final = 16 << 10  # bytes that a request costs at least: it takes time even if empty
@@ -60,7 +63,11 @@ class Journal(Protocol):
         """The newest message, stored or not."""
 
     def read(self, after: Position, *, max_messages: int, max_bytes: int) -> Batch:
-        """Return stored messages after a position; may wait for the disk."""
+        """Return stored messages after a position, in epoch 0 from the oldest epoch on.
+
+        May wait for the disk. Each epoch begins with its first message, even if those that follow
+        it are not stored any more.
+        """
 
     def acknowledge(self, name: str, position: Position) -> None:
         """Note that a consumer keeps every message up to ``position``."""
@@ -256,7 +263,7 @@ class Fetcher:
         """
         newest, oldest = self._journal.newest, self._journal.oldest
         if request.stream != self._journal.stream:
-            return newest if oldest is None else Position(oldest.epoch, oldest.seq - 1)
+            return newest if oldest is None else BEFORE_ALL
         after = Position(request.epoch, request.seq)
         if after > max(newest, Position(self._journal.epoch, -1)):
             raise RequestRefused(

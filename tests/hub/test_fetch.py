@@ -163,12 +163,17 @@ def test_the_cursor_is_the_acknowledgement(running: RunningFetch) -> None:
     assert running.journal.acknowledged == {"log": Position(1, 7)}
 
 
-def test_another_stream_starts_at_the_oldest_message(running: RunningFetch) -> None:
+def test_another_stream_starts_at_the_first_message_of_the_oldest_epoch(
+    running: RunningFetch,
+) -> None:
     running.journal.append(10)
     running.journal.trim(4)
-    reply = running.fetch(running.peer(), stream="another", epoch=7, seq=3)
-    assert (seqs(reply), reply["gap"]) == ([4, 5, 6, 7, 8, 9], None)
-    assert reply["stream"] == running.journal.stream
+    peer = running.peer()
+    first = running.fetch(peer, stream="another", epoch=7, seq=3)
+    assert (seqs(first), first["gap"]) == ([0], None)
+    assert first["stream"] == running.journal.stream
+    rest = running.fetch(peer, **cursor(first))
+    assert (seqs(rest), rest["gap"]["first_missing"]) == ([4, 5, 6, 7, 8, 9], 1)
 
 
 def test_removed_messages_are_a_gap(running: RunningFetch) -> None:
@@ -384,7 +389,8 @@ def test_following_the_cursor_gives_every_stored_message_once(
             journal.begin_epoch()
         journal.append(count)
     journal.trim(trimmed)
-    expected = list(journal._positions)
+    stored = list(journal._positions)
+    expected = sorted({*stored, *(Position(each.epoch, 0) for each in stored)})
     fetcher = Fetcher(journal, rate_mb_s=1000)
     try:
         received: list[Position] = []

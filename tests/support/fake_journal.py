@@ -1,4 +1,4 @@
-"""A journal in memory, strict about how it is called."""
+"""A journal in memory, strict about how it is called; it has every epoch's first message."""
 
 import bisect
 import threading
@@ -23,6 +23,7 @@ class FakeJournal:
         self._newest = Position(1, -1)
         self._positions: list[Position] = []
         self._lines: list[bytes] = []
+        self._firsts: dict[int, bytes] = {}  # of each epoch; never removed
         self._lock = threading.Lock()
 
     @property
@@ -43,6 +44,8 @@ class FakeJournal:
                 line = b'{"epoch":%d,"seq":%d,"text":"' % (self.epoch, seq)
                 self._positions.append(self._newest)
                 self._lines.append(line + b"x" * (size - len(line) - 2) + b'"}')
+                if seq == 0:
+                    self._firsts[self.epoch] = self._lines[-1]
             return self._newest
 
     def begin_epoch(self) -> None:
@@ -66,6 +69,8 @@ class FakeJournal:
                 return Batch(gap=None, lines=b"", count=0, next=after, caught_up=True)
             epoch, seq = self._positions[first].epoch, self._positions[first].seq
             expected = after.seq + 1 if epoch == after.epoch else 0
+            if expected == 0 < seq:
+                return Batch(None, self._firsts[epoch], 1, Position(epoch, 0), caught_up=False)
             gap = MissingRange(epoch, expected, seq - 1, "trimmed") if seq > expected else None
             last, size = first, 0
             while last < min(len(self._lines), first + max_messages):
