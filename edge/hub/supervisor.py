@@ -19,6 +19,9 @@ from edge.hub.health import Incidents
 from edge.link import FrameReport, Go, Heartbeat, Link, LinkClosed, Start
 from edge.vocabulary import PictureState
 
+WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-m", "edge.worker")
+"""Starts a worker; the descriptor of its link is added."""
+
 SILENT_S = 3.0
 """A worker without any report, even a heartbeat, for this time hangs as a whole."""
 
@@ -101,7 +104,7 @@ class Supervisor:
                 # A session of its own: the terminal's Ctrl-C reaches the hub alone, which then
                 # stops the worker itself.
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "edge.worker", str(theirs.fileno())],
+                    [*WORKER_COMMAND, str(theirs.fileno())],
                     env=child_environment(),
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,

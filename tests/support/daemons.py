@@ -32,6 +32,7 @@ class RunningDaemon:
         cwd: Path = ROOT,
         python: Sequence[str] = (sys.executable,),
         ports: tuple[int, int] | None = None,
+        module: str = "edge",
     ) -> None:
         self.endpoint = f"ipc://{folder}/live"
         self.service = f"ipc://{folder}/service"
@@ -48,7 +49,7 @@ class RunningDaemon:
         with self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [
-                    *(*python, "-P", "-m", "edge", "run", *arguments),
+                    *(*python, "-P", "-m", module, "run", *arguments),
                     *("--set", f'publish.endpoint="{self.endpoint}"'),
                     *("--set", f'publish.service_endpoint="{self.service}"'),
                     *(() if metrics else ("--set", 'metrics.address=""')),
