@@ -5,6 +5,7 @@
 ``OUT.csv``                   the tables of ``edge.client.tidy`` (``csv_log``)
 ``OUT.jsonl``                 messages as received, one a line (``jsonl_log``)
 ``OUT.parquet``, ``OUT/``     a folder of tables by device and day (``parquet_log``)
+``postgresql://USER@HOST/DB``  tables of a database, for many daemons (``postgresql_log``)
 ============================  ===================================================================
 
 ``write`` keeps messages in memory; ``commit`` stores them together with the cursors, so a message
@@ -105,6 +106,10 @@ def opened_log(
 
 
 def _open(out: str, report: Callable[[str], None]) -> LogFormat:
+    if out.startswith(("postgresql://", "postgres://")):
+        from edge.client.logs.postgresql_log import PostgresLog  # noqa: PLC0415
+
+        return PostgresLog(out, report)
     path = Path(out)
     if out.endswith("/"):
         from edge.client.logs.parquet_log import ParquetLog  # noqa: PLC0415
