@@ -14,6 +14,7 @@
       InferenceError         -> the frame is counted and skipped; many in a row -> a new worker
       LogFileError           -> exit 1: the log cannot be written any further
         LogUnavailable       -> tried again: the disk is full, or the database does not answer
+      BrokerUnavailable      -> tried again: the MQTT broker cannot be reached, or is full
       ServiceUnavailable     -> exit 1: no daemon answers a request
       RequestRefused         -> exit 78: the daemon refuses a request; the text says why
 
@@ -104,6 +105,10 @@ class LogFileError(AffectEdgeError):
 
 class LogUnavailable(LogFileError):
     """A log cannot be written now, but may be later; no message is lost by waiting."""
+
+
+class BrokerUnavailable(AffectEdgeError):
+    """An MQTT broker takes no messages now; none is lost by waiting."""
 
 
 class ServiceUnavailable(AffectEdgeError):

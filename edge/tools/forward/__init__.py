@@ -1,0 +1,217 @@
+"""``affect-edge forward``: publish frames and events to an MQTT 5 broker, without gaps.
+
+A message is done when the broker has acknowledged it (QoS 1). Only then does the cursor move, in a
+small file, and after that the daemon is told. So after any kill some messages arrive twice, and
+none is missing: each carries stream, epoch and seq, which tell repeats.
+
+Mosquitto acknowledges a message and drops it where a subscriber's queue is full. It reports the
+number of drops every ``sys_interval`` seconds. Where it does, a message is done only after two
+reports without a drop. After a drop, everything since then is published again: later, and fewer
+messages at a time. The same covers a killed mosquitto, which stores what it has acknowledged only
+every ``autosave_interval`` seconds.
+"""
+
+import json
+import select
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Protocol
+
+from edge.client import Cursor, Gap, Received
+from edge.clock import monotonic_ns
+from edge.errors import BrokerUnavailable
+from edge.protocol.messages import EventMessage, FrameMessage
+from edge.tools.forward.broker import Broker
+from edge.tools.forward.outbox import Outbox, Outgoing
+from edge.tools.forward.state import ForwardState
+
+CAPACITY: Final = 20_000
+"""Messages that are kept until they are done, about 25 MB."""
+
+_RETRY_FIRST_S: Final = 0.25
+_RETRY_MAX_S: Final = 30.0
+_STORE_NS: Final = 500_000_000
+_STOP_NS: Final = 2_000_000_000
+_TAKEN_MAX: Final = 200  # messages between two looks at the broker
+
+
+class Feed(Protocol):
+    """The part of ``Subscriber`` that the forwarder needs."""
+
+    def receive(self, timeout_s: float) -> Received | None:
+        """Return the next message."""
+
+    def acknowledge(self, cursors: Iterable[Cursor]) -> None:
+        """Tell the daemons that everything up to these cursors is stored."""
+
+
+class Forwarder:
+    """Moves messages from daemons to a broker. Not thread-safe.
+
+    Args:
+        feed: gives the messages after the cursors of ``state``.
+        connect: connects to the broker.
+        state: where the cursors are kept.
+        prefix: begins every topic; empty, or with a slash at its end.
+        report: takes a line at each change.
+        watches_drops: publish again what the broker may have dropped.
+
+    Attributes:
+        published: messages that are done.
+        repeated: messages published again.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        connect: Callable[[], Broker],
+        state: ForwardState,
+        *,
+        prefix: str,
+        report: Callable[[str], None],
+        watches_drops: bool = True,
+    ) -> None:
+        self._feed = feed
+        self._connect = connect
+        self._state = state
+        self._prefix = prefix
+        self._report = report
+        self._watches_drops = watches_drops
+        self._outbox = Outbox(in_flight=0, capacity=CAPACITY)
+        self._broker: Broker | None = None
+        self._settled: dict[str, Cursor] = {}
+        self._store_ns = 0
+        self._retry_ns = 0
+        self._retry_s = _RETRY_FIRST_S
+        self._is_away = False
+        self.published = self.repeated = 0
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Forward until ``stop`` returns true; then wait 2 seconds at most for acknowledgements.
+
+        Raises:
+            ConfigError: the broker refuses this user or topic.
+            LogFileError: the cursors cannot be stored.
+        """
+        try:
+            while not stop():
+                self._take(0.0 if self._outbox.unacknowledged or self._outbox.is_full else 0.1)
+                self._exchange()
+            deadline_ns = monotonic_ns() + _STOP_NS
+            while not self._outbox.is_acknowledged and monotonic_ns() < deadline_ns:
+                self._exchange()
+        finally:
+            if self._broker is not None:
+                self._broker.close()
+            self._store()
+
+    def _take(self, timeout_s: float) -> None:
+        """Move messages that wait in the feed to the outbox."""
+        for _ in range(_TAKEN_MAX):
+            if self._outbox.is_full:
+                return
+            received = self._feed.receive(timeout_s)
+            if received is None:
+                return
+            timeout_s = 0.0
+            if not received.late:
+                self._outbox.add(self._messages(received))
+
+    def _messages(self, received: Received) -> Iterator[Outgoing]:
+        message, gap = received.message, received.gap
+        base = f"{self._prefix}affect/v1/{_level(message.device)}"
+        if gap is not None:
+            identity = Cursor(gap.stream, gap.epoch, gap.last_missing)
+            yield Outgoing(f"{base}/gap", _gap_payload(message.device, gap), identity)
+        if isinstance(message, FrameMessage | EventMessage):
+            identity = Cursor(message.stream, message.epoch, message.seq)
+            yield Outgoing(f"{base}/{message.kind}", received.body, identity)
+
+    def _exchange(self) -> None:
+        """Publish what may be sent, and note what the broker answers."""
+        if self._broker is None and not self._connected():
+            return
+        broker = self._broker
+        assert broker is not None
+        try:
+            while (message := self._outbox.next()) is not None:
+                self._outbox.sent(broker.publish(message))
+            before = len(self._outbox)
+            answers = broker.turn(0.02 if self._outbox.unacknowledged else 0.0)
+        except BrokerUnavailable as error:
+            self._lose(str(error))
+            return
+        self._outbox.settles_at_checkpoints = self._watches_drops and answers.reports_drops
+        for packet in answers.acknowledged:
+            self._outbox.acknowledge(packet)
+        if answers.refused:
+            self._lose(f"the broker refuses messages: {answers.refused}")
+        elif answers.dropped and self._watches_drops:
+            self._lose(
+                f"the broker dropped {answers.dropped} messages: a subscriber's queue is full"
+            )
+        elif answers.intervals:
+            self._outbox.checkpoint()
+        settled = before - len(self._outbox)
+        if settled > 0:
+            self.published += settled
+            self._retry_s = _RETRY_FIRST_S
+        self._settled |= {cursor.stream: cursor for cursor in self._outbox.take_settled()}
+        if monotonic_ns() >= self._store_ns:
+            self._store()
+
+    def _connected(self) -> bool:
+        """Connect if a try is due; return whether the broker is connected."""
+        left_s = (self._retry_ns - monotonic_ns()) / 1e9
+        if left_s > 0:
+            if self._outbox.is_full:
+                select.select([], [], [], min(left_s, 0.1))
+            return False
+        try:
+            self._broker = self._connect()
+        except BrokerUnavailable as error:
+            self._lose(str(error))
+            return False
+        self._outbox.in_flight = self._broker.in_flight
+        if self._is_away:
+            self._report(f"connected again; {len(self._outbox)} messages wait")
+            self._is_away = False
+        return True
+
+    def _lose(self, reason: str) -> None:
+        """Leave the broker, report it once, and delay the next connection."""
+        if self._broker is not None:
+            self._broker.close()
+        self._broker = None
+        self.repeated += self._outbox.rewind()
+        if not self._is_away:
+            self._is_away = True
+            self._report(f"{reason}; waiting, {len(self._outbox)} messages are kept")
+        self._retry_ns = monotonic_ns() + int(self._retry_s * 1e9)
+        self._retry_s = min(2 * self._retry_s, _RETRY_MAX_S)
+
+    def _store(self) -> None:
+        """Store the cursors of what is done; then the daemons may forget it."""
+        self._store_ns = monotonic_ns() + _STORE_NS
+        if self._settled:
+            cursors = tuple(self._settled.values())
+            self._state.store(cursors)
+            self._settled.clear()
+            self._feed.acknowledge(cursors)
+
+
+def _level(device: str) -> str:
+    """Return a device's name as one level of a topic."""
+    return "".join("_" if each in "/+#\0" else each for each in device)
+
+
+def _gap_payload(device: str, gap: Gap) -> bytes:
+    record = {
+        "schema": "affect.log.v1",
+        "kind": "gap",
+        "device": device,
+        "stream": gap.stream,
+        "epoch": gap.epoch,
+        "first_missing": gap.first_missing,
+        "last_missing": gap.last_missing,
+    }
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
