@@ -8,9 +8,8 @@ at run time; 75 the board needs a reboot.
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, cast
 
 import typer
@@ -26,7 +25,8 @@ from edge.descriptors import (
     write_error_line,
 )
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
-from edge.stop_signals import on_stop_signals
+from edge.options import Endpoints, Services, endpoints_of, stop_on_signals
+from edge.tools.forward_command import forward
 
 # Typer bundles its own Click since 0.2x and imports the installed one before. In both, this base
 # class of Typer's only public error covers all errors of a wrong command line.
@@ -54,10 +54,6 @@ ConfigFile = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."),
-]
-Endpoints = Annotated[
-    list[str] | None,
-    typer.Option("--connect", help="Where a daemon publishes; may be repeated."),
 ]
 
 ServiceEndpoint = Annotated[str, typer.Option(help="Where a daemon answers requests.")]
@@ -203,8 +199,8 @@ def tail(
     from edge.client import Subscriber  # noqa: PLC0415
     from edge.tools.tail import run_tail  # noqa: PLC0415
 
-    with Subscriber(_endpoints(connect), device=device) as subscriber:
-        run_tail(subscriber, Console(), _stop_on_signals(), limit)
+    with Subscriber(endpoints_of(connect), device=device) as subscriber:
+        run_tail(subscriber, Console(), stop_on_signals(), limit)
 
 
 @app.command("log")
@@ -212,18 +208,13 @@ def log_command(
     out: Annotated[
         str,
         typer.Option(
-            help="The log to write or to continue: NAME.sqlite, .csv, .jsonl, or a folder .parquet."
+            help="The log to write or to continue: NAME.sqlite, .csv, .jsonl, a folder"
+            " .parquet, or postgresql://USER@HOST/DATABASE."
         ),
     ],
     *,
     connect: Endpoints = None,
-    service: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Where these daemons answer requests, to fetch what was missed; may be repeated;"
-            ' "" for none.'
-        ),
-    ] = None,
+    service: Services = None,
     name: Annotated[
         str, typer.Option(help="Under which the daemons note what this logger has stored.")
     ] = "log",
@@ -254,7 +245,7 @@ def log_command(
     from edge.tools.log import check_since, run_log, services_for  # noqa: PLC0415
     from edge.tools.log_signals import LogSignals  # noqa: PLC0415
 
-    endpoints, signals = _endpoints(connect), LogSignals()
+    endpoints, signals = endpoints_of(connect), LogSignals()
     services = services_for(endpoints, service, once=once)
     if service is None and not services:
         write_error_line(f"{name}: without --service, missed messages are reported, not fetched")
@@ -278,6 +269,9 @@ def log_command(
         f" {summary.missing} missing{deleted if summary.deleted_rows else ''}"
     )
     return EXIT_FAILURE if summary.gave_up else EXIT_DONE
+
+
+app.command()(forward)
 
 
 @app.command("export-log")
@@ -394,19 +388,3 @@ def _load(config: Path | None, settings: list[str] | None, source: str | None) -
         {} if source is None else {"source": source_settings(source)}
     )
     return load_config(config, settings=settings or (), overrides=overrides)
-
-
-def _endpoints(connect: list[str] | None) -> list[str]:
-    return connect or ["tcp://127.0.0.1:5555"]
-
-
-def _stop_on_signals() -> Callable[[], bool]:
-    """Install handlers for the stop signals; return a function that is true after a signal."""
-    stopped = False
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        nonlocal stopped
-        stopped = True
-
-    on_stop_signals(on_signal)
-    return lambda: stopped

@@ -218,14 +218,15 @@ class Subscriber:
         """Which services do not answer, in words; empty if none is waited for."""
         return self._backfill.waiting_for if self._backfill is not None else ""
 
-    def acknowledge(self) -> None:
-        """Note that the caller keeps everything that was returned so far.
+    def acknowledge(self, cursors: Iterable[Cursor] | None = None) -> None:
+        """Note that the caller keeps everything that was returned so far, or up to ``cursors``.
 
         ``receive`` tells the daemons within about a second, if there is a ``name``. Until then they
         store it for this consumer as long as they can.
         """
+        kept = self._gaps.cursors if cursors is None else cursors
         self._committed.clear()  # in place: the backfill has it, too
-        self._committed |= {c.stream: (c.epoch, c.seq) for c in self._gaps.cursors}
+        self._committed |= {each.stream: (each.epoch, each.seq) for each in kept}
 
     def receive(self, timeout_s: float) -> Received | None:
         """Return the next message, or None after ``timeout_s`` without one.

@@ -1,12 +1,12 @@
 """Logs: the messages of daemons in files or a database, continued where they stopped.
 
-============================  ===================================================================
+============================= ===================================================================
 ``OUT.sqlite``, or no suffix  messages as received, with views of typed columns (``sqlite_log``)
 ``OUT.csv``                   the tables of ``edge.client.tidy`` (``csv_log``)
 ``OUT.jsonl``                 messages as received, one a line (``jsonl_log``)
 ``OUT.parquet``, ``OUT/``     a folder of tables by device and day (``parquet_log``)
-``postgresql://USER@HOST/DB``  tables of a database, for many daemons (``postgresql_log``)
-============================  ===================================================================
+``postgresql://USER@HOST/DB`` tables of a database, for many daemons (``postgresql_log``)
+============================= ===================================================================
 
 ``write`` keeps messages in memory; ``commit`` stores them together with the cursors, so a message
 is in the log exactly once, or was never acknowledged: kills in between change nothing.
@@ -48,6 +48,7 @@ class LogFormat(Protocol):
 
         Raises:
             ConfigError: what is there is not a log of this format; it is left unchanged.
+            LogUnavailable: the server does not answer now: call it again.
         """
 
     def write(self, received: Received) -> int:
@@ -134,5 +135,6 @@ def _open(out: str, report: Callable[[str], None]) -> LogFormat:
             return ParquetLog(path, report)
         case _:
             raise ConfigError(
-                f"log {out}: expected a name that ends in .sqlite, .csv, .jsonl or .parquet"
+                f"log {out}: expected a name that ends in .sqlite, .csv, .jsonl or .parquet, or"
+                " the address of a PostgreSQL database"
             )

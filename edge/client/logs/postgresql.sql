@@ -29,7 +29,8 @@ CREATE TABLE affect.gap (
     stream text NOT NULL,
     epoch bigint NOT NULL,
     first_missing bigint NOT NULL,
-    last_missing bigint NOT NULL,
+    last_missing bigint,         -- null where it is not known, as after a power cut
+    reason text,                 -- one word of the daemon, such as trimmed
     device text NOT NULL,
     time timestamptz NOT NULL,   -- of the message that showed the gap
     PRIMARY KEY (stream, epoch, first_missing)

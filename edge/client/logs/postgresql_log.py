@@ -33,8 +33,8 @@ _INSERT_MESSAGES: Final = (
     f" {_TIME % 'unix_us'}, body FROM incoming ON CONFLICT DO NOTHING"
 )
 _INSERT_GAP: Final = (
-    "INSERT INTO affect.gap (stream, epoch, first_missing, last_missing, device, time)"
-    f" VALUES (%s, %s, %s, %s, %s, {_TIME}) ON CONFLICT DO NOTHING"
+    "INSERT INTO affect.gap (stream, epoch, first_missing, last_missing, reason, device, time)"
+    f" VALUES (%s, %s, %s, %s, %s, %s, {_TIME}) ON CONFLICT DO NOTHING"
 )
 # another logger of the same device may be ahead: the messages up to its cursor are here, too
 _MOVE_CURSOR: Final = (
@@ -108,9 +108,10 @@ class PostgresLog:
         stream, device = _text(message.stream), _text(message.device)
         if received.gap is not None:
             gap = received.gap
-            last = gap.last_missing
-            self._gaps.append((stream, gap.epoch, gap.first_missing, last, device, unix_us))
-            self._note_device(stream, device, unix_us, cursor=(gap.epoch, last))
+            first, last = gap.first_missing, gap.last_missing
+            self._gaps.append((stream, gap.epoch, first, last, gap.reason, device, unix_us))
+            reached = first - 1 if last is None else last
+            self._note_device(stream, device, unix_us, cursor=(gap.epoch, reached))
         body = received.body.decode()
         if isinstance(message, StatusMessage):
             self._note_device(stream, device, unix_us, status=body)

@@ -166,8 +166,8 @@ class PostgresServer:
 
 def _wrong_address() -> ConfigError:
     return ConfigError(
-        "log: not an address of a database; expected postgresql://USER@HOST:PORT/DATABASE (in a"
-        " password, write %40 for @, %3A for :, %2F for / and %25 for %)"
+        "log: not an address of a database; expected postgresql:// and USER@HOST:PORT/DATABASE (in"
+        " a password, write %40 for @, %3A for :, %2F for / and %25 for %)"
     )
 
 

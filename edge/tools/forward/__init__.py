@@ -13,16 +13,20 @@ every ``autosave_interval`` seconds.
 
 import json
 import select
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Final, Protocol
 
-from edge.client import Cursor, Gap, Received
+from edge.client import Cursor, Gap, Received, Subscriber
 from edge.clock import monotonic_ns
-from edge.errors import BrokerUnavailable
+from edge.descriptors import write_error_line
+from edge.errors import BrokerUnavailable, ConfigError
 from edge.protocol.messages import EventMessage, FrameMessage
-from edge.tools.forward.broker import Broker
+from edge.tools.catch_up import CatchUpNotice
+from edge.tools.forward.broker import Broker, BrokerAddress, read_password, tls_context
 from edge.tools.forward.outbox import Outbox, Outgoing
 from edge.tools.forward.state import ForwardState
+from edge.tools.silence import SilenceNotice
 
 CAPACITY: Final = 20_000
 """Messages that are kept until they are done, about 25 MB."""
@@ -78,7 +82,8 @@ class Forwarder:
         self._watches_drops = watches_drops
         self._outbox = Outbox(in_flight=0, capacity=CAPACITY)
         self._broker: Broker | None = None
-        self._settled: dict[str, Cursor] = {}
+        self._settled: dict[str, Cursor] = {}  # since the last ``_store``
+        self._stored = {cursor.stream: cursor for cursor in state.cursors()}
         self._store_ns = 0
         self._retry_ns = 0
         self._retry_s = _RETRY_FIRST_S
@@ -120,7 +125,8 @@ class Forwarder:
         message, gap = received.message, received.gap
         base = f"{self._prefix}affect/v1/{_level(message.device)}"
         if gap is not None:
-            identity = Cursor(gap.stream, gap.epoch, gap.last_missing)
+            last = gap.first_missing - 1 if gap.last_missing is None else gap.last_missing
+            identity = Cursor(gap.stream, gap.epoch, last)
             yield Outgoing(f"{base}/gap", _gap_payload(message.device, gap), identity)
         if isinstance(message, FrameMessage | EventMessage):
             identity = Cursor(message.stream, message.epoch, message.seq)
@@ -193,10 +199,10 @@ class Forwarder:
         """Store the cursors of what is done; then the daemons may forget it."""
         self._store_ns = monotonic_ns() + _STORE_NS
         if self._settled:
-            cursors = tuple(self._settled.values())
-            self._state.store(cursors)
+            self._state.store(self._settled.values())
+            self._stored |= self._settled
             self._settled.clear()
-            self._feed.acknowledge(cursors)
+            self._feed.acknowledge(self._stored.values())
 
 
 def _level(device: str) -> str:
@@ -213,5 +219,101 @@ def _gap_payload(device: str, gap: Gap) -> bytes:
         "epoch": gap.epoch,
         "first_missing": gap.first_missing,
         "last_missing": gap.last_missing,
+        "reason": gap.reason,
     }
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def run_forward(
+    endpoints: Sequence[str],
+    services: Sequence[str],
+    to: str,
+    state: Path,
+    *,
+    stop: Callable[[], bool],
+    name: str = "forward",
+    device: str | None = None,
+    ca: Path | None = None,
+    password_file: Path | None = None,
+    watches_drops: bool = True,
+    report: Callable[[str], None] = write_error_line,
+) -> None:
+    """Forward what the daemons at ``endpoints`` publish, until ``stop`` returns true.
+
+    Args:
+        endpoints: PUB addresses.
+        services: service addresses of the same daemons, to fetch what was missed; at least one.
+        to: address of the broker; see ``BrokerAddress``.
+        state: file of the cursors.
+        stop: called several times a second.
+        name: of this consumer; begins each line of ``report``.
+        device: only this device's messages.
+        ca: file with the broker's certificate authority; None: those of the system.
+        password_file: file with the password; None: from the environment.
+        watches_drops: publish again what the broker may have dropped.
+        report: takes a line at each change.
+
+    Raises:
+        ConfigError: an address, file or password is wrong (exit 78).
+        RequestRefused: a daemon refuses to let this consumer fetch (exit 78).
+        LogFileError: the cursors cannot be stored (exit 1).
+    """
+    address = BrokerAddress.parse(to)
+    if not services:
+        raise ConfigError("forward: expected --service, where the daemon answers requests")
+    password = read_password(password_file)
+    tls = tls_context(ca) if address.uses_tls else None
+
+    def report_as(line: str) -> None:
+        report(f"{name}: {line}")
+
+    with (
+        ForwardState(state, address.shown) as kept,
+        Subscriber(
+            endpoints,
+            device=device,
+            high_water=CAPACITY,
+            cursors=kept.cursors(),
+            services=services,
+            name=name,
+            report=report_as,
+        ) as live,
+    ):
+        forwarder = Forwarder(
+            _WatchedFeed(live, endpoints, report_as, device),
+            lambda: Broker(address, password, tls),
+            kept,
+            prefix=address.prefix,
+            report=report_as,
+            watches_drops=watches_drops,
+        )
+        forwarder.run(stop)
+    report_as(f"{forwarder.published} messages published, {forwarder.repeated} of them again")
+
+
+class _WatchedFeed:
+    """A subscriber that reports when nothing is received, and how a backlog shrinks."""
+
+    def __init__(
+        self,
+        live: Subscriber,
+        endpoints: Sequence[str],
+        report: Callable[[str], None],
+        device: str | None,
+    ) -> None:
+        self._live = live
+        self._silence = SilenceNotice(endpoints, report, device)
+        self._catch_up = CatchUpNotice(live, report)
+
+    def receive(self, timeout_s: float) -> Received | None:
+        received = self._live.receive(timeout_s)
+        self._silence.turn()
+        self._catch_up.turn(fetched=received is not None and received.backfilled)
+        if received is not None:
+            self._silence.note(received.message)
+        else:
+            self._silence.check()
+        return received
+
+    def acknowledge(self, cursors: Iterable[Cursor]) -> None:
+        self._live.acknowledge(cursors)

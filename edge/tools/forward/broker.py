@@ -76,9 +76,7 @@ class BrokerAddress:
         except ValueError:
             parts, port = urlsplit(""), None
         if parts.scheme not in _PORTS or not parts.hostname or parts.query or parts.fragment:
-            raise ConfigError(
-                "--to: expected mqtt://HOST, mqtts://USER@HOST:8883/PREFIX or the like"
-            )
+            raise ConfigError("--to: expected mqtt:// or mqtts://, and USER@HOST:PORT/PREFIX")
         if parts.password is not None:
             raise ConfigError(
                 "--to: a password on the command line is readable by every user of this machine;"

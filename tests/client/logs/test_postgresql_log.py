@@ -165,7 +165,7 @@ def test_a_server_that_is_not_there_yet_is_waited_for(monkeypatch: pytest.Monkey
     ],
 )
 def test_a_wrong_address_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(ConfigError, match="expected postgresql://USER@HOST") as failure:
+    with pytest.raises(ConfigError, match="expected postgresql:// and USER@HOST") as failure:
         PostgresLog(url)
     assert "secret" not in str(failure.value)
 
