@@ -8,6 +8,9 @@ from pydantic import Field, field_validator
 from edge.config.redact import redact
 from edge.config.section import Bits, Pixels, Section, Wait, matching, no_address
 
+Repeats = Annotated[int, Field(ge=0, le=10**9)]
+"""How often a file is read; 0: until the daemon is stopped."""
+
 LocalPath = Annotated[str, Field(min_length=1), no_address]
 
 Rotation = Literal[0, 90, 180, 270]
@@ -31,10 +34,12 @@ class SourceSection(Section):
 
 
 class DemoSource(SourceSection):
-    """The bundled clip of a real face; it needs no hardware and ends by itself."""
+    """The bundled clip of a real face; it needs no hardware."""
 
     kind: Literal["demo"] = "demo"
+    rate_hz: float | None = Field(None, gt=0, le=1000)
     paced: bool = True
+    repeat: Repeats = 1
     rotate_deg: Rotation = 0
     flip: Flip = "none"
 
@@ -46,6 +51,7 @@ class ImagesSource(SourceSection):
     path: LocalPath
     rate_hz: float = Field(0.5, gt=0, le=1000)
     paced: bool = True
+    repeat: Repeats = 1
     bits: Bits | None = None
     rotate_deg: Rotation = 0
     flip: Flip = "none"
@@ -55,12 +61,13 @@ class ImagesSource(SourceSection):
 
 
 class VideoSource(SourceSection):
-    """A video file, read once from beginning to end."""
+    """A video file, read from beginning to end."""
 
     kind: Literal["video"]
     path: LocalPath
     rate_hz: float | None = Field(None, gt=0, le=1000)
     paced: bool = True
+    repeat: Repeats = 1
     rotate_deg: Rotation = 0
     flip: Flip = "none"
 

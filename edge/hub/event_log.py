@@ -25,6 +25,8 @@ def log_event(detail: events.Detail) -> None:
             left_out = [f"{count} {kind}" for kind, count in detail.left_out.items()]
             rest = f"; left out: {', '.join(left_out)}" if left_out else ""
             log.info("folder opened: %d picture files%s", detail.files, rest)
+        case events.MediaRepeated():
+            log.debug("the file begins again, for the %d. time", detail.repeat)
         case _:
             log.warning("%s: %s", detail.event, getattr(detail, "reason", ""))
 

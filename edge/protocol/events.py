@@ -194,6 +194,17 @@ class MediaJump(Detail):
         return cls(seconds=seconds, index=index, reason=reason)
 
 
+class MediaRepeated(Detail):
+    """A file was read to its end, and begins again; indices and times go on.
+
+    ``repeat``: how many times it was read before. ``index``: of the first picture of this time.
+    """
+
+    event: ClassVar[str] = "media_repeated"
+    repeat: int = Field(ge=1)
+    index: int = Field(ge=0)
+
+
 class InferenceFailed(Detail):
     """The detector failed on a frame; of consecutive failures, only the first is reported."""
 
@@ -317,6 +328,7 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
     for each in (
         EpochStarted, EpochEnded, WorkerStarted, WorkerLost, WorkerUnkillable, SourceStateChanged,
         PictureStateChanged, CameraOpened, FolderOpened, FrameRefusedDetail, MediaJump,
+        MediaRepeated,
         InferenceFailed, FacesLeftOut, ClockStep, Mark,
         ParticipantAssigned, ParticipantTrackEnded, ParticipantReleased, BaselineStarted,
         BaselineReady, BaselineInvalid, JournalStateChanged, JournalGap, JournalSetAside,

@@ -44,6 +44,7 @@ class Pipeline:
         self._config = config
         self._tracker = Tracker(_tracking_config(config), first_id=first_track)
         self._affect = AffectSmoother(config.affect)
+        self._repeat = 0
 
     @classmethod
     def open(cls, config: Config, *, first_track: int = 1) -> "Pipeline":
@@ -84,6 +85,9 @@ class Pipeline:
         """
         stopwatch = Stopwatch()
         detections = self._detector.detect(frame, stopwatch)  # highest score first
+        if frame.repeat != self._repeat:  # a cut from the end of a file to its beginning
+            self._repeat = frame.repeat
+            self._tracker.end_tracks()
         tracks = self._tracker.update(detections[:MAX_FACES], frame.sensor_ns)
         stopwatch.lap("track")
         left_out = max(0, len(detections) - MAX_FACES)

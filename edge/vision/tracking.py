@@ -57,6 +57,10 @@ class Tracker:
         self._sensor_ns: int | None = None
         self._now_ns = 0  # the sum of all forward steps: a source's clock may restart at 0
 
+    def end_tracks(self) -> None:
+        """End every track: the next pictures show another scene."""
+        self._states = []
+
     def update(self, detections: Sequence[Detection], sensor_ns: int) -> tuple[Track, ...]:
         """Return the tracks that were detected in this frame, by ascending id.
 

@@ -34,6 +34,7 @@ class Frame:
         small: the same picture already scaled to the detector's input by the camera's hardware.
         file: name of its file in a folder of pictures; None for other sources.
         page: number of the picture within its file, from 1; None if the file has only one.
+        repeat: how many times the file had been read to its end before; tracks end where it grows.
     """
 
     luma: Luma
@@ -46,6 +47,7 @@ class Frame:
     small: Luma | None = None
     file: str | None = None
     page: int | None = None
+    repeat: int = 0
 
     @property
     def width(self) -> int:

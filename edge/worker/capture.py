@@ -29,6 +29,7 @@ from edge.protocol.events import (
     FolderOpened,
     FrameRefusedDetail,
     MediaJump,
+    MediaRepeated,
     SourceStateChanged,
 )
 from edge.vision.picture_state import PictureWatch
@@ -167,6 +168,7 @@ class Capture:
                         self._config.source,
                         small_size=self._small_size,
                         first_index=0 if is_file(self._config.source) else self.captured,
+                        resume_index=self.captured,
                     )
                 )
             self._opening_since_ns = None
@@ -199,6 +201,7 @@ class Capture:
         refusal: FrameRefused | None = None
         refused_since_ns: int | None = None  # start of consecutive refusals
         readable = False
+        repeat = 0
         position = self.captured if source.live else 0
         while not self._stop.is_set():
             self._waiting_since_ns = self._waiting_since_ns or clock.monotonic_ns()
@@ -228,17 +231,24 @@ class Capture:
             readable, refused_since_ns = True, None
             position = frame.index + 1
             if not source.live:
+                is_repeat, repeat = frame.repeat > repeat, frame.repeat
                 if position <= self._first_index:
                     continue
-                jump_s = pace.jump_s(frame.sensor_ns)
-                if jump_s is not None:
-                    self._report_event(MediaJump.of(jump_s, frame.index))
+                self._report_media(frame, pace, is_repeat=is_repeat)
                 if not self._lossless:
                     frame = self._paced(frame, pace)
             self.captured = position
             if self._is_new(frame):
                 self._enter_state("running")
                 yield frame
+
+    def _report_media(self, frame: Frame, pace: Pace, *, is_repeat: bool) -> None:
+        """Report that a file begins again with this frame, or that its times jump."""
+        if is_repeat:
+            self._report_event(MediaRepeated(repeat=frame.repeat, index=frame.index))
+        jump_s = pace.jump_s(frame.sensor_ns)
+        if jump_s is not None:
+            self._report_event(MediaJump.of(jump_s, frame.index))
 
     def _is_new(self, frame: Frame) -> bool:
         """Report what the pictures show; return False for a picture of a frozen camera.

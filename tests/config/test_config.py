@@ -328,9 +328,9 @@ def test_a_setting_for_the_source_of_the_command_line_is_used_or_refused() -> No
         settings=["source.rate_hz=10.0", purpose], overrides=folder, environment={}
     )
     assert config.source == ImagesSource(kind="images", path="x", rate_hz=10.0)
-    with pytest.raises(ConfigError, match=r"source\.rate_hz: unknown key"):
+    with pytest.raises(ConfigError, match=r"source\.bits: unknown key"):
         load_config(
-            settings=["source.rate_hz=10.0"], overrides={"source": {"kind": "demo"}}, environment={}
+            settings=["source.bits=12"], overrides={"source": {"kind": "demo"}}, environment={}
         )
 
 

@@ -12,6 +12,7 @@ from edge.config import (
     StreamSource,
     V4l2Source,
     VideoSource,
+    is_file,
 )
 from edge.vision.sources.source import Source
 
@@ -46,7 +47,11 @@ def load_modules(config: SourceConfig) -> None:
 
 
 def open_source(
-    config: SourceConfig, *, small_size: tuple[int, int], first_index: int = 0
+    config: SourceConfig,
+    *,
+    small_size: tuple[int, int],
+    first_index: int = 0,
+    resume_index: int = 0,
 ) -> Source:
     """Return the configured source, not opened yet, with its pictures turned as configured.
 
@@ -54,7 +59,15 @@ def open_source(
         config: the source's configuration.
         small_size: width and height of the detector's input, for cameras that scale in hardware.
         first_index: index of its first frame; a reopened source continues the numbering.
+        resume_index: first index that is wanted of a file; earlier pictures may be left out.
     """
+    if is_file(config) and config.repeat != 1:
+        from edge.vision.sources.repeated import Repeated  # noqa: PLC0415
+
+        once = config.model_copy(update={"repeat": 1})
+        return Repeated(
+            lambda: open_source(once, small_size=small_size), config.repeat, resume_index
+        )
     source = _source_of(config, small_size, first_index)
     if config.rotate_deg == 0 and config.flip == "none":
         return source
@@ -68,7 +81,7 @@ def _source_of(config: SourceConfig, small_size: tuple[int, int], first_index: i
         case DemoSource():
             from edge.vision.sources.video import DEMO_CLIP, Video  # noqa: PLC0415
 
-            return Video(str(DEMO_CLIP), first_index)
+            return Video(str(DEMO_CLIP), first_index, rate_hz=config.rate_hz)
         case ImagesSource():
             from edge.vision.sources.images import Images  # noqa: PLC0415
 
