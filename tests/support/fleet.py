@@ -1,0 +1,250 @@
+"""Many daemons, one logger and one PostgreSQL, all killed at random, and the count afterwards."""
+
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edge.client import Subscriber
+from edge.client.ask import ask
+from edge.errors import AffectEdgeError
+from edge.protocol.requests import StatusRequest
+from tests.support.daemons import PURPOSE, ROOT
+from tests.support.postgres import Database
+from tests.support.synthetic_daemon import SYNTHETIC
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Program:
+    """A process that is started again after each kill."""
+
+    def __init__(self, stderr: Path, environment: dict[str, str], *arguments: str) -> None:
+        self._stderr = stderr
+        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        self._arguments = arguments
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; what it says goes on in the same file."""
+        with self._stderr.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *self._arguments],
+                stderr=stderr,
+                cwd=ROOT,
+                env=self._environment,
+            )
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def cpu_s(self) -> float:
+        """Return the processor time of the present process."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+    def rss_mb(self) -> float:
+        """Return the resident memory of the present process."""
+        assert self.process is not None
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 1e6
+
+    @property
+    def stderr(self) -> str:
+        """What it has said."""
+        return self._stderr.read_text()
+
+
+class FleetDaemon(Program):
+    """A daemon with the synthetic worker, a journal and sockets of its own."""
+
+    def __init__(self, folder: Path, number: int, rate_hz: float) -> None:
+        folder.mkdir()
+        self.endpoint, self.service = f"ipc://{folder}/live", f"ipc://{folder}/service"
+        settings = {
+            "device.name": f'"chamber-{number}"',
+            "publish.endpoint": f'"{self.endpoint}"',
+            "publish.service_endpoint": f'"{self.service}"',
+            "metrics.address": '""',
+            "journal.path": f'"{folder}/journal"',
+            "journal.tail": f'"{folder}/tail"',
+        }
+        super().__init__(
+            folder / "stderr",
+            {"SYNTHETIC_RATE_HZ": str(rate_hz)},
+            *(SYNTHETIC, "run", "--source", "/dev/video0", *PURPOSE),
+            *(word for key, value in settings.items() for word in ("--set", f"{key}={value}")),
+        )
+
+    def newest(self) -> tuple[str, int, int]:
+        """Return stream, epoch and number of its newest message; wait until it answers."""
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(AffectEdgeError):
+                status = ask(self.service, StatusRequest(), 2.0)["status"]
+                if status is not None:
+                    return status["stream"], status["epoch"], status["last_seq"]
+            assert time.monotonic() < deadline, self.stderr[-2000:]
+            time.sleep(0.05)
+
+    def journaled(self, to: tuple[int, int]) -> set[tuple[int, int]]:
+        """Return epoch and number of every message in its journal up to a position."""
+        found: set[tuple[int, int]] = set()
+        deadline = time.monotonic() + 120
+        with Subscriber([self.endpoint], services=[self.service]) as subscriber:
+            while True:
+                assert time.monotonic() < deadline
+                received = subscriber.receive(1.0)
+                if received is None or received.message.kind == "status":
+                    continue
+                assert received.gap is None, received.gap
+                identity = (received.message.epoch, received.message.seq)
+                found.add(identity)
+                if identity >= to:
+                    return {each for each in found if each <= to}
+
+
+class Fleet:
+    """Daemons and the logger that writes their messages to a database.
+
+    Args:
+        database: empty.
+        count: number of daemons.
+        rate_hz: frames a second of each.
+    """
+
+    def __init__(self, folder: Path, database: Database, count: int, rate_hz: float) -> None:
+        self._database = database
+        self.daemons = [
+            FleetDaemon(folder / f"{number}", number, rate_hz) for number in range(count)
+        ]
+        addresses: list[str] = []
+        for daemon in self.daemons:
+            addresses += ["--connect", daemon.endpoint, "--service", daemon.service]
+        self.logger = Program(
+            folder / "logger",
+            database.environment,
+            *("edge", "log", "--out", database.url, "--name", "fleet", *addresses),
+        )
+        self.kills = {"daemon": 0, "logger": 0, "server": 0}
+
+    def start(self) -> None:
+        """Start everything, and wait until each daemon has published."""
+        for daemon in self.daemons:
+            daemon.start()
+        for daemon in self.daemons:
+            daemon.newest()
+        self.logger.start()
+
+    def kill_at_random(self, seconds: float, *, every_s: float, seed: int) -> None:
+        """Kill daemons, logger and server at random for some seconds; start each again at once."""
+        choose = random.Random(seed)
+        end = time.monotonic() + seconds
+        while (left_s := end - time.monotonic()) > 0:
+            time.sleep(min(left_s, choose.uniform(0, 2 * every_s)))
+            self.kill(choose.choices(("daemon", "logger", "server"), (6, 3, 1))[0], choose)
+
+    def kill(self, what: str, choose: random.Random) -> None:
+        """Kill a daemon, the logger or the server, and start it again at once."""
+        self.kills[what] += 1
+        match what:
+            case "daemon":
+                daemon = choose.choice(self.daemons)
+                daemon.kill()
+                daemon.start()
+            case "logger":
+                self.logger.kill()
+                self.logger.start()
+            case "server":
+                self._database.server.kill()
+                self._database.server.start()
+
+    def missing_and_stored(self) -> tuple[int, int]:
+        """Wait until the database has what is journaled now; return how much of it is missing.
+
+        Also return how much of it is stored. Fail if a gap or a repeat is stored.
+        """
+        newest = {daemon: daemon.newest() for daemon in self.daemons}
+        deadline = time.monotonic() + 300
+        behind = dict(newest)
+        while behind:
+            assert time.monotonic() < deadline, (behind, self.logger.stderr[-3000:])
+            time.sleep(0.2)
+            rows = self._database.rows("SELECT stream, epoch, seq FROM affect.device")
+            reached = {stream: (epoch, seq) for stream, epoch, seq in rows}
+            behind = {
+                daemon: (stream, epoch, seq)
+                for daemon, (stream, epoch, seq) in behind.items()
+                if reached.get(stream, (0, -1)) < (epoch, seq)
+            }
+        assert self._database.rows("SELECT * FROM affect.gap") == []
+        missing = stored = 0
+        for daemon, (stream, epoch, seq) in newest.items():
+            journaled = daemon.journaled((epoch, seq))
+            logged = self._database.rows(
+                f"SELECT epoch, seq FROM affect.message WHERE stream = '{stream}'"
+                f" AND (epoch, seq) <= ({epoch}, {seq})"
+            )
+            assert len(logged) == len(set(logged))
+            missing += len(journaled - set(logged))
+            stored += len(logged)
+        return missing, stored
+
+    def measure(self, seconds: float) -> dict[str, Any]:
+        """Return what the logger and the database take, without kills."""
+        started, cpu_s = time.monotonic(), self.logger.cpu_s()
+        count, size = self._count_and_bytes()
+        time.sleep(seconds)
+        elapsed_s = time.monotonic() - started
+        after, size_after = self._count_and_bytes()
+        rows = after - count
+        return {
+            "daemons": len(self.daemons),
+            "rows_per_s": round(rows / elapsed_s, 1),
+            "bytes_per_row": round((size_after - size) / max(1, rows)),
+            "logger_cpu_share": round((self.logger.cpu_s() - cpu_s) / elapsed_s, 4),
+            "logger_rss_mb": round(self.logger.rss_mb(), 1),
+        }
+
+    def _count_and_bytes(self) -> tuple[int, int]:
+        return self._database.rows(  # type: ignore[return-value]
+            "SELECT count(*), pg_total_relation_size('affect.message') FROM affect.message"
+        )[0]
+
+    def close(self) -> None:
+        """End every process."""
+        for program in (self.logger, *self.daemons):
+            if program.process is not None and program.process.poll() is None:
+                program.process.send_signal(signal.SIGTERM)
+        for program in (self.logger, *self.daemons):
+            if program.process is not None:
+                try:
+                    program.process.wait(15)
+                except subprocess.TimeoutExpired:
+                    program.kill()
+
+
+@contextlib.contextmanager
+def running_fleet(database: Database, count: int, rate_hz: float) -> Iterator[Fleet]:
+    """Start a fleet for a ``with`` block."""
+    folder = Path(tempfile.mkdtemp(prefix="affect-edge-fleet-"))  # short: it is in socket names
+    fleet = Fleet(folder, database, count, rate_hz)
+    try:
+        fleet.start()
+        yield fleet
+    finally:
+        fleet.close()
+        shutil.rmtree(folder)
