@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from edge.client import Subscriber
 from edge.client.ask import ask
 from edge.errors import AffectEdgeError
@@ -183,25 +185,31 @@ class Fleet:
         while behind:
             assert time.monotonic() < deadline, (behind, self.logger.stderr[-3000:])
             time.sleep(0.2)
-            rows = self._database.rows("SELECT stream, epoch, seq FROM affect.device")
-            reached = {stream: (epoch, seq) for stream, epoch, seq in rows}
+            reached = self._cursors()
             behind = {
                 daemon: (stream, epoch, seq)
                 for daemon, (stream, epoch, seq) in behind.items()
                 if reached.get(stream, (0, -1)) < (epoch, seq)
             }
-        assert self._database.rows("SELECT * FROM affect.gap") == []
+        assert self._database.rows("SELECT * FROM affect.gaps") == []
         missing = stored = 0
         for daemon, (stream, epoch, seq) in newest.items():
             journaled = daemon.journaled((epoch, seq))
             logged = self._database.rows(
-                f"SELECT epoch, seq FROM affect.message WHERE stream = '{stream}'"
+                f"SELECT epoch, seq FROM affect.messages WHERE stream = '{stream}'"
                 f" AND (epoch, seq) <= ({epoch}, {seq})"
             )
             assert len(logged) == len(set(logged))
             missing += len(journaled - set(logged))
             stored += len(logged)
         return missing, stored
+
+    def _cursors(self) -> dict[str, tuple[int, int]]:
+        try:
+            rows = self._database.rows("SELECT stream, epoch, seq FROM affect.devices")
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            return {}  # the logger has not connected yet
+        return {stream: (epoch, seq) for stream, epoch, seq in rows}
 
     def measure(self, seconds: float) -> dict[str, Any]:
         """Return what the logger and the database take, without kills."""
@@ -221,7 +229,7 @@ class Fleet:
 
     def _count_and_bytes(self) -> tuple[int, int]:
         return self._database.rows(  # type: ignore[return-value]
-            "SELECT count(*), pg_total_relation_size('affect.message') FROM affect.message"
+            "SELECT count(*), pg_total_relation_size('affect.messages') FROM affect.messages"
         )[0]
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ INSERT INTO affect.version VALUES (1);
 
 -- Frames and events as received. The three numbers of the primary key identify a message for ever,
 -- so a message that arrives twice is stored once.
-CREATE TABLE affect.message (
+CREATE TABLE affect.messages (
     stream text NOT NULL,
     epoch bigint NOT NULL,
     seq bigint NOT NULL,
@@ -21,11 +21,11 @@ CREATE TABLE affect.message (
     PRIMARY KEY (stream, epoch, seq)
 );
 -- Messages arrive about in the order of their time, so this index of a few pages finds a time span.
-CREATE INDEX message_time ON affect.message USING brin (time) WITH (pages_per_range = 32);
-CREATE INDEX message_event ON affect.message (event, time) WHERE event IS NOT NULL;
+CREATE INDEX messages_time ON affect.messages USING brin (time) WITH (pages_per_range = 32);
+CREATE INDEX messages_event ON affect.messages (event, time) WHERE event IS NOT NULL;
 
 -- Messages that no longer existed, or never arrived.
-CREATE TABLE affect.gap (
+CREATE TABLE affect.gaps (
     stream text NOT NULL,
     epoch bigint NOT NULL,
     first_missing bigint NOT NULL,
@@ -37,52 +37,79 @@ CREATE TABLE affect.gap (
 );
 
 -- One row per stream: where its log stands, and the newest status of its device.
-CREATE TABLE affect.device (
+CREATE TABLE affect.devices (
     stream text PRIMARY KEY,
     device text NOT NULL,
-    epoch bigint NOT NULL,       -- the cursor: every message up to it is stored or in affect.gap
+    epoch bigint NOT NULL,       -- the cursor: every message up to it is stored or in affect.gaps
     seq bigint NOT NULL,
     time timestamptz NOT NULL,   -- of the newest message or status
     status json                  -- the newest status, as received
 );
 
-CREATE VIEW affect.frame AS
-SELECT m.device, m.stream, m.epoch, m.seq, m.time,
+-- One row per frame.
+CREATE VIEW affect.frames AS
+SELECT
+    m.device, m.stream, m.epoch, m.seq, m.time,
     (m.body #>> '{time,unix_ns}')::bigint AS unix_ns,
     (m.body #>> '{time,sensor_ns}')::bigint AS sensor_ns,
-    m.body #>> '{time,clock}' AS clock,
     (m.body #>> '{frame,index}')::bigint AS frame_index,
-    (m.body #>> '{frame,dropped}')::bigint AS frames_dropped,
+    m.body #>> '{frame,file}' AS file,
+    (m.body #>> '{frame,page}')::integer AS page,
+    json_array_length(m.body -> 'faces') AS faces,
+    m.body #>> '{time,clock}' AS clock,
+    (m.body #>> '{time,exposure_us}')::bigint AS exposure_us,
+    (m.body #>> '{time,published_ns}')::bigint AS published_ns,
+    (m.body #>> '{time,synchronized}')::boolean AS synchronized,
+    (m.body #>> '{time,max_error_us}')::bigint AS max_error_us,
     (m.body #>> '{frame,width}')::integer AS frame_width,
     (m.body #>> '{frame,height}')::integer AS frame_height,
-    m.body #>> '{frame,file}' AS file,
-    json_array_length(m.body -> 'faces') AS faces,
+    (m.body #>> '{frame,dropped}')::bigint AS frames_dropped,
+    (m.body #>> '{timing_ms,capture}')::float8 AS capture_ms,
+    (m.body #>> '{timing_ms,detect}')::float8 AS detect_ms,
+    (m.body #>> '{timing_ms,track}')::float8 AS track_ms,
+    (m.body #>> '{timing_ms,translate}')::float8 AS translate_ms,
+    (m.body #>> '{timing_ms,classify}')::float8 AS classify_ms,
     (m.body #>> '{timing_ms,total}')::float8 AS total_ms
-FROM affect.message m
+FROM affect.messages m
 WHERE m.kind = 'frame';
 
--- One row per face and frame.
-CREATE VIEW affect.face AS
-SELECT m.device, m.stream, m.epoch, m.seq, m.time,
+-- One row per face and frame; a frame without faces has one row with empty columns.
+CREATE VIEW affect.faces AS
+SELECT
+    m.device, m.stream, m.epoch, m.seq, m.time,
     (m.body #>> '{time,unix_ns}')::bigint AS unix_ns,
     (m.body #>> '{time,sensor_ns}')::bigint AS sensor_ns,
     (m.body #>> '{frame,index}')::bigint AS frame_index,
+    (f.face #>> '{track}')::bigint AS track,
+    f.face #>> '{participant}' AS participant,
     m.body #>> '{frame,file}' AS file,
-    (f.face ->> 'track')::bigint AS track,
-    f.face ->> 'participant' AS participant,
+    (m.body #>> '{frame,page}')::integer AS page,
+    json_array_length(m.body -> 'faces') AS faces,
     (f.face #>> '{box,0}')::float8 AS box_x,
     (f.face #>> '{box,1}')::float8 AS box_y,
     (f.face #>> '{box,2}')::float8 AS box_width,
     (f.face #>> '{box,3}')::float8 AS box_height,
-    (f.face ->> 'score')::float8 AS detection_score,
-    (f.face ->> 'age_s')::float8 AS track_age_s,
+    (f.face #>> '{landmarks,0,0}')::float8 AS eye_left_x,
+    (f.face #>> '{landmarks,0,1}')::float8 AS eye_left_y,
+    (f.face #>> '{landmarks,1,0}')::float8 AS eye_right_x,
+    (f.face #>> '{landmarks,1,1}')::float8 AS eye_right_y,
+    (f.face #>> '{landmarks,2,0}')::float8 AS nose_x,
+    (f.face #>> '{landmarks,2,1}')::float8 AS nose_y,
+    (f.face #>> '{landmarks,3,0}')::float8 AS mouth_left_x,
+    (f.face #>> '{landmarks,3,1}')::float8 AS mouth_left_y,
+    (f.face #>> '{landmarks,4,0}')::float8 AS mouth_right_x,
+    (f.face #>> '{landmarks,4,1}')::float8 AS mouth_right_y,
+    (f.face #>> '{score}')::float8 AS detection_score,
+    (f.face #>> '{age_s}')::float8 AS track_age_s,
     (f.face #>> '{quality,usable}')::boolean AS quality_usable,
-    (f.face #> '{quality,reasons}') AS reasons,
     (f.face #>> '{quality,size_px}')::float8 AS quality_size_px,
     (f.face #>> '{quality,sharpness}')::float8 AS quality_sharpness,
     (f.face #>> '{quality,brightness}')::float8 AS quality_brightness,
     (f.face #>> '{quality,saturated}')::float8 AS quality_saturated,
     (f.face #>> '{quality,yaw}')::float8 AS quality_yaw,
+    array_to_string(
+        ARRAY(SELECT jsonb_array_elements_text(f.face #> '{quality,reasons}')), '|'
+    ) AS reasons,
     f.face #>> '{expression,label}' AS label,
     f.face #>> '{expression,stable_label}' AS stable_label,
     (f.face #>> '{expression,probabilities,neutral}')::float8 AS p_neutral,
@@ -99,15 +126,31 @@ SELECT m.device, m.stream, m.epoch, m.seq, m.time,
     (f.face #>> '{affect,smoothed,arousal}')::float8 AS arousal_smoothed,
     (f.face #>> '{affect,relative,valence}')::float8 AS valence_relative,
     (f.face #>> '{affect,relative,arousal}')::float8 AS arousal_relative,
-    f.face #>> '{affect,baseline}' AS baseline
-FROM affect.message m
-    CROSS JOIN LATERAL jsonb_array_elements((m.body -> 'faces')::jsonb) AS f (face)
+    f.face #>> '{affect,baseline}' AS baseline,
+    m.body #>> '{time,clock}' AS clock,
+    (m.body #>> '{time,exposure_us}')::bigint AS exposure_us,
+    (m.body #>> '{time,published_ns}')::bigint AS published_ns,
+    (m.body #>> '{time,synchronized}')::boolean AS synchronized,
+    (m.body #>> '{time,max_error_us}')::bigint AS max_error_us,
+    (m.body #>> '{frame,width}')::integer AS frame_width,
+    (m.body #>> '{frame,height}')::integer AS frame_height,
+    (m.body #>> '{frame,dropped}')::bigint AS frames_dropped,
+    (m.body #>> '{timing_ms,capture}')::float8 AS capture_ms,
+    (m.body #>> '{timing_ms,detect}')::float8 AS detect_ms,
+    (m.body #>> '{timing_ms,track}')::float8 AS track_ms,
+    (m.body #>> '{timing_ms,translate}')::float8 AS translate_ms,
+    (m.body #>> '{timing_ms,classify}')::float8 AS classify_ms,
+    (m.body #>> '{timing_ms,total}')::float8 AS total_ms
+FROM affect.messages m
+    LEFT JOIN LATERAL jsonb_array_elements((m.body -> 'faces')::jsonb) AS f (face) ON true
 WHERE m.kind = 'frame';
 
-CREATE VIEW affect.event AS
-SELECT m.device, m.stream, m.epoch, m.seq, m.time,
+CREATE VIEW affect.events AS
+SELECT
+    m.device, m.stream, m.epoch, m.seq, m.time,
     (m.body #>> '{time,unix_ns}')::bigint AS unix_ns,
+    (m.body #>> '{time,monotonic_ns}')::bigint AS monotonic_ns,
     m.event,
     m.body -> 'detail' AS detail
-FROM affect.message m
+FROM affect.messages m
 WHERE m.kind = 'event';

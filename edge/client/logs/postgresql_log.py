@@ -28,17 +28,17 @@ _INT_MAX: Final = 2**63 - 1
 _INDEXED_MAX: Final = 200  # characters; the limit of an index row is 2704 bytes
 _TIME: Final = "timestamptz 'epoch' + %s * interval '1 microsecond'"
 _INSERT_MESSAGES: Final = (
-    "INSERT INTO affect.message (stream, epoch, seq, device, kind, event, time, body)"
+    "INSERT INTO affect.messages (stream, epoch, seq, device, kind, event, time, body)"
     " SELECT stream, epoch, seq, device, kind, event,"
     f" {_TIME % 'unix_us'}, body FROM incoming ON CONFLICT DO NOTHING"
 )
 _INSERT_GAP: Final = (
-    "INSERT INTO affect.gap (stream, epoch, first_missing, last_missing, reason, device, time)"
+    "INSERT INTO affect.gaps (stream, epoch, first_missing, last_missing, reason, device, time)"
     f" VALUES (%s, %s, %s, %s, %s, %s, {_TIME}) ON CONFLICT DO NOTHING"
 )
 # another logger of the same device may be ahead: the messages up to its cursor are here, too
 _MOVE_CURSOR: Final = (
-    "INSERT INTO affect.device AS known (stream, device, epoch, seq, time, status)"
+    "INSERT INTO affect.devices AS known (stream, device, epoch, seq, time, status)"
     f" VALUES (%s, %s, %s, %s, {_TIME}, %s) ON CONFLICT (stream) DO UPDATE SET"
     " device = excluded.device, time = GREATEST(known.time, excluded.time),"
     " status = COALESCE(excluded.status, known.status),"
@@ -224,7 +224,7 @@ class PostgresLog:
 
 def _read_cursors(connection: _Connection) -> list[tuple[Any, ...]]:
     with connection.transaction():
-        return connection.execute("SELECT stream, epoch, seq FROM affect.device").fetchall()
+        return connection.execute("SELECT stream, epoch, seq FROM affect.devices").fetchall()
 
 
 def _fits(message: FrameMessage | EventMessage | StatusMessage) -> bool:

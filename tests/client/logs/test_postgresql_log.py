@@ -13,6 +13,7 @@ from edge.client import Cursor, Gap, Received
 from edge.client.logs import opened_log
 from edge.client.logs.postgresql_log import PostgresLog
 from edge.client.logs.postgresql_server import SCHEMA_FILE, SCHEMA_VERSION
+from edge.client.tidy import COLUMNS
 from edge.errors import ConfigError, LogUnavailable
 from edge.protocol import messages
 from tests.support.postgres import PASSWORD, Database, PostgresServer, running_server
@@ -34,7 +35,7 @@ def stored(url: str, numbers: Iterable[int]) -> None:
 
 
 def numbers_in(database: Database) -> list[int]:
-    return [row[0] for row in database.rows("SELECT seq FROM affect.message ORDER BY seq")]
+    return [row[0] for row in database.rows("SELECT seq FROM affect.messages ORDER BY seq")]
 
 
 def test_messages_are_stored_as_received_and_seen_with_typed_columns(database: Database) -> None:
@@ -44,35 +45,49 @@ def test_messages_are_stored_as_received_and_seen_with_typed_columns(database: D
         assert log.cursors() == []
         assert log.write(received(start)) == log.write(received(classified)) == 1
         assert log.write(received(status(1, stream=STREAM))) == 0
-    bodies = database.rows("SELECT body::text FROM affect.message ORDER BY seq")
+    bodies = database.rows("SELECT body::text FROM affect.messages ORDER BY seq")
     assert [body for (body,) in bodies] == [
         received(message).body.decode() for message in (start, classified)
     ]
-    assert database.rows("SELECT event, detail ->> 'purpose' FROM affect.event") == [
+    assert database.rows("SELECT event, detail ->> 'purpose' FROM affect.events") == [
         ("epoch_started", "medical")
     ]
     assert database.rows(
         "SELECT track, quality_usable, label, p_happy, valence, arousal_smoothed, frame_index,"
-        " unix_ns FROM affect.face ORDER BY track"
+        " unix_ns FROM affect.faces ORDER BY track"
     ) == [
         (4, True, "happy", 0.6, 0.61, -0.1, 8, classified.time.unix_ns),
         (5, True, None, None, None, None, 8, classified.time.unix_ns),
     ]
-    assert database.rows("SELECT seq, faces, clock, frames_dropped FROM affect.frame") == [
+    assert database.rows("SELECT seq, faces, clock, frames_dropped FROM affect.frames") == [
         (1, 2, "monotonic", 0)
     ]
-    assert database.rows("SELECT device, epoch, seq, status ->> 'kind' FROM affect.device") == [
+    assert database.rows("SELECT device, epoch, seq, status ->> 'kind' FROM affect.devices") == [
         ("edge", 1, 1, "status")
     ]
     with opened_log(database.url) as log:
         assert log.cursors() == [Cursor(STREAM, 1, 1)]
 
 
+def test_the_columns_are_those_of_the_tables(database: Database) -> None:
+    stored(database.url, [0])
+    with database.server.connect(database.name) as admin:
+        found = [column.name for column in admin.execute("TABLE affect.faces").description or ()]
+    assert set(found) - {"time"} == set(COLUMNS) - {"time_s"}
+
+
+def test_a_frame_without_faces_has_one_row(database: Database) -> None:
+    with opened_log(database.url) as log:
+        log.cursors()
+        log.write(received(frame(0, stream=STREAM)))
+    assert database.rows("SELECT seq, faces, track FROM affect.faces") == [(0, 0, None)]
+
+
 def test_a_gap_is_stored_with_the_cursor_behind_it(database: Database) -> None:
     gap = Gap(STREAM, 1, 3, 7)
     with opened_log(database.url) as log:
         log.write(received(status(7, stream=STREAM), gap))
-    assert database.rows("SELECT epoch, first_missing, last_missing, device FROM affect.gap") == [
+    assert database.rows("SELECT epoch, first_missing, last_missing, device FROM affect.gaps") == [
         (1, 3, 7, "edge")
     ]
     with opened_log(database.url) as log:
@@ -98,14 +113,14 @@ def test_whatever_is_repeated_each_message_is_stored_once(
 ) -> None:
     with opened_log(database.url) as log:
         log.cursors()
-        database.execute("TRUNCATE affect.message, affect.device")
+        database.execute("TRUNCATE affect.messages, affect.devices")
         for batch in batches:
             for epoch, seq in batch:
                 log.write(received(frame(seq, stream=STREAM, epoch=epoch)))
             log.commit()
         cursors = log.cursors()
     sent = {message for batch in batches for message in batch}
-    assert database.rows("SELECT epoch, seq FROM affect.message ORDER BY 1, 2") == sorted(sent)
+    assert database.rows("SELECT epoch, seq FROM affect.messages ORDER BY 1, 2") == sorted(sent)
     assert cursors == ([Cursor(STREAM, *max(sent))] if sent else [])
 
 
@@ -214,11 +229,11 @@ def test_a_schema_of_a_newer_version_is_refused(database: Database) -> None:
 def test_a_right_that_is_taken_away_ends_the_log(database: Database) -> None:
     with opened_log(database.url) as log:
         log.cursors()
-        database.execute("ALTER TABLE affect.message OWNER TO postgres")
+        database.execute("ALTER TABLE affect.messages OWNER TO postgres")
         log.write(received(frame(0, stream=STREAM)))
-        with pytest.raises(ConfigError, match="permission denied for table message"):
+        with pytest.raises(ConfigError, match="permission denied for table messages"):
             log.commit()
-        database.execute(f"ALTER TABLE affect.message OWNER TO {database.name}")
+        database.execute(f"ALTER TABLE affect.messages OWNER TO {database.name}")
 
 
 def test_a_database_with_another_encoding_is_refused(
@@ -262,7 +277,9 @@ def test_a_message_that_no_table_can_hold_is_left_out_and_reported(database: Dat
     assert len(reports) == 1
     assert numbers_in(database) == [0, 0, 1, 2, 4, 5, 6, 7]
     assert sorted(log.cursors()) == [Cursor(STREAM, 1, 7), Cursor("nul", 1, 0)]
-    assert database.rows("SELECT device FROM affect.device WHERE stream = 'nul'") == [("a\ufffdb",)]
+    assert database.rows("SELECT device FROM affect.devices WHERE stream = 'nul'") == [
+        ("a\ufffdb",)
+    ]
     log.close()
 
 
@@ -270,8 +287,8 @@ def test_a_table_that_is_partitioned_by_time_can_be_written(database: Database) 
     """The primary key of a TimescaleDB hypertable has the time in it, too."""
     stored(database.url, range(3))
     database.execute(
-        "ALTER TABLE affect.message DROP CONSTRAINT message_pkey;"
-        "ALTER TABLE affect.message ADD PRIMARY KEY (stream, epoch, seq, time)"
+        "ALTER TABLE affect.messages DROP CONSTRAINT messages_pkey;"
+        "ALTER TABLE affect.messages ADD PRIMARY KEY (stream, epoch, seq, time)"
     )
     stored(database.url, range(5))
     assert numbers_in(database) == [0, 1, 2, 3, 4]
@@ -281,5 +298,5 @@ def test_the_body_keeps_characters_of_every_language(database: Database) -> None
     text = "Überdruck 2,8 bar \u2013 加圧 \U0001f600 \\u0000"
     with opened_log(database.url) as log:
         log.write(received(event(0, "mark", {"text": text}, stream=STREAM)))
-    (body,) = database.rows("SELECT body::text FROM affect.message")[0]
+    (body,) = database.rows("SELECT body::text FROM affect.messages")[0]
     assert json.loads(body)["detail"]["text"] == text
