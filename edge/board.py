@@ -85,6 +85,19 @@ class Board:
         """Return the names of the throttling flags that are set now; None when unknown."""
         return set_flags(self.throttle_flags())
 
+    # -- identity ----------------------------------------------------------------------------------
+
+    def model(self) -> str | None:
+        """Return the name of the board, such as ``Raspberry Pi 5 Model B``; None when unknown."""
+        for path in (self._proc / "device-tree/model", self._sys / "class/dmi/id/product_name"):
+            try:
+                name = _read(path, errors="replace")
+            except OSError:
+                continue
+            if name and name.isprintable():
+                return name
+        return None
+
     # -- memory ------------------------------------------------------------------------------------
 
     def memory_mb(self) -> float | None:

@@ -155,11 +155,26 @@ def run(
     wait_for_subscriber: Annotated[
         bool, typer.Option(help="Hold the first frame until somebody subscribed.")
     ] = False,
+    *,
+    recorded_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="When a file's first frame was recorded, such as 2026-11-03T09:30:00+01:00.",
+        ),
+    ] = None,
 ) -> int:
     """Run the daemon."""
     from edge.hub.daemon import Daemon  # noqa: PLC0415
 
     loaded = _load(config, settings, source)
+    if recorded_at is not None:
+        if not hasattr(loaded.source, "recorded_at"):
+            raise ConfigError(
+                f"--recorded-at: source.kind {loaded.source.kind!r} is no recording of yours;"
+                " expected a video file or a folder of images"
+            )
+        loaded = _load(config, [*(settings or ()), f"source.recorded_at={recorded_at}"], source)
     if not pace and not is_file(loaded.source):
         raise ConfigError(
             f"--no-pace: source.kind {loaded.source.kind!r} is live; expected a video file, a"

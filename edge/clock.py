@@ -8,7 +8,9 @@ import ctypes
 import os
 import time
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Final
 
 _STA_UNSYNC = 0x0040  # <linux/timex.h>: the kernel clock is not synchronized
 _DAY_NS = 86_400_000_000_000
@@ -46,6 +48,41 @@ def time_of_day(unix_ns: int) -> str:
 def day(unix_ns: int) -> str:
     """Return the day of a wall time, UTC: ``2026-11-27``."""
     return time.strftime("%Y-%m-%d", time.gmtime(unix_ns // 1_000_000_000))
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_YEARS: Final = range(1970, 2200)  # nanoseconds of later years do not fit 64 bits
+
+
+def parse_wall_time(value: object) -> str:
+    """Return a date and time with its offset from UTC, in ISO 8601.
+
+    Args:
+        value: such a text, or a date and time as a TOML file gives it.
+
+    Raises:
+        ValueError: it is none, or has no offset: a local time may exist twice or not at all.
+    """
+    expected = "expected a date and time with its offset, such as 2026-11-03T09:30:00+01:00"
+    if isinstance(value, date):  # a datetime, too
+        value = value.isoformat()
+    if not isinstance(value, str):
+        raise ValueError(expected)
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"no date and time; {expected}") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"without an offset from UTC; {expected}, or Z for UTC")
+    if moment.year not in _YEARS or unix_ns_of(value) < 0:
+        raise ValueError(f"expected a year from {_YEARS.start} to {_YEARS.stop - 1}")
+    return moment.isoformat()
+
+
+def unix_ns_of(text: str) -> int:
+    """Return a date and time with offset as nanoseconds since 1970-01-01 UTC."""
+    span = datetime.fromisoformat(text) - _EPOCH
+    return (span.days * 86_400 + span.seconds) * 1_000_000_000 + span.microseconds * 1000
 
 
 class Stopwatch:

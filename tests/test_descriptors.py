@@ -72,7 +72,9 @@ def test_with_closed_standard_error_no_worker_is_lost(tmp_path: Path) -> None:
         assert run_in_shell("run --wait-for-subscriber", "2>&-", tmp_path).returncode == 0
         assert log.wait(20) == 0
     events = re.findall(r'"event":"([a-z_]+)"', (tmp_path / "log.jsonl").read_text())
-    assert events == ["epoch_started", "worker_started", "source_state", "epoch_ended"]
+    assert events == [
+        "epoch_started", "worker_started", "file_opened", "source_state", "epoch_ended",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", ["version", "schema", "models list", "check"])

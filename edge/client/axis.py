@@ -71,6 +71,8 @@ class TimeAxis:
         else:
             if isinstance(message, EventMessage) and is_file_start(message.event, message.detail):
                 origin.media_ns = 0
+            if message.time.media_ns is not None:  # also where the frame before it is missing
+                origin.media_ns = message.time.media_ns
             if origin.media_ns is not None:
                 return origin.media_ns / 1e9
             now_ns = message.time.monotonic_ns

@@ -128,5 +128,7 @@ def _models() -> dict[str, type[BaseModel]]:
 
 def _abbreviated(value: Any) -> str:
     """Return ``value`` as text of at most 80 characters; an address without its password."""
+    if hasattr(value, "isoformat"):  # TOML's date and time
+        return str(value.isoformat())
     text = repr(redact_address(value)) if isinstance(value, str) else redact_address(repr(value))
     return text if len(text) <= 80 else text[:77] + "..."

@@ -3,7 +3,16 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+)
+
+from edge.clock import parse_wall_time
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Wait = Annotated[float, Field(gt=0, le=8)]
@@ -13,6 +22,8 @@ Threads = Annotated[int, Field(ge=1, le=16)]
 Prior = Annotated[float, Field(gt=0, lt=1)]
 Bits = Annotated[int, Field(ge=8, le=16)]
 """Effective depth of pictures whose values have 16 bits."""
+WallTime = Annotated[str, BeforeValidator(parse_wall_time)]
+"""Date and time with its offset from UTC, ISO 8601; TOML's own type or text."""
 Pixels = Annotated[int, Field(ge=16, le=16384)]
 
 

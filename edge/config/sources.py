@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeGuard, get_args
 from pydantic import Field, field_validator
 
 from edge.config.redact import redact
-from edge.config.section import Bits, Pixels, Section, Wait, matching, no_address
+from edge.config.section import Bits, Pixels, Section, Wait, WallTime, matching, no_address
 
 Repeats = Annotated[int, Field(ge=0, le=10**9)]
 """How often a file is read; 0: until the daemon is stopped."""
@@ -53,6 +53,7 @@ class ImagesSource(SourceSection):
     paced: bool = True
     repeat: Repeats = 1
     bits: Bits | None = None
+    recorded_at: WallTime | None = None
     rotate_deg: Rotation = 0
     flip: Flip = "none"
 
@@ -68,6 +69,7 @@ class VideoSource(SourceSection):
     rate_hz: float | None = Field(None, gt=0, le=1000)
     paced: bool = True
     repeat: Repeats = 1
+    recorded_at: WallTime | None = None
     rotate_deg: Rotation = 0
     flip: Flip = "none"
 

@@ -27,6 +27,12 @@ def log_event(detail: events.Detail) -> None:
             log.info("folder opened: %d picture files%s", detail.files, rest)
         case events.MediaRepeated():
             log.debug("the file begins again, for the %d. time", detail.repeat)
+        case events.FileOpened():
+            log.info("file opened: %s, recording time: %s", detail.file, detail.recorded_by)
+        case events.FileHashed(sha256=None):
+            log.warning("no sha256 of %s: %s", detail.file, detail.reason)
+        case events.FileHashed():
+            log.info("file hashed: %s", detail.file)
         case _:
             log.warning("%s: %s", detail.event, getattr(detail, "reason", ""))
 

@@ -3,24 +3,24 @@
 Frames and events get their number from the stream's identity here; a status has none.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 
-from edge import __version__, clock
-from edge.board import SwapState, set_flags
+from edge import clock
+from edge.board import Board, SwapState, set_flags
 from edge.config import Config
-from edge.hub.identity import boot_id
 from edge.hub.journal import Journal
 from edge.hub.metrics import Metrics
 from edge.hub.participants import Participants
 from edge.hub.publisher import Publisher
+from edge.hub.record import epoch_started
+from edge.hub.times import MessageTimes
 from edge.link import FrameReport
 from edge.protocol.events import (
     ClockStep,
     Detail,
     EpochEnded,
-    EpochStarted,
+    FileOpened,
     ModelReference,
     ParticipantTrackEnded,
     WorkerStarted,
@@ -30,7 +30,6 @@ from edge.protocol.messages import (
     EventTime,
     FrameInfo,
     FrameMessage,
-    FrameTime,
     Health,
     Rates,
     StageTimes,
@@ -41,7 +40,6 @@ from edge.vocabulary import PictureState
 
 log = logging.getLogger("affect_edge")
 
-CLOCK_STEP_NS = 50_000_000
 DETECT_STAGES = ("resize", "detect", "decode_boxes")
 CLASSIFY_STAGES = ("quality", "crop", "classify", "smooth")
 
@@ -86,12 +84,14 @@ class MessageStream:
         self._metrics = metrics
         self._participants = participants
         self._on_backpressure = on_backpressure
+        self._board = Board()
         self._held: list[Detail] | None = []  # events before the epoch starts; None after
         self._has_ended = False
         self._started_ns: int | None = None  # monotonic time at which the epoch started
-        self._media_unix_ns: int | None = None  # wall time at which a file began
-        self._wall_offset_ns = clock.wall_minus_boottime_ns()
-        self._clock_health = clock.wall_clock_health()
+        recorded_at = getattr(config.source, "recorded_at", None)  # files only
+        self._times = MessageTimes(
+            recorded_at and clock.unix_ns_of(recorded_at), paced=on_backpressure is None
+        )
         self._head = {
             "device": config.device.name,
             "stream": identity.stream,
@@ -115,20 +115,7 @@ class MessageStream:
         """Send the first message of the epoch, then the events that were held until now."""
         held, self._held = self._held or [], None
         self._started_ns = clock.monotonic_ns()
-        config = self._config.model_dump_json(exclude={"source": {"url"}})
-        self.event(
-            EpochStarted(
-                version=__version__,
-                purpose=self._purpose,
-                source=self._config.source.kind,
-                priors=self._config.expression.priors,  # needed to interpret probabilities
-                boot_id=boot_id() or None,
-                config_sha256=hashlib.sha256(config.encode()).hexdigest(),
-                rotate_deg=self._config.source.rotate_deg,
-                flip=self._config.source.flip,
-                previous=self._journal.previous,
-            )
-        )
+        self.event(epoch_started(self._config, self._board, self._journal.previous))
         for detail in [*self._journal.take_events(), *held]:
             self.event(detail)
 
@@ -153,10 +140,12 @@ class MessageStream:
         if self._held is not None:
             self._held.append(detail)
             return None
+        if isinstance(detail, FileOpened):
+            self._times.note_recording(detail.recorded_unix_ns)
         message = EventMessage(
             **self._head,
             seq=self._identity.next_seq(),
-            time=self.now(),
+            time=self._times.of_event(),
             event=detail.event,
             detail=detail.model_dump(mode="json"),
         )
@@ -180,15 +169,7 @@ class MessageStream:
                 file=report.file,
                 page=report.page,
             ),
-            time=FrameTime(
-                sensor_ns=report.sensor_ns,
-                clock=report.clock,
-                exposure_us=report.exposure_us,
-                unix_ns=self._unix_ns(report),
-                published_ns=now_ns,
-                synchronized=self._clock_health.synchronized,
-                max_error_us=self._clock_health.max_error_us,
-            ),
+            time=self._times.of_frame(report, now_ns),
             timing_ms=StageTimes(
                 capture=stages.get("capture", 0.0),
                 detect=sum(stages.get(stage, 0.0) for stage in DETECT_STAGES),
@@ -271,35 +252,15 @@ class MessageStream:
 
     def check_clock(self) -> None:
         """Read the clock's health; report a jump of the wall clock since the last call."""
-        self._clock_health = clock.wall_clock_health()
-        offset_ns = clock.wall_minus_boottime_ns()
-        step_ns = offset_ns - self._wall_offset_ns
-        self._wall_offset_ns = offset_ns
-        if abs(step_ns) > CLOCK_STEP_NS:
+        step_ns = self._times.take_clock_step_ns()
+        if step_ns:
             log.warning("wall clock stepped by %.3f s", step_ns / 1e9)
             self._metrics.clock_step()
             self.event(ClockStep(step_ns=step_ns))
 
-    def _unix_ns(self, report: FrameReport) -> int:
-        """Return the wall time of a frame, computed once, here."""
-        match report.clock:
-            case "monotonic":
-                return clock.wall_ns() - (clock.monotonic_ns() - report.sensor_ns)
-            case "boottime":
-                return clock.wall_ns() - (clock.boottime_ns() - report.sensor_ns)
-            case "media":
-                if self._media_unix_ns is None:
-                    self._media_unix_ns = clock.wall_ns() - report.sensor_ns
-                return self._media_unix_ns + report.sensor_ns
-
     def now(self) -> EventTime:
         """Return the time on both clocks, with the error bound of the wall clock."""
-        return EventTime(
-            monotonic_ns=clock.monotonic_ns(),
-            unix_ns=clock.wall_ns(),
-            synchronized=self._clock_health.synchronized,
-            max_error_us=self._clock_health.max_error_us,
-        )
+        return self._times.now()
 
     def _send(self, message: FrameMessage | EventMessage) -> None:
         part = encode(message)

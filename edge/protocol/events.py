@@ -51,7 +51,9 @@ class EpochStarted(Detail):
     ``priors``: class priors in use, empty for a uniform prior. ``config_sha256`` covers the whole
     configuration except a camera's address. ``boot_id`` is null if the kernel does not give one.
     ``rotate_deg`` (clockwise) and ``flip``: how the source's pictures were turned. ``previous``:
-    null for the first run of a stream, or if the storage did not answer.
+    null for the first run of a stream, or if the storage did not answer. ``config``: the whole
+    configuration in force, without secrets. ``versions`` by package. ``board``: name of the
+    machine, null where unknown.
     """
 
     event: ClassVar[str] = "epoch_started"
@@ -64,6 +66,9 @@ class EpochStarted(Detail):
     rotate_deg: Literal[0, 90, 180, 270] = 0
     flip: Literal["none", "horizontal", "vertical"] = "none"
     previous: PreviousEpoch | None = None
+    config: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    board: str | None = None
 
 
 class EpochEnded(Detail):
@@ -78,12 +83,19 @@ class EpochEnded(Detail):
 
 
 class ModelReference(BaseModel):
-    """Which model runs: its name and the sha256 of the artifact."""
+    """Which model runs: its name, the artifact with its sha256, and how it is run.
+
+    ``manifest_sha256`` covers the recalibration, which the artifact does not contain.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     sha256: str
+    artifact: str | None = None
+    runtime: str | None = None
+    precision: str | None = None
+    manifest_sha256: str | None = None
 
 
 class WorkerStarted(Detail):
@@ -164,6 +176,36 @@ class FolderOpened(Detail):
     files: int = Field(ge=1)
     left_out: dict[str, int]
     bits: int | None
+
+
+RecordedBy = Literal["option", "container", "none"]
+
+
+class FileOpened(Detail):
+    """A video file was opened; sent before its first frame.
+
+    ``file``: its name without folders. ``sha256``: null for a large file; the event ``file_hashed``
+    follows then. ``duration_s``: as the container states it, null where it does not.
+    ``recorded_unix_ns``: when its first frame was recorded, by ``recorded_by``: the option
+    ``source.recorded_at``, the container's date, or ``none``, and then null.
+    """
+
+    event: ClassVar[str] = "file_opened"
+    file: str
+    bytes: int = Field(ge=0)
+    sha256: str | None
+    duration_s: float | None
+    recorded_unix_ns: int | None
+    recorded_by: RecordedBy
+
+
+class FileHashed(Detail):
+    """The sha256 of a large file is known; null if it is not, with the reason."""
+
+    event: ClassVar[str] = "file_hashed"
+    file: str
+    sha256: str | None
+    reason: str
 
 
 class FrameRefusedDetail(Detail):
@@ -327,8 +369,8 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
     each.event: each
     for each in (
         EpochStarted, EpochEnded, WorkerStarted, WorkerLost, WorkerUnkillable, SourceStateChanged,
-        PictureStateChanged, CameraOpened, FolderOpened, FrameRefusedDetail, MediaJump,
-        MediaRepeated,
+        PictureStateChanged, CameraOpened, FolderOpened, FileOpened, FileHashed,
+        FrameRefusedDetail, MediaJump, MediaRepeated,
         InferenceFailed, FacesLeftOut, ClockStep, Mark,
         ParticipantAssigned, ParticipantTrackEnded, ParticipantReleased, BaselineStarted,
         BaselineReady, BaselineInvalid, JournalStateChanged, JournalGap, JournalSetAside,

@@ -220,12 +220,17 @@ class FrameMessage(Head):
 
 
 class EventTime(Wire):
-    """When the message was made: monotonic time, and the wall time derived from it."""
+    """When the message was made: monotonic time and wall time.
+
+    ``media_ns`` is the time within the file of the newest frame; null for cameras, and before the
+    first frame. With it, the ``unix_ns`` of an event is on the axis of the file's frames.
+    """
 
     monotonic_ns: int
     unix_ns: int
     synchronized: bool
     max_error_us: Count | None = None
+    media_ns: int | None = None
 
 
 class EventMessage(Head):

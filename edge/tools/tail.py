@@ -18,6 +18,9 @@ HEADER = (
     f"  {'latency':>9}  quality"
 )
 
+_DETAIL_MAX = 240
+"""Longest detail of an event that is shown, characters."""
+
 _GRADES = {"excellent": "green", "fair": "yellow", "poor": "red", "unusable": "bold red"}
 
 
@@ -86,6 +89,8 @@ def row(message: FrameMessage | EventMessage | StatusMessage) -> Text:
             return _frame_row(message)
         case EventMessage():
             detail = json.dumps(message.detail) if message.detail else ""
+            if len(detail) > _DETAIL_MAX:  # the configuration in epoch_started
+                detail = detail[: _DETAIL_MAX - 3] + "..."
             text = (
                 f"{time_of_day(message.time.unix_ns)}  {message.device}: {message.event} {detail}"
             )

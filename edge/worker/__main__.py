@@ -20,6 +20,7 @@ from edge.vision.golden import golden_findings
 from edge.vision.pipeline import Pipeline
 from edge.vision.sources import load_modules
 from edge.worker.memlock import lock_memory
+from edge.worker.record import model_references
 from edge.worker.threads import HEARTBEAT_S, Worker
 
 _PR_SET_PDEATHSIG = 1
@@ -41,7 +42,7 @@ def _harden() -> str:
 def _open_verified(config: Config, first_track: int) -> tuple[Pipeline, dict[str, dict[str, str]]]:
     """Load the networks and verify them on the golden face, which also warms them up.
 
-    Return the pipeline, and name and sha256 of each network by role.
+    Return the pipeline, and what is recorded of each network, by role.
 
     Raises:
         ModelError: a network does not reproduce its golden answer.
@@ -49,16 +50,7 @@ def _open_verified(config: Config, first_track: int) -> tuple[Pipeline, dict[str
     pipeline = Pipeline.open(config, first_track=first_track)
     for finding in golden_findings(pipeline.detector, pipeline.expression, pipeline.translator):
         raise ModelError(str(finding))
-    models = {
-        role: {"name": network.info.name, "sha256": network.info.sha256}
-        for role, network in (
-            ("detector", pipeline.detector),
-            ("translator", pipeline.translator),
-            ("expression", pipeline.expression),
-        )
-        if network is not None
-    }
-    return pipeline, models
+    return pipeline, model_references(config, pipeline)
 
 
 def main(fd: int) -> int:

@@ -37,6 +37,7 @@ from edge.vision.sources import Source, open_source
 from edge.vision.values import Frame
 from edge.vocabulary import PictureState
 from edge.worker.pace import Pace
+from edge.worker.record import file_opened, file_path
 from edge.worker.slots import Closed, Slot
 
 FIRST_RETRY_S = 0.25
@@ -92,6 +93,7 @@ class Capture:
             waited for.
         captured: frames that the source produced; also the index of the next frame.
         renewal: the request for a new process; None without one.
+        has_opened: whether the source was opened, and reported where it is a file.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class Capture:
         self.due_ns: int | None = None
         self.captured = first_index
         self.renewal: Renew | None = None
+        self.has_opened = False
 
     def run(self) -> None:
         """Read frames to the end; reopen a live source that stalls or is absent.
@@ -171,6 +174,7 @@ class Capture:
                         resume_index=self.captured,
                     )
                 )
+                self._describe_file()
             self._opening_since_ns = None
             self._opened_ns = clock.monotonic_ns()
             self.live, self.expected_hz = source.live, source.expected_hz
@@ -188,6 +192,13 @@ class Capture:
                 self._waiting_since_ns = None
                 with self._busy():
                     opened.close()
+
+    def _describe_file(self) -> None:
+        """Report which file was opened, before its first frame, which gets its times by it."""
+        path = file_path(self._config.source)
+        if path is not None and not self.has_opened:
+            self._report_event(file_opened(self._config.source, path))
+        self.has_opened = True
 
     def _read_all(self, source: Source) -> Iterator[Frame]:
         """Yield the frames of an open source until its end or a requested stop.

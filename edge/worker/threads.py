@@ -1,8 +1,9 @@
-"""The worker's three threads around the pipeline.
+"""The worker's threads around the pipeline.
 
 ::
 
     capture --Slot--> detect --Slot--> classify --link--> hub
+    hash: the SHA-256 of a large file, once
     main: signals, heartbeats, the deadline of a requested stop
 
 The first stage is in ``capture``. Each thread owns what it opens, in a ``with`` block. The end, by
@@ -15,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from edge import clock
 from edge.board import rss_mb
@@ -37,6 +39,7 @@ from edge.vision.pipeline import MAX_FACES, Pipeline
 from edge.vision.values import Frame, FrameTracks
 from edge.vocabulary import PictureState
 from edge.worker.capture import Capture
+from edge.worker.record import file_hashed, file_path, needs_hash
 from edge.worker.report import frame_report
 from edge.worker.slots import Slot
 
@@ -69,6 +72,7 @@ class Worker:
         self._tracks: Slot[FrameTracks] = Slot(newest_wins=not lossless)
         self.stop = threading.Event()
         self._finished = threading.Event()
+        self._hashed = threading.Event()  # also where there is nothing to hash
         self._failure: Failed | None = None
         # Each is written by one thread and read by the heartbeat, which tolerates a stale value.
         self._busy_since_ns: dict[str, int] = {}
@@ -98,10 +102,17 @@ class Worker:
                 ("classify", self._classify, self._finished.set),
             )
         ]
+        path = file_path(self._config.source)
+        if path is not None and needs_hash(path):
+            hashing = partial(self._hash, path)
+            arguments = ("hash", hashing, self._hashed.set)
+            threads.append(threading.Thread(target=self._stage, args=arguments, daemon=True))
+        else:
+            self._hashed.set()
         for thread in threads:
             thread.start()
         stopping_since_ns: int | None = None
-        while not self._finished.wait(HEARTBEAT_S if not self.stop.is_set() else 0.05):
+        while not self._is_done(HEARTBEAT_S if not self.stop.is_set() else 0.05):
             if self.stop.is_set():
                 stopping_since_ns = stopping_since_ns or clock.monotonic_ns()
                 if clock.elapsed_ms(stopping_since_ns) > STOP_S * 1e3:
@@ -111,6 +122,10 @@ class Worker:
         self._link.send(self.heartbeat())
         self._link.send(self._failure or self._capture.renewal or Ended())
         return self._failure.exit_code if self._failure else 0
+
+    def _is_done(self, wait_s: float) -> bool:
+        """Wait up to ``wait_s`` for all frames and the file's hash; return whether all is done."""
+        return self._finished.wait(wait_s) and self._hashed.wait(wait_s)
 
     def fail(self, failure: Failed) -> None:
         """Record the failure if it is the first, and request the stop."""
@@ -136,6 +151,7 @@ class Worker:
         name = args.thread.name if args.thread else "?"
         self.fail(Failed(exit_code=EXIT_FAILURE, text=redact(f"{name} thread: {args.exc_value!r}")))
         self._finished.set()
+        self._hashed.set()
 
     @contextlib.contextmanager
     def _busy(self, stage: str) -> Iterator[None]:
@@ -162,6 +178,13 @@ class Worker:
                 continue
             self._report_left_out(tracks)
             self._tracks.put(tracks)
+
+    def _hash(self, path: str) -> None:
+        """Report the hash of a large file, after the event that it was opened."""
+        while not self._capture.has_opened and not self._finished.is_set():
+            if self.stop.wait(0.05):
+                return
+        self._report_event(file_hashed(path, self.stop, self._finished.is_set))
 
     def _report_left_out(self, found: FrameTracks) -> None:
         """Report when faces begin to be left out, and when none are left out any more.
@@ -193,6 +216,8 @@ class Worker:
         """Return the state of the threads, which the hub gets twice a second."""
         now_ns = clock.monotonic_ns()
         due_ns = self._capture.due_ns
+        if self._finished.is_set() and not self._hashed.is_set():
+            due_ns = now_ns + round(2 * HEARTBEAT_S * 1e9)  # no frame is late: only the hash is due
         return Heartbeat(
             live=self._capture.live,
             expected_hz=self._capture.expected_hz,

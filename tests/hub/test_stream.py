@@ -7,7 +7,8 @@ from edge.config import Config
 from edge.hub.journal import Journal
 from edge.hub.metrics import Metrics
 from edge.hub.participants import Participants
-from edge.hub.stream import CLOCK_STEP_NS, MessageStream
+from edge.hub.stream import MessageStream
+from edge.hub.times import CLOCK_STEP_NS
 from edge.protocol.messages import EventMessage, decode
 
 HOUR_NS = 3_600_000_000_000

@@ -1,17 +1,19 @@
-"""Reads from a file's container what OpenCV does not report: mirroring and a trimmed beginning.
+"""Reads from a file's container what OpenCV does not report: mirroring, trimming, length, date.
 
 OpenCV reduces a file's display matrix to an angle and turns the pictures by it. A matrix that also
 mirrors loses the mirroring: a horizontal flip is read as a half turn. Only the sign of the
 matrix's determinant is needed to put that right.
 
 Formats: ISO/IEC 14496-12 (MP4, MOV: boxes ``mvhd``, ``tkhd``, ``elst``, ``ctts``) and RFC 9559
-(Matroska, WebM: the element ``Projection``, of which FFmpeg uses half turns of yaw and pitch as
-flips).
+(Matroska, WebM: the elements ``Info`` and ``Projection``, of which FFmpeg uses half turns of yaw
+and pitch as flips).
 """
 
+import math
 import struct
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Final
+from dataclasses import dataclass
+from typing import BinaryIO, Final, TypeVar
 
 _Part = tuple[bytes, int, int]
 """Name of a box or element, and where its content begins and ends."""
@@ -24,6 +26,39 @@ _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43
 _TRACKS, _TRACK_ENTRY, _TRACK_TYPE = b"\x16\x54\xae\x6b", b"\xae", b"\x83"
 _VIDEO, _PROJECTION, _PROJECTION_TYPE = b"\xe0", b"\x76\x70", b"\x76\x71"
 _YAW, _PITCH = b"\x76\x73", b"\x76\x74"
+_INFO, _TIMESTAMP_SCALE = b"\x15\x49\xa9\x66", b"\x2a\xd7\xb1"
+_DURATION, _DATE_UTC = b"\x44\x89", b"\x44\x61"
+
+_SECOND_NS: Final = 1_000_000_000
+_MP4_EPOCH_S: Final = -2_082_844_800  # 1904-01-01 UTC
+_MATROSKA_EPOCH_NS: Final = 978_307_200 * _SECOND_NS  # 2001-01-01 UTC
+_CREATED_NS: Final = range(631_152_000 * _SECOND_NS, 7_258_118_400 * _SECOND_NS)
+"""1990 to 2199. What lies outside was not set, or was written by another rule."""
+_DURATION_MAX_S: Final = 1e9
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a container says of its recording; each None where it does not.
+
+    Attributes:
+        duration_s: length, seconds.
+        created_unix_ns: when it was made, UTC. Writers put the beginning of the recording there,
+            its end, or when the file was converted.
+    """
+
+    duration_s: float | None = None
+    created_unix_ns: int | None = None
+
+
+def recording_of(path: str) -> Recording:
+    """Return length and date of a recording (MP4, MOV, Matroska, WebM).
+
+    Nothing is known of other formats, and of files that are damaged or cannot be read.
+    """
+    return _ask(path, _recording_mp4, _recording_matroska, Recording())
 
 
 def is_mirrored(path: str) -> bool:
@@ -31,7 +66,7 @@ def is_mirrored(path: str) -> bool:
 
     False for other formats, and for files that are damaged or cannot be read.
     """
-    return _ask(path, _is_mirrored_mp4, _is_mirrored_matroska)
+    return _ask(path, _is_mirrored_mp4, _is_mirrored_matroska, False)
 
 
 def is_trimmed(path: str) -> bool:
@@ -39,21 +74,65 @@ def is_trimmed(path: str) -> bool:
 
     False for other formats, and for files that are damaged or cannot be read.
     """
-    return _ask(path, _is_trimmed_mp4, lambda _file, _end: False)
+    return _ask(path, _is_trimmed_mp4, lambda _file, _end: False, False)
 
 
 def _ask(
-    path: str, of_mp4: Callable[[BinaryIO, int], bool], of_matroska: Callable[[BinaryIO, int], bool]
-) -> bool:
+    path: str,
+    of_mp4: Callable[[BinaryIO, int], Answer],
+    of_matroska: Callable[[BinaryIO, int], Answer],
+    unknown: Answer,
+) -> Answer:
     try:
         with open(path, "rb") as file:
             head = file.read(8)
             end = file.seek(0, 2)
             if head[:4] == _EBML:
                 return of_matroska(file, end)
-            return head[4:] in _BOXES_FIRST and of_mp4(file, end)
-    except (OSError, struct.error):
-        return False
+            return of_mp4(file, end) if head[4:] in _BOXES_FIRST else unknown
+    except (OSError, ValueError, struct.error):
+        return unknown
+
+
+def _recording_mp4(file: BinaryIO, end: int) -> Recording:
+    header = _find_box(file, _movie(file, end), b"mvhd")
+    if header is None:
+        return Recording()
+    version = _read(file, header[0], 1)[0]
+    form = ">QQIQ" if version == 1 else ">IIII"
+    content = _read(file, header[0] + 4, struct.calcsize(form))
+    created_s, _, scale, length = struct.unpack(form, content)
+    unknown = (1 << (64 if version == 1 else 32)) - 1
+    duration_s = length / scale if scale and length != unknown else None
+    return _recording(duration_s, (created_s + _MP4_EPOCH_S) * _SECOND_NS)
+
+
+def _recording_matroska(file: BinaryIO, end: int) -> Recording:
+    for _, segment, segment_end in _find(_elements(file, 0, end), _SEGMENT):
+        for _, info, last in _find(_elements(file, segment, segment_end), _INFO):
+            scale = _value(file, _elements(file, info, last), _TIMESTAMP_SCALE)
+            length = _value(file, _elements(file, info, last), _DURATION)
+            date = _value(file, _elements(file, info, last), _DATE_UTC)
+            scale_ns = int.from_bytes(scale, "big") or 1_000_000
+            duration_s = None
+            if len(length) in (4, 8):
+                ticks = struct.unpack(">f" if len(length) == 4 else ">d", length)[0]
+                duration_s = ticks * scale_ns / _SECOND_NS
+            created_ns = int.from_bytes(date, "big", signed=True) + _MATROSKA_EPOCH_NS
+            return _recording(duration_s, created_ns if date else None)
+    return Recording()
+
+
+def _recording(duration_s: float | None, created_ns: int | None) -> Recording:
+    """Return the recording, without values that cannot be meant."""
+    if duration_s is not None and (
+        not math.isfinite(duration_s) or not 0 < duration_s < _DURATION_MAX_S
+    ):
+        duration_s = None
+    # None in a range would be searched for among all its numbers
+    if created_ns is not None and created_ns not in _CREATED_NS:
+        created_ns = None
+    return Recording(duration_s, created_ns)
 
 
 def _is_mirrored_mp4(file: BinaryIO, end: int) -> bool:

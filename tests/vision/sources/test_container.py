@@ -5,11 +5,11 @@ from pathlib import Path
 
 import cv2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import ConfigError
-from edge.vision.sources.container import is_mirrored
+from edge.vision.sources.container import Recording, is_mirrored, is_trimmed, recording_of
 from edge.vision.sources.video import Video
 from edge.vision.values import Luma
 from tests.support.source_media import encode, ffmpeg, grey_by_ffmpeg
@@ -115,3 +115,110 @@ def test_damaged_containers_are_not_mirrored(
 
 def test_file_that_is_not_there_is_not_mirrored(tmp_path: Path) -> None:
     assert not is_mirrored(str(tmp_path / "absent.mp4"))
+
+
+# -- length and date -------------------------------------------------------------------------------
+
+DATED = ("-metadata", "creation_time=2026-11-03T08:30:00Z")
+DATE_NS = 1_793_694_600_000_000_000
+MP4_DATE_S = DATE_NS // 10**9 + 2_082_844_800
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("dated", [True, False])
+def test_length_and_date_of_a_recording(tmp_path: Path, container: str, dated: bool) -> None:
+    path = encode(tmp_path / f"clip.{container}", *H264, *(DATED if dated else ()), frames=25)
+    found = recording_of(str(path))
+    assert found.created_unix_ns == (DATE_NS if dated else None)
+    assert found.duration_s == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_format_without_date_and_a_missing_file_say_nothing(tmp_path: Path) -> None:
+    path = encode(tmp_path / "clip.avi", "-c:v", "mjpeg", *DATED)
+    assert recording_of(str(path)) == recording_of(str(tmp_path / "absent")) == Recording()
+
+
+def box(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+def movie(version: int, created_s: int, scale: int, length: int) -> bytes:
+    """Return an MP4 file of one header."""
+    form = ">QQIQ" if version else ">IIII"
+    values = struct.pack(form, created_s, 0, scale, length)
+    return box(b"ftyp", b"") + box(b"moov", box(b"mvhd", bytes([version, 0, 0, 0]) + values))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((0, MP4_DATE_S, 1000, 1500), Recording(1.5, DATE_NS)),
+        ((1, MP4_DATE_S, 1000, 1500), Recording(1.5, DATE_NS)),
+        ((0, 0, 1000, 1500), Recording(1.5, None)),  # not set
+        ((0, DATE_NS // 10**9, 1000, 1500), Recording(1.5, None)),  # counted from 1970: 1960
+        ((0, MP4_DATE_S, 0, 1500), Recording(None, DATE_NS)),
+        ((0, MP4_DATE_S, 1000, 0), Recording(None, DATE_NS)),  # a fragmented file
+        ((0, MP4_DATE_S, 1000, 2**32 - 1), Recording(None, DATE_NS)),
+        ((1, 2**64 - 1, 1, 2**64 - 1), Recording(None, None)),
+    ],
+)
+def test_dates_and_lengths_that_cannot_be_meant(
+    tmp_path: Path, values: tuple[int, int, int, int], expected: Recording
+) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(movie(*values))
+    assert recording_of(str(path)) == expected
+
+
+EBML, SEGMENT, INFO = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x15\x49\xa9\x66"
+SIZES = st.one_of(st.integers(0, 40), st.integers(0, 2**56 - 1)).map(
+    lambda size: ((1 << 56) | size).to_bytes(8, "big")
+)
+NAMES = st.sampled_from([b"\x2a\xd7\xb1", b"\x44\x89", b"\x44\x61", INFO, b"\xec"])
+ELEMENTS = st.lists(st.tuples(NAMES, SIZES, st.binary(max_size=12)), max_size=6)
+MP4_BOXES = st.lists(
+    st.tuples(
+        st.sampled_from([b"moov", b"mvhd", b"trak", b"edts", b"free"]),
+        st.one_of(st.integers(0, 40), st.integers(0, 2**32 - 1)),
+        st.binary(max_size=40),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=300)
+@given(ELEMENTS, SIZES, MP4_BOXES, st.booleans())
+def test_hostile_sizes_are_no_error(
+    tmp_path_factory: pytest.TempPathFactory,
+    elements: list[tuple[bytes, bytes, bytes]],
+    segment_size: bytes,
+    boxes: list[tuple[bytes, int, bytes]],
+    matroska: bool,
+) -> None:
+    """Sizes of zero, beyond the file, and of 2**56 bytes: nothing raises, loops or allocates."""
+    if matroska:
+        inner = b"".join(name + size + content for name, size, content in elements)
+        content = EBML + b"\x80" + SEGMENT + segment_size + INFO + segment_size + inner
+    else:
+        content = box(b"ftyp", b"")
+        content += b"".join(struct.pack(">I", size) + name + rest for name, size, rest in boxes)
+    path = tmp_path_factory.getbasetemp() / "hostile"
+    path.write_bytes(content)
+    found = recording_of(str(path))
+    assert found.duration_s is None or 0 < found.duration_s < 1e9
+    assert found.created_unix_ns is None or 0 < found.created_unix_ns < 2**63
+    is_mirrored(str(path))
+    is_trimmed(str(path))
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_flipped_bytes_of_a_real_header_are_no_error(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = bytearray(movie(data.draw(st.integers(0, 1)), MP4_DATE_S, 1000, 1500))
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
+        content[place] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "flipped"
+    path.write_bytes(content)
+    recording_of(str(path))
