@@ -4,6 +4,7 @@ Everything is read from /proc and /sys, without starting a process. A missing or
 gives None (unknown), never a good value.
 """
 
+import os
 import platform
 import re
 import resource
@@ -218,6 +219,14 @@ def worker_rss_limit_mb(configured: int | Literal["auto"], memory_mb: float | No
     if memory_mb is None:
         return WORKER_RSS_MAX_MB
     return round(min(max(WORKER_RSS_SHARE * memory_mb, WORKER_RSS_MIN_MB), WORKER_RSS_MAX_MB))
+
+
+def open_files() -> int | None:
+    """Return the number of open descriptors of this process; None when unknown."""
+    try:
+        return len(os.listdir("/proc/self/fd")) - 1  # without the one that reads the folder
+    except OSError:
+        return None
 
 
 def rss_mb() -> float:

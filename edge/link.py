@@ -44,9 +44,17 @@ class Start(Report):
 
 
 class Go(Report):
-    """Hub to worker: open the source."""
+    """Hub to worker: open the source, and process one frame of ``divisor``."""
 
     kind: Literal["go"] = "go"
+    divisor: int = 1
+
+
+class Limit(Report):
+    """Hub to worker: process one frame of ``divisor``. A file read without loss ignores it."""
+
+    kind: Literal["limit"] = "limit"
+    divisor: int
 
 
 class Ready(Report):
@@ -105,7 +113,8 @@ class Heartbeat(Report):
 
     ``busy_s``: seconds that each busy stage has spent on its current item; idle stages are missing.
     ``due_in_s``: seconds until the next frame of a paced file is due; None when it is not waited
-    for.
+    for. ``limited_hz``: rate that is left where the hub limits it; None where it does not, or where
+    the source's rate is unknown. ``open_files``: descriptors; None where unknown.
     """
 
     kind: Literal["heartbeat"] = "heartbeat"
@@ -116,6 +125,8 @@ class Heartbeat(Report):
     dropped: dict[str, int]
     busy_s: dict[str, float]
     rss_mb: float
+    limited_hz: float | None = None
+    open_files: int | None = None
 
 
 class Ended(Report):
@@ -139,7 +150,9 @@ class Failed(Report):
     text: str
 
 
-AnyReport = Start | Go | Ready | FrameReport | EventReport | Heartbeat | Ended | Renew | Failed
+AnyReport = (
+    Start | Go | Limit | Ready | FrameReport | EventReport | Heartbeat | Ended | Renew | Failed
+)
 _REPORTS: TypeAdapter[AnyReport] = TypeAdapter(Annotated[AnyReport, Field(discriminator="kind")])
 
 

@@ -21,6 +21,9 @@ PICTURE_STATES: Final[tuple[PictureState, ...]] = get_args(PictureState)
 """What the pictures show: something, nothing (``dark``, ``flat``), or always the same (``frozen``
 for a camera, ``still`` for a file)."""
 
+RateReason = Literal["temperature", "under_voltage"]
+"""Why the frame rate is limited."""
+
 Grade = Literal["excellent", "fair", "poor", "unusable"]
 GRADES: Final[tuple[Grade, ...]] = get_args(Grade)
 """Health grades, best first."""

@@ -214,13 +214,18 @@ class MetricsConfig(Section):
 
 
 class LimitsConfig(Section):
-    """Limits beyond which the hub replaces the worker."""
+    """Limits beyond which the hub replaces the worker, or reduces the frame rate."""
 
     stall_s: Seconds = 2.0
     inference_s: Seconds = 3.0
     start_s: Seconds = 30.0
     worker_rss_mb: int | Literal["auto"] = "auto"
+    worker_open_files: int = Field(256, ge=64, le=65536)
     inference_errors: int = Field(10, ge=1, le=1000)
+    # a Pi lowers its clock from 80 degrees on; fewer frames come first
+    hot_celsius: float = Field(78.0, ge=40, le=110)
+    rate_min_hz: float = Field(1.0, gt=0, le=1000)
+    board_root: Annotated[str, Field(min_length=1), no_address] = "/"
 
     @field_validator("worker_rss_mb", mode="before")
     @classmethod

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 import zmq
 
 from edge import clock
-from edge.board import Board, set_flags, swap_state
 from edge.config import Config, is_file
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, ConfigError
-from edge.hub.event_log import log_event, log_swap
+from edge.hub.board_watch import BoardWatch
+from edge.hub.event_log import log_event
 from edge.hub.fetch import Fetcher
 from edge.hub.freshness import Freshness
 from edge.hub.guard import Guard
@@ -86,8 +86,7 @@ class Daemon:
         self._participants = Participants(config.affect, vanish_s=config.tracking.vanish_s)
         self._service: Service | None = None
         self._fetcher: Fetcher | None = None
-        self._board = Board()
-        self._memory_locked: bool | None = None  # of the present worker; None before its report
+        self._board = BoardWatch(config, limits_rate=not lossless)
         self._stalls = Incidents()
         self._captured_meter, self._published_meter = RateMeter(), RateMeter()
         self._source_state = "starting"
@@ -212,7 +211,7 @@ class Daemon:
             case Heartbeat():
                 self._captured = report.captured
                 self._captured_meter.expected_hz = report.expected_hz
-                self._published_meter.expected_hz = report.expected_hz
+                self._published_meter.expect(report.limited_hz or report.expected_hz)
                 self._captured_meter.mark(clock.monotonic_ns(), report.captured)
                 self._freshness.note_due(report.due_in_s, clock.monotonic_ns())
             case EventReport():
@@ -221,10 +220,9 @@ class Daemon:
                 self._supervisor.is_ready = True
                 if self._source_state not in OUTAGES:
                     self._source_state = "waiting" if self._is_waiting else "starting"
-                self._note_memory(report.lock_error)
-                detail = events.WorkerStarted.model_validate(
-                    {"models": report.models, "memory_locked": self._memory_locked}
-                )
+                locked = self._board.note_memory(report.lock_error)
+                fields = {"models": report.models, "memory_locked": locked}
+                detail = events.WorkerStarted.model_validate(fields)
                 if detail != self._worker_detail or not self._supervisor.renewals:
                     self._worker_detail = detail
                     self._out.event(detail)
@@ -244,14 +242,6 @@ class Daemon:
                 self._exit = (EXIT_DONE, "")
             case _:
                 return
-
-    def _note_memory(self, lock_error: str) -> None:
-        """Note whether the worker's memory is locked; log once that pictures may be swapped out."""
-        if self._memory_locked == (not lock_error):
-            return  # as with the previous worker
-        self._memory_locked = not lock_error
-        if swap_state(self._board, memory_locked=self._memory_locked) == "possible":
-            log_swap(self._board.swap_on_storage() or (), lock_error)
 
     def _handle_event(self, detail: events.Detail) -> None:
         if isinstance(detail, events.SourceStateChanged):
@@ -354,8 +344,10 @@ class Daemon:
         now_ns = clock.monotonic_ns()
         self._published_meter.mark(now_ns, self._out.frames)
         beat = self._supervisor.heartbeat
-        throttle_flags = self._board.throttle_flags()
-        swap = swap_state(self._board, memory_locked=self._memory_locked)
+        board = self._board.read(now_ns)
+        if board.change is not None:
+            self._supervisor.limit_rate(board.rate_divisor)
+            self._handle_event(board.change)
         published_hz = self._published_meter.rate_hz()
         health = grade(
             source_state=self._source_state,
@@ -364,8 +356,9 @@ class Daemon:
             delivered=self._published_meter.delivered(),
             stalls_1h=self._stalls.within(now_ns),
             restarts_1h=self._supervisor.losses.within(now_ns),
-            throttled=set_flags(throttle_flags),
-            swap=swap,
+            throttled=board.throttled,
+            rate_divisor=board.rate_divisor,
+            swap=board.swap,
             journal=self._journal.status(),
         )
         self._out.status(
@@ -379,17 +372,12 @@ class Daemon:
                 published_hz=published_hz,
             ),
             worker_restarts=self._supervisor.restarts,
-            worker_rss_mb=beat.rss_mb if beat else None,
-            worker_dropped=beat.dropped if beat else {},
-            soc_celsius=self._board.soc_celsius(),
-            throttle_flags=throttle_flags,
-            memory_locked=self._memory_locked,
-            swap=swap,
+            heartbeat=beat,
+            board=board,
         )
         self._notifier.status(
             f"{health.grade}, source {self._source_state}{picture_words(self._picture_state)},"
-            f" {published_hz:.1f} frames/s,"
-            f" {self._out.dropped} dropped",
+            f" {published_hz:.1f} frames/s, {self._out.dropped} dropped",
             now_ns,
         )
 

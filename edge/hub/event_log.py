@@ -33,6 +33,13 @@ def log_event(detail: events.Detail) -> None:
             log.warning("no sha256 of %s: %s", detail.file, detail.reason)
         case events.FileHashed():
             log.info("file hashed: %s", detail.file)
+        case events.RateLimited(divisor=1):
+            log.info("the frame rate is not limited any more")
+        case events.RateLimited():
+            degrees = "" if detail.soc_celsius is None else f", {detail.soc_celsius:.1f} degrees"
+            log.warning(
+                "one frame of %d is processed: %s%s", detail.divisor, detail.reason, degrees
+            )
         case _:
             log.warning("%s: %s", detail.event, getattr(detail, "reason", ""))
 

@@ -37,6 +37,12 @@ class RateMeter:
         self._is_waiting = True  # for the first frame: the window starts there
         self.expected_hz: float | None = None
 
+    def expect(self, rate_hz: float | None) -> None:
+        """Expect another rate from now on; frames counted so far came at the rate before."""
+        if rate_hz != self.expected_hz and self._marks:
+            self.restart(*self._marks[-1])
+        self.expected_hz = rate_hz
+
     def restart(self, now_ns: int, count: int) -> None:
         """Drop earlier marks, such as those of an outage; ``count`` frames have come so far."""
         self._marks.clear()
@@ -109,6 +115,7 @@ def grade(
     stalls_1h: int,
     restarts_1h: int,
     throttled: Sequence[str] | None,
+    rate_divisor: int = 1,
     swap: str | None = None,
     picture_state: PictureState = "normal",
     journal: JournalStatus | None = None,
@@ -122,6 +129,7 @@ def grade(
         stalls_1h: times within the last hour that the source stalled or was absent.
         restarts_1h: workers lost within the last hour.
         throttled: the board's throttling flags that are set; None when unknown.
+        rate_divisor: one frame of so many is processed, to cool the board.
         swap: off, prevented, or possible: pictures in memory may be written to storage.
         picture_state: what the pictures show; it does not count while there are none.
         journal: its state and size.
@@ -150,14 +158,19 @@ def grade(
             add(2, reason)
         elif count >= _FAIR_INCIDENTS:
             add(1, reason)
-    for level, reason in (*_board_reasons(throttled, swap), *_journal_reasons(journal)):
+    board = _board_reasons(throttled, rate_divisor, swap)
+    for level, reason in (*board, *_journal_reasons(journal)):
         add(level, reason)
     return Health(grade=GRADES[worst], reasons=reasons)
 
 
-def _board_reasons(throttled: Sequence[str] | None, swap: str | None) -> Iterator[tuple[int, str]]:
+def _board_reasons(
+    throttled: Sequence[str] | None, rate_divisor: int, swap: str | None
+) -> Iterator[tuple[int, str]]:
     if throttled:
         yield 1, "throttled"
+    if rate_divisor > 1:
+        yield 1, "rate_limited"
     if swap == "possible":
         yield 1, "swap_possible"
 

@@ -5,17 +5,19 @@ Frames and events get their number from the stream's identity here; a status has
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from edge import clock
-from edge.board import Board, SwapState, set_flags
+from edge import __version__, clock
+from edge.board import Board
 from edge.config import Config
+from edge.hub.board_watch import BoardState
 from edge.hub.journal import Journal
 from edge.hub.metrics import Metrics
 from edge.hub.participants import Participants
 from edge.hub.publisher import Publisher
 from edge.hub.record import epoch_started
 from edge.hub.times import MessageTimes
-from edge.link import FrameReport
+from edge.link import FrameReport, Heartbeat
 from edge.protocol.events import (
     ClockStep,
     Detail,
@@ -84,7 +86,7 @@ class MessageStream:
         self._metrics = metrics
         self._participants = participants
         self._on_backpressure = on_backpressure
-        self._board = Board()
+        self._board = Board(Path(config.limits.board_root))
         self._held: list[Detail] | None = []  # events before the epoch starts; None after
         self._has_ended = False
         self._started_ns: int | None = None  # monotonic time at which the epoch started
@@ -134,7 +136,12 @@ class MessageStream:
         self._has_ended = True
 
     def event(self, detail: Detail) -> EventMessage | None:
-        """Send an event and return it; before the epoch has started, hold it and return None."""
+        """Send an event and return it; before the epoch has started, hold it and return None.
+
+        Nothing follows the end of the epoch: then it is not sent, and None is returned.
+        """
+        if self._has_ended:
+            return None
         if isinstance(detail, WorkerStarted):
             self._models = detail.models
         if self._held is not None:
@@ -207,12 +214,8 @@ class MessageStream:
         picture_state: PictureState,
         rates: Rates,
         worker_restarts: int,
-        worker_rss_mb: float | None,
-        worker_dropped: dict[str, int],
-        soc_celsius: float | None,
-        throttle_flags: Mapping[str, bool] | None,
-        memory_locked: bool | None,
-        swap: SwapState | None,
+        heartbeat: Heartbeat | None,
+        board: BoardState,
     ) -> None:
         """Send the status: it is not numbered, and a subscriber whose queue is full misses it."""
         if self.has_started and not self._has_ended:
@@ -234,11 +237,13 @@ class MessageStream:
             frames_published=self.frames,
             frames_dropped=self.dropped,
             worker_restarts=worker_restarts,
-            worker_rss_mb=worker_rss_mb,
-            soc_celsius=soc_celsius,
-            throttled=set_flags(throttle_flags),
-            memory_locked=memory_locked,
-            swap=swap,
+            worker_rss_mb=heartbeat and heartbeat.rss_mb,
+            soc_celsius=board.soc_celsius,
+            throttled=board.throttled,
+            rate_divisor=board.rate_divisor,
+            rate_reason=board.rate_reason,
+            memory_locked=board.memory_locked,
+            swap=board.swap,
             journal=journal,
             version=__version__,
             purpose=self._purpose,
@@ -247,7 +252,8 @@ class MessageStream:
         )
         self.last_status = message
         # first the gauges: whoever has received the status then scrapes the same values
-        self._metrics.status(message, worker_dropped, throttle_flags)
+        dropped = heartbeat.dropped if heartbeat else {}
+        self._metrics.status(message, dropped, board.throttle_flags)
         self._publisher.offer(encode(message))
 
     def check_clock(self) -> None:

@@ -10,13 +10,14 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from edge import clock
 from edge.board import Board, worker_rss_limit_mb
 from edge.child import child_environment
 from edge.config import Config
 from edge.hub.health import Incidents
-from edge.link import FrameReport, Go, Heartbeat, Link, LinkClosed, Start
+from edge.link import FrameReport, Go, Heartbeat, Limit, Link, LinkClosed, Start
 from edge.vocabulary import PictureState
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-m", "edge.worker")
@@ -58,7 +59,8 @@ class Supervisor:
     def __init__(self, config: Config, *, lossless: bool) -> None:
         self._config = config
         self._lossless = lossless
-        self._rss_limit_mb = worker_rss_limit_mb(config.limits.worker_rss_mb, Board().memory_mb())
+        memory_mb = Board(Path(config.limits.board_root)).memory_mb()
+        self._rss_limit_mb = worker_rss_limit_mb(config.limits.worker_rss_mb, memory_mb)
         self._process: subprocess.Popen[bytes] | None = None
         self._dying: subprocess.Popen[bytes] | None = None
         self._dying_since_ns = 0
@@ -74,6 +76,7 @@ class Supervisor:
         self.restarts = 0
         self.losses_without_frame = 0
         self._has_frame = False
+        self._divisor = 1
         self.renewals = 0
 
     @property
@@ -130,10 +133,15 @@ class Supervisor:
         return ""
 
     def go(self) -> None:
-        """Let the worker open its source."""
-        self._send(Go())
+        """Let the worker open its source, with the present limit of the rate."""
+        self._send(Go(divisor=self._divisor))
 
-    def _send(self, report: Start | Go) -> None:
+    def limit_rate(self, divisor: int) -> None:
+        """Let the worker process one frame of ``divisor``, and every later worker, too."""
+        self._divisor = divisor
+        self._send(Limit(divisor=divisor))
+
+    def _send(self, report: Start | Go | Limit) -> None:
         if self.link is not None:
             try:
                 self.link.send(report)
@@ -159,7 +167,7 @@ class Supervisor:
             is_opening: the worker may be opening or closing a camera, and so be silent for longer.
 
         Returns:
-            start, silent, stuck or too_big.
+            start, silent, stuck, too_big or too_many_files.
         """
         now_ns = clock.monotonic_ns()
         pause_ns = now_ns - self._looked_ns if self._looked_ns else 0
@@ -175,12 +183,16 @@ class Supervisor:
         silent_s = CAPTURE_STUCK_S if is_opening else SILENT_S
         if now_ns - self._last_report_ns > silent_s * 1e9:
             return "silent"
-        beat = self.heartbeat
-        if beat is None:
-            return None
+        return self._excess(self.heartbeat) if self.heartbeat else None
+
+    def _excess(self, beat: Heartbeat) -> str | None:
+        """Return which limit the worker exceeds; None if it keeps them all."""
+        limits = self._config.limits
         for stage, busy_s in beat.busy_s.items():
             if busy_s > (CAPTURE_STUCK_S if stage == "capture" else limits.inference_s):
                 return "stuck"
+        if (beat.open_files or 0) > limits.worker_open_files:
+            return "too_many_files"
         return "too_big" if beat.rss_mb > self._rss_limit_mb else None
 
     def lose(self) -> None:

@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Final, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edge.validation import replace_surrogates
-from edge.vocabulary import ExpressionName, PictureState
+from edge.vocabulary import ExpressionName, PictureState, RateReason
 
-LossReason = Literal["died", "failed", "not_started", "start", "silent", "stuck", "too_big"]
+LossReason = Literal[
+    "died", "failed", "not_started", "start", "silent", "stuck", "too_big", "too_many_files"
+]
 LOSS_REASONS: Final[tuple[str, ...]] = get_args(LossReason)
 """Why a worker was lost."""
 
@@ -266,6 +268,18 @@ class FacesLeftOut(Detail):
     index: int = Field(ge=0)
 
 
+class RateLimited(Detail):
+    """The frame rate is limited to one frame of ``divisor``; with 1 this has ended.
+
+    ``soc_celsius``: temperature of the chip, null where unknown.
+    """
+
+    event: ClassVar[str] = "rate_limited"
+    divisor: int = Field(ge=1)
+    reason: RateReason | Literal["none"]
+    soc_celsius: float | None
+
+
 class ClockStep(Detail):
     """The wall clock jumped by ``step_ns`` (more than 50 ms) against the monotonic clock."""
 
@@ -371,7 +385,7 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
         EpochStarted, EpochEnded, WorkerStarted, WorkerLost, WorkerUnkillable, SourceStateChanged,
         PictureStateChanged, CameraOpened, FolderOpened, FileOpened, FileHashed,
         FrameRefusedDetail, MediaJump, MediaRepeated,
-        InferenceFailed, FacesLeftOut, ClockStep, Mark,
+        InferenceFailed, FacesLeftOut, RateLimited, ClockStep, Mark,
         ParticipantAssigned, ParticipantTrackEnded, ParticipantReleased, BaselineStarted,
         BaselineReady, BaselineInvalid, JournalStateChanged, JournalGap, JournalSetAside,
     )

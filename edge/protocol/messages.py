@@ -25,7 +25,7 @@ from pydantic_core import core_schema
 
 from edge.protocol.events import DETAILS, ModelReference
 from edge.validation import first_error
-from edge.vocabulary import BaselineState, ClockName, Grade
+from edge.vocabulary import BaselineState, ClockName, Grade, RateReason
 
 SCHEMA: Final = "affect.v1"
 
@@ -304,6 +304,8 @@ class StatusMessage(Head):
     Temperature and throttling are null if the board does not report them; boards that report only
     their voltage list ``under_voltage`` and no other flag.
 
+    ``rate_divisor``: one frame of so many is processed, because of ``rate_reason``; null at 1.
+
     ``next_frame_s``: seconds until the next picture of a paced file is due, such as one of a
     time-lapse; null below a second, and for cameras.
 
@@ -336,6 +338,8 @@ class StatusMessage(Head):
     worker_rss_mb: Annotated[float, _rounded(1)] | None = None
     soc_celsius: Annotated[float, _rounded(1)] | None = None
     throttled: list[str] | None = None
+    rate_divisor: Annotated[int, Field(ge=1)] = 1
+    rate_reason: RateReason | None = None
     memory_locked: bool | None = None
     swap: Literal["off", "prevented", "possible"] | None = None
     journal: JournalStatus | None = None

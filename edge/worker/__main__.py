@@ -87,8 +87,9 @@ def main(fd: int) -> int:
         signal.signal(signal.SIGTERM, on_sigterm)
         link.send(Ready(models=models, lock_error=lock_error))
         while not worker.stop.is_set():
-            if isinstance(link.receive(HEARTBEAT_S), Go):
-                return worker.run()
+            report = link.receive(HEARTBEAT_S)
+            if isinstance(report, Go):
+                return worker.run(report.divisor)
             link.send(worker.heartbeat())
         link.send(Ended())
         return 0

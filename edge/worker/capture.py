@@ -38,6 +38,7 @@ from edge.vision.values import Frame
 from edge.vocabulary import PictureState
 from edge.worker.pace import Pace
 from edge.worker.record import file_opened, file_path
+from edge.worker.skip import Skipper
 from edge.worker.slots import Closed, Slot
 
 FIRST_RETRY_S = 0.25
@@ -129,8 +130,26 @@ class Capture:
         self.expected_hz: float | None = None
         self.due_ns: int | None = None
         self.captured = first_index
+        self._skipper = Skipper(config.limits.rate_min_hz)
         self.renewal: Renew | None = None
         self.has_opened = False
+
+    def limit_rate(self, divisor: int) -> None:
+        """Put one frame of ``divisor`` into the slot from now on; all of a file without loss."""
+        self._skipper.divisor = 1 if self._lossless else divisor
+
+    @property
+    def skipped(self) -> int:
+        """Frames left out because the rate is limited."""
+        return self._skipper.skipped
+
+    @property
+    def limited_hz(self) -> float | None:
+        """Frames per second that the limit of the rate leaves; None without a limit."""
+        expected_hz, divisor = self.expected_hz, self._skipper.divisor
+        if expected_hz is None or divisor == 1:
+            return None
+        return max(expected_hz / divisor, min(self._config.limits.rate_min_hz, expected_hz))
 
     def run(self) -> None:
         """Read frames to the end; reopen a live source that stalls or is absent.
@@ -246,12 +265,12 @@ class Capture:
                 if position <= self._first_index:
                     continue
                 self._report_media(frame, pace, is_repeat=is_repeat)
-                if not self._lossless:
-                    frame = self._paced(frame, pace)
+                frame = self._paced(frame, pace)
             self.captured = position
             if self._is_new(frame):
                 self._enter_state("running")
-                yield frame
+                if self._skipper.keeps(frame):
+                    yield frame
 
     def _report_media(self, frame: Frame, pace: Pace, *, is_repeat: bool) -> None:
         """Report that a file begins again with this frame, or that its times jump."""
@@ -301,7 +320,12 @@ class Capture:
         return since_ns
 
     def _paced(self, frame: Frame, pace: Pace) -> Frame:
-        """Wait until a file's frame is due; return it as captured at this moment."""
+        """Wait until a file's frame is due; return it as captured at this moment.
+
+        Without loss there is no wait.
+        """
+        if self._lossless:
+            return frame
         self.due_ns = pace.due_ns(frame.sensor_ns)
         self._stop.wait(max(0.0, (self.due_ns - clock.monotonic_ns()) / 1e9))
         self.due_ns = None

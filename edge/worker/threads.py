@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from edge import clock
-from edge.board import rss_mb
+from edge.board import open_files, rss_mb
 from edge.config import Config, redact
 from edge.errors import (
     EXIT_FAILURE,
@@ -31,6 +31,7 @@ from edge.link import (
     EventReport,
     Failed,
     Heartbeat,
+    Limit,
     Link,
     LinkClosed,
 )
@@ -91,8 +92,12 @@ class Worker:
             picture_state=picture_state,
         )
 
-    def run(self) -> int:
-        """Run until the source ends, a stage fails or a stop is requested; return the exit code."""
+    def run(self, divisor: int = 1) -> int:
+        """Run until the source ends, a stage fails or a stop is requested; return the exit code.
+
+        ``divisor``: process one frame of so many, until the hub sends another limit.
+        """
+        self._capture.limit_rate(divisor)
         threading.excepthook = self._on_bug
         threads = [
             threading.Thread(target=self._stage, args=(name, body, after), name=name, daemon=True)
@@ -118,10 +123,17 @@ class Worker:
                 if clock.elapsed_ms(stopping_since_ns) > STOP_S * 1e3:
                     break  # a thread hangs in a driver; the process ends without it
             self._capture.watch()
+            self._obey()
             self._link.send(self.heartbeat())
         self._link.send(self.heartbeat())
         self._link.send(self._failure or self._capture.renewal or Ended())
         return self._failure.exit_code if self._failure else 0
+
+    def _obey(self) -> None:
+        """Take over the hub's newest limit of the rate."""
+        while (report := self._link.receive(0)) is not None:
+            if isinstance(report, Limit):
+                self._capture.limit_rate(report.divisor)
 
     def _is_done(self, wait_s: float) -> bool:
         """Wait up to ``wait_s`` for all frames and the file's hash; return whether all is done."""
@@ -227,10 +239,13 @@ class Worker:
                 "detect": self._frames.dropped,
                 "classify": self._tracks.dropped,
                 "inference": self._refused_inferences,
+                "rate_limit": self._capture.skipped,
             },
             busy_s={
                 stage: (now_ns - since_ns) / 1e9
                 for stage, since_ns in tuple(self._busy_since_ns.items())
             },
             rss_mb=rss_mb(),
+            limited_hz=self._capture.limited_hz,
+            open_files=open_files(),
         )

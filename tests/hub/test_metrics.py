@@ -69,6 +69,7 @@ def test_nothing_unknown_has_a_sample() -> None:
             "picture_state",
             "health_grade",
             "clock_unsync",
+            "rate_divisor",
         }
         assert gauges == {
             f"affect_edge_{name}" for name in {"build_info", *(known if number else ())}
