@@ -1,0 +1,64 @@
+"""Code that runs at the start of the daemon's processes, for faults that a test brings about."""
+
+import os
+from pathlib import Path
+
+from tests.support.daemons import ROOT
+
+_CLOCK = """
+import sys, time
+if "edge" in sys.orig_argv:
+    real = time.time_ns
+    def shifted():
+        try:
+            with open({path!r}) as file:
+                return real() + int(file.read() or 0)
+        except (OSError, ValueError):
+            return real()
+    time.time_ns = shifted
+"""
+
+_BLOCK = """
+import os, sys, time
+if "edge.worker" in sys.orig_argv:
+    import edge.worker.threads
+    import edge.worker.capture
+    from edge.vision.pipeline import Pipeline
+    from edge.worker.capture import Capture
+    def blocks(function):
+        def blocking(*arguments):
+            while os.path.exists({path!r}):
+                time.sleep(0.02)
+            return function(*arguments)
+        return blocking
+    if {stage!r} == "capture":
+        from edge.vision.sources.video import Video
+        Video.read = blocks(Video.read)
+    else:
+        setattr(Pipeline, {stage!r}, blocks(getattr(Pipeline, {stage!r})))
+"""
+
+
+def _environment(folder: Path, code: str) -> dict[str, str]:
+    (folder / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+
+
+def shifted_wall_clock(folder: Path, offset: Path) -> dict[str, str]:
+    """Return the environment of a daemon whose wall clock is off by the nanoseconds in a file."""
+    return _environment(folder, _CLOCK.format(path=str(offset)))
+
+
+def blocked_stage(folder: Path, stage: str, while_exists: Path) -> dict[str, str]:
+    """Return the environment of a daemon whose workers block in a stage while a file exists.
+
+    ``stage``: capture, detect or classify.
+    """
+    return _environment(folder, _BLOCK.format(stage=stage, path=str(while_exists)))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file in one step, so that no reader sees half of it."""
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    part.replace(path)
