@@ -56,10 +56,11 @@ def test_a_hot_board_gets_fewer_frames_and_says_so(tmp_path: Path) -> None:
         write(root, TEMPERATURE, "\xff\n")
         daemon.wait_for(lambda m: m["kind"] == "status" and m["soc_celsius"] is None)
         (root / TEMPERATURE).unlink()
-        assert daemon.run_to_end() == 0
+        daemon.wait_for(lambda m: m["kind"] == "frame" and m["frame"]["dropped"] == 1)
+        assert daemon.stop()[0] == 0
         ended = daemon.events("epoch_ended")[0]["detail"]
-        assert ended["frames"] + ended["dropped"] == ended["captured"] == 300
-        assert ended["dropped"] > 50
+        assert ended["frames"] + ended["dropped"] == ended["captured"]
+        assert ended["dropped"] > 10
         assert "Traceback" not in daemon.stderr
         assert "one frame of 2 is processed: temperature, 86.0 degrees" in daemon.stderr
 
