@@ -29,10 +29,9 @@ def log_event(detail: events.Detail) -> None:
             log.debug("the file begins again, for the %d. time", detail.repeat)
         case events.FileOpened():
             log.info("file opened: %s, recording time: %s", detail.file, detail.recorded_by)
-        case events.FileHashed(sha256=None):
-            log.warning("no sha256 of %s: %s", detail.file, detail.reason)
         case events.FileHashed():
-            log.info("file hashed: %s", detail.file)
+            level = logging.WARNING if detail.sha256 is None else logging.INFO
+            log.log(level, "sha256 of %s: %s", detail.file, detail.sha256 or detail.reason)
         case events.RateLimited(divisor=1):
             log.info("the frame rate is not limited any more")
         case events.RateLimited():
