@@ -29,6 +29,7 @@ from edge.config.sources import (
     VideoSource,
     is_file,
 )
+from edge.config.zones import SeatConfig, ZonesConfig
 
 __all__ = [
     "IPC_PATH_BYTES_MAX",
@@ -46,6 +47,7 @@ __all__ = [
     "PicameraSource",
     "PublishConfig",
     "QualityConfig",
+    "SeatConfig",
     "Section",
     "SourceConfig",
     "StreamSource",
@@ -53,6 +55,7 @@ __all__ = [
     "TranslatorConfig",
     "V4l2Source",
     "VideoSource",
+    "ZonesConfig",
     "is_file",
     "load_config",
     "redact",

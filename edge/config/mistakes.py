@@ -59,7 +59,7 @@ def first_mistake(error: ValidationError) -> str:
     found, *others = error.errors(include_url=False)
     # pydantic adds to the location the tag of a union, which is no key that a user wrote, and
     # "[key]" where the key itself is wrong
-    inserted = {*SOURCES, "[key]"}
+    inserted = {"[key]", *(SOURCES if found["loc"][:1] == ("source",) else ())}
     keys = [str(part) for part in found["loc"] if part not in inserted]
     if found["type"].startswith("union_tag"):
         keys.append("kind")

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from edge.config.section import Prior, Seconds, Section, Share, Threads, matching, no_address
 from edge.config.sources import DemoSource, SourceConfig
+from edge.config.zones import ZonesConfig
 from edge.vocabulary import ExpressionName
 
 IPC_PATH_BYTES_MAX = 107  # of a Unix socket on Linux
@@ -244,6 +245,7 @@ class Config(Section):
     translator: TranslatorConfig = TranslatorConfig()
     expression: ExpressionConfig = ExpressionConfig()
     tracking: TrackingConfig = TrackingConfig()
+    zones: ZonesConfig = ZonesConfig()
     quality: QualityConfig = QualityConfig()
     affect: AffectConfig = AffectConfig()
     publish: PublishConfig = PublishConfig()

@@ -29,33 +29,11 @@ from pydantic import (
     ValidationError,
 )
 
+from edge.codes import Code
 from edge.validation import Invalid, first_error
 
 _ERROR_MAX: Final = 300
 """Longest error text, characters."""
-
-CODE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
-
-_MONTH = (
-    "jan|january|januar|feb|february|februar|mar|march|mrz|apr|april|may|mai|jun|june|juni|jul|july"
-    "|juli|aug|august|sep|sept|september|oct|okt|october|oktober|nov|november|dec|dez|december"
-    "|dezember"
-)
-_DATE: Final = re.compile(rf"({_MONTH})-?\d{{1,4}}(-\d{{1,4}})?", re.IGNORECASE)
-"""What spreadsheets turn into a date although it begins with a letter, such as MAR1."""
-
-_NO_TEXT: Final = frozenset(
-    ["t", "f", "true", "false", "na", "nan", "null", "none", "nil", "inf", "infinity"]
-)
-"""What pandas, R or a spreadsheet reads as a truth value, a number or nothing, in lower case."""
-
-
-def _require_text(code: str) -> str:
-    if _DATE.fullmatch(code):
-        raise ValueError("a spreadsheet would turn it into a date; expected a code such as P07")
-    if code.lower() in _NO_TEXT:
-        raise ValueError("a table would not keep it as text; expected a code such as P07")
-    return code
 
 
 def _require_one_line(text: str) -> str:
@@ -63,10 +41,6 @@ def _require_one_line(text: str) -> str:
         raise ValueError("expected one line of printable text")
     return text.strip()
 
-
-Code = Annotated[str, Field(pattern=CODE_PATTERN), AfterValidator(_require_text)]
-"""A pseudonym: a letter, then letters, digits, - and _, at most 32 in all; text in every table and
-spreadsheet, unlike 007, 1-2 or 1E5. No names: codes are recorded."""
 
 MarkText = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_require_one_line)]
 
