@@ -83,6 +83,7 @@ class FrameReport(Report):
     captured_ns: int
     stage_ms: dict[str, float]
     faces: list[Face]
+    ignored: int = 0
 
 
 class EventReport(Report):

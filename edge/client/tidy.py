@@ -39,6 +39,7 @@ COLUMNS = (
     "time_s",  # since the start, one axis for frames and events
     "file",  # of a folder of pictures
     "page",  # within a file of several pictures, from 1
+    "seat",  # of [zones]
     "faces",  # in this frame
     "box_x",  # pixels of the full frame, as are the landmarks
     "box_y",
@@ -104,7 +105,7 @@ INTEGERS: Final = frozenset(
 BOOLEANS: Final = frozenset(["quality_usable", "synchronized"])
 TEXTS: Final = frozenset(
     [
-        "device", "stream", "file", "participant", "reasons", "label", "stable_label", "baseline",
+        "device", "stream", "file", "participant", "seat", "reasons", "label", "stable_label", "baseline",
         "clock", "event", "detail",
     ]
 )  # fmt: skip
@@ -131,10 +132,19 @@ def frame_rows(message: FrameMessage, time_s: float) -> list[list[Cell]]:
     tail += [timing.capture, timing.detect, timing.track, timing.translate, timing.classify]
     tail += [timing.total]
     if not message.faces:
-        return [[*head, NONE, None, *place, 0, *_NO_FACE, *tail]]
+        return [[*head, NONE, None, *place, None, 0, *_NO_FACE, *tail]]
     faces = len(message.faces)
     return [
-        [*head, face.track, face.participant, *place, faces, *_face_cells(face), *tail]
+        [
+            *head,
+            face.track,
+            face.participant,
+            *place,
+            face.seat,
+            faces,
+            *_face_cells(face),
+            *tail,
+        ]
         for face in message.faces
     ]
 

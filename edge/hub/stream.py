@@ -175,6 +175,7 @@ class MessageStream:
                 dropped=report.index - self.last_index - 1,
                 file=report.file,
                 page=report.page,
+                ignored=report.ignored,
             ),
             time=self._times.of_frame(report, now_ns),
             timing_ms=StageTimes(

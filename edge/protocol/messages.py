@@ -72,7 +72,8 @@ class FrameInfo(Wire):
     """Index and size of the picture, and how many were dropped right before it.
 
     ``file`` is the name of its file in a folder of pictures, null for other sources; ``page`` is
-    its number within that file, from 1, null if the file has only one picture.
+    its number within that file, from 1, null if the file has only one picture. ``ignored`` counts
+    detected faces that are in no seat, or in an ignored area: nothing else is known of them.
     """
 
     index: Count
@@ -81,6 +82,7 @@ class FrameInfo(Wire):
     dropped: Count
     file: str | None = None
     page: Annotated[int, Field(ge=1)] | None = None
+    ignored: Count = 0
 
 
 class FrameTime(Wire):
@@ -180,10 +182,14 @@ class FaceAffect(Point):
 
 
 class Face(Wire):
-    """One face; ``expression`` and ``affect`` are null if it was not classified."""
+    """One face; ``expression`` and ``affect`` are null if it was not classified.
+
+    ``seat`` is the name of the seat in ``[zones]`` in which the face is, null without seats.
+    """
 
     track: Count
     participant: str | None = None
+    seat: str | None = None
     box: Annotated[list[Pixel], Field(min_length=4, max_length=4)]
     landmarks: Annotated[
         list[Annotated[list[Pixel], Field(min_length=2, max_length=2)]],

@@ -17,6 +17,7 @@ from edge.vision.quality import INFERENCE_FAILED, assess
 from edge.vision.tracking import Tracker
 from edge.vision.translate import Translator, open_translator
 from edge.vision.values import FaceState, Frame, FrameState, FrameTracks, Track
+from edge.vision.zones import Zones
 
 MAX_FACES = 48
 """Faces kept per frame, highest score first: bounds a message to 64 KiB."""
@@ -42,6 +43,7 @@ class Pipeline:
         self._expression = expression
         self._translator = translator
         self._config = config
+        self._zones = Zones(config.zones)
         self._tracker = Tracker(_tracking_config(config), first_id=first_track)
         self._affect = AffectSmoother(config.affect)
         self._repeat = 0
@@ -84,14 +86,16 @@ class Pipeline:
             InferenceError: the detector failed on this frame; the tracker is unchanged.
         """
         stopwatch = Stopwatch()
-        detections = self._detector.detect(frame, stopwatch)  # highest score first
+        found = self._detector.detect(frame, stopwatch)  # highest score first
+        detections = self._zones.keep(found, frame.width, frame.height)
         if frame.repeat != self._repeat:  # a cut from the end of a file to its beginning
             self._repeat = frame.repeat
             self._tracker.end_tracks()
         tracks = self._tracker.update(detections[:MAX_FACES], frame.sensor_ns)
         stopwatch.lap("track")
         left_out = max(0, len(detections) - MAX_FACES)
-        return FrameTracks(frame, tracks, stopwatch.stage_ms, left_out)
+        ignored = len(found) - len(detections)
+        return FrameTracks(frame, tracks, stopwatch.stage_ms, left_out, ignored)
 
     def classify(self, tracked: FrameTracks) -> FrameState:
         """Assess the quality of each face and predict the expression of the usable ones.
@@ -101,7 +105,8 @@ class Pipeline:
         """
         stopwatch = Stopwatch()
         faces = tuple(self._face_state(tracked.frame, each, stopwatch) for each in tracked.tracks)
-        return FrameState(tracked.frame, faces, {**tracked.stage_ms, **stopwatch.stage_ms})
+        stage_ms = {**tracked.stage_ms, **stopwatch.stage_ms}
+        return FrameState(tracked.frame, faces, stage_ms, tracked.ignored)
 
     def step(self, frame: Frame) -> FrameState:
         """Run ``detect`` and ``classify`` on ``frame``, in the calling thread.
@@ -113,18 +118,19 @@ class Pipeline:
 
     def _face_state(self, frame: Frame, track: Track, stopwatch: Stopwatch) -> FaceState:
         detection = track.detection
+        seat = self._zones.seat(detection.box, frame.width, frame.height)
         quality = assess(frame.luma, detection.box, detection.landmarks, self._config.quality)
         stopwatch.lap("quality")
         if not quality.usable:
-            return FaceState(track, quality)
+            return FaceState(track, quality, seat=seat)
         try:
             prediction = self._expression.predict(frame, detection.box, stopwatch, self._translator)
         except InferenceError:
             quality = replace(quality, usable=False, reasons=(*quality.reasons, INFERENCE_FAILED))
-            return FaceState(track, quality)
+            return FaceState(track, quality, seat=seat)
         smoothed = self._affect.update(track.id, prediction, frame.sensor_ns)
         stopwatch.lap("smooth")
-        return FaceState(track, quality, prediction, smoothed)
+        return FaceState(track, quality, prediction, smoothed, seat)
 
 
 def _tracking_config(config: Config) -> TrackingConfig:

@@ -172,12 +172,16 @@ class SmoothedPrediction:
 
 @dataclass(frozen=True, slots=True)
 class FaceState:
-    """The result for one face in one frame; ``prediction`` is None if it was not classified."""
+    """The result for one face in one frame; ``prediction`` is None if it was not classified.
+
+    ``seat``: name of the seat in ``[zones]`` in which the face is; None without seats.
+    """
 
     track: Track
     quality: Quality
     prediction: Prediction | None = None
     smoothed: SmoothedPrediction | None = None
+    seat: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +189,14 @@ class FrameTracks:
     """A frame and the tracks detected in it: output of the detect stage.
 
     ``left_out``: number of further faces that were detected and dropped, to bound the message.
+    ``ignored``: number of detections outside the seats or in ignored areas, which were dropped.
     """
 
     frame: Frame
     tracks: tuple[Track, ...]
     stage_ms: dict[str, float] = field(default_factory=dict)
     left_out: int = 0
+    ignored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +204,10 @@ class FrameState:
     """A frame and the results for its faces: output of the pipeline.
 
     ``stage_ms`` maps stage names (resize, detect, decode_boxes, track, quality, crop, translate,
-    classify, smooth) to milliseconds.
+    classify, smooth) to milliseconds. ``ignored``: as in ``FrameTracks``.
     """
 
     frame: Frame
     faces: tuple[FaceState, ...]
     stage_ms: dict[str, float] = field(default_factory=dict)
+    ignored: int = 0

@@ -29,6 +29,7 @@ def face_message(face: FaceState) -> Face:
     return Face.model_validate(
         {
             "track": face.track.id,
+            "seat": face.seat,
             "box": [box.x, box.y, box.width, box.height],
             "landmarks": face.track.detection.landmarks.tolist(),
             "score": face.track.detection.score,
@@ -63,4 +64,5 @@ def frame_report(state: FrameState) -> FrameReport:
         captured_ns=frame.captured_ns,
         stage_ms={"capture": frame.capture_ms, **state.stage_ms},
         faces=[face_message(face) for face in state.faces],
+        ignored=state.ignored,
     )

@@ -196,7 +196,8 @@ def test_the_example_message_is_accepted() -> None:
     again = json.loads(encode(message).partition(b" ")[2])
     # added after the example was written
     example["timing_ms"]["translate"] = 0.0
-    example["frame"] |= {"file": None, "page": None}
+    example["frame"] |= {"file": None, "page": None, "ignored": 0}
+    example["faces"][0]["seat"] = None
     assert again == example
 
 

@@ -107,6 +107,7 @@ _FRAME: Final = _HEAD | {
 _FACE: Final = {
     "track": "coalesce(json_extract(f.value, '$.track'), -1)",
     "participant": "json_extract(f.value, '$.participant')",
+    "seat": "json_extract(f.value, '$.seat')",
     "box_x": "json_extract(f.value, '$.box[0]')",
     "box_y": "json_extract(f.value, '$.box[1]')",
     "box_width": "json_extract(f.value, '$.box[2]')",
