@@ -105,8 +105,8 @@ INTEGERS: Final = frozenset(
 BOOLEANS: Final = frozenset(["quality_usable", "synchronized"])
 TEXTS: Final = frozenset(
     [
-        "device", "stream", "file", "participant", "seat", "reasons", "label", "stable_label", "baseline",
-        "clock", "event", "detail",
+        "device", "stream", "file", "participant", "seat", "reasons", "label", "stable_label",
+        "baseline", "clock", "event", "detail",
     ]
 )  # fmt: skip
 """The columns of each type; all others are numbers with a fraction."""

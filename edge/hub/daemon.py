@@ -25,8 +25,8 @@ from edge.hub.handlers import RequestHandlers
 from edge.hub.health import Incidents, RateMeter, grade
 from edge.hub.journal import Journal
 from edge.hub.journal.collector import JournalCollector
+from edge.hub.kept_state import StateKeeper
 from edge.hub.metrics import Metrics
-from edge.hub.participants import Participants
 from edge.hub.publisher import Publisher
 from edge.hub.service import Service
 from edge.hub.stop import StopSignals
@@ -83,7 +83,6 @@ class Daemon:
         self._watchdog_s = watchdog_interval_s(environment)
         self._supervisor = Supervisor(config, lossless=lossless)
         self._metrics = Metrics()
-        self._participants = Participants(config.affect, vanish_s=config.tracking.vanish_s)
         self._service: Service | None = None
         self._fetcher: Fetcher | None = None
         self._board = BoardWatch(config, limits_rate=not lossless)
@@ -113,6 +112,7 @@ class Daemon:
         self._metrics.register(JournalCollector(self._journal))
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         guard = Guard(context, self._metrics.connection_cut, lambda: self._journal.pending_bytes)
+        self._kept = StateKeeper(self._config, self._journal.identity)
         publish = self._config.publish
         try:
             self._publisher = Publisher(
@@ -128,7 +128,7 @@ class Daemon:
                     self._journal,
                     self._publisher,
                     self._metrics,
-                    self._participants,
+                    self._kept,
                     on_backpressure=self._keep_waiting if self._lossless else None,
                 )
                 log.info("publishing on %s", self._publisher.endpoint)
@@ -137,13 +137,15 @@ class Daemon:
                     self._service = Service(
                         context, publish.service_endpoint, self._fetcher, guard=guard
                     )
-                    self._handlers = RequestHandlers(self._out, self._participants)
+                    self._handlers = RequestHandlers(self._out, self._kept)
                     log.info("answering requests on %s", self._service.endpoint)
+                self._kept.restore(self._out.event)
                 self._start_worker(0, 1)
                 if not self._is_waiting:
                     self._out.start_epoch()
                 while self._exit is None and not self._stop.is_requested:
                     self._turn()
+                    self._kept.save_changes()
                 return self._finish()
             finally:
                 self._supervisor.end(0.0)
@@ -155,6 +157,7 @@ class Daemon:
         finally:
             guard.close()
             context.term()
+            self._kept.close()
             self._journal.close()
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -249,7 +252,7 @@ class Daemon:
             if state in OUTAGES:
                 if self._source_state not in OUTAGES:  # an outage counts once, in whatever state
                     self._stalls.add(clock.monotonic_ns())
-                self._participants.clear_view()
+                self._kept.participants.clear_view()
             elif state == "running":
                 now_ns = clock.monotonic_ns()
                 self._captured_meter.restart(now_ns, self._captured)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from edge.errors import ConfigError
 from edge.filelock import lock_file
+from edge.hub.state_file import replace_file
 
 _NAME = "identity.json"
 EPOCH_MAX = 2**22
@@ -155,29 +156,12 @@ def _next_start(path: Path, lock: int) -> StreamIdentity:
 
 def _write(stored: Path, data: bytes) -> None:
     """Replace the file, durably. On a full disk, overwrite it: that needs no space."""
-    fresh = stored.with_name(_NAME + ".new")
     try:
-        with open(fresh, "wb", opener=_open_private) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, stored)
+        replace_file(stored, data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not stored.exists():
             raise
         with open(stored, "r+b") as file:
             file.write(data.ljust(os.fstat(file.fileno()).st_size))
             file.flush()
             os.fsync(file.fileno())
-        return
-    folder = os.open(stored.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -12,8 +12,8 @@ from edge.board import Board
 from edge.config import Config
 from edge.hub.board_watch import BoardState
 from edge.hub.journal import Journal
+from edge.hub.kept_state import StateKeeper
 from edge.hub.metrics import Metrics
-from edge.hub.participants import Participants
 from edge.hub.publisher import Publisher
 from edge.hub.record import epoch_started
 from edge.hub.times import MessageTimes
@@ -24,7 +24,6 @@ from edge.protocol.events import (
     EpochEnded,
     FileOpened,
     ModelReference,
-    ParticipantTrackEnded,
     WorkerStarted,
 )
 from edge.protocol.messages import (
@@ -34,6 +33,7 @@ from edge.protocol.messages import (
     FrameMessage,
     Health,
     Rates,
+    SessionInfo,
     StageTimes,
     StatusMessage,
     encode,
@@ -54,7 +54,7 @@ class MessageStream:
         journal: keeps each message, and gives stream, epoch and numbers.
         publisher: sends.
         metrics: counts.
-        participants: adds codes and baselines to faces.
+        kept: participants, which give codes and baselines to faces, and sessions.
         on_backpressure: None for a live source: a subscriber whose queue is full misses messages.
             Else frames and events are never dropped: while a queue is full, ``on_backpressure`` is
             called repeatedly with the seconds waited so far; it waits briefly itself, and returns
@@ -75,7 +75,7 @@ class MessageStream:
         journal: Journal,
         publisher: Publisher,
         metrics: Metrics,
-        participants: Participants,
+        kept: StateKeeper,
         *,
         on_backpressure: Callable[[float], bool] | None = None,
     ) -> None:
@@ -84,7 +84,8 @@ class MessageStream:
         self._identity = identity = journal.identity
         self._publisher = publisher
         self._metrics = metrics
-        self._participants = participants
+        self._participants = kept.participants
+        self._sessions = kept.sessions
         self._on_backpressure = on_backpressure
         self._board = Board(Path(config.limits.board_root))
         self._held: list[Detail] | None = []  # events before the epoch starts; None after
@@ -195,16 +196,18 @@ class MessageStream:
         self.last_result_ns = now_ns
         self._send(message)
         self._metrics.frame(message)
-        self._report_ended_tracks()
+        self._sessions.note_frame(face.participant for face in message.faces)
+        self.send_participant_events()
 
     def end_tracks(self) -> None:
         """End the tracks of all participants: the worker that numbered them is gone."""
         self._participants.end_tracks()
-        self._report_ended_tracks()
+        self.send_participant_events()
 
-    def _report_ended_tracks(self) -> None:
-        for track, code in self._participants.take_ended():
-            self.event(ParticipantTrackEnded(track=track, participant=code))
+    def send_participant_events(self) -> None:
+        """Send what happened to the tracks of participants."""
+        for detail in self._participants.take_events():
+            self.event(detail)
 
     def status(
         self,
@@ -224,6 +227,7 @@ class MessageStream:
                 self.event(detail)
         journal = self._journal.status()
         oldest = journal.oldest
+        session = self._sessions.current
         message = StatusMessage(
             **self._head,
             time=self.now(),
@@ -246,6 +250,7 @@ class MessageStream:
             memory_locked=board.memory_locked,
             swap=board.swap,
             journal=journal,
+            session=session and SessionInfo(session=session.session, name=session.name),
             version=__version__,
             purpose=self._purpose,
             priors=self._config.expression.priors,

@@ -7,9 +7,25 @@ fields. A reader parses them with ``detail_of``, and may leave an unknown event 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge.validation import replace_surrogates
+from edge.protocol.detail import Detail as Detail  # noqa: PLC0414 - it belongs to this interface
+from edge.protocol.participant_events import (
+    BaselineInvalid,
+    BaselineReady,
+    BaselineStarted,
+    ParticipantAssigned,
+    ParticipantReleased,
+    ParticipantsLost,
+    ParticipantsRestored,
+    ParticipantTrackEnded,
+    ParticipantTrackReturned,
+    SeatAssigned,
+    SessionBegan,
+    SessionEnded,
+    SessionErased,
+    SessionResumed,
+)
 from edge.vocabulary import ExpressionName, PictureState, RateReason
 
 LossReason = Literal[
@@ -17,21 +33,6 @@ LossReason = Literal[
 ]
 LOSS_REASONS: Final[tuple[str, ...]] = get_args(LossReason)
 """Why a worker was lost."""
-
-
-class Detail(BaseModel):
-    """Fields of an event. Frozen; readers ignore unknown fields."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="ignore")
-
-    event: ClassVar[str]
-    """The event's name on the wire."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _encodable(cls, value: Any) -> Any:
-        """Replace what is not Unicode, such as in the file names of an old share."""
-        return replace_surrogates(value) if isinstance(value, str) else value
 
 
 class PreviousEpoch(BaseModel):
@@ -294,60 +295,6 @@ class Mark(Detail):
     text: str
 
 
-class ParticipantAssigned(Detail):
-    """The face on ``track`` belongs to the participant with this code from now on."""
-
-    event: ClassVar[str] = "participant_assigned"
-    track: int = Field(ge=0)
-    participant: str
-
-
-class ParticipantTrackEnded(Detail):
-    """The track of a participant has ended: assign the code again when the face is back."""
-
-    event: ClassVar[str] = "participant_track_ended"
-    track: int = Field(ge=0)
-    participant: str
-
-
-class _ParticipantDetail(Detail):
-    """An event of one participant, named first."""
-
-    participant: str
-
-
-class ParticipantReleased(_ParticipantDetail):
-    """The participant's code and baseline were deleted."""
-
-    event: ClassVar[str] = "participant_released"
-
-
-class BaselineStarted(_ParticipantDetail):
-    """Learning of a participant's neutral baseline started."""
-
-    event: ClassVar[str] = "baseline_started"
-
-
-class BaselineReady(_ParticipantDetail):
-    """Learning ended with a baseline: mean valence and arousal of the classified frames.
-
-    ``readings``: classified frames. ``read_s``: classified time, seconds.
-    """
-
-    event: ClassVar[str] = "baseline_ready"
-    read_s: float = Field(ge=0)
-    readings: int = Field(ge=0)
-    valence: float = Field(ge=-1, le=1)
-    arousal: float = Field(ge=-1, le=1)
-
-
-class BaselineInvalid(BaselineReady):
-    """Learning ended without a baseline; ``reason`` says why."""
-
-    event: ClassVar[str] = "baseline_invalid"
-    reason: str
-
-
 class JournalStateChanged(Detail):
     """The journal begins or ceases to keep messages in memory only; ``reason`` is empty for ok."""
 
@@ -386,8 +333,11 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
         PictureStateChanged, CameraOpened, FolderOpened, FileOpened, FileHashed,
         FrameRefusedDetail, MediaJump, MediaRepeated,
         InferenceFailed, FacesLeftOut, RateLimited, ClockStep, Mark,
-        ParticipantAssigned, ParticipantTrackEnded, ParticipantReleased, BaselineStarted,
-        BaselineReady, BaselineInvalid, JournalStateChanged, JournalGap, JournalSetAside,
+        ParticipantAssigned, SeatAssigned, ParticipantTrackEnded, ParticipantTrackReturned,
+        ParticipantReleased, ParticipantsRestored, ParticipantsLost,
+        BaselineStarted, BaselineReady, BaselineInvalid,
+        SessionBegan, SessionResumed, SessionEnded, SessionErased,
+        JournalStateChanged, JournalGap, JournalSetAside,
     )
 }  # fmt: skip
 """Event name -> model of its detail."""

@@ -299,6 +299,13 @@ class JournalStatus(Wire):
     consumers: dict[str, JournalConsumer]
 
 
+class SessionInfo(Wire):
+    """The running session: its random id, and the operator's name for it."""
+
+    session: str
+    name: str
+
+
 class StatusMessage(Head):
     """The status, once a second. Topic ``affect.v1.status.DEVICE``.
 
@@ -318,6 +325,7 @@ class StatusMessage(Head):
     ``swap`` says whether pictures in the worker's memory can be written to storage: ``off`` (no
     swap area on storage), ``prevented`` (``memory_locked``, or forbidden by the service manager) or
     ``possible``, which is a health reason, too. Both are null before the worker has started.
+    ``session`` is the running session, null if there is none.
 
     ``version``, ``purpose`` and ``priors`` are those of the epoch's first message, ``models`` those
     of the newest event ``worker_started`` (null before it): with them a subscriber that came later
@@ -349,6 +357,7 @@ class StatusMessage(Head):
     memory_locked: bool | None = None
     swap: Literal["off", "prevented", "possible"] | None = None
     journal: JournalStatus | None = None
+    session: SessionInfo | None = None
 
 
 Message = Annotated[FrameMessage | EventMessage | StatusMessage, Field(discriminator="kind")]

@@ -8,9 +8,14 @@ the requested data, or false with ``error``, one line of text.
 
     {"request": "mark", "text": "pressure 2.8 bar"}
     {"request": "participant", "action": "assign", "track": 4, "participant": "P07"}
+    {"request": "participant", "action": "assign", "seat": "left", "participant": "P07"}
     {"request": "participant", "action": "release", "participant": "P07"}
     {"request": "baseline", "action": "start", "participant": "P07"}
     {"request": "baseline", "action": "stop", "participant": "P07"}
+    {"request": "session", "action": "begin", "name": "P07-first", "note": "mask 2"}
+    {"request": "session", "action": "end"}
+    {"request": "session", "action": "list"}
+    {"request": "erase", "session": "P07-first"}
     {"request": "time"}
     {"request": "status"}
     {"request": "schema"}
@@ -27,9 +32,10 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
 
-from edge.codes import Code
+from edge.codes import Code, SeatName, SessionName
 from edge.validation import Invalid, first_error
 
 _ERROR_MAX: Final = 300
@@ -40,6 +46,16 @@ def _require_one_line(text: str) -> str:
     if not text.isprintable() or not text.strip():
         raise ValueError("expected one line of printable text")
     return text.strip()
+
+
+def _optional_line(text: str) -> str:
+    return _require_one_line(text) if text else text
+
+
+def _require_session(word: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", word):
+        raise ValueError("expected the name or the id of a session")
+    return word
 
 
 MarkText = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_require_one_line)]
@@ -69,12 +85,22 @@ class MarkRequest(Request):
 
 
 class AssignRequest(Request):
-    """From the next frame on, the face on ``track`` belongs to the participant with this code."""
+    """From the next frame on, the face on ``track`` belongs to the participant with this code.
+
+    Or, with seats in ``[zones]``: whoever sits on ``seat``. Exactly one of the two is given.
+    """
 
     request: Literal["participant"] = "participant"
     action: Literal["assign"] = "assign"
-    track: Annotated[int, Field(ge=0, le=2**53)]
+    track: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    seat: SeatName | None = None
     participant: Code
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "AssignRequest":
+        if (self.track is None) == (self.seat is None):
+            raise ValueError("expected either track, a number, or seat, a name")
+        return self
 
 
 class ReleaseRequest(Request):
@@ -91,6 +117,39 @@ class BaselineRequest(Request):
     request: Literal["baseline"] = "baseline"
     action: Literal["start", "stop"]
     participant: Code
+
+
+class BeginSessionRequest(Request):
+    """Begin a session: a named stretch of the record."""
+
+    request: Literal["session"] = "session"
+    action: Literal["begin"] = "begin"
+    name: SessionName
+    note: Annotated[str, Field(max_length=300), AfterValidator(_optional_line)] = ""
+
+
+class EndSessionRequest(Request):
+    """End the running session, and with it the codes that were assigned to seats."""
+
+    request: Literal["session"] = "session"
+    action: Literal["end"] = "end"
+
+
+class ListSessionsRequest(Request):
+    """Return the sessions, the oldest first."""
+
+    request: Literal["session"] = "session"
+    action: Literal["list"] = "list"
+
+
+class EraseRequest(Request):
+    """Erase all messages of an ended session, given by its name or its id, from the journal.
+
+    Erasing takes a while: ask again until the reply's ``state`` is ``erased``.
+    """
+
+    request: Literal["erase"] = "erase"
+    session: Annotated[str, AfterValidator(_require_session)]
 
 
 class TimeRequest(Request):
@@ -149,10 +208,15 @@ class FetchRequest(Request):
 
 
 _Participant = Annotated[AssignRequest | ReleaseRequest, Field(discriminator="action")]
+_Session = Annotated[
+    BeginSessionRequest | EndSessionRequest | ListSessionsRequest, Field(discriminator="action")
+]
 AnyRequest = (
     MarkRequest
     | _Participant
     | BaselineRequest
+    | _Session
+    | EraseRequest
     | TimeRequest
     | StatusRequest
     | SchemaRequest
@@ -161,13 +225,20 @@ AnyRequest = (
 _ANY: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discriminator="request")])
 
 
-_REQUESTS: Final = ("mark", "participant", "baseline", "time", "status", "schema", "fetch")
-_ACTIONS: Final = ("assign", "release")
+_REQUESTS: Final = (
+    *("mark", "participant", "baseline", "session", "erase"),
+    *("time", "status", "schema", "fetch"),
+)
+_ACTIONS: Final = {"participant": ("assign", "release"), "session": ("begin", "end", "list")}
 _FIELDS: Final = {
     ("mark",): MarkRequest.model_fields,
     ("participant", "assign"): AssignRequest.model_fields,
     ("participant", "release"): ReleaseRequest.model_fields,
     ("baseline",): BaselineRequest.model_fields,
+    ("session", "begin"): BeginSessionRequest.model_fields,
+    ("session", "end"): EndSessionRequest.model_fields,
+    ("session", "list"): ListSessionsRequest.model_fields,
+    ("erase",): EraseRequest.model_fields,
     ("time",): TimeRequest.model_fields,
     ("status",): StatusRequest.model_fields,
     ("schema",): SchemaRequest.model_fields,
@@ -209,13 +280,13 @@ def error_line(error: ValidationError, *, tagged: bool = False) -> str:
     Args:
         error: from validating a request.
         tagged: it was validated as ``AnyRequest``. Pydantic then puts the kind of request before
-            the field, and also the action if the request is ``participant``.
+            the field, and also the action if the request has several.
     """
     found = first_error(error)
     location = list(found.location)
     tags: tuple[str, ...] = ()
     if tagged and location:
-        count = 2 if location[0] == "participant" else 1
+        count = 2 if location[0] in _ACTIONS else 1
         tags, location = tuple(map(str, location[:count])), location[count:]
     if found.kind.startswith("union_tag"):
         location = [found.context["discriminator"].strip("'")]
@@ -237,6 +308,6 @@ def _expected(found: Invalid, tags: tuple[str, ...]) -> str:
             r"'([^']*)'", context.get("expected") or context.get("expected_tags", "")
         )
         if not words:  # pydantic does not list the tags where there is none
-            words = [*(_ACTIONS if "action" in context["discriminator"] else _REQUESTS)]
+            words = [*_ACTIONS.get(tags[0] if tags else "", _REQUESTS)]
         return f"expected one of {', '.join(words)}"
     return _MESSAGES[kind].format(**context) if kind in _MESSAGES else found.message

@@ -7,8 +7,10 @@ import pytest
 from edge import clock
 from edge.config import AffectConfig
 from edge.errors import RequestRefused
-from edge.hub.participants import PARTICIPANTS_MAX, Baseline, Participants
+from edge.hub.baselines import Baseline
+from edge.hub.participants import PARTICIPANTS_MAX, Participants
 from edge.protocol.messages import Face
+from edge.protocol.participant_events import ParticipantTrackEnded
 from tests.support import wire
 
 SECOND_NS = 1_000_000_000
@@ -44,10 +46,19 @@ def outputs(participants: Participants, *faces: Face, at_s: float) -> list[Any]:
 
 
 def listed(participants: Participants) -> list[dict[str, Any]]:
-    """Return the list without times, which are those of the real clock."""
+    """Return the list without seats and times, which are those of the real clock."""
     return [
-        {key: value for key, value in each.items() if key != "since_ns"}
+        {key: value for key, value in each.items() if key not in ("since_ns", "seat")}
         for each in participants.as_list()
+    ]
+
+
+def ended_tracks(participants: Participants) -> list[tuple[int, str]]:
+    """Return track and code of each track that has ended since the last call."""
+    return [
+        (each.track, each.participant)
+        for each in participants.take_events()
+        if isinstance(each, ParticipantTrackEnded)
     ]
 
 
@@ -141,7 +152,7 @@ def test_the_end_of_a_participants_track_is_told_once() -> None:
         (9.0, (), []),
     ):
         participants.update([face(track) for track in tracks], round(at_s * SECOND_NS))
-        assert participants.take_ended() == ended, at_s
+        assert ended_tracks(participants) == ended, at_s
 
 
 def test_an_outage_does_not_end_a_track_and_a_new_worker_does() -> None:
@@ -150,11 +161,11 @@ def test_an_outage_does_not_end_a_track_and_a_new_worker_does() -> None:
     participants.assign(4, "P07")
     participants.clear_view()
     participants.update([face(4)], SECOND_NS // 2)  # the camera was opened again, in time
-    assert participants.take_ended() == []
+    assert ended_tracks(participants) == []
     participants.end_tracks()
-    assert participants.take_ended() == [(4, "P07")]
+    assert ended_tracks(participants) == [(4, "P07")]
     participants.update([face(6)], 9 * SECOND_NS)
-    assert participants.take_ended() == []
+    assert ended_tracks(participants) == []
 
 
 def test_a_code_that_was_taken_from_a_track_does_not_end_with_it() -> None:
@@ -165,7 +176,7 @@ def test_a_code_that_was_taken_from_a_track_does_not_end_with_it() -> None:
     participants.assign(4, "P08")
     participants.release("P08")
     participants.update([], 9 * SECOND_NS)
-    assert participants.take_ended() == [(5, "P07")]
+    assert ended_tracks(participants) == [(5, "P07")]
 
 
 def test_a_face_that_was_not_classified_has_its_code_and_no_affect() -> None:

@@ -285,6 +285,6 @@ def test_any_bytes_are_a_request_or_a_one_line_error(part: bytes) -> None:
 def test_every_example_in_the_docstring_is_a_request() -> None:
     lines = [line.strip() for line in (requests.__doc__ or "").splitlines()]
     examples = [line for line in lines if line.startswith("{")]
-    assert len(examples) == 9
+    assert len(examples) == 14
     for example in examples:
         assert decode_request(example.encode()).request == json.loads(example)["request"]

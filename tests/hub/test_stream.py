@@ -5,8 +5,8 @@ import pytest
 from edge import clock
 from edge.config import Config
 from edge.hub.journal import Journal
+from edge.hub.kept_state import StateKeeper
 from edge.hub.metrics import Metrics
-from edge.hub.participants import Participants
 from edge.hub.stream import MessageStream
 from edge.hub.times import CLOCK_STEP_NS
 from edge.protocol.messages import EventMessage, decode
@@ -44,13 +44,13 @@ def test_a_step_of_the_wall_clock_is_reported_once(
     offset_ns = 1_700_000_000_000_000_000
     monkeypatch.setattr(clock, "wall_minus_boottime_ns", lambda: offset_ns)
     recorder, config = Recorder(), Config()
-    participants = Participants(config.affect, vanish_s=1.0)
+    journal = Journal(config.journal)
     stream = MessageStream(
         config,
-        Journal(config.journal),
+        journal,
         recorder,  # type: ignore[arg-type]
         Metrics(),
-        participants,
+        StateKeeper(config, journal.identity),
     )
     stream.start_epoch()
     for step_ns in steps_ns:
