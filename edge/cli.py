@@ -25,6 +25,14 @@ from edge.descriptors import (
     write_error_line,
 )
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
+from edge.operator_cli import (
+    SERVICE,
+    ServiceEndpoint,
+    baseline_app,
+    erase,
+    participant_app,
+    session_app,
+)
 from edge.options import Endpoints, Services, endpoints_of, stop_on_signals
 from edge.tools.forward_command import forward
 
@@ -41,12 +49,10 @@ app = typer.Typer(
 )
 models_app = typer.Typer(no_args_is_help=True, help="The bundled models and what is known of them.")
 app.add_typer(models_app, name="models")
-participant_app = typer.Typer(no_args_is_help=True, help="Whose face is whose: codes, no names.")
 app.add_typer(participant_app, name="participant")
-baseline_app = typer.Typer(
-    no_args_is_help=True, help="What a participant's face reads at rest: the origin of `relative`."
-)
 app.add_typer(baseline_app, name="baseline")
+app.add_typer(session_app, name="session")
+app.command("erase")(erase)
 
 ConfigFile = Annotated[
     Path | None, typer.Option("-c", "--config", help="The TOML file; defaults without one.")
@@ -55,10 +61,6 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."),
 ]
-
-ServiceEndpoint = Annotated[str, typer.Option(help="Where a daemon answers requests.")]
-Code = Annotated[str, typer.Argument(help="The participant's code, such as P07.")]
-SERVICE = "tcp://127.0.0.1:5556"
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
@@ -317,50 +319,6 @@ def mark(
     from edge.tools import operator  # noqa: PLC0415
 
     operator.mark(service, text)
-
-
-@participant_app.command("assign")
-def participant_assign(
-    track: Annotated[int, typer.Argument(help="The track, as `tail` shows it.")],
-    code: Code,
-    service: ServiceEndpoint = SERVICE,
-) -> None:
-    """Give a code to the face on a track; from the next frame on it is in the messages."""
-    from edge.tools import operator  # noqa: PLC0415
-
-    operator.assign(service, track, code)
-
-
-@participant_app.command("release")
-def participant_release(code: Code, service: ServiceEndpoint = SERVICE) -> None:
-    """Forget a participant and the baseline."""
-    from edge.tools import operator  # noqa: PLC0415
-
-    operator.release(service, code)
-
-
-@participant_app.command("list")
-def participant_list(service: ServiceEndpoint = SERVICE) -> None:
-    """Print every participant, the track, and how far the baseline is."""
-    from edge.tools import operator  # noqa: PLC0415
-
-    operator.participants(service)
-
-
-@baseline_app.command("start")
-def baseline_start(code: Code, service: ServiceEndpoint = SERVICE) -> None:
-    """Begin to learn: from now on the participant's face is at rest."""
-    from edge.tools import operator  # noqa: PLC0415
-
-    operator.start_baseline(service, code)
-
-
-@baseline_app.command("stop")
-def baseline_stop(code: Code, service: ServiceEndpoint = SERVICE) -> int:
-    """End learning; exit 1 where the face was not at rest for long enough."""
-    from edge.tools import operator  # noqa: PLC0415
-
-    return operator.stop_baseline(service, code)
 
 
 @models_app.command("list")

@@ -1,0 +1,63 @@
+"""Opens a log in SQLite to change it afterwards: assignments, erasing."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from edge.errors import ConfigError, LogFileError
+
+BUSY_S: Final = 10.0
+"""How long to wait for a logger that writes to the same file."""
+
+_COLUMNS: Final = {"stream", "epoch", "seq", "kind", "device", "unix_ns", "body"}
+
+
+@contextmanager
+def open_log(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a log; each statement commits at once, unless a transaction was begun.
+
+    Raises:
+        ConfigError: the file is not there, or is no log of this kind.
+        LogFileError: from the block, too: it cannot be read or written.
+    """
+    expected = "expected a log (.sqlite) that affect-edge log wrote"
+    if not path.is_file():
+        raise ConfigError(f"--log {path}: no such file; {expected}")
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_S, isolation_level=None
+        )
+        try:
+            if not columns(connection, "messages") >= _COLUMNS:
+                raise ConfigError(f"--log {path}: no table of messages; {expected}")
+            yield connection
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        hint = ""
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            hint = "; stop the logger, which writes to it, and try again"
+        raise LogFileError(f"--log {path}: {error}{hint}") from error
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"--log {path}: {error}; {expected}") from error
+
+
+def columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    """Return the names of the columns of a table or view; empty if there is none."""
+    return {
+        name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", [table])
+    }
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit what the block does, all or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

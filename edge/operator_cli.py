@@ -1,0 +1,144 @@
+"""The commands of an operator: participants, baselines, sessions, erasing.
+
+Each asks a running daemon, or, with ``--log``, changes a log of SQLite afterwards.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+participant_app = typer.Typer(no_args_is_help=True, help="Whose face is whose: codes, no names.")
+baseline_app = typer.Typer(
+    no_args_is_help=True, help="What a participant's face reads at rest: the origin of `relative`."
+)
+session_app = typer.Typer(no_args_is_help=True, help="Named stretches of the record.")
+
+ServiceEndpoint = Annotated[str, typer.Option(help="Where a daemon answers requests.")]
+Code = Annotated[str, typer.Argument(help="The participant's code, such as P07.")]
+LogFile = Annotated[
+    Path | None,
+    typer.Option("--log", help="Afterwards, in this log (.sqlite), instead of in a daemon."),
+]
+SERVICE = "tcp://127.0.0.1:5556"
+
+
+@participant_app.command("assign")
+def participant_assign(
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="TRACK|SEAT",
+            help="The track, as `tail` shows it, or a seat of [zones]; with --log also a code.",
+        ),
+    ],
+    code: Code,
+    service: ServiceEndpoint = SERVICE,
+    *,
+    log: LogFile = None,
+    epoch: Annotated[
+        int | None, typer.Option(min=1, help="With --log: of the track, where several have it.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="With --log: of the track, where several have it.")
+    ] = None,
+) -> None:
+    """Give a code to the face on a track, or to whoever sits on a seat, from the next frame on.
+
+    With --log, to a track of a log, or to all faces with another code: this renames a participant,
+    and merges two. The rows stay as they are; `undo` takes it back.
+    """
+    from edge.tools import log_edits, operator  # noqa: PLC0415
+
+    if log is not None:
+        log_edits.assign(log, place, code, epoch=epoch, device=device)
+    else:
+        operator.assign(service, place, code)
+
+
+@participant_app.command("undo")
+def participant_undo(
+    log: Annotated[Path, typer.Option("--log", help="The log (.sqlite).")],
+) -> None:
+    """Take back the newest assignment that was made in a log afterwards."""
+    from edge.tools import log_edits  # noqa: PLC0415
+
+    log_edits.undo(log)
+
+
+@participant_app.command("release")
+def participant_release(code: Code, service: ServiceEndpoint = SERVICE) -> None:
+    """Forget a participant and the baseline."""
+    from edge.tools import operator  # noqa: PLC0415
+
+    operator.release(service, code)
+
+
+@participant_app.command("list")
+def participant_list(service: ServiceEndpoint = SERVICE, *, log: LogFile = None) -> None:
+    """Print every participant, the track, and how far the baseline is."""
+    from edge.tools import log_edits, operator  # noqa: PLC0415
+
+    if log is not None:
+        log_edits.participants(log)
+    else:
+        operator.participants(service)
+
+
+@baseline_app.command("start")
+def baseline_start(code: Code, service: ServiceEndpoint = SERVICE) -> None:
+    """Begin to learn: from now on the participant's face is at rest."""
+    from edge.tools import operator  # noqa: PLC0415
+
+    operator.start_baseline(service, code)
+
+
+@baseline_app.command("stop")
+def baseline_stop(code: Code, service: ServiceEndpoint = SERVICE) -> int:
+    """End learning; exit 1 where the face was not at rest for long enough."""
+    from edge.tools import operator  # noqa: PLC0415
+
+    return operator.stop_baseline(service, code)
+
+
+@session_app.command("begin")
+def session_begin(
+    name: Annotated[str, typer.Argument(help="Such as P07-first: no name of a person.")],
+    service: ServiceEndpoint = SERVICE,
+    *,
+    note: Annotated[str, typer.Option(help="One line; it is recorded.")] = "",
+) -> None:
+    """Begin a session: the messages from now on belong to it."""
+    from edge.tools import operator  # noqa: PLC0415
+
+    operator.begin_session(service, name, note)
+
+
+@session_app.command("end")
+def session_end(service: ServiceEndpoint = SERVICE) -> None:
+    """End the session, and with it the codes that were assigned to seats."""
+    from edge.tools import operator  # noqa: PLC0415
+
+    operator.end_session(service)
+
+
+@session_app.command("list")
+def session_list(service: ServiceEndpoint = SERVICE) -> None:
+    """Print every session, the oldest first."""
+    from edge.tools import operator  # noqa: PLC0415
+
+    operator.sessions(service)
+
+
+def erase(
+    session: Annotated[str, typer.Option(help="Its name, or its id as `session list` shows it.")],
+    service: ServiceEndpoint = SERVICE,
+    *,
+    log: LogFile = None,
+) -> int:
+    """Erase a session from a daemon's journal, or from a log, and prove that nothing is left."""
+    from edge.tools import session_erase  # noqa: PLC0415
+
+    if log is not None:
+        return session_erase.erase_log(log, session)
+    return session_erase.erase(service, session)

@@ -1,0 +1,144 @@
+"""A session is erased from a log, to the last byte, and nothing else is."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from edge.cli import run_command_line
+from edge.client import log_erase
+from edge.protocol.messages import EventMessage
+from tests.support import wire
+from tests.support.sqlite_logs import write_log
+
+NOTE = 'mask "2", für später'
+
+
+def event(seq: int, kind: str, *, epoch: int = 1, **detail: object) -> EventMessage:
+    return EventMessage.model_validate(
+        wire.head("event", epoch=epoch)
+        | {
+            "seq": seq,
+            "time": {"monotonic_ns": 1, "unix_ns": 2, "synchronized": True},
+            "event": kind,
+            "detail": detail,
+        }
+    )
+
+
+def frame(seq: int, *codes: str, epoch: int = 1):
+    faces = [{**wire.face(track), "participant": code} for track, code in enumerate(codes, 1)]
+    return wire.frame(seq, *faces, epoch=epoch)
+
+
+def messages():
+    """Return two sessions, of which the first goes over a restart; P07 is in the first alone."""
+    first = {"session": "0a1b2c3d4e5f", "name": "morning"}
+    second = {"session": "ffffffffffff", "name": "evening"}
+    ended = {"frames": 1, "restarts": 0, "seats": {}}
+    return [
+        event(0, "epoch_started"),
+        event(1, "participant_assigned", track=1, participant="P07"),
+        event(2, "session_began", **first, note=NOTE),
+        *(frame(seq, "P07", "P08") for seq in range(3, 200)),
+        event(0, "epoch_started", epoch=2),
+        event(1, "session_resumed", epoch=2, **first, restarts=1),
+        *(frame(seq, "P07", epoch=2) for seq in range(2, 100)),
+        event(100, "session_ended", epoch=2, **first, participants=["P07", "P08"], **ended),
+        frame(101, "P07", epoch=2),
+        event(102, "participant_released", epoch=2, participant="P07"),
+        event(103, "session_began", epoch=2, **second, note=""),
+        *(frame(seq, "P08", epoch=2) for seq in range(104, 200)),
+        event(200, "session_ended", epoch=2, **second, participants=["P08"], **ended),
+    ]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log.sqlite"
+    write_log(path, messages())
+    with sqlite3.connect(path) as connection:
+        for minute, session in enumerate(("0a1b2c3d4e5f", "ffffffffffff")):
+            body = f'{{"session":{{"session":"{session}"}}}}'
+            connection.execute(
+                "INSERT INTO statuses VALUES ('s', 1, ?, 'edge', 0, ?)", [minute, body]
+            )
+    connection.close()
+    return path
+
+
+def rows(path: Path, statement: str) -> list[tuple]:
+    with sqlite3.connect(path) as connection:
+        found = connection.execute(statement).fetchall()
+    connection.close()
+    return found
+
+
+def everything(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+
+
+@pytest.mark.parametrize("word", ["morning", "0a1b2c3d4e5f"])
+def test_a_session_is_erased_with_its_codes_and_nothing_else(log, capsys, word):
+    run_command_line(["participant", "assign", "P07", "P17", "--log", str(log)])
+    assert b'"morning"' in everything(log.parent)
+    assert run_command_line(["erase", "--session", word, "--log", str(log)]) == 0
+    output = capsys.readouterr().out
+    assert "and the codes P07: 302 messages, 3 of them outside of the session" in output
+    assert "0 hits of 64 texts" in output
+    left = rows(log, "SELECT epoch, seq FROM messages ORDER BY 1, 2")
+    assert left == [(1, 0), *((2, seq) for seq in range(103, 201))]
+    assert rows(log, "SELECT epoch, first_seq, last_seq FROM erased ORDER BY 1, 2") == [
+        (1, 1, 199),
+        (2, 0, 102),
+    ]
+    assert rows(log, "SELECT minute FROM statuses") == [(1,)]
+    assert rows(log, "PRAGMA freelist_count") == [(0,)]
+    bytes_left = everything(log.parent)
+    for text in ("morning", "P07", "P17", "mask", "0a1b2c3d4e5f", '"epoch":1,"seq":57,'):
+        assert text.encode() not in bytes_left, text
+    assert b"evening" in bytes_left
+
+
+def test_the_proof_finds_what_is_left(log):
+    assert log_erase._count(log, b'"morning"') > 0
+    assert log_erase._count(log.with_name("none"), b"x") == 0
+
+
+def test_a_session_that_is_not_in_the_log_is_refused(log, capsys):
+    before = everything(log.parent)
+    assert run_command_line(["erase", "--session", "noon", "--log", str(log)]) == 78
+    assert "--session noon: not in" in (error := capsys.readouterr().err)
+    assert "sessions: morning, evening" in error
+    assert rows(log, "SELECT count(*) FROM messages") == [(len(messages()),)]
+    assert before[:16] == everything(log.parent)[:16]
+
+
+@pytest.mark.parametrize("part", ["begin", "end"])
+def test_a_part_of_a_session_is_erased_in_each_file_of_a_rotated_log(tmp_path, part):
+    path = tmp_path / "part.sqlite"
+    whole = messages()
+    cut = next(index for index, each in enumerate(whole) if each.epoch == 2) + 50
+    write_log(path, whole[:cut] if part == "begin" else whole[cut:])
+    log_erase.erase(path, "morning")
+    left = rows(path, "SELECT epoch, seq FROM messages ORDER BY 1, 2")
+    assert left == ([(1, 0)] if part == "begin" else [(2, seq) for seq in range(103, 201)])
+
+
+def test_codes_of_the_configuration_stay(tmp_path):
+    path = tmp_path / "log.sqlite"
+    write_log(path, [event(0, "epoch_started", seats={"left": "P07"}), *messages()[1:]])
+    assert log_erase.erase(path, "morning").codes == ()
+    left = rows(path, "SELECT epoch, seq FROM messages ORDER BY 1, 2 LIMIT 4")
+    assert left == [(1, 0), (1, 1), (2, 101), (2, 102)]
+
+
+def test_a_log_that_a_logger_holds_is_left_as_it_is(log, capsys, monkeypatch):
+    monkeypatch.setattr("edge.client.log_database.BUSY_S", 0.1)
+    with sqlite3.connect(log, isolation_level=None) as logger:
+        logger.execute("BEGIN IMMEDIATE")
+        assert run_command_line(["erase", "--session", "morning", "--log", str(log)]) == 1
+        assert "stop the logger" in capsys.readouterr().err
+        logger.execute("ROLLBACK")
+    logger.close()
+    assert rows(log, "SELECT count(*) FROM messages") == [(len(messages()),)]
