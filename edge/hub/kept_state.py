@@ -158,7 +158,7 @@ class StateKeeper:
             kept = [each.model_copy(update=here) for each in kept if each.last is None]
         resumed = self.sessions.restore(kept)
         if resumed is not None:
-            log.info("session %s goes on", resumed.name)
+            log.info("the session from before the restart goes on")
             emit(
                 SessionResumed(
                     session=resumed.session, name=resumed.name, restarts=resumed.restarts

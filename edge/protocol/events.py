@@ -69,8 +69,8 @@ class EpochStarted(Detail):
     rotate_deg: Literal[0, 90, 180, 270] = 0
     flip: Literal["none", "horizontal", "vertical"] = "none"
     previous: PreviousEpoch | None = None
-    config: dict[str, Any] = {}
-    versions: dict[str, str] = {}
+    config: dict[str, Any] = Field({})
+    versions: dict[str, str] = Field({})
     board: str | None = None
 
 
