@@ -126,6 +126,7 @@ def test_floods_are_bounded(tmp_path: Path, transport: str) -> None:
             with Flood(target(victim, kind), kind, data):
                 victim.watch(0.5)
         assert victim.cuts() > 0
+        send_random(victim, 50_000)
         victim.check()
 
 
@@ -148,24 +149,30 @@ def test_long_floods_are_bounded(
         )
 
 
+def send_random(victim: Victim, size: int) -> int:
+    """Send ``size`` random bytes in many connections; return their number."""
+    dice = random.Random(11)
+    sent = connections = 0
+    while sent < size:
+        kind = dice.choice(["SUB", "DEALER"])
+        data = dice.randbytes(dice.randrange(1, 2000))
+        with contextlib.suppress(OSError), connect(target(victim, kind)) as peer:
+            if dice.random() < 0.7:
+                shake_hands(peer, kind)
+            if dice.random() < 0.5:
+                data = frame(data, more=dice.random() < 0.5)
+            peer.sendall(data)
+        sent += len(data)
+        connections += 1
+        victim.watch(0.002)
+    return connections
+
+
 @pytest.mark.stage
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 def test_a_million_random_bytes(tmp_path: Path, transport: str) -> None:
-    dice = random.Random(11)
     with running(tmp_path, transport, 120) as victim:
-        sent = connections = 0
-        while sent < 1_000_000:
-            kind = dice.choice(["SUB", "DEALER"])
-            data = dice.randbytes(dice.randrange(1, 2000))
-            with contextlib.suppress(OSError), connect(target(victim, kind)) as peer:
-                if dice.random() < 0.7:
-                    shake_hands(peer, kind)
-                if dice.random() < 0.5:
-                    data = frame(data, more=dice.random() < 0.5)
-                peer.sendall(data)
-            sent += len(data)
-            connections += 1
-            victim.watch(0.002)
+        connections = send_random(victim, 1_000_000)
         victim.check()
         print(f"\n{transport}: {connections} connections, memory +{victim.growth_mb:.0f} MB")
 

@@ -14,7 +14,7 @@ class Watch:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.mb = 60.0
-        monkeypatch.setattr(MemoryWatch, "resident_mb", lambda _: self.mb)
+        monkeypatch.setattr(MemoryWatch, "used_mb", lambda _: self.mb)
         self.watch = MemoryWatch()
         self.now_ns = 0
 
