@@ -131,17 +131,19 @@ class Backfill:
 
     @property
     def waiting_for(self) -> str:
-        """Which services do not answer, and since when; empty if none is waited for."""
+        """What is waited for, in words; empty if nothing is."""
         now_ns = monotonic_ns()
         texts = []
         for each in self._services:
             order = self._orders.get(each.stream or "")
-            held = f"; {order.held} messages wait for it" if order and order.held else ""
+            held = f"; {order.held} messages wait for that" if order and order.held else ""
             missing_s = each.missing_s(now_ns)
             if each.refusal and each.has_fetch:
                 texts.append(f"{each.fetch.endpoint} refuses to fetch: {each.refusal}{held}")
             elif missing_s >= 1:
                 texts.append(f"a reply from {each.fetch.endpoint} for {missing_s:.0f} s{held}")
+            elif held:
+                texts.append(f"earlier messages from {each.fetch.endpoint}{held}")
         return "; ".join(texts)
 
     def turn(self, live: LiveSocket, timeout_ms: int) -> None:
@@ -270,6 +272,7 @@ class Backfill:
         self._pass_on(order.page(page, now_ns))
         if order.position == position:
             service.note_no_progress(now_ns)
+            order.restart_holding(now_ns)  # never skip what an answering daemon may still bring
         if not order.is_drained:
             service.mark = None
         elif service.mark is None or not was_drained:

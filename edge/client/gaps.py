@@ -95,6 +95,9 @@ class GapDetector:
 
     def message(self, stream: str, epoch: int, seq: int) -> tuple[Gap | None, bool]:
         """Add a numbered message; return the gap right before it, and whether it is late."""
+        if self._last.get(stream) == (epoch, seq - 1):  # nearly always
+            self._set(stream, (epoch, seq))
+            return None, False
         cursor = Cursor(stream, epoch, seq)
         if (epoch, seq) <= self._last_of(cursor):
             return None, True

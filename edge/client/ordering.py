@@ -6,8 +6,7 @@ held until everything up to its ``last_seq`` was passed on: a reader that has it
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from edge.client.gaps import Gap
 from edge.client.pages import Page
@@ -19,8 +18,7 @@ NOT_FETCHED: Final = "not_fetched"
 Position = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Ordered:
+class Ordered(NamedTuple):  # made for every message
     """A message to pass on.
 
     Attributes:

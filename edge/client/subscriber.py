@@ -215,7 +215,7 @@ class Subscriber:
 
     @property
     def waiting_for(self) -> str:
-        """Which services do not answer, in words; empty if none is waited for."""
+        """Which services are waited for, and for how long, in words; empty if none is."""
         return self._backfill.waiting_for if self._backfill is not None else ""
 
     def acknowledge(self, cursors: Iterable[Cursor] | None = None) -> None:

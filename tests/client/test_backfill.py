@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.client import Cursor, Gap, Subscriber
+from edge.client import Cursor, Gap, Subscriber, fetch_socket
 from edge.errors import ConfigError, RequestRefused
 from tests.support.fetch_server import FakeDaemon
 from tests.support.wire import Publisher, frame, status
@@ -215,6 +215,42 @@ def test_a_service_that_never_answers_stops_no_other_daemon(daemon, addresses, t
         assert not subscriber.caught_up
         assert service in subscriber.waiting_for
     assert received.gap == Gap("t", 1, 0, 4, "not_fetched")
+
+
+def test_what_a_silent_service_does_not_bring_in_time_is_a_gap(daemon, addresses, monkeypatch):
+    monkeypatch.setattr(fetch_socket, "_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(fetch_socket, "_TIMEOUT_MAX_S", 0.2)
+    with subscribe(addresses, hold_s=1.2) as subscriber:
+        daemon.wait_for_subscriber()
+        take(subscriber, 1)
+        daemon.is_mute = True
+        for is_published in (False, False, True, True):
+            daemon.publish(publish=is_published)
+        assert subscriber.receive(1.1) is None
+        assert "2 messages wait" in subscriber.waiting_for
+        received = take(subscriber, 2)
+        daemon.is_mute = False
+        daemon.publish(publish=False)
+        daemon.publish()
+        received += take(subscriber, 2)
+    assert numbers(received) == [(1, 3), (1, 4), (1, 5), (1, 6)]
+    assert [r.gap for r in received] == [Gap("s", 1, 1, 2, "not_fetched"), None, None, None]
+    with subscribe(addresses, cursors=[Cursor("s", 1, 0)]) as subscriber:
+        assert numbers(take(subscriber, 2)) == [(1, 1), (1, 2)]
+
+
+def test_messages_wait_as_long_as_the_daemon_answers(daemon, addresses):
+    with subscribe(addresses, hold_s=0.5) as subscriber:
+        daemon.wait_for_subscriber()
+        take(subscriber, 1)
+        daemon.send(frame(2))  # the daemon stores it, and the one before, only later
+        assert subscriber.receive(1.5) is None
+        assert "1 messages wait" in subscriber.waiting_for
+        assert not subscriber.caught_up
+        daemon.publish(publish=False)
+        daemon.publish(publish=False)
+        assert numbers(take(subscriber, 2)) == [(1, 1), (1, 2)]
+        assert subscriber.caught_up
 
 
 def test_a_daemon_without_fetch_is_reported_once(daemon, addresses):

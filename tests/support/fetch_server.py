@@ -167,10 +167,14 @@ class FakeDaemon(Store):
         live: endpoint of the publishing socket.
         service: endpoint of the service; "": none.
         options: of the store.
+
+    Attributes:
+        is_mute: requests are received, and no reply is sent.
     """
 
     def __init__(self, live: str, service: str = "", **options: Any) -> None:
         super().__init__(**options)
+        self.is_mute = False
         self._context = zmq.Context()
         self._is_closed = threading.Event()
         self._live = self._bind(zmq.XPUB, live)
@@ -217,7 +221,8 @@ class FakeDaemon(Store):
             *envelope, part = self._service.recv_multipart()
             request = decode_request(part)
             assert isinstance(request, FetchRequest)
-            self._service.send_multipart([*envelope, self.reply(request)])
+            if not self.is_mute:
+                self._service.send_multipart([*envelope, self.reply(request)])
         self._service.close(linger=0)
 
     def _bind(self, kind: int, endpoint: str) -> "zmq.Socket[bytes]":
