@@ -34,18 +34,19 @@ class CatchUpNotice:
         Args:
             fetched: a message of the journal was received.
         """
-        self._fetched += fetched
-        elapsed = elapsed_ms(self._reported_ns)
-        if self._is_behind and self._subscriber.caught_up:
+        if fetched:
+            self._fetched += 1
+        elif self._is_behind and self._subscriber.caught_up:
             seconds = elapsed_ms(self._since_ns) / 1e3
             self._report(f"caught up: {self._fetched} messages fetched in {seconds:.0f} s")
             self._is_behind = False
             self._fetched = self._reported = 0
-        if not self._fetched:
-            self._since_ns = monotonic_ns()
+        elapsed = elapsed_ms(self._reported_ns)
         if elapsed < self._due_ms:
             return
         self._report_progress(elapsed)
+        if not self._fetched:
+            self._since_ns = monotonic_ns()
         self._reported, self._reported_ns, self._due_ms = self._fetched, monotonic_ns(), _EACH_MS
 
     def _report_progress(self, elapsed: float) -> None:
