@@ -8,13 +8,16 @@ import pandas
 import pytest
 
 from edge.cli import run_command_line
-from edge.client import Gap
+from edge.client import Gap, participant_edits
+from edge.client.log_database import open_log
+from edge.client.log_erase import erase
 from edge.client.logs import opened_log
+from edge.client.participant_edits import Edit
 from edge.client.tidy import BOOLEANS, COLUMNS, EVENT_COLUMNS, INTEGERS, TEXTS
 from edge.errors import ConfigError, LogFileError
 from edge.tools import export_log
 from edge.tools.export_log import run_export
-from tests.support.logs import received
+from tests.support.logs import csv_rows, received
 from tests.support.wire import event, face, frame, status
 
 FIRST = (
@@ -130,6 +133,35 @@ def test_a_session_is_exported_by_its_name_or_id(tmp_path):
     assert exported("pilot-2") == [("s", 2, 3), ("s", 2, 4)]
     with pytest.raises(ConfigError, match="expected a session of this log: pilot-1, pilot-2"):
         run_export(log, to, session="pilot")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_participants_that_were_assigned_afterwards_are_exported(log, suffix):
+    with open_log(log) as database:
+        participant_edits.add(database, Edit("P08", track=("s", 1, 5)))
+        participant_edits.add(database, Edit("P09", was="P07"))
+    run_export(log, to := log.with_name(f"out.{suffix}"))
+    found = duckdb.sql(f"SELECT seq, track, participant FROM '{to}'").fetchall()
+    assert found == [(1, 4, "P09"), (1, 5, "P08"), (2, -1, None), (6, 4, None)]
+
+
+def test_erased_messages_are_a_gap(tmp_path):
+    log = write(
+        tmp_path / "log.sqlite",
+        event(0),
+        event(1, "session_began", SESSION | {"note": ""}),
+        frame(2, face()),
+        event(3, "session_ended", SESSION | {"note": ""}),
+        frame(4),
+    )
+    assert erase(log, "pilot-1").hits == 0
+    run_export(log, tmp_path / "out.csv")
+    events = csv_rows(tmp_path / "out.events.csv")
+    assert [(row["event"], row["first_missing"], row["last_missing"]) for row in events] == [
+        ("epoch_started", "-1", "-1"), ("gap", "1", "3"),
+    ]  # fmt: skip
+    assert json.loads(events[1]["detail"]) == {"reason": "erased"}
+    assert [row["seq"] for row in csv_rows(tmp_path / "out.csv")] == ["4"]
 
 
 def test_a_log_can_be_exported_while_it_is_written(log):

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from edge.client.logs.sqlite_reader import Span, SqliteReader, StoredGap
-from edge.client.tidy import Cell, event_row, frame_rows
+from edge.client.logs.sqlite_reader import Span, SqliteReader, Stored, StoredGap
+from edge.client.participant_edits import ParticipantEdits
+from edge.client.tidy import COLUMNS, NONE, Cell, event_row, frame_rows
 from edge.protocol.messages import FrameMessage
+
+_TRACK = COLUMNS.index("track")
+_PARTICIPANT = COLUMNS.index("participant")
 
 
 class MessageRows(NamedTuple):
@@ -31,6 +35,8 @@ class MessageRows(NamedTuple):
 class StoredRows:
     """Iterates over the rows of a log in the order of reception; decodes each message.
 
+    Faces have the participants that were assigned in the log afterwards.
+
     Args:
         reader: the log.
         spans: only these messages; None: all.
@@ -44,6 +50,7 @@ class StoredRows:
         gaps: dict[tuple[str, int], list[StoredGap]] = {}
         for found in reversed(self._reader.gaps(self._spans)):
             gaps.setdefault((found.gap.stream, found.gap.epoch), []).append(found)
+        edits = self._reader.edits()
         for stored in self._reader.messages(self._spans):
             events: list[list[Cell]] = []
             waiting = gaps.get((stored.stream, stored.epoch), [])
@@ -53,6 +60,8 @@ class StoredRows:
             frames: list[list[Cell]] = []
             if isinstance(message, FrameMessage):
                 frames = frame_rows(message, stored.time_s)
+                for row in frames:
+                    _edit(row, edits, stored)
             else:
                 events.append(event_row(message, stored.time_s))
             identity = f"{stored.stream}-{stored.epoch}-{stored.seq}"
@@ -64,3 +73,11 @@ class StoredRows:
                 yield MessageRows(
                     found.device, found.unix_ns, identity, [], [found.row()], is_message=False
                 )
+
+
+def _edit(row: list[Cell], edits: ParticipantEdits, stored: Stored) -> None:
+    """Give the face of a row the participant that was assigned afterwards."""
+    track, code = row[_TRACK], row[_PARTICIPANT]
+    if isinstance(track, int) and track != NONE:
+        received = code if isinstance(code, str) else None
+        row[_PARTICIPANT] = edits.participant(stored.stream, stored.epoch, track, received)
