@@ -11,14 +11,11 @@ import random
 import select
 import signal
 import sys
-from collections import Counter
 from pathlib import Path
-
-import duckdb
 
 from edge.client.logs import opened_log
 from edge.protocol.messages import EventMessage, FrameMessage
-from tests.support.logs import csv_rows, json_lines, received
+from tests.support.logs import received
 from tests.support.wire import event, face, frame
 
 STREAMS = ("s", "t")
@@ -99,44 +96,6 @@ def _log(out: str, acknowledged: Path, rng: random.Random, count: int | None) ->
                 os.write(acknowledgements.fileno(), "".join(lines).encode())
                 if rng.random() < 0.05:
                     log.rotate()
-
-
-def logged(out: str) -> Counter[tuple[str, int]]:
-    """Return how often each (stream, seq) is in the log and its rotated files; check its rows."""
-    path = Path(out)
-    files = sorted(path.parent.glob(f"{path.stem}*{path.suffix}"))
-    found: Counter[tuple[str, int]] = Counter()
-    if path.suffix == ".sqlite":
-        import sqlite3
-
-        for file in files:
-            database = sqlite3.connect(file)
-            found.update(database.execute("SELECT stream, seq FROM messages").fetchall())
-            assert database.execute("SELECT count(*) FROM gaps").fetchone() == (0,)
-            database.close()
-    elif path.suffix == ".jsonl":
-        for file in files:
-            found.update((line["stream"], line["seq"]) for line in json_lines(file))
-    elif path.suffix == ".csv":
-        rows: Counter[tuple[str, int, int]] = Counter()
-        for file in files:
-            if file.name.endswith(".events.csv"):
-                found.update((row["stream"], int(row["seq"])) for row in csv_rows(file))
-                continue
-            rows.update((r["stream"], int(r["seq"]), int(r["faces"])) for r in csv_rows(file))
-        _add_frames(found, rows)
-    else:
-        faces = f"'{path}/faces/**/*.parquet'"
-        query = f"SELECT stream, seq, faces, count(*) FROM {faces} GROUP BY ALL"
-        _add_frames(found, Counter({row[:3]: row[3] for row in duckdb.sql(query).fetchall()}))
-        found.update(duckdb.sql(f"SELECT stream, seq FROM '{path}/events/**/*.parquet'").fetchall())
-    return found
-
-
-def _add_frames(found: Counter[tuple[str, int]], rows: Counter[tuple[str, int, int]]) -> None:
-    for (stream, seq, faces), count in rows.items():
-        assert count % max(1, faces) == 0, f"{seq} of {stream}: {count} rows of {faces}"
-        found[stream, seq] += count // max(1, faces)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from edge.client.logs.rotation import Rotation, parse_rotation
 from edge.errors import ConfigError
 from edge.tools.log import run_log, services_for
 from tests.support.fetch_server import FakeDaemon
-from tests.support.kill_loop import logged
+from tests.support.logged import logged
 from tests.support.wire import frame
 from tests.tools.test_log import wait_until
 

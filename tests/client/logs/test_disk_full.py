@@ -11,7 +11,8 @@ from edge.errors import LogUnavailable
 from edge.tools import log_writer
 from edge.tools.log import run_log
 from edge.tools.log_writer import LogWriter
-from tests.support.kill_loop import STREAMS, logged, message
+from tests.support.kill_loop import STREAMS, message
+from tests.support.logged import logged
 from tests.support.logs import received
 
 NAMES = ["log.sqlite", "log.csv", "log.jsonl", "log.parquet"]

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from tests.support.kill_loop import STREAMS, logged
+from tests.support.kill_loop import STREAMS
+from tests.support.logged import logged
 
 NAMES = ["log.sqlite", "log.csv", "log.jsonl", "log.parquet"]
 
