@@ -206,7 +206,13 @@ class Journal:
         return "ok", self._tail_failure
 
     def take_events(self) -> list[Detail]:
-        """Return what happened since the last call, to be published."""
+        """Return what happened since the last call, to be published.
+
+        Raises:
+            RuntimeError: the journal's thread has ended; the next start stores what is left.
+        """
+        if self._writer is not None:
+            self._writer.check()
         state, reason = self.state()
         if state != self._reported_state[0]:
             self._reported_state = (state, reason)

@@ -34,7 +34,7 @@ class Reader:
         newest = self._memory.newest
         if after >= newest:
             return Batch(None, b"", 0, after, caught_up=True)
-        store = self._writer.store if self._writer is not None else None
+        store = self._writer.readable if self._writer is not None else None
         memory_oldest = self._memory.oldest
         in_memory = memory_oldest is not None and memory_oldest <= Position(
             after.epoch, after.seq + 1

@@ -329,7 +329,7 @@ class Store:
 
 
 def _key(epoch: int, seq: int) -> int:
-    return epoch << _SEQ_BITS | seq
+    return epoch << _SEQ_BITS | min(seq, (1 << _SEQ_BITS) - 1)
 
 
 def _group_of(key: int, last_seq: int, unix_ns: int, size: int, data: bytes) -> Group:

@@ -28,8 +28,8 @@ from edge.hub.journal.tail import Tail
 
 log = logging.getLogger("affect_edge")
 
-TICK_S: Final = 0.23
-"""Between commits; with the commit itself, a power cut costs 0.25 s where one takes 20 ms."""
+TICK_S: Final = 0.2
+"""Between commits; a power cut costs this and one commit: 0.25 s where it takes 50 ms."""
 RELAXED_S: Final = 5.0
 """Between commits while every consumer keeps up: the messages are stored elsewhere, too."""
 CHECK_S: Final = 2.0
@@ -106,8 +106,10 @@ class Writer:
         self._damage: tuple[Store, str] | None = None
         self._jobs: queue.SimpleQueue[tuple[Sequence[Range], Future[int]]] = queue.SimpleQueue()
         self._is_found, self._may_begin = threading.Event(), threading.Event()
+        self._is_ready = threading.Event()
         self._wake, self._is_closing = threading.Event(), False
         self._is_empty = False
+        self._error: BaseException | None = None
         self._gaps: list[MissingRange] = []  # to be stored
         self._failures = self._doubted_until_ns = 0
         self._next_try_ns = self._next_commit_ns = self._next_trim_ns = 0
@@ -120,7 +122,7 @@ class Writer:
     ) -> None:
         """Start the thread, which opens the file of ``stream`` and reads the tail."""
         self._stream, self._previous, self._tail, self._boot = stream, previous, tail, boot
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
     def wait_until_found(self, timeout_s: float) -> bool:
@@ -131,6 +133,8 @@ class Writer:
         """Let the thread store what is in ``memory``; ``stream`` is new if there was damage."""
         self._stream, self._tail, self._memory = stream, tail, memory
         self._may_begin.set()
+        if self._is_found.is_set():
+            self._is_ready.wait()
 
     def close(self, timeout_s: float) -> bool:
         """Store what is left and close; return whether all was stored within ``timeout_s``."""
@@ -145,6 +149,11 @@ class Writer:
         """Have a damaged file set aside."""
         self._damage = (store, reason)
         self._wake.set()
+
+    @property
+    def readable(self) -> Store | None:
+        """The open file, once the messages of the tail are in memory: readers need both."""
+        return self.store if self._is_ready.is_set() else None
 
     def recorded_gap(self, store: Store, epoch: int, seq: int) -> MissingRange | None:
         """Return the gap that holds a message, if one was recorded."""
@@ -169,7 +178,20 @@ class Writer:
         self._wake.set()
         return future.result()
 
+    def check(self) -> None:
+        """Raise RuntimeError if the thread has ended by a mistake of the program."""
+        if self._error is not None:
+            raise RuntimeError("the journal's thread ended") from self._error
+
     # -- the thread --------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:  # noqa: BLE001 - raised on the main thread by check
+            self._error = error
+            self._is_found.set()
+            self._is_ready.set()
 
     def _run(self) -> None:
         try:
@@ -186,6 +208,7 @@ class Writer:
             recovered = []  # of the stream whose file was set aside
         self.recovered = {entry.epoch: entry.seq for entry in recovered}
         self._memory.prepend(recovered)
+        self._is_ready.set()
         next_ns = clock.monotonic_ns()
         while True:
             now_ns = clock.monotonic_ns()
@@ -222,12 +245,16 @@ class Writer:
 
     def _open(self, check_s: float) -> None:
         store = Store(self._path, self._stream, check_s=check_s)
+        try:
+            self.base_run_s = max(self.base_run_s, store.run_s())
+            self._consumers.restore(store.consumers())
+            self._measure(store)
+        except BaseException:
+            store.close()
+            raise
         old, self.store = self.store, store
         if old is not None:
             old.close()
-        self.base_run_s = max(self.base_run_s, store.run_s())
-        self._consumers.restore(store.consumers())
-        self._measure(store)
 
     def _measure(self, store: Store) -> None:
         self.used_bytes = store.used_bytes()
@@ -246,7 +273,7 @@ class Writer:
             self.store = None
             is_first = clock.monotonic_ns() > self._doubted_until_ns
             self._doubted_until_ns = clock.monotonic_ns() + _DOUBT_NS
-            if is_first:
+            if is_first and self._is_found.is_set():
                 with contextlib.suppress(StoreDamaged):
                     self._open(CHECK_S)
                     return
@@ -349,6 +376,8 @@ class Writer:
             if not entries:
                 return
             upto = entries[-1].position
+            if self.oldest is None:  # before the memory forgets it
+                self._measure(store)
             self._memory.remove(upto)
             if self._tail is not None:
                 self._tail.discard(upto)

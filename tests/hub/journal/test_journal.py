@@ -280,3 +280,36 @@ def test_memory_reports_what_it_dropped_once() -> None:
     assert memory.oldest is not None
     assert (lost.first_missing, lost.last_missing) == (0, memory.oldest.seq - 1)
     assert memory.take_lost() is None
+
+
+def test_a_mistake_in_the_thread_ends_the_daemon_and_the_next_start_has_all(
+    config: JournalConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    journal = Journal(config)
+    with monkeypatch.context() as broken:
+        broken.setattr("edge.hub.journal.store.Store.commit", fail)
+        sent = [append(journal) for _ in range(10)]
+        with pytest.raises(RuntimeError, match="thread ended"):
+            wait_until(lambda: journal.take_events() == [None])
+    journal.close()
+    again = Journal(config)
+    assert read_all(again) == (sent, [])
+    again.close()
+
+
+def test_cursors_beyond_every_number_are_answered(config: JournalConfig) -> None:
+    first = Journal(config)
+    sent = [append(first) for _ in range(10)]
+    first.close()
+    journal = Journal(config)
+    sent = [append(journal) for _ in range(10)]
+    settle(journal)
+    assert journal.oldest == Position(1, 0)
+    assert read_all(journal, Position(1, 2**53)) == (sent, [])
+    for beyond in (Position(2, 2**53), Position(2**53, 2**53)):
+        batch = journal.read(beyond, max_messages=10, max_bytes=1000)
+        assert (batch.count, batch.next, batch.caught_up) == (0, beyond, True)
+    journal.close()

@@ -67,7 +67,10 @@ def test_every_message_is_read_once_or_lies_in_a_gap(
                     store.commit(rest, run_s=0, complete=memory.newest.epoch)
                     memory = Memory(memory.newest.epoch + 1)
         writer = SimpleNamespace(
-            store=store, oldest=None, recovered={}, recorded_gap=lambda store, *at: store.gap(*at)
+            readable=store,
+            oldest=None,
+            recovered={},
+            recorded_gap=lambda store, *at: store.gap(*at),
         )
         reader = Reader(memory, writer)  # type: ignore[arg-type]
         after = min(Position(*start), memory.newest)
