@@ -304,6 +304,12 @@ class Journal:
             log.warning("erase: %s was set aside and may hold the messages; delete it", kept)
         return count
 
+    def files(self) -> list[Path]:
+        """Return the files that may hold messages, to search them after ``erase``."""
+        folders = [Path(self._config.path)] if self._config.path else []
+        folders += [self._tail.folder] if self._tail is not None else []
+        return [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]
+
     @property
     def consumers(self) -> dict[str, tuple[Position, int]]:
         """The known consumers: name -> acknowledged position, and seconds since it was seen."""
