@@ -35,7 +35,7 @@ class Consumers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[str, Consumer] = {}
-        self._marks: deque[tuple[int, Position]] = deque(maxlen=4 * KEEPING_UP_S)
+        self._marks: deque[tuple[int, Position]] = deque(maxlen=8 * KEEPING_UP_S)
 
     def restore(self, stored: dict[str, tuple[Position, int]]) -> None:
         """Add the consumers of earlier epochs; those that have been seen since win."""
@@ -64,8 +64,8 @@ class Consumers:
     def keep_up(self, newest: Position, run_s: int) -> bool:
         """Return whether active consumers have all but the newest messages.
 
-        Then the messages are stored elsewhere, and the journal may write less often. Call it four
-        times a second.
+        Then the messages are stored elsewhere, and the journal may write less often. Call it
+        between one and eight times a second.
         """
         self._marks.append((run_s, newest))
         older = [position for then, position in self._marks if run_s - then >= KEEPING_UP_S - 1]

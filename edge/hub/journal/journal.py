@@ -95,6 +95,8 @@ class Journal:
         if self._writer is not None and self.identity.storage_error:
             # numbers that cannot be kept must not meet the stored messages of another stream
             log.error("journal: %s; messages are kept in memory", self.identity.storage_error)
+            self._writer.abandon()
+            self._writer = None
         elif self._writer is not None:
             self._begin(self._writer)
         self._reader = Reader(self._memory, self._writer)
@@ -194,10 +196,10 @@ class Journal:
     def state(self) -> tuple[State, str]:
         """Return whether messages reach the storage, and if not, why; without a folder: ok."""
         writer = self._writer
-        if writer is None:
-            return "ok", ""
         if self.identity.storage_error:
             return "memory", self.identity.storage_error
+        if writer is None:
+            return "ok", ""
         if writer.failure:
             return "memory", writer.failure
         since_ns = writer.busy_since_ns
@@ -240,7 +242,7 @@ class Journal:
             and JournalPosition(epoch=oldest[0].epoch, seq=oldest[0].seq, unix_ns=oldest[1]),
             bytes=(writer.used_bytes if writer is not None else 0) + self._memory.bytes,
             max_bytes=self._config.max_mb << 20 if writer is not None else MEMORY_ONLY_BYTES,
-            pending=self._memory.count if writer is not None else 0,
+            pending=self._memory.count if self._config.path else 0,
             consumers={
                 name: JournalConsumer(lag=self._lag(each.position), age_s=run_s - each.seen_run_s)
                 for name, each in sorted(self._consumers.all(run_s).items())
@@ -255,7 +257,7 @@ class Journal:
     def close(self) -> None:
         """Store what is left, for ``CLOSE_S`` at most; the tail keeps what is not stored."""
         is_stored = True
-        if self._writer is not None and not self.identity.storage_error:
+        if self._writer is not None:
             is_stored = self._writer.close(CLOSE_S)
             if not is_stored:
                 reason = self.state()[1] or "the storage is slow"
@@ -297,7 +299,7 @@ class Journal:
         Raises:
             OSError: the storage fails, or files still hold what was deleted.
         """
-        if self._writer is None or self.identity.storage_error:
+        if self._writer is None:
             return self._memory.erase(ranges)
         count = self._writer.erase(ranges)
         for kept in Path(self._config.path).glob(f"{NAME}.damaged-*"):

@@ -108,7 +108,7 @@ class Writer:
         self._is_found, self._may_begin = threading.Event(), threading.Event()
         self._is_ready = threading.Event()
         self._wake, self._is_closing = threading.Event(), False
-        self._is_empty = False
+        self._is_empty = self._is_abandoned = False
         self._error: BaseException | None = None
         self._gaps: list[MissingRange] = []  # to be stored
         self._failures = self._doubted_until_ns = 0
@@ -135,6 +135,11 @@ class Writer:
         self._may_begin.set()
         if self._is_found.is_set():
             self._is_ready.wait()
+
+    def abandon(self) -> None:
+        """End the thread before it has begun."""
+        self._is_abandoned = True
+        self._may_begin.set()
 
     def close(self, timeout_s: float) -> bool:
         """Store what is left and close; return whether all was stored within ``timeout_s``."""
@@ -202,9 +207,14 @@ class Writer:
         with self._attempt():
             self._open(CHECK_S)
             self._note_previous(recovered)
+        looked_at = self._stream
         self._is_found.set()
         self._may_begin.wait()
-        if self.found.damage:
+        if self._is_abandoned:
+            if self.store is not None:
+                self.store.close()
+            return
+        if self._stream != looked_at:
             recovered = []  # of the stream whose file was set aside
         self.recovered = {entry.epoch: entry.seq for entry in recovered}
         self._memory.prepend(recovered)

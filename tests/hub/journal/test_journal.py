@@ -96,16 +96,15 @@ def test_acknowledgements_survive_a_restart(config: JournalConfig) -> None:
 
 def test_consumers_that_keep_up_let_the_journal_write_less_often() -> None:
     consumers = Consumers()
-    newest = [Position(1, 10 * second) for second in range(100)]
-    for second in range(20):
-        assert not consumers.keep_up(newest[second], second), "nobody reads"
-    for second in range(20, 40):
-        consumers.acknowledge("log", newest[second - 1], second)
-        assert consumers.keep_up(newest[second], second)
-    for second in range(40, 60):
-        consumers.acknowledge("log", newest[second - 1], second)
-        consumers.acknowledge("slow", newest[39], second)
-        assert consumers.keep_up(newest[second], second) == (second < 40 + KEEPING_UP_S - 1)
+    for tick in range(300):
+        second, newest = tick // 5, Position(1, 2 * tick)
+        if second >= 20:
+            consumers.acknowledge("log", Position(1, 2 * tick - 10), second)
+        if second >= 40:
+            consumers.acknowledge("slow", Position(1, 400), second)
+        # a second is a whole one of the journal's clock
+        expected = 20 <= second < 40 + KEEPING_UP_S - 1
+        assert consumers.keep_up(newest, second) == expected, tick
 
 
 def test_what_a_known_consumer_lacks_is_kept_until_the_size_is_exceeded(
@@ -313,3 +312,30 @@ def test_cursors_beyond_every_number_are_answered(config: JournalConfig) -> None
         batch = journal.read(beyond, max_messages=10, max_bytes=1000)
         assert (batch.count, batch.next, batch.caught_up) == (0, beyond, True)
     journal.close()
+
+
+def test_an_identity_that_cannot_be_written_leaves_a_journal_in_memory(
+    config: JournalConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Journal(config)
+    sent = [append(first) for _ in range(10)]
+    first.close()
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as read_only:
+        read_only.setattr("os.replace", refuse)
+        journal = Journal(config)
+        assert journal.stream != first.stream
+        state, reason = journal.state()
+        assert (state, "Read-only" in reason) == ("memory", True)
+        assert [event.event for event in journal.take_events()] == ["journal_state"]
+        in_memory = [append(journal) for _ in range(5)]
+        assert read_all(journal) == (in_memory, [])
+        assert journal.status().pending == 5
+        journal.close()
+    again = Journal(config)
+    assert (again.stream, again.epoch) == (first.stream, 2)
+    assert read_all(again) == (sent, [])
+    again.close()
