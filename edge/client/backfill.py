@@ -267,9 +267,12 @@ class Backfill:
             self._add_refusal(service, "the reply is not from affect-edge", now_ns)
             return
         service.note_page(page.stream, now_ns)
+        is_new = page.stream not in self._orders
         order = self._order_of(service, page, now_ns)
         position, was_drained = order.position, order.is_drained
         self._pass_on(order.page(page, now_ns))
+        if is_new:  # the reply told the stream; what comes after the cursor was not asked for yet
+            order.is_behind, order.is_drained = True, False
         if order.position == position:
             service.note_no_progress(now_ns)
             order.restart_holding(now_ns)  # never skip what an answering daemon may still bring

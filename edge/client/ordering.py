@@ -124,9 +124,8 @@ class StreamOrder:
         if self.position != before:
             self.held_since_ns = now_ns if self._held else None
         self.newest = max(self.newest or page.newest, page.newest)
-        is_at_end = self.position is not None and (
-            self.position >= page.newest or (page.caught_up and page.next >= self.position)
-        )
+        # not by its newest message: a cursor ahead of that is refused only if it is asked for
+        is_at_end = page.caught_up and self.position is not None and self.position >= page.next
         self.is_behind = bool(self._held) or not is_at_end
         self.is_drained = self.is_drained or not self.is_behind
         return ordered

@@ -1,5 +1,7 @@
 """Live and fetched messages together, against real sockets."""
 
+import time
+
 import pytest
 
 from edge.client import Cursor, Gap, Subscriber, fetch_socket
@@ -34,6 +36,13 @@ def numbers(received):
     return [(r.message.epoch, r.message.seq) for r in received if r.message.kind != "status"]
 
 
+def wait_until(is_true):
+    deadline = time.monotonic() + 20
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_what_was_published_before_comes_first(daemon, addresses):
     for _ in range(1200):
         daemon.publish()
@@ -41,7 +50,9 @@ def test_what_was_published_before_comes_first(daemon, addresses):
         daemon.wait_for_subscriber()
         assert not subscriber.caught_up
         daemon.publish()
-        received = take(subscriber, 1202)
+        received = take(subscriber, 1)
+        assert 0 < subscriber.backlog <= 1201
+        received += take(subscriber, 1201)
         assert subscriber.caught_up
         assert subscriber.backlog == 0
         assert subscriber.waiting_for == ""
@@ -164,11 +175,7 @@ def test_only_what_the_caller_keeps_is_acknowledged(daemon, addresses):
         assert daemon.acknowledged == {"mine": (1, 3)}
         subscriber.acknowledge()
     # the last acknowledgement is sent when the subscriber is closed
-    for _ in range(200):
-        if daemon.acknowledged == {"mine": (1, 9)}:
-            break
-        daemon._is_closed.wait(0.01)
-    assert daemon.acknowledged == {"mine": (1, 9)}
+    wait_until(lambda: daemon.acknowledged == {"mine": (1, 9)})
     assert len({request.instance for request in daemon.requests if request.name}) == 1
 
 
@@ -182,6 +189,27 @@ def test_kinds_and_device_are_chosen_after_the_order_is_known(daemon, addresses)
     with subscribe(addresses, device="other") as subscriber:
         assert subscriber.receive(0.5) is None
         assert subscriber.caught_up
+
+
+def test_two_daemons_are_independent_whatever_the_order_of_their_addresses(
+    daemon, addresses, tmp_path
+):
+    live, service = f"ipc://{tmp_path}/live2", f"ipc://{tmp_path}/service2"
+    with FakeDaemon(live, service, stream="t") as second:
+        for each in (daemon, second):
+            each.publish("epoch_started") if each.epoch else each.start_epoch()
+            for _ in range(700):
+                each.publish()
+        with Subscriber(
+            [addresses[0], live], services=[service, addresses[1]], name="both"
+        ) as subscriber:
+            received = take(subscriber, 702 + 701)
+            assert subscriber.caught_up
+            subscriber.acknowledge()
+        for each, stream in ((daemon, "s"), (second, "t")):
+            of_stream = [r for r in received if r.message.stream == stream]
+            assert numbers(of_stream) == each.positions
+            wait_until(lambda each=each: each.acknowledged == {"both": each.positions[-1]})
 
 
 def test_a_stream_without_a_service_comes_as_it_is_published(daemon, addresses, tmp_path):
@@ -233,10 +261,29 @@ def test_what_a_silent_service_does_not_bring_in_time_is_a_gap(daemon, addresses
         daemon.publish(publish=False)
         daemon.publish()
         received += take(subscriber, 2)
+        assert min(request.max for request in daemon.requests if request.max) < 500
     assert numbers(received) == [(1, 3), (1, 4), (1, 5), (1, 6)]
     assert [r.gap for r in received] == [Gap("s", 1, 1, 2, "not_fetched"), None, None, None]
     with subscribe(addresses, cursors=[Cursor("s", 1, 0)]) as subscriber:
         assert numbers(take(subscriber, 2)) == [(1, 1), (1, 2)]
+
+
+def test_a_pause_of_the_caller_is_no_silence_of_the_service(daemon, addresses, monkeypatch):
+    monkeypatch.setattr(fetch_socket, "_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(fetch_socket, "_TIMEOUT_MAX_S", 0.1)
+    monkeypatch.setattr(fetch_socket, "_BACK_OFF_S", 0.02)
+    with subscribe(addresses, hold_s=2.0) as subscriber:
+        daemon.wait_for_subscriber()
+        take(subscriber, 1)
+        daemon.is_mute = True
+        daemon.publish(publish=False)
+        daemon.publish()
+        assert subscriber.receive(0.3) is None
+        time.sleep(2.5)  # a slow disk, or Ctrl-Z
+        daemon.is_mute = False
+        received = take(subscriber, 2)
+    assert numbers(received) == [(1, 1), (1, 2)]
+    assert received[-1].gap is None
 
 
 def test_messages_wait_as_long_as_the_daemon_answers(daemon, addresses):
@@ -265,6 +312,17 @@ def test_a_daemon_without_fetch_is_reported_once(daemon, addresses):
         assert subscriber.caught_up
     assert len(lines) == 1
     assert "older" in lines[0]
+
+
+@pytest.mark.parametrize("is_published", [True, False])
+def test_a_cursor_ahead_of_the_stream_is_an_error(daemon, addresses, is_published):
+    if not is_published:
+        daemon.new_stream("s")
+    with subscribe(addresses, cursors=[Cursor("s", 99, 0)]) as subscriber:
+        daemon.wait_for_subscriber()
+        daemon.start_epoch()
+        with pytest.raises(RequestRefused, match="ahead"):
+            subscriber.receive(20.0)
 
 
 @pytest.mark.parametrize("refusal", ["the cursor is ahead of ...", "name in use; use --name"])

@@ -2,11 +2,13 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from edge.client import Received, Subscriber
+from edge.client import Cursor, Received, Subscriber
+from edge.errors import RequestRefused
 from tests.support.daemons import RunningDaemon
 
 
@@ -36,8 +38,9 @@ def _event(received: Received) -> str:
     return getattr(received.message, "event", "")
 
 
-def subscribe(folder: Path) -> Subscriber:
-    return Subscriber([f"ipc://{folder}/live"], services=[f"ipc://{folder}/service"])
+def subscribe(folder: Path, cursors: Sequence[Cursor] = ()) -> Subscriber:
+    live, service = f"ipc://{folder}/live", f"ipc://{folder}/service"
+    return Subscriber([live], services=[service], cursors=cursors)
 
 
 @pytest.mark.parametrize("is_first", ["daemon", "subscriber"])
@@ -80,3 +83,21 @@ def test_a_daemon_that_is_killed_loses_nothing(tmp_path: Path) -> None:
         seqs = [seq for each, seq in numbers if each == epoch]
         assert seqs == list(range(len(seqs)))
     assert not any(each.gap for each in received)
+
+
+def test_a_name_belongs_to_one_process_and_a_cursor_to_one_record(tmp_path: Path) -> None:
+    live, service = [f"ipc://{tmp_path}/live"], [f"ipc://{tmp_path}/service"]
+    with daemon(tmp_path), Subscriber(live, services=service, name="mine") as older:
+        (first,) = receive_until(older, 1)[:1]
+        older.acknowledge()
+        cursor = Cursor(first.message.stream, 99, 0)
+        with (
+            subscribe(tmp_path, cursors=[cursor]) as ahead,
+            pytest.raises(RequestRefused, match="ahead of the stream"),
+        ):
+            receive_until(ahead, 100)
+        with Subscriber(live, services=service, name="mine", cursors=older.cursors) as newer:
+            receive_until(newer, 1)
+            older.acknowledge()
+            with pytest.raises(RequestRefused, match="another process fetches as 'mine'"):
+                receive_until(older, 1000)
