@@ -31,7 +31,7 @@ PICAMERA2_STAMP := $(PICAMERA2_VENV)/.ready-$(PYTHON_VERSION)-$(subst $() ,-,$(P
 # Number of stalls in the stall test.
 STALLS ?= 5
 
-.PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-export test-install test-picamera2 test-tflite faults check bench clean
+.PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-export test-install test-picamera2 test-tflite faults faults-fleet check bench clean
 
 setup: $(STAMP)
 
@@ -131,6 +131,10 @@ test-tflite: setup-tflite
 # Long tests of faults: processes killed, power cut, hostile peers. Some need root.
 faults: setup
 	$(BIN)/python -m pytest -m stage --timeout 7200 $(if $(TESTS),$(TESTS),tests/faults)
+
+# Twenty daemons, one logger and one PostgreSQL, all killed at random; FLEET_SECONDS=600.
+faults-fleet: setup
+	AFFECT_EDGE_REQUIRE=postgresql $(BIN)/python -m pytest -m stage tests/faults/test_fleet.py
 
 check: setup
 	$(BIN)/ruff check .
