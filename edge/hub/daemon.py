@@ -137,7 +137,7 @@ class Daemon:
                     self._service = Service(
                         context, publish.service_endpoint, self._fetcher, guard=guard
                     )
-                    self._handlers = RequestHandlers(self._out, self._kept)
+                    self._handlers = RequestHandlers(self._out, self._kept, self._journal)
                     log.info("answering requests on %s", self._service.endpoint)
                 self._kept.restore(self._out.event)
                 self._start_worker(0, 1)
@@ -183,6 +183,7 @@ class Daemon:
         self._read_link()
         if self._service is not None:
             self._service.serve(self._handlers.handle, self._metrics.request)
+            self._handlers.go_on()
         self._watch_worker()
         self._run_timers()
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from edge.errors import RequestRefused
 from edge.hub.baselines import Baseline
+from edge.hub.erasure import SessionEraser
+from edge.hub.journal import Journal
 from edge.hub.kept_models import KeptPosition
 from edge.hub.kept_state import StateKeeper
 from edge.hub.state_file import SAVE_WAIT_S
@@ -49,8 +51,9 @@ class RequestHandlers:
     Only for the hub's main loop.
     """
 
-    def __init__(self, out: MessageStream, kept: StateKeeper) -> None:
+    def __init__(self, out: MessageStream, kept: StateKeeper, journal: Journal) -> None:
         self._out = out
+        self._eraser = SessionEraser(journal, kept, out.event)
         self._kept = kept
         self._participants = kept.participants
         self._sessions = kept.sessions
@@ -69,6 +72,10 @@ class RequestHandlers:
         self._kept.save_changes(wait_s=SAVE_WAIT_S)
         return reply
 
+    def go_on(self) -> None:
+        """Go on with what takes longer than a request; call it at each turn of the loop."""
+        self._eraser.go_on()
+
     def _handle(self, request: AnyRequest, received_ns: int) -> dict[str, Any]:
         match request:
             case TimeRequest():
@@ -81,8 +88,8 @@ class RequestHandlers:
                 return {"sessions": self._sessions.as_list()}
             case FetchRequest():
                 raise RequestRefused("fetch is not answered here")
-            case EraseRequest():
-                raise RequestRefused("messages are not stored yet")
+            case EraseRequest(session=word):
+                return self._eraser.request(word)
             case _ if not self._out.has_started:
                 raise RequestRefused("nothing is recorded before somebody subscribes; do it then")
             case _:

@@ -46,12 +46,13 @@ class StateKeeper:
             except a running one, which goes on.
 
     Attributes:
+        folder: ``journal.path``; None if nothing is kept.
         participants: with baselines and the codes of seats.
         sessions: the running one and the earlier ones.
     """
 
     def __init__(self, config: Config, identity: StreamIdentity) -> None:
-        folder = config.journal.state_dir
+        self.folder = folder = config.journal.state_dir
         self._file = StateFile(folder / NAME) if folder else None
         self._identity = identity
         self.participants = Participants(
@@ -83,6 +84,11 @@ class StateKeeper:
             return
         self._saved_changes, self._saved_ns = changes, now_ns
         self._file.save(self._content(), wait_s=wait_s)
+
+    def own_codes(self, session: KeptSession) -> list[str]:
+        """Return the codes of a session that neither another session nor the configuration has."""
+        configured = self.participants.seats.configured.values()
+        return [code for code in self.sessions.own_codes(session) if code not in configured]
 
     def close(self) -> None:
         """Keep the newest state, and end."""

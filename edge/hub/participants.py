@@ -138,6 +138,10 @@ class Participants:
         """
         if code not in self._known():
             raise RequestRefused(f"no participant {code}; known: {_join(self._known())}")
+        self.forget(code)
+
+    def forget(self, code: str) -> None:
+        """Forget ``code`` as ``release`` does, whether it is known or not."""
         self._unassign(code)
         self.seats.release(code)
         self._kept.discard(code)

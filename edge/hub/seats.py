@@ -13,18 +13,19 @@ class Seats:
     then the codes of the configuration apply again.
 
     Attributes:
+        configured: code of each seat in the configuration; None: none.
         names: of all seats; empty: there are none, and codes belong to tracks.
         assigned: what the operator changed, by seat; None: the seat has no code.
     """
 
     def __init__(self, config: ZonesConfig) -> None:
-        self._configured = {name: seat.participant for name, seat in config.seats.items()}
-        self.names = tuple(self._configured)
+        self.configured = {name: seat.participant for name, seat in config.seats.items()}
+        self.names = tuple(self.configured)
         self.assigned: dict[str, str | None] = {}
 
     def codes(self) -> dict[str, str]:
         """Return the codes by seat, of seats that have one."""
-        present = self._configured | self.assigned
+        present = self.configured | self.assigned
         return {seat: code for seat, code in present.items() if code is not None}
 
     def seat_of(self, code: str) -> str | None:
@@ -37,7 +38,7 @@ class Seats:
         Raises:
             RequestRefused: there is no such seat.
         """
-        if seat not in self._configured:
+        if seat not in self.configured:
             known = (
                 ", ".join(self.names) or "none: [zones] has no seats; give the number of a track"
             )
@@ -61,7 +62,7 @@ class Seats:
         """
         self.assigned = {}
         for seat, code in assigned.items():
-            if seat not in self._configured:
+            if seat not in self.configured:
                 continue
             if code is not None:
                 self.release(code)

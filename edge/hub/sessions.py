@@ -95,13 +95,16 @@ class Sessions:
         known = ", ".join(each.name for each in self.earlier[-8:]) or "none"
         raise RequestRefused(f"no session {word}; ended sessions: {known}")
 
-    def forget(self, session: KeptSession) -> list[str]:
-        """Forget an ended session; return the codes that no other session had."""
-        self.earlier = [each for each in self.earlier if each is not session]
-        self.changes += 1
-        others = self.keep()
+    def own_codes(self, session: KeptSession) -> list[str]:
+        """Return the codes of a session that no other session has."""
+        others = [each for each in self.keep() if each.session != session.session]
         elsewhere = {code for each in others for code in each.participants}
         return [code for code in session.participants if code not in elsewhere]
+
+    def forget(self, session: KeptSession) -> None:
+        """Forget an ended session."""
+        self.earlier = [each for each in self.earlier if each.session != session.session]
+        self.changes += 1
 
     def keep(self) -> list[KeptSession]:
         """Return all sessions, the running one last, for ``restore``."""

@@ -1,11 +1,20 @@
 """The command ``erase``: a session, from a daemon's journal or from a log, with proof."""
 
+import select
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
 
 from edge.client import log_erase
+from edge.client.ask import ask
 from edge.descriptors import write_error_line
-from edge.errors import EXIT_DONE, EXIT_FAILURE
+from edge.errors import EXIT_DONE, EXIT_FAILURE, ConfigError
+from edge.protocol.requests import EraseRequest, error_line
 from edge.tools.output import print_line
+
+POLL_S: Final = 0.5
 
 
 def erase_log(log: Path, session: str) -> int:
@@ -17,16 +26,43 @@ def erase_log(log: Path, session: str) -> int:
     """
     write_error_line(f"affect-edge: erasing session {session} from {log}; its file is written anew")
     erased = log_erase.erase(log, session)
-    codes = f" and the codes {', '.join(erased.codes)}" if erased.codes else ""
-    outside = f", {erased.outside} of them outside of the session" if erased.outside else ""
-    print_line(f"erased session {session}{codes}: {erased.messages} messages{outside}")
-    print_line(
-        f"{erased.hits} hits of {erased.looked_for} texts (its name, note, codes, and the numbers"
-        f" of its messages) in the bytes of {log}"
-    )
-    return EXIT_DONE if erased.hits == 0 else EXIT_FAILURE
+    _report(session, erased.messages, erased.outside, erased.codes)
+    return _prove(erased.hits, erased.looked_for, str(log))
 
 
 def erase(service: str, session: str) -> int:
-    """Erase a session from a daemon's journal."""
-    raise NotImplementedError
+    """Erase an ended session from a daemon's journal; return 0 if nothing of it is left, else 1.
+
+    Raises:
+        ConfigError: ``session`` is no name or id.
+        RequestRefused, ServiceUnavailable: as ``edge.client.ask.ask``.
+    """
+    try:
+        request = EraseRequest(session=session)
+    except ValidationError as error:
+        raise ConfigError(error_line(error)) from error
+    is_told = False
+    while (reply := ask(service, request))["state"] == "erasing":
+        if not is_told:
+            is_told = True
+            write_error_line(
+                f"affect-edge: erasing session {session}; the daemon reads the whole journal twice"
+            )
+        select.select([], [], [], POLL_S)
+    codes = reply["participants"]
+    _report(session, reply["messages"], reply["outside"], codes)
+    return _prove(reply["hits"], reply["looked_for"], "journal and its tail")
+
+
+def _report(session: str, messages: int, outside: int, codes: Sequence[str]) -> None:
+    of_codes = f" and the codes {', '.join(codes)}" if codes else ""
+    of_outside = f", {outside} of them outside of the session" if outside else ""
+    print_line(f"erased session {session}{of_codes}: {messages} messages{of_outside}")
+
+
+def _prove(hits: int, looked_for: int, where: str) -> int:
+    print_line(
+        f"{hits} hits of {looked_for} texts (its name, note, codes, and parts of its messages) in"
+        f" the bytes of {where}"
+    )
+    return EXIT_DONE if hits == 0 else EXIT_FAILURE

@@ -13,6 +13,8 @@ from edge.protocol.requests import (
     AssignRequest,
     BeginSessionRequest,
     EndSessionRequest,
+    EraseRequest,
+    FetchRequest,
     ListSessionsRequest,
     StatusRequest,
 )
@@ -118,3 +120,45 @@ def test_the_operators_commands(tmp_path: Path, arguments: tuple[str, ...]) -> N
         assert "frames, P07; mask 2" in run("session", "list")[1]
         kept = json.loads((tmp_path / "journal" / "participants.json").read_bytes())
         assert [each["name"] for each in kept["sessions"]] == ["morning"]
+
+
+def test_a_session_is_erased_from_the_journal_while_the_daemon_runs(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    tail = tmp_path / "tail"
+    seats = ("--set", f"zones.seats={{ chair = {{ {EVERYWHERE} }} }}")
+    kept_in = ("--set", f"journal.tail={tail}")
+    with RunningDaemon(tmp_path, *arguments, *seats, *kept_in) as daemon:
+        daemon.wait_for_frame()
+        began = ask(daemon.service, BeginSessionRequest(name="morning", note="mask-two"))
+        ask(daemon.service, AssignRequest(seat="chair", participant="PX99"))
+        for _ in range(10):
+            daemon.wait_for(lambda m: codes(m) == ["PX99"])
+        with pytest.raises(RequestRefused, match="session morning is running; end it first"):
+            ask(daemon.service, EraseRequest(session="morning"))
+        ended = ask(daemon.service, EndSessionRequest())
+        daemon.wait_for(lambda m: codes(m) == [None])
+        assert any(b"PX99" in path.read_bytes() for path in tail.rglob("*.tail"))
+        done = affect_edge("erase", "--session", "morning", "--service", daemon.service)
+        assert done.returncode == 0, done.stderr
+        assert "erased session morning and the codes PX99: " in done.stdout
+        assert "0 hits of " in done.stdout
+        erased = daemon.wait_for(lambda m: m.get("event") == "session_erased")
+        # the code is also in the event that its track has ended, after the session
+        assert erased["detail"]["messages"] >= ended["seq"] - began["seq"] + 1
+        assert erased["detail"]["session"] == began["session"]
+        listed = ask(daemon.service, ListSessionsRequest())["sessions"]
+        assert listed == []
+        for path in [*tail.rglob("*.tail"), *(tmp_path / "journal").iterdir()]:
+            for word in (b"morning", b"mask-two", b"PX99"):
+                assert word not in path.read_bytes(), (path, word)
+        first = ended["seq"] - 1
+        missing = ask(
+            daemon.service,
+            FetchRequest(stream=erased["stream"], epoch=1, seq=began["seq"] - 1, max=5),
+        )["gap"]
+        assert missing["first_missing"] == began["seq"]
+        assert missing["last_missing"] >= first
+        assert missing["reason"] == "erased"
+        with pytest.raises(RequestRefused, match="no session morning"):
+            ask(daemon.service, EraseRequest(session="morning"))

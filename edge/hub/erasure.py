@@ -1,0 +1,178 @@
+"""Erasing a session from the journal while the daemon runs.
+
+The order: the participants that only this session has are forgotten, so that no new message has
+their codes. A thread looks for messages outside of the session that hold such a code, erases those
+and the session's, and looks again. Then the event ``session_erased`` is sent, and the session
+forgotten: whatever fails before, the same request tries it again.
+
+The thread reads the whole journal twice, which may take minutes; the loop goes on.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from edge.errors import RequestRefused
+from edge.hub.journal import Journal
+from edge.hub.journal.batch import Position
+from edge.hub.journal.erase import Range, find_samples
+from edge.hub.kept_models import KeptPosition, KeptSession
+from edge.hub.kept_state import StateKeeper
+from edge.protocol.detail import Detail
+from edge.protocol.participant_events import SessionErased
+
+log = logging.getLogger("affect_edge")
+
+_STARTED: Final = b'"event":"epoch_started"'  # holds the configuration, and is kept for ever
+_RETRIES: Final = 20
+"""Reads in a row without result, of half a second each, after which the storage has failed."""
+
+Result = dict[str, Any]
+
+
+class SessionEraser:
+    """Erases one session at a time. Only for the hub's main loop; no method waits.
+
+    Args:
+        journal: holds the messages.
+        kept: knows the sessions and the participants.
+        emit: sends an event.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        kept: StateKeeper,
+        emit: Callable[[Detail], object],
+    ) -> None:
+        self._journal = journal
+        self._kept = kept
+        self._emit = emit
+        self._running: tuple[KeptSession, threading.Thread, Result] | None = None
+        self._last: tuple[KeptSession, Result] | None = None
+
+    def request(self, word: str) -> Result:
+        """Begin to erase an ended session, or return how far that is.
+
+        Args:
+            word: name or id of the session.
+
+        Returns:
+            ``state``: ``erasing``, or ``erased`` with ``messages``, ``outside`` (of these, outside
+            of the session), ``participants`` (codes that are forgotten), ``looked_for`` (texts) and
+            ``hits`` (0 is the proof).
+
+        Raises:
+            RequestRefused: there is no such session, another one is being erased, or it failed.
+        """
+        if self._running is not None:
+            session = self._running[0]
+            if word not in (session.name, session.session):
+                raise RequestRefused("another session is being erased; try again afterwards")
+            return {"state": "erasing"}
+        if self._last is not None:
+            session, result = self._last
+            if word in (session.name, session.session):
+                self._last = None
+                if "error" in result:
+                    raise RequestRefused(result["error"])
+                return {"state": "erased", **result}
+        self._begin(self._kept.sessions.find(word))
+        return {"state": "erasing"}
+
+    def go_on(self) -> None:
+        """Finish what the thread has done; call it at each turn of the loop."""
+        if self._running is None or self._running[1].is_alive():
+            return
+        session, _, result = self._running
+        self._running, self._last = None, (session, result)
+        if "error" in result:
+            log.error("%s", result["error"])
+            return
+        self._emit(SessionErased(session=session.session, messages=result["messages"]))
+        if not result["hits"]:
+            self._kept.sessions.forget(session)
+        log.info("a session was erased: %d messages, %d hits", result["messages"], result["hits"])
+
+    def _begin(self, session: KeptSession) -> None:
+        codes = self._kept.own_codes(session)
+        for code in codes:
+            self._kept.participants.forget(code)
+        result: Result = {"session": session.session, "participants": codes}
+        thread = threading.Thread(
+            target=self._run, args=(session, codes, result), name="erase", daemon=True
+        )
+        self._running = (session, thread, result)
+        thread.start()
+
+    def _run(self, session: KeptSession, codes: Sequence[str], result: Result) -> None:
+        assert session.last is not None
+        whole = _position(session.first), _position(session.last)
+        named = (session.name, session.note, *codes)
+        texts = [json.dumps(text, ensure_ascii=False).encode() for text in named if text]
+        try:
+            texts, found = self._find(texts)
+            outside = [at for at in found if not whole[0] <= at <= whole[1]]
+            messages = self._journal.erase([whole, *_ranges(outside)])
+            _, remains = self._find(texts)
+            files = find_samples(texts, self._files())
+        except OSError as error:
+            result["error"] = f"the session could not be erased: {error}; try again"
+            return
+        result |= {"messages": messages, "outside": len(outside), "looked_for": len(texts)}
+        result["hits"] = len(remains) + len(files)
+
+    def _files(self) -> list[Path]:
+        """Return the journal's files; the list of sessions is needed until the end."""
+        return [*self._kept.folder.glob("journal.sqlite*")] if self._kept.folder else []
+
+    def _find(self, texts: Sequence[bytes]) -> tuple[list[bytes], list[Position]]:
+        """Return where texts are in the journal, and which texts no configuration holds.
+
+        A text of a configuration, such as the code of a seat, is not looked for.
+
+        Raises:
+            OSError: the journal cannot be read.
+        """
+        found: dict[bytes, list[Position]] = {text: [] for text in texts}
+        for position, line in self._messages():
+            for text in texts:
+                if text in line:
+                    if _STARTED in line:
+                        found.pop(text, None)
+                    elif text in found:
+                        found[text].append(position)
+        return list(found), sorted({at for positions in found.values() for at in positions})
+
+    def _messages(self) -> Iterator[tuple[Position, bytes]]:
+        after, failures = Position(0, -1), 0
+        while True:
+            batch = self._journal.read(after, max_messages=4096, max_bytes=1 << 20)
+            if batch.count:
+                first = Position(batch.next.epoch, batch.next.seq - batch.count + 1)
+                for number, line in enumerate(batch.lines.split(b"\n")):
+                    yield Position(first.epoch, first.seq + number), line
+            if batch.caught_up:
+                return
+            failures = failures + 1 if batch.next == after else 0
+            if failures > _RETRIES:
+                raise OSError("the journal cannot be read")
+            after = batch.next
+
+
+def _position(kept: KeptPosition) -> Position:
+    return Position(kept.epoch, kept.seq)
+
+
+def _ranges(positions: Sequence[Position]) -> list[Range]:
+    """Return the ranges that hold exactly ``positions``, which are in order."""
+    ranges: list[Range] = []
+    for at in positions:
+        if ranges and ranges[-1][1] == Position(at.epoch, at.seq - 1):
+            ranges[-1] = (ranges[-1][0], at)
+        else:
+            ranges.append((at, at))
+    return ranges

@@ -1,0 +1,151 @@
+"""Erasing a session from the journal: what goes, what stays, and what a failure leaves."""
+
+import itertools
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.errors import RequestRefused
+from edge.hub import erasure
+from edge.hub.erasure import SessionEraser
+from edge.hub.journal import Journal
+from edge.hub.journal.batch import Position
+from edge.hub.kept_models import KeptPosition
+from edge.hub.kept_state import StateKeeper
+from edge.protocol.detail import Detail
+from tests.hub.test_kept_state import config
+
+
+class Daemon:
+    """A journal, what the daemon keeps, and the eraser; a session from message 10 to 19."""
+
+    def __init__(self, folder: Path | str, **seats: str | None) -> None:
+        settings = config(folder, **seats)
+        self.journal = Journal(settings.journal)
+        self.kept = StateKeeper(settings, self.journal.identity)
+        self.events: list[Detail] = []
+        self.eraser = SessionEraser(self.journal, self.kept, self.events.append)
+
+    def __enter__(self) -> "Daemon":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kept.close()
+        self.journal.close()
+
+    def append(self, event: str, *words: str) -> None:
+        seq = self.journal.identity.next_seq()
+        body = json.dumps(
+            {"epoch": self.journal.epoch, "seq": seq, "event": event, "words": words},
+            separators=(",", ":"),
+        )
+        self.journal.append(seq, body.encode(), 0)
+
+    def run_session(self, *codes: str) -> None:
+        """Append 30 messages; those from 10 to 19 are the session ``morning`` of ``codes``."""
+        self.append("epoch_started", "P-configured")
+        for seq in range(1, 30):
+            words = ["morning"] if seq in (10, 19) else []
+            words += codes if seq in (5, *range(11, 19), 25) else []
+            self.append("frame", *words)
+        session = self.kept.sessions.require_new("morning")
+        first = KeptPosition(epoch=self.journal.epoch, seq=10)
+        self.kept.sessions.begin(session, "morning", "mask-two", first, 1)
+        self.kept.sessions.note_frame(codes)
+        self.kept.sessions.end(first.model_copy(update={"seq": 19}), 2)
+
+    def erase(self, word: str = "morning") -> dict[str, object]:
+        deadline = time.monotonic() + 30
+        while (reply := self.eraser.request(word))["state"] == "erasing":
+            assert time.monotonic() < deadline
+            self.eraser.go_on()
+        return reply
+
+    def stored(self) -> list[int]:
+        batch, found, after = None, [], Position(0, -1)
+        while batch is None or not batch.caught_up:
+            batch = self.journal.read(after, max_messages=500, max_bytes=1 << 20)
+            found += [json.loads(line)["seq"] for line in batch.lines.splitlines()]
+            after = batch.next
+        return found
+
+
+def test_the_session_goes_with_its_codes_and_all_else_stays(tmp_path):
+    with Daemon(tmp_path) as daemon:
+        daemon.run_session("P07")
+        reply = daemon.erase()
+        assert (reply["messages"], reply["outside"], reply["hits"]) == (12, 2, 0)
+        assert reply["participants"] == ["P07"]
+        assert daemon.stored() == [0, *range(1, 5), *range(6, 10), *range(20, 25), *range(26, 30)]
+        (erased,) = daemon.events
+        assert erased.model_dump() == {"session": reply["session"], "messages": 12}
+        assert daemon.kept.sessions.as_list() == []
+        with pytest.raises(RequestRefused, match="no session morning"):
+            daemon.eraser.request("morning")
+
+
+def test_codes_of_the_configuration_and_of_other_sessions_stay(tmp_path):
+    with Daemon(tmp_path, left="P01") as daemon:
+        daemon.run_session("P01", "P02", "P-configured")
+        here = KeptPosition(epoch=1, seq=29)
+        daemon.kept.sessions.begin("ffffffffffff", "evening", "", here, 3)
+        daemon.kept.sessions.note_frame(["P02"])
+        reply = daemon.erase()
+        # P-configured is in the first message of the epoch: another configuration had it
+        assert (reply["messages"], reply["outside"], reply["hits"]) == (10, 0, 0)
+        assert reply["looked_for"] == 2
+        assert daemon.stored() == [*range(10), *range(20, 30)]
+
+
+def test_messages_in_memory_can_be_erased_too():
+    with Daemon("") as daemon:
+        daemon.run_session("P07")
+        assert daemon.erase()["messages"] == 12
+        assert 12 not in daemon.stored()
+
+
+def test_remains_are_found_and_the_session_is_kept(tmp_path):
+    with Daemon(tmp_path) as daemon:
+        daemon.run_session("P07")
+        (tmp_path / "journal.sqlite.damaged-1").write_bytes(b'x"P07"x')
+        assert daemon.erase()["hits"] == 1
+        (tmp_path / "journal.sqlite.damaged-1").unlink()
+        assert daemon.erase()["hits"] == 0
+
+
+def test_a_failure_keeps_the_session_and_the_next_request_tries_again(tmp_path, monkeypatch):
+    def fail(_ranges: object) -> int:
+        raise OSError("disk I/O error")
+
+    with Daemon(tmp_path) as daemon:
+        daemon.run_session("P07")
+        with monkeypatch.context() as broken:
+            broken.setattr(daemon.journal, "erase", fail)
+            with pytest.raises(RequestRefused, match="not be erased: disk I/O error; try again"):
+                daemon.erase()
+        assert daemon.events == []
+        assert daemon.erase()["hits"] == 0
+
+
+def test_one_session_is_erased_at_a_time(tmp_path):
+    with Daemon(tmp_path) as daemon:
+        daemon.run_session("P07")
+        session = daemon.kept.sessions.find("morning").session
+        assert daemon.eraser.request(session) == {"state": "erasing"}
+        with pytest.raises(RequestRefused, match="another session is being erased"):
+            daemon.eraser.request("evening")
+        assert daemon.erase()["state"] == "erased"
+
+
+@given(st.sets(st.tuples(st.integers(1, 3), st.integers(0, 9))))
+def test_ranges_hold_exactly_the_positions(pairs):
+    positions = sorted(Position(*pair) for pair in pairs)
+    ranges = erasure._ranges(positions)
+    held = [Position(a.epoch, seq) for a, b in ranges for seq in range(a.seq, b.seq + 1)]
+    assert held == positions
+    assert all(one[1].seq + 1 < other[0].seq or one[1].epoch < other[0].epoch
+               for one, other in itertools.pairwise(ranges))  # fmt: skip
