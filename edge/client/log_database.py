@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION
 from edge.errors import ConfigError, LogFileError
 
 BUSY_S: Final = 10.0
 """How long to wait for a logger that writes to the same file."""
-
-_COLUMNS: Final = {"stream", "epoch", "seq", "kind", "device", "unix_ns", "body"}
 
 
 @contextmanager
@@ -30,8 +29,14 @@ def open_log(path: Path) -> Iterator[sqlite3.Connection]:
             f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_S, isolation_level=None
         )
         try:
-            if not columns(connection, "messages") >= _COLUMNS:
-                raise ConfigError(f"--log {path}: no table of messages; {expected}")
+            found = [
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("application_id", "user_version")
+            ]
+            if found != [APPLICATION_ID, VERSION]:
+                raise ConfigError(
+                    f"--log {path}: a database of another program or version; {expected}"
+                )
             yield connection
         finally:
             connection.close()

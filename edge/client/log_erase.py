@@ -5,7 +5,7 @@ in a log that rotated, one of them may be in another file. With the messages of 
 other messages with a code that no other session of the log and no configuration has.
 
 ``secure_delete`` overwrites what is deleted, and ``VACUUM`` writes a new file without free pages.
-The table ``erased`` says which numbers are missing for this reason.
+The table ``gaps`` has what is missing, with the reason ``erased``.
 """
 
 import json
@@ -16,19 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edge import clock
 from edge.client import participant_edits
-from edge.client.log_database import columns, open_log, transaction
+from edge.client.log_database import open_log, transaction
 from edge.errors import ConfigError, LogFileError
 
 SAMPLES: Final = 64
 """Erased messages whose own numbers are looked for, evenly distributed."""
-
-_ERASED: Final = (
-    "CREATE TABLE IF NOT EXISTS erased (stream TEXT NOT NULL, epoch INTEGER NOT NULL,"
-    " first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, made_unix_ns INTEGER NOT NULL,"
-    " PRIMARY KEY (stream, epoch, first_seq)) WITHOUT ROWID"
-)
 
 _WITHIN: Final = (
     "m.stream = :stream AND (m.epoch, m.seq) >= (:first_epoch, :first_seq)"
@@ -193,20 +186,21 @@ def _samples(connection: sqlite3.Connection) -> list[str]:
 
 
 def _delete(connection: sqlite3.Connection, session: Session, codes: tuple[str, ...]) -> int:
-    connection.execute(_ERASED)
-    now_ns = clock.wall_ns()
-    # numbers in a row have the same difference from their rank
+    # numbers in a row have the same difference from their rank; the times are those of the first
     connection.execute(
-        "INSERT OR REPLACE INTO erased SELECT stream, epoch, min(seq), max(seq), ? FROM (SELECT *,"
-        " seq - row_number() OVER (PARTITION BY stream, epoch ORDER BY seq) AS run FROM doomed)"
-        " GROUP BY stream, epoch, run",
-        [now_ns],
+        "INSERT INTO gaps (stream, epoch, first_missing, last_missing, reason, device, unix_ns,"
+        " monotonic_ns, time_s) SELECT r.stream, r.epoch, r.first, r.last, 'erased', m.device,"
+        " m.unix_ns, coalesce(json_extract(m.body, '$.time.monotonic_ns'),"
+        " json_extract(m.body, '$.time.published_ns')), m.time_s FROM (SELECT stream, epoch,"
+        " min(seq) AS first, max(seq) AS last FROM (SELECT *, seq - row_number() OVER"
+        " (PARTITION BY stream, epoch ORDER BY seq) AS run FROM doomed)"
+        " GROUP BY stream, epoch, run) r JOIN messages m"
+        " ON (m.stream, m.epoch, m.seq) = (r.stream, r.epoch, r.first)"
     )
     count = connection.execute(
         "DELETE FROM messages WHERE (stream, epoch, seq) IN (SELECT stream, epoch, seq FROM doomed)"
     ).rowcount
-    if columns(connection, "statuses"):
-        connection.execute("DELETE FROM statuses WHERE instr(body, ?)", [f'"{session.session}"'])
+    connection.execute("DELETE FROM statuses WHERE instr(body, ?)", [f'"{session.session}"'])
     participant_edits.forget(connection, codes)
     return count
 

@@ -88,10 +88,8 @@ def test_a_session_is_erased_with_its_codes_and_nothing_else(log, capsys, word):
     assert "0 hits of 64 texts" in output
     left = rows(log, "SELECT epoch, seq FROM messages ORDER BY 1, 2")
     assert left == [(1, 0), *((2, seq) for seq in range(103, 201))]
-    assert rows(log, "SELECT epoch, first_seq, last_seq FROM erased ORDER BY 1, 2") == [
-        (1, 1, 199),
-        (2, 0, 102),
-    ]
+    gaps = "SELECT epoch, first_missing, last_missing, reason FROM gaps ORDER BY 1, 2"
+    assert rows(log, gaps) == [(1, 1, 199, "erased"), (2, 0, 102, "erased")]
     assert rows(log, "SELECT minute FROM statuses") == [(1,)]
     assert rows(log, "PRAGMA freelist_count") == [(0,)]
     bytes_left = everything(log.parent)

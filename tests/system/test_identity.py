@@ -162,3 +162,13 @@ def test_a_session_is_erased_from_the_journal_while_the_daemon_runs(
         assert missing["reason"] == "erased"
         with pytest.raises(RequestRefused, match="no session morning"):
             ask(daemon.service, EraseRequest(session="morning"))
+        daemon.process.kill()
+        daemon.process.wait()
+    with RunningDaemon(tmp_path, *arguments, *seats, *kept_in) as daemon:
+        daemon.wait_for_frame()
+        again = ask(
+            daemon.service,
+            FetchRequest(stream=erased["stream"], epoch=1, seq=began["seq"] - 1, max=5),
+        )["gap"]
+        assert again == missing
+        assert ask(daemon.service, ListSessionsRequest())["sessions"] == []

@@ -8,7 +8,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from edge.client.gaps import Gap
-from edge.client.log_database import columns
 from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION
 from edge.client.participant_edits import ParticipantEdits
 from edge.client.tidy import NONE, Cell, gap_detail
@@ -180,19 +179,6 @@ class SqliteReader:
         Raises:
             LogFileError: the log cannot be read.
         """
-        found = [*self._recorded_gaps(spans), *self._erased(spans)]
-        return sorted(
-            found, key=lambda each: (each.gap.stream, each.gap.epoch, each.gap.first_missing)
-        )
-
-    def edits(self) -> ParticipantEdits:
-        """Return the participants that were assigned in the log afterwards."""
-        try:
-            return ParticipantEdits.load(self._database)
-        except sqlite3.Error as error:
-            raise LogFileError(f"log {self.path}: {error}") from error
-
-    def _recorded_gaps(self, spans: list[Span] | None) -> list[StoredGap]:
         where, values = _where(spans, seq="first_missing")
         rows = self._query(
             "SELECT stream, epoch, first_missing, last_missing, reason, device, unix_ns,"
@@ -201,26 +187,12 @@ class SqliteReader:
         )
         return [StoredGap(Gap(*row[:5]), *row[5:]) for row in rows]
 
-    def _erased(self, spans: list[Span] | None) -> list[StoredGap]:
-        """Return what was erased from the log, with the times of the message after it."""
-        if not columns(self._database, "erased"):
-            return []
-        where, values = _where(spans, seq="first_seq")
-        rows = self._query(
-            f"SELECT stream, epoch, first_seq, last_seq, made_unix_ns FROM erased WHERE {where}",
-            values,
-        )
-        found = []
-        for stream, epoch, first, last, made_ns in rows:
-            after = self._query(
-                "SELECT device, unix_ns, time_s FROM messages WHERE stream = ?"
-                " AND (epoch, seq) > (?, ?) ORDER BY epoch, seq LIMIT 1",
-                (stream, epoch, first),
-            )
-            device, unix_ns, time_s = after[0] if after else ("", made_ns, 0.0)
-            gap = Gap(stream, epoch, first, last, "erased")
-            found.append(StoredGap(gap, device, unix_ns, NONE, time_s))
-        return found
+    def edits(self) -> ParticipantEdits:
+        """Return the participants that were assigned in the log afterwards."""
+        try:
+            return ParticipantEdits.load(self._database)
+        except sqlite3.Error as error:
+            raise LogFileError(f"log {self.path}: {error}") from error
 
     def _query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         try:
