@@ -35,6 +35,7 @@ from edge.operator_cli import (
 )
 from edge.options import Endpoints, Services, endpoints_of, stop_on_signals
 from edge.tools.forward_command import forward
+from edge.tools.key_commands import keys_app
 
 # Typer bundles its own Click since 0.2x and imports the installed one before. In both, this base
 # class of Typer's only public error covers all errors of a wrong command line.
@@ -52,6 +53,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(participant_app, name="participant")
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(session_app, name="session")
+app.add_typer(keys_app, name="keys")
 app.command("erase")(erase)
 
 ConfigFile = Annotated[

@@ -23,7 +23,7 @@ from edge.vision.sources.video import DEMO_CLIP
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
     *("version", "run", "demo", "check", "tail", "log", "schema", "bench", "models"),
-    *("mark", "participant", "baseline"),
+    *("mark", "participant", "baseline", "keys"),
 )
 
 

@@ -1,0 +1,60 @@
+"""Small files that hold secrets: read only if nobody but their owner can read them."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from edge.errors import ConfigError
+
+BYTES_MAX: Final = 4096
+
+
+def read_small_file(
+    path: Path, what: str, *, private: bool, remedy: str, bytes_max: int = BYTES_MAX
+) -> bytes:
+    """Return the content of a file of at most ``bytes_max`` bytes.
+
+    Args:
+        path: a regular file, or a link to one.
+        what: the configuration key or option that names it, for the error message.
+        private: refuse a file that other users may read or change.
+        remedy: what to do if there is no such file, for the error message.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, no regular file, or others may read it.
+    """
+    try:
+        # O_NONBLOCK: opening a pipe must not wait for its writer
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{what} {path}: {reason}; {remedy}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{what} {path}: not a regular file; {remedy}")
+        if private and status.st_mode & (0o007 if _is_credential(path) else 0o077):
+            raise ConfigError(
+                f"{what} {path}: other users may read or change it (mode"
+                f" {stat.S_IMODE(status.st_mode):04o}); expected mode 0600: run chmod 600 {path},"
+                " and replace its content if others had access"
+            )
+        content = os.read(descriptor, bytes_max + 1)
+    except OSError as error:
+        raise ConfigError(f"{what} {path}: {error.strerror}; {remedy}") from error
+    finally:
+        os.close(descriptor)
+    if len(content) > bytes_max:
+        raise ConfigError(f"{what} {path}: more than {bytes_max} bytes; {remedy}")
+    return content
+
+
+def _is_credential(path: Path) -> bool:
+    """Return whether systemd provides the file (LoadCredential=).
+
+    Then the bits of the group are the mask of the access list by which systemd lets the service's
+    user read it, not a right of a group.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return bool(folder) and path.resolve().parent == Path(str(folder)).resolve()
