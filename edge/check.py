@@ -23,6 +23,7 @@ from edge.config import (
 from edge.endpoint_check import clock_line, endpoint_lines
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
 from edge.machine_check import Line, machine_lines
+from edge.security_check import security_lines
 from edge.source_check import source_line
 from edge.vision.detect import open_detector
 from edge.vision.expression import open_expression
@@ -108,6 +109,7 @@ def run_check(config: Config, board: Board | None = None, *, file: Path | None =
 def _setting_lines(config: Config, board: Board) -> Iterator[Line]:
     yield from machine_lines(config, board)
     yield from endpoint_lines(config)
+    yield from security_lines(config)
     yield clock_line()
     if (line := source_line(config)) is not None:
         yield line

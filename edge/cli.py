@@ -36,6 +36,7 @@ from edge.operator_cli import (
 from edge.options import Endpoints, Services, endpoints_of, stop_on_signals
 from edge.tools.forward_command import forward
 from edge.tools.key_commands import keys_app
+from edge.tools.key_options import takes_keys
 
 # Typer bundles its own Click since 0.2x and imports the installed one before. In both, this base
 # class of Typer's only public error covers all errors of a wrong command line.
@@ -205,6 +206,7 @@ def check(config: ConfigFile = None, settings: Settings = None) -> int:
 
 
 @app.command()
+@takes_keys
 def tail(
     connect: Endpoints = None,
     device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
@@ -223,6 +225,7 @@ def tail(
 
 
 @app.command("log")
+@takes_keys
 def log_command(
     out: Annotated[
         str,
@@ -290,7 +293,7 @@ def log_command(
     return EXIT_FAILURE if summary.gave_up else EXIT_DONE
 
 
-app.command()(forward)
+app.command()(takes_keys(forward))
 
 
 @app.command("export-log")
@@ -313,6 +316,7 @@ def export_log_command(
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # "-5 bar" is a text
+@takes_keys
 def mark(
     text: Annotated[str, typer.Argument(help='What happened: "pressure 2.8 bar".')],
     service: ServiceEndpoint = SERVICE,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from edge.tools.key_options import takes_keys
+
 participant_app = typer.Typer(no_args_is_help=True, help="Whose face is whose: codes, no names.")
 baseline_app = typer.Typer(
     no_args_is_help=True, help="What a participant's face reads at rest: the origin of `relative`."
@@ -24,6 +26,7 @@ SERVICE = "tcp://127.0.0.1:5556"
 
 
 @participant_app.command("assign")
+@takes_keys
 def participant_assign(
     place: Annotated[
         str,
@@ -67,6 +70,7 @@ def participant_undo(
 
 
 @participant_app.command("release")
+@takes_keys
 def participant_release(code: Code, service: ServiceEndpoint = SERVICE) -> None:
     """Forget a participant and the baseline."""
     from edge.tools import operator  # noqa: PLC0415
@@ -75,6 +79,7 @@ def participant_release(code: Code, service: ServiceEndpoint = SERVICE) -> None:
 
 
 @participant_app.command("list")
+@takes_keys
 def participant_list(service: ServiceEndpoint = SERVICE, *, log: LogFile = None) -> None:
     """Print every participant, the track, and how far the baseline is."""
     from edge.tools import log_edits, operator  # noqa: PLC0415
@@ -86,6 +91,7 @@ def participant_list(service: ServiceEndpoint = SERVICE, *, log: LogFile = None)
 
 
 @baseline_app.command("start")
+@takes_keys
 def baseline_start(code: Code, service: ServiceEndpoint = SERVICE) -> None:
     """Begin to learn: from now on the participant's face is at rest."""
     from edge.tools import operator  # noqa: PLC0415
@@ -94,6 +100,7 @@ def baseline_start(code: Code, service: ServiceEndpoint = SERVICE) -> None:
 
 
 @baseline_app.command("stop")
+@takes_keys
 def baseline_stop(code: Code, service: ServiceEndpoint = SERVICE) -> int:
     """End learning; exit 1 where the face was not at rest for long enough."""
     from edge.tools import operator  # noqa: PLC0415
@@ -102,6 +109,7 @@ def baseline_stop(code: Code, service: ServiceEndpoint = SERVICE) -> int:
 
 
 @session_app.command("begin")
+@takes_keys
 def session_begin(
     name: Annotated[str, typer.Argument(help="Such as P07-first: no name of a person.")],
     service: ServiceEndpoint = SERVICE,
@@ -115,6 +123,7 @@ def session_begin(
 
 
 @session_app.command("end")
+@takes_keys
 def session_end(service: ServiceEndpoint = SERVICE) -> None:
     """End the session, and with it the codes that were assigned to seats."""
     from edge.tools import operator  # noqa: PLC0415
@@ -123,6 +132,7 @@ def session_end(service: ServiceEndpoint = SERVICE) -> None:
 
 
 @session_app.command("list")
+@takes_keys
 def session_list(service: ServiceEndpoint = SERVICE) -> None:
     """Print every session, the oldest first."""
     from edge.tools import operator  # noqa: PLC0415
@@ -130,6 +140,7 @@ def session_list(service: ServiceEndpoint = SERVICE) -> None:
     operator.sessions(service)
 
 
+@takes_keys
 def erase(
     session: Annotated[str, typer.Option(help="Its name, or its id as `session list` shows it.")],
     service: ServiceEndpoint = SERVICE,

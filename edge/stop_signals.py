@@ -1,5 +1,7 @@
 """The signals that ask a program to stop."""
 
+import contextlib
+import os
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -19,3 +21,11 @@ def on_stop_signals(handler: Callable[[int, FrameType | None], None] | signal.Ha
         signal.signal(signal.SIGHUP, handler)
     signal.signal(signal.SIGINT, handler)
     signal.signal(signal.SIGTERM, handler)
+
+
+def has_terminal() -> bool:
+    """Return whether this process has a controlling terminal, whose end sends SIGHUP."""
+    with contextlib.suppress(OSError):
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+        return True
+    return False

@@ -1,5 +1,6 @@
 """The command line: output and exit codes of its commands."""
 
+import contextlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from edge.protocol.messages import json_schema
 from edge.tools import operator
 from edge.vision.inference import bundled_models, folders
 from edge.vision.sources.video import DEMO_CLIP
+from tests.support.terminals import Terminal
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
@@ -180,6 +182,7 @@ def test_check_prints_one_line_per_subject(capsys: pytest.CaptureFixture[str]) -
         "ok     configuration",
         "ok     processor",
         "ok     memory",
+        "ok     security",
         "ok     pictures of a demo clip",
         "ok     detector centerface-320x192",
         "ok     expression expression-nir",
@@ -279,9 +282,9 @@ def test_the_exit_code_of_an_interrupted_command(
         "AFFECT_EDGE__PUBLISH__SERVICE_ENDPOINT": "",
         "AFFECT_EDGE__METRICS__ADDRESS": "",
     }
-    with subprocess.Popen(
-        [sys.executable, "-m", "edge", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, cwd=ROOT, env={**os.environ, **environment},
+    with contextlib.closing(Terminal()) as terminal, subprocess.Popen(
+        [*terminal.prefix, sys.executable, "-m", "edge", *words], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **environment},
     ) as process:  # fmt: skip
         wait_until(lambda: handles(process.pid, signal.SIGTERM))
         process.send_signal(number)

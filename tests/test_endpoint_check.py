@@ -79,6 +79,16 @@ def test_a_folder_of_another_user_is_a_warning(monkeypatch: pytest.MonkeyPatch) 
     assert lines(publish__endpoint="ipc:///usr/live")["publish.endpoint"][0] == "WARN"
 
 
+@pytest.mark.parametrize(
+    ("host", "text"),
+    [("*", "can be bound"), ("[::]", "can be bound"), ("lo", "an interface of this machine")],
+)
+def test_addresses_for_other_machines(host: str, text: str) -> None:
+    keys = {"security__secret_key": "/k/a.key_secret", "security__allowed_keys": "/k"}
+    found = lines(publish__endpoint=f"tcp://{host}:*", **keys)["publish.endpoint"]
+    assert found == ("ok", f"publish.endpoint tcp://{host}:*: {text}")
+
+
 def test_an_address_that_this_machine_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda *_, **__: [(socket.AF_INET, 1, 6, "", ("192.0.2.1", 1))]

@@ -10,6 +10,7 @@
 
 from edge.client.cursor import CursorTable
 from edge.client.gaps import Cursor, Gap, GapDetector
+from edge.client.keys import Keys
 from edge.client.live import PART_BYTES_MAX
 from edge.client.subscriber import KINDS, Kind, Received, Subscriber
 
@@ -20,6 +21,7 @@ __all__ = [
     "CursorTable",
     "Gap",
     "GapDetector",
+    "Keys",
     "Kind",
     "Received",
     "Subscriber",

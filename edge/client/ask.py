@@ -6,30 +6,46 @@ from typing import Any, Final
 import zmq
 
 from edge.client.endpoints import connect
-from edge.errors import RequestRefused, ServiceUnavailable
+from edge.client.handshakes import HandshakeMonitor
+from edge.client.keys import Keys, apply_client_keys, default_keys
+from edge.clock import elapsed_ms, monotonic_ns
+from edge.errors import ConfigError, RequestRefused, ServiceUnavailable
 from edge.protocol.requests import Request
 
 TIMEOUT_S: Final = 3.0
 
 
-def ask(endpoint: str, request: Request, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+def ask(
+    endpoint: str, request: Request, timeout_s: float = TIMEOUT_S, *, keys: Keys | None = None
+) -> dict[str, Any]:
     """Send ``request`` (``edge.protocol.requests``) and return the daemon's reply.
 
     The request is sent once, never repeated: if only the reply was lost, the daemon has already
-    done what was requested.
+    done what was requested. ``keys``: for a daemon with keys; None: those of the command line.
 
     Raises:
         RequestRefused: the daemon refused the request; the text is the daemon's.
         ServiceUnavailable: no reply within ``timeout_s``, or the reply is not from a daemon.
-        ConfigError: ``endpoint`` is not a valid ZeroMQ address.
+        ConfigError: ``endpoint`` is not a valid ZeroMQ address, or the daemon refuses the keys.
     """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    apply_client_keys(context, keys or default_keys())
     try:
         socket = context.socket(zmq.REQ)
         socket.setsockopt(zmq.LINGER, 0)
+        handshakes = HandshakeMonitor(socket)
         connect(socket, endpoint, "--service")
         socket.send(request.model_dump_json().encode())
-        if not socket.poll(int(timeout_s * 1000)):
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(handshakes.monitor, zmq.POLLIN)
+        start_ns = monotonic_ns()
+        while (left_ms := int(timeout_s * 1000 - elapsed_ms(start_ns))) > 0:
+            if socket in dict(poller.poll(left_ms)):
+                break
+            if problem := handshakes.problem():
+                raise ConfigError(f"--service {problem}")
+        else:
             raise ServiceUnavailable(
                 f"no reply from {endpoint} within {timeout_s:g} s; is a daemon running, and is"
                 " that its publish.service_endpoint? A slow daemon may still do it: check the"

@@ -14,6 +14,7 @@ from edge.protocol.requests import FETCH_BYTES_MAX, FETCH_MAX, FetchRequest
 
 _TIMEOUT_S: Final = 3.0  # doubled at each time-out: 512 KiB take long on a poor link
 _TIMEOUT_MAX_S: Final = 24.0
+_RETRY_S: Final = 10.0  # ZeroMQ gives up on a daemon that refused the client's key
 _BACK_OFF_S: Final = 0.25  # doubled at each time-out
 _BACK_OFF_MAX_S: Final = 5.0
 _PAGE_MIN: Final = 8
@@ -46,6 +47,7 @@ class FetchSocket:
         self._context = context
         self._timeouts = 0
         self._pause_until_ns = 0
+        self._unsent_ns = 0  # since when requests cannot be sent
         self.socket = self._open()
 
     def send(self, request: FetchRequest, now_ns: int) -> bool:
@@ -55,7 +57,11 @@ class FetchSocket:
         try:
             self.socket.send_multipart([b"", request.model_dump_json().encode()], zmq.NOBLOCK)
         except zmq.Again:  # not connected
+            self._unsent_ns = self._unsent_ns or now_ns
+            if now_ns - self._unsent_ns > _RETRY_S * 1e9:
+                self._replace()
             return False
+        self._unsent_ns = 0
         self.is_waiting, self.sent_ns = True, now_ns
         return True
 
@@ -80,6 +86,10 @@ class FetchSocket:
         self._timeouts += 1
         self.page_max = max(_PAGE_MIN, self.page_max // 2)
         self.is_waiting = False
+        self._replace()
+
+    def _replace(self) -> None:
+        self._unsent_ns = 0
         self.socket.close(linger=0)
         self.socket = self._open()
 

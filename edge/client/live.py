@@ -6,6 +6,7 @@ from typing import Final
 import zmq
 
 from edge.client.endpoints import connect
+from edge.client.handshakes import HandshakeMonitor
 from edge.clock import monotonic_ns
 from edge.protocol import messages
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
@@ -82,13 +83,19 @@ class LiveSocket:
 
     def reconnect_if_silent(self) -> None:
         """Replace the socket after ``silence_s`` without a message; call it when none waits."""
+        self._handshakes.log_problem()
         now_ns = monotonic_ns()
         # a pause of this process (Ctrl-Z) is no silence: messages may wait on the connection
         self._silent_ns += min(now_ns - self._looked_ns, _LOOK_NS)
         self._looked_ns = now_ns
         if self._silence_ns is not None and self._silent_ns >= self._silence_ns:
-            self.socket.close(linger=0)
+            self.close()
             self.socket = self._open()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._handshakes.close()
+        self.socket.close(linger=0)
 
     def _open(self) -> "zmq.Socket[bytes]":
         # all options before connect: most have no effect on existing connections
@@ -112,6 +119,7 @@ class LiveSocket:
             socket.setsockopt(option, value)
         for topic in self._topics:
             socket.setsockopt(zmq.SUBSCRIBE, topic)
+        self._handshakes = HandshakeMonitor(socket)
         for endpoint in self._endpoints:
             connect(socket, endpoint)
         self._silent_ns, self._looked_ns = 0, monotonic_ns()

@@ -8,6 +8,7 @@ import zmq
 
 from edge.client.backfill import Backfill, Since
 from edge.client.gaps import Cursor, Gap, GapDetector
+from edge.client.keys import Keys, apply_client_keys, default_keys
 from edge.client.live import LiveSocket
 from edge.client.ordering import Ordered
 from edge.client.service import Consumer
@@ -87,6 +88,8 @@ class Subscriber:
         hold_s: seconds that live messages wait for a service that does not answer.
         report: takes one line at a change that the user should know of, such as a daemon that is
             too old to fetch from; None: nothing is reported.
+        keys: for daemons with keys; None: those of the command line. That a daemon refuses them is
+            logged once.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Subscriber:
         since: Since = "oldest",
         hold_s: float = 30.0,
         report: Callable[[str], None] | None = None,
+        keys: Keys | None = None,
     ) -> None:
         if services and conflate:
             raise ConfigError(
@@ -131,6 +135,7 @@ class Subscriber:
         self._owed: dict[str, list[Gap]] = {}  # by stream: gaps that no message was returned with
         self._undecodable = 0  # of those fetched
         self._opened_ns = 0  # time since which messages are waited for
+        self._keys = keys or default_keys()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._live: LiveSocket | None = None
         self._backfill: Backfill | None = None
@@ -144,6 +149,7 @@ class Subscriber:
         if not self._endpoints:
             raise ConfigError("no endpoint to subscribe to; expected at least one tcp://HOST:PORT")
         self._context = zmq.Context()
+        apply_client_keys(self._context, self._keys)
         self._opened_ns = monotonic_ns()
         try:
             self._live = LiveSocket(
@@ -175,7 +181,7 @@ class Subscriber:
         if self._backfill is not None:
             self._backfill.close()
         if self._live is not None:
-            self._live.socket.close(linger=0)
+            self._live.close()
         if self._context is not None:
             self._context.term()  # a last acknowledgement may take 0.2 s to be sent
         self._context = self._live = self._backfill = None

@@ -1,6 +1,7 @@
 """The configuration of one daemon: loaded once, validated and frozen; unknown keys are refused."""
 
 from edge.config.load import load_config, source_settings
+from edge.config.network import MetricsConfig, SecurityConfig, is_local, is_loopback
 from edge.config.redact import redact
 from edge.config.schema import (
     IPC_PATH_BYTES_MAX,
@@ -11,7 +12,6 @@ from edge.config.schema import (
     ExpressionConfig,
     JournalConfig,
     LimitsConfig,
-    MetricsConfig,
     PublishConfig,
     QualityConfig,
     TrackingConfig,
@@ -49,6 +49,7 @@ __all__ = [
     "QualityConfig",
     "SeatConfig",
     "Section",
+    "SecurityConfig",
     "SourceConfig",
     "StreamSource",
     "TrackingConfig",
@@ -57,6 +58,8 @@ __all__ = [
     "VideoSource",
     "ZonesConfig",
     "is_file",
+    "is_local",
+    "is_loopback",
     "load_config",
     "redact",
     "source_settings",

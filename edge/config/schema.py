@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from edge.config.network import MetricsConfig, SecurityConfig, is_address, is_local
 from edge.config.section import Prior, Seconds, Section, Share, Threads, matching, no_address
 from edge.config.sources import DemoSource, SourceConfig
 from edge.config.zones import ZonesConfig
@@ -13,21 +14,6 @@ from edge.vocabulary import ExpressionName
 
 IPC_PATH_BYTES_MAX = 107  # of a Unix socket on Linux
 LAWFUL_PURPOSE = "reading emotions needs a declared lawful purpose (see README, Limits and law)"
-
-_OCTET = r"(?:0|[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
-_LOOPBACK = re.compile(rf"(?:127(?:\.{_OCTET}){{3}}|localhost|\[::1\]):([0-9]{{1,5}}|\*)")
-
-
-def is_loopback(address: str, *, any_port: bool = False) -> bool:
-    """Return whether ``address`` is ``HOST:PORT`` on the loopback interface.
-
-    ``any_port``: also accept ``*`` as the port; the operating system then chooses one.
-    """
-    match = _LOOPBACK.fullmatch(address)
-    if not match:
-        return False
-    return any_port if match[1] == "*" else 0 < int(match[1]) < 65536
-
 
 DeviceName = Annotated[
     str,
@@ -154,22 +140,20 @@ class PublishConfig(Section):
 
     @field_validator("endpoint", "service_endpoint")
     @classmethod
-    def _local_only(cls, value: str, info: ValidationInfo) -> str:
-        """Refuse endpoints that other machines can reach: there is no authentication yet."""
+    def _tcp_or_ipc(cls, value: str, info: ValidationInfo) -> str:
+        """Check the form; whether other machines may reach it, ``Config`` checks."""
         if value == "" and info.field_name == "service_endpoint":
             return value
         if value.startswith("ipc://") and len(value) > len("ipc://"):
             if len(value.removeprefix("ipc://").encode()) > IPC_PATH_BYTES_MAX:
                 raise ValueError(f"expected a path of at most {IPC_PATH_BYTES_MAX} bytes")
             return value
-        if value.startswith("tcp://") and is_loopback(value.removeprefix("tcp://"), any_port=True):
+        address = value.removeprefix("tcp://")
+        if value.startswith("tcp://") and is_address(address, any_port=True):
             return value
-        if is_loopback(re.sub(r":\d+$", ":*", value.removeprefix("tcp://")), any_port=True):
+        if is_address(re.sub(r":\d+$", ":*", address), any_port=True):
             raise ValueError("expected a port from 1 to 65535")
-        raise ValueError(
-            "expected ipc://PATH or tcp://127.0.0.1:PORT; binding beyond this machine needs"
-            " CURVE keys, which this version does not have"
-        )
+        raise ValueError("expected ipc://PATH or tcp://127.0.0.1:PORT")
 
     @model_validator(mode="after")
     def _two_endpoints(self) -> "PublishConfig":
@@ -197,21 +181,6 @@ class JournalConfig(Section):
     def state_dir(self) -> Path | None:
         """The folder; None if ``path`` is empty."""
         return Path(self.path) if self.path else None
-
-
-class MetricsConfig(Section):
-    """The address that Prometheus scrapes; empty turns metrics off."""
-
-    address: str = "127.0.0.1:9108"
-
-    @field_validator("address")
-    @classmethod
-    def _local_only(cls, value: str) -> str:
-        if value == "":
-            return value
-        if is_loopback(value):
-            return value
-        raise ValueError("expected 127.0.0.1:PORT, or an empty string for no metrics")
 
 
 class LimitsConfig(Section):
@@ -250,6 +219,7 @@ class Config(Section):
     affect: AffectConfig = AffectConfig()
     publish: PublishConfig = PublishConfig()
     journal: JournalConfig = JournalConfig()
+    security: SecurityConfig = SecurityConfig()
     metrics: MetricsConfig = MetricsConfig()
     limits: LimitsConfig = LimitsConfig()
 
@@ -260,6 +230,22 @@ class Config(Section):
                 raise ValueError(
                     f"metrics.address: {self.metrics.address!r} is publish.{key}, too; expected"
                     " another port"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _network_needs_keys(self) -> "Config":
+        for section in ("security", "metrics"):
+            if mistake := getattr(self, section).mistake():
+                raise ValueError(f"{section}.{mistake}")
+        for key in ("endpoint", "service_endpoint"):
+            endpoint = getattr(self.publish, key)
+            if endpoint and not is_local(endpoint) and not self.security.is_on:
+                raise ValueError(
+                    f"publish.{key}: {endpoint!r} can be reached by other machines, which needs"
+                    " security.secret_key and security.allowed_keys; make keys with"
+                    " 'affect-edge keys new NAME' (docs/operation.md, Keys); expected these, or"
+                    " tcp://127.0.0.1:PORT or ipc://PATH"
                 )
         return self
 

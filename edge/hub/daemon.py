@@ -28,6 +28,7 @@ from edge.hub.journal.collector import JournalCollector
 from edge.hub.kept_state import StateKeeper
 from edge.hub.metrics import Metrics
 from edge.hub.publisher import Publisher
+from edge.hub.security import Security, attend
 from edge.hub.service import Service
 from edge.hub.stop import StopSignals
 from edge.hub.stream import MessageStream
@@ -115,14 +116,12 @@ class Daemon:
         self._kept = StateKeeper(self._config, self._journal.identity)
         publish = self._config.publish
         try:
-            self._publisher = Publisher(
-                context, publish.endpoint, high_water=publish.high_water, guard=guard
-            )
+            self._security = Security.open(context, self._config.security, self._metrics)
+            self._publisher = Publisher(context, publish, guard, self._security)
             try:
                 if self._lossless:
                     self._publisher.disable_drop()
-                if self._config.metrics.address:
-                    self._metrics.serve(self._config.metrics.address)
+                self._metrics.serve(self._config.metrics)
                 self._out = MessageStream(
                     self._config,
                     self._journal,
@@ -135,7 +134,7 @@ class Daemon:
                 if publish.service_endpoint:
                     self._fetcher = Fetcher(self._journal, rate_mb_s=publish.fetch_mb_s)
                     self._service = Service(
-                        context, publish.service_endpoint, self._fetcher, guard=guard
+                        context, publish.service_endpoint, self._fetcher, guard, self._security
                     )
                     self._handlers = RequestHandlers(self._out, self._kept, self._journal)
                     log.info("answering requests on %s", self._service.endpoint)
@@ -156,7 +155,7 @@ class Daemon:
                 self._publisher.close(0.0)
         finally:
             guard.close()
-            context.term()
+            context.destroy()
             self._kept.close()
             self._journal.close()
 
@@ -167,13 +166,15 @@ class Daemon:
         poller = zmq.Poller()
         poller.register(self._publisher.socket, zmq.POLLIN)
         poller.register(self._stop, zmq.POLLIN)
+        if self._security is not None:
+            poller.register(self._security.socket, zmq.POLLIN)
         if self._service is not None:
             for each in self._service.inputs:
                 poller.register(each, zmq.POLLIN)
         if self._supervisor.link is not None:
             poller.register(self._supervisor.link, zmq.POLLIN)
         poller.poll(TICK_MS)
-        self._stop.clear()
+        attend(self._security, reload=self._stop.clear())
         self._publisher.read_subscriptions()
         if self._is_waiting and self._publisher.has_subscriber("frame", self._config.device.name):
             self._is_waiting = False
@@ -396,7 +397,7 @@ class Daemon:
             return False
         self._feed_watchdog(is_fresh=True)  # a slow subscriber is no fault of the daemon
         select.select([self._stop], [], [], 0.002)
-        self._stop.clear()
+        attend(self._security, reload=self._stop.clear())
         return True
 
     # -- the stop ----------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ what a subscriber missed meanwhile.
 import contextlib
 import fcntl
 import logging
-import os
 import socket as sockets
 import struct
 import sys
@@ -32,6 +31,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from edge import clock
+from edge.hub.connections import copy_of, inode_of
 from edge.hub.memory_watch import Growth, MemoryWatch
 from edge.hub.token_bucket import TokenBucket
 
@@ -165,7 +165,7 @@ class Guard:
                     self._connections.pop(event["value"], None)
 
     def _add(self, name: Name, descriptor: int, endpoint: bytes) -> None:
-        inode = _inode(descriptor)
+        inode = inode_of(descriptor)
         if inode is None:
             return  # closed meanwhile
         size, rate = BYTES[name]
@@ -213,13 +213,10 @@ class Guard:
 
     def _cut(self, connection: _Connection, reason: Reason) -> None:
         self._connections.pop(connection.descriptor, None)
-        try:
-            own = sockets.socket(fileno=os.dup(connection.descriptor))
-        except OSError:
-            return  # closed meanwhile
+        own = copy_of(connection.descriptor, connection.inode)
+        if own is None:
+            return
         with own:
-            if _inode(own.fileno()) != connection.inode:
-                return  # closed meanwhile, and the number is of another file
             culprit = _describe_peer(own)
             with contextlib.suppress(OSError):
                 own.shutdown(sockets.SHUT_RDWR)
@@ -249,14 +246,6 @@ _REASONS: Final = {
     "memory": "this process's memory grew",
     "count": f"more than {CONNECTIONS_MAX} at once",
 }
-
-
-def _inode(descriptor: int) -> int | None:
-    """Return the inode of an open file; None if there is none."""
-    try:
-        return os.fstat(descriptor).st_ino
-    except OSError:
-        return None
 
 
 def _bytes_received(descriptor: int) -> int | None:

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from edge import __version__, clock
-from edge.errors import ConfigError
+from edge.config import MetricsConfig
+from edge.hub.metrics_server import serve
 from edge.protocol.events import LOSS_REASONS
 from edge.protocol.messages import FrameMessage, StatusMessage
 from edge.vocabulary import GRADES, PICTURE_STATES
@@ -71,6 +72,12 @@ class Metrics:
             "Connections that were cut to bound the memory",
             ["socket", "reason"],
         )
+        self._rejected = counter("affect_edge_auth_rejected", "Peers refused by key", ["why"])
+        self._reload_failed = Gauge(
+            "affect_edge_auth_reload_failed",
+            "1 while the allowed keys are older than their folder, as the last reload failed",
+            registry=self._registry,
+        )
         build = Gauge("affect_edge_build_info", "Version", ["version"], registry=self._registry)
         build.labels(__version__).set(1)
         for metric, labels in (  # a series that begins above 0 shows no increase
@@ -78,6 +85,7 @@ class Metrics:
             (self._faces, ("classified", "refused")),
             (self._restarts, LOSS_REASONS),
             (self._requests, ("answered", "refused", "unheard")),
+            (self._rejected, ("unknown_key", "revoked", "malformed")),
         ):
             for label in labels:
                 metric.labels(label)
@@ -91,20 +99,14 @@ class Metrics:
         self._counts = (0, 0)  # frames, and frames with a predicted expression
         self._past_counts = deque([self._counts], maxlen=_SHARE_STATUSES + 1)
 
-    def serve(self, address: str) -> None:
-        """Serve the metrics on ``address`` (host:port) from now on.
+    def serve(self, config: MetricsConfig) -> None:
+        """Serve the metrics from now on, where and to whom ``config`` says; without address never.
 
         Raises:
-            ConfigError: the address cannot be bound.
+            ConfigError: the address cannot be bound, or a file of TLS or the token is wrong.
         """
-        host, _, port = address.rpartition(":")
-        try:
-            start_http_server(int(port), host.strip("[]"), self._registry)
-        except OSError as error:
-            raise ConfigError(
-                f"metrics.address {address!r}: {error.strerror}; choose another one, or an empty"
-                " string for no metrics"
-            ) from error
+        if config.address:
+            serve(self._registry, config)
 
     def register(self, collector: Collector) -> None:
         """Serve the metrics of ``collector``, too."""
@@ -139,6 +141,14 @@ class Metrics:
     def connection_cut(self, socket: str, reason: str) -> None:
         """Count a connection that was cut; arguments as in ``edge.hub.guard``. For any thread."""
         self._cut.labels(socket, reason).inc()
+
+    def peer_rejected(self, why: str) -> None:
+        """Count a refused peer; ``why`` as in ``security.REASONS``."""
+        self._rejected.labels(why).inc()
+
+    def keys_reloaded(self, succeeded: bool) -> None:
+        """Note whether the last reload of the allowed keys succeeded."""
+        self._reload_failed.set(not succeeded)
 
     def worker_lost(self, reason: str) -> None:
         """Count a lost worker; ``reason`` as in ``events.WorkerLost``."""

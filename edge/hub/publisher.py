@@ -6,7 +6,9 @@ from typing import Final
 import zmq
 
 from edge import clock
+from edge.config import PublishConfig
 from edge.hub.guard import Guard
+from edge.hub.security import Security
 from edge.hub.sockets import bind
 from edge.protocol.messages import topic
 
@@ -26,12 +28,11 @@ class Publisher:
     def __init__(
         self,
         context: "zmq.Context[zmq.Socket[bytes]]",
-        endpoint: str,
-        *,
-        high_water: int,
+        config: PublishConfig,
         guard: Guard | None = None,
+        security: Security | None = None,
     ) -> None:
-        """Bind; ``guard`` watches the connections.
+        """Bind; ``guard`` watches the connections, ``security`` admits only allowed keys.
 
         Raises:
             ConfigError: the endpoint is in use or cannot be bound.
@@ -40,14 +41,17 @@ class Publisher:
         self._topics: set[bytes] = set()
         if guard is not None:
             guard.watch("publish", self._socket)
+        self._security = security
+        if security is not None:  # each subscription is received, also one that is there already
+            self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         self.endpoint = bind(
             self._socket,
-            endpoint,
+            config.endpoint,
             key="publish.endpoint",
-            high_water=high_water,
+            high_water=config.high_water,
             # A stopped subscriber (Ctrl-Z) keeps its connection and the messages that wait for it.
-            # Subscribers are on this machine, where a dead peer closes its connection.
             heartbeats=False,
+            security=security,
         )
 
     @property
@@ -60,8 +64,13 @@ class Publisher:
         start_ns = clock.monotonic_ns()
         with contextlib.suppress(zmq.Again):
             while clock.elapsed_ms(start_ns) < _TURN_MS:
-                notification = self._socket.recv(zmq.NOBLOCK)
-                if notification[:1] == b"\x01" and len(self._topics) < _TOPICS_MAX:
+                frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+                notification = frame.bytes
+                if notification[:1] == b"\x01":
+                    if self._security is not None and not self._security.admits(frame):
+                        continue
+                    if len(self._topics) >= _TOPICS_MAX:
+                        continue
                     self._topics.add(notification[1:])
                 elif notification[:1] == b"\x00":
                     self._topics.discard(notification[1:])

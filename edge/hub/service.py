@@ -16,6 +16,7 @@ from edge import clock
 from edge.errors import RequestRefused
 from edge.hub.fetch import Fetcher, Reply, encode_refusal
 from edge.hub.guard import Guard
+from edge.hub.security import Security
 from edge.hub.sockets import bind
 from edge.hub.token_bucket import TokenBucket
 from edge.protocol.requests import AnyRequest, FetchRequest, decode_request
@@ -64,6 +65,7 @@ class Service:
         endpoint: str,
         fetcher: Fetcher | None = None,
         guard: Guard | None = None,
+        security: Security | None = None,
     ) -> None:
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.RCVHWM, _RECEIVE_HIGH_WATER)
@@ -71,6 +73,8 @@ class Service:
         if guard is not None:
             guard.watch("service", self._socket)
         self._fetcher = fetcher
+        self._security = security
+        self._is_admitted = True  # the peer whose message is being received
         self._parts: list[bytes] = []  # of a message that is not received completely
         self._buckets: dict[bytes, TokenBucket] = {}  # by peer, the newest last
         self._total = _request_bucket(TOTAL_RATE_HZ, clock.monotonic_ns())
@@ -80,6 +84,7 @@ class Service:
             key="publish.service_endpoint",
             high_water=_SEND_HIGH_WATER,
             alternative=", or an empty string for no service",
+            security=security,
         )
 
     @property
@@ -131,12 +136,17 @@ class Service:
             zmq.Again: there is none.
         """
         while True:
-            part = self._socket.recv(zmq.NOBLOCK)  # all parts of a message arrive together
+            if self._parts or self._security is None:
+                part = self._socket.recv(zmq.NOBLOCK)  # all parts of a message arrive together
+            else:
+                frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+                part, self._is_admitted = frame.bytes, self._security.admits(frame)
             if len(self._parts) <= _PARTS_MAX:
                 self._parts.append(part)
             if not self._socket.getsockopt(zmq.RCVMORE):
                 parts, self._parts = self._parts, []
-                return parts
+                if self._is_admitted:
+                    return parts
             if clock.elapsed_ms(start_ns) >= _TURN_MS:
                 return None
 

@@ -14,7 +14,9 @@ from typing import Final
 import zmq
 
 from edge import clock
+from edge.config import is_local
 from edge.errors import ConfigError
+from edge.hub.security import Security
 
 PART_BYTES_MAX: Final = 4096
 """Of what peers send: subscriptions and requests, nothing larger."""
@@ -36,6 +38,7 @@ def bind(
     high_water: int,
     heartbeats: bool = True,
     alternative: str = "",
+    security: Security | None = None,
 ) -> str:
     """Bind ``socket``; return its endpoint, with the port the system chose for ``tcp://...:*``.
 
@@ -46,6 +49,7 @@ def bind(
         high_water: messages that may wait for one peer.
         heartbeats: disconnect a peer that does not answer heartbeats for 6 s.
         alternative: what else the user may do, appended to the error message.
+        security: admits only peers with an allowed key; None: everybody who can connect.
 
     Raises:
         ConfigError: the endpoint is in use or cannot be bound.
@@ -59,6 +63,14 @@ def bind(
         socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
         socket.setsockopt(zmq.HEARTBEAT_TTL, 6000)
+    if not is_local(endpoint):
+        # a peer that has lost its power is noticed after 25 s, not after two hours
+        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 10)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+    if security is not None:
+        security.protect(socket)
     # only for a literal address: otherwise the endpoint reads as ::ffff:127.0.0.1
     socket.setsockopt(zmq.IPV6, int("[" in endpoint))
     try:
@@ -72,7 +84,10 @@ def bind(
             f"{key} {endpoint!r}: {zmq.strerror(number)}; {_REMEDIES.get(number, '')}"
             f"choose another endpoint{alternative}"
         ) from error
-    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    bound = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    if security is not None:
+        security.note_endpoint(bound)
+    return bound
 
 
 @contextlib.contextmanager

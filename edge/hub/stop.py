@@ -1,4 +1,4 @@
-"""Notes the signals that ask the daemon to stop, and wakes its main loop."""
+"""Notes the signals that ask the daemon to stop or to reload its keys; wakes its main loop."""
 
 import contextlib
 import logging
@@ -10,7 +10,7 @@ from typing import Self
 
 from edge import clock
 from edge.errors import EXIT_FAILURE
-from edge.stop_signals import ONE_REQUEST_MS, on_stop_signals
+from edge.stop_signals import ONE_REQUEST_MS, has_terminal, on_stop_signals
 
 log = logging.getLogger("affect_edge")
 
@@ -19,10 +19,12 @@ class StopSignals:
     """Handles the stop signals inside ``with``; ignores them from its end on.
 
     A signal more than a second after the first one ends the process at once, with exit code 1.
-    Only for the main thread.
+    SIGHUP stops a process with a controlling terminal, which was closed; otherwise, as in a
+    service, it asks for a reload. Only for the main thread.
     """
 
     def __init__(self) -> None:
+        self._reload_requested = False
         self._first_ns: int | None = None
         self._wakeup, self._wakeup_write = socket.socketpair()
         self._wakeup.setblocking(False)
@@ -31,6 +33,8 @@ class StopSignals:
     def __enter__(self) -> Self:
         signal.set_wakeup_fd(self._wakeup_write.fileno())
         on_stop_signals(self._on_signal)
+        if signal.getsignal(signal.SIGHUP) == self._on_signal and not has_terminal():
+            signal.signal(signal.SIGHUP, self._on_reload)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -49,10 +53,15 @@ class StopSignals:
         """Return the descriptor that a signal makes readable, for polling."""
         return self._wakeup.fileno()
 
-    def clear(self) -> None:
-        """Read what woke the loop; call it after polling."""
+    def clear(self) -> bool:
+        """Read what woke the loop; return whether a reload was requested. Call it after polling."""
         with contextlib.suppress(BlockingIOError):
             self._wakeup.recv(64)
+        requested, self._reload_requested = self._reload_requested, False
+        return requested
+
+    def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload_requested = True
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._first_ns is None:

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge import clock
+from edge.config import MetricsConfig
 from edge.hub.metrics import Metrics
 from edge.protocol.messages import FrameMessage, StatusMessage
 from tests.support import wire
@@ -38,7 +39,7 @@ class Scraped:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.port = free_port()
-        self.metrics.serve(f"127.0.0.1:{self.port}")
+        self.metrics.serve(MetricsConfig(address=f"127.0.0.1:{self.port}"))
 
     def samples(self, name: str) -> dict[str, float]:
         """Return value by label; the label is empty where there is none."""
@@ -72,7 +73,8 @@ def test_nothing_unknown_has_a_sample() -> None:
             "rate_divisor",
         }
         assert gauges == {
-            f"affect_edge_{name}" for name in {"build_info", *(known if number else ())}
+            f"affect_edge_{name}"
+            for name in {"auth_reload_failed", "build_info", *(known if number else ())}
         }
         scraped.metrics.status(status(source_state="starting"), {}, None)
 

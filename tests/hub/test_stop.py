@@ -1,13 +1,16 @@
 """Stop signals of the daemon: real signals to a process of its own."""
 
+import contextlib
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from tests.support.daemons import ROOT
+from tests.support.terminals import WITHOUT_TERMINAL, Terminal
 
 PROGRAM = """
 import logging, select, sys
@@ -20,12 +23,21 @@ with StopSignals() as stop:
         stop.clear()
         print(stop.is_requested, flush=True)
 """
+RELOADING = PROGRAM.replace("stop.clear()", "print(stop.clear(), end=' ')")
 
 
 @pytest.fixture
-def program() -> "subprocess.Popen[str]":
+def terminal() -> Iterator[Terminal]:
+    made = Terminal()
+    yield made
+    with contextlib.suppress(OSError):
+        made.close()
+
+
+@pytest.fixture
+def program(terminal: Terminal) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [*terminal.prefix, sys.executable, "-c", PROGRAM],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
 
@@ -52,6 +64,39 @@ def test_signals_within_a_second_are_one_request(
             wait_for_stop(program, number)
         _, stderr = program.communicate(timeout=10)
     assert (program.returncode, stderr) == (0, f"{first.name} received, stopping\n")
+
+
+def test_a_closed_terminal_is_a_stop(program: "subprocess.Popen[str]", terminal: Terminal) -> None:
+    with program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        terminal.close()
+        program.stdin.write("\n")
+        program.stdin.flush()
+        assert program.stdout.readline() == "True\n"
+        _, stderr = program.communicate(timeout=10)
+    assert (program.returncode, stderr) == (0, "SIGHUP received, stopping\n")
+
+
+def test_without_a_terminal_sighup_is_a_reload() -> None:
+    with subprocess.Popen(
+        [*WITHOUT_TERMINAL, sys.executable, "-c", RELOADING],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    ) as program:  # fmt: skip
+        assert program.stdin is not None
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        for number, line in (
+            (signal.SIGHUP, "True False\n"),
+            (signal.SIGTERM, "False True\n"),
+        ):
+            program.send_signal(number)
+            program.stdin.write("\n")
+            program.stdin.flush()
+            assert program.stdout.readline() == line
+        program.communicate(timeout=10)
+    assert program.returncode == 0
 
 
 def test_sighup_stays_ignored_under_nohup() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import zmq
 
+from edge.client.keys import Keys, apply_client_keys
+
 ROOT = Path(__file__).resolve().parents[2]
 PURPOSE = ["--set", 'device.purpose="research-consent"']
 
@@ -33,6 +35,7 @@ class RunningDaemon:
         python: Sequence[str] = (sys.executable,),
         ports: tuple[int, int] | None = None,
         module: str = "edge",
+        keys: Keys | None = None,
     ) -> None:
         self.endpoint = f"ipc://{folder}/live"
         self.service = f"ipc://{folder}/service"
@@ -43,6 +46,7 @@ class RunningDaemon:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, high_water)
         self._socket.setsockopt_string(zmq.SUBSCRIBE, topic)
+        apply_client_keys(self._socket, keys)
         self._socket.connect(self.endpoint)
         self.messages: list[Message] = []
         self.stderr_path = folder / "stderr"

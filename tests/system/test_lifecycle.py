@@ -1,9 +1,11 @@
 """Starts, lost workers and stops of the daemon: real processes, signals and sockets."""
 
+import contextlib
 import itertools
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from edge.config import Config
 from edge.hub import supervisor as supervisor_module
 from edge.hub.supervisor import Supervisor
 from tests.support.daemons import PURPOSE, ROOT, RunningDaemon, affect_edge
+from tests.support.terminals import Terminal
 
 DEMO = ("--source", "demo", "--wait-for-subscriber")
 
@@ -180,7 +183,9 @@ def test_a_stop_in_any_state_takes_less_than_5_s(
         "absent": ("--source", "rtsp://127.0.0.1:9/none", *PURPOSE),
     }.get(state, ("--source", "demo"))
     topic = "affect.v1.status" if state == "waiting" else "affect.v1."
-    with RunningDaemon(tmp_path, *arguments, topic=topic) as daemon:
+    with contextlib.closing(Terminal()) as terminal, RunningDaemon(
+        tmp_path, *arguments, topic=topic, python=(*terminal.prefix, sys.executable)
+    ) as daemon:  # fmt: skip
         match state:
             case "at once":  # the signal may come before anything is set up
                 while b"edge" not in Path(f"/proc/{daemon.process.pid}/cmdline").read_bytes():

@@ -8,6 +8,7 @@ import time
 import zmq
 
 from edge import clock
+from edge.config import PublishConfig
 from edge.hub.publisher import Publisher
 from edge.protocol import messages
 from edge.tools import silence
@@ -26,7 +27,7 @@ print(run_log([sys.argv[1]], Path(sys.argv[2]), stop=lambda: False, until_end=Tr
 def test_a_stopped_logger_loses_nothing_though_the_run_ends_meanwhile(tmp_path):
     """Eleven seconds: heartbeats used to cut the connection, and silence to replace the socket."""
     out, context = tmp_path / "log.jsonl", zmq.Context()
-    publisher = Publisher(context, "tcp://127.0.0.1:*", high_water=1000)
+    publisher = Publisher(context, PublishConfig(endpoint="tcp://127.0.0.1:*"))
     command = [sys.executable, "-c", LOGGER, publisher.endpoint, out]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as logger:
         try:

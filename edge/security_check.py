@@ -1,0 +1,55 @@
+"""The part of ``affect-edge check`` about keys: who may connect, and which files are wrong."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from edge.config import Config, is_loopback
+from edge.errors import ConfigError
+from edge.keys import SECRET_SUFFIX, read_folder, read_secret
+from edge.machine_check import Line
+from edge.metrics_access import read_token, tls_context
+
+
+def security_lines(config: Config) -> Iterator[Line]:
+    """Yield a line for each group of files that the configuration names."""
+    if config.security.is_on:
+        yield _checked("security.secret_key", lambda: _own_key(config))
+        folder = Path(config.security.allowed_keys)
+        yield _checked("security.allowed_keys", lambda: _allowed(folder))
+        for path in sorted(folder.glob(f"*{SECRET_SUFFIX}")):
+            text = "a secret key; expected only public keys here: move it to its client"
+            yield "WARN", f"security.allowed_keys {path}: {text}"
+    else:
+        yield "ok", "security: no keys; only programs on this machine can connect"
+    metrics = config.metrics
+    if metrics.address and (metrics.tls_certificate or metrics.token_file):
+        yield _checked("metrics", lambda: _metrics(config))
+
+
+def _checked(subject: str, describe: Callable[[], str]) -> Line:
+    try:
+        return "ok", f"{subject}: {describe()}"
+    except ConfigError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return "WARN", f"{error}: or run check as the user who will run the daemon"
+        return "WRONG", str(error)
+
+
+def _own_key(config: Config) -> str:
+    pair = read_secret(Path(config.security.secret_key), "security.secret_key")
+    return f"{pair.name}, fingerprint {pair.fingerprint}"
+
+
+def _allowed(folder: Path) -> str:
+    names = sorted(read_folder(folder, "security.allowed_keys").values())
+    return f"{len(names)} may connect: {', '.join(names)}"
+
+
+def _metrics(config: Config) -> str:
+    tls, token = tls_context(config.metrics), read_token(config.metrics)
+    asks = [
+        *(["a certificate of the client"] if config.metrics.tls_client_ca else []),
+        *(["a token"] if token else []),
+    ]
+    where = "this machine" if is_loopback(config.metrics.address) else "the network"
+    return f"for {where}, {'TLS' if tls else 'plain'}, asks for {' and '.join(asks) or 'nothing'}"
