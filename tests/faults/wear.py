@@ -41,7 +41,7 @@ def main(messages: Path, minutes: int, faces: int) -> None:
                     run_s=int(commit * interval_s),
                 )
                 seq = last
-                if trims and commit % int(10 / interval_s) == 0:
+                if trims and commit % int(60 / interval_s) == 0:
                     old = int(commit * interval_s) - 120
                     while store.trim(count=200, older_than_run_s=old, upto=None):
                         pass

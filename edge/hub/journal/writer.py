@@ -36,8 +36,9 @@ CHECK_S: Final = 2.0
 """Time for the check of the file at the start."""
 _COMMIT_BYTES: Final = 1 << 20
 _COMMIT_MESSAGES: Final = 4096
-TRIM_S = 10.0
-_TRIM_GROUPS: Final = 200
+TRIM_S = 60.0
+_TRIM_GROUPS: Final = 500
+_MEASURE_S: Final = 10.0
 _CONSUMERS_S: Final = 60.0
 _DOUBT_NS: Final = 60 * 10**9
 _BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0)
@@ -49,12 +50,10 @@ class Found:
 
     Attributes:
         damage: why the file was set aside; empty if it was good or new.
-        kept: name of the file that was set aside.
         previous: the epoch before this one, messages in the tail included; None if unknown.
     """
 
     damage: str = ""
-    kept: str = ""
     previous: EpochRow | None = None
 
 
@@ -113,6 +112,7 @@ class Writer:
         self._gaps: list[MissingRange] = []  # to be stored
         self._failures = self._doubted_until_ns = 0
         self._next_try_ns = self._next_commit_ns = self._next_trim_ns = 0
+        self._next_measure_ns = 0
         self._next_consumers_ns = clock.monotonic_ns() + int(_CONSUMERS_S * 1e9)
 
     # -- for the main thread -----------------------------------------------------------------------
@@ -290,7 +290,7 @@ class Writer:
         kept = set_aside(self._path)
         self._on_set_aside(kept.name, reason)
         if not self._is_found.is_set():
-            self.found.damage, self.found.kept = reason, kept.name
+            self.found.damage = reason
             if self._tail is not None:
                 for path in self._tail.folder.glob("*.tail"):
                     shutil.copy(path, kept.with_name(f"{kept.name}.{path.name}"))
@@ -325,6 +325,8 @@ class Writer:
             self._find_gap(MissingRange(start.epoch, last_seq + 1, None, "power_cut"))
         elif not of_epoch and (last_seq >= 0 or self._tail is None):
             self._find_gap(MissingRange(start.epoch, last_seq + 1, None, "tail_lost"))
+        elif last_seq < 0:  # it was killed before its first message
+            store.commit([], run_s=0, boot_id=start.boot_id, complete=start.epoch)
 
     def _find_gap(self, gap: MissingRange) -> None:
         self._gaps.append(gap)
@@ -347,6 +349,9 @@ class Writer:
         if due or has_jobs or closing or self.failure or self._memory.bytes > _COMMIT_BYTES:
             self._commit_all(self.store, closing=closing)
             self._next_commit_ns = clock.monotonic_ns() + int(RELAXED_S * 1e9)
+        if now_ns >= self._next_measure_ns:
+            self._next_measure_ns = now_ns + int(_MEASURE_S * 1e9)
+            self._measure(self.store)
         if not closing and now_ns >= self._next_trim_ns:
             self._next_trim_ns = now_ns + int(TRIM_S * 1e9)
             self._trim(self.store)

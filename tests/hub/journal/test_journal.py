@@ -339,3 +339,22 @@ def test_an_identity_that_cannot_be_written_leaves_a_journal_in_memory(
     assert (again.stream, again.epoch) == (first.stream, 2)
     assert read_all(again) == (sent, [])
     again.close()
+
+
+def test_an_epoch_that_was_killed_before_its_first_message_lost_nothing(
+    config: JournalConfig,
+) -> None:
+    first = Journal(config)
+    sent = [append(first) for _ in range(3)]
+    first.close()
+    killed = Journal(config)  # as after SIGKILL: it lets go of the folder, and does no more
+    assert killed._writer is not None
+    killed._writer.close = lambda _: False  # type: ignore[method-assign]
+    killed.close()
+    again = Journal(config)
+    assert again.epoch == 3
+    assert not again.take_events()
+    sent.append(append(again))
+    assert read_all(again, Position(1, -1)) == (sent, [])
+    assert read_all(again, Position(2, -1)) == (sent[-1:], [])
+    again.close()
