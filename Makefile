@@ -130,7 +130,7 @@ test-tflite: setup-tflite
 
 # Long tests of faults: processes killed, power cut, hostile peers. Some need root.
 faults: setup
-	$(BIN)/python -m pytest -m stage --timeout 7200 $(if $(TESTS),$(TESTS),tests/faults)
+	$(BIN)/python -m pytest -m stage --timeout 7200 $(if $(TESTS),$(TESTS),tests/faults tests/hub/journal)
 
 # Twenty daemons, one logger and one PostgreSQL, all killed at random; FLEET_SECONDS=600.
 faults-fleet: setup

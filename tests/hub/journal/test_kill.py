@@ -7,6 +7,8 @@ import shutil
 import time
 from pathlib import Path
 
+import pytest
+
 from edge.config import JournalConfig
 from edge.hub.journal import Journal
 from tests.support.journals import (
@@ -16,10 +18,10 @@ from tests.support.journals import (
     read_all,
 )
 
-KILLS = 30
 
-
-def test_a_killed_process_loses_nothing_that_was_published(tmp_path: Path) -> None:
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kills", [24, pytest.param(500, marks=pytest.mark.stage)])
+def test_a_killed_process_loses_nothing_that_was_published(tmp_path: Path, kills: int) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.support.journals"])
     tail = memory_folder(tmp_path)
@@ -27,7 +29,7 @@ def test_a_killed_process_loses_nothing_that_was_published(tmp_path: Path) -> No
     published = os.open(published_path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     random.seed(7)
     try:
-        for number in range(KILLS):
+        for number in range(kills):
             before = published_path.stat().st_size
             process = context.Process(
                 target=append_until_killed_at,
@@ -42,7 +44,7 @@ def test_a_killed_process_loses_nothing_that_was_published(tmp_path: Path) -> No
             process.join()
         sent = positions_in(published_path.read_bytes())
         journal = Journal(JournalConfig(path=str(tmp_path / "journal"), tail=tail))
-        assert journal.epoch == KILLS + 1
+        assert journal.epoch == kills + 1
         assert journal.previous is not None
         assert journal.previous.last_seq >= sent[-1].seq
         assert not journal.take_events(), "nothing was lost"
@@ -51,7 +53,7 @@ def test_a_killed_process_loses_nothing_that_was_published(tmp_path: Path) -> No
         assert not gaps
         # a message that was appended and not sent may be there, too
         assert set(found) >= set(sent)
-        assert len(found) <= len(sent) + KILLS
+        assert len(found) <= len(sent) + kills
         assert not Path(tail, f"tail-{journal.stream}").exists(), "all is stored"
     finally:
         os.close(published)
