@@ -8,7 +8,7 @@ below ZeroMQ, and cuts, with ``shutdown``:
 - a TCP connection over which more has come than requests or subscriptions need;
 - when memory grows fast: connections whose data waits to be received, which a flood always has;
 - when memory has grown much without such a connection: all of them;
-- connections beyond ``CONNECTIONS_MAX``.
+- connections beyond ``CONNECTIONS_MAX``, those first that may not have shaken hands.
 
 ZeroMQ then drops what it has gathered. Clients connect again by themselves, and ``fetch`` returns
 what a subscriber missed meanwhile.
@@ -33,6 +33,7 @@ from zmq.utils.monitor import parse_monitor_message
 from edge import clock
 from edge.hub.connections import copy_of, inode_of
 from edge.hub.memory_watch import Growth, MemoryWatch
+from edge.hub.sockets import HANDSHAKE_MS
 from edge.hub.token_bucket import TokenBucket
 
 log = logging.getLogger("affect_edge")
@@ -67,6 +68,7 @@ class _Connection:
         descriptor: ZeroMQ's own; it may be closed, and used for another file, at any time.
         inode: of the connection, which identifies it.
         is_tcp: whether the kernel counts its bytes.
+        since_ns: monotonic time at which it was accepted.
         bucket: bytes that may still come.
         received: bytes that had come at the last look.
     """
@@ -75,6 +77,7 @@ class _Connection:
     descriptor: int
     inode: int
     is_tcp: bool
+    since_ns: int
     bucket: TokenBucket
     received: int = 0
 
@@ -168,17 +171,23 @@ class Guard:
         inode = inode_of(descriptor)
         if inode is None:
             return  # closed meanwhile
+        now_ns = clock.monotonic_ns()
         size, rate = BYTES[name]
-        connection = _Connection(
+        self._connections.pop(descriptor, None)  # of one that has been closed
+        self._connections[descriptor] = _Connection(
             name,
             descriptor,
             inode,
             endpoint.startswith(b"tcp"),
-            TokenBucket(rate, size, clock.monotonic_ns()),
+            now_ns,
+            TokenBucket(rate, size, now_ns),
         )
-        self._connections[descriptor] = connection
-        if sum(each.name == name for each in self._connections.values()) > CONNECTIONS_MAX:
-            self._cut(connection, "count")
+        same = [each for each in self._connections.values() if each.name == name]
+        if len(same) > CONNECTIONS_MAX:
+            # Older ones have shaken hands, else ZeroMQ would have closed them. The oldest of the
+            # others is the least likely to be a client that is about to send its request.
+            young = [each for each in same if now_ns - each.since_ns < HANDSHAKE_MS * 1e6]
+            self._cut(young[0], "count")
 
     def _check(self, now_ns: int) -> None:
         for each in list(self._connections.values()):

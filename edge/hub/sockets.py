@@ -21,6 +21,9 @@ from edge.hub.security import Security
 PART_BYTES_MAX: Final = 4096
 """Of what peers send: subscriptions and requests, nothing larger."""
 
+HANDSHAKE_MS: Final = 5000
+"""Connections that have not shaken hands by then are closed."""
+
 _REMEDIES: Final = {
     errno.EADDRINUSE: "stop the process that uses it, or ",
     errno.ENOENT: "make the folder it is in, or ",
@@ -58,7 +61,7 @@ def bind(
     socket.setsockopt(zmq.SNDHWM, high_water)
     socket.setsockopt(zmq.MAXMSGSIZE, PART_BYTES_MAX)
     socket.setsockopt(zmq.RCVBUF, PART_BYTES_MAX)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
     if heartbeats:
         socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)

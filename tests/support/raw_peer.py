@@ -14,7 +14,11 @@ def connect(endpoint: str) -> socket.socket:
     if endpoint.startswith("ipc://"):
         made = socket.socket(socket.AF_UNIX)
         made.settimeout(5)
-        made.connect(endpoint.removeprefix("ipc://"))
+        try:
+            made.connect(endpoint.removeprefix("ipc://"))
+        except OSError:  # such as a full queue of connections
+            made.close()
+            raise
         return made
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     return socket.create_connection((host, int(port)), timeout=5)
