@@ -250,8 +250,8 @@ class Backfill:
     def _send_due(self, now_ns: int) -> None:
         # the one that waits for longest first: only some fetch at a time
         for each in sorted(self._services, key=lambda service: service.fetch.sent_ns):
-            waiting = sum(other.fetch.is_waiting for other in self._services)
-            has_room = len(self.ready) + (waiting + 1) * FETCH_MAX <= READY_MAX
+            near = sum(other.fetch.is_reply_near(now_ns) for other in self._services)
+            has_room = len(self.ready) + (near + 1) * FETCH_MAX <= READY_MAX
             stream = each.stream or ""
             each.send_due(self._orders.get(stream), self._committed.get(stream), has_room, now_ns)
 

@@ -18,6 +18,7 @@ _RETRY_S: Final = 10.0  # ZeroMQ gives up on a daemon that refused the client's 
 _BACK_OFF_S: Final = 0.25  # doubled at each time-out
 _BACK_OFF_MAX_S: Final = 5.0
 _PAGE_MIN: Final = 8
+_NEAR_NS: Final = 1_000_000_000
 _LAST_MS: Final = 200  # for a last request to be sent
 
 
@@ -75,6 +76,11 @@ class FetchSocket:
         self._timeouts = 0
         self.page_max = min(FETCH_MAX, self.page_max * 2)
         return reply
+
+    def is_reply_near(self, now_ns: int) -> bool:
+        """Whether a reply is likely to come soon: not from a service that has been slow."""
+        is_young = now_ns - self.sent_ns < _NEAR_NS
+        return self.is_waiting and is_young and not self._timeouts
 
     def give_up_if_late(self, now_ns: int) -> None:
         """Replace the socket if the reply has not come in time."""

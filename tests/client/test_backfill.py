@@ -1,5 +1,6 @@
 """Live and fetched messages together, against real sockets."""
 
+import contextlib
 import time
 
 import pytest
@@ -298,6 +299,22 @@ def test_messages_wait_as_long_as_the_daemon_answers(daemon, addresses):
         daemon.publish(publish=False)
         assert numbers(take(subscriber, 2)) == [(1, 1), (1, 2)]
         assert subscriber.caught_up
+
+
+def test_silent_services_do_not_keep_others_from_fetching(daemon, addresses, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch_socket, "_TIMEOUT_S", 1000)  # all of them are waited for
+    monkeypatch.setattr(fetch_socket, "_TIMEOUT_MAX_S", 1000)
+    for _ in range(1200):
+        daemon.publish()
+    with contextlib.ExitStack() as stack:
+        silent = [f"ipc://{tmp_path}/silent{number}" for number in range(8)]
+        for each in silent:
+            stack.enter_context(FakeDaemon(each + "live", each)).is_mute = True
+        subscriber = stack.enter_context(
+            Subscriber([addresses[0]], services=[*silent, addresses[1]])
+        )
+        assert numbers(take(subscriber, 1201)) == daemon.positions
+        assert not subscriber.caught_up
 
 
 def test_a_daemon_without_fetch_is_reported_once(daemon, addresses):
