@@ -90,6 +90,7 @@ def test_a_name_belongs_to_one_process_and_a_cursor_to_one_record(tmp_path: Path
     with daemon(tmp_path), Subscriber(live, services=service, name="mine") as older:
         (first,) = receive_until(older, 1)[:1]
         older.acknowledge()
+        receive_until(older, 5)
         cursor = Cursor(first.message.stream, 99, 0)
         with (
             subscribe(tmp_path, cursors=[cursor]) as ahead,
