@@ -7,17 +7,21 @@ from typing import Final
 from edge.errors import ConfigError, LogFileError, LogUnavailable
 
 _FULL: Final = frozenset([errno.ENOSPC, errno.EDQUOT])
+_FAILING: Final = frozenset([errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESTALE])
 
 
-def open_error(path: Path, error: OSError) -> ConfigError | LogUnavailable:
-    """Return the error of a log that could not be opened: ``LogUnavailable`` if it lacks space.
+def open_error(path: Path, error: OSError) -> ConfigError | LogFileError:
+    """Return the error of a log that could not be opened.
+
+    It is a ``LogFileError`` if the disk fails, ``LogUnavailable`` if it is full, else a
+    ``ConfigError``: a wrong path, or missing rights.
 
     Args:
         path: of the file or folder, for the text.
         error: what the operating system reported.
     """
-    if error.errno in _FULL:
-        return LogUnavailable(f"log {path}: {error.strerror}; make room")
+    if error.errno in _FULL or error.errno in _FAILING:
+        return log_error(path, error)
     return ConfigError(f"log {path}: cannot be opened: {error.strerror}")
 
 

@@ -210,6 +210,14 @@ class SqliteLog:
                     f" {kept.name}: put it next to the moved file as NAME-wal, and open that"
                 )
 
+    def _checkpoint(self) -> bool:
+        """Write what is in the write-ahead log into the database; return whether that is all."""
+        try:
+            (is_busy, *_), *_ = self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error:
+            return False
+        return not is_busy
+
     def _release(self) -> None:
         with suppress(sqlite3.Error):
             self._database.close()
@@ -247,8 +255,10 @@ class SqliteLog:
         opened = os.fstat(self._fd)
         try:
             is_same = os.path.samestat(os.stat(self.path), opened)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             is_same = False
+        except OSError as error:  # the disk fails: nothing is known about the file
+            raise log_error(self.path, error) from error
         if is_same and opened.st_size > 0:
             return
         if opened.st_nlink == 0:
@@ -258,8 +268,8 @@ class SqliteLog:
             fate = "was emptied (rotate with SIGHUP or --rotate, not with copytruncate)"
         else:
             fate = "was moved"
-            with suppress(sqlite3.Error):  # what is in the write-ahead log belongs to that file
-                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if not self._checkpoint():  # what is in the write-ahead log belongs to that file
+                self._set_aside_wal()
         self._discard_database(remove_file=is_same)
         self._begin(self._progress.day)
         self._report(f"{self.path}: {fate} while it was written; it goes on in a new file")

@@ -205,6 +205,29 @@ def test_after_a_move_the_log_goes_on_in_a_new_file_with_the_cursors(out):
         assert log.cursors() == [Cursor("s", 1, 2)]
 
 
+def test_a_file_that_is_moved_while_somebody_reads_it_keeps_its_newest_messages(out, monkeypatch):
+    """A reader's snapshot keeps the write-ahead log from being written into the file."""
+    monkeypatch.setattr("edge.client.logs.sqlite_database._BUSY_S", 0.0)
+    with opened_log(out) as log:
+        log.cursors()
+        log.write(received(frame(1)))
+        log.commit()
+        reader = sqlite3.connect(out, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM messages").fetchall()
+        log.write(received(frame(2)))
+        log.commit()
+        moved = out.rename(out.with_name("moved.sqlite"))
+        log.write(received(frame(3)))
+        log.commit()
+        reader.close()
+    kept = out.with_name("log.sqlite-wal.kept")
+    if kept.exists():
+        kept.rename(out.with_name("moved.sqlite-wal"))
+    assert keys(moved) == [("s", 1, 1), ("s", 1, 2)]
+    assert keys(out) == [("s", 1, 3)]
+
+
 def test_after_a_move_between_two_runs_the_cursors_are_kept(out):
     write(out, frame(1), frame(2))
     out.rename(out.with_name("moved.sqlite"))
