@@ -221,11 +221,12 @@ def test_no_track_can_be_assigned_while_no_worker_runs(
         with pytest.raises(RequestRefused, match=f"track {track} is not in view"):
             ask(daemon.service, AssignRequest(track=track, participant="P08"))
         ended = daemon.wait_for(lambda m: m.get("event") == "participant_track_ended")
-        assert ended["detail"] == {"track": track, "participant": "P07"}
+        assert ended["detail"] == {"track": track, "participant": "P07", "seat": None}
         (participant,) = ask(daemon.service, StatusRequest())["participants"]
         since_ns = participant.pop("since_unix_ns")
         assert participant == {
-            "participant": "P07", "track": track, "in_view": False, "baseline": "none",
+            "participant": "P07", "track": track, "seat": None, "in_view": False,
+            "baseline": "none",
         }  # fmt: skip
         seen = [m for m in daemon.frames if face_of("P07", m) is not None]
         published = [m["time"]["published_ns"] for m in seen]
