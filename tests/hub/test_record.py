@@ -6,7 +6,7 @@ from pathlib import Path
 from edge import __version__
 from edge.board import Board
 from edge.config import Config, load_config
-from edge.hub.record import epoch_started, recorded_config, versions
+from edge.hub.record import _without_secrets, epoch_started, recorded_config, versions
 
 PURPOSE = 'device.purpose="safety"'
 
@@ -48,3 +48,17 @@ def test_the_board_is_named_where_it_says_what_it_is(tmp_path: Path) -> None:
     assert Board(tmp_path).model() == "Raspberry Pi 5 Model B Rev 1.0"
     path.write_bytes(b"\xff\0\x01")
     assert Board(tmp_path).model() is None
+
+
+def test_keys_and_tokens_are_not_recorded() -> None:
+    """Whatever a section calls them: the value is hidden by the key's name."""
+    hidden = _without_secrets(
+        {
+            "security": {"secret_key": "/etc/keys/S3cret", "allowed_keys": "/etc/keys/allowed"},
+            "metrics": {"token_file": "S3cret", "client_secret": ["S3cret"], "address": ""},
+            "source": {"url": "http://10.0.0.2/?pwd=S3cret", "Password": "S3cret", "token": None},
+        }
+    )
+    assert "S3cret" not in json.dumps(hidden)
+    assert hidden["security"]["allowed_keys"] == "/etc/keys/allowed"
+    assert hidden["source"]["token"] is None
