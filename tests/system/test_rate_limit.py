@@ -34,7 +34,8 @@ def limited(message: Message) -> bool:
 
 
 def hot_daemon(folder: Path, root: Path, *more: str) -> RunningDaemon:
-    board = ("--set", f"limits.board_root='{root}'")
+    # at 10 Hz a busy machine drops no frame by itself
+    board = ("--set", f"limits.board_root='{root}'", "--set", "source.rate_hz=10")
     return RunningDaemon(folder, "--source", "demo", "--wait-for-subscriber", *board, *more)
 
 
@@ -44,7 +45,7 @@ def test_a_hot_board_gets_fewer_frames_and_says_so(tmp_path: Path) -> None:
     with hot_daemon(tmp_path, root) as daemon:
         status = daemon.wait_for(lambda m: m["kind"] == "status" and m["soc_celsius"] == 61.0)
         assert (status["rate_divisor"], status["rate_reason"]) == (1, None)
-        daemon.wait_for(lambda m: m["kind"] == "frame" and m["frame"]["index"] >= 20)
+        daemon.wait_for(lambda m: m["kind"] == "frame" and m["frame"]["index"] >= 5)
         write(root, TEMPERATURE, "86000\n")
         event = daemon.wait_for(limited)
         assert event["detail"] == {"divisor": 2, "reason": "temperature", "soc_celsius": 86.0}
@@ -60,7 +61,7 @@ def test_a_hot_board_gets_fewer_frames_and_says_so(tmp_path: Path) -> None:
         assert daemon.stop()[0] == 0
         ended = daemon.events("epoch_ended")[0]["detail"]
         assert ended["frames"] + ended["dropped"] == ended["captured"]
-        assert ended["dropped"] > 10
+        assert ended["dropped"] >= 2
         assert "Traceback" not in daemon.stderr
         assert "one frame of 2 is processed: temperature, 86.0 degrees" in daemon.stderr
 
