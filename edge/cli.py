@@ -238,8 +238,11 @@ def log_command(
     connect: Endpoints = None,
     service: Services = None,
     name: Annotated[
-        str, typer.Option(help="Under which the daemons note what this logger has stored.")
-    ] = "log",
+        str | None,
+        typer.Option(
+            help="Under which the daemons note what this logger has stored; made of OUT by default."
+        ),
+    ] = None,
     since: Annotated[
         str, typer.Option(help="Where to begin with a new stream: oldest, epoch or now.")
     ] = "oldest",
@@ -270,7 +273,9 @@ def log_command(
     endpoints, signals = endpoints_of(connect), LogSignals()
     services = services_for(endpoints, service, once=once)
     if service is None and not services:
-        write_error_line(f"{name}: without --service, missed messages are reported, not fetched")
+        write_error_line(
+            f"{name or 'log'}: without --service, missed messages are reported, not fetched"
+        )
     summary = run_log(
         endpoints,
         out,

@@ -4,6 +4,10 @@ The formats are those of ``edge.client.logs``. An existing log is continued. A l
 repeat) is counted and not written again.
 """
 
+import hashlib
+import os
+import platform
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -67,7 +71,7 @@ def run_log(
     services: Sequence[str] = (),
     since: Since = "oldest",
     once: bool = False,
-    name: str = "log",
+    name: str | None = None,
     device: str | None = None,
     until_end: bool = False,
     give_up_s: float = 0.0,
@@ -86,7 +90,8 @@ def run_log(
             reported.
         since: where to begin with a stream that is new to the log; see ``Subscriber``.
         once: end when everything that the daemons stored is in the log.
-        name: of this logger, under which the daemons note what it has; begins each line of
+        name: of this logger, under which the daemons note what it has; None: one that is made of
+            ``out`` (``consumer_name``), which no other log has. It begins each line of
             ``report``.
         device: only this device's messages.
         until_end: also end once every device that sent a message has sent ``epoch_ended``, and
@@ -104,7 +109,7 @@ def run_log(
     write_line = report or write_error_line
 
     def report_as(line: str) -> None:
-        write_line(f"{name}: {line}")
+        write_line(f"{name or 'log'}: {line}")
 
     def open_log() -> tuple[LogFormat, list[Cursor], ExitStack]:
         with ExitStack() as opening:
@@ -121,7 +126,7 @@ def run_log(
             high_water=_HIGH_WATER,
             cursors=cursors,
             services=services,
-            name=name if services else None,
+            name=(name or consumer_name(str(out))) if services else None,
             since=since,
             report=report_as,
         ) as live:
@@ -187,6 +192,17 @@ def check_since(text: str) -> Since:
         if since == text:
             return cast("Since", text)
     raise ConfigError(f"--since {text!r}: expected {', '.join(get_args(Since))}")
+
+
+def consumer_name(out: str) -> str:
+    """Return the name of the logger of ``out`` on this machine: the same at each start.
+
+    Two logs of one daemon must not share a name: each would acknowledge what the other lacks.
+    """
+    place = out if "://" in out else os.path.abspath(out)
+    digest = hashlib.sha256(f"{platform.node()} {place}".encode(errors="replace")).hexdigest()
+    stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(out).stem if "://" not in out else "database")
+    return f"log-{stem[:40]}-{digest[:8]}"
 
 
 class _Log:

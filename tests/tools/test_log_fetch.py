@@ -10,7 +10,8 @@ import pytest
 
 from edge.client.logs.rotation import Rotation, parse_rotation
 from edge.errors import ConfigError
-from edge.tools.log import run_log, services_for
+from edge.protocol.requests import FetchRequest
+from edge.tools.log import consumer_name, run_log, services_for
 from tests.support.fetch_server import FakeDaemon
 from tests.support.logged import logged
 from tests.support.wire import frame
@@ -46,7 +47,8 @@ def test_once_stores_everything_acknowledges_it_and_ends(tmp_path, addresses, na
             )  # fmt: skip
             assert summary.messages - count in range(2)
             assert (summary.gaps, summary.late) == (0, 0)
-            assert daemon.acknowledged["ward-2"] == (1, daemon.last_seq)
+            newest = (1, daemon.last_seq)
+            wait_until(lambda at=newest: daemon.acknowledged.get("ward-2") == at)
     assert numbers(out) == list(range(1501))
 
 
@@ -201,6 +203,17 @@ def test_other_rotations_are_refused_in_one_line(text):
     with pytest.raises(ConfigError, match="expected day, or a size of at least 1MB") as error:
         parse_rotation(text)
     assert "\n" not in str(error.value)
+
+
+def test_two_logs_have_two_names_and_each_keeps_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outs = ["a.sqlite", "a.csv", "b.sqlite", "Größe 1/", "postgresql://u:secret@h/d"]
+    names = [consumer_name(out) for out in outs]
+    assert len(set(names)) == len(outs)
+    assert consumer_name(str(tmp_path / "a.sqlite")) == names[0]
+    for name in names:
+        assert FetchRequest(name=name).name == name
+        assert "secret" not in name
 
 
 def test_the_default_service_belongs_to_the_default_endpoint():
