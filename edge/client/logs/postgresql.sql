@@ -82,6 +82,7 @@ SELECT
     (m.body #>> '{frame,index}')::bigint AS frame_index,
     (f.face #>> '{track}')::bigint AS track,
     f.face #>> '{participant}' AS participant,
+    f.face #>> '{seat}' AS seat,
     m.body #>> '{frame,file}' AS file,
     (m.body #>> '{frame,page}')::integer AS page,
     json_array_length(m.body -> 'faces') AS faces,
