@@ -34,6 +34,10 @@ NAME: Final = "participants.json"
 SESSION_SAVE_S: Final = 60.0
 """A running session's count of frames is kept this often: each time costs some pages of a card."""
 
+VISITS_SAVE_S: Final = 10.0
+"""When participants were last in view is kept this often: a face that comes and goes must not wear
+the card out."""
+
 _RESTARTED: Final = "the daemon was restarted while it was being learnt"
 
 
@@ -59,7 +63,7 @@ class StateKeeper:
             config.affect, vanish_s=config.tracking.vanish_s, zones=config.zones
         )
         self.sessions = Sessions()
-        self._saved_changes = -1
+        self._saved_changes = self._saved_visits = -1
         self._saved_ns = 0
 
     def restore(self, emit: Callable[[Detail], object]) -> None:
@@ -73,16 +77,23 @@ class StateKeeper:
         self.save_changes()
 
     def save_changes(self, *, wait_s: float = 0.0) -> None:
-        """Keep what has changed since the last call; wait for the storage for ``wait_s``."""
+        """Keep what has changed since the last call.
+
+        Args:
+            wait_s: wait so long for the storage.
+        """
         if self._file is None:
             return
         changes = self.participants.changes + self.sessions.changes
         now_ns = clock.monotonic_ns()
         is_counting = self.sessions.current is not None
-        is_due = is_counting and now_ns - self._saved_ns > SESSION_SAVE_S * 1e9
+        has_visits = self.participants.visits != self._saved_visits
+        every_s = VISITS_SAVE_S if has_visits else SESSION_SAVE_S
+        is_due = (has_visits or is_counting) and now_ns - self._saved_ns > every_s * 1e9
         if changes == self._saved_changes and not is_due:
             return
-        self._saved_changes, self._saved_ns = changes, now_ns
+        self._saved_changes, self._saved_visits = changes, self.participants.visits
+        self._saved_ns = now_ns
         self._file.save(self._content(), wait_s=wait_s)
 
     def own_codes(self, session: KeptSession) -> list[str]:

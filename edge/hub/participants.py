@@ -45,6 +45,7 @@ class Participants:
     Attributes:
         seats: codes of seats.
         changes: counts what a restart should not lose.
+        visits: counts how often a known participant came or went, which it may lose.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Participants:
     ) -> None:
         """Begin without participants; a face lost for ``vanish_s`` has no track any more."""
         self.seats = Seats(zones or ZonesConfig())
-        self.changes = 0
+        self.changes = self.visits = 0
         self._config = config
         self._vanish_ns = round(vanish_s * 1e9)
         self._last_seen_ns: dict[int, int] = {}  # by track; of those still in view
@@ -269,7 +270,7 @@ class Participants:
         code = self._codes[track]
         seat = self._seat_by_track.get(track)
         self._events.append(ParticipantTrackEnded(track=track, participant=code, seat=seat))
-        self.changes += 1
+        self.visits += 1
 
     def _note_return(self, track: int, code: str, now_ns: int) -> None:
         presence, seat = self._presences.get(code), self.seats.seat_of(code)
@@ -279,6 +280,8 @@ class Participants:
         )
 
     def _place(self, track: int, code: str, presence: _Presence) -> None:
+        self.visits += 1
+        self.changes += code not in self._presences
         self._unassign(code)
         self._kept.discard(code)
         self._codes[track] = code
@@ -286,7 +289,6 @@ class Participants:
         self._presences = {each: at for each, at in self._presences.items() if each in known}
         self._presences[code] = presence
         self._open_ns[track] = self._last_seen_ns[track]
-        self.changes += 1
 
     def _place_by_seat(self, faces: Sequence[Face], now_ns: int) -> None:
         """Give the code of each seat to one face on it: to that which has it, else the largest."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge import clock
 from edge.config import AffectConfig, Config, DeviceConfig, JournalConfig, ZonesConfig
 from edge.hub.identity import StreamIdentity
 from edge.hub.kept_models import KeptPosition, KeptState
@@ -243,3 +244,20 @@ def test_the_file_holds_no_more_than_means(tmp_path: Path):
     assert set(kept["participants"][0]["baseline"]) == {
         "read_s", "readings", "valence", "arousal", "reason",
     }  # fmt: skip
+
+
+def test_a_face_that_comes_and_goes_is_not_written_each_time(tmp_path, monkeypatch):
+    now_ns = 10**12
+    monkeypatch.setattr(clock, "monotonic_ns", lambda: now_ns)
+    with Start(tmp_path, left="P01") as start:
+        saved: list[bytes] = []
+        monkeypatch.setattr(start.kept._file, "save", lambda content, **_: saved.append(content))
+        for _ in range(200):  # 40 s, in which the face is lost again and again
+            now_ns += SECOND_NS // 5
+            start.kept.participants.end_tracks()
+            start.show(1, now_ns / SECOND_NS, seat="left")
+            start.kept.save_changes()
+        assert len(saved) <= 5
+        start.kept.participants.assign_seat("left", "P02")
+        start.kept.save_changes(wait_s=0.25)
+        assert b"P02" in saved[-1]
