@@ -153,7 +153,7 @@ def run_log(
                 if gave_up:
                     report_as(f"nothing received for {give_up_s:g} s, and no end: given up")
                     break
-                if once and received is None and live.caught_up:
+                if once and live.caught_up:  # what comes now was published since
                     break
                 log.report_undecodable(live.undecodable)
                 if rotate_now():

@@ -52,6 +52,23 @@ def test_once_stores_everything_acknowledges_it_and_ends(tmp_path, addresses, na
     assert numbers(out) == list(range(1501))
 
 
+def test_once_ends_although_the_daemon_goes_on(tmp_path, addresses):
+    """A camera always has a newer message: the end does not wait for a pause."""
+    with FakeDaemon(*addresses) as daemon:
+        daemon.start_epoch()
+
+        def publish_and_go_on() -> bool:
+            daemon.publish()
+            return daemon.last_seq > 2000
+
+        summary = run_log(
+            [addresses[0]], tmp_path / "log.jsonl", services=[addresses[1]],
+            stop=publish_and_go_on, once=True, report=lambda _line: None,
+        )  # fmt: skip
+        assert daemon.last_seq < 2000
+        assert (summary.gaps, summary.late) == (0, 0)
+
+
 def test_until_end_does_not_end_with_an_earlier_run(tmp_path, addresses):
     out = tmp_path / "log.jsonl"
     with FakeDaemon(*addresses, page_max=3) as daemon:
