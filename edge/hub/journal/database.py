@@ -45,6 +45,8 @@ def translate_errors() -> Iterator[None]:
         if code in _DAMAGE or lacks or not isinstance(error, sqlite3.OperationalError):
             raise StoreDamaged(str(error)) from error
         raise OSError(f"journal: {error}") from error
+    except UnicodeError as error:  # Python decodes what SQLite takes for text
+        raise StoreDamaged(f"text that is not UTF-8: {error}") from error
 
 
 def set_aside(path: Path) -> Path:

@@ -98,6 +98,8 @@ class Group:
             raise ValueError(str(error)) from error
         if len(lines) != self.size:
             raise ValueError(f"expected {self.size} bytes, decompressed {len(lines)}")
+        if (count := lines.count(b"\n") + 1) != self.last_seq + 1 - self.first_seq:
+            raise ValueError(f"{count} messages from {self.first_seq} to {self.last_seq}")
         return lines
 
 

@@ -12,11 +12,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final
 
 from edge.hub.journal.batch import MissingRange, Position
 from edge.hub.journal.database import (
     PAGE,
+    StoreDamaged,
     connect,
     prepare,
     quick_check,
@@ -114,7 +116,9 @@ class Store:
         """
         with self._transaction() as execute:
             row = execute("SELECT id, last_seq FROM groups ORDER BY id DESC LIMIT 1").fetchone()
-            if row is not None:  # a commit that reported a failure may have succeeded
+            if row is not None:
+                _require(row, int, int)
+                # what is stored already: a commit that reported a failure may have succeeded
                 newest = (row[0] >> _SEQ_BITS, row[1])
                 entries = [each for each in entries if (each.epoch, each.seq) > newest]
             self._writer.executemany(
@@ -287,14 +291,17 @@ class Store:
         rows = self._read("SELECT * FROM epochs WHERE epoch=?", number)
         if not rows:
             return None
+        _require(rows[0], int, (bytes, NoneType), int, str, int, int)
         epoch, first, unix_ns, boot_id, last_seq, ended = rows[0]
         stored = self._read(
             "SELECT last_seq FROM groups WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1",
             _key(epoch, 0),
             _key(epoch + 1, 0),
         )
-        last_seq = max(last_seq, stored[0][0] if stored else -1)
-        return EpochRow(epoch, first, unix_ns or 0, boot_id or "", last_seq, bool(ended))
+        for row in stored:
+            _require(row, int)
+            last_seq = max(last_seq, row[0])
+        return EpochRow(epoch, first, unix_ns, boot_id, last_seq, bool(ended))
 
     def next_epoch(self, after: int) -> int | None:
         """Return the number of the next known epoch."""
@@ -308,16 +315,22 @@ class Store:
             " ORDER BY first DESC LIMIT 1",
             *(epoch, seq, seq),
         )
+        for row in rows:
+            _require(row, int, int, (int, NoneType), str)
         return MissingRange(*rows[0]) if rows else None
 
     def consumers(self) -> dict[str, tuple[Position, int]]:
         """Return the stored consumers: name -> position, and ``run_s`` when last seen."""
         rows = self._read("SELECT * FROM consumers")
+        for row in rows:
+            _require(row, str, int, int, int)
         return {name: (Position(epoch, seq), seen) for name, epoch, seq, seen in rows}
 
     def run_s(self) -> int:
         """Return the journal's clock at the newest group, seconds; 0 without one."""
         rows = self._read("SELECT run_s FROM groups ORDER BY id DESC LIMIT 1")
+        for row in rows:
+            _require(row, int)
         return int(rows[0][0]) if rows else 0
 
     def used_bytes(self) -> int:
@@ -328,10 +341,20 @@ class Store:
         return int((pages - free) * PAGE)
 
 
+def _require(row: Sequence[object], *types: type | tuple[type, ...]) -> None:
+    """Refuse values of other types, which a flipped bit makes of a number."""
+    for value, expected in zip(row, types, strict=True):
+        if not isinstance(value, expected):
+            raise StoreDamaged(f"a value of type {type(value).__name__}")
+
+
 def _key(epoch: int, seq: int) -> int:
     return epoch << _SEQ_BITS | min(seq, (1 << _SEQ_BITS) - 1)
 
 
 def _group_of(key: int, last_seq: int, unix_ns: int, size: int, data: bytes) -> Group:
     epoch, first_seq = key >> _SEQ_BITS, key & (1 << _SEQ_BITS) - 1
+    _require((last_seq, unix_ns, size, data), int, int, int, bytes)
+    if last_seq < first_seq or size < 0:
+        raise StoreDamaged(f"a group from {first_seq} to {last_seq}, of {size} bytes")
     return Group(epoch, first_seq, last_seq, unix_ns, size, data)

@@ -122,6 +122,7 @@ class Writer:
     ) -> None:
         """Start the thread, which opens the file of ``stream`` and reads the tail."""
         self._stream, self._previous, self._tail, self._boot = stream, previous, tail, boot
+        self._before = previous.epoch if previous is not None else 0  # highest epoch in the file
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
@@ -256,6 +257,10 @@ class Writer:
     def _open(self, check_s: float) -> None:
         store = Store(self._path, self._stream, check_s=check_s)
         try:
+            newest = store.newest()
+            if newest is not None and newest.last_position > self._sent_upto():
+                # new messages would be taken for stored ones
+                raise StoreDamaged(f"holds {newest.last_position}, which was never sent")
             self.base_run_s = max(self.base_run_s, store.run_s())
             self._consumers.restore(store.consumers())
             self._measure(store)
@@ -265,6 +270,12 @@ class Writer:
         old, self.store = self.store, store
         if old is not None:
             old.close()
+
+    def _sent_upto(self) -> Position:
+        """Return a position beyond which no message can be stored."""
+        if self._is_ready.is_set():
+            return self._memory.newest
+        return Position(self._before, 2**63)
 
     def _measure(self, store: Store) -> None:
         self.used_bytes = store.used_bytes()

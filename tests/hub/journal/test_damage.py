@@ -124,7 +124,7 @@ def test_random_damage_never_stops_the_start_nor_gives_a_wrong_message(
     good = path.read_bytes()
     identity = Path(config.path, "identity.json").read_bytes()
     chance = random.Random(3)
-    for _ in range(count):
+    for number in range(count):
         data = bytearray(good)
         for _ in range(chance.choice([1, 1, 4, 400])):
             data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
@@ -138,6 +138,7 @@ def test_random_damage_never_stops_the_start_nor_gives_a_wrong_message(
         settle(journal)
         assert read_all(journal, Position(journal.epoch, -1))[0] == sent
         journal.close()
+        assert not list(Path(config.path).glob("journal.sqlite.damaged-2*")), number
         for kept in Path(config.path).glob("journal.sqlite*"):
             kept.unlink()
 
