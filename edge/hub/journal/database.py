@@ -42,7 +42,9 @@ def translate_errors() -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         lacks = code == sqlite3.SQLITE_ERROR and str(error).startswith("no such")  # table, column
-        if code in _DAMAGE or lacks or not isinstance(error, sqlite3.OperationalError):
+        # code 0: not from SQLite, but from Python, which cannot decode a value
+        is_foreign = code == 0 or not isinstance(error, sqlite3.OperationalError)
+        if code in _DAMAGE or lacks or is_foreign:
             raise StoreDamaged(str(error)) from error
         raise OSError(f"journal: {error}") from error
     except UnicodeError as error:  # Python decodes what SQLite takes for text
