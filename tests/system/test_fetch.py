@@ -35,7 +35,8 @@ def test_every_message_can_be_fetched_also_after_a_restart(tmp_path: Path) -> No
                 daemon.wait_for_frame()
             fetched = fetch_all(daemon.service)
             assert max(each["epoch"] for each in fetched) == epoch
-            program = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[0]
+            section = PAGE.read_text().partition("\n## Fetch")[2]
+            program = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
             subprocess.run(
                 [sys.executable, "-c", program.replace("tcp://127.0.0.1:5556", daemon.service)],
                 check=True, timeout=60, cwd=tmp_path,
