@@ -97,5 +97,5 @@ class MetricsConfig(Section):
         return (
             f"address: {self.address!r} can be reached by other machines, which needs"
             " metrics.tls_certificate and tls_key, with tls_client_ca or token_file"
-            " (docs/operation.md, Keys); expected these, or 127.0.0.1:PORT"
+            " (docs/security.md, Keys); expected these, or 127.0.0.1:PORT"
         )

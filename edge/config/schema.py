@@ -244,7 +244,7 @@ class Config(Section):
                 raise ValueError(
                     f"publish.{key}: {endpoint!r} can be reached by other machines, which needs"
                     " security.secret_key and security.allowed_keys; make keys with"
-                    " 'affect-edge keys new NAME' (docs/operation.md, Keys); expected these, or"
+                    " 'affect-edge keys new NAME' (docs/security.md, Keys); expected these, or"
                     " tcp://127.0.0.1:PORT or ipc://PATH"
                 )
         return self

@@ -56,7 +56,7 @@ class Mosquitto:
             f"user {'root' if os.geteuid() == 0 else ''}".strip(),
             "persistence true",
             f"persistence_location {self.folder}/",
-            "autosave_interval 1",  # seconds; less than sys_interval, see docs/operation.md
+            "autosave_interval 1",  # seconds; less than sys_interval, see docs/logging.md
             "sys_interval 2",
             *(settings or self._settings),
         ]
