@@ -272,10 +272,6 @@ def log_command(
 
     endpoints, signals = endpoints_of(connect), LogSignals()
     services = services_for(endpoints, service, once=once)
-    if service is None and not services:
-        write_error_line(
-            f"{name or 'log'}: without --service, missed messages are reported, not fetched"
-        )
     summary = run_log(
         endpoints,
         out,

@@ -41,7 +41,7 @@ def forward(
     endpoints = endpoints_of(connect)
     run_forward(
         endpoints,
-        services_for(endpoints, service, once=False),
+        services_for(endpoints, service, once=False) or (),
         to,
         state,
         stop=stop_on_signals(),

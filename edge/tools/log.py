@@ -68,7 +68,7 @@ def run_log(
     stop: Callable[[], bool],
     rotation: Rotation = Rotation(),  # noqa: B008 - frozen
     rotate_now: Callable[[], bool] = lambda: False,
-    services: Sequence[str] = (),
+    services: Sequence[str] | None = (),
     since: Since = "oldest",
     once: bool = False,
     name: str | None = None,
@@ -87,7 +87,7 @@ def run_log(
         rotation: when to rotate the log.
         rotate_now: called at least five times a second; true rotates the log at once.
         services: service addresses of the daemons, to fetch what was missed; none: it is only
-            reported.
+            reported, and with None, a line says so.
         since: where to begin with a stream that is new to the log; see ``Subscriber``.
         once: end when everything that the daemons stored is in the log.
         name: of this logger, under which the daemons note what it has; None: one that is made of
@@ -125,7 +125,7 @@ def run_log(
             device=device,
             high_water=_HIGH_WATER,
             cursors=cursors,
-            services=services,
+            services=services or (),
             name=(name or consumer_name(str(out))) if services else None,
             since=since,
             report=report_as,
@@ -141,7 +141,10 @@ def run_log(
                 # the end of an earlier run may be fetched: then more follows
                 if until_end and log.ended and (live.caught_up or silence.silent_s >= _END_S):
                     break
-                received = live.receive(timeout_s=0.2)
+                received = live.receive(timeout_s=0.2)  # the first call connects
+                if services is None:
+                    services = ()
+                    report_as("without --service, missed messages are reported, not fetched")
                 silence.turn()
                 catch_up.turn(fetched=received is not None and received.backfilled)
                 if received is not None:
@@ -168,18 +171,20 @@ def run_log(
 
 def services_for(
     endpoints: Sequence[str], services: Sequence[str] | None, *, once: bool
-) -> list[str]:
+) -> list[str] | None:
     """Return the addresses to fetch from: those given, or that of a daemon with default addresses.
+
+    None if none is given and the addresses are others.
 
     Raises:
         ConfigError: ``once`` without any.
     """
-    if services is None:
-        services = [DEFAULT_SERVICE] if set(endpoints) == {DEFAULT_ENDPOINT} else []
-    found = [each for each in services if each]
+    if services is None and set(endpoints) == {DEFAULT_ENDPOINT}:
+        services = [DEFAULT_SERVICE]
+    found = [each for each in services or () if each]
     if once and not found:
         raise ConfigError("--once: expected --service, the address to fetch the stored messages")
-    return found
+    return None if services is None else found
 
 
 def check_since(text: str) -> Since:

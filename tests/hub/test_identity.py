@@ -38,7 +38,19 @@ def test_a_second_daemon_is_refused_and_uses_up_no_epoch(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", "[]", '{"stream": "x", "epoch": 1}', '{"stream": null, "epoch": 2}', "\0"]
+    "content",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"stream": "x", "epoch": 1}',
+        '{"stream": null, "epoch": 2}',
+        '{"stream": "8c4f9e04-6a0f-4f4f-9d52-0d3a1e6b2a11", "epoch": 1e999}',
+        '{"stream": "8c4f9e04-6a0f-4f4f-9d52-0d3a1e6b2a11", "epoch": -5}',
+        "[" * 100_000,
+        "\0",
+    ],
+    ids=range(9),
 )
 def test_a_damaged_identity_file_is_kept_and_a_new_stream_begins(
     tmp_path: Path, content: str

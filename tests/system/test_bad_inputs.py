@@ -179,8 +179,8 @@ COMMANDS = [
     Case("one argument too many", ("schema", "twice"), ("twice",)),
     Case("unknown command for models", ("models", "fly"), ("fly",)),
     Case("log without a file", ("log",), ("--out",), real=True),
-    Case("log as SQLite", ("log", "--out", "{tmp}/a.sqlite"), ("a.sqlite", "not available")),
-    Case("log as Parquet", ("log", "--out", "{tmp}/a.parquet"), ("a.parquet", "not available")),
+    Case("log of a week", ("log", "--out", "{tmp}/a.csv", "--rotate", "week"), ("week", "day")),
+    Case("log since noon", ("log", "--out", "{tmp}/a.csv", "--since", "noon"), ("noon", "epoch")),
     Case("log as text", ("log", "--out", "{tmp}/a.txt"), ("a.txt", ".jsonl")),
     Case("log into no folder", ("log", "--out", "{tmp}/no/a.csv"), ("{tmp}/no/a.csv",), real=True),
     Case("log over a folder", ("log", "--out", "{tmp}/dir.jsonl"), ("{tmp}/dir.jsonl",)),
@@ -239,28 +239,10 @@ PLACES = [
     setting("journal in a file", 'journal.path="{tmp}/text.mp4/a"', "{tmp}/text.mp4/a", real=True),
     setting("journal cannot be made", 'journal.path="/proc/x/y"', "/proc/x/y", real=True),
     setting("journal in use", 'journal.path="{tmp}/taken"', "{tmp}/taken", "in use", real=True),
-    setting(
-        "journal is damaged",
-        'journal.path="{tmp}/identity-broken"',
-        "{tmp}/identity-broken/identity.json",
-        "move it away",
-        real=True,
-    ),
 ]
 
 
 CASES = [*FILES, *SETTINGS, *COMMANDS, *SOURCES, *PLACES]
-
-
-IDENTITIES = {
-    "broken": '{"stream":',
-    "list": "[1, 2]",
-    "uuid": '{"stream": "me", "epoch": 1}',
-    "epoch": '{"stream": "8c4f9e04-6a0f-4f4f-9d52-0d3a1e6b2a11", "epoch": "many"}',
-    "deep": "[" * 100_000,
-    "huge": '{"stream": "8c4f9e04-6a0f-4f4f-9d52-0d3a1e6b2a11", "epoch": 1e999}',
-    "negative": '{"stream": "8c4f9e04-6a0f-4f4f-9d52-0d3a1e6b2a11", "epoch": -5}',
-}
 
 
 @pytest.fixture(scope="module")
@@ -275,9 +257,6 @@ def placeholders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str,
     for name in ("corrupt/only.png", "corrupts/b.jpg", "corrupts/c.png"):
         (folder / name).write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
     (folder / "corrupts/a.png").touch()
-    for name, text in IDENTITIES.items():
-        (folder / f"identity-{name}").mkdir()
-        (folder / f"identity-{name}" / "identity.json").write_text(text)
     with contextlib.ExitStack() as stack:
         context = stack.enter_context(zmq.Context())
         taken = stack.enter_context(context.socket(zmq.PUB))
@@ -338,21 +317,6 @@ def test_an_invalid_input_gives_a_one_line_error(
     for word in case.words:
         assert filled(word, placeholders) in line, line
     assert len(line) < 600
-
-
-@pytest.mark.parametrize("name", IDENTITIES)
-def test_a_damaged_identity_file_is_not_changed(
-    name: str, placeholders: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    identity = Path(placeholders["{tmp}"], f"identity-{name}", "identity.json")
-    before = identity.read_bytes()
-    code = run_command_line(
-        ["run", "--set", 'metrics.address=""', "--set", f'journal.path="{identity.parent}"']
-    )
-    line = the_error(capsys.readouterr().err)
-    assert code == CONFIG
-    assert str(identity) in line
-    assert identity.read_bytes() == before
 
 
 def test_no_error_shows_the_password_of_a_camera(capsys: pytest.CaptureFixture[str]) -> None:

@@ -237,7 +237,7 @@ def test_the_default_service_belongs_to_the_default_endpoint():
     endpoint = "tcp://127.0.0.1:5555"
     assert services_for([endpoint], None, once=True) == ["tcp://127.0.0.1:5556"]
     assert services_for([endpoint], [""], once=False) == []
-    assert services_for(["tcp://a:1"], None, once=False) == []
+    assert services_for(["tcp://a:1"], None, once=False) is None
     with pytest.raises(ConfigError, match="--once: expected --service"):
         services_for([endpoint], [""], once=True)
 
