@@ -8,7 +8,8 @@ from edge.clock import elapsed_ms, monotonic_ns
 
 _FIRST_MS: Final = 2000.0
 _EACH_MS: Final = 5000.0
-_REMIND_MS: Final = 60_000.0
+_REMIND_MS: Final = 60_000.0  # doubled with each reminder
+_REMIND_MAX_MS: Final = 3_600_000.0
 
 
 class CatchUpNotice:
@@ -27,6 +28,7 @@ class CatchUpNotice:
         self._due_ms = _FIRST_MS
         self._is_behind = False
         self._waiting_ns: int | None = None  # since when a wait was reported
+        self._remind_ms = 0.0
 
     def turn(self, *, fetched: bool) -> None:
         """Note a turn of the loop that receives; report every five seconds.
@@ -53,7 +55,9 @@ class CatchUpNotice:
         waiting_for = self._subscriber.waiting_for
         if not waiting_for:
             self._waiting_ns = None
-        elif self._waiting_ns is None or elapsed_ms(self._waiting_ns) >= _REMIND_MS:
+        elif self._waiting_ns is None or elapsed_ms(self._waiting_ns) >= self._remind_ms:
+            is_first = self._waiting_ns is None
+            self._remind_ms = _REMIND_MS if is_first else min(2 * self._remind_ms, _REMIND_MAX_MS)
             self._waiting_ns = monotonic_ns()
             self._report(f"waiting for {waiting_for}")
         fetched = self._fetched - self._reported

@@ -35,6 +35,7 @@ class SilenceNotice:
         self._last_ns = self._turn_ns = monotonic_ns()
         self._devices: dict[str, int] = {}  # when a running device sent its last message
         self._silent: set[str] = set()
+        self._ended: dict[str, tuple[str, int]] = {}  # the run that a device has ended
 
     @property
     def silent_s(self) -> float:
@@ -68,7 +69,8 @@ class SilenceNotice:
             self._report(f"{message.device}: messages are received again")
         if isinstance(message, EventMessage) and message.event == "epoch_ended":
             self._devices.pop(message.device, None)  # it may be silent now
-        else:
+            self._ended[message.device] = (message.stream, message.epoch)
+        elif self._ended.get(message.device) != (message.stream, message.epoch):  # a last status
             self._devices[message.device] = self._last_ns
 
     def check(self) -> None:

@@ -50,7 +50,7 @@ def test_a_few_messages_are_not_reported(now):
     assert lines == []
 
 
-def test_what_is_waited_for_is_reported_at_once_each_minute_and_anew(now):
+def test_what_is_waited_for_is_reported_at_once_and_anew(now):
     source, lines = Source(), []
     notice = CatchUpNotice(source, lines.append)
     for now[0] in range(101, 175):
@@ -64,3 +64,12 @@ def test_what_is_waited_for_is_reported_at_once_each_minute_and_anew(now):
     for now[0] in range(190, 200):
         notice.turn(fetched=False)
     assert lines[2:] == ["waiting for another"]
+
+
+def test_reminders_of_a_long_wait_become_rare(now):
+    source, lines = Source(), []
+    notice = CatchUpNotice(source, lines.append)
+    source.waiting_for = "a reply"
+    for now[0] in range(101, 101 + 48 * 3600, 2):
+        notice.turn(fetched=False)
+    assert 48 <= len(lines) <= 60

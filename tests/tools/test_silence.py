@@ -50,5 +50,17 @@ def test_a_device_may_be_silent_after_its_end(now):
     notice = silence.SilenceNotice(["tcp://a:1"], pytest.fail)
     notice.note(status(0))
     notice.note(event(1, "epoch_ended"))
+    notice.note(status(1))  # the last message of a daemon
     now[0] += 100
     notice.check()
+
+
+def test_a_device_that_has_started_again_is_watched_again(now):
+    lines = []
+    notice = silence.SilenceNotice(["tcp://a:1"], lines.append)
+    notice.note(event(1, "epoch_ended"))
+    notice.note(status(1))
+    notice.note(event(0, "epoch_started", epoch=2))
+    now[0] += 100
+    notice.check()
+    assert len(lines) == 1
