@@ -20,6 +20,7 @@ from edge.client.backfill import Since
 from edge.client.logs import LogFormat, opened_log
 from edge.client.logs.rotation import Rotation
 from edge.clock import monotonic_ns
+from edge.config import redact
 from edge.descriptors import write_error_line
 from edge.errors import ConfigError
 from edge.protocol.messages import EventMessage, StatusMessage
@@ -120,6 +121,8 @@ def run_log(
     with opened:
         if sink.cut_bytes:
             report_as(f"{out}: {sink.cut_bytes} bytes that a crash left uncommitted were cut off")
+        begun = "continued" if cursors else "new"
+        report_as(f"writing {redact(str(out))} ({begun}), from {', '.join(endpoints)}")
         with Subscriber(
             endpoints,
             device=device,
@@ -157,6 +160,7 @@ def run_log(
                     report_as(f"nothing received for {give_up_s:g} s, and no end: given up")
                     break
                 if once and live.caught_up:  # what comes now was published since
+                    log.check_device(device)
                     break
                 log.report_undecodable(live.undecodable)
                 if rotate_now():
@@ -247,6 +251,20 @@ class _Log:
         else:
             ends = isinstance(message, EventMessage) and message.event == "epoch_ended"
             self._running[message.device] = not ends
+            if ends and not received.backfilled:
+                self._report(f"{message.device}: the daemon has ended, epoch {message.epoch}")
+
+    def check_device(self, device: str | None) -> None:
+        """Check that the only device that is logged has ever sent a message: each start sends one.
+
+        Raises:
+            ConfigError: it has not.
+        """
+        if device is not None and not self._epochs:
+            raise ConfigError(
+                f"--device {device}: the daemons have stored nothing of this device; expected a"
+                " device.name of their configurations"
+            )
 
     def report_undecodable(self, count: int) -> None:
         if count and not self._undecodable_reported:

@@ -32,8 +32,9 @@ def test_silence_is_reported_once(tmp_path, monkeypatch):
     out = tmp_path / "log.jsonl"
     run_log([endpoint], out, stop=lambda: next(answers), report=reports.append, name="a")
     assert reports == [
+        f"a: writing {out} (new), from {endpoint}",
         f"a: nobody publishes at {endpoint} yet; waiting; is a daemon running there, and is that"
-        " its publish.endpoint?"
+        " its publish.endpoint?",
     ]
     assert out.read_text() == ""
 
@@ -60,7 +61,7 @@ def test_a_jsonl_file_holds_received_messages_and_gaps_in_order(tmp_path):
         "unix_ns": 1_700_000_000_123_456_789,
     }  # fmt: skip
     assert summary == LogSummary(7, 7, 2, 5, 1, 0, 0)
-    assert reports[1] == "log: edge: gap: 3 messages missing, 2 to 4 of epoch 1"
+    assert reports[2] == "log: edge: gap: 3 messages missing, 2 to 4 of epoch 1"
     assert all("\n" not in line for line in reports)
 
 
@@ -150,7 +151,10 @@ def test_a_log_is_continued_and_the_gap_between_the_runs_reported(tmp_path, name
     summary, reports = log_all(out, [frame(1), frame(5), frame(3, stream="other")])
     assert out.read_bytes().startswith(before)
     assert (summary.gaps, summary.missing, summary.late) == (1, 3, 1)
-    assert reports == ["log: edge: gap: 3 messages missing, 2 to 4 of epoch 1"]
+    writing, gap, end = reports
+    assert writing.startswith(f"log: writing {out} (continued), from ipc://")
+    assert gap == "log: edge: gap: 3 messages missing, 2 to 4 of epoch 1"
+    assert end == "log: edge: the daemon has ended, epoch 1"
     seqs = [
         (row["stream"], int(row["seq"]))
         for row in (json_lines(out) if name == "log.jsonl" else csv_rows(out))
@@ -216,7 +220,7 @@ def test_a_full_disk_gives_one_line_of_error_and_leaves_whole_lines(tmp_path, na
             finally:
                 logger.kill()
     assert logger.returncode == 1
-    _, error = stderr.decode().splitlines()
+    *_, error = stderr.decode().splitlines()
     assert re.search(r"LogFileError log .*: File too large; what was committed is complete", error)
     assert out.stat().st_size <= 20_000
     with opened_log(out) as sink:

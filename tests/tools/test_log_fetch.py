@@ -258,3 +258,14 @@ def test_a_gap_that_cannot_be_fetched_is_recorded_with_its_reason(tmp_path, addr
         line for line in map(json.loads, out.read_text().splitlines()) if line["kind"] == "gap"
     ]
     assert (gap["first_missing"], gap["last_missing"], gap["reason"]) == (3, 5, "trimmed")
+
+
+def test_a_device_of_which_nothing_is_stored_is_refused(tmp_path, addresses):
+    """A misspelt name gave an empty log and exit code 0."""
+    with FakeDaemon(*addresses) as daemon:
+        daemon.start_epoch()
+        with pytest.raises(ConfigError, match="--device nosuch: the daemons have stored nothing"):
+            run_log(
+                [addresses[0]], tmp_path / "log", services=[addresses[1]], stop=lambda: False,
+                once=True, device="nosuch", report=lambda _: None,
+            )  # fmt: skip
