@@ -60,6 +60,12 @@ def machine_lines(config: Config, board: Board) -> Iterator[Line]:
     yield _swap(board)
     if config.journal.path:
         yield _journal(config.journal.path)
+    else:
+        yield (
+            "ok",
+            "journal.path: not set, so only the newest messages are kept, in memory; the service"
+            " sets it (docs/logging.md, The journal)",
+        )
     if isinstance(config.source, PicameraSource):
         yield _camera_stack(config.source.tuning)
 

@@ -35,6 +35,11 @@ def test_a_board_without_findings(tmp_path: Path) -> None:
         "processor": ("ok", "processor: /proc/cpuinfo and /sys/devices/system/cpu can be read"),
         "memory": ("ok", "memory: 906 MiB, of which the worker may take 362 MiB"),
         "swap": ("ok", "swap: none on storage"),
+        "journal.path": (
+            "ok",
+            "journal.path: not set, so only the newest messages are kept, in memory; the service"
+            " sets it (docs/logging.md, The journal)",
+        ),
     }
 
 

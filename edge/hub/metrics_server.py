@@ -6,6 +6,7 @@ thread per connection does both within ``CONNECTION_S``, and there are few of th
 """
 
 import hmac
+import logging
 import socket as sockets
 import ssl
 import threading
@@ -25,6 +26,8 @@ CONNECTION_S: Final = 10.0
 
 CONNECTIONS_MAX: Final = 8
 """At a time; a further one is closed at once."""
+
+log = logging.getLogger("affect_edge")
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -51,6 +54,8 @@ def serve(registry: CollectorRegistry, config: MetricsConfig) -> None:
             " string for no metrics"
         ) from error
     server.set_app(application)
+    scheme = "http" if tls is None else "https"
+    log.info("metrics on %s://%s:%d/metrics", scheme, host, server.server_port)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 
 

@@ -124,17 +124,19 @@ class MessageStream:
 
     def end_epoch(self, exit_code: int, captured: int) -> None:
         """Send the last message of the epoch; the source produced ``captured`` frames in all."""
+        # frames after the last published one are lost too, and no frame message counts them
+        dropped = max(self.dropped, captured - self.frames)
         self.event(
             EpochEnded(
                 exit_code=exit_code,
                 frames=self.frames,
-                # frames after the last published one are lost too, and no frame message counts them
-                dropped=max(self.dropped, captured - self.frames),
+                dropped=dropped,
                 captured=captured,
                 messages=self._identity.last_seq + 2,  # this one included
             )
         )
         self._has_ended = True
+        log.info("ended: %d frames published, %d dropped", self.frames, dropped)
 
     def event(self, detail: Detail) -> EventMessage | None:
         """Send an event and return it; before the epoch has started, hold it and return None.
