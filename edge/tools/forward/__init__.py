@@ -87,7 +87,7 @@ class Forwarder:
         self._store_ns = 0
         self._retry_ns = 0
         self._retry_s = _RETRY_FIRST_S
-        self._is_away = False
+        self._is_away = self._has_connected = False
         self.published = self.repeated = 0
 
     def run(self, stop: Callable[[], bool]) -> None:
@@ -180,7 +180,9 @@ class Forwarder:
         self._outbox.in_flight = self._broker.in_flight
         if self._is_away:
             self._report(f"connected again; {len(self._outbox)} messages wait")
-            self._is_away = False
+        elif not self._has_connected:
+            self._report("connected to the broker")
+        self._is_away, self._has_connected = False, True
         return True
 
     def _lose(self, reason: str) -> None:
