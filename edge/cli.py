@@ -47,15 +47,15 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
-    help="Facial affect from near-infrared video: faces in, expression, valence and arousal out.",
+    help="Estimate facial affect from near-infrared video: faces in, expression, valence and"
+    " arousal out.",
 )
-models_app = typer.Typer(no_args_is_help=True, help="The bundled models and what is known of them.")
+models_app = typer.Typer(no_args_is_help=True, help="List and verify the bundled models.")
 app.add_typer(models_app, name="models")
 app.add_typer(participant_app, name="participant")
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(session_app, name="session")
 app.add_typer(keys_app, name="keys")
-app.command("erase")(erase)
 
 ConfigFile = Annotated[
     Path | None, typer.Option("-c", "--config", help="The TOML file; defaults without one.")
@@ -100,10 +100,16 @@ def _run(arguments: Sequence[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":  # the help is no error
             sys.stdout.write(error.format_message())
             return 0
-        return _print_error(error.format_message(), EXIT_CONFIG)
+        return _print_error(f"{error.format_message().rstrip('.')}{_hint(error)}", EXIT_CONFIG)
     except AffectEdgeError as error:
         return _print_error(str(error), error.exit_code)
     return result if isinstance(result, int) else 0
+
+
+def _hint(error: Exception) -> str:
+    """Return where to read what is expected: the help of the command that was misused."""
+    path = getattr(getattr(error, "ctx", None), "command_path", "")
+    return f"; see {path} --help" if path else ""
 
 
 def _print_error(text: str, code: int) -> int:
@@ -199,7 +205,7 @@ def demo() -> int:
 
 @app.command()
 def check(config: ConfigFile = None, settings: Settings = None) -> int:
-    """Validate the configuration, hash every model, and read the golden face; opens no camera."""
+    """Check configuration, machine, addresses and models; open no camera."""
     from edge.check import run_check  # noqa: PLC0415
 
     return run_check(_load(config, settings, None), file=config)
@@ -240,13 +246,21 @@ def log_command(
     name: Annotated[
         str | None,
         typer.Option(
-            help="Under which the daemons note what this logger has stored; made of OUT by default."
+            help="Name under which the daemons note what this logger has stored; default: made of"
+            " OUT and of this machine's name."
         ),
     ] = None,
     since: Annotated[
-        str, typer.Option(help="Where to begin with a new stream: oldest, epoch or now.")
+        str,
+        typer.Option(
+            help="Where a new log begins: oldest (stored message), epoch (present run of a daemon),"
+            " or now."
+        ),
     ] = "oldest",
-    once: Annotated[bool, typer.Option("--once", help="End when everything is stored.")] = False,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="End when the log has all messages that are stored."),
+    ] = False,
     rotate: Annotated[
         str | None,
         typer.Option(help="Begin new files each day (UTC), or at a size: day, 500MB, 2GB."),
@@ -260,16 +274,19 @@ def log_command(
         typer.Option(
             "--give-up-s",
             min=0,
-            help="With --until-end or --once: seconds without a message until exit code 1; 0:"
-            " never.",
+            help="With --until-end or --once: end with exit code 1 after so many seconds without a"
+            " message; 0: never.",
         ),
     ] = 60.0,
 ) -> int:
-    """Write every message to a log, also those of while it was away; tell every gap."""
+    """Write every message to a log, also those sent before it started; report every gap."""
+    from edge.client.logs import is_database  # noqa: PLC0415
     from edge.client.logs.rotation import parse_rotation  # noqa: PLC0415
     from edge.tools.log import check_since, run_log, services_for  # noqa: PLC0415
     from edge.tools.log_signals import LogSignals  # noqa: PLC0415
 
+    if rotate is not None and is_database(out):
+        raise ConfigError(f"--rotate {rotate}: a database has no files to rotate; leave it out")
     endpoints, signals = endpoints_of(connect), LogSignals()
     services = services_for(endpoints, service, once=once)
     summary = run_log(
@@ -302,9 +319,9 @@ def export_log_command(
     log: Annotated[Path, typer.Argument(help="A log, NAME.sqlite; it may be written meanwhile.")],
     *,
     to: Annotated[Path, typer.Option(help="The file to make: .parquet, .csv or .jsonl.")],
-    session: Annotated[str | None, typer.Option(help="Only this session, by name.")] = None,
+    session: Annotated[str | None, typer.Option(help="Only the messages of this session.")] = None,
 ) -> None:
-    """Make tables of a log: one row a face a frame, and one an event."""
+    """Make tables of a log: a row per face and frame, and a table of events."""
     from edge.tools.export_log import run_export  # noqa: PLC0415
 
     def report(line: str) -> None:
@@ -322,10 +339,13 @@ def mark(
     text: Annotated[str, typer.Argument(help='What happened: "pressure 2.8 bar".')],
     service: ServiceEndpoint = SERVICE,
 ) -> None:
-    """Record an event, stamped by the daemon."""
+    """Record a mark, with the daemon's time stamp."""
     from edge.tools import operator  # noqa: PLC0415
 
     operator.mark(service, text)
+
+
+app.command("erase")(erase)
 
 
 @models_app.command("list")

@@ -8,19 +8,25 @@ from typing import Annotated
 
 import typer
 
+from edge.errors import ConfigError
 from edge.tools.key_options import takes_keys
 
-participant_app = typer.Typer(no_args_is_help=True, help="Whose face is whose: codes, no names.")
-baseline_app = typer.Typer(
-    no_args_is_help=True, help="What a participant's face reads at rest: the origin of `relative`."
+participant_app = typer.Typer(
+    no_args_is_help=True, help="Say whose face it is, by codes, never by names."
 )
-session_app = typer.Typer(no_args_is_help=True, help="Named stretches of the record.")
+baseline_app = typer.Typer(
+    no_args_is_help=True,
+    help="Learn a participant's baseline: the values of a relaxed face.",
+)
+session_app = typer.Typer(
+    no_args_is_help=True, help="Begin, end and list sessions: named stretches."
+)
 
 ServiceEndpoint = Annotated[str, typer.Option(help="Where a daemon answers requests.")]
 Code = Annotated[str, typer.Argument(help="The participant's code, such as P07.")]
 LogFile = Annotated[
     Path | None,
-    typer.Option("--log", help="Afterwards, in this log (.sqlite), instead of in a daemon."),
+    typer.Option("--log", help="A log (.sqlite) to act on afterwards, not a running daemon."),
 ]
 SERVICE = "tcp://127.0.0.1:5556"
 
@@ -40,10 +46,12 @@ def participant_assign(
     *,
     log: LogFile = None,
     epoch: Annotated[
-        int | None, typer.Option(min=1, help="With --log: of the track, where several have it.")
+        int | None,
+        typer.Option(min=1, help="With --log: the track's epoch, if several have it."),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="With --log: of the track, where several have it.")
+        str | None,
+        typer.Option(help="With --log: the track's device, if several have it."),
     ] = None,
 ) -> None:
     """Give a code to the face on a track, or to whoever sits on a seat, from the next frame on.
@@ -55,8 +63,14 @@ def participant_assign(
 
     if log is not None:
         log_edits.assign(log, place, code, epoch=epoch, device=device)
-    else:
-        operator.assign(service, place, code)
+        return
+    for option, value in (("--epoch", epoch), ("--device", device)):
+        if value is not None:
+            raise ConfigError(
+                f"{option} {value}: expected --log LOG beside it; a running daemon knows only the"
+                " present tracks"
+            )
+    operator.assign(service, place, code)
 
 
 @participant_app.command("undo")
@@ -72,7 +86,7 @@ def participant_undo(
 @participant_app.command("release")
 @takes_keys
 def participant_release(code: Code, service: ServiceEndpoint = SERVICE) -> None:
-    """Forget a participant and the baseline."""
+    """Forget a participant's code and baseline."""
     from edge.tools import operator  # noqa: PLC0415
 
     operator.release(service, code)
@@ -81,7 +95,7 @@ def participant_release(code: Code, service: ServiceEndpoint = SERVICE) -> None:
 @participant_app.command("list")
 @takes_keys
 def participant_list(service: ServiceEndpoint = SERVICE, *, log: LogFile = None) -> None:
-    """Print every participant, the track, and how far the baseline is."""
+    """Print every participant with track and state of the baseline."""
     from edge.tools import log_edits, operator  # noqa: PLC0415
 
     if log is not None:
@@ -93,7 +107,7 @@ def participant_list(service: ServiceEndpoint = SERVICE, *, log: LogFile = None)
 @baseline_app.command("start")
 @takes_keys
 def baseline_start(code: Code, service: ServiceEndpoint = SERVICE) -> None:
-    """Begin to learn: from now on the participant's face is at rest."""
+    """Begin to learn the baseline: from now on the participant has a relaxed face."""
     from edge.tools import operator  # noqa: PLC0415
 
     operator.start_baseline(service, code)
@@ -102,7 +116,7 @@ def baseline_start(code: Code, service: ServiceEndpoint = SERVICE) -> None:
 @baseline_app.command("stop")
 @takes_keys
 def baseline_stop(code: Code, service: ServiceEndpoint = SERVICE) -> int:
-    """End learning; exit 1 where the face was not at rest for long enough."""
+    """End learning and print the baseline; exit 1 if there is none, with the reason."""
     from edge.tools import operator  # noqa: PLC0415
 
     return operator.stop_baseline(service, code)
@@ -111,10 +125,10 @@ def baseline_stop(code: Code, service: ServiceEndpoint = SERVICE) -> int:
 @session_app.command("begin")
 @takes_keys
 def session_begin(
-    name: Annotated[str, typer.Argument(help="Such as P07-first: no name of a person.")],
+    name: Annotated[str, typer.Argument(help="Such as P07-first; never the name of a person.")],
     service: ServiceEndpoint = SERVICE,
     *,
-    note: Annotated[str, typer.Option(help="One line; it is recorded.")] = "",
+    note: Annotated[str, typer.Option(help="One line of text for the record.")] = "",
 ) -> None:
     """Begin a session: the messages from now on belong to it."""
     from edge.tools import operator  # noqa: PLC0415
@@ -142,7 +156,7 @@ def session_list(service: ServiceEndpoint = SERVICE) -> None:
 
 @takes_keys
 def erase(
-    session: Annotated[str, typer.Option(help="Its name, or its id as `session list` shows it.")],
+    session: Annotated[str, typer.Option(help="Its name, or its id, which `session list` shows.")],
     service: ServiceEndpoint = SERVICE,
     *,
     log: LogFile = None,

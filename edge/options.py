@@ -10,13 +10,16 @@ from edge.stop_signals import on_stop_signals
 
 Endpoints = Annotated[
     list[str] | None,
-    typer.Option("--connect", help="Where a daemon publishes; may be repeated."),
+    typer.Option(
+        "--connect",
+        help="Where a daemon publishes; may be repeated; default: tcp://127.0.0.1:5555.",
+    ),
 ]
 Services = Annotated[
     list[str] | None,
     typer.Option(
         help="Where these daemons answer requests, to fetch what was missed; may be repeated;"
-        ' "" for none.'
+        ' "" for none; default: tcp://127.0.0.1:5556 if --connect is not given.'
     ),
 ]
 

@@ -25,7 +25,7 @@ from tests.support.terminals import Terminal
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
     *("version", "run", "demo", "check", "tail", "log", "schema", "bench", "models"),
-    *("mark", "participant", "baseline", "keys"),
+    *("mark", "participant", "baseline", "session", "erase", "keys", "export-log", "forward"),
 )
 
 
@@ -69,6 +69,39 @@ def test_every_command_has_a_short_and_a_long_option_for_help(
     if command == ("bench",):
         pytest.skip("argparse prints it, and exits")
     assert printed(capsys, *command, "-h") == printed(capsys, *command, "--help")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["log"], "Missing option '--out'; see affect-edge log --help"),
+        (["nosuch"], "No such command 'nosuch'; see affect-edge --help"),
+        (["session", "begin"], "Missing argument 'name'; see affect-edge session begin --help"),
+        (
+            ["log", "--out", "postgresql://u@h/d", "--rotate", "day"],
+            "--rotate day: a database has no files to rotate; leave it out",
+        ),
+        (
+            ["participant", "assign", "4", "P07", "--epoch", "3"],
+            "--epoch 3: expected --log LOG beside it; a running daemon knows only the present"
+            " tracks",
+        ),
+        (
+            ["tail", "--connect", "127.0.0.1:5555"],
+            "endpoint '127.0.0.1:5555': Invalid argument; expected tcp://HOST:PORT or ipc://PATH",
+        ),
+        (
+            ["export-log", "/", "--to", "out.csv"],
+            "log /: is a folder; expected a SQLite log, NAME.sqlite; a Parquet log is tables"
+            " already: docs/logging.md, Export",
+        ),
+    ],
+)
+def test_a_wrong_command_line_gives_one_line_that_says_what_to_do(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run_command_line(arguments) == EXIT_CONFIG
+    assert capsys.readouterr().err == f"affect-edge: error: {expected}\n"
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:99999", "tcp://[::1]:0"])
@@ -182,6 +215,7 @@ def test_check_prints_one_line_per_subject(capsys: pytest.CaptureFixture[str]) -
         "ok     configuration",
         "ok     processor",
         "ok     memory",
+        "ok     journal.path",
         "ok     security",
         "ok     pictures of a demo clip",
         "ok     detector centerface-320x192",

@@ -43,8 +43,8 @@ def connect(socket: "zmq.Socket[bytes]", endpoint: str, name: str = "endpoint") 
     try:
         socket.connect(endpoint)
     except (zmq.ZMQError, ValueError, TypeError) as error:
-        # not all of a ZMQError: pyzmq appends the endpoint to it
-        reason = error.strerror if isinstance(error, zmq.ZMQError) else "no text"
+        # not the text of a ZMQError: pyzmq appends the endpoint to it
+        reason = zmq.strerror(error.errno or 0) if isinstance(error, zmq.ZMQError) else "no text"
         raise ConfigError(
             f"{name} {endpoint!r}: {reason}; expected tcp://HOST:PORT or ipc://PATH"
         ) from error

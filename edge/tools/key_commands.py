@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-keys_app = typer.Typer(no_args_is_help=True, help="Key pairs: who may connect over the network.")
+keys_app = typer.Typer(
+    no_args_is_help=True, help="Make and list key pairs for connections from other machines."
+)
 
 
 @keys_app.command("new")

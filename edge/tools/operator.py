@@ -70,7 +70,7 @@ def participants(service: str) -> None:
     for seat in [seat for seat, code in reply["seats"].items() if code is None]:
         print_line(f"seat {seat} has no participant; affect-edge participant assign {seat} CODE")
     if not known and not reply["seats"]:
-        print_line("no participants; affect-edge participant assign TRACK CODE")
+        print_line("no participants; assign a code: affect-edge participant assign TRACK CODE")
 
 
 def start_baseline(service: str, code: str) -> None:
@@ -105,7 +105,7 @@ def begin_session(service: str, name: str, note: str) -> None:
 def end_session(service: str) -> None:
     """End the running session."""
     reply = _ask(service, EndSessionRequest)
-    codes = ", ".join(reply["participants"]) or "nobody"
+    codes = ", ".join(reply["participants"]) or "no participants"
     print_line(f"session {reply['name']} ended{_when(reply)}: {reply['frames']} frames, {codes}")
     for seat, code in reply["seats"].items():
         print_line(f"seat {seat} is not {code} any more")
@@ -117,7 +117,7 @@ def sessions(service: str) -> None:
     for each in known:
         ended_ns = each["ended_unix_ns"]
         until = "running" if ended_ns is None else f"to {_moment(ended_ns)}"
-        codes = ", ".join(each["participants"]) or "nobody"
+        codes = ", ".join(each["participants"]) or "no participants"
         note = f"; {each['note']}" if each["note"] else ""
         print_line(
             f"{each['name']}  {each['session']}, from {_moment(each['began_unix_ns'])}, {until},"

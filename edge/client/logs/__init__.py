@@ -106,8 +106,13 @@ def opened_log(
         log.close()
 
 
+def is_database(out: str) -> bool:
+    """Return whether ``out`` is the address of a database, and no file."""
+    return out.startswith(("postgresql://", "postgres://"))
+
+
 def _open(out: str, report: Callable[[str], None]) -> LogFormat:
-    if out.startswith(("postgresql://", "postgres://")):
+    if is_database(out):
         from edge.client.logs.postgresql_log import PostgresLog  # noqa: PLC0415
 
         return PostgresLog(out, report)

@@ -213,8 +213,15 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         with path.open("rb") as file:
             head = file.read(len(_HEAD))
+    except IsADirectoryError as error:
+        raise ConfigError(
+            f"log {path}: is a folder; expected a SQLite log, NAME.sqlite; a Parquet log is tables"
+            " already: docs/logging.md, Export"
+        ) from error
     except OSError as error:
-        raise ConfigError(f"log {path}: cannot be read: {error.strerror}") from error
+        raise ConfigError(
+            f"log {path}: cannot be read: {error.strerror}; expected a SQLite log, NAME.sqlite"
+        ) from error
     if head != _HEAD:
         raise ConfigError(
             f"log {path}: expected a SQLite log, as affect-edge log --out NAME.sqlite writes it"
