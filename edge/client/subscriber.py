@@ -113,6 +113,9 @@ class Subscriber:
             raise ConfigError(
                 "conflate skips messages and services fetch them; expected one of both"
             )
+        for argument, given in (("endpoints", endpoints), ("services", services)):
+            if isinstance(given, str):  # a sequence, too: of letters
+                raise ConfigError(f"{argument}: expected a list, such as [{given!r}]")
         if since not in get_args(Since):
             raise ConfigError(f"since {since!r}: expected {', '.join(get_args(Since))}")
         self._endpoints = tuple(endpoints)

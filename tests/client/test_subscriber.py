@@ -204,3 +204,13 @@ def test_consumers_import_neither_numpy_nor_opencv():
         "sys.exit(bool({'numpy', 'cv2', 'onnxruntime', 'edge.hub'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("argument", ["endpoints", "services"])
+def test_an_address_in_place_of_a_list_of_addresses_is_refused(argument):
+    """It was taken for a list of letters."""
+    address = "tcp://127.0.0.1:5555"
+    with pytest.raises(
+        ConfigError, match=rf"^{argument}: expected a list, such as \['{address}'\]$"
+    ):
+        Subscriber(**{"endpoints": [address], argument: address})
