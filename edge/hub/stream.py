@@ -42,6 +42,7 @@ from edge.vocabulary import PictureState
 
 log = logging.getLogger("affect_edge")
 
+_REPORT_S = 5.0
 DETECT_STAGES = ("resize", "detect", "decode_boxes")
 CLASSIFY_STAGES = ("quality", "crop", "classify", "smooth")
 
@@ -56,9 +57,9 @@ class MessageStream:
         metrics: counts.
         kept: participants, which give codes and baselines to faces, and sessions.
         on_backpressure: None for a live source: a subscriber whose queue is full misses messages.
-            Else frames and events are never dropped: while a queue is full, ``on_backpressure`` is
-            called repeatedly with the seconds waited so far; it waits briefly itself, and returns
-            whether to go on waiting.
+            Else frames and events are never dropped: while a queue is full, or the journal has much
+            to store, ``on_backpressure`` is called repeatedly with the seconds waited so far; it
+            waits briefly itself, and returns whether to go on waiting.
 
     Attributes:
         frames: number of frames sent.
@@ -278,10 +279,19 @@ class MessageStream:
 
     def _send(self, message: FrameMessage | EventMessage) -> None:
         part = encode(message)
+        self._wait_for(lambda: self._journal.has_room, "the storage of the journal")
         # before it is published: who has received it finds it in the journal, whatever happens
         self._journal.append(message.seq, part[part.index(b" ") + 1 :], message.time.unix_ns)
+        self._wait_for(lambda: self._publisher.offer(part), "a subscriber")
+
+    def _wait_for(self, is_done: Callable[[], bool], what: str) -> None:
+        """Call ``is_done`` until it is true, or there is no backpressure; say that it waits."""
         start_ns = clock.monotonic_ns()
-        keep_waiting = self._on_backpressure
-        while not self._publisher.offer(part):
-            if keep_waiting is None or not keep_waiting(clock.elapsed_ms(start_ns) / 1e3):
+        is_reported = False
+        while not is_done():
+            waited_s = clock.elapsed_ms(start_ns) / 1e3
+            if self._on_backpressure is None or not self._on_backpressure(waited_s):
                 return
+            if waited_s >= _REPORT_S and not is_reported:
+                is_reported = True
+                log.warning("the source waits for %s, which is slow: nothing is dropped", what)

@@ -1,15 +1,22 @@
-"""Messages of the hub about steps of the wall clock, with a simulated clock."""
+"""Messages of the hub: steps of a simulated wall clock, and a storage that is slow."""
+
+import time
+from pathlib import Path
 
 import pytest
 
 from edge import clock
 from edge.config import Config
-from edge.hub.journal import Journal
+from edge.hub.journal import Journal, Position
+from edge.hub.journal import journal as journal_module
+from edge.hub.journal.store import Store
 from edge.hub.kept_state import StateKeeper
 from edge.hub.metrics import Metrics
 from edge.hub.stream import MessageStream
 from edge.hub.times import CLOCK_STEP_NS
+from edge.protocol.events import Mark
 from edge.protocol.messages import EventMessage, decode
+from tests.support.journals import memory_folder
 
 HOUR_NS = 3_600_000_000_000
 
@@ -59,3 +66,44 @@ def test_a_step_of_the_wall_clock_is_reported_once(
     reported = recorder.messages[1:]
     assert [message.event for message in reported] == ["clock_step"] * len(reported_ns)
     assert [message.detail["step_ns"] for message in reported] == reported_ns
+
+
+def test_a_source_that_can_wait_waits_for_a_slow_storage(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With ``--no-pace``, memory overflowed: the journal lost what it had not stored yet."""
+    monkeypatch.setattr(journal_module, "RING_BYTES", 100_000)
+    commit = Store.commit
+
+    def slow(*arguments: object, **options: object) -> None:
+        time.sleep(0.1)
+        commit(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "commit", slow)
+    waits: list[float] = []
+
+    def keep_waiting(waited_s: float) -> bool:
+        waits.append(waited_s)
+        time.sleep(0.001)
+        return True
+
+    tail = memory_folder(tmp_path)
+    config = Config.model_validate({"journal": {"path": str(tmp_path / "j"), "tail": tail}})
+    recorder, journal = Recorder(), Journal(config.journal)
+    stream = MessageStream(
+        config,
+        journal,
+        recorder,  # type: ignore[arg-type]
+        Metrics(),
+        StateKeeper(config, journal.identity),
+        on_backpressure=keep_waiting,
+    )
+    stream.start_epoch()
+    for _ in range(1000):
+        stream.event(Mark(text="x"))
+    journal.close()
+    Path(tail).rmdir()
+    assert waits
+    assert journal.gap_counts == {}
+    assert [message.seq for message in recorder.messages] == list(range(1001))
+    assert journal.newest == Position(1, 1000)

@@ -92,6 +92,7 @@ class Journal:
             self._note_set_aside(self.identity.kept, self.identity.damage)
         limit = RING_BYTES if config.path else MEMORY_ONLY_BYTES
         self._memory = Memory(self.identity.epoch, limit=limit)
+        self._room = limit // 2
         if self._writer is not None and self.identity.storage_error:
             # numbers that cannot be kept must not meet the stored messages of another stream
             log.error("journal: %s; messages are kept in memory", self.identity.storage_error)
@@ -137,6 +138,14 @@ class Journal:
     def pending_bytes(self) -> int:
         """Size of the messages that are not in the file yet."""
         return self._memory.bytes if self._writer is not None else 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether less than half of what memory can hold waits for storage.
+
+        A source that can wait then loses nothing, however slow the storage is.
+        """
+        return self._writer is None or self._memory.bytes < self._room
 
     def run_s(self) -> int:
         """Return the journal's clock: seconds for which the daemon has run, in all epochs."""

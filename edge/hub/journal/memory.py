@@ -30,7 +30,7 @@ class Memory:
         self._limit = limit
         self._entries: list[Entry] = []
         self._changed = threading.Condition()
-        self._lost: MissingRange | None = None
+        self._lost: list[MissingRange] = []  # one for each epoch
         self.newest = Position(epoch, -1)
         self.bytes = 0
         self.first_of_epoch: Entry | None = None
@@ -61,18 +61,17 @@ class Memory:
             size += len(self._entries[count].body) + _OVERHEAD
             count += 1
         for entry in self._entries[:count]:
-            lost = self._lost
-            if lost is not None and lost.epoch == entry.epoch:
-                self._lost = MissingRange(entry.epoch, lost.first_missing, entry.seq, "overflow")
-            else:
-                self._lost = MissingRange(entry.epoch, entry.seq, entry.seq, "overflow")
+            first = entry.seq
+            if self._lost and self._lost[-1].epoch == entry.epoch:
+                first = self._lost.pop().first_missing
+            self._lost.append(MissingRange(entry.epoch, first, entry.seq, "overflow"))
         del self._entries[:count]
         self.bytes -= size
 
-    def take_lost(self) -> MissingRange | None:
-        """Return the messages that were dropped since the last call."""
+    def take_lost(self) -> list[MissingRange]:
+        """Return the messages that were dropped since the last call, a range for each epoch."""
         with self._changed:
-            lost, self._lost = self._lost, None
+            lost, self._lost = self._lost, []
             return lost
 
     def first(self, count: int) -> list[Entry]:

@@ -376,10 +376,8 @@ class Writer:
 
     def _commit_all(self, store: Store, *, closing: bool) -> None:
         while True:
-            lost = self._memory.take_lost()
-            if lost is not None:
-                self._gaps.append(lost)
-                self._on_gap(lost)
+            for lost in self._memory.take_lost():
+                self._find_gap(lost)
             entries = self._memory.first(_COMMIT_MESSAGES)
             consumers = None
             if closing or clock.monotonic_ns() >= self._next_consumers_ns:

@@ -13,7 +13,7 @@ from edge.config import JournalConfig
 from edge.hub.journal import Journal, MissingRange, Position
 from edge.hub.journal import journal as journal_module
 from edge.hub.journal import writer as writer_module
-from edge.hub.journal.consumers import KEEPING_UP_S, Consumers
+from edge.hub.journal.consumers import AWAY_S, KEEPING_UP_S, MAX_CONSUMERS, Consumers
 from edge.hub.journal.entries import Entry, into_groups
 from edge.hub.journal.memory import Memory
 from edge.hub.journal.tail import Tail
@@ -105,6 +105,27 @@ def test_consumers_that_keep_up_let_the_journal_write_less_often() -> None:
         # a second is a whole one of the journal's clock
         expected = 20 <= second < 40 + KEEPING_UP_S - 1
         assert consumers.keep_up(newest, second) == expected, tick
+
+
+def test_a_new_consumer_replaces_the_one_that_is_away_for_longest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A logger of a new file each day has a new name each day: the 65th was not noted."""
+    consumers = Consumers()
+    for number in range(MAX_CONSUMERS + 1):
+        consumers.acknowledge(f"log-{number}", Position(1, number), number)
+    assert f"log-{MAX_CONSUMERS}" not in consumers.all(100), "all others are there"
+    assert "more than 64 consumers" in caplog.text
+    for number in range(MAX_CONSUMERS + 5):
+        consumers.acknowledge(f"log-{number}", Position(1, number), 2 * AWAY_S + number)
+    known = consumers.all(3 * AWAY_S)
+    assert len(known) == MAX_CONSUMERS
+    assert "log-0" in known
+    consumers.acknowledge("new", Position(1, 0), 4 * AWAY_S)
+    known = consumers.all(4 * AWAY_S)
+    assert "new" in known
+    assert "log-0" not in known
+    assert "log-0, last seen 2 h ago, is forgotten" in caplog.text
 
 
 def test_what_a_known_consumer_lacks_is_kept_until_the_size_is_exceeded(
@@ -271,14 +292,16 @@ def test_a_tail_that_cannot_be_made_is_reported_and_the_journal_goes_on(tmp_path
 
 
 def test_memory_reports_what_it_dropped_once() -> None:
-    memory = Memory(1, limit=10_000)
+    memory = Memory(2, limit=10_000)
+    memory.prepend([Entry(1, seq, 0, bytes(100)) for seq in range(5, 25)])  # of a killed epoch
     for seq in range(100):
-        memory.append(Entry(1, seq, 0, bytes(100)))
-    lost = memory.take_lost()
-    assert lost is not None
+        memory.append(Entry(2, seq, 0, bytes(100)))
     assert memory.oldest is not None
-    assert (lost.first_missing, lost.last_missing) == (0, memory.oldest.seq - 1)
-    assert memory.take_lost() is None
+    assert memory.take_lost() == [
+        MissingRange(1, 5, 24, "overflow"),
+        MissingRange(2, 0, memory.oldest.seq - 1, "overflow"),
+    ]
+    assert memory.take_lost() == []
 
 
 def test_a_mistake_in_the_thread_ends_the_daemon_and_the_next_start_has_all(
