@@ -1,11 +1,14 @@
 """Who reads the journal, and how far: by it the journal decides how often it writes and trims."""
 
+import logging
 import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
 from edge.hub.journal.batch import Position
+
+log = logging.getLogger("affect_edge")
 
 ACTIVE_S: Final = 60
 """A consumer that was seen within so long counts as there."""
@@ -14,6 +17,8 @@ KEEPING_UP_S: Final = 5
 FORGOTTEN_S: Final = 30 * 86_400
 """A consumer that was not seen for so long is forgotten; trimming does not wait for it."""
 MAX_CONSUMERS: Final = 64
+"""Beyond that, the one that was not seen for longest is forgotten, if it was away for AWAY_S."""
+AWAY_S: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class Consumers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[str, Consumer] = {}
+        self._is_full = False  # and that was reported
         self._marks: deque[tuple[int, Position]] = deque(maxlen=8 * KEEPING_UP_S)
 
     def restore(self, stored: dict[str, tuple[Position, int]]) -> None:
@@ -46,8 +52,29 @@ class Consumers:
     def acknowledge(self, name: str, position: Position, run_s: int) -> None:
         """Note that ``name`` has stored everything up to ``position``."""
         with self._lock:
-            if name in self._known or len(self._known) < MAX_CONSUMERS:
+            if name in self._known or self._has_room(name, run_s):
                 self._known[name] = Consumer(position, run_s)
+
+    def _has_room(self, name: str, run_s: int) -> bool:
+        """Make room for a new consumer, such as a logger of a new file each day."""
+        if len(self._known) < MAX_CONSUMERS:
+            return True
+        oldest = min(self._known, key=lambda each: self._known[each].seen_run_s)
+        away_s = run_s - self._known[oldest].seen_run_s
+        if away_s >= AWAY_S:
+            del self._known[oldest]
+            log.warning(
+                "journal: more than %d consumers: %s, last seen %.0f h ago, is forgotten",
+                MAX_CONSUMERS, oldest, away_s / 3600,
+            )  # fmt: skip
+            return True
+        if not self._is_full:
+            self._is_full = True
+            log.warning(
+                "journal: more than %d consumers: messages are not kept for %s and others beyond",
+                MAX_CONSUMERS, name,
+            )  # fmt: skip
+        return False
 
     def all(self, run_s: int) -> dict[str, Consumer]:
         """Return the known consumers; those that were not seen for long are forgotten."""
