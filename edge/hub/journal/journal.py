@@ -25,7 +25,8 @@ from edge.hub.journal.memory import RING_BYTES, Memory
 from edge.hub.journal.reader import Reader
 from edge.hub.journal.store import NAME
 from edge.hub.journal.tail import Tail
-from edge.hub.journal.writer import Limits, Writer, log
+from edge.hub.journal.trimming import Limits
+from edge.hub.journal.writer import Writer, log
 from edge.protocol.events import (
     Detail,
     JournalGap,

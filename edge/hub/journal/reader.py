@@ -79,13 +79,12 @@ class Reader:
             if found is not None and found[0].epoch == cursor.epoch:
                 return self._batch(store, cursor, found, max_messages, max_bytes)
             gap = self._rest(store, cursor)
-            following = self._next_epoch(store, cursor.epoch, found)
-            if following is None:
+            if cursor.epoch >= self._epoch:
                 if gap is None or gap.last_missing is None:
                     return Batch(gap, b"", 0, cursor, self._is_newest(cursor))
                 cursor = Position(cursor.epoch, gap.last_missing)
                 return Batch(gap, b"", 0, cursor, self._is_newest(cursor))
-            cursor = Position(following, -1)
+            cursor = Position(cursor.epoch + 1, -1)  # each number was a start
             if gap is not None:
                 return Batch(gap, b"", 0, cursor, caught_up=False)
 
@@ -182,6 +181,8 @@ class Reader:
             return MissingRange(epoch, seq, None, noted.reason if noted else "unknown")
         last = max(row.last_seq if row is not None else -1, -1 if recovered is None else recovered)
         feared = self._recorded(store, epoch, max(seq, last + 1))
+        if feared is None and recovered is None and not (row is not None and row.ended):
+            feared = MissingRange(epoch, last + 1, None, "unknown")  # such as in an older copy
         if seq <= last:
             known = self._gap(store, epoch, seq, last)
             return known if feared is None else MissingRange(epoch, seq, None, known.reason)
@@ -195,17 +196,6 @@ class Reader:
         if store is None or self._writer is None:
             return None
         return self._writer.recorded_gap(store, epoch, seq)
-
-    def _next_epoch(
-        self, store: Store | None, epoch: int, found: "tuple[Position, object] | None"
-    ) -> int | None:
-        """Return the next epoch that is known; None after the present one."""
-        known = [found[0].epoch] if found is not None else []
-        if store is not None and (stored := store.next_epoch(epoch)) is not None:
-            known.append(stored)
-        if epoch < self._epoch:
-            known.append(self._epoch)
-        return min(known, default=None)
 
     def _is_newest(self, position: Position) -> bool:
         return position >= self._memory.newest

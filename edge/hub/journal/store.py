@@ -41,7 +41,8 @@ class EpochRow:
         unix_ns: wall time of the first message; 0 without one.
         boot_id: of the machine's boot in which it ran; empty if unknown.
         last_seq: highest number that was ever stored; -1 if none.
-        ended: whether its last message was stored, after which there is none.
+        ended: whether its last message was stored, after which there is none; of a killed epoch,
+            the last one of its tail.
     """
 
     epoch: int
@@ -106,13 +107,13 @@ class Store:
         boot_id: str = "",
         gaps: Iterable[MissingRange] = (),
         consumers: Mapping[str, tuple[Position, int]] | None = None,
-        complete: int | None = None,
+        complete: Iterable[int] = (),
     ) -> None:
         """Store messages, after which they survive a power cut.
 
         Messages that are stored already are left out. ``run_s``: the journal's clock, see
         ``Journal``. ``consumers``: if given, replaces those that are stored: name -> position, and
-        ``run_s`` at which it was last seen. ``complete``: an epoch that has no more messages.
+        ``run_s`` at which it was last seen. ``complete``: epochs that have no more messages.
         """
         with self._transaction() as execute:
             row = execute("SELECT id, last_seq FROM groups ORDER BY id DESC LIMIT 1").fetchone()
@@ -140,11 +141,11 @@ class Store:
                 "INSERT INTO gaps VALUES (?,?,?,?)",
                 [(gap.epoch, gap.first_missing, gap.last_missing, gap.reason) for gap in gaps],
             )
-            if complete is not None:
+            for epoch in complete:
                 execute(
                     "INSERT INTO epochs VALUES (?,NULL,0,?,-1,1)"
                     " ON CONFLICT (epoch) DO UPDATE SET ended=1",
-                    (complete, boot_id),
+                    (epoch, boot_id),
                 )
             if consumers is not None:
                 execute("DELETE FROM consumers")
@@ -166,26 +167,35 @@ class Store:
         )
 
     def trim(
-        self, *, count: int, older_than_run_s: int | None, upto: Position | None
+        self,
+        *,
+        count: int,
+        older_than_run_s: int | None = None,
+        upto: Position | None = None,
+        max_bytes: int | None = None,
     ) -> list[Group]:
         """Delete up to ``count`` of the oldest groups; return them, without their data.
 
         The newest group stays. ``older_than_run_s``: only groups stored before this; None: whatever
         their age. ``upto``: only groups whose messages all lie up to this; None: any.
+        ``max_bytes``: no more groups once their data are this large; None: whatever their size.
         """
         with self._transaction() as execute:
             rows = execute(
-                "SELECT id, last_seq, unix_ns, size, run_s FROM groups"
+                "SELECT id, last_seq, unix_ns, size, run_s, length(data) FROM groups"
                 " WHERE id < (SELECT max(id) FROM groups) ORDER BY id LIMIT ?",
                 (count,),
             ).fetchall()
-            groups = []
-            for key, last_seq, unix_ns, size, run_s in rows:
+            groups, freed = [], 0
+            for key, last_seq, unix_ns, size, run_s, data_bytes in rows:
                 group = _group_of(key, last_seq, unix_ns, size, b"")
                 if older_than_run_s is not None and run_s >= older_than_run_s:
                     break
                 if upto is not None and group.last_position > upto:
                     break
+                if max_bytes is not None and freed >= max_bytes:
+                    break
+                freed += data_bytes
                 groups.append(group)
                 execute("DELETE FROM groups WHERE id=?", (key,))
             # the highest number of each epoch, which its groups show no more
@@ -302,11 +312,6 @@ class Store:
             _require(row, int)
             last_seq = max(last_seq, row[0])
         return EpochRow(epoch, first, unix_ns, boot_id, last_seq, bool(ended))
-
-    def next_epoch(self, after: int) -> int | None:
-        """Return the number of the next known epoch."""
-        found: int | None = self._read("SELECT min(epoch) FROM epochs WHERE epoch > ?", after)[0][0]
-        return found
 
     def gap(self, epoch: int, seq: int) -> MissingRange | None:
         """Return the recorded gap that holds a message; None if none was recorded."""

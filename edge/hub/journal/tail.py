@@ -34,6 +34,7 @@ class Tail:
 
     Attributes:
         folder: of the segments, private to the user.
+        was_left: the folder was there: the last process did not end cleanly.
     """
 
     def __init__(self, setting: str, stream: str, environment: Mapping[str, str]) -> None:
@@ -49,7 +50,9 @@ class Tail:
         """
         runtime = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]
         root = setting or runtime or f"/dev/shm/affect-edge-{os.geteuid()}"
-        self.folder = _private(_private(Path(root), parents=True) / f"tail-{stream}")
+        folder = Path(root) / f"tail-{stream}"
+        self.was_left = folder.exists()
+        self.folder = _private(_private(folder.parent, parents=True) / folder.name)
         self._lock = threading.Lock()
         self._closed: deque[tuple[Position, Path]] = deque()  # last message of each, its file
         self._file: int | None = None

@@ -11,7 +11,6 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +22,10 @@ from edge.hub.journal.database import StoreDamaged, set_aside
 from edge.hub.journal.entries import Entry
 from edge.hub.journal.erase import Range, erase
 from edge.hub.journal.memory import Memory
-from edge.hub.journal.store import EpochRow, Store
+from edge.hub.journal.previous import Found, previous_state
+from edge.hub.journal.store import Store
 from edge.hub.journal.tail import Tail
+from edge.hub.journal.trimming import Limits, trim
 
 log = logging.getLogger("affect_edge")
 
@@ -37,32 +38,10 @@ CHECK_S: Final = 2.0
 _COMMIT_BYTES: Final = 1 << 20
 _COMMIT_MESSAGES: Final = 4096
 TRIM_S = 60.0
-_TRIM_GROUPS: Final = 500
 _MEASURE_S: Final = 10.0
 _CONSUMERS_S: Final = 60.0
 _DOUBT_NS: Final = 60 * 10**9
 _BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0)
-
-
-@dataclass(slots=True)
-class Found:
-    """What the start found in storage.
-
-    Attributes:
-        damage: why the file was set aside; empty if it was good or new.
-        previous: the epoch before this one, messages in the tail included; None if unknown.
-    """
-
-    damage: str = ""
-    previous: EpochRow | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long and how much the journal keeps."""
-
-    keep_s: float
-    max_bytes: int
 
 
 class Writer:
@@ -101,6 +80,8 @@ class Writer:
         self.used_bytes = 0
         self.oldest: tuple[Position, int] | None = None
         self.recovered: dict[int, int] = {}
+        self._incomplete: dict[int, int] = {}  # of these, those that are not all in the file
+        self._is_new = False  # there was no file
         self.base_run_s = 0
         self._damage: tuple[Store, str] | None = None
         self._jobs: queue.SimpleQueue[tuple[Sequence[Range], Future[int]]] = queue.SimpleQueue()
@@ -206,6 +187,13 @@ class Writer:
             log.warning("journal: the tail of the last run cannot be read: %s", error)
             recovered = []
         with self._attempt():
+            if recovered and recovered[-1].epoch > self._before:
+                # its numbers would be used again, and the messages taken for stored ones
+                raise StoreDamaged(
+                    f"an older copy: epoch {recovered[-1].epoch} was sent, and it knows"
+                    f" {self._before} epochs"
+                )
+            self._is_new = not self._path.exists()
             self._open(CHECK_S)
             self._note_previous(recovered)
         looked_at = self._stream
@@ -216,8 +204,9 @@ class Writer:
                 self.store.close()
             return
         if self._stream != looked_at:
-            recovered = []  # of the stream whose file was set aside
+            recovered, self._previous = [], None  # of the stream whose file was set aside
         self.recovered = {entry.epoch: entry.seq for entry in recovered}
+        self._incomplete = self.recovered.copy()
         self._memory.prepend(recovered)
         self._is_ready.set()
         next_ns = clock.monotonic_ns()
@@ -316,28 +305,20 @@ class Writer:
                 self._gaps.append(gap)
                 self._on_gap(gap)
 
-    def _note_previous(self, tail: list[Entry]) -> None:
+    def _note_previous(self, recovered: list[Entry]) -> None:
         """Note how the previous epoch ended, and which of its messages are lost or may be."""
         start, self._previous = self._previous, None
-        store = self.store
-        if start is None or store is None:
+        if start is None or self.store is None:
             return
-        row = store.epoch(start.epoch)
-        of_epoch = [each for each in tail if each.epoch == start.epoch]
-        last_seq = max([row.last_seq if row else -1, *(each.seq for each in of_epoch[-1:])])
-        ended = bool(row and row.ended) or any(each.is_last for each in of_epoch[-1:])
-        self.found.previous = EpochRow(start.epoch, None, 0, start.boot_id, last_seq, ended)
-        if of_epoch and row is not None and of_epoch[0].seq > row.last_seq + 1:
-            first = row.last_seq + 1
-            self._find_gap(MissingRange(start.epoch, first, of_epoch[0].seq - 1, "overflow"))
-        if ended:
-            return
-        if start.boot_id != self._boot:
-            self._find_gap(MissingRange(start.epoch, last_seq + 1, None, "power_cut"))
-        elif not of_epoch and (last_seq >= 0 or self._tail is None):
-            self._find_gap(MissingRange(start.epoch, last_seq + 1, None, "tail_lost"))
-        elif last_seq < 0:  # it was killed before its first message
-            store.commit([], run_s=0, boot_id=start.boot_id, complete=start.epoch)
+        row = self.store.epoch(start.epoch)
+        state = previous_state(
+            start, row, recovered, boot=self._boot, tail=self._tail, is_new=self._is_new
+        )
+        self.found.previous = state.row
+        for gap in state.gaps:
+            self._find_gap(gap)
+        if state.is_empty:
+            self.store.commit([], run_s=0, boot_id=start.boot_id, complete=[start.epoch])
 
     def _find_gap(self, gap: MissingRange) -> None:
         self._gaps.append(gap)
@@ -385,6 +366,7 @@ class Writer:
                 known = self._consumers.all(self._run_s())
                 consumers = {name: (c.position, c.seen_run_s) for name, c in known.items()}
             if entries or self._gaps or consumers is not None:
+                complete = self._completed_by(entries, closing=closing)
                 start_ns = self.busy_since_ns = clock.monotonic_ns()
                 store.commit(
                     entries,
@@ -392,7 +374,7 @@ class Writer:
                     boot_id=self._boot,
                     gaps=self._gaps,
                     consumers=consumers,
-                    complete=self._memory.newest.epoch if closing else None,
+                    complete=complete,
                 )
                 self._on_commit(clock.elapsed_ms(start_ns) / 1e3)
                 self._gaps = []
@@ -400,6 +382,8 @@ class Writer:
             if not entries:
                 return
             upto = entries[-1].position
+            for epoch in complete:
+                self._incomplete.pop(epoch, None)
             if self.oldest is None:  # before the memory forgets it
                 self._measure(store)
             self._memory.remove(upto)
@@ -408,27 +392,30 @@ class Writer:
             if len(entries) < _COMMIT_MESSAGES:
                 return
 
+    def _completed_by(self, entries: Sequence[Entry], *, closing: bool) -> list[int]:
+        """Return the epochs that have no more messages once ``entries`` are stored."""
+        upto = entries[-1].position if entries else Position(0, -1)
+        complete = [
+            epoch for epoch, seq in self._incomplete.items() if Position(epoch, seq) <= upto
+        ]
+        return [*complete, self._memory.newest.epoch] if closing else complete
+
     def _erase(self, store: Store, ranges: Sequence[Range]) -> int:
         left = self._tail.clear(self._memory.newest) if self._tail is not None else []
         return erase(store, ranges, left)
 
     def _trim(self, store: Store) -> None:
-        """Delete what is too old, or too much; in batches, so that commits stay on time."""
-        run_s = self._run_s()
+        """Delete what is too old, or too much."""
         self._measure(store)
-        acknowledged = self._consumers.acknowledged_by_all(run_s)
-        if self.used_bytes > self._limits.max_bytes:
-            groups = store.trim(count=_TRIM_GROUPS, older_than_run_s=None, upto=None)
-        else:
-            before = int(run_s - self._limits.keep_s)
-            groups = store.trim(count=_TRIM_GROUPS, older_than_run_s=before, upto=acknowledged)
-        if groups:
+        run_s = self._run_s()
+        is_trimmed, gaps = trim(
+            store,
+            self._limits,
+            used_bytes=self.used_bytes,
+            run_s=run_s,
+            acknowledged=self._consumers.acknowledged_by_all(run_s),
+        )
+        if is_trimmed:
             self._next_trim_ns = 0  # go on at the next tick
-        if acknowledged is None:
-            return
-        for group in groups:
-            first = group.first_seq
-            if group.epoch == acknowledged.epoch:
-                first = max(first, acknowledged.seq + 1)
-            if group.last_position > acknowledged:
-                self._on_gap(MissingRange(group.epoch, first, group.last_seq, "trimmed"))
+        for gap in gaps:
+            self._on_gap(gap)

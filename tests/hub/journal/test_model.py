@@ -55,7 +55,7 @@ def test_every_message_is_read_once_or_lies_in_a_gap(
                     if name == "commit" and entries:
                         memory.remove(entries[-1].position)
                 case "trim":
-                    for group in store.trim(count=amount, older_than_run_s=None, upto=None):
+                    for group in store.trim(count=amount):
                         seqs = range(group.first_seq, group.last_seq + 1)
                         trimmed |= {Position(group.epoch, seq) for seq in seqs}
                 case "reopen":
@@ -64,7 +64,7 @@ def test_every_message_is_read_once_or_lies_in_a_gap(
                     assert store.is_checked
                 case "epoch":
                     rest = memory.first(1_000_000)
-                    store.commit(rest, run_s=0, complete=memory.newest.epoch)
+                    store.commit(rest, run_s=0, complete=[memory.newest.epoch])
                     memory = Memory(memory.newest.epoch + 1)
         writer = SimpleNamespace(
             readable=store,

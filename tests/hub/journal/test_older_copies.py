@@ -1,0 +1,157 @@
+"""Journals that were copied, restored, deleted or damaged: no number twice, no silent hole."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.config import JournalConfig
+from edge.hub.journal import Journal, MissingRange, Position
+from edge.hub.journal.store import NAME, Store
+from edge.protocol.events import JournalSetAside
+from tests.support.journals import append, memory_folder, read_all, settle
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[JournalConfig]:
+    tail = memory_folder(tmp_path)
+    yield JournalConfig(path=str(tmp_path / "journal"), tail=tail)
+    shutil.rmtree(tail, ignore_errors=True)
+
+
+def run(config: JournalConfig, count: int) -> str:
+    """Append messages in an epoch that ends cleanly; return the stream."""
+    journal = Journal(config)
+    for _ in range(count):
+        append(journal)
+    journal.close()
+    return journal.stream
+
+
+def run_killed(config: JournalConfig, count: int) -> None:
+    """Append messages in a process that is killed."""
+    child = os.fork()
+    if child == 0:
+        journal = Journal(config)
+        for _ in range(count):
+            append(journal)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_an_older_copy_of_the_folder_begins_a_new_stream(
+    config: JournalConfig, tmp_path: Path
+) -> None:
+    """The tail holds a later epoch: new messages with its numbers would count as stored."""
+    stream = run(config, 10)
+    shutil.copytree(config.path, tmp_path / "copy")
+    for _ in range(2):
+        run_killed(config, 50)
+    shutil.rmtree(config.path)
+    shutil.copytree(tmp_path / "copy", config.path)
+    journal = Journal(config)
+    sent = [append(journal) for _ in range(20)]
+    settle(journal)
+    assert journal.stream != stream
+    (event,) = journal.take_events()
+    assert isinstance(event, JournalSetAside)
+    assert "older copy" in event.reason
+    assert read_all(journal) == (sent, [])
+    journal.close()
+    assert list(Path(config.path).glob(f"{NAME}.damaged-1.*.tail")), "the tail is kept, too"
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_an_older_copy_of_the_file_is_an_unknown_gap(
+    config: JournalConfig, tmp_path: Path, is_killed: bool
+) -> None:
+    run(config, 10)
+    journal = Journal(config)
+    for _ in range(20):
+        append(journal)
+    settle(journal)
+    shutil.copytree(config.path, tmp_path / "copy")
+    append(journal)
+    journal.close()
+    (run_killed if is_killed else run)(config, 5)
+    run(config, 5)
+    for file in (tmp_path / "copy").glob(f"{NAME}*"):
+        shutil.copy(file, config.path)
+    journal = Journal(config)
+    append(journal)
+    found, gaps = read_all(journal, Position(2, 15))
+    assert found == [*(Position(2, seq) for seq in range(16, 20)), Position(5, 0)]
+    assert gaps == [
+        MissingRange(2, 20, None, "unknown"),
+        MissingRange(3, 0, None, "unknown"),
+        MissingRange(4, 0, None, "unknown"),
+    ]
+    journal.close()
+
+
+def test_a_file_that_was_deleted_is_an_unknown_gap(config: JournalConfig) -> None:
+    run(config, 10)
+    run(config, 10)
+    for file in Path(config.path).glob(f"{NAME}*"):
+        file.unlink()
+    journal = Journal(config)
+    append(journal)
+    found, gaps = read_all(journal, Position(1, 9))
+    assert found == [Position(3, 0)]
+    assert gaps == [MissingRange(1, 10, None, "unknown"), MissingRange(2, 0, None, "unknown")]
+    journal.close()
+
+
+def test_a_killed_epoch_whose_tail_was_stored_is_complete(config: JournalConfig) -> None:
+    run_killed(config, 50)
+    for _ in range(3):
+        run(config, 2)
+        run_killed(config, 0)
+    journal = Journal(config)
+    append(journal)
+    found, gaps = read_all(journal)
+    assert gaps == []
+    assert [each for each in found if each.epoch == 1] == [Position(1, seq) for seq in range(50)]
+    assert found[-1].epoch == 8
+    journal.close()
+
+
+def test_the_epochs_of_a_stream_that_was_set_aside_are_not_those_of_the_new_one(
+    config: JournalConfig,
+) -> None:
+    for _ in range(3):
+        run(config, 10)
+    run_killed(config, 10)
+    (Path(config.path) / NAME).write_bytes(b"SQLite format 3\0" + bytes(5000))
+    journal = Journal(config)
+    append(journal)
+    settle(journal)
+    journal.close()
+    store = Store(Path(config.path) / NAME, journal.stream, check_s=2)
+    assert [store.epoch(number) is not None for number in range(1, 6)] == [True, *[False] * 4]
+    assert [store.gap(number, 0) for number in range(1, 6)] == [None] * 5
+    store.close()
+
+
+def test_trimming_deletes_no_more_than_what_is_too_much(tmp_path: Path) -> None:
+    """A fixed number of groups was the whole of a small journal."""
+    from edge.hub.journal.entries import Entry
+    from edge.hub.journal.trimming import Limits, trim
+    from tests.support.journals import body
+
+    store = Store(tmp_path / NAME, "s", check_s=2)
+    for first in range(0, 40_000, 200):
+        entries = [Entry(1, seq, seq, body(1, seq)) for seq in range(first, first + 200)]
+        store.commit(entries, run_s=0)
+    used = store.used_bytes()
+    limit = used - 100_000
+    more = True
+    while more:
+        more, _ = trim(
+            store, Limits(1e9, limit), used_bytes=store.used_bytes(), run_s=0, acknowledged=None
+        )
+    assert limit - 100_000 < store.used_bytes() <= limit
+    store.close()
