@@ -104,7 +104,9 @@ class ParquetLog:
 
     def commit(self) -> None:
         """Store the messages in the spool; see ``LogFormat``."""
+        was_due = self._spool.is_rotation_due
         self._spool.commit()
+        self._is_sealed |= was_due and not self._spool.is_rotation_due
         is_old = self._since_ns is not None and elapsed_ms(self._since_ns) >= SPOOL_MS
         if self._is_sealed or is_old or self._spool.size >= SPOOL_BYTES:
             self.rotate()
@@ -112,7 +114,8 @@ class ParquetLog:
     def rotate(self) -> None:
         """Turn the spool into files; see ``LogFormat``."""
         self._spool.rotate()
-        self._since_ns = None
+        if not self._spool.is_rotation_due:
+            self._since_ns = None
         self._is_sealed = True
         self._convert()
         self._is_sealed = False

@@ -7,7 +7,7 @@ from typing import Final
 from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION, schema
 from edge.errors import ConfigError, LogFileError, LogUnavailable
 
-_BUSY_S: Final = 5.0
+BUSY_S: Final = 5.0
 """How long a commit waits for another program that writes to the database."""
 
 _FULL: Final = frozenset(["SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"])
@@ -26,7 +26,7 @@ def opened_database(path: Path) -> sqlite3.Connection:
         DamagedLog: it is a log, and damaged.
         LogFileError: the disk fails (LogUnavailable: there is no space).
     """
-    database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+    database = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
     try:
         (identity,), (version,) = (
             database.execute(f"PRAGMA {name}").fetchone()
@@ -60,12 +60,17 @@ def opened_database(path: Path) -> sqlite3.Connection:
     return database
 
 
+def is_busy(error: sqlite3.Error) -> bool:
+    """Return whether another program has the database open, or writes to it."""
+    return getattr(error, "sqlite_errorname", "") in _BUSY
+
+
 def database_error(path: Path, error: sqlite3.Error) -> LogFileError:
     """Return the error of a log: ``LogUnavailable`` for now, ``DamagedLog``, or for good."""
     name = getattr(error, "sqlite_errorname", "")
     if name in _FULL:
         return LogUnavailable(f"log {path}: No space left on device; make room")
-    if name in _BUSY:
+    if is_busy(error):
         return LogUnavailable(f"log {path}: another program writes to it; end it")
     if name.startswith("SQLITE_CORRUPT"):
         return DamagedLog(f"is damaged ({error})")

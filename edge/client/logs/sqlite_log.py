@@ -20,9 +20,11 @@ from edge.client.logs.failures import log_error, open_error
 from edge.client.logs.progress import Progress, ProgressFile, SavedProgress, sync_folder
 from edge.client.logs.rotation import dated_name
 from edge.client.logs.sqlite_database import (
+    BUSY_S,
     DamagedLog,
     beside,
     database_error,
+    is_busy,
     opened_database,
 )
 from edge.client.subscriber import Received
@@ -57,7 +59,13 @@ class SqliteLog:
         self._pending_bytes = 0
         self._rows = 0  # of this run, in this file
         self._progress = Progress()
+        self._is_rotation_due = False  # another program has the file open
         self._open()
+
+    @property
+    def is_rotation_due(self) -> bool:
+        """Whether a rotation waits until no other program has the file open."""
+        return self._is_rotation_due
 
     @property
     def size(self) -> int:
@@ -66,8 +74,8 @@ class SqliteLog:
 
     @property
     def day(self) -> str | None:
-        """See ``LogFormat``."""
-        return self._progress.day
+        """See ``LogFormat``; None while a rotation is due: it is not asked for again."""
+        return None if self._is_rotation_due else self._progress.day
 
     def cursors(self) -> list[Cursor]:
         """Return the cursors; see ``LogFormat``."""
@@ -104,6 +112,11 @@ class SqliteLog:
     def commit(self) -> None:
         """Store messages and cursors in one transaction; see ``LogFormat``."""
         self._follow_path()
+        self._commit()
+        if self._is_rotation_due:
+            self.rotate()
+
+    def _commit(self) -> None:
         if not self._has_pending:
             return
         try:
@@ -120,17 +133,48 @@ class SqliteLog:
         self._pending_bytes = 0
 
     def rotate(self) -> None:
-        """Rename the file; see ``LogFormat``."""
+        """Rename the file; see ``LogFormat``.
+
+        While another program has the file open, it is only noted: the log goes on in the file, and
+        ``commit`` tries again. A reader uses the names of the write-ahead log that it has opened,
+        and would delete that of the new file.
+        """
         if self._fd < 0:
             self._begin(self._progress.day)
         if (on_day := self._progress.day) is None:
             return
         self._progress_file.store(self._progress)  # for a kill before the new file has its cursors
-        with suppress(sqlite3.Error):  # a single file, readable without a write-ahead log
-            self._database.execute("PRAGMA journal_mode = DELETE")
-            self._database.close()
-        name = dated_name(self.path, on_day)
+        is_alone = self._leave_wal_mode()
+        if not is_alone and not self._is_rotation_due:
+            self._report(
+                f"{self.path}: another program has the log open; it is rotated when that ends"
+            )
+        elif is_alone and self._is_rotation_due:
+            self._report(f"{self.path}: no other program has the log open; it is rotated")
+        self._is_rotation_due = not is_alone
+        if is_alone:
+            self._rename(dated_name(self.path, on_day), on_day)
+
+    def _leave_wal_mode(self) -> bool:
+        """Make a single file, readable without a write-ahead log, and close it.
+
+        Return False if another program has it open; then nothing has changed.
+        """
         try:
+            self._database.execute("PRAGMA busy_timeout = 0")
+            self._database.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.Error as error:
+            if is_busy(error):
+                self._database.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
+                return False
+        with suppress(sqlite3.Error):
+            self._database.close()
+        return True
+
+    def _rename(self, name: Path, on_day: str) -> None:
+        try:
+            with suppress(FileNotFoundError):  # the database failed
+                os.rename(beside(self.path, "-wal"), beside(name, "-wal"))
             os.rename(self.path, name)
             sync_folder(self.path.parent)
         except OSError as error:
@@ -202,9 +246,12 @@ class SqliteLog:
         """Keep the write-ahead log of a file that is gone: SQLite would delete it."""
         wal = beside(self.path, "-wal")
         if _size(wal):
-            kept = wal.with_name(f"{wal.name}.kept")
+            kept, number = wal.with_name(f"{wal.name}.kept"), 1
+            while kept.exists():
+                number += 1
+                kept = wal.with_name(f"{wal.name}.kept-{number}")
             with suppress(OSError):
-                os.replace(wal, kept)
+                os.rename(wal, kept)
                 self._report(
                     f"{self.path}: the file is gone, but not its newest messages; they are in"
                     f" {kept.name}: put it next to the moved file as NAME-wal, and open that"

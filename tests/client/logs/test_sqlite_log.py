@@ -136,7 +136,7 @@ def test_it_can_be_read_while_it_is_written(out):
 
 
 def test_another_programs_lock_makes_the_commit_wait(out, monkeypatch):
-    monkeypatch.setattr("edge.client.logs.sqlite_database._BUSY_S", 0.0)
+    monkeypatch.setattr("edge.client.logs.sqlite_database.BUSY_S", 0.0)
     with opened_log(out) as log:
         log.cursors()
         other = sqlite3.connect(out, isolation_level=None)
@@ -207,7 +207,7 @@ def test_after_a_move_the_log_goes_on_in_a_new_file_with_the_cursors(out):
 
 def test_a_file_that_is_moved_while_somebody_reads_it_keeps_its_newest_messages(out, monkeypatch):
     """A reader's snapshot keeps the write-ahead log from being written into the file."""
-    monkeypatch.setattr("edge.client.logs.sqlite_database._BUSY_S", 0.0)
+    monkeypatch.setattr("edge.client.logs.sqlite_database.BUSY_S", 0.0)
     with opened_log(out) as log:
         log.cursors()
         log.write(received(frame(1)))
