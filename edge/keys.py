@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -131,27 +132,34 @@ def read_secret(path: Path, what: str) -> KeyPair:
     return KeyPair(name, keys["public"], keys["secret"])
 
 
-def read_folder(folder: Path, what: str) -> Mapping[str, str]:
+def read_folder(folder: Path, what: str, own: KeyPair | None = None) -> Mapping[str, str]:
     """Read every public key of a folder; files with other suffixes are left alone.
 
     Args:
         folder: with one ``NAME.key`` per client.
         what: as in ``read_public``.
+        own: the daemon's pair, which is no client's.
 
     Returns:
         Name by public key (Z85); at least one.
 
     Raises:
-        ConfigError: the folder cannot be read or has no key, a key file is bad, or two files hold
-            the same key.
+        ConfigError: the folder cannot be read or has no key, every user may write to it, a key file
+            is bad, or two files hold the same key, or one that of ``own``.
     """
     try:
+        mode = folder.stat().st_mode
         paths = sorted(each for each in folder.iterdir() if each.name.endswith(PUBLIC_SUFFIX))
     except OSError as error:
         raise ConfigError(
             f"{what} {folder}: {error.strerror}; expected a folder with the public key NAME.key of"
             " each client"
         ) from error
+    if mode & 0o002:
+        raise ConfigError(
+            f"{what} {folder}: every user may put keys in it (mode {stat.S_IMODE(mode):04o}); run"
+            f" chmod o-w {folder}, and remove keys that you do not know"
+        )
     if not paths:
         raise ConfigError(
             f"{what} {folder}: no key in it, so that nobody could connect; expected the public key"
@@ -160,6 +168,11 @@ def read_folder(folder: Path, what: str) -> Mapping[str, str]:
     names: dict[str, str] = {}
     for path in paths:
         pair = read_public(path, what)
+        if own is not None and pair.public == own.public:
+            raise ConfigError(
+                f"{what} {path}: the daemon's own key; expected the public key of a client, made"
+                " there with: affect-edge keys new NAME"
+            )
         if pair.public in names:
             raise ConfigError(
                 f"{what} {path}: the same key as {names[pair.public]}{PUBLIC_SUFFIX}; expected a"

@@ -18,7 +18,8 @@ def read_small_file(
     Args:
         path: a regular file, or a link to one.
         what: the configuration key or option that names it, for the error message.
-        private: refuse a file that other users may read or change.
+        private: refuse a file that other users may read. One that all users may change is always
+            refused.
         remedy: what to do if there is no such file, for the error message.
 
     Raises:
@@ -39,6 +40,12 @@ def read_small_file(
                 f"{what} {path}: other users may read or change it (mode"
                 f" {stat.S_IMODE(status.st_mode):04o}); expected mode 0600: run chmod 600 {path},"
                 " and replace its content if others had access"
+            )
+        if status.st_mode & 0o002:
+            raise ConfigError(
+                f"{what} {path}: every user may change it (mode"
+                f" {stat.S_IMODE(status.st_mode):04o}); run chmod o-w {path}, and compare its"
+                " content with that of its origin"
             )
         content = os.read(descriptor, bytes_max + 1)
     except OSError as error:

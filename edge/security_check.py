@@ -1,5 +1,6 @@
 """The part of ``affect-edge check`` about keys: who may connect, and which files are wrong."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,8 @@ def security_lines(config: Config) -> Iterator[Line]:
     if config.security.is_on:
         yield _checked("security.secret_key", lambda: _own_key(config))
         folder = Path(config.security.allowed_keys)
-        yield _checked("security.allowed_keys", lambda: _allowed(folder))
+        yield _checked("security.allowed_keys", lambda: _allowed(config, folder))
+        yield from _operators(config, folder)
         for path in sorted(folder.glob(f"*{SECRET_SUFFIX}")):
             text = "a secret key; expected only public keys here: move it to its client"
             yield "WARN", f"security.allowed_keys {path}: {text}"
@@ -40,9 +42,26 @@ def _own_key(config: Config) -> str:
     return f"{pair.name}, fingerprint {pair.fingerprint}"
 
 
-def _allowed(folder: Path) -> str:
-    names = sorted(read_folder(folder, "security.allowed_keys").values())
+def _allowed(config: Config, folder: Path) -> str:
+    own = None
+    with contextlib.suppress(ConfigError):  # reported with security.secret_key
+        own = read_secret(Path(config.security.secret_key), "security.secret_key")
+    names = sorted(read_folder(folder, "security.allowed_keys", own).values())
     return f"{len(names)} may connect: {', '.join(names)}"
+
+
+def _operators(config: Config, folder: Path) -> Iterator[Line]:
+    """Yield who may change the record, and the names without a key."""
+    operators = config.security.operators
+    if operators == "all":
+        return
+    with contextlib.suppress(ConfigError):  # reported with security.allowed_keys
+        names = read_folder(folder, "security.allowed_keys").values()
+        if missing := sorted(set(operators) - set(names)):
+            text = f"no key of {', '.join(missing)} in {folder}; expected names of keys there"
+            yield "WARN", f"security.operators: {text}"
+    may = ", ".join(operators) or "nobody"
+    yield "ok", f"security.operators: {may} may change the record, the others only read"
 
 
 def _metrics(config: Config) -> str:

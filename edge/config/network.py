@@ -1,7 +1,7 @@
 """Sections about who may reach the daemon: keys of the sockets, and the address of the metrics."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import field_validator
 
@@ -44,12 +44,24 @@ def _has_port(match: re.Match[str] | None, *, any_port: bool) -> bool:
 class SecurityConfig(Section):
     """Keys of the sockets: the daemon's own, and those of the clients that may connect.
 
+    ``operators``: names of the keys that may change the record; or ``"all"`` that may connect.
+
     Both are empty, or both are set; with keys, nobody connects without an allowed one, not even
     from this machine.
     """
 
     secret_key: FilePath = ""
     allowed_keys: FilePath = ""
+    operators: Literal["all"] | tuple[str, ...] = "all"
+
+    @field_validator("operators", mode="plain")
+    @classmethod
+    def _names_or_all(cls, value: object) -> object:
+        if value == "all":
+            return value
+        if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+            return tuple(value)
+        raise ValueError('expected "all", or a list of names of keys, such as ["page"]')
 
     @property
     def is_on(self) -> bool:
@@ -59,7 +71,12 @@ class SecurityConfig(Section):
     def mistake(self) -> str:
         """Return the key that does not fit the other one and why; empty if they fit."""
         if bool(self.secret_key) == bool(self.allowed_keys):
-            return ""
+            if self.is_on or self.operators == "all":
+                return ""
+            return (
+                "operators: set without keys, so that everybody who can connect may do everything;"
+                ' expected secret_key and allowed_keys, too, or operators = "all"'
+            )
         missing = "allowed_keys" if self.secret_key else "secret_key"
         return (
             f"{missing}: not set; expected secret_key (a file) and allowed_keys (a folder), or"

@@ -7,6 +7,16 @@ descriptor whose inode was compared.
 
 import os
 import socket as sockets
+from typing import Final, Literal
+
+Handshake = Literal["mechanism", "garbage", "incomplete"]
+
+HANDSHAKES: Final[dict[Handshake, str]] = {
+    "mechanism": "they use no keys and the daemon does, or the other way round",
+    "garbage": "their handshake is malformed, or its keys do not fit",
+    "incomplete": "they went, or were silent, before the handshake was complete",
+}
+"""Why a handshake fails before a key is looked up in the list of allowed ones."""
 
 
 def inode_of(descriptor: int) -> int | None:

@@ -112,7 +112,7 @@ class Daemon:
         self._journal = Journal(self._config.journal)
         self._metrics.register(JournalCollector(self._journal))
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        guard = Guard(context, self._metrics.connection_cut, lambda: self._journal.pending_bytes)
+        guard = Guard(context, self._metrics, lambda: self._journal.pending_bytes)
         self._kept = StateKeeper(self._config, self._journal.identity)
         publish = self._config.publish
         try:

@@ -25,13 +25,13 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from edge import clock
-from edge.hub.connections import copy_of, inode_of
+from edge.hub.connections import HANDSHAKES, Handshake, copy_of, inode_of
 from edge.hub.memory_watch import Growth, MemoryWatch
 from edge.hub.sockets import HANDSHAKE_MS
 from edge.hub.token_bucket import TokenBucket
@@ -40,6 +40,11 @@ log = logging.getLogger("affect_edge")
 
 Name = Literal["publish", "service"]
 Reason = Literal["bytes", "memory", "count"]
+
+_REFUSALS: Final[dict[int, Handshake]] = {
+    zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: "mechanism",
+    zmq.PROTOCOL_ERROR_ZAP_UNSPECIFIED: "incomplete",
+}
 
 CONNECTIONS_MAX: Final = 512
 """Connections to one socket."""
@@ -53,7 +58,12 @@ BYTES: Final[dict[Name, tuple[int, int]]] = {
 _PERIOD_MS: Final = 20
 _ALERT_PERIOD_MS: Final = 5  # while memory grows: ZeroMQ takes in up to 1 MB a millisecond
 _LOG_S: Final = 10.0
-_EVENTS: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
+_EVENTS: Final = (
+    zmq.EVENT_ACCEPTED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+)
 _TCP_INFO_BYTES: Final = 256
 _BYTES_RECEIVED: Final = struct.Struct("=Q")  # tcpi_bytes_received of <linux/tcp.h>
 _BYTES_RECEIVED_AT: Final = 128
@@ -82,23 +92,33 @@ class _Connection:
     received: int = 0
 
 
+class Counters(Protocol):
+    """Counts what the guard does."""
+
+    def connection_cut(self, socket: str, reason: str) -> None:
+        """Count a connection that was cut, with its ``Name`` and ``Reason``."""
+
+    def peer_rejected(self, why: str) -> None:
+        """Count a failed handshake, with its reason in ``HANDSHAKES``."""
+
+
 class Guard:
     """Watches the connections of the hub's sockets in a thread of its own.
 
     Args:
         context: of the sockets that are watched.
-        count: called in that thread with socket and reason for each connection that was cut.
+        counters: called in that thread for what is cut or refused.
         own_bytes: called in that thread; returns how much memory the hub holds on purpose.
     """
 
     def __init__(
         self,
         context: "zmq.Context[zmq.Socket[bytes]]",
-        count: Callable[[str, str], None],
+        counters: Counters,
         own_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
         self._context = context
-        self._count = count
+        self._counters = counters
         self._watched: list[zmq.Socket[bytes]] = []
         self._added: deque[tuple[Name, zmq.Socket[bytes]]] = deque()
         self._is_closed = False
@@ -107,6 +127,7 @@ class Guard:
         self._memory = MemoryWatch(own_bytes)
         self._cuts: Counter[tuple[str, str]] = Counter()  # since the last line in the log
         self._culprit = ""
+        self._failures: Counter[tuple[str, Handshake]] = Counter()  # as _cuts
         self._logged_ns: int | None = None
         self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
         self._thread.start()
@@ -162,10 +183,20 @@ class Guard:
         with contextlib.suppress(zmq.Again):
             while True:
                 event = parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))
-                if event["event"] == zmq.EVENT_ACCEPTED:
-                    self._add(name, event["value"], event["endpoint"])
-                else:
-                    self._connections.pop(event["value"], None)
+                match event["event"]:
+                    case zmq.EVENT_ACCEPTED:
+                        self._add(name, event["value"], event["endpoint"])
+                    case zmq.EVENT_DISCONNECTED:
+                        self._connections.pop(event["value"], None)
+                    case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+                        self._note_failure(name, _REFUSALS.get(event["value"], "garbage"))
+                    case _:  # the peer has gone, or was silent
+                        self._note_failure(name, "incomplete")
+
+    def _note_failure(self, name: Name, reason: Handshake) -> None:
+        self._counters.peer_rejected(reason)
+        if reason != "incomplete":  # a look whether anybody listens is no reason to worry
+            self._failures[name, reason] += 1
 
     def _add(self, name: Name, descriptor: int, endpoint: bytes) -> None:
         inode = inode_of(descriptor)
@@ -230,14 +261,19 @@ class Guard:
             with contextlib.suppress(OSError):
                 own.shutdown(sockets.SHUT_RDWR)
         self._memory.note_cut(clock.monotonic_ns())
-        self._count(connection.name, reason)
+        self._counters.connection_cut(connection.name, reason)
         self._cuts[connection.name, reason] += 1
         self._culprit = culprit
 
     def _log(self, now_ns: int) -> None:
         is_due = self._logged_ns is None or now_ns - self._logged_ns >= _LOG_S * 1e9
-        if not self._cuts or not is_due:
+        if not (self._cuts or self._failures) or not is_due:
             return
+        for (name, handshake), count in self._failures.items():
+            log.warning(
+                "%d peers of the %s socket were refused: %s", count, name, HANDSHAKES[handshake]
+            )
+        self._failures.clear()
         for (name, reason), count in self._cuts.items():
             log.warning(
                 "%d connections to the %s socket were cut (%s), the last one of %s",

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from edge import __version__, clock
 from edge.config import MetricsConfig
+from edge.hub.connections import HANDSHAKES
 from edge.hub.metrics_server import serve
 from edge.protocol.events import LOSS_REASONS
 from edge.protocol.messages import FrameMessage, StatusMessage
@@ -72,7 +73,7 @@ class Metrics:
             "Connections that were cut to bound the memory",
             ["socket", "reason"],
         )
-        self._rejected = counter("affect_edge_auth_rejected", "Peers refused by key", ["why"])
+        self._rejected = counter("affect_edge_auth_rejected", "Peers refused", ["why"])
         self._reload_failed = Gauge(
             "affect_edge_auth_reload_failed",
             "1 while the allowed keys are older than their folder, as the last reload failed",
@@ -85,7 +86,7 @@ class Metrics:
             (self._faces, ("classified", "refused")),
             (self._restarts, LOSS_REASONS),
             (self._requests, ("answered", "refused", "unheard")),
-            (self._rejected, ("unknown_key", "revoked", "malformed")),
+            (self._rejected, ("unknown_key", "revoked", "malformed", *HANDSHAKES)),
         ):
             for label in labels:
                 metric.labels(label)
@@ -143,7 +144,10 @@ class Metrics:
         self._cut.labels(socket, reason).inc()
 
     def peer_rejected(self, why: str) -> None:
-        """Count a refused peer; ``why`` as in ``security.REASONS``."""
+        """Count a refused peer; ``why`` of ``security.REASONS`` or ``connections.HANDSHAKES``.
+
+        For any thread.
+        """
         self._rejected.labels(why).inc()
 
     def keys_reloaded(self, succeeded: bool) -> None:

@@ -67,7 +67,7 @@ class Publisher:
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
                 notification = frame.bytes
                 if notification[:1] == b"\x01":
-                    if self._security is not None and not self._security.admits(frame):
+                    if self._security is not None and not self._security.client_of(frame):
                         continue
                     if len(self._topics) >= _TOPICS_MAX:
                         continue

@@ -22,10 +22,11 @@ from zmq.utils import z85
 
 from edge import clock
 from edge.config import SecurityConfig
-from edge.errors import ConfigError
+from edge.errors import ConfigError, RequestRefused
 from edge.hub.connections import copy_of, inode_of
 from edge.hub.metrics import Metrics
 from edge.keys import fingerprint, read_folder, read_secret
+from edge.protocol.requests import READING, AnyRequest
 
 log = logging.getLogger("affect_edge")
 
@@ -42,8 +43,8 @@ _LOG_MS: Final = 10_000.0  # between two lines about refused peers
 class Security:
     """The list of allowed keys, the ZAP handler, and the connections of each key.
 
-    ``answer`` and ``reload`` are for the hub's main loop; ``admits`` for the thread of the socket
-    that received the frame.
+    ``answer``, ``reload`` and ``check_right`` are for the hub's main loop; ``client_of`` for the
+    thread of the socket that received the frame.
 
     Attributes:
         socket: to poll for authentication requests.
@@ -70,7 +71,8 @@ class Security:
         """
         self._folder = Path(config.allowed_keys)
         self._pair = read_secret(Path(config.secret_key), "security.secret_key")
-        self._allowed = read_folder(self._folder, "security.allowed_keys")
+        self._allowed = self._read_folder()
+        self._operators = None if config.operators == "all" else frozenset(config.operators)
         self._connections: dict[int, tuple[int, frozenset[str]]] = {}
         self._rejected, self._reloaded = rejected, reloaded
         self._places: set[str | int] = set()  # ports and paths that are bound
@@ -80,6 +82,7 @@ class Security:
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.bind(_ENDPOINT)
         log.info("keys: %s", self.describe())
+        self._warn_of_operators()
 
     @classmethod
     def open(
@@ -101,7 +104,10 @@ class Security:
         """Return the own key and who is allowed, in one line."""
         names = sorted(self._allowed.values())
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        return f"own key {self._pair.fingerprint}; {len(names)} allowed: {shown}"
+        own = f"own key {self._pair.fingerprint}; {len(names)} allowed: {shown}"
+        if self._operators is None:
+            return own
+        return f"{own}; operators: {', '.join(sorted(self._operators)) or 'none'}"
 
     def protect(self, socket: "zmq.Socket[bytes]") -> None:
         """Let ``socket``, not yet bound, accept only peers with an allowed key."""
@@ -129,8 +135,10 @@ class Security:
         """Stop answering: from now on nobody is admitted."""
         self.socket.close(linger=0)
 
-    def admits(self, frame: zmq.Frame) -> bool:
-        """Return whether the peer that sent ``frame`` is still allowed; cut its connection if not.
+    def client_of(self, frame: zmq.Frame) -> str | None:
+        """Return the name of the key whose peer sent ``frame``; None if it is not allowed any more.
+
+        Then its connection is cut, too.
 
         Args:
             frame: received with ``copy=False`` from a socket that ``protect`` was called for.
@@ -139,14 +147,22 @@ class Security:
             key, descriptor = str(frame.get(_KEY_PROPERTY)), int(frame.get(zmq.SRCFD))
         except (zmq.ZMQError, ValueError):
             self._reject("malformed", "without a key")
-            return False
+            return None
         inode = self._note(descriptor, key)
         # after noting: a reload in between finds the connection
-        if key in self._allowed:
-            return True
-        self._reject("revoked", f"with the revoked key {fingerprint(key)}")
-        _cut(descriptor, inode)
-        return False
+        name = self._allowed.get(key)
+        if name is None:
+            self._reject("revoked", f"with the revoked key {fingerprint(key)}")
+            _cut(descriptor, inode)
+        return name
+
+    def check_right(self, client: str, request: AnyRequest) -> None:
+        """Raise ``RequestRefused`` if ``request`` changes the record, and ``client`` may not."""
+        if self._operators is None or client in self._operators or isinstance(request, READING):
+            return
+        raise RequestRefused(
+            f"the key {client!r} may only read; expected a key of security.operators"
+        )
 
     def reload(self) -> None:
         """Read the list of allowed keys again; cut the connections of removed keys.
@@ -154,7 +170,7 @@ class Security:
         All or nothing: if any file is bad, the old list stays.
         """
         try:
-            allowed = read_folder(self._folder, "security.allowed_keys")
+            allowed = self._read_folder()
         except ConfigError as error:
             log.error("keys not reloaded, the old list stays: %s", error)
             self._reloaded(False)
@@ -171,6 +187,20 @@ class Security:
             "keys reloaded: %s; %d added, %d removed, %d connections cut",
             self.describe(), len(_without(allowed, before)), len(removed), cut,
         )  # fmt: skip
+        self._warn_of_operators()
+
+    def _read_folder(self) -> Mapping[str, str]:
+        return read_folder(self._folder, "security.allowed_keys", self._pair)
+
+    def _warn_of_operators(self) -> None:
+        """Log which operators have no key. No error: revoking an operator's key must succeed."""
+        missing = sorted((self._operators or frozenset()) - set(self._allowed.values()))
+        if missing:
+            log.warning(
+                "security.operators: no key of %s in %s; expected names of keys there",
+                ", ".join(missing),
+                self._folder,
+            )
 
     def _note(self, descriptor: int, key: str) -> int | None:
         """Note the connection of a key; return None if it is closed already."""

@@ -74,7 +74,7 @@ class Service:
             guard.watch("service", self._socket)
         self._fetcher = fetcher
         self._security = security
-        self._is_admitted = True  # the peer whose message is being received
+        self._client: str | None = None  # name of the key of the peer whose message is received
         self._parts: list[bytes] = []  # of a message that is not received completely
         self._buckets: dict[bytes, TokenBucket] = {}  # by peer, the newest last
         self._total = _request_bucket(TOTAL_RATE_HZ, clock.monotonic_ns())
@@ -140,12 +140,12 @@ class Service:
                 part = self._socket.recv(zmq.NOBLOCK)  # all parts of a message arrive together
             else:
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
-                part, self._is_admitted = frame.bytes, self._security.admits(frame)
+                part, self._client = frame.bytes, self._security.client_of(frame)
             if len(self._parts) <= _PARTS_MAX:
                 self._parts.append(part)
             if not self._socket.getsockopt(zmq.RCVMORE):
                 parts, self._parts = self._parts, []
-                if self._is_admitted:
+                if self._security is None or self._client is not None:
                     return parts
             if clock.elapsed_ms(start_ns) >= _TURN_MS:
                 return None
@@ -157,6 +157,9 @@ class Service:
         envelope = [peer, *parts[:-1][:1]]
         try:
             request = self._request(peer, parts, received_ns)
+            if self._security is not None and self._client is not None:
+                self._security.check_right(self._client, request)
+                request = as_client(self._client, request)
             if isinstance(request, FetchRequest) and self._fetcher is not None:
                 self._fetcher.submit(envelope, request, received_ns)
                 return None
@@ -205,6 +208,17 @@ class Service:
             raise RequestRefused(f"more than {RATE_HZ:g} requests a second")
         if not self._total.take(now_ns):
             raise RequestRefused(f"more than {TOTAL_RATE_HZ:g} requests a second, of all together")
+
+
+def as_client(client: str, request: AnyRequest) -> AnyRequest:
+    """Return ``request`` with the consumer's name as ``KEY/NAME``.
+
+    So a client can acknowledge nothing for the clients with other keys. No name that a request may
+    have contains the slash.
+    """
+    if not isinstance(request, FetchRequest) or request.name is None:
+        return request
+    return request.model_copy(update={"name": f"{client}/{request.name}"})
 
 
 def _request_bucket(rate_hz: float, now_ns: int) -> TokenBucket:

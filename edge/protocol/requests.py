@@ -222,6 +222,9 @@ AnyRequest = (
     | SchemaRequest
     | FetchRequest
 )
+READING: Final = (TimeRequest, StatusRequest, SchemaRequest, FetchRequest, ListSessionsRequest)
+"""Requests that change nothing in the record; the others are an operator's."""
+
 _ANY: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discriminator="request")])
 
 

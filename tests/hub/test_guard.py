@@ -1,6 +1,7 @@
 """The guard over real sockets: it cuts who sends too much, and nobody else."""
 
 import os
+import socket as sockets
 import threading
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ import zmq
 from edge.hub import guard as guard_module
 from edge.hub.guard import Guard
 from edge.hub.sockets import bind
-from tests.support.raw_peer import Flood, connect, frame, shake_hands
+from tests.support.raw_peer import GREETING, Flood, connect, frame, shake_hands
 
 
 class Guarded:
@@ -22,7 +23,8 @@ class Guarded:
     def __init__(self, publish: str, service: str) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.cuts: Counter[tuple[str, str]] = Counter()
-        self.guard = Guard(self.context, lambda *cut: self.cuts.update([cut]))
+        self.rejected: Counter[str] = Counter()
+        self.guard = Guard(self.context, self)
         self.publish = self.context.socket(zmq.XPUB)
         self.guard.watch("publish", self.publish)
         self.service = self.context.socket(zmq.ROUTER)
@@ -31,6 +33,12 @@ class Guarded:
             "SUB": bind(self.publish, publish, key="a", high_water=10),
             "DEALER": bind(self.service, service, key="b", high_water=10),
         }
+
+    def connection_cut(self, socket: str, reason: str) -> None:
+        self.cuts[socket, reason] += 1
+
+    def peer_rejected(self, why: str) -> None:
+        self.rejected[why] += 1
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         start_ns = time.monotonic_ns()
@@ -126,3 +134,23 @@ def test_a_guard_ends_with_its_sockets_in_any_order() -> None:
         guarded.publish.close()
         guarded.close()
     assert not any(each.name == "guard" for each in threading.enumerate())
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"", "incomplete"),
+        (GREETING.replace(b"NULL\0", b"PLAIN"), "mechanism"),
+        (GREETING.replace(b"NULL\0", b"CURVE"), "mechanism"),
+        (GREETING, "incomplete"),
+        (GREETING + b"\x04\x06\x05READ!", "garbage"),
+    ],
+)
+def test_failed_handshakes_are_counted(guarded: Guarded, sent: bytes, reason: str) -> None:
+    for endpoint in guarded.endpoints.values():
+        with connect(endpoint) as peer:
+            peer.sendall(sent)
+            peer.shutdown(sockets.SHUT_WR)
+        guarded.wait_for(lambda: guarded.rejected)
+        assert guarded.rejected == {reason: 1}
+        guarded.rejected.clear()

@@ -201,7 +201,13 @@ def test_a_new_key_under_an_old_name_cuts_the_old_one(hub: KeyedHub) -> None:
     assert not old.poll(0)
 
 
-@pytest.mark.parametrize("mistake", ["malformed", "empty", "gone", "twice", "secret", "folder"])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        *("malformed", "empty", "gone", "twice", "secret", "folder", "own", "writable"),
+        *("folder-writable", "fifo", "loop", "socket", "huge", "nul", "no-key"),
+    ],
+)
 def test_a_bad_reload_keeps_the_old_list(
     hub: KeyedHub, mistake: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,6 +227,27 @@ def test_a_bad_reload_keeps_the_old_list(
             bad.write_text(hub.keys.secret.read_text())
         case "folder":
             bad.mkdir()
+        case "own":
+            bad.write_text(hub.keys.public.read_text())
+        case "writable":
+            (hub.keys.allowed / "new.key").chmod(0o666)
+        case "folder-writable":
+            hub.keys.allowed.chmod(0o1777)
+        case "fifo":
+            os.mkfifo(bad)
+        case "loop":
+            bad.symlink_to(bad)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(str(bad))
+        case "huge":
+            with bad.open("wb") as file:
+                file.truncate(1 << 40)
+        case "nul":
+            bad.write_bytes((hub.keys.allowed / "new.key").read_bytes() + b"\0")
+        case "no-key":
+            for each in hub.keys.allowed.iterdir():
+                each.rename(each.with_suffix(".old"))
     hub.security.reload()
     assert hub.reloads == [False]
     (line,) = [each for each in caplog.messages if "not reloaded" in each]

@@ -1,15 +1,18 @@
 """The hub's sockets with keys, driven by a test instead of the daemon."""
 
 import contextlib
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import zmq
 
 from edge import clock
 from edge.client.keys import apply_client_keys
 from edge.config import PublishConfig, SecurityConfig
+from edge.hub.fetch import Fetcher
 from edge.hub.publisher import Publisher
 from edge.hub.security import Security, attend
 from edge.hub.service import Service
@@ -19,14 +22,22 @@ from tests.support.keys import KeyFolder
 class KeyedHub:
     """Publisher and service with keys, driven by the test, and clients in another context."""
 
-    def __init__(self, folder: Path, endpoint: str = "tcp://127.0.0.1:*") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        endpoint: str = "tcp://127.0.0.1:*",
+        operators: Literal["all"] | tuple[str, ...] = "all",
+        fetcher: Fetcher | None = None,
+    ) -> None:
         self.keys = KeyFolder(folder / "keys", "logger", "page")
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.clients: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.rejected: Counter[str] = Counter()
         self.reloads: list[bool] = []
         config = SecurityConfig(
-            secret_key=str(self.keys.secret), allowed_keys=str(self.keys.allowed)
+            secret_key=str(self.keys.secret),
+            allowed_keys=str(self.keys.allowed),
+            operators=operators,
         )
         self.security = Security(
             self.context,
@@ -37,7 +48,7 @@ class KeyedHub:
         self.publisher = Publisher(
             self.context, PublishConfig(endpoint=endpoint), security=self.security
         )
-        self.service = Service(self.context, endpoint, security=self.security)
+        self.service = Service(self.context, endpoint, fetcher, security=self.security)
         self.requests = 0
         self.opened: list[zmq.Socket[bytes]] = []  # closed with their context
 
@@ -87,6 +98,15 @@ class KeyedHub:
         made.connect(self.publisher.endpoint)
         self.turn_until(lambda: made.poll(0))
         return made
+
+    def ask(self, name: str, request: str) -> dict[str, object]:
+        """Return the reply to a request of the client ``name``."""
+        with self.client(zmq.REQ, name) as made:
+            made.connect(self.service.endpoint)
+            made.send_string(request)
+            self.turn_until(lambda: made.poll(0))
+            reply: dict[str, object] = json.loads(made.recv())
+        return reply
 
     def asked(self, name: str) -> "zmq.Socket[bytes]":
         """Return a client that has received a reply."""

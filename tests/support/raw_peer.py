@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import Final
 
-_GREETING: Final = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+GREETING: Final = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 
 
 def connect(endpoint: str) -> socket.socket:
@@ -30,10 +30,10 @@ def shake_hands(peer: socket.socket, kind: str) -> None:
     Raises:
         OSError: the connection was closed.
     """
-    peer.sendall(_GREETING)
+    peer.sendall(GREETING)
     received = 0
-    while received < len(_GREETING):
-        part = peer.recv(len(_GREETING) - received)
+    while received < len(GREETING):
+        part = peer.recv(len(GREETING) - received)
         if not part:
             raise ConnectionResetError
         received += len(part)

@@ -17,7 +17,8 @@ KEEPING_UP_S: Final = 5
 FORGOTTEN_S: Final = 30 * 86_400
 """A consumer that was not seen for so long is forgotten; trimming does not wait for it."""
 MAX_CONSUMERS: Final = 64
-"""Beyond that, the one that was not seen for longest is forgotten, if it was away for AWAY_S."""
+"""Names of one key, and names without a key. Beyond that, the one that was not seen for longest is
+forgotten, if it was away for AWAY_S."""
 AWAY_S: Final = 3600
 
 
@@ -55,11 +56,17 @@ class Consumers:
             if name in self._known or self._has_room(name, run_s):
                 self._known[name] = Consumer(position, run_s)
 
+    def _of_same_key(self, name: str) -> list[str]:
+        """Return the known names of the same key; with keys, a name is ``KEY/NAME``."""
+        key = name.rpartition("/")[0]
+        return [each for each in self._known if each.rpartition("/")[0] == key]
+
     def _has_room(self, name: str, run_s: int) -> bool:
         """Make room for a new consumer, such as a logger of a new file each day."""
-        if len(self._known) < MAX_CONSUMERS:
+        known = self._of_same_key(name)
+        if len(known) < MAX_CONSUMERS:
             return True
-        oldest = min(self._known, key=lambda each: self._known[each].seen_run_s)
+        oldest = min(known, key=lambda each: self._known[each].seen_run_s)
         away_s = run_s - self._known[oldest].seen_run_s
         if away_s >= AWAY_S:
             del self._known[oldest]
