@@ -22,9 +22,9 @@ from tests.support.daemons import PURPOSE, RunningDaemon
     [
         (("--source", "/dev/video97"), "/dev/video97"),
         (("--set", 'source.kind="v4l2"', "--set", 'source.path="/dev/null"'), "/dev/null"),
-        (("--source", "rtsp://user:secret@127.0.0.1:9/none"), "127.0.0.1:9"),
-        (("--source", "rtsp://127.0.0.1:9/user=me&password=secret&channel=1"), "127.0.0.1:9"),
-        (("--source", "http://127.0.0.1:9/user=me_password=secret"), "127.0.0.1:9"),
+        (("--source", "rtsp://user:pa55word@127.0.0.1:9/none"), "127.0.0.1:9"),
+        (("--source", "rtsp://127.0.0.1:9/user=me&password=pa55word&channel=1"), "127.0.0.1:9"),
+        (("--source", "http://127.0.0.1:9/user=me_password=pa55word"), "127.0.0.1:9"),
     ],
     ids=["no-such-camera", "no-camera-at-all", "user", "path", "http-path"],
 )
@@ -42,7 +42,7 @@ def test_an_absent_live_source_is_reported_once_and_retried(
         assert len(warnings) == 1, daemon.stderr
         assert word in warnings[0]
         assert all(line.startswith(("affect-edge: INFO", *warnings)) for line in lines)
-        assert "secret" not in daemon.stderr + json.dumps(daemon.messages)
+        assert "pa55word" not in daemon.stderr + json.dumps(daemon.messages)
 
 
 def test_unusual_pictures_are_read_and_an_unreadable_one_is_reported(tmp_path: Path) -> None:
