@@ -43,7 +43,7 @@ def binder() -> Iterator[Binder]:
 
 
 def test_a_second_daemon_leaves_the_first_ones_sockets_alone(tmp_path: Path) -> None:
-    with RunningDaemon(tmp_path, "--source", "demo") as first:
+    with RunningDaemon(tmp_path, "--source", "demo", "--set", "source.repeat=0") as first:
         first.wait_for_frame()
         for publish, service in ((first.endpoint, ""), (f"ipc://{tmp_path}/other", first.service)):
             second = affect_edge(

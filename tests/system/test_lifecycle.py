@@ -307,7 +307,7 @@ def test_the_daemon_is_ready_with_an_absent_camera(tmp_path: Path) -> None:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(20)
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
-        source = ("--source", "rtsp://user:secret@127.0.0.1:9/none", *PURPOSE)
+        source = ("--source", "rtsp://user:pa55word@127.0.0.1:9/none", *PURPOSE)
         with RunningDaemon(tmp_path, *source, environment=environment) as daemon:
             sent = ""
             while "READY=1" not in sent:
@@ -317,7 +317,7 @@ def test_the_daemon_is_ready_with_an_absent_camera(tmp_path: Path) -> None:
                 lambda m: m["kind"] == "status" and m["source_state"] == "absent"
             )
             assert status["health"]["grade"] == "unusable"
-            assert "secret" not in repr(daemon.messages) + daemon.stderr
+            assert "pa55word" not in repr(daemon.messages) + daemon.stderr
 
 
 def test_several_workers_lost_while_opening_a_camera_are_one_absence(tmp_path: Path) -> None:
