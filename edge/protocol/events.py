@@ -308,7 +308,8 @@ class JournalGap(Detail):
 
     ``last_missing`` is null if their number is not known. ``reason``: ``power_cut``, ``tail_lost``
     (an unclean end without the tail), ``overflow`` (storage failed for too long), ``trimmed``
-    (deleted before a known consumer had them), ``damaged``.
+    (deleted before a known consumer had them), ``damaged``, ``unknown`` (the file is an older copy,
+    or was deleted).
     """
 
     event: ClassVar[str] = "journal_gap"
