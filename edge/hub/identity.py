@@ -4,12 +4,14 @@ The stream is a UUID kept in the folder ``journal.path``. Every start raises the
 writes it to storage before it sends anything. Without a folder (a demo, a run by hand) each start
 is a stream of its own.
 
-Where the stored identity is damaged or cannot be written, a new stream begins: its numbers cannot
-have been used, and the daemon runs without somebody at hand. Consumers see the new stream.
+Where the stored identity is damaged or cannot be written, or was copied from another machine (a
+card that was cloned), a new stream begins: its numbers cannot have been used, and the daemon runs
+without somebody at hand. Consumers see the new stream.
 """
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import uuid
@@ -22,6 +24,8 @@ from edge.filelock import lock_file
 from edge.hub.state_file import replace_file
 
 _NAME = "identity.json"
+_BOARD = Path("/proc/device-tree/serial-number")
+_SYSTEM = Path("/etc/machine-id")
 EPOCH_MAX = 2**22
 """A stream with more starts is replaced by a new one: the journal packs epoch and number."""
 
@@ -113,7 +117,7 @@ class StreamIdentity:
     def _store(self, path: Path) -> None:
         """Write the identity to storage, or else begin a stream that is not continued."""
         content = {"stream": self.stream, "epoch": self.epoch, "boot_id": boot_id()}
-        data = json.dumps(content).encode("ascii")
+        data = json.dumps(content | _machine()).encode("ascii")
         try:
             _write(path / _NAME, data)
         except OSError as error:
@@ -129,6 +133,35 @@ def boot_id() -> str:
         return ""
 
 
+class _OtherMachine(ValueError):
+    """The identity was stored on another machine."""
+
+
+def _machine() -> dict[str, str]:
+    """Return what identifies this machine, as far as it is known: hashes, which tell nothing."""
+    found = {}
+    for name, path in (("board", _BOARD), ("system", _SYSTEM)):
+        with contextlib.suppress(OSError):
+            if text := path.read_bytes().strip(b"\0\n "):
+                found[name] = hashlib.sha256(b"affect-edge " + text).hexdigest()[:16]
+    return found
+
+
+def _require_this_machine(known: dict[str, object]) -> None:
+    """Raise _OtherMachine for a copy; cards are cloned with ``machine-id``, so the board decides.
+
+    A container may hide either; what one side does not know is not compared.
+    """
+    here = _machine()
+    for name in ("board", "system"):
+        if name in here and name in known:
+            if here[name] == known[name]:
+                return
+            raise _OtherMachine(
+                "was copied from another machine, whose messages have the same stream"
+            )
+
+
 def _next_start(path: Path, lock: int) -> StreamIdentity:
     """Return stream and epoch of this start; a damaged file is renamed and kept."""
     stored, damage, kept = path / _NAME, "", path
@@ -137,6 +170,7 @@ def _next_start(path: Path, lock: int) -> StreamIdentity:
         stream, previous = str(uuid.UUID(known["stream"])), known["epoch"]
         if type(previous) is not int or not 1 <= previous < EPOCH_MAX:
             raise ValueError(f"epoch {previous!r}")
+        _require_this_machine(known)
         boot = known.get("boot_id")
         before = PreviousStart(previous, boot if isinstance(boot, str) else "")
         return StreamIdentity(stream, previous + 1, lock, before)
@@ -148,7 +182,8 @@ def _next_start(path: Path, lock: int) -> StreamIdentity:
             number += 1
         with contextlib.suppress(OSError):
             stored.rename(kept)
-        damage = f"not the identity of a stream ({error})"
+        is_copy = isinstance(error, _OtherMachine)
+        damage = str(error) if is_copy else f"not the identity of a stream ({error})"
     identity = StreamIdentity(str(uuid.uuid4()), 1, lock)
     identity.damage, identity.kept = damage, kept.name
     return identity

@@ -69,6 +69,43 @@ def test_a_damaged_identity_file_is_kept_and_a_new_stream_begins(
     assert (again.stream, again.epoch, again.damage) == (identity.stream, 2, "")
 
 
+@pytest.mark.parametrize(
+    ("board", "system", "is_same"),
+    [
+        ("100000009d4a1b2c", "m1", True),
+        ("100000009d4a1b2c", "m2", True),  # the board decides
+        ("10000000ffffffff", "m1", False),  # a cloned card
+        (None, "m1", True),  # a container may hide the board
+        (None, "m2", False),
+        (None, None, True),
+    ],
+)
+def test_a_copy_on_another_machine_begins_a_new_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str, system: str, is_same: bool
+) -> None:
+    """Two daemons had one stream: a log of both kept the messages of one."""
+
+    def be(board: str | None, system: str | None) -> None:
+        for name, text in (("_BOARD", board), ("_SYSTEM", system)):
+            file = tmp_path / name
+            file.unlink(missing_ok=True)
+            if text is not None:
+                file.write_text(f"{text}\0")
+            monkeypatch.setattr(f"edge.hub.identity.{name}", file)
+
+    be("100000009d4a1b2c", "m1")
+    first = StreamIdentity.open(str(tmp_path / "j"))
+    first.close()
+    be(board, system)
+    second = StreamIdentity.open(str(tmp_path / "j"))
+    assert (second.stream == first.stream) == is_same
+    assert (second.epoch, bool(second.damage)) == ((2, False) if is_same else (1, True))
+    second.close()
+    third = StreamIdentity.open(str(tmp_path / "j"))
+    assert (third.stream, third.epoch) == (second.stream, second.epoch + 1)
+    third.close()
+
+
 def test_a_stream_ends_before_its_epochs_exceed_the_keys_of_the_journal(tmp_path: Path) -> None:
     StreamIdentity.open(str(tmp_path)).close()
     stored = json.loads((tmp_path / "identity.json").read_text())

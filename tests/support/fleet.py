@@ -71,9 +71,14 @@ class Program:
 
 
 class FleetDaemon(Program):
-    """A daemon with the synthetic worker, a journal and sockets of its own."""
+    """A daemon with the synthetic worker, a journal and sockets of its own.
 
-    def __init__(self, folder: Path, number: int, rate_hz: float) -> None:
+    Without ``has_journal`` it keeps its newest messages in memory, and each start is a stream.
+    """
+
+    def __init__(
+        self, folder: Path, number: int, rate_hz: float, *, has_journal: bool = True
+    ) -> None:
         folder.mkdir()
         self.endpoint, self.service = f"ipc://{folder}/live", f"ipc://{folder}/service"
         settings = {
@@ -81,7 +86,7 @@ class FleetDaemon(Program):
             "publish.endpoint": f'"{self.endpoint}"',
             "publish.service_endpoint": f'"{self.service}"',
             "metrics.address": '""',
-            "journal.path": f'"{folder}/journal"',
+            "journal.path": f'"{folder}/journal"' if has_journal else '""',
             "journal.tail": f'"{folder}/tail"',
         }
         super().__init__(
