@@ -30,11 +30,13 @@ class Received:
         message: the decoded message.
         part: the bytes on the wire: topic, a space, JSON (with fields this version may not know).
         gap: messages missing right before it; for a status, up to its ``last_seq``, or once those
-            before the first message received of an epoch that the subscriber had waited for.
+            before the first message received of an epoch that the subscriber had waited for. Where
+            several are, such as of two epochs, the first.
         late: its number is not above the highest known one of its stream: a repeat, or a
             straggler already reported missing. Always false for a status, and for what comes from
             a stream that is fetched.
         backfilled: it was fetched from the daemon's journal.
+        more_gaps: further gaps right before it, after ``gap``.
     """
 
     message: Message
@@ -42,6 +44,12 @@ class Received:
     gap: Gap | None
     late: bool
     backfilled: bool = False
+    more_gaps: tuple[Gap, ...] = ()
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """All gaps right before it."""
+        return () if self.gap is None else (self.gap, *self.more_gaps)
 
     @property
     def body(self) -> bytes:
@@ -136,7 +144,7 @@ class Subscriber:
         self._hold_s = hold_s
         self._report = report or (lambda _: None)
         self._owed: dict[str, list[Gap]] = {}  # by stream: gaps that no message was returned with
-        self._undecodable = 0  # of those fetched
+        self._undecodable = 0  # of those fetched, and of earlier ``with`` blocks
         self._opened_ns = 0  # time since which messages are waited for
         self._keys = keys or default_keys()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -184,6 +192,7 @@ class Subscriber:
         if self._backfill is not None:
             self._backfill.close()
         if self._live is not None:
+            self._undecodable += self._live.undecodable
             self._live.close()
         if self._context is not None:
             self._context.term()  # a last acknowledgement may take 0.2 s to be sent
@@ -295,12 +304,12 @@ class Subscriber:
             return None  # passed on before it was known that its stream is served
         gaps = [*self._owed.pop(message.stream, ()), *gaps]
         is_wanted = message.kind in self._kinds and self._device in (None, message.device)
-        if owed := gaps[is_wanted:]:
-            self._owed[message.stream] = owed
         if not is_wanted:
+            if gaps:
+                self._owed[message.stream] = gaps
             return None
-        gap = gaps[0] if gaps else None
-        return Received(message, ordered.part, gap, late, ordered.backfilled)
+        gap, more = (gaps[0], tuple(gaps[1:])) if gaps else (None, ())
+        return Received(message, ordered.part, gap, late, ordered.backfilled, more)
 
     def _gaps_before(self, message: Message, ordered: Ordered) -> tuple[list[Gap], bool]:
         """Note the message; return the gaps before it, and whether it is late."""

@@ -23,8 +23,10 @@ from edge.clock import monotonic_ns
 from edge.config import redact
 from edge.descriptors import write_error_line
 from edge.errors import ConfigError
-from edge.protocol.messages import EventMessage, StatusMessage
+from edge.protocol.events import EpochEnded
+from edge.protocol.messages import EventMessage
 from edge.tools.catch_up import CatchUpNotice
+from edge.tools.device_runs import DeviceRuns
 from edge.tools.log_writer import LogWriter, until_available
 from edge.tools.silence import SilenceNotice
 
@@ -139,7 +141,7 @@ def run_log(
             catch_up = CatchUpNotice(live, report_as)
             log = _Log(writer, report_as, cursors)
             silence = SilenceNotice(endpoints, report_as, device)
-            gave_up = False
+            gave_up, undecodable = False, 0
             while not stop():
                 # the end of an earlier run may be fetched: then more follows
                 if until_end and log.ended and (live.caught_up or silence.silent_s >= _END_S):
@@ -153,7 +155,7 @@ def run_log(
                 if received is not None:
                     silence.note(received.message)
                     log.write(received)
-                elif not live.undecodable:
+                elif live.undecodable == undecodable:
                     silence.check()
                     gave_up = (until_end or once) and 0 < give_up_s <= silence.silent_s
                 if gave_up:
@@ -162,7 +164,8 @@ def run_log(
                 if once and live.caught_up:  # what comes now was published since
                     log.check_device(device)
                     break
-                log.report_undecodable(live.undecodable)
+                undecodable = live.undecodable
+                log.report_undecodable(undecodable)
                 if rotate_now():
                     writer.rotate()
                 writer.turn()
@@ -223,21 +226,30 @@ class _Log:
         self._writer = writer
         self._report = report
         self._counts: Counter[str] = Counter()
-        self._epochs = {(cursor.stream, cursor.epoch) for cursor in cursors}
-        self._running: dict[str, bool] = {}  # by device
+        self._epochs = {cursor.stream: cursor.epoch for cursor in cursors}  # the newest
+        self._replaced: set[str] = set()  # streams of which an older epoch was received
+        self._runs = DeviceRuns(report)
         self._undecodable_reported = False
 
     @property
     def ended(self) -> bool:
         """Whether every device that sent a message in this run has ended its epoch."""
-        return bool(self._running) and not any(self._running.values())
+        return self._runs.ended
 
     def write(self, received: Received) -> None:
-        message, gap = received.message, received.gap
-        if (message.stream, message.epoch) not in self._epochs:
-            self._epochs.add((message.stream, message.epoch))
+        message = received.message
+        newest = self._epochs.get(message.stream, 0)
+        if message.epoch > newest:
+            self._epochs[message.stream] = message.epoch
             self._report(f"{message.device}: stream {message.stream}, epoch {message.epoch}")
-        if gap is not None:
+        elif message.epoch < newest and received.late and message.stream not in self._replaced:
+            self._replaced.add(message.stream)
+            self._report(
+                f"{message.device}: publishes epoch {message.epoch}, and the log has epoch"
+                f" {newest} of the same stream: nothing of it is written. Was the journal replaced"
+                " by an older copy? Move the journal's folder away, to begin a new stream"
+            )
+        for gap in received.gaps:
             self._counts["gaps"] += 1
             self._counts["missing"] += gap.missing
             self._report(f"{message.device}: gap: {gap.describe()}")
@@ -246,13 +258,10 @@ class _Log:
             return
         self._counts["rows"] += self._writer.write(received)
         self._counts["messages"] += 1
-        if isinstance(message, StatusMessage):
-            self._running.setdefault(message.device, True)
-        else:
-            ends = isinstance(message, EventMessage) and message.event == "epoch_ended"
-            self._running[message.device] = not ends
-            if ends and not received.backfilled:
-                self._report(f"{message.device}: the daemon has ended, epoch {message.epoch}")
+        self._runs.note(received)
+        is_end = isinstance(message, EventMessage) and message.event == EpochEnded.event
+        if is_end and not received.backfilled:
+            self._report(f"{message.device}: the daemon has ended, epoch {message.epoch}")
 
     def check_device(self, device: str | None) -> None:
         """Check that the only device that is logged has ever sent a message: each start sends one.

@@ -44,16 +44,18 @@ def run_tail(
     count = 0
     health: dict[str, tuple[object, ...]] = {}
     silence = SilenceNotice(subscriber.endpoints, _to_stderr, subscriber.device)
+    undecodable = 0
     while not stop() and (limit is None or count < limit):
         received = subscriber.receive(timeout_s=0.2)
         if received is None:
-            if not subscriber.undecodable:
+            if subscriber.undecodable == undecodable:
                 silence.check()
+            undecodable = subscriber.undecodable
             continue
         message = received.message
         silence.note(message)
-        if received.gap is not None:
-            show(console, gap_row(received.gap, message.device))
+        for gap in received.gaps:
+            show(console, gap_row(gap, message.device))
         if isinstance(message, StatusMessage):
             # a status comes each second; only a change gets a line
             state = (

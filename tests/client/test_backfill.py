@@ -127,6 +127,20 @@ def test_what_is_gone_is_a_gap_with_its_reason(daemon, addresses):
     assert received.gap == Gap("s", 1, 7, 8, "trimmed")
 
 
+def test_all_gaps_before_a_message_come_with_it(daemon, addresses):
+    """The second came with the next message: a kill between them lost it."""
+    daemon.publish()
+    daemon.lose(1, 2, 5)
+    daemon.begin_epoch()
+    daemon.lose(2, 0, 4)
+    daemon.start_epoch()
+    with subscribe(addresses) as subscriber:
+        received = take(subscriber, 3)
+    gaps = (Gap("s", 1, 2, 5, "trimmed"), Gap("s", 2, 0, 4, "trimmed"))
+    assert [r.gaps for r in received] == [(), (), gaps]
+    assert received[-1].gap == gaps[0]
+
+
 def test_an_unknown_number_of_lost_messages_is_a_gap_too(daemon, addresses):
     daemon.publish()
     daemon.lose(1, 2, None, "power_cut")

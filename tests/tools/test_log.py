@@ -283,7 +283,7 @@ def logging_to(out, endpoint):
 
 
 def written(out):
-    return sum(path.stat().st_size for path in out.parent.glob("log.*"))
+    return sum(path.stat().st_size for path in out.parent.glob("log.*[!w]"))  # not .new
 
 
 def wait_until(condition):
@@ -336,3 +336,32 @@ def test_until_end_gives_up_where_no_end_comes(tmp_path, sent):
     assert summary.gave_up
     assert summary.messages == len(sent)
     assert reports[-1] == "log: nothing received for 0.5 s, and no end: given up"
+
+
+def test_a_device_that_falls_silent_is_reported_after_an_undecodable_part(tmp_path):
+    """One part that was no message stopped the notices, and ``--give-up-s`` with them."""
+    endpoint, reports, pending = f"ipc://{tmp_path}/pub", [], [frame(1)]
+    with Publisher(endpoint) as publisher:
+
+        def stop():
+            if pending and publisher.subscribed():
+                publisher.send(pending.pop())
+                publisher.send_raw(b"affect.v1.frame.edge {}")
+            return False
+
+        summary = run_log(
+            [endpoint], tmp_path / "log.jsonl", stop=stop, until_end=True, give_up_s=3.5,
+            report=reports.append,
+        )  # fmt: skip
+    assert (summary.messages, summary.undecodable, summary.gave_up) == (1, 1, True)
+    assert any("nothing received for 3 s" in line for line in reports)
+
+
+def test_an_epoch_before_that_of_the_log_is_reported(tmp_path):
+    """Where nothing is fetched, all messages of an older copy of a journal were late, silently."""
+    out = tmp_path / "log.jsonl"
+    log_all(out, [frame(0, epoch=5), event(1, "epoch_ended", epoch=5)])
+    sent = [frame(0, epoch=3), frame(1, epoch=3)]
+    summary, reports = log_all(out, sent, give_up_s=0.5)
+    assert (summary.messages, summary.late) == (0, 3)
+    assert sum("epoch 3, and the log has epoch 5" in line for line in reports) == 1

@@ -97,8 +97,8 @@ class TidyCsv:
             return 0
         time_s = self._progress.note(received)
         self._files.note_change()
-        if received.gap is not None:
-            self._events.append(csv_lines([gap_row(received.gap, message, time_s)]))
+        for gap in received.gaps:
+            self._events.append(csv_lines([gap_row(gap, message, time_s)]))
         if isinstance(message, FrameMessage):
             rows = frame_rows(message, time_s)
             self._frames.append(csv_lines(rows))

@@ -65,8 +65,8 @@ class JsonLines:
 
     def write(self, received: Received) -> int:
         """Add the line of a message, after that of its gap; see ``LogFormat``."""
-        if received.gap is not None:
-            self._file.append(_gap_line(received.gap, received))
+        for gap in received.gaps:
+            self._file.append(_gap_line(gap, received))
         self._file.append(received.body.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n")
         self._progress.note(received)
         self._files.note_change()

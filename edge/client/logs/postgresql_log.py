@@ -106,8 +106,7 @@ class PostgresLog:
             return 0
         unix_us = message.time.unix_ns // 1000
         stream, device = _text(message.stream), _text(message.device)
-        if received.gap is not None:
-            gap = received.gap
+        for gap in received.gaps:
             first, last = gap.first_missing, gap.last_missing
             self._gaps.append((stream, gap.epoch, first, last, gap.reason, device, unix_us))
             reached = first - 1 if last is None else last

@@ -81,9 +81,10 @@ class Progress:
 
     def note(self, received: Received) -> float:
         """Note a message and its gap; return the seconds on its epoch's axis."""
-        message, gap = received.message, received.gap
-        if gap is not None and gap.last_missing is not None:
-            self._advance(gap.stream, (gap.epoch, gap.last_missing))
+        message = received.message
+        for gap in received.gaps:
+            if gap.last_missing is not None:
+                self._advance(gap.stream, (gap.epoch, gap.last_missing))
         if not isinstance(message, StatusMessage):
             self._advance(message.stream, (message.epoch, message.seq))
         if self.day is None:

@@ -88,7 +88,7 @@ class SqliteLog:
 
     def write(self, received: Received) -> int:
         """Add a message, after its gap; see ``LogFormat``."""
-        message, gap = received.message, received.gap
+        message = received.message
         time_s = round(self._progress.note(received), 6) + 0.0
         text = received.body.decode()
         unix_ns = message.time.unix_ns
@@ -96,7 +96,7 @@ class SqliteLog:
             monotonic_ns = message.time.published_ns
         else:
             monotonic_ns = message.time.monotonic_ns
-        if gap is not None:
+        for gap in received.gaps:
             missing = (gap.stream, gap.epoch, gap.first_missing, gap.last_missing, gap.reason)
             self._gaps.append((*missing, message.device, unix_ns, monotonic_ns, time_s))
         head = (message.stream, message.epoch)

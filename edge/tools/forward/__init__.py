@@ -122,9 +122,9 @@ class Forwarder:
                 self._outbox.add(self._messages(received))
 
     def _messages(self, received: Received) -> Iterator[Outgoing]:
-        message, gap = received.message, received.gap
+        message = received.message
         base = f"{self._prefix}affect/v1/{_level(message.device)}"
-        if gap is not None:
+        for gap in received.gaps:
             last = gap.first_missing - 1 if gap.last_missing is None else gap.last_missing
             identity = Cursor(gap.stream, gap.epoch, last)
             yield Outgoing(f"{base}/gap", _gap_payload(message.device, gap), identity)

@@ -3,19 +3,21 @@
 import fcntl
 import json
 import os
+import sqlite3
 import stat
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.client import Cursor
+from edge.client import Cursor, Gap
 from edge.client.logs import opened_log
 from edge.client.subscriber import Received
 from edge.client.tidy import COLUMNS, EVENT_COLUMNS, frame_rows
 from edge.errors import ConfigError
 from edge.protocol import messages
-from tests.support.logs import received
+from tests.support.logs import csv_rows, json_lines, received
 from tests.support.wire import face, frame
 
 
@@ -50,6 +52,30 @@ def test_line_breaks_inside_a_message_do_not_break_its_line(tmp_path, suffix):
     assert raw.count(b"\n") == 2 + (suffix == ".csv")
     with opened_log(out) as log:
         assert max(log.cursors()) == Cursor("s", 1, 1)
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log.sqlite", "log.parquet"])
+def test_every_gap_before_a_message_is_recorded(tmp_path, name):
+    out, gaps = tmp_path / name, (Gap("s", 1, 7, None, "power_cut"), Gap("s", 2, 0, 4, "trimmed"))
+    message = frame(5, epoch=2)
+    with opened_log(out) as log:
+        log.cursors()
+        log.write(
+            Received(message, messages.encode(message), gaps[0], late=False, more_gaps=gaps[1:])
+        )
+    match out.suffix:
+        case ".sqlite":
+            with sqlite3.connect(out) as database:
+                found = database.execute("SELECT epoch, first_missing FROM gaps").fetchall()
+        case ".jsonl":
+            found = [(g["epoch"], g["first_missing"]) for g in json_lines(out) if "reason" in g]
+        case ".csv":
+            rows = csv_rows(tmp_path / "log.events.csv")
+            found = [(int(row["epoch"]), int(row["first_missing"])) for row in rows]
+        case _:
+            table = f"'{out}/events/**/*.parquet'"
+            found = duckdb.sql(f"SELECT epoch, first_missing FROM {table}").fetchall()
+    assert sorted(found) == [(1, 7), (2, 0)]
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
