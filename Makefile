@@ -30,8 +30,11 @@ PICAMERA2_TOO_OLD := 0.3.18
 PICAMERA2_STAMP := $(PICAMERA2_VENV)/.ready-$(PYTHON_VERSION)-$(subst $() ,-,$(PICAMERA2) $(PICAMERA2_TOO_OLD))
 # Number of stalls in the stall test.
 STALLS ?= 5
+# Hours of the soak, and where its report goes; the whole is HOURS=72.
+HOURS ?= 1
+SOAK_REPORT ?= soak.json
 
-.PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-export test-install test-picamera2 test-tflite faults faults-fleet check bench clean
+.PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-export test-install test-picamera2 test-tflite faults faults-short faults-fleet soak check bench clean
 
 setup: $(STAMP)
 
@@ -132,9 +135,20 @@ test-tflite: setup-tflite
 faults: setup
 	$(BIN)/python -m pytest -m stage --timeout 7200 $(if $(TESTS),$(TESTS),tests/faults tests/hub/journal)
 
+# Some of them, small, in less than five minutes; without the limits of speed, for busy machines.
+faults-short: setup
+	KILLS=60 STOPPED_SECONDS=20 BACKLOG_MESSAGES=100000 FAULTS_LIMITS=0 \
+	$(BIN)/python -m pytest -m stage --timeout 600 tests/faults/test_kills.py \
+		tests/faults/test_stopped_subscriber.py tests/faults/test_backlog.py \
+		tests/faults/test_full_disk.py tests/faults/test_soak.py
+
 # Twenty daemons, one logger and one PostgreSQL, all killed at random; FLEET_SECONDS=600.
 faults-fleet: setup
 	AFFECT_EDGE_REQUIRE=postgresql $(BIN)/python -m pytest -m stage tests/faults/test_fleet.py
+
+# Two daemons at twice the usual rate and their loggers, with a fault every five seconds.
+soak: setup
+	$(BIN)/python -m benchmarks soak --hours $(HOURS) --faults --json $(SOAK_REPORT)
 
 check: setup
 	$(BIN)/ruff check .

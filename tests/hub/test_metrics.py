@@ -17,6 +17,7 @@ from edge.hub.metrics import Metrics
 from edge.protocol.messages import FrameMessage, StatusMessage
 from tests.support import wire
 from tests.support.daemons import ROOT, RunningDaemon
+from tests.support.postgres import require
 
 FLAGS = {"under_voltage": True, "frequency_capped": False}
 COUNTS = re.compile(r"affect_edge_\w+_(total|created|bucket|count|sum)")
@@ -153,9 +154,9 @@ def real_page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_promtool_finds_nothing(real_page: str) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("no promtool: Debian's package prometheus has it")
+    promtool = shutil.which("promtool")  # of Debian's package prometheus
+    require("promtool", promtool)
+    assert promtool is not None
     done = subprocess.run(
         [promtool, "check", "metrics"], input=real_page, capture_output=True, text=True, check=False
     )
