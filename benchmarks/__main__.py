@@ -1,4 +1,4 @@
-"""Benchmarks: ``python -m benchmarks {fps|accuracy|parity|thresholds}``."""
+"""Benchmarks: ``python -m benchmarks {fps|accuracy|parity|thresholds|soak}``."""
 
 import argparse
 import json
@@ -15,10 +15,11 @@ from benchmarks.accuracy import run_accuracy
 from benchmarks.arguments import Parser, add_configuration, add_result_file
 from benchmarks.fps import run_fps, save
 from benchmarks.parity import run_parity
+from benchmarks.soak import RATE_HZ, run_soak, show_soak
 from benchmarks.thresholds import LEAD_EDGES, SAME_MIN, SPURIOUS, run_thresholds
 from edge.config import load_config, source_settings
 from edge.descriptors import open_standard_streams
-from edge.errors import AffectEdgeError, ConfigError
+from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
 from edge.vocabulary import EXPRESSIONS
 
 BUSY_PERCENT = 25  # of one core, used by other processes
@@ -62,11 +63,19 @@ def _parser() -> Parser:
     parity.add_argument("--images", type=Path, required=True, metavar="DIR")
     parity.add_argument("--threads", type=int, default=1, metavar="N", help="threads per network")
     add_result_file(parity)
+    soak = commands.add_parser("soak", help="daemons and loggers for hours, with faults")
+    soak.add_argument("--hours", type=float, required=True, metavar="H")
+    soak.add_argument("--faults", action="store_true", help="kill, stop and disturb at random")
+    soak.add_argument("--fault-every", type=float, default=5.0, metavar="S", help="mean time: 5")
+    soak.add_argument("--rate", type=float, default=RATE_HZ, metavar="HZ", help="frames: 60")
+    soak.add_argument("--seed", type=int, default=1, metavar="N", help="of the faults")
+    soak.add_argument("--postgresql", action="store_true", help="also log into PostgreSQL")
+    add_result_file(soak)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one benchmark and return its exit code: 0, 1 (failed), or 78 (wrong input)."""
+    """Run one benchmark; return 0, 1 (it failed, or a limit is missed) or 78 (wrong input)."""
     try:
         arguments = _parser().parse_args(argv)
         run, shown = {
@@ -74,6 +83,7 @@ def main(argv: Sequence[str]) -> int:
             "accuracy": (_accuracy, show_accuracy),
             "parity": (_parity, show_parity),
             "thresholds": (_thresholds, show_thresholds),
+            "soak": (_soak, _show_soak),
         }[arguments.benchmark]
         result = run(arguments)
         result["command"] = "python -m benchmarks " + shlex.join(_recorded_arguments(argv))
@@ -83,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"benchmarks: error: {' '.join(str(error).split())}\n")
         return error.exit_code
     shown(result, Console())
-    return 0
+    return EXIT_FAILURE if result.get("missed") else EXIT_DONE
 
 
 def _recorded_arguments(argv: Sequence[str]) -> list[str]:
@@ -159,6 +169,22 @@ def _thresholds(arguments: argparse.Namespace) -> dict[str, Any]:
     config = load_config(arguments.config, settings=settings, overrides={})
     with Console(stderr=True).status("thresholds"):
         return run_thresholds(config, images=arguments.images, labels=arguments.labels)
+
+
+def _soak(arguments: argparse.Namespace) -> dict[str, Any]:
+    return run_soak(
+        hours=arguments.hours,
+        faults=arguments.faults,
+        fault_every_s=arguments.fault_every,
+        rate_hz=arguments.rate,
+        seed=arguments.seed,
+        postgresql=arguments.postgresql,
+    )
+
+
+def _show_soak(result: dict[str, Any], console: Console) -> None:
+    show_soak(result, console, _show_conditions)
+    _show_load(result, console)
 
 
 def show_thresholds(result: dict[str, Any], console: Console) -> None:
