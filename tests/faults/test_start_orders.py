@@ -58,7 +58,9 @@ def messages_in(out: str, database: Database) -> Counter[tuple[str, int, int]]:
 
 def run_once(folder: Path, out_name: str, database: Database, choose: random.Random) -> str:
     """Run a daemon and a logger to their ends; check the log; return which was first."""
-    daemon = FleetDaemon(folder / "d", 0, RATE_HZ, has_journal=choose.random() < 0.5)
+    # without a folder, the daemon keeps its newest messages in memory, and each start is a stream
+    without_folder = {"journal.path": '""'} if choose.random() < 0.5 else {}
+    daemon = FleetDaemon(folder / "d", 0, RATE_HZ, changed=without_folder)
     out = database.url if out_name == "postgresql" else str(folder / out_name)
     logger = Program(
         folder / "logger", database.environment,

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -73,21 +74,35 @@ class Program:
 class FleetDaemon(Program):
     """A daemon with the synthetic worker, a journal and sockets of its own.
 
-    Without ``has_journal`` it keeps its newest messages in memory, and each start is a stream.
+    Args:
+        folder: created; its name is in the names of the sockets.
+        number: of the device ``chamber-NUMBER``.
+        rate_hz: frames a second.
+        ports: of the two sockets on 127.0.0.1; None: they are in the folder.
+        changed: settings besides, or instead of, the usual ones.
     """
 
     def __init__(
-        self, folder: Path, number: int, rate_hz: float, *, has_journal: bool = True
+        self,
+        folder: Path,
+        number: int,
+        rate_hz: float,
+        *,
+        ports: tuple[int, int] | None = None,
+        changed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self.endpoint, self.service = f"ipc://{folder}/live", f"ipc://{folder}/service"
+        if ports is not None:
+            self.endpoint, self.service = (f"tcp://127.0.0.1:{port}" for port in ports)
         settings = {
             "device.name": f'"chamber-{number}"',
             "publish.endpoint": f'"{self.endpoint}"',
             "publish.service_endpoint": f'"{self.service}"',
             "metrics.address": '""',
-            "journal.path": f'"{folder}/journal"' if has_journal else '""',
+            "journal.path": f'"{folder}/journal"',
             "journal.tail": f'"{folder}/tail"',
+            **changed,
         }
         super().__init__(
             folder / "stderr",
