@@ -30,14 +30,14 @@ class CatchUpNotice:
         self._waiting_ns: int | None = None  # since when a wait was reported
         self._remind_ms = 0.0
 
-    def turn(self, *, fetched: bool) -> None:
+    def turn(self, *, fetched: int) -> None:
         """Note a turn of the loop that receives; report every five seconds.
 
         Args:
-            fetched: a message of the journal was received.
+            fetched: how many messages of the journal were received.
         """
         if fetched:
-            self._fetched += 1
+            self._fetched += fetched
         elif self._is_behind and self._subscriber.caught_up:
             seconds = elapsed_ms(self._since_ns) / 1e3
             self._report(f"caught up: {self._fetched} messages fetched in {seconds:.0f} s")

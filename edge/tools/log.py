@@ -34,6 +34,7 @@ DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
 DEFAULT_SERVICE = "tcp://127.0.0.1:5556"
 _HIGH_WATER = 10_000  # five minutes at 30 frames a second: a memory card can stall for seconds
 _DRAIN_NS = 1_000_000_000
+_FETCHED_MAX = 64  # messages between two looks at signals, timers and the commit: a few ms
 _END_S = 3.0  # a daemon that runs sends a status each second
 
 
@@ -151,11 +152,8 @@ def run_log(
                     services = ()
                     report_as("without --service, missed messages are reported, not fetched")
                 silence.turn()
-                catch_up.turn(fetched=received is not None and received.backfilled)
-                if received is not None:
-                    silence.note(received.message)
-                    log.write(received)
-                elif live.undecodable == undecodable:
+                catch_up.turn(fetched=log.write_all(received, live, silence))
+                if received is None and live.undecodable == undecodable:
                     silence.check()
                     gave_up = (until_end or once) and 0 < give_up_s <= silence.silent_s
                 if gave_up:
@@ -235,6 +233,21 @@ class _Log:
     def ended(self) -> bool:
         """Whether every device that sent a message in this run has ended its epoch."""
         return self._runs.ended
+
+    def write_all(self, received: Received | None, live: Subscriber, silence: SilenceNotice) -> int:
+        """Write a message and the fetched ones that wait behind it; return how many were fetched.
+
+        Of these so many at most that what is due between messages is not delayed noticeably.
+        """
+        fetched = 0
+        while received is not None:
+            silence.note(received.message)
+            self.write(received)
+            fetched += received.backfilled
+            if not received.backfilled or fetched == _FETCHED_MAX:
+                break
+            received = live.receive(timeout_s=0.0)
+        return fetched
 
     def write(self, received: Received) -> None:
         message = received.message

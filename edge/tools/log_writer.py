@@ -13,8 +13,10 @@ from edge.errors import LogUnavailable
 COMMIT_MS: Final = 500.0
 """Longest time from a message to its commit: what a kill of the logger has to fetch again."""
 
-COMMIT_MESSAGES: Final = 2000
-COMMIT_BYTES: Final = 4 << 20
+COMMIT_MESSAGES: Final = 8000
+COMMIT_BYTES: Final = 16 << 20
+"""Bound the memory; only a logger that catches up reaches them within ``COMMIT_MS``."""
+
 _IDLE_MS: Final = 1000.0  # between commits without messages, which notice moved and deleted files
 _RETRY_S: Final = 0.2
 _T = TypeVar("_T")
