@@ -10,6 +10,7 @@ import logging
 import os
 import select
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import zmq
 
@@ -19,10 +20,8 @@ from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, Confi
 from edge.hub.board_watch import BoardWatch
 from edge.hub.event_log import log_event
 from edge.hub.fetch import Fetcher
-from edge.hub.freshness import Freshness
 from edge.hub.guard import Guard
 from edge.hub.handlers import RequestHandlers
-from edge.hub.health import Incidents, RateMeter, grade
 from edge.hub.journal import Journal
 from edge.hub.journal.collector import JournalCollector
 from edge.hub.kept_state import StateKeeper
@@ -30,6 +29,7 @@ from edge.hub.metrics import Metrics
 from edge.hub.publisher import Publisher
 from edge.hub.security import Security, attend
 from edge.hub.service import Service
+from edge.hub.source_watch import SourceWatch
 from edge.hub.stop import StopSignals
 from edge.hub.stream import MessageStream
 from edge.hub.supervisor import BUDGET, Supervisor
@@ -46,16 +46,13 @@ from edge.link import (
     Renew,
 )
 from edge.protocol import events
-from edge.protocol.messages import Rates
-from edge.vocabulary import PictureState, picture_words
+from edge.vocabulary import picture_words
 
 log = logging.getLogger("affect_edge")
 
 TICK_MS = 100
 STATUS_S = 1.0
 STOP_S = 3.0  # for the worker; with the drain, a stop takes less than 5 s
-OUTAGES = ("stalled", "absent")
-"""Source states that last until a frame comes, however many workers are lost meanwhile."""
 
 
 class Daemon:
@@ -85,14 +82,8 @@ class Daemon:
         self._supervisor = Supervisor(config, lossless=lossless)
         self._metrics = Metrics()
         self._service: Service | None = None
-        self._fetcher: Fetcher | None = None
         self._board = BoardWatch(config, limits_rate=not lossless)
-        self._stalls = Incidents()
-        self._captured_meter, self._published_meter = RateMeter(), RateMeter()
-        self._source_state = "starting"
-        self._freshness = Freshness()
-        self._picture_state: PictureState = "normal"
-        self._captured = 0  # frames that the source produced, as last reported
+        self._source = SourceWatch(is_live=not is_file(config.source))
         self._starts_without_result = 0  # workers started since the last result
         self._worker_detail: events.WorkerStarted | None = None  # as last sent
         self._is_ready = False
@@ -105,59 +96,54 @@ class Daemon:
         Raises:
             ConfigError: an endpoint, address or folder of the configuration cannot be used.
         """
-        with StopSignals() as self._stop:
-            return self._serve()
+        with StopSignals() as self._stop, ExitStack() as parts:
+            self._open(parts)
+            self._kept.restore(self._out.event)
+            self._start_worker(0, 1)
+            if not self._is_waiting:
+                self._out.start_epoch()
+            while self._exit is None and not self._stop.is_requested:
+                self._turn()
+                self._kept.save_changes()
+            return self._finish()
 
-    def _serve(self) -> int:
-        self._journal = Journal(self._config.journal)
+    def _open(self, parts: ExitStack) -> None:
+        """Open journal and sockets; ``parts`` closes them and the worker, the last one first."""
+        config, publish = self._config, self._config.publish
+        self._journal = Journal(config.journal)
+        parts.callback(self._journal.close)
         self._metrics.register(JournalCollector(self._journal))
+        self._kept = StateKeeper(config, self._journal.identity)
+        parts.callback(self._kept.close)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        parts.callback(context.destroy)
         guard = Guard(context, self._metrics, lambda: self._journal.pending_bytes)
-        self._kept = StateKeeper(self._config, self._journal.identity)
-        publish = self._config.publish
-        try:
-            self._security = Security.open(context, self._config.security, self._metrics)
-            self._publisher = Publisher(context, publish, guard, self._security)
-            try:
-                if self._lossless:
-                    self._publisher.disable_drop()
-                self._metrics.serve(self._config.metrics)
-                self._out = MessageStream(
-                    self._config,
-                    self._journal,
-                    self._publisher,
-                    self._metrics,
-                    self._kept,
-                    on_backpressure=self._keep_waiting if self._lossless else None,
-                )
-                log.info("publishing on %s", self._publisher.endpoint)
-                if publish.service_endpoint:
-                    self._fetcher = Fetcher(self._journal, rate_mb_s=publish.fetch_mb_s)
-                    self._service = Service(
-                        context, publish.service_endpoint, self._fetcher, guard, self._security
-                    )
-                    self._handlers = RequestHandlers(self._out, self._kept, self._journal)
-                    log.info("answering requests on %s", self._service.endpoint)
-                self._kept.restore(self._out.event)
-                self._start_worker(0, 1)
-                if not self._is_waiting:
-                    self._out.start_epoch()
-                while self._exit is None and not self._stop.is_requested:
-                    self._turn()
-                    self._kept.save_changes()
-                return self._finish()
-            finally:
-                self._supervisor.end(0.0)
-                if self._service is not None:
-                    self._service.close()
-                if self._fetcher is not None:
-                    self._fetcher.close()
-                self._publisher.close(0.0)
-        finally:
-            guard.close()
-            context.destroy()
-            self._kept.close()
-            self._journal.close()
+        parts.callback(guard.close)
+        self._security = Security.open(context, config.security, self._metrics)
+        self._publisher = Publisher(context, publish, guard, self._security)
+        parts.callback(self._publisher.close, 0.0)
+        if self._lossless:
+            self._publisher.disable_drop()
+        self._metrics.serve(config.metrics)
+        self._out = MessageStream(
+            config,
+            self._journal,
+            self._publisher,
+            self._metrics,
+            self._kept,
+            on_backpressure=self._keep_waiting if self._lossless else None,
+        )
+        log.info("publishing on %s", self._publisher.endpoint)
+        if publish.service_endpoint:
+            fetcher = Fetcher(self._journal, rate_mb_s=publish.fetch_mb_s)
+            parts.callback(fetcher.close)
+            self._service = Service(
+                context, publish.service_endpoint, fetcher, guard, self._security
+            )
+            parts.callback(self._service.close)
+            self._handlers = RequestHandlers(self._out, self._kept, self._journal)
+            log.info("answering requests on %s", self._service.endpoint)
+        parts.callback(self._supervisor.end, 0.0)
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -211,20 +197,15 @@ class Daemon:
         match report:
             case FrameReport():
                 self._out.frame(report)
-                self._published_meter.mark(clock.monotonic_ns(), self._out.frames)
+                self._source.count_published(self._out.frames)
                 self._starts_without_result = 0
             case Heartbeat():
-                self._captured = report.captured
-                self._captured_meter.expected_hz = report.expected_hz
-                self._published_meter.expect(report.limited_hz or report.expected_hz)
-                self._captured_meter.mark(clock.monotonic_ns(), report.captured)
-                self._freshness.note_due(report.due_in_s, clock.monotonic_ns())
+                self._source.note_heartbeat(report)
             case EventReport():
                 self._handle_event(report.parse())
             case Ready():
                 self._supervisor.is_ready = True
-                if self._source_state not in OUTAGES:
-                    self._source_state = "waiting" if self._is_waiting else "starting"
+                self._source.enter("waiting" if self._is_waiting else "starting")
                 locked = self._board.note_memory(report.lock_error)
                 fields = {"models": report.models, "memory_locked": locked}
                 detail = events.WorkerStarted.model_validate(fields)
@@ -243,33 +224,20 @@ class Daemon:
                 self._supervisor.renew()
                 self._out.end_tracks()
             case Ended() if not self._stop.is_requested:
-                self._source_state = "ended"
+                self._source.state = "ended"
                 self._exit = (EXIT_DONE, "")
             case _:
                 return
 
     def _handle_event(self, detail: events.Detail) -> None:
-        if isinstance(detail, events.SourceStateChanged):
-            state = detail.state
-            if state in OUTAGES:
-                if self._source_state not in OUTAGES:  # an outage counts once, in whatever state
-                    self._stalls.add(clock.monotonic_ns())
-                self._kept.participants.clear_view()
-            elif state == "running":
-                now_ns = clock.monotonic_ns()
-                self._captured_meter.restart(now_ns, self._captured)
-                self._published_meter.restart(now_ns, self._out.frames)
-            self._source_state = state
-        elif isinstance(detail, events.PictureStateChanged):
-            self._picture_state = detail.state
+        self._source.note_event(detail, self._out.frames)
+        if isinstance(detail, events.SourceStateChanged) and self._source.is_out:
+            self._kept.participants.clear_view()
         log_event(detail)
         self._out.event(detail)
 
     def _watch_worker(self) -> None:
-        live = not is_file(self._config.source)
-        trouble = self._supervisor.trouble(
-            is_opening=live and self._source_state in ("starting", *OUTAGES)
-        )
+        trouble = self._supervisor.trouble(is_opening=self._source.is_opening)
         if trouble is not None:
             self._lose_worker(trouble)
         if self._supervisor.is_unkillable():
@@ -287,16 +255,15 @@ class Daemon:
                 # A frame that crashes every worker is skipped: one more per worker that it crashed.
                 first += self._supervisor.losses_without_frame
             else:
-                first = max(first, self._captured)  # a camera's frames since then are lost
-            absent = self._source_state == "absent"  # stays so: the new worker tries again
+                first = max(first, self._source.captured)  # a camera's frames since then are lost
+            absent = self._source.state == "absent"  # stays so: the new worker tries again
             self._starts_without_result += 1
-            if self._source_state not in OUTAGES:
-                self._source_state = "starting"
+            self._source.enter("starting")
             self._start_worker(first, self._out.last_track + 1, absent=absent)
 
     def _start_worker(self, first_index: int, first_track: int, *, absent: bool = False) -> None:
         error = self._supervisor.start(
-            first_index, first_track, absent=absent, picture_state=self._picture_state
+            first_index, first_track, absent=absent, picture_state=self._source.picture_state
         )
         if error:
             log.error("no worker can be started: %s", error)
@@ -307,9 +274,7 @@ class Daemon:
             stage = self._supervisor.describe_stage()
             log.error("worker %s lost: %s%s", self._supervisor.pid, reason, stage)
         was_opening = (
-            self._supervisor.is_ready
-            and self._source_state == "starting"
-            and not is_file(self._config.source)
+            self._supervisor.is_ready and self._source.is_opening and not self._source.is_out
         )
         self._supervisor.lose()
         self._metrics.worker_lost(reason)
@@ -318,21 +283,17 @@ class Daemon:
         if was_opening:  # the worker may not have reported it
             text = f"a worker was lost while it opened the source: {reason}"
             self._handle_event(events.SourceStateChanged(state="absent", reason=text))
-        elif self._source_state not in OUTAGES:
-            self._source_state = "restarting"
+        else:
+            self._source.enter("restarting")
 
     def _run_timers(self) -> None:
         now_ns = clock.monotonic_ns()
         if now_ns >= self._next_status_ns:
             self._next_status_ns = now_ns + int(STATUS_S * 1e9)
             self._publish_status()
-        is_fresh = self._freshness.is_fresh(
-            now_ns, source_state=self._source_state, result_ns=self._out.last_result_ns
-        )
-        self._feed_watchdog(is_fresh=is_fresh)
+        self._feed_watchdog(is_fresh=self._source.is_fresh(now_ns, self._out.last_result_ns))
         if not self._is_ready and (
-            self._out.last_result_ns is not None
-            or self._source_state in ("absent", "stalled", "restarting", "waiting", "ended")
+            self._out.last_result_ns is not None or self._source.is_declared_away
         ):
             self._is_ready = True
             self._notifier.ready()
@@ -347,42 +308,34 @@ class Daemon:
     def _publish_status(self) -> None:
         self._out.check_clock()
         now_ns = clock.monotonic_ns()
-        self._published_meter.mark(now_ns, self._out.frames)
+        self._source.count_published(self._out.frames)
         beat = self._supervisor.heartbeat
         board = self._board.read(now_ns)
         if board.change is not None:
             self._supervisor.limit_rate(board.rate_divisor)
             self._handle_event(board.change)
-        published_hz = self._published_meter.rate_hz()
-        health = grade(
-            source_state=self._source_state,
-            picture_state=self._picture_state,
-            live=beat is not None and beat.live,
-            delivered=self._published_meter.delivered(),
-            stalls_1h=self._stalls.within(now_ns),
-            restarts_1h=self._supervisor.losses.within(now_ns),
-            throttled=board.throttled,
-            rate_divisor=board.rate_divisor,
-            swap=board.swap,
+        health = self._source.health(
+            now_ns,
+            beat=beat,
+            losses=self._supervisor.losses,
+            board=board,
             journal=self._journal.status(),
         )
+        state, picture_state = self._source.state, self._source.picture_state
+        rates = self._source.rates(beat)
         self._out.status(
             health=health,
-            source_state=self._source_state,
-            next_frame_s=self._freshness.next_frame_s(now_ns),
-            picture_state=self._picture_state,
-            rates=Rates(
-                expected_hz=beat.expected_hz if beat else None,
-                captured_hz=self._captured_meter.rate_hz(),
-                published_hz=published_hz,
-            ),
+            source_state=state,
+            next_frame_s=self._source.next_frame_s(now_ns),
+            picture_state=picture_state,
+            rates=rates,
             worker_restarts=self._supervisor.restarts,
             heartbeat=beat,
             board=board,
         )
         self._notifier.status(
-            f"{health.grade}, source {self._source_state}{picture_words(self._picture_state)},"
-            f" {published_hz:.1f} frames/s, {self._out.dropped} dropped",
+            f"{health.grade}, source {state}{picture_words(picture_state)},"
+            f" {rates.published_hz:.1f} frames/s, {self._out.dropped} dropped",
             now_ns,
         )
 
@@ -411,7 +364,7 @@ class Daemon:
             self._drain_link(start_ns)
         code, text = self._exit or (EXIT_DONE, "")
         self._supervisor.end(max(0.0, STOP_S - clock.elapsed_ms(start_ns) / 1e3))
-        self._out.end_epoch(code, self._captured)
+        self._out.end_epoch(code, self._source.captured)
         self._publish_status()
         self._publisher.close(
             min(self._config.publish.drain_s, 1.5 if self._stop.is_requested else 60)
