@@ -21,7 +21,7 @@ from pathlib import Path
 
 from edge.errors import ConfigError
 from edge.filelock import lock_file
-from edge.hub.state_file import replace_file
+from edge.files.durable import damaged_name, replace_file
 
 _NAME = "identity.json"
 _BOARD = Path("/proc/device-tree/serial-number")
@@ -177,9 +177,7 @@ def _next_start(path: Path, lock: int) -> StreamIdentity:
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        number = 1
-        while (kept := stored.with_name(f"{_NAME}.damaged-{number}")).exists():
-            number += 1
+        kept = damaged_name(stored)
         with contextlib.suppress(OSError):
             stored.rename(kept)
         is_copy = isinstance(error, _OtherMachine)

@@ -5,12 +5,13 @@ for it only briefly, so that an answered request is normally on storage, and a s
 nobody.
 """
 
-import contextlib
 import logging
 import os
 import threading
 from pathlib import Path
 from typing import Final
+
+from edge.files.durable import damaged_name, replace_file
 
 log = logging.getLogger("affect_edge")
 
@@ -18,30 +19,6 @@ SAVE_WAIT_S: Final = 0.25
 RETRY_S: Final = 10.0
 BYTES_MAX: Final = 8 << 20
 CLOSE_WAIT_S: Final = 1.0
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace ``path``, readable by its owner alone, and sync it and its folder.
-
-    Raises:
-        OSError: it cannot be written; the old content is still there.
-    """
-    fresh = path.with_name(path.name + ".new")
-    try:
-        with open(fresh, "wb", opener=_open_private) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 class StateFile:
@@ -79,9 +56,7 @@ class StateFile:
 
     def set_aside(self) -> str:
         """Rename the file; return its new name, empty if it cannot be renamed."""
-        number = 1
-        while (fresh := self._path.with_name(f"{self._path.name}.damaged-{number}")).exists():
-            number += 1
+        fresh = damaged_name(self._path)
         try:
             os.replace(self._path, fresh)
         except OSError as error:
@@ -147,7 +122,3 @@ class StateFile:
         elif self._error and not error:
             log.info("%s: written again", self._path)
         self._error = error
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.hub import state_file
-from edge.hub.state_file import StateFile, replace_file
+from edge.hub.state_file import StateFile
 
 
 @pytest.fixture
@@ -64,14 +64,6 @@ def test_a_failing_storage_is_logged_once_and_tried_again(path, monkeypatch, cap
     assert len(errors) == 1
     assert "Is a directory; codes, baselines and sessions are kept in memory alone" in caplog.text
     assert "written again" in caplog.text
-
-
-def test_replacing_keeps_the_old_content_until_the_new_one_is_synced(path, monkeypatch):
-    replace_file(path, b"old")
-    order = []
-    monkeypatch.setattr(os, "fsync", lambda number: order.append(("sync", path.read_bytes())))
-    replace_file(path, b"new")
-    assert order == [("sync", b"old"), ("sync", b"new")]
 
 
 def test_damaged_files_are_set_aside_under_free_names(path):

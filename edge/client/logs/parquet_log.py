@@ -24,7 +24,6 @@ from urllib.parse import quote
 
 from edge.client.gaps import Cursor
 from edge.client.logs.failures import log_error
-from edge.client.logs.progress import sync_folder
 from edge.client.logs.sqlite_log import SqliteLog
 from edge.client.logs.sqlite_reader import SqliteReader
 from edge.client.logs.stored_rows import MessageRows, StoredRows
@@ -33,6 +32,7 @@ from edge.client.subscriber import Received
 from edge.client.tidy import COLUMNS, EVENT_COLUMNS, Cell
 from edge.clock import day, elapsed_ms, monotonic_ns
 from edge.errors import ConfigError, LogFileError
+from edge.files.durable import sync_folder
 
 SPOOL_BYTES: Final = 32 << 20
 """Size of the spool at which it is turned into files: about half an hour at 20 messages a second;

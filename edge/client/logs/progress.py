@@ -1,9 +1,7 @@
 """How far a log has come: the cursors, the time axes and the day of its files."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -13,6 +11,7 @@ from edge.client.gaps import STREAMS_MAX, Cursor
 from edge.client.logs.failures import log_error
 from edge.client.subscriber import Received
 from edge.clock import day
+from edge.files.durable import replace_file
 from edge.protocol.messages import StatusMessage
 
 _SCHEMA: Final = "affect.log-progress.v1"
@@ -127,35 +126,10 @@ class ProgressFile:
         Raises:
             LogFileError: that is not possible (LogUnavailable: not now); the file is unchanged.
         """
-        new = self.path.with_name(f"{self.path.name}.new")
         try:
-            with open(new, "wb", opener=_open_private) as file:
-                file.write(_encode(progress, ends or {}))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, self.path)
-            sync_folder(self.path.parent)
+            replace_file(self.path, _encode(progress, ends or {}))
         except OSError as error:
-            with suppress(OSError):
-                new.unlink()
             raise log_error(self.path, error) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut.
-
-    Raises:
-        OSError: that is not possible.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _encode(progress: Progress, ends: Mapping[str, FileEnd]) -> bytes:

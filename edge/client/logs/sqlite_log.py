@@ -17,7 +17,7 @@ from typing import Any, Final
 from edge.client.axis import Origin
 from edge.client.gaps import Cursor
 from edge.client.logs.failures import log_error, open_error
-from edge.client.logs.progress import Progress, ProgressFile, SavedProgress, sync_folder
+from edge.client.logs.progress import Progress, ProgressFile, SavedProgress
 from edge.client.logs.rotation import dated_name
 from edge.client.logs.sqlite_database import (
     BUSY_S,
@@ -30,6 +30,7 @@ from edge.client.logs.sqlite_database import (
 from edge.client.subscriber import Received
 from edge.errors import ConfigError, LogFileError
 from edge.filelock import lock_file
+from edge.files.durable import sync_folder
 from edge.protocol.messages import FrameMessage, StatusMessage
 
 _MINUTE_NS: Final = 60_000_000_000

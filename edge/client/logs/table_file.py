@@ -1,15 +1,14 @@
 """A table as a new file, CSV or Parquet, that appears at its path only when it is complete."""
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
 from edge.client.logs.failures import log_error
-from edge.client.logs.progress import sync_folder
 from edge.client.tidy import BOOLEANS, INTEGERS, TEXTS, Cell, csv_lines
 from edge.errors import ConfigError
+from edge.files.durable import replacing
 
 Row = Sequence[Cell]
 
@@ -69,19 +68,11 @@ def opened_new(path: Path) -> Iterator[BinaryIO]:
     Raises:
         LogFileError: it cannot be written (LogUnavailable: there is no space).
     """
-    new = path.with_name(f".{path.name}.new")
     try:
-        with open(new, "wb", opener=_open_private) as file:
+        with replacing(path, name=".{}.new") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-        sync_folder(path.parent)
     except OSError as error:
         raise log_error(path, error) from error
-    finally:
-        with suppress(OSError):
-            new.unlink()
 
 
 class _CsvTable:
@@ -137,7 +128,3 @@ def _type(pyarrow: Any, column: str) -> Any:
     if column in BOOLEANS:
         return pyarrow.bool_()
     return pyarrow.string() if column in TEXTS else pyarrow.float64()
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge import clock
+from edge.files.durable import damaged_name, sync_folder
 from edge.hub.journal.entries import DICTIONARY
 
 VERSION: Final = 1
@@ -57,9 +58,7 @@ def set_aside(path: Path) -> Path:
     Raises:
         OSError: it cannot be renamed.
     """
-    number = 1
-    while (fresh := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
+    fresh = damaged_name(path)
     for suffix in ("-wal", "-shm", ""):
         companion = path.with_name(path.name + suffix)
         with contextlib.suppress(FileNotFoundError):
@@ -131,7 +130,7 @@ def prepare(connection: sqlite3.Connection, path: Path, stream: str) -> bytes:
         meta = {"stream": stream, "dictionary": DICTIONARY}
         connection.executemany("INSERT INTO meta VALUES (?,?)", meta.items())
         connection.execute("COMMIT")
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     if (version := value("PRAGMA user_version")) != VERSION:
         raise StoreDamaged(f"schema version {version}; this program knows {VERSION}")
     if (found := value("SELECT value FROM meta WHERE key='stream'")) != stream:
@@ -161,11 +160,3 @@ def quick_check(connection: sqlite3.Connection, check_s: float) -> bool:
     if found != "ok":
         raise StoreDamaged(" ".join(found.split()))
     return True
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,0 +1,1 @@
+"""Files of every process: replaced durably, locked, private."""
