@@ -152,6 +152,7 @@ class Forwarder:
         if answers.refused:
             self._lose(f"the broker refuses messages: {answers.refused}")
         elif answers.dropped and self._watches_drops:
+            self._outbox.shrink()
             self._lose(
                 f"the broker dropped {answers.dropped} messages: a subscriber's queue is full"
             )

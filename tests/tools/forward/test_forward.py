@@ -86,7 +86,7 @@ def test_a_killed_broker_is_waited_for_and_nothing_is_missing(tmp_path: Path) ->
 
 
 def test_what_the_broker_drops_at_its_queue_limit_is_published_again(tmp_path: Path) -> None:
-    count, limit, reports = 200, 50, list[str]()
+    count, limit, reports, windows = 200, 50, list[str](), list[int]()
     with running_broker(f"max_queued_messages {limit}") as broker:
         archive = PersistentSubscriber(broker.port)
         archive.connect()
@@ -94,6 +94,7 @@ def test_what_the_broker_drops_at_its_queue_limit_is_published_again(tmp_path: P
 
         def stop(forwarder: Forwarder) -> bool:
             if len(reports) > 1:  # the limit is reached: the subscriber comes back
+                windows.append(forwarder._outbox.window)
                 archive.turn()
             return forwarder.published >= count
 
@@ -103,6 +104,7 @@ def test_what_the_broker_drops_at_its_queue_limit_is_published_again(tmp_path: P
         until(lambda: set(archive.identities) == identities(count), lambda: archive.turn(0.1))
     assert f"the broker dropped {count - limit} messages" in reports[1]
     assert forwarder.repeated >= count - limit
+    assert windows[0] == count // 2, "half as many at once as were dropped from"
 
 
 def test_a_killed_forwarder_goes_on_behind_what_the_broker_has(tmp_path: Path) -> None:
