@@ -7,7 +7,7 @@ from edge.hub.health import Incidents, RateMeter, grade
 from edge.link import Heartbeat
 from edge.protocol.events import Detail, PictureStateChanged, SourceStateChanged
 from edge.protocol.messages import Health, JournalStatus, Rates
-from edge.vocabulary import PictureState
+from edge.vocabulary import PictureState, SourceState
 
 OUTAGES = ("stalled", "absent")
 """Source states that last until a frame comes, however many workers are lost meanwhile."""
@@ -22,14 +22,14 @@ class SourceWatch:
         is_live: whether the source is a camera, which can be opened again; not a file.
 
     Attributes:
-        state: starting, waiting, running, stalled, absent, restarting or ended.
+        state: of the source.
         picture_state: what its pictures show.
         captured: frames that it produced, as last reported.
     """
 
     def __init__(self, *, is_live: bool) -> None:
         self._is_live = is_live
-        self.state = "starting"
+        self.state: SourceState = "starting"
         self.picture_state: PictureState = "normal"
         self.captured = 0
         self._captured_meter, self._published_meter = RateMeter(), RateMeter()
@@ -51,7 +51,7 @@ class SourceWatch:
         """Whether it is known, and published, that no results come now."""
         return self.state in _NOTHING_DUE
 
-    def enter(self, state: str) -> None:
+    def enter(self, state: SourceState) -> None:
         """Note another state, unless an outage lasts."""
         if not self.is_out:
             self.state = state

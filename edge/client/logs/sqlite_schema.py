@@ -62,11 +62,6 @@ CREATE TABLE axes (  -- where the time axes begin
 );
 """
 
-_PROBABILITIES: Final = {
-    f"p_{name}": f"json_extract(f.value, '$.expression.probabilities.{name}')"
-    for name in EXPRESSIONS
-}
-
 _LANDMARKS: Final = {
     f"{name}_{axis}": f"json_extract(f.value, '$.landmarks[{index}][{at}]')"
     for index, name in enumerate(("eye_left", "eye_right", "nose", "mouth_left", "mouth_right"))

@@ -27,7 +27,6 @@ class Reader:
         self._epoch = memory.newest.epoch
         self._unreadable: set[tuple[int, int]] = set()
         self._never = threading.Event()
-        self._oldest: tuple[Position, int] | None = None
 
     def read(self, after: Position, *, max_messages: int, max_bytes: int) -> Batch:
         """Return the messages after a position: see ``Journal.read``."""
