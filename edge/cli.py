@@ -15,6 +15,18 @@ from typing import Annotated, Any, cast
 import typer
 
 from edge import __version__
+from edge.commands.forward import forward
+from edge.commands.key_options import takes_keys
+from edge.commands.keys import keys_app
+from edge.commands.operator import (
+    SERVICE,
+    ServiceEndpoint,
+    baseline_app,
+    erase,
+    participant_app,
+    session_app,
+)
+from edge.commands.options import Endpoints, Services, endpoints_of, stop_on_signals
 from edge.config import Config, is_file, load_config, redact, source_settings
 from edge.descriptors import (
     OPEN_FILES_MIN,
@@ -25,18 +37,6 @@ from edge.descriptors import (
     write_error_line,
 )
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
-from edge.operator_cli import (
-    SERVICE,
-    ServiceEndpoint,
-    baseline_app,
-    erase,
-    participant_app,
-    session_app,
-)
-from edge.options import Endpoints, Services, endpoints_of, stop_on_signals
-from edge.tools.forward_command import forward
-from edge.tools.key_commands import keys_app
-from edge.tools.key_options import takes_keys
 
 # Typer bundles its own Click since 0.2x and imports the installed one before. In both, this base
 # class of Typer's only public error covers all errors of a wrong command line.
@@ -206,7 +206,7 @@ def demo() -> int:
 @app.command()
 def check(config: ConfigFile = None, settings: Settings = None) -> int:
     """Check configuration, machine, addresses and models; open no camera."""
-    from edge.check import run_check  # noqa: PLC0415
+    from edge.check.check import run_check  # noqa: PLC0415
 
     return run_check(_load(config, settings, None), file=config)
 
@@ -351,7 +351,7 @@ app.command("erase")(erase)
 @models_app.command("list")
 def models_list() -> None:
     """Print every bundled artifact, its size and its agreement with the original."""
-    from edge.check import print_models  # noqa: PLC0415
+    from edge.check.check import print_models  # noqa: PLC0415
 
     print_models()
 
@@ -359,7 +359,7 @@ def models_list() -> None:
 @models_app.command("verify")
 def models_verify() -> int:
     """Hash every bundled artifact; exit 78 when one is not what its manifest says."""
-    from edge.check import verify_models  # noqa: PLC0415
+    from edge.check.check import verify_models  # noqa: PLC0415
 
     return verify_models()
 

@@ -9,7 +9,7 @@ from typing import Final
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from edge.keys import fingerprint
+from edge.access.keys import fingerprint
 
 log = logging.getLogger("affect_edge")
 

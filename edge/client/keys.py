@@ -8,8 +8,8 @@ from typing import Final, Self
 
 import zmq
 
+from edge.access.keys import read_public, read_secret
 from edge.errors import ConfigError
-from edge.keys import read_public, read_secret
 
 SECRET_VARIABLE: Final = "AFFECT_EDGE_SECRET_KEY"
 SERVER_VARIABLE: Final = "AFFECT_EDGE_SERVER_KEY"

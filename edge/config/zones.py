@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from edge.codes import Code, SeatName
+from edge.config.polygon import common_point, mistake
 from edge.config.section import Section
-from edge.polygon import common_point, mistake
 
 SEATS_MAX: Final = 16
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import ConfigError
-from edge.filelock import lock_file
 from edge.files.durable import damaged_name, replace_file
+from edge.files.lock import lock_file
 
 _NAME = "identity.json"
 _BOARD = Path("/proc/device-tree/serial-number")

@@ -17,9 +17,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from edge.access.metrics import read_token, tls_context
 from edge.config import MetricsConfig
 from edge.errors import ConfigError
-from edge.metrics_access import read_token, tls_context
 
 CONNECTION_S: Final = 10.0
 """For a handshake, for a request, and for reading the answer."""

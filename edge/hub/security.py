@@ -21,11 +21,11 @@ import zmq
 from zmq.utils import z85
 
 from edge import clock
+from edge.access.keys import fingerprint, read_folder, read_secret
 from edge.config import SecurityConfig
 from edge.errors import ConfigError, RequestRefused
 from edge.hub.connections import copy_of, inode_of
 from edge.hub.metrics import Metrics
-from edge.keys import fingerprint, read_folder, read_secret
 from edge.protocol.requests import READING, AnyRequest
 
 log = logging.getLogger("affect_edge")

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
+from edge.access.keys import PUBLIC_SUFFIX, SECRET_SUFFIX, new_pair, read_public, read_secret
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ConfigError
-from edge.keys import PUBLIC_SUFFIX, SECRET_SUFFIX, new_pair, read_public, read_secret
 
 
 def make_keys(name: str, folder: Path) -> None:

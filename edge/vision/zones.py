@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from edge.config import ZonesConfig
-from edge.polygon import Polygon, contains
+from edge.config.polygon import Polygon, contains
 from edge.vision.values import Box, Detection
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import zmq
 
+from edge.access.keys import new_pair, read_public
 from edge.client.keys import Keys, apply_client_keys
-from edge.keys import new_pair, read_public
 
 KINDS = ("unknown", "null", "plain", "wrong-server", "garbage")
 """Clients that are not admitted."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import zmq
 
+from edge.access.keys import read_secret
 from edge.client.keys import apply_client_keys
-from edge.keys import read_secret
 from tests.support.daemons import RunningDaemon, affect_edge
 from tests.support.keys import KeyFolder
 from tests.support.terminals import WITHOUT_TERMINAL

@@ -9,7 +9,7 @@ from pathlib import Path
 from edge.client.logs.failures import log_error, open_error
 from edge.client.logs.progress import FileEnd
 from edge.errors import ConfigError, LogFileError
-from edge.filelock import lock_file
+from edge.files.lock import lock_file
 
 RESUME_BYTES = 8 << 20
 """How much of a log's end is searched for the last message of each stream, if its progress file is

@@ -29,8 +29,8 @@ from edge.client.logs.sqlite_database import (
 )
 from edge.client.subscriber import Received
 from edge.errors import ConfigError, LogFileError
-from edge.filelock import lock_file
 from edge.files.durable import sync_folder
+from edge.files.lock import lock_file
 from edge.protocol.messages import FrameMessage, StatusMessage
 
 _MINUTE_NS: Final = 60_000_000_000

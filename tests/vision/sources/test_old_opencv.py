@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import pytest
 
+from edge.check.source import source_line
 from edge.config import DemoSource, StreamSource, load_config
 from edge.errors import ConfigError, EndOfStream
-from edge.source_check import source_line
 from edge.vision.sources import check_decoder, load_modules, open_source
 from edge.vision.sources.old_opencv import garbles_size_changes
 from edge.vision.sources.stream import Stream

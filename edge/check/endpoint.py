@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from edge.check.machine import Line
 from edge.clock import wall_clock_health
 from edge.config import Config
-from edge.machine_check import Line
 
 _IN_USE: Final = "in use; expected a free address, or the daemon is running already"
 

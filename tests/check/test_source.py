@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.check.source import source_line
 from edge.config import load_config
-from edge.source_check import source_line
 from tests.support.daemons import ROOT
 from tests.support.source_media import encode
 

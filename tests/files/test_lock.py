@@ -8,7 +8,7 @@ import pytest
 
 from edge.client.logs import opened_log
 from edge.errors import ConfigError
-from edge.filelock import lock_file
+from edge.files.lock import lock_file
 from edge.hub.identity import StreamIdentity
 
 

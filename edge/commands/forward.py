@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from edge.options import Endpoints, Services, endpoints_of, stop_on_signals
+from edge.commands.options import Endpoints, Services, endpoints_of, stop_on_signals
 
 
 def forward(

@@ -6,7 +6,7 @@ from typing import Final
 
 from edge.config import MetricsConfig
 from edge.errors import ConfigError
-from edge.private_files import read_small_file
+from edge.files.private import read_small_file
 
 _TOKEN_CHARS_MIN: Final = 16
 _TOKEN_REMEDY: Final = "make one with: (umask 077; openssl rand -hex 32 > FILE)"

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from edge.commands.key_options import takes_keys
 from edge.errors import ConfigError
-from edge.tools.key_options import takes_keys
 
 participant_app = typer.Typer(
     no_args_is_help=True, help="Say whose face it is, by codes, never by names."

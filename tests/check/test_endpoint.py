@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from edge import clock, endpoint_check
+from edge import clock
+from edge.check.check import endpoint
+from edge.check.endpoint import clock_line, endpoint_lines
 from edge.config import load_config
-from edge.endpoint_check import clock_line, endpoint_lines
 
 FREE = {
     "publish.endpoint": "tcp://127.0.0.1:*",
@@ -101,5 +102,5 @@ def test_an_address_that_this_machine_does_not_have(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(("synchronized", "level"), [(True, "ok"), (False, "WARN")])
 def test_the_clock(monkeypatch: pytest.MonkeyPatch, synchronized: bool, level: str) -> None:
     health = clock.ClockHealth(synchronized, None)
-    monkeypatch.setattr(endpoint_check, "wall_clock_health", lambda: health)
+    monkeypatch.setattr(endpoint, "wall_clock_health", lambda: health)
     assert clock_line()[0] == level

@@ -21,7 +21,7 @@ import zmq
 from zmq.utils import z85
 
 from edge.errors import ConfigError
-from edge.private_files import read_small_file
+from edge.files.private import read_small_file
 
 PUBLIC_SUFFIX: Final = ".key"
 SECRET_SUFFIX: Final = ".key_secret"

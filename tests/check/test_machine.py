@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from edge import board as board_module
-from edge import check, machine_check
 from edge.board import Board
+from edge.check.check import check, machine
+from edge.check.machine import machine_lines
 from edge.config import Config, load_config
 from edge.errors import ConfigError
 from edge.hub.identity import StreamIdentity
-from edge.machine_check import machine_lines
 from tests.support.daemons import ROOT
 from tests.support.rights import AS_PLAIN_USER
 from tests.test_board import CARD, CGROUP, FORBIDDEN, SWAPS, board
@@ -66,7 +66,7 @@ def test_swap(  # noqa: PLR0917
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], refused: str,
     level: str, words: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(machine_check, "_LOCK_MEMORY", f"answer({refused!r})")
+    monkeypatch.setattr(machine, "_LOCK_MEMORY", f"answer({refused!r})")
     found, text = lines(tmp_path, {**PLAIN, **files})["swap"]
     assert found == level
     assert "/var/swap" in text
@@ -74,7 +74,7 @@ def test_swap(  # noqa: PLR0917
 
 
 def test_unknown_swap_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_check, "_LOCK_MEMORY", "import sys; sys.exit(1)")
+    monkeypatch.setattr(machine, "_LOCK_MEMORY", "import sys; sys.exit(1)")
     assert lines(tmp_path, {**PLAIN, "proc/swaps": SWAPS + CARD})["swap"][0] == "WARN"
     (tmp_path / "proc/swaps").unlink()
     assert lines(tmp_path, {})["swap"] == (
@@ -84,7 +84,7 @@ def test_unknown_swap_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_child_tries_to_lock_its_memory() -> None:
-    code, (refused,) = machine_check._run(machine_check._LOCK_MEMORY)
+    code, (refused,) = machine._run(machine._LOCK_MEMORY)
     assert code == 0
     assert refused == "" or "limit of locked memory" in refused
 
@@ -104,7 +104,7 @@ def test_check_ends_before_it_loads_a_runtime_that_would_crash(
     def load(*_: object) -> None:
         raise AssertionError("a runtime was about to be loaded")
 
-    monkeypatch.setattr(machine_check, "is_arm", lambda: True)
+    monkeypatch.setattr(machine, "is_arm", lambda: True)
     monkeypatch.setattr(check, "open_detector", load)
     bad = board(tmp_path, {**PLAIN, "proc/cpuinfo": ""})
     assert check.run_check(Config(), bad) == 78
@@ -114,7 +114,7 @@ def test_check_ends_before_it_loads_a_runtime_that_would_crash(
 
 
 def journal(path: Path | str) -> tuple[str, str]:
-    return machine_check._journal(str(path))
+    return machine._journal(str(path))
 
 
 def test_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_a_journal_folder_that_this_user_cannot_write_is_a_warning(
     closed.mkdir()
     closed.chmod(mode)
     program = (
-        f"from edge.machine_check import _journal\nprint(*_journal('{closed}{inside}'), sep='|')"
+        f"from edge.check.machine import _journal\nprint(*_journal('{closed}{inside}'), sep='|')"
     )
     done = subprocess.run(
         [*AS_PLAIN_USER, sys.executable, "-c", program],
@@ -191,18 +191,18 @@ def test_a_child_runs_nothing_from_the_current_folder(
     for name in ("numpy", "libcamera", "edge", "inspect"):
         (tmp_path / f"{name}.py").write_text("print('foreign'); raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
-    assert machine_check._run("import edge.board; answer(edge.board.__file__)") == (
+    assert machine._run("import edge.board; answer(edge.board.__file__)") == (
         0,
         [board_module.__file__],
     )
-    code, answers = machine_check._run("import numpy, inspect; answer(numpy.__name__)")
+    code, answers = machine._run("import numpy, inspect; answer(numpy.__name__)")
     assert (code, answers) == (0, ["numpy"])
     grandchild = (
         "import subprocess, sys;"
         "python = [sys.executable, '-c', 'import numpy; print(1)'];"
         "answer(subprocess.check_output(python, text=True))"
     )
-    assert machine_check._run(grandchild) == (0, ["1"])
+    assert machine._run(grandchild) == (0, ["1"])
 
 
 PICAMERA = ("source.kind=picamera", "device.purpose=safety")
@@ -243,8 +243,8 @@ def test_the_camera_stack_is_imported_in_another_process(tmp_path: Path) -> None
 def test_every_outcome_of_the_import_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, level: str, words: str
 ) -> None:
-    monkeypatch.setattr(machine_check, "_LOAD_STACK", program)
-    monkeypatch.setattr(machine_check, "_IMPORT_S", 2.0)
+    monkeypatch.setattr(machine, "_LOAD_STACK", program)
+    monkeypatch.setattr(machine, "_IMPORT_S", 2.0)
     found, text = lines(tmp_path, PLAIN, *PICAMERA)["camera"]
     assert found == level
     assert words in text
@@ -312,7 +312,7 @@ def test_the_tuning_file_is_checked(
 def test_a_process_that_ends_while_loading_the_tuning_file_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine_check, "_LOAD_STACK", "answer('0.3.31'); import os; os._exit(0)")
+    monkeypatch.setattr(machine, "_LOAD_STACK", "answer('0.3.31'); import os; os._exit(0)")
     level, text = lines(tmp_path, PLAIN, *PICAMERA, 'source.tuning="a.json"')["camera"]
     assert level == "WRONG"
     assert "loading source.tuning 'a.json' ended with exit code 0" in text

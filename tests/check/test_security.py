@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from edge.check.security import security_lines
 from edge.config import load_config
-from edge.security_check import security_lines
 from tests.support.certificates import Certificates
 from tests.support.keys import KeyFolder
 
@@ -35,7 +35,7 @@ def test_a_key_of_another_user_is_a_warning(tmp_path: Path, monkeypatch: object)
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("edge.private_files.os.open", refuse)  # type: ignore[attr-defined]
+    monkeypatch.setattr("edge.files.private.os.open", refuse)  # type: ignore[attr-defined]
     level, text = lines(*settings)[0]
     assert level == "WARN"
     assert "run check as the user" in text

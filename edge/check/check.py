@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from edge.board import Board
+from edge.check.endpoint import clock_line, endpoint_lines
+from edge.check.machine import Line, machine_lines
+from edge.check.security import security_lines
+from edge.check.source import source_line
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import (
     Config,
@@ -20,11 +24,7 @@ from edge.config import (
     TranslatorConfig,
     redact,
 )
-from edge.endpoint_check import clock_line, endpoint_lines
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
-from edge.machine_check import Line, machine_lines
-from edge.security_check import security_lines
-from edge.source_check import source_line
 from edge.vision.detect import open_detector
 from edge.vision.expression import open_expression
 from edge.vision.golden import detection_findings, expression_findings, translation_findings

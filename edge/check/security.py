@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from edge.access.keys import SECRET_SUFFIX, read_folder, read_secret
+from edge.access.metrics import read_token, tls_context
+from edge.check.machine import Line
 from edge.config import Config, is_loopback
 from edge.errors import ConfigError
-from edge.keys import SECRET_SUFFIX, read_folder, read_secret
-from edge.machine_check import Line
-from edge.metrics_access import read_token, tls_context
 
 
 def security_lines(config: Config) -> Iterator[Line]:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import keys, private_files
+from edge.access.keys import new_pair, read_folder, read_public, read_secret
 from edge.errors import ConfigError
-from edge.keys import new_pair, read_folder, read_public, read_secret
 from tests.support.daemons import ROOT
 
 WHAT = "security.secret_key"

@@ -8,9 +8,9 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from edge.check.machine import Line
 from edge.config import Config, ImagesSource, StreamSource, V4l2Source, VideoSource
 from edge.errors import AffectEdgeError, ConfigError, FrameRefused
-from edge.machine_check import Line
 from edge.vision.picture import look_of, measure
 from edge.vision.sources import check_decoder, open_source
 

@@ -1,0 +1,1 @@
+"""``affect-edge check`` and ``models``: configuration, models, board and peers, before a start."""
