@@ -12,9 +12,10 @@ import zmq.auth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import keys, private_files
+from edge.access import keys
 from edge.access.keys import new_pair, read_folder, read_public, read_secret
 from edge.errors import ConfigError
+from edge.files import private
 from tests.support.daemons import ROOT
 
 WHAT = "security.secret_key"
@@ -194,7 +195,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def fail(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(private_files.os, "read", fail)
+    monkeypatch.setattr(private.os, "read", fail)
     assert "Input/output error" in refusal(read_secret, secret)
 
 

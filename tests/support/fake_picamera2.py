@@ -33,6 +33,7 @@ from tests.support.fake_libcamera import (
     ColorSpace,
     Transform,
 )
+from tests.support.frames import paint
 from tests.support.sensors import SENSORS
 
 POISON = 0xA5
@@ -402,14 +403,6 @@ class Picamera2:
         self.notifymeread.close()
         os.close(self.notifyme_w)
         self._state = "closed"
-
-
-def paint(number: int, width: int, height: int, buffer: Any) -> Any:
-    """Return the planes of frame ``number``: a ramp in luma, 0xEE in padding and chroma."""
-    planes = np.full_like(buffer, 0xEE)
-    rows, columns = np.mgrid[0:height, 0:width]
-    planes[:height, :width] = (rows + columns + 7 * number) % 256
-    return planes
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ from edge.config import PicameraSource
 from edge.errors import FrameNotReady, SourceStalled, SourceUnavailable
 from edge.vision.sources.picamera import Picamera
 from edge.vision.values import Frame, Luma
-from tests.support.fake_picamera2 import Picamera2, Script, install, paint
+from tests.support.fake_picamera2 import Picamera2, Script, install
+from tests.support.frames import paint
 from tests.support.picamera_source import SMALL, opened, read
 
 
