@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from edge.tools import operator
 from edge.vision.inference import bundled_models, folders
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.terminals import Terminal
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
@@ -332,10 +331,3 @@ def handles(pid: int, number: signal.Signals) -> bool:
     caught = re.search(r"(?m)^SigCgt:\s*([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text())
     assert caught is not None
     return bool(int(caught[1], 16) >> (number - 1) & 1)
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)

@@ -8,6 +8,7 @@ import pytest
 from edge.client import Cursor, Gap, Subscriber, fetch_socket
 from edge.errors import ConfigError, RequestRefused
 from tests.support.fetch_server import FakeDaemon
+from tests.support.waiting import wait_until
 from tests.support.wire import Publisher, frame, status
 
 
@@ -35,13 +36,6 @@ def take(subscriber, count):
 
 def numbers(received):
     return [(r.message.epoch, r.message.seq) for r in received if r.message.kind != "status"]
-
-
-def wait_until(is_true):
-    deadline = time.monotonic() + 20
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_what_was_published_before_comes_first(daemon, addresses):

@@ -5,9 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from edge.client.keys import apply_client_keys
 from tests.support.daemons import RunningDaemon, affect_edge
 from tests.support.keys import KeyFolder
 from tests.support.terminals import WITHOUT_TERMINAL
+from tests.support.waiting import wait_until
 
 AS_A_SERVICE = (*WITHOUT_TERMINAL, sys.executable)
 DEMO = ("--source", "demo", "--set", "source.repeat=9")
@@ -27,15 +26,6 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float) -> float:
-    """Wait until ``condition`` is true; return how long it took, in seconds."""
-    start = time.monotonic()
-    while not condition():
-        assert time.monotonic() - start < timeout_s
-        time.sleep(0.01)
-    return time.monotonic() - start
 
 
 def run(*settings: str) -> "subprocess.CompletedProcess[str]":

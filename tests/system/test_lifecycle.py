@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.client.ask import ask
 from edge.config import Config
 from edge.hub import supervisor as supervisor_module
 from edge.hub.supervisor import Supervisor
+from edge.protocol.requests import FetchRequest
 from tests.support.daemons import PURPOSE, ROOT, RunningDaemon, affect_edge
 from tests.support.terminals import Terminal
 
@@ -280,7 +282,10 @@ def test_the_service_manager_gets_ready_watchdog_and_stopping_in_order(tmp_path:
                 lines += manager.recv(4096).decode().splitlines()
                 if lines[-1] == "READY=1":
                     ready_ns = time.monotonic_ns()
-            first = daemon.wait_for_frame()
+            daemon.wait_for_frame()
+            # as stored: a subscriber that is late receives a later one
+            stored = ask(daemon.service, FetchRequest())["messages"]
+            first = next(each for each in stored if each["kind"] == "frame")
             assert first["time"]["published_ns"] < ready_ns, "ready only after the first result"
             assert daemon.stop()[0] == 0
             while lines[-1] != "STOPPING=1":

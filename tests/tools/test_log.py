@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from edge import clock
 from edge.client import Subscriber
 from edge.client.logs import opened_log
 from edge.client.tidy import COLUMNS
@@ -22,6 +21,7 @@ from edge.protocol import messages
 from edge.tools import log, silence
 from edge.tools.log import LogSummary, run_log
 from tests.support.logs import csv_rows, json_lines, log_all, received
+from tests.support.waiting import wait_until
 from tests.support.wire import Publisher, event, face, frame, status
 
 
@@ -284,12 +284,6 @@ def logging_to(out, endpoint):
 
 def written(out):
     return sum(path.stat().st_size for path in out.parent.glob("log.*[!w]"))  # not .new
-
-
-def wait_until(condition):
-    deadline_ns = clock.monotonic_ns() + 20_000_000_000
-    while not condition():
-        assert clock.monotonic_ns() < deadline_ns
 
 
 def logged_json(out: Path) -> list[int]:

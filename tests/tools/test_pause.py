@@ -8,13 +8,13 @@ import time
 
 import zmq
 
-from edge import clock
 from edge.config import PublishConfig
 from edge.hub.publisher import Publisher
 from edge.protocol import messages
 from edge.tools import silence
 from edge.tools.silence import SilenceNotice
 from tests.support.logs import json_lines
+from tests.support.waiting import wait_until
 from tests.support.wire import event, frame
 
 LOGGER = """
@@ -84,9 +84,3 @@ def send(publisher, message):
 
 def subscribed(publisher):
     return publisher.has_subscriber("frame", "edge")
-
-
-def wait_until(condition):
-    deadline_ns = clock.monotonic_ns() + 20_000_000_000
-    while not condition():
-        assert clock.monotonic_ns() < deadline_ns

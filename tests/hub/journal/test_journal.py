@@ -18,6 +18,7 @@ from edge.hub.journal.entries import Entry, into_groups
 from edge.hub.journal.memory import Memory
 from edge.hub.journal.tail import Tail
 from tests.support.journals import BEGIN, append, body, memory_folder, read_all, settle
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -25,13 +26,6 @@ def config(tmp_path: Path) -> Iterator[JournalConfig]:
     tail = memory_folder(tmp_path)
     yield JournalConfig(path=str(tmp_path / "journal"), tail=tail)
     shutil.rmtree(tail, ignore_errors=True)
-
-
-def wait_until(condition, timeout_s: float = 20.0) -> None:  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_clean_stop_stores_everything_and_leaves_no_tail(config: JournalConfig) -> None:
