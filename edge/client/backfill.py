@@ -1,9 +1,9 @@
-"""Fetches what was published while nobody listened, and joins it with the live messages.
+"""Fetches what a subscriber missed, and joins it with the live messages.
 
-A daemon's service says which stream it serves. Of such a stream every message is passed on once and
-in order: a hole in its numbers, an epoch that begins, a status with a higher ``last_seq`` or three
-seconds of silence make this fetch, and later live messages wait meanwhile. A stream that no service
-serves is passed on as it comes.
+A daemon's service reports which stream it serves. Of such a stream every message is passed on once
+and in order: a hole in its numbers, an epoch that begins, a status with a higher ``last_seq`` or
+three seconds of silence make this fetch, and later live messages wait meanwhile. A stream that no
+service serves is passed on as it comes.
 """
 
 from collections import deque
@@ -125,7 +125,7 @@ class Backfill:
                 return None
             elif order.position < order.newest and order.newest[1] >= 0:
                 if order.position[0] < order.newest[0]:
-                    return None  # nobody says how many messages the epochs between have
+                    return None  # the number of messages in the epochs between is unknown
                 count += order.newest[1] - order.position[1]
         return count
 
@@ -271,7 +271,7 @@ class Backfill:
         order = self._order_of(service, page, now_ns)
         position, was_drained = order.position, order.is_drained
         self._pass_on(order.page(page, now_ns))
-        if is_new:  # the reply told the stream; what comes after the cursor was not asked for yet
+        if is_new:  # the reply gave the stream; what comes after the cursor was not asked for yet
             order.is_behind, order.is_drained = True, False
         if order.position == position:
             service.note_no_progress(now_ns)

@@ -1,7 +1,7 @@
 """Puts the live and the fetched messages of one stream in order; does no I/O.
 
 A position is (epoch, seq) of a message. Live messages that do not follow the last one passed on
-are held until fetched ones fill the hole, or until the daemon says what is missing. A status is
+are held until fetched ones fill the hole, or until the daemon reports what is missing. A status is
 held until everything up to its ``last_seq`` was passed on: a reader that has it has all before it.
 """
 

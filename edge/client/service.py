@@ -1,4 +1,4 @@
-"""What is known of one daemon's service, and what to ask it next."""
+"""State of one daemon's service, and the next request to it."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Consumer:
 
     Attributes:
         name: under which the daemons note what was committed; None: they note nothing.
-        instance: tells this process from another one with the same name.
+        instance: distinguishes this process from another one with the same name.
     """
 
     name: str | None
@@ -51,7 +51,7 @@ class Service:
         stream: that it serves; None: not known yet.
         is_first: it has not served another stream before.
         has_fetch: False: its daemon knows no ``fetch``.
-        probed_ns: when the request was sent whose reply last told the stream; 0: none was.
+        probed_ns: when the request was sent whose reply last gave the stream; 0: none was.
         refusal: text of the last reply, if the daemon refused to fetch.
         mark: count of messages passed on when everything stored had been; None: not yet.
     """

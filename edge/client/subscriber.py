@@ -84,8 +84,8 @@ class Subscriber:
             at 30 frames per second, 1000 are half a minute.
         cursors: where an earlier run stopped, so that the gap since then is fetched or reported.
         silence_s: seconds without any message before it reconnects.
-        services: addresses of the daemons' service sockets, to fetch from; each says which stream
-            it serves, so their order does not matter.
+        services: addresses of the daemons' service sockets, to fetch from; each reports which
+            stream it serves, so their order does not matter.
         name: under which the daemons note what is acknowledged, such as ``log``: letters, digits,
             ``_``, ``.`` and ``-``. What a named consumer has not acknowledged is stored for longer.
             None: acknowledge nothing.
@@ -239,8 +239,8 @@ class Subscriber:
     def acknowledge(self, cursors: Iterable[Cursor] | None = None) -> None:
         """Note that the caller keeps everything that was returned so far, or up to ``cursors``.
 
-        ``receive`` tells the daemons within about a second, if there is a ``name``. Until then they
-        store it for this consumer as long as they can.
+        ``receive`` acknowledges them to the daemons within about a second, if there is a ``name``.
+        Until then the daemons store them for this consumer as long as they can.
         """
         kept = self._gaps.cursors if cursors is None else cursors
         self._committed.clear()  # in place: the backfill has it, too

@@ -1,4 +1,4 @@
-"""The first message of an epoch: under which conditions all its results were made."""
+"""Builds the first message of an epoch: configuration, models and versions behind its results."""
 
 import hashlib
 import platform

@@ -1,4 +1,4 @@
-"""What the hub knows of the source: its state, what its pictures show, its rates and outages."""
+"""Tracks the state of the source: outages, what its pictures show, rates, when a frame is due."""
 
 from edge import clock
 from edge.hub.board_watch import BoardState

@@ -320,7 +320,7 @@ class JournalGap(Detail):
 
 
 class JournalSetAside(Detail):
-    """A damaged file was renamed to ``file`` and a new one begun."""
+    """A damaged file was renamed to ``file`` and a new one started."""
 
     event: ClassVar[str] = "journal_set_aside"
     file: str

@@ -1,4 +1,4 @@
-"""Reports how far a consumer is that fetches what it missed."""
+"""Reports the progress of a consumer that fetches what it missed."""
 
 from collections.abc import Callable
 from typing import Final
@@ -13,7 +13,7 @@ _REMIND_MAX_MS: Final = 3_600_000.0
 
 
 class CatchUpNotice:
-    """Reports rate and rest while messages are fetched, and what is waited for.
+    """Reports rate and remainder while messages are fetched, and what is waited for.
 
     Args:
         subscriber: whose messages are counted.
@@ -65,5 +65,5 @@ class CatchUpNotice:
             return
         self._is_behind = True
         rate, left = fetched / elapsed * 1e3, self._subscriber.backlog
-        rest = "" if left is None else f", {left} left"
-        self._report(f"catching up: {rate:.0f} messages/s{rest}")
+        remainder = "" if left is None else f", {left} left"
+        self._report(f"catching up: {rate:.0f} messages/s{remainder}")

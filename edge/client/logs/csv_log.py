@@ -30,7 +30,7 @@ Cells = dict[str, str]
 class TidyCsv:
     """The tables of ``edge.client.tidy``; see ``edge.client.logs.LogFormat``. Not thread-safe.
 
-    A log whose columns are those of another version is renamed, and a new one is begun: rows of
+    A log whose columns are those of another version is renamed, and a new one is started: rows of
     two kinds in one table would be assigned to wrong columns.
     """
 
@@ -133,7 +133,7 @@ class TidyCsv:
         self._events.set_aside(events)
         self._report(
             f"{path}: has the columns of another version; renamed to {frames.name} (and"
-            f" {events.name}), a new log is begun"
+            f" {events.name}), a new log is started"
         )
 
 

@@ -1,4 +1,4 @@
-"""How far a log has come: the cursors, the time axes and the day of its files."""
+"""Progress of a log: the cursors, the time axes and the day of its files."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping

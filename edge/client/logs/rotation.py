@@ -1,4 +1,4 @@
-"""When a log's files are set aside, and how they are called then."""
+"""Rotation of a log: when its files are set aside, and under which names."""
 
 import os
 import re

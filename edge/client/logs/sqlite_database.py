@@ -80,6 +80,6 @@ def database_error(path: Path, error: sqlite3.Error) -> LogFileError:
     )
 
 
-def beside(path: Path, suffix: str) -> Path:
+def companion(path: Path, suffix: str) -> Path:
     """Return the path of a file that SQLite keeps next to a database, such as ``-wal``."""
     return path.with_name(path.name + suffix)

@@ -22,7 +22,7 @@ from edge.client.logs.rotation import dated_name
 from edge.client.logs.sqlite_database import (
     BUSY_S,
     DamagedLog,
-    beside,
+    companion,
     database_error,
     is_busy,
     opened_database,
@@ -71,7 +71,7 @@ class SqliteLog:
     @property
     def size(self) -> int:
         """Bytes of the file and its write-ahead log, and of the messages in memory."""
-        return self._pending_bytes + sum(map(_size, (self.path, beside(self.path, "-wal"))))
+        return self._pending_bytes + sum(map(_size, (self.path, companion(self.path, "-wal"))))
 
     @property
     def day(self) -> str | None:
@@ -175,7 +175,7 @@ class SqliteLog:
     def _rename(self, name: Path, on_day: str) -> None:
         try:
             with suppress(FileNotFoundError):  # the database failed
-                os.rename(beside(self.path, "-wal"), beside(name, "-wal"))
+                os.rename(companion(self.path, "-wal"), companion(name, "-wal"))
             os.rename(self.path, name)
             sync_folder(self.path.parent)
         except OSError as error:
@@ -237,15 +237,15 @@ class SqliteLog:
         try:
             for suffix in ("-wal", "-shm"):
                 with suppress(FileNotFoundError):
-                    os.rename(beside(self.path, suffix), beside(name, suffix))
+                    os.rename(companion(self.path, suffix), companion(name, suffix))
             os.rename(self.path, name)
         except OSError as renaming:
             raise log_error(self.path, renaming) from renaming
-        self._report(f"{self.path}: {error}; renamed to {name.name}, a new log is begun")
+        self._report(f"{self.path}: {error}; renamed to {name.name}, a new log is started")
 
     def _set_aside_wal(self) -> None:
         """Keep the write-ahead log of a file that is gone: SQLite would delete it."""
-        wal = beside(self.path, "-wal")
+        wal = companion(self.path, "-wal")
         if _size(wal):
             kept, number = wal.with_name(f"{wal.name}.kept"), 1
             while kept.exists():
@@ -324,7 +324,7 @@ class SqliteLog:
 
     def _discard_database(self, *, remove_file: bool) -> None:
         # closing would write the write-ahead log into a file that was emptied
-        unused = [beside(self.path, suffix) for suffix in ("-wal", "-shm")]
+        unused = [companion(self.path, suffix) for suffix in ("-wal", "-shm")]
         for path in [self.path, *unused] if remove_file else unused:
             with suppress(OSError):
                 path.unlink()

@@ -1,4 +1,4 @@
-"""Who reads the journal, and how far: by it the journal decides how often it writes and trims."""
+"""What consumers have acknowledged: it decides how often the journal commits, and what it trims."""
 
 import logging
 import threading

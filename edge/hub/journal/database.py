@@ -32,7 +32,7 @@ _SCHEMA: Final = (
 
 
 class StoreDamaged(Exception):
-    """The file is not a journal of this stream, or is damaged; the text says how."""
+    """The file is not a journal of this stream, or is damaged; the text gives the reason."""
 
 
 @contextlib.contextmanager

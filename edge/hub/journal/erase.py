@@ -64,13 +64,13 @@ def find_samples(samples: Iterable[bytes], files: Iterable[Path]) -> list[Path]:
         if not path.exists():
             continue
         with path.open("rb") as file:
-            rest = b""
+            overlap = b""
             while chunk := file.read(_CHUNK):
-                data = rest + chunk
+                data = overlap + chunk
                 if any(sample in data for sample in wanted):
                     found.append(path)
                     break
-                rest = data[-_SAMPLE:]
+                overlap = data[-_SAMPLE:]
     return found
 
 

@@ -12,7 +12,7 @@ from edge.hub.journal.entries import Entry
 RING_BYTES: Final = 48 << 20
 """While storage fails: 120 s at 30 messages a second with ten faces, or 20 min with one."""
 
-_OVERHEAD: Final = 200  # bytes of an entry beside its message
+_OVERHEAD: Final = 200  # bytes of an entry next to its message
 
 
 class Memory:

@@ -79,8 +79,8 @@ class Tail:
         Raises:
             OSError: it cannot be written, such as without free memory.
         """
-        rest = struct.pack("<qq", entry.seq, entry.unix_ns) + entry.body
-        record = struct.pack("<II", len(entry.body), zlib.crc32(rest)) + rest
+        content = struct.pack("<qq", entry.seq, entry.unix_ns) + entry.body
+        record = struct.pack("<II", len(entry.body), zlib.crc32(content)) + content
         with self._lock:
             if self._file is None or self._size >= SEGMENT_BYTES:
                 self._rotate(entry)

@@ -1,8 +1,8 @@
 """``affect-edge forward``: publish frames and events to an MQTT 5 broker, without gaps.
 
 A message is done when the broker has acknowledged it (QoS 1). Only then does the cursor move, in a
-small file, and after that the daemon is told. So after any kill some messages arrive twice, and
-none is missing: each carries stream, epoch and seq, which tell repeats.
+small file, and after that it is acknowledged to the daemon. So after any kill some messages arrive
+twice, and none is missing: each carries stream, epoch and seq, which identify repeats.
 
 Mosquitto acknowledges a message and drops it where a subscriber's queue is full. It reports the
 number of drops every ``sys_interval`` seconds. Where it does, a message is done only after two

@@ -1,4 +1,4 @@
-"""Where a forwarder stands: a small SQLite file with the cursor of each stream."""
+"""The forwarder's state: a small SQLite file with the cursor of each stream."""
 
 import sqlite3
 from collections.abc import Iterable

@@ -41,7 +41,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a container says of its recording; each None where it does not.
+    """Metadata of a recording in its container; each None if there is none.
 
     Attributes:
         duration_s: length, seconds.

@@ -307,7 +307,7 @@ def test_a_damaged_database_is_set_aside_and_the_log_goes_on(out, open_again):
     damaged = out.with_name("log.damaged.sqlite")
     assert damaged.stat().st_size == len(content)
     assert "is damaged" in reports[0]
-    assert "renamed to log.damaged.sqlite, a new log is begun" in reports[0]
+    assert "renamed to log.damaged.sqlite, a new log is started" in reports[0]
     assert keys(out) == [("s", 1, 300)]
 
 

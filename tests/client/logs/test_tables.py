@@ -169,7 +169,7 @@ def test_a_table_of_another_version_is_set_aside_and_the_gap_since_it_reported(t
     assert csv_rows(out.with_suffix(".events.csv")) == []
     assert reports == [
         f"{out}: has the columns of another version; renamed to log.old-2.csv (and"
-        " log.old-2.events.csv), a new log is begun"
+        " log.old-2.events.csv), a new log is started"
     ]
 
 
