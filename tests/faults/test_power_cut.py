@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import JournalConfig
-from edge.hub.journal import Journal, Position, database, journal, writer
+from edge.hub.journal import Journal, Position, database, journal, retention
 from tests.faults.loop_device import LoopDevice
 from tests.support.journals import append, read_all
 
@@ -122,7 +122,7 @@ def prepare(mode: str, boot: int) -> None:
 
     identity.boot_id = lambda: f"boot-{boot}"
     if mode == "trimming":
-        writer.TRIM_S = 0.1
+        retention.TRIM_S = 0.1
     if mode == "checkpoints":
         database.AUTOCHECKPOINT = 5
 

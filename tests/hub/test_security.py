@@ -208,7 +208,7 @@ def test_a_new_key_under_an_old_name_cuts_the_old_one(hub: KeyedHub) -> None:
         *("folder-writable", "fifo", "loop", "socket", "huge", "nul", "no-key"),
     ],
 )
-def test_a_bad_reload_keeps_the_old_list(
+def test_a_bad_reload_keeps_the_old_list(  # noqa: PLR0912 - a branch for each mistake
     hub: KeyedHub, mistake: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     live = hub.subscriber("logger")

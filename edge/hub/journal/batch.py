@@ -33,6 +33,11 @@ class MissingRange:
     last_missing: int | None
     reason: str
 
+    def holds(self, epoch: int, seq: int) -> bool:
+        """Return whether a message lies in the range, as far as that is known."""
+        is_within = self.last_missing is None or seq <= self.last_missing
+        return self.epoch == epoch and self.first_missing <= seq and is_within
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -5,11 +5,14 @@ are overwritten with zeros, the log is truncated and the tail deleted; then ever
 for samples of what was deleted. Below the file system, a flash card may still hold old copies.
 """
 
-from collections.abc import Iterable, Sequence
+import queue
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
 from edge.hub.journal.batch import Position
+from edge.hub.journal.database import StoreDamaged
 from edge.hub.journal.entries import Group, pack
 from edge.hub.journal.store import Store
 
@@ -19,6 +22,36 @@ Range = tuple[Position, Position]
 _SAMPLE: Final = 24
 _SAMPLE_EVERY: Final = 500
 _CHUNK: Final = 1 << 20
+
+
+class EraseJobs:
+    """Requests to erase, of any thread, for the thread that writes."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[tuple[Sequence[Range], Future[int]]] = queue.SimpleQueue()
+
+    def __bool__(self) -> bool:
+        return not self._waiting.empty()
+
+    def add(self, ranges: Sequence[Range]) -> Future[int]:
+        """Have the ranges erased; the result is the number of messages, or an OSError."""
+        future: Future[int] = Future()
+        self._waiting.put((ranges, future))
+        return future
+
+    def run(self, do: Callable[[Sequence[Range]], int]) -> None:
+        """Do what is waiting."""
+        while self:
+            ranges, future = self._waiting.get()
+            try:
+                future.set_result(do(ranges))
+            except (OSError, ValueError, StoreDamaged) as error:
+                future.set_exception(OSError(f"erase: {error}"))
+
+    def fail(self, error: Exception) -> None:
+        """Answer what is waiting with an error."""
+        while self:
+            self._waiting.get()[1].set_exception(OSError(f"erase: {error}"))
 
 
 def erase(store: Store, ranges: Sequence[Range], files: Iterable[Path]) -> int:

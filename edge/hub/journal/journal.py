@@ -23,9 +23,9 @@ from edge.hub.journal.entries import Entry
 from edge.hub.journal.erase import Range
 from edge.hub.journal.memory import RING_BYTES, Memory
 from edge.hub.journal.reader import Reader
+from edge.hub.journal.retention import Limits
 from edge.hub.journal.store import NAME
 from edge.hub.journal.tail import Tail
-from edge.hub.journal.trimming import Limits
 from edge.hub.journal.writer import Writer, log
 from edge.protocol.events import (
     Detail,
@@ -254,7 +254,7 @@ class Journal:
             reason=reason,
             oldest=oldest
             and JournalPosition(epoch=oldest[0].epoch, seq=oldest[0].seq, unix_ns=oldest[1]),
-            bytes=(writer.used_bytes if writer is not None else 0) + self._memory.bytes,
+            bytes=(writer.retention.used_bytes if writer is not None else 0) + self._memory.bytes,
             max_bytes=self._config.max_mb << 20 if writer is not None else MEMORY_ONLY_BYTES,
             pending=self._memory.count if self._config.path else 0,
             consumers={

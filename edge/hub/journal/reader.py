@@ -59,8 +59,8 @@ class Reader:
 
     def known_oldest(self) -> tuple[Position, int] | None:
         """Return position and wall time of the oldest message, without waiting for storage."""
-        if self._writer is not None and self._writer.oldest is not None:
-            return self._writer.oldest
+        if self._writer is not None and self._writer.retention.oldest is not None:
+            return self._writer.retention.oldest
         entries = self._memory.first(1)
         return (entries[0].position, entries[0].unix_ns) if entries else None
 

@@ -5,12 +5,11 @@ tail.
 """
 
 import contextlib
+import functools
 import logging
-import queue
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +19,12 @@ from edge.hub.journal.batch import MissingRange, Position
 from edge.hub.journal.consumers import Consumers
 from edge.hub.journal.database import StoreDamaged, set_aside
 from edge.hub.journal.entries import Entry
-from edge.hub.journal.erase import Range, erase
+from edge.hub.journal.erase import EraseJobs, Range, erase
 from edge.hub.journal.memory import Memory
 from edge.hub.journal.previous import Found, previous_state
+from edge.hub.journal.retention import Limits, Retention
 from edge.hub.journal.store import Store
 from edge.hub.journal.tail import Tail
-from edge.hub.journal.trimming import Limits, trim
 
 log = logging.getLogger("affect_edge")
 
@@ -37,8 +36,6 @@ CHECK_S: Final = 2.0
 """Time for the check of the file at the start."""
 _COMMIT_BYTES: Final = 1 << 20
 _COMMIT_MESSAGES: Final = 4096
-TRIM_S = 60.0
-_MEASURE_S: Final = 10.0
 _CONSUMERS_S: Final = 60.0
 _DOUBT_NS: Final = 60 * 10**9
 _BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0)
@@ -52,8 +49,7 @@ class Writer:
         failure: why messages are not stored now; empty if they are.
         busy_since_ns: monotonic time at which the present access to storage began; None: none.
         found: set once the start has looked at the storage.
-        used_bytes: size of the pages of the file that are in use.
-        oldest: position and wall time of the oldest message in the file; None if not known.
+        retention: knows the size of the file and its oldest message.
         recovered: last number of each epoch of which messages were found in the tail.
     """
 
@@ -69,7 +65,6 @@ class Writer:
         on_set_aside: Callable[[str, str], None],
     ) -> None:
         self._path = path
-        self._limits = limits
         self._consumers = consumers
         self._run_s = run_s
         self._on_commit, self._on_gap, self._on_set_aside = on_commit, on_gap, on_set_aside
@@ -77,14 +72,13 @@ class Writer:
         self.failure = ""
         self.busy_since_ns: int | None = None
         self.found = Found()
-        self.used_bytes = 0
-        self.oldest: tuple[Position, int] | None = None
+        self.retention = Retention(limits, consumers, run_s, on_gap)
         self.recovered: dict[int, int] = {}
         self._incomplete: dict[int, int] = {}  # of these, those that are not all in the file
         self._is_new = False  # there was no file
         self.base_run_s = 0
         self._damage: tuple[Store, str] | None = None
-        self._jobs: queue.SimpleQueue[tuple[Sequence[Range], Future[int]]] = queue.SimpleQueue()
+        self._jobs = EraseJobs()
         self._is_found, self._may_begin = threading.Event(), threading.Event()
         self._is_ready = threading.Event()
         self._wake, self._is_closing = threading.Event(), False
@@ -92,8 +86,7 @@ class Writer:
         self._error: BaseException | None = None
         self._gaps: list[MissingRange] = []  # to be stored
         self._failures = self._doubted_until_ns = 0
-        self._next_try_ns = self._next_commit_ns = self._next_trim_ns = 0
-        self._next_measure_ns = 0
+        self._next_try_ns = self._next_commit_ns = 0
         self._next_consumers_ns = clock.monotonic_ns() + int(_CONSUMERS_S * 1e9)
 
     # -- for the main thread -----------------------------------------------------------------------
@@ -144,11 +137,8 @@ class Writer:
 
     def recorded_gap(self, store: Store, epoch: int, seq: int) -> MissingRange | None:
         """Return the gap that holds a message, if one was recorded."""
-        for gap in self._gaps.copy():
-            is_within = gap.last_missing is None or seq <= gap.last_missing
-            if gap.epoch == epoch and gap.first_missing <= seq and is_within:
-                return gap
-        return store.gap(epoch, seq)
+        waiting = (gap for gap in self._gaps.copy() if gap.holds(epoch, seq))
+        return next(waiting, None) or store.gap(epoch, seq)
 
     def report_gap(self, gap: MissingRange) -> None:
         """Count messages that a reader has found damaged."""
@@ -160,10 +150,9 @@ class Writer:
         Raises:
             OSError: the storage fails, or remains were found.
         """
-        future: Future[int] = Future()
-        self._jobs.put((ranges, future))
+        job = self._jobs.add(ranges)
         self._wake.set()
-        return future.result()
+        return job.result()
 
     def check(self) -> None:
         """Raise RuntimeError if the thread has ended by a mistake of the program."""
@@ -238,8 +227,7 @@ class Writer:
             self._failures += 1
             self.failure = str(error)
             self._next_try_ns = clock.monotonic_ns() + int(wait_s * 1e9)
-            while not self._jobs.empty():
-                self._jobs.get()[1].set_exception(OSError(f"erase: {error}"))
+            self._jobs.fail(error)
         finally:
             self.busy_since_ns = None
 
@@ -252,7 +240,7 @@ class Writer:
                 raise StoreDamaged(f"holds {newest.last_position}, which was never sent")
             self.base_run_s = max(self.base_run_s, store.run_s())
             self._consumers.restore(store.consumers())
-            self._measure(store)
+            self.retention.measure(store)
         except BaseException:
             store.close()
             raise
@@ -265,11 +253,6 @@ class Writer:
         if self._is_ready.is_set():
             return self._memory.newest
         return Position(self._before, 2**63)
-
-    def _measure(self, store: Store) -> None:
-        self.used_bytes = store.used_bytes()
-        oldest = store.oldest()
-        self.oldest = (Position(oldest.epoch, oldest.first_seq), oldest.unix_ns) if oldest else None
 
     def _replace(self, reason: str) -> None:
         """Set the file aside; open a new one unless the stream may still change.
@@ -301,9 +284,7 @@ class Writer:
         if first is not None:
             self.store.restore_first(first, self._boot)
             if oldest.epoch == first.epoch and oldest.seq > 1:
-                gap = MissingRange(first.epoch, 1, oldest.seq - 1, "damaged")
-                self._gaps.append(gap)
-                self._on_gap(gap)
+                self._find_gap(MissingRange(first.epoch, 1, oldest.seq - 1, "damaged"))
 
     def _note_previous(self, recovered: list[Entry]) -> None:
         """Note how the previous epoch ended, and which of its messages are lost or may be."""
@@ -337,23 +318,14 @@ class Writer:
         assert self.store is not None
         is_relaxed = self._consumers.keep_up(self._memory.newest, self._run_s())
         due = now_ns >= self._next_commit_ns or not is_relaxed
-        has_jobs = not self._jobs.empty()
+        has_jobs = bool(self._jobs)
         if due or has_jobs or closing or self.failure or self._memory.bytes > _COMMIT_BYTES:
             self._commit_all(self.store, closing=closing)
             self._next_commit_ns = clock.monotonic_ns() + int(RELAXED_S * 1e9)
-        if now_ns >= self._next_measure_ns:
-            self._next_measure_ns = now_ns + int(_MEASURE_S * 1e9)
-            self._measure(self.store)
-        if not closing and now_ns >= self._next_trim_ns:
-            self._next_trim_ns = now_ns + int(TRIM_S * 1e9)
-            self._trim(self.store)
-        while has_jobs and not self._jobs.empty():
-            ranges, future = self._jobs.get()
+        self.retention.run(self.store, trims=not closing)
+        if has_jobs:
             self.busy_since_ns = None  # a long job is no failure of the storage
-            try:
-                future.set_result(self._erase(self.store, ranges))
-            except (OSError, ValueError, StoreDamaged) as error:
-                future.set_exception(OSError(f"erase: {error}"))
+            self._jobs.run(functools.partial(self._erase, self.store))
 
     def _commit_all(self, store: Store, *, closing: bool) -> None:
         while True:
@@ -384,8 +356,8 @@ class Writer:
             upto = entries[-1].position
             for epoch in complete:
                 self._incomplete.pop(epoch, None)
-            if self.oldest is None:  # before the memory forgets it
-                self._measure(store)
+            if self.retention.oldest is None:  # before the memory forgets it
+                self.retention.measure(store)
             self._memory.remove(upto)
             if self._tail is not None:
                 self._tail.discard(upto)
@@ -403,19 +375,3 @@ class Writer:
     def _erase(self, store: Store, ranges: Sequence[Range]) -> int:
         left = self._tail.clear(self._memory.newest) if self._tail is not None else []
         return erase(store, ranges, left)
-
-    def _trim(self, store: Store) -> None:
-        """Delete what is too old, or too much."""
-        self._measure(store)
-        run_s = self._run_s()
-        is_trimmed, gaps = trim(
-            store,
-            self._limits,
-            used_bytes=self.used_bytes,
-            run_s=run_s,
-            acknowledged=self._consumers.acknowledged_by_all(run_s),
-        )
-        if is_trimmed:
-            self._next_trim_ns = 0  # go on at the next tick
-        for gap in gaps:
-            self._on_gap(gap)

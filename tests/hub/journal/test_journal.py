@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import JournalConfig
-from edge.hub.journal import Journal, MissingRange, Position
+from edge.hub.journal import Journal, MissingRange, Position, retention
 from edge.hub.journal import journal as journal_module
 from edge.hub.journal import writer as writer_module
 from edge.hub.journal.consumers import AWAY_S, KEEPING_UP_S, MAX_CONSUMERS, Consumers
@@ -125,7 +125,7 @@ def test_a_new_consumer_replaces_the_one_that_is_away_for_longest(
 def test_what_a_known_consumer_lacks_is_kept_until_the_size_is_exceeded(
     config: JournalConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "TRIM_S", 0.05)
+    monkeypatch.setattr(retention, "TRIM_S", 0.05)
     journal = Journal(config.model_copy(update={"keep_h": 1e-9}))
     journal.acknowledge("log", Position(1, -1))
     sent = [append(journal) for _ in range(3000)]
@@ -144,7 +144,7 @@ def test_what_a_known_consumer_lacks_is_kept_until_the_size_is_exceeded(
     assert not journal.take_events(), "it was read: no loss"
     writer = journal._writer
     assert writer is not None
-    object.__setattr__(writer._limits, "max_bytes", 1)
+    object.__setattr__(writer.retention._limits, "max_bytes", 1)
     wait_until(lambda: journal.gap_counts.get("trimmed", 0) > 500)
     (event,) = journal.take_events()
     assert event.event == "journal_gap"

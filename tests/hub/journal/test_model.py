@@ -68,7 +68,7 @@ def test_every_message_is_read_once_or_lies_in_a_gap(
                     memory = Memory(memory.newest.epoch + 1)
         writer = SimpleNamespace(
             readable=store,
-            oldest=None,
+            retention=SimpleNamespace(oldest=None),
             recovered={},
             recorded_gap=lambda store, *at: store.gap(*at),
         )
