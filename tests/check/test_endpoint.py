@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge import clock
-from edge.check.check import endpoint
+from edge.check import endpoint
 from edge.check.endpoint import clock_line, endpoint_lines
 from edge.config import load_config
 

@@ -10,7 +10,7 @@ import pytest
 
 from edge import board as board_module
 from edge.board import Board
-from edge.check.check import check, machine
+from edge.check import check, machine
 from edge.check.machine import machine_lines
 from edge.config import Config, load_config
 from edge.errors import ConfigError
