@@ -138,8 +138,9 @@ def test_the_epochs_of_a_stream_that_was_set_aside_are_not_those_of_the_new_one(
 
 def test_trimming_deletes_no_more_than_what_is_too_much(tmp_path: Path) -> None:
     """A fixed number of groups was the whole of a small journal."""
-    from edge.hub.journal.entries import Entry
     from edge.hub.journal.trimming import Limits, trim
+
+    from edge.hub.journal.entries import Entry
     from tests.support.journals import body
 
     store = Store(tmp_path / NAME, "s", check_s=2)
