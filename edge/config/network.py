@@ -54,7 +54,7 @@ class SecurityConfig(Section):
     allowed_keys: FilePath = ""
     operators: Literal["all"] | tuple[str, ...] = "all"
 
-    @field_validator("operators", mode="plain")
+    @field_validator("operators", mode="before")
     @classmethod
     def _names_or_all(cls, value: object) -> object:
         if value == "all":

@@ -1,11 +1,14 @@
 """What a client may do with its key: acknowledge for itself, and change the record or only read."""
 
 import contextlib
+import json
 import logging
+import warnings
 from pathlib import Path
 
 import pytest
 
+from edge.config import SecurityConfig
 from edge.hub.fetch import Fetcher
 from edge.hub.journal.batch import Position
 from edge.hub.journal.consumers import MAX_CONSUMERS, Consumers
@@ -93,3 +96,13 @@ def test_names_of_one_key_leave_room_for_the_others(caplog: pytest.LogCaptureFix
     assert known["page/0"].position == Position(1, 9)
     (line,) = caplog.messages
     assert line.startswith(f"the acknowledgements of consumer 'page/{MAX_CONSUMERS}' are not kept")
+
+
+def test_the_configuration_with_operators_is_recorded_without_a_warning() -> None:
+    """pydantic warned twice at each start, on standard error."""
+    section = SecurityConfig.model_validate(
+        {"secret_key": "a", "allowed_keys": "b", "operators": ["page"]}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert json.loads(section.model_dump_json())["operators"] == ["page"]
