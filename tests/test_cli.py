@@ -74,6 +74,7 @@ def test_every_command_has_a_short_and_a_long_option_for_help(
     ("arguments", "expected"),
     [
         (["log"], "Missing option '--out'; see affect-edge log --help"),
+        (["log", "--out", ""], "log '': expected the name of a file or folder to write to"),
         (["nosuch"], "No such command 'nosuch'; see affect-edge --help"),
         (["session", "begin"], "Missing argument 'name'; see affect-edge session begin --help"),
         (

@@ -17,7 +17,7 @@ from typing import cast, get_args
 
 from edge.client import Cursor, Received, Subscriber
 from edge.client.backfill import Since
-from edge.client.logs import LogFormat, opened_log
+from edge.client.logs import LogFormat, full_name, opened_log
 from edge.client.logs.rotation import Rotation
 from edge.clock import monotonic_ns
 from edge.config import redact
@@ -125,7 +125,7 @@ def run_log(
         if sink.cut_bytes:
             report_as(f"{out}: {sink.cut_bytes} bytes that a crash left uncommitted were cut off")
         begun = "continued" if cursors else "new"
-        report_as(f"writing {redact(str(out))} ({begun}), from {', '.join(endpoints)}")
+        report_as(f"writing {redact(full_name(str(out)))} ({begun}), from {', '.join(endpoints)}")
         with Subscriber(
             endpoints,
             device=device,

@@ -110,6 +110,7 @@ def test_what_is_waited_for_is_said_and_once_gives_up(tmp_path, addresses, monke
         give_up_s=3.0, report=reports.append,
     )  # fmt: skip
     assert summary.gave_up
+    assert reports[0].startswith(f"log: writing {tmp_path}/log.sqlite (new), from ")
     assert any(f"waiting for a reply from {addresses[1]}" in line for line in reports)
 
 

@@ -111,12 +111,20 @@ def is_database(out: str) -> bool:
     return out.startswith(("postgresql://", "postgres://"))
 
 
+def full_name(out: str) -> str:
+    """Return ``out`` with the suffix that a log without any gets."""
+    is_file = not (is_database(out) or out.endswith("/"))
+    return f"{out}.sqlite" if is_file and not Path(out).suffix else out
+
+
 def _open(out: str, report: Callable[[str], None]) -> LogFormat:
     if is_database(out):
         from edge.client.logs.postgresql_log import PostgresLog  # noqa: PLC0415
 
         return PostgresLog(out, report)
     path = Path(out)
+    if path.name in ("", ".."):
+        raise ConfigError(f"log {out!r}: expected the name of a file or folder to write to")
     if out.endswith("/"):
         from edge.client.logs.parquet_log import ParquetLog  # noqa: PLC0415
 
@@ -125,7 +133,7 @@ def _open(out: str, report: Callable[[str], None]) -> LogFormat:
         case ".sqlite" | "":
             from edge.client.logs.sqlite_log import SqliteLog  # noqa: PLC0415
 
-            return SqliteLog(path.with_suffix(".sqlite"), report)
+            return SqliteLog(Path(full_name(out)), report)
         case ".csv":
             from edge.client.logs.csv_log import TidyCsv  # noqa: PLC0415
 
