@@ -11,7 +11,7 @@ from edge import __version__, clock
 from edge.board import Board
 from edge.config import Config
 from edge.hub.board_watch import BoardState
-from edge.hub.journal import Journal
+from edge.hub.journal import MEMORY_ONLY_BYTES, Journal
 from edge.hub.kept_state import StateKeeper
 from edge.hub.metrics import Metrics
 from edge.hub.publisher import Publisher
@@ -119,9 +119,18 @@ class MessageStream:
         """Send the first message of the epoch, then the events that were held until now."""
         held, self._held = self._held or [], None
         self._started_ns = clock.monotonic_ns()
+        self._log_journal()
         self.event(epoch_started(self._config, self._board, self._journal.previous))
         for detail in [*self._journal.take_events(), *held]:
             self.event(detail)
+
+    def _log_journal(self) -> None:
+        path, identity = self._config.journal.path, self._identity
+        if not path:
+            size = f"the newest {MEMORY_ONLY_BYTES >> 20} MiB of messages"
+            log.info("journal: %s, in memory; set journal.path to keep them", size)
+        elif not identity.storage_error:  # which is logged
+            log.info("journal: %s, epoch %d", Path(path).absolute(), identity.epoch)
 
     def end_epoch(self, exit_code: int, captured: int) -> None:
         """Send the last message of the epoch; the source produced ``captured`` frames in all."""

@@ -101,10 +101,6 @@ class Journal:
             self._writer = None
         elif self._writer is not None:
             self._begin(self._writer)
-            log.info("journal: %s, epoch %d", Path(config.path).absolute(), self.identity.epoch)
-        else:
-            size = f"the newest {MEMORY_ONLY_BYTES >> 20} MiB of messages"
-            log.info("journal: %s, in memory; set journal.path to keep them", size)
         self._reader = Reader(self._memory, self._writer)
 
     @property
