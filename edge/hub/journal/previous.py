@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from edge.hub.identity import PreviousStart
 from edge.hub.journal.batch import MissingRange
@@ -66,15 +67,20 @@ def previous_state(
         if of_epoch[0].seq > first:
             reason = "unknown" if row is None else "overflow"
             gaps.append(MissingRange(start.epoch, first, of_epoch[0].seq - 1, reason))
+    gaps += [
+        MissingRange(start.epoch, before.seq + 1, after.seq - 1, "tail_lost")
+        for before, after in pairwise(of_epoch)
+        if after.seq > before.seq + 1
+    ]
     is_empty, reason = False, ""
     if not ended:
         if start.boot_id != boot:
             reason = "power_cut"
-        elif of_epoch:
+        elif of_epoch and not (tail is not None and tail.was_incomplete):
             pass  # all that it published is in the tail
         elif is_new or (row is None and tail is not None and not tail.was_left):
             reason = "unknown"  # it ended cleanly, and the file is another one
-        elif last_seq >= 0 or tail is None:
+        elif last_seq >= 0 or tail is None or tail.was_incomplete:
             reason = "tail_lost"
         else:
             is_empty = last_seq < 0

@@ -6,9 +6,11 @@ stores what the killed one had not stored yet. A power cut empties the tail.
 
 A segment is a file ``EPOCH-FIRST.tail`` of records: a head (length, CRC-32, number, wall time),
 then the message. The last record may be incomplete, if the process was killed while writing it; it
-was not published then.
+was not published then. While a message could not be written and is not stored either, an empty file
+``incomplete`` says so.
 """
 
+import contextlib
 import errno
 import os
 import struct
@@ -35,6 +37,7 @@ class Tail:
     Attributes:
         folder: of the segments, private to the user.
         was_left: the folder was there: the last process did not end cleanly.
+        was_incomplete: that process could not write all its messages.
     """
 
     def __init__(self, setting: str, stream: str, environment: Mapping[str, str]) -> None:
@@ -53,6 +56,9 @@ class Tail:
         folder = Path(root) / f"tail-{stream}"
         self.was_left = folder.exists()
         self.folder = _private(_private(folder.parent, parents=True) / folder.name)
+        self._mark = self.folder / "incomplete"
+        self.was_incomplete = self._mark.exists()
+        self._missing = Position(0, -1) if self.was_incomplete else None  # the newest not written
         self._lock = threading.Lock()
         self._closed: deque[tuple[Position, Path]] = deque()  # last message of each, its file
         self._file: int | None = None
@@ -82,16 +88,26 @@ class Tail:
         content = struct.pack("<qq", entry.seq, entry.unix_ns) + entry.body
         record = struct.pack("<II", len(entry.body), zlib.crc32(content)) + content
         with self._lock:
-            if self._file is None or self._size >= SEGMENT_BYTES:
-                self._rotate(entry)
-            assert self._file is not None
-            written = os.write(self._file, record)
-            if written != len(record):
-                # what follows an incomplete record cannot be read: the next one begins a segment
-                self._size = SEGMENT_BYTES
-                raise OSError(errno.ENOSPC, "no space left for the tail")
-            self._size += written
-            self._last = entry.position
+            try:
+                self._write(entry, record)
+            except OSError:
+                if self._missing is None:
+                    with contextlib.suppress(OSError):  # it takes no space
+                        self._mark.touch(mode=0o600)
+                self._missing = entry.position
+                raise
+
+    def _write(self, entry: Entry, record: bytes) -> None:
+        if self._file is None or self._size >= SEGMENT_BYTES:
+            self._rotate(entry)
+        assert self._file is not None
+        written = os.write(self._file, record)
+        if written != len(record):
+            # what follows an incomplete record cannot be read: the next one begins a segment
+            self._size = SEGMENT_BYTES
+            raise OSError(errno.ENOSPC, "no space left for the tail")
+        self._size += written
+        self._last = entry.position
 
     def _rotate(self, entry: Entry) -> None:
         path = self.folder / f"{entry.epoch}-{entry.seq}{_SUFFIX}"
@@ -108,6 +124,9 @@ class Tail:
         The newest segment stays: after the process was killed, it shows which message was the last.
         """
         with self._lock:
+            if self._missing is not None and self._missing <= upto:
+                self._mark.unlink(missing_ok=True)
+                self._missing = None
             while self._closed and self._closed[0][0] <= upto:
                 self._closed.popleft()[1].unlink(missing_ok=True)
 

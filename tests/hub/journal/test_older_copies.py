@@ -1,6 +1,7 @@
 """Journals that were copied, restored, deleted or damaged: no number twice, no silent hole."""
 
 import os
+import resource
 import shutil
 import signal
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from edge.config import JournalConfig
 from edge.hub.journal import Journal, MissingRange, Position
 from edge.hub.journal.store import NAME, Store
-from edge.protocol.events import JournalSetAside
+from edge.protocol.events import JournalGap, JournalSetAside
 from tests.support.journals import append, memory_folder, read_all, settle
 
 
@@ -117,6 +118,39 @@ def test_a_killed_epoch_whose_tail_was_stored_is_complete(config: JournalConfig)
     assert [each for each in found if each.epoch == 1] == [Position(1, seq) for seq in range(50)]
     assert found[-1].epoch == 8
     journal.close()
+
+
+def test_a_tail_that_could_not_be_written_is_an_unknown_end(config: JournalConfig) -> None:
+    """The last messages in the tail were taken for the last ones of the killed process."""
+    child = os.fork()
+    if child == 0:
+        journal = Journal(config)
+        append(journal)
+        settle(journal)
+        full = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, full[1]))
+        for _ in range(400):  # neither the file nor the tail can grow
+            append(journal)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    journal = Journal(config)
+    append(journal)
+    settle(journal)
+    found, gaps = read_all(journal)
+    events = [each for each in journal.take_events() if isinstance(each, JournalGap)]
+    assert len(events) == len(gaps)
+    assert {gap.reason for gap in gaps} == {"tail_lost"}
+    assert gaps[-1].last_missing is None
+    numbers = [each.seq for each in found[:-1]]
+    for gap in gaps[:-1]:
+        assert gap.last_missing is not None
+        numbers += range(gap.first_missing, gap.last_missing + 1)
+    assert sorted(numbers) == list(range(gaps[-1].first_missing))
+    journal.close()
+    assert not list(Path(config.tail).iterdir())
+    again = Journal(config)
+    assert not again.take_events()
+    again.close()
 
 
 def test_the_epochs_of_a_stream_that_was_set_aside_are_not_those_of_the_new_one(
