@@ -135,9 +135,9 @@ test-tflite: setup-tflite
 faults: setup
 	$(BIN)/python -m pytest -m stage --timeout 7200 $(if $(TESTS),$(TESTS),tests/faults tests/hub/journal)
 
-# Some of them, small, in less than five minutes; without the limits of speed, for busy machines.
+# Some of them, small, in about five minutes; without the limits of speed, for busy machines.
 faults-short: setup
-	KILLS=60 STOPPED_SECONDS=20 BACKLOG_MESSAGES=100000 FAULTS_LIMITS=0 \
+	KILLS=40 STOPPED_SECONDS=15 BACKLOG_MESSAGES=100000 FAULTS_LIMITS=0 \
 	$(BIN)/python -m pytest -m stage --timeout 600 tests/faults/test_kills.py \
 		tests/faults/test_stopped_subscriber.py tests/faults/test_backlog.py \
 		tests/faults/test_full_disk.py tests/faults/test_soak.py
