@@ -34,7 +34,7 @@ def make_journal(folder: Path, count: int) -> str:
     ends = _frames(stream)
     for first in range(0, count, _BATCH):
         entries = list(_entries(ends, first, min(count, first + _BATCH)))
-        store.commit(entries, run_s=0, complete=1 if first + _BATCH >= count else None)
+        store.commit(entries, run_s=0, complete=[1] if first + _BATCH >= count else [])
     store.close()
     return stream
 
