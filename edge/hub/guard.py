@@ -32,6 +32,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from edge import clock
 from edge.hub.connections import HANDSHAKES, Handshake, copy_of, inode_of
+from edge.hub.io_threads import share_processor
 from edge.hub.memory_watch import Growth, MemoryWatch
 from edge.hub.sockets import HANDSHAKE_MS
 from edge.hub.token_bucket import TokenBucket
@@ -57,6 +58,12 @@ BYTES: Final[dict[Name, tuple[int, int]]] = {
 
 _PERIOD_MS: Final = 20
 _ALERT_PERIOD_MS: Final = 5  # while memory grows: ZeroMQ takes in up to 1 MB a millisecond
+_SWITCH_S: Final = 0.0005
+"""Longest time for which a busy thread keeps Python's lock from another one.
+
+This thread takes the lock several times for each connection that it cuts. With Python's 5 ms and a
+busy main loop, that was a tenth of a second, in which ZeroMQ takes in 100 MB.
+"""
 _LOG_S: Final = 10.0
 _EVENTS: Final = (
     zmq.EVENT_ACCEPTED
@@ -159,6 +166,7 @@ class Guard:
     # -- the thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        sys.setswitchinterval(_SWITCH_S)
         poller = zmq.Poller()
         names: dict[zmq.Socket[bytes], Name] = {}
         next_ns = clock.monotonic_ns()
@@ -167,6 +175,7 @@ class Guard:
                 name, monitor = self._added.popleft()
                 names[monitor] = name
                 poller.register(monitor, zmq.POLLIN)
+                share_processor()  # the threads exist since the first socket was made
             left_ms = (next_ns - clock.monotonic_ns()) // 1_000_000
             for monitor, _ in poller.poll(max(0, left_ms)):
                 self._note_events(names[monitor], monitor)

@@ -1,5 +1,6 @@
 """The guard over real sockets: it cuts who sends too much, and nobody else."""
 
+import contextlib
 import os
 import socket as sockets
 import threading
@@ -12,6 +13,7 @@ import pytest
 import zmq
 
 from edge.hub import guard as guard_module
+from edge.hub import io_threads
 from edge.hub.guard import Guard
 from edge.hub.sockets import bind
 from tests.support.raw_peer import GREETING, Flood, connect, frame, shake_hands
@@ -91,6 +93,21 @@ def test_an_endless_message_is_cut_and_others_stay(
     assert len(lines) == 1
     assert f"to the {name} socket" in lines[0]
     assert ("127.0.0.1" in lines[0]) or (f"process {os.getpid()}" in lines[0])
+
+
+def test_zeromq_runs_on_the_processor_of_the_guard(guarded: Guarded) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("there is only one processor")
+    guard = guarded.guard._thread.native_id
+    assert guard is not None
+    guarded.wait_for(lambda: len(os.sched_getaffinity(guard)) == 1)
+    processors = {guard: os.sched_getaffinity(guard)}
+    for number in io_threads._threads():
+        with contextlib.suppress(ProcessLookupError):  # of another test's context
+            processors[number] = os.sched_getaffinity(number)
+    assert len(processors) > 1
+    assert len({*map(frozenset, processors.values())}) == 1
+    assert len(os.sched_getaffinity(os.getpid())) > 1  # and with it the worker, which starts there
 
 
 def test_memory_of_a_cut_message_is_freed(guarded: Guarded) -> None:
