@@ -32,7 +32,7 @@ class LoopDevice:
         self._options = ",".join(options)
         self.mount = Path(self._folder.name) / "mount"
         self.mount.mkdir()
-        image = Path(self._folder.name) / "image"
+        self.image = image = Path(self._folder.name) / "image"
         with image.open("wb") as file:
             file.truncate(megabytes << 20)
         run("mkfs.ext4", "-q", "-F", "-m", 0, image)

@@ -201,18 +201,8 @@ def test_a_new_key_under_an_old_name_cuts_the_old_one(hub: KeyedHub) -> None:
     assert not old.poll(0)
 
 
-@pytest.mark.parametrize(
-    "mistake",
-    [
-        *("malformed", "empty", "gone", "twice", "secret", "folder", "own", "writable"),
-        *("folder-writable", "fifo", "loop", "socket", "huge", "nul", "no-key"),
-    ],
-)
-def test_a_bad_reload_keeps_the_old_list(  # noqa: PLR0912 - a branch for each mistake
-    hub: KeyedHub, mistake: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    live = hub.subscriber("logger")
-    hub.keys.allow("new")
+def make_mistake(hub: KeyedHub, mistake: str) -> None:  # noqa: PLR0912 - one branch a mistake
+    """Spoil the folder of allowed keys in one way."""
     bad = hub.keys.allowed / "bad.key"
     match mistake:
         case "malformed":
@@ -248,6 +238,21 @@ def test_a_bad_reload_keeps_the_old_list(  # noqa: PLR0912 - a branch for each m
         case "no-key":
             for each in hub.keys.allowed.iterdir():
                 each.rename(each.with_suffix(".old"))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        *("malformed", "empty", "gone", "twice", "secret", "folder", "own", "writable"),
+        *("folder-writable", "fifo", "loop", "socket", "huge", "nul", "no-key"),
+    ],
+)
+def test_a_bad_reload_keeps_the_old_list(
+    hub: KeyedHub, mistake: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = hub.subscriber("logger")
+    hub.keys.allow("new")
+    make_mistake(hub, mistake)
     hub.security.reload()
     assert hub.reloads == [False]
     (line,) = [each for each in caplog.messages if "not reloaded" in each]
