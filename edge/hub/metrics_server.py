@@ -5,8 +5,10 @@ without a time limit, and waits for slow readers for ever: one silent peer would
 thread per connection does both within ``CONNECTION_S``, and there are few of them.
 """
 
+import contextlib
 import hmac
 import logging
+import os
 import socket as sockets
 import ssl
 import threading
@@ -22,7 +24,10 @@ from edge.config import MetricsConfig
 from edge.errors import ConfigError
 
 CONNECTION_S: Final = 10.0
-"""For a handshake, for a request, and for reading the answer."""
+"""For each wait of a handshake, of a request, and of the answer."""
+
+TOTAL_S: Final = 30.0
+"""For all of it: else a byte every few seconds would keep a connection for days."""
 
 CONNECTIONS_MAX: Final = 8
 """At a time; a further one is closed at once."""
@@ -99,6 +104,10 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Make the handshake, then handle requests."""
+        connection = sockets.socket(fileno=os.dup(request.fileno()))  # TLS takes over the other one
+        timer = threading.Timer(TOTAL_S, _end, [connection])
+        timer.daemon = True
+        timer.start()
         try:
             request.settimeout(CONNECTION_S)
             if self._tls is not None:
@@ -108,10 +117,18 @@ class _Server(ThreadingMixIn, WSGIServer):
         else:
             super().process_request_thread(request, client_address)
         finally:
+            timer.cancel()
+            timer.join()
+            connection.close()
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore a peer that broke its connection: it concerns nobody else."""
+
+
+def _end(connection: sockets.socket) -> None:
+    with contextlib.suppress(OSError):  # the peer was faster
+        connection.shutdown(sockets.SHUT_RDWR)
 
 
 def _require_token(application: Application, token: bytes) -> Application:

@@ -49,8 +49,6 @@ class Publisher:
             config.endpoint,
             key="publish.endpoint",
             high_water=config.high_water,
-            # A stopped subscriber (Ctrl-Z) keeps its connection and the messages that wait for it.
-            heartbeats=False,
             security=security,
         )
 

@@ -131,6 +131,58 @@ def test_silent_peers_do_not_stop_it(
     assert "answer 42.0" in scrape(port, context)
 
 
+def test_a_byte_now_and_then_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_server, "TOTAL_S", 0.5)
+    port = start()
+    with contextlib.ExitStack() as opened:
+        peers = []
+        for _ in range(CONNECTIONS_MAX):
+            peer = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            peer.sendall(b"GET /metrics HTTP/1.1\r\nx: ")
+            peer.settimeout(0.05)
+            peers.append(peer)
+        while peers:
+            for peer in [*peers]:
+                try:
+                    peer.send(b"y")
+                    if peer.recv(4096):
+                        continue
+                except TimeoutError:
+                    continue
+                except OSError:
+                    pass
+                peers.remove(peer)
+    assert "answer 42.0" in scrape(port)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /../../../etc/passwd HTTP/1.1\r\n\r\n",
+        b"GET /metrics HTTP/9.9\r\n\r\n",
+        b"GET " + b"/" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\n" + b"x: y\r\n" * 5000 + b"\r\n",
+        b"GET /metrics HTTP/1.1\r\nx: " + b"y" * 1_000_000,
+        b"POST /metrics HTTP/1.1\r\nContent-Length: 9999999999\r\n\r\n",
+        b"GET /metrics?name[]=\xff%00 HTTP/1.1\r\nAccept: \x00\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"\x00" * 5000,
+    ],
+)
+def test_wrong_requests_end_nothing(sent: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    port = start()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+        received = b""
+        with contextlib.suppress(OSError):
+            peer.sendall(sent)
+            peer.shutdown(socket.SHUT_WR)
+            while part := peer.recv(65536):
+                received += part
+    assert b"root:" not in received
+    assert "answer 42.0" in scrape(port)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_slow_reader_holds_one_thread(server_files: dict[str, str]) -> None:
     port = start()
     with socket.create_connection(("127.0.0.1", port)) as slow:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +21,8 @@ from edge.hub.service import PEERS_MAX, Service
 from edge.hub.sockets import PART_BYTES_MAX
 from edge.protocol import requests
 from edge.protocol.requests import AnyRequest, MarkRequest, decode_request
+
+ROOT = Path(__file__).resolve().parents[2]
 
 words = (
     st.text(max_size=8)
@@ -288,3 +292,27 @@ def test_every_example_in_the_docstring_is_a_request() -> None:
     assert len(examples) == 14
     for example in examples:
         assert decode_request(example.encode()).request == json.loads(example)["request"]
+
+
+FLOODED = """
+import sys, time, zmq
+from edge.hub.service import Service
+from tests.support.raw_peer import connect, frame, shake_hands
+service = Service(zmq.Context(), sys.argv[1])
+with connect(service.endpoint) as peer:
+    shake_hands(peer, "DEALER")
+    request = frame(b"", more=True) + frame(b'{"request":"time"}', more=False)
+    peer.sendall(request * 150 + b"\\x04\\x07\\x04PING\\x00\\x00" * 3)
+time.sleep(float(sys.argv[2]))  # ZeroMQ has read some, and noticed that the peer has gone
+while service.socket.poll(200):
+    service.serve(lambda *_: {}, lambda _outcome: None)
+"""
+
+
+@pytest.mark.parametrize("heartbeat_s", ["0.3", "2.5"])  # an answer to one of the peer; own ones
+def test_a_peer_that_goes_while_its_requests_wait_ends_nothing(
+    tmp_path: Path, heartbeat_s: str
+) -> None:
+    command = [sys.executable, "-c", FLOODED, f"ipc://{tmp_path}/s", heartbeat_s]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
