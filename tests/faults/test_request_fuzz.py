@@ -100,8 +100,8 @@ def test_random_requests(tmp_path: Path) -> None:
         assert "Traceback" not in victim.daemon.stderr
         print(
             f"\n{peers.sent} random requests, {peers.identities} peers replaced,"
-            f" {peers.received} replies read, memory +{victim.growth_mb:.0f} MB; live {median_ms:.1f} ms,"
-            f" p99 {p99_ms:.1f} ms"
+            f" {peers.received} replies read, memory +{victim.growth_mb:.0f} MB;"
+            f" live {median_ms:.1f} ms, p99 {p99_ms:.1f} ms"
         )
 
 

@@ -303,6 +303,7 @@ with connect(service.endpoint) as peer:
     shake_hands(peer, "DEALER")
     request = frame(b"", more=True) + frame(b'{"request":"time"}', more=False)
     peer.sendall(request * 150 + b"\\x04\\x07\\x04PING\\x00\\x00" * 3)
+    time.sleep(0.3)
 time.sleep(float(sys.argv[2]))  # ZeroMQ has read some, and noticed that the peer has gone
 while service.socket.poll(200):
     service.serve(lambda *_: {}, lambda _outcome: None)
