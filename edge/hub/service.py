@@ -30,6 +30,7 @@ TOTAL_RATE_HZ: Final = 100.0
 PEERS_MAX: Final = 256
 """Peers whose rates are kept."""
 
+_RECEIVE_HIGH_WATER: Final = 64  # requests queued from a peer
 _SEND_HIGH_WATER: Final = 8  # replies queued for a peer, each of up to 512 KiB
 _BURST_S: Final = 2.0  # unused requests of this time may be sent at once
 _TURN_MS: Final = 5.0  # then the loop attends to the link and the timers
@@ -67,6 +68,7 @@ class Service:
         security: Security | None = None,
     ) -> None:
         self._socket = context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.RCVHWM, _RECEIVE_HIGH_WATER)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a peer that has gone fails
         if guard is not None:
             guard.watch("service", self._socket)

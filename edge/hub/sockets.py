@@ -60,10 +60,8 @@ def bind(
     socket.setsockopt(zmq.MAXMSGSIZE, PART_BYTES_MAX)
     socket.setsockopt(zmq.RCVBUF, PART_BYTES_MAX)
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-    # libzmq 4.3.5 aborts the process if it sends or answers a heartbeat of a peer that has gone
-    # while the queue of messages from it was full. So there are no heartbeats, and that queue has
-    # no limit: edge.hub.guard limits what comes in.
-    socket.setsockopt(zmq.RCVHWM, 0)
+    # No heartbeats: libzmq 4.3.5 aborts the process if it sends one to a peer that has gone while
+    # the queue of messages from it was full.
     if not is_local(endpoint):
         # a peer that has lost its power is noticed after 25 s, not after two hours
         socket.setsockopt(zmq.TCP_KEEPALIVE, 1)

@@ -302,18 +302,15 @@ service = Service(zmq.Context(), sys.argv[1])
 with connect(service.endpoint) as peer:
     shake_hands(peer, "DEALER")
     request = frame(b"", more=True) + frame(b'{"request":"time"}', more=False)
-    peer.sendall(request * 150 + b"\\x04\\x07\\x04PING\\x00\\x00" * 3)
+    peer.sendall(request * 150)
     time.sleep(0.3)
-time.sleep(float(sys.argv[2]))  # ZeroMQ has read some, and noticed that the peer has gone
+time.sleep(2.5)  # ZeroMQ would send its next heartbeat
 while service.socket.poll(200):
     service.serve(lambda *_: {}, lambda _outcome: None)
 """
 
 
-@pytest.mark.parametrize("heartbeat_s", ["0.3", "2.5"])  # an answer to one of the peer; own ones
-def test_a_peer_that_goes_while_its_requests_wait_ends_nothing(
-    tmp_path: Path, heartbeat_s: str
-) -> None:
-    command = [sys.executable, "-c", FLOODED, f"ipc://{tmp_path}/s", heartbeat_s]
+def test_a_peer_that_goes_while_its_requests_wait_ends_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FLOODED, f"ipc://{tmp_path}/s"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (0, "")
