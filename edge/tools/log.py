@@ -124,8 +124,6 @@ def run_log(
     with opened:
         if sink.cut_bytes:
             report_as(f"{out}: {sink.cut_bytes} bytes that a crash left uncommitted were cut off")
-        begun = "continued" if cursors else "new"
-        report_as(f"writing {redact(full_name(str(out)))} ({begun}), from {', '.join(endpoints)}")
         with Subscriber(
             endpoints,
             device=device,
@@ -143,11 +141,16 @@ def run_log(
             log = _Log(writer, report_as, cursors)
             silence = SilenceNotice(endpoints, report_as, device)
             gave_up, undecodable = False, 0
+            begun = "continued" if cursors else "new"
             while not stop():
                 # the end of an earlier run may be fetched: then more follows
                 if until_end and log.ended and (live.caught_up or silence.silent_s >= _END_S):
                     break
                 received = live.receive(timeout_s=0.2)  # the first call connects
+                if begun:
+                    name_shown = redact(full_name(str(out)))
+                    report_as(f"writing {name_shown} ({begun}), from {', '.join(endpoints)}")
+                    begun = ""
                 if services is None:
                     services = ()
                     report_as("without --service, missed messages are reported, not fetched")
