@@ -28,6 +28,8 @@ TFLITE_STAMP := $(TFLITE_VENV)/.ready-$(PYTHON_VERSION)
 PICAMERA2 := 0.3.38 0.3.21
 PICAMERA2_TOO_OLD := 0.3.18
 PICAMERA2_STAMP := $(PICAMERA2_VENV)/.ready-$(PYTHON_VERSION)-$(subst $() ,-,$(PICAMERA2) $(PICAMERA2_TOO_OLD))
+# Processes of make test: its tests wait for daemons, more than they compute.
+JOBS ?= 2
 # Number of stalls in the stall test.
 STALLS ?= 5
 # Hours of the soak, and where its report goes; the whole is HOURS=72.
@@ -99,7 +101,7 @@ demo: setup
 	$(BIN)/affect-edge demo
 
 test: setup
-	$(BIN)/python -m pytest -m 'not export and not arm64 and not picamera2 and not tflite and not stage' $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) -m 'not export and not arm64 and not picamera2 and not tflite and not stage' $(TESTS)
 
 # Checks against the package index that Raspberry Pi OS 12 and 13 can install all dependencies.
 test-install: setup
