@@ -19,8 +19,10 @@ from edge.files import private
 from tests.support.daemons import ROOT
 
 WHAT = "security.secret_key"
-A, A_SECRET = (key.decode() for key in zmq.curve_keypair())
-B, _ = (key.decode() for key in zmq.curve_keypair())
+# fixed, as they are in the names of tests
+A = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"
+A_SECRET = "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs"
+B = "Hxx>5:PPX#-])pykTO@-:jo8^AlCjbN9MFnDWT(^"
 
 
 def key_file(*lines: str) -> str:
