@@ -101,7 +101,7 @@ demo: setup
 	$(BIN)/affect-edge demo
 
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) -m 'not export and not arm64 and not picamera2 and not tflite and not stage' $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not export and not arm64 and not picamera2 and not tflite and not stage' $(TESTS)
 
 # Checks against the package index that Raspberry Pi OS 12 and 13 can install all dependencies.
 test-install: setup

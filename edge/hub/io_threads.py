@@ -22,7 +22,7 @@ def share_processor() -> None:
     try:
         for thread in [0, *_threads()]:
             os.sched_setaffinity(thread, processor)
-    except PermissionError as error:
+    except OSError as error:  # forbidden, or no /proc
         log.warning(
             "connections that flood may cost more memory than 64 MB, as the guard's thread cannot"
             " choose its processor: sched_setaffinity: %s; allow it, as the unit file does",

@@ -1,5 +1,6 @@
 """Watches the memory of this process for growth that connections may have caused."""
 
+import contextlib
 import ctypes
 import enum
 import os
@@ -113,13 +114,17 @@ class _Allocator:
         if self._info is not None:
             self._info.restype = _Mallinfo
         self._trim = getattr(library, "malloc_trim", None)
-        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._statm: int | None = None
+        with contextlib.suppress(OSError):  # no /proc
+            self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
     def used_bytes(self) -> int:
-        """Return the bytes in use; without that count, the resident ones without files."""
+        """Return the bytes in use; without that count, the resident ones without files; else 0."""
         if self._info is not None:
             info = self._info()
             return int(info.uordblks + info.hblkhd)
+        if self._statm is None:
+            return 0
         _, resident, mapped, *_ = os.pread(self._statm, 100, 0).split()
         return (int(resident) - int(mapped)) * os.sysconf("SC_PAGE_SIZE")
 
@@ -130,4 +135,6 @@ class _Allocator:
 
     def close(self) -> None:
         """Close the file that it reads."""
-        os.close(self._statm)
+        if self._statm is not None:
+            os.close(self._statm)
+            self._statm = None

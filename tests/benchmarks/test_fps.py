@@ -132,7 +132,7 @@ def test_the_baseline_finds_the_same_faces(size: tuple[int, int] | None) -> None
     [
         ([], "required"),
         (["zoo"], "zoo"),
-        (["soak", "--hours", "1"], "invalid choice: 'soak'"),
+        (["speed", "--hours", "1"], "invalid choice: 'speed'"),
         (["fps", "--frames", "0"], "--frames"),
         (["fps", "--frames", "many"], "--frames"),
         (["fps", "--source", "nowhere"], "nowhere"),

@@ -75,7 +75,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again(
 
 def test_a_start_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
     supervisor = Supervisor(Config(), lossless=False)
-    monkeypatch.setattr(supervising.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(supervising, "WORKER_COMMAND", ("/nowhere/python",))
     before = os.listdir("/proc/self/fd")
     assert supervisor.start(0, 1) == "No such file or directory"
     assert (supervisor.link, supervisor.pid) == (None, None)

@@ -54,10 +54,10 @@ def test_the_daemon_translates_the_faces_of_the_demo(tmp_path: Path, folder: Pat
     assert all(frame["timing_ms"]["translate"] > 0 for frame in classified)
     (started,) = daemon.events("worker_started")
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert started["detail"]["models"]["translator"] == {
-        "name": "translator",
-        "sha256": manifest["artifacts"][0]["sha256"],
-    }
+    translator = started["detail"]["models"]["translator"]
+    assert translator["name"] == "translator"
+    assert translator["artifact"] == manifest["artifacts"][0]["file"]
+    assert translator["sha256"] == manifest["artifacts"][0]["sha256"]
 
 
 def test_without_a_translator_its_time_is_zero(tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ import pytest
 
 from edge.config import JournalConfig
 from edge.hub.journal import Journal, MissingRange, Position
+from edge.hub.journal.consumers import Consumers
+from edge.hub.journal.entries import Entry
+from edge.hub.journal.retention import Limits, Retention
 from edge.hub.journal.store import NAME, Store
 from edge.protocol.events import JournalGap, JournalSetAside
-from tests.support.journals import append, memory_folder, read_all, settle
+from tests.support.journals import append, body, memory_folder, read_all, settle
 
 
 @pytest.fixture
@@ -172,21 +175,15 @@ def test_the_epochs_of_a_stream_that_was_set_aside_are_not_those_of_the_new_one(
 
 def test_trimming_deletes_no_more_than_what_is_too_much(tmp_path: Path) -> None:
     """A fixed number of groups was the whole of a small journal."""
-    from edge.hub.journal.trimming import Limits, trim
-
-    from edge.hub.journal.entries import Entry
-    from tests.support.journals import body
-
     store = Store(tmp_path / NAME, "s", check_s=2)
     for first in range(0, 40_000, 200):
         entries = [Entry(1, seq, seq, body(1, seq)) for seq in range(first, first + 200)]
         store.commit(entries, run_s=0)
-    used = store.used_bytes()
-    limit = used - 100_000
-    more = True
-    while more:
-        more, _ = trim(
-            store, Limits(1e9, limit), used_bytes=store.used_bytes(), run_s=0, acknowledged=None
-        )
-    assert limit - 100_000 < store.used_bytes() <= limit
+    limit = store.used_bytes() - 100_000
+    retention = Retention(Limits(1e9, limit), Consumers(), lambda: 0, lambda _gap: None)
+    while store.used_bytes() > limit:
+        before = store.used_bytes()
+        retention.run(store, trims=True)
+        assert store.used_bytes() < before
+    assert limit - 100_000 < store.used_bytes()
     store.close()
