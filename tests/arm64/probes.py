@@ -81,13 +81,16 @@ def pipeline() -> dict[str, Any]:
     return faces
 
 
+NOT_IMPORTED = ("exporters.recipes", "edge.client.logs.postgresql", "edge.tools.forward")
+"""They need PyTorch, psycopg and paho-mqtt, extras that the environments do not have."""
+
+
 def imports() -> list[str]:
-    """Import every module of the packages except the training recipes; return their names."""
+    """Import every module of the packages that needs no further extra; return their names."""
     names = []
     for package in ("edge", "exporters", "benchmarks"):
-        for module in pkgutil.walk_packages([package], f"{package}."):
-            # the recipes need PyTorch; a __main__ runs at import
-            if module.name.startswith("exporters.recipes") or module.name.endswith("__main__"):
+        for module in pkgutil.walk_packages([package], f"{package}.", onerror=lambda _name: None):
+            if module.name.startswith(NOT_IMPORTED) or module.name.endswith("__main__"):
                 continue
             importlib.import_module(module.name)
             names.append(module.name)
