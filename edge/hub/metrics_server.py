@@ -12,7 +12,7 @@ import os
 import socket as sockets
 import ssl
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from socketserver import ThreadingMixIn
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -104,26 +104,35 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Make the handshake, then handle requests."""
-        connection = sockets.socket(fileno=os.dup(request.fileno()))  # TLS takes over the other one
-        timer = threading.Timer(TOTAL_S, _end, [connection])
-        timer.daemon = True
-        timer.start()
         try:
-            request.settimeout(CONNECTION_S)
-            if self._tls is not None:
-                request = self._tls.wrap_socket(request, server_side=True)
-        except OSError:  # no TLS, no certificate of ours, or too slow
+            with _limited(request):
+                request.settimeout(CONNECTION_S)
+                if self._tls is not None:
+                    request = self._tls.wrap_socket(request, server_side=True)
+                super().process_request_thread(request, client_address)
+        except (OSError, RuntimeError):
+            # no TLS, no certificate of ours, too slow; or the system lacks descriptors or threads
             self.shutdown_request(request)
-        else:
-            super().process_request_thread(request, client_address)
         finally:
-            timer.cancel()
-            timer.join()
-            connection.close()
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore a peer that broke its connection: it concerns nobody else."""
+
+
+@contextlib.contextmanager
+def _limited(connection: sockets.socket) -> Iterator[None]:
+    """Shut the connection down if the ``with`` block takes longer than ``TOTAL_S``."""
+    # a copy, since TLS takes over the other one
+    with sockets.socket(fileno=os.dup(connection.fileno())) as copy:
+        timer = threading.Timer(TOTAL_S, _end, [copy])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
 
 
 def _end(connection: sockets.socket) -> None:

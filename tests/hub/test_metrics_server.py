@@ -1,8 +1,11 @@
 """Who may scrape: real connections, certificates and tokens, silent and slow peers."""
 
 import contextlib
+import errno
+import os
 import socket
 import ssl
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -152,6 +155,23 @@ def test_a_byte_now_and_then_keeps_no_connection(monkeypatch: pytest.MonkeyPatch
                 except OSError:
                     pass
                 peers.remove(peer)
+    assert "answer 42.0" in scrape(port)
+
+
+@pytest.mark.parametrize("failing", ["dup", "start"])
+def test_a_lack_of_descriptors_or_threads_holds_no_place(
+    monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    port = start()
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.EMFILE, "") if failing == "dup" else RuntimeError("no thread left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*((os, "dup") if failing == "dup" else (threading.Timer, "start")), fail)
+        for _ in range(CONNECTIONS_MAX):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+                assert peer.recv(1) == b"", "closed at once"
     assert "answer 42.0" in scrape(port)
 
 
