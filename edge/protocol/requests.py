@@ -58,6 +58,21 @@ def _require_session(word: str) -> str:
     return word
 
 
+def _require_consumer(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise ValueError(
+            "expected 1 to 64 letters, digits, _, . and -, the first a letter or digit, such as"
+            " log-1"
+        )
+    return name
+
+
+def _require_instance(instance: str) -> str:
+    if not re.fullmatch(r"[0-9a-f-]{1,36}", instance):
+        raise ValueError("expected 1 to 36 hexadecimal digits and -, such as a UUID")
+    return instance
+
+
 MarkText = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_require_one_line)]
 
 
@@ -67,7 +82,7 @@ FETCH_MAX: Final = 500
 FETCH_BYTES_MAX: Final = 512 << 10
 """Size of a reply to ``fetch``, bytes, at most; one message may exceed it."""
 
-ConsumerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+ConsumerName = Annotated[str, AfterValidator(_require_consumer)]
 """Name of a consumer, such as a logger: letters, digits, ``_``, ``.`` and ``-``."""
 
 
@@ -199,7 +214,7 @@ class FetchRequest(Request):
 
     request: Literal["fetch"] = "fetch"
     name: ConsumerName | None = None
-    instance: Annotated[str, Field(pattern=r"^[0-9a-f-]{1,36}$")] | None = None
+    instance: Annotated[str, AfterValidator(_require_instance)] | None = None
     stream: Annotated[str, Field(max_length=36)] | None = None
     epoch: Annotated[int, Field(ge=0, le=2**53)] = 0
     seq: Annotated[int, Field(ge=-1, le=2**53)] = -1
@@ -252,9 +267,6 @@ _MESSAGES: Final = {
     "string_type": "expected a string",
     "string_too_short": "expected text that is not empty",
     "string_too_long": "expected at most {max_length} characters",
-    "string_pattern_mismatch": (
-        "expected a letter, then letters, digits, - and _, 32 in all at most, such as P07"
-    ),
     "int_type": "expected a whole number",
     "greater_than_equal": "expected {ge} or more",
     "less_than_equal": "expected {le} or less",

@@ -1,4 +1,6 @@
-"""Participant codes that stay text in every table."""
+"""Participant codes that stay text in every table, and names of consumers."""
+
+import json
 
 import pytest
 
@@ -38,3 +40,22 @@ def test_a_word_that_a_table_does_not_keep_as_text_is_refused(code, reason):
 
 def test_earlier_codes_in_recorded_messages_stay_readable():
     assert Face.model_validate(face() | {"participant": "007"}).participant == "007"
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("name", "1 to 64 letters, digits, _, . and -, the first a letter or digit, such as log-1"),
+        ("instance", "1 to 36 hexadecimal digits and -, such as a UUID"),
+    ],
+)
+@pytest.mark.parametrize("value", ["", "a b", "é", "x" * 65, "a\n"])
+def test_the_form_of_a_consumer_is_named(field, expected, value):
+    request = {"request": "fetch", field: value}
+    with pytest.raises(ValueError, match=rf"^{field}: expected {expected} \(received "):
+        decode_request(json.dumps(request).encode())
+
+
+def test_a_consumer_may_have_the_name_of_a_file():
+    request = decode_request(b'{"request":"fetch","name":"7.log_a-1","instance":"0a-f"}')
+    assert (request.name, request.instance) == ("7.log_a-1", "0a-f")
