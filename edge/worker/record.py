@@ -87,10 +87,10 @@ def file_opened(source: SourceConfig, path: str) -> FileOpened:
     )
 
 
-def needs_hash(path: str | None) -> bool:
+def needs_hash(path: str) -> bool:
     """Return whether the file is too large to be hashed before its first frame."""
     try:
-        return path is not None and os.path.getsize(path) > HASHED_AT_ONCE_BYTES
+        return os.path.getsize(path) > HASHED_AT_ONCE_BYTES
     except OSError:
         return False
 

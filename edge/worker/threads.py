@@ -99,23 +99,18 @@ class Worker:
         """
         self._capture.limit_rate(divisor)
         threading.excepthook = self._on_bug
-        threads = [
-            threading.Thread(target=self._stage, args=(name, body, after), name=name, daemon=True)
-            for name, body, after in (
-                ("capture", self._capture.run, self._frames.close),
-                ("detect", self._detect, self._tracks.close),
-                ("classify", self._classify, self._finished.set),
-            )
+        stages: list[tuple[str, Callable[[], None], Callable[[], None]]] = [
+            ("capture", self._capture.run, self._frames.close),
+            ("detect", self._detect, self._tracks.close),
+            ("classify", self._classify, self._finished.set),
         ]
         path = file_path(self._config.source)
         if path is not None and needs_hash(path):
-            hashing = partial(self._hash, path)
-            arguments = ("hash", hashing, self._hashed.set)
-            threads.append(threading.Thread(target=self._stage, args=arguments, daemon=True))
+            stages.append(("hash", partial(self._hash, path), self._hashed.set))
         else:
             self._hashed.set()
-        for thread in threads:
-            thread.start()
+        for stage in stages:
+            threading.Thread(target=self._stage, args=stage, name=stage[0], daemon=True).start()
         stopping_since_ns: int | None = None
         while not self._is_done(HEARTBEAT_S if not self.stop.is_set() else 0.05):
             if self.stop.is_set():

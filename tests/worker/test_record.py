@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import DemoSource, VideoSource
-from edge.link import EventReport, FrameReport
+from edge.link import EventReport, Failed, FrameReport
 from edge.worker import record
 from edge.worker import threads as worker_threads
 from edge.worker.record import file_hashed, file_opened, file_path
@@ -102,6 +102,21 @@ def test_a_large_file_is_hashed_beside_its_frames(
     assert events["file_opened"]["sha256"] is None
     digest = hashlib.sha256(clip.read_bytes()).hexdigest()
     assert events["file_hashed"] == {"file": "session.mp4", "sha256": digest, "reason": ""}
+
+
+def test_an_error_while_hashing_names_its_thread(
+    monkeypatch: pytest.MonkeyPatch, clip: Path
+) -> None:
+    def fails(*_: object) -> object:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(record, "HASHED_AT_ONCE_BYTES", 1000)
+    monkeypatch.setattr(worker_threads, "file_hashed", fails)
+    source = ScriptedSource(False, iter([gives_frame(0), raises(record_end())]))
+    with running(monkeypatch, video(clip), source) as (hub, _, _):
+        *_, last = reports(hub, is_last)
+    assert isinstance(last, Failed)
+    assert last.text == "hash thread: ZeroDivisionError()"
 
 
 def record_end() -> Exception:
