@@ -21,8 +21,8 @@ HOUR_S = 3600.0
 # share of the expected rate below which the grade falls
 _FAIR_BELOW, _POOR_BELOW = 0.9, 0.5
 # stalls or restarts within an hour at which the grade falls
-_JOURNAL_FULL = 0.8  # share of its size; beyond, messages may go before a consumer has them
 _FAIR_INCIDENTS, _POOR_INCIDENTS = 1, 5
+_JOURNAL_FULL = 0.8  # share of its size; beyond, messages may go before a consumer has them
 
 
 class RateMeter:

@@ -214,11 +214,11 @@ class Participants:
 
     def keep(self) -> list[KeptParticipant]:
         """Return what a restart should not lose, for ``restore``."""
-        elapsed_ns = clock.wall_ns() - clock.monotonic_ns()
+        offset_ns = clock.wall_ns() - clock.monotonic_ns()
         return [
             KeptParticipant(
                 participant=code,
-                last_unix_ns=at.last_ns + elapsed_ns if (at := self._presences.get(code)) else None,
+                last_unix_ns=at.last_ns + offset_ns if (at := self._presences.get(code)) else None,
                 is_learning=code in self._windows,
                 baseline=KeptBaseline.of(self._baselines.get(code)),
             )
@@ -227,12 +227,12 @@ class Participants:
 
     def restore(self, kept: Sequence[KeptParticipant]) -> None:
         """Continue with codes and baselines from before a restart; none is on a track."""
-        elapsed_ns = clock.wall_ns() - clock.monotonic_ns()
+        offset_ns = clock.wall_ns() - clock.monotonic_ns()
         for each in kept[:PARTICIPANTS_MAX]:
             code = each.participant
             self._kept.add(code)
             if each.last_unix_ns is not None:
-                last_ns = each.last_unix_ns - elapsed_ns
+                last_ns = each.last_unix_ns - offset_ns
                 self._presences[code] = _Presence(last_ns, last_ns)
             if each.baseline is not None:
                 self._baselines[code] = each.baseline.value()

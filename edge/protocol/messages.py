@@ -50,15 +50,11 @@ class _RoundedTo:
         )
 
 
-def _rounded(digits: int) -> _RoundedTo:
-    return _RoundedTo(digits)
-
-
-Pixel = Annotated[float, _rounded(1)]
-Milliseconds = Annotated[float, Field(ge=0), _rounded(3)]
-Share = Annotated[float, Field(ge=0, le=1), _rounded(4)]
-Signed = Annotated[float, Field(ge=-1, le=1), _rounded(4)]
-Rounded = Annotated[float, _rounded(4)]
+Pixel = Annotated[float, _RoundedTo(1)]
+Milliseconds = Annotated[float, Field(ge=0), _RoundedTo(3)]
+Share = Annotated[float, Field(ge=0, le=1), _RoundedTo(4)]
+Signed = Annotated[float, Field(ge=-1, le=1), _RoundedTo(4)]
+Rounded = Annotated[float, _RoundedTo(4)]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -196,7 +192,7 @@ class Face(Wire):
         Field(min_length=5, max_length=5),
     ]
     score: Share
-    age_s: Annotated[float, Field(ge=0), _rounded(3)]
+    age_s: Annotated[float, Field(ge=0), _RoundedTo(3)]
     quality: FaceQuality
     expression: FaceExpression | None
     affect: FaceAffect | None
@@ -262,9 +258,9 @@ class Health(Wire):
 class Rates(Wire):
     """Frames per second over the last seconds: expected of the source, captured, published."""
 
-    expected_hz: Annotated[float, _rounded(2)] | None = None
-    captured_hz: Annotated[float, _rounded(2)]
-    published_hz: Annotated[float, _rounded(2)]
+    expected_hz: Annotated[float, _RoundedTo(2)] | None = None
+    captured_hz: Annotated[float, _RoundedTo(2)]
+    published_hz: Annotated[float, _RoundedTo(2)]
 
 
 class JournalPosition(Wire):
@@ -336,21 +332,21 @@ class StatusMessage(Head):
     time: EventTime
     last_seq: int
     oldest_seq: int | None = None
-    epoch_age_s: Annotated[float, _rounded(3)] | None = None
+    epoch_age_s: Annotated[float, _RoundedTo(3)] | None = None
     version: str | None = None
     purpose: str | None = None
     priors: dict[str, Rounded] | None = None
     models: dict[str, ModelReference] | None = None
     health: Health
     source_state: str
-    next_frame_s: Annotated[float, _rounded(1)] | None = None
+    next_frame_s: Annotated[float, _RoundedTo(1)] | None = None
     picture_state: str = "normal"
     rates: Rates
     frames_published: Count
     frames_dropped: Count
     worker_restarts: Count
-    worker_rss_mb: Annotated[float, _rounded(1)] | None = None
-    soc_celsius: Annotated[float, _rounded(1)] | None = None
+    worker_rss_mb: Annotated[float, _RoundedTo(1)] | None = None
+    soc_celsius: Annotated[float, _RoundedTo(1)] | None = None
     throttled: list[str] | None = None
     rate_divisor: Annotated[int, Field(ge=1)] = 1
     rate_reason: RateReason | None = None

@@ -85,7 +85,7 @@ class BaselineReady(_ParticipantDetail):
 
 
 class BaselineInvalid(BaselineReady):
-    """Learning ended without a baseline; ``reason``: one word."""
+    """Learning ended without a baseline; ``reason``: why, in one line."""
 
     event: ClassVar[str] = "baseline_invalid"
     reason: str
