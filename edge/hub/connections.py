@@ -18,6 +18,10 @@ HANDSHAKES: Final[dict[Handshake, str]] = {
 }
 """Why a handshake fails before a key is looked up in the list of allowed ones."""
 
+KEY_REFUSALS: Final = ("unknown_key", "revoked", "malformed")
+"""Why a peer with a key is refused: the key is not in the list; was removed from it; libzmq's
+request, or a message, is without a valid key."""
+
 
 def inode_of(descriptor: int) -> int | None:
     """Return the inode of an open file; None if there is none."""

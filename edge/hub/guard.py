@@ -6,7 +6,8 @@ with one message of endlessly many parts. This thread looks at the connections a
 below ZeroMQ, and cuts, with ``shutdown``:
 
 - a TCP connection over which more has come than requests or subscriptions need;
-- when memory grows fast: connections whose data waits to be received, which a flood always has;
+- when memory grows fast: connections whose data waits to be received, which a flood always has, and
+  those of the service whose replies nobody reads;
 - when memory has grown much without such a connection: all of them;
 - connections beyond ``CONNECTIONS_MAX``, those first that may not have shaken hands.
 

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from edge import __version__, clock
 from edge.config import MetricsConfig
-from edge.hub.connections import HANDSHAKES
+from edge.hub.connections import HANDSHAKES, KEY_REFUSALS
 from edge.hub.metrics_server import serve
 from edge.protocol.events import LOSS_REASONS
 from edge.protocol.messages import FrameMessage, StatusMessage
@@ -86,7 +86,7 @@ class Metrics:
             (self._faces, ("classified", "refused")),
             (self._restarts, LOSS_REASONS),
             (self._requests, ("answered", "refused", "unheard")),
-            (self._rejected, ("unknown_key", "revoked", "malformed", *HANDSHAKES)),
+            (self._rejected, (*KEY_REFUSALS, *HANDSHAKES)),
         ):
             for label in labels:
                 metric.labels(label)
@@ -144,7 +144,7 @@ class Metrics:
         self._cut.labels(socket, reason).inc()
 
     def peer_rejected(self, why: str) -> None:
-        """Count a refused peer; ``why`` of ``security.REASONS`` or ``connections.HANDSHAKES``.
+        """Count a refused peer; ``why`` of ``KEY_REFUSALS`` or ``HANDSHAKES``.
 
         For any thread.
         """

@@ -31,9 +31,6 @@ from edge.protocol.requests import READING, AnyRequest
 log = logging.getLogger("affect_edge")
 
 DOMAIN: Final = b"affect-edge"
-REASONS: Final = ("unknown_key", "revoked", "malformed")
-"""Why a peer is refused: its key is not in the list; was removed from it; no request of libzmq."""
-
 _ENDPOINT: Final = "inproc://zeromq.zap.01"  # fixed by the protocol
 _KEY_PROPERTY: Final = "X-Key"  # of each message of an admitted peer: its public key
 _TURN_REQUESTS: Final = 32  # answered per turn of the loop; the next ones wait
@@ -63,7 +60,7 @@ class Security:
         Args:
             context: of the sockets that ``protect`` will be called for.
             config: names the files.
-            rejected: called with one of ``REASONS`` for each refused peer.
+            rejected: called with one of ``KEY_REFUSALS`` for each refused peer.
             reloaded: called with False when a reload is refused, with True when one succeeds.
 
         Raises:
@@ -223,16 +220,16 @@ class Security:
         version, request_id, domain, address, _, mechanism, *credentials = (
             request if len(request) >= 6 else [b""] * 6
         )
+        where = address.decode(errors="replace") or "this machine"
         refusal = [b"1.0", request_id, b"400", b"refused", b"", b""]
         if (version, domain, mechanism) != (b"1.0", DOMAIN, b"CURVE") or [
             len(each) for each in credentials
         ] != [32]:
-            self._reject("malformed", f"from {address.decode(errors='replace') or 'this machine'}")
+            self._reject("malformed", f"from {where}")
             return refusal
         key = z85.encode(credentials[0]).decode()
         name = self._allowed.get(key)
         if name is None:
-            where = address.decode(errors="replace") or "this machine"
             self._reject("unknown_key", f"from {where} with the unknown key {fingerprint(key)}")
             return refusal
         return [b"1.0", request_id, b"200", b"OK", name.encode(), _property(_KEY_PROPERTY, key)]
