@@ -109,9 +109,9 @@ def growth(samples: Sequence[tuple[float, float, int]]) -> dict[str, Any]:
     hours = [statistics.fmean(at_s for at_s, _, _ in block) / 3600 for block in blocks]
     sizes = [statistics.fmean(mb for _, mb, _ in block) for block in blocks]
     slope, offset = statistics.linear_regression(hours, sizes)
-    rest = [mb - (slope * at_h + offset) for at_h, mb in zip(hours, sizes, strict=True)]
+    residuals = [mb - (slope * at_h + offset) for at_h, mb in zip(hours, sizes, strict=True)]
     spread = sum((at_h - statistics.fmean(hours)) ** 2 for at_h in hours)
-    error = math.sqrt(sum(each**2 for each in rest) / (_BLOCKS - 2) / spread)
+    error = math.sqrt(sum(each**2 for each in residuals) / (_BLOCKS - 2) / spread)
     files = [statistics.median_low(count for _, _, count in block) for block in blocks]
     return {
         "rss_mb": {

@@ -1,6 +1,7 @@
 """Hostile programs on this machine: memory stays bounded, and consumers lose nothing."""
 
 import contextlib
+import math
 import os
 import random
 import statistics
@@ -37,10 +38,11 @@ class Victim:
     def __init__(self, daemon: RunningDaemon, metrics_port: int) -> None:
         self.daemon = daemon
         self._metrics_port = metrics_port
+        self._usual_mb = math.inf  # until the daemon has settled
+        self.growth_mb = 0.0
         daemon.wait_for_frame()
         self.watch(1.0)
         self._usual_mb = daemon.resident_mb()
-        self.growth_mb = 0.0
         self._first = len(daemon.messages)
 
     def watch(self, seconds: float) -> None:
@@ -48,9 +50,8 @@ class Victim:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.daemon.receive(0.002)
-            if hasattr(self, "growth_mb"):
-                grown_mb = self.daemon.resident_mb() - self._usual_mb
-                self.growth_mb = max(self.growth_mb, grown_mb)
+            grown_mb = self.daemon.resident_mb() - self._usual_mb
+            self.growth_mb = max(self.growth_mb, grown_mb)
 
     def latency_ms(self) -> tuple[float, float]:
         """Return median and 99th percentile from publishing to receipt since the start."""

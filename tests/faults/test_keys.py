@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from edge.board import rss_mb
 from tests.support.keyed_hub import KeyedHub
 from tests.support.keys import KINDS, KeyFolder, bad_client
 
@@ -24,12 +25,9 @@ GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + by
 
 
 def attack(
-    folder: Path, live: str, service: str, results: "multiprocessing.queues.Queue[object]"
+    keys: KeyFolder, live: str, service: str, results: "multiprocessing.queues.Queue[object]"
 ) -> None:
     """Make connections of every kind in turn; put (kind, connections, served ones)."""
-    keys = KeyFolder.__new__(KeyFolder)
-    keys.folder, keys.allowed = folder, folder / "allowed"
-    keys.public = folder / "device.key"
     keys.keys("unknown")
     noise = random.Random(7)
     counts = dict.fromkeys([*KINDS, "bytes"], 0)
@@ -93,11 +91,6 @@ def send_bytes(noise: random.Random, live: str, service: str) -> int:
     return served
 
 
-def resident_mb() -> float:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 @pytest.mark.stage
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("handler", ["open", "closed"])
@@ -114,16 +107,16 @@ def watch_attack(hub: KeyedHub, handler: str) -> None:
     results = spawn.Queue()
     attacker = spawn.Process(
         target=attack,
-        args=(hub.keys.folder, hub.publisher.endpoint, hub.service.endpoint, results),
+        args=(hub.keys, hub.publisher.endpoint, hub.service.endpoint, results),
     )
-    rss_mb, most_mb, most_fds, received, turns = resident_mb(), 0.0, 0, 0, 0
+    before_mb, most_mb, most_fds, received, turns = rss_mb(), 0.0, 0, 0, 0
     started = time.monotonic()
     attacker.start()
     while attacker.is_alive() and results.empty():
         hub.turn()
         hub.publisher.offer(b"affect.v1.frame.edge {}")
         turns += 1
-        most_mb, most_fds = max(most_mb, resident_mb()), max(most_fds, fds())
+        most_mb, most_fds = max(most_mb, rss_mb()), max(most_fds, fds())
         with contextlib.suppress(zmq.Again):
             while True:
                 allowed.recv(zmq.NOBLOCK)
@@ -134,13 +127,13 @@ def watch_attack(hub: KeyedHub, handler: str) -> None:
     print(
         f"\nhandler {handler}: {sum(counts.values())} connections ({counts}) in"
         f" {time.monotonic() - started:.0f} s, {served} served; the allowed client received"
-        f" {received} of {turns} messages; memory {rss_mb:.0f} to {most_mb:.0f} MB, at most"
+        f" {received} of {turns} messages; memory {before_mb:.0f} to {most_mb:.0f} MB, at most"
         f" {most_fds} descriptors; refused by key: {dict(hub.rejected)}"
     )
     assert sum(counts.values()) >= CONNECTIONS
     assert served == 0
     assert hub.requests == 0
-    assert most_mb - rss_mb < RSS_GROWTH_MAX_MB
+    assert most_mb - before_mb < RSS_GROWTH_MAX_MB
     assert most_fds < FDS_MAX
     assert received > 0.95 * turns  # the newest may still be on their way
     if handler == "open":

@@ -1,6 +1,7 @@
 """Messages of the hub: steps of a simulated wall clock, and a storage that is slow."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,19 @@ class Recorder:
         return True
 
 
+def stream_of(
+    config: Config, journal: Journal, recorder: Recorder, **options: Callable[[float], bool]
+) -> MessageStream:
+    return MessageStream(
+        config,
+        journal,
+        recorder,  # type: ignore[arg-type]
+        Metrics(),
+        StateKeeper(config, journal.identity),
+        **options,
+    )
+
+
 @pytest.mark.parametrize(
     ("steps_ns", "reported_ns"),
     [
@@ -51,14 +65,7 @@ def test_a_step_of_the_wall_clock_is_reported_once(
     offset_ns = 1_700_000_000_000_000_000
     monkeypatch.setattr(clock, "wall_minus_boottime_ns", lambda: offset_ns)
     recorder, config = Recorder(), Config()
-    journal = Journal(config.journal)
-    stream = MessageStream(
-        config,
-        journal,
-        recorder,  # type: ignore[arg-type]
-        Metrics(),
-        StateKeeper(config, journal.identity),
-    )
+    stream = stream_of(config, Journal(config.journal), recorder)
     stream.start_epoch()
     for step_ns in steps_ns:
         offset_ns += step_ns
@@ -90,14 +97,7 @@ def test_a_source_that_can_wait_waits_for_a_slow_storage(
     tail = memory_folder(tmp_path)
     config = Config.model_validate({"journal": {"path": str(tmp_path / "j"), "tail": tail}})
     recorder, journal = Recorder(), Journal(config.journal)
-    stream = MessageStream(
-        config,
-        journal,
-        recorder,  # type: ignore[arg-type]
-        Metrics(),
-        StateKeeper(config, journal.identity),
-        on_backpressure=keep_waiting,
-    )
+    stream = stream_of(config, journal, recorder, on_backpressure=keep_waiting)
     stream.start_epoch()
     for _ in range(1000):
         stream.event(Mark(text="x"))

@@ -20,6 +20,12 @@ PURPOSE = ["--set", 'device.purpose="research-consent"']
 Message = dict[str, Any]
 
 
+def resident_mb(process: int) -> float:
+    """Return the resident memory of a process, MB."""
+    pages = Path(f"/proc/{process}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 class RunningDaemon:
     """``affect-edge run`` and its messages; a context manager that ends the process."""
 
@@ -124,8 +130,7 @@ class RunningDaemon:
 
     def resident_mb(self) -> float:
         """Return the resident memory of the hub, MB."""
-        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return resident_mb(self.process.pid)
 
     def worker_pid(self) -> int:
         """Return the process id of the current worker."""

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -21,7 +20,7 @@ from edge.client import Subscriber
 from edge.client.ask import ask
 from edge.errors import AffectEdgeError
 from edge.protocol.requests import StatusRequest
-from tests.support.daemons import PURPOSE, ROOT
+from tests.support.daemons import PURPOSE, ROOT, resident_mb
 from tests.support.postgres import Database
 from tests.support.synthetic_daemon import SYNTHETIC
 
@@ -62,8 +61,7 @@ class Program:
     def rss_mb(self) -> float:
         """Return the resident memory of the present process."""
         assert self.process is not None
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * resource.getpagesize() / 1e6
+        return resident_mb(self.process.pid)
 
     @property
     def stderr(self) -> str:

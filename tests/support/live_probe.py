@@ -14,7 +14,6 @@ import time
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import zmq
 
@@ -46,12 +45,7 @@ class LiveProbe:
     def __enter__(self) -> "LiveProbe":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
 

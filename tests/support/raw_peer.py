@@ -3,7 +3,6 @@
 import socket
 import threading
 import time
-from types import TracebackType
 from typing import Final
 
 GREETING: Final = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
@@ -75,12 +74,7 @@ class Flood:
             each.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._is_over = True
         for each in self._threads:
             each.join()

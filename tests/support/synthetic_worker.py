@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 
+from edge.board import rss_mb
 from edge.config import Config, is_file
 from edge.link import (
     Ended,
@@ -76,11 +77,6 @@ def synthetic_face(index: int, track: int) -> Face:
             },
         }
     )
-
-
-def _rss_mb() -> float:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 class SyntheticWorker:
@@ -156,7 +152,7 @@ class SyntheticWorker:
                 captured=self._index,
                 dropped={},
                 busy_s={},
-                rss_mb=_rss_mb(),
+                rss_mb=rss_mb(),
             )
         )
 
