@@ -9,8 +9,8 @@ import pytest
 from edge.client import Subscriber, fetch_socket
 from tests.support.fetch_server import FakeDaemon
 from tests.support.killed_consumer import killed_consumer
+from tests.support.ports import free_port
 from tests.support.relay import ReplyRelay, TcpRelay
-from tests.support.source_media import free_port
 
 
 @pytest.fixture

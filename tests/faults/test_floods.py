@@ -17,9 +17,9 @@ import pytest
 from edge.client.ask import ask
 from edge.protocol.requests import FetchRequest, TimeRequest
 from tests.support.daemons import RunningDaemon
+from tests.support.ports import free_port
 from tests.support.raw_peer import Flood, connect, frame, shake_hands
 from tests.support.small_pictures import small_pictures
-from tests.support.source_media import free_port
 
 GROWTH_MAX_MB = 64.0
 SECONDS = float(os.environ.get("AFFECT_EDGE_FLOOD_SECONDS", "20"))

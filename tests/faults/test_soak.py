@@ -1,4 +1,4 @@
-"""The soak itself, for a minute: every kind of fault, nothing lost, nothing twice."""
+"""The soak itself, for a minute: faults of random kinds, nothing lost, nothing twice."""
 
 import pytest
 

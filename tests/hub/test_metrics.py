@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -17,16 +16,11 @@ from edge.hub.metrics import Metrics
 from edge.protocol.messages import FrameMessage, StatusMessage
 from tests.support import wire
 from tests.support.daemons import ROOT, RunningDaemon
+from tests.support.ports import free_port
 from tests.support.postgres import require
 
 FLAGS = {"under_voltage": True, "frequency_capped": False}
 COUNTS = re.compile(r"affect_edge_\w+_(total|created|bucket|count|sum)")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def page(port: int) -> str:

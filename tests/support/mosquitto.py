@@ -20,7 +20,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.support.postgres import free_port, require
+from tests.support.ports import free_port
+from tests.support.postgres import require
 
 
 def program() -> str | None:

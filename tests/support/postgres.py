@@ -8,7 +8,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,8 @@ from typing import Any
 
 import psycopg
 import pytest
+
+from tests.support.ports import free_port
 
 PASSWORD = "correct horse:battery/staple#1"
 
@@ -49,12 +50,6 @@ def server_programs() -> Path | None:
 def _version(path: Path) -> int:
     number = path.parts[-3]
     return int(number) if number.isdecimal() else 0
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class PostgresServer:

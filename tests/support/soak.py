@@ -25,7 +25,8 @@ from edge.client.keys import SECRET_VARIABLE, SERVER_VARIABLE, apply_client_keys
 from tests.support.fleet import FleetDaemon, Program
 from tests.support.keys import KeyFolder
 from tests.support.live_probe import LiveProbe
-from tests.support.postgres import Database, free_port
+from tests.support.ports import free_port
+from tests.support.postgres import Database
 from tests.support.raw_peer import Flood, frame
 from tests.support.relay import TcpRelay
 from tests.support.soak_count import Counted, Ends, count_database, count_parquet, count_sqlite

@@ -2,7 +2,6 @@
 
 import hashlib
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -51,13 +50,6 @@ def grey_by_opencv(path: Path) -> list[Luma]:
         pictures.append(np.asarray(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2GRAY)))
     capture.release()
     return pictures
-
-
-def free_port() -> int:
-    """Return a TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -15,17 +14,12 @@ from edge.access.keys import read_secret
 from edge.client.keys import apply_client_keys
 from tests.support.daemons import RunningDaemon, affect_edge
 from tests.support.keys import KeyFolder
+from tests.support.ports import free_port
 from tests.support.terminals import WITHOUT_TERMINAL
 from tests.support.waiting import wait_until
 
 AS_A_SERVICE = (*WITHOUT_TERMINAL, sys.executable)
 DEMO = ("--source", "demo", "--set", "source.repeat=9")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def run(*settings: str) -> "subprocess.CompletedProcess[str]":

@@ -14,7 +14,8 @@ from edge.vision.sources.video import DEMO_CLIP
 from edge.vision.values import Luma
 from tests.support.daemons import PURPOSE, Message, RunningDaemon
 from tests.support.mjpeg_camera import MjpegCamera
-from tests.support.source_media import address, ffmpeg, free_port, served
+from tests.support.ports import free_port
+from tests.support.source_media import address, ffmpeg, served
 
 SIZE = (640, 360)
 

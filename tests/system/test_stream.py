@@ -1,7 +1,6 @@
 """The daemon with a network camera that fails, freezes and returns."""
 
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +11,7 @@ import pytest
 
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.daemons import PURPOSE, RunningDaemon
-
-
-def free_port() -> int:
-    """Return a port that is not in use."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.support.ports import free_port
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The daemon with a translator between crop and expression network."""
 
 import json
-import socket
 import urllib.request
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from tests.support.daemons import RunningDaemon, affect_edge
 from tests.support.generators import translator_folder
+from tests.support.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +19,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def translator_option(folder: Path) -> list[str]:
     return ["--set", f'translator.model="{folder}"']
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def test_the_daemon_translates_the_faces_of_the_demo(tmp_path: Path, folder: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from edge.errors import BrokerUnavailable, ConfigError
 from edge.tools.forward.broker import Broker, BrokerAddress, tls_context
 from tests.support.mosquitto import running_broker
-from tests.support.postgres import free_port, require
+from tests.support.ports import free_port
+from tests.support.postgres import require
 
 
 def certificate(folder: Path) -> Path:

@@ -19,7 +19,8 @@ from edge.vision.sources.video import DEMO_CLIP
 from edge.vision.values import Frame
 from tests.support.fake_capture import Device
 from tests.support.fake_picamera2 import Script, install
-from tests.support.source_media import address, connected, digest, encode, free_port, served
+from tests.support.ports import free_port
+from tests.support.source_media import address, connected, digest, encode, served
 
 SMALL = (320, 192)
 AVAILABLE = 5  # frames that each source delivers before it ends or stalls

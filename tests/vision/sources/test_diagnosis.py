@@ -28,7 +28,7 @@ from tests.support.answering_cameras import (
     rtsp,
     serving,
 )
-from tests.support.source_media import free_port
+from tests.support.ports import free_port
 
 PAGE = b"<html><img src=/video.mjpg></html>"
 

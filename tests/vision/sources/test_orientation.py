@@ -17,7 +17,8 @@ from edge.vision.sources.orientation import Oriented, turned
 from edge.vision.values import Frame
 from tests.support.fake_capture import Device
 from tests.support.fake_picamera2 import Script, install
-from tests.support.source_media import address, connected, encode, free_port, served
+from tests.support.ports import free_port
+from tests.support.source_media import address, connected, encode, served
 
 SMALL = (320, 192)
 QUARTERS = {0: 0, 90: 3, 180: 2, 270: 1}  # counterclockwise turns of numpy.rot90

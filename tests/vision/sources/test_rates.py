@@ -10,7 +10,8 @@ import pytest
 
 from edge.config import StreamSource
 from edge.vision.sources.video import Video
-from tests.support.source_media import address, connected, encode, free_port
+from tests.support.ports import free_port
+from tests.support.source_media import address, connected, encode
 
 RAW = {
     "h264": ("-c:v", "libx264"),

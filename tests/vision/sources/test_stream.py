@@ -18,11 +18,11 @@ from edge.config import StreamSource
 from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
 from edge.vision.sources.decode import Plane
 from edge.vision.sources.stream import Stream
+from tests.support.ports import free_port
 from tests.support.source_media import (
     address,
     connected,
     encode,
-    free_port,
     grey_by_opencv,
     served,
     with_damaged_packets,
