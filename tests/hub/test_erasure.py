@@ -14,6 +14,7 @@ from edge.hub import erasure
 from edge.hub.erasure import SessionEraser
 from edge.hub.journal import Journal
 from edge.hub.journal.batch import Position
+from edge.hub.journal.erase import find_samples
 from edge.hub.kept_models import KeptPosition
 from edge.hub.kept_state import StateKeeper
 from edge.protocol.detail import Detail
@@ -149,3 +150,13 @@ def test_ranges_hold_exactly_the_positions(pairs):
     assert held == positions
     assert all(one[1].seq + 1 < other[0].seq or one[1].epoch < other[0].epoch
                for one, other in itertools.pairwise(ranges))  # fmt: skip
+
+
+@pytest.mark.parametrize("before", [0, (1 << 20) - 99, (1 << 20) - 30, 1 << 20, (2 << 20) - 1])
+def test_a_long_text_is_found_wherever_it_lies_in_a_file(tmp_path: Path, before: int) -> None:
+    """A file is searched in pieces of 1 MiB; a note may have 300 characters."""
+    note, file = b"0123456789" * 10, tmp_path / "file"
+    file.write_bytes(bytes(before) + note + bytes(50))
+    assert find_samples([b"other", note], [file]) == [file]
+    assert find_samples([note + b"x"], [file]) == []
+    assert find_samples([], [file]) == []

@@ -92,6 +92,7 @@ def erase(store: Store, ranges: Sequence[Range], files: Iterable[Path]) -> int:
 def find_samples(samples: Iterable[bytes], files: Iterable[Path]) -> list[Path]:
     """Return the files that hold any of the samples."""
     wanted = list(samples)
+    overlap_bytes = max(map(len, wanted), default=1) - 1
     found = []
     for path in files:
         if not path.exists():
@@ -103,7 +104,7 @@ def find_samples(samples: Iterable[bytes], files: Iterable[Path]) -> list[Path]:
                 if any(sample in data for sample in wanted):
                     found.append(path)
                     break
-                overlap = data[-_SAMPLE:]
+                overlap = data[len(data) - overlap_bytes :]
     return found
 
 
