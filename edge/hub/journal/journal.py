@@ -99,6 +99,9 @@ class Journal:
             log.error("journal: %s; messages are kept in memory", self.identity.storage_error)
             self._writer.abandon()
             self._writer = None
+            if self._tail is not None:  # of the stored stream, which needs what was left in it
+                self._tail.close(remove=not self._tail.was_left)
+                self._tail = None
         elif self._writer is not None:
             self._begin(self._writer)
         self._reader = Reader(self._memory, self._writer)
@@ -163,7 +166,7 @@ class Journal:
     def _begin(self, writer: Writer) -> None:
         if writer.found.damage:
             if self._tail is not None:
-                self._tail.close(remove=True)
+                self._tail.close(remove=not writer.failure)  # it was copied next to the file
             self._tail = self._open_tail(self.identity.stream)
         writer.begin(self.identity.stream, self._tail, self._memory)
 

@@ -147,8 +147,8 @@ class Tail:
             self._file = None
             self._closed.append((self._last, self._path))
         if remove:
-            self.discard(Position(self._last.epoch + 1, -1))
-            if not self._closed:
+            self.discard(Position(2**63, -1))  # of every epoch: a new stream begins with 1 again
+            with contextlib.suppress(OSError):  # a segment that could not be recovered stays
                 self.folder.rmdir()
 
 

@@ -171,6 +171,35 @@ def test_the_epochs_of_a_stream_that_was_set_aside_are_not_those_of_the_new_one(
     assert [store.epoch(number) is not None for number in range(1, 6)] == [True, *[False] * 4]
     assert [store.gap(number, 0) for number in range(1, 6)] == [None] * 5
     store.close()
+    assert list(Path(config.path).glob(f"{NAME}.damaged-1.*.tail")), "the tail is kept there"
+    assert not list(Path(config.tail).iterdir()), "and is in memory no more"
+
+
+def test_a_start_without_storage_leaves_the_tail_of_the_stream_as_it_was(
+    config: JournalConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its messages have another stream, but were left in the tail of this one."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    run(config, 3)
+    with monkeypatch.context() as read_only:
+        read_only.setattr("edge.hub.identity._write", refuse)
+        run_killed(config, 20)
+    journal = Journal(config)
+    assert journal.epoch == 2
+    append(journal)
+    settle(journal)
+    assert read_all(journal) == ([*(Position(1, seq) for seq in range(3)), Position(2, 0)], [])
+    journal.close()
+    run_killed(config, 20)
+    with monkeypatch.context() as read_only:
+        read_only.setattr("edge.hub.identity._write", refuse)
+        run(config, 5)
+    journal = Journal(config)
+    assert read_all(journal, Position(3, -1))[0] == [Position(3, seq) for seq in range(20)]
+    journal.close()
 
 
 def test_trimming_deletes_no_more_than_what_is_too_much(tmp_path: Path) -> None:
