@@ -8,9 +8,10 @@ The journal's clock (``run_s``) counts the seconds for which the daemon has run,
 are measured on it: the wall clock may step.
 """
 
+import logging
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +27,7 @@ from edge.hub.journal.reader import Reader
 from edge.hub.journal.retention import Limits
 from edge.hub.journal.store import NAME
 from edge.hub.journal.tail import Tail
-from edge.hub.journal.writer import Writer, log
+from edge.hub.journal.writer import RELAXED_S, Writer
 from edge.protocol.events import (
     Detail,
     JournalGap,
@@ -35,6 +36,8 @@ from edge.protocol.events import (
     PreviousEpoch,
 )
 from edge.protocol.messages import JournalConsumer, JournalPosition, JournalStatus
+
+log = logging.getLogger("affect_edge")
 
 LOOK_S = 3.0
 """The start waits so long for the storage, then goes on without it."""
@@ -59,19 +62,18 @@ class Journal:
         gap_counts: messages that are missing, by reason; of an unknown number, one.
     """
 
-    def __init__(self, config: JournalConfig, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, config: JournalConfig) -> None:
         """Open the folder and start an epoch in it.
 
         Raises:
             ConfigError: the folder cannot be used or locked, or another daemon uses it.
         """
         self._config = config
-        self._environment = os.environ if environment is None else environment
         self._start_ns = clock.monotonic_ns()
         self._events: deque[Detail] = deque()
         self._trimmed: dict[int, MissingRange] = {}
         self._next_report_ns = 0
-        self._reported_state: tuple[State, str] = ("ok", "")
+        self._reported_state: State = "ok"
         self._tail: Tail | None = None
         self._tail_failure = ""
         self.gap_counts: dict[str, int] = {}
@@ -172,7 +174,7 @@ class Journal:
 
     def _open_tail(self, stream: str) -> Tail | None:
         try:
-            return Tail(self._config.tail, stream, self._environment)
+            return Tail(self._config.tail, stream, os.environ)
         except OSError as error:
             self._note_tail_failure(error)
             return None
@@ -203,7 +205,7 @@ class Journal:
         self._tail_failure = f"tail: {error}"
         log.warning(
             "journal.tail cannot be written (%s): a daemon that is killed may lose the messages of"
-            " the last %s s", error, 5,
+            " the last %.0f s", error, RELAXED_S,
         )  # fmt: skip
 
     def state(self) -> tuple[State, str]:
@@ -229,8 +231,8 @@ class Journal:
         if self._writer is not None:
             self._writer.check()
         state, reason = self.state()
-        if state != self._reported_state[0]:
-            self._reported_state = (state, reason)
+        if state != self._reported_state:
+            self._reported_state = state
             if state == "memory":
                 log.error("journal: messages are kept in memory only: %s", reason)
             else:
@@ -294,10 +296,6 @@ class Journal:
         """
         return self._reader.read(after, max_messages=max_messages, max_bytes=max_bytes)
 
-    def wait(self, after: Position, timeout_s: float) -> bool:
-        """Wait until a message newer than ``after`` was appended; return whether one was."""
-        return self._memory.wait(after, timeout_s)
-
     def acknowledge(self, name: str, position: Position) -> None:
         """Note that the consumer ``name`` has stored every message up to ``position``."""
         position = min(position, self._memory.newest)
@@ -318,19 +316,6 @@ class Journal:
         for kept in Path(self._config.path).glob(f"{NAME}.damaged-*"):
             log.warning("erase: %s was set aside and may hold the messages; delete it", kept)
         return count
-
-    def files(self) -> list[Path]:
-        """Return the files that may hold messages, to search them after ``erase``."""
-        folders = [Path(self._config.path)] if self._config.path else []
-        folders += [self._tail.folder] if self._tail is not None else []
-        return [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]
-
-    @property
-    def consumers(self) -> dict[str, tuple[Position, int]]:
-        """The known consumers: name -> acknowledged position, and seconds since it was seen."""
-        run_s = self.run_s()
-        known = self._consumers.all(run_s)
-        return {name: (each.position, run_s - each.seen_run_s) for name, each in known.items()}
 
     # -- the journal's thread reports --------------------------------------------------------------
 

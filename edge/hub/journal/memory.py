@@ -5,7 +5,6 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from edge import clock
 from edge.hub.journal.batch import MissingRange, Position
 from edge.hub.journal.entries import Entry
 
@@ -29,15 +28,15 @@ class Memory:
     def __init__(self, epoch: int, *, limit: int = RING_BYTES) -> None:
         self._limit = limit
         self._entries: list[Entry] = []
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._lost: list[MissingRange] = []  # one for each epoch
         self.newest = Position(epoch, -1)
         self.bytes = 0
         self.first_of_epoch: Entry | None = None
 
     def append(self, entry: Entry) -> bool:
-        """Add a message; wake the threads that wait for one. Return whether others were dropped."""
-        with self._changed:
+        """Add a message; return whether others were dropped."""
+        with self._lock:
             self._entries.append(entry)
             if entry.seq == 0:
                 self.first_of_epoch = entry
@@ -46,12 +45,11 @@ class Memory:
             is_full = self.bytes > self._limit
             if is_full:
                 self._drop_oldest()
-            self._changed.notify_all()
             return is_full
 
     def prepend(self, entries: list[Entry]) -> None:
         """Add the messages of earlier epochs, which are older than all others."""
-        with self._changed:
+        with self._lock:
             self._entries[:0] = entries
             self.bytes += sum(len(entry.body) + _OVERHEAD for entry in entries)
 
@@ -70,25 +68,25 @@ class Memory:
 
     def take_lost(self) -> list[MissingRange]:
         """Return the messages that were dropped since the last call, a range for each epoch."""
-        with self._changed:
+        with self._lock:
             lost, self._lost = self._lost, []
             return lost
 
     def first(self, count: int) -> list[Entry]:
         """Return up to ``count`` of the oldest messages; they stay."""
-        with self._changed:
+        with self._lock:
             return self._entries[:count]
 
     def remove(self, upto: Position) -> None:
         """Remove messages that are stored, up to a position."""
-        with self._changed:
+        with self._lock:
             count = self._index_after(upto)
             self.bytes -= sum(len(entry.body) + _OVERHEAD for entry in self._entries[:count])
             del self._entries[:count]
 
     def erase(self, ranges: Sequence[tuple[Position, Position]]) -> int:
         """Delete the messages in the ranges; return how many there were."""
-        with self._changed:
+        with self._lock:
             kept = [
                 entry
                 for entry in self._entries
@@ -101,7 +99,7 @@ class Memory:
 
     def after(self, position: Position, count: int) -> list[Entry]:
         """Return up to ``count`` messages after a position, of one epoch and without a hole."""
-        with self._changed:
+        with self._lock:
             start = self._index_after(position)
             found = self._entries[start : start + count]
         for number, entry in enumerate(found):
@@ -109,20 +107,10 @@ class Memory:
                 return found[:number]
         return found
 
-    def wait(self, after: Position, timeout_s: float) -> bool:
-        """Wait until there is a message newer than ``after``; return whether there is."""
-        start_ns = clock.monotonic_ns()
-        with self._changed:
-            while self.newest <= after:
-                left_s = timeout_s - clock.elapsed_ms(start_ns) / 1e3
-                if left_s <= 0 or not self._changed.wait(left_s):
-                    return self.newest > after
-        return True
-
     @property
     def oldest(self) -> Position | None:
         """The position of the oldest message in memory."""
-        with self._changed:
+        with self._lock:
             return self._entries[0].position if self._entries else None
 
     @property

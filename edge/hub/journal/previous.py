@@ -83,7 +83,7 @@ def previous_state(
         elif last_seq >= 0 or tail is None or tail.was_incomplete:
             reason = "tail_lost"
         else:
-            is_empty = last_seq < 0
+            is_empty = True
     if reason:
         gaps.append(MissingRange(start.epoch, last_seq + 1, None, reason))
     known = EpochRow(start.epoch, None, 0, start.boot_id, last_seq, ended)

@@ -86,10 +86,6 @@ class Store:
                 self._writer.close()
                 raise
 
-    def _value(self, statement: str, *values: object) -> Any:
-        row = self._writer.execute(statement, values).fetchone()
-        return row[0] if row else None
-
     def close(self) -> None:
         """Close; the last connection writes the log back into the file."""
         with self._read_lock, contextlib.suppress(sqlite3.Error):
@@ -234,7 +230,7 @@ class Store:
         """Fill the pages that are free with zeros, and empty the log."""
         with translate_errors():
             self._writer.execute("CREATE TABLE IF NOT EXISTS filler (data BLOB)")
-            while self._value("PRAGMA freelist_count") > 0:
+            while self._writer.execute("PRAGMA freelist_count").fetchone()[0] > 0:
                 self._writer.execute("INSERT INTO filler VALUES (zeroblob(?))", (chunk,))
             self._writer.execute("DROP TABLE filler")  # its pages hold zeros already
             with self._read_lock:  # a reader would keep the log from being emptied

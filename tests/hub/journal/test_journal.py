@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from edge.hub.journal.consumers import AWAY_S, KEEPING_UP_S, MAX_CONSUMERS, Cons
 from edge.hub.journal.entries import Entry, into_groups
 from edge.hub.journal.memory import Memory
 from edge.hub.journal.tail import Tail
-from tests.support.journals import BEGIN, append, body, memory_folder, read_all, settle
+from tests.support.journals import append, body, memory_folder, read_all, settle
 from tests.support.waiting import wait_until
 
 
@@ -60,19 +59,6 @@ def test_without_a_folder_the_newest_messages_are_kept_in_memory(
     journal.close()
 
 
-def test_a_reader_that_waits_is_woken_by_the_next_message() -> None:
-    journal = Journal(JournalConfig())
-    append(journal)
-    assert journal.wait(BEGIN, 0)
-    assert not journal.wait(journal.newest, 0.01)
-    seen: list[bool] = []
-    thread = threading.Thread(target=lambda: seen.append(journal.wait(Position(1, 0), 30)))
-    thread.start()
-    append(journal)
-    thread.join(30)
-    assert seen == [True]
-
-
 def test_acknowledgements_survive_a_restart(config: JournalConfig) -> None:
     journal = Journal(config)
     for _ in range(10):
@@ -82,7 +68,7 @@ def test_acknowledgements_survive_a_restart(config: JournalConfig) -> None:
     assert journal.status().consumers["log"].lag == 5
     journal.close()
     again = Journal(config)
-    assert {name: at for name, (at, _) in again.consumers.items()} == {
+    assert {name: each.position for name, each in again._consumers.all(0).items()} == {
         "log": Position(1, 4), "other": Position(1, 9),
     }  # fmt: skip
     again.close()
