@@ -314,12 +314,9 @@ class Daemon:
         if board.change is not None:
             self._supervisor.limit_rate(board.rate_divisor)
             self._handle_event(board.change)
+        journal = self._journal.status()
         health = self._source.health(
-            now_ns,
-            beat=beat,
-            losses=self._supervisor.losses,
-            board=board,
-            journal=self._journal.status(),
+            now_ns, beat=beat, losses=self._supervisor.losses, board=board, journal=journal
         )
         state, picture_state = self._source.state, self._source.picture_state
         rates = self._source.rates(beat)
@@ -332,6 +329,7 @@ class Daemon:
             worker_restarts=self._supervisor.restarts,
             heartbeat=beat,
             board=board,
+            journal=journal,
         )
         self._notifier.status(
             f"{health.grade}, source {state}{picture_words(picture_state)},"

@@ -32,6 +32,7 @@ from edge.protocol.messages import (
     FrameInfo,
     FrameMessage,
     Health,
+    JournalStatus,
     Rates,
     SessionInfo,
     StageTimes,
@@ -232,12 +233,12 @@ class MessageStream:
         worker_restarts: int,
         heartbeat: Heartbeat | None,
         board: BoardState,
+        journal: JournalStatus,
     ) -> None:
         """Send the status: it is not numbered, and a subscriber whose queue is full misses it."""
         if self.has_started and not self._has_ended:
             for detail in self._journal.take_events():
                 self.event(detail)
-        journal = self._journal.status()
         oldest = journal.oldest
         session = self._sessions.current
         message = StatusMessage(
