@@ -164,7 +164,7 @@ def _require_this_machine(known: dict[str, object]) -> None:
 
 def _next_start(path: Path, lock: int) -> StreamIdentity:
     """Return stream and epoch of this start; a damaged file is renamed and kept."""
-    stored, damage, kept = path / _NAME, "", path
+    stored, damage, kept = path / _NAME, "", ""
     try:
         known = json.loads(stored.read_bytes())
         stream, previous = str(uuid.UUID(known["stream"])), known["epoch"]
@@ -177,13 +177,14 @@ def _next_start(path: Path, lock: int) -> StreamIdentity:
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        kept = damaged_name(stored)
+        fresh = damaged_name(stored)
+        kept = fresh.name
         with contextlib.suppress(OSError):
-            stored.rename(kept)
+            stored.rename(fresh)
         is_copy = isinstance(error, _OtherMachine)
         damage = str(error) if is_copy else f"not the identity of a stream ({error})"
     identity = StreamIdentity(str(uuid.uuid4()), 1, lock)
-    identity.damage, identity.kept = damage, kept.name
+    identity.damage, identity.kept = damage, kept
     return identity
 
 

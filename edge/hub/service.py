@@ -51,6 +51,7 @@ class Service:
         endpoint: where to bind it.
         fetcher: answers ``fetch``; None: ``handle`` does. The caller closes it.
         guard: watches the connections.
+        security: admits only allowed keys, and knows their rights.
 
     Attributes:
         endpoint: where it is bound, with the port the system chose for ``tcp://...:*``.
