@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from edge.hub.journal.journal import Journal
 
 _BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_REASONS: Final = ("power_cut", "tail_lost", "overflow", "trimmed", "damaged")
+_REASONS: Final = ("power_cut", "tail_lost", "overflow", "trimmed", "damaged", "unknown")
 _GAUGES: Final = {
     "affect_edge_backlog_records": "Messages that are not in the journal's file yet",
     "affect_edge_backlog_bytes": "Size of these messages in memory",

@@ -1,5 +1,6 @@
 """Retention, acknowledgements, memory, erasure: what the journal promises its consumers."""
 
+import re
 import shutil
 import sqlite3
 import time
@@ -12,10 +13,12 @@ from edge.config import JournalConfig
 from edge.hub.journal import Journal, MissingRange, Position, retention
 from edge.hub.journal import journal as journal_module
 from edge.hub.journal import writer as writer_module
+from edge.hub.journal.collector import JournalCollector
 from edge.hub.journal.consumers import AWAY_S, KEEPING_UP_S, MAX_CONSUMERS, Consumers
 from edge.hub.journal.entries import Entry, into_groups
 from edge.hub.journal.memory import Memory
 from edge.hub.journal.tail import Tail
+from edge.protocol.events import JournalGap
 from tests.support.journals import append, body, memory_folder, read_all, settle
 from tests.support.waiting import wait_until
 
@@ -269,6 +272,17 @@ def test_a_tail_that_cannot_be_made_is_reported_and_the_journal_goes_on(tmp_path
     again = Journal(JournalConfig(path=str(tmp_path / "j"), tail=str(tmp_path / "file")))
     assert read_all(again) == (sent, [])
     again.close()
+
+
+def test_every_reason_of_a_gap_is_a_metric_from_the_start() -> None:
+    """Of a counter that appears with its first gap, Prometheus sees no increase."""
+    journal = Journal(JournalConfig())
+    (gaps,) = [each for each in JournalCollector(journal).collect() if each.name.endswith("_gap")]
+    found = {sample.labels["reason"]: sample.value for sample in gaps.samples}
+    text = JournalGap.__doc__ or ""
+    reasons = set(re.findall(r"``(\w+)``", text)) - {"last_missing", "reason"}
+    assert found == dict.fromkeys(reasons, 0)
+    assert "unknown" in found
 
 
 def test_memory_reports_what_it_dropped_once() -> None:
