@@ -1,8 +1,7 @@
 """Erases a session from a log in SQLite, and looks for remains in the bytes of its files.
 
-A session begins with its event ``session_began`` and ends with ``session_ended``, both included;
-in a log that rotated, one of them may be in another file. With the messages of the session go all
-other messages with a code that no other session of the log and no configuration has.
+Where it lies: ``edge.client.logs.sessions``. With the messages of the session go all other messages
+with a code that no other session of the log and no configuration has.
 
 ``secure_delete`` overwrites what is deleted, and ``VACUUM`` writes a new file without free pages.
 The table ``gaps`` has what is missing, with the reason ``erased``.
@@ -11,32 +10,18 @@ The table ``gaps`` has what is missing, with the reason ``erased``.
 import json
 import mmap
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from edge.client import participant_edits
 from edge.client.log_database import open_log, transaction
+from edge.client.logs.sessions import Session, read_sessions, within
+from edge.client.logs.sqlite_database import companion
 from edge.errors import ConfigError, LogFileError
 
 SAMPLES: Final = 64
 """Erased messages whose own numbers are looked for, evenly distributed."""
-
-_WITHIN: Final = (
-    "m.stream = :stream AND (m.epoch, m.seq) >= (:first_epoch, :first_seq)"
-    " AND (m.epoch, m.seq) <= (:last_epoch, :last_seq)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A session as a log shows it; ``span`` are the parameters of its first and last message."""
-
-    session: str
-    name: str
-    note: str
-    span: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +52,11 @@ def erase(path: Path, word: str) -> Erased:
     """
     with open_log(path) as connection:
         connection.execute("PRAGMA secure_delete = ON")
-        sessions = list(_sessions(connection))
+        sessions = read_sessions(connection)
         session = _find(sessions, path, word)
         codes = _own_codes(connection, session, sessions)
         connection.execute("CREATE TEMP TABLE doomed (stream, epoch, seq)")
-        within = _mark(connection, session, codes)
+        inside = _mark(connection, session, codes)
         texts = [text for text in (session.name, session.note, *codes) if text]
         needles = [json.dumps(text, ensure_ascii=False) for text in texts]
         needles += _samples(connection)
@@ -82,7 +67,7 @@ def erase(path: Path, word: str) -> Erased:
         _compact(connection, path)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     hits = sum(_count(path, needle.encode()) for needle in needles)
-    return Erased(messages, messages - within, codes, len(needles), hits)
+    return Erased(messages, messages - inside, codes, len(needles), hits)
 
 
 def _compact(connection: sqlite3.Connection, path: Path) -> None:
@@ -93,32 +78,6 @@ def _compact(connection: sqlite3.Connection, path: Path) -> None:
             f"--log {path}: the messages are erased, but the file could not be written anew:"
             f" {error}; make room, or stop the logger, and run: sqlite3 {path} VACUUM"
         ) from error
-
-
-def _sessions(connection: sqlite3.Connection) -> Iterator[Session]:
-    """Yield the sessions of a log, from their events."""
-    found: dict[str, dict[str, Any]] = {}
-    for stream, epoch, seq, body in connection.execute(
-        "SELECT stream, epoch, seq, body FROM messages WHERE kind = 'event'"
-        " AND instr(body, '\"session_') ORDER BY stream, epoch, seq"
-    ):
-        message = json.loads(body)
-        kind, detail = message["event"], message["detail"]
-        if kind not in ("session_began", "session_resumed", "session_ended"):
-            continue
-        at = found.setdefault(
-            detail["session"],
-            {"name": detail["name"], "note": "", "stream": stream, "first": (0, 0)},
-        )
-        if kind == "session_began":
-            at |= {"note": detail.get("note", ""), "first": (epoch, seq)}
-        elif kind == "session_ended":
-            at["last"] = (epoch, seq)
-    for session, at in found.items():
-        first, last = at["first"], at.get("last", (2**62, 2**62))
-        span = {"stream": at["stream"], "first_epoch": first[0], "first_seq": first[1]}
-        span |= {"last_epoch": last[0], "last_seq": last[1]}
-        yield Session(session, at["name"], at["note"], span)
 
 
 def _find(sessions: list[Session], path: Path, word: str) -> Session:
@@ -136,10 +95,11 @@ def _find(sessions: list[Session], path: Path, word: str) -> Session:
 
 def _codes(connection: sqlite3.Connection, session: Session) -> set[str]:
     """Return the codes that faces have in a session."""
+    where, values = within(session.spans)
     rows = connection.execute(
         "SELECT DISTINCT json_extract(f.value, '$.participant') FROM messages m,"
-        f" json_each(m.body, '$.faces') f WHERE m.kind = 'frame' AND {_WITHIN}",
-        session.span,
+        f" json_each(m.body, '$.faces') f WHERE m.kind = 'frame' AND {where}",
+        values,
     )
     return {code for (code,) in rows if code is not None}
 
@@ -160,18 +120,18 @@ def _own_codes(
 
 def _mark(connection: sqlite3.Connection, session: Session, codes: tuple[str, ...]) -> int:
     """Note what is to be deleted; return how many messages are within the session."""
-    within = connection.execute(
-        f"INSERT INTO doomed SELECT stream, epoch, seq FROM messages m WHERE {_WITHIN}",
-        session.span,
+    where, values = within(session.spans)
+    count = connection.execute(
+        f"INSERT INTO doomed SELECT stream, epoch, seq FROM messages WHERE {where}", values
     ).rowcount
     for code in codes:
         connection.execute(
-            "INSERT INTO doomed SELECT stream, epoch, seq FROM messages m WHERE instr(body, :text)"
-            f" AND NOT ({_WITHIN})"
+            "INSERT INTO doomed SELECT stream, epoch, seq FROM messages WHERE instr(body, ?)"
+            f" AND NOT {where}"
             " AND (stream, epoch, seq) NOT IN (SELECT stream, epoch, seq FROM doomed)",
-            session.span | {"text": f'"{code}"'},
+            [f'"{code}"', *values],
         )
-    return within
+    return count
 
 
 def _samples(connection: sqlite3.Connection) -> list[str]:
@@ -209,11 +169,11 @@ def _count(path: Path, needle: bytes) -> int:
     """Return how often ``needle`` is in the bytes of the database and of its companions."""
     hits = 0
     for suffix in ("", "-wal", "-journal", "-shm"):
-        companion = path.with_name(path.name + suffix)
-        if not companion.is_file() or not companion.stat().st_size:
+        part = companion(path, suffix)
+        if not part.is_file() or not part.stat().st_size:
             continue
         with (
-            companion.open("rb") as file,
+            part.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
             at = content.find(needle)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edge.client.logs.sqlite_reader import Span, SqliteReader
+from edge.client.logs.sessions import Span
+from edge.client.logs.sqlite_reader import SqliteReader
 from edge.client.logs.stored_rows import StoredRows
 from edge.client.logs.table_file import opened_new, opened_table
 from edge.client.tidy import COLUMNS, EVENT_COLUMNS

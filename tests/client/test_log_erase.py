@@ -123,6 +123,29 @@ def test_a_part_of_a_session_is_erased_in_each_file_of_a_rotated_log(tmp_path, p
     assert left == ([(1, 0)] if part == "begin" else [(2, seq) for seq in range(103, 201)])
 
 
+@pytest.mark.parametrize(("before", "after"), [("a", "b"), ("b", "a")])
+def test_a_session_that_went_on_in_a_new_stream_is_erased_in_both(tmp_path, before, after):
+    """As after a damaged journal: there the epochs begin anew."""
+    path = tmp_path / "log.sqlite"
+    sent = [each.model_copy(update={"stream": before}) for each in messages()[:200]]
+    session = {"session": "0a1b2c3d4e5f", "name": "morning"}
+    ended = {"frames": 1, "restarts": 1, "seats": {}, "participants": ["P07", "P08"]}
+    sent += [
+        each.model_copy(update={"stream": after})
+        for each in (
+            event(0, "epoch_started"),
+            event(1, "session_resumed", **session, restarts=1),
+            frame(2, "P07"),
+            event(3, "session_ended", **session, **ended),
+            frame(4),
+        )
+    ]
+    write_log(path, sent)
+    assert log_erase.erase(path, "morning").hits == 0
+    left = rows(path, "SELECT stream, seq FROM messages ORDER BY stream, seq")
+    assert left == sorted([(before, 0), (after, 4)])
+
+
 def test_codes_of_the_configuration_stay(tmp_path):
     path = tmp_path / "log.sqlite"
     write_log(path, [event(0, "epoch_started", seats={"left": "P07"}), *messages()[1:]])

@@ -135,6 +135,19 @@ def test_a_session_is_exported_by_its_name_or_id(tmp_path):
         run_export(log, to, session="pilot")
 
 
+@pytest.mark.parametrize(
+    ("sent", "exported"),
+    [
+        ([frame(0), event(1, "session_ended", SESSION), frame(2)], [0, 1]),
+        ([event(0), event(1, "session_resumed", SESSION), frame(2)], [0, 1, 2]),
+    ],
+)
+def test_a_session_that_began_in_an_earlier_file_of_a_rotated_log(tmp_path, sent, exported):
+    log, to = write(tmp_path / "log.sqlite", *sent), tmp_path / "out.jsonl"
+    run_export(log, to, session="pilot-1")
+    assert [json.loads(line)["seq"] for line in to.read_text().splitlines()] == exported
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_participants_that_were_assigned_afterwards_are_exported(log, suffix):
     with open_log(log) as database:

@@ -2,12 +2,13 @@
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from edge.client.gaps import Gap
+from edge.client.logs.sessions import Span, read_sessions, within
 from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION
 from edge.client.participant_edits import ParticipantEdits
 from edge.client.tidy import NONE, Cell, gap_detail
@@ -16,9 +17,6 @@ from edge.protocol.messages import EventMessage, FrameMessage
 
 _BATCH: Final = 2000
 _HEAD: Final = b"SQLite format 3\0"
-_BEGAN: Final = "session_began"
-_ENDED: Final = "session_ended"
-_NO_END: Final = (2**62, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +77,6 @@ class StoredGap:
         return [*key, *times, "gap", gap_detail(gap), gap.first_missing, last]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Messages of one stream from ``first`` to ``last``, both (epoch, seq) and included."""
-
-    stream: str
-    first: tuple[int, int]
-    last: tuple[int, int]
-
-
 class SqliteReader:
     """A log, opened read-only. A context manager; not thread-safe.
 
@@ -110,36 +99,26 @@ class SqliteReader:
         self._database.close()
 
     def spans_of(self, session: str) -> list[Span]:
-        """Return where a session lies; one without an end reaches to the newest message.
+        """Return where a session lies (``edge.client.logs.sessions``).
 
         Args:
-            session: its name or id. A name that was used several times gives several spans.
+            session: its name or id. A name that was used several times gives all their spans.
 
         Raises:
             ConfigError: the log has no such session.
+            LogFileError: the log cannot be read.
         """
-        rows = self._query(
-            "SELECT json_extract(body, '$.event'), json_extract(body, '$.detail.session'),"
-            " json_extract(body, '$.detail.name'), stream, epoch, seq FROM messages"
-            " WHERE kind = 'event' AND json_extract(body, '$.event') IN (?, ?)"
-            " ORDER BY stream, epoch, seq",
-            (_BEGAN, _ENDED),
-        )
-        names: set[str] = set()
-        ends: dict[tuple[str, str], Span] = {}
-        for event, identity, name, stream, epoch, seq in rows:
-            names.add(str(name or identity))
-            if session not in (identity, name):
-                continue
-            key = stream, str(identity)
-            if event == _BEGAN:
-                ends.setdefault(key, Span(stream, (epoch, seq), _NO_END))
-            elif key in ends:
-                ends[key] = replace(ends[key], last=(epoch, seq))
-        if not ends:
-            known = ", ".join(sorted(names)) or "none"
-            raise ConfigError(f"--session {session!r}: expected a session of this log: {known}")
-        return list(ends.values())
+        try:
+            known = read_sessions(self._database)
+        except sqlite3.Error as error:
+            raise LogFileError(f"log {self.path}: {error}") from error
+        spans = [
+            span for each in known if session in (each.session, each.name) for span in each.spans
+        ]
+        if not spans:
+            names = ", ".join(sorted({each.name for each in known})) or "none"
+            raise ConfigError(f"--session {session!r}: expected a session of this log: {names}")
+        return spans
 
     def count(self, spans: list[Span] | None = None) -> int:
         """Return how many messages there are, in ``spans`` if given."""
@@ -202,11 +181,7 @@ class SqliteReader:
 
 
 def _where(spans: list[Span] | None, seq: str = "seq") -> tuple[str, tuple[Any, ...]]:
-    if spans is None:
-        return "1", ()
-    one = f"(stream = ? AND (epoch, {seq}) >= (?, ?) AND (epoch, {seq}) <= (?, ?))"
-    values = [value for span in spans for value in (span.stream, *span.first, *span.last)]
-    return "(" + (" OR ".join([one] * len(spans)) or "0") + ")", tuple(values)
+    return ("1", ()) if spans is None else within(spans, seq)
 
 
 def _open(path: Path) -> sqlite3.Connection:

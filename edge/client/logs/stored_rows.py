@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from edge.client.logs.sqlite_reader import Span, SqliteReader, Stored, StoredGap
+from edge.client.logs.sessions import Span
+from edge.client.logs.sqlite_reader import SqliteReader, Stored, StoredGap
 from edge.client.participant_edits import ParticipantEdits
 from edge.client.tidy import COLUMNS, NONE, Cell, event_row, frame_rows
 from edge.protocol.messages import FrameMessage

@@ -1,0 +1,83 @@
+"""Where the sessions of a SQLite log lie, from their events.
+
+A session begins with its event ``session_began`` and ends with ``session_ended``, both included. In
+a log that rotated, one of them may be in another file. A session that goes on in a new stream
+(``session_resumed``), as after a damaged journal, has a span in each.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+_START: Final = (0, 0)
+_NO_END: Final = (2**62, 2**62)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Messages of one stream from ``first`` to ``last``, both (epoch, seq) and included."""
+
+    stream: str
+    first: tuple[int, int] = _START
+    last: tuple[int, int] = _NO_END
+
+
+@dataclass(slots=True)
+class Session:
+    """A session as a log shows it.
+
+    Attributes:
+        session: its id.
+        name: its name.
+        note: its note; empty if there is none, or its begin is in another file.
+        spans: where it lies, one span for each stream.
+    """
+
+    session: str
+    name: str
+    note: str = ""
+    spans: list[Span] = field(default_factory=list)
+
+
+def read_sessions(connection: sqlite3.Connection) -> list[Session]:
+    """Return the sessions of a log.
+
+    One whose begin is not in the log reaches from the first message of its stream on, and one
+    without an end to the newest.
+
+    Raises:
+        sqlite3.Error: the log cannot be read.
+    """
+    found: dict[str, Session] = {}
+    spans: dict[str, dict[str, Span]] = {}
+    for event, session, name, note, stream, epoch, seq in connection.execute(
+        "SELECT json_extract(body, '$.event') AS event, json_extract(body, '$.detail.session'),"
+        " json_extract(body, '$.detail.name'), json_extract(body, '$.detail.note'),"
+        " stream, epoch, seq FROM messages WHERE kind = 'event' AND instr(body, '\"session_')"
+        " AND event IN ('session_began', 'session_resumed', 'session_ended')"
+        " ORDER BY stream, epoch, seq"
+    ):
+        at = found.setdefault(session, Session(session, name))
+        by_stream = spans.setdefault(session, {})
+        span = by_stream.setdefault(stream, Span(stream))
+        if event == "session_began":
+            at.note = note or ""
+            by_stream[stream] = replace(span, first=(epoch, seq))
+        elif event == "session_ended":
+            by_stream[stream] = replace(span, last=(epoch, seq))
+    for session, by_stream in spans.items():
+        found[session].spans = list(by_stream.values())
+    return list(found.values())
+
+
+def within(spans: Sequence[Span], seq: str = "seq") -> tuple[str, tuple[str | int, ...]]:
+    """Return the SQL condition that a row lies in one of ``spans``, and its parameters.
+
+    Args:
+        spans: of any number of streams.
+        seq: name of the column that is compared, next to ``stream`` and ``epoch``.
+    """
+    one = f"(stream = ? AND (epoch, {seq}) >= (?, ?) AND (epoch, {seq}) <= (?, ?))"
+    values = [value for span in spans for value in (span.stream, *span.first, *span.last)]
+    return "(" + (" OR ".join([one] * len(spans)) or "0") + ")", tuple(values)
