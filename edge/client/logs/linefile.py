@@ -62,6 +62,11 @@ class LineFile:
         """Size of the file and of the lines in memory, bytes."""
         return self._size + len(self._pending)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file has no line but its header."""
+        return self._size <= len(self._header)
+
     def first_line(self) -> tuple[bytes, bool]:
         """Return the first line (at most its first 64 KiB), and whether a newline ends it."""
         line, newline, _ = self._read(0, _BLOCK_BYTES).partition(b"\n")

@@ -53,6 +53,8 @@ class LineFiles:
             cut_bytes = None if end is None else file.cut_to(end)
             is_complete = is_complete and cut_bytes is not None
             self.cut_bytes += (cut_bytes or 0) + file.start()
+        if all(file.is_empty for file in self.files):  # moved, deleted or set aside
+            saved.day = None
         return saved, is_complete
 
     def note_change(self) -> None:

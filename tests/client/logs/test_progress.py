@@ -41,6 +41,23 @@ def test_after_a_move_between_two_runs_the_cursors_are_kept(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_after_a_move_between_two_runs_the_new_file_has_a_day_of_its_own(tmp_path, name):
+    """It had that of the moved file: ``--rotate day`` set an empty file aside under it."""
+    out = tmp_path / name
+    write(out, frame(1))
+    with opened_log(out) as log:
+        log.cursors()
+        assert log.day == "2023-11-14"
+    for path in tmp_path.glob(f"*{out.suffix}"):
+        path.rename(tmp_path / f"{path.name}.moved")
+    with opened_log(out) as log:
+        log.cursors()
+        assert log.day is None
+        log.write(received(frame(2)))
+        assert log.day == "2023-11-14"
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_was_not_committed_is_cut_off(tmp_path, name):
     out = tmp_path / name
     write(out, event(0), frame(1, face()))
