@@ -16,6 +16,10 @@ in the received numbers is a missing message:
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Final
+
+GAP_SCHEMA: Final = "affect.log.v1"
+"""Of a gap in JSON: in a log, and for MQTT."""
 
 STREAMS_MAX = 256
 """Streams that are remembered: without ``journal.path``, a daemon has a new one at each start."""
@@ -59,6 +63,19 @@ class Gap:
     def missing(self) -> int:
         """How many messages are known to be missing; 0 if ``last_missing`` is not known."""
         return 0 if self.last_missing is None else self.last_missing - self.first_missing + 1
+
+    def record(self, device: str) -> dict[str, Any]:
+        """Return the gap of ``device`` as an object of JSON."""
+        return {
+            "schema": GAP_SCHEMA,
+            "kind": "gap",
+            "device": device,
+            "stream": self.stream,
+            "epoch": self.epoch,
+            "first_missing": self.first_missing,
+            "last_missing": self.last_missing,
+            "reason": self.reason,
+        }
 
     def describe(self) -> str:
         """Return the gap in words: ``3 messages missing, 4 to 6 of epoch 1 (trimmed)``."""

@@ -17,6 +17,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from edge.client.gaps import Gap
@@ -165,26 +166,40 @@ def event_row(message: EventMessage, time_s: float) -> list[Cell]:
     ]
 
 
-def gap_row(gap: Gap, after: Message, time_s: float) -> list[Cell]:
-    """Return the row of a gap, cells in the order of ``EVENT_COLUMNS``.
+@dataclass(frozen=True, slots=True)
+class PlacedGap:
+    """A gap, with device and times of the message that showed it.
 
-    Args:
+    Attributes:
         gap: the missing messages.
-        after: the message that showed the gap.
-        time_s: its place on the time axis, seconds.
+        device: of the message.
+        unix_ns: wall time of the message.
+        monotonic_ns: time of the message on the monotonic clock; of a frame, of its publication.
+        time_s: place of the message on the time axis, seconds.
     """
-    key: list[Cell] = [after.device, gap.stream, gap.epoch, gap.first_missing]
-    if isinstance(after, FrameMessage):
-        monotonic_ns = after.time.published_ns
-    else:
-        monotonic_ns = after.time.monotonic_ns
-    times: list[Cell] = [after.time.unix_ns, monotonic_ns, _seconds(time_s)]
-    return [*key, *times, "gap", gap_detail(gap), gap.first_missing, _integer(gap.last_missing)]
 
+    gap: Gap
+    device: str
+    unix_ns: int
+    monotonic_ns: int
+    time_s: float
 
-def gap_detail(gap: Gap) -> str | None:
-    """Return the column ``detail`` of a gap: ``{"reason": ...}``; None without a reason."""
-    return None if gap.reason is None else json.dumps({"reason": gap.reason})
+    @classmethod
+    def before(cls, message: Message, gap: Gap, time_s: float) -> "PlacedGap":
+        """Return ``gap`` as ``message`` showed it, at ``time_s``."""
+        if isinstance(message, FrameMessage):
+            monotonic_ns = message.time.published_ns
+        else:
+            monotonic_ns = message.time.monotonic_ns
+        return cls(gap, message.device, message.time.unix_ns, monotonic_ns, _seconds(time_s))
+
+    def row(self) -> list[Cell]:
+        """Return the cells in the order of ``EVENT_COLUMNS``."""
+        gap = self.gap
+        key: list[Cell] = [self.device, gap.stream, gap.epoch, gap.first_missing]
+        times: list[Cell] = [self.unix_ns, self.monotonic_ns, self.time_s]
+        detail = None if gap.reason is None else json.dumps({"reason": gap.reason})
+        return [*key, *times, "gap", detail, gap.first_missing, _integer(gap.last_missing)]
 
 
 def csv_lines(rows: Iterable[Sequence[Cell]]) -> bytes:

@@ -16,10 +16,10 @@ from edge.client.tidy import (
     COLUMNS,
     EVENT_COLUMNS,
     KEY_COLUMNS,
+    PlacedGap,
     csv_lines,
     event_row,
     frame_rows,
-    gap_row,
 )
 from edge.errors import ConfigError
 from edge.protocol.messages import EventMessage, FrameMessage
@@ -98,7 +98,7 @@ class TidyCsv:
         time_s = self._progress.note(received)
         self._files.note_change()
         for gap in received.gaps:
-            self._events.append(csv_lines([gap_row(gap, message, time_s)]))
+            self._events.append(csv_lines([PlacedGap.before(message, gap, time_s).row()]))
         if isinstance(message, FrameMessage):
             rows = frame_rows(message, time_s)
             self._frames.append(csv_lines(rows))

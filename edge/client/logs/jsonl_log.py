@@ -19,8 +19,6 @@ from edge.client.logs.progress import Progress
 from edge.client.subscriber import Received
 from edge.errors import ConfigError
 
-GAP_SCHEMA = "affect.log.v1"
-
 
 class JsonLines:
     """Messages as received, one per line; see ``LogFormat``."""
@@ -87,17 +85,8 @@ class JsonLines:
 
 
 def _gap_line(gap: Gap, received: Received) -> bytes:
-    record = {
-        "schema": GAP_SCHEMA,
-        "kind": "gap",
-        "device": received.message.device,
-        "stream": gap.stream,
-        "epoch": gap.epoch,
-        "first_missing": gap.first_missing,
-        "last_missing": gap.last_missing,
-        "reason": gap.reason,
-        "unix_ns": received.message.time.unix_ns,
-    }
+    message = received.message
+    record = gap.record(message.device) | {"unix_ns": message.time.unix_ns}
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 

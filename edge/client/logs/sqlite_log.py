@@ -28,10 +28,11 @@ from edge.client.logs.sqlite_database import (
     opened_database,
 )
 from edge.client.subscriber import Received
+from edge.client.tidy import PlacedGap
 from edge.errors import ConfigError, LogFileError
 from edge.files.durable import sync_folder
 from edge.files.lock import lock_file
-from edge.protocol.messages import FrameMessage, StatusMessage
+from edge.protocol.messages import StatusMessage
 
 _MINUTE_NS: Final = 60_000_000_000
 
@@ -93,16 +94,13 @@ class SqliteLog:
         time_s = round(self._progress.note(received), 6) + 0.0
         text = received.body.decode()
         unix_ns = message.time.unix_ns
-        if isinstance(message, FrameMessage):
-            monotonic_ns = message.time.published_ns
-        else:
-            monotonic_ns = message.time.monotonic_ns
         for gap in received.gaps:
+            placed = PlacedGap.before(message, gap, time_s)
             missing = (gap.stream, gap.epoch, gap.first_missing, gap.last_missing, gap.reason)
-            self._gaps.append((*missing, message.device, unix_ns, monotonic_ns, time_s))
+            self._gaps.append((*missing, message.device, unix_ns, placed.monotonic_ns, time_s))
         head = (message.stream, message.epoch)
         if isinstance(message, StatusMessage):
-            minute = monotonic_ns // _MINUTE_NS
+            minute = message.time.monotonic_ns // _MINUTE_NS
             self._statuses.append((*head, minute, message.device, unix_ns, text))
         else:
             row = (*head, message.seq, message.kind, message.device, unix_ns, time_s, text)

@@ -11,7 +11,7 @@ from edge.client.gaps import Gap
 from edge.client.logs.sessions import Span, read_sessions, within
 from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION
 from edge.client.participant_edits import ParticipantEdits
-from edge.client.tidy import NONE, Cell, gap_detail
+from edge.client.tidy import PlacedGap
 from edge.errors import ConfigError, LogFileError
 from edge.protocol.messages import EventMessage, FrameMessage
 
@@ -56,25 +56,6 @@ class Stored:
             raise LogFileError(
                 f"message {self.seq} of stream {self.stream}, epoch {self.epoch}: is damaged"
             ) from error
-
-
-@dataclass(frozen=True, slots=True)
-class StoredGap:
-    """A gap of a log, with device and times of the message after it."""
-
-    gap: Gap
-    device: str
-    unix_ns: int
-    monotonic_ns: int
-    time_s: float
-
-    def row(self) -> list[Cell]:
-        """Return the cells in the order of ``tidy.EVENT_COLUMNS``."""
-        gap = self.gap
-        key: list[Cell] = [self.device, gap.stream, gap.epoch, gap.first_missing]
-        times: list[Cell] = [self.unix_ns, self.monotonic_ns, self.time_s]
-        last = NONE if gap.last_missing is None else gap.last_missing
-        return [*key, *times, "gap", gap_detail(gap), gap.first_missing, last]
 
 
 class SqliteReader:
@@ -149,7 +130,7 @@ class SqliteReader:
                 return
             after = rows[-1][0]
 
-    def gaps(self, spans: list[Span] | None = None) -> list[StoredGap]:
+    def gaps(self, spans: list[Span] | None = None) -> list[PlacedGap]:
         """Return the gaps by stream, epoch and number, erased messages included.
 
         Args:
@@ -164,7 +145,7 @@ class SqliteReader:
             f" monotonic_ns, time_s FROM gaps WHERE {where} ORDER BY stream, epoch, first_missing",
             values,
         )
-        return [StoredGap(Gap(*row[:5]), *row[5:]) for row in rows]
+        return [PlacedGap(Gap(*row[:5]), *row[5:]) for row in rows]
 
     def edits(self) -> ParticipantEdits:
         """Return the participants that were assigned in the log afterwards."""

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from edge.client.logs.sessions import Span
-from edge.client.logs.sqlite_reader import SqliteReader, Stored, StoredGap
+from edge.client.logs.sqlite_reader import SqliteReader, Stored
 from edge.client.participant_edits import ParticipantEdits
-from edge.client.tidy import COLUMNS, NONE, Cell, event_row, frame_rows
+from edge.client.tidy import COLUMNS, NONE, Cell, PlacedGap, event_row, frame_rows
 from edge.protocol.messages import FrameMessage
 
 _TRACK = COLUMNS.index("track")
@@ -48,7 +48,7 @@ class StoredRows:
         self._spans = spans
 
     def __iter__(self) -> Iterator[MessageRows]:
-        gaps: dict[tuple[str, int], list[StoredGap]] = {}
+        gaps: dict[tuple[str, int], list[PlacedGap]] = {}
         for found in reversed(self._reader.gaps(self._spans)):
             gaps.setdefault((found.gap.stream, found.gap.epoch), []).append(found)
         edits = self._reader.edits()

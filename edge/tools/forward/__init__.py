@@ -214,17 +214,7 @@ def _level(device: str) -> str:
 
 
 def _gap_payload(device: str, gap: Gap) -> bytes:
-    record = {
-        "schema": "affect.log.v1",
-        "kind": "gap",
-        "device": device,
-        "stream": gap.stream,
-        "epoch": gap.epoch,
-        "first_missing": gap.first_missing,
-        "last_missing": gap.last_missing,
-        "reason": gap.reason,
-    }
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(gap.record(device), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def run_forward(
