@@ -5,7 +5,7 @@ import json
 import pytest
 
 from edge.client import Cursor
-from edge.client.logs import linefile, opened_log
+from edge.client.logs import opened_log
 from tests.support.logs import csv_rows, json_lines, received
 from tests.support.wire import event, face, frame
 
@@ -25,7 +25,6 @@ def write(out, *messages, reports=None):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stream_that_was_silent_for_long_keeps_its_cursor(tmp_path, monkeypatch, name):
     """Only the last 8 MiB of a log were searched: a slow daemon's messages were lost unnoticed."""
-    monkeypatch.setattr(linefile, "RESUME_BYTES", 4096)
     monkeypatch.setattr(f"edge.client.logs.{name[4:]}_log.RESUME_BYTES", 4096)
     out = tmp_path / name
     write(out, frame(7, stream="slow"), *(frame(seq, face()) for seq in range(40)))
