@@ -95,7 +95,7 @@ class _ParquetTable:
         except ImportError as error:
             raise ConfigError(
                 "Parquet needs the package pyarrow: pip install 'affect-edge[parquet]', or choose"
-                " .sqlite or .csv"
+                " .csv"
             ) from error
         self._arrow = pyarrow
         self._schema = pyarrow.schema([(name, _type(pyarrow, name)) for name in columns])
