@@ -41,10 +41,10 @@ def erase(service: str, session: str) -> int:
         request = EraseRequest(session=session)
     except ValidationError as error:
         raise ConfigError(error_line(error)) from error
-    is_told = False
+    is_reported = False
     while (reply := ask(service, request))["state"] == "erasing":
-        if not is_told:
-            is_told = True
+        if not is_reported:
+            is_reported = True
             write_error_line(
                 f"affect-edge: erasing session {session}; the daemon reads the whole journal twice"
             )
