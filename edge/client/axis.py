@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 
 from edge.config.sources import FileSource
 from edge.protocol.events import EpochStarted
-from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+from edge.protocol.messages import EventMessage, FrameMessage, Message
 
 _STREAMS_MAX: Final = 256
 _FILE_KINDS: Final = frozenset(
@@ -57,7 +57,7 @@ class TimeAxis:
         """The axes of the epochs placed last, of each stream the newest."""
         return tuple(self._origins.values())
 
-    def place(self, message: FrameMessage | EventMessage | StatusMessage) -> float:
+    def place(self, message: Message) -> float:
         """Return the seconds from the start of the epoch's axis to ``message``."""
         origin = self._origins.get(message.stream)
         if origin is None or origin.epoch != message.epoch:

@@ -21,7 +21,7 @@ from edge.client.pages import Page, parse_page
 from edge.client.service import Consumer, Service
 from edge.clock import monotonic_ns
 from edge.errors import RequestRefused
-from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+from edge.protocol.messages import Message, StatusMessage
 from edge.protocol.requests import FETCH_MAX
 
 Since = Literal["oldest", "epoch", "now"]
@@ -33,8 +33,6 @@ _TURN_MS: Final = 100  # longest wait, for the timers
 _TURN_NS: Final = 100_000_000  # longest time without a turn while messages are ready
 _PAUSE_NS: Final = 1_000_000_000  # between two turns: the caller did something else
 _LIVE_MAX: Final = 256  # live messages taken in a turn
-
-Message = FrameMessage | EventMessage | StatusMessage
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from edge.client.endpoints import connect
 from edge.client.handshakes import HandshakeMonitor
 from edge.clock import monotonic_ns
 from edge.protocol import messages
-from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+from edge.protocol.messages import Message
 
 PART_BYTES_MAX: Final = 1 << 20
 """Largest accepted message. ZeroMQ disconnects a peer that announces a larger one, before it
@@ -63,7 +63,7 @@ class LiveSocket:
         self.undecodable = 0
         self.socket = self._open()
 
-    def take(self) -> tuple[FrameMessage | EventMessage | StatusMessage | None, bytes] | None:
+    def take(self) -> tuple[Message | None, bytes] | None:
         """Return a message that is waiting, and its bytes; None if there is none.
 
         The message is None if the received part was not one, which is counted.

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from edge.client.gaps import Gap
 from edge.client.pages import Page
-from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+from edge.protocol.messages import EventMessage, FrameMessage, Message, StatusMessage
 
 NOT_FETCHED: Final = "not_fetched"
 """Reason of a gap: the daemon's service did not answer in time. It may still store the messages."""
@@ -32,7 +32,7 @@ class Ordered(NamedTuple):  # made for every message
     """
 
     part: bytes
-    message: FrameMessage | EventMessage | StatusMessage | None = None
+    message: Message | None = None
     gaps: tuple[Gap, ...] = ()
     backfilled: bool = False
     is_served: bool = True

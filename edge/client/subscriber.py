@@ -15,11 +15,10 @@ from edge.client.service import Consumer
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError
 from edge.protocol import messages
-from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+from edge.protocol.messages import Message, StatusMessage
 
 Kind = Literal["frame", "event", "status"]
 KINDS: tuple[Kind, ...] = ("frame", "event", "status")
-Message = FrameMessage | EventMessage | StatusMessage
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge.client.gaps import Gap
-from edge.protocol.messages import EventMessage, Face, FrameMessage, StatusMessage
+from edge.protocol.messages import EventMessage, Face, FrameMessage, Message
 from edge.vocabulary import EXPRESSIONS
 
-Message = FrameMessage | EventMessage | StatusMessage
 Cell = str | int | float | bool | None
 
 KEY_COLUMNS = ("device", "stream", "epoch", "seq")

@@ -6,7 +6,7 @@ A pause of this process itself (Ctrl-Z) is no silence: what the daemons sent mea
 from collections.abc import Callable, Sequence
 
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+from edge.protocol.messages import EventMessage, Message
 
 NOBODY_MS = 5000.0  # a connection to another machine takes a moment
 SILENT_MS = 3000.0  # a daemon sends a status each second
@@ -60,7 +60,7 @@ class SilenceNotice:
             " are missing, the next one shows the gap"
         )
 
-    def note(self, message: FrameMessage | EventMessage | StatusMessage) -> None:
+    def note(self, message: Message) -> None:
         """Note that ``message`` was received."""
         self._first_due = False
         self._last_ns = monotonic_ns()

@@ -9,7 +9,7 @@ from rich.text import Text
 from edge.client import Gap, Subscriber
 from edge.clock import time_of_day
 from edge.descriptors import write_error_line
-from edge.protocol.messages import EventMessage, Face, FrameMessage, StatusMessage
+from edge.protocol.messages import EventMessage, Face, FrameMessage, Message, StatusMessage
 from edge.tools.silence import SilenceNotice
 from edge.vocabulary import picture_words
 
@@ -80,7 +80,7 @@ def show(console: Console, text: Text) -> None:
     console.print(text, soft_wrap=True)
 
 
-def row(message: FrameMessage | EventMessage | StatusMessage) -> Text:
+def row(message: Message) -> Text:
     """Format a message as one line; a frame gives one line per face, at least one.
 
     ``label`` is the stable label; valence and arousal are smoothed. Latency is the time from the

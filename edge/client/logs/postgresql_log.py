@@ -16,7 +16,7 @@ from edge.client.logs.postgresql_server import PostgresServer
 from edge.client.subscriber import Received
 from edge.clock import monotonic_ns
 from edge.errors import LogUnavailable
-from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+from edge.protocol.messages import EventMessage, Message, StatusMessage
 
 RETRY_FIRST_S: Final = 0.25
 RETRY_MAX_S: Final = 10.0
@@ -226,7 +226,7 @@ def _read_cursors(connection: _Connection) -> list[tuple[Any, ...]]:
         return connection.execute("SELECT stream, epoch, seq FROM affect.devices").fetchall()
 
 
-def _fits(message: FrameMessage | EventMessage | StatusMessage) -> bool:
+def _fits(message: Message) -> bool:
     numbers = [message.epoch, message.time.unix_ns]
     if not isinstance(message, StatusMessage):
         numbers.append(message.seq)
