@@ -53,7 +53,7 @@ class LineFiles:
             cut_bytes = None if end is None else file.cut_to(end)
             is_complete = is_complete and cut_bytes is not None
             self.cut_bytes += (cut_bytes or 0) + file.start()
-        if all(file.is_empty for file in self.files):  # moved, deleted or set aside
+        if self._is_empty:  # moved, deleted or set aside
             saved.day = None
         return saved, is_complete
 
@@ -71,6 +71,9 @@ class LineFiles:
 
     def rotate(self, progress: Progress, on_day: str) -> None:
         """Rename the files; see ``LogFormat.rotate``."""
+        if self._is_empty:  # somebody has moved or deleted them
+            progress.day = None
+            return
         first, *others = self.files
         suffixes = [file.path.name.removeprefix(first.path.stem) for file in others]
         name = dated_name(first.path, on_day, *suffixes)
@@ -88,6 +91,10 @@ class LineFiles:
         """Close the files."""
         for file in self.files:
             file.close()
+
+    @property
+    def _is_empty(self) -> bool:
+        return all(file.is_empty for file in self.files)
 
     def _store(self, progress: Progress) -> None:
         ends = {file.path.name: file.end() for file in self.files}

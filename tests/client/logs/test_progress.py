@@ -57,6 +57,21 @@ def test_after_a_move_between_two_runs_the_new_file_has_a_day_of_its_own(tmp_pat
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_log_that_was_moved_while_it_was_written_leaves_nothing_to_rotate(tmp_path, name):
+    out = tmp_path / name
+    with opened_log(out) as log:
+        log.cursors()
+        log.write(received(frame(1)))
+        log.commit()
+        for path in tmp_path.glob(f"*{out.suffix}"):
+            path.rename(tmp_path / f"{path.name}.moved")
+        log.commit()
+        log.rotate()
+        assert log.day is None
+        assert not list(tmp_path.glob(f"log.2023*{out.suffix}"))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_was_not_committed_is_cut_off(tmp_path, name):
     out = tmp_path / name
     write(out, event(0), frame(1, face()))
