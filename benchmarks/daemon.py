@@ -119,7 +119,10 @@ def _collect(
 
 
 def _tree_cpu_s(root: int) -> float:
-    """Return the processor seconds of process ``root`` and its living children."""
+    """Return the processor seconds of process ``root`` and its children, also of ended ones.
+
+    It never falls: a worker may end while its last messages wait to be received.
+    """
     total = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -127,7 +130,9 @@ def _tree_cpu_s(root: int) -> float:
         except OSError:
             continue  # it ended meanwhile
         fields = text.rpartition(")")[2].split()  # proc(5), from the third field on
-        if root in (int(stat.parent.name), int(fields[1])):
+        if int(stat.parent.name) == root:
+            total += sum(map(int, fields[11:15]))  # its own, and that of children it has waited for
+        elif int(fields[1]) == root:
             total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
 
@@ -136,4 +141,4 @@ def _cpu_percent(cpu_s: list[tuple[int, float]]) -> float | None:
     if len(cpu_s) < 2:
         return None
     (first_ns, first_s), (last_ns, last_s) = cpu_s[0], cpu_s[-1]
-    return max(0.0, 100 * (last_s - first_s) / ((last_ns - first_ns) / 1e9))
+    return 100 * (last_s - first_s) / ((last_ns - first_ns) / 1e9)

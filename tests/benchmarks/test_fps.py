@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from benchmarks import fps_baseline
 from benchmarks.__main__ import main
+from benchmarks.daemon import _tree_cpu_s
 from benchmarks.fps_baseline import BaselineLoop
 from edge.clock import Stopwatch
 from edge.config import Config, DemoSource
@@ -86,6 +88,20 @@ def test_daemon_mode(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert result["inference_ms"] is None
     assert result["overhead"] is None
     assert "frames a second" in capfd.readouterr().out
+
+
+def test_the_processor_time_of_an_ended_child_still_counts() -> None:
+    """The last messages were received after the worker had ended, and 0 % was reported."""
+    burn = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    code = (
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}]); print('ended')"
+    )
+    command = [sys.executable, "-uc", f"{code}; input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ended\n"
+        assert _tree_cpu_s(parent.pid) >= 0.3
+        parent.communicate(b"\n")
 
 
 def test_daemon_mode_does_not_touch_the_journal(tmp_path: Path) -> None:
