@@ -6,6 +6,7 @@ from typing import Final
 
 from edge.client import Received
 from edge.clock import elapsed_ms, monotonic_ns
+from edge.protocol.events import EpochEnded
 from edge.protocol.messages import EventMessage, StatusMessage
 
 _SILENT_MS: Final = 3000.0
@@ -65,7 +66,7 @@ class DeviceRuns:
         run.last_ns = now_ns
         if isinstance(message, StatusMessage):  # one follows the end
             return
-        run.has_ended = isinstance(message, EventMessage) and message.event == "epoch_ended"
+        run.has_ended = isinstance(message, EventMessage) and message.event == EpochEnded.event
         if device.newest == message.stream:
             return
         if not received.backfilled:

@@ -6,6 +6,7 @@ A pause of this process itself (Ctrl-Z) is no silence: what the daemons sent mea
 from collections.abc import Callable, Sequence
 
 from edge.clock import elapsed_ms, monotonic_ns
+from edge.protocol.events import EpochEnded
 from edge.protocol.messages import EventMessage, Message
 
 NOBODY_MS = 5000.0  # a connection to another machine takes a moment
@@ -67,7 +68,7 @@ class SilenceNotice:
         if message.device in self._silent:
             self._silent.discard(message.device)
             self._report(f"{message.device}: messages are received again")
-        if isinstance(message, EventMessage) and message.event == "epoch_ended":
+        if isinstance(message, EventMessage) and message.event == EpochEnded.event:
             self._devices.pop(message.device, None)  # it may be silent now
             self._ended[message.device] = (message.stream, message.epoch)
         elif self._ended.get(message.device) != (message.stream, message.epoch):  # a last status

@@ -259,10 +259,10 @@ class SqliteLog:
     def _checkpoint(self) -> bool:
         """Write what is in the write-ahead log into the database; return whether that is all."""
         try:
-            (is_busy, *_), *_ = self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (busy, *_), *_ = self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
             return False
-        return not is_busy
+        return not busy
 
     def _release(self) -> None:
         with suppress(sqlite3.Error):
