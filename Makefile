@@ -35,6 +35,8 @@ STALLS ?= 5
 # Hours of the soak, and where its report goes; the whole is HOURS=72.
 HOURS ?= 1
 SOAK_REPORT ?= soak.json
+# Where the figures of the tests of faults go.
+FAULTS_REPORT ?= faults.md
 
 .PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-export test-install test-picamera2 test-tflite faults faults-short faults-fleet soak check bench clean
 
@@ -134,19 +136,21 @@ test-tflite: setup-tflite
 	$(TFLITE_VENV)/bin/python -m pytest -m tflite $(if $(TESTS),$(TESTS),tests/tflite)
 
 # Long tests of faults: processes killed, power cut, hostile peers. Some need root.
+# FAULTS_REPORT gets the figures of each test, and the conditions of the run.
+FAULTS = $(BIN)/python -m pytest -p tests.support.report --report $(FAULTS_REPORT) -m stage
+
 faults: setup
-	$(BIN)/python -m pytest -m stage --timeout 7200 $(if $(TESTS),$(TESTS),tests/faults tests/hub/journal)
+	$(FAULTS) --timeout 7200 $(if $(TESTS),$(TESTS),tests/faults tests/hub/journal)
 
 # Some of them, small, in about five minutes; without the limits of speed, for busy machines.
 faults-short: setup
 	KILLS=40 STOPPED_SECONDS=15 BACKLOG_MESSAGES=100000 FAULTS_LIMITS=0 \
-	$(BIN)/python -m pytest -m stage --timeout 600 tests/faults/test_kills.py \
-		tests/faults/test_stopped_subscriber.py tests/faults/test_backlog.py \
-		tests/faults/test_full_disk.py tests/faults/test_soak.py
+	$(FAULTS) --timeout 600 tests/faults/test_kills.py tests/faults/test_stopped_subscriber.py \
+		tests/faults/test_backlog.py tests/faults/test_full_disk.py tests/faults/test_soak.py
 
 # Twenty daemons, one logger and one PostgreSQL, all killed at random; FLEET_SECONDS=600.
 faults-fleet: setup
-	AFFECT_EDGE_REQUIRE=postgresql $(BIN)/python -m pytest -m stage tests/faults/test_fleet.py
+	AFFECT_EDGE_REQUIRE=postgresql $(FAULTS) tests/faults/test_fleet.py
 
 # Two daemons at twice the usual rate and their loggers, with a fault every five seconds.
 soak: setup

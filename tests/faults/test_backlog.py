@@ -96,15 +96,13 @@ def drain(
 
 
 def check(
-    capsys: pytest.CaptureFixture[str],
     measured: tuple[dict[str, Any], float],
     stored: Callable[[], list[tuple[int, int, int, int]]],
     *,
     min_hz: float,
 ) -> None:
     figures, rate_hz = measured
-    with capsys.disabled():
-        print(f"\n{json.dumps(figures, indent=2)}")
+    print(json.dumps(figures, indent=2))
     epochs = {epoch: (count, first, last) for epoch, count, first, last in stored()}
     assert epochs[1] == (MESSAGES, 0, MESSAGES - 1)
     for count, first, last in epochs.values():
@@ -119,7 +117,7 @@ _EPOCHS = "SELECT epoch, count(*), min(seq), max(seq) FROM {} GROUP BY epoch"  #
 
 
 def test_a_day_goes_into_sqlite_while_live(
-    backlog: tuple[FleetDaemon, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    backlog: tuple[FleetDaemon, str], tmp_path: Path
 ) -> None:
     daemon, stream = backlog
     out = tmp_path / "log.sqlite"
@@ -131,11 +129,11 @@ def test_a_day_goes_into_sqlite_while_live(
             assert streams == [(stream,)]
             return database.execute(_EPOCHS.format("messages")).fetchall()
 
-    check(capsys, drain(daemon, tmp_path, str(out), {}), stored, min_hz=SQLITE_MIN_HZ)
+    check(drain(daemon, tmp_path, str(out), {}), stored, min_hz=SQLITE_MIN_HZ)
 
 
 def test_a_day_goes_into_postgresql_while_live(
-    backlog: tuple[FleetDaemon, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    backlog: tuple[FleetDaemon, str], tmp_path: Path
 ) -> None:
     daemon, _stream = backlog
     with running_server() as server:
@@ -146,4 +144,4 @@ def test_a_day_goes_into_postgresql_while_live(
             return database.rows(_EPOCHS.format("affect.messages"))  # type: ignore[return-value]
 
         measured = drain(daemon, tmp_path, database.url, database.environment)
-        check(capsys, measured, stored, min_hz=POSTGRESQL_MIN_HZ)
+        check(measured, stored, min_hz=POSTGRESQL_MIN_HZ)

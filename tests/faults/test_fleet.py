@@ -22,9 +22,7 @@ KILL_S = float(os.environ.get("FLEET_KILL_S", "3"))
 SEED = int(os.environ.get("FLEET_SEED", str(time.time_ns() % 10**6)))
 
 
-def test_a_fleet_whose_parts_are_killed_stores_every_message_once(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_fleet_whose_parts_are_killed_stores_every_message_once() -> None:
     with running_server() as server:
         grows = []
         for count in sorted({1, max(1, DAEMONS // 4), DAEMONS}):
@@ -45,6 +43,5 @@ def test_a_fleet_whose_parts_are_killed_stores_every_message_once(
         "gb_per_day": round(grows[-1]["rows_per_s"] * grows[-1]["bytes_per_row"] * 86_400 / 1e9, 3),
         "without_kills": grows,
     }
-    with capsys.disabled():
-        print(f"\n{json.dumps(figures, indent=2)}")
+    print(json.dumps(figures, indent=2))
     assert missing == 0

@@ -21,16 +21,13 @@ EVERY_S = float(os.environ.get("KILLS_EVERY_S", "0.5"))
 SEED = int(os.environ.get("KILLS_SEED", str(time.time_ns() % 10**6)))
 
 
-def test_after_kills_of_daemons_and_loggers_every_log_has_every_message_once(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_after_kills_of_daemons_and_loggers_every_log_has_every_message_once() -> None:
     with running_server() as server, killed_system(server.new_database(), RATE_HZ) as system:
         start_s = time.monotonic()
         system.kill_at_random(KILLS, every_s=EVERY_S, seed=SEED)
         elapsed_s = time.monotonic() - start_s
         found = system.missing_and_repeated()
         figures = {"seed": SEED, "seconds": round(elapsed_s), "kills": system.kills, "logs": found}
-    with capsys.disabled():
-        print(f"\n{json.dumps(figures, indent=2)}")
+    print(json.dumps(figures, indent=2))
     for each in found.values():
         assert (each["missing"], each.get("repeated", 0)) == (0, 0)

@@ -101,9 +101,8 @@ def disturb(pair: Pair, seconds: float, begin: Callable[[], None]) -> dict[str, 
     return figures
 
 
-def check(figures: dict[str, float], capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        print(f"\n{json.dumps(figures, indent=2)}")
+def check(figures: dict[str, float]) -> None:
+    print(json.dumps(figures, indent=2))
     assert figures["disturbed_during_lost"] == 0
     assert figures["rss_growth_mb"] <= RSS_GROWTH_MAX_MB
     usual_hz = figures["compared_during_hz"]
@@ -144,9 +143,7 @@ def wait_until_logged(daemon: FleetDaemon, out: Path) -> None:
         time.sleep(0.1)
 
 
-def test_a_stopped_logger_disturbs_nobody_and_loses_nothing(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_stopped_logger_disturbs_nobody_and_loses_nothing() -> None:
     with running_pair() as pair:
         out = pair.folder / "stopped.sqlite"
         logger = logger_of(pair.disturbed, pair.folder, out)
@@ -167,15 +164,13 @@ def test_a_stopped_logger_disturbs_nobody_and_loses_nothing(
             assert holes_in(out) == []
         finally:
             logger.kill()
-        check(figures, capsys)
+        check(figures)
         usual_ms = max(figures["disturbed_before_p99_ms"], figures["compared_during_p99_ms"])
         grown_ms = figures["disturbed_during_p99_ms"] - usual_ms
         assert not HAS_LIMITS or grown_ms <= P99_GROWTH_MAX_MS
 
 
-def test_stalled_and_replaying_subscribers_cost_no_frame(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_stalled_and_replaying_subscribers_cost_no_frame() -> None:
     """Eight subscribers that never read, and two that fetch 50,000 messages again and again."""
     is_over = threading.Event()
     replays: list[Path] = []
@@ -212,6 +207,6 @@ def test_stalled_and_replaying_subscribers_cost_no_frame(
                 if thread.ident is not None:
                     thread.join()
         figures["replays"] = len(replays)
-        check(figures, capsys)
+        check(figures)
         assert replays
         assert [holes_in(out) for out in replays] == [[]] * len(replays)
