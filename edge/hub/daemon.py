@@ -160,7 +160,7 @@ class Daemon:
         if self._supervisor.link is not None:
             poller.register(self._supervisor.link, zmq.POLLIN)
         poller.poll(TICK_MS)
-        attend(self._security, reload=self._stop.clear())
+        self._attend_security()
         self._publisher.read_subscriptions()
         if self._is_waiting and self._publisher.has_subscriber("frame", self._config.device.name):
             self._is_waiting = False
@@ -173,6 +173,16 @@ class Daemon:
             self._handlers.go_on()
         self._watch_worker()
         self._run_timers()
+
+    def _attend_security(self) -> None:
+        """Answer who may connect; after a signal, read the allowed keys again."""
+        is_requested = self._stop.clear()
+        is_reported = is_requested and self._is_ready
+        if is_reported:
+            self._notifier.reloading(clock.monotonic_ns())
+        attend(self._security, reload=is_requested)
+        if is_reported:
+            self._notifier.ready()
 
     def _read_link(self) -> None:
         """Handle a limited number of the worker's reports, so that timers stay on time."""
@@ -348,7 +358,7 @@ class Daemon:
             return False
         self._feed_watchdog(is_fresh=True)  # a slow subscriber is no fault of the daemon
         select.select([self._stop], [], [], 0.002)
-        attend(self._security, reload=self._stop.clear())
+        self._attend_security()
         return True
 
     # -- the stop ----------------------------------------------------------------------------------

@@ -32,6 +32,17 @@ class Notifier:
         """Report that the start is complete: units that wait for this one may start."""
         return self._send("READY=1")
 
+    def reloading(self, now_ns: int) -> bool:
+        """Report that a reload begins; ``ready`` reports its end.
+
+        Only after ``ready``: before it, the end of a reload would pass for the end of the start.
+
+        Args:
+            now_ns: ``clock.monotonic_ns()``, by which the manager tells this reload from an earlier
+                one (``Type=notify-reload``).
+        """
+        return self._send("RELOADING=1", f"MONOTONIC_USEC={now_ns // 1000}")
+
     def stopping(self) -> bool:
         """Report that the daemon is stopping."""
         return self._send("STOPPING=1")

@@ -75,25 +75,6 @@ def test_a_blocked_hub_feeds_no_watchdog_and_a_free_one_does_again(tmp_path: Pat
             assert daemon.worker_pid() == worker, "the worker was not at fault"
 
 
-def test_the_transcript_of_a_run_has_the_exact_order_and_two_lines_a_second(
-    tmp_path: Path,
-) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "15000000"}
-        with RunningDaemon(tmp_path, "--source", "demo", environment=environment) as daemon:
-            daemon.wait_for_frame()
-            began = time.monotonic()
-            lines = notified(manager, 6, daemon)
-            assert len(lines) <= 2 * (time.monotonic() - began) + 4
-            assert daemon.stop()[0] == 0
-            lines += notified(manager, 0.3, daemon)
-    order = [line for line in lines if not line.startswith(("STATUS=", "WATCHDOG="))]
-    assert order in (["READY=1", "STOPPING=1"], ["STOPPING=1"])
-    after = lines[lines.index("STOPPING=1") :]
-    assert all(line.startswith(("STOPPING", "STATUS")) for line in after)
-
-
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
 def test_a_worker_that_dies_is_replaced_within_10_s_each_time(
     tmp_path: Path, number: signal.Signals
