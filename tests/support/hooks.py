@@ -62,3 +62,25 @@ def write_whole(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     part.write_text(text)
     part.replace(path)
+
+
+_SLOW_COMMIT = """
+import sys, time
+if {module!r} in sys.orig_argv:
+    from edge.hub.journal.store import Store
+    commit = Store.commit
+    def slow_commit(*arguments, **options):
+        open({path!r}, "w").close()
+        time.sleep({seconds!r})
+        commit(*arguments, **options)
+    Store.commit = slow_commit
+"""
+
+
+def slow_commits(folder: Path, module: str, seconds: float, marker: Path) -> dict[str, str]:
+    """Return the environment of a daemon each of whose commits takes so long.
+
+    Each creates the file ``marker`` when it begins. ``module``: with which the daemon is started.
+    """
+    code = _SLOW_COMMIT.format(module=module, path=str(marker), seconds=seconds)
+    return _environment(folder, code)
