@@ -1,5 +1,6 @@
 """The entry point: ``affect-edge`` and ``python -m edge``."""
 
+import os
 import sys
 from types import FrameType
 
@@ -12,18 +13,29 @@ _UNTIL_STOPPED = ("run", "tail", "log", "forward")
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # A signal during the imports: nothing has started yet, so there is nothing to clean up.
-    # Commands that run until they are stopped replace these handlers later.
     open_standard_streams()
-    on_stop_signals(_exit_on_signal)
+    on_stop_signals(_end_on_signal)
     from edge.cli import run_command_line  # noqa: PLC0415 (after the handlers)
 
+    if _command() not in _UNTIL_STOPPED:  # these replace the handlers themselves
+        on_stop_signals(_exit_on_signal)
     sys.exit(run_command_line(sys.argv[1:]))
 
 
+def _end_on_signal(number: int, _frame: FrameType | None) -> None:
+    """End at once, during the imports: nothing has started yet, so nothing is to be cleaned up.
+
+    An exception would be lost in a callback, such as those by which Python frees its import locks.
+    """
+    os._exit(0 if _command() in _UNTIL_STOPPED else 128 + number)
+
+
 def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
-    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    sys.exit(0 if command in _UNTIL_STOPPED else 128 + number)
+    sys.exit(128 + number)
+
+
+def _command() -> str:
+    return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
 
 
 if __name__ == "__main__":

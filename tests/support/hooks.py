@@ -84,3 +84,29 @@ def slow_commits(folder: Path, module: str, seconds: float, marker: Path) -> dic
     """
     code = _SLOW_COMMIT.format(module=module, path=str(marker), seconds=seconds)
     return _environment(folder, code)
+
+
+_SIGNAL = """
+import os, signal, sys, weakref
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            def callback(_):
+                os.kill(os.getpid(), signal.SIGTERM)
+                for _ in range(3):  # the handler runs here
+                    pass
+            thing = Finder()
+            reference = weakref.ref(thing, callback)
+            del thing
+if "edge" in sys.orig_argv:
+    sys.meta_path.insert(0, Finder)
+"""
+
+
+def signal_at_import(folder: Path, module: str) -> dict[str, str]:
+    """Return the environment of a command that gets SIGTERM when it imports a module.
+
+    It comes within a callback, out of which Python lets no exception, as imports have them.
+    """
+    return _environment(folder, _SIGNAL.format(module=module))

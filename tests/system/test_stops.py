@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.support.daemons import affect_edge
+from tests.support.hooks import signal_at_import
 from tests.support.stops import STATES, make_backlog, stop_in
 
 
@@ -23,3 +25,20 @@ def test_a_stop_in_each_state_is_clean_and_the_journal_complete(folder: Path, st
     trial = folder / "trial"
     trial.mkdir()
     stop_in(state, trial, backlog, random.Random(4))
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "code"),
+    [
+        (("run", "--source", "demo"), "edge.cli", 0),
+        (("run", "--source", "demo"), "edge.hub.daemon", 0),
+        (("tail",), "edge.cli", 0),
+        (("version",), "edge.cli", 143),
+    ],
+)
+def test_a_signal_within_a_callback_of_an_import_is_not_lost(
+    tmp_path: Path, command: tuple[str, ...], module: str, code: int
+) -> None:
+    """Python ignored the SystemExit there, and the daemon ran on until it was killed."""
+    done = affect_edge(*command, timeout_s=20, environment=signal_at_import(tmp_path, module))
+    assert (done.returncode, done.stderr) == (code, "")
