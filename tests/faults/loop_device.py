@@ -32,11 +32,9 @@ class LoopDevice:
         self._options = ",".join(options)
         self.mount = Path(self._folder.name) / "mount"
         self.mount.mkdir()
-        self.image = image = Path(self._folder.name) / "image"
-        with image.open("wb") as file:
-            file.truncate(megabytes << 20)
-        run("mkfs.ext4", "-q", "-F", "-m", 0, image)
-        self.device = run("losetup", "--find", "--show", image)
+        self.image = Path(self._folder.name) / "image"
+        self.make_image(megabytes)
+        self.device = run("losetup", "--find", "--show", self.image)
         self.attach()
 
     def __enter__(self) -> "LoopDevice":
@@ -46,7 +44,17 @@ class LoopDevice:
         if os.path.ismount(self.mount):
             self.detach()
         run("losetup", "--detach", self.device)
+        self.remove_image()
         self._folder.cleanup()
+
+    def make_image(self, megabytes: int) -> None:
+        """Make the image of an empty file system."""
+        with self.image.open("wb") as file:
+            file.truncate(megabytes << 20)
+        run("mkfs.ext4", "-q", "-F", "-m", 0, self.image)
+
+    def remove_image(self) -> None:
+        """Do what is needed before the folder of the image is deleted."""
 
     def attach(self) -> None:
         """Mount; after a power cut this replays the file system's own log."""

@@ -22,6 +22,7 @@ from edge.hub.journal.entries import Entry
 from edge.hub.journal.erase import EraseJobs, Range, erase
 from edge.hub.journal.memory import Memory
 from edge.hub.journal.previous import Found, previous_state
+from edge.hub.journal.readback import Readback
 from edge.hub.journal.retention import Limits, Retention
 from edge.hub.journal.store import Store
 from edge.hub.journal.tail import Tail
@@ -73,6 +74,7 @@ class Writer:
         self.busy_since_ns: int | None = None
         self.found = Found()
         self.retention = Retention(limits, consumers, run_s, on_gap)
+        self._readback = Readback(path)
         self.recovered: dict[int, int] = {}
         self._incomplete: dict[int, int] = {}  # of these, those that are not all in the file
         self._is_new = False  # there was no file
@@ -306,13 +308,15 @@ class Writer:
         self._on_gap(gap)
 
     def _step(self, *, closing: bool) -> None:
-        """Do what is due: set aside, reopen, commit, trim, jobs."""
+        """Do what is due: set aside, reopen, commit, read back, trim, jobs."""
         now_ns = clock.monotonic_ns()
         if self._damage is not None and self._damage[0] is self.store:
             raise StoreDamaged(self._damage[1])
         if (self.failure or self.store is None) and now_ns < self._next_try_ns and not closing:
             return
-        if self.store is None or self._failures > 1:
+        if self._readback.is_doubtful:
+            self._reopen_from_device()
+        elif self.store is None or self._failures > 1:
             self._open(0.0 if self._failures else CHECK_S)
             self._note_previous(self._memory.first(self._memory.count))
         assert self.store is not None
@@ -322,10 +326,24 @@ class Writer:
         if due or has_jobs or closing or self.failure or self._memory.bytes > _COMMIT_BYTES:
             self._commit_all(self.store, closing=closing)
             self._next_commit_ns = clock.monotonic_ns() + int(RELAXED_S * 1e9)
+        if not closing:
+            self._readback.check()
         self.retention.run(self.store, trims=not closing)
         if has_jobs:
             self.busy_since_ns = None  # a long job is no failure of the storage
             self._jobs.run(functools.partial(self._erase, self.store))
+
+    def _reopen_from_device(self) -> None:
+        """Once the device holds what is written again, go on with what it holds of the file.
+
+        Until then, readers use the file as the kernel remembers it.
+        """
+        self._readback.require_good_write()
+        if self.store is not None:
+            self.store.close()  # writes the log into the file, from memory
+            self.store = None
+        self._readback.forget_cached()
+        self._open(CHECK_S)
 
     def _commit_all(self, store: Store, *, closing: bool) -> None:
         while True:
