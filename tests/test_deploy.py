@@ -88,6 +88,19 @@ def test_check_unit_refuses_a_worse_unit(tmp_path, change, finding):
     assert finding in done.stderr
 
 
+@needs_systemd
+def test_check_unit_checks_the_drop_ins(tmp_path):
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text())
+    shutil.copytree(UNIT.with_name(f"{UNIT.name}.d"), f"{copy}.d")
+    assert check_unit(copy).returncode == 0
+    drop_in = tmp_path / f"{UNIT.name}.d/reboot.conf"
+    drop_in.write_text(drop_in.read_text().replace("ExecStopPost=", "ExecStopPosts="))
+    done = check_unit(copy)
+    assert done.returncode == 1
+    assert "Unknown key" in done.stderr
+
+
 def test_check_unit_passes_without_systemd(tmp_path):
     for tool in ("bash", "dirname"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
