@@ -38,6 +38,18 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     assert not dead
 
 
+def test_the_page_of_faults_names_tests_that_exist() -> None:
+    page = (ROOT / "docs/faults.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(named) == page.count("::test_") > 80
+    for path, name in named:
+        assert f"\ndef {name}(" in (ROOT / path).read_text(), f"{path}::{name}"
+    rows = {
+        int(each) for row in re.findall(r"(?m)^\| ([\d, ]+) \|", page) for each in row.split(",")
+    }
+    assert rows == set(range(1, 51))
+
+
 def test_the_architecture_names_every_module() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text()
     assert page.count("\n") <= 105
