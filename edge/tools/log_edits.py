@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from edge.client import participant_edits
-from edge.client.log_database import open_log
-from edge.client.participant_edits import Edit, ParticipantEdits
+from edge.client.logs import participant_edits
+from edge.client.logs.participant_edits import Edit, ParticipantEdits
+from edge.client.logs.sqlite_changes import open_log
 from edge.clock import day
 from edge.codes import Code
 from edge.descriptors import write_error_line

@@ -7,8 +7,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from edge.client import log_erase
 from edge.client.ask import ask
+from edge.client.logs.erasing import sqlite as log_erase
 from edge.descriptors import write_error_line
 from edge.errors import EXIT_DONE, EXIT_FAILURE, ConfigError
 from edge.protocol.requests import EraseRequest, error_line

@@ -8,11 +8,11 @@ import pandas
 import pytest
 
 from edge.cli import run_command_line
-from edge.client import Gap, participant_edits
-from edge.client.log_database import open_log
-from edge.client.log_erase import erase
-from edge.client.logs import opened_log
-from edge.client.participant_edits import Edit
+from edge.client import Gap
+from edge.client.logs import opened_log, participant_edits
+from edge.client.logs.erasing.sqlite import erase
+from edge.client.logs.participant_edits import Edit
+from edge.client.logs.sqlite_changes import open_log
 from edge.client.tidy import BOOLEANS, COLUMNS, EVENT_COLUMNS, INTEGERS, TEXTS
 from edge.errors import ConfigError, LogFileError
 from edge.tools import export_log

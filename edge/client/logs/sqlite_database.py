@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION, schema
+from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION, check_identity, schema
 from edge.errors import ConfigError, LogFileError, LogUnavailable
 
 BUSY_S: Final = 5.0
@@ -28,18 +28,9 @@ def opened_database(path: Path) -> sqlite3.Connection:
     """
     database = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
     try:
-        (identity,), (version,) = (
-            database.execute(f"PRAGMA {name}").fetchone()
-            for name in ("application_id", "user_version")
-        )
         (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables and identity != APPLICATION_ID:
-            raise ConfigError(f"log {path}: is a database of another program; name another file")
-        if tables and version != VERSION:
-            raise ConfigError(
-                f"log {path}: has the tables of another version ({version}, expected {VERSION});"
-                " move it away, or name another file"
-            )
+        if tables:
+            check_identity(database, f"log {path}")
         database.execute("PRAGMA page_size = 8192")  # seven messages; 4096 wastes a fifth
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")

@@ -8,9 +8,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from edge.client.gaps import Gap
+from edge.client.logs.participant_edits import ParticipantEdits
 from edge.client.logs.sessions import Span, read_sessions, within
-from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION
-from edge.client.participant_edits import ParticipantEdits
+from edge.client.logs.sqlite_schema import check_identity
 from edge.client.tidy import PlacedGap
 from edge.errors import ConfigError, LogFileError
 from edge.protocol.messages import EventMessage, FrameMessage
@@ -20,7 +20,7 @@ _HEAD: Final = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class LoggedMessage:
     """A message of a log.
 
     Attributes:
@@ -106,7 +106,7 @@ class SqliteReader:
         where, values = _where(spans)
         return int(self._query(f"SELECT count(*) FROM messages WHERE {where}", values)[0][0])
 
-    def messages(self, spans: list[Span] | None = None) -> Iterator[Stored]:
+    def messages(self, spans: list[Span] | None = None) -> Iterator[LoggedMessage]:
         """Return the messages in the order of their reception, in ``spans`` if given.
 
         Messages that are received meanwhile are not among them. Memory: some thousand messages.
@@ -125,7 +125,7 @@ class SqliteReader:
                 (after, self._last, *values),
             )
             for row in rows:
-                yield Stored(*row[1:])
+                yield LoggedMessage(*row[1:])
             if len(rows) < _BATCH:
                 return
             after = rows[-1][0]
@@ -184,16 +184,11 @@ def _open(path: Path) -> sqlite3.Connection:
         )
     try:
         database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5.0)
-        found = [
-            database.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("application_id", "user_version")
-        ]
+        try:
+            check_identity(database, f"log {path}")
+        except (ConfigError, sqlite3.Error):
+            database.close()
+            raise
     except sqlite3.Error as error:
         raise ConfigError(f"log {path}: cannot be read: {error}") from error
-    if found != [APPLICATION_ID, VERSION]:
-        database.close()
-        raise ConfigError(
-            f"log {path}: is a database of another program or version; expected a log of"
-            f" affect-edge with tables of version {VERSION}"
-        )
     return database

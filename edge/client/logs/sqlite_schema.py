@@ -5,9 +5,11 @@
 typed columns with the names and units of ``edge.client.tidy``; truth values are 0 and 1.
 """
 
+import sqlite3
 from typing import Final
 
 from edge.client.tidy import COLUMNS, EVENT_COLUMNS
+from edge.errors import ConfigError
 from edge.vocabulary import EXPRESSIONS
 
 APPLICATION_ID: Final = 0x61666665
@@ -144,6 +146,33 @@ _EVENT: Final = _HEAD | {
 def _view(name: str, columns: list[str], by_column: dict[str, str], source: str) -> str:
     cells = ",\n    ".join(f"{by_column[column]} AS {column}" for column in columns)
     return f"CREATE VIEW {name} AS SELECT\n    {cells}\nFROM {source};\n"
+
+
+def check_identity(database: sqlite3.Connection, name: str) -> None:
+    """Check that a database is a log of this version.
+
+    Args:
+        database: which may be read.
+        name: begins the error message, such as ``log session.sqlite``.
+
+    Raises:
+        ConfigError: it is none.
+        sqlite3.Error: it cannot be read.
+    """
+    identity, version = (
+        database.execute(f"PRAGMA {pragma}").fetchone()[0]
+        for pragma in ("application_id", "user_version")
+    )
+    if identity != APPLICATION_ID:
+        raise ConfigError(
+            f"{name}: is a database of another program; expected a log (.sqlite) that affect-edge"
+            " log wrote: name another file"
+        )
+    if version != VERSION:
+        raise ConfigError(
+            f"{name}: has the tables of another version ({version}, expected {VERSION}); move it"
+            " away, or name another file"
+        )
 
 
 def schema() -> str:

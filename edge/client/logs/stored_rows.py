@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from edge.client.logs.participant_edits import ParticipantEdits
 from edge.client.logs.sessions import Span
-from edge.client.logs.sqlite_reader import SqliteReader, Stored
-from edge.client.participant_edits import ParticipantEdits
+from edge.client.logs.sqlite_reader import LoggedMessage, SqliteReader
 from edge.client.tidy import COLUMNS, NONE, Cell, PlacedGap, event_row, frame_rows
 from edge.protocol.messages import FrameMessage
 
@@ -76,7 +76,7 @@ class StoredRows:
                 )
 
 
-def _edit(row: list[Cell], edits: ParticipantEdits, stored: Stored) -> None:
+def _edit(row: list[Cell], edits: ParticipantEdits, stored: LoggedMessage) -> None:
     """Give the face of a row the participant that was assigned afterwards."""
     track, code = row[_TRACK], row[_PARTICIPANT]
     if isinstance(track, int) and track != NONE:

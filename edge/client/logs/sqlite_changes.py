@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from edge.client.logs.sqlite_schema import APPLICATION_ID, VERSION
+from edge.client.logs.sqlite_schema import check_identity
 from edge.errors import ConfigError, LogFileError
 
 BUSY_S: Final = 10.0
@@ -29,14 +29,7 @@ def open_log(path: Path) -> Iterator[sqlite3.Connection]:
             f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_S, isolation_level=None
         )
         try:
-            found = [
-                connection.execute(f"PRAGMA {name}").fetchone()[0]
-                for name in ("application_id", "user_version")
-            ]
-            if found != [APPLICATION_ID, VERSION]:
-                raise ConfigError(
-                    f"--log {path}: a database of another program or version; {expected}"
-                )
+            check_identity(connection, f"--log {path}")
             yield connection
         finally:
             connection.close()

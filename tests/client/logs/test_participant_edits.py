@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.cli import run_command_line
-from edge.client.participant_edits import Edit, ParticipantEdits
+from edge.client.logs.participant_edits import Edit, ParticipantEdits
 from tests.support import wire
 from tests.support.sqlite_logs import write_log
 
@@ -142,7 +142,7 @@ def test_a_file_that_is_no_log_is_refused_in_one_line(tmp_path, capsys, content)
 
 
 def test_a_log_in_use_is_not_changed(log, capsys, monkeypatch):
-    monkeypatch.setattr("edge.client.log_database.BUSY_S", 0.1)
+    monkeypatch.setattr("edge.client.logs.sqlite_changes.BUSY_S", 0.1)
     with sqlite3.connect(log, isolation_level=None) as logger:
         logger.execute("BEGIN IMMEDIATE")
         assert run_command_line(["participant", "assign", "2", "P01", "--log", str(log)]) == 1

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edge.client import participant_edits
-from edge.client.log_database import open_log, transaction
+from edge.client.logs import participant_edits
 from edge.client.logs.sessions import Session, read_sessions, within
+from edge.client.logs.sqlite_changes import open_log, transaction
 from edge.client.logs.sqlite_database import companion
 from edge.errors import ConfigError, LogFileError
 

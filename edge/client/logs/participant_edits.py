@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from edge import clock
-from edge.client.log_database import columns, transaction
+from edge.client.logs.sqlite_changes import columns, transaction
 
 _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS participant_edit ("

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import run_command_line
-from edge.client import log_erase
+from edge.client.logs.erasing import sqlite
 from edge.protocol.messages import EventMessage
 from tests.support import wire
 from tests.support.sqlite_logs import write_log
@@ -99,8 +99,8 @@ def test_a_session_is_erased_with_its_codes_and_nothing_else(log, capsys, word):
 
 
 def test_the_proof_finds_what_is_left(log):
-    assert log_erase._count(log, b'"morning"') > 0
-    assert log_erase._count(log.with_name("none"), b"x") == 0
+    assert sqlite._count(log, b'"morning"') > 0
+    assert sqlite._count(log.with_name("none"), b"x") == 0
 
 
 def test_a_session_that_is_not_in_the_log_is_refused(log, capsys):
@@ -118,7 +118,7 @@ def test_a_part_of_a_session_is_erased_in_each_file_of_a_rotated_log(tmp_path, p
     whole = messages()
     cut = next(index for index, each in enumerate(whole) if each.epoch == 2) + 50
     write_log(path, whole[:cut] if part == "begin" else whole[cut:])
-    log_erase.erase(path, "morning")
+    sqlite.erase(path, "morning")
     left = rows(path, "SELECT epoch, seq FROM messages ORDER BY 1, 2")
     assert left == ([(1, 0)] if part == "begin" else [(2, seq) for seq in range(103, 201)])
 
@@ -141,7 +141,7 @@ def test_a_session_that_went_on_in_a_new_stream_is_erased_in_both(tmp_path, befo
         )
     ]
     write_log(path, sent)
-    assert log_erase.erase(path, "morning").hits == 0
+    assert sqlite.erase(path, "morning").hits == 0
     left = rows(path, "SELECT stream, seq FROM messages ORDER BY stream, seq")
     assert left == sorted([(before, 0), (after, 4)])
 
@@ -149,13 +149,13 @@ def test_a_session_that_went_on_in_a_new_stream_is_erased_in_both(tmp_path, befo
 def test_codes_of_the_configuration_stay(tmp_path):
     path = tmp_path / "log.sqlite"
     write_log(path, [event(0, "epoch_started", seats={"left": "P07"}), *messages()[1:]])
-    assert log_erase.erase(path, "morning").codes == ()
+    assert sqlite.erase(path, "morning").codes == ()
     left = rows(path, "SELECT epoch, seq FROM messages ORDER BY 1, 2 LIMIT 4")
     assert left == [(1, 0), (1, 1), (2, 101), (2, 102)]
 
 
 def test_a_log_that_a_logger_holds_is_left_as_it_is(log, capsys, monkeypatch):
-    monkeypatch.setattr("edge.client.log_database.BUSY_S", 0.1)
+    monkeypatch.setattr("edge.client.logs.sqlite_changes.BUSY_S", 0.1)
     with sqlite3.connect(log, isolation_level=None) as logger:
         logger.execute("BEGIN IMMEDIATE")
         assert run_command_line(["erase", "--session", "morning", "--log", str(log)]) == 1

@@ -1,0 +1,1 @@
+"""Erases a session from a log, and proves it; one module for each kind of log."""
