@@ -1,6 +1,6 @@
 """The commands of an operator: participants, baselines, sessions, erasing.
 
-Each asks a running daemon, or, with ``--log``, changes a log of SQLite afterwards.
+Each asks a running daemon, or, with ``--log``, changes a log afterwards.
 """
 
 from pathlib import Path
@@ -159,7 +159,13 @@ def erase(
     session: Annotated[str, typer.Option(help="Its name, or its id, which `session list` shows.")],
     service: ServiceEndpoint = SERVICE,
     *,
-    log: LogFile = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            help="A log to erase it from, with its rotated files, as `log --out` names it; not a"
+            " running daemon."
+        ),
+    ] = None,
 ) -> int:
     """Erase a session from a daemon's journal, or from a log, and prove that nothing is left."""
     from edge.tools import session_erase  # noqa: PLC0415

@@ -2,13 +2,13 @@
 
 import select
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
 from edge.client.ask import ask
-from edge.client.logs.erasing import sqlite as log_erase
+from edge.client.logs.erasing import erase_session
+from edge.config import redact
 from edge.descriptors import write_error_line
 from edge.errors import EXIT_DONE, EXIT_FAILURE, ConfigError
 from edge.protocol.requests import EraseRequest, error_line
@@ -17,17 +17,17 @@ from edge.tools.output import print_line
 POLL_S: Final = 0.5
 
 
-def erase_log(log: Path, session: str) -> int:
+def erase_log(log: str, session: str) -> int:
     """Erase a session from a log; return 0 if nothing of it is left, else 1.
 
     Raises:
         ConfigError: no such log, or no such session in it.
         LogFileError: the log cannot be changed now.
     """
-    write_error_line(f"affect-edge: erasing session {session} from {log}; its file is written anew")
-    erased = log_erase.erase(log, session)
+    write_error_line(f"affect-edge: erasing session {session} from {redact(log)}")
+    erased = erase_session(log, session, lambda line: write_error_line(f"affect-edge: {line}"))
     _report(session, erased.messages, erased.outside, erased.codes)
-    return _prove(erased.hits, erased.looked_for, str(log))
+    return _prove(erased.hits, erased.looked_for, erased.where)
 
 
 def erase(service: str, session: str) -> int:
@@ -51,7 +51,7 @@ def erase(service: str, session: str) -> int:
         select.select([], [], [], POLL_S)
     codes = reply["participants"]
     _report(session, reply["messages"], reply["outside"], codes)
-    return _prove(reply["hits"], reply["looked_for"], "journal and its tail")
+    return _prove(reply["hits"], reply["looked_for"], "the bytes of journal and its tail")
 
 
 def _report(session: str, messages: int, outside: int, codes: Sequence[str]) -> None:
@@ -63,6 +63,6 @@ def _report(session: str, messages: int, outside: int, codes: Sequence[str]) -> 
 def _prove(hits: int, looked_for: int, where: str) -> int:
     print_line(
         f"{hits} hits of {looked_for} texts (its name, note, codes, and parts of its messages) in"
-        f" the bytes of {where}"
+        f" {where}"
     )
     return EXIT_DONE if hits == 0 else EXIT_FAILURE

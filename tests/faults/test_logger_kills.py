@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.client.logs.test_kills import NAMES, kill_loggers
+from tests.support.killed_erasure import kill_erasures
 
 pytestmark = [pytest.mark.stage, pytest.mark.timeout(7200)]
 
@@ -17,6 +18,12 @@ pytestmark = [pytest.mark.stage, pytest.mark.timeout(7200)]
 @pytest.mark.parametrize("name", NAMES)
 def test_after_many_kills_every_message_is_logged_once(tmp_path, name):
     kill_loggers(tmp_path / name, kills=int(os.environ.get("AFFECT_EDGE_KILLS", "250")))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_erasure_that_is_killed_at_any_step_is_completed(tmp_path, name):
+    (tmp_path / "of-the-log").mkdir()
+    print(f"{name}: {kill_erasures(tmp_path / 'of-the-log' / name, every=1)} kills")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="loop devices need root")

@@ -167,7 +167,7 @@ def test_erased_messages_are_a_gap(tmp_path):
         event(3, "session_ended", SESSION | {"note": ""}),
         frame(4),
     )
-    assert erase(log, "pilot-1").hits == 0
+    assert erase(log, "pilot-1", print).hits == 0
     run_export(log, tmp_path / "out.csv")
     events = csv_rows(tmp_path / "out.events.csv")
     assert [(row["event"], row["first_missing"], row["last_missing"]) for row in events] == [

@@ -159,20 +159,22 @@ class LineFile:
 
     def end(self) -> FileEnd:
         """Return where the committed lines end."""
-        return FileEnd(self._size, self._crc_before(self._size))
+        return self._end(self._size)
 
     def cut_to(self, end: FileEnd) -> int | None:
         """Cut off what follows a committed end; return how many bytes that was.
 
         None, with the file unchanged: it is another file, or was cut before that end.
         """
-        if self._size < end.size or self._crc_before(end.size) != end.crc32:
+        if self._size < end.size or self._end(end.size) != end:
             return None
         return self.cut(self._size - end.size)
 
-    def _crc_before(self, size: int) -> int:
-        start = max(0, size - CHECKED_BYTES)
-        return zlib.crc32(self._read(start, size - start))
+    def _end(self, size: int) -> FileEnd:
+        try:
+            return end_of_file(self._fd, size)
+        except OSError as error:
+            raise log_error(self.path, error) from error
 
     def _write(self, lines: bytes) -> None:
         written = 0
@@ -256,6 +258,16 @@ class LineFile:
             return os.pread(self._fd, count, start)
         except OSError as error:
             raise log_error(self.path, error) from error
+
+
+def end_of_file(descriptor: int, size: int) -> FileEnd:
+    """Return the end of the first ``size`` bytes of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    start = max(0, size - CHECKED_BYTES)
+    return FileEnd(size, zlib.crc32(os.pread(descriptor, size - start, start)))
 
 
 def _open_locked(path: Path) -> int:

@@ -63,7 +63,7 @@ class ParquetLog:
             if path.exists() and not self._spool_folder.exists() and any(path.iterdir()):
                 raise ConfigError(f"log {path}: exists and is no log; name another folder")
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _make_folders(self._spool_folder, path)
+            make_folders(self._spool_folder, path)
         except OSError as error:
             raise ConfigError(f"log {path}: cannot be made: {error.strerror}") from error
         self._spool = SqliteLog(self._spool_folder / "messages.sqlite", report)
@@ -157,7 +157,7 @@ class _Files:
             device = quote(message.device, safe="")
             folder = self._folder / table / f"device={device}" / f"day={key[2]}"
             try:
-                _make_folders(folder, self._folder)
+                make_folders(folder, self._folder)
             except OSError as error:
                 raise log_error(folder, error) from error
             columns = COLUMNS if table == "faces" else EVENT_COLUMNS
@@ -167,11 +167,11 @@ class _Files:
         file.append([row[1:] for row in rows])
 
 
-def _make_folders(folder: Path, within: Path) -> None:
+def make_folders(folder: Path, within: Path) -> None:
     """Make a folder and those above it, so that they survive a power cut."""
     if not folder.is_dir():
         if folder != within:
-            _make_folders(folder.parent, within)
+            make_folders(folder.parent, within)
         folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(folder.parent)
 

@@ -92,12 +92,15 @@ class PostgresServer:
         self.shown = _shown(given)
         self._was_connected = False
 
-    def connect(self) -> _Connection:
+    def connect(self, *, create: bool = True) -> _Connection:
         """Return a connection whose schema is there and whose commits are durable.
+
+        Args:
+            create: whether to create the schema where it is missing.
 
         Raises:
             ConfigError: the server refuses this user, password or database, or a right is missing,
-                or the schema is that of another version.
+                or the schema is missing or that of another version.
             LogUnavailable: the server cannot be used now.
         """
         try:
@@ -108,7 +111,7 @@ class PostgresServer:
             raise ConfigError(f"{self.shown}: {_one_line(error)}") from error
         try:
             with connection.transaction():
-                self._prepare(connection)
+                self._prepare(connection, create=create)
         except psycopg.Error as error:
             connection.close()
             raise self.translated(error) from error
@@ -118,7 +121,7 @@ class PostgresServer:
         self._was_connected = True
         return connection
 
-    def _prepare(self, connection: _Connection) -> None:
+    def _prepare(self, connection: _Connection, *, create: bool) -> None:
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise ConfigError(
@@ -132,6 +135,8 @@ class PostgresServer:
         )
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         if _value(connection, "SELECT to_regclass('affect.version') IS NULL"):
+            if not create:
+                raise ConfigError(f"{self.shown}: has no log; expected the schema affect")
             connection.execute(SCHEMA_FILE.read_bytes())
         version = _value(connection, "SELECT version FROM affect.version")
         if version != SCHEMA_VERSION:

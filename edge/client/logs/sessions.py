@@ -1,4 +1,4 @@
-"""Where the sessions of a SQLite log lie, from their events.
+"""Where the sessions of a log lie, from their events.
 
 A session begins with its event ``session_began`` and ends with ``session_ended``, both included. In
 a log that rotated, one of them may be in another file. A session that goes on in a new stream
@@ -6,12 +6,15 @@ a log that rotated, one of them may be in another file. A session that goes on i
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 _START: Final = (0, 0)
-_NO_END: Final = (2**62, 2**62)
+NO_END: Final = (2**62, 2**62)
+"""End of a span that reaches to the newest message."""
+
+EVENTS: Final = ("session_began", "session_resumed", "session_ended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Span:
 
     stream: str
     first: tuple[int, int] = _START
-    last: tuple[int, int] = _NO_END
+    last: tuple[int, int] = NO_END
 
 
 @dataclass(slots=True)
@@ -40,24 +43,53 @@ class Session:
     spans: list[Span] = field(default_factory=list)
 
 
-def read_sessions(connection: sqlite3.Connection) -> list[Session]:
-    """Return the sessions of a log.
+class SessionEvent(NamedTuple):
+    """An event of a session, one of ``EVENTS``; ``stream, epoch, seq`` identify it."""
 
-    One whose begin is not in the log reaches from the first message of its stream on, and one
-    without an end to the newest.
+    stream: str
+    epoch: int
+    seq: int
+    event: str
+    session: str
+    name: str
+    note: str | None
+
+
+def read_sessions(connection: sqlite3.Connection) -> list[Session]:
+    """Return the sessions of a SQLite log, as ``sessions_of``.
 
     Raises:
         sqlite3.Error: the log cannot be read.
     """
+    return sessions_of(read_session_events(connection))
+
+
+def read_session_events(connection: sqlite3.Connection) -> list[SessionEvent]:
+    """Return the events of sessions in a SQLite log.
+
+    Raises:
+        sqlite3.Error: the log cannot be read.
+    """
+    rows = connection.execute(
+        "SELECT stream, epoch, seq, json_extract(body, '$.event') AS event,"
+        " json_extract(body, '$.detail.session'), json_extract(body, '$.detail.name'),"
+        " json_extract(body, '$.detail.note')"
+        " FROM messages WHERE kind = 'event' AND instr(body, '\"session_')"
+        " AND event IN (?, ?, ?)",
+        EVENTS,
+    )
+    return [SessionEvent(*row) for row in rows]
+
+
+def sessions_of(events: Iterable[SessionEvent]) -> list[Session]:
+    """Return the sessions that ``events``, in any order, show.
+
+    One whose begin is not in the log reaches from the first message of its stream on, and one
+    without an end to the newest.
+    """
     found: dict[str, Session] = {}
     spans: dict[str, dict[str, Span]] = {}
-    for event, session, name, note, stream, epoch, seq in connection.execute(
-        "SELECT json_extract(body, '$.event') AS event, json_extract(body, '$.detail.session'),"
-        " json_extract(body, '$.detail.name'), json_extract(body, '$.detail.note'),"
-        " stream, epoch, seq FROM messages WHERE kind = 'event' AND instr(body, '\"session_')"
-        " AND event IN ('session_began', 'session_resumed', 'session_ended')"
-        " ORDER BY stream, epoch, seq"
-    ):
+    for stream, epoch, seq, event, session, name, note in sorted(events, key=lambda each: each[:3]):
         at = found.setdefault(session, Session(session, name))
         by_stream = spans.setdefault(session, {})
         span = by_stream.setdefault(stream, Span(stream))

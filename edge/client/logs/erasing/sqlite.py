@@ -1,73 +1,140 @@
-"""Erases a session from a log in SQLite, and looks for remains in the bytes of its files.
-
-Where it lies: ``edge.client.logs.sessions``. With the messages of the session go all other messages
-with a code that no other session of the log and no configuration has.
+"""Erases a session from a log in SQLite and from the files that it was rotated to.
 
 ``secure_delete`` overwrites what is deleted, and ``VACUUM`` writes a new file without free pages.
-The table ``gaps`` has what is missing, with the reason ``erased``.
+The table ``gaps`` has what is missing, with the reason ``erased``. The plan lies next to the log
+until all files are done, so that a killed erasure is completed by the next one.
 """
 
-import json
-import mmap
+import os
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
 
 from edge.client.logs import participant_edits
-from edge.client.logs.sessions import Session, read_sessions, within
+from edge.client.logs.erasing.line_items import JsonKind
+from edge.client.logs.erasing.locks import acting_as_owner, in_use, open_locked
+from edge.client.logs.erasing.names import log_files, where_in
+from edge.client.logs.erasing.plan import Erased, Plan, PlanFile, run_plan
+from edge.client.logs.erasing.remains import count_in_files
+from edge.client.logs.erasing.runs import SAMPLES
+from edge.client.logs.sessions import SessionEvent, Span, read_session_events, within
 from edge.client.logs.sqlite_changes import open_log, transaction
 from edge.client.logs.sqlite_database import companion
-from edge.errors import ConfigError, LogFileError
+from edge.errors import LogFileError
 
-SAMPLES: Final = 64
-"""Erased messages whose own numbers are looked for, evenly distributed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """What was erased, and what the files still hold.
-
-    Attributes:
-        messages: number of erased messages, those outside of the session included.
-        outside: of these, outside of the session.
-        codes: codes that only this session had.
-        looked_for: number of texts that were looked for.
-        hits: how often one of them was found; 0 is the proof.
-    """
-
-    messages: int
-    outside: int
-    codes: tuple[str, ...]
-    looked_for: int
-    hits: int
+_JSON = JsonKind()
 
 
-def erase(path: Path, word: str) -> Erased:
+def erase(path: Path, word: str, report: Callable[[str], None]) -> Erased:
     """Erase the session with the name or id ``word`` from the log ``path``.
+
+    Args:
+        path: the log; files that it was rotated to are found by their names.
+        word: name or id.
+        report: takes lines on what is done.
 
     Raises:
         ConfigError: there is no such log, or no such session in it.
         LogFileError: the log cannot be changed, such as while a logger writes to it.
     """
+    paths = [each for part in log_files(path) for each in part]
+    with ExitStack() as stack:
+        stack.enter_context(acting_as_owner(paths[-1]))
+        for each in paths:
+            lock = open_locked(each)
+            if each == path:  # closed after the database: that releases the locks of SQLite, too
+                stack.callback(os.close, lock)
+            else:
+                os.close(lock)
+        if [each for part in log_files(path) for each in part] != paths:
+            raise in_use(path)  # a logger has just rotated it
+        return run_plan(
+            PlanFile(path.with_name(f"{path.name}.erasing")),
+            lambda: _SqliteFacts(paths),
+            lambda plan: _erase(paths, plan),
+            word=word,
+            where=str(path),
+            report=report,
+        )
+
+
+def _erase(paths: Sequence[Path], plan: Plan) -> Erased:
+    messages = inside = 0
+    texts = plan.texts()
+    for path in paths:
+        with _opened(path) as connection:
+            connection.execute("CREATE TEMP TABLE doomed (stream, epoch, seq)")
+            inside += _mark(connection, plan)
+            texts += _samples(connection)
+            with transaction(connection):
+                messages += _delete(connection, plan)
+            connection.execute("DROP TABLE doomed")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            _compact(connection, path)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    suffixes = ("", "-wal", "-journal", "-shm")
+    files = [companion(path, suffix) for path in paths for suffix in suffixes]
+    hits = count_in_files(files, [text.encode() for text in texts])
+    codes = tuple(sorted(plan.codes))
+    return Erased(messages, messages - inside, codes, len(texts), hits, where_in(paths))
+
+
+class _SqliteFacts:
+    """What the files of a log show; see ``Facts``."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def session_events(self) -> Iterator[SessionEvent]:
+        for path in self._paths:
+            with _opened(path) as connection:
+                yield from read_session_events(connection)
+
+    def newest(self) -> dict[str, tuple[int, int]]:
+        found: dict[str, tuple[int, int]] = {}
+        for path in self._paths:
+            with _opened(path) as connection:
+                for stream, epoch, seq in connection.execute(
+                    "SELECT stream, epoch, max(seq) FROM messages GROUP BY stream, epoch"
+                ):
+                    found[stream] = max(found.get(stream, (0, 0)), (epoch, seq))
+        return found
+
+    def configured(self) -> set[str]:
+        found: set[str] = set()
+        for path in self._paths:
+            with _opened(path) as connection:
+                for (body,) in connection.execute(
+                    "SELECT body FROM messages WHERE kind = 'event'"
+                    " AND instr(body, '\"epoch_started\"')"
+                ):
+                    item = _JSON.item(body)
+                    if item is not None and item.event == "epoch_started":
+                        found |= item.codes
+        return found
+
+    def codes_of(self, sessions: Sequence[Sequence[Span]]) -> list[set[str]]:
+        found: list[set[str]] = [set() for _ in sessions]
+        for path in self._paths:
+            with _opened(path) as connection:
+                for codes, spans in zip(found, sessions, strict=True):
+                    codes.update(_codes(connection, spans))
+        return found
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     with open_log(path) as connection:
         connection.execute("PRAGMA secure_delete = ON")
-        sessions = read_sessions(connection)
-        session = _find(sessions, path, word)
-        codes = _own_codes(connection, session, sessions)
-        connection.execute("CREATE TEMP TABLE doomed (stream, epoch, seq)")
-        inside = _mark(connection, session, codes)
-        texts = [text for text in (session.name, session.note, *codes) if text]
-        needles = [json.dumps(text, ensure_ascii=False) for text in texts]
-        needles += _samples(connection)
-        with transaction(connection):
-            messages = _delete(connection, session, codes)
-        connection.execute("DROP TABLE doomed")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        _compact(connection, path)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    hits = sum(_count(path, needle.encode()) for needle in needles)
-    return Erased(messages, messages - inside, codes, len(needles), hits)
+        connection.create_function("names", 2, _names, deterministic=True)
+        yield connection
+
+
+def _names(body: str, code: str) -> bool:
+    """Return whether a message names a participant."""
+    item = _JSON.item(body.encode())
+    return item is not None and code in item.codes
 
 
 def _compact(connection: sqlite3.Connection, path: Path) -> None:
@@ -76,26 +143,13 @@ def _compact(connection: sqlite3.Connection, path: Path) -> None:
     except sqlite3.OperationalError as error:
         raise LogFileError(
             f"--log {path}: the messages are erased, but the file could not be written anew:"
-            f" {error}; make room, or stop the logger, and run: sqlite3 {path} VACUUM"
+            f" {error}; make room, or stop the logger, and erase the session again"
         ) from error
 
 
-def _find(sessions: list[Session], path: Path, word: str) -> Session:
-    matching = [each for each in sessions if word in (each.session, each.name)]
-    if not matching:
-        known = ", ".join(each.name for each in sessions) or "none"
-        raise ConfigError(f"--session {word}: not in {path}; sessions: {known}")
-    if len(matching) > 1:
-        known = ", ".join(each.session for each in matching)
-        raise ConfigError(
-            f"--session {word}: {len(matching)} sessions of {path}; name one: {known}"
-        )
-    return matching[0]
-
-
-def _codes(connection: sqlite3.Connection, session: Session) -> set[str]:
+def _codes(connection: sqlite3.Connection, spans: Sequence[Span]) -> set[str]:
     """Return the codes that faces have in a session."""
-    where, values = within(session.spans)
+    where, values = within(spans)
     rows = connection.execute(
         "SELECT DISTINCT json_extract(f.value, '$.participant') FROM messages m,"
         f" json_each(m.body, '$.faces') f WHERE m.kind = 'frame' AND {where}",
@@ -104,32 +158,18 @@ def _codes(connection: sqlite3.Connection, session: Session) -> set[str]:
     return {code for (code,) in rows if code is not None}
 
 
-def _own_codes(
-    connection: sqlite3.Connection, session: Session, sessions: list[Session]
-) -> tuple[str, ...]:
-    own = _codes(connection, session)
-    for other in sessions:
-        if own and other.session != session.session:
-            own -= _codes(connection, other)
-    for (body,) in connection.execute(
-        "SELECT body FROM messages WHERE kind = 'event' AND instr(body, '\"epoch_started\"')"
-    ):
-        own -= {code for code in own if f'"{code}"' in body}  # of the configuration
-    return tuple(sorted(own))
-
-
-def _mark(connection: sqlite3.Connection, session: Session, codes: tuple[str, ...]) -> int:
+def _mark(connection: sqlite3.Connection, plan: Plan) -> int:
     """Note what is to be deleted; return how many messages are within the session."""
-    where, values = within(session.spans)
+    where, values = within(plan.spans)
     count = connection.execute(
         f"INSERT INTO doomed SELECT stream, epoch, seq FROM messages WHERE {where}", values
     ).rowcount
-    for code in codes:
+    for code in sorted(plan.codes):
         connection.execute(
-            "INSERT INTO doomed SELECT stream, epoch, seq FROM messages WHERE instr(body, ?)"
-            f" AND NOT {where}"
+            "INSERT INTO doomed SELECT stream, epoch, seq FROM messages"
+            f" WHERE instr(body, ?) AND names(body, ?) AND NOT {where}"
             " AND (stream, epoch, seq) NOT IN (SELECT stream, epoch, seq FROM doomed)",
-            [f'"{code}"', *values],
+            [f'"{code}"', code, *values],
         )
     return count
 
@@ -145,7 +185,7 @@ def _samples(connection: sqlite3.Connection) -> list[str]:
     return [f'"stream":"{stream}","epoch":{epoch},"seq":{seq},' for stream, epoch, seq in rows]
 
 
-def _delete(connection: sqlite3.Connection, session: Session, codes: tuple[str, ...]) -> int:
+def _delete(connection: sqlite3.Connection, plan: Plan) -> int:
     # numbers in a row have the same difference from their rank; the times are those of the first
     connection.execute(
         "INSERT INTO gaps (stream, epoch, first_missing, last_missing, reason, device, unix_ns,"
@@ -160,24 +200,6 @@ def _delete(connection: sqlite3.Connection, session: Session, codes: tuple[str, 
     count = connection.execute(
         "DELETE FROM messages WHERE (stream, epoch, seq) IN (SELECT stream, epoch, seq FROM doomed)"
     ).rowcount
-    connection.execute("DELETE FROM statuses WHERE instr(body, ?)", [f'"{session.session}"'])
-    participant_edits.forget(connection, codes)
+    connection.execute("DELETE FROM statuses WHERE instr(body, ?)", [f'"{plan.session}"'])
+    participant_edits.forget(connection, sorted(plan.codes))
     return count
-
-
-def _count(path: Path, needle: bytes) -> int:
-    """Return how often ``needle`` is in the bytes of the database and of its companions."""
-    hits = 0
-    for suffix in ("", "-wal", "-journal", "-shm"):
-        part = companion(path, suffix)
-        if not part.is_file() or not part.stat().st_size:
-            continue
-        with (
-            part.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        ):
-            at = content.find(needle)
-            while at >= 0:
-                hits += 1
-                at = content.find(needle, at + 1)
-    return hits

@@ -6,51 +6,15 @@ from pathlib import Path
 import pytest
 
 from edge.cli import run_command_line
-from edge.client.logs.erasing import sqlite
-from edge.protocol.messages import EventMessage
-from tests.support import wire
+from edge.client.logs.erasing import erase_session
+from edge.client.logs.erasing.remains import count_in_files
+from tests.support.erasable import event, frame, record
 from tests.support.sqlite_logs import write_log
-
-NOTE = 'mask "2", für später'
-
-
-def event(seq: int, kind: str, *, epoch: int = 1, **detail: object) -> EventMessage:
-    return EventMessage.model_validate(
-        wire.head("event", epoch=epoch)
-        | {
-            "seq": seq,
-            "time": {"monotonic_ns": 1, "unix_ns": 2, "synchronized": True},
-            "event": kind,
-            "detail": detail,
-        }
-    )
-
-
-def frame(seq: int, *codes: str, epoch: int = 1):
-    faces = [{**wire.face(track), "participant": code} for track, code in enumerate(codes, 1)]
-    return wire.frame(seq, *faces, epoch=epoch)
 
 
 def messages():
-    """Return two sessions, of which the first goes over a restart; P07 is in the first alone."""
-    first = {"session": "0a1b2c3d4e5f", "name": "morning"}
-    second = {"session": "ffffffffffff", "name": "evening"}
-    ended = {"frames": 1, "restarts": 0, "seats": {}}
-    return [
-        event(0, "epoch_started"),
-        event(1, "participant_assigned", track=1, participant="P07"),
-        event(2, "session_began", **first, note=NOTE),
-        *(frame(seq, "P07", "P08") for seq in range(3, 200)),
-        event(0, "epoch_started", epoch=2),
-        event(1, "session_resumed", epoch=2, **first, restarts=1),
-        *(frame(seq, "P07", epoch=2) for seq in range(2, 100)),
-        event(100, "session_ended", epoch=2, **first, participants=["P07", "P08"], **ended),
-        frame(101, "P07", epoch=2),
-        event(102, "participant_released", epoch=2, participant="P07"),
-        event(103, "session_began", epoch=2, **second, note=""),
-        *(frame(seq, "P08", epoch=2) for seq in range(104, 200)),
-        event(200, "session_ended", epoch=2, **second, participants=["P08"], **ended),
-    ]
+    """Return the record without statuses and without a gap."""
+    return [each for each in record() if each.kind != "status"][:-1]
 
 
 @pytest.fixture
@@ -99,8 +63,8 @@ def test_a_session_is_erased_with_its_codes_and_nothing_else(log, capsys, word):
 
 
 def test_the_proof_finds_what_is_left(log):
-    assert sqlite._count(log, b'"morning"') > 0
-    assert sqlite._count(log.with_name("none"), b"x") == 0
+    assert count_in_files([log], [b'"morning"']) > 0
+    assert count_in_files([log.with_name("none")], [b"x"]) == 0
 
 
 def test_a_session_that_is_not_in_the_log_is_refused(log, capsys):
@@ -118,7 +82,7 @@ def test_a_part_of_a_session_is_erased_in_each_file_of_a_rotated_log(tmp_path, p
     whole = messages()
     cut = next(index for index, each in enumerate(whole) if each.epoch == 2) + 50
     write_log(path, whole[:cut] if part == "begin" else whole[cut:])
-    sqlite.erase(path, "morning")
+    erase_session(str(path), "morning", print)
     left = rows(path, "SELECT epoch, seq FROM messages ORDER BY 1, 2")
     assert left == ([(1, 0)] if part == "begin" else [(2, seq) for seq in range(103, 201)])
 
@@ -141,7 +105,7 @@ def test_a_session_that_went_on_in_a_new_stream_is_erased_in_both(tmp_path, befo
         )
     ]
     write_log(path, sent)
-    assert sqlite.erase(path, "morning").hits == 0
+    assert erase_session(str(path), "morning", print).hits == 0
     left = rows(path, "SELECT stream, seq FROM messages ORDER BY stream, seq")
     assert left == sorted([(before, 0), (after, 4)])
 
@@ -149,7 +113,7 @@ def test_a_session_that_went_on_in_a_new_stream_is_erased_in_both(tmp_path, befo
 def test_codes_of_the_configuration_stay(tmp_path):
     path = tmp_path / "log.sqlite"
     write_log(path, [event(0, "epoch_started", seats={"left": "P07"}), *messages()[1:]])
-    assert sqlite.erase(path, "morning").codes == ()
+    assert erase_session(str(path), "morning", print).codes == ()
     left = rows(path, "SELECT epoch, seq FROM messages ORDER BY 1, 2 LIMIT 4")
     assert left == [(1, 0), (1, 1), (2, 101), (2, 102)]
 

@@ -1,0 +1,92 @@
+"""Who may change a log now: its owner, while no logger writes to it.
+
+Root acts as the owner, so that new files belong to the logger that goes on with the log.
+"""
+
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge.client.logs.failures import open_error
+from edge.errors import ConfigError, LogFileError
+from edge.files.lock import lock_file
+
+
+@contextmanager
+def acting_as_owner(path: Path) -> Iterator[None]:
+    """Let root act as the owner of ``path`` within a ``with`` block; only for the main thread.
+
+    Raises:
+        ConfigError: ``path`` belongs to another user than the one of this process.
+    """
+    status = path.stat()
+    user = os.geteuid()
+    if status.st_uid == user:
+        yield
+        return
+    if user != 0:
+        raise ConfigError(
+            f"--log {path}: belongs to {_name(status.st_uid)}; run it as that user, or with sudo"
+        )
+    group = os.getegid()
+    os.setegid(status.st_gid)
+    os.seteuid(status.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        os.setegid(group)
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def open_locked(path: Path) -> int:
+    """Open a file of a log and lock it, as a logger does; return its descriptor.
+
+    Raises:
+        LogFileError: a logger has it.
+        ConfigError: it cannot be opened, or is no regular file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise open_error(path, error) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ConfigError(f"--log {path}: expected a regular file")
+        lock_log(descriptor, path)
+    except (ConfigError, LogFileError):
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def lock_log(descriptor: int, path: Path) -> None:
+    """Lock an open file of a log, as a logger does.
+
+    Raises:
+        LogFileError: a logger has it.
+        ConfigError: the file system has no locks.
+    """
+    try:
+        lock_file(descriptor, name=f"--log {path}", in_use="a logger writes to it")
+    except ConfigError as error:
+        if isinstance(error.__cause__, BlockingIOError):
+            raise in_use(path) from error
+        raise
+
+
+def in_use(path: Path) -> LogFileError:
+    """Return the error of a log that a logger writes to."""
+    return LogFileError(
+        f"--log {path}: a logger writes to it; stop it, erase the session, and start it again: it"
+        " fetches what it missed"
+    )

@@ -1,0 +1,400 @@
+"""What belongs to a session in a log, and goes with it: the plan of an erasure.
+
+With the messages of the session go all other messages that name a code which no other session of
+the log and no configuration has. Where an erasure changes several files, one after another, the
+plan lies next to them until it is done: after a kill, the events that show the session may be gone
+already.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol, TypeGuard
+
+from edge.client.logs.failures import log_error
+from edge.client.logs.sessions import EVENTS, NO_END, Session, SessionEvent, Span, sessions_of
+from edge.errors import ConfigError
+from edge.files.durable import replace_file, sync_folder
+
+ERASED: Final = "erased"
+"""The reason of a gap where messages were erased."""
+
+_SCHEMA: Final = "affect.log-erasure.v1"
+_NAMING: Final = frozenset(["participant", "participants", "seats", "text"])
+"""Keys of an event's detail whose texts may be a code; ``text`` is that of a mark."""
+
+
+class Item(NamedTuple):
+    """A row or line of a log.
+
+    Attributes:
+        kind: ``frame``, ``event``, ``gap`` or ``status``.
+        stream: of its identity, as are the next two.
+        epoch: number of the daemon's start.
+        seq: number within the epoch; of a gap the first missing one.
+        device: of the message.
+        unix_ns: wall time.
+        monotonic_ns: time on the monotonic clock; of a frame, of its publication.
+        time_s: seconds on the time axis of the epoch; 0 where the log has none.
+        codes: participants of the faces of a row or frame, or those that an event names.
+        event: name of the event; empty if it is none.
+        detail: of the event; of a gap its ``reason`` and ``last_missing``; of a status its
+            ``session``.
+    """
+
+    kind: str
+    stream: str
+    epoch: int
+    seq: int
+    device: str
+    unix_ns: int
+    monotonic_ns: int
+    time_s: float
+    codes: frozenset[str]
+    event: str
+    detail: dict[str, Any]
+
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        """Stream, epoch and number."""
+        return self.stream, self.epoch, self.seq
+
+    def is_same_frame(self, other: "Item | None") -> TypeGuard["Item"]:
+        """Return whether ``other`` is another row of the same frame."""
+        return other is not None and self.kind == "frame" and self[:4] == other[:4]
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was erased, and what the log still holds.
+
+    Attributes:
+        messages: number of erased messages, those outside of the session included.
+        outside: of these, outside of the session.
+        codes: codes that only this session had.
+        looked_for: number of texts that were looked for.
+        hits: how often one of them was found; 0 is the proof.
+        where: what was searched for them, such as ``the bytes of session.csv``.
+    """
+
+    messages: int
+    outside: int
+    codes: tuple[str, ...]
+    looked_for: int
+    hits: int
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A session and what goes with it.
+
+    Attributes:
+        session: its id.
+        name: its name.
+        note: its note.
+        spans: where it lies; none is without an end.
+        codes: codes that only this session has.
+    """
+
+    session: str
+    name: str
+    note: str
+    spans: tuple[Span, ...]
+    codes: frozenset[str]
+
+    def dooms(self, item: Item) -> bool:
+        """Return whether ``item`` goes with the session."""
+        if item.kind in ("frame", "event"):
+            return not self.codes.isdisjoint(item.codes) or lies_within(self.spans, item)
+        return item.kind == "status" and item.detail.get("session") == self.session
+
+    def texts(self) -> list[str]:
+        """Return the session's own texts, as they are in the JSON of a message."""
+        texts = [("name", self.name), ("note", self.note)]
+        texts += [("participant", code) for code in sorted(self.codes)]
+        return [f'"{key}":{json.dumps(text, ensure_ascii=False)}' for key, text in texts if text]
+
+
+def lies_within(spans: Iterable[Span], item: Item) -> bool:
+    """Return whether a message lies in one of ``spans``."""
+    at = item.epoch, item.seq
+    return any(item.stream == span.stream and span.first <= at <= span.last for span in spans)
+
+
+def codes_in(detail: object) -> frozenset[str]:
+    """Return the texts in an event's detail that may be codes of participants."""
+    return frozenset(_codes_in(detail, is_code=False))
+
+
+def _codes_in(value: object, *, is_code: bool) -> Iterator[str]:
+    if isinstance(value, str):
+        if is_code:
+            yield value
+    elif isinstance(value, list):
+        for each in value:
+            yield from _codes_in(each, is_code=is_code)
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            if key == "seats" and isinstance(each, dict):  # {"left": "P07"}
+                for of_seat in each.values():
+                    yield from _codes_in(of_seat, is_code=True)
+            else:
+                yield from _codes_in(each, is_code=key in _NAMING)
+
+
+def _find_session(sessions: Sequence[Session], word: str, where: str) -> Session:
+    """Return the session with the name or id ``word``.
+
+    Raises:
+        ConfigError: there is none in ``where``, or several.
+    """
+    matching = [each for each in sessions if word in (each.session, each.name)]
+    if not matching:
+        known = ", ".join(each.name for each in sessions) or "none"
+        raise ConfigError(f"--session {word}: not in {where}; sessions: {known}")
+    if len(matching) > 1:
+        known = ", ".join(each.session for each in matching)
+        raise ConfigError(
+            f"--session {word}: {len(matching)} sessions of {where}; name one: {known}"
+        )
+    return matching[0]
+
+
+class Facts(Protocol):
+    """What a log shows of its sessions."""
+
+    def session_events(self) -> Iterable[SessionEvent]:
+        """Return the events of sessions, in any order."""
+
+    def newest(self) -> dict[str, tuple[int, int]]:
+        """Return epoch and number of the newest message by stream."""
+
+    def configured(self) -> Set[str]:
+        """Return the codes of configurations."""
+
+    def codes_of(self, sessions: Sequence[Sequence[Span]]) -> list[set[str]]:
+        """Return the codes that faces have in each of the sessions, by where it lies."""
+
+
+def make_plan(facts: Facts, word: str, where: str, report: Callable[[str], None]) -> Plan:
+    """Return the plan for the session with the name or id ``word``.
+
+    Args:
+        facts: of the log.
+        word: name or id.
+        where: the log, for the error message.
+        report: takes a line if the session has no end in the log.
+
+    Raises:
+        ConfigError: there is no such session, or several.
+    """
+    sessions = sessions_of(facts.session_events())
+    session = _find_session(sessions, word, where)
+    spans = _closed_spans(session, facts.newest(), report)
+    others = [each.spans for each in sessions if each.session != session.session]
+    own, *foreign = facts.codes_of([spans, *others])
+    codes = own.difference(facts.configured(), *foreign)
+    return Plan(session.session, session.name, session.note, spans, frozenset(codes))
+
+
+class ItemFacts:
+    """The facts of a log that is read as a whole.
+
+    Args:
+        read: returns all items of the log; called twice.
+    """
+
+    def __init__(self, read: Callable[[], Iterable[Item]]) -> None:
+        self._read = read
+        self._events: list[SessionEvent] = []
+        self._newest: dict[str, tuple[int, int]] = {}
+        self._configured: set[str] = set()
+        for item in read():
+            if item.kind in ("frame", "event"):
+                at = item.epoch, item.seq
+                self._newest[item.stream] = max(self._newest.get(item.stream, at), at)
+            if item.event in EVENTS and (event := _session_event(item)):
+                self._events.append(event)
+            elif item.event == "epoch_started":
+                self._configured |= item.codes
+
+    def session_events(self) -> list[SessionEvent]:
+        """See ``Facts``."""
+        return self._events
+
+    def newest(self) -> dict[str, tuple[int, int]]:
+        """See ``Facts``."""
+        return self._newest
+
+    def configured(self) -> Set[str]:
+        """See ``Facts``."""
+        return self._configured
+
+    def codes_of(self, sessions: Sequence[Sequence[Span]]) -> list[set[str]]:
+        """See ``Facts``."""
+        found: list[set[str]] = [set() for _ in sessions]
+        for item in self._read():
+            if item.kind != "frame":
+                continue
+            for codes, spans in zip(found, sessions, strict=True):
+                if not item.codes <= codes and lies_within(spans, item):
+                    codes.update(item.codes)
+        return found
+
+
+def _closed_spans(
+    session: Session, newest: dict[str, tuple[int, int]], report: Callable[[str], None]
+) -> tuple[Span, ...]:
+    """Return the spans of a session; one without an end reaches to the newest message.
+
+    Args:
+        session: of the log.
+        newest: epoch and number of the newest message by stream.
+        report: takes a line if there is one without an end.
+    """
+    spans = session.spans
+    if spans and all(span.last == NO_END for span in spans):
+        report(
+            f"session {session.name} has no end in this log: it is erased up to the newest message;"
+            " if it goes on, end it first"
+        )
+    return tuple(
+        replace(span, last=newest.get(span.stream, span.first)) if span.last == NO_END else span
+        for span in spans
+    )
+
+
+def _session_event(item: Item) -> SessionEvent | None:
+    session, name = item.detail.get("session"), item.detail.get("name")
+    if not (isinstance(session, str) and isinstance(name, str)):
+        return None
+    note = str(item.detail.get("note") or "")
+    return SessionEvent(item.stream, item.epoch, item.seq, item.event, session, name, note)
+
+
+def encode_plan(plan: Plan) -> str:
+    """Return ``plan`` as JSON."""
+    record = {"schema": _SCHEMA, **asdict(plan), "codes": sorted(plan.codes)}
+    return json.dumps(record, ensure_ascii=False)
+
+
+def decode_plan(content: str | bytes) -> Plan:
+    """Return the plan in JSON.
+
+    Raises:
+        ValueError, LookupError, TypeError: it is none.
+    """
+    record = json.loads(content)
+    if record.pop("schema") != _SCHEMA:
+        raise ValueError(f"expected schema {_SCHEMA}")
+    spans = tuple(
+        Span(each["stream"], _position(each["first"]), _position(each["last"]))
+        for each in record.pop("spans")
+    )
+    return Plan(**{**record, "codes": frozenset(record["codes"])}, spans=spans)
+
+
+def _position(pair: Sequence[int]) -> tuple[int, int]:
+    epoch, seq = pair
+    return int(epoch), int(seq)
+
+
+class PlanStore(Protocol):
+    """Keeps the plan until the erasure is done."""
+
+    def load(self) -> Plan | None:
+        """Return the plan of an erasure that was interrupted; None if there is none."""
+
+    def store(self, plan: Plan) -> None:
+        """Keep ``plan``; on return it would survive a power cut."""
+
+    def delete(self) -> None:
+        """Delete the plan of an erasure that is done."""
+
+
+def run_plan(
+    store: PlanStore,
+    facts: Callable[[], Facts],
+    carry_out: Callable[[Plan], Erased],
+    *,
+    word: str,
+    where: str,
+    report: Callable[[str], None],
+) -> Erased:
+    """Erase a session, after what an interrupted erasure has left.
+
+    Args:
+        store: of the plan.
+        facts: returns those of the log.
+        carry_out: erases what a plan says; where it was done in part, the rest.
+        word: name or id of the session.
+        where: the log, for error messages.
+        report: takes lines on what is done.
+
+    Raises:
+        ConfigError: there is no such session, or several.
+        LogFileError: the log cannot be changed.
+    """
+    if (pending := store.load()) is not None:
+        report(f"an erasure of session {pending.session} was interrupted; it is completed")
+        erased = carry_out(pending)
+        store.delete()
+        if word in (pending.session, pending.name):
+            return erased
+    plan = make_plan(facts(), word, where, report)
+    store.store(plan)
+    erased = carry_out(plan)
+    store.delete()
+    return erased
+
+
+class PlanFile:
+    """Keeps the plan in a file.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> Plan | None:
+        """Return the plan of an erasure that was interrupted; None if there is none.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        try:
+            return decode_plan(self.path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ConfigError(
+                f"{self.path}: cannot be read ({error}); expected the plan of an erasure that was"
+                " interrupted: delete it to begin anew"
+            ) from error
+
+    def store(self, plan: Plan) -> None:
+        """Keep ``plan``; on return it would survive a power cut.
+
+        Raises:
+            LogFileError: that is not possible.
+        """
+        try:
+            replace_file(self.path, encode_plan(plan).encode())
+        except OSError as error:
+            raise log_error(self.path, error) from error
+
+    def delete(self) -> None:
+        """Delete the plan of an erasure that is done.
+
+        Raises:
+            LogFileError: that is not possible.
+        """
+        try:
+            self.path.unlink(missing_ok=True)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise log_error(self.path, error) from error
