@@ -15,6 +15,7 @@ from edge.check.endpoint import clock_line, endpoint_lines
 from edge.check.machine import Line, machine_lines
 from edge.check.security import security_lines
 from edge.check.source import source_line
+from edge.check.zones import zones_lines
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import (
     Config,
@@ -111,6 +112,7 @@ def _setting_lines(config: Config, board: Board) -> Iterator[Line]:
     yield from endpoint_lines(config)
     yield from security_lines(config)
     yield clock_line()
+    yield from zones_lines(config)
     if (line := source_line(config)) is not None:
         yield line
 

@@ -42,11 +42,16 @@ def mistake(polygon: Polygon) -> str:
     for (before, corner), (_, after) in pairwise([*edges, edges[0]]):
         if _turn(before, corner, after) == 0 and _is_backwards(before, corner, after):
             return f"the edges at {_text(corner)} lie on each other; expected an area"
-    doubled = sum((a[0] * b[1] - b[0] * a[1] for a, b in edges), Fraction(0))
-    area = abs(doubled) / 2
-    if area < AREA_MIN:
-        return f"expected an area of {AREA_MIN:g} or more, received {float(area):.2g}"
+    if (found := area(polygon)) < AREA_MIN:
+        return f"expected an area of {AREA_MIN:g} or more, received {found:.2g}"
     return ""
+
+
+def area(polygon: Polygon) -> float:
+    """Return the area of a polygon whose edges do not cross, in squares of its unit."""
+    edges = _edges(_exact(polygon))
+    doubled = sum((a[0] * b[1] - b[0] * a[1] for a, b in edges), Fraction(0))
+    return float(abs(doubled) / 2)
 
 
 def contains(polygon: Polygon, x: float, y: float) -> bool:

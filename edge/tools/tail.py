@@ -83,6 +83,7 @@ def show(console: Console, text: Text) -> None:
 def row(message: Message) -> Text:
     """Format a message as one line; a frame gives one line per face, at least one.
 
+    Before the quality stand the participant and the seat, such as ``P07 on left: ok``.
     ``label`` is the stable label; valence and arousal are smoothed. Latency is the time from the
     picture in memory to publication.
     """
@@ -133,8 +134,8 @@ def _face_row(face: Face, head: str, tail: str) -> Text:
     else:
         line += f"  {face.affect.smoothed.valence:>+7.2f}  {face.affect.smoothed.arousal:>+7.2f}"
     reasons = ", ".join(face.quality.reasons)
-    participant = f"{face.participant}: " if face.participant else ""
-    line += tail + participant + (reasons or "ok")
+    who = " on ".join(each for each in (face.participant, face.seat) if each)
+    line += tail + (f"{who}: " if who else "") + (reasons or "ok")
     return Text(_printable(line), style="yellow" if reasons else "")
 
 

@@ -42,6 +42,13 @@ def test_a_frame_gives_a_line_per_face():
     )
 
 
+def test_participant_and_seat_of_a_face_are_shown():
+    known = face(4) | {"participant": "P07", "seat": "left"}
+    faces = [known, known | {"participant": None}, known | {"seat": None}]
+    ends = [line.rpartition("ms  ")[2] for line in str(row(frame(3, *faces))).splitlines()]
+    assert ends == ["P07 on left: ok", "left: ok", "P07: ok"]
+
+
 def test_values_stand_below_their_column_names():
     line = str(row(frame(3, face(4))))
     assert line.index("neutral") == HEADER.index("label")
