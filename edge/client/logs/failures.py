@@ -22,7 +22,12 @@ def open_error(path: Path, error: OSError) -> ConfigError | LogFileError:
     """
     if error.errno in _FULL or error.errno in _FAILING:
         return log_error(path, error)
-    return ConfigError(f"log {path}: cannot be opened: {error.strerror}")
+    remedy = ""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        remedy = f"; expected a folder {path.parent}: make it with mkdir -p, or name another file"
+    elif error.errno == errno.EACCES:
+        remedy = "; run it as the user to whom the folder and the log belong, or name another file"
+    return ConfigError(f"log {path}: cannot be opened: {error.strerror}{remedy}")
 
 
 def log_error(path: Path, error: OSError) -> LogFileError:

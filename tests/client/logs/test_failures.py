@@ -11,6 +11,14 @@ from edge.errors import ConfigError, LogFileError, LogUnavailable
 NAMES = ["log.sqlite", "log.csv", "log.jsonl", "log.parquet"]
 
 
+@pytest.mark.parametrize("name", ["log.sqlite", "log.csv", "log.jsonl"])
+def test_a_folder_that_does_not_exist_is_named_with_a_remedy(tmp_path, name):
+    with pytest.raises(ConfigError) as error, opened_log(tmp_path / "none" / name):
+        pass
+    assert f"expected a folder {tmp_path}/none: make it with mkdir -p" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("number", "kind"),
