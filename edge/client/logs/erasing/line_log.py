@@ -165,8 +165,8 @@ class _LineLog:
             self._store_progress()
         except OSError as error:
             raise LogFileError(
-                f"--log {self._path}: {error.strerror}; the session is erased in part: make room or"
-                " check the disk, and erase it again"
+                f"--log {self._path}: {error.strerror or error}; the session is erased in part:"
+                " make room or check the disk, and erase it again"
             ) from error
         texts = {file.kind.text(text) for file in self._files() for text in plan.texts()}
         texts |= set(samples)

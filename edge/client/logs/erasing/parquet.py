@@ -113,8 +113,8 @@ class _Folder:
                     sync_folder(file.parent)
         except OSError as error:
             raise LogFileError(
-                f"--log {self._path}: {error.strerror}; the session is erased in part: make room or"
-                " check the disk, and erase it again"
+                f"--log {self._path}: {error.strerror or error}; the session is erased in part:"
+                " make room or check the disk, and erase it again"
             ) from error
         messages, outside = runs.count(plan)
         hits = sum(map(plan.dooms, self.items()))

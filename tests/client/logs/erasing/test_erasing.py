@@ -1,5 +1,6 @@
 """A session is erased from a log of each format, rotated files included, and nothing else is."""
 
+import errno
 import os
 import re
 import resource
@@ -121,6 +122,32 @@ def test_a_log_that_a_logger_holds_is_left_as_it_is(out, capsys):
         error = capsys.readouterr().err
         assert "a logger writes to it; stop it, erase the session, and start it again" in error
     assert contents(out) == before
+
+
+@pytest.mark.parametrize("out", ["log.csv", "log.jsonl", "log.parquet"], indirect=True)
+def test_a_full_disk_leaves_all_rows_of_others_and_a_second_run_completes_it(
+    out, capsys, monkeypatch
+):
+    """The first file is replaced; there is no space for the second one."""
+    real, replaced = os.replace, 0
+
+    def replace(source: Path, target: Path) -> None:
+        nonlocal replaced
+        if str(source).endswith(".erasing"):
+            replaced += 1
+            if replaced == 2:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(source, target)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "replace", replace)
+        assert run_command_line(["erase", "--session", "morning", "--log", out]) == 1
+    error = capsys.readouterr().err
+    assert "No space left on device; the session is erased in part: make room" in error
+    assert set(LEFT) <= set(messages_in(out))
+    assert not list(Path(out).parent.rglob(".*.erasing"))
+    assert run_command_line(["erase", "--session", "morning", "--log", out]) == 0
+    assert messages_in(out) == LEFT
 
 
 def test_loggers_of_a_database_go_on_meanwhile(database):
