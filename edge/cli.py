@@ -19,7 +19,6 @@ from edge.commands.forward import forward
 from edge.commands.key_options import takes_keys
 from edge.commands.keys import keys_app
 from edge.commands.operator import (
-    SERVICE,
     ServiceEndpoint,
     baseline_app,
     erase,
@@ -37,6 +36,7 @@ from edge.descriptors import (
     write_error_line,
 )
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
+from edge.vocabulary import SERVICE_ENDPOINT as SERVICE
 
 # Typer bundles its own Click since 0.2x and imports the installed one before. In both, this base
 # class of Typer's only public error covers all errors of a wrong command line.

@@ -1,7 +1,11 @@
-"""Names that processes, messages and tables share; no other module repeats these lists."""
+"""Names that processes, messages and tables share; no other module repeats them."""
 
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
+
+PUBLISH_ENDPOINT: Final = "tcp://127.0.0.1:5555"
+SERVICE_ENDPOINT: Final = "tcp://127.0.0.1:5556"
+"""Where a daemon publishes, and answers requests, by default; clients connect there by default."""
 
 ExpressionName = Literal[
     "neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt"

@@ -10,6 +10,7 @@ import typer
 
 from edge.commands.key_options import takes_keys
 from edge.errors import ConfigError
+from edge.vocabulary import SERVICE_ENDPOINT as SERVICE
 
 participant_app = typer.Typer(
     no_args_is_help=True, help="Say whose face it is, by codes, never by names."
@@ -28,7 +29,6 @@ LogFile = Annotated[
     Path | None,
     typer.Option("--log", help="A log (.sqlite) to act on afterwards, not a running daemon."),
 ]
-SERVICE = "tcp://127.0.0.1:5556"
 
 
 @participant_app.command("assign")

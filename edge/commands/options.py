@@ -7,26 +7,27 @@ from typing import Annotated
 import typer
 
 from edge.stop_signals import on_stop_signals
+from edge.vocabulary import PUBLISH_ENDPOINT, SERVICE_ENDPOINT
 
 Endpoints = Annotated[
     list[str] | None,
     typer.Option(
         "--connect",
-        help="Where a daemon publishes; may be repeated; default: tcp://127.0.0.1:5555.",
+        help=f"Where a daemon publishes; may be repeated; default: {PUBLISH_ENDPOINT}.",
     ),
 ]
 Services = Annotated[
     list[str] | None,
     typer.Option(
         help="Where these daemons answer requests, to fetch what was missed; may be repeated;"
-        ' "" for none; default: tcp://127.0.0.1:5556 if --connect is not given.'
+        f' "" for none; default: {SERVICE_ENDPOINT} if --connect is not given.'
     ),
 ]
 
 
 def endpoints_of(connect: list[str] | None) -> list[str]:
     """Return the addresses to subscribe to: those given, or that of a daemon by default."""
-    return connect or ["tcp://127.0.0.1:5555"]
+    return connect or [PUBLISH_ENDPOINT]
 
 
 def stop_on_signals() -> Callable[[], bool]:

@@ -10,7 +10,7 @@ from edge.config.network import MetricsConfig, SecurityConfig, is_address, is_lo
 from edge.config.section import Prior, Seconds, Section, Share, Threads, matching, no_address
 from edge.config.sources import DemoSource, SourceConfig
 from edge.config.zones import ZonesConfig
-from edge.vocabulary import ExpressionName
+from edge.vocabulary import PUBLISH_ENDPOINT, SERVICE_ENDPOINT, ExpressionName
 
 IPC_PATH_BYTES_MAX = 107  # of a Unix socket on Linux
 LAWFUL_PURPOSE = "reading emotions needs a declared lawful purpose (see README, Limits and law)"
@@ -132,8 +132,8 @@ class AffectConfig(Section):
 class PublishConfig(Section):
     """Endpoints of messages and of requests; an empty ``service_endpoint`` turns requests off."""
 
-    endpoint: str = "tcp://127.0.0.1:5555"
-    service_endpoint: str = "tcp://127.0.0.1:5556"
+    endpoint: str = PUBLISH_ENDPOINT
+    service_endpoint: str = SERVICE_ENDPOINT
     drain_s: float = Field(2.0, ge=0, le=60)
     high_water: int = Field(1000, ge=1, le=1_000_000)
     fetch_mb_s: float = Field(64.0, ge=0.1, le=10_000)

@@ -29,9 +29,8 @@ from edge.tools.catch_up import CatchUpNotice
 from edge.tools.device_runs import DeviceRuns
 from edge.tools.log_writer import LogWriter, until_available
 from edge.tools.silence import SilenceNotice
+from edge.vocabulary import PUBLISH_ENDPOINT, SERVICE_ENDPOINT
 
-DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
-DEFAULT_SERVICE = "tcp://127.0.0.1:5556"
 _HIGH_WATER = 10_000  # five minutes at 30 frames a second: a memory card can stall for seconds
 _DRAIN_NS = 1_000_000_000
 _FETCHED_MAX = 64  # messages between two looks at signals, timers and the commit: a few ms
@@ -187,8 +186,8 @@ def services_for(
     Raises:
         ConfigError: ``once`` without any.
     """
-    if services is None and set(endpoints) == {DEFAULT_ENDPOINT}:
-        services = [DEFAULT_SERVICE]
+    if services is None and set(endpoints) == {PUBLISH_ENDPOINT}:
+        services = [SERVICE_ENDPOINT]
     found = [each for each in services or () if each]
     if once and not found:
         raise ConfigError("--once: expected --service, the address to fetch the stored messages")
