@@ -44,11 +44,10 @@ class Consumers:
         self._is_full = False  # and that was reported
         self._marks: deque[tuple[int, Position]] = deque(maxlen=8 * KEEPING_UP_S)
 
-    def restore(self, stored: dict[str, tuple[Position, int]]) -> None:
+    def restore(self, stored: dict[str, Consumer]) -> None:
         """Add the consumers of earlier epochs; those that have been seen since win."""
         with self._lock:
-            earlier = {name: Consumer(*each) for name, each in stored.items()}
-            self._known = earlier | self._known
+            self._known = stored | self._known
 
     def acknowledge(self, name: str, position: Position, run_s: int) -> None:
         """Note that ``name`` has stored everything up to ``position``."""

@@ -16,6 +16,7 @@ from types import NoneType
 from typing import Any, Final
 
 from edge.hub.journal.batch import MissingRange, Position
+from edge.hub.journal.consumers import Consumer
 from edge.hub.journal.database import (
     PAGE,
     StoreDamaged,
@@ -102,14 +103,14 @@ class Store:
         run_s: int,
         boot_id: str = "",
         gaps: Iterable[MissingRange] = (),
-        consumers: Mapping[str, tuple[Position, int]] | None = None,
+        consumers: Mapping[str, Consumer] | None = None,
         complete: Iterable[int] = (),
     ) -> None:
         """Store messages, after which they survive a power cut.
 
         Messages that are stored already are left out. ``run_s``: the journal's clock, see
-        ``Journal``. ``consumers``: if given, replaces those that are stored: name -> position, and
-        ``run_s`` at which it was last seen. ``complete``: epochs that have no more messages.
+        ``Journal``. ``consumers``: if given, by name, replaces those that are stored.
+        ``complete``: epochs that have no more messages.
         """
         with self._transaction() as execute:
             row = execute("SELECT id, last_seq FROM groups ORDER BY id DESC LIMIT 1").fetchone()
@@ -147,7 +148,10 @@ class Store:
                 execute("DELETE FROM consumers")
                 self._writer.executemany(
                     "INSERT INTO consumers VALUES (?,?,?,?)",
-                    [(name, at.epoch, at.seq, seen) for name, (at, seen) in consumers.items()],
+                    [
+                        (name, each.position.epoch, each.position.seq, each.seen_run_s)
+                        for name, each in consumers.items()
+                    ],
                 )
 
     def restore_first(self, entry: Entry, boot_id: str) -> None:
@@ -320,12 +324,12 @@ class Store:
             _require(row, int, int, (int, NoneType), str)
         return MissingRange(*rows[0]) if rows else None
 
-    def consumers(self) -> dict[str, tuple[Position, int]]:
-        """Return the stored consumers: name -> position, and ``run_s`` when last seen."""
+    def consumers(self) -> dict[str, Consumer]:
+        """Return the stored consumers by name."""
         rows = self._read("SELECT * FROM consumers")
         for row in rows:
             _require(row, str, int, int, int)
-        return {name: (Position(epoch, seq), seen) for name, epoch, seq, seen in rows}
+        return {name: Consumer(Position(epoch, seq), seen) for name, epoch, seq, seen in rows}
 
     def run_s(self) -> int:
         """Return the journal's clock at the newest group, seconds; 0 without one."""

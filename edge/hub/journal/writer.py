@@ -353,8 +353,7 @@ class Writer:
             consumers = None
             if closing or clock.monotonic_ns() >= self._next_consumers_ns:
                 self._next_consumers_ns = clock.monotonic_ns() + int(_CONSUMERS_S * 1e9)
-                known = self._consumers.all(self._run_s())
-                consumers = {name: (c.position, c.seen_run_s) for name, c in known.items()}
+                consumers = self._consumers.all(self._run_s())
             if entries or self._gaps or consumers is not None:
                 complete = self._completed_by(entries, closing=closing)
                 start_ns = self.busy_since_ns = clock.monotonic_ns()
