@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from edge.errors import RequestRefused
 from edge.hub.journal import Journal
-from edge.hub.journal.batch import Position
+from edge.hub.journal.batch import BEFORE_ALL, Position
 from edge.hub.journal.erase import Range, find_samples
 from edge.hub.kept_models import KeptPosition, KeptSession
 from edge.hub.kept_state import StateKeeper
@@ -148,7 +148,7 @@ class SessionEraser:
         return list(found), sorted({at for positions in found.values() for at in positions})
 
     def _messages(self) -> Iterator[tuple[Position, bytes]]:
-        after, failures = Position(0, -1), 0
+        after, failures = BEFORE_ALL, 0
         while True:
             batch = self._journal.read(after, max_messages=4096, max_bytes=1 << 20)
             if batch.count:

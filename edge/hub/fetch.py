@@ -21,7 +21,7 @@ from typing import Final, Protocol
 from edge import clock
 from edge.errors import AffectEdgeError, RequestRefused
 from edge.hub.consumer_names import ConsumerNames
-from edge.hub.journal.batch import Batch, Position
+from edge.hub.journal.batch import BEFORE_ALL, Batch, Position
 from edge.hub.token_bucket import TokenBucket
 from edge.protocol.requests import FETCH_BYTES_MAX, FetchRequest
 
@@ -30,9 +30,6 @@ OUTSTANDING_MAX: Final = 4
 
 PENDING_MAX: Final = 256
 """Requests of all peers without a reply. Beyond half of it none waits for new messages."""
-
-BEFORE_ALL: Final = Position(0, -1)
-"""Before every message: epochs are numbered from 1."""
 
 _REPLIES_MAX: Final = 4  # that wait for the main loop
 _HEAD_BYTES: Final = 2048  # more than a reply has besides its messages

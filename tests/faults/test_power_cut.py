@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import JournalConfig
-from edge.hub.journal import Journal, Position, database, journal, retention
+from edge.hub.journal import BEFORE_ALL, Journal, Position, database, journal, retention
 from tests.faults.loop_device import LoopDevice
 from tests.support.journals import append, read_all
 
@@ -34,7 +34,7 @@ def test_power_cuts_cost_a_quarter_of_a_second_at_most(tmp_path: Path) -> None:
     losses_s: list[float] = []
     prefer()
     lost_messages = 0
-    checked = Position(0, -1)
+    checked = BEFORE_ALL
     with LoopDevice(96) as disk:
         folder, tail = str(disk.mount / "journal"), str(tmp_path / "tail")
         for number in range(CUTS):

@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 from edge.errors import RequestRefused
 from edge.hub import erasure
 from edge.hub.erasure import SessionEraser
-from edge.hub.journal import Journal
-from edge.hub.journal.batch import Position
+from edge.hub.journal import (
+    BEFORE_ALL,
+    MEMORY_ONLY_BYTES,
+    Batch,
+    Journal,
+    MissingRange,
+    Position,
+)
 from edge.hub.journal.erase import find_samples
 from edge.hub.kept_models import KeptPosition
 from edge.hub.kept_state import StateKeeper
@@ -66,13 +72,19 @@ class Daemon:
             self.eraser.go_on()
         return reply
 
+    def batches(self) -> list[Batch]:
+        batches, after = [], BEFORE_ALL
+        while not batches or not batches[-1].caught_up:
+            batches.append(self.journal.read(after, max_messages=500, max_bytes=1 << 20))
+            after = batches[-1].next
+        return batches
+
     def stored(self) -> list[int]:
-        batch, found, after = None, [], Position(0, -1)
-        while batch is None or not batch.caught_up:
-            batch = self.journal.read(after, max_messages=500, max_bytes=1 << 20)
-            found += [json.loads(line)["seq"] for line in batch.lines.splitlines()]
-            after = batch.next
-        return found
+        lines = [line for batch in self.batches() for line in batch.lines.splitlines()]
+        return [json.loads(line)["seq"] for line in lines]
+
+    def gaps(self) -> list[MissingRange]:
+        return [batch.gap for batch in self.batches() if batch.gap is not None]
 
 
 def test_the_session_goes_with_its_codes_and_all_else_stays(tmp_path):
@@ -107,6 +119,11 @@ def test_messages_in_memory_can_be_erased_too():
         daemon.run_session("P07")
         assert daemon.erase()["messages"] == 12
         assert 12 not in daemon.stored()
+        assert [gap.reason for gap in daemon.gaps()] == ["erased"] * 3
+        body = b"x" * (MEMORY_ONLY_BYTES // 2)
+        for _ in range(2):  # the oldest messages make room
+            daemon.journal.append(daemon.journal.identity.next_seq(), body, 0)
+        assert [gap.reason for gap in daemon.gaps()] == ["trimmed"]
 
 
 def test_remains_are_found_and_the_session_is_kept(tmp_path):

@@ -7,10 +7,7 @@ import time
 from pathlib import Path
 
 from edge.config import JournalConfig
-from edge.hub.journal import Journal, MissingRange, Position
-
-BEGIN = Position(0, -1)
-"""Cursor of a reader that has nothing."""
+from edge.hub.journal import BEFORE_ALL, Journal, MissingRange, Position
 
 
 def body(epoch: int, seq: int) -> bytes:
@@ -35,7 +32,7 @@ def settle(journal: Journal, timeout_s: float = 20.0) -> None:
 
 
 def read_all(
-    journal: Journal, after: Position = BEGIN, **limits: int
+    journal: Journal, after: Position = BEFORE_ALL, **limits: int
 ) -> tuple[list[Position], list[MissingRange]]:
     """Return the positions of all messages after one, whose text is checked, and the gaps."""
     found: list[Position] = []

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from edge.config import JournalConfig
-from edge.hub.journal import Journal, Position
+from edge.hub.journal import BEFORE_ALL, Journal
 from tests.support.daemons import RunningDaemon
 from tests.support.journals import memory_folder
 
@@ -15,7 +15,7 @@ def stored(folder: Path, tail: str) -> list[dict[str, object]]:
     """Return all messages of the first epochs, and fail if there is a gap."""
     journal = Journal(JournalConfig(path=str(folder), tail=tail))
     messages: list[dict[str, object]] = []
-    after = Position(0, -1)
+    after = BEFORE_ALL
     while True:
         batch = journal.read(after, max_messages=500, max_bytes=1 << 20)
         assert batch.gap is None

@@ -1,6 +1,7 @@
 """What a reader of the journal gets: stored messages after a position, and what is missing."""
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -14,6 +15,10 @@ class Position:
 
     epoch: int
     seq: int
+
+
+BEFORE_ALL: Final = Position(0, -1)
+"""Before every message: epochs are numbered from 1."""
 
 
 @dataclass(frozen=True, slots=True)

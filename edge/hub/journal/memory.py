@@ -30,6 +30,7 @@ class Memory:
         self._entries: list[Entry] = []
         self._lock = threading.Lock()
         self._lost: list[MissingRange] = []  # one for each epoch
+        self._erased: list[MissingRange] = []  # after the oldest message
         self.newest = Position(epoch, -1)
         self.bytes = 0
         self.first_of_epoch: Entry | None = None
@@ -63,8 +64,14 @@ class Memory:
             if self._lost and self._lost[-1].epoch == entry.epoch:
                 first = self._lost.pop().first_missing
             self._lost.append(MissingRange(entry.epoch, first, entry.seq, "overflow"))
+        last = self._entries[count - 1]
         del self._entries[:count]
         self.bytes -= size
+        self._erased = [
+            each
+            for each in self._erased
+            if (each.epoch, each.first_missing) > (last.epoch, last.seq)
+        ]
 
     def take_lost(self) -> list[MissingRange]:
         """Return the messages that were dropped since the last call, a range for each epoch."""
@@ -87,15 +94,27 @@ class Memory:
     def erase(self, ranges: Sequence[tuple[Position, Position]]) -> int:
         """Delete the messages in the ranges; return how many there were."""
         with self._lock:
-            kept = [
-                entry
-                for entry in self._entries
-                if not any(first <= entry.position <= last for first, last in ranges)
-            ]
+            kept = []
+            for entry in self._entries:
+                if any(first <= entry.position <= last for first, last in ranges):
+                    self._note_erased(entry)
+                else:
+                    kept.append(entry)
             count = len(self._entries) - len(kept)
             self._entries = kept
             self.bytes = sum(len(entry.body) + _OVERHEAD for entry in kept)
             return count
+
+    def _note_erased(self, entry: Entry) -> None:
+        first = entry.seq
+        if self._erased and self._erased[-1].holds(entry.epoch, entry.seq - 1):
+            first = self._erased.pop().first_missing
+        self._erased.append(MissingRange(entry.epoch, first, entry.seq, "erased"))
+
+    def erased_range(self, epoch: int, seq: int) -> MissingRange | None:
+        """Return the range of erased messages that holds one; None if it was not erased."""
+        with self._lock:
+            return next((each for each in self._erased if each.holds(epoch, seq)), None)
 
     def after(self, position: Position, count: int) -> list[Entry]:
         """Return up to ``count`` messages after a position, of one epoch and without a hole."""

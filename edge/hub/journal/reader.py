@@ -179,13 +179,14 @@ class Reader:
             noted = self._recorded(store, epoch, seq)
             return MissingRange(epoch, seq, None, noted.reason if noted else "unknown")
         last = max(row.last_seq if row is not None else -1, -1 if recovered is None else recovered)
-        feared = self._recorded(store, epoch, max(seq, last + 1))
-        if feared is None and recovered is None and not (row is not None and row.ended):
-            feared = MissingRange(epoch, last + 1, None, "unknown")  # such as in an older copy
+        # messages after the last known one, of unknown number, that were or may have been lost
+        lost_end = self._recorded(store, epoch, max(seq, last + 1))
+        if lost_end is None and recovered is None and not (row is not None and row.ended):
+            lost_end = MissingRange(epoch, last + 1, None, "unknown")  # such as in an older copy
         if seq <= last:
             known = self._gap(store, epoch, seq, last)
-            return known if feared is None else MissingRange(epoch, seq, None, known.reason)
-        return None if feared is None else MissingRange(epoch, seq, None, feared.reason)
+            return known if lost_end is None else MissingRange(epoch, seq, None, known.reason)
+        return None if lost_end is None else MissingRange(epoch, seq, None, lost_end.reason)
 
     def _gap(self, store: Store | None, epoch: int, first: int, last: int) -> MissingRange:
         recorded = self._recorded(store, epoch, first)
@@ -193,7 +194,7 @@ class Reader:
 
     def _recorded(self, store: Store | None, epoch: int, seq: int) -> MissingRange | None:
         if store is None or self._writer is None:
-            return None
+            return self._memory.erased_range(epoch, seq)
         return self._writer.recorded_gap(store, epoch, seq)
 
     def _is_newest(self, position: Position) -> bool:

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from edge.hub.journal.batch import Position
+from edge.hub.journal.batch import BEFORE_ALL, Position
 from edge.hub.journal.entries import Entry
 
 SEGMENT_BYTES: Final = 256 << 10
@@ -58,13 +58,13 @@ class Tail:
         self.folder = _private(_private(folder.parent, parents=True) / folder.name)
         self._mark = self.folder / "incomplete"
         self.was_incomplete = self._mark.exists()
-        self._missing = Position(0, -1) if self.was_incomplete else None  # the newest not written
+        self._missing = BEFORE_ALL if self.was_incomplete else None  # the newest not written
         self._lock = threading.Lock()
         self._closed: deque[tuple[Position, Path]] = deque()  # last message of each, its file
         self._file: int | None = None
         self._path = self.folder
         self._size = 0
-        self._last = Position(0, -1)
+        self._last = BEFORE_ALL
 
     def recover(self) -> list[Entry]:
         """Return the messages of earlier processes, in order; call it before ``append``.

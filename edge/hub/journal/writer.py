@@ -15,7 +15,7 @@ from typing import Final
 
 from edge import clock
 from edge.hub.identity import PreviousStart
-from edge.hub.journal.batch import MissingRange, Position
+from edge.hub.journal.batch import BEFORE_ALL, MissingRange, Position
 from edge.hub.journal.consumers import Consumers
 from edge.hub.journal.database import StoreDamaged, set_aside
 from edge.hub.journal.entries import Entry
@@ -383,7 +383,7 @@ class Writer:
 
     def _completed_by(self, entries: Sequence[Entry], *, closing: bool) -> list[int]:
         """Return the epochs that have no more messages once ``entries`` are stored."""
-        upto = entries[-1].position if entries else Position(0, -1)
+        upto = entries[-1].position if entries else BEFORE_ALL
         complete = [
             epoch for epoch, seq in self._incomplete.items() if Position(epoch, seq) <= upto
         ]
