@@ -90,7 +90,6 @@ class SessionEraser:
         session, _, result = self._running
         self._running, self._last = None, (session, result)
         if "error" in result:
-            log.error("%s", result["error"])
             return
         self._emit(SessionErased(session=session.session, messages=result["messages"]))
         if not result["hits"]:
@@ -105,8 +104,11 @@ class SessionEraser:
         thread = threading.Thread(
             target=self._run, args=(session, codes, result), name="erase", daemon=True
         )
+        try:
+            thread.start()
+        except RuntimeError as error:  # no memory, or too many threads
+            raise RequestRefused(_refusal(error)) from error
         self._running = (session, thread, result)
-        thread.start()
 
     def _run(self, session: KeptSession, codes: Sequence[str], result: Result) -> None:
         assert session.last is not None
@@ -119,8 +121,10 @@ class SessionEraser:
             messages = self._journal.erase([whole, *_ranges(outside)])
             _, remains = self._find(texts)
             files = find_samples(texts, self._files())
-        except OSError as error:
-            result["error"] = f"the session could not be erased: {error}; try again"
+        except Exception as error:
+            is_mistake = not isinstance(error, OSError)
+            result["error"] = _refusal(error)
+            log.error("%s", result["error"], exc_info=is_mistake)
             return
         result |= {"messages": messages, "outside": len(outside), "looked_for": len(texts)}
         result["hits"] = len(remains) + len(files)
@@ -161,6 +165,11 @@ class SessionEraser:
             if failures > _RETRIES:
                 raise OSError("the journal cannot be read")
             after = batch.next
+
+
+def _refusal(error: Exception) -> str:
+    text = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    return f"the session could not be erased: {' '.join(text.split())}; try again"
 
 
 def _position(kept: KeptPosition) -> Position:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from edge.hub.journal import (
     Journal,
     MissingRange,
     Position,
+    writer,
 )
 from edge.hub.journal.erase import find_samples
 from edge.hub.kept_models import KeptPosition
@@ -135,17 +137,46 @@ def test_remains_are_found_and_the_session_is_kept(tmp_path):
         assert daemon.erase()["hits"] == 0
 
 
-def test_a_failure_keeps_the_session_and_the_next_request_tries_again(tmp_path, monkeypatch):
-    def fail(_ranges: object) -> int:
-        raise OSError("disk I/O error")
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError("disk I/O error"), "disk I/O error"),
+        (KeyError("rows"), "KeyError: 'rows'"),
+        (MemoryError(), "MemoryError:"),
+    ],
+)
+@pytest.mark.parametrize("place", ["journal.erase", "journal.read", "thread of the journal"])
+def test_a_failure_keeps_the_session_and_the_next_request_tries_again(
+    tmp_path, monkeypatch, caplog, *, error, text, place
+):
+    def fail(*_: object, **__: object) -> None:
+        raise error
 
     with Daemon(tmp_path) as daemon:
         daemon.run_session("P07")
         with monkeypatch.context() as broken:
-            broken.setattr(daemon.journal, "erase", fail)
-            with pytest.raises(RequestRefused, match="not be erased: disk I/O error; try again"):
+            if place == "thread of the journal":
+                broken.setattr(writer, "erase", fail)
+            else:
+                broken.setattr(daemon.journal, place.removeprefix("journal."), fail)
+            with pytest.raises(RequestRefused, match=f"not be erased: .*{text}; try again"):
                 daemon.erase()
         assert daemon.events == []
+        (line,) = [each for each in caplog.messages if "could not be erased" in each]
+        assert text in line
+        assert daemon.erase()["hits"] == 0, "and the journal's thread runs"
+
+
+def test_a_thread_that_cannot_start_is_a_refusal(tmp_path, monkeypatch):
+    def fail(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Daemon(tmp_path) as daemon:
+        daemon.run_session("P07")
+        with monkeypatch.context() as broken:
+            broken.setattr(threading.Thread, "start", fail)
+            with pytest.raises(RequestRefused, match="start new thread; try again"):
+                daemon.eraser.request("morning")
         assert daemon.erase()["hits"] == 0
 
 

@@ -34,7 +34,10 @@ class EraseJobs:
         return not self._waiting.empty()
 
     def add(self, ranges: Sequence[Range]) -> Future[int]:
-        """Have the ranges erased; the result is the number of messages, or an OSError."""
+        """Have the ranges erased; the result is the number of messages.
+
+        Or an OSError; or whatever else was raised, which is a mistake of the program.
+        """
         future: Future[int] = Future()
         self._waiting.put((ranges, future))
         return future
@@ -47,6 +50,8 @@ class EraseJobs:
                 future.set_result(do(ranges))
             except (OSError, ValueError, StoreDamaged) as error:
                 future.set_exception(OSError(f"erase: {error}"))
+            except Exception as error:  # noqa: BLE001 - a mistake; storing messages goes on
+                future.set_exception(error)
 
     def fail(self, error: Exception) -> None:
         """Answer what is waiting with an error."""
