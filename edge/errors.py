@@ -23,7 +23,7 @@ Foreign exceptions are translated once, in the package where they enter, with
 remedy, in one line. Anything that is not an ``AffectEdgeError`` is a bug: traceback, exit 1.
 """
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 EXIT_DONE: Final = 0
 """Done, or asked to stop."""
@@ -36,6 +36,18 @@ EXIT_REBOOT: Final = 75
 
 EXIT_CONFIG: Final = 78
 """A configuration, model, key or argument is wrong: trying again cannot help."""
+
+RefusalCode = Literal[
+    "unknown_request",
+    "bad_request",
+    "read_only",
+    "busy",
+    "cursor_ahead",
+    "name_taken",
+    "not_possible",
+    "failed",
+]
+"""Why a daemon refuses a request, for programs; docs/messages.md says what to do."""
 
 
 class AffectEdgeError(Exception):
@@ -116,6 +128,14 @@ class ServiceUnavailable(AffectEdgeError):
 
 
 class RequestRefused(AffectEdgeError):
-    """The daemon refuses a request."""
+    """The daemon refuses a request.
+
+    ``code`` is the reason for programs, which do not read the text; None if a daemon gave none or
+    one that this version does not know.
+    """
 
     exit_code = EXIT_CONFIG
+
+    def __init__(self, text: str, *, code: RefusalCode | None = "not_possible") -> None:
+        super().__init__(text)
+        self.code = code

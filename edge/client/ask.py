@@ -9,8 +9,8 @@ from edge.client.endpoints import connect
 from edge.client.handshakes import HandshakeMonitor
 from edge.client.keys import Keys, apply_client_keys, default_keys
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.errors import ConfigError, RequestRefused, ServiceUnavailable
-from edge.protocol.requests import Request
+from edge.errors import ConfigError, ServiceUnavailable
+from edge.protocol.requests import Request, refusal_of
 
 TIMEOUT_S: Final = 3.0
 
@@ -61,7 +61,7 @@ def _decode_reply(part: bytes, endpoint: str) -> dict[str, Any]:
         reply = json.loads(part)
         if reply["ok"] is True:
             return dict(reply)
-        text = str(reply["error"])
+        refusal = refusal_of(reply)
     except (ValueError, LookupError, TypeError) as error:
         raise ServiceUnavailable(f"{endpoint}: the reply is not from affect-edge") from error
-    raise RequestRefused(text)
+    raise refusal

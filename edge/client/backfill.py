@@ -259,10 +259,11 @@ class Backfill:
         try:
             page = parse_page(reply)
         except RequestRefused as refusal:
-            self._add_refusal(service, str(refusal), now_ns)
+            self._add_refusal(service, refusal, now_ns)
             return
         except ValueError:
-            self._add_refusal(service, "the reply is not from affect-edge", now_ns)
+            foreign = RequestRefused("the reply is not from affect-edge", code=None)
+            self._add_refusal(service, foreign, now_ns)
             return
         service.note_page(page.stream, now_ns)
         is_new = page.stream not in self._orders
@@ -311,9 +312,9 @@ class Backfill:
             order.position = (page.newest[0], -1)
             order.only_first = self._since == "now" and page.newest[1] >= 0
 
-    def _add_refusal(self, service: Service, text: str, now_ns: int) -> None:
-        endpoint = service.fetch.endpoint
-        if text.startswith("request: expected one of"):
+    def _add_refusal(self, service: Service, refusal: RequestRefused, now_ns: int) -> None:
+        endpoint, text = service.fetch.endpoint, str(refusal)
+        if refusal.code == "unknown_request":
             if service.has_fetch:
                 self._report(
                     f"{endpoint}: this daemon is older and stores nothing to fetch; only what it"
@@ -321,8 +322,8 @@ class Backfill:
                 )
             service.note_no_fetch(now_ns)
             self._probe_for_unclaimed(service, now_ns)
-        elif "ahead" in text or "--name" in text:
-            raise RequestRefused(f"{endpoint}: {text}")
+        elif refusal.code in {"cursor_ahead", "name_taken"}:
+            raise RequestRefused(f"{endpoint}: {text}", code=refusal.code)
         else:
             if not service.refusal:
                 self._report(f"{endpoint} refuses to fetch: {text}; it is asked again")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from edge.client.gaps import Gap
-from edge.errors import RequestRefused
 from edge.protocol import messages
+from edge.protocol.requests import refusal_of
 
 _HEAD: Final = re.compile(
     rb'\{"schema":"[^"\\]*","kind":"(frame|event)","device":"([^"\\]*)","stream":"[^"\\]*",'
@@ -65,7 +65,7 @@ def parse_page(reply: bytes) -> Page:
     head = json.loads(first + last)
     try:
         if head["ok"] is not True:
-            raise RequestRefused(str(head["error"]))
+            raise refusal_of(head)
         inline = [json.dumps(each).encode() for each in head["messages"]]  # of another encoder
         stored, unreadable = [], 0
         for line in [*lines, *inline]:

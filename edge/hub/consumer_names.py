@@ -44,7 +44,8 @@ class ConsumerNames:
             if instance in used.superseded and not is_silent:
                 raise RequestRefused(
                     f"another process fetches as {name!r} since this one did; give each its own"
-                    " name (affect-edge log: --name)"
+                    " name (affect-edge log: --name)",
+                    code="name_taken",
                 )
             used.replace(instance)
             log.warning(

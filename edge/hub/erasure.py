@@ -71,14 +71,16 @@ class SessionEraser:
         if self._running is not None:
             session = self._running[0]
             if word not in (session.name, session.session):
-                raise RequestRefused("another session is being erased; try again afterwards")
+                raise RequestRefused(
+                    "another session is being erased; try again afterwards", code="busy"
+                )
             return {"state": "erasing"}
         if self._last is not None:
             session, result = self._last
             if word in (session.name, session.session):
                 self._last = None
                 if "error" in result:
-                    raise RequestRefused(result["error"])
+                    raise RequestRefused(result["error"], code="failed")
                 return {"state": "erased", **result}
         self._begin(self._kept.sessions.find(word))
         return {"state": "erasing"}
@@ -107,7 +109,7 @@ class SessionEraser:
         try:
             thread.start()
         except RuntimeError as error:  # no memory, or too many threads
-            raise RequestRefused(_refusal(error)) from error
+            raise RequestRefused(_refusal(error), code="failed") from error
         self._running = (session, thread, result)
 
     def _run(self, session: KeptSession, codes: Sequence[str], result: Result) -> None:

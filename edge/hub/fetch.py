@@ -144,10 +144,13 @@ class Fetcher:
         """Raise ``RequestRefused`` if no further request of ``peer`` can wait for its reply."""
         if self._outstanding[peer] >= OUTSTANDING_MAX:
             raise RequestRefused(
-                f"more than {OUTSTANDING_MAX} requests without a reply; wait for the replies"
+                f"more than {OUTSTANDING_MAX} requests without a reply; wait for the replies",
+                code="busy",
             )
         if self._outstanding.total() >= PENDING_MAX:
-            raise RequestRefused(f"more than {PENDING_MAX} requests wait for replies; try again")
+            raise RequestRefused(
+                f"more than {PENDING_MAX} requests wait for replies; try again", code="busy"
+            )
 
     def note_published(self) -> None:
         """Wake the requests that wait for a message, if there is one since the last call."""
@@ -266,7 +269,8 @@ class Fetcher:
             raise RequestRefused(
                 f"the cursor is ahead of the stream: received epoch {after.epoch}, seq {after.seq};"
                 f" the newest message is epoch {newest.epoch}, seq {newest.seq}. Was the journal"
-                " replaced by an older copy? Move the journal's folder away, to begin a new stream"
+                " replaced by an older copy? Move the journal's folder away, to begin a new stream",
+                code="cursor_ahead",
             )
         return after
 
@@ -311,8 +315,9 @@ class Fetcher:
 
 def encode_refusal(envelope: Envelope, error: AffectEdgeError) -> Reply:
     """Return the reply to a request that is refused because of ``error``."""
-    body = json.dumps({"ok": False, "error": str(error)}, ensure_ascii=False).encode()
-    return Reply(envelope, body, is_refusal=True)
+    code = error.code if isinstance(error, RequestRefused) else "failed"
+    fields = {"ok": False, "code": code, "error": str(error)}
+    return Reply(envelope, json.dumps(fields, ensure_ascii=False).encode(), is_refusal=True)
 
 
 def encode_reply(batch: Batch, journal: Journal) -> bytes:

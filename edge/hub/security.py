@@ -158,7 +158,8 @@ class Security:
         if self._operators is None or client in self._operators or isinstance(request, READING):
             return
         raise RequestRefused(
-            f"the key {client!r} may only read; expected a key of security.operators"
+            f"the key {client!r} may only read; expected a key of security.operators",
+            code="read_only",
         )
 
     def reload(self) -> None:

@@ -188,13 +188,13 @@ class Service:
         else:
             self._spend(peer, now_ns)
         if not 0 < len(parts) < _PARTS_MAX or (len(parts) > 1 and parts[0]):
-            raise RequestRefused("expected one request, of one part")
+            raise RequestRefused("expected one request, of one part", code="bad_request")
         try:
             request = decode_request(parts[-1])
-        except ValueError as error:
+        except RequestRefused:
             if is_fetch:
                 self._spend(peer, now_ns)
-            raise RequestRefused(str(error)) from error
+            raise
         if is_fetch and not isinstance(request, FetchRequest):
             self._spend(peer, now_ns)  # a mark with that word
         return request
@@ -206,9 +206,11 @@ class Service:
         if len(self._buckets) > PEERS_MAX:
             del self._buckets[next(iter(self._buckets))]
         if not bucket.take(now_ns):
-            raise RequestRefused(f"more than {RATE_HZ:g} requests a second")
+            raise RequestRefused(f"more than {RATE_HZ:g} requests a second", code="busy")
         if not self._total.take(now_ns):
-            raise RequestRefused(f"more than {TOTAL_RATE_HZ:g} requests a second, of all together")
+            raise RequestRefused(
+                f"more than {TOTAL_RATE_HZ:g} requests a second, of all together", code="busy"
+            )
 
 
 def as_client(client: str, request: AnyRequest) -> AnyRequest:

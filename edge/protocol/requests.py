@@ -2,7 +2,7 @@
 
 One request, one reply, both one part with a JSON object. ``request`` names the request; unknown
 fields are refused, so that a misspelt field is not silently ignored. A reply has ``ok``: true with
-the requested data, or false with ``error``, one line of text.
+the requested data, or false with ``code``, a ``RefusalCode``, and ``error``, one line of text.
 
 ::
 
@@ -23,7 +23,8 @@ the requested data, or false with ``error``, one line of text.
 """
 
 import re
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -36,6 +37,7 @@ from pydantic import (
 )
 
 from edge.codes import Code, SeatName, SessionName
+from edge.errors import RefusalCode, RequestRefused
 from edge.validation import Invalid, first_error
 
 _ERROR_MAX: Final = 300
@@ -262,6 +264,11 @@ _FIELDS: Final = {
     ("schema",): SchemaRequest.model_fields,
     ("fetch",): FetchRequest.model_fields,
 }
+_CODE_OF_TEXT: Final[Mapping[str, RefusalCode]] = {
+    "request: expected one of": "unknown_request",
+    "the cursor is ahead of the stream": "cursor_ahead",
+    "another process fetches as": "name_taken",
+}
 _MESSAGES: Final = {
     "missing": "required, and not there",
     "string_type": "expected a string",
@@ -281,12 +288,27 @@ def decode_request(part: bytes) -> AnyRequest:
     """Return the request in ``part``.
 
     Raises:
-        ValueError: ``part`` is not a request; the text says why in one line.
+        RequestRefused: ``part`` is not a request; the text says why in one line.
     """
     try:
         return _ANY.validate_json(part)
     except ValidationError as error:
-        raise ValueError(error_line(error, tagged=True)) from error
+        is_unknown = first_error(error).kind == "union_tag_invalid"
+        code: RefusalCode = "unknown_request" if is_unknown else "bad_request"
+        raise RequestRefused(error_line(error, tagged=True), code=code) from error
+
+
+def refusal_of(reply: Mapping[str, Any]) -> RequestRefused:
+    """Return the refusal in a reply whose ``ok`` is false.
+
+    Raises:
+        LookupError: it has no ``error``.
+    """
+    text, code = str(reply["error"]), reply.get("code")
+    if code is None:  # of a daemon that gives no codes
+        found = (each for begin, each in _CODE_OF_TEXT.items() if text.startswith(begin))
+        code = next(found, None)
+    return RequestRefused(text, code=code if code in get_args(RefusalCode) else None)
 
 
 def error_line(error: ValidationError, *, tagged: bool = False) -> str:

@@ -329,8 +329,15 @@ def test_silent_services_do_not_keep_others_from_fetching(daemon, addresses, tmp
         assert not subscriber.caught_up
 
 
-def test_a_daemon_without_fetch_is_reported_once(daemon, addresses):
-    daemon.refusal = "request: expected one of mark, participant, status (received 'fetch')"
+@pytest.mark.parametrize(
+    ("code", "refusal"),
+    [
+        ("", "request: expected one of mark, participant, status (received 'fetch')"),
+        ("unknown_request", "other words"),
+    ],
+)
+def test_a_daemon_without_fetch_is_reported_once(daemon, addresses, code, refusal):
+    daemon.refusal_code, daemon.refusal = code, refusal
     lines = []
     with subscribe(addresses, report=lines.append) as subscriber:
         daemon.wait_for_subscriber()
@@ -354,19 +361,29 @@ def test_a_cursor_ahead_of_the_stream_is_an_error(daemon, addresses, is_publishe
             subscriber.receive(20.0)
 
 
-@pytest.mark.parametrize("refusal", ["the cursor is ahead of ...", "name in use; use --name"])
-def test_what_cannot_be_fetched_ever_is_an_error(daemon, addresses, refusal):
-    daemon.refusal = refusal
+@pytest.mark.parametrize(
+    ("code", "refusal"),
+    [
+        ("cursor_ahead", "other words"),
+        ("name_taken", "other words"),
+        ("", "the cursor is ahead of the stream: ..."),
+        ("", "another process fetches as 'log' since ..."),
+    ],
+)
+def test_what_cannot_be_fetched_ever_is_an_error(daemon, addresses, code, refusal):
+    daemon.refusal_code, daemon.refusal = code, refusal
     with subscribe(addresses) as subscriber, pytest.raises(RequestRefused, match=refusal):
         subscriber.receive(10.0)
 
 
-def test_a_refusal_that_may_pass_is_waited_for(daemon, addresses):
+@pytest.mark.parametrize("code", ["", "busy", "failed", "of_a_newer_daemon"])
+def test_a_refusal_that_may_pass_is_waited_for(daemon, addresses, code):
     lines = []
+    daemon.refusal_code = code
     with subscribe(addresses, hold_s=1.5, report=lines.append) as subscriber:
         daemon.wait_for_subscriber()
         take(subscriber, 1)
-        daemon.refusal = "more than 256 requests wait for replies; try again"
+        daemon.refusal = "it is ahead of --name; try again"
         daemon.publish(publish=False)
         daemon.publish()
         assert subscriber.receive(2.5) is None

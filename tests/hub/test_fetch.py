@@ -194,7 +194,7 @@ def test_a_cursor_ahead_of_the_stream_is_refused(
     where = {"stream": running.journal.stream, "epoch": epoch, "seq": seq}
     reply = running.fetch(running.peer(), name="log", **where)
     assert reply["ok"] is False
-    assert reply["error"].startswith("the cursor is ahead")
+    assert reply["code"] == "cursor_ahead"
     assert f"epoch {epoch}, seq {seq}" in reply["error"]
     assert running.journal.acknowledged == {}
     assert running.outcomes == {"refused": 1}
@@ -256,6 +256,7 @@ def test_requests_of_a_peer_beyond_the_limit_are_refused(running: RunningFetch) 
     for _ in range(3):
         reply = json.loads(running.receive(peer))
         assert reply["ok"] is False
+        assert reply["code"] == "busy"
         assert "without a reply" in reply["error"]
     assert seqs(running.fetch(running.peer())) == []  # others are not affected
     running.journal.append(1)
@@ -341,6 +342,7 @@ def test_a_second_process_takes_the_name_over(
     for _ in range(3):
         refused = running.fetch(first, name="log", instance="aa")
         assert refused["ok"] is False
+        assert refused["code"] == "name_taken"
         assert "--name" in refused["error"]
         assert len(seqs(running.fetch(second, name="log", instance="bb"))) == 5
     assert len(seqs(running.fetch(first, name="log2", instance="aa"))) == 5
@@ -359,7 +361,8 @@ def test_a_journal_that_cannot_be_read_is_a_refusal(
     running.journal.append(1)
     monkeypatch.setattr(running.journal, "read", fail)
     reply = running.fetch(running.peer())
-    assert reply == {"ok": False, "error": "the journal cannot be read: Input/output error"}
+    text = "the journal cannot be read: Input/output error"
+    assert reply == {"ok": False, "code": "failed", "error": text}
 
 
 def test_a_fault_in_the_thread_ends_the_main_loop(

@@ -48,6 +48,7 @@ def test_only_operators_change_the_record(tmp_path: Path) -> None:
             reply = hub.ask("logger", text)
             assert reply == {
                 "ok": False,
+                "code": "read_only",
                 "error": "the key 'logger' may only read; expected a key of security.operators",
             }
         assert hub.requests == 0

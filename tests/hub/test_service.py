@@ -95,7 +95,11 @@ def test_each_request_gets_one_reply(served: RunningService, kind: int) -> None:
     peer = served.peer(kind)
     assert served.reply(peer, mark("pressure 2.8 bar")) == {"ok": True, "count": 1}
     assert served.reply(peer, b'{"request":"time"}') == {"ok": True, "count": 2}
-    assert served.reply(peer, mark("no")) == {"ok": False, "error": "not now"}
+    assert served.reply(peer, mark("no")) == {
+        "ok": False,
+        "code": "not_possible",
+        "error": "not now",
+    }
     assert served.outcomes == {"answered": 2, "refused": 1}
 
 
@@ -170,7 +174,11 @@ def test_requests_of_several_parts_are_refused(
     served: RunningService, parts: tuple[bytes, ...]
 ) -> None:
     reply = served.reply(served.peer(zmq.DEALER), *parts)
-    assert reply == {"ok": False, "error": "expected one request, of one part"}
+    assert reply == {
+        "ok": False,
+        "code": "bad_request",
+        "error": "expected one request, of one part",
+    }
 
 
 def test_a_message_over_the_size_limit_closes_only_its_connection(served: RunningService) -> None:
@@ -199,7 +207,8 @@ def test_the_rate_limit_of_one_peer_does_not_affect_others(
         return sum(served.reply(greedy, b'{"request":"time"}')["ok"] for _ in range(count))
 
     assert accepted(60) == 40
-    assert served.reply(greedy, b'{"request":"time"}')["error"] == "more than 20 requests a second"
+    refused = served.reply(greedy, b'{"request":"time"}')
+    assert (refused["code"], refused["error"]) == ("busy", "more than 20 requests a second")
     assert served.reply(served.peer(), b'{"request":"time"}')["ok"] is True
     clock_ns[0] = 500_000_000
     assert accepted(60) == 10
@@ -278,7 +287,7 @@ def test_any_bytes_are_a_request_or_a_one_line_error(part: bytes) -> None:
     request, line = None, ""
     try:
         request = decode_request(part)
-    except ValueError as error:
+    except RequestRefused as error:
         line = str(error)
     assert (request is None) == bool(line)
     assert line.isprintable()

@@ -1,11 +1,14 @@
 """Participant codes that stay text in every table, and names of consumers."""
 
 import json
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from edge.errors import RefusalCode, RequestRefused
 from edge.protocol.messages import Face
-from edge.protocol.requests import decode_request
+from edge.protocol.requests import decode_request, refusal_of
 from tests.support.wire import face
 
 
@@ -22,7 +25,7 @@ def test_a_code_that_begins_with_a_letter_is_accepted(code):
 
 @pytest.mark.parametrize("code", ["007", "1-2", "1E5", "12", "-5", "_a", "", "a b", "P" * 33])
 def test_a_code_that_a_table_may_take_for_a_number_or_date_is_refused(code):
-    with pytest.raises(ValueError, match=r"^participant: expected a letter, then .* such as P07"):
+    with pytest.raises(RequestRefused, match=r"^participant: expected a letter, .* such as P07"):
         decode_request(assign(code))
 
 
@@ -34,7 +37,7 @@ def test_a_code_that_a_table_may_take_for_a_number_or_date_is_refused(code):
     ],
 )
 def test_a_word_that_a_table_does_not_keep_as_text_is_refused(code, reason):
-    with pytest.raises(ValueError, match=rf"{reason}.* such as P07 \(received '{code}'\)"):
+    with pytest.raises(RequestRefused, match=rf"{reason}.* such as P07 \(received '{code}'\)"):
         decode_request(assign(code))
 
 
@@ -52,10 +55,36 @@ def test_earlier_codes_in_recorded_messages_stay_readable():
 @pytest.mark.parametrize("value", ["", "a b", "é", "x" * 65, "a\n"])
 def test_the_form_of_a_consumer_is_named(field, expected, value):
     request = {"request": "fetch", field: value}
-    with pytest.raises(ValueError, match=rf"^{field}: expected {expected} \(received "):
+    with pytest.raises(RequestRefused, match=rf"^{field}: expected {expected} \(received "):
         decode_request(json.dumps(request).encode())
 
 
 def test_a_consumer_may_have_the_name_of_a_file():
     request = decode_request(b'{"request":"fetch","name":"7.log_a-1","instance":"0a-f"}')
     assert (request.name, request.instance) == ("7.log_a-1", "0a-f")
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({"request": "teleport"}, "unknown_request"),
+        ({"request": "participant", "action": "teleport"}, "unknown_request"),
+        ({"request": "fetch", "sequence": 3}, "bad_request"),
+        ({"request": "baseline", "action": "pause", "participant": "P07"}, "bad_request"),
+        ({}, "bad_request"),
+    ],
+)
+def test_an_unknown_request_is_told_from_a_malformed_one(request_, code):
+    with pytest.raises(RequestRefused) as caught:
+        decode_request(json.dumps(request_).encode())
+    assert caught.value.code == code
+
+
+def test_every_code_comes_back_from_a_reply_and_is_documented():
+    rows = [line.split("`") for line in Path("docs/messages.md").read_text().splitlines()]
+    documented = {row[1] for row in rows if len(row) > 1 and row[0] == "| "}
+    for code in get_args(RefusalCode):
+        assert refusal_of({"ok": False, "code": code, "error": "no"}).code == code
+        assert code in documented
+    assert refusal_of({"ok": False, "code": "of_a_newer_daemon", "error": "no"}).code is None
+    assert refusal_of({"ok": False, "error": "the cursor is ahead"}).code is None

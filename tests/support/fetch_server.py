@@ -25,6 +25,7 @@ class Store:
         lock: guards what is stored.
         stored: JSON of every message that is still stored, by position.
         refusal: text with which every ``fetch`` is refused; "": none is.
+        refusal_code: ``code`` of refusals; "": none, as of a daemon before there were codes.
         requests: requests that were answered, in order.
         acknowledged: position by name of the consumer.
     """
@@ -33,7 +34,7 @@ class Store:
         self.stream, self.epoch, self.last_seq = stream, 0, -1
         self.lock = threading.Lock()
         self.stored: dict[Position, bytes] = {}
-        self.refusal = ""
+        self.refusal = self.refusal_code = ""
         self.requests: list[FetchRequest] = []
         self.acknowledged: dict[str, Position] = {}
         self._page_max = page_max
@@ -84,7 +85,7 @@ class Store:
         with self.lock:
             self.requests.append(request)
             if self.refusal:
-                return json.dumps({"ok": False, "error": self.refusal}).encode()
+                return self._refuse(self.refusal)
             keys = sorted(self.stored)
             newest = (self.epoch, self.last_seq)
             after = (request.epoch, request.seq)
@@ -93,8 +94,7 @@ class Store:
             elif request.name is not None:
                 self.acknowledged[request.name] = after
             if after > newest:
-                text = f"the cursor is ahead of the stream: received {after}"
-                return json.dumps({"ok": False, "error": text}).encode()
+                return self._refuse(f"the cursor is ahead of the stream: received {after}")
             gap, page, end = self._read(keys, after, min(request.max, self._page_max))
             head = {
                 "ok": True,
@@ -109,6 +109,10 @@ class Store:
             begin = json.dumps(head).encode()[:-1] + b', "messages": ['
             lines = b",\n".join(self.stored[key] for key in page)
             return begin + (b"\n" + lines + b"\n" if page else b"") + b"]}"
+
+    def _refuse(self, text: str) -> bytes:
+        code = {"code": self.refusal_code} if self.refusal_code else {}
+        return json.dumps({"ok": False, "error": text, **code}).encode()
 
     def _read(
         self, keys: list[Position], after: Position, count: int
