@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from edge.config.network import MetricsConfig, SecurityConfig, is_address, is_local
-from edge.config.section import Prior, Seconds, Section, Share, Threads, matching, no_address
+from edge.config.section import Prior, Rate, Seconds, Section, Share, Threads, matching, no_address
 from edge.config.sources import DemoSource, SourceConfig
 from edge.config.zones import ZonesConfig
 from edge.vocabulary import PUBLISH_ENDPOINT, SERVICE_ENDPOINT, ExpressionName
@@ -120,7 +120,7 @@ class AffectConfig(Section):
     # in 1 % of moments of one face another expression leads by 0.057 to 0.069 (docs/accuracy.md)
     label_margin: Share = 0.07
     label_hold_s: float = Field(0.3, ge=0, le=60)
-    baseline_min_s: float = Field(10.0, gt=0, le=3600)
+    baseline_min_s: Seconds = 10.0
     # Measured on 19 photographs of neutral faces with 12 jittered crops each: valence varies by
     # 0.07 and arousal by 0.10 (medians; 0.10 and 0.15 in 5 % of faces). Other expressions of the
     # same person differ by 0.3. No neutral face had more than 0.4 for happy or surprise; half of
@@ -194,7 +194,7 @@ class LimitsConfig(Section):
     inference_errors: int = Field(10, ge=1, le=1000)
     # a Pi lowers its clock from 80 degrees on; fewer frames come first
     hot_celsius: float = Field(78.0, ge=40, le=110)
-    rate_min_hz: float = Field(1.0, gt=0, le=1000)
+    rate_min_hz: Rate = 1.0
     board_root: Annotated[str, Field(min_length=1), no_address] = "/"
 
     @field_validator("worker_rss_mb", mode="before")

@@ -14,8 +14,10 @@ from pydantic import (
 
 from edge.clock import parse_wall_time
 
-Seconds = Annotated[float, Field(gt=0, le=3600)]
-Wait = Annotated[float, Field(gt=0, le=8)]
+Seconds = Annotated[float, Field(ge=0.001, le=3600)]
+Rate = Annotated[float, Field(ge=0.001, le=1000)]
+"""Hz. At lower rates, the times of frames, in ns, exceed 64 bits after some frames."""
+Wait = Annotated[float, Field(ge=0.001, le=8)]
 """Time-out in seconds of one call into a source; the hub replaces a worker after 10 s in one."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Threads = Annotated[int, Field(ge=1, le=16)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeGuard, get_args
 from pydantic import Field, field_validator
 
 from edge.config.redact import redact
-from edge.config.section import Bits, Pixels, Section, Wait, WallTime, matching, no_address
+from edge.config.section import Bits, Pixels, Rate, Section, Wait, WallTime, matching, no_address
 
 Repeats = Annotated[int, Field(ge=0, le=10**9)]
 """How often a file is read; 0: until the daemon is stopped."""
@@ -37,7 +37,7 @@ class DemoSource(SourceSection):
     """The bundled clip of a real face; it needs no hardware."""
 
     kind: Literal["demo"] = "demo"
-    rate_hz: float | None = Field(None, gt=0, le=1000)
+    rate_hz: Rate | None = None
     paced: bool = True
     repeat: Repeats = 1
     rotate_deg: Rotation = 0
@@ -49,7 +49,7 @@ class ImagesSource(SourceSection):
 
     kind: Literal["images"]
     path: LocalPath
-    rate_hz: float = Field(0.5, gt=0, le=1000)
+    rate_hz: Rate = 0.5
     paced: bool = True
     repeat: Repeats = 1
     bits: Bits | None = None
@@ -66,7 +66,7 @@ class VideoSource(SourceSection):
 
     kind: Literal["video"]
     path: LocalPath
-    rate_hz: float | None = Field(None, gt=0, le=1000)
+    rate_hz: Rate | None = None
     paced: bool = True
     repeat: Repeats = 1
     recorded_at: WallTime | None = None
@@ -84,7 +84,7 @@ class V4l2Source(SourceSection):
     path: LocalPath = "/dev/video0"
     width: Pixels = 1280
     height: Pixels = 720
-    rate_hz: float = Field(30.0, gt=0, le=1000)
+    rate_hz: Rate = 30.0
     bits: Bits | None = None
     rotate_deg: Rotation = 0
     flip: Flip = "none"
@@ -103,7 +103,7 @@ class StreamSource(SourceSection):
     transport: Literal["tcp", "udp"] = "tcp"
     open_timeout_s: Wait = 3.0
     read_timeout_s: Wait = 1.5
-    rate_hz: float | None = Field(None, gt=0, le=1000)
+    rate_hz: Rate | None = None
     rotate_deg: Rotation = 0
     flip: Flip = "none"
 

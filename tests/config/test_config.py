@@ -208,3 +208,45 @@ def test_a_number_is_text_where_text_is_expected(text: str) -> None:
 def test_in_a_file_text_needs_quotation_marks(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"expected text in quotation marks \(received 4\)"):
         load("[device]\nname = 4\n", tmp_path, settings=["detector.model=5"])
+
+
+def _numbers() -> list[tuple[str, dict[str, float]]]:
+    """Return ``SECTION.KEY`` and the JSON Schema of every number of the configuration."""
+    found = []
+    for section, model in Config.model_json_schema()["$defs"].items():
+        for key, schema in model.get("properties", {}).items():
+            kinds = [schema, *schema.get("anyOf", ())]
+            found += [
+                (f"{section}.{key}", each)
+                for each in kinds
+                if each.get("type") in {"number", "integer"} and "enum" not in each
+            ]
+    return found
+
+
+CHECKED_BY_CODE = {"LimitsConfig.worker_rss_mb", "PicameraSource.focus"}
+
+
+@pytest.mark.parametrize(("key", "schema"), _numbers())
+def test_every_number_has_bounds_with_which_the_daemon_can_compute(
+    key: str, schema: dict[str, float]
+) -> None:
+    """``rate_hz = 1e-323`` ended every worker: its reciprocal is infinite."""
+    if key in CHECKED_BY_CODE:
+        return
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    assert low is not None
+    assert "maximum" in schema or "exclusiveMaximum" in schema
+    if key.endswith(("_hz", "_s")):
+        assert low == schema["minimum"], "0 or a value whose reciprocal is of use"
+        assert low == 0 or low >= 0.001
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["source.rate_hz=1e-323", "source.rate_hz=1e-9", "limits.start_s=1e-9", "affect.smoothing_s=0"],
+)
+def test_a_rate_or_time_that_nobody_means_is_refused(tmp_path: Path, setting: str) -> None:
+    key = setting.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"{key}: expected 0\.001 or more \(received "):
+        load("", tmp_path, settings=[setting])

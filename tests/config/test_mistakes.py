@@ -155,7 +155,7 @@ PURPOSE = "reading emotions needs a declared lawful purpose (see README, Limits 
             'source.transform: expected one of "none", "rotate180", "hflip", "vflip"'
             " (received 'left')",
         ),
-        ("[affect]\nsmoothing_s = 0\n", "affect.smoothing_s: expected more than 0 (received 0)"),
+        ("[affect]\nsmoothing_s = 0\n", "affect.smoothing_s: expected 0.001 or more (received 0)"),
         (
             "[publish]\nhigh_water = 2000000\n",
             "publish.high_water: expected 1000000 or less (received 2000000)",

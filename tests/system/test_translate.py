@@ -72,9 +72,9 @@ def test_check_verifies_the_translator(folder: Path) -> None:
 
 
 def test_check_reports_a_translator_slower_than_the_limit(folder: Path) -> None:
-    done = affect_edge("check", *translator_option(folder), "--set", "limits.inference_s=0.0001")
+    done = affect_edge("check", *translator_option(folder), "--set", "limits.inference_s=0.001")
     assert done.returncode == 78
-    assert "s per face on this board; limits.inference_s is 0.0001: raise it" in done.stdout
+    assert "s per face on this board; limits.inference_s is 0.001: raise it" in done.stdout
 
 
 def with_damaged_weights(folder: Path, copy: Path) -> Path:
