@@ -114,6 +114,7 @@ def attacks() -> list[tuple[str, str, bytes]]:
         ("endless, parts of 1 byte", "SUB", frame(b"x", more=True)),
         ("requests", "DEALER", frame(b"", more=True) + frame(b"{}", more=False)),
         ("subscriptions", "SUB", SUBSCRIPTION),
+        ("small subscriptions", "SUB", frame(b"\x01", more=False)),
         ("frame of 8 GiB", "DEALER", LARGE_FRAME + b"x" * 4000),
         ("frame of 8 GiB", "SUB", LARGE_FRAME + b"x" * 4000),
         ("no handshake", "", b"\xff" + bytes(8) + b"\x7f"),

@@ -48,6 +48,27 @@ def frame(part: bytes, *, more: bool) -> bytes:
     return bytes([more | 2]) + len(part).to_bytes(8, "big") + part
 
 
+PING: Final = b"\x04\x07\x04PING\0\0"
+"""A heartbeat, which a peer has to answer."""
+
+
+def fill_ping_and_go(endpoint: str, kind: str) -> None:
+    """Fill the queue of messages from this peer, send heartbeats in the same piece, and close.
+
+    Args:
+        endpoint: of the daemon's socket.
+        kind: ``SUB`` or ``DEALER``, the kind of a peer of that socket.
+
+    Raises:
+        OSError: the connection was closed.
+    """
+    full = frame(b"\x01", more=False) * 1050 if kind == "SUB" else frame(b"{}", more=False) * 100
+    with connect(endpoint) as peer:
+        shake_hands(peer, kind)
+        time.sleep(0.02)  # else the daemon may still read the handshake, and part of the rest
+        peer.sendall(full + PING * 10)
+
+
 class Flood:
     """Threads that send data as fast as they can, and connect again when they are cut.
 
