@@ -1,7 +1,7 @@
 """Erasing a session from the journal while the daemon runs.
 
 The order: the participants that only this session has are forgotten, so that no new message has
-their codes. A thread looks for messages outside of the session that hold such a code, erases those
+their codes. A thread looks for messages outside of the session that name such a code, erases those
 and the session's, and looks again. Then the event ``session_erased`` is sent, and the session
 forgotten: whatever fails before, the same request tries it again.
 
@@ -12,6 +12,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,15 +23,30 @@ from edge.hub.journal.erase import Range, find_samples
 from edge.hub.kept_models import KeptPosition, KeptSession
 from edge.hub.kept_state import StateKeeper
 from edge.protocol.detail import Detail
+from edge.protocol.naming import codes_of, session_texts
 from edge.protocol.participant_events import SessionErased
 
 log = logging.getLogger("affect_edge")
 
-_STARTED: Final = b'"event":"epoch_started"'  # holds the configuration, and is kept for ever
 _RETRIES: Final = 20
 """Reads in a row without result, of half a second each, after which the storage has failed."""
 
 Result = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the journal holds of a session.
+
+    Attributes:
+        codes: those that no configuration has.
+        positions: messages that name the session or one of ``codes``, in order.
+        unused: of the texts that were given, those that no message has.
+    """
+
+    codes: list[str]
+    positions: list[Position]
+    unused: list[bytes]
 
 
 class SessionEraser:
@@ -115,43 +131,56 @@ class SessionEraser:
     def _run(self, session: KeptSession, codes: Sequence[str], result: Result) -> None:
         assert session.last is not None
         whole = _position(session.first), _position(session.last)
-        named = (session.name, session.note, *codes)
-        texts = [json.dumps(text, ensure_ascii=False).encode() for text in named if text]
         try:
-            texts, found = self._find(texts)
-            outside = [at for at in found if not whole[0] <= at <= whole[1]]
+            found = self._find(session, codes)
+            outside = [at for at in found.positions if not whole[0] <= at <= whole[1]]
             messages = self._journal.erase([whole, *_ranges(outside)])
-            _, remains = self._find(texts)
-            files = find_samples(texts, self._files())
+            texts = session_texts(session.name, session.note, found.codes)
+            remains = self._find(session, found.codes, [text.encode() for text in texts])
+            files = find_samples(remains.unused, self._files())
         except Exception as error:
             is_mistake = not isinstance(error, OSError)
             result["error"] = _refusal(error)
             log.error("%s", result["error"], exc_info=is_mistake)
             return
         result |= {"messages": messages, "outside": len(outside), "looked_for": len(texts)}
-        result["hits"] = len(remains) + len(files)
+        result["hits"] = len(remains.positions) + len(files)
 
     def _files(self) -> list[Path]:
         """Return the journal's files; the list of sessions is needed until the end."""
         return [*self._kept.folder.glob("journal.sqlite*")] if self._kept.folder else []
 
-    def _find(self, texts: Sequence[bytes]) -> tuple[list[bytes], list[Position]]:
-        """Return where texts are in the journal, and which texts no configuration holds.
-
-        A text of a configuration, such as the code of a seat, is not looked for.
+    def _find(
+        self, session: KeptSession, codes: Sequence[str], texts: Sequence[bytes] = ()
+    ) -> _Found:
+        """Find the messages that name the session or a code that no configuration has.
 
         Raises:
             OSError: the journal cannot be read.
         """
-        found: dict[bytes, list[Position]] = {text: [] for text in texts}
+        named: dict[str, list[Position]] = {code: [] for code in codes}
+        of_session: list[Position] = []
+        unused = set(texts)
+        words = [
+            json.dumps(word, ensure_ascii=False).encode() for word in (*codes, session.session)
+        ]
         for position, line in self._messages():
-            for text in texts:
-                if text in line:
-                    if _STARTED in line:
-                        found.pop(text, None)
-                    elif text in found:
-                        found[text].append(position)
-        return list(found), sorted({at for positions in found.values() for at in positions})
+            unused = {text for text in unused if text not in line}
+            if not any(word in line for word in words):
+                continue
+            message = json.loads(line)
+            matching = codes_of(message) & named.keys()
+            if message.get("event") == "epoch_started":  # has the configuration, and is kept
+                for code in matching:
+                    del named[code]
+                continue
+            for code in matching:
+                named[code].append(position)
+            detail = message.get("detail", {})
+            if detail.get("session") == session.session and "name" in detail:
+                of_session.append(position)
+        positions = {at for each in named.values() for at in each}
+        return _Found(list(named), sorted(positions.union(of_session)), sorted(unused))
 
     def _messages(self) -> Iterator[tuple[Position, bytes]]:
         after, failures = BEFORE_ALL, 0

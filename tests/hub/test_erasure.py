@@ -46,24 +46,32 @@ class Daemon:
         self.kept.close()
         self.journal.close()
 
-    def append(self, event: str, *words: str) -> None:
+    def append(self, kind: str, **fields: object) -> None:
         seq = self.journal.identity.next_seq()
-        body = json.dumps(
-            {"epoch": self.journal.epoch, "seq": seq, "event": event, "words": words},
-            separators=(",", ":"),
-        )
-        self.journal.append(seq, body.encode(), 0)
+        message = {"kind": kind, "epoch": self.journal.epoch, "seq": seq, **fields}
+        self.journal.append(seq, json.dumps(message, separators=(",", ":")).encode(), 0)
 
-    def run_session(self, *codes: str) -> None:
-        """Append 30 messages; those from 10 to 19 are the session ``morning`` of ``codes``."""
-        self.append("epoch_started", "P-configured")
+    def append_event(self, event: str, **detail: object) -> None:
+        self.append("event", event=event, detail=detail)
+
+    def run_session(self, *codes: str, name: str = "morning") -> None:
+        """Append 30 messages; those from 10 to 19 are the session of ``codes``.
+
+        Frames 5 and 25 have the codes, too. Each frame has a happy face without a code.
+        """
+        session = self.kept.sessions.require_new(name)
+        seats = {"left": {"participant": "P-configured"}}
+        self.append_event("epoch_started", configuration={"zones": {"seats": seats}})
         for seq in range(1, 30):
-            words = ["morning"] if seq in (10, 19) else []
-            words += codes if seq in (5, *range(11, 19), 25) else []
-            self.append("frame", *words)
-        session = self.kept.sessions.require_new("morning")
+            if seq in (10, 19):
+                event = "session_began" if seq == 10 else "session_ended"
+                self.append_event(event, session=session, name=name, note="mask-two")
+                continue
+            present = codes if seq in (5, *range(11, 19), 25) else ()
+            faces = [{"participant": code, "label": "neutral"} for code in present]
+            self.append("frame", faces=[*faces, {"participant": None, "label": "happy"}])
         first = KeptPosition(epoch=self.journal.epoch, seq=10)
-        self.kept.sessions.begin(session, "morning", "mask-two", first, 1)
+        self.kept.sessions.begin(session, name, "mask-two", first, 1)
         self.kept.sessions.note_frame(codes)
         self.kept.sessions.end(first.model_copy(update={"seq": 19}), 2)
 
@@ -116,6 +124,18 @@ def test_codes_of_the_configuration_and_of_other_sessions_stay(tmp_path):
         assert daemon.stored() == [*range(10), *range(20, 30)]
 
 
+def test_words_that_other_messages_have_for_other_reasons_erase_nothing_else(tmp_path):
+    with Daemon(tmp_path) as daemon:
+        daemon.run_session("happy", name="frame")
+        daemon.append_event("mark", text="happy")
+        daemon.append_event("mark", text="happy again")
+        daemon.append_event("seat_assigned", seat="happy", participant="P09")
+        reply = daemon.erase("frame")
+        assert (reply["messages"], reply["outside"], reply["hits"]) == (13, 3, 0)
+        erased = {5, 25, 30, *range(10, 20)}
+        assert daemon.stored() == [seq for seq in range(33) if seq not in erased]
+
+
 def test_messages_in_memory_can_be_erased_too():
     with Daemon("") as daemon:
         daemon.run_session("P07")
@@ -131,7 +151,7 @@ def test_messages_in_memory_can_be_erased_too():
 def test_remains_are_found_and_the_session_is_kept(tmp_path):
     with Daemon(tmp_path) as daemon:
         daemon.run_session("P07")
-        (tmp_path / "journal.sqlite.damaged-1").write_bytes(b'x"P07"x')
+        (tmp_path / "journal.sqlite.damaged-1").write_bytes(b'x"participant":"P07"x')
         assert daemon.erase()["hits"] == 1
         (tmp_path / "journal.sqlite.damaged-1").unlink()
         assert daemon.erase()["hits"] == 0

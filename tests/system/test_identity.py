@@ -64,7 +64,8 @@ def test_a_killed_daemon_knows_who_is_who_and_the_session_goes_on(
         daemon.process.wait()
     with RunningDaemon(tmp_path, *arguments, *seats) as daemon:
         daemon.wait_for(lambda m: codes(m) == ["P07"])
-        assert [each["event"] for each in daemon.messages[:4] if each["kind"] == "event"][1:] == [
+        # a status may come between them
+        assert [each["event"] for each in daemon.messages if each["kind"] == "event"][1:4] == [
             "participants_restored",
             "session_resumed",
             "seat_assigned",

@@ -2,13 +2,14 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from edge.client.logs.erasing.plan import Item, codes_in
+from edge.client.logs.erasing.plan import Item
 from edge.client.tidy import EVENT_COLUMNS, KEY_COLUMNS, PlacedGap, csv_lines
 from edge.errors import ConfigError
+from edge.protocol.naming import codes_in, codes_of
 
 _HEADER_BYTES: Final = 64 << 10
 
@@ -131,23 +132,14 @@ def _of_message(record: Mapping[str, Any]) -> Item:
     kind, time = record["kind"], record["time"]
     seq = record["last_seq"] if kind == "status" else record["seq"]
     head = (kind, record["stream"], int(record["epoch"]), int(seq), record["device"])
-    codes: frozenset[str] = frozenset()
+    codes = codes_of(record)
     event, detail = "", {}
-    if kind == "frame":
-        codes = frozenset(_participants(record["faces"]))
-        monotonic_ns = time["published_ns"]
-    else:
-        monotonic_ns = time["monotonic_ns"]
+    monotonic_ns = time["published_ns"] if kind == "frame" else time["monotonic_ns"]
     if kind == "event":
         event, detail = record["event"], record["detail"]
-        codes = codes_in(detail)
     elif kind == "status":
         detail = record.get("session") or {}
     return Item(*head, time["unix_ns"], monotonic_ns, 0.0, codes, event, detail)
-
-
-def _participants(faces: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [code for face in faces if (code := face.get("participant"))]
 
 
 def _of_gap(record: Mapping[str, Any]) -> Item:

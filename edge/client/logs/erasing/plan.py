@@ -7,7 +7,7 @@ already.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeGuard
@@ -16,13 +16,12 @@ from edge.client.logs.failures import log_error
 from edge.client.logs.sessions import EVENTS, NO_END, Session, SessionEvent, Span, sessions_of
 from edge.errors import ConfigError
 from edge.files.durable import replace_file, sync_folder
+from edge.protocol.naming import session_texts
 
 ERASED: Final = "erased"
 """The reason of a gap where messages were erased."""
 
 _SCHEMA: Final = "affect.log-erasure.v1"
-_NAMING: Final = frozenset(["participant", "participants", "seats", "text"])
-"""Keys of an event's detail whose texts may be a code; ``text`` is that of a mark."""
 
 
 class Item(NamedTuple):
@@ -112,36 +111,13 @@ class Plan:
 
     def texts(self) -> list[str]:
         """Return the session's own texts, as they are in the JSON of a message."""
-        texts = [("name", self.name), ("note", self.note)]
-        texts += [("participant", code) for code in sorted(self.codes)]
-        return [f'"{key}":{json.dumps(text, ensure_ascii=False)}' for key, text in texts if text]
+        return session_texts(self.name, self.note, self.codes)
 
 
 def lies_within(spans: Iterable[Span], item: Item) -> bool:
     """Return whether a message lies in one of ``spans``."""
     at = item.epoch, item.seq
     return any(item.stream == span.stream and span.first <= at <= span.last for span in spans)
-
-
-def codes_in(detail: object) -> frozenset[str]:
-    """Return the texts in an event's detail that may be codes of participants."""
-    return frozenset(_codes_in(detail, is_code=False))
-
-
-def _codes_in(value: object, *, is_code: bool) -> Iterator[str]:
-    if isinstance(value, str):
-        if is_code:
-            yield value
-    elif isinstance(value, list):
-        for each in value:
-            yield from _codes_in(each, is_code=is_code)
-    elif isinstance(value, dict):
-        for key, each in value.items():
-            if key == "seats" and isinstance(each, dict):  # {"left": "P07"}
-                for of_seat in each.values():
-                    yield from _codes_in(of_seat, is_code=True)
-            else:
-                yield from _codes_in(each, is_code=key in _NAMING)
 
 
 def _find_session(sessions: Sequence[Session], word: str, where: str) -> Session:
