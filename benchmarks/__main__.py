@@ -15,14 +15,13 @@ from benchmarks.accuracy import run_accuracy
 from benchmarks.arguments import Parser, add_configuration, add_result_file
 from benchmarks.fps import run_fps, save
 from benchmarks.parity import run_parity
+from benchmarks.show_fps import show_conditions, show_fps, show_load
 from benchmarks.soak import RATE_HZ, run_soak, show_soak
 from benchmarks.thresholds import LEAD_EDGES, SAME_MIN, SPURIOUS, run_thresholds
 from edge.config import load_config, source_settings
 from edge.descriptors import open_standard_streams
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
 from edge.vocabulary import EXPRESSIONS
-
-BUSY_PERCENT = 25  # of one core, used by other processes
 
 
 def _parser() -> Parser:
@@ -34,6 +33,9 @@ def _parser() -> Parser:
     fps.add_argument("--in-memory", action="store_true", help="decode before measuring")
     fps.add_argument("--mode", choices=("pipeline", "daemon"), default="pipeline")
     fps.add_argument("--baseline", action="store_true", help="also measure the earlier approach")
+    fps.add_argument(
+        "--baseline-threads", type=int, metavar="N", help="its threads; one for every core"
+    )
     add_result_file(fps)
     add_configuration(fps)
     accuracy = commands.add_parser("accuracy", help="accuracy on annotated pictures")
@@ -111,6 +113,8 @@ def _recorded_arguments(argv: Sequence[str]) -> list[str]:
 def _fps(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.frames is not None and arguments.frames < 1:
         raise ConfigError(f"--frames {arguments.frames}: expected 1 or more")
+    if arguments.baseline_threads is not None and not 1 <= arguments.baseline_threads <= 64:
+        raise ConfigError(f"--baseline-threads {arguments.baseline_threads}: expected 1 to 64")
     # predictions reach nobody here, so the user need not declare a purpose
     settings = ['device.purpose="research-consent"', *arguments.set]
     named = arguments.source or (None if arguments.config else "demo")
@@ -130,6 +134,7 @@ def _fps(arguments: argparse.Namespace) -> dict[str, Any]:
         in_memory=arguments.in_memory,
         mode=arguments.mode,
         baseline=arguments.baseline,
+        baseline_threads=arguments.baseline_threads,
         daemon_arguments=daemon,
     )
 
@@ -183,8 +188,8 @@ def _soak(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show_soak(result: dict[str, Any], console: Console) -> None:
-    show_soak(result, console, _show_conditions)
-    _show_load(result, console)
+    show_soak(result, console, show_conditions)
+    show_load(result, console)
 
 
 def show_thresholds(result: dict[str, Any], console: Console) -> None:
@@ -214,7 +219,7 @@ def show_thresholds(result: dict[str, Any], console: Console) -> None:
     for name, value in result["limits"].items():
         shown = "never reached" if value is None else f"{value:.3g}"
         console.print(f"  {name} {shown}", highlight=False)
-    _show_conditions(result, console)
+    show_conditions(result, console)
 
 
 def show_parity(result: dict[str, Any], console: Console) -> None:
@@ -237,38 +242,8 @@ def show_parity(result: dict[str, Any], console: Console) -> None:
     console.print(
         f"against {result['reference']}, over {result['pictures']} pictures{kept}", highlight=False
     )
-    _show_conditions(result, console)
-    _show_load(result, console)
-
-
-def show_fps(result: dict[str, Any], console: Console) -> None:
-    """Print a result of ``fps``."""
-    table = Table("figure", "value", title=result["command"], title_justify="left")
-    table.columns[1].justify = "right"
-    table.add_row("frames a second", f"{result['fps']:.1f}")
-    table.add_row("frames", str(result["frames"]))
-    for name, value in result["latency_ms"].items():
-        table.add_row(f"latency {name}", f"{value:.2f} ms")
-    for stage, value in result["stage_ms"].items():
-        table.add_row(f"  {stage}", "-" if value is None else f"{value:.3f} ms")
-    for name, field, form in (
-        ("inference alone", "inference_ms", "{:.2f} ms"),
-        ("overhead", "overhead", "{:.3f}"),
-        ("processor", "cpu_percent", "{:.0f} %"),
-        ("resident memory", "rss_mb", "{:.0f} MiB"),
-    ):
-        table.add_row(name, "-" if result[field] is None else form.format(result[field]))
-        if field == "overhead" and result[field] is not None:
-            table.add_row("  above inference alone", f"{100 * (result[field] - 1):.1f} %")
-    if "ratio" in result:
-        table.add_row("baseline", f"{result['baseline_fps']:.2f} frames/s")
-        table.add_row("ratio", f"{result['ratio']:.1f}")
-        table.add_row("ratio at the same size", f"{result['same_size_ratio']:.2f}")
-    console.print(table)
-    if "ratio" in result:
-        console.print(f"Note: {result['baseline_note']}.")
-    _show_conditions(result, console)
-    _show_load(result, console)
+    show_conditions(result, console)
+    show_load(result, console)
 
 
 def show_accuracy(result: dict[str, Any], console: Console) -> None:
@@ -308,36 +283,13 @@ def show_accuracy(result: dict[str, Any], console: Console) -> None:
         f" usable for the daemon, {result['scored']} scored; intervals: bootstrapped by person",
         highlight=False,
     )
-    _show_conditions(result, console)
+    show_conditions(result, console)
 
 
 def _nested(result: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     for name in path:
         result = result[name]
     return result
-
-
-def _show_load(result: dict[str, Any], console: Console) -> None:
-    others = result["other_cpu_percent"]
-    console.print(
-        f"load before {result['load_1m']:.2f}; other processes used {others:.0f} % of a core",
-        highlight=False,
-    )
-    if others > BUSY_PERCENT:
-        console.print("The machine was busy: do not quote these figures.", style="red")
-
-
-def _show_conditions(result: dict[str, Any], console: Console) -> None:
-    versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items() if value)
-    console.print(
-        f"{result['board']}, {result['cores']} cores, governor {result['governor']},"
-        f" throttled {result['throttled']}, threads {json.dumps(result['threads'])}",
-        highlight=False,
-    )
-    console.print(f"{versions}; commit {result['commit']}; {result['date']}", highlight=False)
-    for name, artifacts in result["models"].items():
-        for file, digest in artifacts.items():
-            console.print(f"{name}/{file} sha256 {digest[:16]}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The conditions of a measurement: board, governor, throttling, versions, models, date."""
+"""The conditions of a measurement: board, governor, throttling, versions, models, date.
+
+``RunWatch`` looks at the machine during the measurement and says what makes its figures invalid.
+"""
 
 import importlib.metadata
 import os
@@ -17,6 +20,14 @@ from edge.vision.inference.choice import board_name
 from edge.vision.inference.manifest import Task
 
 NetworkConfig = DetectorConfig | TranslatorConfig | ExpressionConfig
+BUSY_PERCENT = 25
+"""Of one core, used by other processes: more makes figures invalid."""
+
+FREQUENCY_SHARE_MIN = 0.9
+"""Lowest clock frequency during a run, relative to its highest."""
+
+SAMPLE_EVERY_MS = 500.0
+
 _PACKAGES = ("affect-edge", "numpy", "opencv-python-headless", "onnxruntime", "ai-edge-litert")
 
 
@@ -46,6 +57,83 @@ def _commit() -> str | None:
     except OSError:
         return None
     return done.stdout.strip() or None
+
+
+class RunWatch:
+    """Watches load, throttling, temperature and clock frequency during a measurement.
+
+    Call ``sample`` between measured frames: it reads the sensors twice a second at most. A pause
+    of the measurement itself (a child that works) counts as this process's work, not as load.
+    """
+
+    def __init__(self, board: Board | None = None) -> None:
+        self._board = board or Board()
+        self._load = OtherLoad()
+        self._throttled: dict[str, None] = {}  # in order
+        self._celsius: list[float] = []
+        self._mhz: list[float] = []
+        self._highest_mhz: float | None = None
+        self._sampled_ns: int | None = None
+
+    def sample(self) -> None:
+        """Read the sensors, if the last time was half a second ago or more."""
+        if self._sampled_ns is not None and clock.elapsed_ms(self._sampled_ns) < SAMPLE_EVERY_MS:
+            return
+        self._throttled |= dict.fromkeys(self._board.throttled() or ())
+        celsius = self._board.soc_celsius()
+        if celsius is not None:
+            self._celsius.append(celsius)
+        # the processor that runs this thread is the one that measures
+        frequency = self._board.frequency_mhz(current_cpu())
+        if frequency is not None:
+            self._mhz.append(frequency[0])
+            self._highest_mhz = frequency[1]
+        self._sampled_ns = clock.monotonic_ns()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was seen since construction, and under ``invalid`` the reasons, if any.
+
+        Call it after waiting for the children.
+        """
+        self._sampled_ns = None
+        self.sample()
+        others = self._load.percent()
+        invalid = busy_reasons(others)
+        if self._throttled:
+            invalid.append(f"the board was throttled during the run: {', '.join(self._throttled)}")
+        low, high = min(self._mhz, default=None), max(self._mhz, default=None)
+        if low is not None and high is not None and self._highest_mhz is not None:
+            if low < FREQUENCY_SHARE_MIN * high:
+                invalid.append(f"the clock changed between {low:.0f} and {high:.0f} MHz")
+            elif self._board.governor() == "powersave" and high < 0.9 * self._highest_mhz:
+                invalid.append(
+                    f"the clock was at {high:.0f} of {self._highest_mhz:.0f} MHz (governor"
+                    " powersave)"
+                )
+        return {
+            "other_cpu_percent": others,
+            "throttled_during": list(self._throttled),
+            "soc_celsius_max": max(self._celsius, default=None),
+            "mhz": None if low is None else {"min": low, "max": high, "of": self._highest_mhz},
+            "invalid": invalid,
+        }
+
+
+def busy_reasons(other_cpu_percent: float) -> list[str]:
+    """Return why the load by other processes makes figures invalid: one reason, or none."""
+    if other_cpu_percent <= BUSY_PERCENT:
+        return []
+    return [
+        f"the machine was busy: other processes used {other_cpu_percent:.0f} % of a core,"
+        f" expected {BUSY_PERCENT} at most"
+    ]
+
+
+def current_cpu() -> int:
+    """Return the number of the processor on which this process last ran; 0 when unknown."""
+    stat = _read_text("/proc/self/stat") or ""
+    fields = stat.rpartition(")")[2].split()  # proc(5), from the third field on; the 39th counts
+    return int(fields[36]) if len(fields) > 36 else 0
 
 
 class OtherLoad:
@@ -111,9 +199,12 @@ def machine() -> dict[str, Any]:
     return {
         "board": board_name(),
         "cores": os.cpu_count(),
-        "governor": _read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "governor": Board().governor(),
         "throttled": Board().throttled(),
         "soc_celsius": Board().soc_celsius(),
+        "memory_mb": Board().memory_mb(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
         "load_1m": os.getloadavg()[0],
         "versions": {
             "python": platform.python_version(),

@@ -11,6 +11,7 @@ from typing import Any
 
 import zmq
 
+from benchmarks.board import RunWatch
 from benchmarks.figures import STAGES, WARM_UP, quantiles
 from edge import clock
 from edge.child import child_environment
@@ -20,7 +21,7 @@ SILENCE_MAX_S = 20.0  # a status is due every second: a daemon silent for so lon
 CPU_EVERY_FRAMES = 10  # how often the processor time is read
 
 
-def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
+def measure_daemon(arguments: list[str], frames: int | None, watch: RunWatch) -> dict[str, Any]:
     """Run the daemon and return its speed as measured by a subscriber.
 
     ``stage_ms`` has the groups of the frame messages: ``capture``; ``detect`` with resize and
@@ -29,6 +30,7 @@ def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
     Args:
         arguments: further arguments of ``affect-edge run``.
         frames: frames to count; None: all.
+        watch: looks at the machine meanwhile.
 
     Raises:
         ConfigError: the daemon refused its configuration, or the source is too short.
@@ -50,7 +52,7 @@ def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
         with output.open("wb") as file:
             daemon = subprocess.Popen(command, stderr=file, env=child_environment())
         try:
-            published, rss, cpu_s = _collect(daemon, endpoint, frames)
+            published, rss, cpu_s = _collect(daemon, endpoint, frames, watch)
             code = daemon.wait(SILENCE_MAX_S)
         finally:
             if daemon.poll() is None:
@@ -83,7 +85,7 @@ def measure_daemon(arguments: list[str], frames: int | None) -> dict[str, Any]:
 
 
 def _collect(
-    daemon: "subprocess.Popen[bytes]", endpoint: str, frames: int | None
+    daemon: "subprocess.Popen[bytes]", endpoint: str, frames: int | None, watch: RunWatch
 ) -> tuple[list[dict[str, Any]], list[float], list[tuple[int, float]]]:
     """Return the frame messages, the worker's memory in MiB, and (time, processor seconds)."""
     published: list[dict[str, Any]] = []
@@ -96,6 +98,7 @@ def _collect(
         socket.connect(endpoint)
         last_message_ns = clock.monotonic_ns()
         while True:
+            watch.sample()
             if not socket.poll(200):
                 if daemon.poll() is not None:
                     return published, rss, cpu_s

@@ -3,142 +3,52 @@
 Measured in one process and one thread after a warm-up, the configurations interleaved: the pipeline
 including its message (the cost of a frame), inference alone on prepared tensors (the part that our
 code cannot reduce), and with ``--baseline`` the earlier approach.
+
+``benchmarks/compare_side.py`` uses ``message_bytes``, ``Frame`` and ``Pipeline`` of this module, in
+older revisions too: keep these names.
 """
 
+import contextlib
 import itertools
 import json
-import resource
+import random
 import statistics
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cv2
-import numpy as np
 
-from benchmarks.board import OtherLoad, measurement_conditions
+from benchmarks.board import RunWatch, measurement_conditions
 from benchmarks.daemon import measure_daemon
-from benchmarks.figures import STAGES, WARM_UP, quantiles
-from benchmarks.fps_baseline import BaselineLoop
+from benchmarks.figures import (
+    STAGES,
+    WARM_UP,
+    Spent,
+    Timer,
+    percentiles,
+    quantiles,
+    worst_second_ms,
+)
+from benchmarks.fps_baseline import TimedBaseline
+from benchmarks.inference_alone import InferenceAlone
 from edge import clock
 from edge.board import rss_mb
 from edge.config import Config, is_file
 from edge.errors import ConfigError, EndOfStream, FrameRefused
 from edge.protocol.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, encode
 from edge.validation import file_errors
-from edge.vision.expression.crop import square_crop
-from edge.vision.inference import Network, open_network
 from edge.vision.pipeline import Pipeline
-from edge.vision.resize import resize_linear
 from edge.vision.sources import open_source
 from edge.vision.values import Frame, FrameState
 from edge.worker.report import frame_report
 
-BASELINE_EVERY_FRAMES = 30  # the baseline is slow: this is precise enough and keeps the run short
-BASELINE_CALLS = 2  # counted calls after one uncounted: in a loop, thread pools spin into the next
-IDLE_WINDOW_MS = 20.0
-IDLE_WAIT_MAX_MS = 1000.0
+BASELINE_EVERY_FRAMES: Final = 30
+"""The baseline is slow: this is precise enough and keeps the run short."""
 
-
-class InferenceAlone:
-    """Runs the networks on tensors that were prepared before the clock starts."""
-
-    def __init__(self, config: Config) -> None:
-        self._detector = open_network(
-            config.detector.model, task="face-detection",
-            artifact=config.detector.artifact, threads=config.detector.threads,
-        )  # fmt: skip
-        self._translator: Network | None = None
-        if config.translator.model:
-            self._translator = open_network(
-                config.translator.model, task="spectrum-translation",
-                artifact=config.translator.artifact, threads=config.translator.threads,
-            )  # fmt: skip
-        self._expression = open_network(
-            config.expression.model, task="facial-expression",
-            artifact=config.expression.artifact, threads=config.expression.threads,
-        )  # fmt: skip
-
-    def wait_until_idle(self) -> None:
-        """Run without counting until no other session's thread pool spins any more.
-
-        Default thread pools of onnxruntime spin after a call (75 ms measured) and would take a core
-        from the next measurement.
-        """
-        detector, expression = self._detector.info, self._expression.info
-        picture = self._detector.tensor(np.zeros((detector.height, detector.width), np.uint8))
-        face = self._expression.tensor(np.zeros((expression.height, expression.width), np.uint8))
-        start_ns = clock.monotonic_ns()
-        quiet = 1.1 * max(detector.threads, expression.threads)
-        busy = quiet + 1
-        while busy > quiet and clock.elapsed_ms(start_ns) < IDLE_WAIT_MAX_MS:
-            window_ns, before_s = clock.monotonic_ns(), cpu_seconds()
-            while clock.elapsed_ms(window_ns) < IDLE_WINDOW_MS:
-                self._detector.session.run(picture)
-                self._expression.session.run(face)
-            busy = 1e3 * (cpu_seconds() - before_s) / clock.elapsed_ms(window_ns)
-
-    def measure_ms(self, state: FrameState) -> float:
-        """Return the milliseconds that the runtime takes for the inputs of ``state``."""
-        info = self._detector.info
-        picture = resize_linear(state.frame.luma, (info.width, info.height))
-        tensor = self._detector.tensor(picture)
-        start_ns = clock.monotonic_ns()
-        self._detector.session.run(tensor)
-        total_ms = clock.elapsed_ms(start_ns)
-        networks = (
-            [self._expression] if not self._translator else [self._translator, self._expression]
-        )
-        for face in state.faces:
-            if face.prediction is None:
-                continue
-            for network in networks:
-                side = (network.info.width, network.info.height)
-                crop = square_crop(state.frame.luma, face.track.detection.box, side, 0.0)
-                tensor = network.tensor(crop)
-                start_ns = clock.monotonic_ns()
-                network.session.run(tensor)
-                total_ms += clock.elapsed_ms(start_ns)
-        return total_ms
-
-
-class TimedBaseline:
-    """Times the baseline at its own input size and at ours."""
-
-    def __init__(self, config: Config, size: tuple[int, int]) -> None:
-        self._size = size
-        model, threshold = config.expression.model, config.detector.threshold
-        self._loops = (
-            BaselineLoop(model, threshold=threshold),
-            BaselineLoop(model, threshold=threshold, size=size),
-        )
-        self._took_ms: tuple[list[float], list[float]] = ([], [])
-
-    def measure(self, frame: Frame, inference: InferenceAlone) -> None:
-        """Time both loops on ``frame``; return when their thread pools are idle."""
-        bgr = cv2.cvtColor(frame.luma, cv2.COLOR_GRAY2BGR)
-        for loop, took_ms in zip(self._loops, self._took_ms, strict=True):
-            loop.step(bgr)
-            for _ in range(BASELINE_CALLS):
-                start_ns = clock.monotonic_ns()
-                loop.step(bgr)
-                took_ms.append(clock.elapsed_ms(start_ns))
-            inference.wait_until_idle()
-
-    def figures(self, frame_mean_ms: float) -> dict[str, Any]:
-        """Return the comparison with the pipeline's mean time per frame."""
-        full_ms, same_ms = (statistics.fmean(each) for each in self._took_ms)
-        width, height = self._size
-        return {
-            "baseline_fps": 1e3 / full_ms,
-            "ratio": full_ms / frame_mean_ms,
-            "same_size_ratio": same_ms / frame_mean_ms,
-            "baseline_note": "the baseline's detector sees the full frame, ours"
-            f" {width}x{height}, so the baseline finds smaller faces: ratio is not at equal"
-            " capability; same_size_ratio gives both the same input. The baseline's networks"
-            " have the runtime's defaults, a thread for every core; ours have the threads named",
-        }
+FULL_LOOK: Final = "full"
+"""What a face's ``found`` says after the detector saw the whole frame."""
 
 
 def read_frames(config: Config, limit: int | None) -> Iterator[Frame]:
@@ -174,10 +84,121 @@ def message_bytes(state: FrameState) -> bytes:
     )  # fmt: skip
 
 
-def measure_pipeline(
-    config: Config, frames: int | None, *, in_memory: bool, baseline: bool
-) -> dict[str, Any]:
-    """Measure the pipeline frame by frame in this thread; return the fields of ``run_fps``.
+def is_full_look(message: bytes) -> bool:
+    """Return whether the detector saw the whole frame, from the message of that frame.
+
+    A frame without a face is a full look: where no face is known, there is no region to look at.
+    A message whose faces do not say how they were found is one, too.
+    """
+    faces = json.loads(message.partition(b" ")[2] if message[:1] != b"{" else message)["faces"]
+    return not faces or any(face.get("found", FULL_LOOK) == FULL_LOOK for face in faces)
+
+
+@dataclass
+class Samples:
+    """The times of the measured frames, in order."""
+
+    spent: list[Spent] = field(default_factory=list)
+    inference: list[Spent] = field(default_factory=list)
+    sensor_ns: list[int] = field(default_factory=list)
+    full_looks: list[bool] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=dict)
+    stages_cpu: dict[str, list[float]] = field(default_factory=dict)
+
+    _order: random.Random = field(default_factory=lambda: random.Random(1))
+    _in_cpu_time: bool = False
+
+    def measure(self, pipeline: Pipeline, frame: Frame, decode: Spent | None) -> FrameState:
+        """Run the pipeline on ``frame`` and encode its message; return its result.
+
+        Of each two frames, the stages of one are measured in time that passed, those of the other
+        in processor time, in an order that no schedule of the detector follows.
+
+        Args:
+            pipeline: what is measured.
+            frame: the next one.
+            decode: the time for decoding it, which counts; None: it was decoded before.
+        """
+        first = len(self.spent) % 2 == 0
+        self._in_cpu_time = self._order.random() < 0.5 if first else not self._in_cpu_time
+        with clock.stages_in_processor_time() if self._in_cpu_time else contextlib.nullcontext():
+            timer = Timer()
+            state = pipeline.step(frame)
+            stopwatch = clock.Stopwatch()
+            message = message_bytes(state)
+            stopwatch.lap("message")
+            spent = timer.spent()
+        stage_ms = {**state.stage_ms, **stopwatch.stage_ms}
+        if decode is not None:
+            spent = Spent(spent.wall_ms + decode.wall_ms, spent.cpu_ms + decode.cpu_ms)
+            stage_ms["decode"] = decode.cpu_ms if self._in_cpu_time else decode.wall_ms
+        elif not self._in_cpu_time:
+            stage_ms["decode"] = frame.capture_ms  # done before, and not part of the frame
+        stages = self.stages_cpu if self._in_cpu_time else self.stages
+        for stage, spent_ms in stage_ms.items():
+            stages.setdefault(stage, []).append(spent_ms)
+        self.spent.append(spent)
+        self.sensor_ns.append(frame.sensor_ns)
+        self.full_looks.append(is_full_look(message))
+        return state
+
+    def figures(self) -> dict[str, Any]:
+        """Return the fields of ``run_fps`` that follow from the times."""
+        wall_ms = [each.wall_ms for each in self.spent]
+        cpu_ms = [each.cpu_ms for each in self.spent]
+        inference_ms = statistics.median(each.wall_ms for each in self.inference)
+        inference_cpu_ms = statistics.median(each.cpu_ms for each in self.inference)
+        steady = [each for each, full in zip(self.spent, self.full_looks, strict=True) if not full]
+        full = [each for each, full in zip(self.spent, self.full_looks, strict=True) if full]
+        return {
+            "fps": 1e3 / statistics.fmean(wall_ms),
+            "frames": len(wall_ms),
+            "latency_ms": quantiles(wall_ms),
+            "latency_cpu_ms": quantiles(cpu_ms),
+            # where every frame is a full look, that is the steady state
+            "steady": percentiles(steady or full),
+            "worst": {
+                "full_look": percentiles(full if steady else []),
+                "second_ms": worst_second_ms(wall_ms, self.sensor_ns),
+                "second_cpu_ms": worst_second_ms(cpu_ms, self.sensor_ns),
+                "frame_ms": max(wall_ms),
+                "frame_cpu_ms": max(cpu_ms),
+            },
+            "full_looks_per_1000": 1000 * len(full) / len(self.spent),
+            "stage_ms": _per_stage(self.stages, statistics.median),
+            "stage_cpu_ms": _per_stage(self.stages_cpu, statistics.median),
+            "stage_cpu_mean_ms": _per_stage(self.stages_cpu, statistics.fmean),
+            "inference_ms": inference_ms,
+            "inference_cpu_ms": inference_cpu_ms,
+            "overhead": statistics.median(wall_ms) / inference_ms,
+            "overhead_cpu": statistics.median(cpu_ms) / inference_cpu_ms,
+            "cpu_percent": 100 * sum(cpu_ms) / sum(wall_ms),
+        }
+
+
+def _per_stage(stages: dict[str, list[float]], figure: Any) -> dict[str, float | None]:
+    names = dict.fromkeys((*STAGES, *stages))
+    return {name: figure(stages[name]) if stages.get(name) else None for name in names}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The frames of a measurement, those of the warm-up first.
+
+    ``held_mb``: memory of the frames that were decoded before; None: each is decoded when needed.
+    """
+
+    frames: Iterator[Frame]
+    held_mb: float | None = None
+
+
+def open_recording(config: Config, frames: int | None, *, in_memory: bool) -> Recording:
+    """Return the frames of the configured source.
+
+    Args:
+        config: its source is read.
+        frames: frames to measure; None: all of the source.
+        in_memory: whether they are decoded now, and repeated as often as needed.
 
     Raises:
         ConfigError: the source is live, or holds no frames.
@@ -187,67 +208,67 @@ def measure_pipeline(
             f"--source: kind {config.source.kind!r} is live; expected a video file, a folder of"
             " pictures, or demo"
         )
+    if not in_memory:
+        return Recording(read_frames(config, frames and frames + WARM_UP))
+    decoded = list(itertools.islice(read_frames(config, None), frames))
+    if not decoded:
+        raise ConfigError("--source: no frame in it")
+    held_mb = sum(frame.luma.nbytes for frame in decoded) / 2**20
+    return Recording(repeated_frames(decoded, (frames or len(decoded)) + WARM_UP), held_mb)
+
+
+def measure_pipeline(
+    config: Config,
+    recording: Recording,
+    *,
+    baseline: bool,
+    baseline_threads: int | None,
+    watch: RunWatch,
+) -> dict[str, Any]:
+    """Measure the pipeline frame by frame in this thread; return the fields of ``run_fps``.
+
+    Raises:
+        ConfigError: the recording is no longer than the warm-up.
+    """
     cv2.setNumThreads(1)
+    opening = Timer()
     pipeline = Pipeline.open(config)
-    source = read_frames(config, None if in_memory else frames and frames + WARM_UP)
-    decoded: list[Frame] = []
-    if in_memory:
-        decoded = list(itertools.islice(source, frames))
-        if not decoded:
-            raise ConfigError("--source: no frame in it")
-        source = repeated_frames(decoded, (frames or len(decoded)) + WARM_UP)
-    for frame in itertools.islice(source, WARM_UP):
+    open_ms = opening.spent().wall_ms
+    first_result_ms: float | None = None
+    for frame in itertools.islice(recording.frames, WARM_UP):
         message_bytes(pipeline.step(frame))
+        first_result_ms = first_result_ms or opening.spent().wall_ms
     # measured here: without the networks and frames that only the benchmark needs
-    pipeline_rss_mb = rss_mb() - sum(frame.luma.nbytes for frame in decoded) / 2**20
+    pipeline_rss_mb = rss_mb() - (recording.held_mb or 0.0)
     inference = InferenceAlone(config)
     inference.wait_until_idle()
-    timed_baseline = TimedBaseline(config, pipeline.detector.input_size) if baseline else None
-    frame_ms: list[float] = []
-    inference_ms: list[float] = []
-    stages: dict[str, list[float]] = {}
-    cpu_s = wall_s = 0.0
-    for number, frame in enumerate(source):
+    timed_baseline = None
+    if baseline:
+        size = pipeline.detector.input_size
+        timed_baseline = TimedBaseline(config, size, threads=baseline_threads)
+    samples, reading = Samples(), Timer()
+    for number, frame in enumerate(recording.frames):
+        decode = None
+        if recording.held_mb is None:
+            decode = Spent(frame.capture_ms, reading.spent().cpu_ms)
         if timed_baseline is not None and number % BASELINE_EVERY_FRAMES == 0:
             timed_baseline.measure(frame, inference)
-        before_s, start_ns = cpu_seconds(), clock.monotonic_ns()
-        state = pipeline.step(frame)
-        stopwatch = clock.Stopwatch()
-        message_bytes(state)
-        stopwatch.lap("message")
-        took_ms = clock.elapsed_ms(start_ns)
-        cpu_s += cpu_seconds() - before_s
-        inference_ms.append(inference.measure_ms(state))
-        wall_s += took_ms / 1e3
-        frame_ms.append(took_ms + (0.0 if in_memory else frame.capture_ms))
-        for stage, spent_ms in {
-            **state.stage_ms, **stopwatch.stage_ms, "decode": frame.capture_ms
-        }.items():  # fmt: skip
-            stages.setdefault(stage, []).append(spent_ms)
-    if not frame_ms:
+        watch.sample()
+        state = samples.measure(pipeline, frame, decode)
+        samples.inference.append(inference.measure(state))
+        reading = Timer()
+    if not samples.spent:
         raise ConfigError(f"--source: {WARM_UP} frames or fewer; expected more to measure")
     result: dict[str, Any] = {
         "mode": "pipeline",
-        "fps": 1e3 / statistics.fmean(frame_ms),
-        "frames": len(frame_ms),
-        "latency_ms": quantiles(frame_ms),
-        "stage_ms": {
-            stage: statistics.median(stages[stage]) if stage in stages else None for stage in STAGES
-        },
-        "inference_ms": statistics.median(inference_ms),
-        "overhead": statistics.median(frame_ms) / statistics.median(inference_ms),
+        **samples.figures(),
+        "open_ms": open_ms,
+        "first_result_ms": first_result_ms,
         "rss_mb": pipeline_rss_mb,
-        "cpu_percent": 100 * cpu_s / wall_s,
     }
     if timed_baseline is not None:
-        result |= timed_baseline.figures(statistics.fmean(frame_ms))
+        result |= timed_baseline.figures(samples.spent)
     return result
-
-
-def cpu_seconds() -> float:
-    """Return the processor time that all threads of this process have used, seconds."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def repeated_frames(decoded: list[Frame], count: int) -> Iterator[Frame]:
@@ -266,9 +287,10 @@ def run_fps(
     in_memory: bool,
     mode: str,
     baseline: bool,
+    baseline_threads: int | None = None,
     daemon_arguments: list[str],
 ) -> dict[str, Any]:
-    """Return the measured figures and the measurement conditions.
+    """Return the measured figures, the measurement conditions, and what makes them invalid.
 
     Raises:
         ConfigError: the options contradict one another, or the source is not finite.
@@ -277,12 +299,18 @@ def run_fps(
     if mode == "daemon" and (in_memory or baseline):
         raise ConfigError("--mode daemon: goes neither with --in-memory nor with --baseline")
     conditions = measurement_conditions(config)
-    other_load = OtherLoad()
+    watch = RunWatch()
     if mode == "daemon":
-        result = measure_daemon(daemon_arguments, frames)
+        result = measure_daemon(daemon_arguments, frames, watch)
     else:
-        result = measure_pipeline(config, frames, in_memory=in_memory, baseline=baseline)
-    return {"benchmark": "fps", **result, **conditions, "other_cpu_percent": other_load.percent()}
+        result = measure_pipeline(
+            config,
+            open_recording(config, frames, in_memory=in_memory),
+            baseline=baseline,
+            baseline_threads=baseline_threads,
+            watch=watch,
+        )
+    return {"benchmark": "fps", **result, **conditions, **watch.facts()}
 
 
 def save(result: dict[str, Any], path: Path) -> None:

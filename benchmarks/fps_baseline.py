@@ -3,10 +3,12 @@
 It runs CenterFace as published, except that its fixed dimensions become free (otherwise only 32x32
 runs): weights listed as graph inputs, batch norms not folded, input of the frame's size rounded up
 to 32, in colour, decoded by a loop over cells. Then it runs the float expression network on a crop.
-Session options are the runtime's defaults: a thread for every core.
+Session options are the runtime's defaults, a thread for every core, unless threads are named.
 """
 
 import math
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +16,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.figures import Spent, Timer
+from benchmarks.inference_alone import InferenceAlone
+from edge.config import Config
 from edge.errors import ConfigError
 from edge.vision.inference import find_model, load_manifest, open_network
 from edge.vision.inference.ort import onnxruntime
-from edge.vision.values import Luma
+from edge.vision.values import Frame, Luma
+
+CALLS: Final = 2
+"""Counted calls after one uncounted: in a loop, thread pools spin into the next call."""
 
 PUBLISHED: Final = (
     Path(__file__).resolve().parents[1] / "models" / "centerface-published" / "centerface.onnx"
@@ -33,7 +41,12 @@ class BaselineLoop:
     """
 
     def __init__(
-        self, expression_model: str, *, threshold: float, size: tuple[int, int] | None = None
+        self,
+        expression_model: str,
+        *,
+        threshold: float,
+        size: tuple[int, int] | None = None,
+        threads: int | None = None,
     ) -> None:
         """Open both networks.
 
@@ -41,6 +54,7 @@ class BaselineLoop:
             expression_model: name or folder of the expression network; its float artifact is run.
             threshold: lowest score of a face, 0..1.
             size: width and height of the detector's input; None for the frame's own, rounded up.
+            threads: of each network; None for the runtime's default, one for every core.
 
         Raises:
             ConfigError: the published network, the onnx package, or a float ONNX artifact of the
@@ -51,9 +65,9 @@ class BaselineLoop:
             expression_model, task="facial-expression", artifact=_float_artifact(expression_model)
         )
         self._network.manifest.require_outputs(["expression"])
-        self._detector = _default_session(_published_with_free_size())
-        self._expression = _default_session(
-            (find_model(expression_model) / self._network.info.artifact).read_bytes()
+        self._detector = _session(_published_with_free_size(), threads)
+        self._expression = _session(
+            (find_model(expression_model) / self._network.info.artifact).read_bytes(), threads
         )
         self._threshold = threshold
         self._size = size
@@ -103,6 +117,75 @@ class BaselineLoop:
         return manifest.labels[int(scores[0].argmax())]
 
 
+class TimedBaseline:
+    """Times the baseline at its own input size and at ours."""
+
+    def __init__(self, config: Config, size: tuple[int, int], *, threads: int | None) -> None:
+        """Open the networks of both; see ``BaselineLoop`` for what is raised.
+
+        Args:
+            config: names the expression network and the threshold.
+            size: width and height of our detector's input.
+            threads: of each network; None for the runtime's default, one for every core.
+        """
+        self._size = size
+        self._threads = threads
+        model, threshold = config.expression.model, config.detector.threshold
+        self._loops = (
+            BaselineLoop(model, threshold=threshold, threads=threads),
+            BaselineLoop(model, threshold=threshold, threads=threads, size=size),
+        )
+        self._spent: tuple[list[Spent], list[Spent]] = ([], [])
+
+    def measure(self, frame: Frame, inference: InferenceAlone) -> None:
+        """Time both loops on ``frame``; return when their thread pools are idle."""
+        bgr = cv2.cvtColor(frame.luma, cv2.COLOR_GRAY2BGR)
+        for loop, spent in zip(self._loops, self._spent, strict=True):
+            loop.step(bgr)
+            for _ in range(CALLS):
+                timer = Timer()
+                loop.step(bgr)
+                spent.append(timer.spent())
+            inference.wait_until_idle()
+
+    def figures(self, frames: Sequence[Spent]) -> dict[str, Any]:
+        """Return the comparison with the times of the pipeline's frames.
+
+        ``ratio`` compares means, as a loop runs at its mean; ``ratio_of_medians`` and
+        ``ratio_cpu`` (processor time) compare medians.
+        """
+        full, same = self._spent
+        width, height = self._size
+        threads = "a thread for every core"
+        if self._threads is not None:
+            threads = f"{self._threads} thread{'s'[: self._threads > 1]} each"
+        return {
+            "baseline_fps": 1e3 / statistics.fmean(each.wall_ms for each in full),
+            "ratio": _mean_ms(full) / _mean_ms(frames),
+            "same_size_ratio": _mean_ms(same) / _mean_ms(frames),
+            "ratio_of_medians": _ratio_of_medians(full, frames, cpu=False),
+            "ratio_cpu": _ratio_of_medians(full, frames, cpu=True),
+            "same_size_ratio_cpu": _ratio_of_medians(same, frames, cpu=True),
+            "baseline_threads": self._threads,
+            "baseline_note": "the baseline's detector sees the full frame, ours"
+            f" {width}x{height}, so the baseline finds smaller faces: ratio is not at equal"
+            " capability; same_size_ratio gives both the same input. The baseline's networks"
+            f" have {threads}; ours have the threads named below",
+        }
+
+
+def _mean_ms(spent: Sequence[Spent]) -> float:
+    return statistics.fmean(each.wall_ms for each in spent)
+
+
+def _ratio_of_medians(theirs: Sequence[Spent], ours: Sequence[Spent], *, cpu: bool) -> float:
+    medians = [
+        statistics.median(each.cpu_ms if cpu else each.wall_ms for each in side)
+        for side in (theirs, ours)
+    ]
+    return medians[0] / medians[1]
+
+
 def _overlap(
     first: tuple[float, float, float, float], second: tuple[float, float, float, float]
 ) -> float:
@@ -121,8 +204,10 @@ def _float_artifact(model: str) -> str:
     raise ConfigError(f"--baseline: model {model!r} has no fp32 artifact for onnxruntime")
 
 
-def _default_session(content: bytes) -> onnxruntime.InferenceSession:
+def _session(content: bytes, threads: int | None) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = options.inter_op_num_threads = threads
     options.log_severity_level = 3  # it warns of every weight that is also an input
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 

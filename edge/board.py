@@ -86,6 +86,25 @@ class Board:
         """Return the names of the throttling flags that are set now; None when unknown."""
         return set_flags(self.throttle_flags())
 
+    def governor(self) -> str | None:
+        """Return what sets the processor's frequency, such as ``ondemand``; None when unknown."""
+        try:
+            return _read(self._sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor")
+        except (OSError, ValueError):
+            return None
+
+    def frequency_mhz(self, cpu: int = 0) -> tuple[float, float] | None:
+        """Return the frequency of a processor now and its highest one, MHz; None when unknown."""
+        folder = self._sys / f"devices/system/cpu/cpu{cpu}/cpufreq"
+        try:
+            now, highest = (
+                int(_read(folder / name)) / 1000
+                for name in ("scaling_cur_freq", "cpuinfo_max_freq")
+            )
+        except (OSError, ValueError):
+            return None
+        return (now, highest) if 0 < now <= 2 * highest else None
+
     # -- identity ----------------------------------------------------------------------------------
 
     def model(self) -> str | None:

@@ -83,6 +83,30 @@ def test_throttling(tmp_path: Path, files: dict[str, str], flags: list[str] | No
 
 
 @pytest.mark.parametrize(
+    ("now", "highest", "mhz"),
+    [
+        ("1500000\n", "1800000\n", (1500.0, 1800.0)),
+        ("none", "1800000", None),
+        ("0", "1800000", None),
+        ("9000000", "1800000", None),
+    ],
+)
+def test_clock_frequency(
+    tmp_path: Path, now: str, highest: str, mhz: tuple[float, float] | None
+) -> None:
+    folder = "sys/devices/system/cpu/cpu3/cpufreq"
+    files = {f"{folder}/scaling_cur_freq": now, f"{folder}/cpuinfo_max_freq": highest}
+    assert board(tmp_path, files).frequency_mhz(3) == mhz
+    assert board(tmp_path, files).frequency_mhz(0) is None
+
+
+def test_governor(tmp_path: Path) -> None:
+    assert board(tmp_path, {}).governor() is None
+    files = {"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand\n"}
+    assert board(tmp_path, files).governor() == "ondemand"
+
+
+@pytest.mark.parametrize(
     ("files", "areas"),
     [
         ({}, None),

@@ -1,6 +1,8 @@
 """Clocks: wall clock health from the kernel, or from the flag file if the kernel refuses."""
 
 import ctypes
+import select
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,18 @@ def test_laps_of_one_name_add_up_to_the_elapsed_time_at_most() -> None:
     total_ms = clock.elapsed_ms(start_ns)
     assert set(stopwatch.stage_ms) == {"a", "b"}
     assert 0 <= sum(stopwatch.stage_ms.values()) <= total_ms
+
+
+def test_stopwatches_can_measure_processor_time() -> None:
+    """A wait takes time, and no processor time."""
+    passed = clock.Stopwatch()
+    with clock.stages_in_processor_time():
+        used = clock.Stopwatch()
+    select.select([], [], [], 0.2)
+    passed.lap("wait")
+    used.lap("wait")
+    assert used.stage_ms["wait"] < 100 <= passed.stage_ms["wait"]
+    assert clock.Stopwatch.now_ns is time.monotonic_ns
 
 
 def test_each_function_reads_the_clock_of_its_name() -> None:

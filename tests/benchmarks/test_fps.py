@@ -12,7 +12,10 @@ import pytest
 
 from benchmarks import fps_baseline
 from benchmarks.__main__ import main
+from benchmarks.board import BUSY_PERCENT
 from benchmarks.daemon import _tree_cpu_s
+from benchmarks.figures import Spent
+from benchmarks.fps import Samples, is_full_look
 from benchmarks.fps_baseline import BaselineLoop
 from edge.clock import Stopwatch
 from edge.config import Config, DemoSource
@@ -35,8 +38,11 @@ def measured(tmp_path: Path, *arguments: str) -> dict[str, Any]:
 
 def assert_conditions(result: dict[str, Any]) -> None:
     for name in ("board", "governor", "throttled", "threads", "versions", "models", "commit",
-                 "date", "command", "load_1m", "other_cpu_percent"):  # fmt: skip
+                 "date", "command", "load_1m", "other_cpu_percent", "throttled_during",
+                 "soc_celsius_max", "mhz", "memory_mb", "kernel", "machine"):  # fmt: skip
         assert name in result
+    busy = [reason for reason in result["invalid"] if "the machine was busy" in reason]
+    assert bool(busy) == (result["other_cpu_percent"] > BUSY_PERCENT)
     assert result["other_cpu_percent"] >= 0
     assert result["versions"]["onnxruntime"]
     (digest,) = result["models"]["expression-nir"].values()
@@ -56,8 +62,11 @@ def test_the_pipeline_in_memory_against_the_baseline(tmp_path: Path) -> None:
             "fps",
             "inference_ms",
             "overhead",
+            "overhead_cpu",
+            "first_result_ms",
             "baseline_fps",
             "ratio",
+            "ratio_cpu",
             "same_size_ratio",
             "rss_mb",
             "cpu_percent",
@@ -66,6 +75,15 @@ def test_the_pipeline_in_memory_against_the_baseline(tmp_path: Path) -> None:
     figures += [value for value in result["stage_ms"].values() if value is not None]
     assert all(math.isfinite(value) and value > 0 for value in figures)
     assert "ours 320x192" in result["baseline_note"]
+    assert "a thread for every core" in result["baseline_note"]
+    assert result["full_looks_per_1000"] == 1000
+    assert result["worst"]["full_look"] is None, "every frame is one: that is the steady state"
+    for name in ("wall_ms", "cpu_ms"):
+        row = result["steady"][name]
+        assert 0 < row["p50"] <= row["p95"] <= row["p99"] <= row["max"]
+    assert result["worst"]["frame_cpu_ms"] == result["steady"]["cpu_ms"]["max"]
+    for name in ("detect", "classify", "message"):
+        assert 0 < result["stage_cpu_ms"][name] < result["worst"]["frame_cpu_ms"]
     # the whole cannot be less than its parts: one thread, no overlap
     parts = sum(result["stage_ms"][stage] or 0 for stage in STAGES - {"decode"})
     assert parts < 1.5 * result["latency_ms"]["p95"] + 5
@@ -75,7 +93,45 @@ def test_the_pipeline_with_decoding(tmp_path: Path) -> None:
     result = measured(tmp_path, "--frames", "12")
     assert result["frames"] == 12
     assert result["stage_ms"]["decode"] > 0
+    assert result["stage_cpu_ms"]["decode"] > 0
     assert "ratio" not in result
+
+
+def test_the_threads_of_the_baseline_can_be_named(tmp_path: Path) -> None:
+    arguments = ["--frames", "2", "--in-memory", "--baseline", "--baseline-threads", "1"]
+    result = measured(tmp_path, *arguments)
+    assert result["baseline_threads"] == 1
+    assert "1 thread each" in result["baseline_note"]
+
+
+@pytest.mark.parametrize(
+    ("faces", "is_full"),
+    [
+        ([], True),
+        ([{"track": 1}], True),
+        ([{"found": "region"}, {"found": "predicted"}], False),
+        ([{"found": "region"}, {"found": "full"}], True),
+    ],
+)
+def test_a_message_says_whether_the_detector_saw_the_whole_frame(
+    faces: list[dict[str, Any]], is_full: bool
+) -> None:
+    message = b"affect.v1.frame.bench " + json.dumps({"faces": faces}).encode()
+    assert is_full_look(message) is is_full
+
+
+def test_steady_state_and_full_looks_are_apart() -> None:
+    samples = Samples(
+        spent=[Spent(1.0, 0.5), Spent(8.0, 4.0), Spent(1.0, 0.5), Spent(1.0, 0.5)],
+        inference=[Spent(0.5, 0.5)] * 4,
+        sensor_ns=[0, 40_000_000, 80_000_000, 120_000_000],
+        full_looks=[False, True, False, False],
+    )
+    figures = samples.figures()
+    assert figures["steady"]["wall_ms"] == dict.fromkeys(("p50", "p95", "p99", "max"), 1.0)
+    assert figures["worst"]["full_look"]["cpu_ms"]["max"] == 4.0
+    assert figures["full_looks_per_1000"] == 250
+    assert figures["worst"]["second_ms"] is None, "shorter than a second"
 
 
 def test_daemon_mode(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -156,6 +212,7 @@ def test_the_baseline_finds_the_same_faces(size: tuple[int, int] | None) -> None
         (["fps", "--mode", "warp"], "--mode"),
         (["fps", "--set", "detector.model=none"], "none"),
         (["fps", "--mode", "daemon", "--baseline"], "--baseline"),
+        (["fps", "--baseline", "--baseline-threads", "0"], "--baseline-threads"),
         (["fps", "--mode", "daemon", "--set", "detector.model=none"], "none"),
         (["fps", "--mode", "daemon", "--source", __file__], "no video in it"),
         (["fps", "--frames", "1", "--json", "/nowhere/x.json"], "/nowhere/x.json"),

@@ -1,0 +1,121 @@
+"""Tables of ``benchmarks fps``, and the lines on conditions and validity below every table."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.board import busy_reasons
+
+_PERCENTILES = ("p50", "p95", "p99", "max")
+
+
+def show_fps(result: dict[str, Any], console: Console) -> None:
+    """Print a result of ``fps``."""
+    table = Table("figure", "value", title=result["command"], title_justify="left")
+    table.columns[1].justify = "right"
+    table.add_row("frames a second", f"{result['fps']:.1f}")
+    table.add_row("frames", str(result["frames"]))
+    for name, value in result["latency_ms"].items():
+        table.add_row(f"latency {name}", _ms(value))
+    for name, field, form in (
+        ("inference alone", "inference_ms", "{:.2f} ms"),
+        ("overhead", "overhead", "{:.3f}"),
+        ("overhead in processor time", "overhead_cpu", "{:.3f}"),
+        ("processor", "cpu_percent", "{:.0f} %"),
+        ("resident memory", "rss_mb", "{:.0f} MiB"),
+        ("networks open to first result", "first_result_ms", "{:.0f} ms"),
+    ):
+        value = result.get(field)
+        table.add_row(name, "-" if value is None else form.format(value))
+    if "ratio" in result:
+        table.add_row("baseline", f"{result['baseline_fps']:.2f} frames/s")
+        table.add_row("ratio", f"{result['ratio']:.1f}")
+        table.add_row("ratio at the same size", f"{result['same_size_ratio']:.2f}")
+        table.add_row("ratio of medians", f"{result['ratio_of_medians']:.1f}")
+        table.add_row("ratio in processor time", f"{result['ratio_cpu']:.1f}")
+    console.print(table)
+    if result.get("steady"):
+        _show_steady_and_worst(result, console)
+    _show_stages(result, console)
+    if "ratio" in result:
+        console.print(f"Note: {result['baseline_note']}.")
+    show_conditions(result, console)
+    show_load(result, console)
+
+
+def _show_steady_and_worst(result: dict[str, Any], console: Console) -> None:
+    """Print the steady state and the worst case, in time that passed and in processor time."""
+    worst = result["worst"]
+    table = Table("milliseconds a frame", *_PERCENTILES)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, row in (("steady state", result["steady"]), ("full looks", worst["full_look"])):
+        for kind, field in (("passed", "wall_ms"), ("processor", "cpu_ms")):
+            if row is not None:
+                table.add_row(
+                    f"{name}, {kind}", *(_number(row[field][each]) for each in _PERCENTILES)
+                )
+    console.print(table)
+    console.print(
+        f"full looks in 1,000 frames: {result['full_looks_per_1000']:.0f}; worst second:"
+        f" {_ms(worst['second_ms'])} a frame, {_ms(worst['second_cpu_ms'])} of the processor;"
+        f" worst frame: {_ms(worst['frame_ms'])}, {_ms(worst['frame_cpu_ms'])} of the processor",
+        highlight=False,
+    )
+
+
+def _show_stages(result: dict[str, Any], console: Console) -> None:
+    cpu, mean = result.get("stage_cpu_ms", {}), result.get("stage_cpu_mean_ms", {})
+    table = Table("stage, milliseconds", "passed", "processor", "processor, mean")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for stage, value in result["stage_ms"].items():
+        table.add_row(stage, _number(value), _number(cpu.get(stage)), _number(mean.get(stage)))
+    console.print(table)
+    console.print("passed, processor: medians", highlight=False)
+
+
+def show_load(result: dict[str, Any], console: Console) -> None:
+    """Print the load, and what makes the result invalid."""
+    others = result["other_cpu_percent"]
+    console.print(
+        f"load before {result['load_1m']:.2f}; other processes used {others:.0f} % of a core",
+        highlight=False,
+    )
+    mhz = result.get("mhz")
+    if mhz is not None:
+        console.print(
+            f"clock {mhz['min']:.0f} to {mhz['max']:.0f} of {mhz['of']:.0f} MHz during the run;"
+            f" hottest {result['soc_celsius_max']} degrees Celsius",
+            highlight=False,
+        )
+    reasons = result.get("invalid")
+    for reason in busy_reasons(others) if reasons is None else reasons:
+        console.print(
+            f"INVALID: {reason}. Do not quote these figures.", style="red", highlight=False,
+            soft_wrap=True,
+        )  # fmt: skip
+
+
+def show_conditions(result: dict[str, Any], console: Console) -> None:
+    """Print board, threads, versions, and the artifacts with their hashes."""
+    versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items() if value)
+    console.print(
+        f"{result['board']}, {result['cores']} cores, governor {result['governor']},"
+        f" throttled {result['throttled']}, threads {json.dumps(result['threads'])}",
+        highlight=False,
+    )
+    console.print(f"{versions}; commit {result['commit']}; {result['date']}", highlight=False)
+    for name, artifacts in result["models"].items():
+        for file, digest in artifacts.items():
+            console.print(f"{name}/{file} sha256 {digest[:16]}", highlight=False)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} ms"
