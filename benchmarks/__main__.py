@@ -13,12 +13,13 @@ from rich.table import Table
 
 from benchmarks.accuracy import run_accuracy
 from benchmarks.arguments import Parser, add_configuration, add_result_file
-from benchmarks.fps import run_fps, save
+from benchmarks.fps import save
+from benchmarks.fps_arguments import add_fps, fps_of
 from benchmarks.parity import run_parity
 from benchmarks.show_fps import show_conditions, show_fps, show_load
 from benchmarks.soak import RATE_HZ, run_soak, show_soak
 from benchmarks.thresholds import LEAD_EDGES, SAME_MIN, SPURIOUS, run_thresholds
-from edge.config import load_config, source_settings
+from edge.config import load_config
 from edge.descriptors import open_standard_streams
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
 from edge.vocabulary import EXPRESSIONS
@@ -27,17 +28,7 @@ from edge.vocabulary import EXPRESSIONS
 def _parser() -> Parser:
     parser = Parser(prog="benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="benchmark", required=True, parser_class=Parser)
-    fps = commands.add_parser("fps", help="speed, per stage, against a baseline")
-    fps.add_argument("--source", help="a video, a folder of pictures, or demo (the default)")
-    fps.add_argument("--frames", type=int, metavar="N", help="frames to measure; all by default")
-    fps.add_argument("--in-memory", action="store_true", help="decode before measuring")
-    fps.add_argument("--mode", choices=("pipeline", "daemon"), default="pipeline")
-    fps.add_argument("--baseline", action="store_true", help="also measure the earlier approach")
-    fps.add_argument(
-        "--baseline-threads", type=int, metavar="N", help="its threads; one for every core"
-    )
-    add_result_file(fps)
-    add_configuration(fps)
+    add_fps(commands.add_parser("fps", help="speed, per stage, against a baseline"))
     accuracy = commands.add_parser("accuracy", help="accuracy on annotated pictures")
     accuracy.add_argument("--images", type=Path, required=True, metavar="DIR")
     accuracy.add_argument(
@@ -81,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         arguments = _parser().parse_args(argv)
         run, shown = {
-            "fps": (_fps, show_fps),
+            "fps": (fps_of, show_fps),
             "accuracy": (_accuracy, show_accuracy),
             "parity": (_parity, show_parity),
             "thresholds": (_thresholds, show_thresholds),
@@ -108,35 +99,6 @@ def _recorded_arguments(argv: Sequence[str]) -> list[str]:
         elif not word.startswith("--json="):
             kept.append(word)
     return kept
-
-
-def _fps(arguments: argparse.Namespace) -> dict[str, Any]:
-    if arguments.frames is not None and arguments.frames < 1:
-        raise ConfigError(f"--frames {arguments.frames}: expected 1 or more")
-    if arguments.baseline_threads is not None and not 1 <= arguments.baseline_threads <= 64:
-        raise ConfigError(f"--baseline-threads {arguments.baseline_threads}: expected 1 to 64")
-    # predictions reach nobody here, so the user need not declare a purpose
-    settings = ['device.purpose="research-consent"', *arguments.set]
-    named = arguments.source or (None if arguments.config else "demo")
-    config = load_config(
-        arguments.config,
-        settings=settings,
-        overrides={"source": source_settings(named)} if named else {},
-    )
-    daemon = ["--source", named] if named else []
-    if arguments.config:
-        daemon += ["-c", str(arguments.config)]
-    for setting in settings:
-        daemon += ["--set", setting]
-    return run_fps(
-        config,
-        frames=arguments.frames,
-        in_memory=arguments.in_memory,
-        mode=arguments.mode,
-        baseline=arguments.baseline,
-        baseline_threads=arguments.baseline_threads,
-        daemon_arguments=daemon,
-    )
 
 
 def _accuracy(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -6,31 +6,53 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import zmq
 
 from benchmarks.board import RunWatch
 from benchmarks.figures import STAGES, WARM_UP, quantiles
+from benchmarks.scene import FoundFaces
 from edge import clock
 from edge.child import child_environment
 from edge.errors import EXIT_CONFIG, AffectEdgeError, ConfigError
+from edge.vision.values import Box
 
 SILENCE_MAX_S = 20.0  # a status is due every second: a daemon silent for so long has failed
+_THREADS: Final = {
+    "capture": ("capture",),
+    "detect": ("detect", "track"),
+    "classify": ("translate", "classify"),
+}
+"""The stages in ``timing_ms`` of each thread of the worker; link and hub have none there."""
+
 CPU_EVERY_FRAMES = 10  # how often the processor time is read
 
 
-def measure_daemon(arguments: list[str], frames: int | None, watch: RunWatch) -> dict[str, Any]:
+def measure_daemon(
+    arguments: list[str],
+    frames: int | None,
+    watch: RunWatch,
+    *,
+    paced: bool = False,
+    found: FoundFaces | None = None,
+) -> dict[str, Any]:
     """Run the daemon and return its speed as measured by a subscriber.
 
     ``stage_ms`` has the groups of the frame messages: ``capture``; ``detect`` with resize and
     decode_boxes; ``track``; ``translate``; ``classify`` with everything else from quality on.
+    ``threads_ms`` adds them up for each thread of the worker, as means: the slowest thread limits
+    the rate, and ``efficiency`` is the rate relative to that limit.
 
     Args:
         arguments: further arguments of ``affect-edge run``.
         frames: frames to count; None: all.
         watch: looks at the machine meanwhile.
+        paced: whether frames come at the rate of the recording, as from a camera, and are dropped
+            where the daemon is too slow; else every frame is processed as fast as possible.
+        found: compares the faces that are found with the true ones.
 
     Raises:
         ConfigError: the daemon refused its configuration, or the source is too short.
@@ -38,8 +60,9 @@ def measure_daemon(arguments: list[str], frames: int | None, watch: RunWatch) ->
     """
     with tempfile.TemporaryDirectory(prefix="affect-edge-") as folder:
         endpoint = f"ipc://{folder}/live"
-        command = [sys.executable, "-m", "edge", "run", *arguments]
-        command += ["--no-pace", "--wait-for-subscriber"]
+        command = [sys.executable, "-m", "edge", "run", *arguments, "--wait-for-subscriber"]
+        if not paced:
+            command.append("--no-pace")
         # no journal: a measurement must not count as a start of the device's own stream
         for setting in (
             f'publish.endpoint="{endpoint}"',
@@ -49,10 +72,11 @@ def measure_daemon(arguments: list[str], frames: int | None, watch: RunWatch) ->
         ):
             command += ["--set", setting]
         output = Path(folder) / "output"
+        start_ns = clock.monotonic_ns()
         with output.open("wb") as file:
             daemon = subprocess.Popen(command, stderr=file, env=child_environment())
         try:
-            published, rss, cpu_s = _collect(daemon, endpoint, frames, watch)
+            seen = _collect(daemon, endpoint, frames, watch)
             code = daemon.wait(SILENCE_MAX_S)
         finally:
             if daemon.poll() is None:
@@ -62,35 +86,76 @@ def measure_daemon(arguments: list[str], frames: int | None, watch: RunWatch) ->
             last = output.read_text("utf-8", "replace").strip().rpartition("\n")[2]
             text = last.removeprefix("affect-edge: error: ") or f"the daemon ended with {code}"
             raise ConfigError(text) if code == EXIT_CONFIG else AffectEdgeError(text)
-    measured = published[WARM_UP:]
+    measured = seen.frames[WARM_UP:]
     if len(measured) < 2:
         raise ConfigError(f"--source: {WARM_UP + 1} frames or fewer; expected more to measure")
+    result = {
+        "mode": "daemon",
+        "paced": paced,
+        **_speed(measured, paced=paced),
+        # three threads overlap, so a frame has no time of its own to compare with inference alone
+        "inference_ms": None,
+        "overhead": None,
+        "start_to_first_result_ms": seen.first_ns and (seen.first_ns - start_ns) / 1e6,
+        "rss_mb": max(seen.rss_mb, default=None),
+        "hub_rss_mb": seen.hub_rss_mb,
+        "cpu_percent": _cpu_percent(seen.cpu_s),
+    }
+    if found is not None:
+        for message in measured:
+            found.update(message["frame"]["index"], [
+                (face["track"], Box(*face["box"]), face["expression"] is not None)
+                for face in message["faces"]
+            ])  # fmt: skip
+        result["faces"] = found.figures()
+    return result
+
+
+def _speed(measured: list[dict[str, Any]], *, paced: bool) -> dict[str, Any]:
+    """Return rate, latency and stages of the frame messages."""
     span_ns = measured[-1]["time"]["published_ns"] - measured[0]["time"]["published_ns"]
     timing = [message["timing_ms"] for message in measured]
     stage_ms: dict[str, float | None] = dict.fromkeys(STAGES)
     for stage in ("capture", "detect", "track", "translate", "classify"):
         stage_ms[stage] = statistics.median(each[stage] for each in timing)
-    return {
-        "mode": "daemon",
-        "fps": (len(measured) - 1) / (span_ns / 1e9),
-        "frames": len(measured),
-        "latency_ms": quantiles([each["total"] for each in timing]),
-        "stage_ms": stage_ms,
-        # three threads overlap, so a frame has no time of its own to compare with inference alone
-        "inference_ms": None,
-        "overhead": None,
-        "rss_mb": max(rss, default=None),
-        "cpu_percent": _cpu_percent(cpu_s),
+    threads_ms = {
+        thread: statistics.fmean(sum(each[stage] for stage in stages) for each in timing)
+        for thread, stages in _THREADS.items()
     }
+    rate_hz = (len(measured) - 1) / (span_ns / 1e9)
+    limit_hz = 1e3 / max(threads_ms.values())
+    latency_ms = quantiles([each["total"] for each in timing])
+    return {
+        "fps": rate_hz,
+        "frames": len(measured),
+        "dropped": sum(message["frame"]["dropped"] for message in measured),
+        "latency_ms": latency_ms,
+        "latency_p99_to_median": latency_ms["p99"] / latency_ms["p50"],
+        "stage_ms": stage_ms,
+        "threads_ms": threads_ms,
+        "slowest_thread": max(threads_ms, key=lambda name: threads_ms[name]),
+        "limit_fps": limit_hz,
+        # a paced source decides about the rate
+        "efficiency": None if paced else rate_hz / limit_hz,
+    }
+
+
+@dataclass
+class _Seen:
+    """What a subscriber received, and what it measured of the processes meanwhile."""
+
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    first_ns: int | None = None
+    rss_mb: list[float] = field(default_factory=list)
+    hub_rss_mb: float | None = None
+    cpu_s: list[tuple[int, float]] = field(default_factory=list)
 
 
 def _collect(
     daemon: "subprocess.Popen[bytes]", endpoint: str, frames: int | None, watch: RunWatch
-) -> tuple[list[dict[str, Any]], list[float], list[tuple[int, float]]]:
-    """Return the frame messages, the worker's memory in MiB, and (time, processor seconds)."""
-    published: list[dict[str, Any]] = []
-    rss: list[float] = []
-    cpu_s: list[tuple[int, float]] = []
+) -> _Seen:
+    """Receive until the daemon ends, or ``frames`` are measured."""
+    seen = _Seen()
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
@@ -101,24 +166,26 @@ def _collect(
             watch.sample()
             if not socket.poll(200):
                 if daemon.poll() is not None:
-                    return published, rss, cpu_s
+                    return seen
                 if clock.elapsed_ms(last_message_ns) > SILENCE_MAX_S * 1e3:
                     raise AffectEdgeError(f"the daemon sent nothing for {SILENCE_MAX_S:.0f} s")
                 continue
             last_message_ns = clock.monotonic_ns()
             message = json.loads(socket.recv().partition(b" ")[2])
             if message["kind"] == "frame":
-                published.append(message)
-                over = len(published) - WARM_UP
+                seen.first_ns = seen.first_ns or last_message_ns
+                seen.frames.append(message)
+                over = len(seen.frames) - WARM_UP
                 if over >= 0 and over % CPU_EVERY_FRAMES == 0:
-                    cpu_s.append((last_message_ns, _tree_cpu_s(daemon.pid)))
+                    seen.cpu_s.append((last_message_ns, _tree_cpu_s(daemon.pid)))
+                    seen.hub_rss_mb = _hub_rss_mb(daemon.pid) or seen.hub_rss_mb
                 if frames is not None and over >= frames:
                     daemon.terminate()
-                    return published, rss, cpu_s
+                    return seen
             elif message["kind"] == "status" and message["worker_rss_mb"]:
-                rss.append(message["worker_rss_mb"])
+                seen.rss_mb.append(message["worker_rss_mb"])
             elif message.get("event") == "epoch_ended":
-                return published, rss, cpu_s
+                return seen
 
 
 def _tree_cpu_s(root: int) -> float:
@@ -138,6 +205,14 @@ def _tree_cpu_s(root: int) -> float:
         elif int(fields[1]) == root:
             total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
+
+
+def _hub_rss_mb(hub: int) -> float | None:
+    try:
+        pages = int(Path(f"/proc/{hub}/statm").read_text("ascii").split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _cpu_percent(cpu_s: list[tuple[int, float]]) -> float | None:

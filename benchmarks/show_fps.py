@@ -26,9 +26,17 @@ def show_fps(result: dict[str, Any], console: Console) -> None:
         ("processor", "cpu_percent", "{:.0f} %"),
         ("resident memory", "rss_mb", "{:.0f} MiB"),
         ("networks open to first result", "first_result_ms", "{:.0f} ms"),
+        ("start to first result", "start_to_first_result_ms", "{:.0f} ms"),
+        ("resident memory of the hub", "hub_rss_mb", "{:.0f} MiB"),
+        ("dropped frames", "dropped", "{}"),
+        ("latency p99 / median", "latency_p99_to_median", "{:.2f}"),
+        ("slowest thread", "slowest_thread", "{}"),
+        ("frames a second at its pace", "limit_fps", "{:.1f}"),
+        ("efficiency: frames a second / that", "efficiency", "{:.3f}"),
     ):
-        value = result.get(field)
-        table.add_row(name, "-" if value is None else form.format(value))
+        if field in result:
+            value = result[field]
+            table.add_row(name, "-" if value is None else form.format(value))
     if "ratio" in result:
         table.add_row("baseline", f"{result['baseline_fps']:.2f} frames/s")
         table.add_row("ratio", f"{result['ratio']:.1f}")
@@ -39,6 +47,8 @@ def show_fps(result: dict[str, Any], console: Console) -> None:
     if result.get("steady"):
         _show_steady_and_worst(result, console)
     _show_stages(result, console)
+    if "faces" in result:
+        _show_faces(result["faces"], console)
     if "ratio" in result:
         console.print(f"Note: {result['baseline_note']}.")
     show_conditions(result, console)
@@ -62,6 +72,20 @@ def _show_steady_and_worst(result: dict[str, Any], console: Console) -> None:
         f"full looks in 1,000 frames: {result['full_looks_per_1000']:.0f}; worst second:"
         f" {_ms(worst['second_ms'])} a frame, {_ms(worst['second_cpu_ms'])} of the processor;"
         f" worst frame: {_ms(worst['frame_ms'])}, {_ms(worst['frame_cpu_ms'])} of the processor",
+        highlight=False,
+    )
+
+
+def _show_faces(faces: dict[str, Any], console: Console) -> None:
+    shown = {
+        name: "-" if faces[name] is None else f"{faces[name]:.3f}"
+        for name in ("recall", "mean_iou", "predicted_share")
+    }
+    console.print(
+        f"{faces['faces']} faces of {faces['face_height_px']:.0f} pixels, motion"
+        f" {faces['motion']}: recall {shown['recall']}, mean IoU {shown['mean_iou']},"
+        f" {faces['false_faces']} false faces, {faces['identity_switches']} identity switches,"
+        f" {shown['predicted_share']} predicted",
         highlight=False,
     )
 

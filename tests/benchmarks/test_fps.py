@@ -15,8 +15,9 @@ from benchmarks.__main__ import main
 from benchmarks.board import BUSY_PERCENT
 from benchmarks.daemon import _tree_cpu_s
 from benchmarks.figures import Spent
-from benchmarks.fps import Samples, is_full_look
 from benchmarks.fps_baseline import BaselineLoop
+from benchmarks.message import is_full_look
+from benchmarks.pipeline import Samples
 from edge.clock import Stopwatch
 from edge.config import Config, DemoSource
 from edge.errors import ConfigError
@@ -143,7 +144,34 @@ def test_daemon_mode(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert set(result["stage_ms"]) >= STAGES
     assert result["inference_ms"] is None
     assert result["overhead"] is None
+    assert result["dropped"] == 0
+    assert set(result["threads_ms"]) == {"capture", "detect", "classify"}
+    slowest_ms = max(result["threads_ms"].values())
+    assert result["threads_ms"][result["slowest_thread"]] == slowest_ms
+    assert result["efficiency"] == pytest.approx(result["fps"] * slowest_ms / 1e3)
+    assert result["start_to_first_result_ms"] > 0
+    assert result["hub_rss_mb"] > 10
     assert "frames a second" in capfd.readouterr().out
+
+
+def test_the_daemon_at_the_rate_of_the_recording(tmp_path: Path) -> None:
+    arguments = ["--mode", "daemon", "--paced", "--faces", "2", "--frames", "25"]
+    result = measured(tmp_path, *arguments, "--size", "640x360")
+    assert result["paced"]
+    assert result["frames"] == 25
+    assert result["fps"] < 40, "the scene has 25 frames a second"
+    assert result["efficiency"] is None
+    assert result["latency_p99_to_median"] >= 1
+    faces = result["faces"]
+    assert faces["recall"] > 0.9
+    assert faces["counted"] == 2 * 25
+
+
+@pytest.mark.parametrize(("size", "extra"), [("320x240", []), ("640x360", ["--faces", "1"])])
+def test_the_size_of_frames_in_memory(tmp_path: Path, size: str, extra: list[str]) -> None:
+    result = measured(tmp_path, *(extra or ["--in-memory"]), "--size", size, "--frames", "5")
+    assert result["frames"] == 5
+    assert ("faces" in result) == bool(extra)
 
 
 def test_the_processor_time_of_an_ended_child_still_counts() -> None:
@@ -213,6 +241,14 @@ def test_the_baseline_finds_the_same_faces(size: tuple[int, int] | None) -> None
         (["fps", "--set", "detector.model=none"], "none"),
         (["fps", "--mode", "daemon", "--baseline"], "--baseline"),
         (["fps", "--baseline", "--baseline-threads", "0"], "--baseline-threads"),
+        (["fps", "--paced"], "--mode daemon"),
+        (["fps", "--faces", "0"], "--faces 0"),
+        (["fps", "--faces", "49"], "1 to 48"),
+        (["fps", "--motion", "dance"], "--motion"),
+        (["fps", "--faces", "2", "--source", "demo"], "--source"),
+        (["fps", "--faces", "2", "--size", "big"], "WIDTHxHEIGHT"),
+        (["fps", "--faces", "2", "--size", "100x720"], "160 to 4096"),
+        (["fps", "--size", "640x360"], "--in-memory"),
         (["fps", "--mode", "daemon", "--set", "detector.model=none"], "none"),
         (["fps", "--mode", "daemon", "--source", __file__], "no video in it"),
         (["fps", "--frames", "1", "--json", "/nowhere/x.json"], "/nowhere/x.json"),
