@@ -4,10 +4,12 @@
 """
 
 import importlib.metadata
+import json
 import os
 import platform
 import resource
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime  # noqa: TID251  (the date of a figure)
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 from edge import clock
 from edge.board import Board
 from edge.config import Config, DetectorConfig, ExpressionConfig, TranslatorConfig
-from edge.vision.inference import open_network
+from edge.vision.inference import Network, open_network
 from edge.vision.inference.choice import board_name
 from edge.vision.inference.manifest import Task
 
@@ -171,15 +173,7 @@ def measurement_conditions(config: Config) -> dict[str, Any]:
     Raises:
         ModelError: a configured network cannot be trusted.
     """
-    networks: list[tuple[Task, NetworkConfig]] = [
-        ("face-detection", config.detector),
-        ("facial-expression", config.expression),
-    ]
-    if config.translator.model:
-        networks.insert(1, ("spectrum-translation", config.translator))
-    infos = [
-        open_network(each.model, task=task, artifact=each.artifact).info for task, each in networks
-    ]
+    infos = [network.info for _, network in _networks(config)]
     return {
         **machine(),
         "threads": {
@@ -189,6 +183,30 @@ def measurement_conditions(config: Config) -> dict[str, Any]:
         },
         "models": {info.name: {info.artifact: info.sha256} for info in infos},
     }
+
+
+def artifact_settings(config: Config) -> list[str]:
+    """Return settings of the command line that name the artifacts that ``auto`` chooses here.
+
+    Raises:
+        ModelError: a configured network cannot be trusted.
+    """
+    return [
+        f"{section}.artifact={json.dumps(network.info.artifact)}"
+        for section, network in _networks(config)
+    ]
+
+
+def _networks(config: Config) -> Iterator[tuple[str, Network]]:
+    """Yield the configured networks with the names of their sections, in the order of use."""
+    networks: list[tuple[str, Task, NetworkConfig]] = [
+        ("detector", "face-detection", config.detector),
+        ("translator", "spectrum-translation", config.translator),
+        ("expression", "facial-expression", config.expression),
+    ]
+    for section, task, each in networks:
+        if each.model:
+            yield section, open_network(each.model, task=task, artifact=each.artifact)
 
 
 def machine() -> dict[str, Any]:

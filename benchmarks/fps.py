@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.board import RunWatch, measurement_conditions
+from benchmarks.board import RunWatch, artifact_settings, measurement_conditions
+from benchmarks.compare import compare
 from benchmarks.daemon import measure_daemon
 from benchmarks.figures import WARM_UP
 from benchmarks.pipeline import SCENE_FRAMES, measure_pipeline, open_recording
@@ -34,6 +35,10 @@ class Task:
         motion: of these faces.
         size: of a scene, or of frames in memory; None: 1280x720, or as they are.
         daemon_arguments: of ``affect-edge run``.
+        revision: measure this checkout and another one in turns; see ``compare``.
+        settings: ``--set`` of the command line, with ``config_file`` for both checkouts.
+        other_settings: further ones of the other checkout.
+        config_file: ``-c`` of the command line.
     """
 
     frames: int | None = None
@@ -46,6 +51,10 @@ class Task:
     motion: str | None = None
     size: tuple[int, int] | None = None
     daemon_arguments: tuple[str, ...] = ()
+    revision: str | None = None
+    settings: tuple[str, ...] = ()
+    other_settings: tuple[str, ...] = ()
+    config_file: Path | None = None
 
     def scene(self) -> Scene | None:
         """Return the scene, if the task names one.
@@ -77,6 +86,12 @@ class Task:
             )
         if self.size is not None and not has_scene and not self.in_memory:
             raise ConfigError("--size: expected --in-memory, --faces or --motion with it")
+        if self.revision is None and self.other_settings:
+            raise ConfigError("--compare-set: expected --compare with it")
+        if self.revision is not None and (self.mode == "daemon" or self.baseline):
+            raise ConfigError("--compare: goes neither with --mode daemon nor with --baseline")
+        if self.revision is not None and not (self.in_memory or has_scene):
+            raise ConfigError("--compare: expected --in-memory, --faces or --motion with it")
         if self.baseline_threads is not None and not 1 <= self.baseline_threads <= 64:
             raise ConfigError(f"--baseline-threads {self.baseline_threads}: expected 1 to 64")
         if self.frames is not None and self.frames < 1:
@@ -94,7 +109,9 @@ def run_fps(config: Config, task: Task) -> dict[str, Any]:
     scene = task.scene()
     conditions = measurement_conditions(config)
     watch = RunWatch()
-    if task.mode == "daemon":
+    if task.revision is not None:
+        result = _compare(task.revision, config, task, scene, watch)
+    elif task.mode == "daemon":
         result = _measure_daemon(task, scene, watch)
     else:
         recording = open_recording(
@@ -108,6 +125,27 @@ def run_fps(config: Config, task: Task) -> dict[str, Any]:
             watch=watch,
         )
     return {"benchmark": "fps", **result, **conditions, **watch.facts()}
+
+
+def _compare(
+    revision: str, config: Config, task: Task, scene: Scene | None, watch: RunWatch
+) -> dict[str, Any]:
+    if scene is None:
+        # as many as a recording has; they are repeated in both checkouts
+        recording = open_recording(config, task.frames, in_memory=True, size=task.size)
+        pictures = list(recording.frames)[:-WARM_UP]
+    else:
+        pictures = list(scene.frames)
+    return compare(
+        revision,
+        pictures,
+        frames=task.frames,
+        settings=task.settings,
+        other_settings=task.other_settings,
+        config=task.config_file,
+        artifacts=artifact_settings(config),
+        watch=watch,
+    )
 
 
 def _measure_daemon(task: Task, scene: Scene | None, watch: RunWatch) -> dict[str, Any]:

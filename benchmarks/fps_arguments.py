@@ -2,13 +2,16 @@
 
 import argparse
 import re
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.arguments import add_configuration, add_result_file
 from benchmarks.fps import Task, run_fps
 from benchmarks.scene import MOTIONS
 from edge.config import Config, load_config, source_settings
 from edge.errors import ConfigError
+
+PURPOSE: Final = 'device.purpose="research-consent"'
+"""Predictions reach nobody here, so the user need not declare a purpose."""
 
 
 def add_fps(fps: argparse.ArgumentParser) -> None:
@@ -27,6 +30,13 @@ def add_fps(fps: argparse.ArgumentParser) -> None:
     fps.add_argument(
         "--baseline-threads", type=int, metavar="N", help="its threads; one for every core"
     )
+    fps.add_argument(
+        "--compare", metavar="REV", help="against another revision, or the folder of a checkout"
+    )
+    fps.add_argument(
+        "--compare-set", action="append", default=[], metavar="SECTION.KEY=VALUE",
+        help="a setting of the other side only",
+    )  # fmt: skip
     add_result_file(fps)
     add_configuration(fps)
 
@@ -58,6 +68,10 @@ def fps_of(arguments: argparse.Namespace) -> dict[str, Any]:
             motion=arguments.motion,
             size=_size(arguments.size),
             daemon_arguments=daemon,
+            revision=arguments.compare,
+            settings=(PURPOSE, *arguments.set),
+            other_settings=tuple(arguments.compare_set),
+            config_file=arguments.config,
         ),
     )
 
@@ -66,8 +80,7 @@ def _configuration(
     arguments: argparse.Namespace, *, has_scene: bool
 ) -> tuple[Config, tuple[str, ...]]:
     """Return the configuration, and the same as arguments of ``affect-edge run``."""
-    # predictions reach nobody here, so the user need not declare a purpose
-    settings = ['device.purpose="research-consent"', *arguments.set]
+    settings = [PURPOSE, *arguments.set]
     named = arguments.source or (None if arguments.config and not has_scene else "demo")
     config = load_config(
         arguments.config,

@@ -13,6 +13,9 @@ _PERCENTILES = ("p50", "p95", "p99", "max")
 
 def show_fps(result: dict[str, Any], console: Console) -> None:
     """Print a result of ``fps``."""
+    if result["mode"] == "compare":
+        _show_comparison(result, console)
+        return
     table = Table("figure", "value", title=result["command"], title_justify="left")
     table.columns[1].justify = "right"
     table.add_row("frames a second", f"{result['fps']:.1f}")
@@ -51,6 +54,58 @@ def show_fps(result: dict[str, Any], console: Console) -> None:
         _show_faces(result["faces"], console)
     if "ratio" in result:
         console.print(f"Note: {result['baseline_note']}.")
+    show_conditions(result, console)
+    show_load(result, console)
+
+
+def _show_comparison(result: dict[str, Any], console: Console) -> None:
+    table = Table(
+        "milliseconds a frame", "this checkout", result["revision"], "ratio", "95 %",
+        title=result["command"], title_justify="left",
+    )  # fmt: skip
+    for column in table.columns[1:]:
+        column.justify = "right"
+    sides = [result[name] for name in ("this", "other")]
+    medians, means = result["ratio_of_medians"], result["ratio_of_means"]
+    for name, values, found in (
+        ("median, passed", [each["wall_ms"]["p50"] for each in sides], medians["wall"]),
+        ("median, processor", [each["cpu_ms"]["p50"] for each in sides], medians["cpu"]),
+        ("  outside the networks", [each["outside_cpu_ms"] for each in sides],
+         medians["outside_cpu"]),
+        ("mean, passed", None, means["wall"]),
+        ("mean, processor", None, means["cpu"]),
+    ):  # fmt: skip
+        shown = ["", ""] if values is None else [_number(value) for value in values]
+        interval = f"{found['low']:.3f} .. {found['high']:.3f}"
+        table.add_row(name, *shown, f"{found['value']:.3f}", interval)
+    table.add_section()
+    for stage in dict.fromkeys(name for side in sides for name in side["stage_cpu_ms"]):
+        table.add_row(
+            f"  {stage}, processor", *(_number(side["stage_cpu_ms"].get(stage)) for side in sides)
+        )
+    for name, field in (
+        ("faces a frame", "faces_per_frame"),
+        ("predicted a frame", "predicted_per_frame"),
+        ("full looks in 1,000", "full_looks_per_1000"),
+    ):
+        table.add_row(name, *(f"{side[field]:.4g}" for side in sides))
+    console.print(table)
+    width, height = result["size"]
+    console.print(
+        f"ratio: {result['revision']} relative to this checkout, above 1 where this one is faster;"
+        f" {result['frames']} frames of {width}x{height} each, {result['distinct_frames']} of them"
+        " distinct",
+        highlight=False,
+    )
+    for name, side in (("this checkout", sides[0]), (result["revision"], sides[1])):
+        models = ", ".join(f"{model}/{artifact}" for model, artifact in side["models"].items())
+        chosen = " (chosen by itself)" if side["chose_artifacts"] else ""
+        console.print(f"{name}: {models}{chosen}", highlight=False)
+    if sides[0]["models"] != sides[1]["models"]:
+        console.print(
+            "The sides run different networks: the ratio is not one of code alone.",
+            style="yellow", highlight=False,
+        )  # fmt: skip
     show_conditions(result, console)
     show_load(result, console)
 
