@@ -25,6 +25,7 @@ from edge.vision.pipeline import Pipeline
 from edge.vision.sources import open_source
 from edge.vocabulary import EXPRESSIONS
 from tests.support.command_errors import refusal
+from tests.support.daemons import ROOT
 
 STAGES = {"decode", "resize", "detect", "decode_boxes", "track", "quality", "crop", "translate",
           "classify", "message"}  # fmt: skip
@@ -263,14 +264,28 @@ def test_wrong_input_is_refused_in_one_line(
     assert named in line
 
 
-@pytest.mark.parametrize("missing", ["onnx", "network"])
-def test_a_baseline_that_cannot_run_names_one_command(
-    missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("missing", "remedy"),
+    [("onnx", "install the extra bench"), ("network", "the folder of the repository")],
+)
+def test_a_baseline_that_cannot_run_names_the_remedy(
+    missing: str, remedy: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """An installed package has neither the onnx package nor the published network."""
     if missing == "onnx":
         monkeypatch.setitem(sys.modules, "onnx", None)
     else:
-        monkeypatch.setattr(fps_baseline, "PUBLISHED", tmp_path / "centerface.onnx")
-    with pytest.raises(ConfigError, match="run `make bench` in a checkout"):
+        monkeypatch.setattr(fps_baseline, "_ROOT", tmp_path)
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / fps_baseline.PUBLISHED).parent.mkdir(parents=True)
+        (tmp_path / fps_baseline.PUBLISHED).write_bytes(b"another file")
+    with pytest.raises(ConfigError, match=remedy):
         BaselineLoop("expression-nir", threshold=0.5)
+
+
+def test_an_installed_copy_takes_the_published_network_of_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(fps_baseline, "_ROOT", tmp_path)
+    monkeypatch.chdir(ROOT)
+    assert BaselineLoop("expression-nir", threshold=0.5, size=(64, 64))

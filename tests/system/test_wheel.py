@@ -118,6 +118,8 @@ def test_the_package_is_imported_from_the_wheel(installed: Path, tmp_path: Path)
         ("models verify", "ok     expression-nir"),
         ("check", "ok     expression expression-nir: golden face"),
         ("demo", "classified"),
+        ("bench --source demo --in-memory --frames 5", "frames a second"),
+        ("bench --faces 2 --frames 5", "identity switches"),
     ],
 )
 def test_the_installed_commands_work_in_another_folder(
