@@ -1,4 +1,4 @@
-"""Benchmarks: ``python -m benchmarks {fps|accuracy|parity|thresholds|soak}``."""
+"""Benchmarks: ``python -m benchmarks {fps|cost|accuracy|parity|thresholds|soak}``."""
 
 import argparse
 import json
@@ -13,8 +13,9 @@ from rich.table import Table
 
 from benchmarks.accuracy import run_accuracy
 from benchmarks.arguments import Parser, add_configuration, add_result_file
+from benchmarks.cost import run_cost, show_cost
 from benchmarks.fps import save
-from benchmarks.fps_arguments import add_fps, fps_of
+from benchmarks.fps_arguments import PURPOSE, add_fps, fps_of
 from benchmarks.parity import run_parity
 from benchmarks.show_fps import show_conditions, show_fps, show_load
 from benchmarks.soak import RATE_HZ, run_soak, show_soak
@@ -29,6 +30,10 @@ def _parser() -> Parser:
     parser = Parser(prog="benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="benchmark", required=True, parser_class=Parser)
     add_fps(commands.add_parser("fps", help="speed, per stage, against a baseline"))
+    cost = commands.add_parser("cost", help="operations of a frame; predicted speed of boards")
+    cost.add_argument("--faces", default="1,2,4,8,16,30", metavar="N,...", help="in view")
+    add_result_file(cost)
+    add_configuration(cost)
     accuracy = commands.add_parser("accuracy", help="accuracy on annotated pictures")
     accuracy.add_argument("--images", type=Path, required=True, metavar="DIR")
     accuracy.add_argument(
@@ -73,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
         arguments = _parser().parse_args(argv)
         run, shown = {
             "fps": (fps_of, show_fps),
+            "cost": (_cost, show_cost),
             "accuracy": (_accuracy, show_accuracy),
             "parity": (_parity, show_parity),
             "thresholds": (_thresholds, show_thresholds),
@@ -101,8 +107,17 @@ def _recorded_arguments(argv: Sequence[str]) -> list[str]:
     return kept
 
 
+def _cost(arguments: argparse.Namespace) -> dict[str, Any]:
+    try:
+        faces = [int(each) for each in arguments.faces.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--faces {arguments.faces}: expected numbers, such as 1,4,16") from error
+    config = load_config(arguments.config, settings=[PURPOSE, *arguments.set], overrides={})
+    return run_cost(config, faces)
+
+
 def _accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = ['device.purpose="research-consent"', *arguments.set]
+    settings = [PURPOSE, *arguments.set]
     if arguments.artifact:
         settings.append(f"expression.artifact={json.dumps(arguments.artifact)}")
     config = load_config(arguments.config, settings=settings, overrides={})
@@ -132,7 +147,7 @@ def _parity(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _thresholds(arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = ['device.purpose="research-consent"', *arguments.set]
+    settings = [PURPOSE, *arguments.set]
     config = load_config(arguments.config, settings=settings, overrides={})
     with Console(stderr=True).status("thresholds"):
         return run_thresholds(config, images=arguments.images, labels=arguments.labels)
