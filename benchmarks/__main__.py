@@ -1,4 +1,4 @@
-"""Benchmarks: ``python -m benchmarks {fps|cost|accuracy|parity|thresholds|soak}``."""
+"""Benchmarks: ``python -m benchmarks {fps|suite|cost|accuracy|parity|thresholds|soak}``."""
 
 import argparse
 import json
@@ -17,12 +17,21 @@ from benchmarks.cost import run_cost, show_cost
 from benchmarks.fps import save
 from benchmarks.fps_arguments import PURPOSE, add_fps, fps_of
 from benchmarks.parity import run_parity
+from benchmarks.reference import (
+    compare_with_reference,
+    load_reference,
+    missed_references,
+    reference_facts,
+    show_reference,
+)
 from benchmarks.show_fps import show_conditions, show_fps, show_load
 from benchmarks.soak import RATE_HZ, run_soak, show_soak
+from benchmarks.suite import RUNS, run_suite, show_missed, show_suite
 from benchmarks.thresholds import LEAD_EDGES, SAME_MIN, SPURIOUS, run_thresholds
 from edge.config import load_config
 from edge.descriptors import open_standard_streams
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
+from edge.vision.inference.choice import board_name
 from edge.vocabulary import EXPRESSIONS
 
 
@@ -30,6 +39,15 @@ def _parser() -> Parser:
     parser = Parser(prog="benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="benchmark", required=True, parser_class=Parser)
     add_fps(commands.add_parser("fps", help="speed, per stage, against a baseline"))
+    suite = commands.add_parser("suite", help="the runs of a board's reference file")
+    suite.add_argument("--only", default="", metavar="RUN,...", help=f"of {', '.join(RUNS)}")
+    suite.add_argument("--frames", type=int, metavar="N", help="frames of each run")
+    suite.add_argument(
+        "--reference", nargs="?", const="", metavar="FILE",
+        help="compare with a reference file; without FILE that of this board",
+    )  # fmt: skip
+    add_result_file(suite)
+    add_configuration(suite)
     cost = commands.add_parser("cost", help="operations of a frame; predicted speed of boards")
     cost.add_argument("--faces", default="1,2,4,8,16,30", metavar="N,...", help="in view")
     add_result_file(cost)
@@ -78,6 +96,7 @@ def main(argv: Sequence[str]) -> int:
         arguments = _parser().parse_args(argv)
         run, shown = {
             "fps": (fps_of, show_fps),
+            "suite": (_suite, _show_suite),
             "cost": (_cost, show_cost),
             "accuracy": (_accuracy, show_accuracy),
             "parity": (_parity, show_parity),
@@ -105,6 +124,34 @@ def _recorded_arguments(argv: Sequence[str]) -> list[str]:
         elif not word.startswith("--json="):
             kept.append(word)
     return kept
+
+
+def _suite(arguments: argparse.Namespace) -> dict[str, Any]:
+    reference = None
+    if arguments.reference is not None:
+        reference = load_reference(arguments.reference, board_name())  # before minutes of work
+    extra = ["--frames", str(arguments.frames)] if arguments.frames is not None else []
+    extra += ["-c", str(arguments.config)] if arguments.config else []
+    for setting in arguments.set:
+        extra += ["--set", setting]
+    with Console(stderr=True).status("suite") as status:
+        result = run_suite(
+            [name for name in arguments.only.split(",") if name],
+            extra,
+            lambda name: status.update(f"suite: {name}"),
+        )
+    if reference is not None:
+        result["against_reference"] = compare_with_reference(result, reference)
+        result["reference"] = reference_facts(result, reference)
+        result["missed"] += missed_references(result["against_reference"])
+    return result
+
+
+def _show_suite(result: dict[str, Any], console: Console) -> None:
+    show_suite(result, console)
+    if "against_reference" in result:
+        show_reference(result, console)
+    show_missed(result, console)
 
 
 def _cost(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -377,10 +377,11 @@ def schema() -> None:
     add_help_option=False,
 )
 def bench(context: typer.Context) -> int:
-    """Measure speed: the same as python -m benchmarks fps."""
+    """Measure speed: python -m benchmarks fps; with suite or cost first, that command."""
     from benchmarks.__main__ import main  # noqa: PLC0415
 
-    return main(["fps", *context.args])
+    named = context.args[:1] in (["suite"], ["cost"])
+    return main(context.args if named else ["fps", *context.args])
 
 
 def _load(config: Path | None, settings: list[str] | None, source: str | None) -> Config:

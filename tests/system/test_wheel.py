@@ -120,6 +120,8 @@ def test_the_package_is_imported_from_the_wheel(installed: Path, tmp_path: Path)
         ("demo", "classified"),
         ("bench --source demo --in-memory --frames 5", "frames a second"),
         ("bench --faces 2 --frames 5", "identity switches"),
+        ("bench suite --only demo --frames 5", "processor p50"),
+        ("bench cost --faces 1", "PREDICTION"),
     ],
 )
 def test_the_installed_commands_work_in_another_folder(

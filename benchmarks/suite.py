@@ -1,0 +1,135 @@
+"""``python -m benchmarks suite``: the runs of a board's reference file, one after another.
+
+Each run is ``benchmarks fps`` in a process of its own, so that none inherits memory or thread pools
+from another. The result is one file: what a user of a board sends, and what
+``benchmarks/references`` keeps.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.board import machine
+from edge.child import child_environment
+from edge.errors import EXIT_CONFIG, ConfigError
+
+BASELINE: Final = "baseline"
+
+RUNS: Final[dict[str, tuple[str, ...]]] = {
+    "demo": ("--source", "demo", "--in-memory"),
+    "one-face": ("--faces", "1", "--motion", "pan"),
+    "one-face-1080p": ("--faces", "1", "--motion", "pan", "--size", "1920x1080"),
+    "four-faces": ("--faces", "4", "--motion", "pan"),
+    "ten-faces": ("--faces", "10", "--motion", "pan", "--frames", "200"),
+    "thirty-faces": ("--faces", "30", "--motion", "pan", "--frames", "100"),
+    "daemon": ("--source", "demo", "--mode", "daemon"),
+    "daemon-paced": ("--source", "demo", "--mode", "daemon", "--paced"),
+    BASELINE: ("--source", "demo", "--in-memory", "--frames", "60", "--baseline",
+                 "--baseline-threads", "1"),
+}  # fmt: skip
+"""The arguments of ``fps`` in each run."""
+
+
+def run_suite(
+    only: Sequence[str], extra: Sequence[str], progress: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return the result of every run by name, and under ``missed`` the runs that failed.
+
+    The earlier approach is left out, not failed, where its network or onnx is missing.
+
+    Args:
+        only: names of the runs; empty for all.
+        extra: further arguments of each run, such as ``-c FILE``.
+        progress: is told which run begins.
+
+    Raises:
+        ConfigError: there is no run of that name.
+    """
+    unknown = [name for name in only if name not in RUNS]
+    if unknown:
+        raise ConfigError(f"--only {unknown[0]}: expected names of {', '.join(RUNS)}")
+    conditions = machine()
+    runs: dict[str, Any] = {}
+    missed: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="affect-edge-") as folder:
+        for name in only or RUNS:
+            progress(name)
+            path = Path(folder) / f"{name}.json"
+            command = [sys.executable, "-m", "benchmarks", "fps", *RUNS[name], *extra]
+            done = subprocess.run(
+                [*command, "--json", str(path)],
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+                env=child_environment(),
+            )  # fmt: skip
+            if done.returncode == 0:
+                runs[name] = json.loads(path.read_text("utf-8"))
+                continue
+            reason = (done.stderr.strip().splitlines() or ["it ended"])[-1]
+            reason = reason.removeprefix("benchmarks: error: ")
+            runs[name] = {"failed": reason}
+            if name != BASELINE or done.returncode != EXIT_CONFIG:
+                missed.append(f"{name}: {reason}")
+    return {
+        "benchmark": "suite",
+        **conditions,
+        "runs": runs,
+        "invalid": [
+            f"{name}: {reason}" for name, run in runs.items() for reason in run.get("invalid", ())
+        ],
+        "missed": missed,
+    }
+
+
+def show_suite(result: dict[str, Any], console: Console) -> None:
+    """Print a result of ``suite``."""
+    table = Table(
+        "run", "frames/s", "p50 ms", "p99 ms", "processor p50", "recall",
+        title=result["command"], title_justify="left",
+    )  # fmt: skip
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, run in result["runs"].items():
+        if "failed" in run:
+            table.add_row(name, "-", "-", "-", "-", "-")
+            continue
+        steady = run.get("steady")
+        processor = "-" if steady is None else f"{steady['cpu_ms']['p50']:.2f}"
+        recall = run.get("faces", {}).get("recall")
+        table.add_row(
+            name, f"{run['fps']:.1f}", f"{run['latency_ms']['p50']:.2f}",
+            f"{run['latency_ms']['p99']:.2f}", processor,
+            "-" if recall is None else f"{recall:.3f}",
+        )  # fmt: skip
+    console.print(table)
+    for name, run in result["runs"].items():
+        if "failed" in run:
+            console.print(f"{name}: not measured: {run['failed']}", highlight=False)
+        elif "ratio_of_medians" in run:
+            console.print(
+                f"{name}: {run['ratio_of_medians']:.1f} times as fast as the earlier approach,"
+                f" {run['same_size_ratio']:.2f} times at the same input size",
+                highlight=False,
+            )
+    console.print(
+        f"{result['board']}, {result['cores']} cores, {result['machine']}, kernel"
+        f" {result['kernel']}, governor {result['governor']}; commit {result['commit']};"
+        f" {result['date']}",
+        highlight=False,
+    )
+    for line in result["invalid"]:
+        console.print(f"INVALID: {line}", style="red", highlight=False, soft_wrap=True)
+    if result["invalid"]:
+        console.print("Do not quote the figures of these runs.", style="red")
+
+
+def show_missed(result: dict[str, Any], console: Console) -> None:
+    """Print what failed, or differs from the reference."""
+    for line in result["missed"]:
+        console.print(f"MISSED: {line}", style="red", highlight=False, soft_wrap=True)
