@@ -101,15 +101,21 @@ def _git(*arguments: str, about: str = "") -> str:
 class SideProcess:
     """The process of one side; close it with ``close``."""
 
-    def __init__(self, root: Path, name: str, cache: Path) -> None:
+    def __init__(self, root: Path, name: str, cache: Path, memory: int) -> None:
         """Start it.
 
         Args:
             root: the checkout.
             name: of the side, for messages.
             cache: an existing folder for its choices of artifacts and what it prints.
+            memory: a descriptor that it inherits.
         """
-        environment = {**os.environ, "PYTHONPATH": str(root), "XDG_CACHE_HOME": str(cache)}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(root),
+            "XDG_CACHE_HOME": str(cache),
+            "ORT_DISABLE_TELEMETRY": "1",  # old revisions do not
+        }
         environment.pop("STATE_DIRECTORY", None)  # choices of artifacts are not the daemon's
         self._name = name
         self._output = cache / "output"
@@ -117,7 +123,7 @@ class SideProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(_SIDE)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output,
-                env=environment, text=True,
+                env=environment, text=True, pass_fds=(memory,),
             )  # fmt: skip
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -265,23 +271,23 @@ def compare(
     """
     with ExitStack() as opened:
         root = opened.enter_context(checkout(revision))
-        folder = Path(opened.enter_context(_folder_in_memory()))
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="affect-edge-")))
         turns = -(-(frames or FRAMES) // TURN)
         kept = pictures[: max(1, FRAMES_MAX_BYTES // pictures[0].luma.nbytes)][: turns * TURN]
-        np.save(folder / "frames.npy", np.stack([frame.luma for frame in kept]))
+        memory = opened.enter_context(_in_memory(kept))
         sides: dict[str, tuple[SideProcess, Sequence[str]]] = {}
         for name, place, title, own in (
             ("this", _ROOT, "this checkout", settings),
             ("other", root, f"--compare {revision}", [*settings, *other_settings]),
         ):
             (folder / name).mkdir()
-            process = SideProcess(place, title, folder / name)
+            process = SideProcess(place, title, folder / name, memory)
             opened.callback(process.close)
             sides[name] = (process, own)
         opens = {
             name: process.ask({"open": {
                 "settings": list(own), "artifacts": list(artifacts),
-                "config": config and str(config.resolve()), "frames": str(folder / "frames.npy"),
+                "config": config and str(config.resolve()), "frames": f"/proc/self/fd/{memory}",
                 "rate_hz": _rate_hz(kept),
             }})
             for name, (process, own) in sides.items()
@@ -319,9 +325,15 @@ def _rate_hz(pictures: Sequence[Frame]) -> float:
 
 
 @contextmanager
-def _folder_in_memory() -> Iterator[str]:
-    """Give a folder in memory, where there is one: frames on a memory card would wear it."""
-    memory = "/dev/shm"
-    place = memory if os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="affect-edge-", dir=place) as folder:
-        yield folder
+def _in_memory(pictures: Sequence[Frame]) -> Iterator[int]:
+    """Give a file that exists in memory only, with the pictures as a NumPy array.
+
+    A recording shows people: its frames must not become a file, not even a temporary one.
+    """
+    descriptor = os.memfd_create("frames")
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            np.save(file, np.stack([frame.luma for frame in pictures]))
+        yield descriptor
+    finally:
+        os.close(descriptor)

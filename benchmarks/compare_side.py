@@ -56,7 +56,7 @@ class Side:
 
         ``request`` has ``settings`` (of the command line), ``artifacts`` (further settings, left
         out where this revision does not have these artifacts), ``config`` (a file, or null),
-        ``frames`` (a .npy file, uint8 (count, height, width)) and ``rate_hz``.
+        ``frames`` (the path of a NumPy array, uint8 (count, height, width)) and ``rate_hz``.
         """
         import_module("cv2").setNumThreads(1)
         load_config = _imported("load_config", "edge.config")

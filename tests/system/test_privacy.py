@@ -105,6 +105,10 @@ COMMANDS = {
         *(sys.executable, "-P", "-m", "benchmarks", "fps", "--source", "demo", "--frames", "60"),
         *("--in-memory", "--baseline"),
     ],
+    "compare": [
+        *(sys.executable, "-P", "-m", "benchmarks", "fps", "--source", "demo", "--frames", "10"),
+        *("--in-memory", "--compare", str(ROOT)),
+    ],
     "exporters": [
         *(sys.executable, "-P", "-m", "exporters", "centerface", "--size", "320x192"),
         *("--weights", str(ROOT / "models/centerface-published/centerface.onnx")),
