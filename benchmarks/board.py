@@ -93,7 +93,7 @@ class RunWatch:
         self._sampled_ns = clock.monotonic_ns()
 
     def facts(self) -> dict[str, Any]:
-        """Return what was seen since construction, and under ``invalid`` the reasons, if any.
+        """Return load and sensors since construction, and under ``invalid`` the reasons, if any.
 
         Call it after waiting for the children.
         """

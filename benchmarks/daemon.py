@@ -76,7 +76,7 @@ def measure_daemon(
         with output.open("wb") as file:
             daemon = subprocess.Popen(command, stderr=file, env=child_environment())
         try:
-            seen = _collect(daemon, endpoint, frames, watch)
+            received = _collect(daemon, endpoint, frames, watch)
             code = daemon.wait(SILENCE_MAX_S)
         finally:
             if daemon.poll() is None:
@@ -86,7 +86,7 @@ def measure_daemon(
             last = output.read_text("utf-8", "replace").strip().rpartition("\n")[2]
             text = last.removeprefix("affect-edge: error: ") or f"the daemon ended with {code}"
             raise ConfigError(text) if code == EXIT_CONFIG else AffectEdgeError(text)
-    measured = seen.frames[WARM_UP:]
+    measured = received.frames[WARM_UP:]
     if len(measured) < 2:
         raise ConfigError(f"--source: {WARM_UP + 1} frames or fewer; expected more to measure")
     result = {
@@ -96,10 +96,10 @@ def measure_daemon(
         # three threads overlap, so a frame has no time of its own to compare with inference alone
         "inference_ms": None,
         "overhead": None,
-        "start_to_first_result_ms": seen.first_ns and (seen.first_ns - start_ns) / 1e6,
-        "rss_mb": max(seen.rss_mb, default=None),
-        "hub_rss_mb": seen.hub_rss_mb,
-        "cpu_percent": _cpu_percent(seen.cpu_s),
+        "start_to_first_result_ms": received.first_ns and (received.first_ns - start_ns) / 1e6,
+        "rss_mb": max(received.rss_mb, default=None),
+        "hub_rss_mb": received.hub_rss_mb,
+        "cpu_percent": _cpu_percent(received.cpu_s),
     }
     if found is not None:
         for message in measured:
@@ -141,7 +141,7 @@ def _speed(measured: list[dict[str, Any]], *, paced: bool) -> dict[str, Any]:
 
 
 @dataclass
-class _Seen:
+class _Received:
     """What a subscriber received, and what it measured of the processes meanwhile."""
 
     frames: list[dict[str, Any]] = field(default_factory=list)
@@ -153,9 +153,9 @@ class _Seen:
 
 def _collect(
     daemon: "subprocess.Popen[bytes]", endpoint: str, frames: int | None, watch: RunWatch
-) -> _Seen:
+) -> _Received:
     """Receive until the daemon ends, or ``frames`` are measured."""
-    seen = _Seen()
+    received = _Received()
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
@@ -166,26 +166,26 @@ def _collect(
             watch.sample()
             if not socket.poll(200):
                 if daemon.poll() is not None:
-                    return seen
+                    return received
                 if clock.elapsed_ms(last_message_ns) > SILENCE_MAX_S * 1e3:
                     raise AffectEdgeError(f"the daemon sent nothing for {SILENCE_MAX_S:.0f} s")
                 continue
             last_message_ns = clock.monotonic_ns()
             message = json.loads(socket.recv().partition(b" ")[2])
             if message["kind"] == "frame":
-                seen.first_ns = seen.first_ns or last_message_ns
-                seen.frames.append(message)
-                over = len(seen.frames) - WARM_UP
+                received.first_ns = received.first_ns or last_message_ns
+                received.frames.append(message)
+                over = len(received.frames) - WARM_UP
                 if over >= 0 and over % CPU_EVERY_FRAMES == 0:
-                    seen.cpu_s.append((last_message_ns, _tree_cpu_s(daemon.pid)))
-                    seen.hub_rss_mb = _hub_rss_mb(daemon.pid) or seen.hub_rss_mb
+                    received.cpu_s.append((last_message_ns, _tree_cpu_s(daemon.pid)))
+                    received.hub_rss_mb = _hub_rss_mb(daemon.pid) or received.hub_rss_mb
                 if frames is not None and over >= frames:
                     daemon.terminate()
-                    return seen
+                    return received
             elif message["kind"] == "status" and message["worker_rss_mb"]:
-                seen.rss_mb.append(message["worker_rss_mb"])
+                received.rss_mb.append(message["worker_rss_mb"])
             elif message.get("event") == "epoch_ended":
-                return seen
+                return received
 
 
 def _tree_cpu_s(root: int) -> float:

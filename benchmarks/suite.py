@@ -47,7 +47,7 @@ def run_suite(
     Args:
         only: names of the runs; empty for all.
         extra: further arguments of each run, such as ``-c FILE``.
-        progress: is told which run begins.
+        progress: receives the name of each run when it begins.
 
     Raises:
         ConfigError: there is no run of that name.
