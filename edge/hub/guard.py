@@ -11,13 +11,18 @@ below ZeroMQ, and cuts, with ``shutdown``:
 - when memory has grown much without such a connection: all of them;
 - connections beyond ``CONNECTIONS_MAX``, those first that may not have shaken hands.
 
+A connection whose peer has gone may stay: ZeroMQ never reads the messages of a peer that had the
+identity of another one. Nothing but closing their socket frees these; ``stuck`` counts them.
+
 ZeroMQ then drops what it has gathered. Clients connect again by themselves, and ``fetch`` returns
 what a subscriber missed meanwhile.
 """
 
 import contextlib
 import fcntl
+import itertools
 import logging
+import select
 import socket as sockets
 import struct
 import sys
@@ -57,6 +62,9 @@ BYTES: Final[dict[Name, tuple[int, int]]] = {
 }
 """What may come over one connection: bytes at once, and bytes a second."""
 
+STUCK_S: Final = 5.0
+"""Peers leave within milliseconds. After this time without a peer, a connection is stuck."""
+
 _PERIOD_MS: Final = 20
 _ALERT_PERIOD_MS: Final = 5  # while memory grows: ZeroMQ takes in up to 1 MB a millisecond
 _SWITCH_S: Final = 0.0005
@@ -66,11 +74,14 @@ This thread takes the lock several times for each connection that it cuts. With 
 busy main loop, that was a tenth of a second, in which ZeroMQ takes in 100 MB.
 """
 _LOG_S: Final = 10.0
+_LEFT_PERIOD_S: Final = 1.0  # between two looks whether peers have left
+_HAS_LEFT: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 _EVENTS: Final = (
     zmq.EVENT_ACCEPTED
     | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_MONITOR_STOPPED
 )
 _TCP_INFO_BYTES: Final = 256
 _BYTES_RECEIVED: Final = struct.Struct("=Q")  # tcpi_bytes_received of <linux/tcp.h>
@@ -83,21 +94,25 @@ class _Connection:
 
     Attributes:
         name: of the socket.
+        monitor: of the socket.
         descriptor: ZeroMQ's own; it may be closed, and used for another file, at any time.
         inode: of the connection, which identifies it.
         is_tcp: whether the kernel counts its bytes.
         since_ns: monotonic time at which it was accepted.
         bucket: bytes that may still come.
         received: bytes that had come at the last look.
+        left_ns: when the peer was first seen to have left; None: it is there.
     """
 
     name: Name
+    monitor: "zmq.Socket[bytes]"
     descriptor: int
     inode: int
     is_tcp: bool
     since_ns: int
     bucket: TokenBucket
     received: int = 0
+    left_ns: int | None = None
 
 
 class Counters(Protocol):
@@ -117,6 +132,9 @@ class Guard:
         context: of the sockets that are watched.
         counters: called in that thread for what is cut or refused.
         own_bytes: called in that thread; returns how much memory the hub holds on purpose.
+
+    Attributes:
+        stuck: connections whose peer left ``STUCK_S`` ago or earlier, by socket. For any thread.
     """
 
     def __init__(
@@ -128,9 +146,12 @@ class Guard:
         self._context = context
         self._counters = counters
         self._watched: list[zmq.Socket[bytes]] = []
+        self._numbers = itertools.count()
         self._added: deque[tuple[Name, zmq.Socket[bytes]]] = deque()
         self._is_closed = False
+        self.stuck: Counter[Name] = Counter()
         # only of the thread
+        self._next_left_ns = 0
         self._connections: dict[int, _Connection] = {}  # by descriptor
         self._memory = MemoryWatch(own_bytes)
         self._cuts: Counter[tuple[str, str]] = Counter()  # since the last line in the log
@@ -145,8 +166,9 @@ class Guard:
 
         Only for the thread that owns the socket.
         """
+        self._watched = [each for each in self._watched if not each.closed]
         self._watched.append(socket)
-        address = f"inproc://guard-{len(self._watched)}"
+        address = f"inproc://guard-{next(self._numbers)}"
         socket.monitor(address, _EVENTS)
         monitor = self._context.socket(zmq.PAIR)
         monitor.setsockopt(zmq.LINGER, 0)
@@ -179,7 +201,11 @@ class Guard:
                 share_processor()  # the threads exist since the first socket was made
             left_ms = (next_ns - clock.monotonic_ns()) // 1_000_000
             for monitor, _ in poller.poll(max(0, left_ms)):
-                self._note_events(names[monitor], monitor)
+                if self._note_events(names[monitor], monitor):
+                    continue
+                poller.unregister(monitor)
+                del names[monitor]
+                monitor.close()
             now_ns = clock.monotonic_ns()
             if now_ns >= next_ns:
                 self._check(now_ns)
@@ -189,26 +215,37 @@ class Guard:
             monitor.close()
         self._memory.close()
 
-    def _note_events(self, name: Name, monitor: "zmq.Socket[bytes]") -> None:
+    def _note_events(self, name: Name, monitor: "zmq.Socket[bytes]") -> bool:
+        """Note what happened at a socket; return whether more can follow."""
         with contextlib.suppress(zmq.Again):
             while True:
                 event = parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))
                 match event["event"]:
                     case zmq.EVENT_ACCEPTED:
-                        self._add(name, event["value"], event["endpoint"])
+                        self._add(name, monitor, event["value"], event["endpoint"])
+                    case zmq.EVENT_MONITOR_STOPPED:  # with its socket
+                        self._forget(monitor)
+                        return False
                     case zmq.EVENT_DISCONNECTED:
                         self._connections.pop(event["value"], None)
                     case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                         self._note_failure(name, _REFUSALS.get(event["value"], "garbage"))
                     case _:  # the peer has gone, or was silent
                         self._note_failure(name, "incomplete")
+        return True
+
+    def _forget(self, monitor: "zmq.Socket[bytes]") -> None:
+        kept = {at: each for at, each in self._connections.items() if each.monitor != monitor}
+        self._connections = kept
 
     def _note_failure(self, name: Name, reason: Handshake) -> None:
         self._counters.peer_rejected(reason)
         if reason != "incomplete":  # a look whether anybody listens is no reason to worry
             self._failures[name, reason] += 1
 
-    def _add(self, name: Name, descriptor: int, endpoint: bytes) -> None:
+    def _add(
+        self, name: Name, monitor: "zmq.Socket[bytes]", descriptor: int, endpoint: bytes
+    ) -> None:
         inode = inode_of(descriptor)
         if inode is None:
             return  # closed meanwhile
@@ -217,6 +254,7 @@ class Guard:
         self._connections.pop(descriptor, None)  # of one that has been closed
         self._connections[descriptor] = _Connection(
             name,
+            monitor,
             descriptor,
             inode,
             endpoint.startswith(b"tcp"),
@@ -234,6 +272,9 @@ class Guard:
         for each in list(self._connections.values()):
             if each.is_tcp and self._is_over_budget(each, now_ns):
                 self._cut(each, "bytes")
+        if now_ns >= self._next_left_ns:
+            self._next_left_ns = now_ns + int(_LEFT_PERIOD_S * 1e9)
+            self._look_who_left(now_ns)
         growth = self._memory.assess(now_ns)
         if growth is not Growth.NORMAL:
             flooding = self._flooding()
@@ -242,6 +283,19 @@ class Guard:
             for each in flooding:
                 self._cut(each, "memory")
         self._log(now_ns)
+
+    def _look_who_left(self, now_ns: int) -> None:
+        poller = select.poll()
+        for descriptor in self._connections:
+            poller.register(descriptor, select.POLLRDHUP)
+        left = {at for at, state in poller.poll(0) if state & _HAS_LEFT}
+        for descriptor, each in self._connections.items():
+            each.left_ns = (each.left_ns or now_ns) if descriptor in left else None
+        self.stuck = Counter(
+            each.name
+            for each in self._connections.values()
+            if each.left_ns is not None and now_ns - each.left_ns >= STUCK_S * 1e9
+        )
 
     @staticmethod
     def _is_over_budget(each: _Connection, now_ns: int) -> bool:

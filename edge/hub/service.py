@@ -3,23 +3,27 @@
 The work that peers can cause is bounded: 4 KiB per request, a rate per peer and for all together,
 a few milliseconds per turn of the loop, and no reply to a peer whose queue is full. ``fetch`` has
 limits of its own (``edge.hub.fetch``). What ZeroMQ gathers in memory before the hub receives it is
-bounded by ``edge.hub.guard``.
+bounded by ``edge.hub.guard``, which also counts the connections that ZeroMQ cannot close.
 """
 
 import json
+import logging
+import select
 from collections.abc import Callable
 from typing import Any, Final
 
 import zmq
 
 from edge import clock
-from edge.errors import RequestRefused
+from edge.errors import AffectEdgeError, ConfigError, RequestRefused
 from edge.hub.fetch import Fetcher, Reply, encode_refusal
 from edge.hub.guard import Guard
 from edge.hub.security import Security
 from edge.hub.sockets import bind
 from edge.hub.token_bucket import TokenBucket
 from edge.protocol.requests import AnyRequest, FetchRequest, decode_request
+
+log = logging.getLogger("affect_edge")
 
 RATE_HZ: Final = 20.0
 """Mean requests per second of one peer."""
@@ -30,7 +34,11 @@ TOTAL_RATE_HZ: Final = 100.0
 PEERS_MAX: Final = 256
 """Peers whose rates are kept."""
 
-_RECEIVE_HIGH_WATER: Final = 64  # requests queued from a peer
+STUCK_MAX: Final = 16
+"""Connections that stay without a peer, from which on the socket is opened anew."""
+
+_RENEW_MS: Final = 1000.0
+_RECEIVE_HIGH_WATER: Final = 16  # requests queued from a peer, each of up to some parts of 4 KiB
 _SEND_HIGH_WATER: Final = 8  # replies queued for a peer, each of up to 512 KiB
 _BURST_S: Final = 2.0  # unused requests of this time may be sent at once
 _TURN_MS: Final = 5.0  # then the loop attends to the link and the timers
@@ -68,25 +76,58 @@ class Service:
         guard: Guard | None = None,
         security: Security | None = None,
     ) -> None:
-        self._socket = context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.RCVHWM, _RECEIVE_HIGH_WATER)
-        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a peer that has gone fails
-        if guard is not None:
-            guard.watch("service", self._socket)
         self._fetcher = fetcher
         self._security = security
         self._client: str | None = None  # name of the key of the peer whose message is received
         self._parts: list[bytes] = []  # of a message that is not received completely
         self._buckets: dict[bytes, TokenBucket] = {}  # by peer, the newest last
         self._total = _request_bucket(TOTAL_RATE_HZ, clock.monotonic_ns())
-        self.endpoint = bind(
-            self._socket,
+        self._context = context
+        self._guard = guard
+        self._socket, self.endpoint = self._open(endpoint)
+
+    def _open(self, endpoint: str) -> tuple["zmq.Socket[bytes]", str]:
+        """Return a socket, and where it is bound.
+
+        Raises:
+            ConfigError: the endpoint is in use or cannot be bound.
+        """
+        socket = self._context.socket(zmq.ROUTER)
+        socket.setsockopt(zmq.RCVHWM, _RECEIVE_HIGH_WATER)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # sending to a peer that has gone fails
+        # A client that comes back under its own identity gets it, even if the connection that it
+        # lost is not closed yet. libzmq makes those of our clients.
+        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        if self._guard is not None:
+            self._guard.watch("service", socket)
+        bound = bind(
+            socket,
             endpoint,
             key="publish.service_endpoint",
             high_water=_SEND_HIGH_WATER,
             alternative=", or an empty string for no service",
-            security=security,
+            security=self._security,
         )
+        return socket, bound
+
+    def _renew(self, stuck: int) -> None:
+        """Close the socket with all its connections, and open another one; clients ask again.
+
+        Raises:
+            AffectEdgeError: another process has taken the endpoint.
+        """
+        log.warning("%d connections to the service stayed without a peer; it is reopened", stuck)
+        self._socket.close(linger=0)
+        self._parts = []
+        start_ns = clock.monotonic_ns()
+        while True:  # libzmq's own thread frees the endpoint
+            try:
+                self._socket, self.endpoint = self._open(self.endpoint)
+                return
+            except ConfigError as error:
+                if clock.elapsed_ms(start_ns) > _RENEW_MS:
+                    raise AffectEdgeError(str(error)) from error  # a new start may help
+                select.select([], [], [], 0.001)
 
     @property
     def socket(self) -> "zmq.Socket[bytes]":
@@ -108,6 +149,9 @@ class Service:
             count: called with the outcome of each: ``answered``, ``refused``, or ``unheard`` where
                 the peer has gone or its queue is full.
         """
+        if self._guard is not None and (stuck := self._guard.stuck["service"]) >= STUCK_MAX:
+            self._guard.stuck.clear()
+            self._renew(stuck)
         start_ns = clock.monotonic_ns()
         if self._fetcher is not None:
             self._fetcher.note_published()

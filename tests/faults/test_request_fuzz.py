@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-import zmq
 
 from tests.faults.test_floods import Victim, running
 from tests.support.raw_peer import connect, frame, shake_hands
@@ -45,45 +44,108 @@ def request(dice: random.Random) -> bytes:
     return ("{" + ",".join(fields) + "}").encode()
 
 
+class Peer:
+    """A connection that sends requests; not a socket of libzmq, which aborts when it is cut.
+
+    Attributes:
+        reads: whether it reads its replies.
+        received: bytes of replies so far.
+    """
+
+    def __init__(self, endpoint: str, identity: bytes, *, reads: bool) -> None:
+        self.reads = reads
+        self.received = 0
+        self._unsent = b""
+        self._connection = connect(endpoint)
+        try:
+            shake_hands(self._connection, "DEALER", identity)
+        except OSError:
+            self.close()
+            raise
+        self._connection.setblocking(False)
+
+    def send(self, parts: list[bytes]) -> bool:
+        """Send a message, of which a part may have to wait; return whether there was room.
+
+        Raises:
+            OSError: the daemon has closed the connection.
+        """
+        if not self._unsent:
+            last = len(parts) - 1
+            self._unsent = b"".join(frame(part, more=n < last) for n, part in enumerate(parts))
+            taken = True
+        else:
+            taken = False
+        with contextlib.suppress(BlockingIOError):
+            self._unsent = self._unsent[self._connection.send(self._unsent) :]
+        return taken
+
+    def read(self) -> None:
+        """Read the replies that have come.
+
+        Raises:
+            OSError: the daemon has closed the connection.
+        """
+        with contextlib.suppress(BlockingIOError):
+            while data := self._connection.recv(1 << 16):
+                self.received += len(data)
+            raise ConnectionResetError
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 class Peers:
-    """Peers that send requests and read some replies; each is replaced after a while."""
+    """Peers that send requests, half of which read their replies; each is replaced after a while.
+
+    Attributes:
+        sent: requests so far.
+        received: bytes of replies so far.
+        replaced: connections that were closed, by the daemon or by the peer.
+    """
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._dice = random.Random(5)
-        self._peers = [self._new() for _ in range(PEERS)]
-        self.sent = self.received = self.identities = 0
-
-    def _new(self) -> "zmq.Socket[bytes]":
-        peer = self._context.socket(zmq.DEALER)
-        peer.linger = 0
-        peer.sndhwm = 50
-        if self._dice.random() < 0.5:  # the identity of another peer is refused
-            peer.routing_id = b"peer-%d" % self._dice.randrange(4 * PEERS)
-        peer.connect(self._endpoint)
-        return peer
+        self._peers: list[Peer | None] = [None] * PEERS
+        self.sent = self.received = self.replaced = 0
 
     def send(self) -> None:
         """Let every peer send some requests."""
-        for number, peer in enumerate(self._peers):
-            with contextlib.suppress(zmq.Again):
-                for _ in range(20):
-                    parts = [request(self._dice) for _ in range(self._dice.choice([1, 1, 1, 2, 5]))]
-                    peer.send_multipart(parts, zmq.NOBLOCK)
-                    self.sent += 1
-            if number % 2:
-                with contextlib.suppress(zmq.Again):
-                    while True:
-                        peer.recv(zmq.NOBLOCK)
-                        self.received += 1
-            if self._dice.random() < 0.02:
-                peer.close()
-                self._peers[number] = self._new()
-                self.identities += 1
+        for number in range(PEERS):
+            try:
+                self._use(self._peers[number] or self._open(number))
+                if self._dice.random() < 0.02:
+                    self._drop(number)
+            except OSError:  # the daemon has closed it, or does not accept another one
+                self._drop(number)
+
+    def _open(self, number: int) -> Peer:
+        is_named = self._dice.random() < 0.5  # some with the identity of another one
+        identity = b"peer-%d" % self._dice.randrange(4 * PEERS) if is_named else b""
+        peer = self._peers[number] = Peer(self._endpoint, identity, reads=number % 2 == 1)
+        return peer
+
+    def _drop(self, number: int) -> None:
+        peer, self._peers[number] = self._peers[number], None
+        if peer is not None:
+            self.replaced += 1
+            self.received += peer.received
+            peer.close()
+
+    def _use(self, peer: Peer) -> None:
+        for _ in range(20):
+            parts = [request(self._dice) for _ in range(self._dice.choice([1, 1, 1, 2, 5]))]
+            if not peer.send(parts):
+                break
+            self.sent += 1
+        if peer.reads:
+            peer.read()
 
     def close(self) -> None:
-        self._context.destroy(linger=0)
+        for peer in self._peers:
+            if peer is not None:
+                peer.close()
 
 
 @pytest.mark.stage
@@ -99,8 +161,8 @@ def test_random_requests(tmp_path: Path) -> None:
         victim.check()
         assert "Traceback" not in victim.daemon.stderr
         print(
-            f"\n{peers.sent} random requests, {peers.identities} peers replaced,"
-            f" {peers.received} replies read, memory +{victim.growth_mb:.0f} MB;"
+            f"\n{peers.sent} random requests, {peers.replaced} peers replaced,"
+            f" {peers.received / 1e6:.1f} MB of replies read, memory +{victim.growth_mb:.0f} MB;"
             f" live {median_ms:.1f} ms, p99 {p99_ms:.1f} ms"
         )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -17,10 +18,14 @@ from hypothesis import strategies as st
 
 from edge import clock
 from edge.errors import ConfigError, RequestRefused
-from edge.hub.service import PEERS_MAX, Service
+from edge.hub import guard
+from edge.hub.guard import Guard
+from edge.hub.memory_watch import MemoryWatch
+from edge.hub.service import PEERS_MAX, STUCK_MAX, Service
 from edge.hub.sockets import PART_BYTES_MAX
 from edge.protocol import requests
 from edge.protocol.requests import AnyRequest, MarkRequest, decode_request
+from tests.support.raw_peer import connect, frame, shake_hands
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,12 +43,21 @@ request_like_bytes = st.fixed_dictionaries(
 ).map(lambda each: json.dumps(each).encode())  # fmt: skip
 
 
+class Counters:
+    """What the guard counts."""
+
+    def connection_cut(self, _socket: str, _reason: str) -> None: ...
+
+    def peer_rejected(self, _why: str) -> None: ...
+
+
 class RunningService:
     """A service with the requests and outcomes so far, and its peers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_guarded: bool = False) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.service = Service(self.context, f"ipc://{folder}/s")
+        self.guard = Guard(self.context, Counters()) if is_guarded else None
+        self.service = Service(self.context, f"ipc://{folder}/s", guard=self.guard)
         self.requests: list[AnyRequest] = []
         self.outcomes: Counter[str] = Counter()
         self.peers: list[zmq.Socket[bytes]] = []
@@ -77,13 +91,18 @@ class RunningService:
         reply: dict[str, Any] = json.loads(peer.recv_multipart()[-1])
         return reply
 
+    def close(self) -> None:
+        self.service.close()
+        if self.guard is not None:
+            self.guard.close()
+        self.context.destroy(linger=0)
+
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[RunningService]:
     made = RunningService(tmp_path)
     yield made
-    made.service.close()
-    made.context.destroy(linger=0)
+    made.close()
 
 
 def mark(text: str) -> bytes:
@@ -323,3 +342,30 @@ def test_a_peer_that_goes_while_its_requests_wait_ends_nothing(tmp_path: Path) -
     command = [sys.executable, "-c", FLOODED, f"ipc://{tmp_path}/s"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_peers_with_the_identity_of_another_cost_neither_memory_nor_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ZeroMQ keeps their connections and messages for ever, until the socket is closed."""
+    monkeypatch.setattr(guard, "STUCK_S", 0.1)
+    monkeypatch.setattr(guard, "_LEFT_PERIOD_S", 0.1)
+    served = RunningService(tmp_path, is_guarded=True)
+    endpoint = served.service.endpoint
+    with contextlib.closing(MemoryWatch()) as memory, connect(endpoint) as first:
+        shake_hands(first, "DEALER", b"logger")
+        before_mb, opened = memory.used_mb(), len(os.listdir("/proc/self/fd"))
+        for _ in range(100):
+            with contextlib.suppress(OSError), connect(endpoint) as peer:
+                shake_hands(peer, "DEALER", b"logger")
+                peer.settimeout(0.05)
+                peer.sendall(frame(bytes(PART_BYTES_MAX), more=False) * 100)  # until it is full
+        deadline = time.monotonic() + 20
+        while (memory.used_mb() - before_mb > 3  # 0.2 MB of each would stay
+               or len(os.listdir("/proc/self/fd")) > opened + STUCK_MAX + 8):  # fmt: skip
+            assert time.monotonic() < deadline, caplog.messages
+            served.serve(20)
+    assert any("stayed without a peer" in line for line in caplog.messages)
+    assert served.service.endpoint == endpoint
+    assert served.reply(served.peer(), b'{"request":"time"}')["ok"]
+    served.close()

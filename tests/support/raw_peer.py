@@ -23,8 +23,8 @@ def connect(endpoint: str) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=5)
 
 
-def shake_hands(peer: socket.socket, kind: str) -> None:
-    """Greet as a socket of ``kind``, such as DEALER.
+def shake_hands(peer: socket.socket, kind: str, identity: bytes = b"") -> None:
+    """Greet as a socket of ``kind``, such as DEALER, with an identity of its own if there is one.
 
     Raises:
         OSError: the connection was closed.
@@ -36,9 +36,14 @@ def shake_hands(peer: socket.socket, kind: str) -> None:
         if not part:
             raise ConnectionResetError
         received += len(part)
-    name = kind.encode()
-    body = b"\x05READY\x0bSocket-Type" + len(name).to_bytes(4, "big") + name
+    body = b"\x05READY" + _property(b"Socket-Type", kind.encode())
+    if identity:
+        body += _property(b"Identity", identity)
     peer.sendall(b"\x04" + bytes([len(body)]) + body)
+
+
+def _property(name: bytes, value: bytes) -> bytes:
+    return bytes([len(name)]) + name + len(value).to_bytes(4, "big") + value
 
 
 def frame(part: bytes, *, more: bool) -> bytes:
