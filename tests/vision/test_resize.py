@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from edge.vision import resize
 from edge.vision.golden import golden_picture
 from edge.vision.resize import area_means, resize_area, resize_linear
 from edge.vision.values import Floats, Luma
@@ -57,11 +58,18 @@ def test_area_resize_is_the_mean_of_the_covered_pixels(
     np.testing.assert_array_equal(area_means(picture, (width, height)), expected.astype(np.float32))
 
 
+def test_tables_of_integers_and_of_doubles_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, _ = golden_picture()
+    of_integers = area_means(picture, (32, 40))
+    monkeypatch.setattr(resize, "_INT32_MAX", 0)
+    np.testing.assert_array_equal(area_means(picture, (32, 40)), of_integers)
+
+
 def test_view_that_is_not_contiguous_is_resized_like_its_copy() -> None:
     picture, _ = golden_picture()
     view = picture[3:200:2, 5:311:3]
-    for resize in (resize_linear, resize_area):
-        np.testing.assert_array_equal(resize(view, (32, 40)), resize(view.copy(), (32, 40)))
+    for resized in (resize_linear, resize_area):
+        np.testing.assert_array_equal(resized(view, (32, 40)), resized(view.copy(), (32, 40)))
 
 
 def test_picture_of_the_requested_size_is_not_copied() -> None:
