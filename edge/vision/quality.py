@@ -19,10 +19,12 @@ values do not depend on the face's size.
 import math
 from typing import Final
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.config import QualityConfig
-from edge.vision.resize import resize_area, resize_linear
+from edge.vision.resize import area_levels, resize_linear
 from edge.vision.values import Box, Floats, Luma, Quality
 
 TOO_SMALL: Final = "too_small"
@@ -73,7 +75,7 @@ def assess(luma: Luma, box: Box, landmarks: Floats, config: QualityConfig) -> Qu
     # linear interpolation reads 2x2 pixels for each pixel of the patch: cheap at any size
     patch_size = (min(PATCH_PX, part.shape[1]), min(PATCH_PX, part.shape[0]))
     patch = resize_linear(part, patch_size)
-    brightness = float(patch.mean()) / 255
+    brightness = cv2.sumElems(patch)[0] / patch.size / 255
     saturated = float(np.count_nonzero(patch >= SATURATED_LEVEL)) / patch.size
     sharpness = _sharpness(part)
     reasons = tuple(
@@ -97,13 +99,15 @@ def yaw(landmarks: Floats) -> float:
 
     Degenerate landmarks (both eyes at one point) give 90 degrees towards the nose.
     """
-    left_eye, right_eye, nose = (landmarks[index].astype(np.float64) for index in range(3))
-    across = right_eye - left_eye
-    distance = float(np.hypot(across[0], across[1]))
+    (left_x, left_y), (right_x, right_y), (nose_x, nose_y), *_ = landmarks.tolist()
+    across_x, across_y = right_x - left_x, right_y - left_y
+    distance = math.hypot(across_x, across_y)
     if not math.isfinite(distance):
         return 90.0
-    offset = nose - (left_eye + right_eye) / 2
-    along = float(across @ offset) / distance if distance > 0 else float(offset[0])
+    offset_x, offset_y = nose_x - (left_x + right_x) / 2, nose_y - (left_y + right_y) / 2
+    along = offset_x
+    if distance > 0:
+        along = (across_x * offset_x + across_y * offset_y) / distance
     if not math.isfinite(along):
         return 90.0
     return math.degrees(math.atan2(along, NOSE_DEPTH * distance)) if along or distance else 0.0
@@ -125,12 +129,22 @@ def _visible_part(luma: Luma, box: Box) -> tuple[Luma | None, float]:
 
 def _sharpness(part: Luma) -> float:
     rows, columns = (max(1, length // _SAMPLES_MAX) for length in part.shape)
-    small = resize_area(part[::rows, ::columns], (DETAIL_PX, DETAIL_PX))
+    small = area_levels(part[::rows, ::columns], (DETAIL_PX, DETAIL_PX))
     border = DETAIL_PX // 8
-    face = small[border:-border, border:-border].astype(np.float32)
+    face = small[border:-border, border:-border]
     inner = face[1:-1, 1:-1]
-    around = face[:-2, 1:-1] + face[2:, 1:-1] + face[1:-1, :-2] + face[1:-1, 2:]
-    variance = float(inner.var())
+    variance = _variance(inner)
     if variance <= _VARIANCE_MIN:
         return 0.0
-    return float((around - 4 * inner).var()) / (_NOISE_GAIN * variance)
+    laplacian = face[:-2, 1:-1] + face[2:, 1:-1]
+    laplacian += face[1:-1, :-2]
+    laplacian += face[1:-1, 2:]
+    laplacian -= inner * 4
+    return _variance(laplacian) / (_NOISE_GAIN * variance)
+
+
+def _variance(values: NDArray[np.float64]) -> float:
+    """Return the variance of whole numbers: exact sums, in any order, on every processor."""
+    count, total = values.size, float(np.add.reduce(values, axis=None))
+    squares = float(np.add.reduce(values * values, axis=None))
+    return (count * squares - total * total) / (count * count)

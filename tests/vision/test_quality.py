@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import astuple
+from fractions import Fraction
 from pathlib import Path
+from statistics import pvariance
 
 import cv2
 import numpy as np
@@ -14,7 +16,8 @@ from edge.clock import Stopwatch
 from edge.config import DetectorConfig, QualityConfig
 from edge.vision.detect import open_detector
 from edge.vision.golden import golden_picture
-from edge.vision.quality import NOSE_DEPTH, REASONS, assess, yaw
+from edge.vision.quality import DETAIL_PX, NOSE_DEPTH, REASONS, assess, yaw
+from edge.vision.resize import resize_area
 from edge.vision.sources.images import read_grey
 from edge.vision.values import Box, Detection, Floats, Frame, Luma, Quality
 
@@ -82,6 +85,27 @@ def test_sharpness_does_not_depend_on_brightness_and_contrast(face: tuple[Luma, 
     changed = assess(dim, found.box, found.landmarks, LIMITS)
     assert changed.sharpness == pytest.approx(plain.sharpness, rel=0.1)
     assert changed.brightness < plain.brightness
+
+
+def test_sharpness_is_the_ratio_of_exact_variances(face: tuple[Luma, Detection]) -> None:
+    """Sums of float32 depended on their order, and so on the processor."""
+    picture, found = face
+    box = found.box
+    left, top = round(box.x), round(box.y)
+    part = picture[top : round(box.y + box.height), left : round(box.x + box.width)]
+    assert max(part.shape) < 256  # not subsampled
+    levels = resize_area(part, (DETAIL_PX, DETAIL_PX)).astype(int).tolist()
+    inside = range(DETAIL_PX // 8 + 1, DETAIL_PX - DETAIL_PX // 8 - 1)
+    greys = [Fraction(levels[y][x]) for y in inside for x in inside]
+    edges = [
+        levels[y - 1][x] + levels[y + 1][x] + levels[y][x - 1] + levels[y][x + 1] - 4 * levels[y][x]
+        for y in inside
+        for x in inside
+    ]
+    ratio = pvariance(map(Fraction, edges)) / pvariance(greys) / 20
+    assert assess(picture, box, found.landmarks, LIMITS).sharpness == pytest.approx(
+        float(ratio), rel=1e-14
+    )
 
 
 def scaled(picture: Luma, found: Detection, scale: float) -> tuple[Luma, Detection]:
