@@ -6,8 +6,8 @@ parity figures and the benchmarks all use it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,33 @@ ROLES: Final = ("expression", "affect")
 
 SHARE_MIN: Final = np.float32(1e-12)
 """Lower bound of probabilities before the logarithm: small ones may have been rounded to 0."""
+
+
+class _Arrays(NamedTuple):
+    """A recalibration as arrays, so that it is converted once and not for each face.
+
+    Attributes:
+        temperature: divides the logarithms.
+        offsets: (8,).
+        mixing: (8, 8), transposed; None: no mixing.
+        points: (8, 2), valence and arousal of the expressions; None: the network's are used.
+    """
+
+    temperature: np.float32
+    offsets: Floats
+    mixing: Floats | None
+    points: Floats | None
+
+    @classmethod
+    def of(cls, recalibration: Recalibration) -> Self:
+        """Return the arrays of ``recalibration``."""
+        mixing, points = recalibration.mixing, recalibration.points
+        return cls(
+            np.float32(recalibration.temperature),
+            np.array(recalibration.offsets, np.float32),
+            None if mixing is None else np.array(mixing, np.float32).T,
+            None if points is None else np.array(points, np.float32),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +67,11 @@ class Readout:
     affect_in_0_1: bool
     recalibration: Recalibration | None
     log_priors: Floats | None = None
+    _arrays: _Arrays | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        arrays = None if self.recalibration is None else _Arrays.of(self.recalibration)
+        object.__setattr__(self, "_arrays", arrays)
 
     @classmethod
     def of(cls, manifest: Manifest, priors: Mapping[str, float] | None = None) -> "Readout":
@@ -77,21 +109,20 @@ class Readout:
             Probabilities (n, 8) in the order of ``EXPRESSIONS``; zeros if all scores of a row are
             0. Valence and arousal (n, 2), -1..1.
         """
-        ordered = np.clip(scores[:, self.order], 0, 1)
-        total = ordered.sum(axis=1, keepdims=True)
-        probabilities: Floats = ordered / np.maximum(total, SHARE_MIN)
+        probabilities: Floats = scores[:, self.order]  # a copy
+        np.minimum(np.maximum(probabilities, 0, out=probabilities), 1, out=probabilities)
+        total: Floats = np.add.reduce(probabilities, axis=1, keepdims=True)
+        probabilities /= np.maximum(total, SHARE_MIN, out=total)
         values = (affect - np.float32(0.5)) * np.float32(2) if self.affect_in_0_1 else affect
-        if self.recalibration is not None:
-            probabilities, unmixed = recalibrated(
-                probabilities, self.recalibration, self.log_priors
-            )
-            if self.recalibration.points is not None:
-                values = unmixed @ np.array(self.recalibration.points, np.float32)
-        return probabilities, np.clip(values, -1, 1)
+        if self._arrays is not None:
+            probabilities, unmixed = _recalibrated(probabilities, self._arrays, self.log_priors)
+            if self._arrays.points is not None:
+                values = unmixed @ self._arrays.points
+        return probabilities, np.minimum(np.maximum(values, -1), 1)
 
 
-def recalibrated(
-    probabilities: Floats, recalibration: Recalibration, log_priors: Floats | None = None
+def _recalibrated(
+    probabilities: Floats, arrays: _Arrays, log_priors: Floats | None
 ) -> tuple[Floats, Floats]:
     """Return recalibrated probabilities (n, 8): to publish, and for valence and arousal.
 
@@ -109,14 +140,13 @@ def recalibrated(
     same, equation 2.4.
     """
     logs: Floats = np.log(np.maximum(probabilities, SHARE_MIN))
-    logits = logs / np.float32(recalibration.temperature)
-    logits = logits + np.array(recalibration.offsets, np.float32)
+    logits = logs / arrays.temperature + arrays.offsets
     unmixed = _softmax(logits)
-    if recalibration.mixing is None and log_priors is None:
+    if arrays.mixing is None and log_priors is None:
         return unmixed, unmixed
-    if recalibration.mixing is not None:
-        centred = logs - logs.mean(axis=1, keepdims=True)
-        logits = logits + centred @ np.array(recalibration.mixing, np.float32).T
+    if arrays.mixing is not None:
+        centred = logs - np.add.reduce(logs, axis=1, keepdims=True) / np.float32(logs.shape[1])
+        logits = logits + centred @ arrays.mixing
     if log_priors is not None:
         logits = logits + log_priors
     return _softmax(logits), unmixed
@@ -130,6 +160,7 @@ def _log_priors(priors: Mapping[str, float]) -> Floats:
 
 
 def _softmax(logits: Floats) -> Floats:
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
+    exponentials: Floats = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+    total: Floats = np.add.reduce(exponentials, axis=1, keepdims=True)
+    result: Floats = exponentials / total
     return result
