@@ -64,7 +64,10 @@ class Network:
         self.session = session
         self._layout = artifact.layout or self._input.layout
         self._transposed = self._layout != self._input.layout
-        self._takes_bytes = self._input.dtype == "uint8" and artifact.runtime == "onnxruntime"
+        _, dtype = session.inputs[self._input.name]
+        # grey levels as they are: the runtime's session converts them while it copies them
+        self._takes_bytes = dtype == "float32" and _is_plain(self._input)
+        self._takes_bytes |= self._input.dtype == "uint8" and artifact.runtime == "onnxruntime"
 
     def run(self, batch: Luma) -> dict[str, Floats]:
         """Run the network on a batch; return one array per output role.
@@ -121,7 +124,10 @@ class Network:
         return outputs
 
     def tensor(self, picture: Luma) -> Tensor:
-        """Return one picture as the input tensor: scaled, normalised, in the artifact's layout."""
+        """Return one picture as ``session.run`` takes it: scaled, normalised, in its layout.
+
+        Without scaling and normalisation these are the bytes of the picture, not a copy.
+        """
         if self._takes_bytes:
             return _planes(picture, self._input.channels, self._layout)
         return input_tensor(self._input, picture, self._layout)
@@ -131,6 +137,11 @@ class Network:
         if not self._transposed or values.ndim != 4:
             return values
         return values.transpose(0, 3, 1, 2) if self._layout == "nhwc" else np.moveaxis(values, 1, 3)
+
+
+def _is_plain(input_: Input) -> bool:
+    """Return whether the input's values are the grey levels themselves."""
+    return input_.value_range == (0, 255) and input_.normalisation.kind == "none"
 
 
 def input_tensor(input_: Input, picture: Luma, layout: str | None = None) -> Tensor:
