@@ -5,21 +5,19 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from edge import __version__, clock
 from edge.config import MetricsConfig
 from edge.hub.connections import HANDSHAKES, KEY_REFUSALS
+from edge.hub.frame_counts import FrameCounts
 from edge.hub.metrics_server import serve
 from edge.protocol.events import LOSS_REASONS
-from edge.protocol.messages import FrameMessage, StatusMessage
+from edge.protocol.messages import StatusMessage
 from edge.vocabulary import GRADES, PICTURE_STATES
 
-_S_BUCKETS: Final = tuple(
-    ms / 1000 for ms in (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 250, 500, 1000, 2500)
-)
 _SHARE_STATUSES: Final = 60  # statuses, one a second, over which a share of frames is taken
 
 _GAUGES: Final = {
@@ -49,22 +47,14 @@ class Metrics:
     """All metrics of one daemon, in a registry of its own. Only for the hub's main loop.
 
     A thread of prometheus-client answers scrapes; its metric objects are thread-safe.
+
+    Attributes:
+        frames: counts the published frames.
     """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         counter = partial(Counter, registry=self._registry)
-        histogram = partial(Histogram, buckets=_S_BUCKETS, registry=self._registry)
-        self._records = counter("affect_edge_records", "Messages published", ["kind"])
-        self._faces = counter("affect_edge_faces", "Faces published", ["outcome"])
-        self._predicted = counter(
-            "affect_edge_frames_with_expression", "Frames published with a predicted expression"
-        )
-        self._dropped = counter("affect_edge_frame_drops", "Frames dropped, as in the messages")
-        self._stage = histogram("affect_edge_stage_seconds", "Time of each stage", ["stage"])
-        self._latency = histogram(
-            "affect_edge_latency_seconds", "From picture in memory to publication"
-        )
         self._restarts = counter("affect_edge_worker_restarts", "Workers lost", ["reason"])
         self._steps = counter("affect_edge_clock_steps", "Jumps of the wall clock")
         self._requests = counter("affect_edge_requests", "Requests to the service", ["outcome"])
@@ -82,8 +72,6 @@ class Metrics:
         build = Gauge("affect_edge_build_info", "Version", ["version"], registry=self._registry)
         build.labels(__version__).set(1)
         for metric, labels in (  # a series that begins above 0 shows no increase
-            (self._records, ("frame", "event")),
-            (self._faces, ("classified", "refused")),
             (self._restarts, LOSS_REASONS),
             (self._requests, ("answered", "refused", "unheard")),
             (self._rejected, (*KEY_REFUSALS, *HANDSHAKES)),
@@ -93,12 +81,13 @@ class Metrics:
         for socket in ("publish", "service"):
             for reason in ("bytes", "memory", "count"):
                 self._cut.labels(socket, reason)
-        self._gauges = _KnownGauges()
+        self.frames = FrameCounts()
+        self._registry.register(self.frames)
+        self._gauges = _KnownGauges(self.frames)
         self._registry.register(self._gauges)
         self._source_states: set[str] = set()
-        self._faces_in_view: int | None = None
-        self._counts = (0, 0)  # frames, and frames with a predicted expression
-        self._past_counts = deque([self._counts], maxlen=_SHARE_STATUSES + 1)
+        # frames, and frames with a predicted expression, at the newest statuses
+        self._past_counts = deque([(0, 0)], maxlen=_SHARE_STATUSES + 1)
 
     def serve(self, config: MetricsConfig) -> None:
         """Serve the metrics from now on, where and to whom ``config`` says; without address never.
@@ -113,27 +102,9 @@ class Metrics:
         """Serve the metrics of ``collector``, too."""
         self._registry.register(collector)
 
-    def frame(self, message: FrameMessage) -> None:
-        """Count a published frame."""
-        self._records.labels("frame").inc()
-        self._dropped.inc(message.frame.dropped)
-        predicted = sum(face.expression is not None for face in message.faces)
-        self._faces.labels("classified").inc(predicted)
-        self._faces.labels("refused").inc(len(message.faces) - predicted)
-        self._predicted.inc(predicted > 0)
-        self._counts = (self._counts[0] + 1, self._counts[1] + (predicted > 0))
-        self._faces_in_view = len(message.faces)
-        timing = message.timing_ms
-        for stage in ("capture", "detect", "track", "classify"):
-            self._stage.labels(stage).observe(getattr(timing, stage) / 1000)
-        if timing.translate:  # only frames with translated faces
-            self._stage.labels("translate").observe(timing.translate / 1000)
-        self._latency.observe(timing.total / 1000)
-        self._gauges.last_result_ns = message.time.published_ns
-
     def event(self) -> None:
         """Count a published event."""
-        self._records.labels("event").inc()
+        self.frames.events += 1
 
     def request(self, outcome: str) -> None:
         """Count a request; ``outcome`` as in ``Service.serve``."""
@@ -180,7 +151,7 @@ class Metrics:
         is_running = message.source_state == "running"
         swap = None if message.swap is None else message.swap == "possible"
         self._gauges.set({
-            "affect_edge_faces_in_view": {"": self._faces_in_view if is_running else None},
+            "affect_edge_faces_in_view": {"": self.frames.faces_in_view if is_running else None},
             "affect_edge_frame_rate_hertz": {
                 "expected": rates.expected_hz,
                 "captured": rates.captured_hz,
@@ -205,23 +176,20 @@ class Metrics:
 
     def _predicted_share(self) -> float | None:
         """Return the share of recent frames with a predicted expression; None without frames."""
-        self._past_counts.append(self._counts)
+        counts = (self.frames.frames, self.frames.predicted_frames)
+        self._past_counts.append(counts)
         frames, predicted = (
-            new - old for new, old in zip(self._counts, self._past_counts[0], strict=True)
+            new - old for new, old in zip(counts, self._past_counts[0], strict=True)
         )
         return predicted / frames if frames else None
 
 
 class _KnownGauges(Collector):
-    """Collects the gauges whose value is known. ``set`` may be called while a scrape is answered.
+    """Collects the gauges whose value is known. ``set`` may be called during a scrape."""
 
-    Attributes:
-        last_result_ns: monotonic time of the newest frame; None before the first.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, frames: FrameCounts) -> None:
         self._values: Mapping[str, Mapping[str, float | None]] = {}
-        self.last_result_ns: int | None = None
+        self._frames = frames
 
     def set(self, values: Mapping[str, Mapping[str, float | None]]) -> None:
         """Replace all values, by metric and label; None for unknown."""
@@ -230,9 +198,10 @@ class _KnownGauges(Collector):
     def collect(self) -> Iterable[Metric]:
         """Yield a metric for each gauge with a known value."""
         values = dict(self._values)
-        if self.last_result_ns is not None:
+        last_result_ns = self._frames.last_result_ns
+        if last_result_ns is not None:
             # taken now, not with the status: it grows while the main loop hangs
-            age_s = clock.elapsed_ms(self.last_result_ns) / 1000
+            age_s = clock.elapsed_ms(last_result_ns) / 1000
             values["affect_edge_last_result_age_seconds"] = {"": age_s}
         for name, samples in values.items():
             text, label = _GAUGES[name]

@@ -208,7 +208,13 @@ class MessageStream:
         self.last_track = max([self.last_track, *(face.track for face in report.faces)])
         self.last_result_ns = now_ns
         self._send(message)
-        self._metrics.frame(message)
+        self._metrics.frames.add(
+            message.frame.dropped,
+            message.timing_ms.model_dump(),
+            faces=len(message.faces),
+            predicted=sum(face.expression is not None for face in message.faces),
+            now_ns=now_ns,
+        )
         self._sessions.note_frame(face.participant for face in message.faces)
         self.send_participant_events()
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edge import clock
 from edge.config import MetricsConfig
 from edge.hub.metrics import Metrics
-from edge.protocol.messages import FrameMessage, StatusMessage
+from edge.protocol.messages import StatusMessage
 from tests.support import wire
 from tests.support.daemons import ROOT, RunningDaemon
 from tests.support.ports import free_port
@@ -46,8 +46,15 @@ class Scraped:
         }
 
 
-def frame(*faces: dict[str, Any]) -> FrameMessage:
-    return wire.frame(1, *faces)
+def count_frame(metrics: Metrics, *faces: dict[str, Any]) -> None:
+    message = wire.frame(1, *faces)
+    metrics.frames.add(
+        message.frame.dropped,
+        message.timing_ms.model_dump(),
+        faces=len(faces),
+        predicted=sum(face["expression"] is not None for face in faces),
+        now_ns=message.time.published_ns,
+    )
 
 
 def status(**fields: Any) -> StatusMessage:
@@ -77,7 +84,7 @@ def test_nothing_unknown_has_a_sample() -> None:
 def test_what_becomes_unknown_loses_its_sample() -> None:
     scraped = Scraped()
     known = status(worker_rss_mb=100.0, soc_celsius=61.5, swap="prevented")
-    scraped.metrics.frame(frame(wire.face()))
+    count_frame(scraped.metrics, wire.face())
     scraped.metrics.status(known, {"detect": 3}, FLAGS)
     names = ("worker_resident_memory_bytes", "soc_celsius", "swap_possible", "throttled",
              "frames_dropped", "faces_in_view")  # fmt: skip
@@ -92,7 +99,7 @@ def test_what_becomes_unknown_loses_its_sample() -> None:
 
 def test_units_are_base_units() -> None:
     scraped = Scraped()
-    scraped.metrics.frame(frame())
+    count_frame(scraped.metrics)
     assert scraped.samples("latency_seconds_sum") == {"": pytest.approx(0.017)}
     assert scraped.samples("stage_seconds_sum")["detect"] == pytest.approx(0.0098)
     assert not re.search(r"milliseconds|megabytes|_ms\b|_mb\b", page(scraped.port))
@@ -101,16 +108,16 @@ def test_units_are_base_units() -> None:
 def test_the_share_of_frames_with_an_expression_is_of_the_last_minute() -> None:
     scraped = Scraped()
     for faces in ((wire.face(),), (wire.face(), wire.face(5)), (), (wire.face(classified=False),)):
-        scraped.metrics.frame(frame(*faces))
+        count_frame(scraped.metrics, *faces)
     scraped.metrics.status(status(), {}, None)
     assert scraped.samples("frames_with_expression_total") == {"": 2}
     assert scraped.samples("frames_with_expression_ratio") == {"": 0.5}
     assert scraped.samples("faces_total") == {"classified": 3, "refused": 1}
     for _ in range(59):
-        scraped.metrics.frame(frame())
+        count_frame(scraped.metrics)
         scraped.metrics.status(status(), {}, None)
     assert scraped.samples("frames_with_expression_ratio") == {"": pytest.approx(2 / 63)}
-    scraped.metrics.frame(frame())
+    count_frame(scraped.metrics)
     scraped.metrics.status(status(), {}, None)
     assert scraped.samples("frames_with_expression_ratio") == {"": 0}
     for _ in range(60):
@@ -123,7 +130,7 @@ def test_the_age_of_the_newest_result_grows_without_the_daemon(
 ) -> None:
     scraped = Scraped()
     assert scraped.samples("last_result_age_seconds") == {}
-    scraped.metrics.frame(frame())
+    count_frame(scraped.metrics)
     monkeypatch.setattr(clock, "elapsed_ms", lambda since_ns: 12_000.0 + since_ns / 1e6)
     assert scraped.samples("last_result_age_seconds") == {"": pytest.approx(12.005)}
 
