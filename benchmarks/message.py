@@ -7,30 +7,32 @@ import json
 from typing import Final
 
 from edge import clock
-from edge.protocol.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, encode
+from edge.hub.frame_head import frame_head, timing_ms
+from edge.hub.times import MessageTimes
+from edge.link import FrameReport
+from edge.protocol.messages import encode_frame
 from edge.vision.values import FrameState
 from edge.worker.report import frame_report
 
 FULL_LOOK: Final = "full"
 """What a face's ``found`` says after the detector saw the whole frame."""
 
+_TIMES: Final = MessageTimes(None, paced=False)
+
 
 def message_bytes(state: FrameState) -> bytes:
-    """Return the message of a frame as the hub sends it, after encoding for the link."""
-    report = frame_report(state)
-    report = type(report).model_validate_json(report.model_dump_json())
+    """Return the message of a frame as the hub makes it from the report that it receives."""
+    report = FrameReport.decode(frame_report(state).encode())
     now_ns = clock.monotonic_ns()
-    return encode(
-        FrameMessage(
-            device="bench", stream="bench", epoch=1, seq=report.index,
-            frame=FrameInfo(index=report.index, width=report.width, height=report.height,
-                            dropped=0),
-            time=FrameTime(sensor_ns=report.sensor_ns, clock=report.clock, unix_ns=now_ns,
-                           published_ns=now_ns, synchronized=False),
-            timing_ms=StageTimes(capture=0, detect=0, track=0, classify=0, total=0),
-            faces=report.faces,
-        )
-    )  # fmt: skip
+    head = frame_head(
+        {"device": "bench", "stream": "bench", "epoch": 1},
+        report.index,
+        report,
+        dropped=0,
+        time=_TIMES.of_frame(report, now_ns),
+        timing=timing_ms(report, now_ns),
+    )
+    return encode_frame(head, report.faces_json)
 
 
 def is_full_look(message: bytes) -> bool:

@@ -4,19 +4,32 @@ A ``SOCK_SEQPACKET`` pair keeps message boundaries and has a bounded buffer: if 
 ``send`` blocks, the worker's slots fill, and the newest frame wins. Reports are JSON, validated by
 the models below, and not pickle: the worker runs native code on untrusted pictures and files, and
 must not be able to run code in the hub, which owns the sockets and the journal.
+
+The faces of a frame are encoded once, by the worker, and the hub publishes the same bytes. It
+checks what it uses itself, and that they are JSON without a line feed, which would end the message
+in the journal; all their fields are validated only where it changes them.
 """
 
 import select
 import socket
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
 
 from edge.protocol.events import DETAILS, Detail
-from edge.protocol.messages import Face
+from edge.protocol.messages import FACES, Face
+from edge.validation import first_error
 from edge.vocabulary import ClockName, PictureState
 
 _REPORT_BYTES_MAX = 128 * 1024
+_INTEGER_MAX: Final = 2**62
+_CLOCKS: Final = get_args(ClockName)
+
+
+class ReportRefused(ValueError):
+    """What the other process sent is no report: a part of its memory may be damaged."""
 
 
 class Report(BaseModel):
@@ -68,22 +81,94 @@ class Ready(Report):
     lock_error: str
 
 
-class FrameReport(Report):
-    """Worker to hub: the results of a frame; the hub adds numbers, participants and times."""
+@dataclass(frozen=True, slots=True)
+class FrameReport:
+    """Worker to hub: the results of a frame; the hub adds numbers, participants and times.
 
-    kind: Literal["frame"] = "frame"
+    No model: it is the only report that comes for each frame.
+
+    Attributes:
+        index: and the fields up to ``stage_ms``: as in ``Frame`` and ``FrameState``.
+        tracks: those of the faces, in their order.
+        predicted: number of faces with a predicted expression.
+        faces_json: the faces of the frame message, a JSON array.
+    """
+
     index: int
     width: int
     height: int
+    ignored: int
     sensor_ns: int
+    captured_ns: int
     clock: ClockName
     exposure_us: int | None
     file: str | None
     page: int | None
-    captured_ns: int
     stage_ms: dict[str, float]
-    faces: list[Face]
-    ignored: int = 0
+    tracks: list[int]
+    predicted: int
+    faces_json: bytes
+
+    @property
+    def faces(self) -> list[Face]:
+        """The faces, all of their fields validated.
+
+        Raises:
+            ReportRefused: they are no faces of a frame message.
+        """
+        try:
+            return FACES.validate_json(self.faces_json)
+        except ValidationError as error:
+            raise ReportRefused(f"faces.{first_error(error)}") from error
+
+    def encode(self) -> bytes:
+        """Return the report for the link: its fields as a JSON array, a line feed, the faces."""
+        fields = [getattr(self, name) for name in _FIELDS]
+        return b"%b\n%b" % (to_json(fields), self.faces_json)
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """Return the report in ``raw``.
+
+        Raises:
+            ReportRefused: it is none.
+        """
+        fields_json, _, faces_json = raw.partition(b"\n")
+        try:
+            fields = from_json(fields_json, allow_inf_nan=False)
+            faces = from_json(faces_json, allow_inf_nan=False)
+            tracks = [face["track"] for face in faces]
+            predicted = sum(face["expression"] is not None for face in faces)
+            values = dict(zip(_FIELDS, fields, strict=True))
+            if type(faces) is not list:
+                raise TypeError(f"expected a list of faces, received {type(faces).__name__}")
+            report = cls(**values, tracks=tracks, predicted=predicted, faces_json=faces_json)
+        except (ValueError, TypeError, LookupError) as error:
+            raise ReportRefused(f"no report of a frame: {error}") from error
+        report._check()
+        return report
+
+    def _check(self) -> None:
+        """Raise ``ReportRefused`` if a field would make the hub fail."""
+        counts = [self.index, self.width, self.height, self.ignored, *self.tracks]
+        counts += [each for each in (self.exposure_us, self.page) if each is not None]
+        numbers = [*counts, self.sensor_ns, self.captured_ns]
+        if not all(type(each) is int and abs(each) < _INTEGER_MAX for each in numbers):
+            raise ReportRefused(f"expected integers below 2**62, received {numbers}")
+        if min(counts) < 0:
+            raise ReportRefused(f"expected counts of 0 or more, received {counts}")
+        if self.clock not in _CLOCKS or not isinstance(self.file, str | None):
+            raise ReportRefused(f"clock {self.clock!r} or file {self.file!r} is unknown")
+        if not isinstance(self.stage_ms, dict) or not all(
+            type(each) is float and each >= 0 for each in self.stage_ms.values()
+        ):
+            raise ReportRefused(f"expected milliseconds of 0 or more, received {self.stage_ms}")
+        if b"\n" in self.faces_json:
+            raise ReportRefused("faces: line feed in the JSON")
+
+
+_FIELDS: Final = tuple(FrameReport.__slots__[:-3])
+"""The fields that travel before the faces; the others are derived from these."""
 
 
 class EventReport(Report):
@@ -102,11 +187,14 @@ class EventReport(Report):
         """Return the detail as its model.
 
         Raises:
-            KeyError: the event's name is unknown.
-            ValidationError: the fields do not fit the model. Both are bugs, since worker and hub
-                are of the same version.
+            ReportRefused: the event's name is unknown, or the fields do not fit it.
         """
-        return DETAILS[self.event].model_validate(self.detail)
+        try:
+            return DETAILS[self.event].model_validate(self.detail)
+        except KeyError:
+            raise ReportRefused(f"event {self.event!r}: unknown") from None
+        except ValidationError as error:
+            raise ReportRefused(f"event {self.event}: {first_error(error)}") from error
 
 
 class Heartbeat(Report):
@@ -151,10 +239,11 @@ class Failed(Report):
     text: str
 
 
-AnyReport = (
-    Start | Go | Limit | Ready | FrameReport | EventReport | Heartbeat | Ended | Renew | Failed
+_OtherReport = Start | Go | Limit | Ready | EventReport | Heartbeat | Ended | Renew | Failed
+_OTHERS: TypeAdapter[_OtherReport] = TypeAdapter(
+    Annotated[_OtherReport, Field(discriminator="kind")]
 )
-_REPORTS: TypeAdapter[AnyReport] = TypeAdapter(Annotated[AnyReport, Field(discriminator="kind")])
+AnyReport = FrameReport | _OtherReport
 
 
 class LinkClosed(Exception):
@@ -190,8 +279,12 @@ class Link:
         Raises:
             LinkClosed: the other process is gone.
         """
+        if isinstance(report, FrameReport):
+            raw = report.encode()
+        else:
+            raw = report.model_dump_json().encode()
         try:
-            self._end.send(report.model_dump_json().encode())
+            self._end.send(raw)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise LinkClosed from error
 
@@ -200,6 +293,7 @@ class Link:
 
         Raises:
             LinkClosed: the other process is gone and everything it sent has been read.
+            ReportRefused: what it sent is no report.
         """
         # Not settimeout: it would also apply to the sends of other threads. Not select: it refuses
         # descriptors above 1023, which a hub with many subscribers has.
@@ -211,7 +305,12 @@ class Link:
             raise LinkClosed from error
         if not raw:
             raise LinkClosed
-        return _REPORTS.validate_json(raw)
+        if b"\n" in raw:
+            return FrameReport.decode(raw)
+        try:
+            return _OTHERS.validate_json(raw)
+        except ValidationError as error:
+            raise ReportRefused(f"{first_error(error)}") from error
 
     def close(self) -> None:
         """Close this end."""

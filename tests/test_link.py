@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from edge.link import Ended, Link, LinkClosed
+from edge.link import Ended, EventReport, Link, LinkClosed, ReportRefused
+from edge.protocol.events import Mark
 
 
 @pytest.fixture
@@ -35,3 +36,27 @@ def test_a_link_works_with_a_high_descriptor() -> None:
     with pytest.raises(LinkClosed):
         high.receive(1.0)
     high.close()
+
+
+@pytest.mark.parametrize(
+    "raw", [b"{", b"[]", b"\xff\xfe", b'{"kind":"zoo"}', b'{"kind":"ended","more":1}', b"\0" * 500]
+)
+def test_what_is_no_report_is_refused_in_one_line(raw: bytes) -> None:
+    ours, theirs = Link.pair()
+    with theirs:
+        theirs.send(raw)
+        with pytest.raises(ReportRefused) as error:
+            ours.receive(1.0)
+        assert "\n" not in str(error.value)
+        Link(theirs).send(Ended())
+        assert ours.receive(1.0) == Ended()
+    ours.close()
+
+
+@pytest.mark.parametrize(("event", "detail"), [("zoo", {}), ("mark", {"text": 1}), ("mark", {})])
+def test_an_event_that_does_not_fit_its_model_is_refused(
+    event: str, detail: dict[str, object]
+) -> None:
+    assert EventReport.of(Mark(text="x")).parse() == Mark(text="x")
+    with pytest.raises(ReportRefused, match=event):
+        EventReport(event=event, detail=detail).parse()

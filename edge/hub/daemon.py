@@ -44,6 +44,7 @@ from edge.link import (
     LinkClosed,
     Ready,
     Renew,
+    ReportRefused,
 )
 from edge.protocol import events
 from edge.vocabulary import picture_words
@@ -192,14 +193,18 @@ class Daemon:
                 return
             try:
                 report = link.receive(0)
+                if report is None:
+                    return
+                self._supervisor.note(report)
+                self._handle(report)
             except LinkClosed:
                 if self._exit is None and not self._stop.is_requested:
                     self._lose_worker("died")
                 return
-            if report is None:
+            except ReportRefused as error:
+                log.error("worker %s: %s", self._supervisor.pid, error)
+                self._lose_worker("bad_report")
                 return
-            self._supervisor.note(report)
-            self._handle(report)
             if self._exit is not None:
                 return
 
@@ -389,8 +394,8 @@ class Daemon:
             left_s = STOP_S - clock.elapsed_ms(start_ns) / 1e3
             try:
                 report = link.receive(max(0.0, left_s))
-            except LinkClosed:
+                if report is None or isinstance(report, Ended | Renew | Failed):
+                    return
+                self._handle(report)
+            except (LinkClosed, ReportRefused):
                 return
-            if report is None or isinstance(report, Ended | Renew | Failed):
-                return
-            self._handle(report)

@@ -11,13 +11,14 @@ from edge import __version__, clock
 from edge.board import Board
 from edge.config import Config
 from edge.hub.board_watch import BoardState
+from edge.hub.frame_head import frame_head, timing_ms
 from edge.hub.journal import MEMORY_ONLY_BYTES, Journal
 from edge.hub.kept_state import StateKeeper
 from edge.hub.metrics import Metrics
 from edge.hub.publisher import Publisher
 from edge.hub.record import epoch_started
 from edge.hub.times import MessageTimes
-from edge.link import FrameReport, Heartbeat
+from edge.link import FrameReport, Heartbeat, ReportRefused
 from edge.protocol.events import (
     ClockStep,
     Detail,
@@ -27,25 +28,22 @@ from edge.protocol.events import (
     WorkerStarted,
 )
 from edge.protocol.messages import (
+    FACES,
     EventMessage,
     EventTime,
-    FrameInfo,
-    FrameMessage,
     Health,
     JournalStatus,
     Rates,
     SessionInfo,
-    StageTimes,
     StatusMessage,
     encode,
+    encode_frame,
 )
 from edge.vocabulary import PictureState
 
 log = logging.getLogger("affect_edge")
 
 _REPORT_S = 5.0
-DETECT_STAGES = ("resize", "detect", "decode_boxes")
-CLASSIFY_STAGES = ("quality", "crop", "classify", "smooth")
 
 
 class MessageStream:
@@ -170,52 +168,41 @@ class MessageStream:
             event=detail.event,
             detail=detail.model_dump(mode="json"),
         )
-        self._send(message)
+        self._send(message.seq, encode(message), message.time.unix_ns)
         self._metrics.event()
         return message
 
     def frame(self, report: FrameReport) -> None:
-        """Send the worker's results for one frame."""
-        stages = report.stage_ms
-        now_ns = clock.monotonic_ns()
-        message = FrameMessage(
-            **self._head,
-            seq=self._identity.next_seq(),
-            frame=FrameInfo(
-                index=report.index,
-                width=report.width,
-                height=report.height,
-                # a gap in the indices, whether camera, slot or the loss of a worker caused it
-                dropped=report.index - self.last_index - 1,
-                file=report.file,
-                page=report.page,
-                ignored=report.ignored,
-            ),
-            time=self._times.of_frame(report, now_ns),
-            timing_ms=StageTimes(
-                capture=stages.get("capture", 0.0),
-                detect=sum(stages.get(stage, 0.0) for stage in DETECT_STAGES),
-                track=stages.get("track", 0.0),
-                translate=stages.get("translate", 0.0),
-                classify=sum(stages.get(stage, 0.0) for stage in CLASSIFY_STAGES),
-                total=max(0.0, (now_ns - report.captured_ns) / 1e6),
-            ),
-            faces=self._participants.update(report.faces, report.sensor_ns),
-        )
+        """Send the worker's results for one frame.
+
+        Raises:
+            ReportRefused: it does not follow the frame before, or a participant is in view and the
+                faces are not those of a frame message.
+        """
+        # a gap in the indices, whether camera, slot or the loss of a worker caused it
+        dropped = report.index - self.last_index - 1
+        if dropped < 0:
+            raise ReportRefused(f"frame {report.index} after frame {self.last_index}")
+        codes: list[str | None] = []
+        if self._participants.has_codes:
+            faces = self._participants.update(report.faces, report.sensor_ns)
+            faces_json, codes = FACES.dump_json(faces), [face.participant for face in faces]
+        else:
+            self._participants.note_tracks(report.tracks, report.sensor_ns)
+            faces_json = report.faces_json
+        seq, now_ns = self._identity.next_seq(), clock.monotonic_ns()
+        time, timing = self._times.of_frame(report, now_ns), timing_ms(report, now_ns)
+        head = frame_head(self._head, seq, report, dropped=dropped, time=time, timing=timing)
         self.frames += 1
-        self.dropped += message.frame.dropped
+        self.dropped += dropped
         self.last_index = report.index
-        self.last_track = max([self.last_track, *(face.track for face in report.faces)])
+        self.last_track = max(self.last_track, *report.tracks, 0)
         self.last_result_ns = now_ns
-        self._send(message)
+        self._send(seq, encode_frame(head, faces_json), time["unix_ns"])
         self._metrics.frames.add(
-            message.frame.dropped,
-            message.timing_ms.model_dump(),
-            faces=len(message.faces),
-            predicted=sum(face.expression is not None for face in message.faces),
-            now_ns=now_ns,
+            dropped, timing, faces=len(report.tracks), predicted=report.predicted, now_ns=now_ns
         )
-        self._sessions.note_frame(face.participant for face in message.faces)
+        self._sessions.note_frame(codes)
         self.send_participant_events()
 
     def end_tracks(self) -> None:
@@ -293,11 +280,10 @@ class MessageStream:
         """Return the time on both clocks, with the error bound of the wall clock."""
         return self._times.now()
 
-    def _send(self, message: FrameMessage | EventMessage) -> None:
-        part = encode(message)
+    def _send(self, seq: int, part: bytes, unix_ns: int) -> None:
         self._wait_for(lambda: self._journal.has_room, "the storage of the journal")
         # before it is published: who has received it finds it in the journal, whatever happens
-        self._journal.append(message.seq, part[part.index(b" ") + 1 :], message.time.unix_ns)
+        self._journal.append(seq, part[part.index(b" ") + 1 :], unix_ns)
         self._wait_for(lambda: self._publisher.offer(part), "a subscriber")
 
     def _wait_for(self, is_done: Callable[[], bool], what: str) -> None:

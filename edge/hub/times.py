@@ -5,9 +5,11 @@ which they were recorded, if that is known, else the time at which the file was 
 between them has a time between theirs, even if the file is read faster than it was recorded.
 """
 
+from typing import Any
+
 from edge import clock
 from edge.link import FrameReport
-from edge.protocol.messages import EventTime, FrameTime
+from edge.protocol.messages import EventTime
 
 CLOCK_STEP_NS = 50_000_000
 
@@ -25,7 +27,7 @@ class MessageTimes:
         self._recorded_unix_ns = recorded_unix_ns
         self._paced = paced
         self._zero_unix_ns: int | None = None  # wall time of the file's time 0
-        self._newest: FrameTime | None = None  # of a file's frames
+        self._newest: dict[str, Any] | None = None  # of a file's frames
         self._wall_offset_ns = clock.wall_minus_boottime_ns()
         self._health = clock.wall_clock_health()
 
@@ -34,17 +36,17 @@ class MessageTimes:
         if self._recorded_unix_ns is None:
             self._recorded_unix_ns = recorded_unix_ns
 
-    def of_frame(self, report: FrameReport, now_ns: int) -> FrameTime:
-        """Return the times of a frame that is sent at ``now_ns``."""
-        time = FrameTime(
-            sensor_ns=report.sensor_ns,
-            clock=report.clock,
-            exposure_us=report.exposure_us,
-            unix_ns=self._unix_ns(report),
-            published_ns=now_ns,
-            synchronized=self._health.synchronized,
-            max_error_us=self._health.max_error_us,
-        )
+    def of_frame(self, report: FrameReport, now_ns: int) -> dict[str, Any]:
+        """Return the times of a frame that is sent at ``now_ns``: the fields of ``FrameTime``."""
+        time = {
+            "sensor_ns": report.sensor_ns,
+            "clock": report.clock,
+            "exposure_us": report.exposure_us,
+            "unix_ns": self._unix_ns(report),
+            "published_ns": now_ns,
+            "synchronized": self._health.synchronized,
+            "max_error_us": self._health.max_error_us,
+        }
         if report.clock == "media":
             self._newest = time
         return time
@@ -56,7 +58,7 @@ class MessageTimes:
             unix_ns=clock.wall_ns(),
             synchronized=self._health.synchronized,
             max_error_us=self._health.max_error_us,
-            media_ns=self._newest and self._newest.sensor_ns,
+            media_ns=self._newest and self._newest["sensor_ns"],
         )
 
     def of_event(self) -> EventTime:
@@ -68,8 +70,8 @@ class MessageTimes:
         now = self.now()
         if self._newest is None:
             return now
-        since_ns = now.monotonic_ns - self._newest.published_ns if self._paced else 0
-        return now.model_copy(update={"unix_ns": self._newest.unix_ns + since_ns})
+        since_ns = now.monotonic_ns - self._newest["published_ns"] if self._paced else 0
+        return now.model_copy(update={"unix_ns": self._newest["unix_ns"] + since_ns})
 
     def take_clock_step_ns(self) -> int:
         """Read the wall clock's health; return by how much it jumped since the last call, or 0."""

@@ -29,8 +29,9 @@ from edge.protocol.participant_events import (
 from edge.vocabulary import ExpressionName, PictureState, RateReason
 
 LossReason = Literal[
-    "died", "failed", "not_started", "start", "silent", "stuck", "too_big", "too_many_files"
-]
+    "died", "failed", "bad_report", "not_started", "start", "silent", "stuck", "too_big",
+    "too_many_files",
+]  # fmt: skip
 LOSS_REASONS: Final[tuple[str, ...]] = get_args(LossReason)
 """Why a worker was lost."""
 
@@ -112,7 +113,8 @@ class WorkerStarted(Detail):
 class WorkerLost(Detail):
     """A worker died, was killed, or could not be started (``not_started``).
 
-    ``restarts`` counts them since the start of the daemon.
+    ``bad_report``: what it sent is no report, so that its memory may be damaged. ``restarts``
+    counts them since the start of the daemon.
     """
 
     event: ClassVar[str] = "worker_lost"

@@ -1,5 +1,6 @@
 """Messages of the hub: steps of a simulated wall clock, and a storage that is slow."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,12 @@ from edge.hub.kept_state import StateKeeper
 from edge.hub.metrics import Metrics
 from edge.hub.stream import MessageStream
 from edge.hub.times import CLOCK_STEP_NS
+from edge.link import FrameReport, ReportRefused
 from edge.protocol.events import Mark
-from edge.protocol.messages import EventMessage, decode
+from edge.protocol.messages import EventMessage, FrameMessage, decode, encode
+from tests.support import synthetic_worker
 from tests.support.journals import memory_folder
+from tests.support.synthetic_worker import synthetic_face
 
 HOUR_NS = 3_600_000_000_000
 
@@ -27,12 +31,23 @@ class Recorder:
 
     def __init__(self) -> None:
         self.messages: list[EventMessage] = []
+        self.frames: list[bytes] = []
 
     def offer(self, part: bytes) -> bool:
         message = decode(part)
-        assert isinstance(message, EventMessage)
-        self.messages.append(message)
+        if isinstance(message, EventMessage):
+            self.messages.append(message)
+        else:
+            self.frames.append(part)
         return True
+
+
+def frame_report(index: int, *tracks: int) -> FrameReport:
+    faces = [synthetic_face(index, track) for track in tracks]
+    report = synthetic_worker.frame_report(
+        index, faces, sensor_ns=index * 10**8, captured_ns=clock.monotonic_ns(), is_live=True
+    )
+    return FrameReport.decode(report.encode())
 
 
 def stream_of(
@@ -107,3 +122,43 @@ def test_a_source_that_can_wait_waits_for_a_slow_storage(
     assert journal.gap_counts == {}
     assert [message.seq for message in recorder.messages] == list(range(1001))
     assert journal.newest == Position(1, 1000)
+
+
+def test_a_frame_is_sent_as_the_models_encode_it() -> None:
+    """The faces are the worker's bytes until one of them has a code."""
+    recorder, config = Recorder(), Config()
+    journal = Journal(config.journal)
+    kept = StateKeeper(config, journal.identity)
+    stream = MessageStream(config, journal, recorder, Metrics(), kept)  # type: ignore[arg-type]
+    stream.start_epoch()
+    reports = [frame_report(0, 1, 2), frame_report(1), frame_report(4, 1, 2), frame_report(5, 1)]
+    for report in reports:
+        stream.frame(report)
+        if report.index == 1:
+            kept.participants.assign(2, "P07")
+    messages = [decode(part) for part in recorder.frames]
+    for part, message, report in zip(recorder.frames, messages, reports, strict=True):
+        assert isinstance(message, FrameMessage)
+        assert encode(message) == part
+        codes = ["P07" if track == 2 and report.index > 1 else None for track in report.tracks]
+        assert [face.participant for face in message.faces] == codes
+        assert message.faces == [
+            face.model_copy(update={"participant": code})
+            for face, code in zip(report.faces, codes, strict=True)
+        ]
+        assert message.timing_ms.detect == 9.0
+    assert [message.frame.dropped for message in messages] == [0, 0, 2, 0]  # type: ignore[union-attr]
+    assert [stream.frames, stream.dropped, stream.last_track] == [4, 2, 2]
+
+
+def test_a_frame_that_does_not_follow_is_refused() -> None:
+    recorder, config = Recorder(), Config()
+    stream = stream_of(config, Journal(config.journal), recorder)
+    stream.start_epoch()
+    stream.frame(frame_report(3, 1))
+    for index in (3, 2):
+        with pytest.raises(ReportRefused, match=f"frame {index} after frame 3"):
+            stream.frame(frame_report(index, 1))
+    stream.frame(frame_report(4, 1))
+    seqs = [json.loads(part.partition(b" ")[2])["seq"] for part in recorder.frames]
+    assert seqs == [1, 2]

@@ -7,6 +7,8 @@ Environment variables, which the daemon inherits to it:
 - ``SYNTHETIC_RATE_HZ``: frames a second (30); 0: as fast as the hub takes them.
 - ``SYNTHETIC_FACES``: faces in each frame (1).
 - ``SYNTHETIC_FRAMES``: the source ends after the frame of this index (0: never).
+- ``SYNTHETIC_DAMAGED``: the report of the frame of this index is damaged (-1: none), as that of a
+  worker whose memory is. Only the first worker sends it.
 
 The numbers of a face depend on the frame's index and the face's track alone.
 """
@@ -16,6 +18,8 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from edge.board import rss_mb
 from edge.config import Config, is_file
@@ -31,10 +35,32 @@ from edge.link import (
     Start,
 )
 from edge.protocol.events import SourceStateChanged
-from edge.protocol.messages import Face
+from edge.protocol.messages import FACES, Face
 from edge.vocabulary import EXPRESSIONS
 
 HEARTBEAT_S = 0.5
+
+
+def frame_report(
+    index: int, faces: Sequence[Face], *, sensor_ns: int, captured_ns: int, is_live: bool
+) -> FrameReport:
+    """Return a report of a frame with ``faces``."""
+    return FrameReport(
+        index=index,
+        width=1280,
+        height=720,
+        ignored=0,
+        sensor_ns=sensor_ns,
+        captured_ns=captured_ns,
+        clock="monotonic" if is_live else "media",
+        exposure_us=8000 if is_live else None,
+        file=None,
+        page=None,
+        stage_ms={"capture": 1.0, "detect": 9.0, "track": 0.3, "classify": 4.0},
+        tracks=[face.track for face in faces],
+        predicted=len(faces),
+        faces_json=FACES.dump_json(list(faces)),
+    )
 
 
 def synthetic_face(index: int, track: int) -> Face:
@@ -79,6 +105,14 @@ def synthetic_face(index: int, track: int) -> Face:
     )
 
 
+class DamagedReport(Ended):
+    """Sends what is no report."""
+
+    def model_dump_json(self, **_: Any) -> str:
+        """Return a frame that ends in the middle of a face."""
+        return '[8,1280,720]\n[{"track":1,"participant":nu'
+
+
 class SyntheticWorker:
     """Sends frames at a fixed rate. One thread.
 
@@ -95,6 +129,9 @@ class SyntheticWorker:
         self._rate_hz = float(os.environ.get("SYNTHETIC_RATE_HZ", "30"))
         self._faces = int(os.environ.get("SYNTHETIC_FACES", "1"))
         self._end = int(os.environ.get("SYNTHETIC_FRAMES", "0"))
+        self._damaged = int(os.environ.get("SYNTHETIC_DAMAGED", "-1"))
+        if start.first_index > 0:
+            self._damaged = -1
         self._is_stopped = False
         signal.signal(signal.SIGTERM, self._on_sigterm)
 
@@ -124,22 +161,16 @@ class SyntheticWorker:
     def _frame(self) -> None:
         now_ns = time.monotonic_ns()
         sensor_ns = now_ns if self._is_live else round(self._index * 1e9 / (self._rate_hz or 30))
+        if self._index == self._damaged:
+            self._link.send(DamagedReport())
+        tracks = range(self._track, self._track + self._faces)
         self._link.send(
-            FrameReport(
-                index=self._index,
-                width=1280,
-                height=720,
+            frame_report(
+                self._index,
+                [synthetic_face(self._index, track) for track in tracks],
                 sensor_ns=sensor_ns,
-                clock="monotonic" if self._is_live else "media",
-                exposure_us=8000 if self._is_live else None,
-                file=None,
-                page=None,
                 captured_ns=now_ns,
-                stage_ms={"capture": 1.0, "detect": 9.0, "track": 0.3, "classify": 4.0},
-                faces=[
-                    synthetic_face(self._index, self._track + number)
-                    for number in range(self._faces)
-                ],
+                is_live=self._is_live,
             )
         )
         self._index += 1

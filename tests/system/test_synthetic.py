@@ -35,3 +35,17 @@ def test_a_killed_synthetic_worker_is_replaced(tmp_path: Path) -> None:
         daemon.wait_for(lambda message: message.get("event") == "worker_lost")
         daemon.wait_for_frame()
         assert daemon.stop()[0] == 0
+
+
+def test_a_worker_with_damaged_memory_is_replaced(tmp_path: Path) -> None:
+    """A report that is none ended the hub."""
+    arguments = ("--source", "/dev/video0", "--wait-for-subscriber", *PURPOSE)
+    environment = {"SYNTHETIC_RATE_HZ": "100", "SYNTHETIC_FRAMES": "30", "SYNTHETIC_DAMAGED": "8"}
+    with RunningDaemon(tmp_path, *arguments, module=SYNTHETIC, environment=environment) as daemon:
+        (lost,) = [daemon.wait_for(lambda message: message.get("event") == "worker_lost")]
+        assert lost["detail"]["reason"] == "bad_report"
+        assert daemon.run_to_end() == 0
+        indices = [frame["frame"]["index"] for frame in daemon.frames]
+        assert [index for index in indices if index < 8] == list(range(8))
+        assert max(indices) == 29
+        assert "no report of a frame" in daemon.stderr

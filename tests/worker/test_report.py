@@ -1,0 +1,170 @@
+"""The report of a frame: the worker's JSON is exactly what the models of the wire make."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.link import FrameReport, ReportRefused
+from edge.protocol.messages import FACES, Face
+from edge.vision.values import (
+    Affect,
+    Box,
+    Detection,
+    FaceState,
+    Frame,
+    FrameState,
+    Prediction,
+    Quality,
+    SmoothedPrediction,
+    Track,
+)
+from edge.vocabulary import EXPRESSIONS
+from edge.worker.report import faces_json, frame_report
+
+pixel = st.floats(-1e6, 1e6, width=32)
+share = st.floats(0, 1, width=32)
+signed = st.floats(-1, 1, width=32)
+affects = st.builds(Affect, signed, signed)
+predictions = st.builds(
+    Prediction, st.lists(share, min_size=8, max_size=8).map(lambda x: np.array(x, np.float32)),
+    affects,
+)  # fmt: skip
+faces = st.builds(
+    FaceState,
+    track=st.builds(
+        Track,
+        id=st.integers(1, 2**40),
+        detection=st.builds(
+            Detection,
+            st.builds(Box, pixel, pixel, pixel, pixel),
+            st.lists(pixel, min_size=10, max_size=10).map(
+                lambda x: np.array(x, np.float32).reshape(5, 2)
+            ),
+            share,
+        ),
+        age_s=st.integers(0, 10**15).map(lambda ns: ns / 1e9),
+    ),
+    quality=st.builds(
+        Quality, usable=st.booleans(), reasons=st.lists(st.sampled_from(["blurred", "too_dark"]),
+        max_size=2).map(tuple), size_px=pixel, sharpness=st.floats(0, 100, width=32),
+        brightness=share, saturated=share, yaw_deg=st.floats(-90, 90, width=32),
+    ),
+    prediction=st.none() | predictions,
+    smoothed=st.builds(SmoothedPrediction, affects, st.sampled_from(EXPRESSIONS)),
+    seat=st.none() | st.text(max_size=5),
+)  # fmt: skip
+
+
+def as_model(face: FaceState) -> Face:
+    """Return ``face`` as the wire model, which rounds and checks every number."""
+    detection, quality, shown = face.track.detection, face.quality, face.prediction is not None
+    box = detection.box
+    fields: dict[str, Any] = {
+        "track": face.track.id,
+        "seat": face.seat,
+        "box": [box.x, box.y, box.width, box.height],
+        "landmarks": detection.landmarks.tolist(),
+        "score": detection.score,
+        "age_s": face.track.age_s,
+        "quality": {
+            "usable": quality.usable,
+            "reasons": list(quality.reasons),
+            "size_px": quality.size_px,
+            "sharpness": quality.sharpness,
+            "brightness": quality.brightness,
+            "saturated": quality.saturated,
+            "yaw": quality.yaw_deg,
+        },
+        "expression": None,
+        "affect": None,
+    }
+    if shown:
+        assert face.prediction is not None
+        assert face.smoothed is not None
+        shares = face.prediction.probabilities.tolist()
+        fields["expression"] = {
+            "label": EXPRESSIONS[int(np.argmax(shares))],
+            "probabilities": dict(zip(EXPRESSIONS, shares, strict=True)),
+            "stable_label": face.smoothed.stable_label,
+        }
+        raw, smoothed = face.prediction.affect, face.smoothed.affect
+        fields["affect"] = {
+            "valence": raw.valence,
+            "arousal": raw.arousal,
+            "smoothed": {"valence": smoothed.valence, "arousal": smoothed.arousal},
+        }
+    return Face.model_validate(fields)
+
+
+def state(*found: FaceState) -> FrameState:
+    frame = Frame(np.zeros((4, 6), np.uint8), index=3, sensor_ns=-5, clock="media", captured_ns=7,
+                  capture_ms=0.5, file="ä.png", page=2)  # fmt: skip
+    return FrameState(frame, found, {"detect": 1.25}, ignored=1)
+
+
+@given(st.lists(faces, max_size=3))
+def test_faces_are_encoded_as_the_models_encode_them(found: list[FaceState]) -> None:
+    assert faces_json(found) == FACES.dump_json([as_model(face) for face in found])
+
+
+@given(st.lists(faces, max_size=3))
+def test_a_report_is_what_was_sent(found: list[FaceState]) -> None:
+    sent = frame_report(state(*found))
+    received = FrameReport.decode(sent.encode())
+    assert received == sent
+    assert received.faces == [as_model(face) for face in found]
+
+
+@given(face=faces, value=st.sampled_from([math.nan, math.inf, -math.inf]))
+def test_a_number_that_is_not_finite_is_never_sent(face: FaceState, value: float) -> None:
+    quality = Quality(True, (), 1.0, value, 0.5, 0.5, 0.0)
+    with pytest.raises((ValueError, OverflowError)):
+        faces_json([FaceState(face.track, quality)])
+
+
+GOOD = frame_report(state()).encode()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\n",
+        b"[]\n[]",
+        b"\xff\n[]",
+        GOOD[:-3],
+        GOOD + b"]",
+        GOOD.replace(b"\n[]", b"\n[\n]"),
+        GOOD.replace(b"\n[]", b"\n[1]"),
+        GOOD.replace(b"\n[]", b"\n{}"),
+        GOOD.replace(b"\n[]", b"\n{}x"),
+        GOOD.replace(b"\n[]", b'\n[{"track":1}]'),
+        GOOD.replace(b"\n[]", b'\n[{"track":-1,"expression":null}]'),
+        GOOD.replace(b"\n[]", b'\n[{"track":"1","expression":null}]'),
+        GOOD.replace(b"\n[]", b'\n[{"track":1,"expression":NaN}]'),
+        GOOD.replace(b"[3,", b"[-3,"),
+        GOOD.replace(b"[3,", b"[3.5,"),
+        GOOD.replace(b"[3,", b"[true,"),
+        GOOD.replace(b"[3,", b"[99999999999999999999999,"),
+        GOOD.replace(b"-5", b"null"),
+        GOOD.replace(b'"media"', b'"sundial"'),
+        GOOD.replace(b'"media"', b"[]"),
+        GOOD.replace(b"1.25", b"-1.25"),
+        GOOD.replace(b"1.25", b'"1.25"'),
+        GOOD.replace('"ä.png"'.encode(), b"7"),
+    ],
+)
+def test_what_is_no_report_is_refused_in_one_line(raw: bytes) -> None:
+    assert raw != GOOD
+    with pytest.raises(ReportRefused) as error:
+        FrameReport.decode(raw)
+    assert "\n" not in str(error.value)
+
+
+def test_faces_are_validated_where_they_are_used() -> None:
+    raw = GOOD.replace(b"\n[]", b'\n[{"track":1,"expression":null}]')
+    with pytest.raises(ReportRefused, match=r"faces\.0\.box"):
+        _ = FrameReport.decode(raw).faces
