@@ -9,10 +9,8 @@ Unsmoothed predictions are published as well.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from edge.config import AffectConfig
 from edge.vision.values import Affect, Prediction, SmoothedPrediction
@@ -83,7 +81,7 @@ class StableLabel:
     ahead_s: tuple[float | None, ...] = (None,) * len(EXPRESSIONS)
 
     def updated(
-        self, probabilities: NDArray[np.float64], elapsed_s: float, config: AffectConfig
+        self, probabilities: Sequence[float], elapsed_s: float, config: AffectConfig
     ) -> "StableLabel":
         """Return the label after ``probabilities``, ``elapsed_s`` after the previous ones.
 
@@ -102,7 +100,7 @@ class StableLabel:
         ]
         if not candidates:
             return StableLabel(self.index, ahead_s)
-        label = max(candidates, key=lambda index: float(probabilities[index]))
+        label = max(candidates, key=probabilities.__getitem__)
         leads = _leads(probabilities, label, config.label_margin)
         return StableLabel(label, tuple(0.0 if lead else None for lead in leads))
 
@@ -118,7 +116,7 @@ class AffectState:
     """
 
     sensor_ns: int
-    values: NDArray[np.float64]
+    values: tuple[float, ...]
     label: StableLabel
 
     @classmethod
@@ -127,8 +125,9 @@ class AffectState:
 
         If several are equally likely, the first in the order of ``EXPRESSIONS``.
         """
-        values = _vector(prediction)
-        return cls(sensor_ns, values, StableLabel(int(values[: len(EXPRESSIONS)].argmax())))
+        values = _values(prediction)
+        probabilities = values[: len(EXPRESSIONS)]
+        return cls(sensor_ns, values, StableLabel(probabilities.index(max(probabilities))))
 
     def updated(
         self, prediction: Prediction, sensor_ns: int, config: AffectConfig
@@ -141,15 +140,17 @@ class AffectState:
         """
         elapsed_s = max(0, sensor_ns - self.sensor_ns) / 1e9
         gain = -math.expm1(-elapsed_s / config.smoothing_s)
-        new = _vector(prediction)
-        values = self.values + gain * (new - self.values)
-        # rounding must not move a value out of the interval between old and new
-        values = np.clip(values, np.minimum(self.values, new), np.maximum(self.values, new))
+        # plain numbers: for ten of them arrays cost more than the arithmetic
+        values = tuple(
+            # rounding must not move a value out of the interval between old and new
+            min(max(old + gain * (new - old), min(old, new)), max(old, new))
+            for old, new in zip(self.values, _values(prediction), strict=True)
+        )
         label = self.label.updated(values[: len(EXPRESSIONS)], elapsed_s, config)
         return AffectState(sensor_ns, values, label)
 
     @property
-    def probabilities(self) -> NDArray[np.float64]:
+    def probabilities(self) -> tuple[float, ...]:
         """Smoothed probabilities, in the order of ``EXPRESSIONS``."""
         return self.values[: len(EXPRESSIONS)]
 
@@ -157,17 +158,15 @@ class AffectState:
     def smoothed(self) -> SmoothedPrediction:
         """The smoothed prediction that is published."""
         valence, arousal = self.values[len(EXPRESSIONS) :]
-        return SmoothedPrediction(
-            Affect(float(valence), float(arousal)), EXPRESSIONS[self.label.index]
-        )
+        return SmoothedPrediction(Affect(valence, arousal), EXPRESSIONS[self.label.index])
 
 
-def _vector(prediction: Prediction) -> NDArray[np.float64]:
+def _values(prediction: Prediction) -> tuple[float, ...]:
     affect = prediction.affect
-    return np.array([*prediction.probabilities, affect.valence, affect.arousal], np.float64)
+    return (*prediction.probabilities.tolist(), affect.valence, affect.arousal)
 
 
-def _leads(probabilities: NDArray[np.float64], label: int, margin: float) -> list[bool]:
+def _leads(probabilities: Sequence[float], label: int, margin: float) -> list[bool]:
     """Return for each expression whether it leads ``label`` by ``margin``."""
-    ahead = probabilities - probabilities[label]
-    return [bool(lead) for lead in (ahead > 0) & (ahead >= margin)]
+    own = probabilities[label]
+    return [each > own and each - own >= margin for each in probabilities]
