@@ -163,12 +163,21 @@ def input_tensor(input_: Input, picture: Luma, layout: str | None = None) -> Ten
     if isinstance(normalisation, FixedNormalisation):
         values = (values - np.float32(normalisation.mean)) / np.float32(normalisation.std)
     elif isinstance(normalisation, PerSampleNormalisation):
-        values -= values.mean()
+        values -= _mean(values)
         if normalisation.divide:
+            # as values.std() computes it
+            deviations = values - _mean(values)
+            deviations *= deviations
             # a uniform picture gives zeros, not NaN, also without an epsilon
-            divisor = values.std() + np.float32(normalisation.epsilon)
+            divisor = np.sqrt(_mean(deviations)) + np.float32(normalisation.epsilon)
             values /= divisor if divisor > 0 else np.float32(1)
     return _planes(values, input_.channels, layout or input_.layout)
+
+
+def _mean(values: Floats) -> np.float32:
+    """Return what ``values.mean()`` returns, without NumPy's wrapper in Python around it."""
+    mean: np.float32 = np.add.reduce(values, axis=None) / np.float32(values.size)
+    return mean
 
 
 def _planes(values: Tensor, channels: int, layout: str) -> Tensor:
@@ -333,8 +342,8 @@ def _check_tensors(manifest: Manifest, artifact: Artifact, session: Session) -> 
 
 def _apply_activation(values: Floats, activation: str) -> Floats:
     if activation == "softmax":
-        softmax: Floats = np.exp(values - values.max(axis=-1, keepdims=True))
-        softmax /= softmax.sum(axis=-1, keepdims=True)
+        softmax: Floats = np.exp(values - np.maximum.reduce(values, axis=-1, keepdims=True))
+        softmax /= np.add.reduce(softmax, axis=-1, keepdims=True)
         return softmax
     if activation == "sigmoid":
         # equal to 1 / (1 + exp(-x)), but without overflow
