@@ -193,6 +193,8 @@ def assign(weights: Array) -> list[tuple[int, int]]:
     The Hungarian algorithm in its shortest-augmenting-path form (Jonker and Volgenant, 1987): at
     most rows^2 x columns steps, and few if each row has few candidates.
     """
+    if weights.size == 1:  # one face, as in most frames
+        return [(0, 0)] if weights[0, 0] > 0 else []
     rows = np.flatnonzero((weights > 0).any(axis=1))
     columns = np.flatnonzero((weights > 0).any(axis=0))
     if len(rows) > len(columns):
@@ -251,7 +253,9 @@ def _measure(box: Box) -> Array:
 
 
 def _clip(coordinates: Array) -> Array:
-    return np.clip(coordinates, _COORDINATES_MIN, _COORDINATES_MAX)
+    # half of the time of np.clip, which is a function in Python
+    clipped: Array = np.minimum(np.maximum(coordinates, _COORDINATES_MIN), _COORDINATES_MAX)
+    return clipped
 
 
 def _iou(first: Array, second: Array) -> Array:

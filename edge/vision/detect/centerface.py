@@ -9,6 +9,7 @@ of the published network: stride 4, ``heatmap`` (1 map), ``scale`` (log of heigh
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.clock import Stopwatch
 from edge.vision.detect.input_picture import input_picture
@@ -113,15 +114,15 @@ def decode(
     order = by_score(scores)
     rows, columns, scores = rows[order], columns[order], scores[order]
 
-    sizes = np.exp(np.clip(scale[:, rows, columns].astype(np.float64), *_LOG_SIZE_RANGE)) * STRIDE
+    sizes = np.exp(_clip(scale[:, rows, columns].astype(np.float64), *_LOG_SIZE_RANGE)) * STRIDE
     heights, widths = sizes[0] * ratio_y, sizes[1] * ratio_x
-    offsets = np.clip(offset[:, rows, columns].astype(np.float64), -_OFFSET_MAX, _OFFSET_MAX)
+    offsets = _clip(offset[:, rows, columns].astype(np.float64), -_OFFSET_MAX, _OFFSET_MAX)
     lefts = (columns + offsets[1] + 0.5) * STRIDE * ratio_x - widths / 2
     tops = (rows + offsets[0] + 0.5) * STRIDE * ratio_y - heights / 2
     keep = non_maximum_suppression(np.stack([lefts, tops, widths, heights], axis=1), nms_iou)
 
     relative = landmarks[:, rows[keep], columns[keep]].astype(np.float64)
-    relative = np.clip(relative, -_LANDMARK_MAX, _LANDMARK_MAX)
+    relative = _clip(relative, -_LANDMARK_MAX, _LANDMARK_MAX)
     points = np.empty((len(keep), 5, 2), np.float32)
     points[:, :, 0] = (lefts[keep] + relative[1::2] * widths[keep]).T
     points[:, :, 1] = (tops[keep] + relative[0::2] * heights[keep]).T
@@ -133,3 +134,8 @@ def decode(
         )
         for k, i in enumerate(keep)
     )
+
+
+def _clip(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    # half of the time of np.clip, which is a function in Python
+    return np.minimum(np.maximum(values, low), high)
