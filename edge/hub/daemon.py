@@ -160,9 +160,11 @@ class Daemon:
                 poller.register(each, zmq.POLLIN)
         if self._supervisor.link is not None:
             poller.register(self._supervisor.link, zmq.POLLIN)
-        poller.poll(TICK_MS)
-        self._attend_security()
-        self._publisher.read_subscriptions()
+        # sockets as they are, all others by their descriptor; an empty one costs an exception
+        ready = {each for each, _ in poller.poll(TICK_MS)}
+        self._attend_security(is_woken=self._stop.fileno() in ready)
+        if self._publisher.socket in ready:
+            self._publisher.read_subscriptions()
         if self._is_waiting and self._publisher.has_subscriber("frame", self._config.device.name):
             self._is_waiting = False
             self._out.start_epoch()
@@ -175,9 +177,12 @@ class Daemon:
         self._watch_worker()
         self._run_timers()
 
-    def _attend_security(self) -> None:
-        """Answer who may connect; after a signal, read the allowed keys again."""
-        is_requested = self._stop.clear()
+    def _attend_security(self, *, is_woken: bool = True) -> None:
+        """Answer who may connect; after a signal, read the allowed keys again.
+
+        ``is_woken``: whether a signal may have come since the last call.
+        """
+        is_requested = self._stop.clear(is_readable=is_woken)
         is_reported = is_requested and self._is_ready
         if is_reported:
             self._notifier.reloading(clock.monotonic_ns())

@@ -53,10 +53,14 @@ class StopSignals:
         """Return the descriptor that a signal makes readable, for polling."""
         return self._wakeup.fileno()
 
-    def clear(self) -> bool:
-        """Read what woke the loop; return whether a reload was requested. Call it after polling."""
-        with contextlib.suppress(BlockingIOError):
-            self._wakeup.recv(64)
+    def clear(self, *, is_readable: bool = True) -> bool:
+        """Read what woke the loop; return whether a reload was requested. Call it after polling.
+
+        ``is_readable``: whether the poll has found the descriptor readable, if that is known.
+        """
+        if is_readable:
+            with contextlib.suppress(BlockingIOError):
+                self._wakeup.recv(64)
         requested, self._reload_requested = self._reload_requested, False
         return requested
 
