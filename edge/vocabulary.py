@@ -13,6 +13,10 @@ ExpressionName = Literal[
 EXPRESSIONS: Final[tuple[ExpressionName, ...]] = get_args(ExpressionName)
 """AffectNet order: the order of every probability vector in this program."""
 
+FoundBy = Literal["full", "region", "predicted"]
+"""How the box of a face came about: from a look at the full frame, from one at a region round the
+place where the face was expected, or predicted from the frames before."""
+
 ClockName = Literal["monotonic", "boottime", "media"]
 """The clock of ``sensor_ns``; ``media`` is the presentation time within a file."""
 

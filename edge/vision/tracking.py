@@ -7,13 +7,13 @@ tracks as the live camera did.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import TrackingConfig
-from edge.vision.values import Box, Detection, Track
+from edge.vision.values import Box, Detection, ExpectedFace, Track
 
 Array = NDArray[np.float64]
 
@@ -44,8 +44,8 @@ class Tracker:
 
     A track is returned from its first detection with a score of ``appear_score`` or more, or else
     after it was detected for ``appear_s`` in total. It keeps its id without a detection for up to
-    ``vanish_s`` and is not returned meanwhile: only detected faces are returned. Ids start at
-    ``first_id`` and are never reused.
+    ``vanish_s`` and is not returned meanwhile: only detected faces are returned, and those that the
+    detector did not search. Ids start at ``first_id`` and are never reused.
     """
 
     def __init__(self, config: TrackingConfig, *, first_id: int = 1) -> None:
@@ -61,13 +61,35 @@ class Tracker:
         """End every track: the next pictures show another scene."""
         self._states = []
 
-    def update(self, detections: Sequence[Detection], sensor_ns: int) -> tuple[Track, ...]:
-        """Return the tracks that were detected in this frame, by ascending id.
+    def expected(self, sensor_ns: int) -> tuple[ExpectedFace, ...]:
+        """Return the faces to expect in a frame taken at ``sensor_ns``; the tracker is unchanged.
+
+        In the order in which they were detected first.
+        """
+        step_ns = 0 if self._sensor_ns is None else max(0, sensor_ns - self._sensor_ns)
+        now_ns = self._now_ns + step_ns
+        return tuple(
+            ExpectedFace(
+                id=state.id,
+                box=_box(state.mean_after(step_ns / 1e9)),
+                undetected_ns=now_ns - state.last_detected_ns,
+                missed=state.missed,
+            )
+            for state in self._states
+            if now_ns - state.last_detected_ns <= self._vanish_ns
+        )
+
+    def update(
+        self, detections: Sequence[Detection], sensor_ns: int, *, skipped: Collection[int] = ()
+    ) -> tuple[Track, ...]:
+        """Return the tracks of this frame, by ascending id: the detected and the skipped ones.
 
         Args:
             detections: all faces found in the frame, in any order; the order does not matter.
             sensor_ns: when it was taken. A step backwards or an equal time counts as no elapsed
                 time; a gap of more than ``vanish_s`` ends every track.
+            skipped: ids of tracks that the detector did not search in this frame. They are
+                returned with their predicted box if they are not detected.
         """
         before_ns = self._now_ns
         if self._sensor_ns is not None:
@@ -86,26 +108,37 @@ class Tracker:
         measured = np.array([_measure(found.box) for found in ordered]).reshape(-1, 4)
 
         matched = {column: self._states[row] for row, column in self._associate(measured)}
+        for known in self._states:
+            known.missed = True
         tracks = []
         for column, found in enumerate(ordered):
             state = matched.get(column)
             if state is None:
-                state = _TrackState(measured[column], self._now_ns)
+                state = _TrackState(measured[column], self._now_ns, found)
                 self._states.append(state)
             else:
                 if state.last_detected_ns == before_ns:  # time without a detection does not count
                     state.visible_ns += step_ns
                 state.correct(measured[column])
                 state.last_detected_ns = self._now_ns
+                state.missed, state.latest = False, found
             if state.id is None and (
                 found.score >= self._config.appear_score or state.visible_ns >= self._appear_ns
             ):
                 state.id = self._next_id
                 self._next_id += 1
             if state.id is not None:
-                age_s = (self._now_ns - state.first_detected_ns) / 1e9
-                tracks.append(Track(id=state.id, detection=found, age_s=age_s))
+                tracks.append(self._track(state.id, state, found))
+        for known in self._states:
+            if known.id is not None and known.missed and known.id in skipped:
+                known.missed = False
+                predicted = known.latest.predicted_at(_box(known.mean))
+                tracks.append(self._track(known.id, known, predicted))
         return tuple(sorted(tracks, key=lambda track: track.id))
+
+    def _track(self, id_: int, state: "_TrackState", found: Detection) -> Track:
+        age_s = (self._now_ns - state.first_detected_ns) / 1e9
+        return Track(id=id_, detection=found, age_s=age_s)
 
     def _associate(self, measured: Array) -> list[tuple[int, int]]:
         """Return pairs (index of the track state, index of the measurement)."""
@@ -144,17 +177,26 @@ class _TrackState:
         "first_detected_ns",
         "id",
         "last_detected_ns",
+        "latest",
         "mean",
+        "missed",
         "visible_ns",
     )
 
-    def __init__(self, measured: Array, now_ns: int) -> None:
+    def __init__(self, measured: Array, now_ns: int, found: Detection) -> None:
         self.id: int | None = None  # assigned when the track is first returned
         self.first_detected_ns = self.last_detected_ns = now_ns
         self.visible_ns = 0
+        self.latest = found
+        self.missed = False  # whether it was searched in the newest frame and not detected
         self.mean = measured.copy()
         self._speed = np.zeros(4)
         self._p00, self._p01, self._p11 = _MEASUREMENT_STD**2, 0.0, _SPEED_STD**2
+
+    def mean_after(self, step_s: float) -> Array:
+        """Return the mean that ``predict`` would give, without a change of the state."""
+        travel_s = _SPEED_TIME_CONSTANT_S * (1.0 - math.exp(-step_s / _SPEED_TIME_CONSTANT_S))
+        return _clip(self.mean + travel_s * self._speed)
 
     def predict(self, step_s: float) -> None:
         """Predict the state ``step_s`` later; two steps give the same as one step of their sum."""
@@ -250,6 +292,13 @@ def _measure(box: Box) -> Array:
     return _clip(
         np.array([box.x + box.width / 2, box.y + box.height / 2, math.log(width), math.log(height)])
     )
+
+
+def _box(coordinates: Array) -> Box:
+    """Return the box of centre x, centre y, log width, log height."""
+    x, y, log_width, log_height = coordinates.tolist()
+    width, height = math.exp(log_width), math.exp(log_height)
+    return Box(x - width / 2, y - height / 2, width, height)
 
 
 def _clip(coordinates: Array) -> Array:

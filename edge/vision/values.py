@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vocabulary import ClockName
+from edge.vocabulary import ClockName, FoundBy
 
 Luma = NDArray[np.uint8]
 """A mono picture, uint8 (height, width)."""
@@ -82,6 +82,10 @@ class Box:
         return shared / union if union > 0 else 0.0  # areas too small for a float are empty
 
 
+def _pair(x: float, y: float) -> Floats:
+    return np.array((x, y), np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """A face detected in one frame.
@@ -91,11 +95,43 @@ class Detection:
         landmarks: float32 (5, 2), x and y of the eye at the left of the picture, the eye at the
             right, the tip of the nose, the corner of the mouth at the left, the one at the right.
         score: the detector's confidence, 0..1.
+        found: how the box came about; a predicted one has the landmarks, moved along, and the score
+            of the detection before.
     """
 
     box: Box
     landmarks: Floats
     score: float
+    found: FoundBy = "full"
+
+    def moved(self, x: float, y: float, *, found: FoundBy) -> "Detection":
+        """Return the same face ``x`` pixels to the right and ``y`` down."""
+        box = Box(self.box.x + x, self.box.y + y, self.box.width, self.box.height)
+        return Detection(box, self.landmarks + _pair(x, y), self.score, found)
+
+    def predicted_at(self, box: Box) -> "Detection":
+        """Return the same face at ``box``, its landmarks moved and scaled along."""
+        width, height = max(self.box.width, 1.0), max(self.box.height, 1.0)
+        scale = _pair(box.width / width, box.height / height)
+        landmarks = (self.landmarks - _pair(self.box.x, self.box.y)) * scale
+        return Detection(box, landmarks + _pair(box.x, box.y), self.score, "predicted")
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedFace:
+    """A face that the tracker expects in a frame.
+
+    Attributes:
+        id: of its track; None if it is not confirmed yet.
+        box: the predicted box, filtered.
+        undetected_ns: time from its last detection to this frame.
+        missed: whether it was searched since then and not found.
+    """
+
+    id: int | None
+    box: Box
+    undetected_ns: int
+    missed: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -323,3 +323,51 @@ def test_tracker_is_deterministic():
     rng = np.random.default_rng(3)
     frames = [[face(*rng.uniform(0, 600, 2), score=rng.uniform(0.5, 1)) for _ in range(6)]] * 30
     assert run(frames, 10) == run(frames, 10)
+
+
+# --- prediction -----------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(plausible, max_size=5), min_size=1, max_size=8), steps_ns)
+@settings(deadline=None)
+def test_expected_faces_are_those_of_the_next_update_and_change_nothing(
+    frames: list[list[Detection]], step_ns: int
+) -> None:
+    asked, other = Tracker(CONFIG), Tracker(CONFIG)
+    for number, found in enumerate(frames):
+        at_ns = number * 40_000_000
+        assert asked.expected(at_ns + step_ns) == asked.expected(at_ns + step_ns)
+        asked.expected(at_ns)
+        assert asked.update(found, at_ns) == other.update(found, at_ns)
+
+
+def test_expected_boxes_move_on_with_the_face_and_end_with_it() -> None:
+    tracker = Tracker(CONFIG)
+    for number in range(25):
+        tracker.update([face(100.0 + 4 * number)], ns(number / 25))
+    (near,), (far,) = tracker.expected(ns(1.0)), tracker.expected(ns(1.2))
+    assert near.box.x + near.box.width / 2 == pytest.approx(200.0, abs=2.0)
+    assert far.box.x > near.box.x + 10
+    assert (near.id, near.missed, near.undetected_ns) == (1, False, ns(0.04))
+    assert tracker.expected(ns(3.0)) == ()
+
+
+def test_a_skipped_track_is_returned_with_its_predicted_box_and_is_not_missed() -> None:
+    tracker = Tracker(CONFIG)
+    for number in range(25):
+        tracker.update([face(100.0 + 4 * number), face(500.0)], ns(number / 25))
+    moving, still = tracker.update([face(500.0)], ns(1.0), skipped={1})
+    assert (moving.id, moving.detection.found, still.detection.found) == (1, "predicted", "full")
+    box = moving.detection.box
+    assert box.x + box.width / 2 == pytest.approx(200.0, abs=2.0)
+    assert moving.detection.landmarks[:, 0] == pytest.approx(box.x + box.width / 2, abs=1.0)
+    assert [each.missed for each in tracker.expected(ns(1.04))] == [False, False]
+    assert [each.id for each in tracker.update([face(500.0)], ns(1.04))] == [2]
+    assert [each.missed for each in tracker.expected(ns(1.08))] == [True, False]
+
+
+def test_a_skipped_track_that_is_detected_all_the_same_is_measured() -> None:
+    tracker = Tracker(CONFIG)
+    tracker.update([face(100.0)], 0)
+    (track,) = tracker.update([face(102.0)], ns(0.04), skipped={1})
+    assert (track.detection.box, track.detection.found) == (face(102.0).box, "full")
