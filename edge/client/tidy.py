@@ -47,6 +47,7 @@ COLUMNS = (
     "box_height",
     *(f"{landmark}_{axis}" for landmark in _LANDMARKS for axis in "xy"),
     "detection_score",
+    "found",  # full, region or predicted
     "track_age_s",
     "quality_usable",
     "quality_size_px",
@@ -105,8 +106,8 @@ INTEGERS: Final = frozenset(
 BOOLEANS: Final = frozenset(["quality_usable", "synchronized"])
 TEXTS: Final = frozenset(
     [
-        "device", "stream", "file", "participant", "seat", "reasons", "label", "stable_label",
-        "baseline", "clock", "event", "detail",
+        "device", "stream", "file", "participant", "seat", "found", "reasons", "label",
+        "stable_label", "baseline", "clock", "event", "detail",
     ]
 )  # fmt: skip
 """The columns of each type; all others are numbers with a fraction."""
@@ -213,7 +214,8 @@ def _face_cells(face: Face) -> list[Cell]:
     quality, expression, affect = face.quality, face.expression, face.affect
     cells: list[Cell] = [*face.box]
     cells += [coordinate for point in face.landmarks for coordinate in point]
-    cells += [face.score, face.age_s, quality.usable, quality.size_px, quality.sharpness]
+    cells += [face.score, face.found, face.age_s]
+    cells += [quality.usable, quality.size_px, quality.sharpness]
     cells += [quality.brightness, quality.saturated, quality.yaw, "|".join(quality.reasons)]
     if expression is None:
         cells += [None] * (2 + len(EXPRESSIONS))

@@ -26,7 +26,7 @@ from pydantic_core import core_schema, to_json
 
 from edge.protocol.events import DETAILS, ModelReference
 from edge.validation import first_error
-from edge.vocabulary import BaselineState, ClockName, Grade, RateReason
+from edge.vocabulary import BaselineState, ClockName, FoundBy, Grade, RateReason
 
 SCHEMA: Final = "affect.v1"
 
@@ -182,6 +182,7 @@ class Face(Wire):
     """One face; ``expression`` and ``affect`` are null if it was not classified.
 
     ``seat`` is the name of the seat in ``[zones]`` in which the face is, null without seats.
+    ``found`` says how the box came about.
     """
 
     track: Count
@@ -193,6 +194,7 @@ class Face(Wire):
         Field(min_length=5, max_length=5),
     ]
     score: Share
+    found: FoundBy = "full"
     age_s: Annotated[float, Field(ge=0), _RoundedTo(3)]
     quality: FaceQuality
     expression: FaceExpression | None

@@ -46,6 +46,7 @@ def _face(face: FaceState) -> dict[str, Any]:
         "box": [_pixels(box.x), _pixels(box.y), _pixels(box.width), _pixels(box.height)],
         "landmarks": [[_pixels(x), _pixels(y)] for x, y in detection.landmarks.tolist()],
         "score": _share(detection.score),
+        "found": detection.found,
         "age_s": round(face.track.age_s, 3) + 0.0,
         "quality": {
             "usable": quality.usable,

@@ -197,7 +197,7 @@ def test_the_example_message_is_accepted() -> None:
     # added after the example was written
     example["timing_ms"]["translate"] = 0.0
     example["frame"] |= {"file": None, "page": None, "ignored": 0}
-    example["faces"][0]["seat"] = None
+    example["faces"][0] |= {"seat": None, "found": "full"}
     assert again == example
 
 

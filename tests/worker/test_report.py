@@ -69,6 +69,7 @@ def as_model(face: FaceState) -> Face:
         "box": [box.x, box.y, box.width, box.height],
         "landmarks": detection.landmarks.tolist(),
         "score": detection.score,
+        "found": detection.found,
         "age_s": face.track.age_s,
         "quality": {
             "usable": quality.usable,

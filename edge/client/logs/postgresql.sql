@@ -101,6 +101,8 @@ SELECT
     (f.face #>> '{landmarks,4,0}')::float8 AS mouth_right_x,
     (f.face #>> '{landmarks,4,1}')::float8 AS mouth_right_y,
     (f.face #>> '{score}')::float8 AS detection_score,
+    -- messages of earlier versions have faces of full frames alone
+    CASE WHEN f.face IS NOT NULL THEN coalesce(f.face #>> '{found}', 'full') END AS found,
     (f.face #>> '{age_s}')::float8 AS track_age_s,
     (f.face #>> '{quality,usable}')::boolean AS quality_usable,
     (f.face #>> '{quality,size_px}')::float8 AS quality_size_px,

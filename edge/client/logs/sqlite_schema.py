@@ -111,6 +111,8 @@ _FACE: Final = {
     "box_height": "json_extract(f.value, '$.box[3]')",
     **_LANDMARKS,
     "detection_score": "json_extract(f.value, '$.score')",
+    # logs of earlier versions have faces of full frames alone
+    "found": "iif(f.value IS NULL, NULL, coalesce(json_extract(f.value, '$.found'), 'full'))",
     "track_age_s": "json_extract(f.value, '$.age_s')",
     "quality_usable": "coalesce(json_extract(f.value, '$.quality.usable'), 0)",
     "quality_size_px": "json_extract(f.value, '$.quality.size_px')",
