@@ -192,21 +192,21 @@ def artifact_settings(config: Config) -> list[str]:
         ModelError: a configured network cannot be trusted.
     """
     return [
-        f"{section}.artifact={json.dumps(network.info.artifact)}"
-        for section, network in _networks(config)
+        f"{key}={json.dumps(network.info.artifact)}" for key, network in _networks(config)
     ]
 
 
 def _networks(config: Config) -> Iterator[tuple[str, Network]]:
-    """Yield the configured networks with the names of their sections, in the order of use."""
+    """Yield the configured networks with the keys of their artifacts, in the order of use."""
     networks: list[tuple[str, Task, NetworkConfig]] = [
-        ("detector", "face-detection", config.detector),
-        ("translator", "spectrum-translation", config.translator),
-        ("expression", "facial-expression", config.expression),
+        ("detector.artifact", "face-detection", config.detector),
+        ("detector.region_artifact", "face-detection", config.detector.region),
+        ("translator.artifact", "spectrum-translation", config.translator),
+        ("expression.artifact", "facial-expression", config.expression),
     ]
-    for section, task, each in networks:
+    for key, task, each in networks:
         if each.model:
-            yield section, open_network(each.model, task=task, artifact=each.artifact)
+            yield key, open_network(each.model, task=task, artifact=each.artifact)
 
 
 def machine() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from benchmarks.evaluation.pictures import (
     float_network,
     picture_paths,
     split_pictures,
+    squares_round_faces,
 )
 from benchmarks.evaluation.translation_agreement import translation_agreement
 from edge.errors import ConfigError, ModelError
@@ -37,6 +38,7 @@ from edge.vision.values import Luma
 Progress = Callable[[str], None]
 
 _DETECTOR: Final = "centerface-320x192"
+_LOCATOR: Final = "centerface-640x384"
 _EXPRESSION: Final = "expression-nir"
 
 
@@ -99,8 +101,21 @@ def run_parity(
     }
 
 
-def _pictures(images: Path, manifest: Manifest) -> tuple[Pictures, bool]:
-    """Return the pictures to compare on, and whether they were kept back from calibration."""
+def _pictures(images: Path, manifest: Manifest) -> tuple[Sequence[Luma], bool]:
+    """Return the pictures to compare on, and whether they were kept back from calibration.
+
+    For a detector of regions: squares round their faces.
+    """
+    pictures, kept_back = _pictures_of(images, manifest)
+    if manifest.exporter.options.get("regions"):
+        locator = detector_for(
+            float_network(_LOCATOR, "face-detection"), threshold=0.5, nms_iou=0.3
+        )
+        return squares_round_faces(pictures, locator, manifest.input.width), kept_back
+    return pictures, kept_back
+
+
+def _pictures_of(images: Path, manifest: Manifest) -> tuple[Pictures, bool]:
     try:
         paths = picture_paths(images, "--images")
     except ModelError as error:

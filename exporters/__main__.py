@@ -67,6 +67,7 @@ def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Man
         precisions=options.precisions.split(","),
         calibration=options.calibration,
         board=options.board,
+        leave_out=options.leave_out.split(",") if options.leave_out else (),
         allow_parity_loss=options.allow_parity_loss,
         progress=progress,
     )
@@ -76,7 +77,9 @@ def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Man
             from exporters.centerface.export import export_centerface  # noqa: PLC0415
 
             size = _size(options.size)
-            return export_centerface(weights, out, size=size, mono=mono, options=common)
+            return export_centerface(
+                weights, out, size=size, mono=mono, regions=options.regions, options=common
+            )
         case "cyclegan":
             from exporters.cyclegan.export import export_cyclegan  # noqa: PLC0415
 
@@ -182,10 +185,19 @@ def _parser() -> argparse.ArgumentParser:
             help="board that runs the int8 ONNX artifact",
         )
         command.add_argument(
+            "--leave-out", metavar="FILE,...", help="artifacts that are not written"
+        )
+        command.add_argument(
             "--allow-parity-loss",
             action="store_true",
             help="also write artifacts that miss their limit; auto never chooses them",
         )
+        if name == "centerface":
+            command.add_argument(
+                "--regions",
+                action="store_true",
+                help="for squares round known faces: calibrated and compared on such squares",
+            )
         if name == "cyclegan":
             command.add_argument(
                 "--expression",

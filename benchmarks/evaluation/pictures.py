@@ -20,7 +20,8 @@ from edge.vision.detect import Detector
 from edge.vision.expression.crop import square_crop
 from edge.vision.inference import Network, find_model, load_manifest, open_network
 from edge.vision.inference.manifest import Calibration, Task
-from edge.vision.resize import resize_area
+from edge.vision.regions.square import cut_out, square_around
+from edge.vision.resize import resize_area, resize_linear
 from edge.vision.sources.images import SUFFIXES, read_grey
 from edge.vision.values import Box, Detection, Frame, Luma
 
@@ -31,6 +32,9 @@ _CALIBRATE_MAX: Final = 64  # more pictures do not change the ranges
 _EVALUATE_MAX: Final = 200
 _CALIBRATE_SHARE: Final = 0.4
 _CANVAS: Final = 110  # grey level around a shrunk picture
+_SQUARES: Final = 2  # round each face
+_JITTER: Final = 0.05
+"""Standard deviation of the place and of the size of a square, in sizes of the face."""
 
 
 class Pictures(Sequence[Luma]):
@@ -178,6 +182,33 @@ def shrunk_face(picture: Luma, face: Box, height_px: int, seed: int) -> tuple[Lu
         left + face.x * across, top + face.y * down, face.width * across, face.height * down
     )
     return canvas, place
+
+
+# -- detectors of regions: squares round faces -----------------------------------------------------
+
+
+def squares_round_faces(pictures: Iterable[Luma], detector: Detector, side: int) -> list[Luma]:
+    """Return squares round the faces of ``pictures``, as the daemon cuts out regions.
+
+    They are moved and scaled at random, as a prediction is off; the same ones each time.
+
+    Args:
+        pictures: of any size.
+        detector: a float detector of full frames, which locates the faces.
+        side: of the squares, pixels.
+    """
+    squares = []
+    for number, picture in enumerate(pictures):
+        random = np.random.default_rng((number, side))
+        for face in faces_in(detector, picture):
+            for _ in range(_SQUARES):
+                x, y, scale = random.normal(0, _JITTER, 3)
+                width, height = face.box.width * np.exp(scale), face.box.height * np.exp(scale)
+                size = max(width, height)
+                box = Box(face.box.x + x * size, face.box.y + y * size, width, height)
+                square = cut_out(picture, square_around(box))
+                squares.append(resize_linear(square, (side, side)))
+    return squares
 
 
 # -- other networks: crops of faces ---------------------------------------------------------------

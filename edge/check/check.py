@@ -91,12 +91,13 @@ def run_check(config: Config, board: Board | None = None, *, file: Path | None =
     sys.stdout.flush()
     for role, section, golden_findings in (
         ("detector", config.detector, _detector_findings),
+        ("region_detector", config.detector.region, _region_findings),
         ("translator", config.translator, _translator_findings),
         ("expression", config.expression, _expression_findings),
     ):
         name = section.model
         if not name:
-            continue  # no translator: the expression network gets the crops themselves
+            continue  # without a translator the expression network gets the crops themselves
         try:
             report(f"{role} {name}: manifest, hashes, parity", verify(find_model(name)))
             report(f"{role} {name}: golden face", golden_findings(config))
@@ -129,6 +130,11 @@ def _choice(name: str, threads: int, config: Config) -> str:
 
 def _detector_findings(config: Config) -> list[Finding]:
     return detection_findings(open_detector(config.detector, config.journal.state_dir))
+
+
+def _region_findings(config: Config) -> list[Finding]:
+    region = open_detector(config.detector.region, config.journal.state_dir)
+    return detection_findings(region, "region_detector")
 
 
 def _translator_findings(config: Config) -> list[Finding]:

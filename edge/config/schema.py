@@ -32,13 +32,34 @@ class DeviceConfig(Section):
 
 
 class DetectorConfig(Section):
-    """The face detector, the lowest score of a detection, and non-maximum suppression."""
+    """The face detector, the lowest score of a detection, non-maximum suppression, the schedule.
+
+    ``schedule``: with ``region`` a known face is found again by ``region_model`` in a square round
+    the place where it is expected, and ``model`` searches the full frame every ``full_every_s`` of
+    sensor time, or at once where that is not enough.
+    """
 
     model: str = Field("centerface-320x192", min_length=1)
     artifact: str = Field("auto", min_length=1)
+    schedule: Literal["every-frame", "region"] = "every-frame"
+    full_every_s: float = Field(0.5, gt=0, le=60)
+    region_model: str = Field("centerface-96x96", min_length=1)
+    region_artifact: str = Field("auto", min_length=1)
     threshold: Share = 0.5
     nms_iou: Share = 0.3
     threads: Threads = 1
+
+    @property
+    def region(self) -> "DetectorConfig":
+        """The configuration of the detector of regions; its ``model`` is empty without regions."""
+        return self.model_copy(
+            update={
+                "model": self.region_model if self.schedule == "region" else "",
+                "artifact": self.region_artifact,
+                # an answer below the threshold asks for a full look, which decides
+                "threshold": min(self.threshold, 0.5),
+            }
+        )
 
 
 class TranslatorConfig(Section):

@@ -65,7 +65,11 @@ def golden_frame(picture: Luma) -> Frame:
 
 
 def golden_findings(
-    detector: Detector, expression: ExpressionNetwork, translator: Translator | None = None
+    detector: Detector,
+    expression: ExpressionNetwork,
+    translator: Translator | None = None,
+    *,
+    region_detector: Detector | None = None,
 ) -> list[Finding]:
     """Return the deviations of the networks from the golden answers; empty if there are none.
 
@@ -75,25 +79,27 @@ def golden_findings(
         ModelError: the golden face itself is missing.
     """
     findings = [*detection_findings(detector), *expression_findings(expression)]
+    if region_detector is not None:
+        findings += detection_findings(region_detector, "region_detector")
     return findings if translator is None else [*findings, *translation_findings(translator)]
 
 
-def detection_findings(detector: Detector) -> list[Finding]:
-    """Return the deviations of the detector from its golden answer."""
+def detection_findings(detector: Detector, role: str = "detector") -> list[Finding]:
+    """Return the deviations of the detector from its golden answer; ``role`` names it in them."""
     picture, digest = golden_picture()
     frame = golden_frame(picture)
     golden = detector.golden
     if not isinstance(golden, DetectionGolden) or golden.picture_sha256 != digest:
-        return [Finding("detector", _picture_mismatch(digest))]
+        return [Finding(role, _picture_mismatch(digest))]
     try:
         found = detector.detect(frame, Stopwatch())
     except InferenceError as error:
-        return [Finding("detector", f"golden face: {error}")]
+        return [Finding(role, f"golden face: {error}")]
     if not found:
         reason = (
             f"no face found, expected one with score {golden.score:.2f}; is the threshold higher?"
         )
-        return [Finding("detector", f"golden face: {reason}")]
+        return [Finding(role, f"golden face: {reason}")]
     face, expected = found[0], Box(*golden.box)
     allowed = golden.tolerance(detector.info.precision)
     findings = []
@@ -114,7 +120,7 @@ def detection_findings(detector: Detector) -> list[Finding]:
         findings.append(
             f"score {face.score:.2f}, expected {golden.score:.2f} within {allowed.score_max}"
         )
-    return [Finding("detector", f"golden face: {each}") for each in findings]
+    return [Finding(role, f"golden face: {each}") for each in findings]
 
 
 def expression_findings(network: ExpressionNetwork) -> list[Finding]:

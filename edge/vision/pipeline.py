@@ -14,6 +14,7 @@ from edge.vision.affect import AffectSmoother
 from edge.vision.detect import Detector, open_detector
 from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.quality import INFERENCE_FAILED, assess
+from edge.vision.regions import Found, RegionFinder, open_finder
 from edge.vision.tracking import Tracker
 from edge.vision.translate import Translator, open_translator
 from edge.vision.values import FaceState, Frame, FrameState, FrameTracks, Track
@@ -37,9 +38,11 @@ class Pipeline:
         config: Config,
         *,
         translator: Translator | None = None,
+        finder: RegionFinder | None = None,
         first_track: int = 1,
     ) -> None:
         self._detector = detector
+        self._finder = finder
         self._expression = expression
         self._translator = translator
         self._config = config
@@ -47,6 +50,7 @@ class Pipeline:
         self._tracker = Tracker(_tracking_config(config), first_id=first_track)
         self._affect = AffectSmoother(config.affect)
         self._repeat = 0
+        self._ignored = 0  # detections outside the seats at the last full look
 
     @classmethod
     def open(cls, config: Config, *, first_track: int = 1) -> "Pipeline":
@@ -56,18 +60,25 @@ class Pipeline:
             ModelError: a model fails verification or does not fit its task.
         """
         state_dir = config.journal.state_dir
+        detector = open_detector(config.detector, state_dir)
         return cls(
-            open_detector(config.detector, state_dir),
+            detector,
             open_expression(config.expression, state_dir),
             config,
             translator=open_translator(config.translator, state_dir),
+            finder=open_finder(config, detector),
             first_track=first_track,
         )
 
     @property
     def detector(self) -> Detector:
-        """The detector, for its input size and for checks."""
+        """The detector of full frames, for its input size and for checks."""
         return self._detector
+
+    @property
+    def region_detector(self) -> Detector | None:
+        """The detector of regions, for checks; None if every frame is searched in full."""
+        return None if self._finder is None else self._finder.region
 
     @property
     def expression(self) -> ExpressionNetwork:
@@ -86,16 +97,19 @@ class Pipeline:
             InferenceError: the detector failed on this frame; the tracker is unchanged.
         """
         stopwatch = Stopwatch()
-        found = self._detector.detect(frame, stopwatch)  # highest score first
-        detections = self._zones.keep(found, frame.width, frame.height)
         if frame.repeat != self._repeat:  # a cut from the end of a file to its beginning
             self._repeat = frame.repeat
             self._tracker.end_tracks()
-        tracks = self._tracker.update(detections[:MAX_FACES], frame.sensor_ns)
+        found = self._find(frame, stopwatch)
+        detections = self._zones.keep(found.detections, frame.width, frame.height)
+        tracks = self._tracker.update(
+            detections[:MAX_FACES], frame.sensor_ns, skipped=found.skipped
+        )
         stopwatch.lap("track")
         left_out = max(0, len(detections) - MAX_FACES)
-        ignored = len(found) - len(detections)
-        return FrameTracks(frame, tracks, stopwatch.stage_ms, left_out, ignored)
+        if found.is_full:
+            self._ignored = len(found.detections) - len(detections)
+        return FrameTracks(frame, tracks, stopwatch.stage_ms, left_out, self._ignored)
 
     def classify(self, tracked: FrameTracks) -> FrameState:
         """Assess the quality of each face and predict the expression of the usable ones.
@@ -115,6 +129,12 @@ class Pipeline:
             InferenceError: the detector failed on this frame.
         """
         return self.classify(self.detect(frame))
+
+    def _find(self, frame: Frame, stopwatch: Stopwatch) -> Found:
+        """Return the faces of ``frame``, highest score first."""
+        if self._finder is None:
+            return Found(self._detector.detect(frame, stopwatch))
+        return self._finder.find(frame, self._tracker.expected(frame.sensor_ns), stopwatch)
 
     def _face_state(self, frame: Frame, track: Track, stopwatch: Stopwatch) -> FaceState:
         detection = track.detection

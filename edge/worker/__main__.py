@@ -48,7 +48,12 @@ def _open_verified(config: Config, first_track: int) -> tuple[Pipeline, dict[str
         ModelError: a network does not reproduce its golden answer.
     """
     pipeline = Pipeline.open(config, first_track=first_track)
-    for finding in golden_findings(pipeline.detector, pipeline.expression, pipeline.translator):
+    for finding in golden_findings(
+        pipeline.detector,
+        pipeline.expression,
+        pipeline.translator,
+        region_detector=pipeline.region_detector,
+    ):
         raise ModelError(str(finding))
     return pipeline, model_references(config, pipeline)
 

@@ -36,6 +36,7 @@ def model_references(config: Config, pipeline: Pipeline) -> dict[str, dict[str, 
     references = {}
     for role, model, network in (
         ("detector", config.detector.model, pipeline.detector),
+        ("region_detector", config.detector.region.model, pipeline.region_detector),
         ("translator", config.translator.model, pipeline.translator),
         ("expression", config.expression.model, pipeline.expression),
     ):

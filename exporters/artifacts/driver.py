@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import edge
+from edge.errors import ModelError
 from edge.vision.detect import detector_for
 from edge.vision.expression.two_headed import TwoHeadedNetwork
 from edge.vision.golden import detection_findings, expression_findings, translation_findings
@@ -46,6 +47,7 @@ class ExportOptions:
         precisions: some of ``exporters.artifacts.build.PRECISIONS``.
         calibration: folder of pictures with faces; needed for int8.
         board: whose int8 kernels to quantise the ONNX artifact for.
+        leave_out: files of the artifacts that are not written.
         allow_parity_loss: also write artifacts that miss their limit.
         progress: called with a line before each long step.
     """
@@ -54,6 +56,7 @@ class ExportOptions:
     precisions: Sequence[str] = ("fp32",)
     calibration: Path | None = None
     board: Board = "x86"
+    leave_out: Sequence[str] = ()
     allow_parity_loss: bool = False
     progress: Progress = lambda text: None
 
@@ -231,6 +234,18 @@ def export(out: Path, checkpoint: Checkpoint, options: ExportOptions) -> Manifes
         to_lite=checkpoint.to_lite,
         progress=options.progress,
     )
+
+    files = {artifact.file for artifact in contents}
+    if set(options.leave_out) - files or files <= set(options.leave_out):
+        raise ModelError(
+            f"--leave-out {','.join(options.leave_out)}: expected some, but not all, of"
+            f" {', '.join(sorted(files))}"
+        )
+    contents = {
+        artifact: content
+        for artifact, content in contents.items()
+        if artifact.file not in options.leave_out
+    }
 
     def parity(network: Network) -> Parity:
         options.progress(f"parity of {network.info.artifact}")

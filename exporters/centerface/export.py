@@ -6,20 +6,23 @@ has one fixed size; batch norms are folded into the (transposed) convolutions be
 pictures the first convolution is summed over its three equal channels.
 
 In int8, the layers that parity needs in float stay float (``centerface.graph.float_nodes``). Ranges
-are measured on the pictures and on copies with a shrunk face: int8 loses small faces first.
+are measured on the pictures and on copies with a shrunk face: int8 loses small faces first. A
+network for regions gets squares round the faces of the pictures instead of the pictures.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from benchmarks.evaluation.detection_agreement import detection_agreement
-from benchmarks.evaluation.pictures import Split, split_pictures
+from benchmarks.evaluation.pictures import float_network, split_pictures, squares_round_faces
 from edge.errors import ModelError
 from edge.vision.detect import detector_for
 from edge.vision.detect.centerface import CHANNELS
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import Manifest, Output, Parity, Source
 from edge.vision.inference.network import input_tensor
+from edge.vision.values import Luma
 from exporters.artifacts import driver, graph
 from exporters.artifacts.calibration import detector_pictures
 from exporters.artifacts.parity import LIMITS, check_against_limits, measure, sample_pictures
@@ -29,6 +32,9 @@ from exporters.centerface.graph import CenterFaceGraph, converted, float_nodes
 
 _FLOAT_LIMITS: Final = dict.fromkeys(CHANNELS, 1e-4)
 """Largest allowed errors, relative to the largest value (see ``artifacts.parity.measure``)."""
+
+_FULL_FRAME: Final = "centerface-640x384"
+"""Bundled model that locates the faces for squares."""
 
 _CITATION: Final = (
     "Y. Xu, W. Yan, G. Yang, J. Luo, T. Li, J. He: CenterFace: Joint Face Detection and Alignment"
@@ -43,6 +49,7 @@ def export_centerface(
     *,
     size: tuple[int, int],
     mono: bool,
+    regions: bool = False,
     options: driver.ExportOptions = driver.DEFAULT_OPTIONS,
 ) -> Manifest:
     """Write the model folder ``out`` from a CenterFace graph; return its manifest.
@@ -54,6 +61,7 @@ def export_centerface(
         out: folder to write; its name becomes the model's.
         size: width and height of the input, multiples of 32 pixels.
         mono: one input channel instead of three.
+        regions: the network searches squares round known faces; ``size`` is square.
         options: which artifacts to make, and how.
 
     Raises:
@@ -64,8 +72,11 @@ def export_centerface(
         raise ModelError(
             f"--size {width}x{height}: expected multiples of 32 from 32 to 4096, such as 320x192"
         )
+    if regions and width != height:
+        raise ModelError(f"--regions: --size {width}x{height} is not square, such as 96x96")
     options.check()
-    return driver.export(out, _CenterFaceCheckpoint(weights, size, mono, options), options)
+    checkpoint = _CenterFaceCheckpoint(weights, size, mono, regions, options)
+    return driver.export(out, checkpoint, options)
 
 
 class _CenterFaceCheckpoint:
@@ -74,9 +85,15 @@ class _CenterFaceCheckpoint:
     to_lite = staticmethod(convert_float)
 
     def __init__(
-        self, weights: Path, size: tuple[int, int], mono: bool, options: driver.ExportOptions
+        self,
+        weights: Path,
+        size: tuple[int, int],
+        mono: bool,
+        regions: bool,
+        options: driver.ExportOptions,
     ) -> None:
         self._options = options
+        self._regions = regions
         self._original = original = CenterFaceGraph(weights, size)
         mono = mono or original.channels == 1
         golden = detection_golden(original.maps, size, int8=options.int8)
@@ -84,6 +101,8 @@ class _CenterFaceCheckpoint:
         self.content = graph.finish(self._model)
         width, height = size
         recorded: dict[str, str | int | float | bool] = {"size": f"{width}x{height}", "mono": mono}
+        if regions:
+            recorded["regions"] = True
         if original.scaled:
             recorded["scaled"] = True
         if original.logits:
@@ -103,18 +122,26 @@ class _CenterFaceCheckpoint:
             options=recorded,
             golden=golden,
         )
-        self._split: Split | None = None
+        self._evaluated: Sequence[Luma] = ()
 
     def quantisation(self, reference: Network) -> driver.Quantisation:
         if self._options.int8_pictures is None:
             return driver.Quantisation()
-        self._split = split = split_pictures(self._options.int8_pictures)
+        split = split_pictures(self._options.int8_pictures)
         detector = detector_for(reference, threshold=0.5, nms_iou=0.3)
         self._options.progress(f"faces in {len(split.calibrate)} pictures")
+        calibrate: Sequence[Luma] = split.calibrate
+        self._evaluated = split.evaluate
+        if self._regions:
+            full = float_network(_FULL_FRAME, "face-detection")
+            locator = detector_for(full, threshold=0.5, nms_iou=0.3)
+            side = detector.input_size[0]
+            calibrate = squares_round_faces(split.calibrate, locator, side)
+            self._evaluated = squares_round_faces(split.evaluate, locator, side)
         return driver.Quantisation(
             calibration=[
                 input_tensor(self.draft.input, picture)
-                for picture in detector_pictures(split.calibrate, detector)
+                for picture in detector_pictures(calibrate, detector)
             ],
             record=split.record,
             float_nodes=float_nodes(self._model, self._original.tensors, lite=False),
@@ -123,11 +150,9 @@ class _CenterFaceCheckpoint:
 
     def parity(self, network: Network, reference: Network) -> Parity:
         """Compare float artifacts by their values, int8 artifacts by the detected faces."""
-        if network.info.precision == "int8" and self._split:
-            figures = detection_agreement(reference, network, self._split.evaluate)
-            return check_against_limits(
-                figures, LIMITS["face-detection"], len(self._split.evaluate)
-            )
+        if network.info.precision == "int8" and self._evaluated:
+            figures = detection_agreement(reference, network, self._evaluated)
+            return check_against_limits(figures, LIMITS["face-detection"], len(self._evaluated))
         pictures = sample_pictures(*self._original.size)
         pairs = ((self._original.maps(picture), network.run(picture[None])) for picture in pictures)
         return measure(pairs, _FLOAT_LIMITS)

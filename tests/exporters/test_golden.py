@@ -18,7 +18,7 @@ from exporters.golden import remake_golden
 from tests.support.command_errors import refusal
 from tests.support.generators import onnx_file
 
-BUNDLED = ("centerface-320x192", "centerface-640x384", "expression-nir")
+BUNDLED = ("centerface-320x192", "centerface-640x384", "centerface-96x96", "expression-nir")
 
 
 def copied(tmp_path: Path, model: str) -> Path:

@@ -71,6 +71,7 @@ ARTIFACTS = ("centerface.onnx", "centerface.int8.onnx", "centerface.tflite",
 FLOAT = {
     "centerface-320x192": "centerface.onnx",
     "centerface-640x384": "centerface.onnx",
+    "centerface-96x96": "centerface.onnx",
     "expression-nir": "expression.onnx",
 }
 
@@ -91,6 +92,19 @@ def test_bundled_models_pass(model: str, threshold: float) -> None:
     for artifact in ARTIFACTS:
         config = DetectorConfig(model=model, threshold=threshold, artifact=artifact)
         assert golden_findings(open_detector(config), expression) == [], artifact
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.5, 0.85])
+@pytest.mark.parametrize("artifact", ["centerface.onnx", "centerface.int8.tflite"])
+def test_the_detector_of_regions_passes_and_is_named_if_not(
+    artifact: str, threshold: float
+) -> None:
+    config = DetectorConfig(schedule="region", region_artifact=artifact, threshold=threshold)
+    full, region = open_detector(config), open_detector(config.region)
+    expression = open_expression(ExpressionConfig())
+    assert golden_findings(full, expression, region_detector=region) == []
+    swapped = golden_findings(full, expression, region_detector=PackedRows(region))
+    assert {each.subject for each in swapped} == {"region_detector"}
 
 
 class PackedRows:

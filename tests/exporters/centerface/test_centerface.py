@@ -221,6 +221,42 @@ def test_an_artifact_over_its_limit_is_written_only_if_allowed_and_never_chosen(
         open_network(tmp_path / "net", task="face-detection")
 
 
+@pytest.mark.nir
+def test_regions_are_compared_on_squares_and_artifacts_can_be_left_out(
+    tmp_path: Path, nir_faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "net"
+    command = [
+        *("centerface", "--weights", str(PUBLISHED), "--out", str(out), "--size", "96x96"),
+        *("--mono", "--regions", "--precisions", "fp32,int8"),
+        *("--calibration", str(nir_faces / "images")),
+    ]
+    assert main([*command, "--leave-out", "centerface.int8.onnx"]) == 0, capsys.readouterr().err
+    manifest = load_manifest(out)
+    assert [each.file for each in manifest.artifacts] == ["centerface.onnx"]
+    assert manifest.exporter.options["regions"] is True
+    bundled = find_model("centerface-96x96")
+    assert (out / "centerface.onnx").read_bytes() == (bundled / "centerface.onnx").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--size", "320x192", "--regions"], "--regions: --size 320x192 is not square"),
+        (["--leave-out", "centerface.tflite"], "expected some, but not all, of centerface.onnx"),
+        (["--leave-out", "centerface.onnx"], "expected some, but not all, of centerface.onnx"),
+    ],
+)
+def test_wrong_options_are_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], expected: str
+) -> None:
+    out = tmp_path / "net"
+    arguments = ["centerface", "--weights", str(PUBLISHED), "--out", str(out), "--mono"]
+    assert main([*arguments, *options]) == 78
+    assert expected in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.mark.export
 @pytest.mark.nir
 @pytest.mark.timeout(600)

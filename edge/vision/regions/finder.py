@@ -1,0 +1,205 @@
+"""Finds the faces of a frame by regions: each known face in a square, now and then all of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from edge.clock import Stopwatch
+from edge.errors import ModelError
+from edge.vision.detect import Detector
+from edge.vision.regions.schedule import faces_to_search
+from edge.vision.regions.square import SIDE_MAX, Square, cut_out, square_around, touches_border
+from edge.vision.values import Box, Detection, ExpectedFace, Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found in a frame.
+
+    Attributes:
+        detections: highest score first; pixels of the full frame.
+        is_full: whether the full frame was searched.
+        skipped: ids of known faces that were not searched.
+    """
+
+    detections: tuple[Detection, ...]
+    is_full: bool = True
+    skipped: frozenset[int] = frozenset()
+
+
+class RegionFinder:
+    """Searches known faces in squares, and the full frame where that does not suffice.
+
+    The full frame is searched every ``full_every_s`` of sensor time, and at once if no face is
+    known, a face is not sure or lost, or the answer of a region leaves a doubt. Known faces are
+    searched in regions then, too. Owned by one thread.
+    """
+
+    def __init__(
+        self,
+        full: Detector,
+        region: Detector,
+        *,
+        full_every_s: float,
+        sure_score: float,
+        nms_iou: float,
+        iou_min: float,
+    ) -> None:
+        """Search by ``region`` and ``full``.
+
+        Args:
+            full: searches the full frame.
+            region: searches a square; its input is square.
+            full_every_s: longest sensor time between full looks, seconds.
+            sure_score: score below which an answer of a region is not sure.
+            nms_iou: overlap from which two answers are the same face.
+            iou_min: lowest overlap of an answer with the predicted box.
+
+        Raises:
+            ModelError: the input of ``region`` is not square.
+        """
+        width, height = region.input_size
+        if width != height:
+            raise ModelError(
+                f"detector.region_model: takes {width}x{height} pixels; expected a square input,"
+                " such as that of centerface-96x96"
+            )
+        self.region = region
+        self._full = full
+        self._full_every_ns = round(full_every_s * 1e9)
+        self._sure_score = sure_score
+        self._nms_iou = nms_iou
+        self._iou_min = iou_min
+        self._region_cost = float(width * height)
+        self._full_cost = float(full.input_size[0] * full.input_size[1])
+        self._looked_ns: int | None = None  # sensor time of the last full look
+        self._size = (0, 0)  # of the frame then
+        self._squares: dict[int | None, Square] = {}  # by track, those in which it was found last
+
+    def find(self, frame: Frame, expected: tuple[ExpectedFace, ...], stopwatch: Stopwatch) -> Found:
+        """Return the faces of ``frame``.
+
+        Laps ``resize``, ``detect`` and ``decode_boxes``.
+
+        Args:
+            frame: the frame.
+            expected: the faces that the tracker expects in it.
+            stopwatch: gets the times of the stages.
+
+        Raises:
+            InferenceError: a network failed on this frame.
+        """
+        if self._is_cut(frame):
+            expected = ()  # no prediction holds
+        self._forget(expected)
+        faces = faces_to_search(expected, region_cost=self._region_cost, full_cost=self._full_cost)
+        answers = self._search(frame, faces, stopwatch) if faces else None
+        if answers is not None and not self._is_due(frame):
+            known = {each.id for each in expected if each.id is not None and not each.missed}
+            return Found(
+                _by_score(answers.values()),
+                is_full=False,
+                skipped=frozenset(known - answers.keys()),
+            )
+        detections = self._full.detect(frame, stopwatch)
+        self._looked_ns, self._size = frame.sensor_ns, (frame.width, frame.height)
+        return Found(self._steadied(detections, answers or {}))
+
+    def _is_due(self, frame: Frame) -> bool:
+        """Return whether it is time for a full look."""
+        return self._looked_ns is None or not (
+            0 <= frame.sensor_ns - self._looked_ns < self._full_every_ns
+        )
+
+    def _is_cut(self, frame: Frame) -> bool:
+        """Return whether the known faces may be at other pixels of this frame."""
+        return self._looked_ns is None or self._size != (frame.width, frame.height)
+
+    def _steadied(
+        self, detections: tuple[Detection, ...], answers: dict[int | None, Detection]
+    ) -> tuple[Detection, ...]:
+        """Return the faces of a full look, the known ones with the box of their region.
+
+        The same network gives other boxes at another scale: a face whose box came now from a full
+        look and then from a region would jump twice a second. Whether a face is there, and whether
+        it is one or two, the full look decides.
+        """
+        faces = list(detections)
+        for answer in answers.values():
+            place = max(
+                range(len(faces)), key=lambda at: faces[at].box.iou(answer.box), default=None
+            )
+            if place is not None and self._is_same(faces[place], answer):
+                faces[place] = answer
+        return _by_score(faces)
+
+    def _search(
+        self, frame: Frame, faces: tuple[ExpectedFace, ...], stopwatch: Stopwatch
+    ) -> dict[int | None, Detection] | None:
+        """Return the face of each track in its square; None: only a full look can tell."""
+        looks_left = int(self._full_cost / self._region_cost) - len(faces)
+        answers: dict[int | None, Detection] = {}
+        squares: dict[int | None, Square] = {}
+        for face in faces:
+            square = square_around(face.box, self._squares.get(face.id))
+            found = self._nearest(frame, face.box, square, stopwatch)
+            if found is not None and touches_border(found.box, square) and looks_left > 0:
+                looks_left -= 1
+                square = square_around(found.box)
+                found = self._nearest(frame, found.box, square, stopwatch)
+            if found is None or touches_border(found.box, square):
+                return None
+            if any(self._is_same(found, other) for other in answers.values()):
+                return None  # two tracks of one face: one is too many
+            answers[face.id], squares[face.id] = found, square
+        self._squares |= squares
+        return answers
+
+    def _forget(self, expected: tuple[ExpectedFace, ...]) -> None:
+        """Forget the squares of tracks that have ended."""
+        for id_ in self._squares.keys() - {each.id for each in expected}:
+            del self._squares[id_]
+
+    def _nearest(
+        self, frame: Frame, box: Box, square: Square, stopwatch: Stopwatch
+    ) -> Detection | None:
+        """Return the detection in ``square`` that is nearest to ``box``; None: none is sure."""
+        if square.side > SIDE_MAX * max(frame.width, frame.height):
+            return None
+        found = max(
+            detect_in(self.region, frame, square, stopwatch),
+            key=lambda each: each.box.iou(box),
+            default=None,
+        )
+        if found is None or found.score < self._sure_score:
+            return None
+        overlap = found.box.iou(box)
+        return found if overlap > 0 and overlap >= self._iou_min else None
+
+    def _is_same(self, one: Detection, other: Detection) -> bool:
+        overlap = one.box.iou(other.box)
+        return overlap > 0 and overlap >= self._nms_iou
+
+
+def _by_score(detections: Iterable[Detection]) -> tuple[Detection, ...]:
+    return tuple(sorted(detections, key=lambda found: -found.score))
+
+
+def detect_in(
+    detector: Detector, frame: Frame, square: Square, stopwatch: Stopwatch
+) -> tuple[Detection, ...]:
+    """Return the faces that ``detector`` finds in ``square``, in pixels of the full frame.
+
+    Args:
+        detector: with a square input.
+        frame: the full frame.
+        square: which part of it is searched.
+        stopwatch: gets the times of the stages.
+
+    Raises:
+        InferenceError: the network failed.
+    """
+    part = replace(frame, luma=cut_out(frame.luma, square), small=None)
+    return tuple(
+        each.moved(square.left, square.top, found="region")
+        for each in detector.detect(part, stopwatch)
+    )
