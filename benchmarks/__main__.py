@@ -1,4 +1,4 @@
-"""Benchmarks: ``python -m benchmarks {fps|suite|cost|accuracy|parity|thresholds|soak}``."""
+"""Benchmarks: ``python -m benchmarks {fps|schedule|suite|cost|accuracy|parity|thresholds|soak}``."""
 
 import argparse
 import json
@@ -24,6 +24,7 @@ from benchmarks.reference import (
     reference_facts,
     show_reference,
 )
+from benchmarks.schedule import run_schedule, show_schedule
 from benchmarks.show_fps import show_conditions, show_fps, show_load
 from benchmarks.soak import RATE_HZ, run_soak, show_soak
 from benchmarks.suite import RUNS, run_suite, show_missed, show_suite
@@ -52,6 +53,11 @@ def _parser() -> Parser:
     cost.add_argument("--faces", default="1,2,4,8,16,30", metavar="N,...", help="in view")
     add_result_file(cost)
     add_configuration(cost)
+    schedule = commands.add_parser("schedule", help="detection by regions against every frame")
+    schedule.add_argument("--images", type=Path, metavar="DIR", help="photographs to set in motion")
+    schedule.add_argument("--pictures", type=int, metavar="N", help="photographs; all by default")
+    add_result_file(schedule)
+    add_configuration(schedule)
     accuracy = commands.add_parser("accuracy", help="accuracy on annotated pictures")
     accuracy.add_argument("--images", type=Path, required=True, metavar="DIR")
     accuracy.add_argument(
@@ -98,6 +104,7 @@ def main(argv: Sequence[str]) -> int:
             "fps": (fps_of, show_fps),
             "suite": (_suite, _show_suite),
             "cost": (_cost, show_cost),
+            "schedule": (_schedule, _show_schedule),
             "accuracy": (_accuracy, show_accuracy),
             "parity": (_parity, show_parity),
             "thresholds": (_thresholds, show_thresholds),
@@ -161,6 +168,24 @@ def _cost(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"--faces {arguments.faces}: expected numbers, such as 1,4,16") from error
     config = load_config(arguments.config, settings=[PURPOSE, *arguments.set], overrides={})
     return run_cost(config, faces)
+
+
+def _schedule(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.pictures is not None and arguments.pictures < 2:
+        raise ConfigError(f"--pictures {arguments.pictures}: expected 2 or more")
+    config = load_config(arguments.config, settings=[PURPOSE, *arguments.set], overrides={})
+    with Console(stderr=True).status("schedule") as status:
+        return run_schedule(
+            config,
+            images=arguments.images,
+            pictures_max=arguments.pictures,
+            progress=status.update,
+        )
+
+
+def _show_schedule(result: dict[str, Any], console: Console) -> None:
+    show_schedule(result, console, show_conditions)
+    show_load(result, console)
 
 
 def _accuracy(arguments: argparse.Namespace) -> dict[str, Any]:

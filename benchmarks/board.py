@@ -191,9 +191,7 @@ def artifact_settings(config: Config) -> list[str]:
     Raises:
         ModelError: a configured network cannot be trusted.
     """
-    return [
-        f"{key}={json.dumps(network.info.artifact)}" for key, network in _networks(config)
-    ]
+    return [f"{key}={json.dumps(network.info.artifact)}" for key, network in _networks(config)]
 
 
 def _networks(config: Config) -> Iterator[tuple[str, Network]]:
