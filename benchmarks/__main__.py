@@ -1,4 +1,4 @@
-"""Benchmarks: ``python -m benchmarks {fps|schedule|suite|cost|accuracy|parity|thresholds|soak}``."""
+"""``python -m benchmarks {fps|schedule|suite|cost|accuracy|parity|thresholds|soak}``."""
 
 import argparse
 import json

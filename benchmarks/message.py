@@ -3,7 +3,6 @@
 ``benchmarks/compare_side.py`` uses ``message_bytes``, in older revisions too: keep its name.
 """
 
-import json
 from typing import Final
 
 from edge import clock
@@ -13,9 +12,6 @@ from edge.link import FrameReport
 from edge.protocol.messages import encode_frame
 from edge.vision.values import FrameState
 from edge.worker.report import frame_report
-
-FULL_LOOK: Final = "full"
-"""What a face's ``found`` says after the detector saw the whole frame."""
 
 _TIMES: Final = MessageTimes(None, paced=False)
 
@@ -33,13 +29,3 @@ def message_bytes(state: FrameState) -> bytes:
         timing=timing_ms(report, now_ns),
     )
     return encode_frame(head, report.faces_json)
-
-
-def is_full_look(message: bytes) -> bool:
-    """Return whether the detector saw the whole frame, from the message of that frame.
-
-    A frame without a face is a full look: where no face is known, there is no region to look at.
-    A message whose faces do not say how they were found is one, too.
-    """
-    faces = json.loads(message.partition(b" ")[2])["faces"]
-    return not faces or any(face.get("found", FULL_LOOK) == FULL_LOOK for face in faces)

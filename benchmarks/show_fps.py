@@ -70,7 +70,7 @@ def _show_comparison(result: dict[str, Any], console: Console) -> None:
     for name, values, found in (
         ("median, passed", [each["wall_ms"]["p50"] for each in sides], medians["wall"]),
         ("median, processor", [each["cpu_ms"]["p50"] for each in sides], medians["cpu"]),
-        ("  outside the networks", [each["outside_cpu_ms"] for each in sides],
+        ("  not networks", [each["outside_cpu_ms"] for each in sides],
          medians["outside_cpu"]),
         ("mean, passed", None, means["wall"]),
         ("mean, processor", None, means["cpu"]),
@@ -80,9 +80,7 @@ def _show_comparison(result: dict[str, Any], console: Console) -> None:
         table.add_row(name, *shown, f"{found['value']:.3f}", interval)
     table.add_section()
     for stage in dict.fromkeys(name for side in sides for name in side["stage_cpu_ms"]):
-        table.add_row(
-            f"  {stage}, processor", *(_number(side["stage_cpu_ms"].get(stage)) for side in sides)
-        )
+        table.add_row(f"  {stage}", *(_number(side["stage_cpu_ms"].get(stage)) for side in sides))
     for name, field in (
         ("faces a frame", "faces_per_frame"),
         ("predicted a frame", "predicted_per_frame"),
@@ -94,7 +92,7 @@ def _show_comparison(result: dict[str, Any], console: Console) -> None:
     console.print(
         f"ratio: {result['revision']} relative to this checkout, above 1 where this one is faster;"
         f" {result['frames']} frames of {width}x{height} each, {result['distinct_frames']} of them"
-        " distinct",
+        " distinct; stages: medians of the processor time",
         highlight=False,
     )
     for name, side in (("this checkout", sides[0]), (result["revision"], sides[1])):

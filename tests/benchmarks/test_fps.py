@@ -16,8 +16,8 @@ from benchmarks.board import BUSY_PERCENT
 from benchmarks.daemon import _tree_cpu_s
 from benchmarks.figures import Spent
 from benchmarks.fps_baseline import BaselineLoop
-from benchmarks.message import is_full_look
-from benchmarks.pipeline import Samples
+from benchmarks.pipeline import FullLooks, Samples
+from benchmarks.scene import make_scene
 from edge.clock import Stopwatch
 from edge.config import Config, DemoSource
 from edge.errors import ConfigError
@@ -106,20 +106,16 @@ def test_the_threads_of_the_baseline_can_be_named(tmp_path: Path) -> None:
     assert "1 thread each" in result["baseline_note"]
 
 
-@pytest.mark.parametrize(
-    ("faces", "is_full"),
-    [
-        ([], True),
-        ([{"track": 1}], True),
-        ([{"found": "region"}, {"found": "predicted"}], False),
-        ([{"found": "region"}, {"found": "full"}], True),
-    ],
-)
-def test_a_message_says_whether_the_detector_saw_the_whole_frame(
-    faces: list[dict[str, Any]], is_full: bool
-) -> None:
-    message = b"affect.v1.frame.bench " + json.dumps({"faces": faces}).encode()
-    assert is_full_look(message) is is_full
+def test_full_looks_are_counted_by_frame() -> None:
+    detector = Pipeline.open(Config()).detector
+    looks = FullLooks(detector)
+    assert not looks.take()
+    frame = make_scene(1, "still", (320, 180)).frames[0]
+    for _ in range(2):
+        (face,) = detector.detect(frame, Stopwatch())
+        assert face.score > 0.5
+    assert looks.take()
+    assert not looks.take()
 
 
 def test_steady_state_and_full_looks_are_apart() -> None:
