@@ -367,7 +367,7 @@ def models_verify() -> int:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of every message."""
-    from edge.protocol.messages import json_schema  # noqa: PLC0415
+    from edge.protocol.json_schema import json_schema  # noqa: PLC0415
 
     sys.stdout.write(json_schema())
 

@@ -14,7 +14,7 @@ import pytest
 
 from edge import __version__, cli
 from edge.errors import EXIT_CONFIG
-from edge.protocol.messages import json_schema
+from edge.protocol.json_schema import json_schema
 from edge.tools import operator
 from edge.vision.inference import bundled_models, folders
 from edge.vision.sources.video import DEMO_CLIP

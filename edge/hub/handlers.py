@@ -17,7 +17,7 @@ from edge.hub.kept_state import StateKeeper
 from edge.hub.state_file import SAVE_WAIT_S
 from edge.hub.stream import MessageStream
 from edge.protocol.events import Detail, Mark
-from edge.protocol.messages import json_schema
+from edge.protocol.json_schema import json_schema
 from edge.protocol.participant_events import (
     BaselineInvalid,
     BaselineReady,

@@ -9,7 +9,6 @@ Numbers are rounded when a message is built: pixels to 0.1, milliseconds to 0.00
 affect to 0.0001. NaN and infinity are never accepted.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -24,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema, to_json
 
-from edge.protocol.events import DETAILS, ModelReference
+from edge.protocol.events import ModelReference
 from edge.validation import first_error
 from edge.vocabulary import BaselineState, ClockName, FoundBy, Grade, RateReason
 
@@ -363,7 +362,8 @@ FACES: Final = TypeAdapter(list[Face])
 """Validates and encodes the faces of a frame message."""
 
 Message = Annotated[FrameMessage | EventMessage | StatusMessage, Field(discriminator="kind")]
-_ANY: TypeAdapter[FrameMessage | EventMessage | StatusMessage] = TypeAdapter(Message)
+ANY: Final[TypeAdapter[FrameMessage | EventMessage | StatusMessage]] = TypeAdapter(Message)
+"""Validates any message."""
 
 
 def _relative(value: float, baseline: float) -> float:
@@ -403,30 +403,6 @@ def decode(part: bytes) -> FrameMessage | EventMessage | StatusMessage:
     if not space:
         raise ValueError("message without a space between topic and JSON")
     try:
-        return _ANY.validate_json(body)
+        return ANY.validate_json(body)
     except ValidationError as error:
         raise ValueError(f"not an {SCHEMA} message: {first_error(error)}") from error
-
-
-def _add_events(schema: dict[str, Any]) -> None:
-    """Add the fields of each known event's ``detail``; other events may have any fields."""
-    choices = []
-    for name, model in DETAILS.items():
-        detail = model.model_json_schema(ref_template="#/$defs/{model}")
-        schema["$defs"] |= detail.pop("$defs", {})
-        schema["$defs"][model.__name__] = detail
-        choices.append(
-            {
-                "if": {"properties": {"event": {"const": name}}},
-                "then": {"properties": {"detail": {"$ref": f"#/$defs/{model.__name__}"}}},
-            }
-        )
-    schema["$defs"]["EventMessage"]["allOf"] = choices
-
-
-def json_schema() -> str:
-    """Return the JSON Schema of every message, indented, ending in a newline."""
-    schema = _ANY.json_schema(by_alias=True)
-    _add_events(schema)
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SCHEMA, **schema}
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

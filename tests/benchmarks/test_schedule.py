@@ -12,7 +12,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.evaluation.face_agreement import FaceAgreement
 from benchmarks.evaluation.motion import HEIGHT, RATE_HZ, SECONDS, WIDTH, scenes
-from benchmarks.fps import read_frames
+from benchmarks.pipeline import read_frames
 from benchmarks.schedule import REFERENCE, ROWS, VARIANTS
 from edge.config import Config, DetectorConfig
 from edge.vision.detect import Detector, open_detector

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from edge.protocol.events import DETAILS, ClockStep, Mark, detail_of
-from edge.protocol.messages import EventMessage, decode, encode, json_schema
+from edge.protocol.json_schema import json_schema
+from edge.protocol.messages import EventMessage, decode, encode
 from tests.support import wire
 
 PAGE = Path(__file__).parents[2] / "docs" / "messages.md"

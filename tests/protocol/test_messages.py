@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from edge.protocol.json_schema import json_schema
 from edge.protocol.messages import (
     EventMessage,
     EventTime,
@@ -23,7 +24,6 @@ from edge.protocol.messages import (
     StatusMessage,
     decode,
     encode,
-    json_schema,
     topic,
 )
 from edge.vocabulary import EXPRESSIONS

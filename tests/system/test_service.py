@@ -16,7 +16,8 @@ from edge import clock
 from edge.cli import run_command_line
 from edge.client.ask import ask
 from edge.errors import RequestRefused, ServiceUnavailable
-from edge.protocol.messages import decode, json_schema
+from edge.protocol.json_schema import json_schema
+from edge.protocol.messages import decode
 from edge.protocol.requests import (
     AssignRequest,
     BaselineRequest,
