@@ -9,7 +9,7 @@ from edge import clock
 from edge.hub.frame_head import frame_head, timing_ms
 from edge.hub.times import MessageTimes
 from edge.link import FrameReport
-from edge.protocol.messages import encode_frame
+from edge.protocol.messages import FACES, encode_frame
 from edge.vision.values import FrameState
 from edge.worker.report import frame_report
 
@@ -28,4 +28,4 @@ def message_bytes(state: FrameState) -> bytes:
         time=_TIMES.of_frame(report, now_ns),
         timing=timing_ms(report, now_ns),
     )
-    return encode_frame(head, report.faces_json)
+    return encode_frame(head, FACES.dump_json(list(report.faces)))

@@ -5,13 +5,14 @@ A ``SOCK_SEQPACKET`` pair keeps message boundaries and has a bounded buffer: if 
 the models below, and not pickle: the worker runs native code on untrusted pictures and files, and
 must not be able to run code in the hub, which owns the sockets and the journal.
 
-The faces of a frame are encoded once, by the worker, and the hub publishes the same bytes. It
-checks what it uses itself, and that they are JSON without a line feed, which would end the message
-in the journal; all their fields are validated only where it changes them.
+The report of a frame is no model, as it comes for each frame; its faces are validated as one part
+of it. The hub publishes only what a model has read: whatever runs in the worker, no field that a
+message does not have, such as pixels, leaves the hub.
 """
 
 import select
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
@@ -89,9 +90,8 @@ class FrameReport:
 
     Attributes:
         index: and the fields up to ``stage_ms``: as in ``Frame`` and ``FrameState``.
-        tracks: those of the faces, in their order.
-        predicted: number of faces with a predicted expression.
         faces_json: the faces of the frame message, a JSON array.
+        faces: the same, validated; only of a report that was received.
     """
 
     index: int
@@ -105,21 +105,8 @@ class FrameReport:
     file: str | None
     page: int | None
     stage_ms: dict[str, float]
-    tracks: list[int]
-    predicted: int
     faces_json: bytes
-
-    @property
-    def faces(self) -> list[Face]:
-        """The faces, all of their fields validated.
-
-        Raises:
-            ReportRefused: they are no faces of a frame message.
-        """
-        try:
-            return FACES.validate_json(self.faces_json)
-        except ValidationError as error:
-            raise ReportRefused(f"faces.{first_error(error)}") from error
+    faces: Sequence[Face] = ()
 
     def encode(self) -> bytes:
         """Return the report for the link: its fields as a JSON array, a line feed, the faces."""
@@ -136,21 +123,20 @@ class FrameReport:
         fields_json, _, faces_json = raw.partition(b"\n")
         try:
             fields = from_json(fields_json, allow_inf_nan=False)
-            faces = from_json(faces_json, allow_inf_nan=False)
-            tracks = [face["track"] for face in faces]
-            predicted = sum(face["expression"] is not None for face in faces)
             values = dict(zip(_FIELDS, fields, strict=True))
-            if type(faces) is not list:
-                raise TypeError(f"expected a list of faces, received {type(faces).__name__}")
-            report = cls(**values, tracks=tracks, predicted=predicted, faces_json=faces_json)
-        except (ValueError, TypeError, LookupError) as error:
+            faces = FACES.validate_json(faces_json)
+            report = cls(**values, faces_json=faces_json, faces=faces)
+        except ValidationError as error:
+            raise ReportRefused(f"no report of a frame: faces.{first_error(error)}") from error
+        except (ValueError, TypeError) as error:
             raise ReportRefused(f"no report of a frame: {error}") from error
         report._check()
         return report
 
     def _check(self) -> None:
         """Raise ``ReportRefused`` if a field would make the hub fail."""
-        counts = [self.index, self.width, self.height, self.ignored, *self.tracks]
+        counts = [self.index, self.width, self.height, self.ignored]
+        counts += [face.track for face in self.faces]
         counts += [each for each in (self.exposure_us, self.page) if each is not None]
         numbers = [*counts, self.sensor_ns, self.captured_ns]
         if not all(type(each) is int and abs(each) < _INTEGER_MAX for each in numbers):
@@ -163,12 +149,10 @@ class FrameReport:
             type(each) is float and each >= 0 for each in self.stage_ms.values()
         ):
             raise ReportRefused(f"expected milliseconds of 0 or more, received {self.stage_ms}")
-        if b"\n" in self.faces_json:
-            raise ReportRefused("faces: line feed in the JSON")
 
 
-_FIELDS: Final = tuple(FrameReport.__slots__[:-3])
-"""The fields that travel before the faces; the others are derived from these."""
+_FIELDS: Final = tuple(FrameReport.__slots__[:-2])
+"""The fields that travel before the faces."""
 
 
 class EventReport(Report):

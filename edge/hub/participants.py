@@ -237,24 +237,6 @@ class Participants:
             if each.baseline is not None:
                 self._baselines[code] = each.baseline.value()
 
-    @property
-    def has_codes(self) -> bool:
-        """Whether a face may get a code; if not, ``note_tracks`` is enough for a frame."""
-        return bool(self._codes or self._open_ns or self.seats.names)
-
-    def note_tracks(self, tracks: Iterable[int], sensor_ns: int) -> dict[int, int]:
-        """Note which tracks are in view; return those that were before, with their times.
-
-        Args:
-            tracks: those of one frame.
-            sensor_ns: when it was taken.
-        """
-        before = {
-            track: at for track, at in self._last_seen_ns.items() if self._is_alive(at, sensor_ns)
-        }
-        self._last_seen_ns = before | dict.fromkeys(tracks, sensor_ns)
-        return before
-
     def update(self, faces: Sequence[Face], sensor_ns: int) -> list[Face]:
         """Process the faces of a frame; return them with codes, baselines and relative values.
 
@@ -262,9 +244,12 @@ class Participants:
             faces: those of one frame, in its order.
             sensor_ns: when it was taken.
         """
-        before = self.note_tracks((face.track for face in faces), sensor_ns)
+        before = {
+            track: at for track, at in self._last_seen_ns.items() if self._is_alive(at, sensor_ns)
+        }
+        in_frame = {face.track for face in faces}
+        self._last_seen_ns = before | dict.fromkeys(in_frame, sensor_ns)
         if self._open_ns:
-            in_frame = {face.track for face in faces}
             for track, at in list(self._open_ns.items()):
                 if track not in in_frame and not self._is_alive(at, sensor_ns):
                     self._end(track)

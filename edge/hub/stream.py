@@ -176,33 +176,27 @@ class MessageStream:
         """Send the worker's results for one frame.
 
         Raises:
-            ReportRefused: it does not follow the frame before, or a participant is in view and the
-                faces are not those of a frame message.
+            ReportRefused: it does not follow the frame before.
         """
         # a gap in the indices, whether camera, slot or the loss of a worker caused it
         dropped = report.index - self.last_index - 1
         if dropped < 0:
             raise ReportRefused(f"frame {report.index} after frame {self.last_index}")
-        codes: list[str | None] = []
-        if self._participants.has_codes:
-            faces = self._participants.update(report.faces, report.sensor_ns)
-            faces_json, codes = FACES.dump_json(faces), [face.participant for face in faces]
-        else:
-            self._participants.note_tracks(report.tracks, report.sensor_ns)
-            faces_json = report.faces_json
+        faces = self._participants.update(report.faces, report.sensor_ns)
         seq, now_ns = self._identity.next_seq(), clock.monotonic_ns()
         time, timing = self._times.of_frame(report, now_ns), timing_ms(report, now_ns)
         head = frame_head(self._head, seq, report, dropped=dropped, time=time, timing=timing)
         self.frames += 1
         self.dropped += dropped
         self.last_index = report.index
-        self.last_track = max(self.last_track, *report.tracks, 0)
+        self.last_track = max([self.last_track, *(face.track for face in faces)])
         self.last_result_ns = now_ns
-        self._send(seq, encode_frame(head, faces_json), time["unix_ns"])
+        self._send(seq, encode_frame(head, FACES.dump_json(faces)), time["unix_ns"])
+        predicted = sum(face.expression is not None for face in faces)
         self._metrics.frames.add(
-            dropped, timing, faces=len(report.tracks), predicted=report.predicted, now_ns=now_ns
+            dropped, timing, faces=len(faces), predicted=predicted, now_ns=now_ns
         )
-        self._sessions.note_frame(codes)
+        self._sessions.note_frame([face.participant for face in faces])
         self.send_participant_events()
 
     def end_tracks(self) -> None:

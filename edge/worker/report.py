@@ -93,7 +93,5 @@ def frame_report(state: FrameState) -> FrameReport:
         file=frame.file,
         page=frame.page,
         stage_ms={"capture": frame.capture_ms, **state.stage_ms},
-        tracks=[face.track.id for face in state.faces],
-        predicted=sum(face.prediction is not None for face in state.faces),
         faces_json=faces_json(state.faces),
     )

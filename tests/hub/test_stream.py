@@ -125,7 +125,6 @@ def test_a_source_that_can_wait_waits_for_a_slow_storage(
 
 
 def test_a_frame_is_sent_as_the_models_encode_it() -> None:
-    """The faces are the worker's bytes until one of them has a code."""
     recorder, config = Recorder(), Config()
     journal = Journal(config.journal)
     kept = StateKeeper(config, journal.identity)
@@ -140,7 +139,8 @@ def test_a_frame_is_sent_as_the_models_encode_it() -> None:
     for part, message, report in zip(recorder.frames, messages, reports, strict=True):
         assert isinstance(message, FrameMessage)
         assert encode(message) == part
-        codes = ["P07" if track == 2 and report.index > 1 else None for track in report.tracks]
+        tracks = [face.track for face in report.faces]
+        codes = ["P07" if track == 2 and report.index > 1 else None for track in tracks]
         assert [face.participant for face in message.faces] == codes
         assert message.faces == [
             face.model_copy(update={"participant": code})

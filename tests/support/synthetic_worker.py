@@ -57,8 +57,6 @@ def frame_report(
         file=None,
         page=None,
         stage_ms={"capture": 1.0, "detect": 9.0, "track": 0.3, "classify": 4.0},
-        tracks=[face.track for face in faces],
-        predicted=len(faces),
         faces_json=FACES.dump_json(list(faces)),
     )
 

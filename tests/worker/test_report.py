@@ -1,6 +1,7 @@
 """The report of a frame: the worker's JSON is exactly what the models of the wire make."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_faces_are_encoded_as_the_models_encode_them(found: list[FaceState]) -> 
 def test_a_report_is_what_was_sent(found: list[FaceState]) -> None:
     sent = frame_report(state(*found))
     received = FrameReport.decode(sent.encode())
-    assert received == sent
+    assert replace(received, faces=()) == sent
     assert received.faces == [as_model(face) for face in found]
 
 
@@ -138,7 +139,6 @@ GOOD = frame_report(state()).encode()
         b"\xff\n[]",
         GOOD[:-3],
         GOOD + b"]",
-        GOOD.replace(b"\n[]", b"\n[\n]"),
         GOOD.replace(b"\n[]", b"\n[1]"),
         GOOD.replace(b"\n[]", b"\n{}"),
         GOOD.replace(b"\n[]", b"\n{}x"),
@@ -165,7 +165,9 @@ def test_what_is_no_report_is_refused_in_one_line(raw: bytes) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_faces_are_validated_where_they_are_used() -> None:
-    raw = GOOD.replace(b"\n[]", b'\n[{"track":1,"expression":null}]')
-    with pytest.raises(ReportRefused, match=r"faces\.0\.box"):
-        _ = FrameReport.decode(raw).faces
+@given(faces)
+def test_fields_that_a_face_does_not_have_go_no_further(face: FaceState) -> None:
+    sent = replace(frame_report(state()), faces_json=faces_json([face]))
+    assert sent.faces_json.startswith(b"[{")
+    more = replace(sent, faces_json=b'[{"pixels":"AAAA",' + sent.faces_json[2:])
+    assert FrameReport.decode(more.encode()).faces == FrameReport.decode(sent.encode()).faces
