@@ -210,7 +210,7 @@ class LineFile:
         try:
             self._open_again()
         except ConfigError as error:
-            reason = str(error).removeprefix(f"log {self.path}: ")
+            reason, *_ = str(error).removeprefix(f"log {self.path}: ").split("; ")  # no remedy
             raise LogFileError(
                 f"log {self.path}: {fate} while it was written, and no new file can be begun there"
                 f" ({reason}); restore the folder and start the logger again"
