@@ -105,6 +105,13 @@ class Pipeline:
         tracks = self._tracker.update(
             detections[:MAX_FACES], frame.sensor_ns, skipped=found.skipped
         )
+        # where a face is expected, too, it may have left its seat
+        tracks = tuple(
+            each
+            for each in tracks
+            if each.detection.found != "predicted"
+            or self._zones.is_watched(each.detection.box, frame.width, frame.height)
+        )
         stopwatch.lap("track")
         left_out = max(0, len(detections) - MAX_FACES)
         if found.is_full:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.clock import Stopwatch
-from edge.config import Config, DetectorConfig
+from edge.config import Config, DetectorConfig, ZonesConfig
 from edge.errors import InferenceError, ModelError
 from edge.vision.detect import open_detector
 from edge.vision.golden import golden_picture
@@ -19,7 +19,8 @@ from edge.vision.regions.finder import detect_in
 from edge.vision.regions.schedule import SEARCH_NS
 from edge.vision.regions.square import Square
 from edge.vision.values import Box, Detection, ExpectedFace, Frame, FrameTracks
-from tests.support.rectangles import RATE_HZ, WIDTH, Faces, RectangleDetector, box, frame_at
+from edge.vision.zones import Zones
+from tests.support.rectangles import HEIGHT, RATE_HZ, WIDTH, Faces, RectangleDetector, box, frame_at
 
 FULL_EVERY_S = 0.5
 
@@ -33,10 +34,15 @@ class World:
         full_looks: numbers of the frames that were searched in full.
     """
 
-    def __init__(self, full_every_s: float = FULL_EVERY_S, scores: dict[int, float] | None = None):
+    def __init__(
+        self,
+        full_every_s: float = FULL_EVERY_S,
+        scores: dict[int, float] | None = None,
+        zones: ZonesConfig | None = None,
+    ) -> None:
         self.full = RectangleDetector((320, 192), scores)
         self.region = RectangleDetector((96, 96), scores)
-        config = Config()
+        config = Config(zones=zones or ZonesConfig())
         finder = RegionFinder(
             self.full,  # type: ignore[arg-type]
             self.region,  # type: ignore[arg-type]
@@ -358,3 +364,21 @@ def test_the_bundled_network_finds_a_face_at_the_same_place_wherever_its_square_
     assert known.box.iou(Box(351.25, 208.02, 91.37, 118.9)) > 0.8
     assert moved.box == Box(known.box.x + x, known.box.y + y, known.box.width, known.box.height)
     assert moved.landmarks == pytest.approx(known.landmarks + np.float32([x, y]), abs=1e-3)
+
+
+def test_a_face_that_is_expected_outside_a_seat_is_not_shown() -> None:
+    """Six faces of which three are searched in a frame; all leave their seats for the middle."""
+    left, right = ([[x, 0.0], [x + 0.4, 0.0], [x + 0.4, 1.0], [x, 1.0]] for x in (0.0, 0.6))
+    seats = {"left": {"polygon": left}, "right": {"polygon": right}}
+    zones = ZonesConfig.model_validate({"seats": seats})
+    world = World(zones=zones)
+
+    def leaving(time_s: float) -> Faces:
+        moved = 90 * max(0.0, time_s - 1.0)
+        places = [(x, y) for x in (200 + moved, 440 - moved) for y in (60, 190, 320)]
+        return {100 + number: box(x, y) for number, (x, y) in enumerate(places)}
+
+    seen = world.watch(2.0, leaving)
+    assert any("predicted" in how(each) for each in seen)
+    shown = [track.detection.box for each in seen for track in each.tracks]
+    assert all(Zones(zones).is_watched(each, WIDTH, HEIGHT) for each in shown)
