@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks.accuracy import run_accuracy
 from benchmarks.arguments import Parser, add_configuration, add_result_file
 from benchmarks.cost import run_cost, show_cost
-from benchmarks.fps import save
+from benchmarks.fps import require_writable, save
 from benchmarks.fps_arguments import PURPOSE, add_fps, fps_of
 from benchmarks.parity import run_parity
 from benchmarks.reference import (
@@ -110,6 +110,8 @@ def main(argv: Sequence[str]) -> int:
             "thresholds": (_thresholds, show_thresholds),
             "soak": (_soak, _show_soak),
         }[arguments.benchmark]
+        if arguments.json:
+            require_writable(arguments.json)
         result = run(arguments)
         result["command"] = "python -m benchmarks " + shlex.join(_recorded_arguments(argv))
         if arguments.json:
@@ -134,6 +136,9 @@ def _recorded_arguments(argv: Sequence[str]) -> list[str]:
 
 
 def _suite(arguments: argparse.Namespace) -> dict[str, Any]:
+    load_config(arguments.config, settings=[PURPOSE, *arguments.set], overrides={})
+    if arguments.frames is not None and arguments.frames < 1:
+        raise ConfigError(f"--frames {arguments.frames}: expected 1 or more")
     reference = None
     if arguments.reference is not None:
         reference = load_reference(arguments.reference, board_name())  # before minutes of work

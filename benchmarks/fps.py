@@ -160,6 +160,12 @@ def _measure_daemon(task: Task, scene: Scene | None, watch: RunWatch) -> dict[st
         return measure_daemon(arguments, frames, watch, paced=task.paced, found=FoundFaces(scene))
 
 
+def require_writable(path: Path) -> None:
+    """Raise ``ConfigError`` if no result can be written to ``path``: before a run of minutes."""
+    with file_errors("--json", path, kind=ConfigError), path.open("a", encoding="utf-8"):
+        pass
+
+
 def save(result: dict[str, Any], path: Path) -> None:
     """Write a result as JSON.
 

@@ -23,7 +23,7 @@ Foreign exceptions are translated once, in the package where they enter, with
 remedy, in one line. Anything that is not an ``AffectEdgeError`` is a bug: traceback, exit 1.
 """
 
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
 
 EXIT_DONE: Final = 0
 """Done, or asked to stop."""
@@ -56,7 +56,7 @@ class AffectEdgeError(Exception):
     ``exit_code`` is the exit code of a process that ends with this error.
     """
 
-    exit_code: ClassVar[int] = EXIT_FAILURE
+    exit_code: int = EXIT_FAILURE
 
 
 class ConfigError(AffectEdgeError):
@@ -134,8 +134,8 @@ class RequestRefused(AffectEdgeError):
     one that this version does not know.
     """
 
-    exit_code = EXIT_CONFIG
-
     def __init__(self, text: str, *, code: RefusalCode | None = "not_possible") -> None:
         super().__init__(text)
         self.code = code
+        # the same request may succeed later; all others have to be changed
+        self.exit_code = EXIT_FAILURE if code in ("busy", "failed") else EXIT_CONFIG

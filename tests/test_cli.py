@@ -230,6 +230,16 @@ def test_check_prints_one_line_per_subject(capsys: pytest.CaptureFixture[str]) -
     assert "detector centerface-320x192: auto" not in out
 
 
+def test_check_refuses_a_detector_of_regions_that_run_refuses(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = ('detector.schedule="region"', 'detector.region_model="centerface-320x192"')
+    words = [word for each in settings for word in ("--set", each)]
+    code, out = printed(capsys, "check", *words)
+    assert code == 78
+    assert "takes 320x192 pixels; expected a square input" in out
+
+
 @pytest.mark.parametrize("key", ["detector.model", "translator.model"])
 def test_check_shows_no_password_where_an_address_is_no_use(
     key: str, capsys: pytest.CaptureFixture[str]

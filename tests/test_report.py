@@ -34,3 +34,11 @@ def test_the_report_has_conditions_and_the_figures_of_each_test(tmp_path: Path) 
     for expected in ["| commit | ", "| cores | ", "| date | ", *outcomes, *printed]:
         assert expected in written
     assert "40 kills, 0 missing" in done.stdout
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_tests(tmp_path: Path) -> None:
+    options = ["-p", "tests.support.report", "--report", tmp_path / "missing" / "faults.md"]
+    command = [sys.executable, "-m", "pytest", *options, "--rootdir", tmp_path, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 4
+    assert "faults.md: No such file or directory" in done.stderr

@@ -39,6 +39,7 @@ from edge.vision.inference import (
     verify,
 )
 from edge.vision.picture_rules import rules_line
+from edge.vision.regions import require_square_input
 from edge.vision.translate import open_translator
 
 
@@ -134,6 +135,7 @@ def _detector_findings(config: Config) -> list[Finding]:
 
 def _region_findings(config: Config) -> list[Finding]:
     region = open_detector(config.detector.region, config.journal.state_dir)
+    require_square_input(region)
     return detection_findings(region, "region_detector")
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,24 @@ def test_a_run_that_fails_is_named_and_the_baseline_may_be_missing(
     (missed,) = result["missed"]
     assert missed.startswith("demo: ")
     assert "nowhere" in result["runs"]["baseline"]["failed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("-c", "/nowhere.toml"), "/nowhere.toml"),
+        (("--frames", "0"), "--frames 0: expected 1 or more"),
+        (("--json", "/nowhere/board.json"), "--json"),
+        (("--set", "detector.threshold=7"), "detector.threshold"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_the_first_run(
+    arguments: tuple[str, ...], expected: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(subprocess, "run", None)
+    assert main(["suite", *arguments]) == 78
+    assert expected in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,9 @@ def test_every_code_comes_back_from_a_reply_and_is_documented():
     rows = [line.split("`") for line in Path("docs/messages.md").read_text().splitlines()]
     documented = {row[1] for row in rows if len(row) > 1 and row[0] == "| "}
     for code in get_args(RefusalCode):
-        assert refusal_of({"ok": False, "code": code, "error": "no"}).code == code
+        refusal = refusal_of({"ok": False, "code": code, "error": "no"})
+        assert refusal.code == code
+        assert refusal.exit_code == (1 if code in ("busy", "failed") else 78)
         assert code in documented
     assert refusal_of({"ok": False, "code": "of_a_newer_daemon", "error": "no"}).code is None
     assert refusal_of({"ok": False, "error": "the cursor is ahead"}).code is None

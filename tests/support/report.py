@@ -16,6 +16,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    target: Path | None = config.getoption("--report")
+    if target is not None:
+        try:
+            target.touch()
+        except OSError as error:  # before a run of hours, not after it
+            raise pytest.UsageError(f"--report {target}: {error.strerror}") from error
     config.pluginmanager.register(Report(config.getoption("--report")))
 
 

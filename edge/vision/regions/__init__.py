@@ -5,9 +5,9 @@
 
 from edge.config import Config
 from edge.vision.detect import Detector, open_detector
-from edge.vision.regions.finder import Found, RegionFinder
+from edge.vision.regions.finder import Found, RegionFinder, require_square_input
 
-__all__ = ["Found", "RegionFinder", "open_finder"]
+__all__ = ["Found", "RegionFinder", "open_finder", "require_square_input"]
 
 
 def open_finder(config: Config, full: Detector) -> RegionFinder | None:

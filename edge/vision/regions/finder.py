@@ -26,6 +26,16 @@ class Found:
     skipped: frozenset[int] = frozenset()
 
 
+def require_square_input(region: Detector) -> None:
+    """Raise ``ModelError`` if the detector of regions does not take a square picture."""
+    width, height = region.input_size
+    if width != height:
+        raise ModelError(
+            f"detector.region_model: takes {width}x{height} pixels; expected a square input,"
+            " such as that of centerface-96x96"
+        )
+
+
 class RegionFinder:
     """Searches known faces in squares, and the full frame where that does not suffice.
 
@@ -57,12 +67,8 @@ class RegionFinder:
         Raises:
             ModelError: the input of ``region`` is not square.
         """
+        require_square_input(region)
         width, height = region.input_size
-        if width != height:
-            raise ModelError(
-                f"detector.region_model: takes {width}x{height} pixels; expected a square input,"
-                " such as that of centerface-96x96"
-            )
         self.region = region
         self._full = full
         self._full_every_ns = round(full_every_s * 1e9)
