@@ -122,7 +122,10 @@ def check_wheels(release: Release, wheel: Path, folder: Path) -> list[str]:
         print(f"ok     {release.name}: {OLD_EXTRAS} with OpenCV {_opencv(old)}")
         if _opencv(old)[:2] != (4, 11):
             wrong.append(f"{OLD_EXTRAS}: OpenCV {_opencv(old)}, expected 4.11")
-    return wrong if len(models) == 3 else [*wrong, f"{len(models)} models in {wheel.name}"]
+    bundled = list((ROOT / "models").glob("*/manifest.json"))
+    if len(models) != len(bundled):
+        wrong.append(f"{len(models)} models in {wheel.name}, expected {len(bundled)}")
+    return wrong
 
 
 def check_with_apt(release: Release, wheel: Path, folder: Path) -> list[str]:

@@ -81,7 +81,12 @@ def pipeline() -> dict[str, Any]:
     return faces
 
 
-NOT_IMPORTED = ("exporters.recipes", "edge.client.logs.postgresql", "edge.tools.forward")
+NOT_IMPORTED = (
+    "exporters.recipes",
+    "edge.client.logs.postgresql",
+    "edge.client.logs.erasing.postgresql",
+    "edge.tools.forward",
+)
 """They need PyTorch, psycopg and paho-mqtt, extras that the environments do not have."""
 
 
