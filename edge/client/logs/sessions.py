@@ -35,12 +35,16 @@ class Session:
         name: its name.
         note: its note; empty if there is none, or its begin is in another file.
         spans: where it lies, one span for each stream.
+        has_begin: whether its begin is in the log.
+        has_end: whether its end is in the log.
     """
 
     session: str
     name: str
     note: str = ""
     spans: list[Span] = field(default_factory=list)
+    has_begin: bool = False
+    has_end: bool = False
 
 
 class SessionEvent(NamedTuple):
@@ -84,23 +88,43 @@ def read_session_events(connection: sqlite3.Connection) -> list[SessionEvent]:
 def sessions_of(events: Iterable[SessionEvent]) -> list[Session]:
     """Return the sessions that ``events``, in any order, show.
 
-    One whose begin is not in the log reaches from the first message of its stream on, and one
-    without an end to the newest.
+    One session runs at a time. One whose begin is not in the log reaches from the first message of
+    its stream on, or from the last event of another session before it; one without an end to the
+    newest message, or to the next event of another session.
     """
     found: dict[str, Session] = {}
     spans: dict[str, dict[str, Span]] = {}
-    for stream, epoch, seq, event, session, name, note in sorted(events, key=lambda each: each[:3]):
-        at = found.setdefault(session, Session(session, name))
-        by_stream = spans.setdefault(session, {})
+    newest: dict[str, SessionEvent] = {}
+    for each in sorted(events, key=lambda each: each[:3]):
+        stream, at, before = each.stream, (each.epoch, each.seq), newest.get(each.stream)
+        session = found.setdefault(each.session, Session(each.session, each.name))
+        by_stream = spans.setdefault(each.session, {})
+        if before is not None and before.session != each.session:
+            before_at = (before.epoch, before.seq)
+            if stream not in by_stream:
+                by_stream[stream] = Span(stream, first=_next(before_at))
+            of_other = spans[before.session]
+            if of_other[stream].last == NO_END:
+                of_other[stream] = replace(of_other[stream], last=_previous(at))
         span = by_stream.setdefault(stream, Span(stream))
-        if event == "session_began":
-            at.note = note or ""
-            by_stream[stream] = replace(span, first=(epoch, seq))
-        elif event == "session_ended":
-            by_stream[stream] = replace(span, last=(epoch, seq))
-    for session, by_stream in spans.items():
-        found[session].spans = list(by_stream.values())
+        if each.event == "session_began":
+            session.note, session.has_begin = each.note or "", True
+            by_stream[stream] = replace(span, first=at)
+        elif each.event == "session_ended":
+            session.has_end = True
+            by_stream[stream] = replace(span, last=at)
+        newest[stream] = each
+    for name, by_stream in spans.items():
+        found[name].spans = list(by_stream.values())
     return list(found.values())
+
+
+def _next(at: tuple[int, int]) -> tuple[int, int]:
+    return at[0], at[1] + 1
+
+
+def _previous(at: tuple[int, int]) -> tuple[int, int]:
+    return at[0], at[1] - 1
 
 
 def within(spans: Sequence[Span], seq: str = "seq") -> tuple[str, tuple[str | int, ...]]:

@@ -161,7 +161,7 @@ def make_plan(facts: Facts, word: str, where: str, report: Callable[[str], None]
         facts: of the log.
         word: name or id.
         where: the log, for the error message.
-        report: takes a line if the session has no end in the log.
+        report: takes lines, such as that the log lacks the session's end.
 
     Raises:
         ConfigError: there is no such session, or several.
@@ -228,17 +228,21 @@ def _closed_spans(
     Args:
         session: of the log.
         newest: epoch and number of the newest message by stream.
-        report: takes a line if there is one without an end.
+        report: takes a line if the log lacks its begin, and if it lacks its end.
     """
-    spans = session.spans
-    if spans and all(span.last == NO_END for span in spans):
+    if not session.has_begin:
         report(
-            f"session {session.name} has no end in this log: it is erased up to the newest message;"
-            " if it goes on, end it first"
+            f"session {session.name} has no begin in this log: it is erased from the first message"
+            " on, or from another session before it"
+        )
+    if not session.has_end:
+        report(
+            f"session {session.name} has no end in this log: it is erased up to the newest message,"
+            " or to another session after it; if it goes on, end it first"
         )
     return tuple(
         replace(span, last=newest.get(span.stream, span.first)) if span.last == NO_END else span
-        for span in spans
+        for span in session.spans
     )
 
 

@@ -276,6 +276,36 @@ def test_a_session_without_an_end_is_erased_up_to_the_newest_message(name, tmp_p
     assert messages_in(out) == [("s", 1, 0)]
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_session_without_begin_and_end_leaves_its_neighbours(name, tmp_path, request):
+    out = request.getfixturevalue("database").url if name == "postgresql" else str(tmp_path / name)
+    before, after = ({"session": each * 12, "name": each} for each in "ac")
+    write_record(
+        out,
+        [
+            event(0, "epoch_started"),
+            event(1, "session_began", **before, note=""),
+            frame(2, "P01"),
+            event(3, "session_ended", **before, participants=["P01"]),
+            frame(4, "P07"),
+            event(0, "epoch_started", epoch=2),
+            event(1, "session_resumed", epoch=2, session=SESSION, name="morning", restarts=1),
+            frame(2, "P07", epoch=2),
+            event(3, "session_began", epoch=2, **after, note=""),
+            frame(4, "P02", epoch=2),
+            event(5, "session_ended", epoch=2, **after, participants=["P02"]),
+        ],
+        rotate_at=6,
+    )
+    lines: list[str] = []
+    erased = erase_session(out, "morning", lines.append)
+    assert (erased.codes, erased.hits) == (("P07",), 0)
+    left = [at for at in messages_in(out) if at != ("s", 2, 0)]
+    assert left == [*(("s", 1, seq) for seq in range(4)), *(("s", 2, seq) for seq in (3, 4, 5))]
+    for part in ("begin", "end"):
+        assert any(f"morning has no {part} in this log" in line for line in lines)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 @pytest.mark.parametrize("name", FILES)
 def test_root_leaves_the_files_to_their_owner(name):
