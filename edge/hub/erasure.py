@@ -31,6 +31,9 @@ log = logging.getLogger("affect_edge")
 _RETRIES: Final = 20
 """Reads in a row without result, of half a second each, after which the storage has failed."""
 
+_NEWEST: Final = (1 << 40) - 1
+"""Above the number of every message of an epoch."""
+
 Result = dict[str, Any]
 
 
@@ -134,7 +137,7 @@ class SessionEraser:
         try:
             found = self._find(session, codes)
             outside = [at for at in found.positions if not whole[0] <= at <= whole[1]]
-            messages = self._journal.erase([whole, *_ranges(outside)])
+            messages = self._journal.erase([*_by_epoch(*whole), *_ranges(outside)])
             texts = session_texts(session.name, session.note, found.codes)
             remains = self._find(session, found.codes, [text.encode() for text in texts])
             files = find_samples(remains.unused, self._files())
@@ -205,6 +208,20 @@ def _refusal(error: Exception) -> str:
 
 def _position(kept: KeptPosition) -> Position:
     return Position(kept.epoch, kept.seq)
+
+
+def _by_epoch(first: Position, last: Position) -> list[Range]:
+    """Return the ranges of all messages from ``first`` to ``last`` but the first of each epoch.
+
+    That one is ``epoch_started``: it has the configuration, and nothing of a session.
+    """
+    return [
+        (
+            first if epoch == first.epoch and first.seq else Position(epoch, 1),
+            last if epoch == last.epoch else Position(epoch, _NEWEST),
+        )
+        for epoch in range(first.epoch, last.epoch + 1)
+    ]
 
 
 def _ranges(positions: Sequence[Position]) -> list[Range]:

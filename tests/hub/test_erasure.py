@@ -228,3 +228,27 @@ def test_a_long_text_is_found_wherever_it_lies_in_a_file(tmp_path: Path, before:
     assert find_samples([b"other", note], [file]) == [file]
     assert find_samples([note + b"x"], [file]) == []
     assert find_samples([], [file]) == []
+
+
+def test_the_configuration_of_a_start_within_the_session_stays(tmp_path):
+    """The daemon was restarted while the session ran."""
+    session = "0a1b2c3d4e5f"
+    with Daemon(tmp_path) as daemon:
+        daemon.append_event("epoch_started", configuration={})
+        daemon.append_event("session_began", session=session, name="morning", note="")
+        first = KeptPosition(epoch=daemon.journal.epoch, seq=1)
+    with Daemon(tmp_path) as daemon:
+        daemon.append_event("epoch_started", configuration={})
+        daemon.append("frame", faces=[{"participant": "P07"}])
+        daemon.append_event("session_ended", session=session, name="morning")
+        daemon.append("frame", faces=[])
+        daemon.kept.sessions.begin(session, "morning", "", first, 1)
+        daemon.kept.sessions.note_frame(["P07"])
+        daemon.kept.sessions.end(KeptPosition(epoch=daemon.journal.epoch, seq=2), 2)
+        reply = daemon.erase()
+        assert daemon.stored() == [0, 0, 3]
+        assert (reply["messages"], reply["outside"], reply["hits"]) == (3, 0, 0)
+        gaps = [
+            (gap.epoch - first.epoch, gap.first_missing, gap.last_missing) for gap in daemon.gaps()
+        ]
+        assert gaps == [(0, 1, 1), (1, 1, 2)]

@@ -70,10 +70,10 @@ def record() -> list[Message]:
     ]
 
 
-LEFT = [("s", 1, 0), *(("s", 2, seq) for seq in [*range(103, 201), 205])]
+LEFT = [("s", 1, 0), ("s", 2, 0), *(("s", 2, seq) for seq in [*range(103, 201), 205])]
 """The messages that ``record`` has without its first session."""
 
-GAPS = [("s", 1, 1, 199, "erased"), ("s", 2, 0, 102, "erased"), ("s", 2, 201, 204, "trimmed")]
+GAPS = [("s", 1, 1, 199, "erased"), ("s", 2, 1, 102, "erased"), ("s", 2, 201, 204, "trimmed")]
 """The gaps that a log of ``record`` has afterwards."""
 
 

@@ -1,9 +1,12 @@
 """What belongs to a session in a log, and goes with it: the plan of an erasure.
 
 With the messages of the session go all other messages that name a code which no other session of
-the log and no configuration has. Where an erasure changes several files, one after another, the
-plan lies next to them until it is done: after a kill, the events that show the session may be gone
-already.
+the log and no configuration has. The event ``epoch_started`` stays: it has the configuration, and
+nothing of a session. Where the log lacks it for an epoch of the session or of a code, nobody knows
+whether that code is configured: then only the messages of the session go.
+
+Where an erasure changes several files, one after another, the plan lies next to them until it is
+done: after a kill, the events that show the session may be gone already.
 """
 
 import json
@@ -20,6 +23,12 @@ from edge.protocol.naming import session_texts
 
 ERASED: Final = "erased"
 """The reason of a gap where messages were erased."""
+
+STARTED: Final = "epoch_started"
+"""The event that has the configuration of an epoch; it is kept."""
+
+Epoch = tuple[str, int]
+"""Stream and number of a daemon's start."""
 
 _SCHEMA: Final = "affect.log-erasure.v1"
 
@@ -105,6 +114,8 @@ class Plan:
 
     def dooms(self, item: Item) -> bool:
         """Return whether ``item`` goes with the session."""
+        if item.event == STARTED:
+            return False
         if item.kind in ("frame", "event"):
             return not self.codes.isdisjoint(item.codes) or lies_within(self.spans, item)
         return item.kind == "status" and item.detail.get("session") == self.session
@@ -147,11 +158,14 @@ class Facts(Protocol):
     def newest(self) -> dict[str, tuple[int, int]]:
         """Return epoch and number of the newest message by stream."""
 
-    def configured(self) -> Set[str]:
-        """Return the codes of configurations."""
+    def configured(self) -> dict[Epoch, Set[str]]:
+        """Return the codes of configurations, by epoch of those that the log has."""
 
     def codes_of(self, sessions: Sequence[Sequence[Span]]) -> list[set[str]]:
         """Return the codes that faces have in each of the sessions, by where it lies."""
+
+    def epochs_of(self, spans: Sequence[Span], codes: Set[str]) -> dict[str, set[Epoch]]:
+        """Return by code the epochs of messages that lie in ``spans`` or name the code."""
 
 
 def make_plan(facts: Facts, word: str, where: str, report: Callable[[str], None]) -> Plan:
@@ -171,7 +185,16 @@ def make_plan(facts: Facts, word: str, where: str, report: Callable[[str], None]
     spans = _closed_spans(session, facts.newest(), report)
     others = [each.spans for each in sessions if each.session != session.session]
     own, *foreign = facts.codes_of([spans, *others])
-    codes = own.difference(facts.configured(), *foreign)
+    configured = facts.configured()
+    codes = own.difference(*configured.values(), *foreign)
+    for code, epochs in sorted(facts.epochs_of(spans, codes).items()):
+        if unknown := sorted(epochs - configured.keys()):
+            codes.remove(code)
+            report(
+                f"participant {code}: this log lacks {STARTED} of epoch {unknown[0][1]}, so the"
+                " code may be one of its configuration: messages outside of the session that name"
+                " it stay"
+            )
     return Plan(session.session, session.name, session.note, spans, frozenset(codes))
 
 
@@ -179,22 +202,22 @@ class ItemFacts:
     """The facts of a log that is read as a whole.
 
     Args:
-        read: returns all items of the log; called twice.
+        read: returns all items of the log; called three times.
     """
 
     def __init__(self, read: Callable[[], Iterable[Item]]) -> None:
         self._read = read
         self._events: list[SessionEvent] = []
         self._newest: dict[str, tuple[int, int]] = {}
-        self._configured: set[str] = set()
+        self._configured: dict[Epoch, Set[str]] = {}
         for item in read():
             if item.kind in ("frame", "event"):
                 at = item.epoch, item.seq
                 self._newest[item.stream] = max(self._newest.get(item.stream, at), at)
             if item.event in EVENTS and (event := _session_event(item)):
                 self._events.append(event)
-            elif item.event == "epoch_started":
-                self._configured |= item.codes
+            elif item.event == STARTED:
+                self._configured[item.stream, item.epoch] = item.codes
 
     def session_events(self) -> list[SessionEvent]:
         """See ``Facts``."""
@@ -204,7 +227,7 @@ class ItemFacts:
         """See ``Facts``."""
         return self._newest
 
-    def configured(self) -> Set[str]:
+    def configured(self) -> dict[Epoch, Set[str]]:
         """See ``Facts``."""
         return self._configured
 
@@ -217,6 +240,16 @@ class ItemFacts:
             for codes, spans in zip(found, sessions, strict=True):
                 if not item.codes <= codes and lies_within(spans, item):
                     codes.update(item.codes)
+        return found
+
+    def epochs_of(self, spans: Sequence[Span], codes: Set[str]) -> dict[str, set[Epoch]]:
+        """See ``Facts``."""
+        found: dict[str, set[Epoch]] = {code: set() for code in codes}
+        for item in self._read() if codes else ():
+            if item.kind in ("frame", "event"):
+                named = codes if lies_within(spans, item) else codes & item.codes
+                for code in named:
+                    found[code].add((item.stream, item.epoch))
         return found
 
 

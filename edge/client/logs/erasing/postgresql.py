@@ -10,7 +10,7 @@ interrupted is completed by the next one.
 """
 
 import select
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import count
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ import psycopg
 from edge.client.logs.erasing.line_items import JsonKind
 from edge.client.logs.erasing.plan import (
     ERASED,
+    STARTED,
+    Epoch,
     Erased,
     Item,
     Plan,
@@ -124,9 +126,9 @@ class _Log:
         )
         return {stream: (epoch, seq) for stream, epoch, seq in rows}
 
-    def configured(self) -> set[str]:
-        items = self._items("event = 'epoch_started'")
-        return {code for item in items for code in item.codes}
+    def configured(self) -> dict[Epoch, Set[str]]:
+        items = self._items("event = %s", STARTED)
+        return {(item.stream, item.epoch): item.codes for item in items}
 
     def codes_of(self, sessions: Sequence[Sequence[Span]]) -> list[set[str]]:
         found = []
@@ -139,6 +141,19 @@ class _Log:
                 *values,
             )
             found.append({code for (code,) in rows})
+        return found
+
+    def epochs_of(self, spans: Sequence[Span], codes: Set[str]) -> dict[str, set[Epoch]]:
+        if not codes:
+            return {}
+        where, values = _within(spans)
+        of_session = self._rows(
+            f"SELECT DISTINCT stream, epoch FROM affect.messages WHERE {where}", *values
+        )
+        found = {code: {(stream, epoch) for stream, epoch in of_session} for code in codes}
+        for item in self._naming(spans, codes):
+            for code in codes & item.codes:
+                found[code].add((item.stream, item.epoch))
         return found
 
     def erase(self, plan: Plan) -> Erased:
@@ -160,18 +175,18 @@ class _Log:
 
     def _delete(self, plan: Plan) -> tuple[int, int]:
         """Delete the messages and record the gaps; return how many, and how many outside."""
-        where, values = _within(plan.spans)
+        where, values = _goes(plan.spans)
         self._rows(
             "CREATE TEMPORARY TABLE doomed ON COMMIT DROP AS SELECT stream, epoch, seq, device,"
             f" time FROM affect.messages WHERE {where}",
             *values,
         )
         ((inside,),) = self._rows("SELECT count(*) FROM doomed")
-        for stream, epoch, seq in self._naming(plan):
+        for item in self._naming(plan.spans, plan.codes):
             self._rows(
                 "INSERT INTO doomed SELECT stream, epoch, seq, device, time FROM affect.messages"
                 " WHERE (stream, epoch, seq) = (%s, %s, %s)",
-                *(stream, epoch, seq),
+                *item.identity,
             )
         # numbers in a row have the same difference from their rank; the time is that of the first
         self._rows(
@@ -188,18 +203,16 @@ class _Log:
         )
         return count, count - inside
 
-    def _naming(self, plan: Plan) -> list[tuple[str, int, int]]:
-        """Return the messages outside of the session that name one of its codes."""
-        if not plan.codes:
+    def _naming(self, spans: Sequence[Span], codes: Set[str]) -> list[Item]:
+        """Return the messages outside of ``spans`` that name one of ``codes``."""
+        if not codes:
             return []
-        where, values = _within(plan.spans)
-        quoted = [f'"{code}"' for code in plan.codes]
+        where, values = _within(spans)
+        quoted = [f'"{code}"' for code in codes]
         any_code = " OR ".join(["position(%s in body::text) > 0"] * len(quoted))
         items = self._items(f"NOT {where} AND ({any_code})", *values, *quoted)
         return [
-            (item.stream, item.epoch, item.seq)
-            for item in items
-            if not plan.codes.isdisjoint(item.codes)
+            item for item in items if item.event != STARTED and not codes.isdisjoint(item.codes)
         ]
 
     def _vacuum(self) -> None:
@@ -231,7 +244,7 @@ class _Log:
 
     def _count(self, plan: Plan, texts: Sequence[str]) -> int:
         """Return how many rows are in the session, name a code, or hold one of ``texts``."""
-        where, values = _within(plan.spans)
+        where, values = _goes(plan.spans)
         ((hits,),) = self._rows(f"SELECT count(*) FROM affect.messages WHERE {where}", *values)
         for table, column in (("messages", "body"), ("devices", "status")):
             for text in texts:
@@ -240,7 +253,7 @@ class _Log:
                     text,
                 )
                 hits += found
-        return int(hits) + len(self._naming(plan))
+        return int(hits) + len(self._naming(plan.spans, plan.codes))
 
     def _items(self, where: str, *values: object) -> Iterator[Item]:
         """Return messages, some thousand at a time."""
@@ -262,3 +275,9 @@ class _Log:
 def _within(spans: Sequence[Span]) -> tuple[str, tuple[str | int, ...]]:
     where, values = within(spans)
     return where.replace("?", "%s"), values
+
+
+def _goes(spans: Sequence[Span]) -> tuple[str, tuple[str | int, ...]]:
+    """Return the condition of messages that go: those in ``spans`` without configurations."""
+    where, values = _within(spans)
+    return f"{where} AND event IS DISTINCT FROM '{STARTED}'", values

@@ -4,21 +4,19 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from edge.client.gaps import Gap
-from edge.client.logs.erasing.plan import ERASED, Item, Plan
+from edge.client.logs.erasing.plan import ERASED, Epoch, Item, Plan
 from edge.client.tidy import PlacedGap
 
 SAMPLES: Final = 64
 """Erased messages whose own numbers are looked for, evenly distributed."""
-
-_Epoch = tuple[str, int]
 
 
 class Runs:
     """Collects the messages of a log that are to be erased. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._runs: dict[_Epoch, list[tuple[Item, int]]] = {}  # first message, last number
-        self._erased: dict[_Epoch, list[tuple[int, int]]] = {}
+        self._runs: dict[Epoch, list[tuple[Item, int]]] = {}  # first message, last number
+        self._erased: dict[Epoch, list[tuple[int, int]]] = {}
 
     def add(self, item: Item) -> None:
         """Add a frame or event, or another row of it."""

@@ -7,7 +7,7 @@ until all files are done, so that a killed erasure is completed by the next one.
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from edge.client.logs import participant_edits
 from edge.client.logs.erasing.line_items import JsonKind
 from edge.client.logs.erasing.locks import acting_as_owner, in_use, open_locked
 from edge.client.logs.erasing.names import log_files, where_in
-from edge.client.logs.erasing.plan import Erased, Plan, PlanFile, run_plan
+from edge.client.logs.erasing.plan import STARTED, Epoch, Erased, Plan, PlanFile, run_plan
 from edge.client.logs.erasing.remains import count_in_files
 from edge.client.logs.erasing.runs import SAMPLES
 from edge.client.logs.sessions import SessionEvent, Span, read_session_events, within
@@ -24,6 +24,10 @@ from edge.client.logs.sqlite_database import companion
 from edge.errors import LogFileError
 
 _JSON = JsonKind()
+_IS_STARTED = (
+    f"(kind = 'event' AND instr(body, '\"{STARTED}\"')"
+    f" AND json_extract(body, '$.event') = '{STARTED}')"
+)
 
 
 def erase(path: Path, word: str, report: Callable[[str], None]) -> Erased:
@@ -101,17 +105,13 @@ class _SqliteFacts:
                     found[stream] = max(found.get(stream, (0, 0)), (epoch, seq))
         return found
 
-    def configured(self) -> set[str]:
-        found: set[str] = set()
+    def configured(self) -> dict[Epoch, Set[str]]:
+        found: dict[Epoch, Set[str]] = {}
         for path in self._paths:
             with _opened(path) as connection:
-                for (body,) in connection.execute(
-                    "SELECT body FROM messages WHERE kind = 'event'"
-                    " AND instr(body, '\"epoch_started\"')"
-                ):
-                    item = _JSON.item(body)
-                    if item is not None and item.event == "epoch_started":
-                        found |= item.codes
+                for (body,) in connection.execute(f"SELECT body FROM messages WHERE {_IS_STARTED}"):
+                    if (item := _JSON.item(body)) is not None:
+                        found[item.stream, item.epoch] = item.codes
         return found
 
     def codes_of(self, sessions: Sequence[Sequence[Span]]) -> list[set[str]]:
@@ -120,6 +120,21 @@ class _SqliteFacts:
             with _opened(path) as connection:
                 for codes, spans in zip(found, sessions, strict=True):
                     codes.update(_codes(connection, spans))
+        return found
+
+    def epochs_of(self, spans: Sequence[Span], codes: Set[str]) -> dict[str, set[Epoch]]:
+        found: dict[str, set[Epoch]] = {code: set() for code in codes}
+        where, values = within(spans)
+        for path in self._paths if codes else ():
+            with _opened(path) as connection:
+                for code, epochs in found.items():
+                    epochs.update(
+                        connection.execute(
+                            f"SELECT DISTINCT stream, epoch FROM messages WHERE {where}"
+                            " OR (instr(body, ?) AND names(body, ?))",
+                            [*values, f'"{code}"', code],
+                        )
+                    )
         return found
 
 
@@ -162,12 +177,14 @@ def _mark(connection: sqlite3.Connection, plan: Plan) -> int:
     """Note what is to be deleted; return how many messages are within the session."""
     where, values = within(plan.spans)
     count = connection.execute(
-        f"INSERT INTO doomed SELECT stream, epoch, seq FROM messages WHERE {where}", values
+        "INSERT INTO doomed SELECT stream, epoch, seq FROM messages"
+        f" WHERE {where} AND NOT {_IS_STARTED}",
+        values,
     ).rowcount
     for code in sorted(plan.codes):
         connection.execute(
             "INSERT INTO doomed SELECT stream, epoch, seq FROM messages"
-            f" WHERE instr(body, ?) AND names(body, ?) AND NOT {where}"
+            f" WHERE instr(body, ?) AND names(body, ?) AND NOT {where} AND NOT {_IS_STARTED}"
             " AND (stream, epoch, seq) NOT IN (SELECT stream, epoch, seq FROM doomed)",
             [f'"{code}"', code, *values],
         )

@@ -109,7 +109,8 @@ def doomed(record: Record, session: str) -> set[tuple[int, int]]:
     for message in record.messages:
         if not isinstance(message, str) and getattr(message, "event", "") == "epoch_started":
             own -= record.named[message.epoch, message.seq]
-    return inside | {at for at, codes in record.named.items() if codes & own}
+    goes = inside | {at for at, codes in record.named.items() if codes & own}
+    return goes - {at for at in goes if at[1] == 0}  # which has the configuration
 
 
 def codes_of(record: Record, inside: set[tuple[int, int]]) -> set[str]:

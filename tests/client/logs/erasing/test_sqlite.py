@@ -48,12 +48,12 @@ def test_a_session_is_erased_with_its_codes_and_nothing_else(log, capsys, word):
     assert b'"morning"' in everything(log.parent)
     assert run_command_line(["erase", "--session", word, "--log", str(log)]) == 0
     output = capsys.readouterr().out
-    assert "and the codes P07: 302 messages, 3 of them outside of the session" in output
+    assert "and the codes P07: 301 messages, 3 of them outside of the session" in output
     assert "0 hits of 64 texts" in output
     left = rows(log, "SELECT epoch, seq FROM messages ORDER BY 1, 2")
-    assert left == [(1, 0), *((2, seq) for seq in range(103, 201))]
+    assert left == [(1, 0), (2, 0), *((2, seq) for seq in range(103, 201))]
     gaps = "SELECT epoch, first_missing, last_missing, reason FROM gaps ORDER BY 1, 2"
-    assert rows(log, gaps) == [(1, 1, 199, "erased"), (2, 0, 102, "erased")]
+    assert rows(log, gaps) == [(1, 1, 199, "erased"), (2, 1, 102, "erased")]
     assert rows(log, "SELECT minute FROM statuses") == [(1,)]
     assert rows(log, "PRAGMA freelist_count") == [(0,)]
     bytes_left = everything(log.parent)
@@ -84,7 +84,9 @@ def test_a_part_of_a_session_is_erased_in_each_file_of_a_rotated_log(tmp_path, p
     write_log(path, whole[:cut] if part == "begin" else whole[cut:])
     erase_session(str(path), "morning", print)
     left = rows(path, "SELECT epoch, seq FROM messages ORDER BY 1, 2")
-    assert left == ([(1, 0)] if part == "begin" else [(2, seq) for seq in range(103, 201)])
+    # the end has no epoch_started: P07 may be configured, and is kept outside of the session
+    of_end = [(2, seq) for seq in range(101, 201)]
+    assert left == ([(1, 0), (2, 0)] if part == "begin" else of_end)
 
 
 @pytest.mark.parametrize(("before", "after"), [("a", "b"), ("b", "a")])
@@ -107,7 +109,7 @@ def test_a_session_that_went_on_in_a_new_stream_is_erased_in_both(tmp_path, befo
     write_log(path, sent)
     assert erase_session(str(path), "morning", print).hits == 0
     left = rows(path, "SELECT stream, seq FROM messages ORDER BY stream, seq")
-    assert left == sorted([(before, 0), (after, 4)])
+    assert left == sorted([(before, 0), (after, 0), (after, 4)])
 
 
 def test_codes_of_the_configuration_stay(tmp_path):
@@ -115,7 +117,7 @@ def test_codes_of_the_configuration_stay(tmp_path):
     write_log(path, [event(0, "epoch_started", seats={"left": "P07"}), *messages()[1:]])
     assert erase_session(str(path), "morning", print).codes == ()
     left = rows(path, "SELECT epoch, seq FROM messages ORDER BY 1, 2 LIMIT 4")
-    assert left == [(1, 0), (1, 1), (2, 101), (2, 102)]
+    assert left == [(1, 0), (1, 1), (2, 0), (2, 101)]
 
 
 def test_a_log_that_a_logger_holds_is_left_as_it_is(log, capsys, monkeypatch):
