@@ -13,7 +13,7 @@ they were received.
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from edge import clock
 from edge.client.logs.sqlite_changes import columns, transaction
@@ -129,15 +129,105 @@ def undo(connection: sqlite3.Connection) -> Edit | None:
     return Edit(code, None if stream is None else (stream, epoch, track), was)
 
 
-def forget(connection: sqlite3.Connection, codes: Iterable[str]) -> None:
-    """Delete every edit that names one of ``codes``; within a transaction of the caller."""
+def forget(connection: sqlite3.Connection, codes: Iterable[str]) -> list[bytes]:
+    """Delete what the edits hold of erased messages; within a transaction of the caller.
+
+    These are the edits of tracks that no message has any more, those that name one of ``codes``,
+    and those of codes that nobody has after that.
+
+    Returns:
+        the bytes of the deleted rows, as they were in the file.
+    """
     if not columns(connection, "participant_edit"):
-        return
-    for code in codes:
-        connection.execute(
-            "DELETE FROM participant_edit WHERE participant = ?1 OR was = ?1", [code]
+        return []
+    erased: list[bytes] = []
+    for stream, epoch in _rows(
+        connection,
+        "SELECT DISTINCT stream, epoch FROM participant_edit WHERE stream IS NOT NULL",
+    ):
+        present = _rows(
+            connection,
+            "SELECT DISTINCT json_extract(f.value, '$.track') FROM messages m,"
+            " json_each(m.body, '$.faces') f WHERE m.kind = 'frame' AND m.stream = ?"
+            " AND m.epoch = ?",
+            *(stream, epoch),
         )
+        edited = _rows(
+            connection,
+            "SELECT DISTINCT track FROM participant_edit WHERE stream = ? AND epoch = ?",
+            *(stream, epoch),
+        )
+        for (track,) in set(edited) - set(present):
+            where = "stream = ? AND epoch = ? AND track = ?"
+            erased += _delete(connection, where, stream, epoch, track)
+    for code in codes:
+        erased += _delete(connection, "participant = ?1 OR was = ?1", code)
+    used = _used(connection)
+    for (was,) in _rows(
+        connection, "SELECT DISTINCT was FROM participant_edit WHERE was IS NOT NULL"
+    ):
+        if was not in used:
+            erased += _delete(connection, "was = ?", was)
     _store_result(connection)
+    return erased
+
+
+def _delete(connection: sqlite3.Connection, where: str, *values: object) -> list[bytes]:
+    """Delete edits; return parts of the rows that they had, in SQLite's record format.
+
+    A bare code would be found in other words, too.
+    """
+    erased: list[bytes] = []
+    for code, stream, epoch, track, was, undone in _rows(
+        connection,
+        "SELECT participant, stream, epoch, track, was, undone FROM participant_edit"
+        f" WHERE {where}",
+        *values,
+    ):
+        if stream is not None:
+            erased.append(str(stream).encode() + _stored(epoch) + _stored(track) + code.encode())
+            continue
+        types = bytes(13 + 2 * len(text) for text in (was, code))
+        names = f"{was}{code}".encode()
+        erased.append(types + bytes((6, 8 + undone)) + names)  # participant_edit
+        erased.append(b"\x03" + types + names)  # participant_of_code
+    connection.execute(f"DELETE FROM participant_edit WHERE {where}", values)
+    return erased
+
+
+def _stored(number: int) -> bytes:
+    """Return an integer as SQLite stores it; 0 and 1 take no bytes."""
+    if number in (0, 1):
+        return b""
+    size = next(
+        size for size in (1, 2, 3, 4, 6, 8) if -(1 << 8 * size - 1) <= number < 1 << 8 * size - 1
+    )
+    return number.to_bytes(size, "big", signed=True)
+
+
+def _used(connection: sqlite3.Connection) -> set[str]:
+    """Return the codes that are renamed, or result, where a face has or gets them."""
+    edits = _rows(connection, "SELECT was, participant FROM participant_edit")
+    used = {code for was, code in edits if was is None}
+    used |= {was for was, _ in edits if was is not None and _is_received(connection, was)}
+    while more := {code for was, code in edits if was in used} - used:
+        used |= more
+    return used
+
+
+def _is_received(connection: sqlite3.Connection, code: str) -> bool:
+    return bool(
+        _rows(
+            connection,
+            "SELECT 1 FROM messages m, json_each(m.body, '$.faces') f WHERE m.kind = 'frame'"
+            " AND instr(m.body, ?) AND json_extract(f.value, '$.participant') = ? LIMIT 1",
+            *(f'"{code}"', code),
+        )
+    )
+
+
+def _rows(connection: sqlite3.Connection, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    return connection.execute(statement, values).fetchall()
 
 
 def _rename(known: dict[_Key, str], was: str, code: str) -> None:

@@ -65,21 +65,23 @@ def erase(path: Path, word: str, report: Callable[[str], None]) -> Erased:
 
 def _erase(paths: Sequence[Path], plan: Plan) -> Erased:
     messages = inside = 0
-    texts = plan.texts()
+    texts = [text.encode() for text in plan.texts()]
     for path in paths:
         with _opened(path) as connection:
             connection.execute("CREATE TEMP TABLE doomed (stream, epoch, seq)")
             inside += _mark(connection, plan)
-            texts += _samples(connection)
+            texts += [text.encode() for text in _samples(connection)]
             with transaction(connection):
-                messages += _delete(connection, plan)
+                count, edits = _delete(connection, plan)
+            messages += count
+            texts += edits
             connection.execute("DROP TABLE doomed")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             _compact(connection, path)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     suffixes = ("", "-wal", "-journal", "-shm")
     files = [companion(path, suffix) for path in paths for suffix in suffixes]
-    hits = count_in_files(files, [text.encode() for text in texts])
+    hits = count_in_files(files, texts)
     codes = tuple(sorted(plan.codes))
     return Erased(messages, messages - inside, codes, len(texts), hits, where_in(paths))
 
@@ -202,7 +204,8 @@ def _samples(connection: sqlite3.Connection) -> list[str]:
     return [f'"stream":"{stream}","epoch":{epoch},"seq":{seq},' for stream, epoch, seq in rows]
 
 
-def _delete(connection: sqlite3.Connection, plan: Plan) -> int:
+def _delete(connection: sqlite3.Connection, plan: Plan) -> tuple[int, list[bytes]]:
+    """Delete it; return the number of messages, and the bytes of edits of participants."""
     # numbers in a row have the same difference from their rank; the times are those of the first
     connection.execute(
         "INSERT INTO gaps (stream, epoch, first_missing, last_missing, reason, device, unix_ns,"
@@ -218,5 +221,4 @@ def _delete(connection: sqlite3.Connection, plan: Plan) -> int:
         "DELETE FROM messages WHERE (stream, epoch, seq) IN (SELECT stream, epoch, seq FROM doomed)"
     ).rowcount
     connection.execute("DELETE FROM statuses WHERE instr(body, ?)", [f'"{plan.session}"'])
-    participant_edits.forget(connection, sorted(plan.codes))
-    return count
+    return count, participant_edits.forget(connection, sorted(plan.codes))

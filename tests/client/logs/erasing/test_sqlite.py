@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import run_command_line
+from edge.client.logs import participant_edits
 from edge.client.logs.erasing import erase_session
 from edge.client.logs.erasing.remains import count_in_files
 from tests.support.erasable import event, frame, record
@@ -49,7 +50,7 @@ def test_a_session_is_erased_with_its_codes_and_nothing_else(log, capsys, word):
     assert run_command_line(["erase", "--session", word, "--log", str(log)]) == 0
     output = capsys.readouterr().out
     assert "and the codes P07: 301 messages, 3 of them outside of the session" in output
-    assert "0 hits of 64 texts" in output
+    assert "0 hits of 66 texts" in output
     left = rows(log, "SELECT epoch, seq FROM messages ORDER BY 1, 2")
     assert left == [(1, 0), (2, 0), *((2, seq) for seq in range(103, 201))]
     gaps = "SELECT epoch, first_missing, last_missing, reason FROM gaps ORDER BY 1, 2"
@@ -129,3 +130,50 @@ def test_a_log_that_a_logger_holds_is_left_as_it_is(log, capsys, monkeypatch):
         logger.execute("ROLLBACK")
     logger.close()
     assert rows(log, "SELECT count(*) FROM messages") == [(len(messages()),)]
+
+
+def test_codes_that_were_assigned_afterwards_go_with_their_tracks(tmp_path):
+    """Track 1 is in the session alone, track 1 of epoch 3 is not."""
+    path = tmp_path / "log.sqlite"
+    session = {"session": "0a1b2c3d4e5f", "name": "morning"}
+    ended = {"frames": 1, "restarts": 0, "seats": {}, "participants": []}
+    write_log(
+        path,
+        [
+            event(0, "epoch_started"),
+            event(1, "session_began", **session, note=""),
+            frame(2, None, None),
+            event(3, "session_ended", **session, **ended),
+            event(0, "epoch_started", epoch=300),
+            frame(1, None, epoch=300),
+        ],
+    )
+    for words in (
+        ["1", "PX61", "--epoch", "1"],
+        ["2", "PX62", "--epoch", "1"],
+        ["1", "PX63", "--epoch", "300"],
+        ["PX61", "PX64"],
+        ["PX63", "PX65"],
+        ["PX64", "PX61"],
+    ):
+        command = ["participant", "assign", *words, "--log", str(path)]
+        assert run_command_line(command) == 0
+    assert run_command_line(["participant", "undo", "--log", str(path)]) == 0
+    before = everything(tmp_path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM messages WHERE epoch = 1 AND seq > 0")
+        looked_for = participant_edits.forget(connection, [])
+        connection.rollback()
+    connection.close()
+    assert len(looked_for) == 6
+    found = [text for text in looked_for if text in before]
+    assert len(found) == 5, "all but the result of an edit that was undone"
+    erased = erase_session(str(path), "morning", print)
+    assert erased.hits == 0
+    assert erased.looked_for == 1 + 3 + 6
+    left = everything(tmp_path)
+    for code in (b"PX61", b"PX62", b"PX64"):
+        assert code not in left, code
+    edits = "SELECT epoch, track, was, participant FROM participant_edit ORDER BY id"
+    assert rows(path, edits) == [(300, 1, None, "PX63"), (None, None, "PX63", "PX65")]
+    assert rows(path, "SELECT participant FROM faces") == [("PX65",)]
