@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from edge.client.logs.failures import open_error
 from edge.client.logs.sqlite_schema import check_identity
 from edge.errors import ConfigError, LogFileError
 
@@ -18,11 +19,15 @@ def open_log(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a log; each statement commits at once, unless a transaction was begun.
 
     Raises:
-        ConfigError: the file is not there, or is no log of this kind.
+        ConfigError: the file is not there, may not be read, or is no log of this kind.
         LogFileError: from the block, too: it cannot be read or written.
     """
     expected = "expected a log (.sqlite) that affect-edge log wrote"
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as error:
+        raise open_error(path, error) from error
+    if not is_there:
         raise ConfigError(f"--log {path}: no such file; {expected}")
     try:
         connection = sqlite3.connect(

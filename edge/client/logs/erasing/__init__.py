@@ -17,6 +17,7 @@ from pathlib import Path
 
 from edge.client.logs import full_name, is_database
 from edge.client.logs.erasing.plan import Erased
+from edge.client.logs.failures import open_error
 from edge.errors import ConfigError
 
 
@@ -32,13 +33,20 @@ def erase_session(log: str, word: str, report: Callable[[str], None]) -> Erased:
         report: takes lines on what is done.
 
     Raises:
-        ConfigError: there is no such log, or no such session in it.
+        ConfigError: there is no such log, or no such session in it, or it may not be read.
         LogFileError: the log cannot be changed now, such as while a logger writes to it.
     """
     if is_database(log):
         from edge.client.logs.erasing import postgresql  # noqa: PLC0415
 
         return postgresql.erase(log, word, report)
+    try:
+        return _erase_files(log, word, report)
+    except OSError as error:
+        raise open_error(Path(log), error) from error
+
+
+def _erase_files(log: str, word: str, report: Callable[[str], None]) -> Erased:
     path = Path(log)
     if log.endswith("/") or path.is_dir() or path.suffix.lower() == ".parquet":
         from edge.client.logs.erasing import parquet  # noqa: PLC0415

@@ -174,7 +174,7 @@ class _LineLog:
         hits = count_in_files([*paths, self._progress_file.path], texts)
         hits += sum(map(plan.dooms, self.items()))
         codes = tuple(sorted(plan.codes))
-        return Erased(messages, outside, codes, len(texts), hits, where_in(self._names))
+        return Erased(messages, outside, codes, len(texts), hits, where_in(self._path, self._names))
 
     def _files(self) -> Iterator[_File]:
         for part in self._parts:

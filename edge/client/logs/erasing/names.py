@@ -33,6 +33,8 @@ def log_files(path: Path) -> list[list[Path]]:
     )
     try:
         found = {match[1] for name in os.listdir(path.parent) if (match := pattern.fullmatch(name))}
+    except (FileNotFoundError, NotADirectoryError):
+        found = set()
     except OSError as error:
         raise open_error(path, error) from error
     if not found:
@@ -42,7 +44,9 @@ def log_files(path: Path) -> list[list[Path]]:
     return [[each for each in part if each.exists()] for part in parts]
 
 
-def where_in(paths: Sequence[Path]) -> str:
-    """Return what was searched: the bytes of ``paths``, the present one last."""
+def where_in(path: Path, paths: Sequence[Path]) -> str:
+    """Return what was searched: the bytes of ``paths``, the files of the log ``path``."""
+    if path not in paths:
+        return f"the bytes of the rotated files of {path}"
     others = f" and of {len(paths) - 1} more files" if len(paths) > 1 else ""
-    return f"the bytes of {paths[-1]}{others}"
+    return f"the bytes of {path}{others}"

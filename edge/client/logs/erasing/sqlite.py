@@ -56,14 +56,14 @@ def erase(path: Path, word: str, report: Callable[[str], None]) -> Erased:
         return run_plan(
             PlanFile(path.with_name(f"{path.name}.erasing")),
             lambda: _SqliteFacts(paths),
-            lambda plan: _erase(paths, plan),
+            lambda plan: _erase(path, paths, plan),
             word=word,
             where=str(path),
             report=report,
         )
 
 
-def _erase(paths: Sequence[Path], plan: Plan) -> Erased:
+def _erase(log: Path, paths: Sequence[Path], plan: Plan) -> Erased:
     messages = inside = 0
     texts = [text.encode() for text in plan.texts()]
     for path in paths:
@@ -83,7 +83,7 @@ def _erase(paths: Sequence[Path], plan: Plan) -> Erased:
     files = [companion(path, suffix) for path in paths for suffix in suffixes]
     hits = count_in_files(files, texts)
     codes = tuple(sorted(plan.codes))
-    return Erased(messages, messages - inside, codes, len(texts), hits, where_in(paths))
+    return Erased(messages, messages - inside, codes, len(texts), hits, where_in(log, paths))
 
 
 class _SqliteFacts:
