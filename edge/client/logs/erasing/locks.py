@@ -1,18 +1,26 @@
 """Who may change a log now: its owner, while no logger writes to it.
 
-Root acts as the owner, so that new files belong to the logger that goes on with the log.
+Root acts as the owner, so that new files belong to the logger that goes on with the log. It keeps
+the right to read: systemd's ``DynamicUser`` has its logs below ``/var/lib/private``, a folder of
+root that the owner alone cannot pass.
 """
 
+import ctypes
 import os
 import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from edge.client.logs.failures import open_error
 from edge.errors import ConfigError, LogFileError
 from edge.files.lock import lock_file
+
+_CAPABILITY_VERSION: Final = 0x20080522
+_DAC_READ_SEARCH: Final = 2
+"""The number of the right to read files and to pass folders (capabilities(7))."""
 
 
 @contextmanager
@@ -34,11 +42,26 @@ def acting_as_owner(path: Path) -> Iterator[None]:
     group = os.getegid()
     os.setegid(status.st_gid)
     os.seteuid(status.st_uid)
+    _keep_reading()
     try:
         yield
     finally:
         os.seteuid(user)
         os.setegid(group)
+
+
+def _keep_reading() -> None:
+    """Let this thread read what root may read, after it has become another user.
+
+    The kernel took the effective rights, but not the permitted ones. A container may have none:
+    then the owner's own rights have to do.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)  # 0: this thread
+    rights = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then those above 31
+    if libc.capget(header, rights) == 0:
+        rights[0] |= rights[1] & (1 << _DAC_READ_SEARCH)
+        libc.capset(header, rights)
 
 
 def _name(uid: int) -> str:

@@ -82,3 +82,46 @@ def test_root_leaves_the_files_to_their_owner(name):
         assert os.geteuid() == 0
         assert {each.stat().st_uid for each in folder.rglob("*")} == {65534}
         assert messages_in(out) == LEFT
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+@pytest.mark.parametrize("name", FILES)
+def test_root_erases_where_the_owner_alone_cannot_pass(name):
+    """As with DynamicUser=yes: the log is reached through a link into a folder of root."""
+    with tempfile.TemporaryDirectory() as made:
+        private = Path(made) / "private"
+        folder = private / "log"
+        folder.mkdir(parents=True)
+        write_record(str(folder / name), record())
+        for each in (folder, *folder.rglob("*")):
+            os.chown(each, 62345, 62345)
+        private.chmod(0o700)
+        link = Path(made) / "log"
+        link.symlink_to("private/log")
+        out = str(link / name)
+        assert run_command_line(["erase", "--session", "morning", "--log", out]) == 0
+        assert os.geteuid() == 0
+        assert {each.stat().st_uid for each in folder.rglob("*")} == {62345}
+        assert messages_in(out) == LEFT
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_root_changes_no_file_of_another_user_through_a_link(capsys):
+    """The owner of a folder may have put the link there."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made) / "log"
+        folder.mkdir()
+        other = Path(made) / "other.jsonl"
+        write_record(str(other), record())
+        (folder / "log.2026-01-01.jsonl").symlink_to(other)
+        before = other.read_bytes()
+        write_record(str(folder / "log.jsonl"), record()[:4], rotate_at=-1)
+        for each in (folder, *folder.rglob("*")):
+            os.chown(each, 62345, 62345, follow_symlinks=False)
+        out = str(folder / "log.jsonl")
+        for each in (folder.parent, other):
+            each.chmod(0o700)
+        os.chown(other, 62346, 62346)
+        assert run_command_line(["erase", "--session", "morning", "--log", out]) == 78
+        assert "Permission denied" in capsys.readouterr().err
+        assert other.read_bytes() == before
