@@ -100,13 +100,16 @@ def test_zeromq_runs_on_the_processor_of_the_guard(guarded: Guarded) -> None:
         pytest.skip("there is only one processor")
     guard = guarded.guard._thread.native_id
     assert guard is not None
-    guarded.wait_for(lambda: len(os.sched_getaffinity(guard)) == 1)
-    processors = {guard: os.sched_getaffinity(guard)}
-    for number in io_threads._threads():
-        with contextlib.suppress(ProcessLookupError):  # of another test's context
-            processors[number] = os.sched_getaffinity(number)
-    assert len(processors) > 1
-    assert len({*map(frozenset, processors.values())}) == 1
+
+    def processors() -> list[frozenset[int]]:
+        found = [frozenset(os.sched_getaffinity(guard))]
+        for number in io_threads._threads():
+            with contextlib.suppress(ProcessLookupError):  # of another test's context
+                found.append(frozenset(os.sched_getaffinity(number)))
+        return found
+
+    guarded.wait_for(lambda: len(processors()[0]) == 1 and len(set(processors())) == 1)
+    assert len(processors()) > 1
     assert len(os.sched_getaffinity(os.getpid())) > 1  # and with it the worker, which starts there
 
 

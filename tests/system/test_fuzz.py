@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import Config
-from edge.protocol.messages import FrameInfo, FrameMessage, FrameTime, StageTimes, decode, encode
+from edge.protocol.messages import (
+    FACES,
+    FrameInfo,
+    FrameMessage,
+    FrameTime,
+    StageTimes,
+    decode,
+    encode,
+)
 from edge.vision.detect import open_detector
 from edge.vision.expression import open_expression
 from edge.vision.golden import golden_picture
@@ -71,7 +79,7 @@ class CheckedPipeline:
                 synchronized=False,
             ),
             timing_ms=StageTimes(capture=0, detect=0, track=0, classify=0, total=0),
-            faces=report.faces,
+            faces=FACES.validate_json(report.faces_json),
         )
         part = encode(message)
         assert len(part) <= LARGEST_MESSAGE
