@@ -142,7 +142,7 @@ FAULTS = $(BIN)/python -m pytest -p tests.support.report --report $(FAULTS_REPOR
 faults: setup
 	$(FAULTS) --timeout 7200 $(if $(TESTS),$(TESTS),tests/faults tests/hub/journal)
 
-# Some of them, small, in about five minutes; without the limits of speed, for busy machines.
+# Some of them, small, in about four minutes; without the limits of speed, for busy machines.
 faults-short: setup
 	KILLS=40 STOPPED_SECONDS=15 BACKLOG_MESSAGES=100000 FAULTS_LIMITS=0 \
 	$(FAULTS) --timeout 600 tests/faults/test_kills.py tests/faults/test_stopped_subscriber.py \
