@@ -21,6 +21,7 @@ from edge.vision.inference import find_model, load_manifest
 from edge.vision.inference.golden_schema import DetectionGolden
 from edge.vision.pipeline import MAX_FACES
 from edge.vision.resize import resize_linear
+from edge.vision.sources.decode import silence_opencv
 from edge.vision.values import Box, Frame, Luma
 
 MOTIONS: Final = ("still", "pan", "zoom", "cross", "leave")
@@ -251,6 +252,7 @@ def write_video(scene: Scene, path: str, repeat: int) -> None:
     Raises:
         ConfigError: OpenCV cannot write it.
     """
+    silence_opencv()  # FFmpeg reads its level when it is first used
     height, width = scene.frames[0].luma.shape
     motion_jpeg = cv2.VideoWriter.fourcc(*"MJPG")
     writer = cv2.VideoWriter(path, motion_jpeg, RATE_HZ, (width, height), isColor=False)

@@ -69,6 +69,14 @@ def environment(tmp_path: Path, watchdog_s: float) -> dict[str, str]:
     return {"NOTIFY_SOCKET": notify, "WATCHDOG_USEC": f"{watchdog_s * 1e6:.0f}"}
 
 
+def live_daemon(folder: Path) -> RunningDaemon:
+    """Return a daemon with an invented camera, which SIGHUP reloads, to be used with ``with``."""
+    return RunningDaemon(
+        folder, *LIVE, module=SYNTHETIC, environment=environment(folder, 15),
+        python=(*WITHOUT_TERMINAL, sys.executable),
+    )  # fmt: skip
+
+
 def synthetic_worker(daemon: RunningDaemon) -> int:
     """Return the worker's process id; 0 before it was started."""
     children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
@@ -82,10 +90,7 @@ def synthetic_worker(daemon: RunningDaemon) -> int:
 def test_the_transcript_of_a_run_with_a_reload_is_the_golden_one(
     tmp_path: Path, manager: Manager
 ) -> None:
-    with RunningDaemon(
-        tmp_path, *LIVE, module=SYNTHETIC, environment=environment(tmp_path, 15),
-        python=(*WITHOUT_TERMINAL, sys.executable),
-    ) as daemon:  # fmt: skip
+    with live_daemon(tmp_path) as daemon:
         manager.wait_for("READY=1")
         manager.wait_for("STATUS=")
         before_us = time.monotonic_ns() // 1000
@@ -112,10 +117,7 @@ def test_a_reload_before_the_first_result_does_not_end_the_start(
     tmp_path: Path, manager: Manager
 ) -> None:
     """READY=1, which ends a reload, ended the start, too."""
-    with RunningDaemon(
-        tmp_path, *LIVE, module=SYNTHETIC, environment=environment(tmp_path, 15),
-        python=(*WITHOUT_TERMINAL, sys.executable),
-    ) as daemon:  # fmt: skip
+    with live_daemon(tmp_path) as daemon:
         wait_until(lambda: synthetic_worker(daemon))
         worker = synthetic_worker(daemon)
         os.kill(worker, signal.SIGSTOP)
