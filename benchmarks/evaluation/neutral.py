@@ -7,7 +7,7 @@ offset. A recalibration scales and shifts everybody's logits alike and does not 
 it computes valence and arousal from the expressions, the shift is an approximation. Ten numbers per
 person are kept, no picture and nothing that identifies. ``benchmarks accuracy --personal-baseline``
 measures the gain, which depends on the network. The daemon publishes changes from the baseline
-instead (``edge.hub.participants``) and does not change probabilities.
+instead (``edge.participants.participants``) and does not change probabilities.
 """
 
 from collections.abc import Iterable, Sequence

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from edge import clock
 from edge.config import Config
 from edge.hub.identity import StreamIdentity
-from edge.hub.kept_models import KeptPosition, KeptSession, KeptState
-from edge.hub.participants import Participants
 from edge.hub.sessions import Sessions
 from edge.hub.state_file import StateFile
+from edge.participants.kept_models import KeptPosition, KeptSession, KeptState
+from edge.participants.participants import Participants
 from edge.protocol.detail import Detail
 from edge.protocol.participant_events import (
     BaselineInvalid,

@@ -18,9 +18,9 @@ from edge.errors import EXIT_FAILURE, AffectEdgeError, ModelError
 from edge.link import Ended, Failed, Go, Link, LinkClosed, Ready, Start
 from edge.vision.golden import golden_findings
 from edge.vision.pipeline import Pipeline
+from edge.vision.record import model_references
 from edge.vision.sources import load_modules
 from edge.worker.memlock import lock_memory
-from edge.worker.record import model_references
 from edge.worker.threads import HEARTBEAT_S, Worker
 
 _PR_SET_PDEATHSIG = 1

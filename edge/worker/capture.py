@@ -33,11 +33,11 @@ from edge.protocol.events import (
     SourceStateChanged,
 )
 from edge.vision.picture_state import PictureWatch
+from edge.vision.record import file_opened, file_path
 from edge.vision.sources import Source, open_source
 from edge.vision.values import Frame
 from edge.vocabulary import PictureState
 from edge.worker.pace import Pace
-from edge.worker.record import file_opened, file_path
 from edge.worker.skip import Skipper
 from edge.worker.slots import Closed, Slot
 

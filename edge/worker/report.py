@@ -1,81 +1,11 @@
 """Converts the pipeline's results to the report of the link, with the faces as they are published.
 
-The faces are rounded and encoded here, once: models that check each number of them would take most
-of the time of a message. The hub, which does not trust a worker, checks the bytes.
+The hub, which does not trust a worker, checks the bytes.
 """
 
-from collections.abc import Iterable
-from typing import Any
-
-from pydantic_core import to_json
-
 from edge.link import FrameReport
-from edge.vision.values import Affect, FaceState, FrameState
-from edge.vocabulary import EXPRESSIONS
-
-
-def faces_json(faces: Iterable[FaceState]) -> bytes:
-    """Return the faces of a frame message as JSON.
-
-    Fields, order and rounding are those of ``edge.protocol.messages.Face``.
-    """
-    return to_json([_face(face) for face in faces])
-
-
-def _face(face: FaceState) -> dict[str, Any]:
-    detection, quality = face.track.detection, face.quality
-    box = detection.box
-    expression = affect = None
-    if face.prediction is not None and face.smoothed is not None:
-        probabilities = face.prediction.probabilities.tolist()
-        expression = {
-            "label": EXPRESSIONS[probabilities.index(max(probabilities))],
-            "probabilities": dict(zip(EXPRESSIONS, map(_share, probabilities), strict=True)),
-            "stable_label": face.smoothed.stable_label,
-        }
-        affect = {
-            **_point(face.prediction.affect),
-            "smoothed": _point(face.smoothed.affect),
-            "relative": None,
-            "baseline": "none",
-        }
-    return {
-        "track": face.track.id,
-        "participant": None,
-        "seat": face.seat,
-        "box": [_pixels(box.x), _pixels(box.y), _pixels(box.width), _pixels(box.height)],
-        "landmarks": [[_pixels(x), _pixels(y)] for x, y in detection.landmarks.tolist()],
-        "score": _share(detection.score),
-        "found": detection.found,
-        "age_s": round(face.track.age_s, 3) + 0.0,
-        "quality": {
-            "usable": quality.usable,
-            "reasons": quality.reasons,
-            "size_px": _pixels(quality.size_px),
-            "sharpness": _share(quality.sharpness),
-            "brightness": _share(quality.brightness),
-            "saturated": _share(quality.saturated),
-            "yaw": _pixels(quality.yaw_deg),
-        },
-        "expression": expression,
-        "affect": affect,
-    }
-
-
-def _point(affect: Affect) -> dict[str, float]:
-    return {"valence": _share(affect.valence), "arousal": _share(affect.arousal)}
-
-
-# Twice as fast as round(value, 4), and the same for every float32: times 10,000 it is exact in a
-# double.
-
-
-def _pixels(value: float) -> float:
-    return round(value * 10) / 10
-
-
-def _share(value: float) -> float:
-    return round(value * 10_000) / 10_000
+from edge.vision.face_message import faces_json
+from edge.vision.values import FrameState
 
 
 def frame_report(state: FrameState) -> FrameReport:

@@ -37,10 +37,10 @@ from edge.link import (
 )
 from edge.protocol.events import Detail, FacesLeftOut, InferenceFailed
 from edge.vision.pipeline import MAX_FACES, Pipeline
+from edge.vision.record import file_hashed, file_path, needs_hash
 from edge.vision.values import Frame, FrameTracks
 from edge.vocabulary import PictureState
 from edge.worker.capture import Capture
-from edge.worker.record import file_hashed, file_path, needs_hash
 from edge.worker.report import frame_report
 from edge.worker.slots import Slot
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from edge import __version__
 from edge.board import Board
 from edge.config import Config, load_config
-from edge.hub.record import _without_secrets, epoch_started, recorded_config, versions
+from edge.config.recorded import _without_secrets, recorded_config, versions
+from edge.hub.record import epoch_started
 
 PURPOSE = 'device.purpose="safety"'
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edge.link import FrameReport, ReportRefused
 from edge.protocol.messages import FACES, Face
+from edge.vision.face_message import faces_json
 from edge.vision.values import (
     Affect,
     Box,
@@ -24,7 +25,7 @@ from edge.vision.values import (
     Track,
 )
 from edge.vocabulary import EXPRESSIONS
-from edge.worker.report import faces_json, frame_report
+from edge.worker.report import frame_report
 
 pixel = st.floats(-1e6, 1e6, width=32)
 share = st.floats(0, 1, width=32)

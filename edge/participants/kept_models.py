@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge.codes import Code, SeatName, SessionName
-from edge.hub.baselines import Baseline
+from edge.participants.baselines import Baseline
 from edge.protocol.messages import Point
 
 Signed = Annotated[float, Field(ge=-1, le=1)]

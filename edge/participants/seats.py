@@ -7,7 +7,7 @@ from edge.errors import RequestRefused
 
 
 class Seats:
-    """Which seat has which participant's code. Only for the hub's main loop.
+    """Which seat has which participant's code. Not thread-safe.
 
     A code is on one seat at most. What an operator assigned lasts until the end of the session;
     then the codes of the configuration apply again.

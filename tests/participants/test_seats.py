@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from edge.config import AffectConfig, ZonesConfig
 from edge.errors import RequestRefused
-from edge.hub.participants import Participants
-from edge.hub.seats import Seats
+from edge.participants.participants import Participants
+from edge.participants.seats import Seats
 from edge.protocol.messages import Face
 from tests.support import wire
 

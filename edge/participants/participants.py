@@ -8,8 +8,8 @@ Values relative to the baseline (``Point.relative_to``) are for one person over 
 they are worse than the prediction itself: ``recipes recalibrate`` compares both with annotated
 changes.
 
-This state lives in the hub because it has to outlive a worker; ``edge.hub.kept_state`` keeps it
-over restarts of the daemon.
+In the daemon this state is the hub's, because it has to outlive a worker; ``edge.hub.kept_state``
+keeps it over restarts. A recording that is analysed has its own.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,9 +19,9 @@ from typing import Any, Final
 from edge import clock
 from edge.config import AffectConfig, ZonesConfig
 from edge.errors import RequestRefused
-from edge.hub.baselines import Baseline, BaselineWindow
-from edge.hub.kept_models import KeptBaseline, KeptParticipant
-from edge.hub.seats import Seats
+from edge.participants.baselines import Baseline, BaselineWindow
+from edge.participants.kept_models import KeptBaseline, KeptParticipant
+from edge.participants.seats import Seats
 from edge.protocol.detail import Detail
 from edge.protocol.messages import Face, FaceAffect, Point
 from edge.protocol.participant_events import ParticipantTrackEnded, ParticipantTrackReturned
@@ -40,7 +40,7 @@ class _Presence:
 
 
 class Participants:
-    """Codes of tracks, and baselines of codes. Only for the hub's main loop.
+    """Codes of tracks, and baselines of codes. Not thread-safe: in the daemon, for its main loop.
 
     Attributes:
         seats: codes of seats.
@@ -237,12 +237,15 @@ class Participants:
             if each.baseline is not None:
                 self._baselines[code] = each.baseline.value()
 
-    def update(self, faces: Sequence[Face], sensor_ns: int) -> list[Face]:
+    def update(
+        self, faces: Sequence[Face], sensor_ns: int, *, now_ns: int | None = None
+    ) -> list[Face]:
         """Process the faces of a frame; return them with codes, baselines and relative values.
 
         Args:
             faces: those of one frame, in its order.
             sensor_ns: when it was taken.
+            now_ns: the time by which presences are measured; None: that of the monotonic clock.
         """
         before = {
             track: at for track, at in self._last_seen_ns.items() if self._is_alive(at, sensor_ns)
@@ -253,7 +256,7 @@ class Participants:
             for track, at in list(self._open_ns.items()):
                 if track not in in_frame and not self._is_alive(at, sensor_ns):
                     self._end(track)
-        now_ns = clock.monotonic_ns()
+        now_ns = clock.monotonic_ns() if now_ns is None else now_ns
         if self.seats.names:
             self._place_by_seat(faces, now_ns)
         return [

@@ -8,9 +8,9 @@ import pytest
 
 from edge.config import DemoSource, VideoSource
 from edge.link import EventReport, Failed, FrameReport
-from edge.worker import record
+from edge.vision import record
+from edge.vision.record import file_hashed, file_opened, file_path
 from edge.worker import threads as worker_threads
-from edge.worker.record import file_hashed, file_opened, file_path
 from tests.support.source_media import encode, ffmpeg
 from tests.worker.test_worker import (
     ScriptedSource,

@@ -7,8 +7,8 @@ import pytest
 from edge import clock
 from edge.config import AffectConfig
 from edge.errors import RequestRefused
-from edge.hub.baselines import Baseline
-from edge.hub.participants import PARTICIPANTS_MAX, Participants
+from edge.participants.baselines import Baseline
+from edge.participants.participants import PARTICIPANTS_MAX, Participants
 from edge.protocol.messages import Face
 from edge.protocol.participant_events import ParticipantTrackEnded
 from tests.support import wire

@@ -1,4 +1,4 @@
-"""What the worker adds to the record of a run: its networks, and the file that it reads."""
+"""What is recorded of a run: its networks, and the file that it reads."""
 
 import hashlib
 import os
