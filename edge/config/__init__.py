@@ -1,6 +1,6 @@
 """The configuration of one daemon: loaded once, validated and frozen; unknown keys are refused."""
 
-from edge.config.load import load_config, source_settings
+from edge.config.load import declares_purpose, load_config, source_settings
 from edge.config.network import MetricsConfig, SecurityConfig, is_local, is_loopback
 from edge.config.redact import redact
 from edge.config.schema import (
@@ -57,6 +57,7 @@ __all__ = [
     "V4l2Source",
     "VideoSource",
     "ZonesConfig",
+    "declares_purpose",
     "is_file",
     "is_local",
     "is_loopback",

@@ -80,6 +80,37 @@ def load_config(
     Raises:
         ConfigError: the first mistake and its remedy, in one line.
     """
+    data, texts = _layers(path, settings, environment)
+    for section, values in (overrides or {}).items():
+        kind = values.get("kind")
+        present = data.get(section)
+        # keys without a kind belong to the new source; dropping them would ignore them silently
+        if not isinstance(present, dict) or present.get("kind", kind) != kind:
+            present = {}
+        data[section] = {**present, **values}
+    if isinstance(data.get("source"), dict):
+        data["source"].setdefault("kind", "demo")
+    try:
+        return _validate(data, texts)
+    except ValidationError as error:
+        where = f"configuration {path}" if path else "configuration"
+        raise ConfigError(f"{where}: {first_mistake(error)}") from error
+
+
+def declares_purpose(path: Path | None, settings: Iterable[str] = ()) -> bool:
+    """Return whether file, environment or settings set ``device.purpose``; see ``load_config``.
+
+    Raises:
+        ConfigError: as ``load_config``, of mistakes in the form only.
+    """
+    device = _layers(path, settings, None)[0].get("device")
+    return isinstance(device, dict) and "purpose" in device
+
+
+def _layers(
+    path: Path | None, settings: Iterable[str], environment: Mapping[str, str] | None
+) -> tuple[dict[str, Any], dict[tuple[str, ...], str]]:
+    """Return sections from file, environment and settings, and what was given as text."""
     data = _read_toml(path) if path is not None else {}
     texts: dict[tuple[str, ...], str] = {}  # what was given as text, before it was parsed
     for name, value in sorted((os.environ if environment is None else environment).items()):
@@ -97,20 +128,7 @@ def load_config(
         keys = key.strip().split(".")
         _set_key(data, keys, _parse_value(value), origin=f"--set {redact_address(key)}")
         texts[tuple(keys)] = value.strip()
-    for section, values in (overrides or {}).items():
-        kind = values.get("kind")
-        present = data.get(section)
-        # keys without a kind belong to the new source; dropping them would ignore them silently
-        if not isinstance(present, dict) or present.get("kind", kind) != kind:
-            present = {}
-        data[section] = {**present, **values}
-    if isinstance(data.get("source"), dict):
-        data["source"].setdefault("kind", "demo")
-    try:
-        return _validate(data, texts)
-    except ValidationError as error:
-        where = f"configuration {path}" if path else "configuration"
-        raise ConfigError(f"{where}: {first_mistake(error)}") from error
+    return data, texts
 
 
 def _validate(data: dict[str, Any], texts: Mapping[tuple[str, ...], str]) -> Config:

@@ -14,7 +14,7 @@ from edge.vision.affect import AffectSmoother
 from edge.vision.detect import Detector, open_detector
 from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.quality import INFERENCE_FAILED, assess
-from edge.vision.regions import Found, RegionFinder, open_finder
+from edge.vision.regions import Found, RegionFinder, finder_of, open_finder
 from edge.vision.tracking import Tracker
 from edge.vision.translate import Translator, open_translator
 from edge.vision.values import FaceState, Frame, FrameState, FrameTracks, Track
@@ -68,6 +68,21 @@ class Pipeline:
             translator=open_translator(config.translator, state_dir),
             finder=open_finder(config, detector),
             first_track=first_track,
+        )
+
+    def renewed(self, config: Config) -> "Pipeline":
+        """Return a pipeline of the same networks that has seen no frame; tracks begin at 1.
+
+        Args:
+            config: may differ in source and tracking.
+        """
+        finder = self._finder and finder_of(config, self._detector, self._finder.region)
+        return Pipeline(
+            self._detector,
+            self._expression,
+            config,
+            translator=self._translator,
+            finder=finder,
         )
 
     @property

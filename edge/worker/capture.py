@@ -32,12 +32,12 @@ from edge.protocol.events import (
     MediaRepeated,
     SourceStateChanged,
 )
+from edge.vision.pace import Pace
 from edge.vision.picture_state import PictureWatch
 from edge.vision.record import file_opened, file_path
 from edge.vision.sources import Source, open_source
 from edge.vision.values import Frame
 from edge.vocabulary import PictureState
-from edge.worker.pace import Pace
 from edge.worker.skip import Skipper
 from edge.worker.slots import Closed, Slot
 

@@ -35,8 +35,9 @@ from edge.link import (
     Link,
     LinkClosed,
 )
-from edge.protocol.events import Detail, FacesLeftOut, InferenceFailed
-from edge.vision.pipeline import MAX_FACES, Pipeline
+from edge.protocol.events import Detail, InferenceFailed
+from edge.vision.left_out import LeftOut
+from edge.vision.pipeline import Pipeline
 from edge.vision.record import file_hashed, file_path, needs_hash
 from edge.vision.values import Frame, FrameTracks
 from edge.vocabulary import PictureState
@@ -78,7 +79,7 @@ class Worker:
         # Each is written by one thread and read by the heartbeat, which tolerates a stale value.
         self._busy_since_ns: dict[str, int] = {}
         self._refused_inferences = 0
-        self._leaves_faces_out = False
+        self._left_out = LeftOut()
         self._capture = Capture(
             config,
             self._frames,
@@ -183,7 +184,9 @@ class Worker:
                 if failures >= self._config.limits.inference_errors:
                     raise
                 continue
-            self._report_left_out(tracks)
+            left_out = self._left_out.update(tracks)
+            if left_out is not None:
+                self._report_event(left_out)
             self._tracks.put(tracks)
 
     def _hash(self, path: str) -> None:
@@ -192,21 +195,6 @@ class Worker:
             if self.stop.wait(0.05):
                 return
         self._report_event(file_hashed(path, self.stop, self._finished.is_set))
-
-    def _report_left_out(self, found: FrameTracks) -> None:
-        """Report when faces begin to be left out, and when none are left out any more.
-
-        The end is reported at three quarters of ``MAX_FACES``. Without this hysteresis, a number of
-        faces around ``MAX_FACES`` would give an event for each frame.
-        """
-        if self._leaves_faces_out == bool(found.left_out):
-            return
-        if self._leaves_faces_out and len(found.tracks) > MAX_FACES * 3 // 4:
-            return
-        self._leaves_faces_out = bool(found.left_out)
-        self._report_event(
-            FacesLeftOut(left_out=found.left_out, kept=len(found.tracks), index=found.frame.index)
-        )
 
     def _classify(self) -> None:
         for tracks in self._tracks:

@@ -7,7 +7,7 @@ from edge.config import Config
 from edge.vision.detect import Detector, open_detector
 from edge.vision.regions.finder import Found, RegionFinder, require_square_input
 
-__all__ = ["Found", "RegionFinder", "open_finder", "require_square_input"]
+__all__ = ["Found", "RegionFinder", "finder_of", "open_finder", "require_square_input"]
 
 
 def open_finder(config: Config, full: Detector) -> RegionFinder | None:
@@ -20,12 +20,22 @@ def open_finder(config: Config, full: Detector) -> RegionFinder | None:
     Raises:
         ModelError: the region's model fails verification, or its input is not square.
     """
-    detector, tracking = config.detector, config.tracking
-    if detector.schedule == "every-frame":
+    if config.detector.schedule == "every-frame":
         return None
+    region = open_detector(config.detector.region, config.journal.state_dir)
+    return finder_of(config, full, region)
+
+
+def finder_of(config: Config, full: Detector, region: Detector) -> RegionFinder:
+    """Return a finder that has seen no frame, of detectors that are loaded.
+
+    Raises:
+        ModelError: the input of ``region`` is not square.
+    """
+    detector, tracking = config.detector, config.tracking
     return RegionFinder(
         full,
-        open_detector(detector.region, config.journal.state_dir),
+        region,
         full_every_s=detector.full_every_s,
         sure_score=max(detector.threshold, tracking.appear_score),
         nms_iou=detector.nms_iou,

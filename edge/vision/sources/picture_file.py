@@ -100,7 +100,7 @@ class PictureFile:
             if not found:
                 raise self._end_of_animation(number, "cannot be decoded")
             self._decoded = [
-                upright(_grey(picture), self._orientation) for picture in animation.frames
+                upright(grey(picture), self._orientation) for picture in animation.frames
             ]
         return self._decoded.pop(0) if self._decoded else None
 
@@ -170,7 +170,8 @@ def _read_file(path: Path, name: str) -> Bytes:
     return content
 
 
-def _grey(picture: NDArray[np.generic]) -> Luma:
+def grey(picture: NDArray[np.generic]) -> Luma:
+    """Return a picture in 8 bits, grey, BGR or BGRA, as grey levels; transparency is ignored."""
     code = {1: None, 3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}[
         picture.shape[2] if picture.ndim == 3 else 1
     ]

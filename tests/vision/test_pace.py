@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.worker.pace import Pace
+from edge.vision.pace import Pace
 
 SECOND_NS = 1_000_000_000
 
