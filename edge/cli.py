@@ -25,7 +25,8 @@ from edge.commands.operator import (
     participant_app,
     session_app,
 )
-from edge.commands.options import Endpoints, Services, endpoints_of, stop_on_signals
+from edge.commands.options import Endpoints, Services, endpoints_of
+from edge.commands.tail import tail
 from edge.config import Config, is_file, load_config, redact, source_settings
 from edge.descriptors import (
     OPEN_FILES_MIN,
@@ -211,23 +212,7 @@ def check(config: ConfigFile = None, settings: Settings = None) -> int:
     return run_check(_load(config, settings, None), file=config)
 
 
-@app.command()
-@takes_keys
-def tail(
-    connect: Endpoints = None,
-    device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="End after so many frames and events.")
-    ] = None,
-) -> None:
-    """Show live rows in the terminal."""
-    from rich.console import Console  # noqa: PLC0415
-
-    from edge.client import Subscriber  # noqa: PLC0415
-    from edge.tools.tail import run_tail  # noqa: PLC0415
-
-    with Subscriber(endpoints_of(connect), device=device) as subscriber:
-        run_tail(subscriber, Console(), stop_on_signals(), limit)
+app.command()(takes_keys(tail))
 
 
 @app.command("log")

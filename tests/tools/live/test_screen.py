@@ -1,0 +1,152 @@
+"""Lines of the live view, from messages to text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from edge.client import Gap, Received
+from edge.tools.live.screen import bar, body_lines, flow, note_lines, span
+from edge.tools.live.state import LiveState
+from tests.support.wire import event, face, frame, status
+
+SECOND = 1_000_000_000
+
+
+def state_of(*sent, at_ns=SECOND, state=None):
+    state = state or LiveState()
+    for message in sent:
+        state.note(Received(message, b"", None, False), at_ns)
+    return state
+
+
+def shown(state, now_ns=SECOND, width=80):
+    lines = body_lines(state, now_ns, width)
+    return ["".join(text for text, _ in line).rstrip() for line in lines]
+
+
+def known(track, participant=None, seat=None, **others):
+    return face(track, **others) | {"participant": participant, "seat": seat}
+
+
+def test_a_face_that_is_read_shows_label_probability_and_smoothed_values():
+    state = state_of(status(0), frame(1, known(4, "P07", "left")))
+    assert shown(state) == [
+        "edge  excellent  29.8 of 30.0 frames/s  picture normal",
+        "  latency p50 17, p99 17 ms  dropped 0  clock not synchronized",
+        "who          track label       p valence         arousal            age state",
+        "P07 left         4 neutral   10% +0.50 ····│██·· -0.10 ···▐│····   12 s ok",
+    ]
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 110, 200])
+def test_faces_fit_every_width(width):
+    faces = [known(4, "P07", "left"), known(5, reasons=("too_dark",), classified=False)]
+    state = state_of(status(0), frame(1, *faces))
+    lines = shown(state, width=width)
+    assert max(cell_len(line) for line in lines[-2:]) <= max(width, 42)
+    assert lines[-2].endswith("ok")
+    assert "not read yet: too dark"[: width - 22] in lines[-1]
+
+
+def test_a_face_that_cannot_be_read_shows_since_when_and_why():
+    state = state_of(frame(1, known(4, "P07")))
+    dark = known(4, "P07", reasons=("too_dark", "blurred"), classified=False)
+    state_of(frame(2, dark), at_ns=SECOND + SECOND // 2, state=state)
+    assert shown(state, SECOND + SECOND // 2)[-1].endswith("ok"), "within a second"
+    state_of(frame(3, dark), at_ns=41 * SECOND, state=state)
+    line = shown(state, 41 * SECOND)[-1]
+    assert "not read for 40 s: too dark, blurred" in line
+    assert "neutral" not in line
+    assert "+0.50" not in line, "old values are not shown as present ones"
+
+
+def test_a_participant_out_of_view_is_kept_and_an_unknown_face_is_not():
+    state = state_of(frame(1, known(4, "P07"), known(5), known(6, None, "right")))
+    state_of(frame(2), at_ns=8 * SECOND, state=state)
+    lines = shown(state, 8 * SECOND)
+    assert [line[:18].split() for line in lines[-2:]] == [["P07", "4"], ["right", "6"]]
+    assert all("not in view for 7 s" in line for line in lines[-2:])
+
+
+def test_a_row_follows_the_participant_from_track_to_track():
+    state = state_of(frame(1, known(4)), frame(2, known(4, "P07")), frame(3, known(9, "P07")))
+    rows = shown(state)[2:]
+    assert len(rows) == 1
+    assert rows[0].startswith("P07              9")
+
+
+def test_two_faces_on_one_seat_have_two_rows():
+    rows = shown(state_of(frame(1, known(4, None, "left"), known(5, None, "left"))))[2:]
+    assert [row.split()[:2] for row in rows] == [["left", "4"], ["left", "5"]]
+
+
+def test_stalls_silence_and_the_end_show_in_place_of_values():
+    state = state_of(status(0), frame(1, known(4)))
+    state_of(status(1, state="stalled"), at_ns=9 * SECOND, state=state)
+    lines = shown(state, 9 * SECOND)
+    assert "source stalled" in lines[0]
+    assert "no picture for 8 s" in lines[-1]
+    assert "nothing received for 20 s" in shown(state, 29 * SECOND)[0]
+    state_of(event(2, "epoch_ended", {"exit_code": 75}), at_ns=30 * SECOND, state=state)
+    assert shown(state, 31 * SECOND)[0].startswith("edge  ended with exit code 75")
+
+
+def test_a_new_run_forgets_tracks_and_keeps_participants():
+    state = state_of(frame(1, known(4), known(5, "P07")))
+    state_of(event(0, epoch=2), frame(1, epoch=2), state=state)
+    assert [line.split()[0] for line in shown(state)[2:]] == ["P07"]
+    state_of(event(2, "participant_released", {"participant": "P07"}, epoch=2), state=state)
+    assert shown(state)[-1] == "no face in view"
+
+
+def test_marks_events_and_gaps_are_notes():
+    state = state_of(event(0, "mark", {"text": "2.8 bar"}))
+    message = event(5, "picture_state", {"state": "dark", "reason": "for 3 s", "config": {"a": 1}})
+    state.note(Received(message, b"", Gap("s", 1, 1, 4), False), SECOND)
+    assert ["".join(text for text, _ in line) for line in note_lines(state, 9, 80)] == [
+        '22:13:20  edge: mark "2.8 bar"',
+        "edge: 4 messages missing, 1 to 4 of epoch 1",
+        "22:13:20  edge: picture_state state dark, reason for 3 s",
+    ]
+    assert "4 messages missed here" in shown(state)[0]
+    assert ["".join(text for text, _ in line) for line in note_lines(state, 2, 40)] == [
+        "22:13:20  edge: picture_state state",
+        "  dark, reason for 3 s",
+    ]
+
+
+def test_devices_stand_in_the_order_of_their_names():
+    state = state_of(frame(1, device="b"), frame(1, device="a"))
+    assert [line.split()[0] for line in shown(state) if line][::2] == ["a", "b"]
+
+
+@given(st.text())
+def test_text_from_the_network_cannot_control_the_terminal(text):
+    unread = known(5, None, text or None, reasons=(text,), classified=False)
+    state = state_of(
+        event(0, text, {text: text}, device=text),
+        status(0, state=text, picture_state=text, device=text),
+        frame(1, known(4, text or None), unread, device=text),
+    )
+    lines = [*shown(state), *("".join(t for t, _ in line) for line in note_lines(state, 9, 80))]
+    assert all(line.isprintable() for line in lines)
+
+
+@given(st.floats(-1, 1), st.sampled_from([5, 9, 17]))
+def test_a_bar_is_as_long_as_its_value(value, width):
+    drawn = bar(value, width)
+    assert len(drawn) == width
+    assert drawn[width // 2] == "│"
+    filled = drawn.count("█") + (drawn.count("▌") + drawn.count("▐")) / 2
+    assert abs(filled - abs(value) * (width // 2)) <= 0.25
+    assert not filled or ("█" in drawn[width // 2 :] or "▌" in drawn) == (value > 0)
+
+
+def test_spans_and_lines_that_are_full():
+    assert [span(s * SECOND) for s in (0, 99, 100, 5999, 6000)] == [
+        "0 s", "99 s", "1 min", "99 min", "1 h",
+    ]  # fmt: skip
+    pieces = [("abcd", ""), ("ef", "red"), ("ghijkl", "")]
+    lines = flow(pieces, 8, "  ")
+    assert ["".join(text for text, _ in line) for line in lines] == ["abcd  ef", "  ghijkl"]
