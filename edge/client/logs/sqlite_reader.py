@@ -130,6 +130,19 @@ class SqliteReader:
                 return
             after = rows[-1][0]
 
+    def events(self) -> Iterator[LoggedMessage]:
+        """Return the events alone, in the order of their reception.
+
+        Raises:
+            LogFileError: the log cannot be read.
+        """
+        for row in self._query(
+            "SELECT kind, body, time_s, device, unix_ns, stream, epoch, seq FROM messages"
+            " WHERE kind = 'event' AND rowid <= ? ORDER BY rowid",
+            (self._last,),
+        ):
+            yield LoggedMessage(*row)
+
     def gaps(self, spans: list[Span] | None = None) -> list[PlacedGap]:
         """Return the gaps by stream, epoch and number, erased messages included.
 

@@ -1,0 +1,395 @@
+"""Batches of rows of one record: a log of any format, or the folder that ``analyse`` makes.
+
+A batch is a dict of column to a list of cells, or to an array of pyarrow, all of one length.
+Columns and their types are those of ``edge.client.tidy``; a cell that is not known is None, or -1
+in a column of integers.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from edge.client.axis import TimeAxis
+from edge.client.logs import is_database
+from edge.client.logs.sqlite_reader import SqliteReader
+from edge.client.logs.stored_rows import StoredRows
+from edge.client.tidy import BOOLEANS, COLUMNS, EVENT_COLUMNS, INTEGERS, TEXTS, frame_rows
+from edge.errors import ConfigError, LogFileError
+from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+from edge.results.arrow import require_arrow
+
+FRAME_COLUMNS: Final = (
+    "device", "stream", "epoch", "seq", "unix_ns", "track", "participant", "time_s", "faces",
+    "reasons", "stable_label", "valence", "arousal", "valence_relative", "arousal_relative",
+    "clock", "synchronized", "frame_width", "frame_height", "frames_dropped",
+)  # fmt: skip
+"""The columns that results need."""
+
+EXPECTED: Final = (
+    "expected a log of affect-edge (.sqlite, .csv, .jsonl or a Parquet folder), or a folder that"
+    " affect-edge analyse made"
+)
+_ROWS: Final = 20_000
+
+Batch = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """An event of a record, or a gap (``event`` is then "gap").
+
+    Attributes:
+        device: of the message.
+        stream: of its identity, as are the next two.
+        epoch: number of the daemon's start.
+        seq: number within the epoch; of a gap the first missing one.
+        unix_ns: wall time.
+        time_s: seconds on the time axis of its epoch.
+        event: its name.
+        detail: its fields.
+    """
+
+    device: str
+    stream: str
+    epoch: int
+    seq: int
+    unix_ns: int
+    time_s: float
+    event: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record that can be read.
+
+    Attributes:
+        events: reads all events, in order.
+        frames: reads all rows of faces, in batches.
+        is_analysis: whether ``analyse`` made it.
+    """
+
+    events: Callable[[], Iterator[RecordedEvent]]
+    frames: Callable[[], Iterator[Batch]]
+    is_analysis: bool = False
+
+
+def open_record(path: Path) -> Record:
+    """Return the record at ``path``, by its kind.
+
+    Raises:
+        ConfigError: there is none, it is of another kind, or pyarrow is missing for Parquet.
+    """
+    if is_database(str(path)):
+        raise ConfigError(
+            "results are made of files: fetch the session with affect-edge log --out NAME.sqlite"
+        )
+    if not path.exists():
+        raise ConfigError(f"{path}: there is no such file or folder; {EXPECTED}")
+    if path.is_dir():
+        return _of_folder(path)
+    match path.suffix.lower():
+        case ".sqlite":
+            return _of_sqlite([path])
+        case ".csv" if not path.name.endswith(".events.csv"):
+            events = path.with_name(f"{path.name[:-4]}.events.csv")
+            return Record(lambda: _csv_events(events), lambda: _csv_frames(path))
+        case ".jsonl":
+            return Record(lambda: _json_events(path), lambda: _json_frames(path))
+        case ".parquet" if not path.name.endswith(".events.parquet"):
+            events = path.with_name(f"{path.name[:-8]}.events.parquet")
+            return Record(
+                lambda: _parquet_events([events] if events.exists() else []),
+                lambda: _parquet_frames([path]),
+            )
+        case _:
+            raise ConfigError(f"{path}: {EXPECTED}")
+
+
+def _of_folder(path: Path) -> Record:
+    if (path / "frames.parquet").exists() and (path / "events.parquet").exists():
+        return Record(
+            lambda: _parquet_events([path / "events.parquet"]),
+            lambda: _parquet_frames([path / "frames.parquet"]),
+            is_analysis=True,
+        )
+    if (path / "frames.csv").exists() and (path / "events.csv").exists():
+        return Record(
+            lambda: _csv_events(path / "events.csv"),
+            lambda: _csv_frames(path / "frames.csv"),
+            is_analysis=True,
+        )
+    spooled = _of_sqlite(sorted((path / ".spool").glob("messages*.sqlite")))
+    if (path / "faces").is_dir() or (path / ".spool").is_dir():
+
+        def events() -> Iterator[RecordedEvent]:
+            yield from _parquet_events(_in_order((path / "events").glob("**/*.parquet")))
+            yield from spooled.events()
+
+        def frames() -> Iterator[Batch]:
+            yield from _parquet_frames(_in_order((path / "faces").glob("**/*.parquet")))
+            yield from spooled.frames()
+
+        return Record(events, frames)
+    inner = sorted(each.parent.name for each in path.glob("*/frames.parquet"))
+    if inner:
+        names = ", ".join(inner[:8]) + (", ..." if len(inner) > 8 else "")
+        raise ConfigError(f"{path}: holds {len(inner)} recordings, {names}: name one of them")
+    raise ConfigError(f"{path}: holds no record; {EXPECTED}")
+
+
+def _in_order(paths: Iterator[Path]) -> list[Path]:
+    def key(path: Path) -> tuple[str, str, int, int]:
+        stream, _, numbers = path.stem.removesuffix(".erased").rpartition("-")
+        stream, _, epoch = stream.rpartition("-")
+        is_named = numbers.isdecimal() and epoch.isdecimal()
+        return (
+            (path.parent.parent.name, stream, int(epoch), int(numbers))
+            if is_named
+            else (path.parent.parent.name, path.stem, 0, 0)
+        )
+
+    return sorted((path for path in paths if not path.name.startswith(".")), key=key)
+
+
+def _of_sqlite(paths: Sequence[Path]) -> Record:
+    def events() -> Iterator[RecordedEvent]:
+        for path in paths:
+            with SqliteReader(path) as reader:
+                for stored in reader.events():
+                    message = stored.decoded()
+                    assert isinstance(message, EventMessage)
+                    yield _event_of(message, stored.time_s)
+                for placed in reader.gaps():
+                    yield _event_of_row(dict(zip(EVENT_COLUMNS, placed.row(), strict=True)))
+
+    def frames() -> Iterator[Batch]:
+        for path in paths:
+            with SqliteReader(path) as reader:
+                yield from _batches(row for each in StoredRows(reader) for row in each.frames)
+
+    return Record(events, frames)
+
+
+def _batches(rows: Iterator[Sequence[Any]]) -> Iterator[Batch]:
+    places = [(name, COLUMNS.index(name)) for name in FRAME_COLUMNS]
+    columns: dict[str, list[Any]] = {name: [] for name in FRAME_COLUMNS}
+    count = 0
+    for row in rows:
+        for name, place in places:
+            columns[name].append(row[place])
+        count += 1
+        if count == _ROWS:
+            yield columns
+            columns = {name: [] for name in FRAME_COLUMNS}
+            count = 0
+    if count:
+        yield columns
+
+
+def _event_of(message: EventMessage, time_s: float) -> RecordedEvent:
+    return RecordedEvent(
+        message.device,
+        message.stream,
+        message.epoch,
+        message.seq,
+        message.time.unix_ns,
+        time_s,
+        message.event,
+        message.detail,
+    )
+
+
+def _event_of_row(row: Mapping[str, Any]) -> RecordedEvent:
+    detail = json.loads(row.get("detail") or "{}")
+    if not isinstance(detail, dict):
+        raise ValueError("detail is no object")
+    return RecordedEvent(
+        str(row["device"]),
+        str(row["stream"]),
+        int(row["epoch"]),
+        int(row["seq"]),
+        int(row["unix_ns"]),
+        float(row["time_s"]),
+        str(row["event"]),
+        detail,
+    )
+
+
+# --- CSV
+
+
+def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Return line numbers and the cells of ``columns``; a torn last row is left out."""
+    with _readable(path), path.open(encoding="utf-8", errors="replace", newline="") as file:
+        reader = csv.reader(line.replace("\0", "") for line in file)
+        header = next(reader, [])
+        if missing := [name for name in columns if name not in header]:
+            raise ConfigError(
+                f"{path}: lacks the columns {', '.join(missing[:5])}; expected a table that"
+                " affect-edge log, export-log or analyse made"
+            )
+        places = [header.index(name) for name in columns]
+        torn = None
+        for row in reader:
+            if torn is not None:
+                raise ConfigError(f"{path}: line {torn} has {len(header)} columns in its header")
+            if len(row) != len(header):
+                torn = reader.line_num
+                continue
+            yield reader.line_num, [row[place] for place in places]
+
+
+def _csv_frames(path: Path) -> Iterator[Batch]:
+    columns: dict[str, list[Any]] = {name: [] for name in FRAME_COLUMNS}
+    readers = [(columns[name].append, _cell_reader(name)) for name in FRAME_COLUMNS]
+    for line, row in _csv_rows(path, FRAME_COLUMNS):
+        try:
+            for cell, (append, read) in zip(row, readers, strict=True):
+                append(read(cell))
+        except ValueError as error:
+            raise ConfigError(f"{path}: line {line}: {error}") from error
+        if len(columns["seq"]) == _ROWS:
+            yield columns
+            for name in FRAME_COLUMNS:
+                columns[name].clear()
+    if columns["seq"]:
+        yield columns
+
+
+def _cell_reader(column: str) -> Callable[[str], Any]:
+    if column in INTEGERS:
+        return int
+    if column in BOOLEANS:
+        return "true".__eq__
+    if column in TEXTS:
+        return lambda cell: cell or None
+    return lambda cell: float(cell) if cell else None
+
+
+def _csv_events(path: Path) -> Iterator[RecordedEvent]:
+    if not path.exists():  # of a table that somebody copied without its events
+        return
+    for line, row in _csv_rows(path, EVENT_COLUMNS):
+        try:
+            yield _event_of_row(dict(zip(EVENT_COLUMNS, row, strict=True)))
+        except ValueError as error:
+            raise ConfigError(f"{path}: line {line}: {error}") from error
+
+
+# --- JSONL
+
+
+def _json_messages(
+    path: Path,
+) -> Iterator[tuple[float, FrameMessage | EventMessage | StatusMessage] | dict[str, Any]]:
+    """Return messages with their place on the axis, and gaps as they are."""
+    axis = TimeAxis()
+    kinds: dict[str, Any] = {
+        "frame": FrameMessage,
+        "event": EventMessage,
+        "status": StatusMessage,
+    }
+    with _readable(path), path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return  # torn by a crash: it was never acknowledged
+            try:
+                record = json.loads(line)
+                if record["kind"] == "gap":
+                    yield record
+                    continue
+                message: Any = kinds[record["kind"]].model_validate_json(line)
+            except (ValueError, LookupError, TypeError) as error:
+                raise ConfigError(
+                    f"{path}: line {number} is no message of affect-edge; {EXPECTED}"
+                ) from error
+            yield axis.place(message), message
+
+
+def _json_events(path: Path) -> Iterator[RecordedEvent]:
+    gaps: list[dict[str, Any]] = []
+    for found in _json_messages(path):
+        if isinstance(found, dict):
+            gaps.append(found)
+            continue
+        time_s, message = found
+        for gap in gaps:
+            yield RecordedEvent(
+                str(gap["device"]),
+                str(gap["stream"]),
+                int(gap["epoch"]),
+                int(gap["first_missing"]),
+                int(gap["unix_ns"]),
+                time_s,
+                "gap",
+                {"reason": gap.get("reason")},
+            )
+        gaps.clear()
+        if isinstance(message, EventMessage):
+            yield _event_of(message, round(time_s, 6))
+
+
+def _json_frames(path: Path) -> Iterator[Batch]:
+    yield from _batches(
+        row
+        for found in _json_messages(path)
+        if isinstance(found, tuple) and isinstance(found[1], FrameMessage)
+        for row in frame_rows(found[1], found[0])
+    )
+
+
+# --- Parquet
+
+
+def _parquet_batches(paths: Sequence[Path], columns: Sequence[str]) -> Iterator[Batch]:
+    parquet = require_arrow().parquet
+    for path in paths:
+        inner = list(columns)
+        device = None
+        with _readable(path), parquet.ParquetFile(path) as file:
+            names = set(file.schema_arrow.names)
+            if "device" not in names and path.parent.parent.name.startswith("device="):
+                inner.remove("device")
+                device = path.parent.parent.name.removeprefix("device=")
+            if missing := [name for name in inner if name not in names]:
+                raise ConfigError(
+                    f"{path}: lacks the columns {', '.join(missing[:5])}; expected a table that"
+                    " affect-edge log, export-log or analyse made"
+                )
+            for batch in file.iter_batches(batch_size=_ROWS, columns=inner):
+                found: dict[str, Any] = {name: batch.column(name) for name in inner}
+                if device is not None:
+                    found["device"] = [device] * batch.num_rows
+                yield found
+
+
+def _parquet_frames(paths: Sequence[Path]) -> Iterator[Batch]:
+    return _parquet_batches(paths, FRAME_COLUMNS)
+
+
+def _parquet_events(paths: Sequence[Path]) -> Iterator[RecordedEvent]:
+    for batch in _parquet_batches(paths, EVENT_COLUMNS):
+        columns = (
+            column if isinstance(column := batch[name], list) else column.to_pylist()
+            for name in EVENT_COLUMNS
+        )
+        for cells in zip(*columns, strict=True):
+            yield _event_of_row(dict(zip(EVENT_COLUMNS, cells, strict=True)))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Translate what reading a file raises."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; {EXPECTED}") from error
+    except OSError as error:  # pyarrow's errors of damaged files, too
+        raise LogFileError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+    except (csv.Error, ValueError) as error:
+        raise ConfigError(f"{path}: is damaged: {' '.join(str(error).split())}") from error

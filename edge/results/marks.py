@@ -1,0 +1,147 @@
+"""Marks: moments with a text, from a ``marks.csv`` or from the record, and intervals of time."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from edge.errors import ConfigError
+from edge.results.table import Table
+from edge.results.user_csv import read_user_csv
+
+INTERVALS_MAX: Final = 100_000
+
+_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+_COLUMNS: Final = "expected the columns time_s (seconds from the start) and mark (a text)"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment: seconds on the table's axis, and its text."""
+
+    time_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Marks in the order of their times.
+
+    Attributes:
+        marks: the marks.
+        is_from_file: whether a file gave them, not the record.
+    """
+
+    marks: tuple[Mark, ...] = ()
+    is_from_file: bool = False
+
+    def __iter__(self) -> Iterator[Mark]:
+        return iter(self.marks)
+
+    def __len__(self) -> int:
+        return len(self.marks)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A stretch of time: from its start, up to its end.
+
+    Attributes:
+        number: from 1.
+        from_s: start, seconds on the table's axis.
+        to_s: end.
+        mark: text of the newest mark at or before the start; empty: there was none.
+    """
+
+    number: int
+    from_s: float
+    to_s: float
+    mark: str
+
+
+def read_marks(path: Path) -> Marks:
+    """Read ``marks.csv``: the columns ``time_s`` and ``mark``, in any order of rows.
+
+    Raises:
+        ConfigError: it cannot be read, lacks a column, or a time is no number; one line.
+    """
+    table = read_user_csv(path, "--marks")
+    missing = {"time_s", "mark"} - set(table.columns)
+    if missing:
+        raise ConfigError(f"--marks {path}: has the columns {', '.join(table.columns)}; {_COLUMNS}")
+    time, text = (table.column(name, "--marks") for name in ("time_s", "mark"))
+    marks = []
+    for line, row in zip(table.lines, table.rows, strict=True):
+        try:
+            time_s = table.number(row[time])
+        except ValueError as error:
+            raise ConfigError(
+                f"--marks {path}: line {line}: time_s is {row[time]!r}; expected seconds from the"
+                " start, such as 93.5"
+            ) from error
+        if not row[text]:
+            raise ConfigError(f"--marks {path}: line {line}: has no text in the column mark")
+        marks.append(Mark(time_s, " ".join(row[text].split())))
+    if not marks:
+        raise ConfigError(f"--marks {path}: holds no mark; {_COLUMNS}")
+    return Marks(tuple(sorted(marks, key=lambda mark: mark.time_s)), is_from_file=True)
+
+
+def recorded_marks(table: Table) -> Marks:
+    """Return the marks that the record itself holds (``affect-edge mark TEXT``)."""
+    return Marks(
+        tuple(
+            Mark(each.time_s, " ".join(str(each.detail.get("text", "")).split()))
+            for each in table.events
+            if each.event == "mark"
+        )
+    )
+
+
+def parse_interval(text: str) -> float:
+    """Return the seconds of an interval such as ``60s``, ``5min``, ``1h`` or ``90``.
+
+    Raises:
+        ConfigError: it is none, or not above 0.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min|m|h|)\s*", text.lower())
+    seconds = float(match[1]) * _UNITS_S[match[2] or "s"] if match else 0.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"--interval {text!r}: expected a time above 0, such as 60s, 5min or 1h")
+    return seconds
+
+
+def intervals_of(table: Table, interval_s: float | None, marks: Sequence[Mark]) -> list[Interval]:
+    """Divide the time of a table.
+
+    With ``interval_s``, each interval has that length, counted from second 0; without it, one
+    reaches from each mark to the next, and the first from the start to the first mark. Marks
+    outside the table's time are left out.
+
+    Raises:
+        ConfigError: there would be more than ``INTERVALS_MAX``.
+    """
+    start_s, end_s = table.start_s, table.end_s
+    if interval_s is not None:
+        first, last = (start_s // interval_s, -(-end_s // interval_s))
+        if last - first > INTERVALS_MAX:
+            raise ConfigError(
+                f"--interval {interval_s:g} s: makes {last - first:.0f} intervals of"
+                f" {end_s - start_s:.0f} s; expected {INTERVALS_MAX} at most: take a longer one"
+            )
+        edges = [number * interval_s for number in range(int(first), max(int(last), 1) + 1)]
+    else:
+        inner = {mark.time_s for mark in marks if start_s < mark.time_s < end_s}
+        edges = sorted({start_s, max(end_s, start_s)} | inner)
+        if len(edges) == 1:
+            edges *= 2
+    found, at, text = [], 0, ""
+    ordered = sorted(marks, key=lambda mark: mark.time_s)
+    for number, (from_s, to_s) in enumerate(pairwise(edges), 1):
+        while at < len(ordered) and ordered[at].time_s <= from_s:
+            text = ordered[at].text
+            at += 1
+        found.append(Interval(number, from_s, min(to_s, max(end_s, from_s)), text))
+    return found
