@@ -52,7 +52,7 @@ def test_the_page_of_faults_names_tests_that_exist() -> None:
 
 def test_the_architecture_names_every_module() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text()
-    assert page.count("\n") <= 105
+    assert page.count("\n") <= 130
     tree = page[page.index("edge/\n") : page.index("exporters/    ")]
     named = set(re.findall(r"\w+", tree))
     parts = ("edge/vision/", "edge/client/logs/")  # their folders are named, not each file
