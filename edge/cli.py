@@ -26,6 +26,7 @@ from edge.commands.operator import (
     session_app,
 )
 from edge.commands.options import Endpoints, Services, endpoints_of
+from edge.commands.recordings import analyse
 from edge.commands.tail import tail
 from edge.config import Config, is_file, load_config, redact, source_settings
 from edge.descriptors import (
@@ -297,6 +298,7 @@ def log_command(
 
 
 app.command()(takes_keys(forward))
+app.command()(analyse)
 
 
 @app.command("export-log")

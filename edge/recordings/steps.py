@@ -18,6 +18,7 @@ from edge.protocol.events import (
     SourceStateChanged,
 )
 from edge.protocol.messages import FACES
+from edge.protocol.participant_events import SeatAssigned
 from edge.recordings.result import Result
 from edge.recordings.settings import Selection
 from edge.vision.face_message import faces_json
@@ -43,7 +44,8 @@ class Steps:
     Attributes:
         frames: results so far.
         captured: pictures of the recording so far, also those left out or not read.
-        position_ns: time within the recording of the newest picture that was read.
+        first_ns: time within the recording of its first picture that could be read.
+        position_ns: that of the newest one.
 
     Raises:
         ConfigError: while iterating: the recording cannot be opened, or none of its pictures can
@@ -61,9 +63,12 @@ class Steps:
         self._participants = Participants(
             config.affect, vanish_s=config.tracking.vanish_s, zones=config.zones
         )
-        self.frames = self.captured = self.position_ns = 0
+        self.frames = self.captured = self.first_ns = self.position_ns = 0
 
     def __iter__(self) -> Iterator[Result | Detail]:
+        for name, seat in self._config.zones.seats.items():
+            if seat.participant is not None:
+                yield SeatAssigned(seat=name, participant=seat.participant)
         size = self._networks.detector.input_size
         with open_source(self._config.source, small_size=size) as source:
             if source.details is not None:
@@ -123,7 +128,8 @@ class Steps:
                 if refusal is not None and not is_readable:
                     raise ConfigError(f"not one picture can be read: {refusal}") from refusal
                 return
-            is_readable = True
+            if not is_readable:
+                is_readable, self.first_ns = True, frame.sensor_ns
             if end_ns is not None and frame.sensor_ns >= end_ns:
                 return
             self.captured = frame.index + 1

@@ -1,7 +1,7 @@
 """A table as a new file, CSV or Parquet, that appears at its path only when it is complete."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -33,6 +33,9 @@ class TableFile(Protocol):
             LogFileError: as ``append``.
         """
 
+    def close(self) -> None:
+        """Free what it holds, also of a table that is not finished. Never fails."""
+
 
 @contextmanager
 def opened_table(path: Path, columns: Sequence[str]) -> Iterator[TableFile]:
@@ -57,8 +60,11 @@ def opened_table(path: Path, columns: Sequence[str]) -> Iterator[TableFile]:
             table = _ParquetTable(file, columns)
         else:
             raise ConfigError(f"table {path}: expected a name that ends in .csv or .parquet")
-        yield table
-        table.finish()
+        try:
+            yield table
+            table.finish()
+        finally:
+            table.close()
 
 
 @contextmanager
@@ -86,6 +92,9 @@ class _CsvTable:
     def finish(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
 
 class _ParquetTable:
     def __init__(self, file: BinaryIO, columns: Sequence[str]) -> None:
@@ -104,22 +113,28 @@ class _ParquetTable:
 
     def append(self, rows: Sequence[Row]) -> None:
         self._rows += rows
-        if len(self._rows) >= _GROUP_ROWS:
-            self._write()
+        # groups of equal size, so that the same rows give the same bytes however they come
+        while len(self._rows) >= _GROUP_ROWS:
+            self._write(self._rows[:_GROUP_ROWS])
+            self._rows = self._rows[_GROUP_ROWS:]
 
     def finish(self) -> None:
         if self._rows:
-            self._write()
+            self._write(self._rows)
         self._writer.close()
 
-    def _write(self) -> None:
-        columns = zip(*self._rows, strict=True)
+    def close(self) -> None:
+        # its destructor would write into a file that is closed by then
+        with suppress(OSError):
+            self._writer.close()
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        columns = zip(*rows, strict=True)
         arrays = [
             self._arrow.array(cells, type=field.type)
             for cells, field in zip(columns, self._schema, strict=True)
         ]
         self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
-        self._rows = []
 
 
 def _type(pyarrow: Any, column: str) -> Any:

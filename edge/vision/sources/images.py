@@ -63,18 +63,7 @@ class Images:
             ConfigError: it is not a folder, cannot be listed, or contains no picture.
         """
         silence_opencv()
-        try:
-            entries = [each for each in os.scandir(self._folder) if not each.name.startswith(".")]
-        except OSError as error:
-            raise ConfigError(
-                f"source.path {self._folder!r}: {error.strerror}; expected a folder of pictures"
-            ) from error
-        left_out: Counter[str] = Counter()
-        for entry in entries:
-            if kind := _kind_left_out(entry):
-                left_out[kind] += 1
-            else:
-                self._paths.append(Path(entry.path))
+        self._paths, left_out = list_pictures(self._folder)
         shown = _most_common(left_out)
         if not self._paths:
             found = ", ".join(f"{count} {kind}" for kind, count in shown.items())
@@ -82,7 +71,6 @@ class Images:
                 f"source.path {self._folder!r}: no pictures in it{f' ({found})' if found else ''};"
                 f" expected files ending in {', '.join(SUFFIXES)}"
             )
-        self._paths.sort(key=lambda path: _counting_order(path.name))
         if self._bits is None:
             self._measure_depth()
         self.details = {
@@ -149,6 +137,28 @@ class Images:
                     PictureFile(path, self._depth).read()
                 except FrameRefused:  # reported when its turn comes
                     continue
+
+
+def list_pictures(folder: str) -> tuple[list[Path], Counter[str]]:
+    """Return the pictures of a folder in their order, and the number of others by suffix or kind.
+
+    Raises:
+        ConfigError: it is not a folder, or cannot be listed.
+    """
+    try:
+        entries = [each for each in os.scandir(folder) if not each.name.startswith(".")]
+    except OSError as error:
+        raise ConfigError(
+            f"source.path {folder!r}: {error.strerror}; expected a folder of pictures"
+        ) from error
+    paths: list[Path] = []
+    left_out: Counter[str] = Counter()
+    for entry in entries:
+        if kind := _kind_left_out(entry):
+            left_out[kind] += 1
+        else:
+            paths.append(Path(entry.path))
+    return sorted(paths, key=lambda path: _counting_order(path.name)), left_out
 
 
 def read_grey(path: Path, depth: StreamDepth | None = None) -> Luma:

@@ -1,0 +1,79 @@
+"""The command ``analyse``: its options, which load nothing else."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def analyse(
+    recordings: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE|FOLDER...",
+            help="Videos, folders of videos (each a recording), or folders of pictures.",
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the results; one folder in it for each recording.")
+    ],
+    participants: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Codes of tracks: a file with track,participant (and file); tracks.csv of the"
+            " results, filled in, is one.",
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Begin here, such as 12.5s, 2min or 1:02:03."),
+    ] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="End before this time.")] = None,
+    every: Annotated[
+        int, typer.Option(metavar="N", help="Only every N-th picture.", show_default=False)
+    ] = 1,
+    purpose: Annotated[
+        str | None,
+        typer.Option(help="Declared purpose: research-consent, medical or safety."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", help="The TOML file; defaults without one.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Recordings at a time; default: the number of cores.")
+    ] = None,
+    csv: Annotated[bool, typer.Option(help="--no-csv: tables as Parquet only.")] = True,
+    again: Annotated[
+        bool, typer.Option("--again", help="Replace results of other settings.")
+    ] = False,
+) -> int:
+    """Make tables of recordings: faces, expressions, valence and arousal; nothing is dropped.
+
+    The same command goes on where it was stopped, and does nothing twice.
+    """
+    from edge.recordings.analyse import Wishes, run_analyse  # noqa: PLC0415
+
+    return run_analyse(
+        Wishes(
+            recordings=recordings,
+            out=out,
+            participants=participants,
+            start=start,
+            end=end,
+            every=every,
+            purpose=purpose,
+            config=config,
+            settings=settings or (),
+            jobs=jobs,
+            csv=csv,
+            again=again,
+        )
+    )

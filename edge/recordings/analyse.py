@@ -1,0 +1,281 @@
+"""``affect-edge analyse``: recordings to tables, one folder each; goes on where it was stopped."""
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from edge.config import Config
+from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, ConfigError
+from edge.protocol.events import ModelReference
+from edge.recordings.differences import differences
+from edge.recordings.display import Display
+from edge.recordings.identity import analysis_settings, sha256_of
+from edge.recordings.inputs import Recording, find_recordings
+from edge.recordings.job import Job, Outputs, Progress
+from edge.recordings.participants_file import read_participants
+from edge.recordings.purpose import purpose_of
+from edge.recordings.results_folder import locked_out, read_session
+from edge.recordings.settings import Selection, Settings
+from edge.recordings.times import seconds_of
+from edge.recordings.workers import Done, Process, Workers, open_models
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The arguments of the command, as they were given."""
+
+    recordings: Sequence[Path]
+    out: Path
+    participants: Path | None = None
+    start: str | None = None
+    end: str | None = None
+    every: int = 1
+    purpose: str | None = None
+    config: Path | None = None
+    settings: Sequence[str] = field(default=())
+    jobs: int | None = None
+    csv: bool = True
+    again: bool = False
+
+
+def run_analyse(wishes: Wishes) -> int:
+    """Run the command; return its exit code: 1 if some recordings failed.
+
+    Raises:
+        ConfigError: an argument is wrong; nothing was computed.
+        ModelError: a network cannot be loaded.
+    """
+    _require_pyarrow()
+    recordings = find_recordings(wishes.recordings)
+    selection = _selection(wishes)
+    if wishes.jobs is not None and wishes.jobs < 1:
+        raise ConfigError(f"--jobs {wishes.jobs}: expected 1 or more")
+    purpose = purpose_of(wishes.purpose, wishes.config, wishes.settings)
+    configs = _configs(recordings, Settings(wishes.config, wishes.settings, purpose))
+    outputs = _outputs(wishes, recordings, configs)
+    out = wishes.out.absolute()
+    with locked_out(out), ExitStack() as stack:
+        present = {each.name: read_session(out / each.name) for each in recordings}
+        configs = {name: _as_before(config, present) for name, config in configs.items()}
+        first = stack.enter_context(Process())
+        models = open_models(first, next(iter(configs.values())))
+        jobs = [
+            Job(
+                path=str(each.path),
+                kind=each.kind,
+                name=each.name,
+                out=str(out),
+                config=_with_artifacts(configs[each.name], models).model_dump_json(),
+                models=models,
+                selection=selection,
+                outputs=outputs[each.name],
+            )
+            for each in recordings
+        ]
+        if not wishes.again:
+            _require_same_settings(jobs, present)
+        with Display({each.name: each.bytes for each in recordings}) as display:
+            waiting = jobs if wishes.again else _unfinished(jobs, present, display)
+            processes = min(wishes.jobs or len(os.sched_getaffinity(0)), len(waiting))
+            workers = stack.enter_context(Workers(first, processes))
+            return _run(jobs, waiting, workers.run(waiting, display.progress), display)
+
+
+def _run(
+    jobs: Sequence[Job], waiting: Sequence[Job], ends: Iterator[Done], display: Display
+) -> int:
+    failures: list[Done] = []
+    damaged: list[str] = []
+    done = len(jobs) - len(waiting)
+    try:
+        for end in ends:
+            display.done(end.job)
+            if end.session is None:
+                failures.append(end)
+                display.line(f"FAILED {end.failure}")
+                if end.kind != "recording":
+                    break
+                continue
+            done += 1
+            display.line(f"{Path(end.job.out) / end.job.name}: {_words(end.session)}")
+            _note_unknown_tracks(end.job, display)
+            if end.session["recording"]["damage"] and not end.job.reuse:
+                damaged.append(Path(end.job.path).name)
+    except BaseException:
+        display.line(
+            f"interrupted: {done} of {len(jobs)} recordings are done; the same command does the"
+            " rest"
+        )
+        raise
+    if not failures and not damaged:
+        return EXIT_DONE
+    words = [f"{done} of {len(jobs)} recordings are done"]
+    if damaged:
+        words.append(f"damaged, read as far as possible: {', '.join(damaged)}")
+    if failures:
+        words.append(f"failed: {', '.join(Path(each.job.path).name for each in failures)}")
+    display.line("; ".join(words))
+    return EXIT_CONFIG if failures and failures[-1].kind == "config" else EXIT_FAILURE
+
+
+def _words(session: Mapping[str, Any]) -> str:
+    """Return the counts of a recording in words."""
+    frames, faces = session["frames"], session["faces"]
+    span_s = frames["last_s"] - frames["first_s"]
+    words = [f"{frames['analysed']} frames in {span_s:.1f} s, {frames['share_read']:.0%} read"]
+    if frames["without_face"]:
+        words.append(f"{frames['share_without_face']:.0%} without a face")
+    words += [
+        f"{count / faces['found']:.0%} of faces {reason.replace('_', ' ')}"
+        for reason, count in faces["reasons"].items()
+    ]
+    damage = session["recording"]["damage"]
+    return ", ".join(words) + (f"; DAMAGED: {', '.join(damage)}" if damage else "")
+
+
+def _note_unknown_tracks(job: Job, display: Display) -> None:
+    if job.outputs.codes:
+        with open(Path(job.out) / job.name / "tracks.csv", newline="") as file:
+            known = {int(row["track"]) for row in csv.DictReader(file)}
+        if unknown := sorted(set(job.outputs.codes) - known):
+            tracks = ", ".join(map(str, unknown))
+            display.line(f"{Path(job.path).name}: no track {tracks}, which --participants names")
+
+
+def _unfinished(
+    jobs: Sequence[Job], present: Mapping[str, dict[str, Any] | None], display: Display
+) -> list[Job]:
+    """Return the jobs that are left to do; say which are done already.
+
+    Raises:
+        ConfigError: the results in the folder are those of another recording of the same name.
+    """
+    waiting: list[Job] = []
+    done: list[str] = []
+    for job in jobs:
+        session = present[job.name]
+        if session is None:
+            waiting.append(job)
+            continue
+        display.progress(job, Progress("compare", 0.0))
+        sha256 = sha256_of(Path(job.path), job.kind)
+        recorded = session["recording"]
+        if recorded["sha256"] != sha256:
+            raise ConfigError(
+                f"{Path(job.out) / job.name}: holds the results of another {recorded['file']}"
+                f" (sha256 {recorded['sha256'][:12]}, now {sha256[:12]}); add --again to replace"
+                " them, or choose another --out folder"
+            )
+        if session["outputs"] == job.outputs.as_json():
+            done.append(job.name)
+            display.done(job)
+        else:
+            waiting.append(replace(job, reuse=True))
+    if done:
+        names = ", ".join(done[:5]) + (", ..." if len(done) > 5 else "")
+        display.line(f"{len(done)} of {len(jobs)} recordings are done already: {names}")
+    return waiting
+
+
+def _require_same_settings(
+    jobs: Sequence[Job], present: Mapping[str, dict[str, Any] | None]
+) -> None:
+    """Raise ``ConfigError`` if the results that are there were made with other settings."""
+    for job in jobs:
+        session = present[job.name]
+        if session is None:
+            continue
+        settings = analysis_settings(Config.model_validate_json(job.config), job.selection)
+        models = {role: model.model_dump(mode="json") for role, model in job.models.items()}
+        changed = differences(
+            {**session["analysis"]["settings"], "models": session["models"]},
+            {**settings, "models": models},
+        )
+        if changed:
+            shown = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
+            raise ConfigError(
+                f"{Path(job.out) / job.name}: was analysed with other settings ({shown}); add"
+                " --again to replace the results, or choose another --out folder"
+            )
+
+
+def _configs(recordings: Sequence[Recording], settings: Settings) -> dict[str, Config]:
+    configs = {}
+    for each in recordings:
+        of = settings.of_video if each.kind == "video" else settings.of_folder
+        configs[each.name] = config = of(each.path)
+        if len(recordings) > 1 and getattr(config.source, "recorded_at", None) is not None:
+            raise ConfigError(
+                f"source.recorded_at: one time for {len(recordings)} recordings; analyse them one"
+                " by one"
+            )
+    return configs
+
+
+def _outputs(
+    wishes: Wishes, recordings: Sequence[Recording], configs: Mapping[str, Config]
+) -> dict[str, Outputs]:
+    codes = {
+        each.name: read_participants(wishes.participants, each.path.name) for each in recordings
+    }
+    for each in recordings:
+        if codes[each.name] and configs[each.name].zones.seats:
+            raise ConfigError(
+                "--participants: codes of tracks; with [zones] seats, codes belong to seats: give"
+                " them there, or leave the seats out"
+            )
+    return {name: Outputs(codes=each, csv=wishes.csv) for name, each in codes.items()}
+
+
+def _selection(wishes: Wishes) -> Selection:
+    start_s = 0.0 if wishes.start is None else seconds_of(wishes.start, "--start")
+    end_s = None if wishes.end is None else seconds_of(wishes.end, "--end")
+    try:
+        return Selection(start_s, end_s, wishes.every)
+    except ConfigError as error:
+        raise ConfigError(f"--{error}") from error
+
+
+def _as_before(config: Config, present: Mapping[str, dict[str, Any] | None]) -> Config:
+    """Return the configuration with the artifacts of results that are there, instead of ``auto``.
+
+    The fastest artifact may be another one on this machine; the results would differ.
+    """
+    for session in present.values():
+        if session is not None:
+            models = {
+                role: ModelReference.model_validate(model)
+                for role, model in session["models"].items()
+            }
+            return _with_artifacts(config, models)
+    return config
+
+
+def _with_artifacts(config: Config, models: Mapping[str, ModelReference]) -> Config:
+    """Return the configuration with the names of artifacts instead of ``auto``."""
+    updates: dict[str, Any] = {}
+    for role, section, prefix in (
+        ("detector", "detector", ""),
+        ("region_detector", "detector", "region_"),
+        ("translator", "translator", ""),
+        ("expression", "expression", ""),
+    ):
+        present = updates.get(section, getattr(config, section))
+        model = models.get(role)
+        is_same = model is not None and Path(getattr(present, f"{prefix}model")).name == model.name
+        if model is not None and is_same and getattr(present, f"{prefix}artifact") == "auto":
+            updates[section] = present.model_copy(update={f"{prefix}artifact": model.artifact})
+    return config.model_copy(update=updates)
+
+
+def _require_pyarrow() -> None:
+    try:
+        import pyarrow.parquet  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise ConfigError(
+            "analyse needs the package pyarrow: pip install 'affect-edge[recordings]'"
+        ) from error

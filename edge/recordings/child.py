@@ -1,0 +1,116 @@
+"""A process that analyses recordings: ``python -m edge.recordings.child``.
+
+It reads requests from standard input and answers on standard output, one JSON object a line. All
+native code runs here: a recording that crashes a decoder ends this process and no other.
+
+=============================  ==================================================================
+request                        answers
+=============================  ==================================================================
+``{"open": CONFIG}``           ``{"opened": MODELS}``: the networks are loaded and verified
+``{"job": JOB}``               ``{"doing": TEXT, "share": 0..1}`` now and then, and then
+                               ``{"done": SESSION}``
+either                         ``{"failed": TEXT, "kind": "recording" | "results" | "config"}``
+=============================  ==================================================================
+
+The kind says whose fault it is: that of one recording, of the disk that takes the results, or of
+what all recordings have in common. The process ends at the end of its input, and with its parent.
+"""
+
+import ctypes
+import faulthandler
+import json
+import os
+import resource
+import select
+import signal
+import sys
+from typing import Any, Final
+
+import cv2
+
+from edge.config import Config, redact
+from edge.errors import AffectEdgeError, LogFileError, ModelError
+from edge.recordings.job import Job, Progress, run_job
+from edge.recordings.reader import open_networks
+from edge.vision.pipeline import Pipeline
+from edge.vision.record import model_references
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+
+_NETWORKS: Final = ("detector", "translator", "expression")
+
+
+def main() -> int:
+    """Serve requests until the end of the input; return the exit code."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print is no answer
+    _harden()
+    networks = _Networks()
+
+    def answer(**fields: Any) -> None:
+        answers.write(json.dumps(fields) + "\n")
+        answers.flush()
+
+    def report(progress: Progress) -> None:
+        _end_with_parent()
+        answer(doing=progress.doing, share=progress.share)
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if "open" in request:
+                config = Config.model_validate_json(request["open"])
+                answer(opened=model_references(config, networks.of(config)))
+            else:
+                job = Job.decode(request["job"])
+                pipeline = networks.of(Config.model_validate_json(job.config))
+                answer(done=run_job(job, pipeline, report))
+        except BrokenPipeError:
+            return 1
+        except AffectEdgeError as error:
+            kind = "recording" if "job" in request else "config"
+            kind = "config" if isinstance(error, ModelError) else kind
+            kind = "results" if isinstance(error, LogFileError) else kind
+            answer(failed=redact(" ".join(str(error).split())), kind=kind)
+    return 0
+
+
+class _Networks:
+    """The networks of the newest configuration; recordings of one analysis share them."""
+
+    def __init__(self) -> None:
+        self._key = ""
+        self._pipeline: Pipeline | None = None
+
+    def of(self, config: Config) -> Pipeline:
+        key = config.model_dump_json(include=set(_NETWORKS))
+        if self._pipeline is None or key != self._key:
+            self._key, self._pipeline = key, open_networks(config)
+        return self._pipeline
+
+
+def _harden() -> None:
+    """End with the parent; keep pictures out of core dumps and debuggers; leave Ctrl-C to it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.prctl(_PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    cv2.setNumThreads(1)  # there is a process for each core
+
+
+def _end_with_parent() -> None:
+    """End if the parent has closed the other end: the signal at its death may have been missed."""
+    poll = select.poll()
+    poll.register(0, 0)
+    if any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0)):
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # a library's thread must not keep the process alive

@@ -1,0 +1,389 @@
+"""Analyses one recording and writes the folder of its results."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+
+from edge import __version__, clock
+from edge.config import Config, ImagesSource, VideoSource
+from edge.config.recorded import recorded_config, versions
+from edge.errors import ConfigError, LogFileError, ModelError
+from edge.files.durable import replace_file
+from edge.protocol.events import (
+    EpochEnded,
+    EpochStarted,
+    FileOpened,
+    ModelReference,
+    RecordedBy,
+    WorkerStarted,
+)
+from edge.recordings.counts import Counts, with_codes
+from edge.recordings.identity import analysis_settings, settings_sha256, sha256_of, stream_of
+from edge.recordings.inputs import Kind
+from edge.recordings.result import Result
+from edge.recordings.results_folder import new_folder, read_session, write_session
+from edge.recordings.settings import Selection
+from edge.recordings.steps import Steps
+from edge.recordings.tables import Tables, opened_tables, stored_rows
+from edge.vision.pipeline import Pipeline
+from edge.vision.record import model_references
+from edge.vision.sources.container import recording_of
+from edge.vision.sources.decode import silence_opencv
+from edge.vision.sources.images import list_pictures
+
+_REPORT_MS: Final = 200.0
+_SHORT_S: Final = 2.0
+"""A recording that ends earlier than it states, by more than this or 2 %, is not complete."""
+_MACHINES: Final = ("kernel",)  # of ``versions``: what no result depends on
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What is written besides the analysis itself.
+
+    Attributes:
+        codes: participants by track, assigned afterwards.
+        csv: whether the tables are written as CSV, too.
+    """
+
+    codes: Mapping[int, str] = field(default_factory=dict)
+    csv: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the values for ``session.json``, which tell whether anything changed."""
+        return {**asdict(self), "codes": {str(track): code for track, code in self.codes.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One recording to analyse; it travels to another process as JSON.
+
+    Attributes:
+        path: of the video file or folder; absolute.
+        kind: which of them it is.
+        name: of the folder of its results.
+        out: folder of all results; absolute.
+        config: configuration of this recording, JSON, with the names of the artifacts.
+        models: the networks that must be loaded, by role.
+        selection: the pictures to analyse.
+        outputs: what is written besides.
+        reuse: take the analysis from the folder of results, and write the rest anew.
+        version: of the program that made it.
+    """
+
+    path: str
+    kind: Kind
+    name: str
+    out: str
+    config: str
+    models: Mapping[str, ModelReference]
+    selection: Selection
+    outputs: Outputs
+    reuse: bool = False
+    version: str = __version__
+
+    def encode(self) -> str:
+        """Return the job as one line of JSON."""
+        models = {role: model.model_dump() for role, model in self.models.items()}
+        values = {name: getattr(self, name) for name in Job.__slots__}
+        values |= {"models": models, "selection": asdict(self.selection)}
+        return json.dumps(values | {"outputs": asdict(self.outputs)})
+
+    @classmethod
+    def decode(cls, text: str) -> "Job":
+        """Return the job that ``encode`` gave."""
+        values = json.loads(text)
+        outputs = values["outputs"]
+        outputs["codes"] = {int(track): code for track, code in outputs["codes"].items()}
+        values["outputs"] = Outputs(**outputs)
+        values["selection"] = Selection(**values["selection"])
+        values["models"] = {
+            role: ModelReference.model_validate(model) for role, model in values["models"].items()
+        }
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is: what it does now, and the share of it that is done, 0..1."""
+
+    doing: str
+    share: float
+
+
+Report = Callable[[Progress], None]
+
+
+def run_job(job: Job, networks: Pipeline, report: Report) -> dict[str, Any]:
+    """Analyse a recording; return its ``session.json``. Its folder appears when it is complete.
+
+    Args:
+        job: the recording.
+        networks: a pipeline whose networks are used.
+        report: takes the progress several times a second.
+
+    Raises:
+        ConfigError: the recording cannot be read or decoded, or was changed meanwhile.
+        InferenceError: the detector fails again and again.
+        LogFileError: the results cannot be written.
+        ModelError: the networks are others than those of the job.
+    """
+    _require_same(job, networks)
+    out = Path(job.out)
+    try:
+        with new_folder(out, job.name) as folder:
+            if job.reuse:
+                session = _rewrite(job, out / job.name, folder, report)
+            else:
+                session = _analyse(job, networks, folder, report)
+            write_session(folder, session)
+    except ConfigError as error:
+        raise ConfigError(str(error).removeprefix("source.path ")) from error
+    except LogFileError as error:
+        cause = error.__cause__
+        reason = cause.strerror if isinstance(cause, OSError) else error
+        raise LogFileError(f"{out / job.name}: cannot be written: {reason}") from error
+    except OSError as error:
+        where = error.filename or out / job.name
+        raise LogFileError(f"{where}: cannot be written: {error.strerror}") from error
+    return session
+
+
+def _require_same(job: Job, networks: Pipeline) -> None:
+    """Check that this process computes what the process that made the job would compute.
+
+    Raises:
+        ModelError: it has other networks.
+        ConfigError: it has another version.
+    """
+    if job.version != __version__:
+        raise ConfigError(
+            f"affect-edge {__version__} is installed here, and the job is of {job.version}; install"
+            " the same version on every machine"
+        )
+    if job.reuse:
+        return
+    references = model_references(Config.model_validate_json(job.config), networks)
+    loaded = {role: ModelReference(**each) for role, each in references.items()}
+    for role in sorted({*loaded, *job.models}):
+        if loaded.get(role) != job.models.get(role):
+            expected, found = job.models.get(role), loaded.get(role)
+            raise ModelError(
+                f"{role}: expected {_describe(expected)}, found {_describe(found)}; install the"
+                " same models on every machine"
+            )
+
+
+def _describe(model: ModelReference | None) -> str:
+    if model is None:
+        return "none"
+    manifest = (model.manifest_sha256 or "")[:12]
+    return f"{model.name}/{model.artifact} (sha256 {model.sha256[:12]}, manifest {manifest})"
+
+
+def _analyse(job: Job, networks: Pipeline, folder: Path, report: Report) -> dict[str, Any]:
+    path, config = Path(job.path), Config.model_validate_json(job.config)
+    before = _state(path)
+    sha256 = _hash(job, report)
+    settings = analysis_settings(config, job.selection)
+    settings_hash = settings_sha256(settings, job.models)
+    opened = _describe_recording(config, path, sha256)
+    stream = stream_of(sha256, settings_hash)
+    counts = Counts()
+    with opened_tables(
+        folder,
+        csv=job.outputs.csv,
+        device=config.device.name,
+        stream=stream,
+        recorded_unix_ns=opened.recorded_unix_ns,
+        codes=job.outputs.codes,
+    ) as tables:
+        tables.event(_epoch_started(config, settings_hash))
+        tables.event(WorkerStarted(models=dict(job.models), memory_locked=False))
+        if job.kind == "video":
+            tables.event(opened)
+        _write_steps(job, Steps(networks, config, job.selection), tables, counts, report)
+    if _state(path) != before:
+        raise ConfigError(f"{path}: was changed while it was read; analyse it again")
+    if not counts.frames:
+        raise ConfigError(f"{path}: no picture of it is within the given start and end")
+    replace_file(folder / "tracks.csv", counts.tracks_csv(path.name, job.outputs.codes))
+    recorded = opened.model_dump(mode="json") | {"kind": job.kind}
+    return {
+        "recording": recorded
+        | {
+            "recorded_at": _iso(opened.recorded_unix_ns),
+            "damage": _damage(job, counts, opened.duration_s),
+        },
+        "analysis": {
+            "stream": stream,
+            "settings_sha256": settings_hash,
+            "purpose": config.device.purpose,
+            "settings": settings,
+        },
+        "models": {role: model.model_dump(mode="json") for role, model in job.models.items()},
+        "versions": _versions(),
+        **counts.as_json(),
+        "outputs": job.outputs.as_json(),
+    }
+
+
+def _write_steps(job: Job, steps: Steps, tables: Tables, counts: Counts, report: Report) -> None:
+    length_ns = 1e9 * (job.selection.end_s or _length_s(job) or 0.0)
+    reported_ns = clock.monotonic_ns()
+    for item in steps:
+        tables.first_ns = steps.first_ns
+        if isinstance(item, Result):
+            tables.result(item)
+            counts.add(item)
+        else:
+            tables.event(item)
+        if clock.elapsed_ms(reported_ns) >= _REPORT_MS:
+            reported_ns = clock.monotonic_ns()
+            report(Progress("analyse", min(1.0, steps.position_ns / length_ns if length_ns else 0)))
+    tables.event(
+        EpochEnded(
+            exit_code=0,
+            frames=steps.frames,
+            dropped=counts.pictures_lost,
+            captured=steps.captured,
+            messages=tables.messages + 1,
+        )
+    )
+
+
+def _damage(job: Job, counts: Counts, duration_s: float | None) -> list[str]:
+    """Return what is missing of the recording, in words."""
+    found: list[str] = []
+    if lost := counts.pictures_lost:
+        words = "picture" if lost == 1 else "pictures"
+        found.append(f"{lost} {words} could not be decoded")
+    last_s = counts.last_s or 0.0
+    is_short = duration_s is not None and last_s < duration_s - max(_SHORT_S, 0.02 * duration_s)
+    # of a part, or of few pictures, the last one says nothing about the end
+    if is_short and job.selection.end_s is None and job.selection.every == 1:
+        found.append(f"it ends at {last_s:.1f} s, and states {duration_s:.1f} s")
+    return found
+
+
+def _rewrite(job: Job, present: Path, folder: Path, report: Report) -> dict[str, Any]:
+    """Write the tables of an earlier analysis anew, with other participants or outputs."""
+    session = read_session(present)
+    assert session is not None
+    # with seats, the codes of the table are those of the seats
+    replaces = not session["analysis"]["settings"]["zones"]["seats"]
+    counted = max(1, session["faces"]["found"] + session["frames"]["without_face"])
+    analysis = session["analysis"]
+    with opened_tables(
+        folder,
+        csv=job.outputs.csv,
+        device=analysis["settings"]["device"]["name"],
+        stream=analysis["stream"],
+        recorded_unix_ns=None,
+        codes=job.outputs.codes,
+    ) as tables:
+        done = 0
+        for rows in stored_rows(present / "frames.parquet"):
+            tables.frame_rows(rows, replace=replaces)
+            done += len(rows)
+            report(Progress("rewrite", min(1.0, done / counted)))
+        for rows in stored_rows(present / "events.parquet"):
+            tables.event_rows(rows)
+    tracks = (present / "tracks.csv").read_bytes()
+    replace_file(folder / "tracks.csv", with_codes(tracks, job.outputs.codes))
+    return session | {"outputs": job.outputs.as_json()}
+
+
+def _hash(job: Job, report: Report) -> str:
+    total = max(1, _bytes(job))
+    done = 0
+    reported_ns = clock.monotonic_ns()
+
+    def on_bytes(count: int) -> None:
+        nonlocal done, reported_ns
+        done += count
+        if clock.elapsed_ms(reported_ns) >= _REPORT_MS:
+            reported_ns = clock.monotonic_ns()
+            report(Progress("hash", min(1.0, done / total)))
+
+    return sha256_of(Path(job.path), job.kind, on_bytes)
+
+
+def _bytes(job: Job) -> int:
+    paths = [Path(job.path)] if job.kind == "video" else list_pictures(job.path)[0]
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return size and time of the last change of a file or folder.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror} on {os.uname().nodename}; a recording must be reachable by"
+            " the same path on every machine that analyses it"
+        ) from error
+    return status.st_size, status.st_mtime_ns
+
+
+def _length_s(job: Job) -> float | None:
+    """Return the length of the recording, seconds; None if it is not known."""
+    source = Config.model_validate_json(job.config).source
+    if isinstance(source, ImagesSource):
+        return len(list_pictures(job.path)[0]) / source.rate_hz
+    if (length_s := recording_of(job.path).duration_s) is not None:
+        return length_s
+    silence_opencv()
+    capture = cv2.VideoCapture(job.path, cv2.CAP_FFMPEG)
+    frames, hz = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    capture.release()
+    return frames / hz if frames > 0 and hz > 0 else None
+
+
+def _describe_recording(config: Config, path: Path, sha256: str) -> FileOpened:
+    source = config.source
+    recording = recording_of(str(path))
+    recorded_unix_ns = recording.created_unix_ns
+    recorded_by: RecordedBy = "none" if recorded_unix_ns is None else "container"
+    if isinstance(source, VideoSource | ImagesSource) and source.recorded_at is not None:
+        recorded_unix_ns, recorded_by = clock.unix_ns_of(source.recorded_at), "option"
+    return FileOpened(
+        file=path.name,
+        bytes=path.stat().st_size if path.is_file() else 0,
+        sha256=sha256,
+        duration_s=recording.duration_s,
+        recorded_unix_ns=recorded_unix_ns,
+        recorded_by=recorded_by,
+    )
+
+
+def _epoch_started(config: Config, settings_hash: str) -> EpochStarted:
+    return EpochStarted(
+        version=__version__,
+        purpose=config.device.purpose or "demo",
+        source=config.source.kind,
+        priors=config.expression.priors,
+        boot_id=None,
+        config_sha256=settings_hash,
+        rotate_deg=config.source.rotate_deg,
+        flip=config.source.flip,
+        config=recorded_config(config),
+        versions=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {name: text for name, text in versions().items() if name not in _MACHINES}
+
+
+def _iso(unix_ns: int | None) -> str | None:
+    return None if unix_ns is None else f"{clock.day(unix_ns)}T{clock.time_of_day(unix_ns)}Z"

@@ -1,0 +1,60 @@
+"""Reads a file of participants: which code a track has, assigned after the recording."""
+
+import csv
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from edge.codes import Code
+from edge.errors import ConfigError
+
+_EXPECTED: Final = "expected a CSV file with the columns track,participant, and file if wanted"
+_BYTES_MAX: Final = 4 << 20
+_CODE: Final = TypeAdapter[str](Code)
+
+
+def read_participants(path: Path | None, recording: str) -> dict[int, str]:
+    """Return the codes of a recording by track; several tracks may have one code.
+
+    Rows without a code are left out: ``tracks.csv`` of an analysis, filled in as far as wanted, is
+    such a file.
+
+    Args:
+        path: a CSV file; None: there is none.
+        recording: name of its file; rows whose column ``file`` has another one are left out.
+
+    Raises:
+        ConfigError: the file cannot be read, or a row is wrong; one line with its number.
+    """
+    if path is None:
+        return {}
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--participants {path}: {error.strerror}; {_EXPECTED}") from error
+    try:
+        text = content[:_BYTES_MAX].decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--participants {path}: not UTF-8; {_EXPECTED}") from error
+    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    if not {"track", "participant"} <= set(rows.fieldnames or ()):
+        raise ConfigError(f"--participants {path}: no such columns; {_EXPECTED}")
+    codes: dict[int, str] = {}
+    for row in rows:
+        if (row.get("file") or recording) != recording:
+            continue
+        where = f"--participants {path}, line {rows.line_num}"
+        if not (row["participant"] or "").strip():
+            continue
+        track = (row["track"] or "").strip()
+        if not (track.isascii() and track.isdigit() and int(track) > 0):
+            raise ConfigError(f"{where}: track {track!r}: expected a number, 1 or more")
+        try:
+            code = _CODE.validate_python((row["participant"] or "").strip())
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"{where}: participant {row['participant']!r}: {reason}") from error
+        if codes.setdefault(int(track), code) != code:
+            raise ConfigError(f"{where}: track {track} is {codes[int(track)]} already")
+    return codes

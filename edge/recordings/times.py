@@ -1,0 +1,34 @@
+"""Times within a recording, as people give them on a command line."""
+
+import math
+import re
+from typing import Final
+
+from edge.errors import ConfigError
+
+_CLOCK: Final = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
+_SECONDS: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|min|m|h)?")
+_UNITS: Final = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+def seconds_of(text: str, option: str) -> float:
+    """Return the seconds that a text such as ``12.5``, ``12.5s``, ``2min`` or ``1:02:03.5`` means.
+
+    Args:
+        text: of the option.
+        option: its name, for the message.
+
+    Raises:
+        ConfigError: it is no time, or negative.
+    """
+    cleaned = text.strip().lower()
+    if found := _CLOCK.fullmatch(cleaned):
+        hours, minutes, seconds = found.groups()
+        return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds)
+    if found := _SECONDS.fullmatch(cleaned):
+        value = float(found[1]) * _UNITS[found[2]]
+        if math.isfinite(value) and value < 1e8:
+            return value
+    raise ConfigError(
+        f"{option} {text!r}: expected a time within the recording, such as 12.5s, 2min or 1:02:03"
+    )

@@ -1,0 +1,276 @@
+"""``affect-edge analyse``: recordings to folders of results, and every way in which that ends."""
+
+import csv
+import json
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from edge.client.tidy import COLUMNS, EVENT_COLUMNS
+from tests.support.analyses import (
+    PURPOSE,
+    analyse,
+    kill_after,
+    make_pictures,
+    make_recordings,
+    start,
+    tree,
+)
+from tests.support.daemons import ROOT
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_recordings(tmp_path_factory.mktemp("in") / "videos", 3)
+
+
+@pytest.fixture(scope="module")
+def results(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of an undisturbed run, which no test changes."""
+    out = tmp_path_factory.mktemp("out") / "results"
+    code, text = analyse(recordings, "--out", out)
+    assert code == 0, text
+    return out
+
+
+def session(folder: Path) -> dict:
+    return json.loads((folder / "session.json").read_text())
+
+
+def test_each_recording_has_a_folder_of_tables(recordings, results):
+    assert sorted(path.name for path in results.iterdir()) == [".analyse.lock", "r00", "r01", "r02"]
+    folder = results / "r01"
+    assert sorted(path.name for path in folder.iterdir()) >= [
+        "events.csv", "events.parquet", "frames.csv", "frames.parquet", "session.json",
+        "tracks.csv",
+    ]  # fmt: skip
+    table = pyarrow.parquet.read_table(folder / "frames.parquet")
+    assert tuple(table.column_names) == COLUMNS
+    with (folder / "frames.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == table.num_rows
+    events = pyarrow.parquet.read_table(folder / "events.parquet")
+    assert tuple(events.column_names) == EVENT_COLUMNS
+    found = session(folder)
+    assert found["recording"]["file"] == "r01.mp4"
+    assert found["frames"]["analysed"] == len(set(table["frame_index"].to_pylist())) == 33
+    assert found["frames"]["share_read"] > 0.5
+    assert found["recording"]["damage"] == []
+    assert set(found["models"]) == {"detector", "expression"}
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert modes == {0o600}
+
+
+def test_a_second_run_gives_the_same_bytes(recordings, results, tmp_path):
+    assert analyse(recordings, "--out", tmp_path / "again", "--jobs", "1")[0] == 0
+    assert tree(tmp_path / "again") == tree(results)
+
+
+def test_what_is_done_is_not_done_again(recordings, tmp_path):
+    out = tmp_path / "out"
+    assert analyse(recordings / "r00.mp4", "--out", out)[0] == 0
+    before = (out / "r00").stat().st_ino
+    code, text = analyse(recordings, "--out", out)
+    assert code == 0
+    assert "1 of 3 recordings are done already: r00" in text
+    assert (out / "r00").stat().st_ino == before
+    assert {"r00", "r01", "r02"} <= {path.name for path in out.iterdir()}
+
+
+def test_other_settings_need_again(recordings, tmp_path):
+    out, video = tmp_path / "out", recordings / "r00.mp4"
+    assert analyse(video, "--out", out)[0] == 0
+    before = tree(out)
+    code, text = analyse(video, "--out", out, "--set", "detector.threshold=0.4", "--every", "2")
+    assert code == 78
+    assert "other settings (detector.threshold 0.5, now 0.4; every 1, now 2); add --again" in text
+    assert tree(out) == before
+    assert analyse(video, "--out", out, "--every", "2", "--again")[0] == 0
+    assert session(out / "r00")["frames"]["analysed"] == 15
+
+
+def test_another_recording_of_the_same_name_needs_again(recordings, tmp_path):
+    out, video = tmp_path / "out", tmp_path / "r00.mp4"
+    assert analyse(recordings / "r00.mp4", "--out", out)[0] == 0
+    video.write_bytes((recordings / "r01.mp4").read_bytes())
+    code, text = analyse(video, "--out", out)
+    assert code == 78
+    assert "holds the results of another r00.mp4" in text
+
+
+def test_codes_are_assigned_afterwards_without_a_new_analysis(recordings, results, tmp_path):
+    out, video, codes = tmp_path / "out", recordings / "r00.mp4", tmp_path / "codes.csv"
+    assert analyse(video, "--out", out)[0] == 0
+    lines = (out / "r00/tracks.csv").read_text().splitlines()
+    first = lines[1].split(",")
+    assert first[:2] == ["r00.mp4", "1"]
+    codes.write_text("\n".join([lines[0], ",".join([*first[:2], "P07", *first[3:]])]) + "\n")
+    code, text = analyse(video, "--out", out, "--participants", codes)
+    assert code == 0, text
+    table = pyarrow.parquet.read_table(out / "r00/frames.parquet")
+    pairs = set(zip(table["track"].to_pylist(), table["participant"].to_pylist(), strict=True))
+    assert (1, "P07") in pairs
+    fresh = tmp_path / "fresh"
+    assert analyse(video, "--out", fresh, "--participants", codes)[0] == 0
+    assert tree(fresh) == tree(out)
+    assert analyse(video, "--out", out)[0] == 0
+    assert tree(out / "r00") == tree(results / "r00")
+
+
+def test_a_track_that_is_not_there_is_named(recordings, tmp_path):
+    codes = tmp_path / "codes.csv"
+    codes.write_text("track,participant\n1,P01\n99,P02\n")
+    code, text = analyse(recordings / "r00.mp4", "--out", tmp_path / "out", "--participants", codes)
+    assert code == 0
+    assert "r00.mp4: no track 99, which --participants names" in text
+
+
+def test_a_folder_of_pictures_is_one_recording(tmp_path):
+    pictures = make_pictures(tmp_path / "faces")
+    code, text = analyse(pictures, "--out", tmp_path / "out", "--no-csv")
+    assert code == 0, text
+    folder = tmp_path / "out/faces"
+    table = pyarrow.parquet.read_table(folder / "frames.parquet")
+    assert table["file"].to_pylist() == ["face-1.png", "face-2.png", "face-10.png"]
+    assert not (folder / "frames.csv").exists()
+    (pictures / "face-2.png").write_bytes((pictures / "face-1.png").read_bytes())
+    code, text = analyse(pictures, "--out", tmp_path / "out", "--no-csv")
+    assert (code, "holds the results of another faces" in text) == (78, True)
+
+
+def test_a_damaged_recording_does_not_stop_the_others(recordings, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    whole = (recordings / "r00.mp4").read_bytes()
+    (folder / "good.mp4").write_bytes(whole)
+    (folder / "none.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_bytes(b"not a video " * 1000)
+    code, text = analyse(folder, "--out", tmp_path / "out")
+    assert code == 1
+    assert (tmp_path / "out/good/session.json").exists()
+    assert "1 of 3 recordings are done; failed: " in text
+    assert "none.mp4': no video in it" in text
+    assert "Traceback" not in text
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {".analyse.lock", "good"}
+
+
+def test_a_process_that_dies_fails_its_recording_only(recordings, tmp_path):
+    out = tmp_path / "out"
+    process = start(recordings, "--out", out, "--jobs", "1")
+    deadline = time.monotonic() + 60
+    while not list(out.glob(".r00.*.part")):
+        assert time.monotonic() < deadline
+    (part,) = out.glob(".r00.*.part")
+    child = int(part.name.split(".")[2].split("-")[0])
+    subprocess.run(["kill", "-KILL", str(child)], check=True)
+    text = process.communicate(timeout=110)[1]
+    assert process.returncode == 1
+    assert "r00.mp4: its process was killed (SIGKILL)" in text
+    assert "2 of 3 recordings are done; failed: r00.mp4" in text
+    code, text = analyse(recordings, "--out", out)
+    assert (code, sorted(out.glob(".*.part"))) == (0, [])
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bytes(recordings, results, tmp_path):
+    arguments = (recordings, "--out", tmp_path / "out")
+    for wait_s in (1.5, 2.5, 3.5):
+        if kill_after(arguments, wait_s):
+            break
+    code, text = analyse(*arguments)
+    assert code == 0, text
+    assert tree(tmp_path / "out") == tree(results)
+
+
+def test_ctrl_c_leaves_complete_results_only(recordings, tmp_path):
+    out = tmp_path / "out"
+    process = start(recordings, "--out", out, "--jobs", "1")
+    deadline = time.monotonic() + 60
+    while not list(out.glob(".r*.part")):
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGINT)
+    text = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "recordings are done; the same command does the rest" in text
+    assert "Traceback" not in text
+    for path in out.iterdir():
+        assert (
+            path.name == ".analyse.lock" or (path / "session.json").exists() or ".part" in path.name
+        )
+    assert analyse(recordings, "--out", out)[0] == 0
+    assert not list(out.glob(".*.part"))
+
+
+def test_two_analyses_do_not_write_into_one_folder(recordings, tmp_path):
+    out = tmp_path / "out"
+    first = start(recordings, "--out", out, "--jobs", "1")
+    deadline = time.monotonic() + 60
+    while not list(out.glob(".r*.part")):
+        assert time.monotonic() < deadline
+    code, text = analyse(recordings, "--out", out)
+    assert (code, "another analysis writes to it" in text) == (78, True)
+    first.communicate(timeout=110)
+    assert first.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["no.mp4"], "no.mp4: no such file or folder; expected a video file"),
+        (["{empty}"], "no recording in it; expected videos such as .mp4"),
+        (["{mixed}"], "holds 1 videos and 1 pictures; expected one kind"),
+        (["{mixed}/a.png"], "is a picture; expected a video, or the folder of the pictures"),
+        (["rtsp://user:secret@camera/live"], "a camera or an address is no recording"),
+        (["/dev/video0"], "a camera or an address is no recording"),
+        (["{videos}", "--start", "soon"], "--start 'soon': expected a time"),
+        (["{videos}", "--start", "9s", "--end", "3s"], "--end 3 s: expected more than start 9 s"),
+        (["{videos}", "--every", "0"], "--every 0: expected a whole number"),
+        (["{videos}", "--jobs", "0"], "--jobs 0: expected 1 or more"),
+        (["{videos}", "--set", "detector.threshold=7"], "detector.threshold"),
+        (["{videos}", "--set", "source.recorded_at=2026-11-03T09:30:00Z"], "one time for 3"),
+        (["{videos}", "--set", 'expression.model="none"'], "no such folder, and no bundled model"),
+        (["{videos}", "--participants", "no.csv"], "--participants no.csv: No such file"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_computed(
+    arguments, text, recordings, tmp_path
+):
+    (tmp_path / "empty").mkdir()
+    mixed = make_pictures(tmp_path / "mixed")
+    for name in ("face-2.png", "face-10.png"):
+        (mixed / name).unlink()
+    (mixed / "face-1.png").rename(mixed / "a.png")
+    (mixed / "b.mp4").write_bytes((recordings / "r00.mp4").read_bytes())
+    names = {"empty": tmp_path / "empty", "mixed": mixed, "videos": recordings}
+    code, found = analyse(*(each.format(**names) for each in arguments), "--out", tmp_path / "out")
+    assert code == 78, found
+    assert found.startswith("affect-edge: error: ")
+    assert found.count("\n") == 1
+    assert text in found
+    assert "secret" not in found
+    assert [path.name for path in (tmp_path / "out").glob("*")] in ([], [".analyse.lock"])
+
+
+def test_a_folder_with_other_contents_is_left_alone(recordings, tmp_path):
+    (tmp_path / "out/r00").mkdir(parents=True)
+    (tmp_path / "out/r00/thesis.tex").write_text("mine")
+    code, text = analyse(recordings, "--out", tmp_path / "out", "--again")
+    assert code == 78
+    assert "r00: exists, and holds no results of an analysis" in text
+    assert (tmp_path / "out/r00/thesis.tex").read_text() == "mine"
+
+
+def test_without_pyarrow_the_extra_is_named(recordings, tmp_path):
+    code = "import sys; sys.modules['pyarrow'] = None; from edge.__main__ import main; main()"
+    arguments = ["analyse", str(recordings), "--out", str(tmp_path / "out"), *PURPOSE]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 78
+    assert "pip install 'affect-edge[recordings]'" in done.stderr
