@@ -19,12 +19,17 @@ def check_inputs(
         time_column: the name of the column with the time in all of ``joins``.
 
     Raises:
-        ConfigError: one of them cannot be read, or has other columns; one line.
+        ConfigError: one of them cannot be read, or has other columns, or matplotlib is missing;
+            one line.
     """
+    from edge.results.figures import require_matplotlib  # noqa: PLC0415
+    from edge.results.join import read_sensors  # noqa: PLC0415
     from edge.results.marks import read_marks  # noqa: PLC0415
 
     if marks is not None:
         read_marks(marks)
+    read_sensors(joins, time_column)
+    require_matplotlib()
 
 
 def after_analysis(
@@ -35,9 +40,10 @@ def after_analysis(
     joins: Sequence[Path] = (),
     time_column: str | None = None,
 ) -> None:
-    """Write the results of one analysed recording into its folder: ``summary.csv``.
+    """Write the results of one analysed recording into its folder.
 
-    The files are byte-equal for equal input.
+    They are ``summary.csv``, ``plots/`` and, with ``joins``, ``joined.parquet`` and
+    ``joined.csv``; byte-equal for equal input and the same version of matplotlib.
 
     Args:
         folder: with the tables of the recording.
@@ -47,14 +53,27 @@ def after_analysis(
         time_column: the name of the column with the time in all of ``joins``.
 
     Raises:
-        ConfigError: as ``check_inputs``; or the folder holds no tables.
+        ConfigError: as ``check_inputs``; the folder holds no tables; or the times of a sensor are
+            dates, and it is not known when the recording was made.
         LogFileError: a file cannot be read or written.
     """
+    from edge.results.join import (  # noqa: PLC0415
+        check_times,
+        read_sensors,
+        series_of,
+        write_joined,
+    )
     from edge.results.marks import read_marks, recorded_marks  # noqa: PLC0415
+    from edge.results.plots import write_plots  # noqa: PLC0415
     from edge.results.summary import write_summary  # noqa: PLC0415
     from edge.results.tables import read_table  # noqa: PLC0415
 
-    check_inputs(marks=marks, joins=joins, time_column=time_column)
+    sensors = read_sensors(joins, time_column)
     table = read_table(folder)
+    for sensor in sensors:
+        check_times(sensor, table)
     chosen = recorded_marks(table) if marks is None else read_marks(marks)
     write_summary(table, folder / "summary.csv", interval_s=interval_s, marks=chosen)
+    write_plots(table, folder / "plots", chosen, series_of(sensors, table))
+    if sensors:
+        write_joined(folder, sensors)

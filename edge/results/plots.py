@@ -1,0 +1,76 @@
+"""The plots of a record: timeline, circumplex and expressions, as PNG and SVG.
+
+Six subjects share a figure; more have further figures (``timeline-2.png``), 24 subjects at most:
+all participants, then the tracks that were in view for longest.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from edge.client.logs.failures import log_error
+from edge.files.durable import replace_file
+from edge.results import circumplex, timeline
+from edge.results.figures import Figure, as_png, as_svg, styled
+from edge.results.join import Series
+from edge.results.marks import Mark, Marks, recorded_marks
+from edge.results.table import Table
+
+PER_FIGURE: Final = 6
+SUBJECTS_MAX: Final = 24
+
+
+def write_plots(
+    table: Table, folder: Path, marks: Marks | None = None, series: Sequence[Series] = ()
+) -> list[Path]:
+    """Write the plots; return their files, the same bytes for the same table.
+
+    Args:
+        table: the record.
+        folder: of the plots; made if missing.
+        marks: the marks; None: those of the record.
+        series: other sensors, drawn below the timeline.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+        LogFileError: a file cannot be written.
+    """
+    chosen = tuple(recorded_marks(table) if marks is None else marks)
+    written = []
+    with styled():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, draw in figures(table, chosen, series):
+                figure = draw()
+                for suffix, render in (("png", as_png), ("svg", as_svg)):
+                    written.append(folder / f"{name}.{suffix}")
+                    replace_file(written[-1], render(figure))
+                    figure.set_layout_engine("none")  # the places are found: do not search again
+        except OSError as error:
+            raise log_error(folder, error) from error
+    return written
+
+
+def figures(
+    table: Table, marks: Sequence[Mark], series: Sequence[Series] = ()
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Return name and drawing function of each figure; call them inside ``styled``."""
+    shown = subjects_shown(table)
+    for page, first in enumerate(range(0, len(shown), PER_FIGURE), 1):
+        part = shown[first : first + PER_FIGURE]
+        suffix = "" if page == 1 else f"-{page}"
+        yield f"timeline{suffix}", partial(timeline.timeline, table, part, marks, series)
+        yield f"circumplex{suffix}", partial(circumplex.circumplex, table, part)
+        expressions = partial(timeline.expressions_over_time, table, part, marks)
+        yield f"expressions{suffix}", expressions
+
+
+def subjects_shown(table: Table) -> list[int]:
+    """Return the subjects that figures show, as indices, in the order of the table."""
+    seconds = [float(table.weights(rows).sum()) for rows in table.rows_of]
+    ranked = sorted(
+        range(len(table.subjects)),
+        key=lambda at: (table.subjects[at].participant is None, -seconds[at], at),
+    )
+    return sorted(ranked[:SUBJECTS_MAX])
