@@ -25,8 +25,9 @@ from edge.commands.operator import (
     participant_app,
     session_app,
 )
-from edge.commands.options import Endpoints, Services, endpoints_of
+from edge.commands.options import Endpoints, Services, endpoints_of, stop_on_signals
 from edge.commands.recordings import analyse
+from edge.commands.report import report
 from edge.commands.tail import tail
 from edge.config import Config, is_file, load_config, redact, source_settings
 from edge.descriptors import (
@@ -299,6 +300,7 @@ def log_command(
 
 app.command()(takes_keys(forward))
 app.command()(analyse)
+app.command()(report)
 
 
 @app.command("export-log")

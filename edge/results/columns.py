@@ -129,12 +129,18 @@ class Columns:
         self._device = met[0]
 
     def table(
-        self, events: Sequence[RecordedEvent], *, session: Session | None, is_analysis: bool
+        self,
+        events: Sequence[RecordedEvent],
+        *,
+        context: Sequence[RecordedEvent],
+        session: Session | None,
+        is_analysis: bool,
     ) -> Table:
         """Return the table. The rows are gone from here afterwards.
 
         Args:
             events: of the record and the chosen session, in order.
+            context: of the record, that say how any of its runs was recorded.
             session: that was chosen.
             is_analysis: whether ``analyse`` made the record.
         """
@@ -155,6 +161,7 @@ class Columns:
         if session is not None:
             zero_s = min([*time_s[:1].tolist(), *(time for time, _ in placed[:1])], default=0.0)
         time_s = np.maximum.accumulate(time_s - zero_s)  # a file's times may jump back
+        of_runs = [each for each in context if (each.stream, each.epoch) in runs]
         is_face = parts["track"] != NONE
         faces = {name: values[is_face] for name, values in parts.items()}
         subjects, subject = self._subjects(faces["participant"], faces["track"], run[is_face])
@@ -184,10 +191,8 @@ class Columns:
             arousal_relative=faces["arousal_relative"],
             subjects=subjects,
             reason_texts=tuple(text or "" for text in self._codes["reasons"].texts),
-            events=tuple(
-                TableEvent(time - zero_s, each.unix_ns, each.event, each.detail)
-                for time, each in placed
-            ),
+            events=_on_axis(placed, zero_s),
+            context=_on_axis(_placed(of_runs, runs, time_s + zero_s, frames["unix_ns"]), zero_s),
         )
 
     def _sorted(self) -> dict[str, Array]:
@@ -297,6 +302,14 @@ def _offsets(time_s: Floats, unix_ns: Integers, run: Integers, spacing_s: float)
         at_least = offsets[before] + time_s[last] + spacing_s
         offsets[now] = max(by_wall, at_least) - time_s[starts[now]]
     return offsets
+
+
+def _on_axis(
+    placed: Sequence[tuple[float, RecordedEvent]], zero_s: float
+) -> tuple[TableEvent, ...]:
+    return tuple(
+        TableEvent(time - zero_s, each.unix_ns, each.event, each.detail) for time, each in placed
+    )
 
 
 def _placed(

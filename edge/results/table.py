@@ -86,7 +86,8 @@ class Table:
         arousal_relative: the same.
         subjects: participants by code, then tracks by run and number.
         reason_texts: such as ``too_small|blurred``, or empty.
-        events: in order.
+        events: in order, those of the session if one was chosen.
+        context: events that say how the runs were recorded, also from before the session.
     """
 
     path: Path
@@ -114,6 +115,7 @@ class Table:
     subjects: tuple[Subject, ...]
     reason_texts: tuple[str, ...]
     events: tuple[TableEvent, ...]
+    context: tuple[TableEvent, ...] = ()
 
     @property
     def start_s(self) -> float:
@@ -175,7 +177,7 @@ class Table:
         """
         if not self.is_file:
             return True
-        for each in self.events:
+        for each in self.context:
             if each.event == "file_opened" and each.detail.get("recorded_unix_ns") is not None:
                 return True
             source = each.detail.get("config", {}).get("source", {})

@@ -13,6 +13,13 @@ from edge.results.columns import Columns
 from edge.results.table import Table
 
 _REPORT_MS: Final = 2000.0
+_CONTEXT: Final = frozenset(
+    [
+        "epoch_started", "worker_started", "camera_opened", "file_opened", "file_hashed",
+        "folder_opened", "participants_restored", "baseline_ready", "baseline_invalid",
+    ]
+)  # fmt: skip
+"""Events that say how a run was recorded; a session may begin long after them."""
 
 
 def read_table(
@@ -49,6 +56,7 @@ def read_table(
             report(f"{rows.read} rows read, {rate:.0f} rows/s")
     found = rows.table(
         [each for each in events if _is_within(spans, each)],
+        context=[each for each in events if each.event in _CONTEXT],
         session=chosen,
         is_analysis=record.is_analysis,
     )

@@ -1,0 +1,180 @@
+"""The report of a session: one page, HTML or PDF, for whoever has to judge the session.
+
+The page refers to nothing outside itself and holds no script. The same record gives the same bytes.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from edge import __version__
+from edge.client.logs.failures import log_error
+from edge.errors import ConfigError
+from edge.files.durable import replace_file
+from edge.results import circumplex, sections, timeline
+from edge.results.facts import facts_of
+from edge.results.figures import Figure, as_svg, styled
+from edge.results.join import Series, check_times, read_sensors, series_of
+from edge.results.marks import Mark, read_marks, recorded_marks
+from edge.results.markup import Html, figure, join, tag
+from edge.results.page_style import STYLE
+from edge.results.pdf import pdf_writer
+from edge.results.plots import PER_FIGURE, subjects_shown
+from edge.results.summary import SummaryRow, whole
+from edge.results.table import Table
+from edge.results.tables import read_table
+
+SUFFIXES: Final = (".html", ".htm", ".pdf")
+
+
+def write_report(
+    record: Path,
+    out: Path,
+    *,
+    session: str | None = None,
+    device: str | None = None,
+    participant: str | None = None,
+    marks: Path | None = None,
+    joins: Sequence[Path] = (),
+    time_column: str | None = None,
+    report: Callable[[str], None] = lambda _line: None,
+) -> None:
+    """Write the report of a record.
+
+    Args:
+        record: a log, or a folder that ``analyse`` made.
+        out: the page, ``.html`` or ``.pdf``; it appears when it is complete.
+        session: name or id of the session; None: the whole record.
+        device: the device; None: the only one.
+        participant: code of the only participant to report; None: all faces.
+        marks: a ``marks.csv``; None: the marks of the record.
+        joins: CSV files of other sensors, drawn below the timeline.
+        time_column: the name of the column with the time in all of ``joins``.
+        report: takes a line of progress every two seconds.
+
+    Raises:
+        ConfigError: an input is wrong or missing, or a library is; one line.
+        LogFileError: the record cannot be read, or the page cannot be written.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"--out {out}: expected a name that ends in .html or .pdf")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: expected a folder that exists, and {out.parent} is none")
+    if out.is_dir():
+        raise ConfigError(f"--out {out}: is a folder; expected the name of a file")
+    as_pdf = pdf_writer() if out.suffix.lower() == ".pdf" else None
+    given = None if marks is None else tuple(read_marks(marks))
+    sensors = read_sensors(joins, time_column)
+    table = read_table(record, session=session, device=device, report=report)
+    for sensor in sensors:
+        check_times(sensor, table)
+    page = render(
+        table,
+        participant=participant,
+        marks=tuple(recorded_marks(table)) if given is None else given,
+        series=series_of(sensors, table),
+    )
+    try:
+        replace_file(out, page.encode() if as_pdf is None else as_pdf(page))
+    except OSError as error:
+        raise log_error(out, error) from error
+
+
+def render(
+    table: Table,
+    *,
+    participant: str | None = None,
+    marks: Sequence[Mark] = (),
+    series: Sequence[Series] = (),
+) -> str:
+    """Return the page.
+
+    Args:
+        table: the record.
+        participant: code of the only participant to report; None: all faces.
+        marks: the marks.
+        series: other sensors, drawn below the timeline.
+
+    Raises:
+        ConfigError: the record has no such participant, or matplotlib is missing.
+    """
+    subjects = _subjects(table, participant)
+    rows = whole(table)
+    chosen = [rows[at] for at in subjects]
+    facts = facts_of(table)
+    left_out = len(table.subjects) - len(subjects) if participant is None else 0
+    body = join(
+        tag(
+            "header",
+            tag("h1", facts.title),
+            tag("p", sections.subtitle(table, facts, chosen), class_="subtitle"),
+        ),
+        sections.warning(),
+        sections.session_section(table, facts, chosen),
+        sections.classified_section(table, chosen, left_out),
+        *_drawings(table, subjects, chosen, marks, series),
+        sections.expressions_section(chosen),
+        sections.marks_section(table, marks, subjects),
+        sections.baseline_section(facts, {row.subject.participant for row in chosen}),
+        sections.methods_section(table, facts, chosen),
+        sections.limits_section(facts),
+        tag("footer", tag("p", f"Made by affect-edge {__version__} from {table.path.name}.")),
+    )
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", f"{facts.title}: facial affect"),
+        tag("style", Html(STYLE)),
+    )
+    return f"<!DOCTYPE html>\n{tag('html', head, tag('body', tag('main', body)), lang='en')}\n"
+
+
+def _subjects(table: Table, participant: str | None) -> list[int]:
+    if participant is None:
+        return subjects_shown(table)
+    codes = [subject.participant for subject in table.subjects]
+    if participant not in codes:
+        known = ", ".join(code for code in codes if code) or "none"
+        raise ConfigError(
+            f"--participant {participant!r}: expected a participant of this record: {known}"
+        )
+    return [codes.index(participant)]
+
+
+def _drawings(
+    table: Table,
+    subjects: Sequence[int],
+    rows: Sequence[SummaryRow],
+    marks: Sequence[Mark],
+    series: Sequence[Series],
+) -> list[Html]:
+    if not subjects:
+        return []
+    named: dict[str, list[Html]] = {"timeline": [], "circumplex": [], "expressions": []}
+    with styled():
+        for page, first in enumerate(range(0, len(subjects), PER_FIGURE), 1):
+            part = subjects[first : first + PER_FIGURE]
+            part_rows = rows[first : first + PER_FIGURE]
+            drawn: dict[str, Figure] = {
+                "timeline": timeline.timeline(table, part, marks, series),
+                "circumplex": circumplex.circumplex(table, part),
+                "expressions": timeline.expressions_over_time(table, part, marks),
+            }
+            for name, each in drawn.items():
+                title, description = sections.described(name, part_rows)
+                named[name].append(figure(as_svg(each), f"{name}-{page}", title, description))
+    headings = {
+        "timeline": "Valence and arousal over time",
+        "circumplex": "Where the faces were on the circumplex",
+        "expressions": "Expressions over time",
+    }
+    return [
+        tag(
+            "section",
+            tag("h2", headings[name]),
+            *figures,
+            tag("p", sections.CAPTIONS[name], class_="caption"),
+        )
+        for name, figures in named.items()
+    ]

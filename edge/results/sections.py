@@ -1,0 +1,378 @@
+"""The sections of a report, each as HTML."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from edge.results.facts import PURPOSES, REASON_WORDS, Facts
+from edge.results.figures import clock_text
+from edge.results.marks import Mark, intervals_of
+from edge.results.markup import Child, Html, join, table, tag
+from edge.results.methods import citations, methods_paragraph
+from edge.results.models import Accuracy
+from edge.results.summary import Moments, SummaryRow, summarise
+from edge.results.table import Table
+from edge.vocabulary import EXPRESSIONS
+
+CAPTIONS: Final = {
+    "timeline": "Valence: from unpleasant (-1) to pleasant (1). Arousal: from calm (-1) to excited"
+    " (1). Lines are means, bands one standard deviation. Where there is no line, nothing is known:"
+    " the face was not in view, was not classified, or nothing was recorded. That is not neutral.",
+    "circumplex": "Density of the classified time; the mark is the mean with one standard"
+    " deviation. The named points are where each expression lies at full intensity.",
+    "expressions": "Share of the classified time in which each expression was the stable label.",
+}
+
+_DASH: Final = "–"
+
+
+def subtitle(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> str:
+    """Return who, when and how long, in one line."""
+    who = ", ".join(row.subject.name for row in rows[:6]) or "nobody in view"
+    if len(rows) > 6:
+        who += f" and {len(rows) - 6} more"
+    when = f", {facts.started}" if facts.started else ""
+    return f"{who}{when}, {_duration(record.end_s - record.start_s)}"
+
+
+def warning() -> Html:
+    """Return the box that comes before any figure."""
+    return tag(
+        "div",
+        tag("strong", "A hint, not a measurement, and not a diagnosis."),
+        " The figures on this page are estimates from pictures of faces. A single one is wrong in"
+        " most cases, and an expression is not an emotion. They must not decide about a person.",
+        class_="warning",
+    )
+
+
+def session_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> Html:
+    """Return who, when, how long, and by what."""
+    length = _duration(record.end_s - record.start_s)
+    gaps_s = record.end_s - max(float(record.frame_time_s[0]), 0.0) - record.recorded_s
+    width, height = record.picture_size
+    when = f"{facts.started} to {facts.ended}" if facts.started else "not known"
+    if facts.started and record.synchronized < 1 and not record.is_file:
+        when += (
+            f" (the clock was not synchronised for {1 - record.synchronized:.0%} of the frames: it"
+            " may be wrong)"
+        )
+    codes = [row.subject.participant for row in rows if row.subject.participant]
+    tracks = sum(row.subject.participant is None for row in rows)
+    who = ", ".join(codes) or "no participant was assigned"
+    if tracks:
+        who += f"; {tracks} {'face' if tracks == 1 else 'faces'} without a code"
+    missing = f"; {facts.missing} gaps in the messages" if facts.missing else ""
+    found: list[tuple[str, str]] = [
+        ("Who", who),
+        ("When", when),
+        ("How long", f"{length}, of which {_duration(record.recorded_s)} were recorded"),
+        ("Interruptions", f"{len(record.gaps)}, together {_duration(max(gaps_s, 0))}{missing}"),
+        (
+            "Pictures",
+            f"{len(record.frame_time_s)} of {width} x {height} pixels"
+            + ("" if facts.rate_hz is None else f", usually {facts.rate_hz:.3g} a second")
+            + f"; {record.dropped} were lost",
+        ),
+        ("Source", f"{' and '.join(facts.sources) or 'not known'}, device {record.device}"),
+        ("Purpose", " and ".join(facts.purposes) or "not known"),
+    ]
+    if facts.note:
+        found.insert(1, ("Note", facts.note))
+    body = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in found]
+    facts_table = tag(
+        "table", tag("caption", "The session at a glance"), tag("tbody", *body), class_="facts"
+    )
+    return tag("section", tag("h2", "Session"), facts_table)
+
+
+def classified_section(record: Table, rows: Sequence[SummaryRow], left_out: int) -> Html:
+    """Return how much was classified, and why the rest was not."""
+    if not rows:
+        return _section("How much could be classified", tag("p", "No face was in view."))
+    cells: list[list[Child]] = [
+        [
+            _name(row),
+            _seconds(row.in_view_s),
+            _percent(row.in_view_s, record.recorded_s),
+            _seconds(row.classified_s),
+            _percent(row.classified_s, row.in_view_s),
+            _reasons(row),
+        ]
+        for row in rows
+    ]
+    head: list[Child] = [
+        "Face", "In view (s)", "of the record (%)", "Classified (s)", "of that (%)",
+        "Why not (share of the time in view)",
+    ]  # fmt: skip
+    more = None
+    if left_out:
+        more = tag(
+            "p", f"{left_out} more faces, in view for a shorter time, are in no table or figure."
+        )
+    return _section(
+        "How much could be classified",
+        table("Time in view and time classified, by face", head, cells),
+        more,
+    )
+
+
+def expressions_section(rows: Sequence[SummaryRow]) -> Html:
+    """Return means of valence and arousal, and the share of each expression."""
+    if not rows:
+        return Html()
+    head: list[Child] = ["Face", "Valence", "Arousal"]
+    has_relative = any(row.relative_s > 0 for row in rows)
+    if has_relative:
+        head += ["Valence, relative", "Arousal, relative"]
+    means: list[list[Child]] = []
+    for row in rows:
+        names = ["valence", "arousal"]
+        names += ["valence_relative", "arousal_relative"] if has_relative else []
+        means.append([_name(row), *(_moments(row.values[name]) for name in names)])
+    shares: list[list[Child]] = [
+        [_name(row), *(_percent(each, row.classified_s) for each in row.expressions_s)]
+        for row in rows
+    ]
+    note = None
+    if has_relative:
+        note = tag(
+            "p",
+            "Relative: zero is the person's own neutral baseline. Use it to follow one person over"
+            " time, not to compare people.",
+            class_="caption",
+        )
+    return _section(
+        "Means and share per expression",
+        table("Mean and standard deviation over the classified time, -1 to 1", head, means),
+        note,
+        table("Share of the classified time by expression (%)", ["Face", *EXPRESSIONS], shares),
+    )
+
+
+def marks_section(record: Table, marks: Sequence[Mark], subjects: Sequence[int]) -> Html:
+    """Return the marks, and the means between them."""
+    if not marks:
+        return _section("Marks", tag("p", "Nothing was marked."))
+    listed: list[list[Child]] = []
+    for number, mark in enumerate(marks, 1):
+        is_inside = record.start_s <= mark.time_s <= record.end_s
+        outside = "" if is_inside else " (outside the record)"
+        listed.append([str(number), clock_text(mark.time_s, step_s=0.5), mark.text + outside])
+    chosen = {record.subjects[at] for at in subjects}
+    between: list[list[Child]] = [
+        [
+            row.interval.mark or "before the first mark",
+            f"{clock_text(row.interval.from_s)}{_DASH}{clock_text(row.interval.to_s)}",
+            _name(row),
+            _percent(row.classified_s, row.in_view_s),
+            _moments(row.values["valence"]),
+            _moments(row.values["arousal"]),
+            _most(row),
+        ]
+        for interval in intervals_of(record, None, marks)
+        for row in summarise(record, [interval])
+        if row.subject in chosen
+    ]
+    head: list[Child] = [
+        "Since", "Time", "Face", "Classified (%)", "Valence", "Arousal", "Most of the time",
+    ]  # fmt: skip
+    return _section(
+        "Marks",
+        table("What was marked", ["Mark", "Time from the start", "Text"], listed),
+        table("From each mark to the next: mean and standard deviation", head, between),
+    )
+
+
+def baseline_section(facts: Facts, codes: Collection[str | None]) -> Html:
+    """Return the neutral baselines of the participants."""
+    chosen = [each for each in facts.baselines if each.participant in codes]
+    if not chosen:
+        return _section("Neutral baseline", tag("p", "None was learnt for these faces."))
+    rows: list[list[Child]] = [
+        [
+            each.participant,
+            "before this run" if each.time_s is None else clock_text(each.time_s),
+            "ready" if each.is_ready else f"not valid: {each.reason}",
+            _signed(each.valence),
+            _signed(each.arousal),
+            _DASH if each.read_s is None else _seconds(each.read_s),
+        ]
+        for each in chosen
+    ]
+    head: list[Child] = ["Participant", "Learnt at", "State", "Valence", "Arousal", "From (s)"]
+    return _section(
+        "Neutral baseline", table("Valence and arousal of the relaxed face", head, rows)
+    )
+
+
+def methods_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> Html:
+    """Return the methods paragraph, the models, their accuracy, and what to cite."""
+    models: list[list[Child]] = [
+        [
+            model.role.replace("_", " "),
+            model.name,
+            f"{model.artifact}, {model.precision}, {model.runtime}",
+            tag("span", model.sha256, class_="hash"),
+        ]
+        for model in facts.models
+    ]
+    parts: list[Child] = [
+        tag("p", "To be copied; fill in what stands in square brackets.", class_="caption"),
+        tag("p", methods_paragraph(record, facts, rows), class_="quote"),
+    ]
+    if models:
+        head: list[Child] = ["Task", "Model", "Artifact", "sha256 of the artifact"]
+        parts.append(table("Models", head, models))
+    for model in facts.models:
+        if model.accuracy is not None:
+            parts.append(_accuracy_table(model.accuracy, is_same=model.is_same))
+    parts.append(tag("h3", "To be cited"))
+    parts.append(tag("ul", *(tag("li", each) for each in citations(facts))))
+    return _section("Methods", *parts)
+
+
+def limits_section(facts: Facts) -> Html:
+    """Return what the figures must not be used for."""
+    purpose = " and ".join(facts.purposes) or "not known"
+    consent = (
+        " Inform the participants, and let them withdraw."
+        if PURPOSES["research-consent"] in facts.purposes
+        else ""
+    )
+    lines = [
+        "A single prediction is wrong in most cases. Averages over a session have not been"
+        " evaluated.",
+        "An expression is what a face looks like to annotators, not what a person feels. This is no"
+        " diagnosis, and no lie detector.",
+        "Such networks are less accurate for some people. Do not compare people by these figures,"
+        " and do not decide about a person by them.",
+        "Time in which a face was not classified is missing, not neutral; it may be missing for a"
+        " reason that matters, such as a turned head.",
+        f"Declared purpose: {purpose}.{consent} The EU AI Act, Art. 5(1)(f), forbids inferring"
+        " emotions at the workplace and in education except for medical or safety reasons; the"
+        " GDPR, Art. 9, covers these data.",
+    ]
+    return _section("Limits", tag("ul", *(tag("li", line) for line in lines)))
+
+
+def described(name: str, rows: Sequence[SummaryRow]) -> tuple[str, str]:
+    """Return title and description of a drawing, for those who do not see it."""
+    titles = {
+        "timeline": "Valence and arousal over time",
+        "circumplex": "Density of valence and arousal",
+        "expressions": "Share of each expression over time",
+    }
+    parts = []
+    for row in rows:
+        if name == "expressions":
+            shares = ", ".join(
+                f"{label} {_percent(each, row.classified_s)} %"
+                for label, each in zip(EXPRESSIONS, row.expressions_s, strict=True)
+                if each > 0
+            )
+            parts.append(f"{row.subject.name}: {shares or 'never classified'}.")
+        else:
+            parts.append(
+                f"{row.subject.name}: valence {_moments(row.values['valence'])}, arousal"
+                f" {_moments(row.values['arousal'])} (mean ± standard deviation)."
+            )
+    return titles[name], " ".join(parts) + " The tables give the figures."
+
+
+def _accuracy_table(accuracy: Accuracy, *, is_same: bool) -> Html:
+    rows: list[list[Child]] = [
+        [
+            measure.text,
+            f"{measure.value:.2f}",
+            f"{measure.interval[0]:.2f} to {measure.interval[1]:.2f}",
+            _DASH if measure.jittered is None else f"{measure.jittered:.2f}",
+        ]
+        for measure in accuracy.measures
+    ]
+    measured = accuracy.measured
+    other = (
+        None
+        if is_same
+        else tag(
+            "p",
+            f"These figures are those of the model {accuracy.model} as it is installed where this"
+            " page was made; the record was made with another version of it.",
+        )
+    )
+    return join(
+        table(
+            f"Accuracy of {accuracy.model}: {accuracy.photographs} {accuracy.data};"
+            f" {accuracy.protocol}",
+            ["Measure", "Value", "95 % interval", "Jittered"],
+            rows,
+        ),
+        other,
+        tag(
+            "p",
+            f"Intervals: {accuracy.interval}. Jittered: {accuracy.jittered}. Not known:"
+            f" {accuracy.not_known}. Measured by {measured.command}, {measured.hardware},"
+            f" {measured.date}.",
+            class_="caption",
+        ),
+    )
+
+
+def _section(heading: str, *children: Child) -> Html:
+    return tag("section", tag("h2", heading), *children)
+
+
+def _reasons(row: SummaryRow) -> str:
+    found = sorted(
+        ((seconds, reason) for reason, seconds in row.reasons_s.items() if seconds > 0),
+        reverse=True,
+    )
+    return (
+        "; ".join(
+            f"{REASON_WORDS[reason]} {_percent(seconds, row.in_view_s)} %"
+            for seconds, reason in found
+        )
+        or _DASH
+    )
+
+
+def _most(row: SummaryRow) -> str:
+    at = max(range(len(EXPRESSIONS)), key=lambda index: row.expressions_s[index])
+    seconds = row.expressions_s[at]
+    if seconds <= 0:
+        return _DASH
+    return f"{EXPRESSIONS[at]} ({_percent(seconds, row.classified_s)} %)"
+
+
+def _name(row: SummaryRow) -> str:
+    return row.subject.name.replace(" ", "\u00a0")
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f}" if value < 600 else f"{value:.0f}"
+
+
+def _duration(seconds: float) -> str:
+    """Return a length of time in words."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours} h {minute} min" if hours else f"{minute} min {second} s"
+
+
+def _percent(part: float, total: float) -> str:
+    return f"{part / total * 100:.1f}" if total > 0 else _DASH
+
+
+def _moments(moments: Moments) -> str:
+    if moments.mean is None or moments.sd is None:
+        return _DASH
+    return f"{_signed(moments.mean)}\u00a0±\u00a0{moments.sd:.2f}"
+
+
+def _signed(value: float | None) -> str:
+    return (
+        _DASH
+        if value is None
+        else f"{value + 0.0:+.2f}".replace("+0.00", "0.00").replace("-0.00", "0.00")
+    )

@@ -1,0 +1,350 @@
+"""The report: one page that holds everything, escapes everything, and says what is not known."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import zlib
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from edge import __version__
+from edge.cli import run_command_line
+from edge.errors import ConfigError, ModelError
+from edge.results import pdf
+from edge.results.facts import REASON_WORDS, facts_of
+from edge.results.marks import recorded_marks
+from edge.results.markup import tag
+from edge.results.methods import methods_paragraph
+from edge.results.models import read_accuracy
+from edge.results.report import render, write_report
+from edge.results.summary import REASONS, whole
+from edge.results.tables import read_table
+from edge.vocabulary import EXPRESSIONS
+from tests.support import recorded
+from tests.support.daemons import ROOT
+from tests.support.recorded import analysed, event, face, frame, session, write_log
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+class Page(HTMLParser):
+    """The elements of a page, their texts and attributes; fails where they are not nested."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        assert not self._open
+
+    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((name, dict(attributes)))
+        if name != "meta":
+            self._open.append(name)
+
+    def handle_startendtag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((name, dict(attributes)))
+
+    def handle_endtag(self, name: str) -> None:
+        assert self._open.pop() == name
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] not in ("style", "title"):
+            self.text += data + " "
+
+    def count(self, name: str) -> int:
+        return sum(each == name for each, _ in self.elements)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_log(tmp_path_factory.mktemp("log") / "night.sqlite", session())
+
+
+@pytest.fixture(scope="module")
+def html(log: Path) -> str:
+    table = read_table(log)
+    return render(table, marks=tuple(recorded_marks(table)))
+
+
+def test_the_page_says_who_when_how_long_and_how_much(html: str) -> None:
+    text = " ".join(Page(html).text.split()).replace("\u00a0", " ")
+    for words in (
+        "P07-first P07, track 2, 2025-11-24 16:00:00 UTC, 30.0 s",
+        "Who P07; 1 face without a code Note mask 2",
+        "When 2025-11-24 16:00:00 UTC to 2025-11-24 16:00:30 UTC",
+        "How long 30.0 s, of which 20.0 s were recorded Interruptions 1, together 10.0 s",
+        "Pictures 400 of 1280 x 720 pixels, usually 20 a second; 0 were lost",
+        "Purpose research with informed consent",
+        "P07 19.8 99.0 18.8 94.9 the face was too small 5.1 %; blurred 5.1 %",
+        '1 0:07.5 pressure 2.8 bar & "mask" <on>',
+        "P07 0:20 ready +0.12 -0.05 10.0",
+        "A hint, not a measurement, and not a diagnosis.",
+        "no diagnosis, and no lie detector",
+        "Made by affect-edge",
+    ):
+        assert words in text, words
+
+
+def test_the_page_is_complete_in_itself(html: str) -> None:
+    page = Page(html)
+    assert page.count("script") == page.count("link") == page.count("iframe") == 0
+    assert page.count("svg") == 3
+    identifiers = [each["id"] for _, each in page.elements if "id" in each]
+    assert len(identifiers) == len(set(identifiers))
+    assert html.isascii() or 'charset="utf-8"' in html
+    for _, attributes in page.elements:
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in ("href", "src", "xlink:href"):
+                assert value is not None
+                assert value.startswith("data:image/png;base64,") or value[1:] in identifiers
+            for target in re.findall(r"url\(([^)]*)\)", value or ""):
+                assert target[1:] in identifiers
+    assert not re.search(r"https?:|@import|//[a-z]", re.sub(r"base64,[^\"]*", "", html))
+
+
+def test_a_screen_reader_finds_headers_captions_and_descriptions(html: str) -> None:
+    page = Page(html)
+    assert ("html", {"lang": "en"}) in page.elements
+    assert page.count("h1") == page.count("main") == 1
+    assert page.count("caption") == page.count("table") > 7
+    assert all(each.get("scope") in ("col", "row") for name, each in page.elements if name == "th")
+    drawings = [each for name, each in page.elements if name == "svg"]
+    identifiers = {each["id"] for _, each in page.elements if "id" in each}
+    for each in drawings:
+        assert each["role"] == "img"
+        assert set((each["aria-labelledby"] or "").split()) <= identifiers
+    assert "P07: valence +0.02" in page.text.replace("\u00a0", " ")
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs chromium")
+def test_a_browser_and_axe_find_no_fault(html: str, tmp_path: Path) -> None:
+    """In a process of its own: Playwright keeps an event loop of its own."""
+    path = tmp_path / "report.html"
+    path.write_text(html)
+    code = f"""
+import json
+from axe_core_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(
+        executable_path={str(CHROMIUM)!r}, args=["--no-sandbox"])
+    page = browser.new_page(viewport={{"width": 1000, "height": 1400}})
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto({path.as_uri()!r})
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    page.set_viewport_size({{"width": 400, "height": 800}})
+    found = [each["id"] for each in Axe().run(page)["violations"]]
+    print(json.dumps([asked, said, wide, found]))
+    browser.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    asked, said, wide, found = json.loads(done.stdout)
+    assert [each for each in asked if not each.startswith("data:")] == [path.as_uri()]
+    assert (said, found) == ([], [])
+    assert wide <= 1000
+
+
+def test_nothing_that_people_wrote_is_markup(tmp_path: Path) -> None:
+    nasty = "<script>alert(1)</script> & \"'`\x00\x07"
+    messages = session(nasty)
+    messages.append(event(len(messages), 700, "mark", {"text": nasty}))
+    faces = [face(1, 0, participant="<b>P07</b>")]
+    messages += [frame(len(messages) + at, 700 + at, *faces) for at in range(9)]
+    log = write_log(tmp_path / "<i>.jsonl", messages)
+    table = read_table(log)
+    html = render(table, marks=tuple(recorded_marks(table)))
+    page = Page(html)
+    assert {name for name, _ in page.elements}.isdisjoint({"script", "b", "i"})
+    assert "<script>alert(1)</script>" in page.text
+    assert "\x00" not in html
+    assert "\x07" not in html
+    assert tag("p", "<&>", title='"<') == '<p title="&quot;&lt;">&lt;&amp;&gt;</p>'
+
+
+def test_the_same_record_gives_the_same_page_in_another_process(
+    log: Path, html: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.html"
+    command = [sys.executable, "-m", "edge", "report", str(log), "--out", str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, b"", b"")
+    assert out.read_text() == html
+    assert out.stat().st_mode & 0o777 == 0o600
+
+
+def test_weasyprint_makes_the_same_pdf_again(html: str, capfd: pytest.CaptureFixture[str]) -> None:
+    writer = pdf.pdf_writer()
+    content = writer(html)
+    assert writer(html) == content
+    assert capfd.readouterr() == ("", "")
+    assert content.startswith(b"%PDF-")
+    assert 3 <= pages_of(content) <= 6
+
+
+def pages_of(content: bytes) -> int:
+    """Return how many pages a PDF has; its objects may be compressed."""
+    parts = [content]
+    for match in re.finditer(rb"stream\r?\n", content):
+        with contextlib.suppress(zlib.error):
+            parts.append(zlib.decompressobj().decompress(content[match.end() :]))
+    return max(len(re.findall(rb"/Type ?/Page\b", part)) for part in parts)
+
+
+def test_a_browser_prints_where_weasyprint_is_not_there(
+    log: Path, html: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    if CHROMIUM.exists():
+        content = pdf.pdf_writer()(html)
+        assert content.startswith(b"%PDF-")
+        assert 3 <= pages_of(content) <= 6
+        assert b"(D:20000101000000" in content
+    monkeypatch.setattr(pdf, "BROWSERS", ("no-such-browser",))
+    with pytest.raises(ConfigError, match=r"needs WeasyPrint, which is not installed, or Chromium"):
+        write_report(log, tmp_path / "3.pdf")
+    assert not (tmp_path / "3.pdf").exists()
+
+
+def test_a_session_within_a_run_knows_how_the_run_was_recorded(tmp_path: Path) -> None:
+    messages = [
+        event(0, 0, "epoch_started", recorded.EPOCH_STARTED),
+        event(1, 0, "worker_started", recorded.WORKER_STARTED),
+        event(2, 1, "baseline_ready", recorded.BASELINE),
+    ]
+    messages += [frame(3 + at, 2 + at, face(1, at, participant="P07")) for at in range(50)]
+    began = {"session": "0123456789ab", "name": "late", "note": ""}
+    messages.append(event(53, 60, "session_began", began))
+    messages += [frame(54 + at, 62 + at, face(1, at, participant="P07")) for at in range(50)]
+    messages.append(event(104, 120, "session_ended", {**began, "frames": 50, "restarts": 0}))
+    table = read_table(write_log(tmp_path / "log.sqlite", messages), session="late")
+    facts = facts_of(table)
+    assert (facts.title, facts.versions, facts.boards) == (
+        "late", ("0.1.0",), ("Raspberry Pi 5 Model B Rev 1.0",),
+    )  # fmt: skip
+    assert [model.name for model in facts.models] == ["centerface-320x192", "expression-nir"]
+    (baseline,) = facts.baselines
+    assert baseline.time_s == pytest.approx(-2.95)
+    text = methods_paragraph(table, facts, whole(table))
+    for words in (
+        "affect-edge 0.1.0 on Raspberry Pi 5 Model B Rev 1.0",
+        "20 frames per second",
+        "centerface-320x192 (artifact centerface.onnx, sha256 abababababababab)",
+        "(class priors: neutral 0.7)",
+        "a top-1 accuracy of 0.35 (0.25 to 0.44), a macro F1 of 0.33 (0.21 to 0.41)",
+        "for valence, and 0.36 (0.22 to 0.47) for arousal",
+        "[WAVELENGTH]",
+        "not known: accuracy by sex",
+    ):
+        assert words in text, words
+
+
+def test_the_folder_of_an_analysis_is_reported(tmp_path: Path) -> None:
+    folder = analysed(tmp_path / "clip", session())
+    marks = tmp_path / "marks.csv"
+    marks.write_text("time_s,mark\n2,diving\n")
+    pressure = tmp_path / "chamber.csv"
+    pressure.write_text("time_s,pressure_bar\n0,1\n20,2.8\n")
+    out = tmp_path / "report.html"
+    arguments = ["report", str(folder), "--out", str(out), "--marks", str(marks)]
+    assert run_command_line([*arguments, "--join", str(pressure)]) == 0
+    page = Page(out.read_text())
+    assert "diving" in page.text
+    assert "mask" not in page.text.replace("mask 2", "").replace("masks", "")
+
+
+def test_one_participant_alone(log: Path, tmp_path: Path) -> None:
+    write_report(log, tmp_path / "a.html", participant="P07")
+    assert "track" not in Page((tmp_path / "a.html").read_text()).text.replace("tracked", "")
+    with pytest.raises(ConfigError, match="'P08': expected a participant of this record: P07"):
+        write_report(log, tmp_path / "b.html", participant="P08")
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [frame(0, 0)],
+        [frame(0, 0, face(1, 0))],
+        [frame(0, 0, face(1, 0, reasons=["blurred", "of a later version"])), frame(1, 9)],
+    ],
+    ids=["no face", "one picture", "never classified"],
+)
+def test_small_records_have_a_report(tmp_path: Path, messages: list) -> None:
+    table = read_table(write_log(tmp_path / "log.jsonl", messages))
+    page = Page(render(table))
+    assert "[VERSION]" in page.text
+    assert "nan" not in page.text.replace("\u00a0", " ").split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["{log}", "--out", "{tmp}/r.txt"], r"expected a name that ends in .html or .pdf"),
+        (["{log}", "--out", "{tmp}/none/r.html"], "expected a folder that exists"),
+        (["{log}", "--out", "{tmp}"], "expected a name that ends in"),
+        (["{tmp}/none.sqlite", "--out", "{tmp}/r.html"], "there is no such file or folder"),
+        (["{tmp}", "--out", "{tmp}/r.html"], "holds no record"),
+        (["{log}", "--out", "{tmp}/r.html", "--session", "x"], "expected a session of .*P07-first"),
+        (["{log}", "--out", "{tmp}/r.html", "--marks", "{log}"], "is no UTF-8"),
+        (["{log}"], "Missing option '--out'"),
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    log: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], error: str
+) -> None:
+    words = [each.format(log=log, tmp=tmp_path) for each in arguments]
+    assert run_command_line(["report", *words]) == 78
+    said = capfd.readouterr().err
+    assert re.search(error, said)
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_figures_are_those_of_the_model_card() -> None:
+    accuracy = read_accuracy(ROOT / "models/expression-nir")
+    assert accuracy is not None
+    page = (ROOT / "docs/accuracy.md").read_text()
+
+    def short(value: float, digits: int) -> str:
+        return f"{value:.{digits}f}".removeprefix("0")
+
+    for measure in accuracy.measures:
+        low, high = measure.interval
+        digits = 2 if measure.name.endswith("_sign") else 3
+        row = f"| {short(measure.value, digits)} | {short(low, 2)} to {short(high, 2)} |"
+        if measure.jittered is not None:
+            row += f" {short(measure.jittered, 3)} |"
+        assert row in page, measure.name
+    for each in accuracy.expressions:
+        low, high = each.interval
+        row = f"| {each.name} | {each.photographs} | {short(each.f1, 2)} |"
+        assert f"{row} {short(low, 2)} to {short(high, 2)} |" in page, each.name
+    assert tuple(each.name for each in accuracy.expressions) == EXPRESSIONS
+
+
+def test_wrong_figures_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "accuracy.json").write_text('{"schema": "affect.accuracy.v1"}')
+    with pytest.raises(ModelError, match=r"accuracy.json: model: Field required"):
+        read_accuracy(tmp_path)
+
+
+def test_the_words_to_cite_are_those_of_the_citation_file() -> None:
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"version: {__version__}\n" in citation
+    assert "  - name: affect-edge contributors\n" in citation
+    assert "license: Apache-2.0\n" in citation
+
+
+def test_every_reason_has_words() -> None:
+    assert set(REASON_WORDS) == {*REASONS, "other_reason"}
