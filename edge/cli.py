@@ -15,6 +15,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from edge import __version__
+from edge.commands.annotate import annotate
 from edge.commands.forward import forward
 from edge.commands.key_options import takes_keys
 from edge.commands.keys import keys_app
@@ -25,7 +26,7 @@ from edge.commands.operator import (
     participant_app,
     session_app,
 )
-from edge.commands.options import Endpoints, Services, endpoints_of, stop_on_signals
+from edge.commands.options import Endpoints, Services, endpoints_of
 from edge.commands.recordings import analyse
 from edge.commands.report import report
 from edge.commands.tail import tail
@@ -299,6 +300,7 @@ def log_command(
 
 
 app.command()(takes_keys(forward))
+app.command()(annotate)
 app.command()(analyse)
 app.command()(report)
 

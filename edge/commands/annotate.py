@@ -1,0 +1,52 @@
+"""The command ``annotate``: its options, which load nothing else."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def annotate(
+    recording: Annotated[Path, typer.Argument(metavar="IN", help="The video.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The video to make, NAME.mp4.")],
+    *,
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Begin here, such as 12.5s, 2min or 1:02:03."),
+    ] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="End before this time.")] = None,
+    participants: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Codes of tracks: a file with track,participant."),
+    ] = None,
+    purpose: Annotated[
+        str | None,
+        typer.Option(help="Declared purpose: research-consent, medical or safety."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", help="The TOML file; defaults without one.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+) -> int:
+    """Draw into a recording what is read from its faces: boxes, expressions, circumplex."""
+    from edge.recordings.annotate_command import Wishes, run_annotate  # noqa: PLC0415
+
+    return run_annotate(
+        Wishes(
+            recording=recording,
+            out=out,
+            start=start,
+            end=end,
+            participants=participants,
+            purpose=purpose,
+            config=config,
+            settings=tuple(settings or ()),
+            force=force,
+        )
+    )

@@ -1,0 +1,187 @@
+"""``affect-edge annotate``: a video with what was read from its faces drawn into it."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+from edge.errors import ConfigError, LogFileError
+from edge.files.durable import replacing
+from edge.recordings.drawing.canvas import Picture, require_pillow
+from edge.recordings.drawing.frame import FrameDrawer
+from edge.recordings.overlay import Matcher
+from edge.recordings.overlays import Overlays
+from edge.recordings.video_reader import Shown, VideoReader, require_av
+from edge.recordings.video_writer import VideoWriter
+from edge.vision.sources.orientation import turned
+
+_SOUND_BEHIND_NS: Final = 2_000_000_000
+"""Files hold the sound of a picture up to so much behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The part of a video that is wanted, ns within the file; ``end_ns`` None: to its end."""
+
+    start_ns: int = 0
+    end_ns: int | None = None
+
+    def is_past(self, media_ns: int, by_ns: int = 0) -> bool:
+        """Return whether ``media_ns`` lies behind its end, by ``by_ns`` or more."""
+        return self.end_ns is not None and media_ns >= self.end_ns + by_ns
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was done.
+
+    Attributes:
+        pictures: written.
+        without: of them, those without overlay.
+        damaged: packets of the original that could not be decoded.
+        faces: tracks that were drawn.
+    """
+
+    pictures: int = 0
+    without: int = 0
+    damaged: int = 0
+    faces: set[int] = field(default_factory=set)
+
+
+def annotate_video(
+    recording: Path,
+    out: Path,
+    overlays: Overlays,
+    *,
+    span: Span = Span(),
+    codes: Mapping[int, str] | None = None,
+    on_progress: Callable[[int], None] = lambda _ns: None,
+) -> Summary:
+    """Write ``recording`` with overlays to ``out``, which it replaces when it is complete.
+
+    Memory is flat: one picture, and what the encoder looks ahead.
+
+    Args:
+        recording: a video file.
+        out: an MP4 file, readable by its owner alone.
+        overlays: what to draw.
+        span: the part of the recording; in the new file it begins at 0.
+        codes: participants by track; they replace those of the overlays.
+        on_progress: takes the time within the file of each picture, ns.
+
+    Raises:
+        ConfigError: the recording has no picture that can be decoded in ``span``, the overlays are
+            of pictures of another size, or a package is missing.
+        LogFileError: ``out`` cannot be written.
+    """
+    av = require_av()
+    require_pillow()
+    try:
+        with (
+            VideoReader(recording) as video,
+            replacing(out, name=".{}.new") as file,
+            contextlib.closing(overlays.frames(span.start_ns, span.end_ns)) as found,
+        ):
+            drawing = _Drawing(overlays, Matcher(found, by_index=overlays.by_index), codes or {})
+            writing = _Writing(Path(file.name), video, span)
+            try:
+                for item in video.items():
+                    if not isinstance(item, Shown):
+                        writing.add_sound(item)
+                        continue
+                    if span.is_past(item.media_ns, _SOUND_BEHIND_NS):
+                        break
+                    if item.media_ns < span.start_ns or span.is_past(item.media_ns):
+                        continue
+                    writing.add(drawing.drawn(item), item.pts)
+                    on_progress(item.media_ns)
+                if not drawing.summary.pictures:
+                    raise ConfigError(
+                        f"{str(recording)!r}: no picture between --start and --end could be"
+                        " decoded; expected a part of the video"
+                    )
+                writing.finish()
+            except BaseException:
+                writing.give_up()
+                raise
+            drawing.summary.damaged = video.damaged
+            return drawing.summary
+    except (OSError, av.FFmpegError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LogFileError(f"{out}: cannot be written: {reason}") from error
+
+
+class _Drawing:
+    """Draws overlays into pictures, and counts."""
+
+    def __init__(self, overlays: Overlays, matcher: Matcher, codes: Mapping[int, str]) -> None:
+        self._overlays = overlays
+        self._matcher = matcher
+        self._codes = codes
+        self._drawer: FrameDrawer | None = None
+        self._size = (0, 0)
+        self.summary = Summary()
+
+    def drawn(self, item: Shown) -> Picture:
+        picture = turned(item.picture, self._overlays.rotate_deg, self._overlays.flip)
+        size = picture.shape[1], picture.shape[0]
+        if self._drawer is None or size != self._size:
+            self._drawer, self._size = FrameDrawer(size), size
+        overlay = self._matcher.at(item.index, item.media_ns)
+        if overlay is not None and (overlay.width, overlay.height) != size:
+            raise ConfigError(
+                f"the results are of pictures of {overlay.width}x{overlay.height} pixels, and those"
+                f" of the video have {size[0]}x{size[1]}; expected the results of this video, with"
+                " the same source.rotate_deg"
+            )
+        if overlay is not None:
+            overlay = overlay.with_codes(self._codes)
+            self.summary.faces.update(face.track for face in overlay.faces)
+        self.summary.pictures += 1
+        self.summary.without += overlay is None
+        remark = "" if overlay is not None else self._overlays.absent
+        self._drawer.draw(picture, overlay, item.media_ns, remark)
+        return picture
+
+
+class _Writing:
+    """Opens the writer at the first picture; sound before it waits for it."""
+
+    def __init__(self, path: Path, video: VideoReader, span: Span) -> None:
+        self._path = path
+        self._video = video
+        self._span = span
+        self._writer: VideoWriter | None = None
+        self._waiting: list[Any] = []
+
+    def add(self, picture: Picture, pts: int) -> None:
+        if self._writer is None:
+            start_s = self._video.zero_s
+            is_cut = self._span.start_ns > 0
+            if is_cut:
+                start_s = self._video.start_s + Fraction(self._span.start_ns, 1_000_000_000)
+            size = picture.shape[1], picture.shape[0]
+            self._writer = VideoWriter(self._path, size, self._video, start_s, is_cut=is_cut)
+            for packet in self._waiting:
+                self._writer.write_sound(packet)
+            self._waiting = []
+        self._writer.write(picture, pts)
+
+    def add_sound(self, packet: Any) -> None:
+        seconds = packet.pts * packet.time_base - self._video.start_s
+        if self._span.is_past(round(seconds * 1_000_000_000)):
+            return
+        if self._writer is not None:
+            self._writer.write_sound(packet)
+        elif seconds * 1_000_000_000 >= self._span.start_ns - 1_000_000_000:
+            self._waiting.append(packet)
+
+    def finish(self) -> None:
+        if self._writer is not None:
+            self._writer.finish()
+
+    def give_up(self) -> None:
+        if self._writer is not None:
+            self._writer.give_up()

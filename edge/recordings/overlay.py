@@ -1,0 +1,191 @@
+"""What is drawn over a picture: the faces of one frame, as a frame message gives them.
+
+Overlays of a new analysis and of a log are the same values, rounded in the same way, so that both
+give the same picture.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from edge.protocol.messages import Face, FrameMessage
+from edge.recordings.result import Result
+from edge.vision.values import Affect
+from edge.vocabulary import EXPRESSIONS
+
+MATCH_NS: Final = 500_000
+"""Largest difference between the times of a picture and of its overlay: half of the coarsest time
+base (Matroska, 1 ms)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emotion:
+    """What the expression network gave for a face.
+
+    Attributes:
+        probabilities: 0..1, in the order of ``EXPRESSIONS``.
+        stable_label: the expression of the track, with hysteresis.
+        raw: valence and arousal of this picture alone.
+        smoothed: valence and arousal, smoothed over the track.
+    """
+
+    probabilities: tuple[float, ...]
+    stable_label: str
+    raw: Affect
+    smoothed: Affect
+
+    def likeliest(self, count: int) -> list[tuple[str, float]]:
+        """Return the names and probabilities of the ``count`` most probable expressions."""
+        order = sorted(range(len(EXPRESSIONS)), key=lambda index: -self.probabilities[index])
+        return [(EXPRESSIONS[index], self.probabilities[index]) for index in order[:count]]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceOverlay:
+    """One face.
+
+    Attributes:
+        track: number of its track.
+        code: its participant; None if none was assigned.
+        box: left, top, width, height, pixels of the full picture; may reach outside.
+        landmarks: x and y of eyes, nose and corners of the mouth, pixels.
+        reasons: why it was not classified; empty if it was.
+        emotion: None if it was not classified.
+        predicted: whether this picture was not searched for the face.
+    """
+
+    track: int
+    code: str | None
+    box: tuple[float, float, float, float]
+    landmarks: tuple[tuple[float, float], ...]
+    reasons: tuple[str, ...]
+    emotion: Emotion | None
+    predicted: bool = False
+
+    @property
+    def name(self) -> str:
+        """Code of the participant, else ``track N``."""
+        return self.code or f"track {self.track}"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOverlay:
+    """The faces of one frame.
+
+    Attributes:
+        index: of the frame, as the source counted.
+        media_ns: time within the file, ns.
+        width: of the picture that was analysed, pixels.
+        height: of the same.
+        faces: highest score first.
+        file: name of its file in a folder of pictures; None for others.
+        page: number within that file, from 1; None if the file has one picture.
+    """
+
+    index: int
+    media_ns: int
+    width: int
+    height: int
+    faces: tuple[FaceOverlay, ...]
+    file: str | None = None
+    page: int | None = None
+
+    def with_codes(self, codes: Mapping[int, str]) -> "FrameOverlay":
+        """Return the same with the codes of ``codes``, by track."""
+        if not codes:
+            return self
+        faces = (
+            replace(face, code=codes[face.track]) if face.track in codes else face
+            for face in self.faces
+        )
+        return replace(self, faces=tuple(faces))
+
+
+def overlay_of(message: FrameMessage) -> FrameOverlay:
+    """Return the overlay of a frame message."""
+    return FrameOverlay(
+        index=message.frame.index,
+        media_ns=message.time.sensor_ns,
+        width=message.frame.width,
+        height=message.frame.height,
+        faces=tuple(map(face_overlay, message.faces)),
+        file=message.frame.file,
+        page=message.frame.page,
+    )
+
+
+def overlay_of_result(result: Result) -> FrameOverlay:
+    """Return the overlay of a result."""
+    return FrameOverlay(
+        index=result.index,
+        media_ns=result.media_ns,
+        width=result.width,
+        height=result.height,
+        faces=tuple(map(face_overlay, result.faces)),
+        file=result.file,
+        page=result.page,
+    )
+
+
+def face_overlay(face: Face) -> FaceOverlay:
+    """Return the overlay of a face."""
+    emotion = None
+    if face.expression is not None and face.affect is not None:
+        smoothed = face.affect.smoothed
+        emotion = Emotion(
+            tuple(getattr(face.expression.probabilities, name) for name in EXPRESSIONS),
+            face.expression.stable_label,
+            Affect(face.affect.valence, face.affect.arousal),
+            Affect(smoothed.valence, smoothed.arousal),
+        )
+    x, y, width, height = face.box
+    return FaceOverlay(
+        track=face.track,
+        code=face.participant,
+        box=(x, y, width, height),
+        landmarks=tuple((x, y) for x, y in face.landmarks),
+        reasons=tuple(face.quality.reasons),
+        emotion=emotion,
+        predicted=face.found == "predicted",
+    )
+
+
+class Matcher:
+    """Finds the overlay of each picture. Not thread-safe; memory: one overlay.
+
+    Args:
+        overlays: in the order of time.
+        by_index: match by ``index``, as the times of the overlays are not those of the file.
+
+    Attributes:
+        unmatched: overlays that no picture had.
+    """
+
+    def __init__(self, overlays: Iterable[FrameOverlay], *, by_index: bool = False) -> None:
+        self._overlays: Iterator[FrameOverlay] = iter(overlays)
+        self._by_index = by_index
+        self._next: FrameOverlay | None = None
+        self._is_over = False
+        self.unmatched = 0
+
+    def at(self, index: int, media_ns: int) -> FrameOverlay | None:
+        """Return the overlay of a picture; None if there is none. Call it in the order of time."""
+        while not self._is_over:
+            if self._next is None:
+                self._next = next(self._overlays, None)
+            if self._next is None:
+                self._is_over = True
+                break
+            if self._by_index:
+                distance = self._next.index - index
+                tolerance = 0
+            else:
+                distance = self._next.media_ns - media_ns
+                tolerance = MATCH_NS
+            if distance > tolerance:
+                return None
+            found, self._next = self._next, None
+            if abs(distance) <= tolerance:
+                return found
+            self.unmatched += 1
+        return None

@@ -1,0 +1,73 @@
+"""Progress of long work: a bar with the remaining time on a terminal, else a line now and then."""
+
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self
+
+from edge.clock import elapsed_ms, monotonic_ns
+from edge.descriptors import write_error_line
+
+_LINE_MS: Final = 10_000.0
+
+
+class Progress:
+    """Shows how far a recording is, on standard error. A context manager; not thread-safe.
+
+    Args:
+        what: is done, such as the name of the file.
+        total_s: length of the recording, seconds; None if it is not known.
+        report: takes the lines where there is no terminal.
+    """
+
+    def __init__(
+        self, what: str, total_s: float | None, report: Callable[[str], None] = write_error_line
+    ) -> None:
+        self._what = what
+        self._total_s = total_s if total_s and total_s > 0 else None
+        self._report = report
+        self._bar: Any = None
+        self._task: Any = None
+        self._began_ns = self._reported_ns = monotonic_ns()
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich import progress as rich_progress  # noqa: PLC0415
+            from rich.console import Console  # noqa: PLC0415
+            from rich.markup import escape  # noqa: PLC0415
+
+            self._bar = rich_progress.Progress(
+                rich_progress.TextColumn("{task.description}"),
+                rich_progress.BarColumn(),
+                rich_progress.TaskProgressColumn(),
+                rich_progress.TimeRemainingColumn(),
+                rich_progress.TextColumn("left"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(escape(self._what), total=self._total_s)
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, done_s: float) -> None:
+        """Show that ``done_s`` seconds of the recording are done."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done_s)
+            return
+        if elapsed_ms(self._reported_ns) < _LINE_MS:
+            return
+        self._reported_ns = monotonic_ns()
+        took_s = elapsed_ms(self._began_ns) / 1e3
+        if self._total_s is None or done_s <= 0:
+            self._report(f"affect-edge: {self._what}: {done_s:.0f} s of it done")
+            return
+        left_s = max(0.0, self._total_s - done_s) * took_s / done_s
+        share = min(1.0, done_s / self._total_s)
+        self._report(f"affect-edge: {self._what}: {share:.0%}, {left_s:.0f} s left")

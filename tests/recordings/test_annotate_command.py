@@ -1,0 +1,133 @@
+"""The command ``annotate``: what it refuses before anything is computed, and a whole run."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.cli import run_command_line
+from edge.vision.sources.video import DEMO_CLIP
+from tests.support.videos import content_of, gradient, make_video
+from tests.support.waiting import wait_until
+
+PURPOSE = ("--purpose", "medical")
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    return make_video(tmp_path / "in.mp4", [gradient(320, 240, number) for number in range(5)])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run the command; check that it ends with one line and 78; return the line."""
+    assert run_command_line(["annotate", *map(str, arguments)]) == 78
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("/dev/video0", "frames never leave memory"),
+        ("rtsp://camera.lan/stream", "frames never leave memory"),
+        ("http://camera.lan/stream", "frames never leave memory"),
+        ("picamera", "frames never leave memory"),
+        ("missing.mp4", "no such file"),
+        (".", "is a folder"),
+        ("/dev/null", "frames never leave memory"),
+    ],
+)
+def test_cameras_and_what_is_no_file_are_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, source: str, expected: str
+) -> None:
+    assert expected in refusal(capsys, source, tmp_path / "out.mp4", *PURPOSE)
+
+
+@pytest.mark.parametrize(
+    ("out", "options", "expected"),
+    [
+        ("in.mp4", (), "is the recording itself"),
+        ("out.avi", (), "ends in .mp4"),
+        ("out", (), "ends in .mp4"),
+        ("no/out.mp4", (), "a folder that exists"),
+        ("old.mp4", (), "--force"),
+        ("out.mp4", ("--start", "soon"), "--start 'soon'"),
+        ("out.mp4", ("--start", "1min"), "the recording has 0.200 s"),
+        ("out.mp4", ("--start", "2s", "--end", "1s"), "after --start"),
+        ("out.mp4", ("--participants", "missing.csv"), "missing.csv"),
+        ("out.mp4", ("--purpose", "fun"), "purpose 'fun'"),
+        ("out.mp4", ("--set", "detector.nothing=1"), "detector.nothing"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_computed(
+    capsys: pytest.CaptureFixture[str],
+    recording: Path,
+    out: str,
+    options: tuple[str, ...],
+    expected: str,
+) -> None:
+    tmp_path = recording.parent
+    (tmp_path / "old.mp4").write_bytes(b"old")
+
+    assert expected in refusal(capsys, recording, tmp_path / out, *PURPOSE, *options)
+
+    assert (tmp_path / "old.mp4").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "old.mp4"]
+
+
+def test_purpose_is_required(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, recording: Path
+) -> None:
+    assert "purpose" in refusal(capsys, recording, tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("track;participant\n1;P1\n", "columns track,participant"),
+        ("track,participant\nx,P1\n", "line 2: track 'x'"),
+        ("track,participant\n1,007\n", "line 2: participant '007'"),
+        ("track,participant\n1,P1\n1,P2\n", "line 3: track 1 is P1 already"),
+    ],
+)
+def test_wrong_participants_are_refused(
+    capsys: pytest.CaptureFixture[str],
+    recording: Path,
+    content: str,
+    expected: str,
+) -> None:
+    tmp_path = recording.parent
+    codes = tmp_path / "codes.csv"
+    codes.write_text(content)
+
+    line = refusal(capsys, recording, tmp_path / "out.mp4", *PURPOSE, "--participants", codes)
+
+    assert expected in line
+
+
+def test_the_clip_is_annotated(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"old")
+    arguments = ["annotate", DEMO_CLIP, out, *PURPOSE, "--end", "1s", "--force"]
+
+    assert run_command_line([str(each) for each in arguments]) == 0
+
+    assert capsys.readouterr().err == f"affect-edge: {out}: 25 pictures, 1 tracks\n"
+    assert len(content_of(out).pictures) == 25
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_leaves_nothing(tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-m", "edge", "annotate", DEMO_CLIP, tmp_path / "out.mp4", *PURPOSE]
+    with subprocess.Popen([str(each) for each in command], stderr=subprocess.PIPE) as process:
+        wait_until(lambda: any(tmp_path.iterdir()), timeout_s=60.0)
+        os.kill(process.pid, number)
+        assert process.wait(timeout=30) == 128 + number
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+
+    assert not list(tmp_path.iterdir())

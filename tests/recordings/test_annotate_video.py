@@ -1,0 +1,275 @@
+"""Annotated videos, decoded again and compared with what was drawn and with the original."""
+
+import resource
+import stat
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.config import VideoSource
+from edge.errors import ConfigError, EndOfStream, LogFileError
+from edge.recordings.annotate import Span, annotate_video
+from edge.recordings.drawing.canvas import PALETTE
+from edge.recordings.video_reader import Shown, VideoReader
+from edge.vision.sources import open_source
+from tests.support.videos import (
+    FixedOverlays,
+    content_of,
+    gradient,
+    happy_face,
+    make_video,
+    unread_face,
+    with_zeros,
+)
+
+SIZE = (320, 240)
+WHOLE = Span()
+BOX = (100.0, 60.0, 80.0, 90.0)
+UNEVEN_MS = [0, 33, 70, 500, 3000, 3001, 4000, 4017, 4034, 9000]
+PICTURES = [gradient(*SIZE, number) for number in range(len(UNEVEN_MS))]
+
+
+def annotate(recording: Path, *, size: tuple[int, int] = SIZE, span: Span = WHOLE) -> Path:
+    out = recording.with_name("out.mp4")
+    annotate_video(recording, out, FixedOverlays([happy_face(1, BOX)], size), span=span)
+    return out
+
+
+def noise(count: int) -> list[np.ndarray]:
+    random = np.random.default_rng(1)
+    return [random.integers(0, 255, (240, 320, 3), np.uint8) for _ in range(count)]
+
+
+def psnr_db(first: np.ndarray, second: np.ndarray) -> float:
+    return float(cv2.PSNR(np.ascontiguousarray(first), np.ascontiguousarray(second)))
+
+
+def test_box_is_drawn_and_the_rest_is_the_original(tmp_path: Path) -> None:
+    recording = make_video(tmp_path / "in.mp4", PICTURES)
+
+    found = content_of(annotate(recording))
+
+    original = content_of(recording)
+    assert found.codec == "h264"
+    assert len(found.pictures) == len(PICTURES)
+    for picture, before in zip(found.pictures, original.pictures, strict=True):
+        edge = picture[70:140, 100].astype(int)  # left edge of the box, below the label
+        assert np.abs(edge - PALETTE[0]).mean() < 60  # half of the colour's resolution is lost
+        assert psnr_db(picture[100:215, :90], before[100:215, :90]) > 38
+
+
+@pytest.mark.parametrize("name", ["in.mp4", "in.mkv"])
+def test_times_are_kept_at_a_variable_rate_and_with_holes(tmp_path: Path, name: str) -> None:
+    recording = make_video(tmp_path / name, PICTURES, UNEVEN_MS)
+
+    found = content_of(annotate(recording))
+
+    assert found.times_s == [Fraction(time_ms, 1000) for time_ms in UNEVEN_MS]
+
+
+def test_pictures_that_begin_after_the_sound_stay_behind_it(tmp_path: Path) -> None:
+    times_ms = [400 + 40 * number for number in range(10)]
+    recording = make_video(tmp_path / "in.mkv", PICTURES, times_ms, sound="libopus")
+
+    found = content_of(annotate(recording))
+
+    assert found.times_s[0] == Fraction(400, 1000)
+    assert found.sound_start_s == pytest.approx(0.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"), [("in.mp4", "aac"), ("in.mkv", "libopus"), ("in.mkv", "ac3")]
+)
+def test_sound_is_copied(tmp_path: Path, name: str, sound: str) -> None:
+    recording = make_video(tmp_path / name, PICTURES, sound=sound)
+
+    found, original = content_of(annotate(recording)), content_of(recording)
+
+    assert found.sound_codec == original.sound_codec
+    assert [packet for _, packet in found.sound] == [packet for _, packet in original.sound]
+    for (time_s, _), (before_s, _) in zip(found.sound, original.sound, strict=True):
+        assert float(time_s) == pytest.approx(float(before_s), abs=0.001)
+
+
+@pytest.mark.parametrize(("name", "sound"), [("in.avi", "pcm_s16le"), ("in.mkv", "pcm_s16le")])
+def test_sound_that_mp4_cannot_hold_becomes_aac(tmp_path: Path, name: str, sound: str) -> None:
+    codec = "mpeg4" if name.endswith("avi") else "libx264"
+    recording = make_video(tmp_path / name, PICTURES, codec=codec, sound=sound)
+
+    found, original = content_of(annotate(recording)), content_of(recording)
+
+    assert found.sound_codec == "aac"
+    assert found.sound_start_s == pytest.approx(original.sound_start_s, abs=0.002)
+    assert found.sound_seconds == pytest.approx(original.sound_seconds, abs=0.05)
+
+
+def test_transport_stream_keeps_sound_and_pictures_together(tmp_path: Path) -> None:
+    recording = make_video(tmp_path / "in.ts", PICTURES, sound="aac", time_base=Fraction(1, 90_000))
+
+    found, original = content_of(annotate(recording)), content_of(recording)
+
+    distance_s = float(found.times_s[0]) - found.sound_start_s
+    assert distance_s == pytest.approx(
+        float(original.times_s[0]) - original.sound_start_s, abs=0.001
+    )
+
+
+def test_part_of_a_recording_begins_at_zero(tmp_path: Path) -> None:
+    pictures = [gradient(*SIZE, number) for number in range(100)]
+    recording = make_video(tmp_path / "in.mp4", pictures, sound="aac")
+
+    found = content_of(annotate(recording, span=Span(1_000_000_000, 2_000_000_000)))
+
+    assert found.times_s == [Fraction(40 * number, 1000) for number in range(25)]
+    assert psnr_db(found.pictures[0][100:215, :90], pictures[25][100:215, :90]) > 34
+    assert found.sound_start_s == pytest.approx(0.0, abs=0.022)  # one packet of sound
+    assert found.sound_seconds == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_rotation_of_the_file_is_applied(tmp_path: Path, rotation: int) -> None:
+    recording = make_video(tmp_path / "in.mp4", PICTURES, rotation=rotation)
+    size = SIZE if rotation == 180 else SIZE[::-1]
+
+    found = content_of(annotate(recording, size=size))
+
+    assert found.pictures[0].shape[1::-1] == size
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("name", ["in.mp4", "in.mov"])
+def test_pictures_are_those_that_the_analysis_reads(
+    tmp_path: Path, name: str, rotation: int
+) -> None:
+    recording = make_video(tmp_path / name, PICTURES, UNEVEN_MS, rotation=rotation)
+    source = VideoSource(kind="video", path=str(recording))
+
+    with VideoReader(recording) as video, open_source(source, small_size=(0, 0)) as frames:
+        count = 0
+        for item in video.items():
+            assert isinstance(item, Shown)
+            frame = frames.read()
+            assert (item.index, item.media_ns) == (frame.index, frame.sensor_ns)
+            assert item.picture.shape[:2] == frame.luma.shape
+            grey = cv2.cvtColor(item.picture, cv2.COLOR_BGR2GRAY)
+            assert np.abs(grey.astype(int) - frame.luma).mean() < 4
+            count += 1
+        with pytest.raises(EndOfStream):
+            frames.read()
+    assert count == len(PICTURES)
+
+
+def test_configured_orientation_is_applied(tmp_path: Path) -> None:
+    recording = make_video(tmp_path / "in.mp4", PICTURES)
+    overlays = FixedOverlays([happy_face(1, BOX)], SIZE[::-1], rotate_deg=90, flip="vertical")
+    out = tmp_path / "out.mp4"
+
+    annotate_video(recording, out, overlays)
+
+    expected = cv2.flip(cv2.rotate(PICTURES[0], cv2.ROTATE_90_CLOCKWISE), 0)
+    found = content_of(out).pictures[0]
+    assert psnr_db(found[200:280, 150:], expected[200:280, 150:]) > 34
+
+
+def test_odd_sizes_get_a_copy_of_the_last_row_and_column(tmp_path: Path) -> None:
+    pictures = [gradient(321, 241)]
+    recording = make_video(tmp_path / "in.avi", pictures, codec="rawvideo")
+
+    found = content_of(annotate(recording, size=(321, 241)))
+
+    assert found.pictures[0].shape == (242, 322, 3)
+
+
+def test_one_picture_is_a_video(tmp_path: Path) -> None:
+    recording = make_video(tmp_path / "in.mp4", PICTURES[:1])
+
+    assert len(content_of(annotate(recording)).pictures) == 1
+
+
+def test_result_is_private_and_leaves_nothing_else(tmp_path: Path) -> None:
+    recording = make_video(tmp_path / "in.mp4", PICTURES)
+
+    out = annotate(recording)
+
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+
+
+def test_damaged_packets_are_left_out_and_counted(tmp_path: Path) -> None:
+    whole = make_video(tmp_path / "in.mp4", noise(50), options={"g": "10", "bf": "0"})
+    recording = with_zeros(whole, {11, 12})
+    out = tmp_path / "out.mp4"
+
+    summary = annotate_video(recording, out, FixedOverlays([happy_face(1, BOX)], SIZE))
+
+    found = content_of(out)
+    assert len(found.pictures) == summary.pictures
+    assert 40 <= summary.pictures <= 50
+    assert found.times_s[-1] == Fraction(49 * 40, 1000)  # holes, nothing moved
+
+
+def test_recording_cut_off_gives_what_it_holds(tmp_path: Path) -> None:
+    pictures = [gradient(*SIZE, number) for number in range(100)]
+    whole = make_video(tmp_path / "whole.mkv", pictures, sound="libopus")
+    recording = tmp_path / "in.mkv"
+    recording.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+
+    found = content_of(annotate(recording))
+
+    assert 10 < len(found.pictures) < 100
+
+
+def test_results_of_another_size_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    recording = make_video(tmp_path / "in.mp4", PICTURES)
+
+    with pytest.raises(ConfigError, match=r"pictures of 640x480 pixels.*320x240"):
+        annotate(recording, size=(640, 480))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_part_without_pictures_is_refused(tmp_path: Path) -> None:
+    recording = make_video(tmp_path / "in.mkv", PICTURES, UNEVEN_MS)
+
+    with pytest.raises(ConfigError, match="no picture between"):
+        annotate(recording, span=Span(5_000_000_000, 6_000_000_000))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
+def test_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    recording = make_video(tmp_path / "in.mp4", noise(20))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        with pytest.raises(LogFileError, match=r"out\.mp4: cannot be written: File too large"):
+            annotate(recording)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+    recording = tmp_path / "in.mp4"
+    recording.write_bytes(b"not a video at all" * 100)
+
+    with pytest.raises(ConfigError, match=r"in\.mp4.*not a video"):
+        annotate(recording)
+
+
+def test_unread_faces_and_frames_without_results_are_drawn(tmp_path: Path) -> None:
+    recording = make_video(tmp_path / "in.mp4", PICTURES)
+    faces = [unread_face(1, BOX, "blurred", "turned_away")]
+    out = tmp_path / "out.mp4"
+
+    summary = annotate_video(recording, out, FixedOverlays(faces, SIZE, count=5))
+
+    assert (summary.pictures, summary.without) == (10, 5)
+    with_face, without = (content_of(out).pictures[index] for index in (0, 9))
+    assert psnr_db(without[40:200, 60:], PICTURES[9][40:200, 60:]) > 34
+    assert psnr_db(with_face[40:200, 60:], PICTURES[0][40:200, 60:]) < 30
