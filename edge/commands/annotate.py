@@ -32,6 +32,15 @@ def annotate(
             "--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."
         ),
     ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="LOG",
+            help="Draw what this log, or this folder of affect-edge analyse, holds, instead of a"
+            " new analysis.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
 ) -> int:
     """Draw into a recording what is read from its faces: boxes, expressions, circumplex."""
@@ -47,6 +56,7 @@ def annotate(
             purpose=purpose,
             config=config,
             settings=tuple(settings or ()),
+            log=log,
             force=force,
         )
     )

@@ -11,11 +11,15 @@ from edge.errors import ConfigError, LogFileError
 from edge.files.durable import replacing
 from edge.recordings.drawing.canvas import Picture, require_pillow
 from edge.recordings.drawing.frame import FrameDrawer
-from edge.recordings.overlay import Matcher
+from edge.recordings.overlay import FrameOverlay, Matcher
 from edge.recordings.overlays import Overlays
 from edge.recordings.video_reader import Shown, VideoReader, require_av
 from edge.recordings.video_writer import VideoWriter
 from edge.vision.sources.orientation import turned
+
+HELD_NS: Final = 500_000_000
+"""How long the results of a picture stay for those after it that have none: a log of every tenth
+picture shows no flicker."""
 
 _SOUND_BEHIND_NS: Final = 2_000_000_000
 """Files hold the sound of a picture up to so much behind it."""
@@ -122,6 +126,8 @@ class _Drawing:
         self._codes = codes
         self._drawer: FrameDrawer | None = None
         self._size = (0, 0)
+        self._last: FrameOverlay | None = None
+        self._last_ns = 0
         self.summary = Summary()
 
     def drawn(self, item: Shown) -> Picture:
@@ -129,7 +135,10 @@ class _Drawing:
         size = picture.shape[1], picture.shape[0]
         if self._drawer is None or size != self._size:
             self._drawer, self._size = FrameDrawer(size), size
-        overlay = self._matcher.at(item.index, item.media_ns)
+        found = self._matcher.at(item.index, item.media_ns)
+        if found is not None:
+            self._last, self._last_ns = found, item.media_ns
+        overlay = self._last if item.media_ns - self._last_ns <= HELD_NS else None
         if overlay is not None and (overlay.width, overlay.height) != size:
             raise ConfigError(
                 f"the results are of pictures of {overlay.width}x{overlay.height} pixels, and those"

@@ -9,7 +9,8 @@ from edge.descriptors import write_error_line
 from edge.errors import EXIT_DONE, ConfigError
 from edge.recordings.annotate import Span, Summary, annotate_video
 from edge.recordings.drawing.canvas import require_pillow
-from edge.recordings.overlays import NewAnalysis
+from edge.recordings.log_overlays import overlays_from
+from edge.recordings.overlays import NewAnalysis, Overlays
 from edge.recordings.participants_file import read_participants
 from edge.recordings.progress import Progress
 from edge.recordings.settings import Settings
@@ -32,6 +33,7 @@ class Wishes:
     purpose: str | None = None
     config: Path | None = None
     settings: tuple[str, ...] = ()
+    log: Path | None = None
     force: bool = False
 
 
@@ -49,21 +51,33 @@ def run_annotate(wishes: Wishes) -> int:
     _check_out(wishes.recording, wishes.out, force=wishes.force)
     span = _span(wishes)
     codes = read_participants(wishes.participants, wishes.recording.name)
-    settings = Settings(wishes.config, wishes.settings, wishes.purpose)
-    config = settings.of_video(wishes.recording)
+    overlays = _overlays(wishes)
     with VideoReader(wishes.recording) as video:
         total_s = _length_s(video, span)
     with Progress(wishes.recording.name, total_s) as progress:
         summary = annotate_video(
             wishes.recording,
             wishes.out,
-            NewAnalysis(config),
+            overlays,
             span=span,
             codes=codes,
             on_progress=lambda ns: progress.show((ns - span.start_ns) / 1e9),
         )
     write_error_line(f"affect-edge: {wishes.out}: {_words(summary)}")
     return EXIT_DONE
+
+
+def _overlays(wishes: Wishes) -> Overlays:
+    if wishes.log is None:
+        settings = Settings(wishes.config, wishes.settings, wishes.purpose)
+        return NewAnalysis(settings.of_video(wishes.recording))
+    if wishes.config is not None or wishes.settings or wishes.purpose is not None:
+        raise ConfigError(
+            "--from: takes no --purpose, --config and --set: nothing is analysed; leave them out"
+        )
+    return overlays_from(
+        wishes.log, wishes.recording, lambda line: write_error_line(f"affect-edge: {line}")
+    )
 
 
 def _words(summary: Summary) -> str:

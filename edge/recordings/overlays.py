@@ -66,6 +66,8 @@ class NewAnalysis:
             InferenceError: while iterating: the detector fails again and again.
         """
         selection = Selection(start_ns / 1e9, None if end_ns is None else end_ns / 1e9)
+        if self.by_index:
+            selection = Selection()
         steps = Steps(open_networks(self.config), self.config, selection)
         for item in steps:
             if isinstance(item, Result):

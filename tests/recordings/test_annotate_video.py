@@ -263,13 +263,14 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
 
 
 def test_unread_faces_and_frames_without_results_are_drawn(tmp_path: Path) -> None:
-    recording = make_video(tmp_path / "in.mp4", PICTURES)
+    times_ms = [0, 40, 80, 120, 160, 600, 640, 680, 720, 760]
+    recording = make_video(tmp_path / "in.mp4", PICTURES, times_ms)
     faces = [unread_face(1, BOX, "blurred", "turned_away")]
     out = tmp_path / "out.mp4"
 
-    summary = annotate_video(recording, out, FixedOverlays(faces, SIZE, count=5))
+    summary = annotate_video(recording, out, FixedOverlays(faces, SIZE, count=4))
 
-    assert (summary.pictures, summary.without) == (10, 5)
-    with_face, without = (content_of(out).pictures[index] for index in (0, 9))
+    assert (summary.pictures, summary.without) == (10, 4)  # those after half a second
+    held, without = (content_of(out).pictures[index] for index in (5, 9))
     assert psnr_db(without[40:200, 60:], PICTURES[9][40:200, 60:]) > 34
-    assert psnr_db(with_face[40:200, 60:], PICTURES[0][40:200, 60:]) < 30
+    assert psnr_db(held[40:200, 60:], PICTURES[5][40:200, 60:]) < 30

@@ -64,7 +64,7 @@ class FrameDrawer:
         """
         clock = self._clock(media_ns, remark)
         faces = overlay.faces if overlay else ()
-        self._note(faces, media_ns)
+        self._note(faces, overlay.media_ns if overlay else media_ns)
         wanted = [self._wanted(face) for face in faces]
         places = self._layout.place(wanted, [clock])
         for face, want in zip(faces, wanted, strict=True):
@@ -130,6 +130,8 @@ class FrameDrawer:
         for face in faces:
             if face.emotion is not None:
                 points = self._trails.setdefault(face.track, deque())
+                if points and points[-1][0] == media_ns:  # the same results as before
+                    continue
                 points.append((media_ns, face.emotion.raw, face.emotion.smoothed))
         for track, points in list(self._trails.items()):
             while points and points[0][0] < media_ns - TRAIL_NS:

@@ -1,0 +1,203 @@
+"""Overlays from a log of each format: those of a new analysis, and only of the same recording."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import av
+import pytest
+
+from edge.cli import run_command_line
+from edge.client.logs import opened_log
+from edge.client.logs.participant_edits import Edit, add
+from edge.client.logs.sqlite_changes import open_log
+from edge.errors import ConfigError
+from edge.protocol.messages import EventMessage, FrameMessage
+from edge.recordings.log_overlays import overlays_from
+from edge.recordings.overlay import FrameOverlay
+from edge.recordings.overlays import NewAnalysis
+from edge.recordings.settings import Settings
+from edge.vision.sources.video import DEMO_CLIP
+from tests.support.daemons import PURPOSE, RunningDaemon
+from tests.support.logs import received
+from tests.support.videos import content_of, gradient, make_video
+
+Message = FrameMessage | EventMessage
+FORMATS = ("sqlite", "jsonl", "csv", "parquet", "analysis")
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two and a half seconds of the clip, in which a second face comes in."""
+    with av.open(str(DEMO_CLIP)) as container:
+        pictures = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    folder = tmp_path_factory.mktemp("recording")
+    return make_video(folder / "session 1.mp4", pictures[40:100])
+
+
+@pytest.fixture(scope="module")
+def messages(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Message]:
+    """What a daemon publishes of the recording."""
+    folder = tmp_path_factory.mktemp("daemon")
+    arguments = ("--source", str(recording), *PURPOSE, "--no-pace", "--wait-for-subscriber")
+    with RunningDaemon(folder, *arguments) as daemon:
+        assert daemon.run_to_end(110) == 0, daemon.stderr
+        published = daemon.messages
+    kinds = {"frame": FrameMessage, "event": EventMessage}
+    return [kinds[each["kind"]].model_validate(each) for each in published if each["kind"] in kinds]
+
+
+@pytest.fixture(scope="module")
+def analysed(recording: Path) -> list[FrameOverlay]:
+    """The overlays of a new analysis."""
+    config = Settings(None, (), "research-consent").of_video(recording)
+    return list(NewAnalysis(config).frames(0, None))
+
+
+@pytest.fixture
+def make_log(messages: list[Message], tmp_path: Path) -> Callable[[str], Path]:
+    def make(kind: str, kept: Sequence[Message] = messages) -> Path:
+        out = tmp_path / f"log.{'csv' if kind == 'analysis' else kind}"
+        with opened_log(out) as log:
+            log.cursors()
+            for message in kept:
+                log.write(received(message))
+        if kind != "analysis":
+            return out
+        folder = tmp_path / "session 1"
+        folder.mkdir()
+        shutil.move(out, folder / "frames.csv")
+        shutil.move(out.with_suffix(".events.csv"), folder / "events.csv")
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_overlays_of_a_log_are_those_of_a_new_analysis(
+    make_log: Callable[..., Path], analysed: list[FrameOverlay], recording: Path, kind: str
+) -> None:
+    found = list(overlays_from(make_log(kind), recording).frames(0, None))
+
+    assert found == analysed
+    assert len(found) == 60
+    assert {len(frame.faces) for frame in found} == {1, 2}
+
+
+def test_video_from_a_log_is_that_of_a_new_analysis(
+    make_log: Callable[..., Path], recording: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.mp4", tmp_path / "second.mp4"
+    log = make_log("sqlite")
+
+    arguments = ["annotate", recording, first, "--purpose", "research-consent"]
+    assert run_command_line(list(map(str, arguments))) == 0
+    assert run_command_line(list(map(str, ["annotate", recording, second, "--from", log]))) == 0
+
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_part_of_a_log_has_the_times_of_the_recording(
+    make_log: Callable[..., Path], recording: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mp4"
+    arguments = ["annotate", recording, out, "--from", make_log("jsonl"), "--start", "1s"]
+
+    assert run_command_line(list(map(str, arguments))) == 0
+
+    assert len(content_of(out).pictures) == 35
+
+
+def test_codes_that_were_assigned_in_the_log_are_drawn(
+    make_log: Callable[..., Path], recording: Path, messages: list[Message]
+) -> None:
+    log = make_log("sqlite")
+    with open_log(log) as connection:
+        add(connection, Edit("P07", track=(messages[0].stream, messages[0].epoch, 1)))
+
+    frames = list(overlays_from(log, recording).frames(0, None))
+
+    assert {face.code for frame in frames for face in frame.faces} == {"P07", None}
+    assert all((face.code == "P07") == (face.track == 1) for face in frames[-1].faces)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_log_of_another_recording_is_refused(
+    make_log: Callable[..., Path], tmp_path: Path, kind: str
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = make_video(folder / "session 1.mp4", [gradient(1280, 720)] * 3)
+
+    with pytest.raises(ConfigError, match=r"not a log of session 1\.mp4: it is of session 1\.mp4"):
+        overlays_from(make_log(kind), other)
+
+
+def test_renamed_recording_is_known_by_its_content(
+    make_log: Callable[..., Path], recording: Path, tmp_path: Path
+) -> None:
+    renamed = tmp_path / "renamed.mp4"
+    shutil.copy(recording, renamed)
+
+    assert len(list(overlays_from(make_log("csv"), renamed).frames(0, None))) == 60
+
+
+def test_log_of_a_camera_is_refused(
+    make_log: Callable[..., Path], messages: list[Message], recording: Path
+) -> None:
+    of_camera = [
+        each
+        for each in messages
+        if isinstance(each, FrameMessage) or not each.event.startswith("file_")
+    ]
+
+    with pytest.raises(ConfigError, match="it is of no video file"):
+        overlays_from(make_log("sqlite", of_camera), recording)
+
+
+def test_newest_of_several_runs_is_drawn(
+    make_log: Callable[..., Path], messages: list[Message], recording: Path
+) -> None:
+    again = [each.model_copy(update={"epoch": each.epoch + 1}) for each in messages]
+    lines: list[str] = []
+
+    found = overlays_from(make_log("jsonl", [*messages, *again]), recording, lines.append)
+
+    assert found.run.epoch == messages[0].epoch + 1
+    assert len(list(found.frames(0, None))) == 60
+    assert len(lines) == 1
+    assert "2 runs read session 1.mp4" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("missing.sqlite", None, "no such log"),
+        ("a.sqlite", b"nothing", "expected a SQLite log"),
+        ("a.txt", b"nothing", "expected a log that ends in"),
+        ("a.csv", b"a,b\n1,2\n", "a.events.csv is missing"),
+        ("a.jsonl", b"nothing\n", "it is of no video file"),
+        ("folder", None, "no log in this folder"),
+    ],
+)
+def test_what_is_no_log_is_refused(
+    recording: Path, tmp_path: Path, name: str, content: bytes | None, expected: str
+) -> None:
+    log = tmp_path / name
+    if name == "folder":
+        log.mkdir()
+    elif content is not None:
+        log.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=expected):
+        overlays_from(log, recording)
+
+
+def test_options_of_an_analysis_are_refused(
+    capsys: pytest.CaptureFixture[str], recording: Path, tmp_path: Path
+) -> None:
+    arguments = ["annotate", recording, tmp_path / "out.mp4", "--from", tmp_path / "a.sqlite"]
+
+    assert run_command_line([*map(str, arguments), "--purpose", "medical"]) == 78
+
+    assert "nothing is analysed" in capsys.readouterr().err
