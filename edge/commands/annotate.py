@@ -7,9 +7,25 @@ import typer
 
 
 def annotate(
-    recording: Annotated[Path, typer.Argument(metavar="IN", help="The video.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The video to make, NAME.mp4.")],
+    recording: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN", help="A video; with --still also a picture or a folder of pictures."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="What to make: NAME.mp4; a still is a .png, a .jpg or a folder."
+        ),
+    ],
     *,
+    still: Annotated[
+        bool, typer.Option("--still", help="Make the dashboard of one picture per face.")
+    ] = False,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="With --still: the moment of a video.")
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Begin here, such as 12.5s, 2min or 1:02:03."),
@@ -43,13 +59,18 @@ def annotate(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
 ) -> int:
-    """Draw into a recording what is read from its faces: boxes, expressions, circumplex."""
+    """Draw into a recording what is read from its faces: boxes, expressions, circumplex.
+
+    The only command that writes pictures, and only of files that you have.
+    """
     from edge.recordings.annotate_command import Wishes, run_annotate  # noqa: PLC0415
 
     return run_annotate(
         Wishes(
             recording=recording,
             out=out,
+            still=still,
+            at=at,
             start=start,
             end=end,
             participants=participants,

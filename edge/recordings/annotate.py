@@ -11,6 +11,7 @@ from edge.errors import ConfigError, LogFileError
 from edge.files.durable import replacing
 from edge.recordings.drawing.canvas import Picture, require_pillow
 from edge.recordings.drawing.frame import FrameDrawer
+from edge.recordings.log_overlays import overlays_from
 from edge.recordings.overlay import FrameOverlay, Matcher
 from edge.recordings.overlays import Overlays
 from edge.recordings.video_reader import Shown, VideoReader, require_av
@@ -37,6 +38,9 @@ class Span:
         return self.end_ns is not None and media_ns >= self.end_ns + by_ns
 
 
+WHOLE: Final = Span()
+
+
 @dataclass(slots=True)
 class Summary:
     """What was done.
@@ -59,7 +63,7 @@ def annotate_video(
     out: Path,
     overlays: Overlays,
     *,
-    span: Span = Span(),
+    span: Span = WHOLE,
     codes: Mapping[int, str] | None = None,
     on_progress: Callable[[int], None] = lambda _ns: None,
 ) -> Summary:
@@ -115,6 +119,31 @@ def annotate_video(
     except (OSError, av.FFmpegError) as error:
         reason = getattr(error, "strerror", None) or error
         raise LogFileError(f"{out}: cannot be written: {reason}") from error
+
+
+def annotate_recording(
+    recording: Path,
+    results: Path,
+    out: Path,
+    *,
+    span: Span = WHOLE,
+    on_progress: Callable[[int], None] = lambda _ns: None,
+) -> Summary:
+    """Write ``recording`` with the results of an analysis, or of a log, that are stored already.
+
+    Args:
+        recording: a video file.
+        results: the folder of its analysis, with frames and events, or a log of any format.
+        out: as in ``annotate_video``, as are the next two.
+        span: the part of the recording that was analysed.
+        on_progress: takes the time within the file of each picture, ns.
+
+    Raises:
+        ConfigError: the results are of another recording, or as ``annotate_video``.
+        LogFileError: the results cannot be read, or ``out`` cannot be written.
+    """
+    overlays = overlays_from(results, recording)
+    return annotate_video(recording, out, overlays, span=span, on_progress=on_progress)
 
 
 class _Drawing:

@@ -1,23 +1,31 @@
 """``affect-edge annotate``: checks what was asked for before anything is computed, and does it."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from edge.descriptors import write_error_line
-from edge.errors import EXIT_DONE, ConfigError
+from edge.errors import EXIT_DONE, EXIT_FAILURE, ConfigError, InferenceError
 from edge.recordings.annotate import Span, Summary, annotate_video
 from edge.recordings.drawing.canvas import require_pillow
 from edge.recordings.log_overlays import overlays_from
 from edge.recordings.overlays import NewAnalysis, Overlays
 from edge.recordings.participants_file import read_participants
 from edge.recordings.progress import Progress
+from edge.recordings.reader import Reader
 from edge.recordings.settings import Settings
+from edge.recordings.still import SUFFIXES as STILLS
+from edge.recordings.still import still_of_picture, still_of_video, write_picture
 from edge.recordings.times import seconds_of
 from edge.recordings.video_reader import VideoReader, require_av
+from edge.vision.sources.images import SUFFIXES as PICTURES
+from edge.vision.sources.images import list_pictures
 
-_VIDEO_SUFFIXES: Final = (".mp4", ".m4v")
+_VIDEOS: Final = (".mp4", ".m4v")
+_STILL_PICTURES: Final = frozenset(PICTURES) - {".apng", ".gif", ".webp"}  # which may be moving
 _ADDRESSES: Final = ("/dev/", "rtsp:", "rtsps:", "http:", "https:")
 
 
@@ -27,13 +35,15 @@ class Wishes:
 
     recording: Path
     out: Path
+    still: bool = False
+    at: str | None = None
     start: str | None = None
     end: str | None = None
+    log: Path | None = None
     participants: Path | None = None
     purpose: str | None = None
     config: Path | None = None
     settings: tuple[str, ...] = ()
-    log: Path | None = None
     force: bool = False
 
 
@@ -47,8 +57,19 @@ def run_annotate(wishes: Wishes) -> int:
     """
     require_av()
     require_pillow()
-    _check_recording(wishes.recording)
-    _check_out(wishes.recording, wishes.out, force=wishes.force)
+    _check_recording(wishes)
+    if not wishes.still:
+        return _annotate(wishes)
+    if wishes.start is not None or wishes.end is not None:
+        raise ConfigError("--still: takes no --start and --end; expected --at for one moment")
+    is_video = wishes.recording.is_file() and wishes.recording.suffix.lower() not in PICTURES
+    return _still_of_video(wishes) if is_video else _stills(wishes)
+
+
+def _annotate(wishes: Wishes) -> int:
+    if wishes.at is not None:
+        raise ConfigError("--at: is the moment of a still; expected --still, or --start and --end")
+    _check_out(wishes, wishes.out, _VIDEOS)
     span = _span(wishes)
     codes = read_participants(wishes.participants, wishes.recording.name)
     overlays = _overlays(wishes)
@@ -63,8 +84,98 @@ def run_annotate(wishes: Wishes) -> int:
             codes=codes,
             on_progress=lambda ns: progress.show((ns - span.start_ns) / 1e9),
         )
-    write_error_line(f"affect-edge: {wishes.out}: {_words(summary)}")
+    _report(f"{wishes.out}: {_words(summary)}")
     return EXIT_DONE
+
+
+def _still_of_video(wishes: Wishes) -> int:
+    _check_out(wishes, wishes.out, STILLS)
+    if wishes.at is None:
+        raise ConfigError(
+            f"--still: {wishes.recording.name} is a video; expected --at for its moment, such as"
+            " --at 12.5s"
+        )
+    at_s = seconds_of(wishes.at, "--at")
+    codes = read_participants(wishes.participants, wishes.recording.name)
+    overlays = _overlays(wishes)
+    with Progress(wishes.recording.name, at_s) as progress:
+        board, faces = still_of_video(
+            wishes.recording,
+            round(at_s * 1e9),
+            overlays,
+            codes,
+            lambda ns: progress.show(ns / 1e9),
+        )
+    write_picture(board, wishes.out)
+    _report(f"{wishes.out}: {_count(faces, 'face')}")
+    return EXIT_DONE
+
+
+def _stills(wishes: Wishes) -> int:
+    """Make the stills of a picture, or of all pictures of a folder."""
+    if wishes.log is not None or wishes.at is not None:
+        raise ConfigError("--still: pictures take no --from and --at; expected a video for these")
+    pairs = [(wishes.recording, wishes.out)]
+    if wishes.recording.is_dir():
+        pairs = _pairs_of_folder(wishes)
+    else:
+        _check_out(wishes, wishes.out, STILLS)
+    codes = {picture: read_participants(wishes.participants, picture.name) for picture, _ in pairs}
+    source = Settings(wishes.config, wishes.settings, wishes.purpose).of_picture().source
+    reader = Reader(config=wishes.config, settings=wishes.settings, purpose=wishes.purpose)
+    faces = failed = 0
+    with Progress(wishes.recording.name, len(pairs)) as progress:
+        for number, (picture, out) in enumerate(pairs, 1):
+            try:
+                board, found = still_of_picture(
+                    picture, reader, codes[picture], source.rotate_deg, source.flip
+                )
+            except (ConfigError, InferenceError) as error:
+                if len(pairs) == 1:
+                    raise
+                _report(str(error))
+                failed += 1
+                continue
+            write_picture(board, out)
+            faces += found
+            progress.show(number)
+    made = f"{_count(len(pairs) - failed, 'still')}, {_count(faces, 'face')}"
+    unread = f"; {_count(failed, 'picture')} could not be read" if failed else ""
+    _report(f"{wishes.out}: {made}{unread}")
+    return EXIT_FAILURE if failed else EXIT_DONE
+
+
+def _pairs_of_folder(wishes: Wishes) -> list[tuple[Path, Path]]:
+    """Return the pictures of a folder, and the still to make of each; make their folder.
+
+    Raises:
+        ConfigError: there are none, or the stills cannot be written there.
+    """
+    folder, out = wishes.recording, wishes.out
+    pictures = list_pictures(str(folder))[0]
+    if not pictures:
+        raise ConfigError(
+            f"annotate {str(folder)!r}: no pictures in it; expected files ending in"
+            f" {', '.join(PICTURES)}"
+        )
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"annotate: OUT {str(out)!r}: is a file; expected a folder, as IN is one")
+    if out.is_dir() and out.samefile(folder):
+        raise ConfigError(
+            f"annotate: OUT {str(out)!r}: is the folder of the pictures; expected another one"
+        )
+    stems = Counter(picture.stem for picture in pictures)
+    pairs = [
+        (picture, out / f"{picture.stem if stems[picture.stem] == 1 else picture.name}.png")
+        for picture in pictures
+    ]
+    try:
+        out.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"annotate: OUT {str(out)!r}: {error.strerror}") from error
+    for _, still in pairs:
+        _check_out(wishes, still, STILLS)
+    return pairs
 
 
 def _overlays(wishes: Wishes) -> Overlays:
@@ -75,40 +186,40 @@ def _overlays(wishes: Wishes) -> Overlays:
         raise ConfigError(
             "--from: takes no --purpose, --config and --set: nothing is analysed; leave them out"
         )
-    return overlays_from(
-        wishes.log, wishes.recording, lambda line: write_error_line(f"affect-edge: {line}")
-    )
+    return overlays_from(wishes.log, wishes.recording, _report)
 
 
-def _words(summary: Summary) -> str:
-    words = [f"{summary.pictures} pictures, {len(summary.faces)} tracks"]
-    if summary.without:
-        words.append(f"{summary.without} pictures without results")
-    if summary.damaged:
-        words.append(f"{summary.damaged} packets of the recording could not be decoded")
-    return "; ".join(words)
-
-
-def _check_recording(recording: Path) -> None:
-    text = str(recording)
+def _check_recording(wishes: Wishes) -> None:
+    recording, text = wishes.recording, str(wishes.recording)
+    expected = "expected a picture, a folder of pictures or a video" if wishes.still else (
+        "expected a video file"
+    )  # fmt: skip
     if text.startswith(_ADDRESSES) or text in ("picamera", "v4l2", "stream"):
         raise ConfigError(
             f"annotate {text!r}: is a camera, and its frames never leave memory; expected a"
             " recording that you have as a file"
         )
     if recording.is_dir():
-        raise ConfigError(f"annotate {text!r}: is a folder; expected a video file")
+        if not wishes.still:
+            raise ConfigError(
+                f"annotate {text!r}: is a folder; {expected}, or --still for pictures"
+            )
+        return
     if not recording.exists():
-        raise ConfigError(f"annotate {text!r}: no such file; expected a video file")
+        raise ConfigError(f"annotate {text!r}: no such file; {expected}")
     if not recording.is_file():
-        raise ConfigError(f"annotate {text!r}: not a regular file; expected a video file")
+        raise ConfigError(f"annotate {text!r}: not a regular file; {expected}")
     if not os.access(recording, os.R_OK):
         raise ConfigError(f"annotate {text!r}: not readable by this user")
+    if not wishes.still and recording.suffix.lower() in _STILL_PICTURES:
+        raise ConfigError(f"annotate {text!r}: is a picture; {expected}, or --still")
 
 
-def _check_out(recording: Path, out: Path, *, force: bool) -> None:
-    if out.suffix.lower() not in _VIDEO_SUFFIXES:
-        raise ConfigError(f"annotate: OUT {str(out)!r}: expected a name that ends in .mp4")
+def _check_out(wishes: Wishes, out: Path, suffixes: Sequence[str]) -> None:
+    if out.suffix.lower() not in suffixes:
+        raise ConfigError(
+            f"annotate: OUT {str(out)!r}: expected a name that ends in {' or '.join(suffixes)}"
+        )
     if not out.parent.is_dir():
         raise ConfigError(
             f"annotate: OUT {str(out)!r}: expected a folder that exists, and {out.parent} is none"
@@ -116,11 +227,11 @@ def _check_out(recording: Path, out: Path, *, force: bool) -> None:
     if out.is_dir():
         raise ConfigError(f"annotate: OUT {str(out)!r}: is a folder; expected the name of a file")
     if out.exists():
-        if out.samefile(recording):
+        if out.samefile(wishes.recording):
             raise ConfigError(
                 f"annotate: OUT {str(out)!r}: is the recording itself; expected another name"
             )
-        if not force:
+        if not wishes.force:
             raise ConfigError(
                 f"annotate: OUT {str(out)!r}: exists; expected another name, or --force to replace"
                 " it"
@@ -152,3 +263,20 @@ def _length_s(video: VideoReader, span: Span) -> float | None:
         )
     end_ns = length_ns if span.end_ns is None else min(length_ns, span.end_ns)
     return (end_ns - span.start_ns) / 1e9
+
+
+def _words(summary: Summary) -> str:
+    words = [f"{_count(summary.pictures, 'picture')}, {_count(len(summary.faces), 'track')}"]
+    if summary.without:
+        words.append(f"{_count(summary.without, 'picture')} without results")
+    if summary.damaged:
+        words.append(f"{_count(summary.damaged, 'packet')} of the recording could not be decoded")
+    return "; ".join(words)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _report(text: str) -> None:
+    write_error_line(f"affect-edge: {text}")

@@ -12,19 +12,19 @@ _LINE_MS: Final = 10_000.0
 
 
 class Progress:
-    """Shows how far a recording is, on standard error. A context manager; not thread-safe.
+    """Shows how far something is, on standard error. A context manager; not thread-safe.
 
     Args:
         what: is done, such as the name of the file.
-        total_s: length of the recording, seconds; None if it is not known.
+        total: amount of all the work, such as seconds of a recording; None if it is not known.
         report: takes the lines where there is no terminal.
     """
 
     def __init__(
-        self, what: str, total_s: float | None, report: Callable[[str], None] = write_error_line
+        self, what: str, total: float | None, report: Callable[[str], None] = write_error_line
     ) -> None:
         self._what = what
-        self._total_s = total_s if total_s and total_s > 0 else None
+        self._total = total if total and total > 0 else None
         self._report = report
         self._bar: Any = None
         self._task: Any = None
@@ -46,7 +46,7 @@ class Progress:
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(escape(self._what), total=self._total_s)
+            self._task = self._bar.add_task(escape(self._what), total=self._total)
         return self
 
     def __exit__(
@@ -56,18 +56,18 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, done_s: float) -> None:
-        """Show that ``done_s`` seconds of the recording are done."""
+    def show(self, done: float) -> None:
+        """Show that ``done`` of ``total`` is done."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done_s)
+            self._bar.update(self._task, completed=done)
             return
         if elapsed_ms(self._reported_ns) < _LINE_MS:
             return
         self._reported_ns = monotonic_ns()
         took_s = elapsed_ms(self._began_ns) / 1e3
-        if self._total_s is None or done_s <= 0:
-            self._report(f"affect-edge: {self._what}: {done_s:.0f} s of it done")
+        if self._total is None or done <= 0:
+            self._report(f"affect-edge: {self._what}: {took_s:.0f} s so far")
             return
-        left_s = max(0.0, self._total_s - done_s) * took_s / done_s
-        share = min(1.0, done_s / self._total_s)
+        left_s = max(0.0, self._total - done) * took_s / done
+        share = min(1.0, done / self._total)
         self._report(f"affect-edge: {self._what}: {share:.0%}, {left_s:.0f} s left")

@@ -116,7 +116,7 @@ def test_the_clip_is_annotated(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
     assert run_command_line([str(each) for each in arguments]) == 0
 
-    assert capsys.readouterr().err == f"affect-edge: {out}: 25 pictures, 1 tracks\n"
+    assert capsys.readouterr().err == f"affect-edge: {out}: 25 pictures, 1 track\n"
     assert len(content_of(out).pictures) == 25
 
 

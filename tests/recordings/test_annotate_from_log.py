@@ -1,5 +1,6 @@
 """Overlays from a log of each format: those of a new analysis, and only of the same recording."""
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from edge.recordings.overlay import FrameOverlay
 from edge.recordings.overlays import NewAnalysis
 from edge.recordings.settings import Settings
 from edge.vision.sources.video import DEMO_CLIP
-from tests.support.daemons import PURPOSE, RunningDaemon
+from tests.support.daemons import PURPOSE, ROOT, RunningDaemon
 from tests.support.logs import received
 from tests.support.videos import content_of, gradient, make_video
 
@@ -201,3 +202,21 @@ def test_options_of_an_analysis_are_refused(
     assert run_command_line([*map(str, arguments), "--purpose", "medical"]) == 78
 
     assert "nothing is analysed" in capsys.readouterr().err
+
+
+def test_the_example_of_the_page_runs(
+    make_log: Callable[..., Path],
+    recording: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = (ROOT / "docs/annotate.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "results").mkdir()
+    shutil.move(make_log("analysis"), tmp_path / "results" / "session")
+    shutil.copy(recording, tmp_path / "session.mp4")
+    monkeypatch.chdir(tmp_path)
+
+    exec(code, {})
+
+    assert len(content_of(tmp_path / "annotated.mp4").pictures) == 60

@@ -26,7 +26,7 @@ Colour = tuple[int, int, int]
 GROUND: Final[Colour] = (30, 24, 20)
 RAISED: Final[Colour] = (44, 37, 32)
 LINE: Final[Colour] = (84, 76, 70)
-DIM: Final[Colour] = (172, 164, 158)
+DIM: Final[Colour] = (186, 179, 174)
 TEXT: Final[Colour] = (242, 239, 236)
 UNREAD: Final[Colour] = (190, 186, 182)
 """Of a face that was not classified."""
@@ -152,6 +152,14 @@ def fitted(text: str, size_px: int, limit_px: float, *, bold: bool = False) -> s
         if width_px(short, size_px, bold=bold) <= limit_px:
             return short
     return ""
+
+
+def clock_text(media_ns: int) -> str:
+    """Return a time within a recording, such as ``1:02:03.45``."""
+    hundredths = max(0, media_ns) // 10_000_000
+    minutes, rest = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest // 100:02}.{rest % 100:02}"
 
 
 def require_pillow() -> None:

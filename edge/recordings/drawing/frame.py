@@ -15,6 +15,7 @@ from edge.recordings.drawing.canvas import (
     Colour,
     Picture,
     Rect,
+    clock_text,
     dashed_rectangle,
     fill,
     fitted,
@@ -29,7 +30,7 @@ from edge.vocabulary import EXPRESSIONS
 
 TRAIL_NS: Final = 2_000_000_000
 SHOWN_EXPRESSIONS: Final = 3
-PANEL_OPACITY: Final = 0.8
+PANEL_OPACITY: Final = 0.86
 
 _TEXT_PX_MIN: Final = 10
 _PARTS: Final = 46  # lines of text in the height of a picture
@@ -45,7 +46,7 @@ class FrameDrawer:
     def __init__(self, size: tuple[int, int]) -> None:
         width, height = size
         self.text_px = max(_TEXT_PX_MIN, round(min(width * 9 / 16, height) / _PARTS))
-        self.line_px = max(1, round(self.text_px / 8))
+        self.line_px = max(2, round(self.text_px / 8))
         self._size = size
         self._layout = Layout(size, round(0.5 * self.text_px))
         self._colours: dict[str, Colour] = {}
@@ -147,7 +148,7 @@ class FrameDrawer:
 
     def _clock(self, media_ns: int, remark: str) -> Rect:
         size_px = self._clock_px
-        width = width_px(_clock_text(media_ns, remark), size_px) + size_px
+        width = width_px(_clock_words(media_ns, remark), size_px) + size_px
         high = round(1.5 * size_px)
         return Rect.at(0, self._size[1] - high, width, high)
 
@@ -155,7 +156,7 @@ class FrameDrawer:
         size_px = self._clock_px
         fill(picture, area, GROUND, 0.7)
         at = area.left + 0.5 * size_px, area.bottom - 0.45 * size_px
-        write(picture, _clock_text(media_ns, remark), at, size_px, TEXT)
+        write(picture, _clock_words(media_ns, remark), at, size_px, TEXT)
 
     @property
     def _clock_px(self) -> int:
@@ -170,7 +171,7 @@ class _Panel:
         self._pad = round(0.6 * text_px)
         self._row = round(1.3 * text_px)
         self._name = max(width_px(f"{name}  ", text_px) for name in EXPRESSIONS)
-        self._bar = round(5.0 * text_px)
+        self._bar = round(5.6 * text_px)
         self._share = width_px(" 0.00", text_px)
         self._small_px = max(_TEXT_PX_MIN - 1, round(0.85 * text_px))
         inner = (SHOWN_EXPRESSIONS + 1) * self._row
@@ -213,8 +214,5 @@ def _signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def _clock_text(media_ns: int, remark: str) -> str:
-    hundredths = max(0, media_ns) // 10_000_000
-    minutes, rest = divmod(hundredths, 6000)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest // 100:02}.{rest % 100:02}{remark and f' · {remark}'}"
+def _clock_words(media_ns: int, remark: str) -> str:
+    return f"{clock_text(media_ns)} · {remark}" if remark else clock_text(media_ns)

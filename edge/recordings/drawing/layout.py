@@ -14,6 +14,9 @@ from edge.recordings.drawing.canvas import Rect
 PANELS_MAX: Final = 6
 """Faces with a panel, the largest first: more would hide the picture."""
 
+CORNERS_MAX: Final = 2
+"""Faces in a picture at most for a large one's panel to go to a corner: it is clear whose it is."""
+
 _Place = tuple[str, int]
 
 
@@ -80,9 +83,14 @@ class Layout:
             face = faces[number]
             if face.panel is None or len(panels) == PANELS_MAX:
                 continue
+            others = boxes[:number] + boxes[number + 1 :]
             kept = self._panel_places.get(face.key)
-            for place, panel in self._panels(face, kept):
-                is_free = not _hits(panel, taken) and not _hits(panel, boxes)
+            candidates = list(self._panels(face, kept))
+            if len(faces) <= CORNERS_MAX:
+                candidates += self._corners(face)
+            for place, panel in candidates:
+                own = () if place[0] == "corner" else (face.box,)
+                is_free = not any(_hits(panel, areas) for areas in (taken, others, own))
                 if panel.is_within(*self._size) and is_free:
                     panels[number], places[face.key] = panel, place
                     taken.append(panel)
@@ -131,15 +139,20 @@ class Layout:
         order = sorted(places, key=lambda place: (place != kept, place[0] != (kept or place)[0]))
         for place in order:
             yield place, Rect.at(*places[place], width, height)
-        # a large face leaves no room around it: along the edges of the picture then
-        for number, corner in enumerate(self._corners(width, height)):
-            yield ("corner", number), Rect.at(*corner, width, height)
 
-    def _corners(self, width: int, height: int) -> list[tuple[int, int]]:
-        right = self._size[0] - width - self._gap_px
-        bottom = self._size[1] - height - self._gap_px
+    def _corners(self, face: Wanted) -> list[tuple[_Place, Rect]]:
+        """Return the corners of the picture for a large face's panel, the least covered first."""
+        assert face.panel is not None
+        width, height = face.panel
         gap = self._gap_px
-        return [(right, bottom), (gap, bottom), (right, gap), (gap, gap)]
+        right, bottom = self._size[0] - width - gap, self._size[1] - height - gap
+        corners = [
+            (("corner", number), Rect.at(x, y, width, height))
+            for number, (x, y) in enumerate(
+                ((right, bottom), (gap, bottom), (right, gap), (gap, gap))
+            )
+        ]
+        return sorted(corners, key=lambda corner: corner[1].overlap(face.box))
 
     def _inside(self, area: Rect) -> Rect:
         """Return ``area`` moved into the picture."""
