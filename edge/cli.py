@@ -16,6 +16,7 @@ import typer
 
 from edge import __version__
 from edge.commands.annotate import annotate
+from edge.commands.dashboard import dashboard
 from edge.commands.forward import forward
 from edge.commands.key_options import takes_keys
 from edge.commands.keys import keys_app
@@ -303,6 +304,7 @@ app.command()(takes_keys(forward))
 app.command()(annotate)
 app.command()(analyse)
 app.command()(report)
+app.command()(takes_keys(dashboard))
 
 
 @app.command("export-log")

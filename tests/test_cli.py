@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
     *("version", "run", "demo", "check", "tail", "log", "schema", "bench", "models"),
     *("mark", "participant", "baseline", "session", "erase", "keys", "export-log", "forward"),
+    "dashboard",
 )
 
 

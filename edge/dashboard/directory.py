@@ -1,0 +1,198 @@
+"""Asks the service of each daemon: which stream it serves, who is known to it, and its past.
+
+A thread per service, so that one that does not answer delays no other.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from edge.client.ask import ask
+from edge.dashboard.state import State
+from edge.errors import AffectEdgeError, ConfigError, RequestRefused
+from edge.protocol.requests import FETCH_MAX, FetchRequest, StatusRequest
+
+_TIMEOUT_S: Final = 3.0
+_AGAIN_S: Final = 2.0  # after a request without an answer
+_TURN_S: Final = 0.25
+_REFRESH_TURNS: Final = 120  # half a minute: what no event announces, such as "not in view since"
+_PAUSE_S: Final = 0.02  # between two pages of the past: live messages go first
+_EPOCHS_MAX: Final = 1000
+
+log = logging.getLogger("affect_edge")
+
+Ask = Callable[..., dict[str, Any]]
+
+
+class Position(NamedTuple):
+    """A cursor: everything after it."""
+
+    epoch: int
+    seq: int
+
+
+class Past:
+    """Reads the messages of the last hours from a journal; acknowledges nothing.
+
+    Args:
+        send: sends a ``FetchRequest`` and returns the reply.
+        stream: of the messages.
+        newest: the last message to read.
+        since_ns: wall time from which on messages are wanted.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[FetchRequest], Mapping[str, Any]],
+        stream: str,
+        newest: Position,
+        since_ns: int,
+    ) -> None:
+        self._send = send
+        self._stream = stream
+        self._newest = newest
+        self._since_ns = since_ns
+
+    def pages(self) -> Iterator[tuple[list[Mapping[str, Any]], float]]:
+        """Yield pages of decoded messages, each with the share that has been read, 0..1.
+
+        Raises:
+            AffectEdgeError: the service does not answer, or refuses.
+        """
+        at = self._start()
+        begin_ns = None
+        while at < self._newest:
+            reply = self._fetch(at, FETCH_MAX)
+            messages, after = reply["messages"], Position(**reply["next"])
+            if not messages and after <= at:
+                break
+            at = after
+            share = 1.0
+            if messages:
+                t_ns = _time_of(messages[-1])
+                begin_ns = _time_of(messages[0]) if begin_ns is None else begin_ns
+                span_ns = max(1, self._until_ns - begin_ns)
+                share = min(0.999, max(0.0, (t_ns - begin_ns) / span_ns))
+            yield messages, share
+        yield [], 1.0
+
+    def _start(self) -> Position:
+        """Return the cursor before the first wanted message, by bisection."""
+        epoch, high = self._newest
+        newest = self._after(Position(epoch, high - 1))
+        self._until_ns = self._since_ns if newest is None else _time_of(newest)
+        for _ in range(_EPOCHS_MAX):
+            first = self._after(Position(epoch, -1))
+            if first is None or first["epoch"] != epoch or _time_of(first) < self._since_ns:
+                break
+            previous = first["detail"].get("previous") if first["kind"] == "event" else None
+            if not previous or previous["last_seq"] < 0:
+                return Position(epoch, -1)
+            epoch, high = previous["epoch"], previous["last_seq"]
+        low = -1
+        while high - low > 1:
+            middle = (low + high) // 2
+            found = self._after(Position(epoch, middle))
+            is_early = (
+                found is not None and found["epoch"] == epoch and _time_of(found) < self._since_ns
+            )
+            low, high = (max(middle, found["seq"]), high) if found and is_early else (low, middle)
+        return Position(epoch, low)
+
+    def _after(self, cursor: Position) -> Mapping[str, Any] | None:
+        messages = self._fetch(cursor, 1)["messages"]
+        return messages[0] if messages else None
+
+    def _fetch(self, cursor: Position, count: int) -> Mapping[str, Any]:
+        request = FetchRequest(
+            stream=self._stream, epoch=cursor.epoch, seq=cursor.seq, max=count, wait_s=0.0
+        )
+        return self._send(request)
+
+
+def _time_of(message: Mapping[str, Any]) -> int:
+    return int(message["time"]["unix_ns"])
+
+
+class ServiceThread:
+    """The thread that asks one service.
+
+    Args:
+        service: its address.
+        state: gets what it replies.
+        history_ns: how much of the past is read when a daemon is first reached; 0: nothing.
+    """
+
+    def __init__(self, service: str, state: State, history_ns: int) -> None:
+        self._service = service
+        self._state = state
+        self._history_ns = history_ns
+        self._stop = threading.Event()
+        self._is_read = False
+        self._stream: str | None = None
+        self._thread = threading.Thread(target=self._run, name=f"service {service}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; it does within a few seconds, and nobody needs to wait for it."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        seen, turns = -1, 0
+        while not self._stop.is_set():
+            turns += 1
+            streams = self._state.streams
+            is_due = streams != seen or self._stream is None or turns % _REFRESH_TURNS == 0
+            if self._state.take_dirty(self._stream) or is_due:
+                if not self._ask():
+                    self._stop.wait(_AGAIN_S)
+                    continue
+                seen = streams
+            self._stop.wait(_TURN_S)
+
+    def _ask(self) -> bool:
+        """Ask for the status; return whether it answered, and has something to tell."""
+        try:
+            reply = ask(self._service, StatusRequest(), _TIMEOUT_S)
+            status = reply["status"]
+            if status is None:
+                self._state.no_answer(self._service, "runs, and waits for its first picture")
+                return False
+            self._state.answered(self._service, str(status["device"]), reply)
+            self._stream = str(status["stream"])
+            if not self._is_read:
+                self._is_read = True
+                self._read_past(status)
+        except (AffectEdgeError, LookupError, TypeError, ValueError) as error:
+            self._stream = None
+            self._state.no_answer(self._service, _reason(error))
+            return False
+        return True
+
+    def _read_past(self, status: Mapping[str, Any]) -> None:
+        if not self._history_ns or status["last_seq"] < 0:
+            return
+        past = Past(
+            lambda request: ask(self._service, request, _TIMEOUT_S),
+            str(status["stream"]),
+            Position(status["epoch"], status["last_seq"]),
+            status["time"]["unix_ns"] - self._history_ns,
+        )
+        try:
+            for messages, share in past.pages():
+                self._state.apply_past(str(status["stream"]), messages, share)
+                if self._stop.wait(_PAUSE_S):
+                    return
+        except RequestRefused as error:  # such as a daemon without a journal
+            log.info("%s: no history: %s", self._service, error)
+            self._state.apply_past(str(status["stream"]), [], 1.0)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ConfigError):
+        return str(error)
+    return "does not answer"

@@ -1,0 +1,316 @@
+"""The state that the page shows, and what has changed of it since a viewer's last update.
+
+Everything has a version: that of the state when it last changed. An update holds what is newer than
+the viewer's version, so a slow viewer skips what was replaced meanwhile, and nothing is queued for
+it. Memory is bounded: each list has a maximum length, and a viewer that is behind it gets
+everything anew.
+"""
+
+import json
+import secrets
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from edge.clock import elapsed_ms, monotonic_ns, wall_ns
+from edge.dashboard.cards import Card
+from edge.dashboard.chambers import Chamber
+from edge.dashboard.history import HistoryPoint
+from edge.protocol.messages import EventMessage, FrameMessage, Message
+
+SILENT_MS: Final = 3500.0
+"""A daemon sends a status each second; without a message for so long it is not connected."""
+
+CHAMBERS_MAX: Final = 64
+EVENTS_MAX: Final = 600
+_POINTS_MAX: Final = 6000
+_REMOVED_MAX: Final = 1000
+_DETAIL_MAX: Final = 2000  # characters of an event's detail; epoch_started has the configuration
+_PEOPLE: Final = ("participant", "seat", "baseline", "session", "epoch")  # beginnings of names
+
+
+class State:
+    """What daemons have published, as the page shows it. Thread-safe.
+
+    Args:
+        services: addresses that the page asks, shown until their daemon is known.
+
+    Attributes:
+        run: changes with each process, so that a page notices a new one.
+        streams: grows with each stream that begins.
+    """
+
+    def __init__(self, services: Sequence[str] = ()) -> None:
+        self.run = secrets.token_hex(4)
+        self.streams = 0
+        self._lock = threading.Lock()
+        self._version = 1
+        self._complete_from = 0  # a viewer with an older version gets everything
+        self._chambers: dict[str, Chamber] = {}  # by stream
+        self._names = 0
+        self._unknown: dict[str, str] = dict.fromkeys(services, "")
+        self._unknown_version = 1
+        self._events: deque[tuple[int, dict[str, Any]]] = deque()
+        self._event_ids: set[str] = set()
+        self._points: deque[tuple[int, str, str, HistoryPoint]] = deque()
+        self._removed: deque[tuple[int, str, str]] = deque()
+        self._cached: tuple[int, int, bytes] = (0, 0, b"")
+        self._dirty: set[str] = set()  # streams whose participants are to be asked for
+
+    # -- from the receiver -------------------------------------------------------------------------
+
+    def apply(self, message: Message, *, backfilled: bool) -> None:
+        """Show a message, in the order in which messages are received."""
+        with self._lock:
+            self._version += 1
+            now_ms = wall_ns() // 1_000_000
+            chamber = self._chamber_of(message.stream, message.device)
+            chamber.heard_ns, chamber.heard_ms = monotonic_ns(), now_ms
+            if not chamber.connected:
+                chamber.connected, chamber.version = True, self._version
+                self._dirty.add(message.stream)
+            if isinstance(message, FrameMessage):
+                shown_ms = message.time.unix_ns // 1_000_000 if backfilled else now_ms
+                self._frame(chamber, message, min(shown_ms, now_ms))
+            elif isinstance(message, EventMessage):
+                self._event(chamber, message.model_dump(mode="json"))
+                if message.event.startswith(_PEOPLE):
+                    self._dirty.add(message.stream)
+            else:
+                chamber.show_status(message)
+                chamber.version = self._version
+
+    def check_connections(self) -> None:
+        """Mark the daemons that have fallen silent; call it about once a second."""
+        with self._lock:
+            for chamber in self._chambers.values():
+                if chamber.connected and elapsed_ms(chamber.heard_ns) > SILENT_MS:
+                    self._version += 1
+                    chamber.connected, chamber.version = False, self._version
+                    for card in chamber.cards.values():
+                        card.in_view, card.version = False, self._version
+
+    def _chamber_of(self, stream: str, device: str) -> Chamber:
+        chamber = self._chambers.get(stream)
+        if chamber is not None:
+            return chamber
+        # a daemon without a journal begins a new stream at each start: it goes on in its place
+        earlier = [
+            each for each in self._chambers.values()
+            if each.device == device and each.heard_ns and elapsed_ms(each.heard_ns) > SILENT_MS / 2
+        ]  # fmt: skip
+        if earlier:
+            chamber = earlier[0]
+            del self._chambers[chamber.stream]
+            chamber.stream, chamber.service = stream, None
+        else:
+            if len(self._chambers) >= CHAMBERS_MAX:
+                oldest = min(self._chambers.values(), key=lambda each: each.heard_ns)
+                del self._chambers[oldest.stream]
+                self._note_removed(oldest.name, "")
+            self._names += 1
+            chamber = Chamber(f"c{self._names}", device, stream)
+        chamber.version = self._version
+        self._chambers[stream] = chamber
+        self._dirty.add(stream)
+        self.streams += 1
+        return chamber
+
+    def _move(self, chamber: Chamber, stream: str) -> None:
+        """Let a chamber go on with another stream; one that was made for that stream goes."""
+        del self._chambers[chamber.stream]
+        newer = self._chambers.pop(stream, None)
+        if newer is not None:
+            chamber.heard_ns, chamber.connected = newer.heard_ns, newer.connected
+            self._note_removed(newer.name, "")
+        chamber.stream = stream
+        self._chambers[stream] = chamber
+
+    def _frame(self, chamber: Chamber, message: FrameMessage, now_ms: int) -> None:
+        changed, removed = chamber.show_frame(message, now_ms)
+        t_s = message.time.unix_ns / 1e9
+        for card in changed:
+            card.version = self._version
+        for face in message.faces:
+            if face.affect is None:
+                continue
+            card = chamber.cards[_key(face.participant, face.seat, message.epoch, face.track)]
+            if (second := int(t_s)) != card.second:
+                if card.second >= 0 and (point := card.history.second(card.second)) is not None:
+                    self._points.append((self._version, chamber.name, card.key, point))
+                card.second = second
+            smoothed = face.affect.smoothed
+            card.history.add(t_s, smoothed.valence, smoothed.arousal)
+        for key in removed:
+            self._note_removed(chamber.name, key)
+        while len(self._points) > _POINTS_MAX:
+            self._complete_from = max(self._complete_from, self._points.popleft()[0])
+
+    def _note_removed(self, chamber: str, key: str) -> None:
+        self._removed.append((self._version, chamber, key))
+        while len(self._removed) > _REMOVED_MAX:
+            self._complete_from = max(self._complete_from, self._removed.popleft()[0])
+
+    def _event(self, chamber: Chamber, message: Mapping[str, Any], *, past: bool = False) -> None:
+        identity = f"{message['stream']}.{message['epoch']}.{message['seq']}"
+        if identity in self._event_ids:
+            return
+        detail = message["detail"]
+        if message["event"] == "epoch_started" or len(json.dumps(detail)) > _DETAIL_MAX:
+            wanted = ("version", "purpose", "source", "reason", "text")
+            detail = {each: detail[each] for each in wanted if each in detail}
+        event = {
+            "id": identity,
+            "chamber": chamber.name,
+            "t_ms": message["time"]["unix_ns"] // 1_000_000,
+            "event": message["event"],
+            "detail": detail,
+            "past": past,
+        }
+        self._event_ids.add(identity)
+        self._events.append((self._version, event))
+        while len(self._events) > EVENTS_MAX:
+            self._event_ids.discard(self._events.popleft()[1]["id"])
+
+    # -- from the directory ------------------------------------------------------------------------
+
+    def take_dirty(self, stream: str | None) -> bool:
+        """Return whether the participants, seats or sessions of a stream may have changed."""
+        with self._lock:
+            is_dirty = stream in self._dirty
+            self._dirty.discard(stream or "")
+            return is_dirty
+
+    def answered(self, service: str, device: str, reply: Mapping[str, Any]) -> None:
+        """Show what a service replied to a request for its status."""
+        with self._lock:
+            self._version += 1
+            stream = str(reply["status"]["stream"])
+            if self._unknown.pop(service, None) is not None:
+                self._unknown_version = self._version
+            for other in [*self._chambers.values()]:
+                if other.service == service and other.stream != stream:
+                    self._move(other, stream)  # the daemon has begun a new stream
+            chamber = self._chamber_of(stream, device)
+            self._dirty.discard(stream)
+            chamber.service, chamber.version = service, self._version
+            changed, removed = chamber.show_people(reply["seats"], reply["participants"])
+            for card in changed:
+                card.version = self._version
+            for key in removed:
+                self._note_removed(chamber.name, key)
+
+    def no_answer(self, service: str, reason: str) -> None:
+        """Note that a service which is not known yet does not answer."""
+        with self._lock:
+            if self._unknown.get(service, reason) != reason:
+                self._version += 1
+                self._unknown[service], self._unknown_version = reason, self._version
+
+    def service_of(self, chamber: str) -> str | None:
+        """Return the address that answers requests for a chamber; None if there is none."""
+        with self._lock:
+            found = (each for each in self._chambers.values() if each.name == chamber)
+            return next((each.service for each in found), None)
+
+    def apply_past(self, stream: str, messages: Sequence[Mapping[str, Any]], share: float) -> None:
+        """Add messages of the journal to histories and events, in any order.
+
+        Args:
+            stream: whose they are.
+            messages: decoded; one of another form is skipped.
+            share: how much of the past that is wanted has been read, 0..1; 1: all.
+        """
+        with self._lock:
+            chamber = self._chambers.get(stream)
+            if chamber is None:
+                return
+            self._version += 1
+            touched: set[Card] = set()
+            for message in messages:
+                try:
+                    if message["kind"] == "event":
+                        self._event(chamber, message, past=True)
+                    else:
+                        touched |= _past_frame(chamber, message)
+                except (KeyError, TypeError, ValueError, AttributeError):
+                    continue
+            for card in touched:
+                card.history_version += 1
+                card.version = self._version
+            chamber.past = None if share >= 1 else round(share, 3)
+            chamber.version = self._version
+
+    # -- for the viewers ---------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Grows with each change."""
+        return self._version
+
+    def update(self, since: int) -> tuple[int, bytes]:
+        """Return the version of the state, and what is newer than ``since``, as JSON.
+
+        Args:
+            since: version that the viewer has; 0: none, it gets everything.
+        """
+        with self._lock:
+            if self._cached[:2] == (since, self._version):
+                return self._version, self._cached[2]
+            whole = since < max(1, self._complete_from) or since > self._version
+            body = self._changes(0 if whole else since, whole=whole)
+            encoded = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+            self._cached = (since, self._version, encoded)
+            return self._version, encoded
+
+    def _changes(self, since: int, *, whole: bool) -> dict[str, Any]:
+        chambers = self._chambers.values()
+        body: dict[str, Any] = {"now_ms": wall_ns() // 1_000_000, "whole": whole}
+        changed = {each.name: each.as_json() for each in chambers if each.version > since}
+        cards = {
+            each.name: shown
+            for each in chambers
+            if (shown := {c.key: c.as_json() for c in each.cards.values() if c.version > since})
+        }
+        events = [event for version, event in self._events if version > since]
+        body |= {"chambers": changed} if changed else {}
+        body |= {"cards": cards} if cards else {}
+        body |= {"events": events} if events else {}
+        if self._unknown_version > since:
+            body["unknown"] = self._unknown
+        if not whole:
+            points = [(n, key, *point) for v, n, key, point in self._points if v > since]
+            removed = [(n, key) for version, n, key in self._removed if version > since]
+            body |= {"points": points} if points else {}
+            body |= {"removed": removed} if removed else {}
+        return body
+
+    def history(self, chamber: str, key: str) -> list[HistoryPoint] | None:
+        """Return the history of a card, in order of time; None if there is no such card."""
+        with self._lock:
+            for each in self._chambers.values():
+                if each.name == chamber and key in each.cards:
+                    return each.cards[key].history.points()
+        return None
+
+
+def _key(participant: str | None, seat: str | None, epoch: int, track: int) -> str:
+    if participant is not None:
+        return f"p:{participant}"
+    return f"t:{epoch}.{track}" if seat is None else f"s:{seat}"
+
+
+def _past_frame(chamber: Chamber, message: Mapping[str, Any]) -> set[Card]:
+    touched: set[Card] = set()
+    t_s = message["time"]["unix_ns"] / 1e9
+    for face in message["faces"]:
+        if face["affect"] is None:
+            continue
+        key = _key(face.get("participant"), face.get("seat"), message["epoch"], face["track"])
+        card = chamber.card_of_past(key)
+        if card is not None:
+            smoothed = face["affect"]["smoothed"]
+            card.history.add(t_s, float(smoothed["valence"]), float(smoothed["arousal"]))
+            touched.add(card)
+    return touched

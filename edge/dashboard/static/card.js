@@ -1,0 +1,122 @@
+// One card: a participant, a seat or a track.
+import { drawCircumplex } from "./circumplex.js";
+import { arrange, attribute, el, text } from "./dom.js";
+import { Timeline } from "./timeline.js";
+import { BASELINE, EXPRESSIONS, QUALITY, duration, words } from "./words.js";
+
+const UNREAD_MS = 2000; // a shorter time is no news
+
+/** What a card says at a glance: a kind (good, warn, bad, idle) and a text. */
+export function cardState(data, isConnected, nowMs) {
+  if (!isConnected) return ["idle", "no connection"];
+  if (!data.in_view) {
+    return ["idle", data.seen_ms ? `not in view for ${duration(nowMs - data.seen_ms)}` : "not seen yet"];
+  }
+  const unread = data.read_ms ? nowMs - data.read_ms : Infinity;
+  if (data.smoothed || unread < UNREAD_MS) return ["good", "OK"];
+  const why = (data.reasons ?? []).map((code) => words(QUALITY, code)).join(", ") || "not classified";
+  return ["warn", unread === Infinity ? `not read yet: ${why}` : `not read for ${duration(unread)}: ${why}`];
+}
+
+const TITLES = { p: "Participant", s: "Seat", t: "Track" };
+
+export class CardView {
+  #chart;
+  #visible = true;
+
+  constructor(chamber, card, actions, observer) {
+    this.card = card;
+    this.title = el("h3");
+    this.where = el("span.where");
+    this.state = el("p.state");
+    this.canvas = el("canvas.circumplex", { role: "img", "aria-label": "Circumplex" });
+    this.label = el("p.label");
+    this.bars = EXPRESSIONS.map((name) => {
+      const fill = el("span.fill");
+      const share = el("span.share");
+      const row = el("li", {}, el("span.name", {}, name), el("span.track", {}, fill), share);
+      return { row, fill, share };
+    });
+    this.chart = el("div.chart", { role: "img", "aria-label": "Valence and arousal over time" });
+    this.values = el("p.values");
+    this.code = el("button", { type: "button", onclick: () => actions.assign(chamber, card) }, "Code …");
+    this.baseline = el("button", { type: "button", onclick: () => actions.baseline(chamber, card) }, "Baseline");
+    this.baselineState = el("span.note");
+    this.element = el("article.card", { "data-key": card.key },
+      el("header", {}, el("div", {}, this.title, this.where), this.state),
+      el("div.now", {}, this.canvas, el("div.expression", {}, this.label, el("ul.bars", { "aria-label": "Expressions" }, ...this.bars.map((bar) => bar.row)))),
+      this.values, this.chart,
+      el("footer", {}, this.code, this.baseline, this.baselineState));
+    this.element.cardView = this;
+    this.#chart = new Timeline(this.chart);
+    this.observer = observer;
+    observer.observe(this.element);
+  }
+
+  set visible(value) {
+    this.#visible = value;
+  }
+
+  destroy() {
+    this.observer.unobserve(this.element);
+    this.#chart.destroy();
+  }
+
+  /** Show the newest data; the charts only while they can be seen. */
+  render(chamber, nowMs) {
+    const { data, key } = this.card;
+    const kind = key[0];
+    const name = kind === "t" ? `track ${data.track ?? key.split(".").at(-1)}` : key.slice(2);
+    text(this.title, name);
+    const where = [kind === "p" && data.seat ? data.seat : "", kind !== "t" && data.in_view && data.track ? `track ${data.track}` : ""];
+    text(this.where, where.filter(Boolean).join(" · "));
+    const [state, says] = cardState(data, chamber.data.connected, nowMs);
+    attribute(this.state, "data-kind", state);
+    text(this.state, says);
+    attribute(this.element, "data-kind", state);
+    attribute(this.element, "aria-label", `${TITLES[kind]} ${kind === "t" ? data.track ?? "" : name}`);
+    const can = chamber.data.can_ask && chamber.data.connected;
+    this.code.disabled = !can || (kind === "t" && !data.in_view);
+    this.baseline.disabled = !can || kind !== "p";
+    text(this.baseline, data.baseline === "learning" ? "End baseline" : "Baseline");
+    attribute(this.baseline, "title", kind === "p" ? null : "needs a code first");
+    text(this.baselineState, kind === "p" ? words(BASELINE, data.baseline) : "");
+    if (!this.#visible) return;
+    const shares = data.in_view ? data.shares : null;
+    text(this.label, shares ? data.label : "–");
+    this.bars.forEach((bar, index) => {
+      const share = shares?.[index] ?? 0;
+      const percent = Math.round(share * 100);
+      if (bar.percent === percent && bar.known === Boolean(shares)) return;
+      bar.percent = percent; bar.known = Boolean(shares);
+      bar.fill.style.transform = `scaleX(${share})`;
+      text(bar.share, shares ? `${percent} %` : "");
+    });
+    this.bars.forEach((bar, index) => {
+      const isStable = Boolean(shares) && EXPRESSIONS[index] === data.label;
+      if (bar.stable !== isStable) bar.row.classList.toggle("stable", bar.stable = isStable);
+    });
+    drawCircumplex(this.canvas, this.card.trail, nowMs, data.in_view && chamber.data.connected);
+    this.#renderValues(data);
+  }
+
+  #renderValues(data) {
+    const shown = data.in_view ? data.smoothed : null;
+    const number = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
+    const values = shown ? [`valence ${number(shown[0])}`, `arousal ${number(shown[1])}`] : ["valence –", "arousal –"];
+    if (shown && data.relative) values.push(`relative ${number(data.relative[0])} ${number(data.relative[1])}`);
+    if (this.spans === undefined) this.spans = ["valence", "arousal", "relative"].map((name) => el(`span.${name}`));
+    values.forEach((value, index) => text(this.spans[index], value));
+    arrange(this.values, this.spans.slice(0, values.length));
+    const label = shown ? `Circumplex: ${values.join(", ")}` : "Circumplex: not read";
+    if (this.labelMs === undefined || Date.now() - this.labelMs > 2000) { // for screen readers, not in haste
+      this.labelMs = Date.now();
+      attribute(this.canvas, "aria-label", label);
+    }
+  }
+
+  /** Draw the chart of hours; about once a second. */
+  renderChart(events, eventsVersion, end, range) {
+    if (this.#visible) this.#chart.draw(this.card.series, events, eventsVersion, end, range);
+  }
+}

@@ -1,0 +1,251 @@
+// Connects to the server, keeps the store, and renders what has changed.
+import { Actions } from "./dialogs.js";
+import { ChamberView, chamberState } from "./chamber.js";
+import { cardState } from "./card.js";
+import { arrange, attribute, el, text } from "./dom.js";
+import { Store } from "./store.js";
+import { changeTheme } from "./theme.js";
+import { alarmText, clock, eventText } from "./words.js";
+
+const EVENTS_SHOWN = 60;
+const QUIET_MS = 8000; // the server sends something each five seconds
+
+const byId = (id) => document.getElementById(id);
+const store = new Store();
+const views = new Map();
+let range = 1800;
+let actions = null;
+let isDirty = false;
+let lastMs = Date.now();
+let problem = "";
+
+const observer = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) target.cardView.visible = isIntersecting;
+  isDirty = true;
+}, { rootMargin: "200px" });
+
+// -- the connection to the server ----------------------------------------------------------------
+
+let source = null;
+
+function connect() {
+  source?.close();
+  source = new EventSource("/api/stream");
+  source.onmessage = (message) => {
+    lastMs = Date.now();
+    problem = "";
+    store.apply(JSON.parse(message.data));
+    schedule();
+  };
+  source.onerror = () => {
+    if (source.readyState === EventSource.CLOSED) refused();
+  };
+}
+
+/** The server refuses the stream: ask it why, and try again, or let the token be given. */
+async function refused() {
+  try {
+    const response = await fetch("/api/about");
+    if (response.status === 401) { location.reload(); return; }
+    problem = "the server serves no further viewer; trying again";
+  } catch {
+    problem = "";
+  }
+  setTimeout(connect, 5000);
+}
+
+let isScheduled = false;
+function schedule() {
+  isDirty = true;
+  if (isScheduled || document.hidden) return;
+  isScheduled = true;
+  requestAnimationFrame(() => { isScheduled = false; render(); });
+}
+
+// -- histories --------------------------------------------------------------------------------------
+
+const loading = new Set();
+
+async function loadHistory(chamber, card) {
+  const version = card.data.history;
+  const id = `${chamber.name} ${card.key}`;
+  if (loading.has(id) || loading.size >= 3) return;
+  loading.add(id);
+  try {
+    const query = new URLSearchParams({ chamber: chamber.name, card: card.key });
+    const response = await fetch(`/api/history?${query}`);
+    if (response.ok) {
+      const newer = card.series;
+      const [t, v, a] = await response.json();
+      const from = newer.t.findIndex((each) => each > (t.at(-1) ?? -1));
+      const later = from < 0 ? [] : newer.t.slice(from).map((each, index) => [each, newer.v[from + index], newer.a[from + index]]);
+      newer.load([t, v, a]);
+      for (const point of later) newer.add(...point);
+      card.loaded = version;
+    }
+  } catch { /* the connection's banner says so; the next turn tries again */ }
+  loading.delete(id);
+}
+
+// -- rendering --------------------------------------------------------------------------------------
+
+function render() {
+  isDirty = false;
+  const nowMs = store.now();
+  for (const [name, view] of views) {
+    if (store.chambers.get(name) !== view.chamber) { view.destroy(); view.element.remove(); views.delete(name); }
+  }
+  const chambers = store.sorted();
+  const elements = chambers.map((chamber) => {
+    let view = views.get(chamber.name);
+    if (!view) views.set(chamber.name, view = new ChamberView(chamber, actions, observer));
+    view.render(nowMs);
+    return view.element;
+  });
+  elements.push(...unknownServices());
+  const empty = byId("empty");
+  empty.hidden = elements.length > 0;
+  arrange(byId("chambers"), [empty, ...elements]);
+}
+
+const unknown = new Map();
+function unknownServices() {
+  const entries = Object.entries(store.unknown);
+  for (const service of [...unknown.keys()]) if (!(service in store.unknown)) unknown.delete(service);
+  return entries.map(([service, reason]) => {
+    let element = unknown.get(service);
+    if (!element) {
+      const state = el("p.state", { "data-kind": "bad" });
+      unknown.set(service, element = el("section.chamber.unknown", { "aria-label": service }, el("header", {}, el("h2", {}, service), state)));
+      element.state = state;
+    }
+    text(element.state, reason ? `no connection: ${reason}` : "connecting …");
+    return element;
+  });
+}
+
+/** Once a second: charts, ages, the overview, and whether the server is there. */
+function second() {
+  if (document.hidden) return;
+  const nowMs = store.now();
+  isDirty = true;
+  render();
+  for (const view of views.values()) {
+    const { chamber } = view;
+    const end = endOf(chamber, nowMs);
+    const events = store.events.filter((event) => event.chamber === chamber.name);
+    for (const card of view.cards.values()) {
+      if (card.card.loaded !== card.card.data.history) loadHistory(chamber, card.card);
+      card.renderChart(events, store.eventsChanged, end, range);
+    }
+  }
+  renderSummary(nowMs);
+  renderOverview(nowMs);
+  renderAlarms();
+  renderEvents();
+  renderConnection();
+}
+
+/** The chamber's time in seconds: that of its messages, which may be a recording's. */
+function endOf(chamber, nowMs) {
+  let end = -Infinity;
+  for (const card of chamber.cards.values()) end = Math.max(end, card.series.t.at(-1) ?? -Infinity);
+  const now = nowMs / 1000;
+  return end === -Infinity || Math.abs(now - end) < 43200 ? now : end;
+}
+
+function renderSummary(nowMs) {
+  let people = 0, unread = 0;
+  for (const chamber of store.chambers.values()) {
+    for (const card of chamber.cards.values()) {
+      const [kind] = cardState(card.data, chamber.data.connected, nowMs);
+      people += card.data.in_view && chamber.data.connected ? 1 : 0;
+      unread += kind === "warn" ? 1 : 0;
+    }
+  }
+  const count = (number, one, many) => `${number} ${number === 1 ? one : many}`;
+  const parts = [count(store.chambers.size, "chamber", "chambers"), `${people} in view`];
+  if (unread) parts.push(`${unread} not read`);
+  text(byId("summary"), store.ready ? parts.join(" · ") : "");
+  document.title = unread ? `(${unread}) affect-edge` : "affect-edge";
+}
+
+const tiles = new Map();
+function renderOverview(nowMs) {
+  const place = byId("overview");
+  const chambers = store.sorted();
+  place.hidden = chambers.length < 2;
+  for (const name of [...tiles.keys()]) if (!store.chambers.has(name)) tiles.delete(name);
+  arrange(place, chambers.map((chamber) => {
+    let tile = tiles.get(chamber.name);
+    if (!tile) {
+      tile = el("a", { href: `#chamber-${chamber.name}` }, el("strong"), el("span"));
+      tiles.set(chamber.name, tile);
+    }
+    const [kind, says] = chamberState(chamber.data, nowMs);
+    const cards = [...chamber.cards.values()];
+    const unread = cards.filter((card) => cardState(card.data, chamber.data.connected, nowMs)[0] === "warn").length;
+    attribute(tile, "data-kind", kind === "good" && unread ? "warn" : kind);
+    text(tile.firstChild, chamber.data.device ?? "");
+    text(tile.lastChild, unread ? `${says}, ${unread} not read` : says);
+    return tile;
+  }));
+}
+
+let alarmsShown = "";
+function renderAlarms() {
+  const alarms = store.sorted().flatMap((chamber) => (chamber.data.alarms ?? []).map((alarm) => `${chamber.data.device}: ${alarmText(alarm)}`));
+  if (alarmsShown === alarms.join("\n")) return;
+  alarmsShown = alarms.join("\n");
+  byId("alarms").hidden = !alarms.length;
+  byId("alarms").firstElementChild.replaceChildren(...alarms.map((alarm) => el("li", {}, alarm)));
+}
+
+let eventsShown = -1;
+function renderEvents() {
+  if (eventsShown === store.eventsChanged) return;
+  eventsShown = store.eventsChanged;
+  const several = store.chambers.size > 1;
+  const rows = store.events.slice(-EVENTS_SHOWN).reverse().map((event) => {
+    const device = store.chambers.get(event.chamber)?.data.device ?? "";
+    return el("li", { "data-event": event.event },
+      el("time", {}, clock(event.t_ms)), el("span", {}, several ? `${device}: ` : "", eventText(event)));
+  });
+  byId("events").replaceChildren(...rows);
+}
+
+let silentSinceMs = 0;
+function renderConnection() {
+  const isSilent = Date.now() - lastMs > QUIET_MS || problem !== "";
+  if (isSilent && !silentSinceMs) silentSinceMs = lastMs;
+  if (!isSilent) silentSinceMs = 0;
+  const banner = byId("connection");
+  const says = problem || `the page's server does not answer since ${clock(silentSinceMs)}; trying again`;
+  text(banner, isSilent ? says : "");
+  banner.classList.toggle("bad", isSilent);
+  document.body.classList.toggle("stale", isSilent);
+}
+
+// -- start ------------------------------------------------------------------------------------------
+
+for (const input of document.querySelectorAll("input[name=range]")) {
+  input.addEventListener("change", () => { range = Number(input.value); localStorage.setItem("range", input.value); second(); });
+  if (input.value === localStorage.getItem("range")) { input.checked = true; range = Number(input.value); }
+}
+byId("theme").addEventListener("click", () => { changeTheme(); second(); });
+byId("logout").addEventListener("click", async () => {
+  await fetch("/api/logout", { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
+  location.reload();
+});
+document.addEventListener("visibilitychange", () => { if (!document.hidden) second(); });
+addEventListener("resize", () => { isDirty = true; });
+
+actions = new Actions(store, []);
+connect();
+setInterval(second, 1000);
+fetch("/api/about").then((response) => response.json()).then((about) => {
+  actions.defaults = about.marks;
+  byId("logout").hidden = !about.token;
+}).catch(() => {});
+// for tests: what the page holds
+globalThis.affectEdge = { store };
