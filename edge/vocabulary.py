@@ -36,6 +36,12 @@ Grade = Literal["excellent", "fair", "poor", "unusable"]
 GRADES: Final[tuple[Grade, ...]] = get_args(Grade)
 """Health grades, best first."""
 
+AlarmRule = Literal[
+    "not_read", "participant_gone", "source", "picture", "storage", "clock", "board", "no_logger"
+]
+ALARM_RULES: Final[tuple[AlarmRule, ...]] = get_args(AlarmRule)
+"""Rules of ``[alarms]``: each names what is wrong; ``RULE_s`` is its key."""
+
 PICTURE_GRADES: Final[Mapping[PictureState, Grade]] = {
     "dark": "poor",
     "flat": "poor",

@@ -4,11 +4,11 @@ import ssl
 from pathlib import Path
 from typing import Final
 
+from edge.access.token import read_token_file
 from edge.config import MetricsConfig
 from edge.errors import ConfigError
 from edge.files.private import read_small_file
 
-_TOKEN_CHARS_MIN: Final = 16
 _TOKEN_REMEDY: Final = "make one with: (umask 077; openssl rand -hex 32 > FILE)"
 
 
@@ -64,10 +64,4 @@ def read_token(config: MetricsConfig) -> bytes:
     if not config.token_file:
         return b""
     path = Path(config.token_file)
-    token = read_small_file(path, "metrics.token_file", private=True, remedy=_TOKEN_REMEDY).strip()
-    if len(token) < _TOKEN_CHARS_MIN or not all(0x21 <= byte < 0x7F for byte in token):
-        raise ConfigError(
-            f"metrics.token_file {path}: expected one word of {_TOKEN_CHARS_MIN} or more printable"
-            f" characters; {_TOKEN_REMEDY}"
-        )
-    return token
+    return read_token_file(path, "metrics.token_file", remedy=_TOKEN_REMEDY)

@@ -1,4 +1,4 @@
-"""The part of ``affect-edge check`` about keys: who may connect, and which files are wrong."""
+"""The part of ``affect-edge check`` about secrets: who may connect, and which files are wrong."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from edge.access.keys import SECRET_SUFFIX, read_folder, read_secret
 from edge.access.metrics import read_token, tls_context
+from edge.access.webhook import webhook_tls, webhook_token
 from edge.check.machine import Line
-from edge.config import Config, is_loopback
+from edge.config import Config, is_loopback, redact
 from edge.errors import ConfigError
 
 
@@ -26,6 +27,8 @@ def security_lines(config: Config) -> Iterator[Line]:
     metrics = config.metrics
     if metrics.address and (metrics.tls_certificate or metrics.token_file):
         yield _checked("metrics", lambda: _metrics(config))
+    if config.alarms.webhook_url:
+        yield _checked("alarms.webhook_url", lambda: _webhook(config))
 
 
 def _checked(subject: str, describe: Callable[[], str]) -> Line:
@@ -72,3 +75,10 @@ def _metrics(config: Config) -> str:
     ]
     where = "this machine" if is_loopback(config.metrics.address) else "the network"
     return f"for {where}, {'TLS' if tls else 'plain'}, asks for {' and '.join(asks) or 'nothing'}"
+
+
+def _webhook(config: Config) -> str:
+    """Describe it without contacting it; the receiver's certificate is verified by ``run``."""
+    tls, token = webhook_tls(config.alarms), webhook_token(config.alarms)
+    how = f"{'TLS' if tls else 'plain'}, {'with a token' if token else 'without a token'}"
+    return f"{redact(config.alarms.webhook_url)}, {how}"

@@ -1,5 +1,6 @@
 """The configuration of one daemon: loaded once, validated and frozen; unknown keys are refused."""
 
+from edge.config.alarms import AlarmsConfig
 from edge.config.load import declares_purpose, load_config, source_settings
 from edge.config.network import MetricsConfig, SecurityConfig, is_local, is_loopback
 from edge.config.redact import redact
@@ -34,6 +35,7 @@ from edge.config.zones import SeatConfig, ZonesConfig
 __all__ = [
     "IPC_PATH_BYTES_MAX",
     "AffectConfig",
+    "AlarmsConfig",
     "Config",
     "DemoSource",
     "DetectorConfig",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from edge.config.alarms import AlarmsConfig
 from edge.config.network import MetricsConfig, SecurityConfig, is_address, is_local
 from edge.config.section import Prior, Rate, Seconds, Section, Share, Threads, matching, no_address
 from edge.config.sources import DemoSource, SourceConfig
@@ -243,6 +244,7 @@ class Config(Section):
     security: SecurityConfig = SecurityConfig()
     metrics: MetricsConfig = MetricsConfig()
     limits: LimitsConfig = LimitsConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
 
     @model_validator(mode="after")
     def _metrics_apart(self) -> "Config":
@@ -256,7 +258,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _network_needs_keys(self) -> "Config":
-        for section in ("security", "metrics"):
+        for section in ("security", "metrics", "alarms"):
             if mistake := getattr(self, section).mistake():
                 raise ValueError(f"{section}.{mistake}")
         for key in ("endpoint", "service_endpoint"):

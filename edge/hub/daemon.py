@@ -34,6 +34,7 @@ from edge.hub.stop import StopSignals
 from edge.hub.stream import MessageStream
 from edge.hub.supervisor import BUDGET, Supervisor
 from edge.hub.systemd import Notifier, watchdog_interval_s
+from edge.hub.webhook import Webhook
 from edge.link import (
     AnyReport,
     Ended,
@@ -126,6 +127,10 @@ class Daemon:
         if self._lossless:
             self._publisher.disable_drop()
         self._metrics.serve(config.metrics)
+        webhook: Webhook | None = None
+        if config.alarms.webhook_url and not self._lossless:
+            webhook = Webhook(config.alarms, self._metrics.webhook)
+            parts.callback(webhook.close)
         self._out = MessageStream(
             config,
             self._journal,
@@ -133,6 +138,7 @@ class Daemon:
             self._metrics,
             self._kept,
             on_backpressure=self._keep_waiting if self._lossless else None,
+            on_alarm=webhook.post if webhook else lambda _: None,
         )
         log.info("publishing on %s", self._publisher.endpoint)
         if publish.service_endpoint:

@@ -120,7 +120,7 @@ class SessionEraser:
     def _begin(self, session: KeptSession) -> None:
         codes = self._kept.own_codes(session)
         for code in codes:
-            self._kept.participants.forget(code)
+            self._kept.forget(code)
         result: Result = {"session": session.session, "participants": codes}
         thread = threading.Thread(
             target=self._run, args=(session, codes, result), name="erase", daemon=True

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from edge import clock
 from edge.config import Config
+from edge.hub.alarms import Alarms
 from edge.hub.identity import StreamIdentity
 from edge.hub.sessions import Sessions
 from edge.hub.state_file import StateFile
@@ -53,6 +54,7 @@ class StateKeeper:
         folder: ``journal.path``; None if nothing is kept.
         participants: with baselines and the codes of seats.
         sessions: the running one and the earlier ones.
+        alarms: raised and not cleared.
     """
 
     def __init__(self, config: Config, identity: StreamIdentity) -> None:
@@ -63,6 +65,7 @@ class StateKeeper:
             config.affect, vanish_s=config.tracking.vanish_s, zones=config.zones
         )
         self.sessions = Sessions()
+        self.alarms = Alarms(config.alarms, self.participants)
         self._saved_changes = self._saved_visits = -1
         self._saved_ns = 0
 
@@ -72,6 +75,9 @@ class StateKeeper:
         if state is not None:
             self._restore_participants(state, emit)
             self._restore_sessions(state, emit)
+            self.alarms.restore(state.alarms)
+            for detail in self.alarms.take_events():
+                emit(detail)
         for seat, code in self.participants.seats.codes().items():
             emit(SeatAssigned(seat=seat, participant=code))
         self.save_changes()
@@ -84,7 +90,7 @@ class StateKeeper:
         """
         if self._file is None:
             return
-        changes = self.participants.changes + self.sessions.changes
+        changes = self.participants.changes + self.sessions.changes + self.alarms.changes
         now_ns = clock.monotonic_ns()
         is_counting = self.sessions.current is not None
         has_visits = self.participants.visits != self._saved_visits
@@ -101,6 +107,11 @@ class StateKeeper:
         configured = self.participants.seats.configured.values()
         return [code for code in self.sessions.own_codes(session) if code not in configured]
 
+    def forget(self, code: str) -> None:
+        """Forget a participant, so that no message has the code from now on."""
+        self.participants.forget(code)
+        self.alarms.forget(code)
+
     def close(self) -> None:
         """Keep the newest state, and end."""
         if self._file is not None:
@@ -113,8 +124,11 @@ class StateKeeper:
             participants=self.participants.keep(),
             seats=self.participants.seats.assigned,
             sessions=self.sessions.keep(),
+            alarms=self.alarms.keep(),
         )
-        return state.model_dump_json(indent=1).encode()
+        # an older daemon, which refuses unknown fields, can read the file without alarms
+        unused = None if state.alarms else {"alarms"}
+        return state.model_dump_json(indent=1, exclude=unused).encode()
 
     def _read(self, emit: Callable[[Detail], object]) -> KeptState | None:
         if self._file is None:

@@ -39,6 +39,7 @@ _GAUGES: Final = {
     "affect_edge_soc_celsius": ("Chip temperature", ""),
     "affect_edge_throttled": ("1 while the board limits its processor, by the reason", "flag"),
     "affect_edge_clock_unsync": ("1 while the wall clock is not synchronized", ""),
+    "affect_edge_alarm_active": ("Raised alarms, by the rule of [alarms]", "rule"),
 }  # fmt: skip
 """Gauges that have no sample while their value is unknown: help text, and name of the label."""
 
@@ -69,12 +70,16 @@ class Metrics:
             "1 while the allowed keys are older than their folder, as the last reload failed",
             registry=self._registry,
         )
+        self._webhook = counter(
+            "affect_edge_webhook_messages", "Alarms for alarms.webhook_url", ["outcome"]
+        )
         build = Gauge("affect_edge_build_info", "Version", ["version"], registry=self._registry)
         build.labels(__version__).set(1)
         for metric, labels in (  # a series that begins above 0 shows no increase
             (self._restarts, LOSS_REASONS),
             (self._requests, ("answered", "refused", "unheard")),
             (self._rejected, (*KEY_REFUSALS, *HANDSHAKES)),
+            (self._webhook, ("delivered", "failed", "dropped")),
         ):
             for label in labels:
                 metric.labels(label)
@@ -125,6 +130,10 @@ class Metrics:
         """Note whether the last reload of the allowed keys succeeded."""
         self._reload_failed.set(not succeeded)
 
+    def webhook(self, outcome: str) -> None:
+        """Count a ``delivered`` or ``dropped`` message, or a ``failed`` attempt; for any thread."""
+        self._webhook.labels(outcome).inc()
+
     def worker_lost(self, reason: str) -> None:
         """Count a lost worker; ``reason`` as in ``events.WorkerLost``."""
         self._restarts.labels(reason).inc()
@@ -138,6 +147,7 @@ class Metrics:
         message: StatusMessage,
         dropped: Mapping[str, int],
         throttle_flags: Mapping[str, bool] | None,
+        alarms: Mapping[str, int] | None = None,
     ) -> None:
         """Set the gauges from a status message.
 
@@ -145,6 +155,7 @@ class Metrics:
             message: it is published next.
             dropped: the worker's drops by stage; empty without a worker.
             throttle_flags: as ``Board.throttle_flags``.
+            alarms: number of raised alarms of each rule that is on.
         """
         rates, rss_mb = message.rates, message.worker_rss_mb
         self._source_states.add(message.source_state)
@@ -172,6 +183,7 @@ class Metrics:
             "affect_edge_soc_celsius": {"": message.soc_celsius},
             "affect_edge_throttled": throttle_flags or {},
             "affect_edge_clock_unsync": {"": not message.time.synchronized},
+            "affect_edge_alarm_active": alarms or {},
         })  # fmt: skip
 
     def _predicted_share(self) -> float | None:

@@ -5,14 +5,12 @@ without a time limit, and waits for slow readers for ever: one silent peer would
 thread per connection does both within ``CONNECTION_S``, and there are few of them.
 """
 
-import contextlib
 import hmac
 import logging
-import os
 import socket as sockets
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -22,6 +20,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from edge.access.metrics import read_token, tls_context
 from edge.config import MetricsConfig
 from edge.errors import ConfigError
+from edge.hub.time_limit import limited
 
 CONNECTION_S: Final = 10.0
 """For each wait of a handshake, of a request, and of the answer."""
@@ -105,7 +104,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Make the handshake, then handle requests."""
         try:
-            with _limited(request):
+            with limited(request, TOTAL_S):
                 request.settimeout(CONNECTION_S)
                 if self._tls is not None:
                     request = self._tls.wrap_socket(request, server_side=True)
@@ -118,26 +117,6 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore a peer that broke its connection: it concerns nobody else."""
-
-
-@contextlib.contextmanager
-def _limited(connection: sockets.socket) -> Iterator[None]:
-    """Shut the connection down if the ``with`` block takes longer than ``TOTAL_S``."""
-    # a copy, since TLS takes over the other one
-    with sockets.socket(fileno=os.dup(connection.fileno())) as copy:
-        timer = threading.Timer(TOTAL_S, _end, [copy])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-
-
-def _end(connection: sockets.socket) -> None:
-    with contextlib.suppress(OSError):  # the peer was faster
-        connection.shutdown(sockets.SHUT_RDWR)
 
 
 def _require_token(application: Application, token: bytes) -> Application:

@@ -18,7 +18,7 @@ def epoch_started(config: Config, board: Board, previous: PreviousEpoch | None) 
         board: the machine.
         previous: how the epoch before ended, as the journal knows it.
     """
-    covered = config.model_dump_json(exclude={"source": {"url"}})
+    covered = config.model_dump_json(exclude={"source": {"url"}, "alarms": {"webhook_url"}})
     return EpochStarted(
         version=__version__,
         purpose=config.device.purpose or "demo",

@@ -10,6 +10,7 @@ from pathlib import Path
 from edge import __version__, clock
 from edge.board import Board
 from edge.config import Config
+from edge.hub.alarm_causes import Facts
 from edge.hub.board_watch import BoardState
 from edge.hub.frame_head import frame_head, timing_ms
 from edge.hub.journal import MEMORY_ONLY_BYTES, Journal
@@ -19,6 +20,7 @@ from edge.hub.publisher import Publisher
 from edge.hub.record import epoch_started
 from edge.hub.times import MessageTimes
 from edge.link import FrameReport, Heartbeat, ReportRefused
+from edge.protocol.alarm_events import AlarmCleared, AlarmRaised
 from edge.protocol.events import (
     ClockStep,
     Detail,
@@ -54,7 +56,8 @@ class MessageStream:
         journal: keeps each message, and gives stream, epoch and numbers.
         publisher: sends.
         metrics: counts.
-        kept: participants, which give codes and baselines to faces, and sessions.
+        kept: participants, which give codes and baselines to faces, sessions, and alarms.
+        on_alarm: takes each event of an alarm that was sent.
         on_backpressure: None for a live source: a subscriber whose queue is full misses messages.
             Else frames and events are never dropped: while a queue is full, or the journal has much
             to store, ``on_backpressure`` is called repeatedly with the seconds waited so far; it
@@ -78,6 +81,7 @@ class MessageStream:
         kept: StateKeeper,
         *,
         on_backpressure: Callable[[float], bool] | None = None,
+        on_alarm: Callable[[EventMessage], object] = lambda _: None,
     ) -> None:
         self._config = config
         self._journal = journal
@@ -86,6 +90,9 @@ class MessageStream:
         self._metrics = metrics
         self._participants = kept.participants
         self._sessions = kept.sessions
+        # not where a file is read without loss: it gives the same messages at any speed
+        self._alarms = kept.alarms if on_backpressure is None else None
+        self._on_alarm = on_alarm
         self._on_backpressure = on_backpressure
         self._board = Board(Path(config.limits.board_root))
         self._held: list[Detail] | None = []  # events before the epoch starts; None after
@@ -170,6 +177,8 @@ class MessageStream:
         )
         self._send(message.seq, encode(message), message.time.unix_ns)
         self._metrics.event()
+        if isinstance(detail, AlarmRaised | AlarmCleared):
+            self._on_alarm(message)
         return message
 
     def frame(self, report: FrameReport) -> None:
@@ -197,6 +206,8 @@ class MessageStream:
             dropped, timing, faces=len(faces), predicted=predicted, now_ns=now_ns
         )
         self._sessions.note_frame([face.participant for face in faces])
+        if self._alarms is not None:
+            self._alarms.note_faces(faces, now_ns)
         self.send_participant_events()
 
     def end_tracks(self) -> None:
@@ -226,6 +237,7 @@ class MessageStream:
         if self.has_started and not self._has_ended:
             for detail in self._journal.take_events():
                 self.event(detail)
+            self._send_alarms(health, source_state, picture_state, board, journal)
         oldest = journal.oldest
         session = self._sessions.current
         message = StatusMessage(
@@ -251,6 +263,7 @@ class MessageStream:
             swap=board.swap,
             journal=journal,
             session=session and SessionInfo(session=session.session, name=session.name),
+            alarms=self._alarms.active(clock.monotonic_ns()) if self._alarms else [],
             version=__version__,
             purpose=self._purpose,
             priors=self._config.expression.priors,
@@ -259,8 +272,39 @@ class MessageStream:
         self.last_status = message
         # first the gauges: whoever has received the status then scrapes the same values
         dropped = heartbeat.dropped if heartbeat else {}
-        self._metrics.status(message, dropped, board.throttle_flags)
+        alarms = self._alarms.counts() if self._alarms else {}
+        self._metrics.status(message, dropped, board.throttle_flags, alarms)
         self._publisher.offer(encode(message))
+
+    def _send_alarms(
+        self,
+        health: Health,
+        source_state: str,
+        picture_state: PictureState,
+        board: BoardState,
+        journal: JournalStatus,
+    ) -> None:
+        """Evaluate the alarms; send what was raised and cleared."""
+        if self._alarms is None:
+            return
+        session = self._sessions.current
+        self._alarms.update(
+            Facts(
+                now_ns=clock.monotonic_ns(),
+                source_state=source_state,
+                picture_state=picture_state,
+                has_no_frames="no_frames" in health.reasons,
+                board=board,
+                hot_celsius=self._config.limits.hot_celsius,
+                journal=journal,
+                newest_epoch=self._identity.epoch,
+                newest_seq=self._identity.last_seq,
+                synchronized=self.now().synchronized,
+                session=session.session if session else None,
+            )
+        )
+        for detail in self._alarms.take_events():
+            self.event(detail)
 
     def check_clock(self) -> None:
         """Read the clock's health; report a jump of the wall clock since the last call."""

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from edge.codes import Code, SeatName, SessionName
 from edge.participants.baselines import Baseline
 from edge.protocol.messages import Point
+from edge.vocabulary import AlarmRule
 
 Signed = Annotated[float, Field(ge=-1, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -80,6 +81,16 @@ class KeptSession(Kept):
     participants: list[Code] = []
 
 
+class KeptAlarm(Kept):
+    """A raised alarm; the fields are those of the event."""
+
+    rule: AlarmRule
+    subject: str
+    participant: Code | None = None
+    text: str
+    since_unix_ns: int
+
+
 class KeptState(Kept):
     """The whole file. ``stream``: to which the positions of the sessions belong."""
 
@@ -88,3 +99,4 @@ class KeptState(Kept):
     participants: list[KeptParticipant] = []
     seats: dict[SeatName, Code | None] = {}
     sessions: list[KeptSession] = []
+    alarms: list[KeptAlarm] = []

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge.protocol.alarm_events import AlarmCleared, AlarmRaised
 from edge.protocol.detail import Detail as Detail  # noqa: PLC0414 - it belongs to this interface
 from edge.protocol.participant_events import (
     BaselineInvalid,
@@ -53,11 +54,11 @@ class EpochStarted(Detail):
     """The first message of a run.
 
     ``priors``: class priors in use, empty for a uniform prior. ``config_sha256`` covers the whole
-    configuration except a camera's address. ``boot_id`` is null if the kernel does not give one.
-    ``rotate_deg`` (clockwise) and ``flip``: how the source's pictures were turned. ``previous``:
-    null for the first run of a stream, or if the storage did not answer. ``config``: the whole
-    configuration in force, without secrets. ``versions`` by package. ``board``: name of the
-    machine, null where unknown.
+    configuration except the addresses of a camera and of a webhook. ``boot_id`` is null if the
+    kernel does not give one. ``rotate_deg`` (clockwise) and ``flip``: how the source's pictures
+    were turned. ``previous``: null for the first run of a stream, or if the storage did not answer.
+    ``config``: the whole configuration in force, without secrets. ``versions`` by package.
+    ``board``: name of the machine, null where unknown.
     """
 
     event: ClassVar[str] = "epoch_started"
@@ -341,6 +342,7 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
         BaselineStarted, BaselineReady, BaselineInvalid,
         SessionBegan, SessionResumed, SessionEnded, SessionErased,
         JournalStateChanged, JournalGap, JournalSetAside,
+        AlarmRaised, AlarmCleared,
     )
 }  # fmt: skip
 """Event name -> model of its detail."""

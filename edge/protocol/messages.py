@@ -25,7 +25,7 @@ from pydantic_core import core_schema, to_json
 
 from edge.protocol.events import ModelReference
 from edge.validation import first_error
-from edge.vocabulary import BaselineState, ClockName, FoundBy, Grade, RateReason
+from edge.vocabulary import AlarmRule, BaselineState, ClockName, FoundBy, Grade, RateReason
 
 SCHEMA: Final = "affect.v1"
 
@@ -304,6 +304,18 @@ class SessionInfo(Wire):
     name: str
 
 
+class ActiveAlarm(Wire):
+    """An alarm that was raised and not cleared; ``since_s``: for how long its cause has lasted.
+
+    ``subject``: a participant's code, ``seat NAME`` or ``track NUMBER``; empty: the device.
+    """
+
+    rule: AlarmRule
+    subject: str
+    since_s: Annotated[float, Field(ge=0), _RoundedTo(1)]
+    text: str
+
+
 class StatusMessage(Head):
     """The status, once a second. Topic ``affect.v1.status.DEVICE``.
 
@@ -356,6 +368,7 @@ class StatusMessage(Head):
     swap: Literal["off", "prevented", "possible"] | None = None
     journal: JournalStatus | None = None
     session: SessionInfo | None = None
+    alarms: list[ActiveAlarm] = Field(default_factory=list)
 
 
 FACES: Final = TypeAdapter(list[Face])

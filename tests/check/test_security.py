@@ -60,3 +60,17 @@ def test_metrics_for_the_network(tmp_path: Path) -> None:
     assert lines(*settings)[1][0] == "WRONG"
     plain = lines(f'metrics.token_file="{token}"')[1][1]
     assert plain == "metrics: for this machine, plain, asks for a token"
+
+
+def test_the_receiver_of_alarms(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef")
+    token.chmod(0o600)
+    settings = (
+        'alarms.webhook_url="https://alerts.example.org/in/T0SECRET"',
+        f'alarms.webhook_token_file="{token}"',
+    )
+    text = "alarms.webhook_url: https://alerts.example.org/..., TLS, with a token"
+    assert lines(*settings)[1] == ("ok", text)
+    token.chmod(0o644)
+    assert lines(*settings)[1][0] == "WRONG"
