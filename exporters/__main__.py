@@ -1,4 +1,4 @@
-"""``python -m exporters {centerface|cyclegan|mobilenet-fer}``: checkpoints to model folders.
+"""``python -m exporters KIND``: checkpoints to model folders.
 
 ``python -m exporters golden``: new golden answers for a model folder, its artifacts unchanged.
 
@@ -79,6 +79,12 @@ def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Man
             size = _size(options.size)
             return export_centerface(
                 weights, out, size=size, mono=mono, regions=options.regions, options=common
+            )
+        case "retinaface":
+            from exporters.retinaface.export import export_retinaface  # noqa: PLC0415
+
+            return export_retinaface(
+                weights, out, size=_size(options.size), mono=mono, options=common
             )
         case "cyclegan":
             from exporters.cyclegan.export import export_cyclegan  # noqa: PLC0415
@@ -161,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="model", required=True)
     for name, text, size in (
         ("centerface", "a CenterFace graph in ONNX, as published or made from it", "320x192"),
+        ("retinaface", "a RetinaFace checkpoint (.pth): MobileNet or ResNet-50", "320x192"),
         (
             "cyclegan",
             "latest_net_G*.pth of the public CycleGAN code, or a generator in ONNX",

@@ -18,9 +18,9 @@ from edge.vision.inference.manifest import Manifest
 from edge.vision.inference.network import load_artifact
 from edge.vision.translate import translator_for
 from edge.vision.values import Box, Luma
+from exporters.artifacts.detectors import golden_of_faces
 from exporters.artifacts.driver import golden_findings
 from exporters.artifacts.write import write_model
-from exporters.centerface.golden import golden_of_faces
 from exporters.cyclegan.golden import translation_golden
 from exporters.expression.golden import expression_golden
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.evaluation.detection_agreement import detection_agreement
 from benchmarks.evaluation.pictures import float_network, split_pictures, squares_round_faces
 from edge.errors import ModelError
 from edge.vision.detect import detector_for
@@ -23,9 +22,9 @@ from edge.vision.inference import Network
 from edge.vision.inference.manifest import Manifest, Output, Parity, Source
 from edge.vision.inference.network import input_tensor
 from edge.vision.values import Luma
-from exporters.artifacts import driver, graph
+from exporters.artifacts import detectors, driver, graph
 from exporters.artifacts.calibration import detector_pictures
-from exporters.artifacts.parity import LIMITS, check_against_limits, measure, sample_pictures
+from exporters.artifacts.parity import measure, sample_pictures
 from exporters.artifacts.tflite import convert_float
 from exporters.centerface.golden import detection_golden
 from exporters.centerface.graph import CenterFaceGraph, converted, float_nodes
@@ -68,10 +67,7 @@ def export_centerface(
         ModelError: an option or the file is wrong, or one of the errors of ``driver.export``.
     """
     width, height = size
-    if width % 32 or height % 32 or not (32 <= width <= 4096 and 32 <= height <= 4096):
-        raise ModelError(
-            f"--size {width}x{height}: expected multiples of 32 from 32 to 4096, such as 320x192"
-        )
+    detectors.check_size(size)
     if regions and width != height:
         raise ModelError(f"--regions: --size {width}x{height} is not square, such as 96x96")
     options.check()
@@ -151,8 +147,7 @@ class _CenterFaceCheckpoint:
     def parity(self, network: Network, reference: Network) -> Parity:
         """Compare float artifacts by their values, int8 artifacts by the detected faces."""
         if network.info.precision == "int8" and self._evaluated:
-            figures = detection_agreement(reference, network, self._evaluated)
-            return check_against_limits(figures, LIMITS["face-detection"], len(self._evaluated))
+            return detectors.int8_parity(network, reference, self._evaluated)
         pictures = sample_pictures(*self._original.size)
         pairs = ((self._original.maps(picture), network.run(picture[None])) for picture in pictures)
         return measure(pairs, _FLOAT_LIMITS)

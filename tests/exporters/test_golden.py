@@ -18,7 +18,10 @@ from exporters.golden import remake_golden
 from tests.support.command_errors import refusal
 from tests.support.generators import onnx_file
 
-BUNDLED = ("centerface-320x192", "centerface-640x384", "centerface-96x96", "expression-nir")
+BUNDLED = (
+    "centerface-320x192", "centerface-640x384", "centerface-96x96", "expression-nir",
+    "retinaface-320x192",
+)  # fmt: skip
 
 
 def copied(tmp_path: Path, model: str) -> Path:

@@ -103,6 +103,12 @@ DETECTORS = (
     DetectorCase(
         "centerface-640x384", "centerface", bundled("centerface-640x384"), "centerface.int8.onnx"
     ),
+    DetectorCase(
+        "retinaface-320x192", "retinaface", bundled("retinaface-320x192"), "retinaface.onnx"
+    ),
+    DetectorCase(
+        "retinaface-int8", "retinaface", bundled("retinaface-320x192"), "retinaface.int8.tflite"
+    ),
 )
 EXPRESSION_NETWORKS = (
     ExpressionCase("expression-nir", "mobilenet-fer", bundled("expression-nir"), "expression.onnx"),

@@ -73,6 +73,7 @@ FLOAT = {
     "centerface-640x384": "centerface.onnx",
     "centerface-96x96": "centerface.onnx",
     "expression-nir": "expression.onnx",
+    "retinaface-320x192": "retinaface.onnx",
 }
 
 

@@ -67,5 +67,9 @@ def detector_for(network: Network, *, threshold: float, nms_iou: float) -> Detec
             from edge.vision.detect.centerface import CenterFace  # noqa: PLC0415
 
             return CenterFace(network, threshold=threshold, nms_iou=nms_iou)
+        case "retinaface":
+            from edge.vision.detect.retinaface import RetinaFace  # noqa: PLC0415
+
+            return RetinaFace(network, threshold=threshold, nms_iou=nms_iou)
         case _:
-            raise network.manifest.unknown_decoder("centerface")
+            raise network.manifest.unknown_decoder("centerface", "retinaface")

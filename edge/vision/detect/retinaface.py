@@ -1,0 +1,165 @@
+"""Decoder of RetinaFace: each anchor predicts whether it is a face, its box and five landmarks.
+
+Jiankang Deng, Jia Guo, Evangelos Ververas, Irene Kotsia, Stefanos Zafeiriou: RetinaFace:
+Single-shot Multi-level Face Localisation in the Wild. CVPR 2020. The conventions are those of the
+public PyTorch code: two square anchors at each place of strides 8, 16 and 32, rows of places from
+the top left, the smaller anchor first; offsets of centre and landmarks in tenths of the anchor's
+side, logarithms of the box's sides in fifths.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.clock import Stopwatch
+from edge.vision.detect.input_picture import input_picture
+from edge.vision.detect.suppression import by_score, non_maximum_suppression
+from edge.vision.inference import Network
+from edge.vision.values import Box, Detection, Floats, Frame
+
+STRIDES: Final = (8, 16, 32)
+
+ROLES: Final = {"scores": 2, "boxes": 4, "landmarks": 10}
+"""The output roles that this decoder needs, with the number of values for each anchor."""
+
+_SIDES: Final = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
+"""Sides of the anchors of each stride, pixels of the input."""
+_CENTRE_VARIANCE, _SIZE_VARIANCE = 0.1, 0.2
+_LOG_SIZE_MAX: Final = 4.0
+"""Logarithms of sides relative to the anchor are clipped to this range: factors of 0.018 to 55."""
+_OFFSET_MAX: Final = 16.0
+"""Offsets are clipped to this many sides of the anchor; valid ones are below 1."""
+
+
+class RetinaFace:
+    """A RetinaFace network and its decoder. Owned by one thread; stateless between frames.
+
+    ``info``, ``golden`` and ``input_size``: see ``edge.vision.detect.Detector``.
+    """
+
+    def __init__(self, network: Network, *, threshold: float, nms_iou: float) -> None:
+        """Wrap ``network`` and run it once, to check that its outputs fit this decoder.
+
+        Args:
+            network: a network whose manifest names the decoder ``retinaface``.
+            threshold: score a face must exceed, 0..1.
+            nms_iou: overlap from which the lower-scored of two faces is dropped, 0..1.
+
+        Raises:
+            ModelError: an output is missing or has another shape, or the network fails on a
+                black picture.
+        """
+        self._network = network
+        self._threshold = threshold
+        self._nms_iou = nms_iou
+        self.info = network.info
+        self.golden = network.manifest.golden
+        self.input_size = (network.info.width, network.info.height)
+        self._anchors = anchors_of(self.input_size)
+        count = len(self._anchors)
+        network.warm_up({role: [(1, count, values)] for role, values in ROLES.items()})
+
+    def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
+        """Return the faces in ``frame``; see ``edge.vision.detect.Detector``."""
+        picture, ratio_x, ratio_y = input_picture(frame, self.input_size)
+        stopwatch.lap("resize")
+        rows = self._network.run(picture[None])
+        stopwatch.lap("detect")
+        found = decode(
+            rows["scores"][0, :, 1],
+            rows["boxes"][0],
+            rows["landmarks"][0],
+            self._anchors,
+            threshold=self._threshold,
+            nms_iou=self._nms_iou,
+            ratio_x=ratio_x,
+            ratio_y=ratio_y,
+        )
+        stopwatch.lap("decode_boxes")
+        return found
+
+
+def count_anchors(size: tuple[int, int]) -> int:
+    """Return the number of anchors of an input of this width and height."""
+    width, height = size
+    return sum(
+        -(-height // stride) * -(-width // stride) * len(_SIDES[stride]) for stride in STRIDES
+    )
+
+
+def anchors_of(size: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the anchors of an input of this width and height.
+
+    Returns:
+        (n, 3): x and y of the centre and side, pixels of the input, in the network's order.
+    """
+    width, height = size
+    parts = []
+    for stride in STRIDES:
+        rows, columns = -(-height // stride), -(-width // stride)
+        y, x, side = np.meshgrid(
+            (np.arange(rows) + 0.5) * stride,
+            (np.arange(columns) + 0.5) * stride,
+            _SIDES[stride],
+            indexing="ij",
+        )
+        parts.append(np.stack([x, y, side], axis=-1).reshape(-1, 3))
+    return np.concatenate(parts)
+
+
+def decode(
+    scores: Floats,
+    boxes: Floats,
+    landmarks: Floats,
+    anchors: NDArray[np.float64],
+    *,
+    threshold: float,
+    nms_iou: float,
+    ratio_x: float,
+    ratio_y: float,
+) -> tuple[Detection, ...]:
+    """Return the faces that the three outputs of one picture describe, highest score first.
+
+    Boxes are not clipped to the picture. Offsets out of range are clipped, so that boxes and
+    landmarks are finite for any outputs.
+
+    Args:
+        scores: (n,), scores of a face, 0..1.
+        boxes: (n, 4), offsets of the centre (x, y) and logarithms of width and height.
+        landmarks: (n, 10), offsets of five points (x, y).
+        anchors: (n, 3), from ``anchors_of``.
+        threshold: score an anchor must exceed.
+        nms_iou: overlap from which the lower-scored of two boxes is dropped.
+        ratio_x: full-frame pixels per model pixel, across.
+        ratio_y: the same, down.
+    """
+    (found,) = np.nonzero(scores > threshold)
+    if not len(found):
+        return ()
+    found = found[by_score(scores[found])]
+    ratios = np.array([ratio_x, ratio_y])
+    centres, sides = anchors[found, :2] * ratios, anchors[found, 2:] * ratios
+
+    offsets = boxes[found].astype(np.float64)
+    shifts = _clip(offsets[:, :2] * _CENTRE_VARIANCE, _OFFSET_MAX)
+    sizes = np.exp(_clip(offsets[:, 2:] * _SIZE_VARIANCE, _LOG_SIZE_MAX)) * sides
+    corners = centres + shifts * sides - sizes / 2
+    keep = non_maximum_suppression(np.concatenate([corners, sizes], axis=1), nms_iou)
+
+    points = landmarks[found[keep]].astype(np.float64).reshape(-1, 5, 2)
+    points = _clip(points * _CENTRE_VARIANCE, _OFFSET_MAX) * sides[keep, None]
+    points += centres[keep, None]
+    placed = points.astype(np.float32)
+    return tuple(
+        Detection(
+            Box(*(float(each) for each in (*corners[i], *sizes[i]))),
+            placed[k],
+            float(scores[found[i]]),
+        )
+        for k, i in enumerate(keep)
+    )
+
+
+def _clip(values: NDArray[np.float64], most: float) -> NDArray[np.float64]:
+    return np.minimum(np.maximum(values, -most), most)
