@@ -20,6 +20,7 @@ from edge.commands.dashboard import dashboard
 from edge.commands.forward import forward
 from edge.commands.key_options import takes_keys
 from edge.commands.keys import keys_app
+from edge.commands.lsl import lsl
 from edge.commands.operator import (
     ServiceEndpoint,
     baseline_app,
@@ -305,6 +306,7 @@ app.command()(annotate)
 app.command()(analyse)
 app.command()(report)
 app.command()(takes_keys(dashboard))
+app.command()(takes_keys(lsl))
 
 
 @app.command("export-log")

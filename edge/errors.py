@@ -15,6 +15,7 @@
       LogFileError           -> exit 1: the log cannot be written any further
         LogUnavailable       -> tried again: the disk is full, or the database does not answer
       BrokerUnavailable      -> tried again: the MQTT broker cannot be reached, or is full
+      StreamUnavailable      -> exit 1: liblsl makes no stream
       ServiceUnavailable     -> exit 1: no daemon answers a request
       RequestRefused         -> exit 78: the daemon refuses a request; the text says why
 
@@ -121,6 +122,10 @@ class LogUnavailable(LogFileError):
 
 class BrokerUnavailable(AffectEdgeError):
     """An MQTT broker takes no messages now; none is lost by waiting."""
+
+
+class StreamUnavailable(AffectEdgeError):
+    """The library of the Lab Streaming Layer makes no stream."""
 
 
 class ServiceUnavailable(AffectEdgeError):

@@ -1,0 +1,276 @@
+"""The loop of ``affect-edge lsl``: messages of daemons into streams."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from edge.client import Received, Subscriber
+from edge.clock import elapsed_ms, monotonic_ns
+from edge.errors import ConfigError
+from edge.lsl.confine import confine, ports_in_words
+from edge.lsl.interface import Interface
+from edge.lsl.library import clock_offset_ns
+from edge.lsl.markers import marker, marker_of
+from edge.lsl.outlets import DeviceOutlets
+from edge.lsl.service_clock import ServiceClock
+from edge.lsl.slots import Slots
+from edge.lsl.times import DeviceTimes
+from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+from edge.protocol.participant_events import ParticipantReleased
+from edge.tools.silence import SilenceNotice
+
+_LOCAL: Final = ("ipc://", "inproc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]:")
+_CONSUMERS_MS: Final = 1000.0
+_DEVICES_MAX: Final = 64
+_MODELS_MS: Final = 20_000.0
+_ANSWERS: Final = 3  # a second apart
+
+
+class DeviceRelay:
+    """Relays the messages of one device. Not thread-safe.
+
+    Attributes:
+        outlets: its streams.
+        missed: numbered messages that did not arrive: live streams are never filled up afterwards.
+        early: messages that came before their time was known.
+    """
+
+    def __init__(
+        self, outlets: DeviceOutlets, slots: Slots, times: DeviceTimes, lsl_offset_ns: int
+    ) -> None:
+        self.outlets = outlets
+        self.missed = self.early = 0
+        self._slots = slots
+        self._times = times
+        self._lsl_offset_ns = lsl_offset_ns
+        self._run: tuple[str, int] | None = None
+        self._left_out = 0
+        self._is_told = False  # that a file's time stamps jump
+
+    def note(self, received: Received, report: Callable[[str], None]) -> None:
+        """Push a frame or an event, and the gaps before it, which a status shows, too."""
+        message = received.message
+        if received.late:
+            return
+        if self._run != (message.stream, message.epoch):
+            if self._run is not None:
+                self._times.begin()
+                self._slots.begin()
+            self._run = message.stream, message.epoch
+        if isinstance(message, FrameMessage):
+            at_s = self._at_s(self._times.of_frame(message))
+        else:
+            at_s = self._at_s(self._times.of_event(message))
+        if at_s is None:
+            self.early += not isinstance(message, StatusMessage)
+            return
+        for gap in received.gaps:
+            self.missed += gap.missing
+            self.outlets.push_marker(marker("gap", gap.record(message.device)), at_s)
+            report(f"{message.device}: {gap.describe()}; LSL is live only, they are not sent later")
+        match message:
+            case FrameMessage():
+                self._push_frame(message, at_s, report)
+            case EventMessage():
+                if message.event == ParticipantReleased.event:
+                    self._slots.release(str(message.detail.get("participant")))
+                self.outlets.push_marker(marker_of(message), at_s)
+
+    def _push_frame(
+        self, message: FrameMessage, at_s: float, report: Callable[[str], None]
+    ) -> None:
+        if self._times.replaced and not self._is_told:
+            self._is_told = True
+            report(
+                f"{message.device}: the file is read faster or slower than it plays: its time"
+                " stamps jump"
+            )
+        faces, changes = self._slots.place(message.faces, message.time.published_ns)
+        for change in changes:
+            self.outlets.push_occupation(change, at_s)
+        self.outlets.push_faces(faces, message.seq, at_s)
+        left_out, self._left_out = self._left_out, self._slots.left_out
+        if self._left_out and not left_out:
+            report(
+                f"{message.device}: {len(message.faces)} faces, and no stream for"
+                f" {self._left_out} of them; --faces sets their number"
+            )
+
+    def _at_s(self, local_ns: int | None) -> float | None:
+        return None if local_ns is None else (local_ns + self._lsl_offset_ns) / 1e9
+
+
+class Relay:
+    """Relays the messages of any number of daemons. Not thread-safe.
+
+    Args:
+        lsl: the module pylsl.
+        interface: to which the streams are confined.
+        clocks: of the daemons that have a service; of those on other machines, all have.
+        faces: affect streams of a device without seats.
+        report: takes one line at a change.
+    """
+
+    def __init__(
+        self,
+        lsl: Any,
+        interface: Interface,
+        clocks: Sequence[ServiceClock],
+        faces: int,
+        report: Callable[[str], None],
+    ) -> None:
+        self.devices: dict[str, DeviceRelay] = {}
+        self.waiting: Counter[str] = Counter()
+        """Frames and events of devices that have no streams yet."""
+        self._lsl = lsl
+        self._interface = interface
+        self._clocks = clocks
+        self._faces = faces
+        self._first_ns: dict[str, int] = {}  # when the first status of a device came
+        self._report = report
+        self._offset_ns, self._offset_error_ns = clock_offset_ns(lsl)
+
+    def note(self, received: Received) -> None:
+        """Relay a message; open the streams of a device once a status names its networks.
+
+        Raises:
+            ConfigError, StreamUnavailable: the streams cannot be opened, or confined.
+        """
+        message = received.message
+        relay = self.devices.get(message.device)
+        if relay is None and isinstance(message, StatusMessage):
+            relay = self._open(message)
+        if relay is not None:
+            relay.note(received, self._report)
+        elif not isinstance(message, StatusMessage):
+            self.waiting[message.device] += 1
+
+    def report_consumers(self) -> None:
+        """Report which streams got their first consumer, or lost their last one."""
+        for device, relay in self.devices.items():
+            changed = relay.outlets.consumers_changed()
+            for state, wanted in (("received by a consumer", True), ("without a consumer", False)):
+                if names := [name for name, has in changed if has is wanted]:
+                    self._report(f"{device}: {', '.join(names)}: {state} now")
+
+    def close(self) -> None:
+        """Close all streams."""
+        for relay in self.devices.values():
+            relay.outlets.close()
+
+    def _open(self, status: StatusMessage) -> DeviceRelay | None:
+        clock = next((each for each in self._clocks if each.device == status.device), None)
+        if clock is None and any(map(_may_answer, self._clocks)):
+            return None
+        first_ns = self._first_ns.setdefault(status.device, monotonic_ns())
+        if status.models is None and elapsed_ms(first_ns) < _MODELS_MS:
+            return None  # the worker is starting; metadata cannot be added later
+        if len(self.devices) >= _DEVICES_MAX:
+            return None
+        # behind a tunnel, another machine has an address of this one
+        is_local = clock is None or (is_this_machine(clock.endpoint) and clock.is_ours())
+        times = DeviceTimes(status.device, None if is_local else clock)
+        error_ns = times.error_ns()
+        if error_ns is None:
+            return None
+        error_us = max(1.0, (error_ns + self._offset_error_ns) / 1e3)
+        source = "the monotonic clock of this machine" if is_local else "measured over the service"
+        slots = Slots(() if clock is None else clock.seats, self._faces)
+        words = f"sensor clock, {source}, error at most {error_us:.0f} us at the beginning"
+        outlets = DeviceOutlets(self._lsl, status, slots.names, words)
+        ports = confine(self._interface)
+        relay = self.devices[status.device] = DeviceRelay(outlets, slots, times, self._offset_ns)
+        self._report(
+            f"{status.device}: {len(slots.names)} affect streams ({', '.join(slots.names)}) and one"
+            f" of markers; time stamps: {words}"
+        )
+        self._report(
+            f"listening on {self._interface} only: {ports_in_words(ports)}; whoever reaches it may"
+            " receive, liblsl asks nobody for a key"
+        )
+        return relay
+
+
+def _may_answer(clock: ServiceClock) -> bool:
+    """Return whether a service that has not answered may be that of any device.
+
+    A daemon on this machine may have none; one on another machine is useless without.
+    """
+    patience = clock.unanswered < _ANSWERS or not is_this_machine(clock.endpoint)
+    return clock.device is None and patience
+
+
+def is_this_machine(endpoint: str) -> bool:
+    """Return whether an address is one of this machine: ipc or loopback."""
+    return endpoint.startswith(_LOCAL)
+
+
+def check_services(endpoints: Sequence[str], services: Sequence[str]) -> None:
+    """Check that daemons on other machines can be asked for their clocks.
+
+    Raises:
+        ConfigError: an address of another machine, and fewer services than addresses.
+    """
+    remote = [endpoint for endpoint in endpoints if not is_this_machine(endpoint)]
+    if remote and len(services) < len(endpoints):
+        raise ConfigError(
+            f"--connect {remote[0]}: a daemon on another machine; expected --service for each"
+            " --connect, to measure its clock against this machine's"
+        )
+
+
+def run_lsl(
+    lsl: Any,
+    interface: Interface,
+    endpoints: Sequence[str],
+    services: Sequence[str],
+    *,
+    faces: int,
+    device: str | None,
+    stop: Callable[[], bool],
+    report: Callable[[str], None],
+) -> None:
+    """Offer the messages of daemons as streams until ``stop`` returns true.
+
+    Args:
+        lsl: the module pylsl, as ``edge.lsl.library.load`` returns it.
+        interface: to which the streams are confined.
+        endpoints: where the daemons publish.
+        services: where they answer, to measure their clocks and to learn their seats.
+        faces: affect streams of a device without seats.
+        device: only this one; None: all.
+        stop: called at least five times a second.
+        report: takes one line at a change.
+
+    Raises:
+        ConfigError: an address is wrong, or the streams cannot be confined.
+        StreamUnavailable: liblsl makes no stream.
+    """
+    check_services(endpoints, services)
+    with contextlib.ExitStack() as stack:
+        clocks = [stack.enter_context(ServiceClock(each)) for each in services]
+        subscriber = stack.enter_context(Subscriber(endpoints, device=device))
+        relay = Relay(lsl, interface, clocks, faces, report)
+        stack.callback(relay.close)
+        silence = SilenceNotice(endpoints, report, device)
+        looked_ns = monotonic_ns()
+        while not stop():
+            for clock in clocks:
+                clock.turn()
+            silence.turn()
+            received = subscriber.receive(timeout_s=0.2)
+            if received is not None:
+                silence.note(received.message)
+                relay.note(received)
+            else:
+                silence.check()
+            if elapsed_ms(looked_ns) >= _CONSUMERS_MS:
+                looked_ns = monotonic_ns()
+                relay.report_consumers()
+        for name, each in relay.devices.items():
+            report(
+                f"{name}: {each.outlets.samples} samples in each affect stream,"
+                f" {each.outlets.markers} markers; {each.missed} messages missed,"
+                f" {each.early + relay.waiting[name]} before the streams began"
+            )

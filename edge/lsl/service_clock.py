@@ -1,0 +1,141 @@
+"""Measures a daemon's monotonic clock against this machine's, over its service socket.
+
+As NTP and LSL do: of several exchanges the one with the shortest round trip counts, and half of
+that is the bound of the error.
+"""
+
+import json
+from typing import Any, Final
+
+import zmq
+
+from edge.client.endpoints import connect
+from edge.client.keys import apply_client_keys, default_keys
+from edge.clock import elapsed_ms, monotonic_ns
+from edge.protocol.requests import StatusRequest, TimeRequest
+
+DRIFT: Final = 50e-6
+"""Largest difference in rate between two crystals that is allowed for."""
+
+_KEPT_NS: Final = 60_000_000_000
+_FIRST: Final = 8  # exchanges in a row, at first
+_REPLY_MS: Final = 300
+_EACH_NS: Final = 5_000_000_000
+
+
+class ServiceClock:
+    """Asks one service for its clocks. Not thread-safe; a context manager.
+
+    Args:
+        endpoint: address of the service.
+
+    Attributes:
+        device: that answers there; None: nobody has answered yet.
+        seats: names of its seats.
+        unanswered: how often nobody answered so far.
+        wall_minus_monotonic_ns: of its machine, at the newest exchange.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self.device: str | None = None
+        self.seats: tuple[str, ...] = ()
+        self.unanswered = 0
+        self.wall_minus_monotonic_ns = 0
+        self._endpoint = endpoint
+        self._exchanges: list[tuple[int, int, int]] = []  # when, offset, half of the round trip
+        self._next_ns = 0
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        apply_client_keys(self._context, default_keys())
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        connect(self._socket, endpoint, "--service")
+
+    def __enter__(self) -> "ServiceClock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._context.destroy(linger=0)
+
+    @property
+    def endpoint(self) -> str:
+        """Address of the service."""
+        return self._endpoint
+
+    def turn(self) -> None:
+        """Ask if it is time to: eight times at first, then every five seconds.
+
+        Takes a round trip each, 0.3 s if nobody answers.
+        """
+        if monotonic_ns() < self._next_ns:
+            return
+        self._next_ns = monotonic_ns() + _EACH_NS
+        if self.device is None:
+            reply = self._ask(StatusRequest().model_dump_json()) or {}
+            if not isinstance(reply.get("status"), dict):
+                self._next_ns = monotonic_ns() + _EACH_NS // 5
+                self.unanswered += 1
+                return
+            self.device = str(reply["status"].get("device"))
+            self.seats = tuple(map(str, reply.get("seats") or ()))
+        for _ in range(1 if self._exchanges else _FIRST):
+            self._exchange()
+
+    def restart(self) -> None:
+        """Measure anew: the daemon was restarted, and perhaps its machine."""
+        self._exchanges.clear()
+        self._next_ns = 0
+        self.turn()
+
+    def offset_ns(self) -> tuple[int, int] | None:
+        """Return the daemon's monotonic clock minus this machine's, and the bound of the error.
+
+        Both in ns; None: not measured yet.
+        """
+        now_ns = monotonic_ns()
+        bounds = [
+            (half_ns + round((now_ns - at_ns) * DRIFT), offset_ns)
+            for at_ns, offset_ns, half_ns in self._exchanges
+        ]
+        if not bounds:
+            return None
+        bound_ns, offset_ns = min(bounds)
+        return offset_ns, bound_ns
+
+    def is_ours(self) -> bool:
+        """Return whether the daemon's clock can be that of this machine: its offset may be 0."""
+        offset = self.offset_ns()
+        return offset is not None and abs(offset[0]) <= offset[1]
+
+    def _exchange(self) -> None:
+        sent_ns = monotonic_ns()
+        reply = self._ask(TimeRequest().model_dump_json())
+        received_ns = monotonic_ns()
+        try:
+            there_ns = int((reply or {})["received"]["monotonic_ns"])
+            back_ns = int((reply or {})["sent"]["monotonic_ns"])
+            wall_ns = int((reply or {})["sent"]["unix_ns"])
+        except (LookupError, TypeError, ValueError):
+            return
+        offset_ns = ((there_ns - sent_ns) + (back_ns - received_ns)) // 2
+        half_ns = ((received_ns - sent_ns) - (back_ns - there_ns)) // 2 + 1
+        self._exchanges = [each for each in self._exchanges if received_ns - each[0] <= _KEPT_NS]
+        self.wall_minus_monotonic_ns = wall_ns - back_ns
+        self._exchanges.append((received_ns, offset_ns, half_ns))
+
+    def _ask(self, request: str) -> dict[str, Any] | None:
+        """Return the reply; None: there is none in time, or it is no reply of a daemon."""
+        while self._socket.poll(0):
+            self._socket.recv_multipart()  # came too late
+        start_ns = monotonic_ns()
+        try:
+            self._socket.send_multipart([b"", request.encode()], zmq.NOBLOCK)
+        except zmq.Again:  # not connected
+            return None
+        left_ms = max(0, _REPLY_MS - int(elapsed_ms(start_ns)))
+        if not self._socket.poll(left_ms):
+            return None
+        try:
+            reply = json.loads(self._socket.recv_multipart()[-1])
+        except ValueError:
+            return None
+        return reply if isinstance(reply, dict) and reply.get("ok") is True else None
