@@ -75,7 +75,9 @@ def device_lines(device: DeviceState, now_ns: int, width: int) -> list[Line]:
         pieces.append((f"{device.missing} messages missed here", "magenta"))
     lines = flow(pieces, width, "  ")
     for alarm in getattr(status, "alarms", None) or ():
-        lines.append([("  ALARM ", "bold white on red"), (_alarm_words(alarm), "bold red")])
+        first, *more = wrap(_alarm_words(alarm), max(20, width - 8)) or [""]
+        lines.append([("  ALARM ", "bold red"), (first, "bold red")])
+        lines += [[(f"        {each}", "bold red")] for each in more]
     return lines
 
 
@@ -120,11 +122,11 @@ def _record(status: StatusMessage) -> Line:
 
 
 def _alarm_words(alarm: Any) -> str:
-    """Return an alarm of the status in words: its text, or its rule and subject."""
+    """Return an alarm of the status in words: ``P07: not read, for 40 s``."""
     rule, subject, text, since_s = (
         getattr(alarm, name, None) for name in ("rule", "subject", "text", "since_s")
     )
-    words = text or " ".join(str(each) for each in (rule, subject) if each)
+    words = ": ".join(str(each) for each in (subject, text or rule) if each)
     since = f", for {span(round(since_s * 1e9))}" if isinstance(since_s, int | float) else ""
     return printable(f"{words}{since}")
 
