@@ -46,9 +46,7 @@ class ServiceClock:
         self._next_ns = 0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         apply_client_keys(self._context, default_keys())
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        connect(self._socket, endpoint, "--service")
+        self._socket = self._open()
 
     def __enter__(self) -> "ServiceClock":
         return self
@@ -124,18 +122,26 @@ class ServiceClock:
 
     def _ask(self, request: str) -> dict[str, Any] | None:
         """Return the reply; None: there is none in time, or it is no reply of a daemon."""
-        while self._socket.poll(0):
-            self._socket.recv_multipart()  # came too late
         start_ns = monotonic_ns()
-        try:
-            self._socket.send_multipart([b"", request.encode()], zmq.NOBLOCK)
-        except zmq.Again:  # not connected
-            return None
-        left_ms = max(0, _REPLY_MS - int(elapsed_ms(start_ns)))
-        if not self._socket.poll(left_ms):
+        if not self._socket.poll(_REPLY_MS, zmq.POLLOUT):
+            return None  # nobody is connected
+        self._socket.send_multipart([b"", request.encode()])
+        if not self._socket.poll(max(1, _REPLY_MS - int(elapsed_ms(start_ns)))):
+            # a late reply would be taken for that of the next request
+            self._socket.close()
+            self._socket = self._open()
             return None
         try:
             reply = json.loads(self._socket.recv_multipart()[-1])
         except ValueError:
             return None
         return reply if isinstance(reply, dict) and reply.get("ok") is True else None
+
+    def _open(self) -> "zmq.Socket[bytes]":
+        opened = self._context.socket(zmq.DEALER)
+        opened.setsockopt(zmq.LINGER, 0)
+        opened.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a daemon that is away
+        opened.setsockopt(zmq.RECONNECT_IVL, 100)
+        opened.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+        connect(opened, self._endpoint, "--service")
+        return opened
