@@ -89,14 +89,17 @@ def test_nothing_is_placed_before_the_clock_was_measured(tmp_path):
 
 
 def test_a_daemon_on_this_machine_has_its_clock(tmp_path):
+    left, right = "[[0, 0], [0.5, 0], [0, 1]]", "[[1, 0], [0.6, 1], [1, 1]]"
+    zones = f"left = {{ polygon = {left} }}, right = {{ polygon = {right} }}"
+    seats = ("--set", f"zones.seats={{ {zones} }}")
     with (
-        RunningDaemon(tmp_path, *LIVE, module=SYNTHETIC) as daemon,
+        RunningDaemon(tmp_path, *LIVE, *seats, module=SYNTHETIC) as daemon,
         ServiceClock(daemon.service) as service,
     ):
         daemon.wait_for_frame()
         service.turn()
         assert service.device == "chamber-1"
-        assert service.seats == ()
+        assert service.seats == ("left", "right")
         offset_ns, bound_ns = service.offset_ns()
         assert abs(offset_ns) <= bound_ns
         assert service.is_ours()

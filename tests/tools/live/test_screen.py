@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from edge.client import Gap, Received
 from edge.tools.live.screen import bar, body_lines, flow, note_lines, span
 from edge.tools.live.state import LiveState
+from edge.tools.live.view import Screen
 from tests.support.wire import event, face, frame, status
 
 SECOND = 1_000_000_000
@@ -119,6 +120,18 @@ def test_marks_events_and_gaps_are_notes():
 def test_devices_stand_in_the_order_of_their_names():
     state = state_of(frame(1, device="b"), frame(1, device="a"))
     assert [line.split()[0] for line in shown(state) if line][::2] == ["a", "b"]
+
+
+@given(st.integers(1, 130), st.integers(1, 60), st.integers(0, 40), st.integers(0, 30))
+def test_a_screen_fits_terminals_of_every_size(width, height, faces, events):
+    sent = [status(0), frame(1, *(known(track, f"P{track}") for track in range(1, faces + 1)))]
+    marks = [event(2 + number, "mark", {"text": "word " * number}) for number in range(events)]
+    screen = Screen(state_of(*sent, *marks), ["tcp://127.0.0.1:5555"])
+    for key in ("page down", "down", "up", "home", "page up", "quit"):
+        screen.scroll(key)
+        lines = screen.lines(width, height, SECOND)
+        assert 1 <= len(lines) <= height
+        assert all(isinstance(text, str) for line in lines for text, _ in line)
 
 
 @given(st.text())
