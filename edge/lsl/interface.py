@@ -29,6 +29,14 @@ class Interface:
     def __str__(self) -> str:
         return f"{self.name} ({self.address})"
 
+    @property
+    def index(self) -> int | None:
+        """The kernel's number of it; another one after it was removed; None: it is not there."""
+        try:
+            return socket.if_nametoindex(self.name)
+        except OSError:
+            return None
+
 
 def find_interface(text: str) -> Interface:
     """Return the interface with this IPv4 address or name.

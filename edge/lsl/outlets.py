@@ -1,4 +1,4 @@
-"""The streams of one device: an affect stream per slot, and one of markers."""
+"""The streams of one device: an affect stream per place, and one of markers."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -7,11 +7,12 @@ from edge import __version__
 from edge.errors import StreamUnavailable
 from edge.lsl.channels import CHANNELS, sample
 from edge.lsl.markers import marker
-from edge.lsl.slots import Occupation
+from edge.lsl.places import Occupation
 from edge.protocol.messages import SCHEMA, Face, StatusMessage
 
 _BUFFER: Final = 360  # hundreds of samples: twenty minutes at 30 frames a second
-_MARKERS: Final = "markers"
+MARKERS: Final = "markers"
+"""Name of the stream of markers, beside those of places."""
 
 
 class DeviceOutlets:
@@ -23,7 +24,7 @@ class DeviceOutlets:
     Args:
         lsl: the module pylsl.
         status: of the device, for the metadata, which is that of the beginning.
-        slots: names of the affect streams.
+        places: names of the affect streams.
         clock: how the time stamps were made, for the metadata.
 
     Attributes:
@@ -34,20 +35,20 @@ class DeviceOutlets:
         StreamUnavailable: liblsl makes no stream.
     """
 
-    def __init__(self, lsl: Any, status: StatusMessage, slots: Sequence[str], clock: str) -> None:
+    def __init__(self, lsl: Any, status: StatusMessage, places: Sequence[str], clock: str) -> None:
         self.samples = self.markers = 0
         self._device = status.device
         self._lsl = lsl
-        self._affect = [self._open(status, slot, "Affect", clock) for slot in slots]
-        self._markers = self._open(status, _MARKERS, "Markers", clock)
+        self._affect = [self._open(status, place, "Affect", clock) for place in places]
+        self._markers = self._open(status, MARKERS, "Markers", clock)
         self._recorded: dict[str, bool] = {}
-        self._names = [*slots, _MARKERS]
+        self._names = [*places, MARKERS]
 
     def push_faces(self, faces: Sequence[Face | None], seq: int, at_s: float) -> None:
         """Push a sample into each affect stream.
 
         Args:
-            faces: in each slot; None: no face.
+            faces: in each place; None: no face.
             seq: number of the message.
             at_s: time on LSL's clock, s.
         """
@@ -61,9 +62,9 @@ class DeviceOutlets:
         self.markers += 1
 
     def push_occupation(self, occupation: Occupation, at_s: float) -> None:
-        """Push a marker that says who is in a slot from now on."""
+        """Push a marker that says who is in a place from now on."""
         who = {"track": occupation.track, "participant": occupation.participant}
-        self.push_marker(marker("slot", {"slot": occupation.slot, **who}), at_s)
+        self.push_marker(marker("place", {"place": occupation.place, **who}), at_s)
 
     def consumers_changed(self) -> list[tuple[str, bool]]:
         """Return the streams that got their first consumer, or lost their last one, since then."""
@@ -80,28 +81,30 @@ class DeviceOutlets:
         self._affect.clear()
         del self._markers
 
-    def _open(self, status: StatusMessage, slot: str, kind: str, clock: str) -> Any:
+    def _open(self, status: StatusMessage, place: str, kind: str, clock: str) -> Any:
         lsl, is_markers = self._lsl, kind == "Markers"
         try:
             info = lsl.StreamInfo(
-                name=f"affect-edge {status.device} {slot}",
+                name=f"affect-edge {status.device} {place}",
                 type=kind,
                 channel_count=1 if is_markers else len(CHANNELS),
                 # true times, which nobody has to straighten: pictures are dropped, and come late
                 nominal_srate=lsl.IRREGULAR_RATE,
                 channel_format=lsl.cf_string if is_markers else lsl.cf_double64,
-                source_id=f"affect-edge/{status.device}/{slot}",
+                source_id=f"affect-edge/{status.device}/{place}",
             )
-            _describe(info.desc(), status, slot, clock, is_markers=is_markers)
+            _describe(info.desc(), status, place, clock, is_markers=is_markers)
             return lsl.StreamOutlet(info, 0, _BUFFER)
         except (RuntimeError, OSError, ValueError) as error:
             raise StreamUnavailable(
-                f"liblsl makes no stream for {status.device} {slot}: {error}; are the ports 16572"
+                f"liblsl makes no stream for {status.device} {place}: {error}; are the ports 16572"
                 " to 16603 in use?"
             ) from error
 
 
-def _describe(desc: Any, status: StatusMessage, slot: str, clock: str, *, is_markers: bool) -> None:
+def _describe(
+    desc: Any, status: StatusMessage, place: str, clock: str, *, is_markers: bool
+) -> None:
     """Fill the metadata of a stream, in the elements that XDF knows where there are some."""
     channels = desc.append_child("channels")
     for channel in () if is_markers else CHANNELS:
@@ -127,7 +130,7 @@ def _describe(desc: Any, status: StatusMessage, slot: str, clock: str, *, is_mar
         ("version", status.version or ""),
         ("lsl_version", __version__),
         ("device", status.device),
-        ("slot", slot),
+        ("place", place),
         ("stream", status.stream),
         ("epoch", str(status.epoch)),
         ("purpose", status.purpose or ""),

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from edge.client import Received, Subscriber
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.errors import ConfigError
+from edge.errors import ConfigError, StreamUnavailable
 from edge.lsl.confine import confine, ports_in_words
 from edge.lsl.interface import Interface
 from edge.lsl.library import clock_offset_ns
 from edge.lsl.markers import marker, marker_of
-from edge.lsl.outlets import DeviceOutlets
+from edge.lsl.outlets import MARKERS, DeviceOutlets
+from edge.lsl.places import Places
 from edge.lsl.service_clock import ServiceClock
-from edge.lsl.slots import Slots
 from edge.lsl.times import DeviceTimes
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
 from edge.protocol.participant_events import ParticipantReleased
@@ -37,14 +37,15 @@ class DeviceRelay:
     """
 
     def __init__(
-        self, outlets: DeviceOutlets, slots: Slots, times: DeviceTimes, lsl_offset_ns: int
+        self, outlets: DeviceOutlets, places: Places, times: DeviceTimes, lsl_offset_ns: int
     ) -> None:
         self.outlets = outlets
         self.missed = self.early = 0
-        self._slots = slots
+        self._places = places
         self._times = times
         self._lsl_offset_ns = lsl_offset_ns
         self._run: tuple[str, int] | None = None
+        self._status: StatusMessage | None = None
         self._left_out = 0
         self._is_told = False  # that a file's time stamps jump
 
@@ -56,7 +57,7 @@ class DeviceRelay:
         if self._run != (message.stream, message.epoch):
             if self._run is not None:
                 self._times.begin()
-                self._slots.begin()
+                self._places.begin()
             self._run = message.stream, message.epoch
         if isinstance(message, FrameMessage):
             at_s = self._at_s(self._times.of_frame(message))
@@ -70,12 +71,32 @@ class DeviceRelay:
             self.outlets.push_marker(marker("gap", gap.record(message.device)), at_s)
             report(f"{message.device}: {gap.describe()}; LSL is live only, they are not sent later")
         match message:
+            case StatusMessage():
+                self._status = message
             case FrameMessage():
                 self._push_frame(message, at_s, report)
             case EventMessage():
                 if message.event == ParticipantReleased.event:
-                    self._slots.release(str(message.detail.get("participant")))
+                    self._places.release(str(message.detail.get("participant")))
                 self.outlets.push_marker(marker_of(message), at_s)
+
+    def push_state(self) -> None:
+        """Push markers that say which run and session this is, and who is in each place.
+
+        For a recorder that came later than the events that said so.
+        """
+        if self._status is None:
+            return
+        session = self._status.session
+        state = {
+            "stream": self._status.stream,
+            "epoch": self._status.epoch,
+            "session": session and session.name,
+        }
+        at_s = (monotonic_ns() + self._lsl_offset_ns) / 1e9
+        self.outlets.push_marker(marker("state", state), at_s)
+        for occupation in self._places.occupations():
+            self.outlets.push_occupation(occupation, at_s)
 
     def _push_frame(
         self, message: FrameMessage, at_s: float, report: Callable[[str], None]
@@ -86,11 +107,11 @@ class DeviceRelay:
                 f"{message.device}: the file is read faster or slower than it plays: its time"
                 " stamps jump"
             )
-        faces, changes = self._slots.place(message.faces, message.time.published_ns)
+        faces, changes = self._places.place(message.faces, message.time.published_ns)
         for change in changes:
             self.outlets.push_occupation(change, at_s)
         self.outlets.push_faces(faces, message.seq, at_s)
-        left_out, self._left_out = self._left_out, self._slots.left_out
+        left_out, self._left_out = self._left_out, self._places.left_out
         if self._left_out and not left_out:
             report(
                 f"{message.device}: {len(message.faces)} faces, and no stream for"
@@ -125,6 +146,7 @@ class Relay:
         """Frames and events of devices that have no streams yet."""
         self._lsl = lsl
         self._interface = interface
+        self._index = interface.index
         self._clocks = clocks
         self._faces = faces
         self._first_ns: dict[str, int] = {}  # when the first status of a device came
@@ -147,12 +169,29 @@ class Relay:
             self.waiting[message.device] += 1
 
     def report_consumers(self) -> None:
-        """Report which streams got their first consumer, or lost their last one."""
+        """Report which streams got their first consumer, or lost their last one.
+
+        The first consumer of the markers gets the present state.
+        """
         for device, relay in self.devices.items():
             changed = relay.outlets.consumers_changed()
+            if (MARKERS, True) in changed:
+                relay.push_state()
             for state, wanted in (("received by a consumer", True), ("without a consumer", False)):
                 if names := [name for name, has in changed if has is wanted]:
                     self._report(f"{device}: {', '.join(names)}: {state} now")
+
+    def check_interface(self) -> None:
+        """Check that the interface is the one to which the sockets are confined.
+
+        Raises:
+            StreamUnavailable: it was removed, and the kernel lets no socket change to the next one.
+        """
+        if self._interface.index != self._index:
+            raise StreamUnavailable(
+                f"the interface {self._interface} was removed, and nobody reaches the streams any"
+                " more; start again when it is back"
+            )
 
     def close(self) -> None:
         """Close all streams."""
@@ -176,14 +215,14 @@ class Relay:
             return None
         error_us = max(1.0, (error_ns + self._offset_error_ns) / 1e3)
         source = "the monotonic clock of this machine" if is_local else "measured over the service"
-        slots = Slots(() if clock is None else clock.seats, self._faces)
+        places = Places(() if clock is None else clock.seats, self._faces)
         words = f"sensor clock, {source}, error at most {error_us:.0f} us at the beginning"
-        outlets = DeviceOutlets(self._lsl, status, slots.names, words)
+        outlets = DeviceOutlets(self._lsl, status, places.names, words)
         ports = confine(self._interface)
-        relay = self.devices[status.device] = DeviceRelay(outlets, slots, times, self._offset_ns)
+        relay = self.devices[status.device] = DeviceRelay(outlets, places, times, self._offset_ns)
         self._report(
-            f"{status.device}: {len(slots.names)} affect streams ({', '.join(slots.names)}) and one"
-            f" of markers; time stamps: {words}"
+            f"{status.device}: {len(places.names)} affect streams ({', '.join(places.names)}) and"
+            f" one of markers; time stamps: {words}"
         )
         self._report(
             f"listening on {self._interface} only: {ports_in_words(ports)}; whoever reaches it may"
@@ -245,7 +284,7 @@ def run_lsl(
 
     Raises:
         ConfigError: an address is wrong, or the streams cannot be confined.
-        StreamUnavailable: liblsl makes no stream.
+        StreamUnavailable: liblsl makes no stream, or the interface was removed.
     """
     check_services(endpoints, services)
     with contextlib.ExitStack() as stack:
@@ -268,6 +307,7 @@ def run_lsl(
             if elapsed_ms(looked_ns) >= _CONSUMERS_MS:
                 looked_ns = monotonic_ns()
                 relay.report_consumers()
+                relay.check_interface()
         for name, each in relay.devices.items():
             report(
                 f"{name}: {each.outlets.samples} samples in each affect stream,"

@@ -1,4 +1,4 @@
-"""Parts of the LSL relay without liblsl: interface, configuration, channels, slots, markers."""
+"""Parts of the LSL relay without liblsl: interface, configuration, channels, places, markers."""
 
 import configparser
 import json
@@ -11,8 +11,8 @@ from edge.lsl.channels import CHANNELS, sample
 from edge.lsl.interface import Interface, find_interface, list_interfaces
 from edge.lsl.library import configuration
 from edge.lsl.markers import marker_of
+from edge.lsl.places import Places
 from edge.lsl.relay import check_services, is_this_machine
-from edge.lsl.slots import Slots
 from edge.protocol.messages import Face
 from edge.vocabulary import EXPRESSIONS
 from tests.support.wire import event, face
@@ -105,56 +105,61 @@ def test_what_was_not_read_is_nan():
     assert {name for name, value in nobody.items() if not math.isnan(value)} == {"seq"}
 
 
-# -- slots -----------------------------------------------------------------------------------------
+# -- places ----------------------------------------------------------------------------------------
 
 
 def tracks(placed):
     return [each and each.track for each in placed]
 
 
-def test_a_seat_has_its_slot():
-    slots = Slots(("left", "right"), 4)
-    assert slots.names == ("left", "right")
-    placed, changes = slots.place([known(4, None, "right"), known(5, None, "window")], 0)
+def test_a_seat_has_its_place():
+    places = Places(("left", "right"), 4)
+    assert places.names == ("left", "right")
+    placed, changes = places.place([known(4, None, "right"), known(5, None, "window")], 0)
     assert tracks(placed) == [None, 4]
-    assert slots.left_out == 1
-    assert [(each.slot, each.track) for each in changes] == [("right", 4)]
-    assert slots.place([known(4, None, "right")], SECOND)[1] == []
+    assert places.left_out == 1
+    assert [(each.place, each.track) for each in changes] == [("right", 4)]
+    assert places.place([known(4, None, "right")], SECOND)[1] == []
 
 
-def test_faces_take_the_first_free_slot_and_leave_it_after_a_while():
-    slots = Slots((), 2)
-    assert slots.names == ("face 1", "face 2")
-    assert tracks(slots.place([known(4), known(5), known(6)], 0)[0]) == [4, 5]
-    assert slots.left_out == 1
-    assert tracks(slots.place([known(5), known(6)], SECOND)[0]) == [None, 5]
-    assert tracks(slots.place([known(5), known(6)], 2 * SECOND)[0]) == [6, 5]
+def test_faces_take_the_first_free_place_and_leave_it_after_a_while():
+    places = Places((), 2)
+    assert places.names == ("face 1", "face 2")
+    assert places.occupations() == []
+    assert tracks(places.place([known(4), known(5), known(6)], 0)[0]) == [4, 5]
+    assert [(each.place, each.track) for each in places.occupations()] == [
+        ("face 1", 4),
+        ("face 2", 5),
+    ]
+    assert places.left_out == 1
+    assert tracks(places.place([known(5), known(6)], SECOND)[0]) == [None, 5]
+    assert tracks(places.place([known(5), known(6)], 2 * SECOND)[0]) == [6, 5]
 
 
-def test_a_participant_keeps_a_slot_for_good():
-    slots = Slots((), 2)
-    slots.place([known(4), known(5)], 0)
-    placed, changes = slots.place([known(4), known(5, "P07")], SECOND)
+def test_a_participant_keeps_a_place_for_good():
+    places = Places((), 2)
+    places.place([known(4), known(5)], 0)
+    placed, changes = places.place([known(4), known(5, "P07")], SECOND)
     assert tracks(placed) == [4, 5]
-    assert [(each.slot, each.participant) for each in changes] == [("face 2", "P07")]
-    assert tracks(slots.place([known(8)], 100 * SECOND)[0]) == [8, None]
-    assert tracks(slots.place([known(8), known(9, "P07")], 101 * SECOND)[0]) == [8, 9]
-    slots.release("P07")
-    assert tracks(slots.place([known(8), known(10)], 200 * SECOND)[0]) == [8, 10]
+    assert [(each.place, each.participant) for each in changes] == [("face 2", "P07")]
+    assert tracks(places.place([known(8)], 100 * SECOND)[0]) == [8, None]
+    assert tracks(places.place([known(8), known(9, "P07")], 101 * SECOND)[0]) == [8, 9]
+    places.release("P07")
+    assert tracks(places.place([known(8), known(10)], 200 * SECOND)[0]) == [8, 10]
 
 
-def test_a_participant_takes_the_slot_of_a_face_without_code():
-    slots = Slots((), 1)
-    slots.place([known(4)], 0)
-    assert tracks(slots.place([known(4), known(5, "P07")], 1)[0]) == [5]
-    assert slots.left_out == 1
+def test_a_participant_takes_the_place_of_a_face_without_code():
+    places = Places((), 1)
+    places.place([known(4)], 0)
+    assert tracks(places.place([known(4), known(5, "P07")], 1)[0]) == [5]
+    assert places.left_out == 1
 
 
 def test_a_new_run_has_new_tracks():
-    slots = Slots((), 2)
-    slots.place([known(1), known(2, "P07")], 0)
-    slots.begin()
-    assert tracks(slots.place([known(1, "P07"), known(2)], 1)[0]) == [1, 2], "its slot"
+    places = Places((), 2)
+    places.place([known(1), known(2, "P07")], 0)
+    places.begin()
+    assert tracks(places.place([known(1, "P07"), known(2)], 1)[0]) == [1, 2], "its place"
 
 
 # -- markers ---------------------------------------------------------------------------------------

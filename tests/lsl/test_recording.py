@@ -81,6 +81,9 @@ def test_the_clip_is_recorded_with_the_times_and_values_of_the_log(tmp_path, net
     assert began["name"] == "dive-12"
     assert began["seq"] == int(row["seq"])
     assert markers.events("epoch_ended")
+    ((at_s, state),) = markers.events("state")
+    assert (state["stream"], state["epoch"]) == (rows(path)[0]["stream"], 1)
+    assert abs(at_s - recorded.stamps[0]) < 5
     check_metadata(recorded)
 
 
@@ -153,3 +156,15 @@ def test_streams_are_on_the_named_interface_only(tmp_path):
                 assert reached(*inside) == ["True", "True"]
                 assert reached(*outside) == ["False", "False"]
                 assert lsl.stop() == 0
+
+
+def test_it_ends_when_the_interface_is_removed(tmp_path, network):
+    endpoint = f"ipc://{tmp_path}/none"
+    network.run("ip", "link", "add", "usb0", "type", "veth", "peer", "name", "usb1")
+    network.run("ip", "address", "add", "10.8.0.1/24", "dev", "usb0")
+    network.run("ip", "link", "set", "usb0", "up")
+    with relay(network, "--connect", endpoint, address="usb0") as lsl:
+        lsl.wait_for(lambda line: "nobody publishes" in line)
+        network.run("ip", "link", "delete", "usb0")
+        lsl.wait_for(lambda line: "error: the interface usb0 (10.8.0.1) was removed" in line)
+        assert lsl.process.wait(10) == 1
