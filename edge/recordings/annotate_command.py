@@ -15,6 +15,7 @@ from edge.recordings.log_overlays import overlays_from
 from edge.recordings.overlays import NewAnalysis, Overlays
 from edge.recordings.participants_file import read_participants
 from edge.recordings.progress import Progress
+from edge.recordings.purpose import purpose_of
 from edge.recordings.reader import Reader
 from edge.recordings.settings import Settings
 from edge.recordings.still import SUFFIXES as STILLS
@@ -121,8 +122,9 @@ def _stills(wishes: Wishes) -> int:
     else:
         _check_out(wishes, wishes.out, STILLS)
     codes = {picture: read_participants(wishes.participants, picture.name) for picture, _ in pairs}
-    source = Settings(wishes.config, wishes.settings, wishes.purpose).of_picture().source
-    reader = Reader(config=wishes.config, settings=wishes.settings, purpose=wishes.purpose)
+    purpose = purpose_of(wishes.purpose, wishes.config, wishes.settings)
+    source = Settings(wishes.config, wishes.settings, purpose).of_picture().source
+    reader = Reader(config=wishes.config, settings=wishes.settings, purpose=purpose)
     faces = failed = 0
     with Progress(wishes.recording.name, len(pairs)) as progress:
         for number, (picture, out) in enumerate(pairs, 1):
@@ -180,7 +182,8 @@ def _pairs_of_folder(wishes: Wishes) -> list[tuple[Path, Path]]:
 
 def _overlays(wishes: Wishes) -> Overlays:
     if wishes.log is None:
-        settings = Settings(wishes.config, wishes.settings, wishes.purpose)
+        purpose = purpose_of(wishes.purpose, wishes.config, wishes.settings)
+        settings = Settings(wishes.config, wishes.settings, purpose)
         return NewAnalysis(settings.of_video(wishes.recording))
     if wishes.config is not None or wishes.settings or wishes.purpose is not None:
         raise ConfigError(

@@ -60,7 +60,7 @@ def overlays_from(
     same name and size.
 
     Args:
-        log: a log of any format, or the folder of an analysis.
+        log: a log of any format, or the folder of an analysis, of this recording or of several.
         recording: the video file.
         report: takes a line if the log has several runs of it.
 
@@ -68,6 +68,8 @@ def overlays_from(
         ConfigError: there is no such log, or it has no run of this recording.
         LogFileError: the log cannot be read.
     """
+    if (log / recording.stem / "session.json").is_file():  # of several recordings
+        log = log / recording.stem
     tables = open_log_tables(log)
     runs = _runs(tables)
     content = _Content(recording)

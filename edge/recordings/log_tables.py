@@ -85,8 +85,8 @@ def open_log_tables(log: Path) -> LogTables:
         if (log / "faces").is_dir():
             return _ParquetFolder(log)
         raise ConfigError(
-            f"--from {log}: no log in this folder; expected a Parquet log, or the folder of one"
-            " recording that affect-edge analyse made"
+            f"--from {log}: no log of this recording in this folder; expected a Parquet log, or a"
+            " folder that affect-edge analyse made"
         )
     if not log.exists():
         raise ConfigError(f"--from {log}: no such log")
@@ -106,7 +106,7 @@ def open_log_tables(log: Path) -> LogTables:
         case _:
             raise ConfigError(
                 f"--from {log}: expected a log that ends in .sqlite, .jsonl, .csv or .parquet, a"
-                " Parquet log, or the folder of one recording that affect-edge analyse made"
+                " Parquet log, or a folder that affect-edge analyse made"
             )
 
 

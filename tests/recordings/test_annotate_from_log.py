@@ -98,6 +98,17 @@ def test_video_from_a_log_is_that_of_a_new_analysis(
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_folder_of_an_analysis_and_the_folder_around_it_are_logs(
+    recording: Path, analysed: list[FrameOverlay], tmp_path: Path
+) -> None:
+    out = tmp_path / "results"
+    arguments = ["analyse", recording, "--out", out, "--purpose", "medical", "--jobs", "1"]
+    assert run_command_line(list(map(str, arguments))) == 0
+
+    for log in (out / "session 1", out):
+        assert list(overlays_from(log, recording).frames(0, None)) == analysed
+
+
 def test_part_of_a_log_has_the_times_of_the_recording(
     make_log: Callable[..., Path], recording: Path, tmp_path: Path
 ) -> None:
@@ -178,7 +189,7 @@ def test_newest_of_several_runs_is_drawn(
         ("a.txt", b"nothing", "expected a log that ends in"),
         ("a.csv", b"a,b\n1,2\n", "a.events.csv is missing"),
         ("a.jsonl", b"nothing\n", "it is of no video file"),
-        ("folder", None, "no log in this folder"),
+        ("folder", None, "no log of this recording"),
     ],
 )
 def test_what_is_no_log_is_refused(
