@@ -49,8 +49,17 @@ def require_av() -> Any:
 
 
 def address(path: Path) -> str:
-    """Return what FFmpeg takes for a file, whatever its name holds, such as ``12:30.mp4``."""
-    return f"file:{os.path.abspath(path)}"
+    """Return what FFmpeg takes for a file, whatever its name holds, such as ``12:30.mp4``.
+
+    Raises:
+        ConfigError: the name is not UTF-8.
+    """
+    name = os.path.abspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{name!r}: the name is not UTF-8; rename the file or folder") from error
+    return f"file:{name}"
 
 
 @dataclass(frozen=True, slots=True)

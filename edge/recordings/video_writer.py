@@ -151,7 +151,7 @@ class VideoWriter:
         context.colorspace = context.color_primaries = context.color_trc = 1
 
     def _sound(self, sound: Any) -> "_CopiedSound | _NewSound":
-        if sound.codec_context.name in COPIED_SOUND:
+        if sound.codec_context.codec.canonical_name in COPIED_SOUND:
             return _CopiedSound(self._container.add_stream_from_template(sound))
         rate = sound.codec_context.sample_rate
         out = self._container.add_stream(
@@ -176,10 +176,15 @@ class _Cut(NamedTuple):
 class _CopiedSound:
     def __init__(self, out: Any) -> None:
         self._out = out
+        self._before: int | None = None  # time of the packet before
 
     def packets(self, packet: Any, cut: _Cut) -> list[Any]:
         if packet is None:
             return []
+        if not packet.duration and self._before is not None:
+            # Matroska does not state it; players leave out a last packet of no length
+            packet.duration = max(0, packet.pts - self._before)
+        self._before = packet.pts
         pts = cut.moved(packet.pts, packet.time_base)
         if pts is None:
             return []

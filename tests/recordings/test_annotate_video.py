@@ -1,5 +1,6 @@
 """Annotated videos, decoded again and compared with what was drawn and with the original."""
 
+import os
 import resource
 import stat
 from fractions import Fraction
@@ -81,7 +82,8 @@ def test_pictures_that_begin_after_the_sound_stay_behind_it(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "sound"), [("in.mp4", "aac"), ("in.mkv", "libopus"), ("in.mkv", "ac3")]
+    ("name", "sound"),
+    [("in.mp4", "aac"), *(("in.mkv", each) for each in ("libopus", "ac3", "mp3", "flac", "alac"))],
 )
 def test_sound_is_copied(tmp_path: Path, name: str, sound: str) -> None:
     recording = make_video(tmp_path / name, PICTURES, sound=sound)
@@ -92,6 +94,15 @@ def test_sound_is_copied(tmp_path: Path, name: str, sound: str) -> None:
     assert [packet for _, packet in found.sound] == [packet for _, packet in original.sound]
     for (time_s, _), (before_s, _) in zip(found.sound, original.sound, strict=True):
         assert float(time_s) == pytest.approx(float(before_s), abs=0.001)
+
+
+def test_sound_without_pictures_at_its_end_is_kept(tmp_path: Path) -> None:
+    recording = make_video(tmp_path / "in.mkv", PICTURES, sound="libopus", sound_ms=3000)
+
+    found, original = content_of(annotate(recording)), content_of(recording)
+
+    assert [packet for _, packet in found.sound] == [packet for _, packet in original.sound]
+    assert found.sound_seconds > 2.9
 
 
 @pytest.mark.parametrize(("name", "sound"), [("in.avi", "pcm_s16le"), ("in.mkv", "pcm_s16le")])
@@ -252,6 +263,25 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "concat:a.mp4", "with space & %d.mp4", "č.mp4"])
+def test_any_name_is_read_and_written(tmp_path: Path, name: str) -> None:
+    recording = make_video(tmp_path / "in.mp4", PICTURES)
+    named = recording.rename(tmp_path / name)
+    out = tmp_path / f"annotated {name}"
+
+    annotate_video(named, out, FixedOverlays([happy_face(1, BOX)], SIZE))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, out.name])
+
+
+def test_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    recording = make_video(tmp_path / "in.mp4", PICTURES)
+    named = recording.rename(tmp_path / os.fsdecode(b"in\xff.mp4"))
+
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        annotate(named)
 
 
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:

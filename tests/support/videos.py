@@ -37,6 +37,7 @@ def make_video(
     time_base: Fraction = MILLISECOND,
     rotation: int = 0,
     sound_from_ms: int = 0,
+    sound_ms: int | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
     """Make a video; the suffix of ``path`` is its container.
@@ -50,6 +51,7 @@ def make_video(
         time_base: of the pictures' stream.
         rotation: degrees of the display matrix.
         sound_from_ms: when the sound begins.
+        sound_ms: its length; None: it ends with the pictures.
         options: of the encoder.
     """
     times_ms = times_ms or [40 * number for number in range(len(pictures))]
@@ -74,7 +76,8 @@ def make_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if tone is not None:
-            _add_tone(container, tone, times_ms[-1] + 40 - sound_from_ms, sound_from_ms)
+            length_ms = sound_ms or times_ms[-1] + 40 - sound_from_ms
+            _add_tone(container, tone, length_ms, sound_from_ms)
     return path
 
 
