@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.vision.sources.video import DEMO_CLIP
 from tests.support.daemons import PURPOSE, ROOT
 
 TRAP = ROOT / "tests/support/packet_trap.py"
@@ -109,6 +110,10 @@ COMMANDS = {
         *(sys.executable, "-P", "-m", "benchmarks", "fps", "--source", "demo", "--frames", "10"),
         *("--in-memory", "--compare", str(ROOT)),
     ],
+    "annotate": [
+        *(*EDGE.split(), "annotate", str(DEMO_CLIP), "made/out.mp4", "--purpose", "medical"),
+        *("--end", "1s"),
+    ],
     "exporters": [
         *(sys.executable, "-P", "-m", "exporters", "centerface", "--size", "320x192"),
         *("--weights", str(ROOT / "models/centerface-published/centerface.onnx")),
@@ -119,6 +124,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_other_commands_open_no_connection(tmp_path: Path, name: str) -> None:
+    (tmp_path / "made").mkdir()
     attempts, left, output = trapped(tmp_path, COMMANDS[name])
     assert attempts == []
     assert {file for file in left if not file.startswith("made/")} <= {CHOICES}, output
