@@ -130,10 +130,7 @@ def _draw_row(board: Picture, top: int, row: _Row) -> None:
 def _draw_face(board: Picture, card: Rect, row: _Row) -> None:
     """Draw the part of the picture around a face, with its box and its landmarks."""
     face, colour = row.face, row.colour
-    x, y, width, height = face.box
-    side = max(width, height) * (1 + 2 * _MARGIN_OF_FACE)
-    side = max(8.0, min(side, 2.0 * max(row.picture.shape)))
-    left, top = x + width / 2 - side / 2, y + height / 2 - side / 2
+    left, top, side = _view(face.box, row.picture.shape[1], row.picture.shape[0])
     ratio = card.width / side
     part = _cut(row.picture, Rect.at(left, top, side, side))
     view = board[card.top : card.bottom, card.left : card.right]
@@ -157,6 +154,21 @@ def _draw_face(board: Picture, card: Rect, row: _Row) -> None:
         at = round((point[0] - left) * ratio * 16), round((point[1] - top) * ratio * 16)
         cv2.circle(view, at, 7 * 16, GROUND, -1, cv2.LINE_AA, 4)
         cv2.circle(view, at, 5 * 16, colour, -1, cv2.LINE_AA, 4)
+
+
+def _view(
+    box: tuple[float, float, float, float], width: int, height: int
+) -> tuple[float, float, float]:
+    """Return left, top and side of the square that shows a face, in the picture where possible."""
+    longer = max(box[2], box[3])
+    side = min(longer * (1 + 2 * _MARGIN_OF_FACE), max(min(width, height), 1.1 * longer))
+    side = max(8.0, min(side, 2.0 * max(width, height)))
+    left, top = box[0] + box[2] / 2 - side / 2, box[1] + box[3] / 2 - side / 2
+    if side <= width:
+        left = min(max(0.0, left), width - side)
+    if side <= height:
+        top = min(max(0.0, top), height - side)
+    return left, top, side
 
 
 def _draw_values(board: Picture, card: Rect, face: FaceOverlay, colour: Colour) -> None:
