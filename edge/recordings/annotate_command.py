@@ -56,7 +56,6 @@ def run_annotate(wishes: Wishes) -> int:
         ModelError: a network cannot be loaded.
         LogFileError: the new file cannot be written.
     """
-    require_av()
     require_pillow()
     _check_recording(wishes)
     if not wishes.still:
@@ -70,6 +69,7 @@ def run_annotate(wishes: Wishes) -> int:
 def _annotate(wishes: Wishes) -> int:
     if wishes.at is not None:
         raise ConfigError("--at: is the moment of a still; expected --still, or --start and --end")
+    require_av()
     _check_out(wishes, wishes.out, _VIDEOS)
     span = _span(wishes)
     codes = read_participants(wishes.participants, wishes.recording.name)
@@ -90,6 +90,7 @@ def _annotate(wishes: Wishes) -> int:
 
 
 def _still_of_video(wishes: Wishes) -> int:
+    require_av()
     _check_out(wishes, wishes.out, STILLS)
     if wishes.at is None:
         raise ConfigError(

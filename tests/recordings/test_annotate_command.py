@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import run_command_line
+from edge.recordings.drawing import canvas
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.videos import content_of, gradient, make_video
 from tests.support.waiting import wait_until
@@ -118,6 +119,25 @@ def test_the_clip_is_annotated(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
     assert capsys.readouterr().err == f"affect-edge: {out}: 25 pictures, 1 track\n"
     assert len(content_of(out).pictures) == 25
+
+
+@pytest.mark.parametrize(
+    ("package", "options"), [("av", ()), ("PIL", ()), ("av", ("--still", "--at", "0s"))]
+)
+def test_missing_package_is_one_line_that_names_the_extra(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    recording: Path,
+    package: str,
+    options: tuple[str, ...],
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    canvas._font.cache_clear()
+    out = recording.with_name("out.png" if options else "out.mp4")
+
+    line = refusal(capsys, recording, out, *PURPOSE, *options)
+
+    assert "pip install 'affect-edge[recordings]'" in line
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

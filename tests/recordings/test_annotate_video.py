@@ -16,6 +16,7 @@ from edge.recordings.annotate import Span, annotate_video
 from edge.recordings.drawing.canvas import PALETTE
 from edge.recordings.video_reader import Shown, VideoReader
 from edge.vision.sources import open_source
+from tests.support.source_media import encode, ffmpeg
 from tests.support.videos import (
     FixedOverlays,
     content_of,
@@ -171,6 +172,52 @@ def test_pictures_are_those_that_the_analysis_reads(
         with pytest.raises(EndOfStream):
             frames.read()
     assert count == len(PICTURES)
+
+
+def assert_same_pictures(recording: Path) -> None:
+    """Check that pictures are drawn into as they are analysed."""
+    source = VideoSource(kind="video", path=str(recording))
+    with VideoReader(recording) as video, open_source(source, small_size=(0, 0)) as frames:
+        for item in video.items():
+            assert isinstance(item, Shown)
+            luma = frames.read().luma
+            assert item.picture.shape[:2] == luma.shape
+            grey = cv2.cvtColor(item.picture, cv2.COLOR_BGR2GRAY)
+            assert np.abs(grey.astype(int) - luma).mean() < 4
+
+
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+@pytest.mark.parametrize("flip", [("-display_hflip",), ("-display_vflip",)])
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_mirrored_pictures_are_those_that_the_analysis_reads(
+    tmp_path: Path, container: str, flip: tuple[str, ...], angle: int
+) -> None:
+    upright = encode(tmp_path / "upright.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p")
+    recording = tmp_path / f"in.{container}"
+    display = ("-display_rotation", str(angle), *flip)
+    ffmpeg(*display, "-i", upright, "-c", "copy", recording)
+
+    assert_same_pictures(recording)
+
+
+@pytest.mark.parametrize("shape", ["scale=160:180,setsar=2", "scale=320:90,setsar=1/2"])
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_pictures_with_oblong_pixels_are_those_that_the_analysis_reads(
+    tmp_path: Path, shape: str, codec: str
+) -> None:
+    recording = encode(tmp_path / "in.mp4", "-vf", shape, "-c:v", codec, "-pix_fmt", "yuv420p")
+
+    assert_same_pictures(recording)
+
+
+@pytest.mark.parametrize("form", ["yuv420p10le", "gray", "yuv444p", "yuvj420p"])
+def test_pictures_of_other_depths_and_ranges_are_those_that_the_analysis_reads(
+    tmp_path: Path, form: str
+) -> None:
+    codec = "libx265" if form.endswith("10le") else "libx264"
+    recording = encode(tmp_path / "in.mkv", "-c:v", codec, "-pix_fmt", form)
+
+    assert_same_pictures(recording)
 
 
 def test_configured_orientation_is_applied(tmp_path: Path) -> None:
