@@ -21,7 +21,10 @@ def annotate(
     ],
     *,
     still: Annotated[
-        bool, typer.Option("--still", help="Make the dashboard of one picture per face.")
+        bool,
+        typer.Option(
+            "--still", help="Make a still picture: the dashboard of affect, a row per face."
+        ),
     ] = False,
     at: Annotated[
         str | None, typer.Option(metavar="TIME", help="With --still: the moment of a video.")

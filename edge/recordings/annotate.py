@@ -106,9 +106,9 @@ def annotate_video(
                     writing.add(drawing.drawn(item), item.pts)
                     on_progress(item.media_ns)
                 if not drawing.summary.pictures:
+                    where = "" if span == WHOLE else " between --start and --end"
                     raise ConfigError(
-                        f"{str(recording)!r}: no picture between --start and --end could be"
-                        " decoded; expected a part of the video"
+                        f"recording {str(recording)!r}: not one picture{where} could be decoded"
                     )
                 writing.finish()
             except BaseException:

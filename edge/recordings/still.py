@@ -168,7 +168,7 @@ def _picture_at(path: Path, at_ns: int) -> Shown:
                 return shown
             shown = item
         if shown is None:
-            raise ConfigError(f"{str(path)!r}: not one picture of it can be decoded")
+            raise ConfigError(f"recording {str(path)!r}: not one picture of it can be decoded")
         if at_ns >= (length_ns or shown.media_ns + 1_000_000_000):
             length_s = (length_ns or shown.media_ns) / 1e9
             raise ConfigError(f"--at {at_ns / 1e9:g}s: the recording has {length_s:.3f} s")

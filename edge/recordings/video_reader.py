@@ -103,11 +103,15 @@ class VideoReader:
             self._container = self._av.open(address(path), metadata_errors="ignore")
         except (self._av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ConfigError(f"{str(path)!r}: not a video: {reason}; expected a file such as MP4,"
-                              " MKV or AVI") from error  # fmt: skip
+            raise ConfigError(
+                f"recording {str(path)!r}: not a video: {reason}; expected a file such as MP4, MKV"
+                " or AVI"
+            ) from error
         if not self._container.streams.video:
             self._container.close()
-            raise ConfigError(f"{str(path)!r}: no video in it; expected a file with a video stream")
+            raise ConfigError(
+                f"recording {str(path)!r}: no video in it; expected a file with a video stream"
+            )
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         self.sounds: list[Any] = list(self._container.streams.audio)

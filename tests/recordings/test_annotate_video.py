@@ -292,7 +292,7 @@ def test_results_of_another_size_are_refused_and_nothing_is_left(tmp_path: Path)
 def test_part_without_pictures_is_refused(tmp_path: Path) -> None:
     recording = make_video(tmp_path / "in.mkv", PICTURES, UNEVEN_MS)
 
-    with pytest.raises(ConfigError, match="no picture between"):
+    with pytest.raises(ConfigError, match="not one picture between --start and --end"):
         annotate(recording, span=Span(5_000_000_000, 6_000_000_000))
 
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
@@ -329,6 +329,22 @@ def test_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="not UTF-8"):
         annotate(named)
+
+
+def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "in.mp4", PICTURES, sound="aac")
+    recording = tmp_path / "in.m4a"
+    ffmpeg("-i", video, "-vn", "-c", "copy", recording)
+
+    with pytest.raises(ConfigError, match="no video in it"):
+        annotate(recording)
+
+
+def test_video_of_damaged_pictures_alone_is_refused(tmp_path: Path) -> None:
+    whole = make_video(tmp_path / "in.mp4", noise(5), options={"bf": "0"})
+
+    with pytest.raises(ConfigError, match="not one picture could be decoded"):
+        annotate(with_zeros(whole, set(range(5))))
 
 
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
