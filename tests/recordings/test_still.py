@@ -102,8 +102,8 @@ def test_folder_gives_a_still_of_each_picture(
     assert run(folder, out, *PURPOSE) == 1  # one could not be read
 
     lines = capsys.readouterr().err.splitlines()
-    assert "damaged.png" in lines[0]
-    assert lines[1].endswith("3 stills, 3 faces; 1 picture could not be read")
+    assert any("damaged.png" in line for line in lines)
+    assert lines[-1].endswith("3 stills, 3 faces; 1 picture could not be read")
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.bmp.png", "b.jpg.png"]
     assert run(folder, out, *PURPOSE) == 78  # they exist
     assert "--force" in capsys.readouterr().err
