@@ -26,6 +26,28 @@ def analyse(
             " results, filled in, is one.",
         ),
     ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Summary per interval, such as 60s; default: between marks."
+        ),
+    ] = None,
+    marks: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Moments of the recording: a file with time_s,mark."),
+    ] = None,
+    joins: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--join",
+            metavar="CSV",
+            help="Another sensor's samples, joined by time; may be repeated.",
+        ),
+    ] = None,
+    time_column: Annotated[
+        str | None,
+        typer.Option("--time-column", metavar="NAME", help="The column of its time, for --join."),
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Begin here, such as 12.5s, 2min or 1:02:03."),
@@ -50,12 +72,18 @@ def analyse(
     jobs: Annotated[
         int | None, typer.Option(help="Recordings at a time; default: the number of cores.")
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tcp://HOST:8786", help="A Dask cluster that analyses; the folders are shared."
+        ),
+    ] = None,
     csv: Annotated[bool, typer.Option(help="--no-csv: tables as Parquet only.")] = True,
     again: Annotated[
         bool, typer.Option("--again", help="Replace results of other settings.")
     ] = False,
 ) -> int:
-    """Make tables of recordings: faces, expressions, valence and arousal; nothing is dropped.
+    """Make tables, summary and plots of recordings; nothing is dropped.
 
     The same command goes on where it was stopped, and does nothing twice.
     """
@@ -73,6 +101,11 @@ def analyse(
             config=config,
             settings=settings or (),
             jobs=jobs,
+            interval=interval,
+            marks=marks,
+            joins=joins or (),
+            time_column=time_column,
+            scheduler=scheduler,
             csv=csv,
             again=again,
         )

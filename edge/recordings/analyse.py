@@ -11,11 +11,13 @@ from typing import Any
 from edge.config import Config
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, ConfigError
 from edge.protocol.events import ModelReference
+from edge.recordings.cluster import require_distributed, run_on_cluster
+from edge.recordings.derived import Outputs, checked_outputs
 from edge.recordings.differences import differences
 from edge.recordings.display import Display
 from edge.recordings.identity import analysis_settings, sha256_of
 from edge.recordings.inputs import Recording, find_recordings
-from edge.recordings.job import Job, Outputs, Progress
+from edge.recordings.job import Job, Progress
 from edge.recordings.participants_file import read_participants
 from edge.recordings.purpose import purpose_of
 from edge.recordings.results_folder import locked_out, read_session
@@ -38,6 +40,11 @@ class Wishes:
     config: Path | None = None
     settings: Sequence[str] = field(default=())
     jobs: int | None = None
+    interval: str | None = None
+    marks: Path | None = None
+    joins: Sequence[Path] = field(default=())
+    time_column: str | None = None
+    scheduler: str | None = None
     csv: bool = True
     again: bool = False
 
@@ -50,6 +57,8 @@ def run_analyse(wishes: Wishes) -> int:
         ModelError: a network cannot be loaded.
     """
     _require_pyarrow()
+    if wishes.scheduler is not None:
+        require_distributed()
     recordings = find_recordings(wishes.recordings)
     selection = _selection(wishes)
     if wishes.jobs is not None and wishes.jobs < 1:
@@ -80,8 +89,12 @@ def run_analyse(wishes: Wishes) -> int:
             _require_same_settings(jobs, present)
         with Display({each.name: each.bytes for each in recordings}) as display:
             waiting = jobs if wishes.again else _unfinished(jobs, present, display)
+            if wishes.scheduler is not None:
+                first.close()
+                ends = run_on_cluster(wishes.scheduler, waiting, display.progress)
+                return _run(jobs, waiting, ends, display)
             processes = min(wishes.jobs or len(os.sched_getaffinity(0)), len(waiting))
-            workers = stack.enter_context(Workers(first, processes))
+            workers = stack.enter_context(Workers(processes, first))
             return _run(jobs, waiting, workers.run(waiting, display.progress), display)
 
 
@@ -228,7 +241,17 @@ def _outputs(
                 "--participants: codes of tracks; with [zones] seats, codes belong to seats: give"
                 " them there, or leave the seats out"
             )
-    return {name: Outputs(codes=each, csv=wishes.csv) for name, each in codes.items()}
+    interval_s = None if wishes.interval is None else seconds_of(wishes.interval, "--interval")
+    if interval_s is not None and interval_s <= 0:
+        raise ConfigError(f"--interval {wishes.interval!r}: expected more than 0 s")
+    checked = checked_outputs(
+        csv=wishes.csv,
+        interval_s=interval_s,
+        marks=wishes.marks,
+        joins=wishes.joins,
+        time_column=wishes.time_column,
+    )
+    return {name: replace(checked, codes=each) for name, each in codes.items()}
 
 
 def _selection(wishes: Wishes) -> Selection:

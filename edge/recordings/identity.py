@@ -43,10 +43,10 @@ def sha256_of(path: Path, kind: Kind, on_bytes: Callable[[int], None] = lambda _
     """
     try:
         if kind == "video":
-            return _file_sha256(path, on_bytes)
+            return file_sha256(path, on_bytes)
         total = hashlib.sha256()
         for picture in list_pictures(str(path))[0]:
-            line = f"{_file_sha256(picture, on_bytes)}  {picture.name}\n"
+            line = f"{file_sha256(picture, on_bytes)}  {picture.name}\n"
             total.update(line.encode("utf-8", "surrogateescape"))
         return total.hexdigest()
     except OSError as error:
@@ -85,7 +85,12 @@ def stream_of(recording_sha256: str, settings_hash: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{recording_sha256} {settings_hash}"))
 
 
-def _file_sha256(path: Path, on_bytes: Callable[[int], None]) -> str:
+def file_sha256(path: Path, on_bytes: Callable[[int], None] = lambda _count: None) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     digest = hashlib.sha256()
     with open(path, "rb", buffering=0) as file:
         while content := file.read(_CHUNK_BYTES):

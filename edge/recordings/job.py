@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from edge.protocol.events import (
     WorkerStarted,
 )
 from edge.recordings.counts import Counts, with_codes
+from edge.recordings.derived import Outputs, write_derived
 from edge.recordings.identity import analysis_settings, settings_sha256, sha256_of, stream_of
 from edge.recordings.inputs import Kind
 from edge.recordings.result import Result
@@ -40,23 +41,6 @@ _REPORT_MS: Final = 200.0
 _SHORT_S: Final = 2.0
 """A recording that ends earlier than it states, by more than this or 2 %, is not complete."""
 _MACHINES: Final = ("kernel",)  # of ``versions``: what no result depends on
-
-
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """What is written besides the analysis itself.
-
-    Attributes:
-        codes: participants by track, assigned afterwards.
-        csv: whether the tables are written as CSV, too.
-    """
-
-    codes: Mapping[int, str] = field(default_factory=dict)
-    csv: bool = True
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the values for ``session.json``, which tell whether anything changed."""
-        return {**asdict(self), "codes": {str(track): code for track, code in self.codes.items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +125,8 @@ def run_job(job: Job, networks: Pipeline, report: Report) -> dict[str, Any]:
                 session = _rewrite(job, out / job.name, folder, report)
             else:
                 session = _analyse(job, networks, folder, report)
+            report(Progress("results", 1.0))
+            write_derived(job.outputs, folder)
             write_session(folder, session)
     except ConfigError as error:
         raise ConfigError(str(error).removeprefix("source.path ")) from error

@@ -125,12 +125,12 @@ class Workers:
     """Runs jobs in processes of their own. A context manager; not thread-safe.
 
     Args:
-        first: a process that is started already.
         processes: how many at most.
+        first: one that is started already.
     """
 
-    def __init__(self, first: Process, processes: int) -> None:
-        self._processes = [first]
+    def __init__(self, processes: int, first: Process | None = None) -> None:
+        self._processes = [] if first is None else [first]
         self._count = processes
         self._selector = selectors.DefaultSelector()
 

@@ -46,10 +46,10 @@ def session(folder: Path) -> dict:
 def test_each_recording_has_a_folder_of_tables(recordings, results):
     assert sorted(path.name for path in results.iterdir()) == [".analyse.lock", "r00", "r01", "r02"]
     folder = results / "r01"
-    assert sorted(path.name for path in folder.iterdir()) >= [
+    assert {path.name for path in folder.iterdir()} >= {
         "events.csv", "events.parquet", "frames.csv", "frames.parquet", "session.json",
-        "tracks.csv",
-    ]  # fmt: skip
+        "summary.csv", "tracks.csv",
+    }  # fmt: skip
     table = pyarrow.parquet.read_table(folder / "frames.parquet")
     assert tuple(table.column_names) == COLUMNS
     with (folder / "frames.csv").open() as file:
@@ -62,7 +62,7 @@ def test_each_recording_has_a_folder_of_tables(recordings, results):
     assert found["frames"]["share_read"] > 0.5
     assert found["recording"]["damage"] == []
     assert set(found["models"]) == {"detector", "expression"}
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_file()}
     assert modes == {0o600}
 
 
@@ -128,6 +128,21 @@ def test_a_track_that_is_not_there_is_named(recordings, tmp_path):
     code, text = analyse(recordings / "r00.mp4", "--out", tmp_path / "out", "--participants", codes)
     assert code == 0
     assert "r00.mp4: no track 99, which --participants names" in text
+
+
+def test_a_summary_by_intervals_or_marks_without_a_new_analysis(recordings, tmp_path):
+    out, marks = tmp_path / "out", tmp_path / "marks.csv"
+    marks.write_text("time_s,mark\n0.4,dive\n")
+    video = recordings / "r00.mp4"
+    assert analyse(video, "--out", out, "--interval", "0.5s")[0] == 0
+    by_interval = tree(out / "r00")
+    code, text = analyse(video, "--out", out, "--marks", marks)
+    assert code == 0, text
+    by_mark = tree(out / "r00")
+    assert b"dive" in by_mark["summary.csv"]
+    assert by_mark["frames.csv"] == by_interval["frames.csv"]
+    assert analyse(video, "--out", out, "--interval", "0.5s")[0] == 0
+    assert tree(out / "r00") == by_interval
 
 
 def test_a_folder_of_pictures_is_one_recording(tmp_path):
@@ -234,6 +249,8 @@ def test_two_analyses_do_not_write_into_one_folder(recordings, tmp_path):
         (["{videos}", "--set", "detector.threshold=7"], "detector.threshold"),
         (["{videos}", "--set", "source.recorded_at=2026-11-03T09:30:00Z"], "one time for 3"),
         (["{videos}", "--set", 'expression.model="none"'], "no such folder, and no bundled model"),
+        (["{videos}", "--marks", "no.csv"], "--marks no.csv: cannot be read: No such file"),
+        (["{videos}", "--interval", "0"], "--interval '0': expected more than 0 s"),
         (["{videos}", "--participants", "no.csv"], "--participants no.csv: No such file"),
     ],
 )

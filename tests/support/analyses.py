@@ -47,10 +47,10 @@ def start(*arguments: str | Path) -> "subprocess.Popen[str]":
     )
 
 
-def analyse(*arguments: str | Path) -> tuple[int, str]:
+def analyse(*arguments: str | Path, limit_s: float = 110) -> tuple[int, str]:
     """Run the command to its end; return exit code and standard error."""
     process = start(*arguments)
-    text = process.communicate(timeout=110)[1]
+    text = process.communicate(timeout=limit_s)[1]
     return process.returncode, text
 
 

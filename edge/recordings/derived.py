@@ -1,0 +1,87 @@
+"""What follows from the tables of a recording: summary, plots and joined sensors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge.recordings.identity import file_sha256
+from edge.results import after_analysis, check_inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What is written besides the analysis itself; paths are absolute.
+
+    Attributes:
+        codes: participants by track, assigned afterwards.
+        csv: whether the tables are written as CSV, too.
+        interval_s: length of the summary's intervals, seconds; None: between marks.
+        marks: a file of marks; None: those of the recording.
+        joins: files of other sensors.
+        time_column: their column with the time.
+        sha256: of the content of these files, by path.
+    """
+
+    codes: Mapping[int, str] = field(default_factory=dict)
+    csv: bool = True
+    interval_s: float | None = None
+    marks: str | None = None
+    joins: Sequence[str] = ()
+    time_column: str | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the values for ``session.json``, which tell whether anything changed."""
+        return {
+            "codes": {str(track): code for track, code in self.codes.items()},
+            "csv": self.csv,
+            "interval_s": self.interval_s,
+            "marks": self.marks and self._described(self.marks),
+            "joins": [self._described(path) for path in self.joins],
+            "time_column": self.time_column,
+        }
+
+    def _described(self, path: str) -> dict[str, str]:
+        return {"file": Path(path).name, "sha256": self.sha256[path]}
+
+
+def checked_outputs(
+    *,
+    csv: bool,
+    interval_s: float | None,
+    marks: Path | None,
+    joins: Sequence[Path],
+    time_column: str | None,
+) -> Outputs:
+    """Return what is to be written, without codes, after a look at the files that it names.
+
+    Raises:
+        ConfigError: one of them cannot be read, or a package is missing; one line.
+    """
+    check_inputs(marks=marks, joins=joins, time_column=time_column)
+    named = [path.absolute() for path in (*joins, *([marks] if marks else []))]
+    return Outputs(
+        csv=csv,
+        interval_s=interval_s,
+        marks=None if marks is None else str(marks.absolute()),
+        joins=[str(path.absolute()) for path in joins],
+        time_column=time_column,
+        sha256={str(path): file_sha256(path) for path in named},
+    )
+
+
+def write_derived(outputs: Outputs, folder: Path) -> None:
+    """Write what follows from the tables in a recording's folder.
+
+    Raises:
+        ConfigError: the times of a sensor do not fit the recording.
+        LogFileError: a file cannot be read or written.
+    """
+    after_analysis(
+        folder,
+        interval_s=outputs.interval_s,
+        marks=None if outputs.marks is None else Path(outputs.marks),
+        joins=[Path(path) for path in outputs.joins],
+        time_column=outputs.time_column,
+    )

@@ -1,0 +1,43 @@
+"""``analyse --scheduler``: what a worker refuses; tests/faults/test_recordings.py kills one."""
+
+import os
+
+import pytest
+
+from edge.recordings import cluster as cluster_module
+from edge.recordings.analyse import Wishes, run_analyse
+from tests.support.analyses import analyse, make_recordings
+from tests.support.ports import free_port
+
+pytest.importorskip("distributed")
+
+
+def test_a_worker_with_other_models_or_without_the_file_refuses(tmp_path, monkeypatch):
+    (video,) = make_recordings(tmp_path / "in", 1).iterdir()
+    texts = []
+
+    def altered(address, jobs, on_progress):
+        (job,) = jobs
+        moved = job.encode().replace(str(video), str(video.with_name("gone.mp4")))
+        other = job.encode().replace(job.models["detector"].sha256, "0" * 64)
+        older = job.encode().replace('"version": "', '"version": "9.')
+        for text in (moved, other, older):
+            texts.append(cluster_module.run_in_child(text)["failure"])
+        yield from ()
+
+    monkeypatch.setattr("edge.recordings.analyse.run_on_cluster", altered)
+    run_analyse(Wishes([video], tmp_path / "out", purpose="safety", scheduler="tcp://127.0.0.1:1"))
+    host = os.uname().nodename
+    assert f"gone.mp4: No such file or directory on {host}; a recording must be" in texts[0]
+    assert "detector: expected centerface-320x192/" in texts[1]
+    assert "install the same models on every machine" in texts[1]
+    assert "install the same version on every machine" in texts[2]
+
+
+def test_a_scheduler_that_does_not_answer(tmp_path):
+    recordings = make_recordings(tmp_path / "in", 1)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    code, text = analyse(recordings, "--out", tmp_path / "out", "--scheduler", address)
+    assert code == 1
+    assert f"--scheduler {address}: does not answer" in text
+    assert "Traceback" not in text
