@@ -48,6 +48,9 @@ def analyse(
         str | None,
         typer.Option("--time-column", metavar="NAME", help="The column of its time, for --join."),
     ] = None,
+    video: Annotated[
+        bool, typer.Option("--video", help="Also an annotated video of each recording.")
+    ] = False,
     start: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Begin here, such as 12.5s, 2min or 1:02:03."),
@@ -105,6 +108,7 @@ def analyse(
             marks=marks,
             joins=joins or (),
             time_column=time_column,
+            video=video,
             scheduler=scheduler,
             csv=csv,
             again=again,

@@ -44,6 +44,7 @@ class Wishes:
     marks: Path | None = None
     joins: Sequence[Path] = field(default=())
     time_column: str | None = None
+    video: bool = False
     scheduler: str | None = None
     csv: bool = True
     again: bool = False
@@ -241,6 +242,12 @@ def _outputs(
                 "--participants: codes of tracks; with [zones] seats, codes belong to seats: give"
                 " them there, or leave the seats out"
             )
+    folder = next((each.path for each in recordings if each.kind == "pictures"), None)
+    if wishes.video and folder is not None:
+        raise ConfigError(
+            f"--video: {folder} is a folder of pictures; expected videos (affect-edge annotate"
+            " --still draws pictures)"
+        )
     interval_s = None if wishes.interval is None else seconds_of(wishes.interval, "--interval")
     if interval_s is not None and interval_s <= 0:
         raise ConfigError(f"--interval {wishes.interval!r}: expected more than 0 s")
@@ -250,6 +257,7 @@ def _outputs(
         marks=wishes.marks,
         joins=wishes.joins,
         time_column=wishes.time_column,
+        video=wishes.video,
     )
     return {name: replace(checked, codes=each) for name, each in codes.items()}
 

@@ -1,12 +1,18 @@
-"""What follows from the tables of a recording: summary, plots and joined sensors."""
+"""What follows from the tables of a recording: summary, plots, joined sensors, annotated video."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from edge.recordings.annotate import Span, annotate_recording
+from edge.recordings.drawing.canvas import require_pillow
 from edge.recordings.identity import file_sha256
+from edge.recordings.settings import Selection
+from edge.recordings.video_reader import require_av
 from edge.results import after_analysis, check_inputs
+
+VIDEO: Final = "annotated.mp4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,8 @@ class Outputs:
         marks: a file of marks; None: those of the recording.
         joins: files of other sensors.
         time_column: their column with the time.
-        sha256: of the content of these files, by path.
+        video: whether to make an annotated video.
+        sha256: of the content of the files of marks and sensors, by path.
     """
 
     codes: Mapping[int, str] = field(default_factory=dict)
@@ -29,6 +36,7 @@ class Outputs:
     marks: str | None = None
     joins: Sequence[str] = ()
     time_column: str | None = None
+    video: bool = False
     sha256: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -40,6 +48,7 @@ class Outputs:
             "marks": self.marks and self._described(self.marks),
             "joins": [self._described(path) for path in self.joins],
             "time_column": self.time_column,
+            "video": self.video,
         }
 
     def _described(self, path: str) -> dict[str, str]:
@@ -53,6 +62,7 @@ def checked_outputs(
     marks: Path | None,
     joins: Sequence[Path],
     time_column: str | None,
+    video: bool,
 ) -> Outputs:
     """Return what is to be written, without codes, after a look at the files that it names.
 
@@ -60,6 +70,9 @@ def checked_outputs(
         ConfigError: one of them cannot be read, or a package is missing; one line.
     """
     check_inputs(marks=marks, joins=joins, time_column=time_column)
+    if video:
+        require_av()
+        require_pillow()
     named = [path.absolute() for path in (*joins, *([marks] if marks else []))]
     return Outputs(
         csv=csv,
@@ -67,12 +80,26 @@ def checked_outputs(
         marks=None if marks is None else str(marks.absolute()),
         joins=[str(path.absolute()) for path in joins],
         time_column=time_column,
+        video=video,
         sha256={str(path): file_sha256(path) for path in named},
     )
 
 
-def write_derived(outputs: Outputs, folder: Path) -> None:
+def write_derived(
+    outputs: Outputs,
+    recording: Path,
+    folder: Path,
+    selection: Selection,
+    on_video: Callable[[int], None],
+) -> None:
     """Write what follows from the tables in a recording's folder.
+
+    Args:
+        outputs: what to write.
+        recording: the video file, or the folder of pictures.
+        folder: with the tables.
+        selection: the part that was analysed.
+        on_video: takes the time within the file of each picture of the annotated video, ns.
 
     Raises:
         ConfigError: the times of a sensor do not fit the recording.
@@ -85,3 +112,7 @@ def write_derived(outputs: Outputs, folder: Path) -> None:
         joins=[Path(path) for path in outputs.joins],
         time_column=outputs.time_column,
     )
+    if outputs.video:
+        end_ns = None if selection.end_s is None else round(selection.end_s * 1e9)
+        span = Span(round(selection.start_s * 1e9), end_ns)
+        annotate_recording(recording, folder, folder / VIDEO, span=span, on_progress=on_video)

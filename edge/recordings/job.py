@@ -126,7 +126,8 @@ def run_job(job: Job, networks: Pipeline, report: Report) -> dict[str, Any]:
             else:
                 session = _analyse(job, networks, folder, report)
             report(Progress("results", 1.0))
-            write_derived(job.outputs, folder)
+            on_video = _video_report(job, report)
+            write_derived(job.outputs, Path(job.path), folder, job.selection, on_video)
             write_session(folder, session)
     except ConfigError as error:
         raise ConfigError(str(error).removeprefix("source.path ")) from error
@@ -255,6 +256,20 @@ def _damage(job: Job, counts: Counts, duration_s: float | None) -> list[str]:
     if is_short and job.selection.end_s is None and job.selection.every == 1:
         found.append(f"it ends at {last_s:.1f} s, and states {duration_s:.1f} s")
     return found
+
+
+def _video_report(job: Job, report: Report) -> Callable[[int], None]:
+    """Return what takes the time of each picture of the annotated video, ns."""
+    length_ns = 1e9 * (_length_s(job) or 0.0) if job.outputs.video else 0.0
+    reported_ns = clock.monotonic_ns()
+
+    def on_video(media_ns: int) -> None:
+        nonlocal reported_ns
+        if clock.elapsed_ms(reported_ns) >= _REPORT_MS:
+            reported_ns = clock.monotonic_ns()
+            report(Progress("video", min(1.0, media_ns / length_ns if length_ns else 0.0)))
+
+    return on_video
 
 
 def _rewrite(job: Job, present: Path, folder: Path, report: Report) -> dict[str, Any]:

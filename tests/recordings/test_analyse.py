@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import pyarrow.parquet
 import pytest
 
@@ -145,6 +146,17 @@ def test_a_summary_by_intervals_or_marks_without_a_new_analysis(recordings, tmp_
     assert tree(out / "r00") == by_interval
 
 
+def test_an_annotated_video_of_the_part_that_is_analysed(recordings, tmp_path):
+    out, video = tmp_path / "out", recordings / "r00.mp4"
+    code, text = analyse(video, "--out", out, "--end", "0.8s")
+    assert code == 0, text
+    code, text = analyse(video, "--out", out, "--end", "0.8s", "--video")
+    assert code == 0, text
+    with av.open(out / "r00/annotated.mp4") as annotated:
+        pictures = sum(1 for _ in annotated.decode(video=0))
+    assert pictures == session(out / "r00")["frames"]["analysed"] == 20
+
+
 def test_a_folder_of_pictures_is_one_recording(tmp_path):
     pictures = make_pictures(tmp_path / "faces")
     code, text = analyse(pictures, "--out", tmp_path / "out", "--no-csv")
@@ -249,6 +261,7 @@ def test_two_analyses_do_not_write_into_one_folder(recordings, tmp_path):
         (["{videos}", "--set", "detector.threshold=7"], "detector.threshold"),
         (["{videos}", "--set", "source.recorded_at=2026-11-03T09:30:00Z"], "one time for 3"),
         (["{videos}", "--set", 'expression.model="none"'], "no such folder, and no bundled model"),
+        (["{pictures}", "--video"], "is a folder of pictures; expected videos"),
         (["{videos}", "--marks", "no.csv"], "--marks no.csv: cannot be read: No such file"),
         (["{videos}", "--interval", "0"], "--interval '0': expected more than 0 s"),
         (["{videos}", "--participants", "no.csv"], "--participants no.csv: No such file"),
@@ -263,7 +276,13 @@ def test_wrong_arguments_are_refused_before_anything_is_computed(
         (mixed / name).unlink()
     (mixed / "face-1.png").rename(mixed / "a.png")
     (mixed / "b.mp4").write_bytes((recordings / "r00.mp4").read_bytes())
-    names = {"empty": tmp_path / "empty", "mixed": mixed, "videos": recordings}
+    pictures = make_pictures(tmp_path / "pictures")
+    names = {
+        "pictures": pictures,
+        "empty": tmp_path / "empty",
+        "mixed": mixed,
+        "videos": recordings,
+    }
     code, found = analyse(*(each.format(**names) for each in arguments), "--out", tmp_path / "out")
     assert code == 78, found
     assert found.startswith("affect-edge: error: ")
