@@ -69,7 +69,7 @@ class Columns:
         columns = {name: _numbers(batch[name], kind) for name, kind in _NUMBERS.items()}
         columns |= {name: self._codes[name].of(batch[name]) for name in _TEXTS}
         rows = len(columns["seq"])
-        columns["row"] = np.arange(self.read, self.read + rows)
+        columns["row"] = np.arange(self.read, self.read + rows, dtype=np.int32)
         self.read += rows
         keep = self._chosen(columns)
         if keep is not None:
@@ -149,7 +149,7 @@ class Columns:
         run, seq = parts.pop("run"), parts.pop("seq")
         is_first = np.ones(len(seq), bool)
         is_first[1:] = (seq[1:] != seq[:-1]) | (run[1:] != run[:-1])
-        frame = np.cumsum(is_first) - 1
+        frame = np.cumsum(is_first, dtype=np.int32) - 1
         frames = {name: parts.pop(name)[is_first] for name in _OF_FRAME}
         frame_run = run[is_first]
         spacing_s = _usual_spacing(frames["time_s"], frame_run)
@@ -202,17 +202,18 @@ class Columns:
         """
         parts: dict[str, Array] = {}
         for name in list(self._parts):
-            kind = _NUMBERS.get(name, np.int64)
+            kind = _NUMBERS.get(name, np.int32)
             parts[name] = np.concatenate([*self._parts.pop(name), np.zeros(0, kind)])
-        keys = parts.pop("stream") << 32 | parts.pop("epoch")
+        keys = parts.pop("stream").astype(np.int64) << 32 | parts.pop("epoch")
+        del parts["device"]
         met, run = np.unique(keys, return_inverse=True)
+        del keys
         first_ns = np.full(len(met), np.iinfo(np.int64).max)
         np.minimum.at(first_ns, run, parts["unix_ns"])
         order = np.argsort(first_ns, kind="stable")
         streams = list(self._codes["stream"].texts)
         self._runs = [(streams[met[at] >> 32], int(met[at] & 0xFFFFFFFF)) for at in order]
-        parts["run"] = np.argsort(order)[run]
-        del parts["device"], keys
+        parts["run"] = np.argsort(order).astype(np.int32)[run]
         run, seq = parts["run"], parts["seq"]
         # a log is in this order nearly always: then nothing is copied
         if np.any((run[1:] < run[:-1]) | ((run[1:] == run[:-1]) & (seq[1:] < seq[:-1]))):
@@ -227,7 +228,9 @@ class Columns:
         codes = list(self._codes["participant"].texts)
         none = codes.index(None) if None in codes else -1
         tracks = int(track.max(initial=0)) + 1
-        keys = np.where(participant == none, len(codes) + run * tracks + track, participant)
+        keys = np.where(
+            participant == none, len(codes) + run.astype(np.int64) * tracks + track, participant
+        )
         met, index = np.unique(keys.astype(np.int64), return_inverse=True)
         subjects = []
         for key in met.tolist():
@@ -245,7 +248,7 @@ class Columns:
             ),
         )
         places = np.argsort(np.array(order, np.int64))
-        return tuple(subjects[at] for at in order), places[index]
+        return tuple(subjects[at] for at in order), places.astype(np.int32)[index]
 
 
 _LABELS: Final[dict[str | None, int]] = {name: at for at, name in enumerate(EXPRESSIONS)}
@@ -261,11 +264,10 @@ class _Codes:
         """Return the numbers of a column of texts."""
         texts = self.texts
         if isinstance(cells, list):
-            numbers = [texts.setdefault(each, len(texts)) for each in cells]
-            return np.array(numbers, np.int64)
+            return np.array([texts.setdefault(each, len(texts)) for each in cells], np.int32)
         cells = cells.dictionary_encode(null_encoding="encode")
         known = [texts.setdefault(each, len(texts)) for each in cells.dictionary.to_pylist()]
-        codes = np.array(known, np.int64)
+        codes = np.array(known, np.int32)
         return codes[np.asarray(cells.indices.to_numpy(zero_copy_only=False), np.int64)]
 
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from edge.client.logs.sessions import Session
 
 Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
