@@ -1,6 +1,5 @@
 """Marks: moments with a text, from a ``marks.csv`` or from the record, and intervals of time."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +12,6 @@ from edge.results.user_csv import read_user_csv
 
 INTERVALS_MAX: Final = 100_000
 
-_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 _COLUMNS: Final = "expected the columns time_s (seconds from the start) and mark (a text)"
 
 
@@ -98,19 +96,6 @@ def recorded_marks(table: Table) -> Marks:
             if each.event == "mark"
         )
     )
-
-
-def parse_interval(text: str) -> float:
-    """Return the seconds of an interval such as ``60s``, ``5min``, ``1h`` or ``90``.
-
-    Raises:
-        ConfigError: it is none, or not above 0.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min|m|h|)\s*", text.lower())
-    seconds = float(match[1]) * _UNITS_S[match[2] or "s"] if match else 0.0
-    if not 0 < seconds < float("inf"):
-        raise ConfigError(f"--interval {text!r}: expected a time above 0, such as 60s, 5min or 1h")
-    return seconds
 
 
 def intervals_of(table: Table, interval_s: float | None, marks: Sequence[Mark]) -> list[Interval]:

@@ -50,7 +50,9 @@ def session_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> 
     length = _duration(record.end_s - record.start_s)
     gaps_s = record.end_s - max(float(record.frame_time_s[0]), 0.0) - record.recorded_s
     width, height = record.picture_size
-    when = f"{facts.started} to {facts.ended}" if facts.started else "not known"
+    when = "not known: the recording has no date"
+    if facts.started:
+        when = f"{facts.started} to {facts.ended}"
     if facts.started and record.synchronized < 1 and not record.is_file:
         when += (
             f" (the clock was not synchronised for {1 - record.synchronized:.0%} of the frames: it"
@@ -62,11 +64,14 @@ def session_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> 
     if tracks:
         who += f"; {tracks} {'face' if tracks == 1 else 'faces'} without a code"
     missing = f"; {facts.missing} gaps in the messages" if facts.missing else ""
+    interruptions = "none"
+    if record.gaps:
+        interruptions = f"{len(record.gaps)}, together {_duration(max(gaps_s, 0))}"
     found: list[tuple[str, str]] = [
         ("Who", who),
         ("When", when),
         ("How long", f"{length}, of which {_duration(record.recorded_s)} were recorded"),
-        ("Interruptions", f"{len(record.gaps)}, together {_duration(max(gaps_s, 0))}{missing}"),
+        ("Interruptions", f"{interruptions}{missing}"),
         (
             "Pictures",
             f"{len(record.frame_time_s)} of {width} x {height} pixels"

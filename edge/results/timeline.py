@@ -191,7 +191,7 @@ def _draw_marks(grid: Sequence[Axes], table: Table, marks: Sequence[Mark]) -> No
             plain(text),
             (mark.time_s, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(1, 11),
+            xytext=(1, 13),
             textcoords="offset points",
             rotation=20 if with_text else 0,
             rotation_mode="anchor",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge.errors import ConfigError
 from edge.results import after_analysis
 from edge.results.columns import _durations, _usual_spacing
-from edge.results.marks import Mark, Marks, intervals_of, parse_interval, read_marks
+from edge.results.marks import Mark, Marks, intervals_of, read_marks
 from edge.results.summary import COLUMNS, REASONS, SummaryRow, summarise, whole, write_summary
 from edge.results.table import Subject, Table
 from edge.results.tables import read_table
@@ -180,20 +180,6 @@ def test_after_analysis_writes_the_same_bytes_again(tmp_path: Path) -> None:
     assert (folder / "summary.csv").read_bytes() == first
     rows = list(csv.DictReader(first.decode().splitlines()))
     assert [row["mark"] for row in rows] == ["", "diving", "diving"]
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("60s", 60), ("5min", 300), ("1h", 3600), ("90", 90), ("0.5 s", 0.5), ("250ms", 0.25)],
-)
-def test_intervals_in_words(text: str, seconds: float) -> None:
-    assert parse_interval(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "s", "-1s", "0", "1d", "1e999", "60 seconds"])
-def test_wrong_intervals_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="expected a time above 0, such as 60s"):
-        parse_interval(text)
 
 
 @pytest.mark.parametrize(
