@@ -84,7 +84,7 @@ def open_record(path: Path) -> Record:
     Raises:
         ConfigError: there is none, it is of another kind, or pyarrow is missing for Parquet.
     """
-    if is_database(str(path)):
+    if is_database(str(path).replace(":/", "://", 1)):  # a path has one slash where a URL has two
         raise ConfigError(
             "results are made of files: fetch the session with affect-edge log --out NAME.sqlite"
         )
@@ -136,6 +136,8 @@ def _of_folder(path: Path) -> Record:
 
         return Record(events, frames)
     inner = sorted(each.parent.name for each in path.glob("*/frames.parquet"))
+    if len(inner) == 1:
+        return _of_folder(path / inner[0])
     if inner:
         names = ", ".join(inner[:8]) + (", ..." if len(inner) > 8 else "")
         raise ConfigError(f"{path}: holds {len(inner)} recordings, {names}: name one of them")

@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 
 from edge import clock
-from edge.client.logs.table_file import opened_new
 from edge.client.tidy import COLUMNS, csv_lines
 from edge.errors import ConfigError
 from edge.results.arrow import require_arrow
 from edge.results.batches import open_record
+from edge.results.files import opened_result
 from edge.results.table import Floats, Integers, Table
 from edge.results.user_csv import UserTable, read_user_csv
 
@@ -238,7 +238,7 @@ def _write_parquet(
     frames: Path, to: Path, sensors: Sequence[Sensor], samples: Sequence[Integers]
 ) -> None:
     arrow = require_arrow()
-    with opened_new(to) as file, arrow.parquet.ParquetFile(frames) as source:
+    with opened_result(to) as file, arrow.parquet.ParquetFile(frames) as source:
         schema, added = source.schema_arrow.remove_metadata(), []
         for sensor, found in zip(sensors, samples, strict=True):
             for name, cells in sensor.columns.items():
@@ -263,7 +263,7 @@ def _write_csv(
 ) -> None:
     # each row of the table is one line (edge.client.tidy.csv_lines), so that lines are extended
     names = [name for sensor in sensors for name in sensor.columns]
-    with opened_new(to) as file, frames.open("rb") as source:
+    with opened_result(to) as file, frames.open("rb") as source:
         file.write(next(source).rstrip(b"\n") + b"," + csv_lines([names]))
         for line, cells in zip(source, _csv_cells(sensors, samples), strict=True):
             file.write(line.rstrip(b"\n") + b"," + cells)

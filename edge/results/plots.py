@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from edge.client.logs.failures import log_error
-from edge.files.durable import replace_file
 from edge.results import circumplex, timeline
 from edge.results.figures import Figure, as_png, as_svg, styled
+from edge.results.files import opened_result, write_error
 from edge.results.join import Series
 from edge.results.marks import Mark, Marks, recorded_marks
 from edge.results.table import Table
@@ -33,22 +32,23 @@ def write_plots(
         series: other sensors, drawn below the timeline.
 
     Raises:
-        ConfigError: matplotlib is not installed.
-        LogFileError: a file cannot be written.
+        ConfigError: matplotlib is not installed, or nothing can be written there.
+        LogFileError: the disk is full or fails.
     """
     chosen = tuple(recorded_marks(table) if marks is None else marks)
     written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
     with styled():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, draw in figures(table, chosen, series):
-                figure = draw()
-                for suffix, render in (("png", as_png), ("svg", as_svg)):
-                    written.append(folder / f"{name}.{suffix}")
-                    replace_file(written[-1], render(figure))
-                    figure.set_layout_engine("none")  # the places are found: do not search again
-        except OSError as error:
-            raise log_error(folder, error) from error
+        for name, draw in figures(table, chosen, series):
+            figure = draw()
+            for suffix, render in (("png", as_png), ("svg", as_svg)):
+                written.append(folder / f"{name}.{suffix}")
+                with opened_result(written[-1]) as file:
+                    file.write(render(figure))
+                figure.set_layout_engine("none")  # the places are found: do not search again
     return written
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from edge import __version__
-from edge.client.logs.failures import log_error
 from edge.errors import ConfigError
-from edge.files.durable import replace_file
 from edge.results import circumplex, sections, timeline
 from edge.results.facts import facts_of
 from edge.results.figures import Figure, as_svg, styled
+from edge.results.files import opened_result
 from edge.results.join import Series, check_times, read_sensors, series_of
 from edge.results.marks import Mark, read_marks, recorded_marks
 from edge.results.markup import Html, figure, join, tag
@@ -74,10 +73,9 @@ def write_report(
         marks=tuple(recorded_marks(table)) if given is None else given,
         series=series_of(sensors, table),
     )
-    try:
-        replace_file(out, page.encode() if as_pdf is None else as_pdf(page))
-    except OSError as error:
-        raise log_error(out, error) from error
+    content = page.encode() if as_pdf is None else as_pdf(page)
+    with opened_result(out) as file:
+        file.write(content)
 
 
 def render(

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edge.client.logs.table_file import opened_new
 from edge.client.tidy import Cell, csv_lines
+from edge.results.files import opened_result
 from edge.results.marks import Interval, Marks, intervals_of, recorded_marks
 from edge.results.table import Floats, Integers, Subject, Table
 from edge.vocabulary import EXPRESSIONS
@@ -124,13 +124,13 @@ def write_summary(
         marks: the marks; None: those of the record.
 
     Raises:
-        ConfigError: there are too many intervals.
-        LogFileError: it cannot be written.
+        ConfigError: there are too many intervals, or nothing can be written there.
+        LogFileError: the disk is full or fails.
     """
     chosen = recorded_marks(table) if marks is None else marks
     intervals = intervals_of(table, interval_s, tuple(chosen))
     rows = 0
-    with opened_new(out) as file:
+    with opened_result(out) as file:
         file.write(csv_lines([COLUMNS]))
         for row in summarise(table, intervals):
             file.write(csv_lines([row.cells()]))

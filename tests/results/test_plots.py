@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.errors import LogFileError
+from edge.errors import ConfigError
 from edge.results.binned import CLASSIFIED, NOT_CLASSIFIED, NOT_IN_VIEW, NOT_RECORDED, bins_of
 from edge.results.figures import EXPRESSION_COLOURS, clock_text, styled
 from edge.results.join import Series
@@ -131,7 +131,7 @@ def test_texts_of_people_are_only_text(tmp_path: Path) -> None:
 
 def test_a_folder_without_rights_is_one_line(table: Table, tmp_path: Path) -> None:
     (tmp_path / "plots").touch()
-    with pytest.raises(LogFileError, match="plots"):
+    with pytest.raises(ConfigError, match="plots: cannot be written: File exists; name a place"):
         write_plots(table, tmp_path / "plots")
 
 

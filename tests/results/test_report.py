@@ -298,6 +298,8 @@ def test_small_records_have_a_report(tmp_path: Path, messages: list) -> None:
         (["{log}", "--out", "{tmp}/r.html", "--session", "x"], "expected a session of .*P07-first"),
         (["{log}", "--out", "{tmp}/r.html", "--marks", "{log}"], "is no UTF-8"),
         (["{log}"], "Missing option '--out'"),
+        (["{log}", "--out", "/proc/r.html"], "/proc/r.html: cannot be written: No such file"),
+        (["postgresql://x/y", "--out", "{tmp}/r.html"], "fetch the session with affect-edge log"),
     ],
 )
 def test_wrong_arguments_are_one_line(

@@ -14,7 +14,7 @@ from edge.results.table import Subject, Table
 from edge.results.tables import read_table
 from tests.support import recorded
 from tests.support.logs import received
-from tests.support.recorded import FORMATS, frame, session, write_log
+from tests.support.recorded import FORMATS, analysed, frame, session, write_log
 
 
 def assert_equal(one: Table, other: Table) -> None:
@@ -144,6 +144,12 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         (tmp_path / name / "frames.parquet").touch()
     with pytest.raises(ConfigError, match="holds 2 recordings, a, b: name one of them"):
         read_table(tmp_path)
+
+
+def test_the_only_recording_of_a_folder_is_read(log: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    analysed(tmp_path / "out" / "clip", session())
+    assert_equal(read_table(tmp_path / "out"), read_table(log))
 
 
 def test_torn_last_lines_are_left_out(tmp_path: Path) -> None:
