@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edge.descriptors import write_error_line
+from edge.errors import ConfigError
 
 
 def report(
@@ -40,10 +41,29 @@ def report(
     time_column: Annotated[
         str | None, typer.Option(help="Which column of these files is the time.")
     ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Write the summary by face and interval, too: NAME.csv.")
+    ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Length of its intervals, such as 60s; default: between marks."
+        ),
+    ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the plots, too, as PNG and SVG, into this folder."),
+    ] = None,
 ) -> None:
     """Write a session on one page: who, when, how much was classified, figures, methods."""
+    from edge.recordings.times import seconds_of  # noqa: PLC0415
     from edge.results.report import write_report  # noqa: PLC0415
 
+    interval_s = None if interval is None else seconds_of(interval, "--interval")
+    if interval_s is not None and interval_s <= 0:
+        raise ConfigError(f"--interval {interval!r}: expected more than 0 s")
+    if interval_s is not None and summary is None:
+        raise ConfigError("--interval: is that of the summary; name it with --summary NAME.csv")
     write_report(
         record,
         out,
@@ -53,5 +73,8 @@ def report(
         marks=marks,
         joins=join or (),
         time_column=time_column,
+        summary=summary,
+        interval_s=interval_s,
+        plots=plots,
         report=lambda line: write_error_line(f"affect-edge: {line}"),
     )

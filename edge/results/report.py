@@ -18,8 +18,8 @@ from edge.results.marks import Mark, read_marks, recorded_marks
 from edge.results.markup import Html, figure, join, tag
 from edge.results.page_style import STYLE
 from edge.results.pdf import pdf_writer
-from edge.results.plots import PER_FIGURE, subjects_shown
-from edge.results.summary import SummaryRow, whole
+from edge.results.plots import PER_FIGURE, subjects_shown, write_plots
+from edge.results.summary import SummaryRow, whole, write_summary
 from edge.results.table import Table
 from edge.results.tables import read_table
 
@@ -36,9 +36,12 @@ def write_report(
     marks: Path | None = None,
     joins: Sequence[Path] = (),
     time_column: str | None = None,
+    summary: Path | None = None,
+    interval_s: float | None = None,
+    plots: Path | None = None,
     report: Callable[[str], None] = lambda _line: None,
 ) -> None:
-    """Write the report of a record.
+    """Write the report of a record, and its summary and plots where they are asked for.
 
     Args:
         record: a log, or a folder that ``analyse`` made.
@@ -49,6 +52,9 @@ def write_report(
         marks: a ``marks.csv``; None: the marks of the record.
         joins: CSV files of other sensors, drawn below the timeline.
         time_column: the name of the column with the time in all of ``joins``.
+        summary: CSV file of the summary; None: none.
+        interval_s: length of the summary's intervals, seconds; None: between marks.
+        plots: folder of the plots; None: none.
         report: takes a line of progress every two seconds.
 
     Raises:
@@ -61,21 +67,24 @@ def write_report(
         raise ConfigError(f"--out {out}: expected a folder that exists, and {out.parent} is none")
     if out.is_dir():
         raise ConfigError(f"--out {out}: is a folder; expected the name of a file")
+    if summary is not None and summary.suffix.lower() != ".csv":
+        raise ConfigError(f"--summary {summary}: expected a name that ends in .csv")
     as_pdf = pdf_writer() if out.suffix.lower() == ".pdf" else None
-    given = None if marks is None else tuple(read_marks(marks))
+    given = None if marks is None else read_marks(marks)
     sensors = read_sensors(joins, time_column)
     table = read_table(record, session=session, device=device, report=report)
     for sensor in sensors:
         check_times(sensor, table)
-    page = render(
-        table,
-        participant=participant,
-        marks=tuple(recorded_marks(table)) if given is None else given,
-        series=series_of(sensors, table),
-    )
+    chosen = recorded_marks(table) if given is None else given
+    series = series_of(sensors, table)
+    page = render(table, participant=participant, marks=tuple(chosen), series=series)
     content = page.encode() if as_pdf is None else as_pdf(page)
     with opened_result(out) as file:
         file.write(content)
+    if summary is not None:
+        write_summary(table, summary, interval_s=interval_s, marks=chosen)
+    if plots is not None:
+        write_plots(table, plots, chosen, series)
 
 
 def render(

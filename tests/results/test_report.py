@@ -264,6 +264,20 @@ def test_the_folder_of_an_analysis_is_reported(tmp_path: Path) -> None:
     assert "mask" not in page.text.replace("mask 2", "").replace("masks", "")
 
 
+def test_summary_and_plots_of_a_log(log: Path, tmp_path: Path) -> None:
+    arguments = ["--summary", str(tmp_path / "s.csv"), "--interval", "10s"]
+    arguments += ["--plots", str(tmp_path / "plots"), "--out", str(tmp_path / "r.html")]
+    assert run_command_line(["report", str(log), *arguments]) == 0
+    rows = (tmp_path / "s.csv").read_text().splitlines()
+    # nothing was recorded between 10 s and 20 s
+    assert [row.split(",")[:6] for row in rows[1:]] == [
+        ["P07", "-1", "-1", "1", "0.0", "10.0"],
+        ["P07", "-1", "-1", "3", "20.0", "30.0"],
+        ["", "2", "1", "3", "20.0", "30.0"],
+    ]
+    assert len(list((tmp_path / "plots").iterdir())) == 6
+
+
 def test_one_participant_alone(log: Path, tmp_path: Path) -> None:
     write_report(log, tmp_path / "a.html", participant="P07")
     assert "track" not in Page((tmp_path / "a.html").read_text()).text.replace("tracked", "")
@@ -298,6 +312,8 @@ def test_small_records_have_a_report(tmp_path: Path, messages: list) -> None:
         (["{log}", "--out", "{tmp}/r.html", "--session", "x"], "expected a session of .*P07-first"),
         (["{log}", "--out", "{tmp}/r.html", "--marks", "{log}"], "is no UTF-8"),
         (["{log}"], "Missing option '--out'"),
+        (["{log}", "--out", "{tmp}/r.html", "--interval", "9s"], "name it with --summary"),
+        (["{log}", "--out", "{tmp}/r.html", "--summary", "s.txt"], "ends in .csv"),
         (["{log}", "--out", "/proc/r.html"], "/proc/r.html: cannot be written: No such file"),
         (["postgresql://x/y", "--out", "{tmp}/r.html"], "fetch the session with affect-edge log"),
     ],
