@@ -40,7 +40,7 @@ SOAK_REPORT ?= soak.json
 # Where the figures of the tests of faults go.
 FAULTS_REPORT ?= faults.md
 
-.PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-export test-install test-picamera2 test-tflite faults faults-short faults-fleet soak check bench clean
+.PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-browser test-export test-install test-picamera2 test-tflite faults faults-short faults-fleet soak check bench clean
 
 setup: $(STAMP)
 
@@ -106,11 +106,15 @@ demo: setup
 	$(BIN)/affect-edge demo
 
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not export and not arm64 and not picamera2 and not tflite and not stage' $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not export and not arm64 and not picamera2 and not tflite and not browser and not stage' $(TESTS)
 
 # Checks against the package index that Raspberry Pi OS 12 and 13 can install all dependencies.
 test-install: setup
 	$(BIN)/python scripts/check_install.py
+
+# The operator's page in headless Chromium (Debian: package chromium).
+test-browser: setup
+	$(BIN)/python -m pytest -m browser $(if $(TESTS),$(TESTS),tests/dashboard)
 
 # Tests that need the exporters' tools.
 test-export: setup-export

@@ -5,7 +5,7 @@ from typing import Any, Final
 from edge.dashboard.history import History
 from edge.protocol.messages import Face
 
-GONE_S: Final = 60.0
+GONE_S: Final = 20.0
 """Seconds after which the card of a track without a code or seat is removed."""
 
 

@@ -182,7 +182,8 @@ class Chamber:
         alarms = getattr(status, "alarms", None)
         shown["alarms"] = [_plain(each) for each in alarms] if alarms else []
         shown["status"] = status.model_dump(
-            mode="json", exclude={"schema_", "kind", "device", "stream", "priors", "models"}
+            mode="json",
+            exclude={"schema_", "kind", "device", "stream", "priors", "models", "alarms"},
         )
         return shown
 
@@ -193,13 +194,14 @@ class Chamber:
         rates, stages = status.rates, self._stages
         if not stages or not rates.published_hz:
             return ""
-        capture, detect, classify = (median(column) for column in zip(*stages, strict=True))
-        if rates.expected_hz and rates.published_hz < _TOO_SLOW * rates.expected_hz:
-            slowest = max((detect, "detector"), (classify, "classifier"))
-            if slowest[0] * rates.published_hz >= _BUSY * 1e3:
-                return slowest[1]
-            return "capture" if capture * rates.published_hz >= _BUSY * 1e3 else "camera"
-        return "source"
+        expected_hz = rates.expected_hz
+        if not expected_hz or rates.published_hz >= _TOO_SLOW * expected_hz:
+            return "source"
+        if rates.captured_hz < _TOO_SLOW * expected_hz:
+            capture = median(each[0] for each in stages)
+            return "capture" if capture * expected_hz >= _BUSY * 1e3 else "camera"
+        detect, classify = (median(each[stage] for each in stages) for stage in (1, 2))
+        return "detector" if detect >= classify else "classifier"
 
 
 def _plain(alarm: Any) -> Any:

@@ -2,12 +2,14 @@
 
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge.dashboard.server import _listen
 from edge.vocabulary import EXPRESSIONS
 from tests.support.daemons import PURPOSE, RunningDaemon
 from tests.support.dashboards import JSON, RunningDashboard, Viewer
@@ -279,6 +281,12 @@ def test_a_foreign_host_name_gets_nothing(shared: RunningDashboard, host: str) -
 @pytest.mark.parametrize("host", ["localhost:9000", "127.0.0.1", "[::1]:8080", "LOCALHOST"])
 def test_this_machine_has_these_names(shared: RunningDashboard, host: str) -> None:
     assert shared.request("GET", "/", headers={"host": host})[0] == 200
+
+
+def test_responses_do_not_wait_for_acknowledgements() -> None:
+    """asyncio sets TCP_NODELAY only on sockets that name their protocol."""
+    with _listen("127.0.0.1", 0, "127.0.0.1:0") as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_a_large_body_is_refused(shared: RunningDashboard) -> None:

@@ -232,4 +232,5 @@ def test_what_limits_the_rate() -> None:
 
     assert limit(expected_hz=30, captured_hz=30, published_hz=30) == "source"
     assert limit(expected_hz=30, captured_hz=20, published_hz=20) == "camera"
+    assert limit(expected_hz=1000, captured_hz=500, published_hz=90) == "capture"  # 1 ms each
     assert limit(expected_hz=120, captured_hz=120, published_hz=95) == "detector"  # 9 ms each

@@ -1,5 +1,6 @@
 """The operator's page in a process of its own, and what a browser would get of it."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -68,13 +69,13 @@ class RunningDashboard:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body of a response."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        connection.request(method, path, content, dict(headers or {}))
-        response = connection.getresponse()
-        found = response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
-        connection.close()
-        return found
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        with contextlib.closing(connection):
+            connection.request(method, path, content, dict(headers or {}))
+            response = connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, found, response.read()
 
     def command(self, chamber: str, **request: object) -> tuple[int, dict[str, Any]]:
         """Press a button; return the status and the reply."""

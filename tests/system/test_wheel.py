@@ -82,7 +82,8 @@ def test_the_wheel_holds_what_a_device_needs(wheel: Path) -> None:
                 assert archive.getinfo(name).file_size == artifact["bytes"]
                 assert archive.read(name) == (folder / artifact["file"]).read_bytes()
     assert len([name for name in names if name.endswith("manifest.json")]) == 5
-    for source in (ROOT / "edge").rglob("*.py"):
+    page = (ROOT / "edge/dashboard/static").rglob("*.*")
+    for source in [*(ROOT / "edge").rglob("*.py"), *page]:
         assert str(source.relative_to(ROOT)) in names
 
 

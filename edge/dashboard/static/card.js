@@ -9,8 +9,9 @@ const UNREAD_MS = 2000; // a shorter time is no news
 /** What a card says at a glance: a kind (good, warn, bad, idle) and a text. */
 export function cardState(data, isConnected, nowMs) {
   if (!isConnected) return ["idle", "no connection"];
-  if (!data.in_view) {
-    return ["idle", data.seen_ms ? `not in view for ${duration(nowMs - data.seen_ms)}` : "not seen yet"];
+  const away = data.seen_ms ? nowMs - data.seen_ms : Infinity;
+  if (!data.in_view && away >= UNREAD_MS) {
+    return ["idle", data.seen_ms ? `not in view for ${duration(away)}` : "not seen yet"];
   }
   const unread = data.read_ms ? nowMs - data.read_ms : Infinity;
   if (data.smoothed || unread < UNREAD_MS) return ["good", "OK"];
@@ -82,8 +83,10 @@ export class CardView {
     attribute(this.baseline, "title", kind === "p" ? null : "needs a code first");
     text(this.baselineState, kind === "p" ? words(BASELINE, data.baseline) : "");
     if (!this.#visible) return;
-    const shares = data.in_view ? data.shares : null;
-    text(this.label, shares ? data.label : "–");
+    // what was read less than two seconds ago stays, so that a blink of the tracker is no blink here
+    const read = data.smoothed ? data : data.read_ms && nowMs - data.read_ms < UNREAD_MS ? this.card.read : null;
+    const shares = read?.shares;
+    text(this.label, shares ? read.label : "–");
     this.bars.forEach((bar, index) => {
       const share = shares?.[index] ?? 0;
       const percent = Math.round(share * 100);
@@ -93,18 +96,18 @@ export class CardView {
       text(bar.share, shares ? `${percent} %` : "");
     });
     this.bars.forEach((bar, index) => {
-      const isStable = Boolean(shares) && EXPRESSIONS[index] === data.label;
+      const isStable = Boolean(shares) && EXPRESSIONS[index] === read.label;
       if (bar.stable !== isStable) bar.row.classList.toggle("stable", bar.stable = isStable);
     });
-    drawCircumplex(this.canvas, this.card.trail, nowMs, data.in_view && chamber.data.connected);
-    this.#renderValues(data);
+    drawCircumplex(this.canvas, this.card.trail, nowMs, Boolean(read) && chamber.data.connected);
+    this.#renderValues(read);
   }
 
-  #renderValues(data) {
-    const shown = data.in_view ? data.smoothed : null;
+  #renderValues(read) {
+    const shown = read?.smoothed;
     const number = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
     const values = shown ? [`valence ${number(shown[0])}`, `arousal ${number(shown[1])}`] : ["valence –", "arousal –"];
-    if (shown && data.relative) values.push(`relative ${number(data.relative[0])} ${number(data.relative[1])}`);
+    if (shown && read.relative) values.push(`relative ${number(read.relative[0])} ${number(read.relative[1])}`);
     if (this.spans === undefined) this.spans = ["valence", "arousal", "relative"].map((name) => el(`span.${name}`));
     values.forEach((value, index) => text(this.spans[index], value));
     arrange(this.values, this.spans.slice(0, values.length));

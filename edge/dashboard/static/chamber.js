@@ -115,7 +115,7 @@ export class ChamberView {
       if (chamber.cards.get(key) !== view.card) { view.destroy(); this.cards.delete(key); }
     }
     const order = { p: 0, s: 1, t: 2 };
-    const keys = [...chamber.cards.keys()].sort((one, other) => order[one[0]] - order[other[0]] || one.localeCompare(other, undefined, { numeric: true }));
+    const keys = [...chamber.cards.keys()].sort((one, other) => order[one[0]] - order[other[0]] || (one[0] === "t" ? chamber.cards.get(other).data.in_view - chamber.cards.get(one).data.in_view : 0) || one.localeCompare(other, undefined, { numeric: true }));
     const elements = keys.map((key) => {
       let view = this.cards.get(key);
       if (!view) this.cards.set(key, view = new CardView(chamber, chamber.cards.get(key), this.actions, this.observer));

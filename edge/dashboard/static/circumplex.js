@@ -14,7 +14,7 @@ export function drawCircumplex(canvas, trail, nowMs, isLive) {
   const c = palette();
   g.setTransform(ratio, 0, 0, ratio, 0, 0);
   g.clearRect(0, 0, side, side);
-  const middle = side / 2, radius = middle - side * 0.085;
+  const middle = side / 2, radius = middle - side * 0.13;
   const at = ([v, a]) => [middle + v * radius, middle - a * radius];
 
   g.lineWidth = Math.max(1, side / 180);

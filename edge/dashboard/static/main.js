@@ -34,8 +34,9 @@ function connect() {
   source.onmessage = (message) => {
     lastMs = Date.now();
     problem = "";
+    const isFirst = !store.ready;
     store.apply(JSON.parse(message.data));
-    schedule();
+    if (isFirst) second(); else schedule();
   };
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) refused();
@@ -110,7 +111,7 @@ function render() {
 
 const unknown = new Map();
 function unknownServices() {
-  const entries = Object.entries(store.unknown);
+  const entries = Object.entries(store.unknown).filter(([, reason]) => reason); // "": asked just now
   for (const service of [...unknown.keys()]) if (!(service in store.unknown)) unknown.delete(service);
   return entries.map(([service, reason]) => {
     let element = unknown.get(service);
@@ -119,7 +120,7 @@ function unknownServices() {
       unknown.set(service, element = el("section.chamber.unknown", { "aria-label": service }, el("header", {}, el("h2", {}, service), state)));
       element.state = state;
     }
-    text(element.state, reason ? `no connection: ${reason}` : "connecting …");
+    text(element.state, `no connection: ${reason}`);
     return element;
   });
 }
@@ -166,6 +167,9 @@ function renderSummary(nowMs) {
   const count = (number, one, many) => `${number} ${number === 1 ? one : many}`;
   const parts = [count(store.chambers.size, "chamber", "chambers"), `${people} in view`];
   if (unread) parts.push(`${unread} not read`);
+  let cards = 0;
+  for (const chamber of store.chambers.values()) cards += chamber.cards.size;
+  document.documentElement.classList.toggle("few", cards <= 4); // larger on a wall
   text(byId("summary"), store.ready ? parts.join(" · ") : "");
   document.title = unread ? `(${unread}) affect-edge` : "affect-edge";
 }

@@ -60,11 +60,13 @@ export class Card {
     this.series = new Series();
     this.loaded = -1; // version of the history that the series has
     this.trail = [];  // [ms, raw, smoothed, relative]
+    this.read = null; // newest data in which the face was classified
   }
 
   update(data, nowMs) {
     this.data = data;
     if (!data.smoothed) return;
+    this.read = data;
     this.trail.push([nowMs, data.raw, data.smoothed, data.relative]);
     if (this.trail.length > TRAIL_MAX) this.trail.splice(0, this.trail.length - TRAIL_MAX);
   }

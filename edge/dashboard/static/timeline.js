@@ -5,6 +5,7 @@ import { eventText } from "./words.js";
 
 const SHOWN = new Set(["mark", "session_began", "session_ended", "baseline_started", "baseline_ready", "baseline_invalid", "epoch_started"]);
 const GAP_S = 25;
+const SHORTEST_S = 120;
 
 export class Timeline {
   #plot = null;
@@ -30,7 +31,9 @@ export class Timeline {
     const state = `${series.changed - (series.changed % step)} ${eventsVersion} ${shownEnd} ${range} ${width} ${height} ${document.documentElement.dataset.theme}`;
     if (state === this.#drawn) return;
     this.#drawn = state;
-    const begin = shownEnd - range;
+    // the window grows with what there is, up to the range
+    const first = series.t.length ? Math.min(series.t[0], shownEnd - SHORTEST_S) : -Infinity;
+    const begin = Math.max(shownEnd - range, first);
     this.#marks = events.filter((event) => SHOWN.has(event.event) && event.t_ms / 1000 >= begin);
     const data = columns(series, begin);
     if (this.#plot === null) this.#plot = this.#make(width, height, data, begin, shownEnd);
@@ -47,7 +50,7 @@ export class Timeline {
     const em = parseFloat(getComputedStyle(this.place).fontSize);
     return new uPlot({
       width, height,
-      padding: [em * 0.4, em * 0.5, 0, 0],
+      padding: [em * 0.4, em * 1.4, 0, 0],
       legend: { show: false },
       cursor: { show: false },
       scales: { x: { time: true, auto: false, min, max }, y: { range: [-1, 1] } },
@@ -69,6 +72,7 @@ export class Timeline {
     g.save();
     g.font = plot.axes[0].font[0];
     g.textBaseline = "top";
+    g.textAlign = "left";
     let free = -Infinity;
     for (const event of this.#marks) {
       const x = Math.round(plot.valToPos(event.t_ms / 1000, "x", true));

@@ -53,7 +53,7 @@ export const PICTURE = { normal: "", dark: "picture dark", flat: "picture withou
 
 export const LIMIT = {
   source: "the camera's rate",
-  camera: "the camera: it gives fewer pictures than it should",
+  camera: "too few pictures from the camera",
   capture: "reading the pictures",
   detector: "the detector",
   classifier: "the expression network",
@@ -113,6 +113,7 @@ const EVENTS = {
   session_ended: (d) => `session ${d.name ?? ""} ended`,
   journal_state: (d) => (d.state === "ok" ? "journal on disk again" : `journal in memory: ${d.reason}`),
   journal_gap: (d) => `messages missing: ${words({}, d.reason)}`,
+  media_repeated: () => "the file begins again",
   inference_failed: (d) => `network failed: ${d.reason}`,
   alarm_raised: (d) => `alarm: ${alarmText(d)}`,
   alarm_cleared: (d) => `alarm over: ${alarmText(d)}`,
