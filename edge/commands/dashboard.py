@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edge.commands.options import Endpoints, Services, endpoints_of
+from edge.descriptors import write_error_line
 from edge.errors import ConfigError
 
 _HISTORY_MAX_S = 12 * 3600
@@ -53,10 +54,13 @@ def dashboard(
         write_token(new_token)
         return
     endpoints = endpoints_of(connect)
+    services = services_for(endpoints, service, once=False)
+    if services is None:
+        write_error_line("affect-edge: without --service the page has no buttons and no history")
     run_dashboard(
         DashboardOptions(
             endpoints=endpoints,
-            services=services_for(endpoints, service, once=False) or (),
+            services=services or (),
             bind=bind,
             token_file=token_file,
             allow_host=allow_host or (),

@@ -129,8 +129,8 @@ def test_tls(tmp_path: Path) -> None:
         (("--mark", "two\nlines"), "one line"),
         (("--history", "13h"), "at most 12h"),
         (("--history", "yesterday"), "such as 30m"),
-        (("--connect", "tcp://host:99999"), "port from 1 to 65535"),
-        (("--connect", "nowhere"), "expected tcp://HOST:PORT"),
+        (("--connect", "tcp://host:99999", "--service", ""), "port from 1 to 65535"),
+        (("--connect", "nowhere", "--service", ""), "expected tcp://HOST:PORT"),
     ],
 )
 def test_a_wrong_option_gives_one_line(
@@ -149,3 +149,9 @@ def test_an_address_in_use_gives_one_line(capsys: pytest.CaptureFixture[str]) ->
     error = capsys.readouterr().err
     assert "in use" in error
     assert error.count("\n") == 1
+
+
+def test_a_page_without_services_says_so(tmp_path: Path) -> None:
+    with RunningDashboard(tmp_path, "--connect", f"ipc://{tmp_path}/nobody") as page:
+        assert "without --service the page has no buttons and no history" in page.stderr
+        assert page.command("c1", request="mark", text="x")[0] == 503

@@ -125,10 +125,7 @@ export function eventText(event) {
   return text ?? words({}, event.event) + (event.detail.reason ? `: ${event.detail.reason}` : "");
 }
 
-/** An alarm in words. */
-export function alarmText(alarm) {
-  if (typeof alarm === "string") return words({}, alarm);
-  const about = alarm.participant ?? alarm.seat ?? alarm.subject ?? "";
-  const text = alarm.text ?? alarm.reason ?? words({}, alarm.rule ?? alarm.alarm ?? alarm.name ?? "alarm");
-  return about && !text.includes(about) ? `${about}: ${text}` : text;
+/** An alarm in words; its text is without the subject. */
+export function alarmText({ subject, text }) {
+  return subject ? `${subject}: ${text}` : text;
 }
