@@ -5,12 +5,12 @@ A thread per service, so that one that does not answer delays no other.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from edge.client.ask import ask
 from edge.dashboard.state import State
-from edge.errors import AffectEdgeError, ConfigError, RequestRefused
+from edge.errors import AffectEdgeError, ConfigError, RequestRefused, ServiceUnavailable
 from edge.protocol.requests import FETCH_MAX, FetchRequest, StatusRequest
 
 _TIMEOUT_S: Final = 3.0
@@ -19,10 +19,9 @@ _TURN_S: Final = 0.25
 _REFRESH_TURNS: Final = 120  # half a minute: what no event announces, such as "not in view since"
 _PAUSE_S: Final = 0.02  # between two pages of the past: live messages go first
 _EPOCHS_MAX: Final = 1000
+_WAITS: Final = "runs, and waits for its first picture"
 
 log = logging.getLogger("affect_edge")
-
-Ask = Callable[..., dict[str, Any]]
 
 
 class Position(NamedTuple):
@@ -60,7 +59,7 @@ class Past:
         Raises:
             AffectEdgeError: the service does not answer, or refuses.
         """
-        at = self._start()
+        at = self._start() if self._newest.seq >= 0 else self._newest
         begin_ns = None
         while at < self._newest:
             reply = self._fetch(at, FETCH_MAX)
@@ -84,21 +83,26 @@ class Past:
         self._until_ns = self._since_ns if newest is None else _time_of(newest)
         for _ in range(_EPOCHS_MAX):
             first = self._after(Position(epoch, -1))
-            if first is None or first["epoch"] != epoch or _time_of(first) < self._since_ns:
+            if first is None or first["epoch"] != epoch:
+                return Position(epoch, -1)  # nothing of this epoch is stored
+            if self._is_early(first, epoch):
                 break
             previous = first["detail"].get("previous") if first["kind"] == "event" else None
             if not previous or previous["last_seq"] < 0:
                 return Position(epoch, -1)
             epoch, high = previous["epoch"], previous["last_seq"]
-        low = -1
+        low = -1  # the first message after it is early, and that after ``high`` is not
         while high - low > 1:
             middle = (low + high) // 2
             found = self._after(Position(epoch, middle))
-            is_early = (
-                found is not None and found["epoch"] == epoch and _time_of(found) < self._since_ns
-            )
-            low, high = (max(middle, found["seq"]), high) if found and is_early else (low, middle)
-        return Position(epoch, low)
+            if found is not None and self._is_early(found, epoch):
+                low = found["seq"] - 1
+            else:
+                high = middle
+        return Position(epoch, high)
+
+    def _is_early(self, message: Mapping[str, Any], epoch: int) -> bool:
+        return message["epoch"] == epoch and _time_of(message) < self._since_ns
 
     def _after(self, cursor: Position) -> Mapping[str, Any] | None:
         messages = self._fetch(cursor, 1)["messages"]
@@ -129,7 +133,8 @@ class ServiceThread:
         self._state = state
         self._history_ns = history_ns
         self._stop = threading.Event()
-        self._is_read = False
+        self._is_read = not history_ns
+        self._pages: Iterator[tuple[Sequence[Mapping[str, Any]], float]] | None = None
         self._stream: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"service {service}", daemon=True)
 
@@ -147,52 +152,53 @@ class ServiceThread:
             turns += 1
             streams = self._state.streams
             is_due = streams != seen or self._stream is None or turns % _REFRESH_TURNS == 0
-            if self._state.take_dirty(self._stream) or is_due:
-                if not self._ask():
-                    self._stop.wait(_AGAIN_S)
-                    continue
-                seen = streams
-            self._stop.wait(_TURN_S)
+            try:
+                if self._state.take_dirty(self._stream) or is_due:
+                    self._ask()
+                    seen = streams
+                self._read_past()
+            except (AffectEdgeError, LookupError, TypeError, ValueError) as error:
+                self._stream = self._pages = None  # what was not read of the past is read again
+                self._state.no_answer(self._service, _reason(error))
+                self._stop.wait(_AGAIN_S)
+            self._stop.wait(_PAUSE_S if self._pages is not None else _TURN_S)
 
-    def _ask(self) -> bool:
-        """Ask for the status; return whether it answered, and has something to tell."""
-        try:
-            reply = ask(self._service, StatusRequest(), _TIMEOUT_S)
-            status = reply["status"]
-            if status is None:
-                self._state.no_answer(self._service, "runs, and waits for its first picture")
-                return False
-            self._state.answered(self._service, str(status["device"]), reply)
-            self._stream = str(status["stream"])
-            if not self._is_read:
-                self._is_read = True
-                self._read_past(status)
-        except (AffectEdgeError, LookupError, TypeError, ValueError) as error:
-            self._stream = None
-            self._state.no_answer(self._service, _reason(error))
-            return False
-        return True
+    def _ask(self) -> None:
+        """Ask for the status, and begin with the past at the first answer.
 
-    def _read_past(self, status: Mapping[str, Any]) -> None:
-        if not self._history_ns or status["last_seq"] < 0:
+        Raises:
+            AffectEdgeError: it does not answer, or has nothing to tell yet.
+            LookupError, TypeError, ValueError: the answer is not of a daemon.
+        """
+        reply = ask(self._service, StatusRequest(), _TIMEOUT_S)
+        status = reply["status"]
+        if status is None:
+            raise ServiceUnavailable(_WAITS)
+        self._state.answered(self._service, str(status["device"]), reply)
+        self._stream = str(status["stream"])
+        if not self._is_read and self._pages is None:
+            self._pages = Past(
+                lambda request: ask(self._service, request, _TIMEOUT_S),
+                self._stream,
+                Position(status["epoch"], status["last_seq"]),
+                status["time"]["unix_ns"] - self._history_ns,
+            ).pages()
+
+    def _read_past(self) -> None:
+        """Read a page of the past, if there is more to read."""
+        if self._pages is None or self._stream is None:
             return
-        past = Past(
-            lambda request: ask(self._service, request, _TIMEOUT_S),
-            str(status["stream"]),
-            Position(status["epoch"], status["last_seq"]),
-            status["time"]["unix_ns"] - self._history_ns,
-        )
         try:
-            for messages, share in past.pages():
-                self._state.apply_past(str(status["stream"]), messages, share)
-                if self._stop.wait(_PAUSE_S):
-                    return
-        except RequestRefused as error:  # such as a daemon without a journal
+            messages, share = next(self._pages)
+        except RequestRefused as error:  # such as by a daemon that is too old
             log.info("%s: no history: %s", self._service, error)
-            self._state.apply_past(str(status["stream"]), [], 1.0)
+            messages, share = [], 1.0
+        self._state.apply_past(self._stream, messages, share)
+        if share >= 1:
+            self._is_read, self._pages = True, None
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ConfigError):
+    if isinstance(error, ConfigError | RequestRefused) or error.args == (_WAITS,):
         return str(error)
     return "does not answer"
