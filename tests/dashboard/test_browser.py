@@ -248,7 +248,8 @@ def test_three_daemons_in_one_view(tab: Any, tmp_path: Path) -> None:
         with RunningDashboard(tmp_path, *addresses(*daemons)) as served:
             tab.goto(served.url)
             until(tab, "document.querySelectorAll('article.card').length === 3")
-            assert tab.locator("#chambers h2").all_inner_texts() == names
+            # a service that is slow to answer is named until it does
+            wait_until(lambda: tab.locator("#chambers h2").all_inner_texts() == names)
             assert tab.locator("#overview a").count() == 3
             daemons[1].process.kill()
             tab.locator('#overview a[data-kind="bad"]').filter(has_text="chamber-2").wait_for()
