@@ -179,8 +179,7 @@ class Chamber:
             else None
         )
         shown["limit"] = self._limit(status)
-        alarms = getattr(status, "alarms", None)
-        shown["alarms"] = [_plain(each) for each in alarms] if alarms else []
+        shown["alarms"] = [each.model_dump(mode="json") for each in status.alarms]
         shown["status"] = status.model_dump(
             mode="json",
             exclude={"schema_", "kind", "device", "stream", "priors", "models", "alarms"},
@@ -202,7 +201,3 @@ class Chamber:
             return "capture" if capture * expected_hz >= _BUSY * 1e3 else "camera"
         detect, classify = (median(each[stage] for each in stages) for stage in (1, 2))
         return "detector" if detect >= classify else "classifier"
-
-
-def _plain(alarm: Any) -> Any:
-    return alarm.model_dump(mode="json") if hasattr(alarm, "model_dump") else alarm

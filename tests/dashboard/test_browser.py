@@ -219,6 +219,26 @@ def marks(daemon: RunningDaemon, count: int) -> list[dict[str, Any]]:
     return daemon.events("mark")
 
 
+def test_an_alarm_is_shown_until_it_is_cleared(tab: Any, tmp_path: Path) -> None:
+    limits = ("--set", "alarms.no_logger_s=1", "--set", "alarms.clear_s=1")
+    with (
+        daemon_in(tmp_path / "d", *limits) as daemon,
+        RunningDashboard(tmp_path, *addresses(daemon)) as served,
+    ):
+        tab.goto(served.url)
+        until(tab, "document.querySelector('.card footer button')?.disabled === false")
+        assert not tab.locator("#alarms").is_visible()
+        tab.get_by_role("button", name="Begin session").click()
+        tab.keyboard.type("P07-first")
+        tab.keyboard.press("Enter")
+        alarm = tab.locator("#alarms li").filter(has_text="no logger has fetched the record")
+        alarm.wait_for()
+        tab.locator("#events li").filter(has_text="alarm:").wait_for()
+        tab.get_by_role("button", name="End session").click()
+        alarm.wait_for(state="detached")
+        tab.locator("#events li").filter(has_text="alarm over").wait_for()
+
+
 def test_keys_are_edited_and_turned_off(
     tab: Any, served: RunningDashboard, daemon: RunningDaemon
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from edge.dashboard import state as state_module
 from edge.dashboard.chambers import CARDS_MAX
 from edge.dashboard.state import EVENTS_MAX, State
-from edge.protocol.messages import FrameMessage, Rates
+from edge.protocol.messages import ActiveAlarm, FrameMessage, Rates
 from edge.vocabulary import EXPRESSIONS
 from tests.support.page_messages import STREAM, event, frame, status
 
@@ -222,6 +222,18 @@ def test_everything_is_bounded() -> None:
         state.apply(frame(seq, 1, 2, 3, 4), backfilled=False)
     # a viewer that is far behind gets everything anew
     assert update(state, 3)[1]["whole"] is True
+
+
+def test_alarms_are_shown_until_they_are_cleared() -> None:
+    alarm = ActiveAlarm(rule="not_read", subject="P07", since_s=40.0, text="too dark")
+    state = shown(status(alarms=[alarm]))
+    chamber = update(state)[1]["chambers"]["c1"]
+    assert chamber["alarms"] == [
+        {"rule": "not_read", "subject": "P07", "since_s": 40.0, "text": "too dark"}
+    ]
+    assert "alarms" not in chamber["status"]
+    state.apply(status(), backfilled=False)
+    assert update(state)[1]["chambers"]["c1"]["alarms"] == []
 
 
 def test_what_limits_the_rate() -> None:

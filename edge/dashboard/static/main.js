@@ -140,9 +140,9 @@ function second() {
       card.renderChart(events, store.eventsChanged, end, range);
     }
   }
+  renderAlarms();
   renderSummary(nowMs);
   renderOverview(nowMs);
-  renderAlarms();
   renderEvents();
   renderConnection();
 }
@@ -171,7 +171,8 @@ function renderSummary(nowMs) {
   for (const chamber of store.chambers.values()) cards += chamber.cards.size;
   document.documentElement.classList.toggle("few", cards <= 4); // larger on a wall
   text(byId("summary"), store.ready ? parts.join(" · ") : "");
-  document.title = unread ? `(${unread}) affect-edge` : "affect-edge";
+  const [raised] = byId("alarms").firstElementChild.children;
+  document.title = raised ? `▲ ${raised.textContent}` : unread ? `(${unread}) affect-edge` : "affect-edge";
 }
 
 const tiles = new Map();
@@ -196,13 +197,13 @@ function renderOverview(nowMs) {
   }));
 }
 
-let alarmsShown = "";
+const alarms = new Map();
 function renderAlarms() {
-  const alarms = store.sorted().flatMap((chamber) => (chamber.data.alarms ?? []).map((alarm) => `${chamber.data.device}: ${alarmText(alarm)}`));
-  if (alarmsShown === alarms.join("\n")) return;
-  alarmsShown = alarms.join("\n");
-  byId("alarms").hidden = !alarms.length;
-  byId("alarms").firstElementChild.replaceChildren(...alarms.map((alarm) => el("li", {}, alarm)));
+  const texts = new Set(store.sorted().flatMap((chamber) => (chamber.data.alarms ?? []).map((alarm) => `${chamber.data.device}: ${alarmText(alarm)}`)));
+  for (const shown of [...alarms.keys()]) if (!texts.has(shown)) alarms.delete(shown);
+  for (const alarm of texts) if (!alarms.has(alarm)) alarms.set(alarm, el("li", {}, alarm)); // only new ones are announced
+  byId("alarms").hidden = !texts.size;
+  arrange(byId("alarms").firstElementChild, [...texts].map((alarm) => alarms.get(alarm)));
 }
 
 let eventsShown = -1;
