@@ -13,6 +13,7 @@ from edge.dashboard.server import _listen
 from edge.vocabulary import EXPRESSIONS
 from tests.support.daemons import PURPOSE, RunningDaemon
 from tests.support.dashboards import JSON, RunningDashboard, Viewer
+from tests.support.keys import KeyFolder
 from tests.support.synthetic_daemon import SYNTHETIC
 from tests.support.synthetic_worker import synthetic_face
 
@@ -203,6 +204,20 @@ def test_a_daemon_that_is_not_there_yet_is_named(tmp_path: Path) -> None:
         viewer.wait_for(lambda seen: seen.unknown.get(arguments[3]) == "does not answer")
         with synthetic(tmp_path / "d"):
             viewer.wait_for(lambda seen: is_asked(seen) and not seen.unknown)
+
+
+def test_a_daemon_with_keys(tmp_path: Path) -> None:
+    keys = KeyFolder(tmp_path / "keys", "page", "watcher")
+    settings = (*keys.settings(), "--set", 'security.operators=["page"]')
+    with synthetic(tmp_path / "d", *settings) as daemon:
+        for name, status in (("page", 200), ("watcher", 409)):
+            arguments = (*addresses(daemon), *keys.options(name))
+            with RunningDashboard(tmp_path, *arguments) as page, Viewer(page.port) as viewer:
+                chamber = viewer.wait_for(is_asked)
+                viewer.wait_for(lambda seen: seen.cards.get(chamber))  # noqa: B023 - used at once
+                found, reply = page.command(chamber, request="mark", text=name)
+                assert found == status
+        assert "may only read" in reply["error"]
 
 
 def test_a_viewer_that_reconnects_gets_what_it_lacks(shared: RunningDashboard) -> None:

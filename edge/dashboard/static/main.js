@@ -27,6 +27,8 @@ const observer = new IntersectionObserver((entries) => {
 // -- the connection to the server ----------------------------------------------------------------
 
 let source = null;
+let run = "";      // of the server's process
+let version = "";  // of its files
 
 function connect() {
   source?.close();
@@ -35,6 +37,9 @@ function connect() {
     lastMs = Date.now();
     problem = "";
     const isFirst = !store.ready;
+    const [server] = message.lastEventId.split("-");
+    if (run && server !== run) reloadIfNewer();
+    run = server;
     store.apply(JSON.parse(message.data));
     if (isFirst) second(); else schedule();
   };
@@ -53,6 +58,14 @@ async function refused() {
     problem = "";
   }
   setTimeout(connect, 5000);
+}
+
+/** The server was started again: load the page anew if its files are of another version. */
+async function reloadIfNewer() {
+  try {
+    const about = await (await fetch("/api/about")).json();
+    if (version && about.version !== version) location.reload();
+  } catch { /* the next update tells */ }
 }
 
 let isScheduled = false;
@@ -169,7 +182,7 @@ function renderSummary(nowMs) {
   if (unread) parts.push(`${unread} not read`);
   let cards = 0;
   for (const chamber of store.chambers.values()) cards += chamber.cards.size;
-  document.documentElement.classList.toggle("few", cards <= 4); // larger on a wall
+  document.documentElement.classList.toggle("few", cards <= 6); // larger on a wall
   text(byId("summary"), store.ready ? parts.join(" · ") : "");
   const [raised] = byId("alarms").firstElementChild.children;
   document.title = raised ? `▲ ${raised.textContent}` : unread ? `(${unread}) affect-edge` : "affect-edge";
@@ -250,6 +263,7 @@ connect();
 setInterval(second, 1000);
 fetch("/api/about").then((response) => response.json()).then((about) => {
   actions.defaults = about.marks;
+  version = about.version;
   byId("logout").hidden = !about.token;
 }).catch(() => {});
 // for tests: what the page holds
