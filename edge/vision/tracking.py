@@ -33,10 +33,14 @@ _SIZE_RATIO_MAX = 2.0
 # overflow.
 _SIZE_MIN_PX = 1.0
 _PIXEL_MAX = 1e7
-_COORDINATES_MIN = np.array(
-    [-_PIXEL_MAX, -_PIXEL_MAX, math.log(_SIZE_MIN_PX), math.log(_SIZE_MIN_PX)]
-)
-_COORDINATES_MAX = np.array([_PIXEL_MAX, _PIXEL_MAX, math.log(_PIXEL_MAX), math.log(_PIXEL_MAX)])
+_LOG_SIZE_MIN = math.log(_SIZE_MIN_PX)
+_LOG_PIXEL_MAX = math.log(_PIXEL_MAX)
+
+# Plain numbers: for a few faces, arrays of four numbers cost several times as much.
+Coordinates = tuple[float, float, float, float]
+"""Centre x, centre y, log width, log height."""
+
+_FEW_PAIRS = 16  # up to so many pairs of track and detection are compared one by one
 
 
 class Tracker:
@@ -104,8 +108,8 @@ class Tracker:
         ]
         for known in self._states:
             known.predict(step_ns / 1e9)
-        ordered = sorted(detections, key=_sort_key)
-        measured = np.array([_measure(found.box) for found in ordered]).reshape(-1, 4)
+        ordered = sorted(detections, key=_sort_key) if len(detections) > 1 else detections
+        measured = [_measure(found.box) for found in ordered]
 
         matched = {column: self._states[row] for row, column in self._associate(measured)}
         for known in self._states:
@@ -140,11 +144,14 @@ class Tracker:
         age_s = (self._now_ns - state.first_detected_ns) / 1e9
         return Track(id=id_, detection=found, age_s=age_s)
 
-    def _associate(self, measured: Array) -> list[tuple[int, int]]:
+    def _associate(self, boxes: Sequence[Coordinates]) -> list[tuple[int, int]]:
         """Return pairs (index of the track state, index of the measurement)."""
-        if not self._states or not len(measured):
+        if not self._states or not boxes:
             return []
-        predicted = np.array([state.mean for state in self._states])
+        means = [state.mean for state in self._states]
+        if (clear := _clear_pairs(means, boxes, self._config.iou_min)) is not None:
+            return clear
+        predicted, measured = np.array(means), np.array(boxes)
         overlap = _iou(predicted, measured)
         pairs = assign(np.where(overlap >= self._config.iou_min, overlap, 0.0))
 
@@ -183,28 +190,29 @@ class _TrackState:
         "visible_ns",
     )
 
-    def __init__(self, measured: Array, now_ns: int, found: Detection) -> None:
+    def __init__(self, measured: Coordinates, now_ns: int, found: Detection) -> None:
         self.id: int | None = None  # assigned when the track is first returned
         self.first_detected_ns = self.last_detected_ns = now_ns
         self.visible_ns = 0
         self.latest = found
         self.missed = False  # whether it was searched in the newest frame and not detected
-        self.mean = measured.copy()
-        self._speed = np.zeros(4)
+        self.mean = measured
+        self._speed = (0.0, 0.0, 0.0, 0.0)
         self._p00, self._p01, self._p11 = _MEASUREMENT_STD**2, 0.0, _SPEED_STD**2
 
-    def mean_after(self, step_s: float) -> Array:
+    def mean_after(self, step_s: float) -> Coordinates:
         """Return the mean that ``predict`` would give, without a change of the state."""
         travel_s = _SPEED_TIME_CONSTANT_S * (1.0 - math.exp(-step_s / _SPEED_TIME_CONSTANT_S))
-        return _clip(self.mean + travel_s * self._speed)
+        return _moved(self.mean, travel_s, self._speed)
 
     def predict(self, step_s: float) -> None:
         """Predict the state ``step_s`` later; two steps give the same as one step of their sum."""
         constant_s = _SPEED_TIME_CONSTANT_S
         decay = math.exp(-step_s / constant_s)
         travel_s = constant_s * (1.0 - decay)
-        self.mean = _clip(self.mean + travel_s * self._speed)
-        self._speed = decay * self._speed
+        self.mean = _moved(self.mean, travel_s, self._speed)
+        x, y, width, height = self._speed
+        self._speed = (decay * x, decay * y, decay * width, decay * height)
         # exact covariance of the process; in the steady state the speed has _SPEED_STD
         density = 2.0 * _SPEED_STD**2 / constant_s
         variance = constant_s**2 * (step_s - 2.0 * travel_s + constant_s * (1.0 - decay**2) / 2.0)
@@ -213,12 +221,13 @@ class _TrackState:
         self._p01 = decay * (p01 + travel_s * p11) + density * travel_s**2 / 2.0
         self._p11 = decay**2 * p11 + density * constant_s * (1.0 - decay**2) / 2.0
 
-    def correct(self, measured: Array) -> None:
+    def correct(self, measured: Coordinates) -> None:
         """Update the filter with the measured box."""
         total = self._p00 + _MEASUREMENT_STD**2
-        innovation = measured - self.mean
-        self.mean = _clip(self.mean + self._p00 / total * innovation)
-        self._speed = self._speed + self._p01 / total * innovation
+        (x, y, width, height), (x_0, y_0, width_0, height_0) = measured, self.mean
+        innovation = (x - x_0, y - y_0, width - width_0, height - height_0)
+        self.mean = _moved(self.mean, self._p00 / total, innovation)
+        self._speed = _sum(self._speed, self._p01 / total, innovation)
         self._p11 = max(self._p11 - self._p01**2 / total, 0.0)
         self._p01 *= _MEASUREMENT_STD**2 / total
         self._p00 *= _MEASUREMENT_STD**2 / total
@@ -285,26 +294,67 @@ def _sort_key(found: Detection) -> tuple[float, float, float, float, float, byte
     return (-found.score, box.x, box.y, box.width, box.height, found.landmarks.tobytes())
 
 
-def _measure(box: Box) -> Array:
-    """Return centre x, centre y, log width, log height."""
+def _measure(box: Box) -> Coordinates:
+    """Return the coordinates of ``box``."""
     width = min(max(box.width, _SIZE_MIN_PX), _PIXEL_MAX)
     height = min(max(box.height, _SIZE_MIN_PX), _PIXEL_MAX)
-    return _clip(
-        np.array([box.x + box.width / 2, box.y + box.height / 2, math.log(width), math.log(height)])
-    )
+    x, y = box.x + box.width / 2, box.y + box.height / 2
+    return _clip((x, y, math.log(width), math.log(height)))
 
 
-def _box(coordinates: Array) -> Box:
-    """Return the box of centre x, centre y, log width, log height."""
-    x, y, log_width, log_height = coordinates.tolist()
+def _box(coordinates: Coordinates) -> Box:
+    """Return the box of ``coordinates``."""
+    x, y, log_width, log_height = coordinates
     width, height = math.exp(log_width), math.exp(log_height)
     return Box(x - width / 2, y - height / 2, width, height)
 
 
-def _clip(coordinates: Array) -> Array:
-    # half of the time of np.clip, which is a function in Python
-    clipped: Array = np.minimum(np.maximum(coordinates, _COORDINATES_MIN), _COORDINATES_MAX)
-    return clipped
+def _sum(start: Coordinates, factor: float, step: Coordinates) -> Coordinates:
+    """Return ``start + factor * step``."""
+    (x, y, width, height), (x_1, y_1, width_1, height_1) = start, step
+    return (
+        x + factor * x_1,
+        y + factor * y_1,
+        width + factor * width_1,
+        height + factor * height_1,
+    )
+
+
+def _moved(start: Coordinates, factor: float, step: Coordinates) -> Coordinates:
+    """Return ``start + factor * step`` within the limits."""
+    return _clip(_sum(start, factor, step))
+
+
+def _clip(coordinates: Coordinates) -> Coordinates:
+    x, y, width, height = coordinates
+    return (
+        min(max(x, -_PIXEL_MAX), _PIXEL_MAX),
+        min(max(y, -_PIXEL_MAX), _PIXEL_MAX),
+        min(max(width, _LOG_SIZE_MIN), _LOG_PIXEL_MAX),
+        min(max(height, _LOG_SIZE_MIN), _LOG_PIXEL_MAX),
+    )
+
+
+def _clear_pairs(
+    predicted: Sequence[Coordinates], measured: Sequence[Coordinates], iou_min: float
+) -> list[tuple[int, int]] | None:
+    """Return the pairs by overlap where few faces leave no choice; None: a choice is to be made.
+
+    Then each face overlaps at most one, and no second assignment follows, as on one side all are
+    assigned.
+    """
+    if len(predicted) * len(measured) > _FEW_PAIRS:
+        return None
+    first, second = [_box(each) for each in predicted], [_box(each) for each in measured]
+    pairs = [
+        (row, column)
+        for row, one in enumerate(first)
+        for column, other in enumerate(second)
+        if (overlap := one.iou(other)) > 0 and overlap >= iou_min
+    ]
+    most = min(len(predicted), len(measured))
+    is_clear = len(pairs) == most == len({row for row, _ in pairs})
+    return pairs if is_clear and most == len({column for _, column in pairs}) else None
 
 
 def _iou(first: Array, second: Array) -> Array:

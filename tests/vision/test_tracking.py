@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.config import TrackingConfig
+from edge.vision import tracking
 from edge.vision.tracking import Tracker, assign
 from edge.vision.values import Box, Detection, Track
 
@@ -144,6 +145,22 @@ def test_order_of_detections_does_not_matter(frames, rng):
             for tracks in (as_given, as_shuffled)
         ]
         assert results[0] == results[1]
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.lists(plausible | absurd, max_size=4), steps_ns), max_size=10))
+def test_pairs_without_a_choice_are_those_of_the_assignment(frames):
+    def tracks():
+        tracker, now_ns, seen = Tracker(CONFIG), 0, []
+        for found, step_ns in frames:
+            now_ns += step_ns
+            seen.append([(t.id, t.detection.box, t.age_s) for t in tracker.update(found, now_ns)])
+        return seen
+
+    expected = tracks()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking, "_FEW_PAIRS", 0)
+        assert tracks() == expected
 
 
 # --- motion ---------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def test_faces_are_encoded_as_the_models_encode_them(found: list[FaceState]) -> 
 def test_a_report_is_what_was_sent(found: list[FaceState]) -> None:
     sent = frame_report(state(*found))
     received = FrameReport.decode(sent.encode())
-    assert replace(received, faces=()) == sent
+    assert replace(received, faces=(), faces_json=sent.faces_json) == sent
     assert received.faces == [as_model(face) for face in found]
 
 
@@ -135,18 +135,18 @@ GOOD = frame_report(state()).encode()
 @pytest.mark.parametrize(
     "raw",
     [
-        b"\n",
-        b"[]\n[]",
-        b"\xff\n[]",
+        b"[",
+        b"[]",
+        b"[\xff]",
         GOOD[:-3],
         GOOD + b"]",
-        GOOD.replace(b"\n[]", b"\n[1]"),
-        GOOD.replace(b"\n[]", b"\n{}"),
-        GOOD.replace(b"\n[]", b"\n{}x"),
-        GOOD.replace(b"\n[]", b'\n[{"track":1}]'),
-        GOOD.replace(b"\n[]", b'\n[{"track":-1,"expression":null}]'),
-        GOOD.replace(b"\n[]", b'\n[{"track":"1","expression":null}]'),
-        GOOD.replace(b"\n[]", b'\n[{"track":1,"expression":NaN}]'),
+        GOOD.replace(b",[]]", b",[1]]"),
+        GOOD.replace(b",[]]", b",{}]"),
+        GOOD.replace(b",[]]", b",{}x]"),
+        GOOD.replace(b",[]]", b',[{"track":1}]]'),
+        GOOD.replace(b",[]]", b',[{"track":-1,"expression":null}]]'),
+        GOOD.replace(b",[]]", b',[{"track":"1","expression":null}]]'),
+        GOOD.replace(b",[]]", b',[{"track":1,"expression":NaN}]]'),
         GOOD.replace(b"[3,", b"[-3,"),
         GOOD.replace(b"[3,", b"[3.5,"),
         GOOD.replace(b"[3,", b"[true,"),

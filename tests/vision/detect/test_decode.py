@@ -1,4 +1,4 @@
-"""The vectorised decoder compared with a simple one, cell by cell and pair by pair."""
+"""The decoder compared with a simple one, cell by cell and pair by pair."""
 
 import math
 from typing import Any
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.vision.detect import centerface
 from edge.vision.detect.centerface import decode
 from edge.vision.detect.suppression import CANDIDATES_MAX
 
@@ -77,8 +78,8 @@ def assert_agreement(maps: dict[str, Any], **options: float) -> None:
 @settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    rows=st.integers(1, 9),
-    columns=st.integers(1, 9),
+    rows=st.integers(1, 14),
+    columns=st.integers(1, 14),
     spread=st.sampled_from([0.1, 1.0, 5.0, 100.0]),
     threshold=SHARE,
     nms_iou=SHARE,
@@ -89,6 +90,23 @@ def test_it_agrees_with_the_reference(
     seed: int, rows: int, columns: int, spread: float, **options: float
 ) -> None:
     assert_agreement(maps_of(seed, rows, columns, spread), **options)
+
+
+@settings(max_examples=100)
+@given(seed=st.integers(0, 2**32 - 1), threshold=st.floats(0.3, 0.95), nms_iou=SHARE)
+def test_few_cells_and_many_are_decoded_alike(seed: int, threshold: float, nms_iou: float) -> None:
+    maps = maps_of(seed, 12, 12, 0.6)
+    options = {"threshold": threshold, "nms_iou": nms_iou, "ratio_x": 4.0, "ratio_y": 3.75}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(centerface, "_FEW", 0)
+        many = decode(**maps, **options)
+        patch.setattr(centerface, "_FEW", 144)
+        few = decode(**maps, **options)
+    assert [each.score for each in few] == [each.score for each in many]
+    for one, other in zip(few, many, strict=True):
+        for name in ("x", "y", "width", "height"):
+            assert getattr(one.box, name) == pytest.approx(getattr(other.box, name), rel=1e-12)
+        np.testing.assert_allclose(one.landmarks, other.landmarks, rtol=1e-6)
 
 
 @pytest.mark.parametrize("threshold", [0.9, 0.3])
