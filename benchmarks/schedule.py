@@ -61,6 +61,10 @@ class _Counted:
         self.input_size = detector.input_size
         self.calls = 0
 
+    @property
+    def averaged(self) -> Detector:
+        return self._detector.averaged
+
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
         self.calls += 1
         return self._detector.detect(frame, stopwatch)

@@ -104,10 +104,15 @@ class Detection:
     score: float
     found: FoundBy = "full"
 
-    def moved(self, x: float, y: float, *, found: FoundBy) -> "Detection":
-        """Return the same face ``x`` pixels to the right and ``y`` down."""
-        box = Box(self.box.x + x, self.box.y + y, self.box.width, self.box.height)
-        return Detection(box, self.landmarks + _pair(x, y), self.score, found)
+    def moved(self, x: float, y: float, height_factor: float = 1.0) -> "Detection":
+        """Return the same face, found in a region, ``x`` pixels to the right and ``y`` down.
+
+        Its box gets ``height_factor`` times the height about the same centre.
+        """
+        height = self.box.height * height_factor
+        top = self.box.y + y + (self.box.height - height) / 2
+        box = Box(self.box.x + x, top, self.box.width, height)
+        return Detection(box, self.landmarks + _pair(x, y), self.score, "region")
 
     def predicted_at(self, box: Box) -> "Detection":
         """Return the same face at ``box``, its landmarks moved and scaled along."""

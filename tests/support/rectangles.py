@@ -55,6 +55,10 @@ class RectangleDetector:
         self.hidden: set[int] = set()
         self.fails = False
 
+    @property
+    def averaged(self) -> "RectangleDetector":
+        return self
+
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
         if self.fails:
             raise InferenceError("not finite")

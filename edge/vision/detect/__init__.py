@@ -29,6 +29,14 @@ class Detector(Protocol):
     def golden(self) -> Golden | None:
         """Its expected answer to the golden face (see ``edge.vision.golden``)."""
 
+    @property
+    def averaged(self) -> "Detector":
+        """The same detector, with boxes and landmarks that are steadier from frame to frame.
+
+        They are means over what the network says of a face, instead of its best guess; ``golden``
+        describes the best guess. Both share the network: use them in one thread.
+        """
+
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
         """Return the faces in ``frame``, highest score first, in pixels of the full frame.
 

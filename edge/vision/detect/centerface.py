@@ -7,7 +7,9 @@ of the published network: stride 4, ``heatmap`` (1 map), ``scale`` (log of heigh
 """
 
 import math
-from typing import Final
+from copy import copy
+from operator import mul
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,9 @@ _OFFSET_MAX: Final = 16.0
 
 _LANDMARK_MAX: Final = 8.0
 """Landmarks are clipped to this many box sizes; valid ones are within 0 to 1."""
+
+_SAME_CELLS: Final = 0.5
+"""Lowest overlap with the best cell's box of cells that are averaged with it."""
 
 _FEW: Final = 64
 """Up to so many cells are decoded as plain numbers. After an inference has filled the caches, forty
@@ -57,6 +62,7 @@ class CenterFace:
         self._network = network
         self._threshold = threshold
         self._nms_iou = nms_iou
+        self._averages = False
         self.info = network.info
         self.golden = network.manifest.golden
         self.input_size = (network.info.width, network.info.height)
@@ -64,6 +70,13 @@ class CenterFace:
         network.warm_up(
             {role: [(1, channels, rows, columns)] for role, channels in CHANNELS.items()}
         )
+
+    @property
+    def averaged(self) -> "CenterFace":
+        """The same detector with means over cells; see ``edge.vision.detect.Detector``."""
+        other = copy(self)
+        other._averages = True
+        return other
 
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
         """Return the faces in ``frame``; see ``edge.vision.detect.Detector``."""
@@ -81,6 +94,7 @@ class CenterFace:
             nms_iou=self._nms_iou,
             ratio_x=ratio_x,
             ratio_y=ratio_y,
+            averaged=self._averages,
         )
         stopwatch.lap("decode_boxes")
         return found
@@ -96,6 +110,7 @@ def decode(
     nms_iou: float,
     ratio_x: float,
     ratio_y: float,
+    averaged: bool = False,
 ) -> tuple[Detection, ...]:
     """Return the faces that the four maps of one picture describe, highest score first.
 
@@ -111,14 +126,20 @@ def decode(
         nms_iou: overlap from which the lower-scored of two boxes is dropped.
         ratio_x: full-frame pixels per model pixel, across.
         ratio_y: the same, down.
+        averaged: whether a face's box and landmarks are means, weighted by the score, over its
+            cells that overlap the best one by half; else those of the best one.
     """
     cells = (heatmap > threshold).ravel().nonzero()[0]
     if not len(cells):
         return ()
     scores = heatmap.ravel()[cells]
+    if averaged and len(cells) > _FEW:  # in a picture of one face, others are noise
+        highest = np.sort(by_score(scores)[:_FEW])
+        cells, scores = cells[highest], scores[highest]
     if len(cells) <= _FEW:
         found = dict(zip(cells.tolist(), scores.tolist(), strict=True))
-        return _decode_few(found, (scale, offset, landmarks), nms_iou, (ratio_x, ratio_y))
+        faces = _decode_few(found, (scale, offset, landmarks), nms_iou, (ratio_x, ratio_y))
+        return tuple(each.mean() if averaged else each.best() for each in faces)
     rows, columns = np.divmod(cells, heatmap.shape[1])
     order = by_score(scores)
     rows, columns, scores = rows[order], columns[order], scores[order]
@@ -145,13 +166,55 @@ def decode(
     )
 
 
+class _Cell(NamedTuple):
+    """What a cell says of its face: score, box, and landmarks relative to the box, y before x."""
+
+    score: float
+    box: Box
+    landmarks: list[float]
+
+    def points(self) -> list[float]:
+        """Return x and y of the landmarks, one after the other."""
+        box, relative = self.box, [_limited(each, -_LANDMARK_MAX, _LANDMARK_MAX)
+                                   for each in self.landmarks]  # fmt: skip
+        points = []
+        for y, x in zip(relative[0::2], relative[1::2], strict=True):
+            points += [box.x + x * box.width, box.y + y * box.height]
+        return points
+
+
+class _Face(list[_Cell]):
+    """The cells of one face, highest score first."""
+
+    def best(self) -> Detection:
+        """Return the face as its best cell describes it."""
+        cell = self[0]
+        return Detection(cell.box, _pairs(cell.points()), cell.score)
+
+    def mean(self) -> Detection:
+        """Return the face as its cells describe it in the mean."""
+        if len(self) == 1:
+            return self.best()
+        total = sum(cell.score for cell in self)
+        shares = [cell.score / total for cell in self]
+        boxes = [(cell.box.x, cell.box.y, cell.box.width, cell.box.height) for cell in self]
+        box = Box(*(sum(map(mul, shares, values)) for values in zip(*boxes, strict=True)))
+        all_points = zip(*(cell.points() for cell in self), strict=True)
+        points = [sum(map(mul, shares, values)) for values in all_points]
+        return Detection(box, _pairs(points), self[0].score)
+
+
+def _pairs(points: list[float]) -> Floats:
+    return np.array(points, np.float32).reshape(-1, 2)
+
+
 def _decode_few(
     scores: dict[int, float],
     maps: tuple[Floats, Floats, Floats],
     nms_iou: float,
     ratios: tuple[float, float],
-) -> tuple[Detection, ...]:
-    """Return what ``decode`` returns, for few cells: the same arithmetic on plain numbers.
+) -> list[_Face]:
+    """Return the faces of ``decode``, for few cells: the same arithmetic on plain numbers.
 
     Args:
         scores: of each cell, by its number in the rows one after another, in ascending order.
@@ -161,8 +224,7 @@ def _decode_few(
     """
     scale, offset, landmarks = maps
     across, down = STRIDE * ratios[0], STRIDE * ratios[1]
-    kept: list[Detection] = []
-    boxes: list[Box] = []
+    faces: list[_Face] = []
     # sorting is stable: equal scores keep their order
     for cell in sorted(scores, key=scores.__getitem__, reverse=True):
         row, column = divmod(cell, scale.shape[2])
@@ -173,19 +235,16 @@ def _decode_few(
         left = (column + _limited(x, -_OFFSET_MAX, _OFFSET_MAX) + 0.5) * across - width / 2
         top = (row + _limited(y, -_OFFSET_MAX, _OFFSET_MAX) + 0.5) * down - height / 2
         box = Box(left, top, width, height)
-        if any(0 < overlap >= nms_iou for overlap in map(box.iou, boxes)):
-            continue
-        boxes.append(box)
-        relative = [
-            _limited(value, -_LANDMARK_MAX, _LANDMARK_MAX)
-            for value in landmarks[:, row, column].tolist()
-        ]
-        points = [
-            (left + x * width, top + y * height)
-            for y, x in zip(relative[0::2], relative[1::2], strict=True)
-        ]
-        kept.append(Detection(box, np.array(points, np.float32), scores[cell]))
-    return tuple(kept)
+        overlaps = [face[0].box.iou(box) for face in faces]
+        is_new = not any(0 < overlap >= nms_iou for overlap in overlaps)
+        if is_new:
+            faces.append(_Face())
+            overlaps.append(1.0)
+        nearest = max(range(len(faces)), key=overlaps.__getitem__)
+        if is_new or overlaps[nearest] >= _SAME_CELLS:
+            said = landmarks[:, row, column].tolist()
+            faces[nearest].append(_Cell(scores[cell], box, said))
+    return faces
 
 
 def _limited(value: float, low: float, high: float) -> float:

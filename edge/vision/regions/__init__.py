@@ -6,6 +6,7 @@
 from edge.config import Config
 from edge.vision.detect import Detector, open_detector
 from edge.vision.regions.finder import Found, RegionFinder, require_square_input
+from edge.vision.regions.square import HEIGHT_FACTOR
 
 __all__ = ["Found", "RegionFinder", "finder_of", "open_finder", "require_square_input"]
 
@@ -37,7 +38,8 @@ def finder_of(config: Config, full: Detector, region: Detector) -> RegionFinder:
         full,
         region,
         full_every_s=detector.full_every_s,
-        sure_score=max(detector.threshold, tracking.appear_score),
+        sure_score=detector.threshold,
         nms_iou=detector.nms_iou,
         iou_min=tracking.iou_min,
+        height_factor=HEIGHT_FACTOR,
     )

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from edge.clock import Stopwatch
 from edge.errors import ModelError
 from edge.vision.detect import Detector
-from edge.vision.regions.schedule import faces_to_search
+from edge.vision.regions.change import ChangeWatch
+from edge.vision.regions.schedule import Plan, plan
 from edge.vision.regions.square import SIDE_MAX, Square, cut_out, square_around, touches_border
 from edge.vision.values import Box, Detection, ExpectedFace, Frame
 
@@ -39,9 +40,9 @@ def require_square_input(region: Detector) -> None:
 class RegionFinder:
     """Searches known faces in squares, and the full frame where that does not suffice.
 
-    The full frame is searched every ``full_every_s`` of sensor time, and at once if no face is
-    known, a face is not sure or lost, or the answer of a region leaves a doubt. Known faces are
-    searched in regions then, too. Owned by one thread.
+    The full frame is searched every ``full_every_s`` of sensor time, more often while no face is
+    known or one is lost, and at once if a face is not sure or a known one is not found in its
+    region. Known faces are searched in regions then, too. Owned by one thread.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class RegionFinder:
         sure_score: float,
         nms_iou: float,
         iou_min: float,
+        height_factor: float = 1.0,
     ) -> None:
         """Search by ``region`` and ``full``.
 
@@ -60,9 +62,10 @@ class RegionFinder:
             full: searches the full frame.
             region: searches a square; its input is square.
             full_every_s: longest sensor time between full looks, seconds.
-            sure_score: score below which an answer of a region is not sure.
+            sure_score: score below which an answer of a region is none.
             nms_iou: overlap from which two answers are the same face.
             iou_min: lowest overlap of an answer with the predicted box.
+            height_factor: heights of the boxes that ``region`` gives are multiplied by it.
 
         Raises:
             ModelError: the input of ``region`` is not square.
@@ -70,15 +73,18 @@ class RegionFinder:
         require_square_input(region)
         width, height = region.input_size
         self.region = region
+        self._averaged = region.averaged
         self._full = full
         self._full_every_ns = round(full_every_s * 1e9)
         self._sure_score = sure_score
         self._nms_iou = nms_iou
         self._iou_min = iou_min
+        self._height_factor = height_factor
         self._region_cost = float(width * height)
         self._full_cost = float(full.input_size[0] * full.input_size[1])
         self._looked_ns: int | None = None  # sensor time of the last full look
         self._size = (0, 0)  # of the frame then
+        self._change = ChangeWatch()
         self._squares: dict[int | None, Square] = {}  # by track, those in which it was found last
 
     def find(self, frame: Frame, expected: tuple[ExpectedFace, ...], stopwatch: Stopwatch) -> Found:
@@ -97,24 +103,31 @@ class RegionFinder:
         if self._is_cut(frame):
             expected = ()  # no prediction holds
         self._forget(expected)
-        faces = faces_to_search(expected, region_cost=self._region_cost, full_cost=self._full_cost)
-        answers = self._search(frame, faces, stopwatch) if faces else None
-        if answers is not None and not self._is_due(frame):
-            known = {each.id for each in expected if each.id is not None and not each.missed}
-            return Found(
-                _by_score(answers.values()),
-                is_full=False,
-                skipped=frozenset(known - answers.keys()),
-            )
+        planned = plan(expected, region_cost=self._region_cost, full_cost=self._full_cost)
+        known = [each for each in expected if each.id is not None and not each.missed]
+        is_due = self._is_due(frame, planned, known)
+        faces = planned.known if is_due else (*planned.known, *planned.lost)
+        answers, is_sure = self._search(frame, faces, stopwatch)
+        if is_sure and not is_due:
+            skipped = frozenset({each.id for each in known if each.id is not None} - answers.keys())
+            return Found(_by_score(answers.values()), is_full=False, skipped=skipped)
         detections = self._full.detect(frame, stopwatch)
         self._looked_ns, self._size = frame.sensor_ns, (frame.width, frame.height)
-        return Found(self._steadied(detections, answers or {}))
+        self._change.note_look(frame.luma)
+        return Found(self._steadied(detections, answers))
 
-    def _is_due(self, frame: Frame) -> bool:
+    def _is_due(self, frame: Frame, planned: Plan, known: Iterable[ExpectedFace]) -> bool:
         """Return whether it is time for a full look."""
-        return self._looked_ns is None or not (
-            0 <= frame.sensor_ns - self._looked_ns < self._full_every_ns
-        )
+        if self._looked_ns is None or frame.sensor_ns < self._looked_ns:
+            return True
+        age_ns = frame.sensor_ns - self._looked_ns
+        limit_ns = self._full_every_ns
+        if planned.look_after_ns is not None:
+            limit_ns = min(limit_ns, planned.look_after_ns)
+        if age_ns >= limit_ns:
+            return True
+        boxes = [each.box for each in known]
+        return age_ns >= planned.change_after_ns and self._change.has_changed(frame.luma, boxes)
 
     def _is_cut(self, frame: Frame) -> bool:
         """Return whether the known faces may be at other pixels of this frame."""
@@ -140,11 +153,16 @@ class RegionFinder:
 
     def _search(
         self, frame: Frame, faces: tuple[ExpectedFace, ...], stopwatch: Stopwatch
-    ) -> dict[int | None, Detection] | None:
-        """Return the face of each track in its square; None: only a full look can tell."""
+    ) -> tuple[dict[int | None, Detection], bool]:
+        """Return the face of each track in its square, and whether no full look is needed.
+
+        One is needed where a known face has no answer, or a lost one has: whether a face is there
+        again, a full look decides.
+        """
         looks_left = int(self._full_cost / self._region_cost) - len(faces)
         answers: dict[int | None, Detection] = {}
         squares: dict[int | None, Square] = {}
+        is_sure = True
         for face in faces:
             square = square_around(face.box, self._squares.get(face.id))
             found = self._nearest(frame, face.box, square, stopwatch)
@@ -153,12 +171,14 @@ class RegionFinder:
                 square = square_around(found.box)
                 found = self._nearest(frame, found.box, square, stopwatch)
             if found is None or touches_border(found.box, square):
-                return None
-            if any(self._is_same(found, other) for other in answers.values()):
-                return None  # two tracks of one face: one is too many
-            answers[face.id], squares[face.id] = found, square
+                is_sure &= face.missed
+            elif any(self._is_same(found, other) for other in answers.values()):
+                is_sure &= face.missed  # two tracks of one face: one is too many
+            else:
+                answers[face.id], squares[face.id] = found, square
+                is_sure &= not face.missed
         self._squares |= squares
-        return answers
+        return answers, is_sure
 
     def _forget(self, expected: tuple[ExpectedFace, ...]) -> None:
         """Forget the squares of tracks that have ended."""
@@ -172,7 +192,7 @@ class RegionFinder:
         if square.side > SIDE_MAX * max(frame.width, frame.height):
             return None
         found = max(
-            detect_in(self.region, frame, square, stopwatch),
+            detect_in(self._averaged, frame, square, stopwatch, self._height_factor),
             key=lambda each: each.box.iou(box),
             default=None,
         )
@@ -191,7 +211,11 @@ def _by_score(detections: Iterable[Detection]) -> tuple[Detection, ...]:
 
 
 def detect_in(
-    detector: Detector, frame: Frame, square: Square, stopwatch: Stopwatch
+    detector: Detector,
+    frame: Frame,
+    square: Square,
+    stopwatch: Stopwatch,
+    height_factor: float = 1.0,
 ) -> tuple[Detection, ...]:
     """Return the faces that ``detector`` finds in ``square``, in pixels of the full frame.
 
@@ -200,12 +224,13 @@ def detect_in(
         frame: the full frame.
         square: which part of it is searched.
         stopwatch: gets the times of the stages.
+        height_factor: heights of boxes are multiplied by it; their centres stay.
 
     Raises:
         InferenceError: the network failed.
     """
     part = replace(frame, luma=cut_out(frame.luma, square), small=None)
     return tuple(
-        each.moved(square.left, square.top, found="region")
+        each.moved(square.left, square.top, height_factor)
         for each in detector.detect(part, stopwatch)
     )

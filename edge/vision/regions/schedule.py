@@ -6,41 +6,72 @@ operations are proportional to the pixels of its input.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from edge.vision.values import ExpectedFace
 
 SEARCH_NS: Final = 1_000_000_000
-"""A lost face is searched in every full frame for this long; then at the regular full looks."""
+"""A lost face is searched for this long; then it may be found at the regular full looks."""
+
+SEARCH_EVERY_NS: Final = 100_000_000
+"""Longest time between full looks while a face is lost, which is searched in a region meanwhile."""
+
+CHANGE_EVERY_NS: Final = 200_000_000
+"""Shortest time between full looks for a change of the picture where no face is known, while there
+is a known face: such looks cost little, also where the background never rests."""
 
 _BUDGET: Final = 0.5
 """Share of a full look's operations that the regions of one frame may cost. No more faces are
 searched in regions than cost one full look, so each is searched in every second frame at least."""
 
 
-def faces_to_search(
-    expected: Sequence[ExpectedFace], *, region_cost: float, full_cost: float
-) -> tuple[ExpectedFace, ...] | None:
-    """Return the faces to search in regions in this frame; None: look at the full frame.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where a frame is searched.
 
-    Those that were not found for the longest time come first. The rest keep their prediction for
-    this frame.
+    Attributes:
+        known: faces to search in regions, in this order.
+        lost: further ones, to search in regions if the full frame is not searched.
+        look_after_ns: the full frame is searched if the last full look is as old, whatever the
+            regular time is; None: the regular time holds.
+        change_after_ns: the same, if the picture has changed.
+    """
+
+    known: tuple[ExpectedFace, ...] = ()
+    lost: tuple[ExpectedFace, ...] = ()
+    look_after_ns: int | None = None
+    change_after_ns: int = 0
+
+
+def plan(expected: Sequence[ExpectedFace], *, region_cost: float, full_cost: float) -> Plan:
+    """Return where to search the next frame.
+
+    Known faces come first, those before others that were not found for a longer time; then lost
+    ones. The rest of the known ones keep their prediction for this frame.
 
     Args:
         expected: the faces that the tracker expects in this frame.
         region_cost: operations of one region, in any unit.
         full_cost: operations of a full look, in the same unit.
     """
-    known = []
-    for face in expected:
-        if face.id is None and not face.missed:
-            return None  # a new face that is not sure yet
-        if face.missed and face.id is not None and face.undetected_ns <= SEARCH_NS:
-            return None  # a full look decides whether a face is lost
-        if not face.missed:
-            known.append(face)
-    if not known or len(known) * region_cost > full_cost:
-        return None
+    known = [each for each in expected if each.id is not None and not each.missed]
+    lost = [
+        each
+        for each in expected
+        if each.id is not None and each.missed and each.undetected_ns <= SEARCH_NS
+    ]
+    if len(known) * region_cost > full_cost:
+        return Plan(look_after_ns=0)
+    look_after_ns = SEARCH_EVERY_NS if lost else None
+    if any(each.id is None and not each.missed for each in expected):
+        look_after_ns = 0  # a new face that is not sure yet
+    for group in (known, lost):
+        group.sort(key=lambda face: (-face.undetected_ns, face.id))
     limit = max(1, int(_BUDGET * full_cost / region_cost))
-    known.sort(key=lambda face: (-face.undetected_ns, face.id))
-    return tuple(known[:limit])
+    return Plan(
+        known=tuple(known[:limit]),
+        lost=tuple(lost[: max(0, limit - len(known))]),
+        look_after_ns=look_after_ns,
+        change_after_ns=CHANGE_EVERY_NS if known else 0,
+    )

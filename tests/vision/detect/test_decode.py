@@ -115,6 +115,41 @@ def test_it_agrees_on_a_frame_of_noise(threshold: float) -> None:
     assert_agreement(maps, threshold=threshold, nms_iou=0.3, ratio_x=6, ratio_y=5.625)
 
 
+@settings(max_examples=60)
+@given(seed=st.integers(0, 2**32 - 1), spread=st.floats(0.01, 0.3))
+def test_averaged_faces_are_means_over_cells_that_overlap(seed: int, spread: float) -> None:
+    maps = maps_of(seed, 10, 10, spread)
+    options = {"threshold": 0.6, "nms_iou": 0.2, "ratio_x": 3.0, "ratio_y": 4.0}
+    best = decode(**maps, **options)
+    averaged = decode(**maps, **options, averaged=True)
+    assert [each.score for each in averaged] == [each.score for each in best]
+    for one, other in zip(best, averaged, strict=True):
+        assert one.box.iou(other.box) > 0.5
+
+
+def test_a_mean_is_weighted_by_the_score() -> None:
+    maps = maps_of(1, 4, 4, 0.0)
+    maps["heatmap"][:] = 0
+    maps["heatmap"][1, 1], maps["heatmap"][1, 2] = 0.9, 0.6
+    maps["scale"][:], maps["offset"][:] = math.log(10), 0
+    options = {"threshold": 0.5, "nms_iou": 0.3, "ratio_x": 1.0, "ratio_y": 1.0}
+    (best,) = decode(**maps, **options)
+    (mean,) = decode(**maps, **options, averaged=True)
+    # neighbouring cells are four pixels apart
+    assert mean.box.x == pytest.approx(best.box.x + 4 * 0.6 / 1.5, abs=1e-5)
+    assert mean.landmarks[:, 0] == pytest.approx(best.landmarks[:, 0] + 1.6, abs=1e-4)
+    assert (mean.box.y, mean.box.width) == pytest.approx((best.box.y, best.box.width))
+    assert mean.score == best.score == np.float32(0.9)
+
+
+def test_averaging_bounds_the_cells_of_a_frame_of_noise() -> None:
+    maps = maps_of(3, 24, 24, 0.5)
+    options = {"threshold": 0.1, "nms_iou": 0.3, "ratio_x": 1.0, "ratio_y": 1.0}
+    averaged = decode(**maps, **options, averaged=True)
+    assert 0 < len(averaged) <= 64
+    assert averaged[0].score == decode(**maps, **options)[0].score
+
+
 def test_equal_scores_keep_the_order_of_the_cells() -> None:
     maps = maps_of(5, 6, 6, 0.2)
     maps["heatmap"][:] = 0.75

@@ -47,7 +47,7 @@ class World:
             self.full,  # type: ignore[arg-type]
             self.region,  # type: ignore[arg-type]
             full_every_s=full_every_s,
-            sure_score=config.tracking.appear_score,
+            sure_score=config.detector.threshold,
             nms_iou=config.detector.nms_iou,
             iou_min=config.tracking.iou_min,
         )
@@ -121,11 +121,27 @@ def test_a_new_face_appears_with_the_next_full_look() -> None:
     assert first / RATE_HZ <= 0.5 + 1 / RATE_HZ
 
 
-def test_without_a_known_face_every_frame_is_searched() -> None:
+def test_an_empty_picture_at_rest_is_searched_at_the_regular_looks() -> None:
     world = World()
     world.watch(1.0, lambda _: {})
-    assert (len(world.full.looks), world.region.looks) == (RATE_HZ, [])
-    assert how(world.watch(0.04, still(box(300)), start_s=1.0)[0]) == ["full"]
+    assert (world.full_looks, world.region.looks) == ([0, 13], [])
+
+
+def test_who_comes_into_an_empty_picture_is_found_at_once() -> None:
+    world = World()
+    world.watch(0.2, lambda _: {})
+    assert how(world.watch(0.04, still(box(300)), start_s=0.2)[0]) == ["full"]
+    assert world.full_looks == [0, 5]
+
+
+def test_who_comes_into_view_beside_a_known_face_is_found_within_a_fifth_of_a_second() -> None:
+    world = World(full_every_s=10.0)
+    world.watch(0.4, still(box(150)))
+    seen = world.watch(0.4, still(box(150), box(500)), start_s=0.4)
+    assert len(seen[0].tracks) == 2  # the last full look is 0.4 s ago
+    seen = world.watch(0.4, still(box(150), box(500), box(340, 80)), start_s=0.8)
+    first = next(number for number, each in enumerate(seen) if len(each.tracks) == 3)
+    assert first / RATE_HZ <= 0.2
 
 
 # -- motion ----------------------------------------------------------------------------------------
@@ -163,13 +179,25 @@ def test_a_face_that_is_gone_or_far_away_is_decided_by_a_full_look_in_the_same_f
     assert world.full_looks == [0, 11, 12]
 
 
-def test_a_lost_face_is_searched_in_full_frames_and_then_at_the_regular_looks() -> None:
+def test_a_lost_face_is_searched_more_often_and_then_at_the_regular_looks() -> None:
     world = World()
     world.watch(0.4, still(box(200), box(450)))
     world.watch(3.0, still(box(450)), start_s=0.4)
-    lost_at, search_frames = 10, RATE_HZ * SEARCH_NS // 10**9
-    assert world.full_looks[:search_frames] == [0, *range(lost_at, lost_at + search_frames - 1)]
-    assert len(world.full_looks[search_frames:]) <= 5
+    lost_at, lost_until = 10, 10 + RATE_HZ * SEARCH_NS // 10**9
+    # every third frame: the first one that is 0.1 s after the last
+    assert world.full_looks[:10] == [0, *range(lost_at, lost_until, 3)]
+    assert len([each for each in world.full_looks if each >= lost_until]) <= 5
+
+
+def test_a_lost_face_that_is_back_at_its_place_is_found_at_once() -> None:
+    def faces(t: float) -> Faces:
+        return {100: box(450), **({} if 0.4 <= t < 0.6 else {200: box(200)})}
+
+    world = World()
+    seen = world.watch(1.0, faces)
+    assert [len(each.tracks) for each in seen] == [2] * 10 + [1] * 5 + [2] * 10
+    assert {track.id for track in seen[15].tracks} == {1, 2}
+    assert 15 in world.full_looks  # which decides that it is a face
 
 
 def test_a_face_at_the_edge_of_the_frame_is_followed() -> None:
@@ -217,15 +245,18 @@ def test_crossing_faces_keep_their_tracks_as_with_every_frame_in_full() -> None:
 def test_an_answer_that_is_not_sure_needs_a_full_look() -> None:
     world = World(scores={100: 0.9})
     world.watch(0.4, still(box(300)))
-    world.region.scores = {100: 0.55}
+    world.region.scores = {100: 0.45}
     (seen,) = world.watch(0.04, still(box(300)), start_s=0.4)
     assert how(seen) == ["full"]
+    world.region.scores = {100: 0.55}  # as good as any answer of a full look
+    (seen,) = world.watch(0.04, still(box(300)), start_s=0.44)
+    assert how(seen) == ["region"]
 
 
 def test_a_new_face_that_is_not_sure_is_searched_in_full_frames() -> None:
     world = World(scores={101: 0.55})
     seen = world.watch(0.16, still(box(300), box(500)))
-    assert [how(each) for each in seen] == [["full"]] * 4
+    assert {len(each.tracks) for each in seen} == {1}
     assert world.full_looks == [0, 1, 2, 3]
 
 
@@ -313,6 +344,14 @@ def test_results_depend_on_sensor_time_and_content_alone(chunks: list[int], now_
         shown = faces(number / RATE_HZ)
         seen.append(world.see(frame_at(number / RATE_HZ, shown, captured_ns=wall_ns)))
     assert summary(seen) == expected
+
+
+def test_an_answer_gets_the_height_that_its_network_is_known_to_exceed() -> None:
+    world = World()
+    world.pipeline._finder._height_factor = 0.5  # type: ignore[union-attr]
+    _, seen = world.watch(2 / RATE_HZ, still(box(300)))
+    assert where(seen) == {1: Box(270, 177, 60, 30)}
+    assert seen.tracks[0].detection.landmarks[0].tolist() == [300.0, 163.0]
 
 
 def test_a_failed_network_leaves_tracks_and_schedule_unchanged() -> None:
