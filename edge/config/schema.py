@@ -42,7 +42,7 @@ class DetectorConfig(Section):
 
     model: str = Field("centerface-320x192", min_length=1)
     artifact: str = Field("auto", min_length=1)
-    schedule: Literal["every-frame", "region"] = "every-frame"
+    schedule: Literal["every-frame", "region"] = "region"
     full_every_s: float = Field(0.5, ge=0.001, le=60)
     region_model: str = Field("centerface-96x96", min_length=1)
     region_artifact: str = Field("auto", min_length=1)

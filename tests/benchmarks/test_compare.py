@@ -105,7 +105,7 @@ def test_this_checkout_against_a_revision(
     assert result["size"] == [320, 180]
     for side in (result["this"], result["other"]):
         assert side["faces_per_frame"] == 1
-        assert side["full_looks_per_1000"] == 1000
+        assert 0 < side["full_looks_per_1000"] < 1000
         assert side["models"]["centerface-320x192"]
         assert not side["chose_artifacts"]
         assert 0 < side["outside_cpu_ms"] < side["cpu_ms"]["p50"]

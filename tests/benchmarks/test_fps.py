@@ -52,7 +52,9 @@ def assert_conditions(result: dict[str, Any]) -> None:
 
 
 def test_the_pipeline_in_memory_against_the_baseline(tmp_path: Path) -> None:
-    result = measured(tmp_path, "--source", "demo", "--frames", "30", "--in-memory", "--baseline")
+    every = ("--set", 'detector.schedule="every-frame"')
+    arguments = ("--source", "demo", "--frames", "30", "--in-memory", "--baseline")
+    result = measured(tmp_path, *arguments, *every)
     assert_conditions(result)
     assert result["frames"] == 30
     assert set(result["latency_ms"]) == {"p50", "p95", "p99"}

@@ -28,6 +28,7 @@ DECLARED = (
 """Fields that may differ between two runs over one file: identity, wall time and durations."""
 
 FLOAT = ("--set", 'detector.artifact="centerface.onnx"',
+         "--set", 'detector.region_artifact="centerface.onnx"',
          "--set", 'expression.artifact="expression.onnx"')  # fmt: skip
 GOLDEN = Path(__file__).with_name("golden-demo.jsonl")
 ACCEPT = "AFFECT_EDGE_ACCEPT_GOLDEN"
@@ -87,19 +88,17 @@ def test_two_runs_over_the_demo_are_equal(
     assert len(one) == 300
     assert one[0]["stream"] != two[0]["stream"]
     assert sum(face["expression"] is not None for m in one for face in m["faces"]) > 100
-    assert {face["found"] for message in one for face in message["faces"]} == {"full"}
-    assert_same(one, two)
-
-
-def test_two_runs_by_regions_are_equal_and_say_how_boxes_came_about(tmp_path: Path) -> None:
-    one, two = run_twice(
-        tmp_path, "--source", "demo", *FLOAT, "--set", 'detector.schedule="region"',
-        "--set", 'detector.region_artifact="centerface.onnx"',
-    )  # fmt: skip
     found = [face["found"] for message in one for face in message["faces"]]
     assert len(found) > 250
     assert found.count("region") > 200
     assert set(found) == {"full", "region"}
+    assert_same(one, two)
+
+
+def test_two_runs_with_every_frame_searched_in_full_are_equal(tmp_path: Path) -> None:
+    every = ("--set", 'detector.schedule="every-frame"')
+    one, two = run_twice(tmp_path, "--source", "demo", *FLOAT, *every)
+    assert {face["found"] for message in one for face in message["faces"]} == {"full"}
     assert_same(one, two)
 
 

@@ -64,7 +64,7 @@ def test_without_a_translator_its_time_is_zero(tmp_path: Path) -> None:
             daemon.wait_for_frame()
         models = daemon.events("worker_started")[0]["detail"]["models"]
     assert {frame["timing_ms"]["translate"] for frame in daemon.frames} == {0.0}
-    assert set(models) == {"detector", "expression"}
+    assert set(models) == {"detector", "region_detector", "expression"}
 
 
 def test_check_verifies_the_translator(folder: Path) -> None:
