@@ -34,7 +34,8 @@ class Detector(Protocol):
         """The same detector, with boxes and landmarks that are steadier from frame to frame.
 
         They are means over what the network says of a face, instead of its best guess; ``golden``
-        describes the best guess. Both share the network: use them in one thread.
+        describes the best guess. A detector without such means returns itself. Both share the
+        network: use them in one thread.
         """
 
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:

@@ -60,6 +60,11 @@ class RetinaFace:
         count = len(self._anchors)
         network.warm_up({role: [(1, count, values)] for role, values in ROLES.items()})
 
+    @property
+    def averaged(self) -> "RetinaFace":
+        """Itself: each face has its best anchor only."""
+        return self
+
     def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
         """Return the faces in ``frame``; see ``edge.vision.detect.Detector``."""
         picture, ratio_x, ratio_y = input_picture(frame, self.input_size)
