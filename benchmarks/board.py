@@ -20,6 +20,7 @@ from edge.config import Config, DetectorConfig, ExpressionConfig, TranslatorConf
 from edge.vision.inference import Network, open_network
 from edge.vision.inference.choice import board_name
 from edge.vision.inference.manifest import Task
+from edge.vision.regions import region_detector
 
 NetworkConfig = DetectorConfig | TranslatorConfig | ExpressionConfig
 BUSY_PERCENT = 25
@@ -198,7 +199,7 @@ def _networks(config: Config) -> Iterator[tuple[str, Network]]:
     """Yield the configured networks with the keys of their artifacts, in the order of use."""
     networks: list[tuple[str, Task, NetworkConfig]] = [
         ("detector.artifact", "face-detection", config.detector),
-        ("detector.region_artifact", "face-detection", config.detector.region),
+        ("detector.region_artifact", "face-detection", region_detector(config.detector)),
         ("translator.artifact", "spectrum-translation", config.translator),
         ("expression.artifact", "facial-expression", config.expression),
     ]

@@ -8,6 +8,7 @@ from edge.config import Config
 from edge.vision.expression.crop import square_crop
 from edge.vision.inference import Network, open_network
 from edge.vision.inference.runtimes import Tensor
+from edge.vision.regions import region_detector
 from edge.vision.resize import resize_linear
 from edge.vision.values import FrameState
 
@@ -24,7 +25,7 @@ class InferenceAlone:
             artifact=config.detector.artifact, threads=config.detector.threads,
         )  # fmt: skip
         self._region: Network | None = None
-        if (region := config.detector.region).model:
+        if (region := region_detector(config.detector)).model:
             self._region = open_network(
                 region.model, task="face-detection",
                 artifact=region.artifact, threads=region.threads,

@@ -39,7 +39,7 @@ from edge.vision.inference import (
     verify,
 )
 from edge.vision.picture_rules import rules_line
-from edge.vision.regions import require_square_input
+from edge.vision.regions import region_detector, require_square_input
 from edge.vision.translate import open_translator
 
 
@@ -100,6 +100,10 @@ def run_check(config: Config, board: Board | None = None, *, file: Path | None =
         if not name:
             continue  # without a translator the expression network gets the crops themselves
         try:
+            if role == "region_detector" and not region_detector(config.detector).model:
+                other = f"{config.detector.model} has another decoder"
+                report(f"{role} {name}: not used, {other}: it searches every frame in full", [])
+                continue
             report(f"{role} {name}: manifest, hashes, parity", verify(find_model(name)))
             report(f"{role} {name}: golden face", golden_findings(config))
             if section.artifact == "auto" and (choice := _choice(name, section.threads, config)):

@@ -3,12 +3,36 @@
 ``square`` says where, ``schedule`` when, ``finder`` does it, between detector and tracker.
 """
 
-from edge.config import Config
+from edge.config import Config, DetectorConfig
 from edge.vision.detect import Detector, open_detector
+from edge.vision.inference import find_model, load_manifest
 from edge.vision.regions.finder import Found, RegionFinder, require_square_input
 from edge.vision.regions.square import HEIGHT_FACTOR
 
-__all__ = ["Found", "RegionFinder", "finder_of", "open_finder", "require_square_input"]
+__all__ = [
+    "Found",
+    "RegionFinder",
+    "finder_of",
+    "open_finder",
+    "region_detector",
+    "require_square_input",
+]
+
+
+def region_detector(detector: DetectorConfig) -> DetectorConfig:
+    """Return the configuration of the detector of regions; ``model`` is empty without regions.
+
+    Models of two decoders do not search together: they draw a face's box differently, and it would
+    jump at each full look. The full frame is searched every time then.
+
+    Raises:
+        ModelError: a manifest is missing or invalid.
+    """
+    region = detector.region
+    if not region.model:
+        return region
+    decoders = {load_manifest(find_model(name)).decoder for name in (detector.model, region.model)}
+    return region if len(decoders) == 1 else region.model_copy(update={"model": ""})
 
 
 def open_finder(config: Config, full: Detector) -> RegionFinder | None:
@@ -21,10 +45,10 @@ def open_finder(config: Config, full: Detector) -> RegionFinder | None:
     Raises:
         ModelError: the region's model fails verification, or its input is not square.
     """
-    if config.detector.schedule == "every-frame":
+    region = region_detector(config.detector)
+    if not region.model:
         return None
-    region = open_detector(config.detector.region, config.journal.state_dir)
-    return finder_of(config, full, region)
+    return finder_of(config, full, open_detector(region, config.journal.state_dir))
 
 
 def finder_of(config: Config, full: Detector, region: Detector) -> RegionFinder:

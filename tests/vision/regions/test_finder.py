@@ -371,7 +371,8 @@ def test_a_failed_network_leaves_tracks_and_schedule_unchanged() -> None:
 
 def test_every_frame_has_no_finder_and_regions_need_a_square_input() -> None:
     full = RectangleDetector((320, 192))
-    assert open_finder(Config(), full) is None  # type: ignore[arg-type]
+    every_frame = Config(detector=DetectorConfig(schedule="every-frame"))
+    assert open_finder(every_frame, full) is None  # type: ignore[arg-type]
     config = Config(
         detector=DetectorConfig(
             schedule="region", region_model="centerface-320x192", region_artifact="centerface.onnx"
