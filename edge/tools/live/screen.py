@@ -7,11 +7,11 @@ printable here: it must not control the terminal.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import Any, Final
+from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
-from edge.protocol.messages import Face, StatusMessage
+from edge.protocol.messages import ActiveAlarm, Face, StatusMessage
 from edge.tools.live.state import FRAME_NS, READ_NS, DeviceState, FaceState, LiveState
 
 Piece = tuple[str, str]
@@ -74,7 +74,7 @@ def device_lines(device: DeviceState, now_ns: int, width: int) -> list[Line]:
     if device.missing:
         pieces.append((f"{device.missing} messages missed here", "magenta"))
     lines = flow(pieces, width, "  ")
-    for alarm in getattr(status, "alarms", None) or ():
+    for alarm in () if status is None else status.alarms:
         first, *more = wrap(_alarm_words(alarm), max(20, width - 8)) or [""]
         lines.append([("  ALARM ", "bold red"), (first, "bold red")])
         lines += [[(f"        {each}", "bold red")] for each in more]
@@ -121,14 +121,10 @@ def _record(status: StatusMessage) -> Line:
     return pieces
 
 
-def _alarm_words(alarm: Any) -> str:
-    """Return an alarm of the status in words: ``P07: not read, for 40 s``."""
-    rule, subject, text, since_s = (
-        getattr(alarm, name, None) for name in ("rule", "subject", "text", "since_s")
-    )
-    words = ": ".join(str(each) for each in (subject, text or rule) if each)
-    since = f", for {span(round(since_s * 1e9))}" if isinstance(since_s, int | float) else ""
-    return printable(f"{words}{since}")
+def _alarm_words(alarm: ActiveAlarm) -> str:
+    """Return an active alarm in words: ``P07: not read, for 40 s``."""
+    words = ": ".join(each for each in (alarm.subject, alarm.text or alarm.rule) if each)
+    return printable(f"{words}, for {span(round(alarm.since_s * 1e9))}")
 
 
 def face_header(columns: Columns) -> Line:

@@ -155,7 +155,7 @@ def run_once(
         elif elapsed_ms(first_ns) >= STATUS_MS * (1 if statuses >= wanted else 2):
             if len(state.devices) < wanted:
                 write_error_line(
-                    f"affect-edge: {len(state.devices)} devices received from {wanted} addresses"
+                    f"affect-edge: {wanted} addresses, and devices received: {len(state.devices)}"
                 )
             break
     state.notes.clear()  # what happened within a second is not the present state

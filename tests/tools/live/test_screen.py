@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from edge.client import Gap, Received
+from edge.protocol.messages import StatusMessage
 from edge.tools.live.screen import bar, body_lines, flow, note_lines, span
 from edge.tools.live.state import LiveState
 from edge.tools.live.view import Screen
@@ -115,6 +116,25 @@ def test_marks_events_and_gaps_are_notes():
         "22:13:20  edge: picture_state state",
         "  dark, reason for 3 s",
     ]
+
+
+def test_active_alarms_stand_below_their_device():
+    long = " ".join(["the source is stalled"] * 5)
+    alarms = [
+        {"rule": "not_read", "subject": "P07", "since_s": 40.2, "text": "not read: too dark"},
+        {
+            "rule": "source",
+            "subject": "",
+            "since_s": 9.0,
+            "text": long,
+        },
+    ]
+    fields = status(0).model_dump(by_alias=True) | {"alarms": alarms}
+    lines = shown(state_of(StatusMessage.model_validate(fields)))[1:]
+    assert lines[1] == "  ALARM P07: not read: too dark, for 40 s"
+    assert lines[2].startswith("  ALARM the source is stalled")
+    assert lines[3].endswith("is stalled, for 9 s")
+    assert all(len(line) <= 80 for line in lines)
 
 
 def test_devices_stand_in_the_order_of_their_names():
