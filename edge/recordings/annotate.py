@@ -19,8 +19,10 @@ from edge.recordings.video_writer import VideoWriter
 from edge.vision.sources.orientation import turned
 
 HELD_NS: Final = 500_000_000
-"""How long the results of a picture stay for those after it that have none: a log of every tenth
-picture shows no flicker."""
+"""How long the results of a picture stay for those after it that have none."""
+
+_HELD_MAX_NS: Final = 15_000_000_000
+"""The same where results are that far apart, as those of every hundredth picture."""
 
 _SOUND_BEHIND_NS: Final = 2_000_000_000
 """Files hold the sound of a picture up to so much behind it."""
@@ -167,7 +169,8 @@ class _Drawing:
         found = self._matcher.at(item.index, item.media_ns)
         if found is not None:
             self._last, self._last_ns = found, item.media_ns
-        overlay = self._last if item.media_ns - self._last_ns <= HELD_NS else None
+        held_ns = max(HELD_NS, min(self._matcher.spacing_ns * 3 // 2, _HELD_MAX_NS))
+        overlay = self._last if item.media_ns - self._last_ns <= held_ns else None
         if overlay is not None and (overlay.width, overlay.height) != size:
             raise ConfigError(
                 f"the results are of pictures of {overlay.width}x{overlay.height} pixels, and those"

@@ -159,33 +159,39 @@ class Matcher:
 
     Attributes:
         unmatched: overlays that no picture had.
+        spacing_ns: shortest time between two overlays so far, ns; 0 before the second one.
     """
 
     def __init__(self, overlays: Iterable[FrameOverlay], *, by_index: bool = False) -> None:
         self._overlays: Iterator[FrameOverlay] = iter(overlays)
         self._by_index = by_index
         self._next: FrameOverlay | None = None
-        self._is_over = False
+        self._is_begun = False
         self.unmatched = 0
+        self.spacing_ns = 0
 
     def at(self, index: int, media_ns: int) -> FrameOverlay | None:
         """Return the overlay of a picture; None if there is none. Call it in the order of time."""
-        while not self._is_over:
-            if self._next is None:
-                self._next = next(self._overlays, None)
-            if self._next is None:
-                self._is_over = True
-                break
-            if self._by_index:
-                distance = self._next.index - index
-                tolerance = 0
-            else:
-                distance = self._next.media_ns - media_ns
-                tolerance = MATCH_NS
+        if not self._is_begun:
+            self._is_begun = True
+            self._read()
+        while self._next is not None:
+            distance = self._next.index - index
+            tolerance = 0
+            if not self._by_index:
+                distance, tolerance = self._next.media_ns - media_ns, MATCH_NS
             if distance > tolerance:
                 return None
-            found, self._next = self._next, None
+            found = self._next
+            self._read()
             if abs(distance) <= tolerance:
                 return found
             self.unmatched += 1
         return None
+
+    def _read(self) -> None:
+        before, self._next = self._next, next(self._overlays, None)
+        if before is not None and self._next is not None:
+            spacing_ns = self._next.media_ns - before.media_ns
+            if spacing_ns > 0:
+                self.spacing_ns = min(self.spacing_ns or spacing_ns, spacing_ns)

@@ -367,3 +367,13 @@ def test_unread_faces_and_frames_without_results_are_drawn(tmp_path: Path) -> No
     held, without = (content_of(out).pictures[index] for index in (5, 9))
     assert psnr_db(without[40:200, 60:], PICTURES[9][40:200, 60:]) > 34
     assert psnr_db(held[40:200, 60:], PICTURES[5][40:200, 60:]) < 30
+
+
+def test_results_of_every_fiftieth_picture_stay_until_the_next(tmp_path: Path) -> None:
+    pictures = [gradient(*SIZE, number) for number in range(150)]
+    recording = make_video(tmp_path / "in.mp4", pictures)
+    overlays = FixedOverlays([happy_face(1, BOX)], SIZE, count=150, every=50)
+
+    summary = annotate_video(recording, tmp_path / "out.mp4", overlays)
+
+    assert (summary.pictures, summary.without) == (150, 0)

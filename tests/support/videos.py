@@ -182,11 +182,13 @@ class FixedOverlays:
         *,
         rotate_deg: int = 0,
         flip: str = "none",
+        every: int = 1,
     ) -> None:
         self._faces, self._size, self._count = tuple(faces), size, count
         self.rotate_deg, self.flip = rotate_deg, flip
+        self._every = every
 
     def frames(self, _start_ns: int, _end_ns: int | None) -> Any:
         """Yield the overlays by index."""
-        for index in range(self._count):
+        for index in range(0, self._count, self._every):
             yield FrameOverlay(index, 40_000_000 * index, *self._size, self._faces)
