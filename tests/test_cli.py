@@ -220,9 +220,10 @@ def test_check_prints_one_line_per_subject(capsys: pytest.CaptureFixture[str]) -
         "ok     security",
         "ok     pictures of a demo clip",
         "ok     detector centerface-320x192",
+        "ok     region_detector centerface-96x96",
         "ok     expression expression-nir",
     ]
-    assert sum(line.endswith(": golden face") for line in lines) == 2
+    assert sum(line.endswith(": golden face") for line in lines) == 3
     (choice,) = (line for line in lines if line.startswith("ok     detector") and "auto" in line)
     for artifact in ("centerface.onnx", "centerface.int8.onnx", "centerface.int8.tflite"):
         assert f"{artifact} " in choice

@@ -121,7 +121,7 @@ def test_a_frame_of_the_demo_gives_the_same_face(folder: Path, cpu: str) -> None
 def test_check_finds_nothing_wrong(folder: Path) -> None:
     output = emulated(folder, CPUS[0], "-m", "edge", "check")
     assert "WRONG" not in output
-    assert output.count("golden face") == 2
+    assert output.count("golden face") == 3
 
 
 @pytest.mark.parametrize("folder", [OLDER, NEWER], ids=["3.11", "3.13"])
