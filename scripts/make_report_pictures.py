@@ -15,14 +15,14 @@ from edge.client.logs import participant_edits
 from edge.client.logs.participant_edits import Edit
 from edge.client.logs.sqlite_changes import open_log
 from edge.client.logs.sqlite_reader import SqliteReader
-from edge.results.marks import Mark, Marks
+from edge.results.marks import Mark
 from edge.results.plots import write_plots
 from edge.results.report import render
 from edge.results.tables import read_table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SIZE_MAX_BYTES = 250_000
-MARKS = Marks((Mark(0.0, "first face"), Mark(2.5, "second face"), Mark(8.0, "third face")))
+MARKS = (Mark(0.0, "first face"), Mark(2.5, "second face"), Mark(8.0, "third face"))
 PAGE_PX = "860,1080"
 
 
@@ -58,7 +58,7 @@ def main() -> None:
         table = read_table(folder / "clip.sqlite")
         write_plots(table, folder, MARKS)
         page = folder / "page.html"
-        page.write_text(render(table, marks=tuple(MARKS)), encoding="utf-8")
+        page.write_text(render(table, marks=MARKS), encoding="utf-8")
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         command += [f"--user-data-dir={folder / 'profile'}", f"--window-size={PAGE_PX}"]
         subprocess.run(

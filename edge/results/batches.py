@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from edge.client.axis import TimeAxis
 from edge.client.logs import is_database
+from edge.client.logs.sessions import Span
 from edge.client.logs.sqlite_reader import SqliteReader
 from edge.client.logs.stored_rows import StoredRows
 from edge.client.tidy import BOOLEANS, COLUMNS, EVENT_COLUMNS, INTEGERS, TEXTS, frame_rows
@@ -23,7 +24,7 @@ from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
 from edge.results.arrow import require_arrow
 
 FRAME_COLUMNS: Final = (
-    "device", "stream", "epoch", "seq", "unix_ns", "track", "participant", "time_s", "faces",
+    "device", "stream", "epoch", "seq", "unix_ns", "track", "participant", "time_s",
     "reasons", "stable_label", "valence", "arousal", "valence_relative", "arousal_relative",
     "clock", "synchronized", "frame_width", "frame_height", "frames_dropped",
 )  # fmt: skip
@@ -69,13 +70,12 @@ class Record:
 
     Attributes:
         events: reads all events, in order.
-        frames: reads all rows of faces, in batches.
-        is_analysis: whether ``analyse`` made it.
+        frames: reads the rows of faces, in batches: all, or at least those in the spans that it is
+            given, since not every format can be searched.
     """
 
     events: Callable[[], Iterator[RecordedEvent]]
-    frames: Callable[[], Iterator[Batch]]
-    is_analysis: bool = False
+    frames: Callable[[list[Span] | None], Iterator[Batch]]
 
 
 def open_record(path: Path) -> Record:
@@ -97,14 +97,14 @@ def open_record(path: Path) -> Record:
             return _of_sqlite([path])
         case ".csv" if not path.name.endswith(".events.csv"):
             events = path.with_name(f"{path.name[:-4]}.events.csv")
-            return Record(lambda: _csv_events(events), lambda: _csv_frames(path))
+            return Record(lambda: _csv_events(events), lambda _spans: _csv_frames(path))
         case ".jsonl":
-            return Record(lambda: _json_events(path), lambda: _json_frames(path))
+            return Record(lambda: _json_events(path), lambda _spans: _json_frames(path))
         case ".parquet" if not path.name.endswith(".events.parquet"):
             events = path.with_name(f"{path.name[:-8]}.events.parquet")
             return Record(
                 lambda: _parquet_events([events] if events.exists() else []),
-                lambda: _parquet_frames([path]),
+                lambda _spans: _parquet_frames([path]),
             )
         case _:
             raise ConfigError(f"{path}: {EXPECTED}")
@@ -114,14 +114,12 @@ def _of_folder(path: Path) -> Record:
     if (path / "frames.parquet").exists() and (path / "events.parquet").exists():
         return Record(
             lambda: _parquet_events([path / "events.parquet"]),
-            lambda: _parquet_frames([path / "frames.parquet"]),
-            is_analysis=True,
+            lambda _spans: _parquet_frames([path / "frames.parquet"]),
         )
     if (path / "frames.csv").exists() and (path / "events.csv").exists():
         return Record(
             lambda: _csv_events(path / "events.csv"),
-            lambda: _csv_frames(path / "frames.csv"),
-            is_analysis=True,
+            lambda _spans: _csv_frames(path / "frames.csv"),
         )
     spooled = _of_sqlite(sorted((path / ".spool").glob("messages*.sqlite")))
     if (path / "faces").is_dir() or (path / ".spool").is_dir():
@@ -130,9 +128,9 @@ def _of_folder(path: Path) -> Record:
             yield from _parquet_events(_in_order((path / "events").glob("**/*.parquet")))
             yield from spooled.events()
 
-        def frames() -> Iterator[Batch]:
+        def frames(spans: list[Span] | None) -> Iterator[Batch]:
             yield from _parquet_frames(_in_order((path / "faces").glob("**/*.parquet")))
-            yield from spooled.frames()
+            yield from spooled.frames(spans)
 
         return Record(events, frames)
     inner = sorted(each.parent.name for each in path.glob("*/frames.parquet"))
@@ -169,10 +167,11 @@ def _of_sqlite(paths: Sequence[Path]) -> Record:
                 for placed in reader.gaps():
                     yield _event_of_row(dict(zip(EVENT_COLUMNS, placed.row(), strict=True)))
 
-    def frames() -> Iterator[Batch]:
+    def frames(spans: list[Span] | None) -> Iterator[Batch]:
         for path in paths:
             with SqliteReader(path) as reader:
-                yield from _batches(row for each in StoredRows(reader) for row in each.frames)
+                stored = StoredRows(reader, spans)
+                yield from _batches(row for each in stored for row in each.frames)
 
     return Record(events, frames)
 

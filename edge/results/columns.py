@@ -30,11 +30,11 @@ them."""
 _AFFECT: Final = ("valence", "arousal", "valence_relative", "arousal_relative")
 _NUMBERS: Final[dict[str, Any]] = {
     "epoch": np.int32, "seq": np.int64, "unix_ns": np.int64, "track": np.int32,
-    "time_s": np.float64, "faces": np.int16, "frames_dropped": np.int32,
+    "time_s": np.float64, "frames_dropped": np.int32,
     "synchronized": np.bool_, **dict.fromkeys(_AFFECT, np.float64),
 }  # fmt: skip
 _TEXTS: Final = ("device", "stream", "participant", "reasons", "stable_label")
-_OF_FRAME: Final = ("time_s", "unix_ns", "faces", "frames_dropped", "synchronized", "row")
+_OF_FRAME: Final = ("time_s", "unix_ns", "frames_dropped", "synchronized")
 
 
 class Columns:
@@ -55,7 +55,7 @@ class Columns:
         self._device = self._wanted = device
         self._spans = spans
         self._codes = {name: _Codes() for name in (*_TEXTS, "clock")}
-        self._parts: dict[str, list[Array]] = {name: [] for name in (*_NUMBERS, *_TEXTS, "row")}
+        self._parts: dict[str, list[Array]] = {name: [] for name in (*_NUMBERS, *_TEXTS)}
         self._size = (0, 0)
         self.kept = 0
         self.read = 0
@@ -68,9 +68,7 @@ class Columns:
         """
         columns = {name: _numbers(batch[name], kind) for name, kind in _NUMBERS.items()}
         columns |= {name: self._codes[name].of(batch[name]) for name in _TEXTS}
-        rows = len(columns["seq"])
-        columns["row"] = np.arange(self.read, self.read + rows, dtype=np.int32)
-        self.read += rows
+        self.read += len(columns["seq"])
         keep = self._chosen(columns)
         if keep is not None:
             columns = {name: values[keep] for name, values in columns.items()}
@@ -134,7 +132,6 @@ class Columns:
         *,
         context: Sequence[RecordedEvent],
         session: Session | None,
-        is_analysis: bool,
     ) -> Table:
         """Return the table. The rows are gone from here afterwards.
 
@@ -142,7 +139,6 @@ class Columns:
             events: of the record and the chosen session, in order.
             context: of the record, that say how any of its runs was recorded.
             session: that was chosen.
-            is_analysis: whether ``analyse`` made the record.
         """
         device = self._device or next((each.device for each in events), "")
         parts = self._sorted()
@@ -170,13 +166,10 @@ class Columns:
             path=self._path,
             device=device,
             session=session,
-            is_analysis=is_analysis,
             is_file="media" in self._codes["clock"].texts,
             frame_time_s=time_s,
             frame_s=_durations(time_s, frame_run, spacing_s),
             frame_unix_ns=frames["unix_ns"],
-            frame_faces=frames["faces"],
-            frame_row=frames["row"],
             spacing_s=spacing_s,
             synchronized=float(frames["synchronized"].mean()) if len(time_s) else 0.0,
             dropped=int(frames["frames_dropped"].sum()),

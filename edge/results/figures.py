@@ -6,6 +6,7 @@ and on the version of matplotlib alone.
 
 import functools
 import io
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -74,6 +75,7 @@ def require_matplotlib() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its fonts at first use
     try:
         import matplotlib  # noqa: PLC0415
         import matplotlib.figure  # noqa: PLC0415

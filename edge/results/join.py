@@ -218,7 +218,7 @@ def write_joined(folder: Path, sensors: Sequence[Sensor]) -> list[Path]:
         LogFileError: a file cannot be read or written.
     """
     parts: list[list[Integers]] = [[] for _ in sensors]
-    for batch in open_record(folder).frames():
+    for batch in open_record(folder).frames(None):
         time_s = np.asarray(batch["time_s"], np.float64)
         unix_s = np.asarray(batch["unix_ns"], np.int64) / 1e9
         for sensor, found in zip(sensors, parts, strict=True):

@@ -1,6 +1,6 @@
 """Marks: moments with a text, from a ``marks.csv`` or from the record, and intervals of time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,23 +23,8 @@ class Mark:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """Marks in the order of their times.
-
-    Attributes:
-        marks: the marks.
-        is_from_file: whether a file gave them, not the record.
-    """
-
-    marks: tuple[Mark, ...] = ()
-    is_from_file: bool = False
-
-    def __iter__(self) -> Iterator[Mark]:
-        return iter(self.marks)
-
-    def __len__(self) -> int:
-        return len(self.marks)
+Marks = tuple[Mark, ...]
+"""Marks in the order of their times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +69,15 @@ def read_marks(path: Path) -> Marks:
         marks.append(Mark(time_s, " ".join(row[text].split())))
     if not marks:
         raise ConfigError(f"--marks {path}: holds no mark; {_COLUMNS}")
-    return Marks(tuple(sorted(marks, key=lambda mark: mark.time_s)), is_from_file=True)
+    return tuple(sorted(marks, key=lambda mark: mark.time_s))
 
 
 def recorded_marks(table: Table) -> Marks:
     """Return the marks that the record itself holds (``affect-edge mark TEXT``)."""
-    return Marks(
-        tuple(
-            Mark(each.time_s, " ".join(str(each.detail.get("text", "")).split()))
-            for each in table.events
-            if each.event == "mark"
-        )
+    return tuple(
+        Mark(each.time_s, " ".join(str(each.detail.get("text", "")).split()))
+        for each in table.events
+        if each.event == "mark"
     )
 
 

@@ -35,7 +35,7 @@ def write_plots(
         ConfigError: matplotlib is not installed, or nothing can be written there.
         LogFileError: the disk is full or fails.
     """
-    chosen = tuple(recorded_marks(table) if marks is None else marks)
+    chosen = recorded_marks(table) if marks is None else marks
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -77,7 +77,7 @@ def write_report(
         check_times(sensor, table)
     chosen = recorded_marks(table) if given is None else given
     series = series_of(sensors, table)
-    page = render(table, participant=participant, marks=tuple(chosen), series=series)
+    page = render(table, participant=participant, marks=chosen, series=series)
     content = page.encode() if as_pdf is None else as_pdf(page)
     with opened_result(out) as file:
         file.write(content)

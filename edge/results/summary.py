@@ -128,7 +128,7 @@ def write_summary(
         LogFileError: the disk is full or fails.
     """
     chosen = recorded_marks(table) if marks is None else marks
-    intervals = intervals_of(table, interval_s, tuple(chosen))
+    intervals = intervals_of(table, interval_s, chosen)
     rows = 0
     with opened_result(out) as file:
         file.write(csv_lines([COLUMNS]))

@@ -65,13 +65,10 @@ class Table:
         path: of the record.
         device: that recorded it.
         session: the session that was chosen; None: the whole record.
-        is_analysis: whether ``analyse`` made the record.
         is_file: whether the source was a file, not a camera.
         frame_time_s: (F,) seconds on the axis, never decreasing.
         frame_s: (F,) seconds for which the frame stands.
         frame_unix_ns: (F,) wall time.
-        frame_faces: (F,) faces in the frame.
-        frame_row: (F,) row of the frame in the record's table of faces (the first of its rows).
         spacing_s: the usual spacing of frames; 0.0 if there is only one.
         synchronized: share of the frames whose wall time was synchronized, 0..1.
         dropped: frames that were lost, as the frames themselves say.
@@ -93,13 +90,10 @@ class Table:
     path: Path
     device: str
     session: Session | None
-    is_analysis: bool
     is_file: bool
     frame_time_s: Floats
     frame_s: Floats
     frame_unix_ns: Integers
-    frame_faces: Integers
-    frame_row: Integers
     spacing_s: float
     synchronized: float
     dropped: int

@@ -48,7 +48,7 @@ def read_table(
     chosen, spans = _choose(path, events, session)
     rows = Columns(path, device, spans)
     started_ns = reported_ns = monotonic_ns()
-    for batch in record.frames():
+    for batch in record.frames(spans):
         rows.add(batch)
         if elapsed_ms(reported_ns) >= _REPORT_MS:
             reported_ns = monotonic_ns()
@@ -58,7 +58,6 @@ def read_table(
         [each for each in events if _is_within(spans, each)],
         context=[each for each in events if each.event in _CONTEXT],
         session=chosen,
-        is_analysis=record.is_analysis,
     )
     if device is not None and not (found.device == device and (rows.kept or found.events)):
         known = ", ".join(rows.devices)

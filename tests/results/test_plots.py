@@ -14,7 +14,7 @@ from edge.errors import ConfigError
 from edge.results.binned import CLASSIFIED, NOT_CLASSIFIED, NOT_IN_VIEW, NOT_RECORDED, bins_of
 from edge.results.figures import EXPRESSION_COLOURS, clock_text, styled
 from edge.results.join import Series
-from edge.results.marks import Mark, Marks
+from edge.results.marks import Mark
 from edge.results.plots import SUBJECTS_MAX, figures, subjects_shown, write_plots
 from edge.results.table import Table
 from edge.results.tables import read_table
@@ -124,7 +124,7 @@ def test_small_records_have_plots_too(tmp_path: Path, messages: list) -> None:
 def test_texts_of_people_are_only_text(tmp_path: Path) -> None:
     messages = [frame(at, at, face(1, at, participant="P07")) for at in range(9)]
     table = read_table(write_log(tmp_path / "log.jsonl", messages))
-    write_plots(table, tmp_path, Marks((Mark(0.2, r"<b>&\$x^2$ \frac{ %"), Mark(0.3, "日本 ü"))))
+    write_plots(table, tmp_path, (Mark(0.2, r"<b>&\$x^2$ \frac{ %"), Mark(0.3, "日本 ü")))
     svg = (tmp_path / "timeline.svg").read_text()
     assert "<b>" not in re.sub(r"<!--.*?-->", "", svg, flags=re.S)
 

@@ -70,7 +70,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def html(log: Path) -> str:
     table = read_table(log)
-    return render(table, marks=tuple(recorded_marks(table)))
+    return render(table, marks=recorded_marks(table))
 
 
 def test_the_page_says_who_when_how_long_and_how_much(html: str) -> None:
@@ -163,7 +163,7 @@ def test_nothing_that_people_wrote_is_markup(tmp_path: Path) -> None:
     messages += [frame(len(messages) + at, 700 + at, *faces) for at in range(9)]
     log = write_log(tmp_path / "<i>.jsonl", messages)
     table = read_table(log)
-    html = render(table, marks=tuple(recorded_marks(table)))
+    html = render(table, marks=recorded_marks(table))
     page = Page(html)
     assert {name for name, _ in page.elements}.isdisjoint({"script", "b", "i"})
     assert "<script>alert(1)</script>" in page.text
@@ -178,6 +178,7 @@ def test_the_same_record_gives_the_same_page_in_another_process(
     out = tmp_path / "report.html"
     command = [sys.executable, "-m", "edge", "report", str(log), "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"}
+    environment["MPLCONFIGDIR"] = str(tmp_path)  # as at the first use on a machine
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stderr, done.stdout) == (0, b"", b"")
     assert out.read_text() == html

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge.errors import ConfigError
 from edge.results import after_analysis
 from edge.results.columns import _durations, _usual_spacing
-from edge.results.marks import Mark, Marks, intervals_of, read_marks
+from edge.results.marks import Mark, intervals_of, read_marks
 from edge.results.summary import COLUMNS, REASONS, SummaryRow, summarise, whole, write_summary
 from edge.results.table import Subject, Table
 from edge.results.tables import read_table
@@ -46,13 +46,10 @@ def tables(draw: st.DrawFn) -> Table:
         path=Path("x"),
         device="edge",
         session=None,
-        is_analysis=False,
         is_file=False,
         frame_time_s=time_s,
         frame_s=_durations(time_s, run, spacing_s),
         frame_unix_ns=(time_s * 1e9).astype(np.int64),
-        frame_faces=np.bincount(frame, minlength=len(time_s)),
-        frame_row=np.arange(len(time_s)),
         spacing_s=spacing_s,
         synchronized=1.0,
         dropped=0,
@@ -208,4 +205,4 @@ def test_wrong_marks_are_refused(tmp_path: Path, content: str | bytes | None, er
 def test_marks_of_a_spreadsheet_are_read(tmp_path: Path) -> None:
     path = tmp_path / "marks.csv"
     path.write_bytes("\ufefftime_s;mark;note\r\n12,5; dive ;x\r\n;;\r\n3;begin;\r\n".encode())
-    assert read_marks(path) == Marks((Mark(3, "begin"), Mark(12.5, "dive")), is_from_file=True)
+    assert read_marks(path) == (Mark(3, "begin"), Mark(12.5, "dive"))

@@ -19,7 +19,7 @@ from tests.support.recorded import FORMATS, analysed, frame, session, write_log
 
 def assert_equal(one: Table, other: Table) -> None:
     for field in dataclasses.fields(Table):
-        if field.name not in ("path", "is_analysis", "reasons", "reason_texts", "frame_row"):
+        if field.name not in ("path", "reasons", "reason_texts"):
             a, b = getattr(one, field.name), getattr(other, field.name)
             np.testing.assert_equal(a, b, err_msg=field.name)
     texts = [[each.reason_texts[code] for code in each.reasons] for each in (one, other)]
