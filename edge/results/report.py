@@ -24,6 +24,7 @@ from edge.results.table import Table
 from edge.results.tables import read_table
 
 SUFFIXES: Final = (".html", ".htm", ".pdf")
+_LONG_PAGE: Final = 1_500_000
 
 
 def write_report(
@@ -78,6 +79,8 @@ def write_report(
     chosen = recorded_marks(table) if given is None else given
     series = series_of(sensors, table)
     page = render(table, participant=participant, marks=chosen, series=series)
+    if as_pdf is not None and len(page) > _LONG_PAGE:
+        report("making the PDF: a minute for a page of many faces")
     content = page.encode() if as_pdf is None else as_pdf(page)
     with opened_result(out) as file:
         file.write(content)

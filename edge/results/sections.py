@@ -166,7 +166,7 @@ def marks_section(record: Table, marks: Sequence[Mark], subjects: Sequence[int])
     chosen = {record.subjects[at] for at in subjects}
     between: list[list[Child]] = [
         [
-            row.interval.mark or "before the first mark",
+            _mark_number(marks, row.interval.from_s),
             f"{clock_text(row.interval.from_s)}{_DASH}{clock_text(row.interval.to_s)}",
             _name(row),
             _percent(row.classified_s, row.in_view_s),
@@ -176,7 +176,7 @@ def marks_section(record: Table, marks: Sequence[Mark], subjects: Sequence[int])
         ]
         for interval in intervals_of(record, None, marks)
         for row in summarise(record, [interval])
-        if row.subject in chosen
+        if row.subject in chosen and row.in_view_s > 0
     ]
     head: list[Child] = [
         "Since", "Time", "Face", "Classified (%)", "Valence", "Arousal", "Most of the time",
@@ -338,6 +338,11 @@ def _reasons(row: SummaryRow) -> str:
         )
         or _DASH
     )
+
+
+def _mark_number(marks: Sequence[Mark], at_s: float) -> str:
+    number = sum(mark.time_s <= at_s for mark in marks)
+    return f"mark\u00a0{number}" if number else "the\u00a0start"
 
 
 def _most(row: SummaryRow) -> str:

@@ -84,6 +84,7 @@ def test_the_page_says_who_when_how_long_and_how_much(html: str) -> None:
         "Purpose research with informed consent",
         "P07 19.8 99.0 18.8 94.9 the face was too small 5.1 %; blurred 5.1 %",
         '1 0:07.5 pressure 2.8 bar & "mask" <on>',
+        "mark 1 0:07–0:30 P07 100.0 -0.16 ± 0.40 -0.18 ± 0.22 happy (36.0 %)",
         "P07 0:20 ready +0.12 -0.05 10.0",
         "A hint, not a measurement, and not a diagnosis.",
         "no diagnosis, and no lie detector",
