@@ -17,8 +17,9 @@ from edge.dashboard.state import State
 PERIOD_S: Final = 0.1
 """Shortest time between two updates of a viewer."""
 
-SEND_S: Final = 20.0
-"""A viewer that takes nothing for so long is disconnected; it connects again by itself."""
+SEND_S: Final = 60.0
+"""A viewer that takes an update for longer than this is disconnected; it connects again by itself.
+One that takes nothing at all is cut by the kernel before (``TCP_USER_TIMEOUT``)."""
 
 _QUIET_S: Final = 5.0
 _RETRY_MS: Final = 1000
