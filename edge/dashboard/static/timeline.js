@@ -11,6 +11,7 @@ export class Timeline {
   #plot = null;
   #drawn = "";
   #marks = [];
+  #em = 0;
 
   constructor(place) {
     this.place = place;
@@ -26,9 +27,11 @@ export class Timeline {
     const width = this.place.clientWidth;
     const height = this.place.clientHeight;
     if (!width || !height) return;
+    const em = parseFloat(getComputedStyle(this.place).fontSize);
+    if (em !== this.#em) { this.destroy(); this.#em = em; } // uPlot takes its fonts once
     const step = range > 3600 ? 10 : 1; // a wide chart moves less often
     const shownEnd = Math.ceil(end / step) * step;
-    const state = `${series.changed - (series.changed % step)} ${eventsVersion} ${shownEnd} ${range} ${width} ${height} ${document.documentElement.dataset.theme}`;
+    const state = `${em} ${series.changed - (series.changed % step)} ${eventsVersion} ${shownEnd} ${range} ${width} ${height} ${document.documentElement.dataset.theme}`;
     if (state === this.#drawn) return;
     this.#drawn = state;
     // the window grows with what there is, up to the range
@@ -45,9 +48,8 @@ export class Timeline {
   }
 
   #make(width, height, data, min, max) {
-    const font = () => `${Math.round(parseFloat(getComputedStyle(this.place).fontSize))}px system-ui, sans-serif`;
-    const axis = { stroke: () => palette().dim, grid: { stroke: () => palette().line, width: 1 }, ticks: { show: false }, font: font() };
-    const em = parseFloat(getComputedStyle(this.place).fontSize);
+    const em = this.#em;
+    const axis = { stroke: () => palette().dim, grid: { stroke: () => palette().line, width: 1 }, ticks: { show: false }, font: `${Math.round(em)}px system-ui, sans-serif` };
     return new uPlot({
       width, height,
       padding: [em * 0.4, em * 1.4, 0, 0],

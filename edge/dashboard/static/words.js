@@ -115,6 +115,8 @@ const EVENTS = {
   journal_gap: (d) => `messages missing: ${words({}, d.reason)}`,
   media_repeated: () => "the file begins again",
   inference_failed: (d) => `network failed: ${d.reason}`,
+  preview_opened: (d) => `preview open for ${d.minutes} min at most`,
+  preview_closed: (d) => `preview closed: ${words({}, d.reason)}`,
   alarm_raised: (d) => `alarm: ${alarmText(d)}`,
   alarm_cleared: (d) => `alarm over: ${alarmText(d)}`,
 };
