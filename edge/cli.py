@@ -1,9 +1,9 @@
 """The command line: maps commands to calls and errors to exit codes; holds no other logic.
 
-Exit codes: 0 done, or stopped by a signal (run, tail, log, forward, lsl); 129, 130 or 143 any other
-command was interrupted (SIGHUP, SIGINT, SIGTERM) before it was done; 78 a configuration, model, key
-or argument is wrong (one line on standard error, no traceback; a service manager must not restart);
-1 a failure at run time; 75 the board needs a reboot.
+Exit codes: 0 done, or stopped by a signal (run, tail, log, forward, lsl, aim); 129, 130 or 143
+another command was interrupted (SIGHUP, SIGINT, SIGTERM) before it was done; 78 a configuration,
+model, key or argument is wrong (one line on standard error, no traceback; a service manager must
+not restart); 1 a failure at run time; 75 the board needs a reboot.
 """
 
 import logging
@@ -15,6 +15,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from edge import __version__
+from edge.commands.aim import aim
 from edge.commands.annotate import annotate
 from edge.commands.dashboard import dashboard
 from edge.commands.forward import forward
@@ -307,6 +308,7 @@ app.command()(analyse)
 app.command()(report)
 app.command()(takes_keys(dashboard))
 app.command()(takes_keys(lsl))
+app.command()(takes_keys(aim))
 
 
 @app.command("export-log")

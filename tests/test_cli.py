@@ -26,6 +26,7 @@ COMMANDS = (
     *("version", "run", "demo", "check", "tail", "log", "schema", "bench", "models"),
     *("mark", "participant", "baseline", "session", "erase", "keys", "export-log", "forward"),
     "dashboard",
+    "aim",
 )
 
 

@@ -102,6 +102,7 @@ COMMANDS = {
     "models": [*EDGE.split(), "models", "verify"],
     "schema": [*EDGE.split(), "schema"],
     "demo": [*EDGE.split(), "demo"],
+    "aim": [*EDGE.split(), "aim", "--source", "demo", "--set", "source.rate_hz=4", "--once"],
     "bench": [
         *(sys.executable, "-P", "-m", "benchmarks", "fps", "--source", "demo", "--frames", "60"),
         *("--in-memory", "--baseline"),
