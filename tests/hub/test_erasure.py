@@ -24,7 +24,7 @@ from edge.hub.journal import (
 )
 from edge.hub.journal.erase import find_samples
 from edge.hub.kept_state import StateKeeper
-from edge.participants.kept_models import KeptPosition
+from edge.participants.kept_models import KeptAlarm, KeptPosition
 from edge.protocol.detail import Detail
 from tests.hub.test_kept_state import config
 
@@ -122,6 +122,23 @@ def test_codes_of_the_configuration_and_of_other_sessions_stay(tmp_path):
         assert (reply["messages"], reply["outside"], reply["hits"]) == (10, 0, 0)
         assert reply["looked_for"] == 2
         assert daemon.stored() == [*range(10), *range(20, 30)]
+
+
+def test_alarms_of_the_sessions_participants_go_too(tmp_path):
+    with Daemon(tmp_path) as daemon:
+        daemon.run_session("P07")
+        alarm = {"rule": "participant_gone", "subject": "P07", "text": "gone", "since_unix_ns": 5}
+        kept = [KeptAlarm(participant="P07", **alarm), KeptAlarm(**alarm | {"subject": "seat x"})]
+        daemon.kept.alarms.restore(kept)
+        daemon.append_event("alarm_raised", participant="P07", **alarm)
+        daemon.kept.save_changes(wait_s=5.0)
+        assert "P07" in (tmp_path / "participants.json").read_text()
+        reply = daemon.erase()
+        assert (reply["messages"], reply["outside"], reply["hits"]) == (13, 3, 0)
+        daemon.kept.save_changes(wait_s=5.0)
+        assert "P07" not in (tmp_path / "participants.json").read_text()
+        assert [each.subject for each in daemon.kept.alarms.keep()] == ["seat x"]
+        assert daemon.kept.alarms.take_events() == []
 
 
 def test_words_that_other_messages_have_for_other_reasons_erase_nothing_else(tmp_path):
