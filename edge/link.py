@@ -57,10 +57,14 @@ class Start(Report):
 
 
 class Go(Report):
-    """Hub to worker: open the source, and process one frame of ``divisor``."""
+    """Hub to worker: open the source, and process one frame of ``divisor``.
+
+    ``preview_px``: as in ``SendPreview``.
+    """
 
     kind: Literal["go"] = "go"
     divisor: int = 1
+    preview_px: int = 0
 
 
 class Limit(Report):
@@ -68,6 +72,23 @@ class Limit(Report):
 
     kind: Literal["limit"] = "limit"
     divisor: int
+
+
+class SendPreview(Report):
+    """Hub to worker: send pictures of this width with the heartbeats; 0: none."""
+
+    kind: Literal["send_preview"] = "send_preview"
+    width_px: int
+
+
+class PreviewPicture(Report):
+    """Worker to hub, after ``SendPreview``: the frame ``index`` as a small grey JPEG, base64."""
+
+    kind: Literal["preview"] = "preview"
+    index: int = Field(ge=0)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    jpeg: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
 
 
 class Ready(Report):
@@ -211,7 +232,19 @@ class Failed(Report):
     text: str
 
 
-_OtherReport = Start | Go | Limit | Ready | EventReport | Heartbeat | Ended | Renew | Failed
+_OtherReport = (
+    Start
+    | Go
+    | Limit
+    | SendPreview
+    | PreviewPicture
+    | Ready
+    | EventReport
+    | Heartbeat
+    | Ended
+    | Renew
+    | Failed
+)
 _OTHERS: TypeAdapter[_OtherReport] = TypeAdapter(
     Annotated[_OtherReport, Field(discriminator="kind")]
 )

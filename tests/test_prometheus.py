@@ -206,6 +206,12 @@ CASES = {
         "pictures may be written to swap",
         {gauge("swap_possible"): "0x20"},
     ),
+    "AffectEdgePreviewOpen": case(
+        {gauge("preview_on"): "1x20"},
+        1,
+        "the preview is open, pictures can be seen",
+        {gauge("preview_on"): "0x20"},
+    ),
     "AffectEdgePeersRefused": case(
         {gauge("auth_rejected_total", why="unknown_key"): "0x5 1x15"},
         10,

@@ -3,6 +3,7 @@
 from edge.config.alarms import AlarmsConfig
 from edge.config.load import declares_purpose, load_config, source_settings
 from edge.config.network import MetricsConfig, SecurityConfig, is_local, is_loopback
+from edge.config.preview import PreviewConfig
 from edge.config.redact import redact
 from edge.config.schema import (
     IPC_PATH_BYTES_MAX,
@@ -47,6 +48,7 @@ __all__ = [
     "LimitsConfig",
     "MetricsConfig",
     "PicameraSource",
+    "PreviewConfig",
     "PublishConfig",
     "QualityConfig",
     "SeatConfig",

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from edge.config.alarms import AlarmsConfig
 from edge.config.network import MetricsConfig, SecurityConfig, is_address, is_local
+from edge.config.preview import PreviewConfig
 from edge.config.section import Prior, Rate, Seconds, Section, Share, Threads, matching, no_address
 from edge.config.sources import DemoSource, SourceConfig
 from edge.config.zones import ZonesConfig
@@ -245,6 +246,7 @@ class Config(Section):
     metrics: MetricsConfig = MetricsConfig()
     limits: LimitsConfig = LimitsConfig()
     alarms: AlarmsConfig = AlarmsConfig()
+    preview: PreviewConfig = PreviewConfig()
 
     @model_validator(mode="after")
     def _metrics_apart(self) -> "Config":
@@ -254,6 +256,15 @@ class Config(Section):
                     f"metrics.address: {self.metrics.address!r} is publish.{key}, too; expected"
                     " another port"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _preview_can_be_asked_for(self) -> "Config":
+        if self.preview.enabled and not self.publish.service_endpoint:
+            raise ValueError(
+                "preview.enabled: nobody can open it without publish.service_endpoint; expected"
+                " that endpoint, or false"
+            )
         return self
 
     @model_validator(mode="after")

@@ -26,6 +26,7 @@ from edge.hub.journal import Journal
 from edge.hub.journal.collector import JournalCollector
 from edge.hub.kept_state import StateKeeper
 from edge.hub.metrics import Metrics
+from edge.hub.preview import Preview
 from edge.hub.publisher import Publisher
 from edge.hub.security import Security, attend
 from edge.hub.service import Service
@@ -43,6 +44,7 @@ from edge.link import (
     FrameReport,
     Heartbeat,
     LinkClosed,
+    PreviewPicture,
     Ready,
     Renew,
     ReportRefused,
@@ -140,6 +142,9 @@ class Daemon:
             on_backpressure=self._keep_waiting if self._lossless else None,
             on_alarm=webhook.post if webhook else lambda _: None,
         )
+        self._preview = Preview(
+            config.preview, self._out.event, set_width=self._supervisor.send_preview
+        )
         log.info("publishing on %s", self._publisher.endpoint)
         if publish.service_endpoint:
             fetcher = Fetcher(self._journal, rate_mb_s=publish.fetch_mb_s)
@@ -148,7 +153,7 @@ class Daemon:
                 context, publish.service_endpoint, fetcher, guard, self._security
             )
             parts.callback(self._service.close)
-            self._handlers = RequestHandlers(self._out, self._kept, self._journal)
+            self._handlers = RequestHandlers(self._out, self._kept, self._journal, self._preview)
             log.info("answering requests on %s", self._service.endpoint)
         parts.callback(self._supervisor.end, 0.0)
 
@@ -180,6 +185,7 @@ class Daemon:
         if self._service is not None:
             self._service.serve(self._handlers.handle, self._metrics.request)
             self._handlers.go_on()
+        self._preview.expire()
         self._watch_worker()
         self._run_timers()
 
@@ -227,6 +233,8 @@ class Daemon:
                 self._starts_without_result = 0
             case Heartbeat():
                 self._source.note_heartbeat(report)
+            case PreviewPicture():
+                self._preview.note(report)
             case EventReport():
                 self._handle_event(report.parse())
             case Ready():
@@ -351,6 +359,7 @@ class Daemon:
             source_state=state,
             next_frame_s=self._source.next_frame_s(now_ns),
             picture_state=picture_state,
+            preview_s=self._preview.left_s,
             rates=rates,
             worker_restarts=self._supervisor.restarts,
             heartbeat=beat,
@@ -388,6 +397,7 @@ class Daemon:
             self._drain_link(start_ns)
         code, text = self._exit or (EXIT_DONE, "")
         self._supervisor.end(max(0.0, STOP_S - clock.elapsed_ms(start_ns) / 1e3))
+        self._preview.close("stopped")
         self._out.end_epoch(code, self._source.captured)
         self._publish_status()
         self._publisher.close(

@@ -12,6 +12,7 @@ from edge.errors import RequestRefused
 from edge.hub.erasure import SessionEraser
 from edge.hub.journal import Journal
 from edge.hub.kept_state import StateKeeper
+from edge.hub.preview import Preview
 from edge.hub.state_file import SAVE_WAIT_S
 from edge.hub.stream import MessageStream
 from edge.participants.baselines import Baseline
@@ -38,6 +39,7 @@ from edge.protocol.requests import (
     FetchRequest,
     ListSessionsRequest,
     MarkRequest,
+    PreviewRequest,
     ReleaseRequest,
     SchemaRequest,
     StatusRequest,
@@ -51,10 +53,13 @@ class RequestHandlers:
     Only for the hub's main loop.
     """
 
-    def __init__(self, out: MessageStream, kept: StateKeeper, journal: Journal) -> None:
+    def __init__(
+        self, out: MessageStream, kept: StateKeeper, journal: Journal, preview: Preview
+    ) -> None:
         self._out = out
         self._eraser = SessionEraser(journal, kept, out.event)
         self._kept = kept
+        self._preview = preview
         self._participants = kept.participants
         self._sessions = kept.sessions
 
@@ -99,6 +104,8 @@ class RequestHandlers:
         """Handle a request that changes the meaning of later messages."""
         reply: dict[str, Any]
         match request:
+            case PreviewRequest(action=action):
+                reply = self._preview.request(action)
             case MarkRequest(text=text):
                 reply = self._record(Mark(text=text))
             case AssignRequest(seat=str(seat), participant=code):

@@ -39,6 +39,7 @@ _GAUGES: Final = {
     "affect_edge_soc_celsius": ("Chip temperature", ""),
     "affect_edge_throttled": ("1 while the board limits its processor, by the reason", "flag"),
     "affect_edge_clock_unsync": ("1 while the wall clock is not synchronized", ""),
+    "affect_edge_preview_on": ("1 while the preview is open", ""),
     "affect_edge_alarm_active": ("Raised alarms, by the rule of [alarms]", "rule"),
 }  # fmt: skip
 """Gauges that have no sample while their value is unknown: help text, and name of the label."""
@@ -183,6 +184,7 @@ class Metrics:
             "affect_edge_soc_celsius": {"": message.soc_celsius},
             "affect_edge_throttled": throttle_flags or {},
             "affect_edge_clock_unsync": {"": not message.time.synchronized},
+            "affect_edge_preview_on": {"": message.preview_s is not None},
             "affect_edge_alarm_active": alarms or {},
         })  # fmt: skip
 

@@ -17,7 +17,7 @@ from edge.board import Board, worker_rss_limit_mb
 from edge.child import child_environment
 from edge.config import Config
 from edge.hub.health import Incidents
-from edge.link import FrameReport, Go, Heartbeat, Limit, Link, LinkClosed, Start
+from edge.link import FrameReport, Go, Heartbeat, Limit, Link, LinkClosed, SendPreview, Start
 from edge.vocabulary import PictureState
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-m", "edge.worker")
@@ -77,6 +77,7 @@ class Supervisor:
         self.losses_without_frame = 0
         self._has_frame = False
         self._divisor = 1
+        self._preview_px = 0
         self.renewals = 0
 
     @property
@@ -134,14 +135,19 @@ class Supervisor:
 
     def go(self) -> None:
         """Let the worker open its source, with the present limit of the rate."""
-        self._send(Go(divisor=self._divisor))
+        self._send(Go(divisor=self._divisor, preview_px=self._preview_px))
+
+    def send_preview(self, width_px: int) -> None:
+        """Let the worker send small pictures, and every later worker, too; 0: none."""
+        self._preview_px = width_px
+        self._send(SendPreview(width_px=width_px))
 
     def limit_rate(self, divisor: int) -> None:
         """Let the worker process one frame of ``divisor``, and every later worker, too."""
         self._divisor = divisor
         self._send(Limit(divisor=divisor))
 
-    def _send(self, report: Start | Go | Limit) -> None:
+    def _send(self, report: Start | Go | Limit | SendPreview) -> None:
         if self.link is not None:
             try:
                 self.link.send(report)

@@ -330,6 +330,25 @@ class JournalSetAside(Detail):
     reason: str
 
 
+class PreviewOpened(Detail):
+    """An operator opened the preview: for ``minutes`` at most, small pictures can be asked for."""
+
+    event: ClassVar[str] = "preview_opened"
+    minutes: float = Field(gt=0)
+    width_px: int = Field(ge=1)
+
+
+class PreviewClosed(Detail):
+    """The preview is closed: ``expired``, ``requested`` or ``stopped`` (the daemon ended).
+
+    ``pictures``: how many were handed out.
+    """
+
+    event: ClassVar[str] = "preview_closed"
+    reason: str
+    pictures: int = Field(ge=0)
+
+
 DETAILS: Final[Mapping[str, type[Detail]]] = {
     each.event: each
     for each in (
@@ -342,7 +361,7 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
         BaselineStarted, BaselineReady, BaselineInvalid,
         SessionBegan, SessionResumed, SessionEnded, SessionErased,
         JournalStateChanged, JournalGap, JournalSetAside,
-        AlarmRaised, AlarmCleared,
+        AlarmRaised, AlarmCleared, PreviewOpened, PreviewClosed,
     )
 }  # fmt: skip
 """Event name -> model of its detail."""

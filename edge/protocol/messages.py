@@ -355,6 +355,7 @@ class StatusMessage(Head):
     source_state: str
     next_frame_s: Annotated[float, _RoundedTo(1)] | None = None
     picture_state: str = "normal"
+    preview_s: Annotated[float, _RoundedTo(1)] | None = None
     rates: Rates
     frames_published: Count
     frames_dropped: Count

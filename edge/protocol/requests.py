@@ -136,6 +136,16 @@ class BaselineRequest(Request):
     participant: Code
 
 
+class PreviewRequest(Request):
+    """Open or close the preview, or return its newest picture: a small JPEG, base64.
+
+    Only where ``[preview]`` allows it, and with keys only for operators.
+    """
+
+    request: Literal["preview"] = "preview"
+    action: Literal["open", "picture", "close"]
+
+
 class BeginSessionRequest(Request):
     """Begin a session: a named stretch of the record."""
 
@@ -232,6 +242,7 @@ AnyRequest = (
     MarkRequest
     | _Participant
     | BaselineRequest
+    | PreviewRequest
     | _Session
     | EraseRequest
     | TimeRequest
@@ -246,7 +257,7 @@ _ANY: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discrimi
 
 
 _REQUESTS: Final = (
-    *("mark", "participant", "baseline", "session", "erase"),
+    *("mark", "participant", "baseline", "session", "erase", "preview"),
     *("time", "status", "schema", "fetch"),
 )
 _ACTIONS: Final = {"participant": ("assign", "release"), "session": ("begin", "end", "list")}
@@ -255,6 +266,7 @@ _FIELDS: Final = {
     ("participant", "assign"): AssignRequest.model_fields,
     ("participant", "release"): ReleaseRequest.model_fields,
     ("baseline",): BaselineRequest.model_fields,
+    ("preview",): PreviewRequest.model_fields,
     ("session", "begin"): BeginSessionRequest.model_fields,
     ("session", "end"): EndSessionRequest.model_fields,
     ("session", "list"): ListSessionsRequest.model_fields,

@@ -34,6 +34,7 @@ from edge.link import (
     Limit,
     Link,
     LinkClosed,
+    SendPreview,
 )
 from edge.protocol.events import Detail, InferenceFailed
 from edge.vision.left_out import LeftOut
@@ -42,6 +43,7 @@ from edge.vision.record import file_hashed, file_path, needs_hash
 from edge.vision.values import Frame, FrameTracks
 from edge.vocabulary import PictureState
 from edge.worker.capture import Capture
+from edge.worker.preview import PreviewMaker
 from edge.worker.report import frame_report
 from edge.worker.slots import Slot
 
@@ -80,6 +82,7 @@ class Worker:
         self._busy_since_ns: dict[str, int] = {}
         self._refused_inferences = 0
         self._left_out = LeftOut()
+        self._preview = PreviewMaker()
         self._capture = Capture(
             config,
             self._frames,
@@ -93,12 +96,14 @@ class Worker:
             picture_state=picture_state,
         )
 
-    def run(self, divisor: int = 1) -> int:
+    def run(self, divisor: int = 1, preview_px: int = 0) -> int:
         """Run until the source ends, a stage fails or a stop is requested; return the exit code.
 
-        ``divisor``: process one frame of so many, until the hub sends another limit.
+        ``divisor``: process one frame of so many, ``preview_px``: width of the pictures of the
+        preview; both until the hub sends others.
         """
         self._capture.limit_rate(divisor)
+        self._preview.set_width(preview_px)
         threading.excepthook = self._on_bug
         stages: list[tuple[str, Callable[[], None], Callable[[], None]]] = [
             ("capture", self._capture.run, self._frames.close),
@@ -121,15 +126,19 @@ class Worker:
             self._capture.watch()
             self._obey()
             self._link.send(self.heartbeat())
+            if (picture := self._preview.take()) is not None:
+                self._link.send(picture)
         self._link.send(self.heartbeat())
         self._link.send(self._failure or self._capture.renewal or Ended())
         return self._failure.exit_code if self._failure else 0
 
     def _obey(self) -> None:
-        """Take over the hub's newest limit of the rate."""
+        """Take over the hub's newest limit of the rate, and whether it wants pictures."""
         while (report := self._link.receive(0)) is not None:
             if isinstance(report, Limit):
                 self._capture.limit_rate(report.divisor)
+            elif isinstance(report, SendPreview):
+                self._preview.set_width(report.width_px)
 
     def _is_done(self, wait_s: float) -> bool:
         """Wait up to ``wait_s`` for all frames and the file's hash; return whether all is done."""
@@ -172,6 +181,7 @@ class Worker:
     def _detect(self) -> None:
         failures = 0
         for frame in self._frames:
+            self._preview.offer(frame)
             try:
                 with self._busy("detect"):
                     tracks = self._pipeline.detect(frame)

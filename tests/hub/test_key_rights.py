@@ -25,6 +25,7 @@ CHANGING = (
     '{"request": "session", "action": "begin", "name": "first"}',
     '{"request": "session", "action": "end"}',
     '{"request": "erase", "session": "first"}',
+    '{"request": "preview", "action": "picture"}',
 )
 READS = (
     '{"request": "time"}',

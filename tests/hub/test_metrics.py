@@ -73,6 +73,7 @@ def test_nothing_unknown_has_a_sample() -> None:
             "health_grade",
             "clock_unsync",
             "rate_divisor",
+            "preview_on",
         }
         assert gauges == {
             f"affect_edge_{name}"

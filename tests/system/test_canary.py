@@ -37,6 +37,7 @@ REQUESTS = (
     {"request": "mark", "text": "canary"}, {"request": "participant", "action": "assign",
      "track": 1, "participant": "P07"},
     {"request": "baseline", "action": "start", "participant": "P07"}, {"request": "nonsense"},
+    {"request": "preview", "action": "open"}, {"request": "preview", "action": "picture"},
 )  # fmt: skip
 
 
