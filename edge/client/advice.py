@@ -177,7 +177,11 @@ def _source(values: SourceValues) -> Advice:
         return Advice("ok", "", "source", state)
     if state not in _SOURCES:  # starting, waiting
         return Advice("unknown", "", "source", state, "running")
-    text = _SOURCES[state] + (f" ({values.source_reason})" if values.source_reason else "")
+    text = _SOURCES[state]
+    if values.source_reason:
+        text += f" ({values.source_reason})"
+    elif state == "absent":
+        text += " The daemon's log says why."
     return Advice("WRONG", "", "source", state, "running", text)
 
 

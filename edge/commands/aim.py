@@ -76,7 +76,7 @@ def aim(
     with (
         own_daemon(arguments) as own,
         Subscriber(
-            [own.endpoint], device=device, services=[own.service], since="now"
+            [own.endpoint], device=device, services=[own.service], since="epoch"
         ) as subscriber,
     ):
         return run_aim(subscriber, console, stop, once=once, wait_s=wait_s, own=own)

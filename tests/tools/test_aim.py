@@ -147,6 +147,13 @@ def test_a_black_picture_is_said_to_be_dark(tmp_path: Path) -> None:
     assert "faces none in view, needed 1 or more: the picture is dark: see picture" in done.stdout
 
 
+def test_a_camera_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = affect_edge("aim", "--source", "/dev/video99", *PURPOSE, "--once")
+    assert done.returncode == 1
+    assert "source absent, needed running: it cannot be opened" in done.stdout
+    assert "(camera /dev/video99: No such file or directory" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
