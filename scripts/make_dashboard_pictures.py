@@ -29,6 +29,7 @@ PICTURES = (
     ("dashboard-light.png", 1440, 900, 1, "light"),
     ("dashboard-phone.png", 390, 844, 1.5, "dark"),
     ("dashboard-wall.png", 3840, 2160, 0.4, "dark"),
+    ("dashboard-aim.png", 1440, 660, 1, "dark"),
 )
 
 
@@ -113,6 +114,8 @@ def main(out: Path) -> None:
             shown = context.new_page()
             shown.goto(url)
             shown.get_by_label("5 min").check(force=True)
+            if "aim" in file:
+                shown.get_by_text("Aim the camera").first.click()
             shown.wait_for_timeout(7000)
             shown.screenshot(path=out / file)
             context.close()

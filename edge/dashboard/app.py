@@ -84,6 +84,12 @@ class _Page:
         columns = [list(column) for column in zip(*points, strict=True)] or [[], [], []]
         return JSONResponse(columns)
 
+    async def aim(self, request: Request) -> Response:
+        advice = self.state.advice(request.query_params.get("chamber", ""))
+        if advice is None:
+            return JSONResponse({"error": "no such chamber"}, status_code=404)
+        return JSONResponse({"advice": advice})
+
     async def about(self, _request: Request) -> Response:
         return JSONResponse(
             {
@@ -157,6 +163,7 @@ def make_app(
         Route("/static/{path:path}", page.file),
         Route("/api/stream", page.stream),
         Route("/api/history", page.history),
+        Route("/api/aim", page.aim),
         Route("/api/about", page.about),
         Route("/api/command", page.command, methods=["POST"]),
         Route("/api/login", page.login, methods=["POST"]),

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, Final
 
+from edge.client.view import View
 from edge.dashboard.cards import GONE_S, Card, key_of
 from edge.protocol.messages import FrameMessage, StatusMessage
 
@@ -29,6 +30,7 @@ class Chamber:
         connected: whether messages come.
         cards: by key.
         past: share of the history that has been read; None: all that is wanted.
+        view: of the last seconds, for advice on camera and lamp.
         service: address that answers requests; None: not known yet.
     """
 
@@ -45,6 +47,7 @@ class Chamber:
         self.seats: dict[str, str | None] = {}
         self.participants: list[dict[str, Any]] = []
         self._status: StatusMessage | None = None
+        self.view = View()
         self._past_tracks: dict[str, Card] = {}
         self._size = (0, 0)
         self._ignored = 0

@@ -11,6 +11,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 from edge.clock import elapsed_ms, monotonic_ns, wall_ns
@@ -70,6 +71,7 @@ class State:
             if not chamber.connected:
                 chamber.connected, chamber.version = True, self._version
                 self._dirty.add(message.stream)
+            chamber.view.note(message)
             if isinstance(message, FrameMessage):
                 shown_ms = message.time.unix_ns // 1_000_000 if backfilled else now_ms
                 self._frame(chamber, message, min(shown_ms, now_ms))
@@ -285,6 +287,14 @@ class State:
             body |= {"points": points} if points else {}
             body |= {"removed": removed} if removed else {}
         return body
+
+    def advice(self, chamber: str) -> list[dict[str, Any]] | None:
+        """Return what to change at a chamber's camera and lamp; None if there is none."""
+        with self._lock:
+            for each in self._chambers.values():
+                if each.name == chamber:
+                    return [asdict(advice) for advice in each.view.advice()]
+        return None
 
     def history(self, chamber: str, key: str) -> list[HistoryPoint] | None:
         """Return the history of a card, in order of time; None if there is no such card."""

@@ -312,6 +312,10 @@ def test_axe_finds_no_serious_fault(
     tab.goto(served.url)
     until(tab, "document.querySelector('.card footer button')?.disabled === false")
     check("page")
+    tab.get_by_text("Aim the camera").click()
+    tab.locator(".subjects li").filter(has_text="face 1").first.wait_for()
+    assert "face size" in tab.locator(".subjects").inner_text()
+    check("aim")
     for button, dialog in (("#mark-open", "#mark-dialog"), ("#keys-open", "#keys-dialog")):
         tab.locator(button).click()
         check(dialog)

@@ -88,6 +88,12 @@ def test_the_page_shows_what_the_wire_says(page: RunningDashboard, daemon: Runni
     assert status == 200
     assert len(times) == len(valence) >= 2
     assert page.request("GET", "/api/history?chamber=c9&card=x")[0] == 404
+    status, _, body = page.request("GET", f"/api/aim?chamber={name}")
+    assert status == 200
+    assert {"face size", "focus", "brightness"} <= {
+        each["measure"] for each in json.loads(body)["advice"]
+    }
+    assert page.request("GET", "/api/aim?chamber=c9")[0] == 404
 
 
 def test_buttons_change_the_record(page: RunningDashboard, daemon: RunningDaemon) -> None:

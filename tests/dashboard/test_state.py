@@ -1,10 +1,12 @@
 """The state of the page: updates, cards and their keys, bounds."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
+from edge.client.view import View
 from edge.dashboard import state as state_module
 from edge.dashboard.chambers import CARDS_MAX
 from edge.dashboard.state import EVENTS_MAX, State
@@ -234,6 +236,18 @@ def test_alarms_are_shown_until_they_are_cleared() -> None:
     assert "alarms" not in chamber["status"]
     state.apply(status(), backfilled=False)
     assert update(state)[1]["chambers"]["c1"]["alarms"] == []
+
+
+def test_advice_for_the_camera_is_that_of_the_aim_command() -> None:
+    messages = [status(), *(frame(seq, 4) for seq in range(60))]
+    state, view = shown(*messages), View()
+    for message in messages:
+        view.note(message)
+    advice = state.advice("c1")
+    assert advice == [asdict(each) for each in view.advice()]
+    assert advice is not None
+    assert {each["subject"] for each in advice} == {"", "face 4"}
+    assert state.advice("c9") is None
 
 
 def test_what_limits_the_rate() -> None:

@@ -54,6 +54,10 @@ export class CardView {
     observer.observe(this.element);
   }
 
+  get visible() {
+    return this.#visible;
+  }
+
   set visible(value) {
     this.#visible = value;
   }

@@ -1,4 +1,5 @@
 // One chamber: its health, its buttons, and its cards.
+import { AimView } from "./aim.js";
 import { CardView } from "./card.js";
 import { arrange, attribute, el, text } from "./dom.js";
 import { HEALTH, LIMIT, PICTURE, SOURCE, THROTTLED, clock, duration, size, words } from "./words.js";
@@ -59,10 +60,11 @@ export class ChamberView {
     this.reasons = el("ul.reasons");
     this.figures = el("dl.figures");
     this.grid = el("div.cards");
+    this.aim = new AimView(chamber);
     this.nobody = el("p.empty", {}, "No face in view.");
     this.element = el("section.chamber", { "aria-labelledby": `chamber-${chamber.name}` },
       el("header", {}, this.title, this.state, this.source, this.past, el("span.push"), this.session, this.sessionButton, this.markButton),
-      this.reasons, this.figures, this.nobody, this.grid);
+      this.reasons, this.figures, this.aim.element, this.nobody, this.grid);
     this.rows = new Map();
   }
 

@@ -146,6 +146,7 @@ function second() {
   render();
   for (const view of views.values()) {
     const { chamber } = view;
+    view.aim.refresh();
     const end = endOf(chamber, nowMs);
     const events = store.events.filter((event) => event.chamber === chamber.name);
     for (const card of view.cards.values()) {
