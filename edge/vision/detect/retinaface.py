@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.clock import Stopwatch
+from edge.vision.detect.candidates import clipped, faces_of
 from edge.vision.detect.input_picture import input_picture
-from edge.vision.detect.suppression import by_score, non_maximum_suppression
+from edge.vision.detect.suppression import by_score
 from edge.vision.inference import Network
-from edge.vision.values import Box, Detection, Floats, Frame
+from edge.vision.values import Detection, Floats, Frame
 
 STRIDES: Final = (8, 16, 32)
 
@@ -147,24 +148,9 @@ def decode(
     centres, sides = anchors[found, :2] * ratios, anchors[found, 2:] * ratios
 
     offsets = boxes[found].astype(np.float64)
-    shifts = _clip(offsets[:, :2] * _CENTRE_VARIANCE, _OFFSET_MAX)
-    sizes = np.exp(_clip(offsets[:, 2:] * _SIZE_VARIANCE, _LOG_SIZE_MAX)) * sides
+    shifts = clipped(offsets[:, :2] * _CENTRE_VARIANCE, _OFFSET_MAX)
+    sizes = np.exp(clipped(offsets[:, 2:] * _SIZE_VARIANCE, _LOG_SIZE_MAX)) * sides
     corners = centres + shifts * sides - sizes / 2
-    keep = non_maximum_suppression(np.concatenate([corners, sizes], axis=1), nms_iou)
-
-    points = landmarks[found[keep]].astype(np.float64).reshape(-1, 5, 2)
-    points = _clip(points * _CENTRE_VARIANCE, _OFFSET_MAX) * sides[keep, None]
-    points += centres[keep, None]
-    placed = points.astype(np.float32)
-    return tuple(
-        Detection(
-            Box(*(float(each) for each in (*corners[i], *sizes[i]))),
-            placed[k],
-            float(scores[found[i]]),
-        )
-        for k, i in enumerate(keep)
-    )
-
-
-def _clip(values: NDArray[np.float64], most: float) -> NDArray[np.float64]:
-    return np.minimum(np.maximum(values, -most), most)
+    points = landmarks[found].astype(np.float64).reshape(-1, 5, 2)
+    points = clipped(points * _CENTRE_VARIANCE, _OFFSET_MAX) * sides[:, None] + centres[:, None]
+    return faces_of(corners, sizes, points, scores[found], nms_iou)
