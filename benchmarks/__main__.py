@@ -1,4 +1,4 @@
-"""``python -m benchmarks {fps|schedule|suite|cost|accuracy|parity|thresholds|soak}``."""
+"""``python -m benchmarks {fps|schedule|suite|cost|accuracy|parity|detectors|thresholds|soak}``."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from rich.table import Table
 from benchmarks.accuracy import run_accuracy
 from benchmarks.arguments import Parser, add_configuration, add_result_file
 from benchmarks.cost import run_cost, show_cost
+from benchmarks.detectors import add_detectors, detectors_of, show_detectors
 from benchmarks.fps import require_writable, save
 from benchmarks.fps_arguments import PURPOSE, add_fps, fps_of
 from benchmarks.parity import run_parity
@@ -85,6 +86,7 @@ def _parser() -> Parser:
     parity.add_argument("--images", type=Path, required=True, metavar="DIR")
     parity.add_argument("--threads", type=int, default=1, metavar="N", help="threads per network")
     add_result_file(parity)
+    add_detectors(commands.add_parser("detectors", help="detectors compared on your pictures"))
     soak = commands.add_parser("soak", help="daemons and loggers for hours, with faults")
     soak.add_argument("--hours", type=float, required=True, metavar="H")
     soak.add_argument("--faults", action="store_true", help="kill, stop and disturb at random")
@@ -107,6 +109,7 @@ def main(argv: Sequence[str]) -> int:
             "schedule": (_schedule, _show_schedule),
             "accuracy": (_accuracy, show_accuracy),
             "parity": (_parity, show_parity),
+            "detectors": (detectors_of, show_detectors),
             "thresholds": (_thresholds, show_thresholds),
             "soak": (_soak, _show_soak),
         }[arguments.benchmark]
