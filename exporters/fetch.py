@@ -48,6 +48,21 @@ PACKAGES: Final[Mapping[str, Package]] = {
             )
         },
     ),
+    "mtcnn": Package(
+        "facenet-pytorch",
+        "2.6.0",
+        {
+            "facenet_pytorch/data/pnet.pt": (
+                "a2a71925e0b9996a42f63e47efc1ca19043e69558b5c523b978d611dfae49c8f"
+            ),
+            "facenet_pytorch/data/rnet.pt": (
+                "bbb937de72efc9ef83b186c49f5f558467a1d7e3453a8ece0d71a886633f6a86"
+            ),
+            "facenet_pytorch/data/onet.pt": (
+                "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d"
+            ),
+        },
+    ),
 }
 """Exporter -> the package that carries weights for it."""
 

@@ -28,14 +28,14 @@ from edge.vision.inference.manifest import (
     Precision,
     Recalibration,
     Source,
+    Stage,
     Task,
 )
-from edge.vision.inference.runtimes import open_session
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Floats
 from exporters.artifacts.build import Progress, build_artifacts, check_tools
 from exporters.artifacts.quantize import Board
-from exporters.artifacts.write import compare_and_write, describe, unmeasured
+from exporters.artifacts.write import compare_and_write, describe, open_built, unmeasured
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,7 @@ class Draft:
         stem: start of the artifacts' file names.
         float_limits: role -> largest error of a float artifact (see ``parity.measure``).
         options: the options of the export, as the manifest records them.
+        stage_contents: file name -> bytes, of the networks in ``stages``.
 
     The others are fields of the manifest.
     """
@@ -114,6 +115,8 @@ class Draft:
     golden: Golden
     labels: tuple[str, ...] = ()
     recalibration: Recalibration | None = None
+    stages: dict[str, Stage] | None = None
+    stage_contents: Mapping[str, bytes] = field(default_factory=dict)
 
     def manifest(
         self, name: str, artifacts: Sequence[Artifact], calibration: Calibration | None = None
@@ -126,6 +129,7 @@ class Draft:
             artifacts=tuple(artifacts),
             input=self.input,
             outputs=self.outputs,
+            stages=self.stages,
             labels=self.labels,
             source=self.source,
             exporter=Exporter(version=edge.__version__, options=self.options),
@@ -254,7 +258,10 @@ def export(out: Path, checkpoint: Checkpoint, options: ExportOptions) -> Manifes
     return compare_and_write(
         out,
         draft.manifest(out.name, tuple(contents), int8.record),
-        {artifact.file: content for artifact, content in contents.items()},
+        {
+            **{artifact.file: content for artifact, content in contents.items()},
+            **draft.stage_contents,
+        },
         parity=parity,
         findings=golden_findings,
         allow_parity_loss=options.allow_parity_loss,
@@ -269,8 +276,8 @@ def run_graph(content: bytes, draft: Draft, name: str, precision: Precision = "f
     """
     file = f"{draft.stem}.onnx"
     artifact = describe(file, content, runtime="onnxruntime", precision=precision)
-    session = open_session("onnxruntime", content, 1)
-    return Network(draft.manifest(name, [artifact]), artifact, session, 1)
+    manifest = draft.manifest(name, [artifact])
+    return open_built(manifest, artifact, {file: content, **draft.stage_contents})
 
 
 def golden_findings(network: Network) -> list[Finding]:

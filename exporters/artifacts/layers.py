@@ -54,18 +54,36 @@ class Layers:
         return self._channels[value]
 
     def conv(
-        self, value: str, name: str, *, kernel: int, stride: int = 1, pad: int = 0, groups: int = 1
+        self,
+        value: str,
+        name: str,
+        *,
+        kernel: int,
+        stride: int = 1,
+        pad: int = 0,
+        groups: int = 1,
+        output: str = "",
     ) -> str:
-        """Add a ``Conv2d``, with a bias if the state dict has one."""
+        """Add a ``Conv2d``, with a bias if the state dict has one.
+
+        ``output`` names its tensor where the layer is used more than once.
+        """
         (outputs, *_) = self.shape(f"{name}.weight")
         inner = self._channels[value] // groups
         inputs = [value, self.weight(f"{name}.weight", (outputs, inner, kernel, kernel))]
         if f"{name}.bias" in self._state:
             inputs.append(self.weight(f"{name}.bias", (outputs,)))
         return self.node(
-            "Conv", inputs, name, channels=outputs,
+            "Conv", inputs, output or name, channels=outputs,
             kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4, group=groups,
         )  # fmt: skip
+
+    def dense(self, value: str, name: str) -> str:
+        """Add a ``Linear`` with its bias; any number of inputs."""
+        outputs, inputs = (*self.shape(f"{name}.weight"), 0)[:2]
+        weight = self.weight(f"{name}.weight", (outputs, inputs))
+        bias = self.weight(f"{name}.bias", (outputs,))
+        return self.node("Gemm", [value, weight, bias], name, channels=outputs, transB=1)
 
     def norm(self, value: str, name: str) -> str:
         """Add a ``BatchNorm2d`` with its running statistics."""
@@ -115,6 +133,10 @@ class Layers:
             raise ModelError(f"{name} is not finite; the checkpoint is damaged")
         self._used.add(name)
         return self.constant(name, self._state[name])
+
+    def reshaped(self, name: str, shape: tuple[int, ...]) -> str:
+        """Give a weight of the graph another shape; return its name."""
+        return self.constant(name, self._state[name].reshape(shape))
 
     def constant(self, name: str, values: Any) -> str:
         """Add a constant; return its name."""

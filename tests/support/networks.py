@@ -18,7 +18,7 @@ from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model
 from edge.vision.translate import Translator, open_translator
 from edge.vision.values import Box
-from tests.support.detector_weights import yunet_folder
+from tests.support.detector_weights import mtcnn_folder, yunet_folder
 from tests.support.frames import frame_of
 from tests.support.generators import translator_folder
 
@@ -110,6 +110,7 @@ DETECTORS = (
     DetectorCase(
         "retinaface-int8", "retinaface", bundled("retinaface-320x192"), "retinaface.int8.tflite"
     ),
+    DetectorCase("mtcnn", "mtcnn", mtcnn_folder, "mtcnn.onnx"),
     DetectorCase("yunet", "yunet", yunet_folder, "yunet.onnx"),
 )
 EXPRESSION_NETWORKS = (

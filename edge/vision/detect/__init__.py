@@ -80,9 +80,13 @@ def detector_for(network: Network, *, threshold: float, nms_iou: float) -> Detec
             from edge.vision.detect.retinaface import RetinaFace  # noqa: PLC0415
 
             return RetinaFace(network, threshold=threshold, nms_iou=nms_iou)
+        case "mtcnn":
+            from edge.vision.detect.mtcnn import Mtcnn  # noqa: PLC0415
+
+            return Mtcnn(network, threshold=threshold, nms_iou=nms_iou)
         case "yunet":
             from edge.vision.detect.yunet import YuNet  # noqa: PLC0415
 
             return YuNet(network, threshold=threshold, nms_iou=nms_iou)
         case _:
-            raise network.manifest.unknown_decoder("centerface", "retinaface", "yunet")
+            raise network.manifest.unknown_decoder("centerface", "mtcnn", "retinaface", "yunet")

@@ -152,7 +152,8 @@ def verify(folder: Path) -> list[Finding]:
         return [Finding(folder.name, str(error))]
     findings = []
     runnable = any(parity.passed for parity in manifest.parity.values())
-    for artifact in manifest.artifacts:
+    stages = [stage.artifact for stage in (manifest.stages or {}).values()]
+    for artifact in (*manifest.artifacts, *stages):
         try:
             read_artifact(folder, artifact)
         except ModelError as error:

@@ -130,6 +130,14 @@ class Output(Part):
     encoding: Literal["none", "(s-0.5)*2"] = "none"
 
 
+class Stage(Part):
+    """A further network of a cascade: its decoder runs it on parts of the picture, in float."""
+
+    artifact: Artifact
+    input: Input
+    outputs: dict[str, Output]
+
+
 class Source(Part):
     """Where the weights come from."""
 
@@ -247,6 +255,7 @@ class Manifest(Part):
     artifacts: tuple[Artifact, ...] = Field(min_length=1)
     input: Input
     outputs: dict[str, Output]
+    stages: dict[str, Stage] | None = None
     labels: tuple[Text, ...] = ()
     source: Source
     exporter: Exporter
@@ -258,7 +267,8 @@ class Manifest(Part):
     @model_validator(mode="after")
     def _fits_its_task(self) -> "Manifest":
         files = [artifact.file for artifact in self.artifacts]
-        if len(set(files)) != len(files):
+        further = [stage.artifact.file for stage in (self.stages or {}).values()]
+        if len({*files, *further}) != len(files) + len(further):
             raise ValueError("artifacts: the same file is listed twice")
         if set(self.parity) != set(files):
             raise ValueError("parity: expected one entry for each artifact file, and no other")
@@ -300,6 +310,13 @@ class Manifest(Part):
         """
         return ModelError(
             f"model {self.name}: decoder {self.decoder!r} is unknown; expected {' or '.join(known)}"
+        )
+
+    def of_stage(self, name: str) -> "Manifest":
+        """Return the manifest as the further network ``name`` sees it: its input and outputs."""
+        stage = (self.stages or {})[name]
+        return self.model_copy(
+            update={"input": stage.input, "outputs": stage.outputs, "stages": None}
         )
 
     def artifact(self, file: str) -> Artifact | None:

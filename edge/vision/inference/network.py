@@ -44,12 +44,19 @@ class Network:
         info: model, artifact and input size.
         manifest: the manifest of its folder.
         session: the runtime's session, to measure inference alone.
+        stages: the further networks of a cascade, by name.
     """
 
     def __init__(
-        self, manifest: Manifest, artifact: Artifact, session: Session, threads: int
+        self,
+        manifest: Manifest,
+        artifact: Artifact,
+        session: Session,
+        threads: int,
+        stages: Mapping[str, "Network"] | None = None,
     ) -> None:
         self.manifest = manifest
+        self.stages = stages or {}
         self._input = manifest.input
         self.info = NetworkInfo(
             name=manifest.name,
@@ -87,7 +94,15 @@ class Network:
             raise ValueError(
                 f"batch of {batch.dtype} {batch.shape}; expected uint8 (n, {size[0]}, {size[1]})"
             )
-        outputs = [self.session.run(self.tensor(picture)) for picture in batch]
+        return self.run_tensors([self.tensor(picture) for picture in batch])
+
+    def run_tensors(self, tensors: Sequence[Tensor]) -> dict[str, Floats]:
+        """Run the network on input tensors, each of the session's shape; see ``run``.
+
+        Raises:
+            InferenceError: the runtime failed, or an output is not finite.
+        """
+        outputs = [self.session.run(tensor) for tensor in tensors]
         roles = {}
         for role, output in self.manifest.outputs.items():
             # artifacts have a batch size of 1: larger ones gained nothing on small networks
@@ -288,12 +303,16 @@ def load_artifact(folder: Path, manifest: Manifest, artifact: Artifact, threads:
         ModelError: the file, hash, runtime, inputs or outputs are wrong.
     """
     content = read_artifact(folder, artifact)
+    stages = {
+        name: load_artifact(folder, manifest.of_stage(name), stage.artifact, threads)
+        for name, stage in (manifest.stages or {}).items()
+    }
     try:
         session = open_session(artifact.runtime, content, threads)
         _check_tensors(manifest, artifact, session)
     except ModelError as error:
         raise ModelError(f"{folder / artifact.file}: {error}") from error
-    return Network(manifest, artifact, session, threads)
+    return Network(manifest, artifact, session, threads, stages)
 
 
 def _candidates(manifest: Manifest) -> list[Artifact]:
