@@ -3,6 +3,7 @@
 import argparse
 import json
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +100,7 @@ def _parser() -> Parser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one benchmark; return 0, 1 (it failed, or a limit is missed) or 78 (wrong input)."""
+    """Run one benchmark; return 0, 1 (it failed, or a limit is missed), 78 (wrong input), 130."""
     try:
         arguments = _parser().parse_args(argv)
         run, shown = {
@@ -122,6 +123,9 @@ def main(argv: Sequence[str]) -> int:
     except AffectEdgeError as error:
         sys.stderr.write(f"benchmarks: error: {' '.join(str(error).split())}\n")
         return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("benchmarks: interrupted\n")
+        return 128 + signal.SIGINT
     shown(result, Console())
     return EXIT_FAILURE if result.get("missed") else EXIT_DONE
 

@@ -161,3 +161,14 @@ def test_wrong_folders_and_options_are_one_line(
     assert "the reference finds no face" in refused(images=empty)
     (empty / "broken.png").write_bytes(b"\x89PNG")
     assert "broken.png" in refused(images=empty)
+
+
+def test_an_interrupt_is_one_line(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(detectors, "_compare", interrupt)
+    assert main(["detectors", "--images", str(pictures)]) == 130
+    assert capsys.readouterr() == ("", "benchmarks: interrupted\n")
