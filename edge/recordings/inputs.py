@@ -85,10 +85,6 @@ def _expand(argument: Path) -> Iterable[tuple[Path, Kind]]:
             "a camera or an address is no recording; expected a video file or a folder (affect-edge"
             " run reads cameras)"
         )
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"{text!a}: its name is not UTF-8; rename it") from error
     path = argument.absolute()
     if path.is_dir():
         return _in_folder(path)
@@ -128,6 +124,7 @@ def _in_folder(folder: Path) -> list[tuple[Path, Kind]]:
             " searched"
         )
     if pictures:
+        _require_utf8(folder)
         return [(folder, "pictures")]
     videos.sort(key=lambda path: path.name)
     for path in videos:
@@ -135,7 +132,15 @@ def _in_folder(folder: Path) -> list[tuple[Path, Kind]]:
     return [(path, "video") for path in videos]
 
 
+def _require_utf8(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{str(path)!a}: its name is not UTF-8; rename it") from error
+
+
 def _require_readable(path: Path) -> None:
+    _require_utf8(path)
     try:
         if path.is_file():
             with open(path, "rb"):

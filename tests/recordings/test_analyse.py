@@ -123,6 +123,21 @@ def test_codes_are_assigned_afterwards_without_a_new_analysis(recordings, result
     assert tree(out / "r00") == tree(results / "r00")
 
 
+def test_the_time_of_the_recording_is_that_of_its_first_picture(recordings, tmp_path):
+    setting = "source.recorded_at=2026-11-03T09:30:00+01:00"
+    code, text = analyse(
+        recordings / "r00.mp4", "--out", tmp_path / "out", "--set", setting, "--start", "0.4s"
+    )
+    assert code == 0, text
+    table = pyarrow.parquet.read_table(tmp_path / "out/r00/frames.parquet")
+    begin_ns = 1_793_694_600_000_000_000
+    for unix_ns, sensor_ns in zip(
+        *(table[name].to_pylist() for name in ("unix_ns", "sensor_ns")), strict=False
+    ):
+        assert unix_ns - begin_ns == sensor_ns >= 400_000_000
+    assert session(tmp_path / "out/r00")["recording"]["recorded_at"] == "2026-11-03T08:30:00.000Z"
+
+
 def test_a_track_that_is_not_there_is_named(recordings, tmp_path):
     codes = tmp_path / "codes.csv"
     codes.write_text("track,participant\n1,P01\n99,P02\n")
