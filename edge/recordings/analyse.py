@@ -70,7 +70,8 @@ def run_analyse(wishes: Wishes) -> int:
     out = wishes.out.absolute()
     with locked_out(out), ExitStack() as stack:
         present = {each.name: read_session(out / each.name) for each in recordings}
-        configs = {name: _as_before(config, present) for name, config in configs.items()}
+        if not wishes.again:
+            configs = {name: _as_before(config, present) for name, config in configs.items()}
         first = stack.enter_context(Process())
         models = open_models(first, next(iter(configs.values())))
         jobs = [
