@@ -7,7 +7,7 @@ from types import FrameType
 from edge.descriptors import open_standard_streams
 from edge.stop_signals import on_stop_signals
 
-_UNTIL_STOPPED = ("run", "tail", "log", "forward", "lsl")
+_UNTIL_STOPPED = ("run", "tail", "log", "forward", "lsl", "aim", "dashboard")
 """Commands that run until a signal stops them: they exit with 0, all others with 128 + signal."""
 
 

@@ -1,9 +1,9 @@
 """The command line: maps commands to calls and errors to exit codes; holds no other logic.
 
-Exit codes: 0 done, or stopped by a signal (run, tail, log, forward, lsl, aim); 129, 130 or 143
-another command was interrupted (SIGHUP, SIGINT, SIGTERM) before it was done; 78 a configuration,
-model, key or argument is wrong (one line on standard error, no traceback; a service manager must
-not restart); 1 a failure at run time; 75 the board needs a reboot.
+Exit codes: 0 done, or stopped by a signal (run, tail, log, forward, lsl, aim, dashboard); 129, 130
+or 143 another command was interrupted (SIGHUP, SIGINT, SIGTERM) before it was done; 78 a
+configuration, model, key or argument is wrong (one line on standard error, no traceback; a service
+manager must not restart); 1 a failure at run time; 75 the board needs a reboot.
 """
 
 import logging
