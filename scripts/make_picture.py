@@ -14,13 +14,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.recordings.drawing.canvas import Picture
-from edge.recordings.drawing.frame import FrameDrawer
-from edge.recordings.overlay import FaceOverlay, FrameOverlay
-from edge.recordings.overlays import NewAnalysis
+from edge.recordings.annotation.drawing.canvas import Picture
+from edge.recordings.annotation.drawing.frame import FrameDrawer
+from edge.recordings.annotation.overlay import FaceOverlay, FrameOverlay
+from edge.recordings.annotation.overlays import NewAnalysis
+from edge.recordings.annotation.still import still_of_video
+from edge.recordings.annotation.video_reader import Shown, VideoReader
 from edge.recordings.settings import Settings
-from edge.recordings.still import still_of_video
-from edge.recordings.video_reader import Shown, VideoReader
 from edge.vision.resize import resize_linear
 from edge.vision.sources.video import DEMO_CLIP
 
@@ -30,7 +30,7 @@ FRAME_PX = (1024, 576)
 
 
 class Stored:
-    """The overlays of the clip, analysed once; see ``edge.recordings.overlays.Overlays``."""
+    """The overlays of the clip, analysed once: ``edge.recordings.annotation.overlays``."""
 
     by_index = False
     rotate_deg = 0

@@ -66,7 +66,7 @@ def annotate(
 
     The only command that writes pictures, and only of files that you have.
     """
-    from edge.recordings.annotate_command import Wishes, run_annotate  # noqa: PLC0415
+    from edge.recordings.annotation.annotate_command import Wishes, run_annotate  # noqa: PLC0415
 
     return run_annotate(
         Wishes(

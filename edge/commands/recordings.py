@@ -90,7 +90,7 @@ def analyse(
 
     The same command goes on where it was stopped, and does nothing twice.
     """
-    from edge.recordings.analyse import Wishes, run_analyse  # noqa: PLC0415
+    from edge.recordings.analysis.analyse import Wishes, run_analyse  # noqa: PLC0415
 
     return run_analyse(
         Wishes(

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import pytest
 
-from edge.recordings.annotate import annotate_video
+from edge.recordings.annotation.annotate import annotate_video
 from tests.support.daemons import resident_mb
 from tests.support.videos import FixedOverlays, gradient, happy_face
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import run_command_line
-from edge.recordings.drawing import canvas
+from edge.recordings.annotation.drawing import canvas
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.videos import content_of, gradient, make_video
 from tests.support.waiting import wait_until

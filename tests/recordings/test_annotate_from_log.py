@@ -14,9 +14,9 @@ from edge.client.logs.participant_edits import Edit, add
 from edge.client.logs.sqlite_changes import open_log
 from edge.errors import ConfigError
 from edge.protocol.messages import EventMessage, FrameMessage
-from edge.recordings.log_overlays import overlays_from
-from edge.recordings.overlay import FrameOverlay
-from edge.recordings.overlays import NewAnalysis
+from edge.recordings.annotation.log_overlays import overlays_from
+from edge.recordings.annotation.overlay import FrameOverlay
+from edge.recordings.annotation.overlays import NewAnalysis
 from edge.recordings.settings import Settings
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.daemons import PURPOSE, ROOT, RunningDaemon

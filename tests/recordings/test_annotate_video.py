@@ -12,9 +12,9 @@ import pytest
 
 from edge.config import VideoSource
 from edge.errors import ConfigError, EndOfStream, LogFileError
-from edge.recordings.annotate import Span, annotate_video
-from edge.recordings.drawing.canvas import PALETTE
-from edge.recordings.video_reader import Shown, VideoReader
+from edge.recordings.annotation.annotate import Span, annotate_video
+from edge.recordings.annotation.drawing.canvas import PALETTE
+from edge.recordings.annotation.video_reader import Shown, VideoReader
 from edge.vision.sources import open_source
 from tests.support.source_media import encode, ffmpeg
 from tests.support.videos import (

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from edge.recordings import cluster as cluster_module
-from edge.recordings.analyse import Wishes, run_analyse
+from edge.recordings.analysis import cluster as cluster_module
+from edge.recordings.analysis.analyse import Wishes, run_analyse
 from tests.support.analyses import analyse, make_recordings
 from tests.support.ports import free_port
 
@@ -25,7 +25,7 @@ def test_a_worker_with_other_models_or_without_the_file_refuses(tmp_path, monkey
             texts.append(cluster_module.run_in_child(text)["failure"])
         yield from ()
 
-    monkeypatch.setattr("edge.recordings.analyse.run_on_cluster", altered)
+    monkeypatch.setattr("edge.recordings.analysis.analyse.run_on_cluster", altered)
     run_analyse(Wishes([video], tmp_path / "out", purpose="safety", scheduler="tcp://127.0.0.1:1"))
     host = os.uname().nodename
     assert f"gone.mp4: No such file or directory on {host}; a recording must be" in texts[0]

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.recordings.drawing.canvas import PALETTE, Rect, fitted, width_px, write
-from edge.recordings.drawing.circumplex import Circumplex
-from edge.recordings.drawing.frame import FrameDrawer
-from edge.recordings.drawing.layout import PANELS_MAX, Layout, Wanted
-from edge.recordings.overlay import FaceOverlay, FrameOverlay
+from edge.recordings.annotation.drawing.canvas import PALETTE, Rect, fitted, width_px, write
+from edge.recordings.annotation.drawing.circumplex import Circumplex
+from edge.recordings.annotation.drawing.frame import FrameDrawer
+from edge.recordings.annotation.drawing.layout import PANELS_MAX, Layout, Wanted
+from edge.recordings.annotation.overlay import FaceOverlay, FrameOverlay
 from edge.vision.values import Affect
 from tests.support.videos import happy_face, unread_face
 

@@ -3,7 +3,7 @@
 import pytest
 
 from edge.errors import ConfigError
-from edge.recordings.inputs import find_recordings
+from edge.recordings.analysis.inputs import find_recordings
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from edge.cli import run_command_line
-from edge.recordings.drawing.canvas import PALETTE, UNREAD
-from edge.recordings.drawing.dashboard import ROWS_MAX, dashboard
-from edge.recordings.overlay import FrameOverlay
-from edge.recordings.still import read_colour, still_of_video
+from edge.recordings.annotation.drawing.canvas import PALETTE, UNREAD
+from edge.recordings.annotation.drawing.dashboard import ROWS_MAX, dashboard
+from edge.recordings.annotation.overlay import FrameOverlay
+from edge.recordings.annotation.still import read_colour, still_of_video
 from edge.vision.golden import GOLDEN_FACE
 from edge.vision.sources.images import read_grey
 from edge.vision.sources.video import DEMO_CLIP

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.recordings.overlay import Emotion, FaceOverlay, FrameOverlay
+from edge.recordings.annotation.overlay import Emotion, FaceOverlay, FrameOverlay
 from edge.vision.values import Affect
 
 Picture = NDArray[np.uint8]
@@ -169,7 +169,7 @@ def unread_face(track: int, box: tuple[float, float, float, float], *reasons: st
 
 
 class FixedOverlays:
-    """The same faces on every picture, without any analysis; see ``edge.recordings.overlays``."""
+    """The same faces on every picture: ``edge.recordings.annotation.overlays``."""
 
     by_index = True
     absent = "not analysed"

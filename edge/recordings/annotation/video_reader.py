@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from edge.errors import ConfigError
-from edge.recordings.drawing.canvas import Picture
+from edge.recordings.annotation.drawing.canvas import Picture
 from edge.vision.sources.container import is_mirrored
 
 _ROTATIONS: Final = {

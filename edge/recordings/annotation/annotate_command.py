@@ -9,19 +9,19 @@ from typing import Final
 
 from edge.descriptors import write_error_line
 from edge.errors import EXIT_DONE, EXIT_FAILURE, ConfigError, InferenceError
-from edge.recordings.annotate import Span, Summary, annotate_video
-from edge.recordings.drawing.canvas import require_pillow
-from edge.recordings.log_overlays import overlays_from
-from edge.recordings.overlays import NewAnalysis, Overlays
-from edge.recordings.participants_file import read_participants
+from edge.recordings.analysis.participants_file import read_participants
+from edge.recordings.annotation.annotate import Span, Summary, annotate_video
+from edge.recordings.annotation.drawing.canvas import require_pillow
+from edge.recordings.annotation.log_overlays import overlays_from
+from edge.recordings.annotation.overlays import NewAnalysis, Overlays
+from edge.recordings.annotation.still import SUFFIXES as STILLS
+from edge.recordings.annotation.still import still_of_picture, still_of_video, write_picture
+from edge.recordings.annotation.video_reader import VideoReader, require_av
 from edge.recordings.progress import Progress
 from edge.recordings.purpose import purpose_of
 from edge.recordings.reader import Reader
 from edge.recordings.settings import Settings
-from edge.recordings.still import SUFFIXES as STILLS
-from edge.recordings.still import still_of_picture, still_of_video, write_picture
 from edge.recordings.times import seconds_of
-from edge.recordings.video_reader import VideoReader, require_av
 from edge.vision.sources.images import SUFFIXES as PICTURES
 from edge.vision.sources.images import list_pictures
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge.config import Config
-from edge.recordings.overlay import FrameOverlay, overlay_of_result
+from edge.recordings.annotation.overlay import FrameOverlay, overlay_of_result
 from edge.recordings.reader import open_networks
 from edge.recordings.result import Result
 from edge.recordings.settings import Selection

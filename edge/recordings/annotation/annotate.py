@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from edge.errors import ConfigError, LogFileError
 from edge.files.durable import replacing
-from edge.recordings.drawing.canvas import Picture, require_pillow
-from edge.recordings.drawing.frame import FrameDrawer
-from edge.recordings.log_overlays import overlays_from
-from edge.recordings.overlay import FrameOverlay, Matcher
-from edge.recordings.overlays import Overlays
-from edge.recordings.video_reader import Shown, VideoReader, require_av
-from edge.recordings.video_writer import VideoWriter
+from edge.recordings.annotation.drawing.canvas import Picture, require_pillow
+from edge.recordings.annotation.drawing.frame import FrameDrawer
+from edge.recordings.annotation.log_overlays import overlays_from
+from edge.recordings.annotation.overlay import FrameOverlay, Matcher
+from edge.recordings.annotation.overlays import Overlays
+from edge.recordings.annotation.video_reader import Shown, VideoReader, require_av
+from edge.recordings.annotation.video_writer import VideoWriter
 from edge.vision.sources.orientation import turned
 
 HELD_NS: Final = 500_000_000

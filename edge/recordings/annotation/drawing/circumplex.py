@@ -11,7 +11,7 @@ from typing import Final
 
 import cv2
 
-from edge.recordings.drawing.canvas import (
+from edge.recordings.annotation.drawing.canvas import (
     DIM,
     GROUND,
     LINE,

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 import cv2
 
 from edge.errors import ConfigError
-from edge.recordings.drawing.canvas import Picture
-from edge.recordings.video_reader import VideoReader, address, close_quietly, require_av
+from edge.recordings.annotation.drawing.canvas import Picture
+from edge.recordings.annotation.video_reader import VideoReader, address, close_quietly, require_av
 
 COPIED_SOUND: Final = frozenset(["aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"])
 """Codecs of sound that are copied."""

@@ -22,15 +22,20 @@ from edge.protocol.events import (
     RecordedBy,
     WorkerStarted,
 )
-from edge.recordings.counts import Counts, with_codes
-from edge.recordings.derived import Outputs, write_derived
-from edge.recordings.identity import analysis_settings, settings_sha256, sha256_of, stream_of
-from edge.recordings.inputs import Kind
+from edge.recordings.analysis.counts import Counts, with_codes
+from edge.recordings.analysis.derived import Outputs, write_derived
+from edge.recordings.analysis.identity import (
+    analysis_settings,
+    settings_sha256,
+    sha256_of,
+    stream_of,
+)
+from edge.recordings.analysis.inputs import Kind
+from edge.recordings.analysis.results_folder import new_folder, read_session, write_session
+from edge.recordings.analysis.tables import Tables, opened_tables, stored_rows
 from edge.recordings.result import Result
-from edge.recordings.results_folder import new_folder, read_session, write_session
 from edge.recordings.settings import Selection
 from edge.recordings.steps import Steps
-from edge.recordings.tables import Tables, opened_tables, stored_rows
 from edge.vision.pipeline import Pipeline
 from edge.vision.record import model_references
 from edge.vision.sources.container import recording_of

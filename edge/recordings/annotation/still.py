@@ -11,13 +11,18 @@ import numpy as np
 from edge.config.sources import Flip, Rotation
 from edge.errors import ConfigError, FrameRefused, LogFileError
 from edge.files.durable import replacing
-from edge.recordings.drawing.canvas import Picture, clock_text
-from edge.recordings.drawing.circumplex import Trail
-from edge.recordings.drawing.dashboard import dashboard
-from edge.recordings.overlay import MATCH_NS, FaceOverlay, FrameOverlay, overlay_of_result
-from edge.recordings.overlays import Overlays
+from edge.recordings.annotation.drawing.canvas import Picture, clock_text
+from edge.recordings.annotation.drawing.circumplex import Trail
+from edge.recordings.annotation.drawing.dashboard import dashboard
+from edge.recordings.annotation.overlay import (
+    MATCH_NS,
+    FaceOverlay,
+    FrameOverlay,
+    overlay_of_result,
+)
+from edge.recordings.annotation.overlays import Overlays
+from edge.recordings.annotation.video_reader import Shown, VideoReader
 from edge.recordings.reader import Reader
-from edge.recordings.video_reader import Shown, VideoReader
 from edge.vision.sources.images import read_grey
 from edge.vision.sources.native_lines import NativeLines
 from edge.vision.sources.orientation import turned

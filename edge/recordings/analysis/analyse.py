@@ -11,19 +11,19 @@ from typing import Any
 from edge.config import Config
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, ConfigError
 from edge.protocol.events import ModelReference
-from edge.recordings.cluster import require_distributed, run_on_cluster
-from edge.recordings.derived import Outputs, checked_outputs
-from edge.recordings.differences import differences
-from edge.recordings.display import Display
-from edge.recordings.identity import analysis_settings, sha256_of
-from edge.recordings.inputs import Recording, find_recordings
-from edge.recordings.job import Job, Progress
-from edge.recordings.participants_file import read_participants
+from edge.recordings.analysis.cluster import require_distributed, run_on_cluster
+from edge.recordings.analysis.derived import Outputs, checked_outputs
+from edge.recordings.analysis.differences import differences
+from edge.recordings.analysis.display import Display
+from edge.recordings.analysis.identity import analysis_settings, sha256_of
+from edge.recordings.analysis.inputs import Recording, find_recordings
+from edge.recordings.analysis.job import Job, Progress
+from edge.recordings.analysis.participants_file import read_participants
+from edge.recordings.analysis.results_folder import locked_out, read_session
+from edge.recordings.analysis.workers import Done, Process, Workers, open_models
 from edge.recordings.purpose import purpose_of
-from edge.recordings.results_folder import locked_out, read_session
 from edge.recordings.settings import Selection, Settings
 from edge.recordings.times import seconds_of
-from edge.recordings.workers import Done, Process, Workers, open_models
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from edge.errors import ConfigError
 from edge.protocol.events import EpochStarted, FileHashed, FileOpened
-from edge.recordings.log_tables import LogTables, Run, open_log_tables
-from edge.recordings.overlay import FrameOverlay
+from edge.recordings.annotation.log_tables import LogTables, Run, open_log_tables
+from edge.recordings.annotation.overlay import FrameOverlay
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class _LoggedRun:
 
 @dataclass(frozen=True, slots=True)
 class LoggedAnalysis:
-    """Overlays from a log; see ``edge.recordings.overlays.Overlays``."""
+    """Overlays from a log; see ``edge.recordings.annotation.overlays.Overlays``."""
 
     tables: LogTables
     run: Run

@@ -12,7 +12,7 @@ from edge.config import Config
 from edge.config.recorded import recorded_config
 from edge.errors import ConfigError
 from edge.protocol.events import ModelReference
-from edge.recordings.inputs import Kind
+from edge.recordings.analysis.inputs import Kind
 from edge.recordings.settings import Selection
 from edge.vision.sources.images import list_pictures
 

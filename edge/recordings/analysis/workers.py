@@ -16,7 +16,7 @@ from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import Config
 from edge.errors import AffectEdgeError, ModelError
 from edge.protocol.events import ModelReference
-from edge.recordings.job import Job, Progress
+from edge.recordings.analysis.job import Job, Progress
 
 _POLL_S: Final = 0.5
 _SILENT_MS: Final = 600_000.0
@@ -38,7 +38,7 @@ class Done:
 
 @dataclass(slots=True, eq=False)
 class Process:
-    """One process of ``edge.recordings.child``. Not thread-safe."""
+    """One process of ``edge.recordings.analysis.child``. Not thread-safe."""
 
     job: Job | None = None
     heard_ns: int = field(default_factory=monotonic_ns)
@@ -47,7 +47,7 @@ class Process:
 
     def __post_init__(self) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "edge.recordings.child"],
+            [sys.executable, "-m", "edge.recordings.analysis.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=child_environment(),

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from edge.recordings.annotate import Span, annotate_recording
-from edge.recordings.drawing.canvas import require_pillow
-from edge.recordings.identity import file_sha256
+from edge.recordings.analysis.identity import file_sha256
+from edge.recordings.annotation.annotate import Span, annotate_recording
+from edge.recordings.annotation.drawing.canvas import require_pillow
+from edge.recordings.annotation.video_reader import require_av
 from edge.recordings.settings import Selection
-from edge.recordings.video_reader import require_av
 from edge.results import after_analysis, check_inputs
 
 VIDEO: Final = "annotated.mp4"

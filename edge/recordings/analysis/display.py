@@ -6,7 +6,7 @@ from typing import Any, Final, Self
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.descriptors import write_error_line
-from edge.recordings.job import Job, Progress
+from edge.recordings.analysis.job import Job, Progress
 
 _LINE_MS: Final = 60_000.0
 

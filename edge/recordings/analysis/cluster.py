@@ -1,9 +1,9 @@
 """Analyses recordings on the machines of a Dask cluster.
 
-Each worker runs a job in a process of its own (``edge.recordings.child``), as on one machine. The
-networks are fixed by the machine that submits: a worker with other bytes refuses. A worker that
-dies takes its processes with it, and Dask gives its recordings to others. Recordings and results
-are reached by the same path on every machine: a shared folder.
+Each worker runs a job in a process of its own (``edge.recordings.analysis.child``), as on one
+machine. The networks are fixed by the machine that submits: a worker with other bytes refuses. A
+worker that dies takes its processes with it, and Dask gives its recordings to others. Recordings
+and results are reached by the same path on every machine: a shared folder.
 """
 
 import os
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from edge.errors import AffectEdgeError, ConfigError
-from edge.recordings.job import Job, Progress
-from edge.recordings.workers import Done, Workers
+from edge.recordings.analysis.job import Job, Progress
+from edge.recordings.analysis.workers import Done, Workers
 
 _CONNECT_S: Final = 10
 

@@ -11,7 +11,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from edge.recordings.drawing.canvas import (
+from edge.recordings.annotation.drawing.canvas import (
     DIM,
     GROUND,
     LINE,
@@ -27,8 +27,8 @@ from edge.recordings.drawing.canvas import (
     fitted,
     write,
 )
-from edge.recordings.drawing.circumplex import Circumplex, Trail
-from edge.recordings.overlay import Emotion, FaceOverlay
+from edge.recordings.annotation.drawing.circumplex import Circumplex, Trail
+from edge.recordings.annotation.overlay import Emotion, FaceOverlay
 from edge.vision.resize import resize_linear
 from edge.vocabulary import EXPRESSIONS
 

@@ -1,4 +1,4 @@
-"""A process that analyses recordings: ``python -m edge.recordings.child``.
+"""A process that analyses recordings: ``python -m edge.recordings.analysis.child``.
 
 It reads requests from standard input and answers on standard output, one JSON object a line. All
 native code runs here: a recording that crashes a decoder ends this process and no other.
@@ -30,7 +30,7 @@ import cv2
 
 from edge.config import Config, redact
 from edge.errors import AffectEdgeError, LogFileError, ModelError
-from edge.recordings.job import Job, Progress, run_job
+from edge.recordings.analysis.job import Job, Progress, run_job
 from edge.recordings.reader import open_networks
 from edge.vision.pipeline import Pipeline
 from edge.vision.record import model_references

@@ -5,7 +5,7 @@ from typing import Final
 
 import cv2
 
-from edge.recordings.drawing.canvas import (
+from edge.recordings.annotation.drawing.canvas import (
     DIM,
     GROUND,
     LINE,
@@ -22,9 +22,9 @@ from edge.recordings.drawing.canvas import (
     width_px,
     write,
 )
-from edge.recordings.drawing.circumplex import Circumplex, Trail
-from edge.recordings.drawing.layout import Layout, Placed, Wanted
-from edge.recordings.overlay import Emotion, FaceOverlay, FrameOverlay
+from edge.recordings.annotation.drawing.circumplex import Circumplex, Trail
+from edge.recordings.annotation.drawing.layout import Layout, Placed, Wanted
+from edge.recordings.annotation.overlay import Emotion, FaceOverlay, FrameOverlay
 from edge.vision.values import Affect
 from edge.vocabulary import EXPRESSIONS
 

@@ -17,7 +17,7 @@ from edge.client.logs.sqlite_reader import SqliteReader
 from edge.client.tidy import COLUMNS
 from edge.errors import ConfigError, LogFileError
 from edge.protocol.messages import EventMessage, FrameMessage
-from edge.recordings.overlay import Emotion, FaceOverlay, FrameOverlay, overlay_of
+from edge.recordings.annotation.overlay import Emotion, FaceOverlay, FrameOverlay, overlay_of
 from edge.vision.values import Affect
 from edge.vocabulary import EXPRESSIONS
 

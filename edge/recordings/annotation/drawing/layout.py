@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edge.recordings.drawing.canvas import Rect
+from edge.recordings.annotation.drawing.canvas import Rect
 
 PANELS_MAX: Final = 6
 """Faces with a panel, the largest first: more would hide the picture."""

@@ -1,0 +1,1 @@
+"""Recordings to tables, summary and plots, many at a time: ``affect-edge analyse``."""
