@@ -3,6 +3,7 @@
 Nothing is kept beyond ``WINDOW_S``, and nothing of it is stored.
 """
 
+import contextlib
 import math
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -38,12 +39,14 @@ class View:
     Attributes:
         device: its name; empty before the first message.
         limits: of its configuration, as far as it was received; else the defaults.
+        preview: whether its configuration allows the preview; None: not known.
         status: the newest; None before the first.
     """
 
     def __init__(self) -> None:
         self.device = ""
         self.limits = QualityConfig()
+        self.preview: bool | None = None
         self.status: StatusMessage | None = None
         self._frames: deque[FrameMessage] = deque(maxlen=FRAMES_MAX)
         self._first_ns: int | None = None  # when the first frame was published
@@ -159,11 +162,12 @@ class View:
         match message.event:
             case EpochStarted.event:
                 self._reason = ""
-                try:
-                    quality = message.detail.get("config", {}).get("quality", {})
-                    self.limits = QualityConfig.model_validate(quality)
-                except (ValidationError, AttributeError):  # of another version
-                    self.limits = QualityConfig()
+                self.limits, self.preview = QualityConfig(), None
+                # another version may have sections of another form
+                with contextlib.suppress(ValidationError, AttributeError):
+                    config = message.detail.get("config", {})
+                    self.preview = bool(config.get("preview", {}).get("enabled"))
+                    self.limits = QualityConfig.model_validate(config.get("quality", {}))
             case SourceStateChanged.event:
                 self._reason = str(message.detail.get("reason", ""))
             case WorkerStarted.event:

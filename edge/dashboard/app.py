@@ -107,12 +107,15 @@ class _Page:
             self.commands += 1
             try:
                 service = self.state.service_of(command.chamber)
-                reply = await asyncio.to_thread(send, service, command)
+                reply = await asyncio.to_thread(send, service, command.request)
             finally:
                 self.commands -= 1
         except Refused as refusal:
             return JSONResponse({"error": str(refusal)}, status_code=refusal.status)
         return JSONResponse(reply)
+
+    async def preview(self, request: Request) -> Response:
+        return await self.viewers.previews.answer(await _body(request))
 
     async def login(self, request: Request) -> Response:
         address = request.client.host if request.client else ""
@@ -166,6 +169,7 @@ def make_app(
         Route("/api/aim", page.aim),
         Route("/api/about", page.about),
         Route("/api/command", page.command, methods=["POST"]),
+        Route("/api/preview", page.preview, methods=["POST"]),
         Route("/api/login", page.login, methods=["POST"]),
         Route("/api/logout", page.logout, methods=["POST"]),
     ]

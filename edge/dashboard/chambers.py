@@ -167,6 +167,7 @@ class Chamber:
             "heard_ms": self.heard_ms,
             "past": self.past,
             "can_ask": self.service is not None,
+            "preview": self.view.preview,
             "seats": self.seats,
             "participants": self.participants,
             "size": self._size,

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge.client.ask import ask
-from edge.errors import AffectEdgeError, RequestRefused, ServiceUnavailable
+from edge.client.ask import TIMEOUT_S, ask
+from edge.errors import AffectEdgeError, RefusalCode, RequestRefused, ServiceUnavailable
 from edge.protocol.requests import (
     AssignRequest,
     BaselineRequest,
@@ -13,6 +13,7 @@ from edge.protocol.requests import (
     EndSessionRequest,
     MarkRequest,
     ReleaseRequest,
+    Request,
     error_line,
 )
 from edge.validation import first_error
@@ -39,11 +40,13 @@ class Refused(Exception):
 
     Attributes:
         status: of the HTTP response.
+        code: of the daemon's refusal; None: it gave none, or it is not the daemon's.
     """
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, code: RefusalCode | None = None) -> None:
         super().__init__(text)
         self.status = status
+        self.code = code
 
 
 def parse(body: bytes) -> Command:
@@ -63,8 +66,8 @@ def parse(body: bytes) -> Command:
         raise Refused(422, text) from error
 
 
-def send(service: str | None, command: Command) -> dict[str, Any]:
-    """Send the request of a command; return the daemon's reply. Waits: not for the event loop.
+def send(service: str | None, request: Request, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+    """Send a request; return the daemon's reply. Waits: not for the event loop.
 
     Raises:
         Refused: the daemon refuses, or does not answer.
@@ -72,9 +75,9 @@ def send(service: str | None, command: Command) -> dict[str, Any]:
     if service is None:
         raise Refused(503, "the daemon's service is not connected: start the page with --service")
     try:
-        return ask(service, command.request)
+        return ask(service, request, timeout_s)
     except RequestRefused as error:
-        raise Refused(409, str(error)) from error
+        raise Refused(409, str(error), error.code) from error
     except ServiceUnavailable as error:
         raise Refused(504, str(error)) from error
     except AffectEdgeError as error:

@@ -12,6 +12,7 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from edge.clock import monotonic_ns
+from edge.dashboard.preview import Previews
 from edge.dashboard.state import State
 
 PERIOD_S: Final = 0.1
@@ -31,9 +32,13 @@ class Viewers:
     Args:
         state: what they see.
         most: number of viewers at a time.
+
+    Attributes:
+        previews: who sees pictures.
     """
 
     def __init__(self, state: State, most: int) -> None:
+        self.previews = Previews(state)
         self._state = state
         self._most = most
         self._count = 0
@@ -48,10 +53,14 @@ class Viewers:
     def stop(self) -> None:
         """Let every viewer's response end."""
         self._is_stopping = True
+        self.previews.stop()
         self._changed.set()
 
     async def watch(self) -> None:
-        """Look for changes, and wake the viewers, until ``stop``."""
+        """Look for changes and wake the viewers, and close their previews, until ``stop``."""
+        await asyncio.gather(self._watch_changes(), self.previews.watch())
+
+    async def _watch_changes(self) -> None:
         seen = -1
         while not self._is_stopping:
             if self._count and self._state.version != seen:

@@ -123,13 +123,17 @@ def test_limits_and_detector_are_those_of_the_daemon() -> None:
     started = {"config": {"quality": QualityConfig(size_min_px=100.0).model_dump()}}
     view.note(wire.event(0, "epoch_started", started))
     assert view.limits.size_min_px == 100.0
+    assert view.preview is False  # of a version without it
     models = {"detector": {"name": "centerface-320x192", "sha256": "0"}}
     view.note(wire.event(1, "worker_started", {"models": models, "memory_locked": True}))
     assert view.needed_px() == pytest.approx(150.0)
-    view.note(wire.event(2, "epoch_started", {"config": {"quality": {"size_min_px": "big"}}}))
+    config = {"preview": {"enabled": True}, "quality": {"size_min_px": "big"}}
+    view.note(wire.event(2, "epoch_started", {"config": config}))
+    assert view.preview is True
     assert view.limits == QualityConfig()
     assert view.needed_px() == pytest.approx(92.0)
     view.note(wire.event(3, "epoch_started", {"config": []}))
+    assert view.preview is None
     view.note(wire.event(4, "worker_started", {"models": {"detector": 5}}))
     view.note(wire.event(5, "worker_started", {"models": [1]}))
     assert view.limits == QualityConfig()

@@ -316,12 +316,69 @@ def test_axe_finds_no_serious_fault(
     tab.locator(".subjects li").filter(has_text="face 1").first.wait_for()
     assert "face size" in tab.locator(".subjects").inner_text()
     check("aim")
+    until(tab, "[...affectEdge.store.chambers.values()][0].data.preview === false")
+    tab.get_by_role("button", name="Show the picture").wait_for(state="hidden")
     for button, dialog in (("#mark-open", "#mark-dialog"), ("#keys-open", "#keys-dialog")):
         tab.locator(button).click()
         check(dialog)
         tab.keyboard.press("Escape")
     card_of(tab, "t:1.1").get_by_role("button", name="Code").click()
     check("code")
+
+
+PICTURE = """() => {
+  const canvas = document.querySelector(".aim .picture");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const seen = new Set();
+  for (let at = 0; at < data.length; at += 400) if (data[at + 3] === 255) seen.add(data[at]);
+  return seen.size;  // shades: outlines alone have few
+}"""
+
+
+def test_the_preview_is_shown_under_the_outlines_and_closed(tab: Any, tmp_path: Path) -> None:
+    source = ("--source", "demo", "--set", "source.repeat=0", *PURPOSE)
+    with (
+        RunningDaemon(tmp_path, *source, "--set", "preview.enabled=true") as daemon,
+        RunningDashboard(tmp_path, *addresses(daemon)) as served,
+    ):
+
+        def closings(count: int) -> None:
+            daemon.wait_for(lambda _: len(daemon.events("preview_closed")) >= count)
+
+        daemon.wait_for_frame()
+        tab.goto(served.url)
+        summary = tab.get_by_text("Aim the camera")
+        summary.click()
+        show = tab.get_by_role("button", name="Show the picture")
+        close = tab.get_by_role("button", name="Close the picture")
+        show.click()
+        wait_until(lambda: tab.evaluate(PICTURE) > 50)
+        tab.locator(".preview .row").filter(has_text=re.compile(r"[45] min \d\d s left")).wait_for()
+        with tab.context.new_page() as second:
+            second.goto(served.url)
+            second.get_by_text("Aim the camera").click()
+            second.get_by_role("button", name="Show the picture").click()
+            second.locator(".preview").filter(has_text="only one viewer can see it").wait_for()
+        close.click()
+        closings(1)
+        until(tab, f"({PICTURE})() < 50")
+        show.click()
+        wait_until(lambda: tab.evaluate(PICTURE) > 50)
+        summary.click()  # the panel is closed
+        closings(2)
+        summary.click()
+        show.click()
+        close.wait_for()
+        tab.evaluate(
+            "Object.defineProperty(document, 'hidden', { value: true, configurable: true });"
+            "document.dispatchEvent(new Event('visibilitychange')); delete document.hidden;"
+        )
+        closings(3)
+        tab.locator(".preview").filter(has_text="page was hidden").wait_for()
+        show.click()
+        close.wait_for()
+        tab.reload()
+        closings(4)
 
 
 @pytest.mark.parametrize("size", SIZES)

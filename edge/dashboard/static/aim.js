@@ -1,5 +1,6 @@
 // Aiming the camera: outlines of the faces in the picture, measured values, and what to change.
 import { attribute, el } from "./dom.js";
+import { Preview } from "./preview.js";
 import { palette } from "./theme.js";
 
 const LEVELS = { ok: ["good", "OK"], unknown: ["idle", "unknown"], WARN: ["warn", "little margin"], WRONG: ["bad", "wrong"] };
@@ -10,14 +11,25 @@ export class AimView {
     this.chamber = chamber;
     this.canvas = el("canvas.picture", { role: "img", "aria-label": "Outlines of the faces in the picture" });
     this.subjects = el("ul.subjects");
-    this.element = el("details.aim", {}, el("summary", {}, "Aim the camera"), el("div", {}, this.canvas, this.subjects));
-    this.element.addEventListener("toggle", () => this.refresh());
+    this.preview = new Preview(chamber, () => this.#draw());
+    this.element = el("details.aim", {}, el("summary", {}, "Aim the camera"),
+      el("div", {}, el("div", {}, this.canvas, this.preview.element), this.subjects));
+    this.element.addEventListener("toggle", () => {
+      if (!this.element.open) this.preview.close();
+      this.refresh();
+    });
     this.shown = "";
+  }
+
+  destroy() {
+    this.preview.destroy();
   }
 
   /** Ask the server for its advice, while the panel is open; about once a second. */
   async refresh() {
-    if (!this.element.open || this.isAsking) return;
+    if (!this.element.open) return;
+    this.preview.render();
+    if (this.isAsking) return;
     this.isAsking = true;
     try {
       const response = await fetch(`/api/aim?${new URLSearchParams({ chamber: this.chamber.name })}`);
@@ -53,6 +65,8 @@ export class AimView {
     this.canvas.width = Math.round(width * scale);
     this.canvas.height = Math.round(height * scale);
     const g = this.canvas.getContext("2d"), c = palette();
+    const { picture } = this.preview;
+    if (picture) g.drawImage(picture, 0, 0, this.canvas.width, this.canvas.height);
     g.strokeStyle = c.line; g.lineWidth = 2 * ratio;
     g.strokeRect(0, 0, this.canvas.width, this.canvas.height);
     g.font = `${Math.round(parseFloat(getComputedStyle(this.canvas).fontSize) * ratio)}px system-ui, sans-serif`;
@@ -67,6 +81,6 @@ export class AimView {
       g.strokeRect(...box.map((side) => side * scale));
       g.fillText(code ?? seat ?? `track ${track}`, box[0] * scale, Math.max(14 * ratio, box[1] * scale - 5 * ratio));
     }
-    attribute(this.canvas, "aria-label", `Outlines of ${count} faces in the picture`);
+    attribute(this.canvas, "aria-label", `${picture ? "Picture of the camera, with outlines" : "Outlines"} of ${count} faces${picture ? "" : " in the picture"}`);
   }
 }

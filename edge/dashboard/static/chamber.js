@@ -69,6 +69,7 @@ export class ChamberView {
   }
 
   destroy() {
+    this.aim.destroy();
     for (const view of this.cards.values()) view.destroy();
   }
 
