@@ -4,6 +4,7 @@ import { Preview } from "./preview.js";
 import { palette } from "./theme.js";
 
 const LEVELS = { ok: ["good", "OK"], unknown: ["idle", "unknown"], WARN: ["warn", "little margin"], WRONG: ["bad", "wrong"] };
+const ON_PICTURE = { line: "#a3b2c2", good: "#4ade80", warn: "#ffc53d" }; // legible in both themes: it is dark or bright by itself
 const ORDER = ["WRONG", "WARN", "unknown", "ok"];
 
 export class AimView {
@@ -64,9 +65,13 @@ export class AimView {
     const ratio = devicePixelRatio || 1, scale = (shown / width) * ratio;
     this.canvas.width = Math.round(width * scale);
     this.canvas.height = Math.round(height * scale);
-    const g = this.canvas.getContext("2d"), c = palette();
     const { picture } = this.preview;
-    if (picture) g.drawImage(picture, 0, 0, this.canvas.width, this.canvas.height);
+    const g = this.canvas.getContext("2d"), c = picture ? ON_PICTURE : palette();
+    if (picture) {
+      g.drawImage(picture, 0, 0, this.canvas.width, this.canvas.height);
+      g.shadowColor = "#000";
+      g.shadowBlur = 4 * ratio;
+    }
     g.strokeStyle = c.line; g.lineWidth = 2 * ratio;
     g.strokeRect(0, 0, this.canvas.width, this.canvas.height);
     g.font = `${Math.round(parseFloat(getComputedStyle(this.canvas).fontSize) * ratio)}px system-ui, sans-serif`;
