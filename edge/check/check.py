@@ -100,7 +100,7 @@ def run_check(config: Config, board: Board | None = None, *, file: Path | None =
         if not name:
             continue  # without a translator the expression network gets the crops themselves
         try:
-            if role == "region_detector" and not region_detector(config.detector).model:
+            if role == "region_detector" and not _has_regions(config):
                 other = f"{config.detector.model} has another decoder"
                 report(f"{role} {name}: not used, {other}: it searches every frame in full", [])
                 continue
@@ -135,6 +135,14 @@ def _choice(name: str, threads: int, config: Config) -> str:
 
 def _detector_findings(config: Config) -> list[Finding]:
     return detection_findings(open_detector(config.detector, config.journal.state_dir))
+
+
+def _has_regions(config: Config) -> bool:
+    """Return whether the two models search together; true if one cannot be read, as is reported."""
+    try:
+        return bool(region_detector(config.detector).model)
+    except ModelError:
+        return True
 
 
 def _region_findings(config: Config) -> list[Finding]:

@@ -36,7 +36,12 @@ class ScreenedCommand:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             command = [sys.executable, "-m", "edge", *arguments]
             home = {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
-            os.execve(sys.executable, command, {**os.environ, **home, **environment})
+            inherited = {  # pytest's libraries may set these two; they would win over the size
+                name: value
+                for name, value in os.environ.items()
+                if name not in ("COLUMNS", "LINES")
+            }
+            os.execve(sys.executable, command, {**inherited, **home, **environment})
 
     def __enter__(self) -> "ScreenedCommand":
         return self

@@ -115,10 +115,11 @@ def test_once_with_another_daemon_uses_its_limits(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_once_with_a_daemon_of_its_own_stores_nothing(tmp_path: Path) -> None:
-    home, temporary = tmp_path / "home", tmp_path / "temporary"
+def test_once_with_a_daemon_of_its_own_stores_nothing(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home, temporary = tmp_path / "home", tmp_path_factory.mktemp("t")  # short: it holds sockets
     home.mkdir()
-    temporary.mkdir()
     environment = {
         "HOME": str(home),
         "TMPDIR": str(temporary),
