@@ -12,7 +12,7 @@ from edge.errors import ConfigError
 from edge.results import circumplex, sections, timeline
 from edge.results.facts import facts_of
 from edge.results.figures import Figure, as_svg, styled
-from edge.results.files import opened_result
+from edge.results.files import check_places, opened_result
 from edge.results.join import Series, check_times, read_sensors, series_of
 from edge.results.marks import Mark, read_marks, recorded_marks
 from edge.results.markup import Html, figure, join, tag
@@ -46,7 +46,8 @@ def write_report(
 
     Args:
         record: a log, or a folder that ``analyse`` made.
-        out: the page, ``.html`` or ``.pdf``; it appears when it is complete.
+        out: the page, ``.html`` or ``.pdf``; it appears when it is complete. Neither it nor
+            ``summary`` and ``plots`` may replace what is read, or what ``analyse`` made.
         session: name or id of the session; None: the whole record.
         device: the device; None: the only one.
         participant: code of the only participant to report; None: all faces.
@@ -70,6 +71,12 @@ def write_report(
         raise ConfigError(f"--out {out}: is a folder; expected the name of a file")
     if summary is not None and summary.suffix.lower() != ".csv":
         raise ConfigError(f"--summary {summary}: expected a name that ends in .csv")
+    check_places(
+        record,
+        files={"--out": out, "--summary": summary},
+        plots=plots,
+        inputs={"--marks": [] if marks is None else [marks], "--join": joins},
+    )
     as_pdf = pdf_writer() if out.suffix.lower() == ".pdf" else None
     given = None if marks is None else read_marks(marks)
     sensors = read_sensors(joins, time_column)
