@@ -6,6 +6,7 @@ gets the newest sample at or before its frame, unless that is older than the *li
 usual spacing of the samples, and 1 s at least. Then the cells are empty.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ _TIME_COLUMNS: Final = ("time_s", "time", "timestamp", "unix_s", "unix_ms", "uni
 _UNIX_MIN: Final = 1e8  # seconds: three years of a recording, or 1973
 _LIMIT_MIN_S: Final = 1.0
 _POINTS_MAX: Final = 2000
+_CODE: Final = re.compile(r"[+-]?0[0-9]")
+_WHOLE: Final = re.compile(r"[+-]?[0-9]+")
+_INT64: Final = (-(2**63), 2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +154,27 @@ def _times(table: UserTable, at: int) -> tuple[Floats, bool]:
 
 
 def _cells(table: UserTable, place: int) -> list[Any]:
-    """Return a column as numbers if all its cells are, else as texts; None: empty."""
+    """Return a column as numbers if all its cells are, else as texts; None: empty.
+
+    Whole numbers stay exact. Texts are columns with a code such as ``007``, whose zeros a number
+    would lose, or with a whole number that neither 64 bits nor a float can hold.
+    """
     cells = [row[place] or None for row in table.rows]
+    given = [cell for cell in cells if cell is not None]
+    if any(_CODE.match(cell) for cell in given):
+        return list(cells)
     try:
         numbers = [None if cell is None else table.number(cell) for cell in cells]
     except ValueError:
         return list(cells)
-    whole = all(cell is None or cell.lstrip("+-").isdecimal() for cell in cells)
-    return [None if each is None else int(each) for each in numbers] if whole else list(numbers)
+    wholes = {cell: int(cell) for cell in given if _WHOLE.fullmatch(cell)}
+    if len(wholes) == len(set(given)) and all(
+        _INT64[0] <= each <= _INT64[1] for each in wholes.values()
+    ):
+        return [None if cell is None else wholes[cell] for cell in cells]
+    if any(int(float(each)) != each for each in wholes.values()):
+        return list(cells)
+    return list(numbers)
 
 
 def check_times(sensor: Sensor, table: Table) -> None:

@@ -55,7 +55,10 @@ class UserTable:
         Raises:
             ValueError: it is none, or not finite.
         """
-        value = float(cell.replace(",", ".") if self.has_decimal_comma else cell)
+        text = cell.replace(",", ".") if self.has_decimal_comma else cell
+        if "_" in text or not text.isascii():  # Python alone reads 1_000, and digits of any script
+            raise ValueError("no number")
+        value = float(text)
         if not abs(value) < float("inf"):
             raise ValueError("not finite")
         return value

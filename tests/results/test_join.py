@@ -134,6 +134,42 @@ def test_wrong_files_are_refused_in_one_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "type_", "expected"),
+    [
+        (["9007199254740993", "-9223372036854775808"], "int64", None),
+        (["+5", ""], "int64", [5, None]),
+        (["007", "12"], "string", None),
+        (["00.5", "1"], "string", None),
+        (["0", "-0.5"], "double", [0.0, -0.5]),
+        (["1_000", "2"], "string", None),
+        (["\u0661", "2"], "string", None),
+        (["9007199254740993", "0.5"], "string", None),
+        (["9223372036854775808", "1"], "double", [2.0**63, 1.0]),
+        (["9223372036854775809", "1"], "string", None),
+        (["1" + "0" * 5000, "1"], "string", None),
+    ],
+)
+def test_cells_keep_their_value(
+    tmp_path: Path, given: list[str], type_: str, expected: list | None
+) -> None:
+    folder = analysed(tmp_path / "clip", session())
+    rows = "".join(f"{at},{cell}\n" for at, cell in zip((0, 5), given, strict=True))
+    after_analysis(folder, joins=[sensor_file(tmp_path, f"time_s,value\n{rows}")])
+    typed = pyarrow.parquet.read_table(
+        folder / "joined.parquet", columns=["time_s", "chamber_value"]
+    )
+    assert str(typed.schema.field("chamber_value").type) == type_
+    values = dict(zip(*(column.to_pylist() for column in typed.columns), strict=True))
+    if expected is None:
+        expected = [int(each) for each in given] if type_ == "int64" else list(given)
+    assert [values[0.0], values[5.0]] == expected
+    csv_rows = pandas.read_csv(folder / "joined.csv", dtype=str, keep_default_na=False)
+    cells = csv_rows.set_index("time_s")["chamber_value"]
+    written = ["" if each is None else str(each) for each in expected]
+    assert [cells["0.0"], cells["5.0"]] == written
+
+
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     paths = [sensor_file(folder, "time,bar\n1,1\n") for folder in (tmp_path, tmp_path / "other")]
