@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from edge.client import Subscriber
+from edge.client.subscriber import Received
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.dashboard.state import State
-from edge.errors import RequestRefused
+from edge.dashboard.state import State, require_times
+from edge.errors import AffectEdgeError, RequestRefused
 
 _CHECK_MS: Final = 1000.0
 _START_S: Final = 10.0
+_AGAIN_S: Final = 1.0  # after an error in receiving
+_NAMED_MAX: Final = 256  # daemons whose wrong messages were reported
 
 log = logging.getLogger("affect_edge")
 
@@ -40,6 +43,7 @@ class Receiver:
         self._stop = threading.Event()
         self._opened = threading.Event()
         self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
+        self._named: set[str] = set()
         self.error: Exception | None = None
 
     def start(self) -> None:
@@ -81,8 +85,29 @@ class Receiver:
                     # a journal was replaced by an older copy: begin anew, with what comes now
                     log.warning("%s; the page goes on with what is published now", error)
                     return
+                except AffectEdgeError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - one daemon must not end the page of all
+                    log.warning("receiving begins anew: %s: %s", type(error).__name__, error)
+                    self._stop.wait(_AGAIN_S)
+                    return
                 if received is not None and not received.late:
-                    self._state.apply(received.message, backfilled=received.backfilled)
+                    self._show(received)
                 if elapsed_ms(checked_ns) >= _CHECK_MS:
                     checked_ns = monotonic_ns()
                     self._state.check_connections()
+
+    def _show(self, received: Received) -> None:
+        """Show a message; skip it, and say so once for each daemon, if it cannot be shown."""
+        message = received.message
+        try:
+            require_times(message)
+            self._state.apply(message, backfilled=received.backfilled)
+        except Exception as error:  # noqa: BLE001 - one daemon must not end the page of all
+            name = f"{message.device} {message.stream}"[:200]
+            if name not in self._named and len(self._named) < _NAMED_MAX:
+                self._named.add(name)
+                log.warning(
+                    "%s: a message cannot be shown, and is skipped, as are further ones: %s: %s",
+                    ascii(name), type(error).__name__, error,
+                )  # fmt: skip

@@ -29,6 +29,18 @@ _POINTS_MAX: Final = 6000
 _REMOVED_MAX: Final = 1000
 _DETAIL_MAX: Final = 2000  # characters of an event's detail; epoch_started has the configuration
 _PEOPLE: Final = ("participant", "seat", "baseline", "session", "epoch")  # beginnings of names
+_TIMES: Final = range(-(2**63), 2**63)  # nanoseconds
+
+
+def require_times(message: Message) -> None:
+    """Check the times of a message.
+
+    Raises:
+        ValueError: one is beyond 64 bits, so it is no time.
+    """
+    for name, value in message.time:
+        if name.endswith("_ns") and value is not None and value not in _TIMES:
+            raise ValueError(f"time.{name}: expected nanoseconds within 64 bits")
 
 
 class State:
