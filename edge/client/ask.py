@@ -1,7 +1,8 @@
 """Sends one request to a daemon's service socket and returns the reply."""
 
 import json
-from typing import Any, Final
+import math
+from typing import Any, Final, Never
 
 import zmq
 
@@ -58,10 +59,21 @@ def ask(
 
 def _decode_reply(part: bytes, endpoint: str) -> dict[str, Any]:
     try:
-        reply = json.loads(part)
+        reply = json.loads(part, parse_constant=_refuse_constant, parse_float=_finite)
         if reply["ok"] is True:
             return dict(reply)
         refusal = refusal_of(reply)
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ServiceUnavailable(f"{endpoint}: the reply is not from affect-edge") from error
     raise refusal
+
+
+def _refuse_constant(word: str) -> Never:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is beyond the range of numbers")
+    return number

@@ -6,11 +6,14 @@ A thread per service, so that one that does not answer delays no other.
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
+
+from pydantic import Field
 
 from edge.client.ask import ask
-from edge.dashboard.state import State
+from edge.dashboard.state import State, require_times
 from edge.errors import AffectEdgeError, ConfigError, RequestRefused, ServiceUnavailable
+from edge.protocol.messages import StatusMessage, Wire
 from edge.protocol.requests import FETCH_MAX, FetchRequest, StatusRequest
 
 _TIMEOUT_S: Final = 3.0
@@ -19,9 +22,33 @@ _TURN_S: Final = 0.25
 _REFRESH_TURNS: Final = 120  # half a minute: what no event announces, such as "not in view since"
 _PAUSE_S: Final = 0.02  # between two pages of the past: live messages go first
 _EPOCHS_MAX: Final = 1000
+_PEOPLE_MAX: Final = 1000  # seats, and participants, of a daemon
 _WAITS: Final = "runs, and waits for its first picture"
+_WRONG: Final = "sends replies that are wrong"
 
 log = logging.getLogger("affect_edge")
+
+
+_Name = Annotated[str, Field(max_length=64)]
+
+
+class _Known(Wire):
+    """A participant in a reply: what the page uses of it."""
+
+    participant: _Name
+    track: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    seat: _Name | None = None
+    in_view: bool = False
+    baseline: _Name = "none"
+    since_unix_ns: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+
+
+class _Answer(Wire):
+    """A reply to a request for the status."""
+
+    status: StatusMessage | None
+    seats: Annotated[dict[_Name, _Name | None], Field(max_length=_PEOPLE_MAX)]
+    participants: Annotated[list[_Known], Field(max_length=_PEOPLE_MAX)]
 
 
 class Position(NamedTuple):
@@ -134,6 +161,7 @@ class ServiceThread:
         self._history_ns = history_ns
         self._stop = threading.Event()
         self._is_read = not history_ns
+        self._is_named = False  # whether a wrong reply was logged
         self._pages: Iterator[tuple[Sequence[Mapping[str, Any]], float]] | None = None
         self._stream: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"service {service}", daemon=True)
@@ -157,9 +185,13 @@ class ServiceThread:
                     self._ask()
                     seen = streams
                 self._read_past()
-            except (AffectEdgeError, LookupError, TypeError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - a wrong reply must not end the thread
                 self._stream = self._pages = None  # what was not read of the past is read again
-                self._state.no_answer(self._service, _reason(error))
+                reason = _reason(error)
+                if reason == _WRONG and not self._is_named:
+                    self._is_named = True
+                    log.warning("%s: %s: %s", self._service, type(error).__name__, error)
+                self._state.no_answer(self._service, reason)
                 self._stop.wait(_AGAIN_S)
             self._stop.wait(_PAUSE_S if self._pages is not None else _TURN_S)
 
@@ -168,20 +200,21 @@ class ServiceThread:
 
         Raises:
             AffectEdgeError: it does not answer, or has nothing to tell yet.
-            LookupError, TypeError, ValueError: the answer is not of a daemon.
+            ValueError: the answer is not of a daemon.
         """
-        reply = ask(self._service, StatusRequest(), _TIMEOUT_S)
-        status = reply["status"]
+        answer = _Answer.model_validate(ask(self._service, StatusRequest(), _TIMEOUT_S))
+        status = answer.status
         if status is None:
             raise ServiceUnavailable(_WAITS)
-        self._state.answered(self._service, str(status["device"]), reply)
-        self._stream = str(status["stream"])
+        require_times(status)
+        self._state.answered(self._service, status.device, answer.model_dump())
+        self._stream = status.stream
         if not self._is_read and self._pages is None:
             self._pages = Past(
                 lambda request: ask(self._service, request, _TIMEOUT_S),
                 self._stream,
-                Position(status["epoch"], status["last_seq"]),
-                status["time"]["unix_ns"] - self._history_ns,
+                Position(status.epoch, status.last_seq),
+                status.time.unix_ns - self._history_ns,
             ).pages()
 
     def _read_past(self) -> None:
@@ -201,4 +234,4 @@ class ServiceThread:
 def _reason(error: Exception) -> str:
     if isinstance(error, ConfigError | RequestRefused) or error.args == (_WAITS,):
         return str(error)
-    return "does not answer"
+    return "does not answer" if isinstance(error, AffectEdgeError) else _WRONG

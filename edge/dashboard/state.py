@@ -6,7 +6,9 @@ it. Memory is bounded: each list has a maximum length, and a viewer that is behi
 everything anew.
 """
 
+import contextlib
 import json
+import logging
 import secrets
 import threading
 from collections import deque
@@ -15,10 +17,10 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from edge.clock import elapsed_ms, monotonic_ns, wall_ns
-from edge.dashboard.cards import Card
+from edge.dashboard.cards import Card, key_of
 from edge.dashboard.chambers import Chamber
 from edge.dashboard.history import HistoryPoint
-from edge.protocol.messages import EventMessage, FrameMessage, Message
+from edge.protocol.messages import ANY, EventMessage, FrameMessage, Message, StatusMessage
 
 SILENT_MS: Final = 3500.0
 """A daemon sends a status each second; without a message for so long it is not connected."""
@@ -29,6 +31,11 @@ _POINTS_MAX: Final = 6000
 _REMOVED_MAX: Final = 1000
 _DETAIL_MAX: Final = 2000  # characters of an event's detail; epoch_started has the configuration
 _PEOPLE: Final = ("participant", "seat", "baseline", "session", "epoch")  # beginnings of names
+
+log = logging.getLogger("affect_edge")
+
+_UNSHOWN: Final = (ValueError, TypeError, ArithmeticError)  # of values that JSON cannot hold
+_CANNOT: Final = "sends values that cannot be shown"
 _TIMES: Final = range(-(2**63), 2**63)  # nanoseconds
 
 
@@ -64,6 +71,7 @@ class State:
         self._names = 0
         self._unknown: dict[str, str] = dict.fromkeys(services, "")
         self._unknown_version = 1
+        self._unshown: dict[str, Chamber] = {}  # that have values which JSON cannot hold
         self._events: deque[tuple[int, dict[str, Any]]] = deque()
         self._event_ids: set[str] = set()
         self._points: deque[tuple[int, str, str, HistoryPoint]] = deque()
@@ -88,7 +96,7 @@ class State:
                 shown_ms = message.time.unix_ns // 1_000_000 if backfilled else now_ms
                 self._frame(chamber, message, min(shown_ms, now_ms))
             elif isinstance(message, EventMessage):
-                self._event(chamber, message.model_dump(mode="json"))
+                self._event(chamber, message)
                 if message.event.startswith(_PEOPLE):
                     self._dirty.add(message.stream)
             else:
@@ -149,7 +157,7 @@ class State:
         for face in message.faces:
             if face.affect is None:
                 continue
-            card = chamber.cards[_key(face.participant, face.seat, message.epoch, face.track)]
+            card = chamber.cards[key_of(face, message.epoch)]
             if (second := int(t_s)) != card.second:
                 if card.second >= 0 and (point := card.history.second(card.second)) is not None:
                     self._points.append((self._version, chamber.name, card.key, point))
@@ -166,19 +174,20 @@ class State:
         while len(self._removed) > _REMOVED_MAX:
             self._complete_from = max(self._complete_from, self._removed.popleft()[0])
 
-    def _event(self, chamber: Chamber, message: Mapping[str, Any], *, past: bool = False) -> None:
-        identity = f"{message['stream']}.{message['epoch']}.{message['seq']}"
+    def _event(self, chamber: Chamber, message: EventMessage, *, past: bool = False) -> None:
+        identity = f"{message.stream}.{message.epoch}.{message.seq}"
         if identity in self._event_ids:
             return
-        detail = message["detail"]
-        if message["event"] == "epoch_started" or len(json.dumps(detail)) > _DETAIL_MAX:
+        detail = message.detail
+        size = len(json.dumps(detail, allow_nan=False))
+        if message.event == "epoch_started" or size > _DETAIL_MAX:
             wanted = ("version", "purpose", "source", "reason", "text")
             detail = {each: detail[each] for each in wanted if each in detail}
         event = {
             "id": identity,
             "chamber": chamber.name,
-            "t_ms": message["time"]["unix_ns"] // 1_000_000,
-            "event": message["event"],
+            "t_ms": message.time.unix_ns // 1_000_000,
+            "event": message.event,
             "detail": detail,
             "past": past,
         }
@@ -233,23 +242,22 @@ class State:
 
         Args:
             stream: whose they are.
-            messages: decoded; one of another form is skipped.
+            messages: of a reply; one that is no frame or event of the stream is skipped.
             share: how much of the past that is wanted has been read, 0..1; 1: all.
         """
+        found = [message for each in messages if (message := _past_message(each, stream))]
         with self._lock:
             chamber = self._chambers.get(stream)
             if chamber is None:
                 return
             self._version += 1
             touched: set[Card] = set()
-            for message in messages:
-                try:
-                    if message["kind"] == "event":
+            for message in found:
+                if isinstance(message, FrameMessage):
+                    touched |= _past_frame(chamber, message)
+                else:
+                    with contextlib.suppress(ValueError):  # a detail that JSON cannot hold
                         self._event(chamber, message, past=True)
-                    else:
-                        touched |= _past_frame(chamber, message)
-                except (KeyError, TypeError, ValueError, AttributeError):
-                    continue
             for card in touched:
                 card.history_version += 1
                 card.version = self._version
@@ -272,14 +280,42 @@ class State:
         with self._lock:
             if self._cached[:2] == (since, self._version):
                 return self._version, self._cached[2]
-            whole = since < max(1, self._complete_from) or since > self._version
-            body = self._changes(0 if whole else since, whole=whole)
-            encoded = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+            try:
+                if self._unshown:
+                    self._find_unshown()
+                encoded = self._encoded(since)
+            except _UNSHOWN:
+                self._find_unshown()
+                encoded = self._encoded(since)
             self._cached = (since, self._version, encoded)
             return self._version, encoded
 
+    def _encoded(self, since: int) -> bytes:
+        whole = since < max(1, self._complete_from) or since > self._version
+        return _json(self._changes(0 if whole else since, whole=whole))
+
+    def _find_unshown(self) -> None:
+        """Find the chambers that have values which JSON cannot hold: the others are shown."""
+        before, self._unshown = self._unshown, {}
+        for each in self._chambers.values():
+            try:
+                _json([each.as_json(), [card.as_json() for card in each.cards.values()]])
+            except _UNSHOWN as error:
+                self._unshown[each.name] = each
+                if each.name not in before:
+                    log.warning("%s cannot be shown: %s", ascii(each.device), error)
+        if self._unshown.keys() == before.keys():
+            return
+        self._version += 1
+        self._unknown_version = self._version
+        for name in before.keys() - self._unshown.keys():
+            chamber = before[name]
+            chamber.version = self._version
+            for card in chamber.cards.values():
+                card.version = self._version
+
     def _changes(self, since: int, *, whole: bool) -> dict[str, Any]:
-        chambers = self._chambers.values()
+        chambers = [each for each in self._chambers.values() if each.name not in self._unshown]
         body: dict[str, Any] = {"now_ms": wall_ns() // 1_000_000, "whole": whole}
         changed = {each.name: each.as_json() for each in chambers if each.version > since}
         cards = {
@@ -292,7 +328,8 @@ class State:
         body |= {"cards": cards} if cards else {}
         body |= {"events": events} if events else {}
         if self._unknown_version > since:
-            body["unknown"] = self._unknown
+            wrong = {f"{c.device} ({c.stream})": _CANNOT for c in self._unshown.values()}
+            body["unknown"] = self._unknown | wrong
         if not whole:
             points = [(n, key, *point) for v, n, key, point in self._points if v > since]
             removed = [(n, key) for version, n, key in self._removed if version > since]
@@ -317,22 +354,31 @@ class State:
         return None
 
 
-def _key(participant: str | None, seat: str | None, epoch: int, track: int) -> str:
-    if participant is not None:
-        return f"p:{participant}"
-    return f"t:{epoch}.{track}" if seat is None else f"s:{seat}"
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _past_frame(chamber: Chamber, message: Mapping[str, Any]) -> set[Card]:
+def _past_message(given: object, stream: str) -> FrameMessage | EventMessage | None:
+    """Return a frame or event of a stream; None if ``given`` is none."""
+    try:
+        message = ANY.validate_python(given)
+        require_times(message)
+    except ValueError:
+        return None
+    if isinstance(message, StatusMessage) or message.stream != stream:
+        return None
+    return message
+
+
+def _past_frame(chamber: Chamber, message: FrameMessage) -> set[Card]:
     touched: set[Card] = set()
-    t_s = message["time"]["unix_ns"] / 1e9
-    for face in message["faces"]:
-        if face["affect"] is None:
+    t_s = message.time.unix_ns / 1e9
+    for face in message.faces:
+        if face.affect is None:
             continue
-        key = _key(face.get("participant"), face.get("seat"), message["epoch"], face["track"])
-        card = chamber.card_of_past(key)
+        card = chamber.card_of_past(key_of(face, message.epoch))
         if card is not None:
-            smoothed = face["affect"]["smoothed"]
-            card.history.add(t_s, float(smoothed["valence"]), float(smoothed["arousal"]))
+            smoothed = face.affect.smoothed
+            card.history.add(t_s, smoothed.valence, smoothed.arousal)
             touched.add(card)
     return touched
