@@ -3,18 +3,29 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-REQUEST_S: Final = 10.0
+from edge.clock import monotonic_ns
+from edge.dashboard.web_guard import is_loopback
+
+REQUEST_S: Final = 5.0
 """A connection that has sent no whole request after one to two of these times is closed."""
 
-_CONNECTIONS_MAX: Final = 96
+CONNECTIONS_MAX: Final = 96
+ADDRESS_MAX: Final = 24
+"""Connections of one address, if others can be closed for a further one."""
+
+LOOPBACK_MAX: Final = 64
+"""The same of this machine: behind a proxy or a tunnel, all viewers have its address."""
+
+_BACKLOG: Final = 64
+_KEEP_ALIVE_S: Final = 5
 _HEADERS_MAX: Final = 16_384
 
 
@@ -27,15 +38,56 @@ class _Files(Protocol):
 
 
 class _PatientOnlyOnce(H11Protocol):
-    """HTTP/1.1, without the connections that never send a request: they would use up all places."""
+    """HTTP/1.1, without the connections that never send a request: they would use up all places.
+
+    The number of connections is limited, in all and for each address. For one beyond that, the
+    oldest one is closed that waits for a request, first of those that have shown no session: so a
+    new viewer always gets a place, and the updates of one are never cut for another.
+    """
 
     _seen: object = None
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._made_ns = monotonic_ns()
+        self._make_room()
         self._seen = self
         self._timer = self.loop.call_later(REQUEST_S, self._check)
+
+    def _make_room(self) -> None:
+        others = [
+            each for each in self.connections
+            if isinstance(each, _PatientOnlyOnce)
+            and each is not self and not each.transport.is_closing()
+        ]  # fmt: skip
+        same = [each for each in others if each.address == self.address]
+        most = LOOPBACK_MAX if is_loopback(self.address) else ADDRESS_MAX
+        if len(same) >= most and (first := _first_to_go(same)) is not None:
+            first.transport.abort()
+        elif len(others) >= CONNECTIONS_MAX:
+            (_first_to_go(others) or self).transport.abort()
+
+    @property
+    def address(self) -> str:
+        """Of the peer; empty if it has gone already."""
+        return self.client[0] if self.client else ""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no request is in progress."""
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def has_session(self) -> bool:
+        """Whether its newest request may see the page."""
+        state: Any = self.scope["state"] if self.scope else {}
+        return bool(state.get("is_open"))
+
+    @property
+    def order(self) -> tuple[bool, bool, int]:
+        """The smallest is the first to be closed for a new connection."""
+        return self.has_session, not self.is_waiting, self._made_ns
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
@@ -43,13 +95,18 @@ class _PatientOnlyOnce(H11Protocol):
         super().connection_lost(exc)
 
     def _check(self) -> None:
-        cycle = self.cycle
-        is_waiting = cycle is None or cycle.response_complete
+        cycle, is_waiting = self.cycle, self.is_waiting
         if is_waiting and self._seen is cycle:
             self.transport.close()
             return
         self._seen = cycle if is_waiting else self
         self._timer = self.loop.call_later(REQUEST_S, self._check)
+
+
+def _first_to_go(connections: Sequence[_PatientOnlyOnce]) -> _PatientOnlyOnce | None:
+    """Return the connection to close for another one; None: all have a viewer's request."""
+    found = [each for each in connections if each.is_waiting or not each.has_session]
+    return min(found, key=lambda each: each.order, default=None)
 
 
 class WebServer(uvicorn.Server):
@@ -74,8 +131,8 @@ class WebServer(uvicorn.Server):
                 server_header=False,
                 date_header=False,
                 proxy_headers=False,
-                limit_concurrency=_CONNECTIONS_MAX,
-                timeout_keep_alive=15,
+                backlog=_BACKLOG,  # and as many are accepted at a time
+                timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=2,
                 h11_max_incomplete_event_size=_HEADERS_MAX,
                 ssl_certfile=files.tls_cert,

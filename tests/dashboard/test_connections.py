@@ -1,0 +1,64 @@
+"""Peers that connect and say nothing, in a real server: they keep nobody out."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from edge.dashboard.tokens import new_token
+from tests.support.dashboards import RunningDashboard, Viewer
+
+ENDPOINT = ("--connect", "ipc:///tmp/affect-edge-nobody", "--service", "")
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[RunningDashboard]:
+    new_token(tmp_path / "token")
+    arguments = (*ENDPOINT, "--token-file", str(tmp_path / "token"))
+    with RunningDashboard(tmp_path, *arguments, bind="0.0.0.0:0") as running:
+        yield running
+
+
+def descriptors(page: RunningDashboard) -> int:
+    return len(os.listdir(f"/proc/{page.process.pid}/fd"))
+
+
+@pytest.mark.parametrize(
+    ("addresses", "sent"),
+    [
+        (["127.0.0.1"], b""),
+        ([f"127.0.0.{n}" for n in range(2, 12)], b""),
+        (
+            [f"127.0.0.{n}" for n in range(2, 12)],
+            b"POST /api/login HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+        ),
+    ],
+)
+def test_silent_connections_keep_nobody_out(
+    page: RunningDashboard, tmp_path: Path, addresses: list[str], sent: bytes
+) -> None:
+    token = (tmp_path / "token").read_text().strip()
+    _, headers, _ = page.request("POST", "/api/login", {"token": token}, page.origin)
+    own = {"cookie": headers["set-cookie"].partition(";")[0]}
+    before = descriptors(page)
+    with Viewer(page.port, own) as viewer, ExitStack() as held:
+        next(viewer.updates())
+        for number in range(300):
+            source = (addresses[number % len(addresses)], 0)
+            peer = socket.create_connection(("127.0.0.1", page.port), 5, source)
+            held.enter_context(peer)
+            peer.sendall(sent)
+        assert page.request("GET", "/")[0] == 200
+        assert page.request("GET", "/api/about", headers=own)[0] == 200
+        assert descriptors(page) <= before + 100
+        with Viewer(page.port, own) as second:
+            assert second.status == 200
+            assert next(second.updates())["whole"] is True
+        # the updates of the viewer that was there before were not cut
+        page.request("POST", "/api/logout", {}, {**page.origin, **own})
+        list(viewer.updates())
+    assert page.process.poll() is None
