@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from pydantic import Field
 
 from edge.client.ask import ask
-from edge.dashboard.state import State, require_times
+from edge.dashboard.state import State, StreamConflictError, require_times
 from edge.errors import AffectEdgeError, ConfigError, RequestRefused, ServiceUnavailable
 from edge.protocol.messages import StatusMessage, Wire
 from edge.protocol.requests import FETCH_MAX, FetchRequest, StatusRequest
@@ -232,6 +232,7 @@ class ServiceThread:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ConfigError | RequestRefused) or error.args == (_WAITS,):
+    known = ConfigError | RequestRefused | StreamConflictError
+    if isinstance(error, known) or error.args == (_WAITS,):
         return str(error)
     return "does not answer" if isinstance(error, AffectEdgeError) else _WRONG

@@ -20,6 +20,7 @@ from edge.clock import elapsed_ms, monotonic_ns, wall_ns
 from edge.dashboard.cards import Card, key_of
 from edge.dashboard.chambers import Chamber
 from edge.dashboard.history import HistoryPoint
+from edge.errors import AffectEdgeError
 from edge.protocol.messages import ANY, EventMessage, FrameMessage, Message, StatusMessage
 
 SILENT_MS: Final = 3500.0
@@ -50,6 +51,10 @@ def require_times(message: Message) -> None:
             raise ValueError(f"time.{name}: expected nanoseconds within 64 bits")
 
 
+class StreamConflictError(AffectEdgeError):
+    """A service names the stream of another one, which answers, too."""
+
+
 class State:
     """What daemons have published, as the page shows it. Thread-safe.
 
@@ -71,6 +76,7 @@ class State:
         self._names = 0
         self._unknown: dict[str, str] = dict.fromkeys(services, "")
         self._unknown_version = 1
+        self._answering: set[str] = set()  # services whose last request was answered
         self._unshown: dict[str, Chamber] = {}  # that have values which JSON cannot hold
         self._events: deque[tuple[int, dict[str, Any]]] = deque()
         self._event_ids: set[str] = set()
@@ -206,10 +212,24 @@ class State:
             return is_dirty
 
     def answered(self, service: str, device: str, reply: Mapping[str, Any]) -> None:
-        """Show what a service replied to a request for its status."""
+        """Show what a service replied to a request for its status.
+
+        Raises:
+            StreamConflictError: the stream is that of another service, which answers, too: its
+                buttons stay with that.
+        """
         with self._lock:
             self._version += 1
             stream = str(reply["status"]["stream"])
+            holder = self._chambers[stream].service if stream in self._chambers else None
+            if holder not in (None, service) and holder in self._answering:
+                text = (
+                    f"names the stream of {holder}, which answers, too: its replies are not used;"
+                    " expected each daemon once in --service"
+                )
+                self._unknown[service], self._unknown_version = text, self._version
+                raise StreamConflictError(text)
+            self._answering.add(service)
             if self._unknown.pop(service, None) is not None:
                 self._unknown_version = self._version
             for other in [*self._chambers.values()]:
@@ -225,8 +245,9 @@ class State:
                 self._note_removed(chamber.name, key)
 
     def no_answer(self, service: str, reason: str) -> None:
-        """Note that a service which is not known yet does not answer."""
+        """Note that a service does not answer; one that is not known yet is shown with that."""
         with self._lock:
+            self._answering.discard(service)
             if self._unknown.get(service, reason) != reason:
                 self._version += 1
                 self._unknown[service], self._unknown_version = reason, self._version

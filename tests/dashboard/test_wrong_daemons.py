@@ -166,3 +166,27 @@ def test_a_daemon_that_cannot_be_shown_hides_no_other(caplog: pytest.LogCaptureF
     body = shown(state)
     assert {each["device"] for each in body["chambers"].values()} == {"edge", "liar"}
     assert body["unknown"] == {}
+
+
+def test_a_second_service_does_not_take_over_the_buttons_of_a_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.dashboard.directory._AGAIN_S", 0.05)
+    with service(tmp_path, reply) as good, service(tmp_path, reply, "second") as second:
+        state = State([good, second])
+        state.apply(status(), backfilled=False)
+        threads = [ServiceThread(each, state, 0) for each in (good, second)]
+        threads[0].start()
+        wait_until(lambda: state.service_of("c1") == good)
+        threads[1].start()
+        wait_until(lambda: shown(state)["unknown"].get(second))
+        assert shown(state)["unknown"] == {
+            second: f"names the stream of {good}, which answers, too: its replies are not used;"
+            " expected each daemon once in --service"
+        }
+        assert state.service_of("c1") == good
+        state.no_answer(good, "does not answer")  # then it may have moved to another address
+        wait_until(lambda: state.service_of("c1") == second)
+        for thread in threads:
+            thread.stop()
+    assert list(shown(state)["chambers"]) == ["c1"]
