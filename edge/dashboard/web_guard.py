@@ -10,8 +10,7 @@
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
-from http.cookies import CookieError, SimpleCookie
-from typing import Any, Final
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
@@ -177,11 +176,13 @@ def _cross_site(scope: Scope, headers: Headers) -> Response | None:
 
 def cookie_of(headers: Headers, name: str) -> str | None:
     """Return the value of a cookie; None without it."""
-    try:
-        found: Any = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return None
-    return None if found is None else str(found.value)
+    # not by SimpleCookie: a name or value that it does not accept, of another application on this
+    # machine, hides all cookies after it
+    for each in headers.get("cookie", "").split(";"):
+        found, _, value = each.strip().partition("=")
+        if found.rstrip() == name:
+            return value.strip().strip('"')
+    return None
 
 
 def _refuse(status: int, text: str) -> Response:

@@ -66,6 +66,20 @@ def test_with_the_token_a_session_begins(page: RunningDashboard, tmp_path: Path)
     assert token not in page.stderr
 
 
+def test_cookies_of_other_applications_do_not_hide_the_session(
+    page: RunningDashboard, tmp_path: Path
+) -> None:
+    _, headers, _ = log_in(page, (tmp_path / "token").read_text().strip())
+    own = headers["set-cookie"].partition(";")[0]
+    for cookies in (
+        f'x={{"a": 1}}; {own}', f"a[b]=c; {own}", f"{own}; =; x", f"é={{;{own}",
+        f"xaffect-edge=y;{own}",
+    ):  # fmt: skip
+        header = {"cookie": cookies.encode().decode("latin-1")}
+        assert page.request("GET", "/api/about", headers=header)[0] == 200, cookies
+    assert page.request("GET", "/api/about", headers={"cookie": f"x{own}"})[0] == 401
+
+
 def test_many_wrong_tokens_are_delayed(page: RunningDashboard, tmp_path: Path) -> None:
     for _ in range(5):
         assert log_in(page, "wrong")[0] == 401
