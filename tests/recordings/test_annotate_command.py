@@ -11,6 +11,7 @@ import pytest
 from edge.cli import run_command_line
 from edge.recordings.annotation.drawing import canvas
 from edge.vision.sources.video import DEMO_CLIP
+from tests.support.analyses import analyse
 from tests.support.videos import content_of, gradient, make_video
 from tests.support.waiting import wait_until
 
@@ -120,6 +121,22 @@ def test_the_clip_is_annotated(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     last = capsys.readouterr().err.splitlines()[-1]  # progress is before it on a slow machine
     assert last == f"affect-edge: {out}: 25 pictures, 1 track"
     assert len(content_of(out).pictures) == 25
+
+
+def test_damaged_recording_is_annotated_and_said_as_by_analyse(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    recording, out = tmp_path / "cut.mp4", tmp_path / "out.mp4"
+    recording.write_bytes(DEMO_CLIP.read_bytes()[:300_000])
+
+    code = run_command_line(["annotate", *map(str, (recording, out, *PURPOSE))])
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    damage = "1 picture could not be decoded, it ends at 5.2 s, and states 12.0 s"
+    assert last == f"affect-edge: {out}: 130 pictures, 2 tracks; DAMAGED: {damage}"
+    assert (code, len(content_of(out).pictures)) == (1, 130)
+    code, text = analyse(recording, "--out", tmp_path / "results")
+    assert (code, "130 frames" in text, f"DAMAGED: {damage}\n" in text) == (1, True, True)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from edge.recordings.analysis.identity import (
 from edge.recordings.analysis.inputs import Kind
 from edge.recordings.analysis.results_folder import new_folder, read_session, write_session
 from edge.recordings.analysis.tables import Tables, opened_tables, stored_rows
+from edge.recordings.damage import damage_of
 from edge.recordings.result import Result
 from edge.recordings.settings import Selection
 from edge.recordings.steps import Steps
@@ -43,8 +44,6 @@ from edge.vision.sources.decode import silence_opencv
 from edge.vision.sources.images import list_pictures
 
 _REPORT_MS: Final = 200.0
-_SHORT_S: Final = 2.0
-"""A recording that ends earlier than it states, by more than this or 2 %, is not complete."""
 _MACHINES: Final = ("kernel",)  # of ``versions``: what no result depends on
 
 
@@ -251,16 +250,9 @@ def _write_steps(job: Job, steps: Steps, tables: Tables, counts: Counts, report:
 
 def _damage(job: Job, counts: Counts, duration_s: float | None) -> list[str]:
     """Return what is missing of the recording, in words."""
-    found: list[str] = []
-    if lost := counts.pictures_lost:
-        words = "picture" if lost == 1 else "pictures"
-        found.append(f"{lost} {words} could not be decoded")
-    last_s = counts.last_s or 0.0
-    is_short = duration_s is not None and last_s < duration_s - max(_SHORT_S, 0.02 * duration_s)
     # of a part, or of few pictures, the last one says nothing about the end
-    if is_short and job.selection.end_s is None and job.selection.every == 1:
-        found.append(f"it ends at {last_s:.1f} s, and states {duration_s:.1f} s")
-    return found
+    is_to_end = job.selection.end_s is None and job.selection.every == 1
+    return damage_of(counts.pictures_lost, counts.last_s if is_to_end else None, duration_s)
 
 
 def _video_report(job: Job, report: Report) -> Callable[[int], None]:

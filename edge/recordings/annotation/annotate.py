@@ -16,6 +16,8 @@ from edge.recordings.annotation.overlay import FrameOverlay, Matcher
 from edge.recordings.annotation.overlays import Overlays
 from edge.recordings.annotation.video_reader import Shown, VideoReader, require_av
 from edge.recordings.annotation.video_writer import VideoWriter
+from edge.recordings.damage import damage_of
+from edge.vision.sources.container import recording_of
 from edge.vision.sources.orientation import turned
 
 HELD_NS: Final = 500_000_000
@@ -50,13 +52,13 @@ class Summary:
     Attributes:
         pictures: written.
         without: of them, those without overlay.
-        damaged: packets of the original that could not be decoded.
+        damage: what is missing of the original, in words.
         faces: tracks that were drawn.
     """
 
     pictures: int = 0
     without: int = 0
-    damaged: int = 0
+    damage: list[str] = field(default_factory=list)
     faces: set[int] = field(default_factory=set)
 
 
@@ -116,7 +118,9 @@ def annotate_video(
             except BaseException:
                 writing.give_up()
                 raise
-            drawing.summary.damaged = video.damaged
+            last_s = None if span.end_ns is not None else drawing.last_ns / 1e9
+            stated_s = recording_of(str(recording)).duration_s
+            drawing.summary.damage = damage_of(video.damaged, last_s, stated_s)
             return drawing.summary
     except (OSError, av.FFmpegError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -159,9 +163,11 @@ class _Drawing:
         self._size = (0, 0)
         self._last: FrameOverlay | None = None
         self._last_ns = 0
+        self.last_ns = 0  # of the newest picture
         self.summary = Summary()
 
     def drawn(self, item: Shown) -> Picture:
+        self.last_ns = item.media_ns
         picture = turned(item.picture, self._overlays.rotate_deg, self._overlays.flip)
         size = picture.shape[1], picture.shape[0]
         if self._drawer is None or size != self._size:

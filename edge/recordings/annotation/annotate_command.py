@@ -49,7 +49,7 @@ class Wishes:
 
 
 def run_annotate(wishes: Wishes) -> int:
-    """Run the command; return its exit code.
+    """Run the command; return its exit code: 1 if a recording is damaged.
 
     Raises:
         ConfigError: an argument is wrong; nothing was written.
@@ -86,7 +86,7 @@ def _annotate(wishes: Wishes) -> int:
             on_progress=lambda ns: progress.show((ns - span.start_ns) / 1e9),
         )
     _report(f"{wishes.out}: {_words(summary)}")
-    return EXIT_DONE
+    return EXIT_FAILURE if summary.damage else EXIT_DONE
 
 
 def _still_of_video(wishes: Wishes) -> int:
@@ -273,8 +273,8 @@ def _words(summary: Summary) -> str:
     words = [f"{_count(summary.pictures, 'picture')}, {_count(len(summary.faces), 'track')}"]
     if summary.without:
         words.append(f"{_count(summary.without, 'picture')} without results")
-    if summary.damaged:
-        words.append(f"{_count(summary.damaged, 'packet')} of the recording could not be decoded")
+    if summary.damage:
+        words.append(f"DAMAGED: {', '.join(summary.damage)}")
     return "; ".join(words)
 
 

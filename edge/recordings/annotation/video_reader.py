@@ -113,7 +113,8 @@ class VideoReader:
                 f"recording {str(path)!r}: no video in it; expected a file with a video stream"
             )
         self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
+        # threads that each decode a picture lose sound ones around a damaged one at the end
+        self._stream.thread_type = "SLICE"
         self.sounds: list[Any] = list(self._container.streams.audio)
         self.time_base: Fraction = self._stream.time_base or Fraction(1, 90_000)
         rate = self._stream.average_rate or self._stream.guessed_rate
