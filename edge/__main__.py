@@ -10,6 +10,9 @@ from edge.stop_signals import on_stop_signals
 _UNTIL_STOPPED = ("run", "tail", "log", "forward", "lsl", "aim", "dashboard")
 """Commands that run until a signal stops them: they exit with 0, all others with 128 + signal."""
 
+_SAYS_INTERRUPTED = ("analyse", "annotate")
+"""Commands that say in one line that a signal ended them."""
+
 
 def main() -> None:
     """Run the command line and exit with its code."""
@@ -27,6 +30,8 @@ def _end_on_signal(number: int, _frame: FrameType | None) -> None:
 
     An exception would be lost in a callback, such as those by which Python frees its import locks.
     """
+    if _command() in _SAYS_INTERRUPTED:
+        os.write(2, b"affect-edge: interrupted: nothing is begun\n")
     os._exit(0 if _command() in _UNTIL_STOPPED else 128 + number)
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from edge.recordings.interruption import said_if_interrupted
+
 
 def annotate(
     recording: Annotated[
@@ -66,21 +68,22 @@ def annotate(
 
     The only command that writes pictures, and only of files that you have.
     """
-    from edge.recordings.annotation.annotate_command import Wishes, run_annotate  # noqa: PLC0415
+    with said_if_interrupted("nothing is written; the same command begins again"):
+        from edge.recordings.annotation.annotate_command import Wishes, run_annotate  # noqa: PLC0415
 
-    return run_annotate(
-        Wishes(
-            recording=recording,
-            out=out,
-            still=still,
-            at=at,
-            start=start,
-            end=end,
-            participants=participants,
-            purpose=purpose,
-            config=config,
-            settings=tuple(settings or ()),
-            log=log,
-            force=force,
+        return run_annotate(
+            Wishes(
+                recording=recording,
+                out=out,
+                still=still,
+                at=at,
+                start=start,
+                end=end,
+                participants=participants,
+                purpose=purpose,
+                config=config,
+                settings=tuple(settings or ()),
+                log=log,
+                force=force,
+            )
         )
-    )

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from edge.recordings.interruption import said_if_interrupted
+
 
 def analyse(
     recordings: Annotated[
@@ -90,27 +92,28 @@ def analyse(
 
     The same command goes on where it was stopped, and does nothing twice.
     """
-    from edge.recordings.analysis.analyse import Wishes, run_analyse  # noqa: PLC0415
+    with said_if_interrupted("no new recording is done; the same command does all"):
+        from edge.recordings.analysis.analyse import Wishes, run_analyse  # noqa: PLC0415
 
-    return run_analyse(
-        Wishes(
-            recordings=recordings,
-            out=out,
-            participants=participants,
-            start=start,
-            end=end,
-            every=every,
-            purpose=purpose,
-            config=config,
-            settings=settings or (),
-            jobs=jobs,
-            interval=interval,
-            marks=marks,
-            joins=joins or (),
-            time_column=time_column,
-            video=video,
-            scheduler=scheduler,
-            csv=csv,
-            again=again,
+        return run_analyse(
+            Wishes(
+                recordings=recordings,
+                out=out,
+                participants=participants,
+                start=start,
+                end=end,
+                every=every,
+                purpose=purpose,
+                config=config,
+                settings=settings or (),
+                jobs=jobs,
+                interval=interval,
+                marks=marks,
+                joins=joins or (),
+                time_column=time_column,
+                video=video,
+                scheduler=scheduler,
+                csv=csv,
+                again=again,
+            )
         )
-    )

@@ -1,12 +1,16 @@
 """``affect-edge analyse``: recordings to folders of results, and every way in which that ends."""
 
+import contextlib
 import csv
 import json
+import os
+import re
 import signal
 import stat
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import av
@@ -24,6 +28,7 @@ from tests.support.analyses import (
     tree,
 )
 from tests.support.daemons import ROOT
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +251,32 @@ def test_ctrl_c_leaves_complete_results_only(recordings, tmp_path):
         )
     assert analyse(recordings, "--out", out)[0] == 0
     assert not list(out.glob(".*.part"))
+
+
+def handles_sigterm(process: int) -> bool:
+    """Return whether a program has its own handlers already, and not those of Python alone."""
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_ctrl_c_in_a_terminal_is_one_line_at_any_time(recordings, tmp_path):
+    """The terminal sends it to the whole group of processes, also while they import."""
+    arguments = (recordings, "--out", tmp_path / "out", "--jobs", "3", *PURPOSE)
+    for wait_s in (0.0, 0.2, 0.5, 0.9, 1.3, 1.7, 2.1):
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "edge", "analyse", *map(str, arguments)],
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
+            text=True, start_new_session=True,
+        )  # fmt: skip
+        wait_until(partial(handles_sigterm, process.pid))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(wait_s)
+        os.killpg(process.pid, signal.SIGINT)
+        text = process.communicate(timeout=60)[1]
+        lines = [line for line in text.splitlines() if "r0" not in line]
+        assert process.returncode == 130, text
+        assert len(lines) == 1, text
+        assert lines[0].startswith("affect-edge: interrupted: "), text
 
 
 def test_two_analyses_do_not_write_into_one_folder(recordings, tmp_path):

@@ -21,6 +21,7 @@ from edge.recordings.analysis.job import Job, Progress
 from edge.recordings.analysis.participants_file import read_participants
 from edge.recordings.analysis.results_folder import locked_out, read_session
 from edge.recordings.analysis.workers import Done, Process, Workers, open_models
+from edge.recordings.interruption import Interrupted
 from edge.recordings.purpose import purpose_of
 from edge.recordings.settings import Selection, Settings
 from edge.recordings.times import seconds_of
@@ -120,20 +121,20 @@ def _run(
             _note_unknown_tracks(end.job, display)
             if end.session["recording"]["damage"] and not end.job.reuse:
                 damaged.append(Path(end.job.path).name)
-    except BaseException:
-        display.line(
-            f"interrupted: {done} of {len(jobs)} recordings are done; the same command does the"
-            " rest"
-        )
+    except BaseException as error:
+        words = f"{done} of {len(jobs)} recordings are done; the same command does the rest"
+        if isinstance(error, SystemExit):
+            raise Interrupted(error, words) from None
+        display.line(f"interrupted: {words}")
         raise
     if not failures and not damaged:
         return EXIT_DONE
-    words = [f"{done} of {len(jobs)} recordings are done"]
+    parts = [f"{done} of {len(jobs)} recordings are done"]
     if damaged:
-        words.append(f"damaged, read as far as possible: {', '.join(damaged)}")
+        parts.append(f"damaged, read as far as possible: {', '.join(damaged)}")
     if failures:
-        words.append(f"failed: {', '.join(Path(each.job.path).name for each in failures)}")
-    display.line("; ".join(words))
+        parts.append(f"failed: {', '.join(Path(each.job.path).name for each in failures)}")
+    display.line("; ".join(parts))
     return EXIT_CONFIG if failures and failures[-1].kind == "config" else EXIT_FAILURE
 
 

@@ -51,6 +51,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=child_environment(),
+            start_new_session=True,  # Ctrl-C in the terminal is for the parent, which ends it
         )
 
     def __enter__(self) -> Self:

@@ -1,0 +1,34 @@
+"""One line when a command for recordings is interrupted by a signal (Ctrl-C)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edge.descriptors import write_error_line
+
+
+class Interrupted(SystemExit):
+    """The end by a signal, with what is done so far.
+
+    Args:
+        end: as the handler of the signal raised it.
+        words: what is done, and how to go on.
+    """
+
+    def __init__(self, end: SystemExit, words: str) -> None:
+        super().__init__(end.code)
+        self.words = words
+
+
+@contextmanager
+def said_if_interrupted(words: str) -> Iterator[None]:
+    """Write one line if a signal ends the ``with`` block.
+
+    Args:
+        words: of an interruption that has none, as before anything is done.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as end:
+        said = end.words if isinstance(end, Interrupted) else words
+        write_error_line(f"affect-edge: interrupted: {said}")
+        raise
