@@ -42,8 +42,9 @@ def after_analysis(
 ) -> None:
     """Write the results of one analysed recording into its folder.
 
-    They are ``summary.csv``, ``plots/`` and, with ``joins``, ``joined.parquet`` and
-    ``joined.csv``; byte-equal for equal input and the same version of matplotlib.
+    They are ``summary.csv``, ``plots/``, with ``marks`` a copy ``marks.csv``, and with ``joins``
+    ``joined.parquet`` and ``joined.csv``; byte-equal for equal input and the same version
+    of matplotlib.
 
     Args:
         folder: with the tables of the recording.
@@ -63,6 +64,7 @@ def after_analysis(
         series_of,
         write_joined,
     )
+    from edge.results.kept import write_kept_marks  # noqa: PLC0415
     from edge.results.marks import read_marks, recorded_marks  # noqa: PLC0415
     from edge.results.plots import write_plots  # noqa: PLC0415
     from edge.results.summary import write_summary  # noqa: PLC0415
@@ -75,5 +77,7 @@ def after_analysis(
     chosen = recorded_marks(table) if marks is None else read_marks(marks)
     write_summary(table, folder / "summary.csv", interval_s=interval_s, marks=chosen)
     write_plots(table, folder / "plots", chosen, series_of(sensors, table))
+    if marks is not None:
+        write_kept_marks(folder, chosen)
     if sensors:
         write_joined(folder, sensors)

@@ -14,6 +14,7 @@ from edge.results.facts import facts_of
 from edge.results.figures import Figure, as_svg, styled
 from edge.results.files import check_places, opened_result
 from edge.results.join import Series, check_times, read_sensors, series_of
+from edge.results.kept import kept_marks, kept_sensors
 from edge.results.marks import Mark, read_marks, recorded_marks
 from edge.results.markup import Html, figure, join, tag
 from edge.results.page_style import STYLE
@@ -51,8 +52,9 @@ def write_report(
         session: name or id of the session; None: the whole record.
         device: the device; None: the only one.
         participant: code of the only participant to report; None: all faces.
-        marks: a ``marks.csv``; None: the marks of the record.
-        joins: CSV files of other sensors, drawn below the timeline.
+        marks: a ``marks.csv``; None: those that ``analyse`` was given, else those of the record.
+        joins: CSV files of other sensors, drawn below the timeline; none: those that ``analyse``
+            was given.
         time_column: the name of the column with the time in all of ``joins``.
         summary: CSV file of the summary; None: none.
         interval_s: length of the summary's intervals, seconds; None: between marks.
@@ -78,8 +80,8 @@ def write_report(
         inputs={"--marks": [] if marks is None else [marks], "--join": joins},
     )
     as_pdf = pdf_writer() if out.suffix.lower() == ".pdf" else None
-    given = None if marks is None else read_marks(marks)
-    sensors = read_sensors(joins, time_column)
+    given = kept_marks(record) if marks is None else read_marks(marks)
+    sensors = read_sensors(joins, time_column) if joins else kept_sensors(record)
     table = read_table(record, session=session, device=device, report=report)
     for sensor in sensors:
         check_times(sensor, table)
