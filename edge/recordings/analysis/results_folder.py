@@ -1,10 +1,26 @@
-"""The folder of one recording's results: it appears when it is complete, or not at all."""
+"""The folder of one recording's results: it appears when it is complete, or not at all.
+
+It is made within a temporary folder of the folder of all results, and takes the place of an
+earlier one in one step. Files that this program did not write belong to the user: they are in the
+new folder as they were in the old one, also after a kill at any moment.
+
+====================================  ==========================================================
+in ``.results.PID-HEX.affect-edge.part``
+====================================  ==========================================================
+``affect-edge.owner``                 the name of the recording's folder, JSON; a folder without
+                                      it is not touched
+``new``                               the results while they are made; after the exchange, the
+                                      earlier ones
+``old``                               the earlier ones, where two names cannot be exchanged
+====================================  ==========================================================
+"""
 
 import contextlib
 import ctypes
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -19,8 +35,18 @@ from edge.files.lock import lock_file
 SESSION: Final = "session.json"
 """Written last; a folder without it holds no results."""
 
-_PART: Final = ".part"
-_OLD: Final = ".old"
+_FILES: Final = frozenset(
+    [
+        SESSION, "tracks.csv", "summary.csv", "annotated.mp4",
+        *(f"{name}.{suffix}" for name in ("frames", "events", "joined")
+          for suffix in ("csv", "parquet")),
+    ]
+)  # fmt: skip
+_PLOTS: Final = "plots"
+_PLOT: Final = re.compile(r"(timeline|circumplex|expressions)(-[0-9]+)?\.(png|svg)")
+_PART: Final = re.compile(r"\.results\.[0-9]+-[0-9a-f]{8}\.affect-edge\.part")
+_OWNER: Final = "affect-edge.owner"
+_OWNER_BYTES_MAX: Final = 4096
 _LOCK: Final = ".analyse.lock"
 _AT_FDCWD: Final = -100  # renameat2(2)
 _RENAME_EXCHANGE: Final = 2
@@ -58,21 +84,26 @@ def locked_out(out: Path) -> Iterator[None]:
 def new_folder(out: Path, name: str) -> Iterator[Path]:
     """Make a folder that becomes ``out/name`` at the end of a ``with`` block.
 
-    It replaces one that is there. If the block fails, the new folder is removed.
+    It replaces one that is there; the files in it that are the user's stay. If the block fails, the
+    new folder is removed.
 
     Raises:
         OSError: it cannot be made.
+        ConfigError: the one that is there holds no results.
     """
-    part = out / f".{name}.{os.getpid()}-{secrets.token_hex(4)}{_PART}"
+    final = out / name
+    part = out / f".results.{os.getpid()}-{secrets.token_hex(4)}.affect-edge.part"
     part.mkdir(mode=0o700)
     try:
-        yield part
-        for folder, _, _ in os.walk(part):
+        _write_owner(part, name)
+        new = part / "new"
+        new.mkdir(mode=0o700)
+        yield new
+        for folder, _, _ in os.walk(new):
             sync_folder(Path(folder))
-        _publish(part, out / name)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        _publish(new, final)
+    finally:
+        _end(part)
     sync_folder(out)
 
 
@@ -106,36 +137,119 @@ def read_session(folder: Path) -> dict[str, Any] | None:
     return session
 
 
-def _publish(part: Path, final: Path) -> None:
-    """Rename ``part`` to ``final``; a folder that is there is replaced in one step."""
+def _publish(new: Path, final: Path) -> None:
+    """Rename ``new`` to ``final``; a folder of results that is there is replaced in one step.
+
+    Raises:
+        ConfigError: the folder that is there holds something else.
+    """
     try:
-        os.rename(part, final)
+        os.rename(new, final)
         return
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
+    read_session(final)
+    for path in _not_ours(final):  # links: a file that is an input of others is never away
+        with contextlib.suppress(OSError):
+            os.link(path, new / path.relative_to(final), follow_symlinks=False)
     libc = ctypes.CDLL(None, use_errno=True)
-    names = os.fsencode(part), os.fsencode(final)
+    names = os.fsencode(new), os.fsencode(final)
     if libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
-        shutil.rmtree(part)
         return
-    # network file systems cannot exchange two names: a kill in between is undone by ``_clean``
-    old = final.with_name(f".{final.name}{_OLD}")
-    os.rename(final, old)
-    os.rename(part, final)
-    shutil.rmtree(old)
+    # network file systems cannot exchange two names: a kill in between is undone by ``_end``
+    os.rename(final, new.with_name("old"))
+    os.rename(new, final)
 
 
 def _clean(out: Path) -> None:
+    """Remove the temporary folders that analyses have left, and nothing else."""
     with contextlib.suppress(OSError):
         for path in out.iterdir():
-            if not path.name.startswith(".") or not path.is_dir():
-                continue
-            if path.name.endswith(_OLD):
-                final = path.with_name(path.name[1:].removesuffix(_OLD))
-                if final.exists():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.rename(final)
-            elif path.name.endswith(_PART):
-                shutil.rmtree(path, ignore_errors=True)
+            if _PART.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                _end(path)
+
+
+def _end(part: Path) -> None:
+    """Remove a temporary folder; what is the user's goes to the folder of results before.
+
+    What cannot be done is left as it is, for the next run.
+    """
+    with contextlib.suppress(OSError):
+        name = _read_owner(part)
+        if name is None:
+            if set(os.listdir(part)) <= {_OWNER}:  # killed before it was used
+                (part / _OWNER).unlink(missing_ok=True)
+                part.rmdir()
+            return
+        final, new, old = part.parent / name, part / "new", part / "old"
+        if old.is_dir():
+            if os.path.lexists(final):
+                _give_back(old, final)
+            else:
+                os.rename(old, final)
+        if (new / SESSION).exists():  # complete: it may be the earlier one
+            _give_back(new, final)
+        if new.is_dir():
+            shutil.rmtree(new)
+        (part / _OWNER).unlink()
+        part.rmdir()
+
+
+def _give_back(folder: Path, final: Path) -> None:
+    """Move what is the user's from a folder of results to ``final``, and remove the rest.
+
+    Raises:
+        OSError: that is not possible; nothing of the user's is lost.
+    """
+    kept = _not_ours(folder)
+    if kept and not os.path.lexists(final):
+        os.rename(folder, final)
+        return
+    for path in kept:
+        to = final / path.relative_to(folder)
+        if os.path.lexists(to) and os.path.samestat(path.lstat(), to.lstat()):
+            continue
+        to.parent.mkdir(mode=0o700, exist_ok=True)
+        os.rename(path, _free_name(to))
+        sync_folder(to.parent)
+    shutil.rmtree(folder)
+
+
+def _not_ours(folder: Path) -> list[Path]:
+    """Return what this program did not write in a folder of results."""
+    found: list[Path] = []
+    for path in folder.iterdir():
+        is_folder = path.is_dir() and not path.is_symlink()
+        if path.name == _PLOTS and is_folder:
+            found += [each for each in path.iterdir() if not _PLOT.fullmatch(each.name)]
+        elif path.name not in _FILES or is_folder:
+            found.append(path)
+    return found
+
+
+def _free_name(path: Path) -> Path:
+    """Return ``path``, or the first free name ``NAME.old-N``."""
+    free, number = path, 1
+    while os.path.lexists(free):
+        free, number = path.with_name(f"{path.name}.old-{number}"), number + 1
+    return free
+
+
+def _write_owner(part: Path, name: str) -> None:
+    with open(part / _OWNER, "xb") as file:
+        file.write(json.dumps({"folder": name}).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(part)
+
+
+def _read_owner(part: Path) -> str | None:
+    """Return the name of the folder of results; None: the temporary folder is not one of ours."""
+    try:
+        with open(part / _OWNER, "rb") as file:
+            name = json.loads(file.read(_OWNER_BYTES_MAX))["folder"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    is_name = isinstance(name, str) and name not in ("", ".", "..") and "/" not in name
+    return name if is_name else None
