@@ -30,11 +30,17 @@ def read_participants(path: Path | None, recording: str) -> dict[int, str]:
     if path is None:
         return {}
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            content = file.read(_BYTES_MAX + 1)
     except OSError as error:
         raise ConfigError(f"--participants {path}: {error.strerror}; {_EXPECTED}") from error
+    if len(content) > _BYTES_MAX:
+        raise ConfigError(
+            f"--participants {path}: more than {_BYTES_MAX >> 20} MiB; {_EXPECTED}, and the rows of"
+            " tracks with a code only"
+        )
     try:
-        text = content[:_BYTES_MAX].decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"--participants {path}: not UTF-8; {_EXPECTED}") from error
     rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
