@@ -155,3 +155,11 @@ def test_inputs_may_lie_in_the_folder_of_results(tmp_path):
     assert analyse(video, "--out", out, "--again")[0] == 0
     assert tree(out) == before | {f"r00/{name}": content for name, content in mine.items()}
     assert os.listdir(tmp_path / "out/r00/plots")
+
+
+def test_a_name_that_is_too_long_is_a_fault_of_the_recording(tmp_path):
+    with locked_out(tmp_path), new_folder(tmp_path, "n" * 255) as folder:
+        (folder / "session.json").write_text("{}")
+    assert (tmp_path / ("n" * 255) / "session.json").exists()
+    with pytest.raises(ConfigError, match="rename the recording"):
+        new_folder(tmp_path, "n" * 256).__enter__()

@@ -44,6 +44,7 @@ _FILES: Final = frozenset(
 )  # fmt: skip
 _PLOTS: Final = "plots"
 _PLOT: Final = re.compile(r"(timeline|circumplex|expressions)(-[0-9]+)?\.(png|svg)")
+_PLOT_NAME_MAX: Final = 40  # bytes, while it is written
 _PART: Final = re.compile(r"\.results\.[0-9]+-[0-9a-f]{8}\.affect-edge\.part")
 _OWNER: Final = "affect-edge.owner"
 _OWNER_BYTES_MAX: Final = 4096
@@ -89,9 +90,10 @@ def new_folder(out: Path, name: str) -> Iterator[Path]:
 
     Raises:
         OSError: it cannot be made.
-        ConfigError: the one that is there holds no results.
+        ConfigError: the name is too long, or the folder that is there holds no results.
     """
     final = out / name
+    _require_short(final)
     part = out / f".results.{os.getpid()}-{secrets.token_hex(4)}.affect-edge.part"
     part.mkdir(mode=0o700)
     try:
@@ -135,6 +137,18 @@ def read_session(folder: Path) -> dict[str, Any] | None:
             f"{folder}: exists, and holds no results of an analysis; choose another --out folder"
         )
     return session
+
+
+def _require_short(final: Path) -> None:
+    """Raise ``ConfigError`` if the name of a recording is too long for a folder of results."""
+    try:
+        (final / _PLOTS / ("-" * _PLOT_NAME_MAX)).lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigError(
+                f"{final}: is too long as a name of a folder of results; rename the recording, or"
+                " choose another --out"
+            ) from error
 
 
 def _publish(new: Path, final: Path) -> None:
