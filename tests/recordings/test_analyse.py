@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -222,6 +223,18 @@ def test_a_process_that_dies_fails_its_recording_only(recordings, tmp_path):
     assert "2 of 3 recordings are done; failed: r00.mp4" in text
     code, text = analyse(recordings, "--out", out)
     assert (code, sorted(out.glob(".r*"))) == (0, [])
+
+
+def test_an_unexpected_exception_fails_its_recording_in_one_line(recordings, results, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(results, out)
+    (out / "r00/frames.parquet").write_bytes(b"PAR1 damaged PAR1")
+    code, text = analyse(recordings, "--out", out, "--interval", "0.5s", "--jobs", "1")
+    assert code == 1
+    assert "FAILED" in text
+    assert "r00.mp4: ArrowInvalid: " in text
+    assert "2 of 3 recordings are done; failed: r00.mp4" in text
+    assert "Traceback" not in text
 
 
 def test_killed_and_started_again_it_ends_with_the_same_bytes(recordings, results, tmp_path):

@@ -12,7 +12,8 @@ request                        answers
 either                         ``{"failed": TEXT, "kind": "recording" | "results" | "config"}``
 =============================  ==================================================================
 
-The kind says whose fault it is: that of one recording, of the disk that takes the results, or of
+An unexpected exception in a job is an answer, too, with its type: a failure of that recording. The
+kind says whose fault it is: that of one recording, of the disk that takes the results, or of
 what all recordings have in common. The process ends at the end of its input, and with its parent.
 """
 
@@ -73,6 +74,12 @@ def main() -> int:
             kind = "config" if isinstance(error, ModelError) else kind
             kind = "results" if isinstance(error, LogFileError) else kind
             answer(failed=redact(" ".join(str(error).split())), kind=kind)
+        except Exception as error:  # the other recordings go on
+            if "job" not in request:
+                raise
+            path = json.loads(request["job"])["path"]
+            text = " ".join(f"{path}: {type(error).__name__}: {error}".split())
+            answer(failed=redact(text), kind="recording")
     return 0
 
 
