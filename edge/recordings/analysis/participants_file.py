@@ -1,6 +1,7 @@
 """Reads a file of participants: which code a track has, assigned after the recording."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Final
 
@@ -43,12 +44,21 @@ def read_participants(path: Path | None, recording: str) -> dict[int, str]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"--participants {path}: not UTF-8; {_EXPECTED}") from error
-    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    try:
+        rows = csv.DictReader(io.StringIO(text, newline=""))
+        rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+        return _codes_of(rows, path, recording)
+    except csv.Error as error:
+        raise ConfigError(f"--participants {path}: {error}; {_EXPECTED}") from error
+
+
+def _codes_of(rows: "csv.DictReader[str]", path: Path, recording: str) -> dict[int, str]:
     if not {"track", "participant"} <= set(rows.fieldnames or ()):
         raise ConfigError(f"--participants {path}: no such columns; {_EXPECTED}")
     codes: dict[int, str] = {}
     for row in rows:
-        if (row.get("file") or recording) != recording:
+        file = row.get("file") or recording
+        if recording not in (file, file.strip()):
             continue
         where = f"--participants {path}, line {rows.line_num}"
         if not (row["participant"] or "").strip():
