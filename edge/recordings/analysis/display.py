@@ -61,7 +61,9 @@ class Display:
         if self._bars is not None:
             task = self._tasks.get(job.name)
             if task is None:
-                task = self._tasks[job.name] = self._bars.add_task(job.name, total=1.0, doing="")
+                task = self._tasks[job.name] = self._bars.add_task(
+                    _printable(job.name), total=1.0, doing=""
+                )
             self._bars.update(task, completed=progress.share, doing=progress.doing)
             self._bars.update(self._total, completed=self._done)
         elif elapsed_ms(self._reported_ns) >= _LINE_MS:
@@ -78,6 +80,7 @@ class Display:
 
     def line(self, text: str) -> None:
         """Write a line; above the bars, if there are any."""
+        text = _printable(text)
         if self._bars is not None:
             self._bars.console.print(f"affect-edge: {text}", markup=False, highlight=False)
         else:
@@ -97,3 +100,8 @@ class Display:
             return ""
         left_s = took_s * (1 - share) / share
         return f", about {left_s / 60:.0f} min left" if left_s >= 90 else f", {left_s:.0f} s left"
+
+
+def _printable(text: str) -> str:
+    """Escape control characters: the name of a file must not control the terminal."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
