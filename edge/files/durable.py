@@ -1,11 +1,57 @@
 """Files that are replaced as a whole: after a power cut they are the old or the new ones."""
 
 import contextlib
+import fcntl
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+_NEW: Final = ".affect-edge.new"
+_PREFIX_BYTES: Final = 180
+
+
+@contextmanager
+def replacing_beside(path: Path) -> Iterator[BinaryIO]:
+    """Like ``replacing``, in a folder of the user's: the new file has a name that nobody else has.
+
+    Several processes may write one ``path``: the last one that ends stays. What such a block has
+    left that was killed is removed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    prefix = f".{os.fsdecode(os.fsencode(path.name)[:_PREFIX_BYTES])}."
+    _remove_left(path.parent, prefix)
+    new = path.with_name(f"{prefix}{os.getpid()}-{secrets.token_hex(4)}{_NEW}")
+    try:
+        with open(new, "xb", opener=_open_private) as file:
+            with contextlib.suppress(OSError):  # without locks, what is left stays
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(new, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def _remove_left(folder: Path, prefix: str) -> None:
+    """Remove new files that no process holds any more."""
+    name = re.compile(rf"{re.escape(prefix)}[0-9]+-[0-9a-f]{{8}}{re.escape(_NEW)}", re.DOTALL)
+    with contextlib.suppress(OSError):
+        for path in [each for each in folder.iterdir() if name.fullmatch(each.name)]:
+            pid = int(path.name.removeprefix(prefix).partition("-")[0])
+            if not Path(f"/proc/{pid}").exists():  # one that lives may not have locked it yet
+                with contextlib.suppress(OSError), open(path, "rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    path.unlink()
 
 
 @contextmanager

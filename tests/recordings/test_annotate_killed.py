@@ -12,15 +12,17 @@ from tests.support.waiting import wait_until
 
 
 def test_killed_run_leaves_no_result_and_does_not_hinder_the_next(tmp_path: Path) -> None:
-    out, partial = tmp_path / "out.mp4", tmp_path / ".out.mp4.new"
+    out, mine = tmp_path / "out.mp4", tmp_path / ".out.mp4.new"
+    mine.write_text("mine")
     command = [*(sys.executable, "-m", "edge", "annotate", str(DEMO_CLIP), str(out))]
     command += ["--purpose", "medical", "--end", "1s"]
     with subprocess.Popen(command) as process:
-        wait_until(partial.exists, timeout_s=60.0)
+        wait_until(lambda: bool(list(tmp_path.glob(".out.mp4.*.affect-edge.new"))), timeout_s=60.0)
         os.kill(process.pid, signal.SIGKILL)
     assert not out.exists()
 
     subprocess.run(command, check=True, timeout=100)
 
     assert len(content_of(out).pictures) == 25
-    assert not partial.exists()
+    assert mine.read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {out.name, mine.name}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge.errors import ConfigError, LogFileError
-from edge.files.durable import replacing
+from edge.files.durable import replacing_beside
 from edge.recordings.annotation.drawing.canvas import Picture, require_pillow
 from edge.recordings.annotation.drawing.frame import FrameDrawer
 from edge.recordings.annotation.log_overlays import overlays_from
@@ -93,7 +93,7 @@ def annotate_video(
     try:
         with (
             VideoReader(recording) as video,
-            replacing(out, name=".{}.new") as file,
+            replacing_beside(out) as file,
             contextlib.closing(overlays.frames(span.start_ns, span.end_ns)) as found,
         ):
             drawing = _Drawing(overlays, Matcher(found, by_index=overlays.by_index), codes or {})

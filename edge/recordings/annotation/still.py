@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.config.sources import Flip, Rotation
 from edge.errors import ConfigError, FrameRefused, LogFileError
-from edge.files.durable import replacing
+from edge.files.durable import replacing_beside
 from edge.recordings.annotation.drawing.canvas import Picture, clock_text
 from edge.recordings.annotation.drawing.circumplex import Trail
 from edge.recordings.annotation.drawing.dashboard import dashboard
@@ -135,7 +135,7 @@ def write_picture(picture: Picture, out: Path) -> None:
     suffix = out.suffix.lower()
     _, content = cv2.imencode(suffix, picture, _OPTIONS[suffix])
     try:
-        with replacing(out, name=".{}.new") as file:
+        with replacing_beside(out) as file:
             file.write(content.tobytes())
     except OSError as error:
         raise LogFileError(f"{out}: cannot be written: {error.strerror}") from error
