@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.config import Config
+from edge.descriptors import write_error_line
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, ConfigError
 from edge.protocol.events import ModelReference
 from edge.recordings.analysis.cluster import require_distributed, run_on_cluster
@@ -235,9 +236,15 @@ def _configs(recordings: Sequence[Recording], settings: Settings) -> dict[str, C
 def _outputs(
     wishes: Wishes, recordings: Sequence[Recording], configs: Mapping[str, Config]
 ) -> dict[str, Outputs]:
+    files: set[str] = set()
     codes = {
-        each.name: read_participants(wishes.participants, each.path.name) for each in recordings
+        each.name: read_participants(wishes.participants, each.path.name, files)
+        for each in recordings
     }
+    names = {each.path.name for each in recordings}
+    if unknown := sorted(file for file in files if not names & {file, file.strip()}):
+        shown = ", ".join(map(ascii, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+        write_error_line(f"affect-edge: --participants: {shown}: none of these recordings")
     for each in recordings:
         if codes[each.name] and configs[each.name].zones.seats:
             raise ConfigError(

@@ -15,7 +15,9 @@ _BYTES_MAX: Final = 4 << 20
 _CODE: Final = TypeAdapter[str](Code)
 
 
-def read_participants(path: Path | None, recording: str) -> dict[int, str]:
+def read_participants(
+    path: Path | None, recording: str, other_files: set[str] | None = None
+) -> dict[int, str]:
     """Return the codes of a recording by track; several tracks may have one code.
 
     Rows without a code are left out: ``tracks.csv`` of an analysis, filled in as far as wanted, is
@@ -24,6 +26,7 @@ def read_participants(path: Path | None, recording: str) -> dict[int, str]:
     Args:
         path: a CSV file; None: there is none.
         recording: name of its file; rows whose column ``file`` has another one are left out.
+        other_files: takes the names of files in rows that are left out therefore.
 
     Raises:
         ConfigError: the file cannot be read, or a row is wrong; one line with its number.
@@ -47,18 +50,22 @@ def read_participants(path: Path | None, recording: str) -> dict[int, str]:
     try:
         rows = csv.DictReader(io.StringIO(text, newline=""))
         rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
-        return _codes_of(rows, path, recording)
+        return _codes_of(rows, path, recording, other_files)
     except csv.Error as error:
         raise ConfigError(f"--participants {path}: {error}; {_EXPECTED}") from error
 
 
-def _codes_of(rows: "csv.DictReader[str]", path: Path, recording: str) -> dict[int, str]:
+def _codes_of(
+    rows: "csv.DictReader[str]", path: Path, recording: str, other_files: set[str] | None
+) -> dict[int, str]:
     if not {"track", "participant"} <= set(rows.fieldnames or ()):
         raise ConfigError(f"--participants {path}: no such columns; {_EXPECTED}")
     codes: dict[int, str] = {}
     for row in rows:
         file = row.get("file") or recording
         if recording not in (file, file.strip()):
+            if other_files is not None and (row["participant"] or "").strip():
+                other_files.add(file)
             continue
         where = f"--participants {path}, line {rows.line_num}"
         if not (row["participant"] or "").strip():
