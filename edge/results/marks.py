@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil, floor
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,9 @@ from edge.results.table import Table
 from edge.results.user_csv import read_user_csv
 
 INTERVALS_MAX: Final = 100_000
+
+_SAME_S: Final = 1e-6
+"""Times that are closer are the same."""
 
 _COLUMNS: Final = "expected the columns time_s (seconds from the start) and mark (a text)"
 
@@ -93,15 +97,18 @@ def intervals_of(table: Table, interval_s: float | None, marks: Sequence[Mark]) 
     """
     start_s, end_s = table.start_s, table.end_s
     if interval_s is not None:
-        first, last = (start_s // interval_s, -(-end_s // interval_s))
+        # products of floats: an end at a border is neither just before nor just after it
+        first = floor((start_s + _SAME_S) / interval_s)
+        last = ceil((end_s - _SAME_S) / interval_s)
         if last - first > INTERVALS_MAX:
             raise ConfigError(
-                f"--interval {interval_s:g} s: makes {last - first:.0f} intervals of"
+                f"--interval {interval_s:g} s: makes {last - first} intervals of"
                 f" {end_s - start_s:.0f} s; expected {INTERVALS_MAX} at most: take a longer one"
             )
-        edges = [number * interval_s for number in range(int(first), max(int(last), 1) + 1)]
+        edges = [number * interval_s for number in range(first, max(last, first + 1) + 1)]
+        edges[0], edges[-1] = min(edges[0], start_s), max(end_s, edges[-2])
     else:
-        inner = {mark.time_s for mark in marks if start_s < mark.time_s < end_s}
+        inner = {mark.time_s for mark in marks if start_s < mark.time_s < end_s - _SAME_S}
         edges = sorted({start_s, max(end_s, start_s)} | inner)
         if len(edges) == 1:
             edges *= 2
@@ -111,5 +118,5 @@ def intervals_of(table: Table, interval_s: float | None, marks: Sequence[Mark]) 
         while at < len(ordered) and ordered[at].time_s <= from_s:
             text = ordered[at].text
             at += 1
-        found.append(Interval(number, from_s, min(to_s, max(end_s, from_s)), text))
+        found.append(Interval(number, from_s, to_s, text))
     return found

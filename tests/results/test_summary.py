@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.errors import ConfigError
@@ -164,6 +164,56 @@ def test_fixed_intervals_count_from_second_0_and_name_the_newest_mark(tmp_path: 
     ]
     with pytest.raises(ConfigError, match="makes 300000 intervals of 30 s; expected 100000"):
         intervals_of(table, 0.0001, [])
+
+
+@given(
+    st.sampled_from([0.1, 0.3, 0.6, 1.2, 0.05, 7.0, 60.0]),
+    st.integers(1, 400),
+    st.sampled_from([20.0, 25.0, 29.97, 30.0, 30000 / 1001]),
+)
+@example(0.3, 6, 20.0)
+@example(0.6, 12, 20.0)
+@example(1.2, 24, 20.0)
+@settings(max_examples=300, deadline=None)
+def test_no_interval_is_empty(interval_s: float, count: int, rate: float) -> None:
+    """The end of the record is a border of intervals, or near to one, but for rounding."""
+    for end_s in (count * interval_s, round(count * interval_s, 6), count / rate):
+        table = lasting(end_s)
+        found = intervals_of(table, interval_s, [])
+        assert all(each.to_s - each.from_s > 1e-6 for each in found)
+        assert found[-1].to_s == table.end_s
+        assert [each.from_s for each in found] == pytest.approx(
+            [at * interval_s for at in range(len(found))]
+        )
+
+
+def lasting(end_s: float) -> Table:
+    """Return a record without faces, of two frames, that ends at ``end_s``."""
+    times, none = np.array([0.0, end_s / 2]), np.zeros(0, np.int64)
+    return Table(
+        path=Path("x"),
+        device="edge",
+        session=None,
+        is_file=False,
+        frame_time_s=times,
+        frame_s=np.array([end_s / 2, end_s - end_s / 2]),
+        frame_unix_ns=(times * 1e9).astype(np.int64),
+        spacing_s=end_s / 2,
+        synchronized=1.0,
+        dropped=0,
+        picture_size=(64, 64),
+        frame=none,
+        subject=none,
+        reasons=none,
+        label=none.astype(np.int8),
+        valence=none.astype(np.float64),
+        arousal=none.astype(np.float64),
+        valence_relative=none.astype(np.float64),
+        arousal_relative=none.astype(np.float64),
+        subjects=(),
+        reason_texts=(),
+        events=(),
+    )
 
 
 def test_after_analysis_writes_the_same_bytes_again(tmp_path: Path) -> None:
