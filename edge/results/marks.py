@@ -39,7 +39,8 @@ class Interval:
         number: from 1.
         from_s: start, seconds on the table's axis.
         to_s: end.
-        mark: text of the newest mark at or before the start; empty: there was none.
+        mark: text of the newest mark at or before the start, of several at that time with `` | ``
+            between them; empty: there was none.
     """
 
     number: int
@@ -85,6 +86,11 @@ def recorded_marks(table: Table) -> Marks:
     )
 
 
+def outside(table: Table, marks: Sequence[Mark]) -> int:
+    """Return how many marks lie outside the time of a table."""
+    return sum(not table.start_s <= mark.time_s <= table.end_s for mark in marks)
+
+
 def intervals_of(table: Table, interval_s: float | None, marks: Sequence[Mark]) -> list[Interval]:
     """Divide the time of a table.
 
@@ -116,7 +122,8 @@ def intervals_of(table: Table, interval_s: float | None, marks: Sequence[Mark]) 
     ordered = sorted(marks, key=lambda mark: mark.time_s)
     for number, (from_s, to_s) in enumerate(pairwise(edges), 1):
         while at < len(ordered) and ordered[at].time_s <= from_s:
-            text = ordered[at].text
+            is_with_last = at > 0 and ordered[at].time_s == ordered[at - 1].time_s
+            text = f"{text} | {ordered[at].text}" if is_with_last else ordered[at].text
             at += 1
         found.append(Interval(number, from_s, to_s, text))
     return found

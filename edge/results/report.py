@@ -15,7 +15,7 @@ from edge.results.figures import Figure, as_svg, styled
 from edge.results.files import check_places, opened_result
 from edge.results.join import Series, check_times, read_sensors, series_of
 from edge.results.kept import kept_marks, kept_sensors
-from edge.results.marks import Mark, read_marks, recorded_marks
+from edge.results.marks import Mark, outside, read_marks, recorded_marks
 from edge.results.markup import Html, figure, join, tag
 from edge.results.page_style import STYLE
 from edge.results.pdf import pdf_writer
@@ -86,6 +86,11 @@ def write_report(
     for sensor in sensors:
         check_times(sensor, table)
     chosen = recorded_marks(table) if given is None else given
+    if left_out := outside(table, chosen):
+        report(
+            f"{left_out} of {len(chosen)} marks are outside the record, and left out of plots and"
+            f" intervals: it has {table.start_s:.3f} to {table.end_s:.3f} s"
+        )
     series = series_of(sensors, table)
     page = render(table, participant=participant, marks=chosen, series=series)
     if as_pdf is not None and len(page) > _LONG_PAGE:

@@ -5,6 +5,7 @@ another character. The first line names the columns.
 """
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -89,7 +90,8 @@ def read_user_csv(path: Path, option: str) -> UserTable:
     separator = max(_SEPARATORS, key=first.count)
     columns: tuple[str, ...] = ()
     rows, lines = [], []
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator)
+    # str.splitlines would end lines at characters such as U+2028, which are text
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         for row in reader:
             cells = [cell.strip() for cell in row]

@@ -316,6 +316,19 @@ def test_summary_and_plots_of_a_log(log: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "plots").iterdir())) == 6
 
 
+def test_marks_outside_the_record_are_counted(
+    log: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    marks = tmp_path / "marks.csv"
+    marks.write_text("time_s,mark\n-1,before\n0,begin\n30,end\n30.5,after\n")
+    words = ["report", str(log), "--out", str(tmp_path / "r.html"), "--marks", str(marks)]
+    assert run_command_line(words) == 0
+    assert capfd.readouterr().err == (
+        "affect-edge: 2 of 4 marks are outside the record, and left out of plots and intervals:"
+        " it has 0.000 to 30.000 s\n"
+    )
+
+
 def test_one_participant_alone(log: Path, tmp_path: Path) -> None:
     write_report(log, tmp_path / "a.html", participant="P07")
     assert "track" not in Page((tmp_path / "a.html").read_text()).text.replace("tracked", "")

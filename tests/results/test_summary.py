@@ -252,6 +252,22 @@ def test_wrong_marks_are_refused(tmp_path: Path, content: str | bytes | None, er
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("character", ["\u0085", "\u2028", "\x0c", "\x1e"])
+def test_lines_of_marks_end_at_line_feeds_alone(tmp_path: Path, character: str) -> None:
+    path = tmp_path / "marks.csv"
+    path.write_text(f"time_s,mark\n1,first{character}words\n2,second\n", encoding="utf-8")
+    assert read_marks(path) == (Mark(1, "first words"), Mark(2, "second"))
+    path.write_text(f"time_s,mark\n1,first{character}words\nx,second\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="line 3: time_s is 'x'"):
+        read_marks(path)
+
+
+def test_marks_of_one_time_are_all_named() -> None:
+    marks = [Mark(2.0, "c"), Mark(1.0, "a"), Mark(1.0, "b")]
+    found = intervals_of(lasting(4.0), None, marks)
+    assert [(each.from_s, each.mark) for each in found] == [(0, ""), (1, "a | b"), (2, "c")]
+
+
 def test_marks_of_a_spreadsheet_are_read(tmp_path: Path) -> None:
     path = tmp_path / "marks.csv"
     path.write_bytes("\ufefftime_s;mark;note\r\n12,5; dive ;x\r\n;;\r\n3;begin;\r\n".encode())
