@@ -25,6 +25,9 @@ REASONS: Final = (
 )  # fmt: skip
 """Why a face was not classified, one column each; any other reason counts in ``other_reason_s``."""
 
+_FORMULA: Final = "=+-@\t\r"
+"""Spreadsheets run cells that begin with these."""
+
 _VALUES: Final = ("valence", "arousal", "valence_relative", "arousal_relative")
 
 COLUMNS: Final = (
@@ -92,11 +95,11 @@ class SummaryRow:
         subject, interval = self.subject, self.interval
         is_track = subject.participant is None
         cells: list[Cell] = [
-            subject.participant,
+            _plain(subject.participant),
             -1 if subject.track is None else subject.track,
             subject.run + 1 if is_track else -1,
             interval.number,
-            *(_rounded(interval.from_s, 6), _rounded(interval.to_s, 6), interval.mark or None),
+            *(_rounded(interval.from_s, 6), _rounded(interval.to_s, 6), _plain(interval.mark)),
             *(_rounded(self.recorded_s, 3), self.frames, _rounded(self.in_view_s, 3)),
             _rounded(self.classified_s, 3),
             _share(self.classified_s, self.in_view_s),
@@ -259,6 +262,11 @@ def _column_of(reason: str) -> str:
 
 def _share(part: float, whole_s: float) -> float | None:
     return _rounded(part / whole_s, 4) if whole_s > 0 else None
+
+
+def _plain(text: str | None) -> str | None:
+    """Return a text that a spreadsheet does not take for a formula; None: there is none."""
+    return f"'{text}" if text and text[0] in _FORMULA else text or None
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

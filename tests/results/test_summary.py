@@ -268,6 +268,20 @@ def test_marks_of_one_time_are_all_named() -> None:
     assert [(each.from_s, each.mark) for each in found] == [(0, ""), (1, "a | b"), (2, "c")]
 
 
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_texts_of_others_are_no_formulas(tmp_path: Path, first: str) -> None:
+    text = f"{first}SUM(A1:A9)"
+    messages = [frame(seq, seq, face(1, 0, participant=text)) for seq in range(4)]
+    table = read_table(write_log(tmp_path / "log.jsonl", messages))
+    write_summary(table, tmp_path / "s.csv", marks=(Mark(0.0, text), Mark(0.1, "4 - 1")))
+    rows = list(csv.DictReader((tmp_path / "s.csv").read_text().splitlines()))
+    escaped = "'" + " ".join(text.splitlines())
+    assert [row["participant"] for row in rows] == [escaped, escaped]
+    assert [row["mark"] for row in rows] == [escaped, "4 - 1"]
+    assert rows[0]["track"] == "-1"  # a number stays one
+    assert not any(row[name].startswith("'") for row in rows for name in COLUMNS[7:])
+
+
 def test_marks_of_a_spreadsheet_are_read(tmp_path: Path) -> None:
     path = tmp_path / "marks.csv"
     path.write_bytes("\ufefftime_s;mark;note\r\n12,5; dive ;x\r\n;;\r\n3;begin;\r\n".encode())
