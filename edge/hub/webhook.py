@@ -2,8 +2,9 @@
 
 One POST per event, in order, with a JSON body: the event's fields and the identity of its message,
 so that a receiver can tell a repetition. What cannot be delivered is tried again at growing
-intervals, for ``KEEP_S``. No redirect is followed, no proxy used, and no answer read beyond its
-header: a receiver can delay only itself. The address and the token are never logged.
+intervals, for ``KEEP_S``; what the receiver refuses is dropped at once. No redirect is followed, no
+proxy used, and no answer read beyond its header: a receiver can delay only itself. The address and
+the token are never logged.
 """
 
 import contextlib
@@ -40,6 +41,9 @@ KEEP_S: Final = 3600.0
 
 RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Pauses after failed attempts; the last one repeats."""
+
+_LATER: Final = (401, 403, 404, 408, 429)
+"""Statuses of a client's error that another attempt may not have: they are not of the message."""
 
 CLOSE_S: Final = 1.0
 """At the end of the daemon, for what still waits."""
@@ -107,15 +111,19 @@ class Webhook:
                 if not self._waiting:
                     return
                 item = self._waiting[0]
-            error = self._try(item[1])
-            self._report(error)
+            status, error = self._try(item[1])
+            is_refused = 400 <= status < 500 and status not in _LATER
+            if is_refused:
+                log.warning("%s refuses an alarm (status %d); it is dropped", self._shown, status)
+            else:
+                self._report(error)
             is_old = clock.elapsed_ms(item[0]) >= KEEP_S * 1e3
             if error:
                 self._count("failed")
-            if not error or is_old:
+            if not error or is_old or is_refused:
                 self._count("dropped" if error else "delivered")
                 self._discard(item)
-            failures = failures + 1 if error else 0
+            failures = failures + 1 if error and not is_refused else 0
             if failures and not self._pause(RETRY_S[min(failures, len(RETRY_S)) - 1]):
                 return
 
@@ -138,8 +146,8 @@ class Webhook:
             log.info("alarms reach %s again", self._shown)
         self._is_failing = bool(error)
 
-    def _try(self, body: bytes) -> str:
-        """Make one attempt; return why it failed, empty if it succeeded."""
+    def _try(self, body: bytes) -> tuple[int, str]:
+        """Make one attempt; return the status, 0 without one, and why it failed, empty if not."""
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"affect-edge/{__version__}",
@@ -158,14 +166,14 @@ class Webhook:
                 connection.request("POST", self._path, body, headers)
                 status = connection.getresponse().status
         except ssl.SSLCertVerificationError as error:
-            return f"its certificate is not trusted ({error.verify_message})"
+            return 0, f"its certificate is not trusted ({error.verify_message})"
         except TimeoutError:
-            return "it does not answer in time"
+            return 0, "it does not answer in time"
         except (OSError, HTTPException, ValueError) as error:
-            return _reason(error)
+            return 0, _reason(error)
         if 300 <= status < 400:
-            return f"it redirects (status {status}), which is not followed"
-        return "" if 200 <= status < 300 else f"it answers with status {status}"
+            return status, f"it redirects (status {status}), which is not followed"
+        return status, "" if 200 <= status < 300 else f"it answers with status {status}"
 
     def _secured(self, plain: sockets.socket) -> contextlib.AbstractContextManager[sockets.socket]:
         if self._tls is None:

@@ -127,8 +127,8 @@ def test_an_alarm_is_posted_with_the_token(receiver: Receiver, tmp_path: Path) -
     }
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 401, 404, 429, 500, 503])
-def test_what_is_refused_is_tried_again_in_order(receiver: Receiver, status: int) -> None:
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 401, 403, 404, 408, 429, 500, 503])
+def test_what_fails_is_tried_again_in_order(receiver: Receiver, status: int) -> None:
     receiver.statuses = [status] * 3
     with sending(receiver.url) as (hook, counts):
         hook.post(alarm(1))
@@ -137,6 +137,25 @@ def test_what_is_refused_is_tried_again_in_order(receiver: Receiver, status: int
     assert receiver.seqs == [1, 1, 1, 1, 2]
     assert {path for path, _, _ in receiver.posts} == {"/"}  # no redirect was followed
     assert counts == {"failed": 3, "delivered": 2}
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_is_refused_does_not_delay_the_next(
+    receiver: Receiver,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(module, "RETRY_S", (3600.0,))
+    caplog.set_level(logging.WARNING)
+    receiver.statuses = [status]
+    with sending(receiver.url) as (hook, counts):
+        hook.post(alarm(1))
+        hook.post(alarm(2))
+        wait_until(lambda: counts["delivered"])
+    assert receiver.seqs == [1, 2]
+    assert counts == {"failed": 1, "dropped": 1, "delivered": 1}
+    assert f"status {status}" in caplog.text
 
 
 def test_a_receiver_that_is_away_gets_all_when_it_is_back(
