@@ -1,5 +1,6 @@
 """Valence and arousal of one card over hours, in memory of constant size."""
 
+import math
 from array import array
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -8,6 +9,8 @@ FINE_S: Final = 1
 FINE_SIZE: Final = 900  # 15 minutes
 COARSE_S: Final = 10
 COARSE_SIZE: Final = 4320  # 12 hours
+STEP_S: Final = 60.0
+"""A live value that is further behind the newest one shows that the clock was set back."""
 
 
 class HistoryPoint(NamedTuple):
@@ -82,16 +85,35 @@ class Ring:
 class History:
     """The last 15 minutes by the second, and the last 12 hours by ten seconds. Not thread-safe."""
 
-    __slots__ = ("_coarse", "_fine")
+    __slots__ = ("_coarse", "_fine", "_newest_s")
 
     def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self._newest_s = -math.inf
         self._fine = Ring(FINE_S, FINE_SIZE)
         self._coarse = Ring(COARSE_S, COARSE_SIZE)
 
     def add(self, t_s: float, valence: float, arousal: float) -> None:
         """Add smoothed values at a wall time; in any order."""
+        self._newest_s = max(self._newest_s, t_s)
         self._fine.add(t_s, valence, arousal)
         self._coarse.add(t_s, valence, arousal)
+
+    def begin_anew_after_step(self, t_s: float) -> bool:
+        """Forget everything if the clock was set back; return whether it was.
+
+        Else the values of hours would be left out as too old, until the clock has passed the
+        newest one.
+
+        Args:
+            t_s: wall time of a live value, which is about to be added.
+        """
+        if t_s >= self._newest_s - STEP_S:
+            return False
+        self._clear()
+        return True
 
     def second(self, t_s: float) -> HistoryPoint | None:
         """Return the means of the second in which ``t_s`` lies; None if it has no value."""

@@ -100,7 +100,7 @@ class State:
             chamber.view.note(message)
             if isinstance(message, FrameMessage):
                 shown_ms = message.time.unix_ns // 1_000_000 if backfilled else now_ms
-                self._frame(chamber, message, min(shown_ms, now_ms))
+                self._frame(chamber, message, min(shown_ms, now_ms), is_live=not backfilled)
             elif isinstance(message, EventMessage):
                 self._event(chamber, message)
                 if message.event.startswith(_PEOPLE):
@@ -155,7 +155,9 @@ class State:
         chamber.stream = stream
         self._chambers[stream] = chamber
 
-    def _frame(self, chamber: Chamber, message: FrameMessage, now_ms: int) -> None:
+    def _frame(
+        self, chamber: Chamber, message: FrameMessage, now_ms: int, *, is_live: bool
+    ) -> None:
         changed, removed = chamber.show_frame(message, now_ms)
         t_s = message.time.unix_ns / 1e9
         for card in changed:
@@ -164,6 +166,9 @@ class State:
             if face.affect is None:
                 continue
             card = chamber.cards[key_of(face, message.epoch)]
+            if is_live and card.history.begin_anew_after_step(t_s):
+                card.history_version += 1
+                card.second = -1
             if (second := int(t_s)) != card.second:
                 if card.second >= 0 and (point := card.history.second(card.second)) is not None:
                     self._points.append((self._version, chamber.name, card.key, point))

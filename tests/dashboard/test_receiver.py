@@ -76,10 +76,10 @@ def test_a_time_that_is_none_harms_no_other_daemon(
 
 def test_a_message_that_fails_is_skipped(tmp_path: Path) -> None:
     class Failing(State):
-        def _frame(self, chamber: Any, message: FrameMessage, now_ms: int) -> None:
+        def _frame(self, chamber: Any, message: FrameMessage, now_ms: int, **how: Any) -> None:
             if message.stream == "lie":
                 raise OverflowError
-            super()._frame(chamber, message, now_ms)
+            super()._frame(chamber, message, now_ms, **how)
 
     daemons = Daemons(tmp_path, Failing())
     try:

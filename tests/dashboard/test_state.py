@@ -250,6 +250,23 @@ def test_advice_for_the_camera_is_that_of_the_aim_command() -> None:
     assert state.advice("c9") is None
 
 
+def test_after_the_clock_was_set_back_the_history_begins_anew() -> None:
+    state = shown(frame(0, 1, at_s=7200), frame(1, 1, at_s=7201))
+    before = update(state)[1]["cards"]["c1"]["t:1.1"]["history"]
+    state.apply(frame(2, 1, at_s=7170), backfilled=False)  # no step: a straggler
+    state.apply(frame(3, 1, at_s=10), backfilled=True)  # nor is a message of the past
+    points = state.history("c1", "t:1.1")
+    assert points is not None
+    assert len(points) == 4
+    for second in range(20):
+        state.apply(frame(4 + second, 1, at_s=3600 + second), backfilled=False)
+    points = state.history("c1", "t:1.1")
+    assert points is not None
+    assert len(points) == 20
+    assert points[-1].t_s - points[0].t_s == 19
+    assert update(state)[1]["cards"]["c1"]["t:1.1"]["history"] > before
+
+
 def test_what_limits_the_rate() -> None:
     def limit(**rates: float) -> str:
         frames: list[FrameMessage] = [frame(seq, 1) for seq in range(3)]
