@@ -24,7 +24,7 @@ ADDRESS_MAX: Final = 24
 LOOPBACK_MAX: Final = 64
 """The same of this machine: behind a proxy or a tunnel, all viewers have its address."""
 
-_BACKLOG: Final = 64
+_BACKLOG: Final = 128
 _KEEP_ALIVE_S: Final = 5
 _HEADERS_MAX: Final = 16_384
 
