@@ -23,9 +23,10 @@ PURPOSES: Final = tuple(
 """The values of ``device.purpose``."""
 
 NO_PURPOSE: Final = (
-    f"purpose: not declared; expected one of {', '.join(PURPOSES)}, by --purpose, by device.purpose"
-    f" in the configuration, or Reader(purpose=...): {LAWFUL_PURPOSE}"
+    f"purpose: not declared; expected one of {', '.join(PURPOSES)}, by --purpose, or by"
+    f" device.purpose in the configuration: {LAWFUL_PURPOSE}"
 )
+_NO_PURPOSE_IN_PYTHON: Final = NO_PURPOSE.replace("--purpose", "Reader(purpose=...)")
 
 _ISOLATED_HZ: Final = 0.001
 
@@ -87,7 +88,7 @@ class Settings:
         if isinstance(config, Config) and settings:
             raise ConfigError("settings: expected none beside a whole configuration")
         if purpose is None and not self._is_purpose_declared():
-            raise ConfigError(NO_PURPOSE)
+            raise ConfigError(_NO_PURPOSE_IN_PYTHON)
 
     def of_video(self, path: str | Path) -> Config:
         """Return the configuration for a video file.

@@ -79,5 +79,6 @@ def test_a_damaged_file_is_named(home, content):
 
 
 def test_without_a_terminal_it_is_required():
-    with pytest.raises(ConfigError, match="purpose: not declared"):
+    with pytest.raises(ConfigError, match=r"not declared; .* by --purpose, or by device") as raised:
         purpose_of(None, None, ())
+    assert "Reader" not in str(raised.value)
