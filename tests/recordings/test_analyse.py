@@ -129,6 +129,35 @@ def test_codes_are_assigned_afterwards_without_a_new_analysis(recordings, result
     assert tree(out / "r00") == tree(results / "r00")
 
 
+def test_what_is_not_asked_for_again_is_removed_with_a_line(recordings, tmp_path):
+    out, video, marks = tmp_path / "out", recordings / "r00.mp4", tmp_path / "marks.csv"
+    marks.write_text("time_s,mark\n0.4,begin\n")
+    assert analyse(video, "--out", out, "--marks", marks, "--video")[0] == 0
+    code, text = analyse(video, "--out", out)
+    assert code == 0
+    line = "r00: removes annotated.mp4, the marks of a file: --video and --marks are not given"
+    assert f"affect-edge: {line}\n" in text
+    assert not (out / "r00/annotated.mp4").exists()
+
+
+def test_codes_that_were_filled_into_the_results_are_not_lost_in_silence(recordings, tmp_path):
+    out, video = tmp_path / "out", recordings / "r00.mp4"
+    assert analyse(video, "--out", out)[0] == 0
+    tracks = out / "r00/tracks.csv"
+    head, first, *rest = tracks.read_text().splitlines()
+    cells = first.split(",")
+    filled = "\n".join([head, ",".join([*cells[:2], "P07", *cells[3:]]), *rest]) + "\n"
+    tracks.write_text(filled)
+    code, text = analyse(video, "--out", out)
+    assert (code, f"to use them give --participants {tracks}\n" in text) == (0, True), text
+    code, text = analyse(video, "--out", out, "--interval", "1s")
+    assert (code, "writes it anew, without them" in text) == (78, True), text
+    assert tracks.read_text() == filled
+    assert analyse(video, "--out", out, "--participants", tracks)[0] == 0
+    code, text = analyse(video, "--out", out)
+    assert "r00: removes the codes of tracks: --participants is not given" in text
+
+
 def test_the_time_of_the_recording_is_that_of_its_first_picture(recordings, tmp_path):
     setting = "source.recorded_at=2026-11-03T09:30:00+01:00"
     code, text = analyse(

@@ -14,7 +14,7 @@ from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, ConfigError
 from edge.protocol.events import ModelReference
 from edge.recordings.analysis.cluster import require_distributed, run_on_cluster
 from edge.recordings.analysis.derived import Outputs, checked_outputs
-from edge.recordings.analysis.differences import differences
+from edge.recordings.analysis.differences import differences, removals
 from edge.recordings.analysis.display import Display
 from edge.recordings.analysis.identity import analysis_settings, sha256_of
 from edge.recordings.analysis.inputs import Recording, find_recordings
@@ -173,6 +173,7 @@ def _unfinished(
     """
     waiting: list[Job] = []
     done: list[str] = []
+    removed: dict[str, list[str]] = {}
     for job in jobs:
         session = present[job.name]
         if session is None:
@@ -187,15 +188,44 @@ def _unfinished(
                 f" (sha256 {recorded['sha256'][:12]}, now {sha256[:12]}); add --again to replace"
                 " them, or choose another --out folder"
             )
-        if session["outputs"] == job.outputs.as_json():
+        wanted = job.outputs.as_json()
+        _note_codes_in_place(job, session, display)
+        if session["outputs"] == wanted:
             done.append(job.name)
             display.done(job)
         else:
             waiting.append(replace(job, reuse=True))
+            if words := removals(session["outputs"], wanted):
+                removed.setdefault(words, []).append(job.name)
+    for words, names in removed.items():
+        display.line(f"{_few(names)}: {words}")
     if done:
-        names = ", ".join(done[:5]) + (", ..." if len(done) > 5 else "")
-        display.line(f"{len(done)} of {len(jobs)} recordings are done already: {names}")
+        display.line(f"{len(done)} of {len(jobs)} recordings are done already: {_few(done)}")
     return waiting
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _note_codes_in_place(job: Job, session: Mapping[str, Any], display: Display) -> None:
+    """Say that codes in the table of tracks itself do nothing.
+
+    Raises:
+        ConfigError: they would be lost, as the table is about to be written anew.
+    """
+    path = Path(job.out) / job.name / "tracks.csv"
+    if job.outputs.codes or not path.exists():
+        return
+    filled = read_participants(path, Path(job.path).name)
+    used = {int(track): code for track, code in session["outputs"]["codes"].items()}
+    seats = session["analysis"]["settings"]["zones"]["seats"]
+    if seats or all(used.get(track) == code for track, code in filled.items()):
+        return
+    words = f"{path}: its codes are not used; to use them give --participants {path}"
+    if session["outputs"] != job.outputs.as_json():
+        raise ConfigError(f"{words}, or copy it first: this command writes it anew, without them")
+    display.line(words)
 
 
 def _require_same_settings(
