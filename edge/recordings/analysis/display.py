@@ -8,7 +8,7 @@ from edge.clock import elapsed_ms, monotonic_ns
 from edge.descriptors import write_error_line
 from edge.recordings.analysis.job import Job, Progress
 
-_LINE_MS: Final = 60_000.0
+_LINE_MS: Final = 10_000.0
 
 
 class Display:
