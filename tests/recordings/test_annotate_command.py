@@ -139,6 +139,27 @@ def test_damaged_recording_is_annotated_and_said_as_by_analyse(
     assert (code, "130 frames" in text, f"DAMAGED: {damage}\n" in text) == (1, True, True)
 
 
+def test_track_that_is_not_there_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    codes, out = tmp_path / "codes.csv", tmp_path / "out.mp4"
+    codes.write_text("track,participant\n1,P1\n9,P2\n")
+    arguments = (DEMO_CLIP, out, *PURPOSE, "--end", "1s", "--participants", codes)
+
+    assert run_command_line(["annotate", *map(str, arguments)]) == 0
+
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "affect-edge: demo.mp4: no track 9, which --participants names"
+
+
+def test_missing_log_is_named_before_options_that_do_not_fit(
+    capsys: pytest.CaptureFixture[str], recording: Path
+) -> None:
+    out, log = recording.with_name("out.mp4"), recording.with_name("missing.sqlite")
+
+    assert "no such log" in refusal(capsys, recording, out, *PURPOSE, "--from", log)
+
+
 @pytest.mark.parametrize(
     ("package", "options"), [("av", ()), ("PIL", ()), ("av", ("--still", "--at", "0s"))]
 )

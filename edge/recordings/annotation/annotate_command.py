@@ -86,6 +86,9 @@ def _annotate(wishes: Wishes) -> int:
             on_progress=lambda ns: progress.show((ns - span.start_ns) / 1e9),
         )
     _report(f"{wishes.out}: {_words(summary)}")
+    if unknown := sorted(set(codes) - summary.faces):
+        tracks = ", ".join(map(str, unknown))
+        _report(f"{wishes.recording.name}: no track {tracks}, which --participants names")
     return EXIT_FAILURE if summary.damage else EXIT_DONE
 
 
@@ -186,6 +189,8 @@ def _overlays(wishes: Wishes) -> Overlays:
         purpose = purpose_of(wishes.purpose, wishes.config, wishes.settings)
         settings = Settings(wishes.config, wishes.settings, purpose)
         return NewAnalysis(settings.of_video(wishes.recording))
+    if not wishes.log.exists():
+        raise ConfigError(f"--from {wishes.log}: no such log")
     if wishes.config is not None or wishes.settings or wishes.purpose is not None:
         raise ConfigError(
             "--from: takes no --purpose, --config and --set: nothing is analysed; leave them out"
