@@ -122,6 +122,11 @@ export class CardView {
     }
   }
 
+  /** First and last second of the chart's axis; null: not drawn yet. */
+  get span() {
+    return this.#chart.span;
+  }
+
   /** Draw the chart of hours; about once a second. */
   renderChart(events, eventsVersion, end, range) {
     if (this.#visible) this.#chart.draw(this.card.series, events, eventsVersion, end, range);

@@ -120,6 +120,7 @@ function render() {
   const empty = byId("empty");
   empty.hidden = elements.length > 0;
   arrange(byId("chambers"), [empty, ...elements]);
+  for (const view of views.values()) renderCharts(view, [...view.cards.values()].filter((card) => !card.span), nowMs); // a new card has its axis at once
 }
 
 const unknown = new Map();
@@ -147,18 +148,24 @@ function second() {
   for (const view of views.values()) {
     const { chamber } = view;
     view.aim.refresh();
-    const end = endOf(chamber, nowMs);
-    const events = store.events.filter((event) => event.chamber === chamber.name);
     for (const card of view.cards.values()) {
       if (card.card.loaded !== card.card.data.history) loadHistory(chamber, card.card);
-      card.renderChart(events, store.eventsChanged, end, range);
     }
+    renderCharts(view, [...view.cards.values()], nowMs);
   }
   renderAlarms();
   renderSummary(nowMs);
   renderOverview(nowMs);
   renderEvents();
   renderConnection();
+}
+
+/** Draw the charts of cards of one chamber, all on one axis. */
+function renderCharts({ chamber }, cards, nowMs) {
+  if (!cards.length) return;
+  const end = endOf(chamber, nowMs);
+  const events = store.events.filter((event) => event.chamber === chamber.name);
+  for (const card of cards) card.renderChart(events, store.eventsChanged, end, range);
 }
 
 /** The chamber's time in seconds: that of its messages, which may be a recording's. */

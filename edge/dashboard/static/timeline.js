@@ -5,7 +5,6 @@ import { eventText } from "./words.js";
 
 const SHOWN = new Set(["mark", "session_began", "session_ended", "baseline_started", "baseline_ready", "baseline_invalid", "epoch_started"]);
 const GAP_S = 25;
-const SHORTEST_S = 120;
 
 export class Timeline {
   #plot = null;
@@ -22,6 +21,11 @@ export class Timeline {
     this.#plot = null;
   }
 
+  /** First and last second of the axis; null: not drawn yet. */
+  get span() {
+    return this.#plot && [this.#plot.scales.x.min, this.#plot.scales.x.max];
+  }
+
   /** Draw what is new. `end` is the chamber's time in seconds, `range` the seconds to show. */
   draw(series, events, eventsVersion, end, range) {
     const width = this.place.clientWidth;
@@ -34,11 +38,10 @@ export class Timeline {
     const state = `${em} ${series.changed - (series.changed % step)} ${eventsVersion} ${shownEnd} ${range} ${width} ${height} ${document.documentElement.dataset.theme}`;
     if (state === this.#drawn) return;
     this.#drawn = state;
-    // the window grows with what there is, up to the range
-    const first = series.t.length ? Math.min(series.t[0], shownEnd - SHORTEST_S) : -Infinity;
-    const begin = Math.max(shownEnd - range, first);
+    const begin = shownEnd - range; // the same for all cards, however much there is of each
     this.#marks = events.filter((event) => SHOWN.has(event.event) && event.t_ms / 1000 >= begin);
-    const data = columns(series, begin);
+    let data = columns(series, begin);
+    if (!data[0].length) data = [[begin, shownEnd], [null, null], [null, null]]; // without data uPlot draws no axis
     if (this.#plot === null) this.#plot = this.#make(width, height, data, begin, shownEnd);
     if (this.#plot.width !== width || this.#plot.height !== height) this.#plot.setSize({ width, height });
     this.#plot.batch(() => {
