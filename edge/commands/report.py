@@ -54,6 +54,7 @@ def report(
         Path | None,
         typer.Option(metavar="DIR", help="Write the plots, too, as PNG and SVG, into this folder."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the page if it exists.")] = False,
 ) -> None:
     """Write a session on one page: who, when, how much was classified, figures, methods."""
     from edge.recordings.times import seconds_of  # noqa: PLC0415
@@ -76,5 +77,6 @@ def report(
         summary=summary,
         interval_s=interval_s,
         plots=plots,
+        force=force,
         report=lambda line: write_error_line(f"affect-edge: {line}"),
     )

@@ -41,6 +41,7 @@ def write_report(
     summary: Path | None = None,
     interval_s: float | None = None,
     plots: Path | None = None,
+    force: bool = True,
     report: Callable[[str], None] = lambda _line: None,
 ) -> None:
     """Write the report of a record, and its summary and plots where they are asked for.
@@ -59,7 +60,8 @@ def write_report(
         summary: CSV file of the summary; None: none.
         interval_s: length of the summary's intervals, seconds; None: between marks.
         plots: folder of the plots; None: none.
-        report: takes a line of progress every two seconds.
+        force: replace ``out`` if it exists.
+        report: takes a line at each step that takes long, and the name of the page at the end.
 
     Raises:
         ConfigError: an input is wrong or missing, or a library is; one line.
@@ -71,6 +73,8 @@ def write_report(
         raise ConfigError(f"--out {out}: expected a folder that exists, and {out.parent} is none")
     if out.is_dir():
         raise ConfigError(f"--out {out}: is a folder; expected the name of a file")
+    if out.exists() and not force:
+        raise ConfigError(f"--out {out}: exists; expected another name, or --force to replace it")
     if summary is not None and summary.suffix.lower() != ".csv":
         raise ConfigError(f"--summary {summary}: expected a name that ends in .csv")
     check_places(
@@ -85,6 +89,7 @@ def write_report(
     table = read_table(record, session=session, device=device, report=report)
     for sensor in sensors:
         check_times(sensor, table)
+    report(f"{len(table.frame_time_s)} pictures read; drawing the figures")
     chosen = recorded_marks(table) if given is None else given
     if left_out := outside(table, chosen):
         report(
@@ -93,8 +98,9 @@ def write_report(
         )
     series = series_of(sensors, table)
     page = render(table, participant=participant, marks=chosen, series=series)
-    if as_pdf is not None and len(page) > _LONG_PAGE:
-        report("making the PDF: a minute for a page of many faces")
+    if as_pdf is not None:
+        many = ": a minute for a page of many faces" if len(page) > _LONG_PAGE else ""
+        report(f"making the PDF{many}")
     content = page.encode() if as_pdf is None else as_pdf(page)
     with opened_result(out) as file:
         file.write(content)
@@ -102,6 +108,9 @@ def write_report(
         write_summary(table, summary, interval_s=interval_s, marks=chosen)
     if plots is not None:
         write_plots(table, plots, chosen, series)
+    for each in (out, summary, plots):
+        if each is not None:
+            report(f"{each}: written")
 
 
 def render(

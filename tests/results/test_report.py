@@ -183,7 +183,8 @@ def test_the_same_record_gives_the_same_page_in_another_process(
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"}
     environment["MPLCONFIGDIR"] = str(tmp_path)  # as at the first use on a machine
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
-    assert (done.returncode, done.stderr, done.stdout) == (0, b"", b"")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert all(line.startswith(b"affect-edge: ") for line in done.stderr.splitlines())
     assert out.read_text() == html
     assert out.stat().st_mode & 0o777 == 0o600
 
@@ -323,10 +324,30 @@ def test_marks_outside_the_record_are_counted(
     marks.write_text("time_s,mark\n-1,before\n0,begin\n30,end\n30.5,after\n")
     words = ["report", str(log), "--out", str(tmp_path / "r.html"), "--marks", str(marks)]
     assert run_command_line(words) == 0
-    assert capfd.readouterr().err == (
+    assert (
         "affect-edge: 2 of 4 marks are outside the record, and left out of plots and intervals:"
         " it has 0.000 to 30.000 s\n"
+    ) in capfd.readouterr().err
+
+
+def test_a_page_is_replaced_with_force_only_and_named_at_the_end(
+    log: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "r.html"
+    arguments = ["report", str(log), "--out", str(out)]
+    out.write_text("a page of mine")
+    assert run_command_line(arguments) == 78
+    assert (
+        capfd.readouterr()
+        .err.strip()
+        .endswith(f"--out {out}: exists; expected another name, or --force to replace it")
     )
+    assert out.read_text() == "a page of mine"
+    assert run_command_line([*arguments, "--force"]) == 0
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == "affect-edge: 400 pictures read; drawing the figures"
+    assert lines[-1] == f"affect-edge: {out}: written"
+    assert out.read_text().startswith("<!DOCTYPE html>")
 
 
 def test_one_participant_alone(log: Path, tmp_path: Path) -> None:
@@ -376,7 +397,7 @@ def test_wrong_arguments_are_one_line(
     assert run_command_line(["report", *words]) == 78
     said = capfd.readouterr().err
     assert re.search(error, said)
-    assert said.count("\n") == 1
+    assert said.count("affect-edge: error") == 1
     assert not list(tmp_path.iterdir())
 
 
