@@ -22,6 +22,24 @@ CAPTIONS: Final = {
     "expressions": "Share of the classified time in which each expression was the stable label.",
 }
 
+TERMS: Final = (
+    (
+        "[BOARD], [CAMERA], [WAVELENGTH] and the like",
+        "what the record does not say; write it there.",
+    ),
+    ("Device", "the computer with the camera; its name is set in its configuration."),
+    ("Artifact", "the file of a network; its sha256 tells one version from another."),
+    ("Top-1 accuracy", "share of pictures whose most likely expression is the right one."),
+    (
+        "Macro F1",
+        "0 to 1: how well each expression is found without false alarms; all eight count alike.",
+    ),
+    ("CCC", "concordance correlation: 1 is the same values as the annotators', 0 is no relation."),
+    ("Class priors", "how frequent each expression was assumed to be; uniform: all alike."),
+)
+
+_CLIPPED: Final = 0.995  # is printed as 1.00
+
 _DASH: Final = "–"
 
 
@@ -146,9 +164,20 @@ def expressions_section(rows: Sequence[SummaryRow]) -> Html:
             " time, not to compare people.",
             class_="caption",
         )
+    moments = [row.values[name] for row in rows for name in ("valence", "arousal")]
+    clipped = None
+    if any(each.mean is not None and abs(each.mean) >= _CLIPPED for each in moments):
+        clipped = tag(
+            "p",
+            "Values end at -1 and +1: larger estimates are clipped there. A mean of +1.00 ± 0.00"
+            " says that the end of the scale was reached all the time, not that the value is"
+            " exact.",
+            class_="caption",
+        )
     return _section(
         "Means and share per expression",
         table("Mean and standard deviation over the classified time, -1 to 1", head, means),
+        clipped,
         note,
         table("Share of the classified time by expression (%)", ["Face", *EXPRESSIONS], shares),
     )
@@ -224,6 +253,8 @@ def methods_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> 
     parts: list[Child] = [
         tag("p", "To be copied; fill in what stands in square brackets.", class_="caption"),
         tag("p", methods_paragraph(record, facts, rows), class_="quote"),
+        tag("h3", "Terms"),
+        tag("ul", *(tag("li", tag("strong", term), f": {text}") for term, text in TERMS)),
     ]
     if models:
         head: list[Child] = ["Task", "Model", "Artifact", "sha256 of the artifact"]

@@ -350,6 +350,17 @@ def test_a_page_is_replaced_with_force_only_and_named_at_the_end(
     assert out.read_text().startswith("<!DOCTYPE html>")
 
 
+def test_terms_and_clipped_values_are_explained(html: str, tmp_path: Path) -> None:
+    text = " ".join(Page(html).text.split())
+    for words in ("[BOARD]", "Artifact", "Macro F1", "CCC", "Device"):
+        assert words in text[text.index("Terms") :], words
+    assert "clipped there" not in text
+    top = face(1, 0)
+    top["affect"] |= {"valence": 1.0, "smoothed": {"valence": 1.0, "arousal": 0.2}}
+    log = write_log(tmp_path / "top.jsonl", [frame(0, 0, top), frame(1, 1, top)])
+    assert "larger estimates are clipped there" in render(read_table(log))
+
+
 def test_one_participant_alone(log: Path, tmp_path: Path) -> None:
     write_report(log, tmp_path / "a.html", participant="P07")
     assert "track" not in Page((tmp_path / "a.html").read_text()).text.replace("tracked", "")
