@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from edge.results.facts import PURPOSES, REASON_WORDS, Facts
+from edge.results.facts import PURPOSES, REASON_WORDS, Facts, wall_text
 from edge.results.figures import clock_text
 from edge.results.marks import Mark, intervals_of
 from edge.results.markup import Child, Html, join, table, tag
@@ -69,6 +69,12 @@ def session_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> 
     gaps_s = record.end_s - max(float(record.frame_time_s[0]), 0.0) - record.recorded_s
     width, height = record.picture_size
     when = "not known: the recording has no date"
+    unix_ns = [each.unix_ns for each in record.events if each.unix_ns > 0]
+    if unix_ns:  # of a file that a daemon played
+        when = (
+            f"processed {wall_text(min(unix_ns))} to {wall_text(max(unix_ns))}; the recording has"
+            " no date of its own"
+        )
     if facts.started:
         when = f"{facts.started} to {facts.ended}"
     if facts.started and record.synchronized < 1 and not record.is_file:

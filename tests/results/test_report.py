@@ -1,6 +1,7 @@
 """The report: one page that holds everything, escapes everything, and says what is not known."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -359,6 +360,12 @@ def test_terms_and_clipped_values_are_explained(html: str, tmp_path: Path) -> No
     top["affect"] |= {"valence": 1.0, "smoothed": {"valence": 1.0, "arousal": 0.2}}
     log = write_log(tmp_path / "top.jsonl", [frame(0, 0, top), frame(1, 1, top)])
     assert "larger estimates are clipped there" in render(read_table(log))
+
+
+def test_a_session_of_a_file_without_a_date_says_when_it_was_processed(log: Path) -> None:
+    table = dataclasses.replace(read_table(log), is_file=True)
+    text = " ".join(Page(render(table)).text.split())
+    assert "When processed 2025-11-24 16:00:00 UTC to 2025-11-24 16:00:30 UTC;" in text
 
 
 def test_one_participant_alone(log: Path, tmp_path: Path) -> None:
