@@ -261,14 +261,15 @@ def log_command(
         bool, typer.Option("--until-end", help="End when the daemon's run ends.")
     ] = False,
     give_up_s: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--give-up-s",
+            "--timeout-s",
             min=0,
-            help="With --until-end or --once: end with exit code 1 after so many seconds without a"
-            " message; 0: never.",
+            help="With --until-end (60) or --once (10): end with exit code 1 after so many seconds"
+            " without a message; 0: never.",
         ),
-    ] = 60.0,
+    ] = None,
 ) -> int:
     """Write every message to a log, also those sent before it started; report every gap."""
     from edge.client.logs import is_database  # noqa: PLC0415
@@ -292,7 +293,7 @@ def log_command(
         name=name,
         device=device,
         until_end=until_end,
-        give_up_s=give_up_s,
+        give_up_s=(10.0 if once else 60.0) if give_up_s is None else give_up_s,
     )
     deleted = f", {summary.deleted_rows} rows deleted with their file"
     write_error_line(

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from edge.cli import run_command_line
 from edge.client.logs.rotation import Rotation, parse_rotation
 from edge.errors import ConfigError
 from edge.protocol.requests import FetchRequest
@@ -112,6 +113,11 @@ def test_what_is_waited_for_is_said_and_once_gives_up(tmp_path, addresses, monke
     assert summary.gave_up
     assert reports[0].startswith(f"log: writing {tmp_path}/log.sqlite (new), from ")
     assert any(f"waiting for a reply from {addresses[1]}" in line for line in reports)
+
+
+def test_once_gives_up_after_the_time_that_tail_waits(tmp_path, addresses):
+    words = ["log", "--out", str(tmp_path / "log"), "--once", "--timeout-s", "0.5"]
+    assert run_command_line([*words, "--connect", addresses[0], "--service", addresses[1]]) == 1
 
 
 LOGGER = """
