@@ -428,32 +428,3 @@ def test_the_heap_stays_flat_over_twelve_hours(tab: Any) -> None:
     assert points > 4000  # it has the twelve hours
     assert sizes[-1] - sizes[0] < 16
     assert sizes[-1] - sizes[-4] < 6
-
-
-def test_all_cards_of_a_chamber_have_one_axis_from_the_first_moment(
-    tab: Any, served: RunningDashboard
-) -> None:
-    tab.goto(served.url)
-    # a card that was never read, beside one with values
-    spans = tab.evaluate(
-        """async () => {
-          const { Timeline } = await import("/static/timeline.js");
-          const { Series } = await import("/static/store.js");
-          const later = [[9000, 0.1, 0.2], [9001, 0.1, 0.2]];
-          return [[], later, [[7500, 0.1, 0.2]]].map((points) => {
-            const place = document.body.appendChild(document.createElement("div"));
-            place.className = "chart";
-            const [series, chart] = [new Series(), new Timeline(place)];
-            for (const point of points) series.add(...point);
-            chart.draw(series, [], 0, 9010, 1800);
-            return chart.span;
-          });
-        }"""
-    )
-    assert spans == [[7210, 9010]] * 3
-    tab.wait_for_function(
-        """() => {
-          const cards = [...document.querySelectorAll(".card")];
-          return cards.length === 2 && cards.every((card) => card.cardView.span);
-        }"""
-    )
