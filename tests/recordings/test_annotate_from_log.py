@@ -208,7 +208,9 @@ def test_what_is_no_log_is_refused(
 def test_options_of_an_analysis_are_refused(
     capsys: pytest.CaptureFixture[str], recording: Path, tmp_path: Path
 ) -> None:
-    arguments = ["annotate", recording, tmp_path / "out.mp4", "--from", tmp_path / "a.sqlite"]
+    log = tmp_path / "a.sqlite"
+    log.touch()
+    arguments = ["annotate", recording, tmp_path / "out.mp4", "--from", log]
 
     assert run_command_line([*map(str, arguments), "--purpose", "medical"]) == 78
 
