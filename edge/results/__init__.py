@@ -42,8 +42,8 @@ def after_analysis(
 ) -> None:
     """Write the results of one analysed recording into its folder.
 
-    They are ``summary.csv``, ``plots/``, with ``marks`` a copy ``marks.csv``, and with ``joins``
-    ``joined.parquet`` and ``joined.csv``; byte-equal for equal input and the same version
+    They are ``summary.csv``, ``plots/``, with ``marks`` a copy ``marks.used.csv``, and with
+    ``joins`` ``joined.parquet`` and ``joined.csv``; byte-equal for equal input and the same version
     of matplotlib.
 
     Args:

@@ -51,7 +51,16 @@ def write_error(path: Path, error: OSError) -> ConfigError | LogFileError:
 
 _OWN: Final = frozenset([".html", ".htm", ".pdf", ".csv", ".png", ".svg"])
 _ANALYSIS: Final = frozenset(
-    ["frames", "events", "joined", "tracks.csv", "session.json", "annotated.mp4", "summary.csv"]
+    [
+        "frames",
+        "events",
+        "joined",
+        "tracks.csv",
+        "session.json",
+        "annotated.mp4",
+        "summary.csv",
+        "marks.used.csv",
+    ]
 )
 _PLOTS: Final = "plots"
 

@@ -14,11 +14,11 @@ from edge.results.files import opened_result
 from edge.results.join import Sensor
 from edge.results.marks import Mark, Marks, read_marks
 
-MARKS: Final = "marks.csv"
+MARKS: Final = "marks.used.csv"
 
 
 def write_kept_marks(folder: Path, marks: Sequence[Mark]) -> None:
-    """Write ``marks.csv`` into a folder, as ``--marks`` reads it; times in seconds.
+    """Write ``marks.used.csv`` into a folder, as ``--marks`` reads it; times in seconds.
 
     Raises:
         LogFileError: it cannot be written.
@@ -33,7 +33,7 @@ def kept_marks(record: Path) -> Marks | None:
     """Return the marks that were given to ``analyse``; None: there were none.
 
     Raises:
-        ConfigError: ``marks.csv`` cannot be read, or was changed to something else.
+        ConfigError: ``marks.used.csv`` cannot be read, or was changed to something else.
     """
     folder = _folder(record)
     if folder is None or not (folder / MARKS).exists():

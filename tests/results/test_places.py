@@ -59,7 +59,7 @@ def test_nothing_that_is_read_is_replaced(
         each if each.startswith("--") else str(tmp_path / each)
         for each in (arguments if "--out" in arguments else [*arguments, "--out", "r.html"])
     ]
-    assert run_command_line(["report", *words]) == 78
+    assert run_command_line(["report", "--force", *words]) == 78
     said = capfd.readouterr().err
     assert re.search(error, said)
     assert said.count("\n") == 1
@@ -70,10 +70,13 @@ def test_a_report_in_the_folder_of_an_analysis_can_be_made_again(tmp_path: Path)
     folder = analysed(tmp_path / "clip", session())
     words = ["report", str(folder), "--out", str(folder / "report.html")]
     words += ["--summary", str(folder / "minutes.csv"), "--plots", str(folder / "more")]
-    for _ in range(2):
-        assert run_command_line(words) == 0
+    for force in ([], ["--force"]):
+        assert run_command_line([*words, *force]) == 0
     log = write_log(tmp_path / "night.parquet", session())
     words = ["report", str(log), "--out", str(log / "report.html"), "--plots"]
-    for _ in range(2):
-        assert run_command_line([*words, str(log / "plots")]) == 0
-    assert run_command_line([*words, str(next(log.glob("faces/**/*.parquet")).parent)]) == 78
+    for force in ([], ["--force"]):
+        assert run_command_line([*words, str(log / "plots"), *force]) == 0
+    assert (
+        run_command_line([*words, "--force", str(next(log.glob("faces/**/*.parquet")).parent)])
+        == 78
+    )

@@ -276,7 +276,7 @@ def test_marks_and_sensors_of_an_analysis_are_in_its_report(tmp_path: Path, suff
     marks.write_text('time_s;mark\n12;"surface, at last"\n2,5;diving\n')
     pressure.write_text("time_s,pressure_bar,valve\n0,1,open\n20,2.8,shut\n")
     after_analysis(folder, marks=marks, joins=[pressure])
-    assert (folder / "marks.csv").read_text() == (
+    assert (folder / "marks.used.csv").read_text() == (
         'time_s,mark\n2.5,diving\n12.0,"surface, at last"\n'
     )
     marks.unlink()

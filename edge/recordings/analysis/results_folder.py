@@ -37,7 +37,7 @@ SESSION: Final = "session.json"
 
 _FILES: Final = frozenset(
     [
-        SESSION, "tracks.csv", "summary.csv", "annotated.mp4",
+        SESSION, "tracks.csv", "summary.csv", "marks.used.csv", "annotated.mp4",
         *(f"{name}.{suffix}" for name in ("frames", "events", "joined")
           for suffix in ("csv", "parquet")),
     ]
