@@ -29,7 +29,7 @@ from edge.commands.operator import (
     participant_app,
     session_app,
 )
-from edge.commands.options import Endpoints, Services, endpoints_of
+from edge.commands.options import ConfigFile, Endpoints, Services, Settings, endpoints_of
 from edge.commands.recordings import analyse
 from edge.commands.report import report
 from edge.commands.tail import tail
@@ -63,14 +63,6 @@ app.add_typer(participant_app, name="participant")
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(session_app, name="session")
 app.add_typer(keys_app, name="keys")
-
-ConfigFile = Annotated[
-    Path | None, typer.Option("-c", "--config", help="The TOML file; defaults without one.")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."),
-]
 
 
 def run_command_line(arguments: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from edge.commands.options import ConfigFile, End, Purpose, Settings, Start
 from edge.recordings.interruption import said_if_interrupted
 
 
@@ -31,28 +32,15 @@ def annotate(
     at: Annotated[
         str | None, typer.Option(metavar="TIME", help="With --still: the moment of a video.")
     ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Begin here, such as 12.5s, 2min or 1:02:03."),
-    ] = None,
-    end: Annotated[str | None, typer.Option(metavar="TIME", help="End before this time.")] = None,
+    start: Start = None,
+    end: End = None,
     participants: Annotated[
         Path | None,
         typer.Option(metavar="CSV", help="Codes of tracks: a file with track,participant."),
     ] = None,
-    purpose: Annotated[
-        str | None,
-        typer.Option(help="Declared purpose: research-consent, medical or safety."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="The TOML file; defaults without one.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."
-        ),
-    ] = None,
+    purpose: Purpose = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
     log: Annotated[
         Path | None,
         typer.Option(
@@ -69,10 +57,10 @@ def annotate(
     The only command that writes pictures, and only of files that you have.
     """
     with said_if_interrupted("nothing is written; the same command begins again"):
-        from edge.recordings.annotation.annotate_command import Wishes, run_annotate  # noqa: PLC0415
+        from edge.recordings.annotation.annotate_command import AnnotateOptions, run_annotate  # noqa: PLC0415
 
         return run_annotate(
-            Wishes(
+            AnnotateOptions(
                 recording=recording,
                 out=out,
                 still=still,

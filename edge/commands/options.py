@@ -1,6 +1,7 @@
 """Options that several commands share, and how they are read."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -22,6 +23,25 @@ Services = Annotated[
         help="Where these daemons answer requests, to fetch what was missed; may be repeated;"
         f' "" for none; default: {SERVICE_ENDPOINT} if --connect is not given.'
     ),
+]
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("-c", "--config", help="The TOML file; defaults without one.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."),
+]
+Purpose = Annotated[
+    str | None, typer.Option(help="Declared purpose: research-consent, medical or safety.")
+]
+Start = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Begin here, such as 12.5s, 2min or 1:02:03.")
+]
+End = Annotated[str | None, typer.Option(metavar="TIME", help="End before this time.")]
+TimeColumn = Annotated[
+    str | None,
+    typer.Option("--time-column", metavar="NAME", help="The column of its time, for --join."),
 ]
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from edge.commands.options import ConfigFile, End, Purpose, Settings, Start, TimeColumn
 from edge.recordings.interruption import said_if_interrupted
 
 
@@ -46,34 +47,18 @@ def analyse(
             help="Another sensor's samples, joined by time; may be repeated.",
         ),
     ] = None,
-    time_column: Annotated[
-        str | None,
-        typer.Option("--time-column", metavar="NAME", help="The column of its time, for --join."),
-    ] = None,
+    time_column: TimeColumn = None,
     video: Annotated[
         bool, typer.Option("--video", help="Also an annotated video of each recording.")
     ] = False,
-    start: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Begin here, such as 12.5s, 2min or 1:02:03."),
-    ] = None,
-    end: Annotated[str | None, typer.Option(metavar="TIME", help="End before this time.")] = None,
+    start: Start = None,
+    end: End = None,
     every: Annotated[
         int, typer.Option(metavar="N", help="Only every N-th picture.", show_default=False)
     ] = 1,
-    purpose: Annotated[
-        str | None,
-        typer.Option(help="Declared purpose: research-consent, medical or safety."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="The TOML file; defaults without one.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."
-        ),
-    ] = None,
+    purpose: Purpose = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
     jobs: Annotated[
         int | None, typer.Option(help="Recordings at a time; default: the number of cores.")
     ] = None,
@@ -93,10 +78,10 @@ def analyse(
     The same command goes on where it was stopped, and does nothing twice.
     """
     with said_if_interrupted("no new recording is done; the same command does all"):
-        from edge.recordings.analysis.analyse import Wishes, run_analyse  # noqa: PLC0415
+        from edge.recordings.analysis.analyse import AnalyseOptions, run_analyse  # noqa: PLC0415
 
         return run_analyse(
-            Wishes(
+            AnalyseOptions(
                 recordings=recordings,
                 out=out,
                 participants=participants,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from edge.commands.options import TimeColumn
 from edge.descriptors import write_error_line
 from edge.errors import ConfigError
 
@@ -38,9 +39,7 @@ def report(
         list[Path] | None,
         typer.Option(help="CSV of another sensor, drawn below the timeline; may be repeated."),
     ] = None,
-    time_column: Annotated[
-        str | None, typer.Option(help="Which column of these files is the time.")
-    ] = None,
+    time_column: TimeColumn = None,
     summary: Annotated[
         Path | None, typer.Option(help="Write the summary by face and interval, too: NAME.csv.")
     ] = None,

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 _NEW: Final = ".affect-edge.new"
 _PREFIX_BYTES: Final = 180
@@ -27,19 +27,10 @@ def replacing_beside(path: Path) -> Iterator[BinaryIO]:
     prefix = f".{os.fsdecode(os.fsencode(path.name)[:_PREFIX_BYTES])}."
     _remove_left(path.parent, prefix)
     new = path.with_name(f"{prefix}{os.getpid()}-{secrets.token_hex(4)}{_NEW}")
-    try:
-        with open(new, "xb", opener=_open_private) as file:
-            with contextlib.suppress(OSError):  # without locks, what is left stays
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(new, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            new.unlink()
-        raise
-    sync_folder(path.parent)
+    with _taking_the_place(new, path, "xb") as file:
+        with contextlib.suppress(OSError):  # without locks, what is left stays
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
 
 
 def _remove_left(folder: Path, prefix: str) -> None:
@@ -68,13 +59,19 @@ def replacing(path: Path, *, name: str = "{}.new") -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written.
     """
-    new = path.with_name(name.format(path.name))
+    with _taking_the_place(path.with_name(name.format(path.name)), path, "wb") as file:
+        yield file
+
+
+@contextmanager
+def _taking_the_place(new: Path, path: Path, mode: Literal["wb", "xb"]) -> Iterator[BinaryIO]:
+    """Open ``new``; it replaces ``path`` at the end, or is removed if that fails."""
     try:
-        with open(new, "wb", opener=_open_private) as file:
+        with open(new, mode, opener=_open_private) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(new, path)
+            os.replace(new, path)  # while a lock on it still holds
     except BaseException:
         with contextlib.suppress(OSError):
             new.unlink()

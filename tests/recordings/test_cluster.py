@@ -5,7 +5,7 @@ import os
 import pytest
 
 from edge.recordings.analysis import cluster as cluster_module
-from edge.recordings.analysis.analyse import Wishes, run_analyse
+from edge.recordings.analysis.analyse import AnalyseOptions, run_analyse
 from tests.support.analyses import analyse, make_recordings
 from tests.support.ports import free_port
 
@@ -26,7 +26,9 @@ def test_a_worker_with_other_models_or_without_the_file_refuses(tmp_path, monkey
         yield from ()
 
     monkeypatch.setattr("edge.recordings.analysis.analyse.run_on_cluster", altered)
-    run_analyse(Wishes([video], tmp_path / "out", purpose="safety", scheduler="tcp://127.0.0.1:1"))
+    run_analyse(
+        AnalyseOptions([video], tmp_path / "out", purpose="safety", scheduler="tcp://127.0.0.1:1")
+    )
     host = os.uname().nodename
     assert f"gone.mp4: No such file or directory on {host}; a recording must be" in texts[0]
     assert "detector: expected centerface-320x192/" in texts[1]

@@ -29,7 +29,7 @@ from edge.recordings.times import seconds_of
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class AnalyseOptions:
     """The arguments of the command, as they were given."""
 
     recordings: Sequence[Path]
@@ -52,7 +52,7 @@ class Wishes:
     again: bool = False
 
 
-def run_analyse(wishes: Wishes) -> int:
+def run_analyse(options: AnalyseOptions) -> int:
     """Run the command; return its exit code: 1 if some recordings failed.
 
     Raises:
@@ -60,19 +60,19 @@ def run_analyse(wishes: Wishes) -> int:
         ModelError: a network cannot be loaded.
     """
     _require_pyarrow()
-    if wishes.scheduler is not None:
+    if options.scheduler is not None:
         require_distributed()
-    recordings = find_recordings(wishes.recordings)
-    selection = _selection(wishes)
-    if wishes.jobs is not None and wishes.jobs < 1:
-        raise ConfigError(f"--jobs {wishes.jobs}: expected 1 or more")
-    purpose = purpose_of(wishes.purpose, wishes.config, wishes.settings)
-    configs = _configs(recordings, Settings(wishes.config, wishes.settings, purpose))
-    outputs = _outputs(wishes, recordings, configs)
-    out = wishes.out.absolute()
+    recordings = find_recordings(options.recordings)
+    selection = _selection(options)
+    if options.jobs is not None and options.jobs < 1:
+        raise ConfigError(f"--jobs {options.jobs}: expected 1 or more")
+    purpose = purpose_of(options.purpose, options.config, options.settings)
+    configs = _configs(recordings, Settings(options.config, options.settings, purpose))
+    outputs = _outputs(options, recordings, configs)
+    out = options.out.absolute()
     with locked_out(out), ExitStack() as stack:
         present = {each.name: read_session(out / each.name) for each in recordings}
-        if not wishes.again:
+        if not options.again:
             configs = {name: _as_before(config, present) for name, config in configs.items()}
         first = stack.enter_context(Process())
         models = open_models(first, next(iter(configs.values())))
@@ -89,15 +89,15 @@ def run_analyse(wishes: Wishes) -> int:
             )
             for each in recordings
         ]
-        if not wishes.again:
+        if not options.again:
             _require_same_settings(jobs, present)
         with Display({each.name: each.bytes for each in recordings}) as display:
-            waiting = jobs if wishes.again else _unfinished(jobs, present, display)
-            if wishes.scheduler is not None:
+            waiting = jobs if options.again else _unfinished(jobs, present, display)
+            if options.scheduler is not None:
                 first.close()
-                ends = run_on_cluster(wishes.scheduler, waiting, display.progress)
+                ends = run_on_cluster(options.scheduler, waiting, display.progress)
                 return _run(jobs, waiting, ends, display)
-            processes = min(wishes.jobs or len(os.sched_getaffinity(0)), len(waiting))
+            processes = min(options.jobs or len(os.sched_getaffinity(0)), len(waiting))
             workers = stack.enter_context(Workers(processes, first))
             return _run(jobs, waiting, workers.run(waiting, display.progress), display)
 
@@ -264,11 +264,11 @@ def _configs(recordings: Sequence[Recording], settings: Settings) -> dict[str, C
 
 
 def _outputs(
-    wishes: Wishes, recordings: Sequence[Recording], configs: Mapping[str, Config]
+    options: AnalyseOptions, recordings: Sequence[Recording], configs: Mapping[str, Config]
 ) -> dict[str, Outputs]:
     files: set[str] = set()
     codes = {
-        each.name: read_participants(wishes.participants, each.path.name, files)
+        each.name: read_participants(options.participants, each.path.name, files)
         for each in recordings
     }
     names = {each.path.name for each in recordings}
@@ -282,30 +282,30 @@ def _outputs(
                 " them there, or leave the seats out"
             )
     folder = next((each.path for each in recordings if each.kind == "pictures"), None)
-    if wishes.video and folder is not None:
+    if options.video and folder is not None:
         raise ConfigError(
             f"--video: {folder} is a folder of pictures; expected videos (affect-edge annotate"
             " --still draws pictures)"
         )
-    interval_s = None if wishes.interval is None else seconds_of(wishes.interval, "--interval")
+    interval_s = None if options.interval is None else seconds_of(options.interval, "--interval")
     if interval_s is not None and interval_s <= 0:
-        raise ConfigError(f"--interval {wishes.interval!r}: expected more than 0 s")
+        raise ConfigError(f"--interval {options.interval!r}: expected more than 0 s")
     checked = checked_outputs(
-        csv=wishes.csv,
+        csv=options.csv,
         interval_s=interval_s,
-        marks=wishes.marks,
-        joins=wishes.joins,
-        time_column=wishes.time_column,
-        video=wishes.video,
+        marks=options.marks,
+        joins=options.joins,
+        time_column=options.time_column,
+        video=options.video,
     )
     return {name: replace(checked, codes=each) for name, each in codes.items()}
 
 
-def _selection(wishes: Wishes) -> Selection:
-    start_s = 0.0 if wishes.start is None else seconds_of(wishes.start, "--start")
-    end_s = None if wishes.end is None else seconds_of(wishes.end, "--end")
+def _selection(options: AnalyseOptions) -> Selection:
+    start_s = 0.0 if options.start is None else seconds_of(options.start, "--start")
+    end_s = None if options.end is None else seconds_of(options.end, "--end")
     try:
-        return Selection(start_s, end_s, wishes.every)
+        return Selection(start_s, end_s, options.every)
     except ConfigError as error:
         raise ConfigError(f"--{error}") from error
 

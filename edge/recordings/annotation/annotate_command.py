@@ -31,7 +31,7 @@ _ADDRESSES: Final = ("/dev/", "rtsp:", "rtsps:", "http:", "https:")
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class AnnotateOptions:
     """The arguments of the command, as they were given."""
 
     recording: Path
@@ -48,7 +48,7 @@ class Wishes:
     force: bool = False
 
 
-def run_annotate(wishes: Wishes) -> int:
+def run_annotate(options: AnnotateOptions) -> int:
     """Run the command; return its exit code: 1 if a recording is damaged.
 
     Raises:
@@ -57,80 +57,80 @@ def run_annotate(wishes: Wishes) -> int:
         LogFileError: the new file cannot be written.
     """
     require_pillow()
-    _check_recording(wishes)
-    if not wishes.still:
-        return _annotate(wishes)
-    if wishes.start is not None or wishes.end is not None:
+    _check_recording(options)
+    if not options.still:
+        return _annotate(options)
+    if options.start is not None or options.end is not None:
         raise ConfigError("--still: takes no --start and --end; expected --at for one moment")
-    is_video = wishes.recording.is_file() and wishes.recording.suffix.lower() not in PICTURES
-    return _still_of_video(wishes) if is_video else _stills(wishes)
+    is_video = options.recording.is_file() and options.recording.suffix.lower() not in PICTURES
+    return _still_of_video(options) if is_video else _stills(options)
 
 
-def _annotate(wishes: Wishes) -> int:
-    if wishes.at is not None:
+def _annotate(options: AnnotateOptions) -> int:
+    if options.at is not None:
         raise ConfigError("--at: is the moment of a still; expected --still, or --start and --end")
     require_av()
-    _check_out(wishes, wishes.out, _VIDEOS)
-    span = _span(wishes)
-    codes = read_participants(wishes.participants, wishes.recording.name)
-    overlays = _overlays(wishes)
-    with VideoReader(wishes.recording) as video:
+    _check_out(options, options.out, _VIDEOS)
+    span = _span(options)
+    codes = read_participants(options.participants, options.recording.name)
+    overlays = _overlays(options)
+    with VideoReader(options.recording) as video:
         total_s = _length_s(video, span)
-    with Progress(wishes.recording.name, total_s) as progress:
+    with Progress(options.recording.name, total_s) as progress:
         summary = annotate_video(
-            wishes.recording,
-            wishes.out,
+            options.recording,
+            options.out,
             overlays,
             span=span,
             codes=codes,
             on_progress=lambda ns: progress.show((ns - span.start_ns) / 1e9),
         )
-    _report(f"{wishes.out}: {_words(summary)}")
+    _report(f"{options.out}: {_words(summary)}")
     if unknown := sorted(set(codes) - summary.faces):
         tracks = ", ".join(map(str, unknown))
-        _report(f"{wishes.recording.name}: no track {tracks}, which --participants names")
+        _report(f"{options.recording.name}: no track {tracks}, which --participants names")
     return EXIT_FAILURE if summary.damage else EXIT_DONE
 
 
-def _still_of_video(wishes: Wishes) -> int:
+def _still_of_video(options: AnnotateOptions) -> int:
     require_av()
-    _check_out(wishes, wishes.out, STILLS)
-    if wishes.at is None:
+    _check_out(options, options.out, STILLS)
+    if options.at is None:
         raise ConfigError(
-            f"--still: {wishes.recording.name} is a video; expected --at for its moment, such as"
+            f"--still: {options.recording.name} is a video; expected --at for its moment, such as"
             " --at 12.5s"
         )
-    at_s = seconds_of(wishes.at, "--at")
-    codes = read_participants(wishes.participants, wishes.recording.name)
-    overlays = _overlays(wishes)
-    with Progress(wishes.recording.name, at_s) as progress:
+    at_s = seconds_of(options.at, "--at")
+    codes = read_participants(options.participants, options.recording.name)
+    overlays = _overlays(options)
+    with Progress(options.recording.name, at_s) as progress:
         board, faces = still_of_video(
-            wishes.recording,
+            options.recording,
             round(at_s * 1e9),
             overlays,
             codes,
             lambda ns: progress.show(ns / 1e9),
         )
-    write_picture(board, wishes.out)
-    _report(f"{wishes.out}: {_count(faces, 'face')}")
+    write_picture(board, options.out)
+    _report(f"{options.out}: {_count(faces, 'face')}")
     return EXIT_DONE
 
 
-def _stills(wishes: Wishes) -> int:
+def _stills(options: AnnotateOptions) -> int:
     """Make the stills of a picture, or of all pictures of a folder."""
-    if wishes.log is not None or wishes.at is not None:
+    if options.log is not None or options.at is not None:
         raise ConfigError("--still: pictures take no --from and --at; expected a video for these")
-    pairs = [(wishes.recording, wishes.out)]
-    if wishes.recording.is_dir():
-        pairs = _pairs_of_folder(wishes)
+    pairs = [(options.recording, options.out)]
+    if options.recording.is_dir():
+        pairs = _pairs_of_folder(options)
     else:
-        _check_out(wishes, wishes.out, STILLS)
-    codes = {picture: read_participants(wishes.participants, picture.name) for picture, _ in pairs}
-    purpose = purpose_of(wishes.purpose, wishes.config, wishes.settings)
-    source = Settings(wishes.config, wishes.settings, purpose).of_picture().source
-    reader = Reader(config=wishes.config, settings=wishes.settings, purpose=purpose)
+        _check_out(options, options.out, STILLS)
+    codes = {picture: read_participants(options.participants, picture.name) for picture, _ in pairs}
+    purpose = purpose_of(options.purpose, options.config, options.settings)
+    source = Settings(options.config, options.settings, purpose).of_picture().source
+    reader = Reader(config=options.config, settings=options.settings, purpose=purpose)
     faces = failed = 0
-    with Progress(wishes.recording.name, len(pairs)) as progress:
+    with Progress(options.recording.name, len(pairs)) as progress:
         for number, (picture, out) in enumerate(pairs, 1):
             try:
                 board, found = still_of_picture(
@@ -147,17 +147,17 @@ def _stills(wishes: Wishes) -> int:
             progress.show(number)
     made = f"{_count(len(pairs) - failed, 'still')}, {_count(faces, 'face')}"
     unread = f"; {_count(failed, 'picture')} could not be read" if failed else ""
-    _report(f"{wishes.out}: {made}{unread}")
+    _report(f"{options.out}: {made}{unread}")
     return EXIT_FAILURE if failed else EXIT_DONE
 
 
-def _pairs_of_folder(wishes: Wishes) -> list[tuple[Path, Path]]:
+def _pairs_of_folder(options: AnnotateOptions) -> list[tuple[Path, Path]]:
     """Return the pictures of a folder, and the still to make of each; make their folder.
 
     Raises:
         ConfigError: there are none, or the stills cannot be written there.
     """
-    folder, out = wishes.recording, wishes.out
+    folder, out = options.recording, options.out
     pictures = list_pictures(str(folder))[0]
     if not pictures:
         raise ConfigError(
@@ -180,27 +180,27 @@ def _pairs_of_folder(wishes: Wishes) -> list[tuple[Path, Path]]:
     except OSError as error:
         raise ConfigError(f"annotate: OUT {str(out)!r}: {error.strerror}") from error
     for _, still in pairs:
-        _check_out(wishes, still, STILLS)
+        _check_out(options, still, STILLS)
     return pairs
 
 
-def _overlays(wishes: Wishes) -> Overlays:
-    if wishes.log is None:
-        purpose = purpose_of(wishes.purpose, wishes.config, wishes.settings)
-        settings = Settings(wishes.config, wishes.settings, purpose)
-        return NewAnalysis(settings.of_video(wishes.recording))
-    if not wishes.log.exists():
-        raise ConfigError(f"--from {wishes.log}: no such log")
-    if wishes.config is not None or wishes.settings or wishes.purpose is not None:
+def _overlays(options: AnnotateOptions) -> Overlays:
+    if options.log is None:
+        purpose = purpose_of(options.purpose, options.config, options.settings)
+        settings = Settings(options.config, options.settings, purpose)
+        return NewAnalysis(settings.of_video(options.recording))
+    if not options.log.exists():
+        raise ConfigError(f"--from {options.log}: no such log")
+    if options.config is not None or options.settings or options.purpose is not None:
         raise ConfigError(
             "--from: takes no --purpose, --config and --set: nothing is analysed; leave them out"
         )
-    return overlays_from(wishes.log, wishes.recording, _report)
+    return overlays_from(options.log, options.recording, _report)
 
 
-def _check_recording(wishes: Wishes) -> None:
-    recording, text = wishes.recording, str(wishes.recording)
-    expected = "expected a picture, a folder of pictures or a video" if wishes.still else (
+def _check_recording(options: AnnotateOptions) -> None:
+    recording, text = options.recording, str(options.recording)
+    expected = "expected a picture, a folder of pictures or a video" if options.still else (
         "expected a video file"
     )  # fmt: skip
     if text.startswith(_ADDRESSES) or text in ("picamera", "v4l2", "stream"):
@@ -209,7 +209,7 @@ def _check_recording(wishes: Wishes) -> None:
             " recording that you have as a file"
         )
     if recording.is_dir():
-        if not wishes.still:
+        if not options.still:
             raise ConfigError(
                 f"annotate {text!r}: is a folder; {expected}, or --still for pictures"
             )
@@ -220,11 +220,11 @@ def _check_recording(wishes: Wishes) -> None:
         raise ConfigError(f"annotate {text!r}: not a regular file; {expected}")
     if not os.access(recording, os.R_OK):
         raise ConfigError(f"annotate {text!r}: not readable by this user")
-    if not wishes.still and recording.suffix.lower() in _STILL_PICTURES:
+    if not options.still and recording.suffix.lower() in _STILL_PICTURES:
         raise ConfigError(f"annotate {text!r}: is a picture; {expected}, or --still")
 
 
-def _check_out(wishes: Wishes, out: Path, suffixes: Sequence[str]) -> None:
+def _check_out(options: AnnotateOptions, out: Path, suffixes: Sequence[str]) -> None:
     if out.suffix.lower() not in suffixes:
         raise ConfigError(
             f"annotate: OUT {str(out)!r}: expected a name that ends in {' or '.join(suffixes)}"
@@ -236,11 +236,11 @@ def _check_out(wishes: Wishes, out: Path, suffixes: Sequence[str]) -> None:
     if out.is_dir():
         raise ConfigError(f"annotate: OUT {str(out)!r}: is a folder; expected the name of a file")
     if out.exists():
-        if out.samefile(wishes.recording):
+        if out.samefile(options.recording):
             raise ConfigError(
                 f"annotate: OUT {str(out)!r}: is the recording itself; expected another name"
             )
-        if not wishes.force:
+        if not options.force:
             raise ConfigError(
                 f"annotate: OUT {str(out)!r}: exists; expected another name, or --force to replace"
                 " it"
@@ -249,11 +249,11 @@ def _check_out(wishes: Wishes, out: Path, suffixes: Sequence[str]) -> None:
         raise ConfigError(f"annotate: OUT {str(out)!r}: this user may not write in {out.parent}")
 
 
-def _span(wishes: Wishes) -> Span:
-    start_s = 0.0 if wishes.start is None else seconds_of(wishes.start, "--start")
-    end_s = None if wishes.end is None else seconds_of(wishes.end, "--end")
+def _span(options: AnnotateOptions) -> Span:
+    start_s = 0.0 if options.start is None else seconds_of(options.start, "--start")
+    end_s = None if options.end is None else seconds_of(options.end, "--end")
     if end_s is not None and end_s <= start_s:
-        raise ConfigError(f"--end {wishes.end!r}: expected a time after --start, {start_s:g} s")
+        raise ConfigError(f"--end {options.end!r}: expected a time after --start, {start_s:g} s")
     return Span(round(start_s * 1e9), None if end_s is None else round(end_s * 1e9))
 
 
