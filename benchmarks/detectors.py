@@ -32,6 +32,7 @@ HEIGHTS: Final = (0.25, 0.18, 0.13, 0.09, 0.065)
 """Heights of shrunk faces, in shares of the picture's height."""
 
 REFERENCE: Final = "centerface-640x384"
+NMS_IOU: Final = 0.3  # the daemon's default
 _TIMED_MAX: Final = 24  # pictures whose detection is timed, three times each
 _ROUNDS: Final = 3
 
@@ -81,7 +82,6 @@ def run_detectors(
     boxes: Path | None = None,
     reference: str = REFERENCE,
     threshold: float = 0.5,
-    nms_iou: float = 0.3,
     threads: int = 1,
     progress: Progress = lambda text: None,
 ) -> dict[str, Any]:
@@ -93,7 +93,6 @@ def run_detectors(
         boxes: CSV file of annotated faces; None: the faces that ``reference`` finds are known.
         reference: a bundled detector or a model folder, whose float artifact finds the known faces.
         threshold: score a face must exceed, 0..1.
-        nms_iou: overlap from which the lower-scored of two faces is dropped, 0..1.
         threads: that a runtime may use for one run.
         progress: called with a line before each step that takes long.
 
@@ -105,14 +104,14 @@ def run_detectors(
     paths = _picture_paths(images)
     conditions = machine()
     other_load = OtherLoad()
-    detectors = _detectors(also, threshold, nms_iou, threads)
+    detectors = _detectors(also, threshold, threads)
     annotated = read_boxes(boxes) if boxes else None
     if annotated is not None and (absent := sorted(set(annotated) - {path.name for path in paths})):
         raise ConfigError(f"--boxes {boxes}: {absent[0]} is not in {images}; expected its pictures")
     finder = None
     if annotated is None:
         network = float_network(reference, "face-detection")
-        finder = detector_for(network, threshold=threshold, nms_iou=nms_iou)
+        finder = detector_for(network, threshold=threshold, nms_iou=NMS_IOU)
     findings = {name: Findings() for name in detectors}
     timed: list[Luma] = []
     faces = 0
@@ -137,7 +136,7 @@ def run_detectors(
         "pictures": len(paths),
         "faces": faces,
         "threshold": threshold,
-        "nms_iou": nms_iou,
+        "nms_iou": NMS_IOU,
         "rows": {
             name: {**_described(detectors[name]), **findings[name].figures(), **times[name]}
             for name in detectors
@@ -166,9 +165,7 @@ def _picture(path: Path) -> Luma:
         raise ConfigError(f"--images {path.parent}: {error}") from error
 
 
-def _detectors(
-    also: Sequence[str], threshold: float, nms_iou: float, threads: int
-) -> dict[str, Detector]:
+def _detectors(also: Sequence[str], threshold: float, threads: int) -> dict[str, Detector]:
     """Return ``MODEL/FILE`` -> detector, for each artifact that passed parity and can run here."""
     found: dict[str, Detector] = {}
     folders = [*bundled_models(), *(find_model(name) for name in also)]
@@ -182,7 +179,7 @@ def _detectors(
             if manifest.parity[artifact.file].passed and runtime_installed(artifact.runtime):
                 network = load_artifact(folder, manifest, artifact, threads)
                 found[f"{manifest.name}/{artifact.file}"] = detector_for(
-                    network, threshold=threshold, nms_iou=nms_iou
+                    network, threshold=threshold, nms_iou=NMS_IOU
                 )
     return found
 

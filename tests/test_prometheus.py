@@ -32,7 +32,7 @@ def promtool(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
 
 
 def alerts() -> dict[str, dict[str, str]]:
-    """Return expression, severity and description of each alert."""
+    """Return severity, description and duration of each alert."""
     found = {}
     for block in RULES.read_text().split("- alert: ")[1:]:
         fields = dict(re.findall(r'(?m)^\s+(severity|description|for): "?(.*?)"?$', block))

@@ -54,7 +54,7 @@ def annotate(
 ) -> int:
     """Draw into a recording what is read from its faces: boxes, expressions, circumplex.
 
-    The only command that writes pictures, and only of files that you have.
+    Only this command and analyse --video write pictures of faces, and only of files that you have.
     """
     with said_if_interrupted("nothing is written; the same command begins again"):
         from edge.recordings.annotation.annotate_command import AnnotateOptions, run_annotate  # noqa: PLC0415

@@ -140,7 +140,7 @@ class Daemon:
             self._metrics,
             self._kept,
             on_backpressure=self._keep_waiting if self._lossless else None,
-            on_alarm=webhook.post if webhook else lambda _: None,
+            on_alarm=webhook.post if webhook else None,
         )
         self._preview = Preview(
             config.preview, self._out.event, set_width=self._supervisor.send_preview

@@ -81,7 +81,7 @@ class MessageStream:
         kept: StateKeeper,
         *,
         on_backpressure: Callable[[float], bool] | None = None,
-        on_alarm: Callable[[EventMessage], object] = lambda _: None,
+        on_alarm: Callable[[EventMessage], object] | None = None,
     ) -> None:
         self._config = config
         self._journal = journal
@@ -177,7 +177,7 @@ class MessageStream:
         )
         self._send(message.seq, encode(message), message.time.unix_ns)
         self._metrics.event()
-        if isinstance(detail, AlarmRaised | AlarmCleared):
+        if self._on_alarm is not None and isinstance(detail, AlarmRaised | AlarmCleared):
             self._on_alarm(message)
         return message
 

@@ -3,8 +3,8 @@
 One POST per event, in order, with a JSON body: the event's fields and the identity of its message,
 so that a receiver can tell a repetition. What cannot be delivered is tried again at growing
 intervals, for ``KEEP_S``; what the receiver refuses is dropped at once. No redirect is followed, no
-proxy used, and no answer read beyond its header: a receiver can delay only itself. The address and
-the token are never logged.
+proxy used, and no answer read beyond its header: a receiver can delay only itself. Of the
+address only scheme, host and port are logged; the token never is.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ RETRY_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Pauses after failed attempts; the last one repeats."""
 
 _LATER: Final = (401, 403, 404, 408, 429)
-"""Statuses of a client's error that another attempt may not have: they are not of the message."""
+"""Client errors that are tried again: they concern the receiver or the token, not the message."""
 
 CLOSE_S: Final = 1.0
 """At the end of the daemon, for what still waits."""
@@ -161,7 +161,8 @@ class Webhook:
                 self._secured(plain) as connected,
             ):
                 connection = HTTPConnection(self._host, self._port)
-                connection.default_port = 443 if self._tls else 80  # goes unsaid in "Host:"
+                # the default port is left out of "Host:"
+                connection.default_port = 443 if self._tls else 80
                 connection.sock = connected
                 connection.request("POST", self._path, body, headers)
                 status = connection.getresponse().status

@@ -86,7 +86,7 @@ class Settings:
         self._settings = tuple(settings)
         self._device = {} if purpose is None else {"purpose": purpose}
         if isinstance(config, Config) and settings:
-            raise ConfigError("settings: expected none beside a whole configuration")
+            raise ConfigError("settings: expected none with a whole configuration")
         if purpose is None and not self._is_purpose_declared():
             raise ConfigError(_NO_PURPOSE_IN_PYTHON)
 

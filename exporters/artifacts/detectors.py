@@ -1,6 +1,6 @@
 """What the exporters of all detectors share: golden answer, int8 calibration and parity."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from benchmarks.evaluation.detection_agreement import detection_agreement
@@ -12,10 +12,15 @@ from edge.vision.inference import Network
 from edge.vision.inference.golden_schema import DetectionGolden, DetectionTolerance
 from edge.vision.inference.manifest import Parity
 from edge.vision.inference.network import input_tensor
-from edge.vision.values import Detection, Luma
+from edge.vision.values import Detection, Floats, Luma
 from exporters.artifacts import driver
 from exporters.artifacts.calibration import detector_pictures
-from exporters.artifacts.parity import LIMITS, check_against_limits
+from exporters.artifacts.parity import (
+    LIMITS,
+    check_against_limits,
+    measure,
+    sample_pictures,
+)
 
 THRESHOLD, NMS_IOU = 0.5, 0.3  # the daemon's defaults
 
@@ -79,7 +84,6 @@ def quantisation(
     options: driver.ExportOptions,
     *,
     float_nodes: Collection[str],
-    lite_float_nodes: Collection[str] | None = None,
 ) -> tuple[driver.Quantisation, Sequence[Luma]]:
     """Return how to quantise a detector, and the pictures that are kept back for its parity.
 
@@ -89,7 +93,6 @@ def quantisation(
         reference: the float network.
         options: of the export; without int8 there is nothing to quantise.
         float_nodes: names of nodes that stay float.
-        lite_float_nodes: the same for TensorFlow Lite alone.
     """
     if options.int8_pictures is None:
         return driver.Quantisation(), ()
@@ -100,16 +103,29 @@ def quantisation(
         input_tensor(reference.manifest.input, picture)
         for picture in detector_pictures(split.calibrate, detector)
     ]
-    made = driver.Quantisation(
-        calibration=tensors,
-        record=split.record,
-        float_nodes=float_nodes,
-        lite_float_nodes=lite_float_nodes,
-    )
+    made = driver.Quantisation(calibration=tensors, record=split.record, float_nodes=float_nodes)
     return made, split.evaluate
 
 
-def int8_parity(network: Network, reference: Network, pictures: Sequence[Luma]) -> Parity:
-    """Return the parity of an int8 artifact: by the detected faces."""
-    figures = detection_agreement(reference, network, pictures)
-    return check_against_limits(figures, LIMITS["face-detection"], len(pictures))
+def parity(
+    network: Network,
+    reference: Network,
+    *,
+    original: Callable[[Luma], Mapping[str, Floats]],
+    evaluated: Sequence[Luma],
+    limits: Mapping[str, float],
+) -> Parity:
+    """Compare float artifacts by their values, int8 artifacts by the detected faces.
+
+    Args:
+        network: the artifact.
+        reference: the float network.
+        original: runs the original on a picture of the input's size; outputs by role.
+        evaluated: pictures that were kept back; without them int8 is compared by values, too.
+        limits: largest error of a float artifact by role.
+    """
+    if network.info.precision == "int8" and evaluated:
+        figures = detection_agreement(reference, network, evaluated)
+        return check_against_limits(figures, LIMITS["face-detection"], len(evaluated))
+    pictures = sample_pictures(network.info.width, network.info.height)
+    return measure(((original(each), network.run(each[None])) for each in pictures), limits)

@@ -37,6 +37,9 @@ from exporters.artifacts.build import Progress, build_artifacts, check_tools
 from exporters.artifacts.quantize import Board
 from exporters.artifacts.write import compare_and_write, describe, open_built, unmeasured
 
+UNKNOWN: Final = "unknown: stated by nobody"
+"""Licence or citation that no file states."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:

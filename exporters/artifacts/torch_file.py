@@ -5,6 +5,7 @@ The unpickler knows tensors, storages and ordered dictionaries; any other object
 """
 
 import collections
+import hashlib
 import io
 import pickle
 import struct
@@ -17,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge.errors import ModelError
-from edge.validation import mistaken_content
+from edge.validation import file_errors, mistaken_content
 from edge.vision.values import Floats
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
@@ -33,7 +34,7 @@ _DIMENSIONS_MAX: Final = 8
 # what damaged files raise, found by experiment
 _DAMAGE_ERRORS: Final = (
     RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError,
-    AttributeError, AssertionError, OverflowError, MemoryError, NotImplementedError, OSError,
+    AttributeError, AssertionError, OverflowError, MemoryError, OSError,
     ImportError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
 
@@ -80,6 +81,21 @@ class _Tensor:
         if self.storage.kind == "BFloat16Storage":
             values = (values.astype(np.uint32) << 16).view(np.float32)
         return values.astype(np.float32 if values.dtype.kind == "f" else np.int64)
+
+
+def load_tensors(path: Path, *, expected: str) -> tuple[dict[str, Floats], str]:
+    """Return the tensors of a file with a state dict by name, and the sha256 of the file.
+
+    Args:
+        path: the file, ``--weights`` or a part of it.
+        expected: what it should be, for messages.
+
+    Raises:
+        ModelError: it cannot be read, or as ``read_tensors``.
+    """
+    with file_errors("--weights", path, expected=expected):
+        content = path.read_bytes()
+    return read_tensors(path, content), hashlib.sha256(content).hexdigest()
 
 
 def read_tensors(path: Path, content: bytes) -> dict[str, Floats]:

@@ -24,7 +24,6 @@ from edge.vision.inference.network import input_tensor
 from edge.vision.values import Luma
 from exporters.artifacts import detectors, driver, graph
 from exporters.artifacts.calibration import detector_pictures
-from exporters.artifacts.parity import measure, sample_pictures
 from exporters.artifacts.tflite import convert_float
 from exporters.centerface.golden import detection_golden
 from exporters.centerface.graph import CenterFaceGraph, converted, float_nodes
@@ -124,13 +123,13 @@ class _CenterFaceCheckpoint:
         if self._options.int8_pictures is None:
             return driver.Quantisation()
         split = split_pictures(self._options.int8_pictures)
-        detector = detector_for(reference, threshold=0.5, nms_iou=0.3)
+        detector = detector_for(reference, threshold=detectors.THRESHOLD, nms_iou=detectors.NMS_IOU)
         self._options.progress(f"faces in {len(split.calibrate)} pictures")
         calibrate: Sequence[Luma] = split.calibrate
         self._evaluated = split.evaluate
         if self._regions:
             full = float_network(_FULL_FRAME, "face-detection")
-            locator = detector_for(full, threshold=0.5, nms_iou=0.3)
+            locator = detector_for(full, threshold=detectors.THRESHOLD, nms_iou=detectors.NMS_IOU)
             side = detector.input_size[0]
             calibrate = squares_round_faces(split.calibrate, locator, side)
             self._evaluated = squares_round_faces(split.evaluate, locator, side)
@@ -146,8 +145,10 @@ class _CenterFaceCheckpoint:
 
     def parity(self, network: Network, reference: Network) -> Parity:
         """Compare float artifacts by their values, int8 artifacts by the detected faces."""
-        if network.info.precision == "int8" and self._evaluated:
-            return detectors.int8_parity(network, reference, self._evaluated)
-        pictures = sample_pictures(*self._original.size)
-        pairs = ((self._original.maps(picture), network.run(picture[None])) for picture in pictures)
-        return measure(pairs, _FLOAT_LIMITS)
+        return detectors.parity(
+            network,
+            reference,
+            original=self._original.maps,
+            evaluated=self._evaluated,
+            limits=_FLOAT_LIMITS,
+        )

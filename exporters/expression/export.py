@@ -41,7 +41,7 @@ from exporters.expression.original import (
     Original,
     check_labels,
 )
-from exporters.expression.source import UNKNOWN, read_source
+from exporters.expression.source import read_source
 
 _FLOAT_LIMITS: Final = {"expression": 1e-4, "affect": 1e-4}
 """Largest errors of a float artifact: of probabilities, and of the regressor's values."""
@@ -107,8 +107,8 @@ class _ExpressionCheckpoint:
             source=Source(
                 file=weights.name,
                 sha256=source.sha256,
-                licence=overrides.licence or source.licence or UNKNOWN,
-                citation=overrides.citation or source.citation or UNKNOWN,
+                licence=overrides.licence or source.licence or driver.UNKNOWN,
+                citation=overrides.citation or source.citation or driver.UNKNOWN,
             ),
             options=converted.options,
             recalibration=overrides.recalibration,

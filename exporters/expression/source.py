@@ -18,7 +18,6 @@ from exporters.expression.keras2 import HDF5_SIGNATURE, load_keras2
 Normalisation = Literal["thesis", "standardised", "fixed", "none"]
 
 NORMALISATIONS: Final[tuple[Normalisation, ...]] = ("thesis", "standardised", "fixed", "none")
-UNKNOWN: Final = "unknown: stated by nobody"
 """Licence and citation of weights if neither the file nor the user states them."""
 
 _OUR_CHECKPOINTS: Final = frozenset(

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge.clock import Stopwatch
 from edge.errors import ModelError
-from edge.validation import file_errors, prefixed
+from edge.validation import prefixed
 from edge.vision.detect import detector_for
 from edge.vision.detect.mtcnn import FACE_MIN_PX, STAGES
 from edge.vision.golden import golden_frame, golden_picture
@@ -27,7 +27,7 @@ from edge.vision.values import Floats, Luma
 from exporters.artifacts import detectors, driver, graph
 from exporters.artifacts.parity import measure, sample_pictures
 from exporters.artifacts.tflite import convert_float
-from exporters.artifacts.torch_file import read_tensors
+from exporters.artifacts.torch_file import load_tensors
 from exporters.artifacts.write import describe
 from exporters.fetch import PACKAGES
 from exporters.mtcnn.network import FILES, INPUT, build_placing, build_proposing, build_refining
@@ -94,11 +94,9 @@ class _MtcnnCheckpoint:
         self._size = size
         states, digests = {}, {}
         for name, file in FILES.items():
-            path = weights / file
-            with file_errors("--weights", path, expected=f"a folder of {', '.join(_KNOWN_FILES)}"):
-                content = path.read_bytes()
-            digests[file] = hashlib.sha256(content).hexdigest()
-            states[name] = read_tensors(path, content)
+            states[name], digests[file] = load_tensors(
+                weights / file, expected=f"a folder of {', '.join(_KNOWN_FILES)}"
+            )
         builders: dict[str, Callable[..., Any]] = {
             "propose": lambda state, **more: build_proposing(state, size, **more),
             "refine": build_refining,
@@ -124,7 +122,7 @@ class _MtcnnCheckpoint:
             source=Source(
                 file=", ".join(digests),
                 sha256=hashlib.sha256("\n".join(digests.values()).encode()).hexdigest(),
-                licence=_LICENCE if digests == _KNOWN_FILES else "unknown: stated by nobody",
+                licence=_LICENCE if digests == _KNOWN_FILES else driver.UNKNOWN,
                 citation=_CITATION,
             ),
             options={

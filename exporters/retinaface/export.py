@@ -5,14 +5,13 @@ the same values with these changes: batch norms are folded into the convolutions
 mean of each channel is subtracted inside the graph; for mono pictures the input has one channel.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from edge.validation import file_errors, prefixed
+from edge.validation import prefixed
 from edge.vision.detect.retinaface import ROLES, anchors_of, decode
 from edge.vision.golden import golden_picture
 from edge.vision.inference import Network
@@ -23,9 +22,8 @@ from edge.vision.resize import resize_linear
 from edge.vision.values import Floats, Luma
 from exporters.artifacts import detectors, driver, graph
 from exporters.artifacts.input_folding import Affine, fold_input
-from exporters.artifacts.parity import measure, sample_pictures
 from exporters.artifacts.tflite import convert_float
-from exporters.artifacts.torch_file import read_tensors
+from exporters.artifacts.torch_file import load_tensors
 from exporters.retinaface.network import HEADS, INPUT, MEAN, backbone_of, build
 
 _FLOAT_LIMITS: Final = dict.fromkeys(ROLES, 1e-4)
@@ -76,10 +74,7 @@ class _Original:
     """The checkpoint's network, layer by layer, on pictures of one size."""
 
     def __init__(self, weights: Path, size: tuple[int, int]) -> None:
-        with file_errors("--weights", weights, expected="a RetinaFace checkpoint (.pth)"):
-            content = weights.read_bytes()
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        state = read_tensors(weights, content)
+        state, self.sha256 = load_tensors(weights, expected="a RetinaFace checkpoint (.pth)")
         with prefixed(f"--weights {weights}"):
             self.backbone = backbone_of(state)
             self.model = build(state, size)
@@ -123,7 +118,7 @@ class _RetinaFaceCheckpoint:
             source=Source(
                 file=weights.name,
                 sha256=original.sha256,
-                licence=_KNOWN_LICENCES.get(original.sha256, "unknown: stated by nobody"),
+                licence=_KNOWN_LICENCES.get(original.sha256, driver.UNKNOWN),
                 citation=_CITATION,
             ),
             options={
@@ -162,11 +157,13 @@ class _RetinaFaceCheckpoint:
 
     def parity(self, network: Network, reference: Network) -> Parity:
         """Compare float artifacts by their values, int8 artifacts by the detected faces."""
-        if network.info.precision == "int8" and self._evaluated:
-            return detectors.int8_parity(network, reference, self._evaluated)
-        pictures = sample_pictures(*self._size)
-        pairs = ((self._original.rows(picture), network.run(picture[None])) for picture in pictures)
-        return measure(pairs, _FLOAT_LIMITS)
+        return detectors.parity(
+            network,
+            reference,
+            original=self._original.rows,
+            evaluated=self._evaluated,
+            limits=_FLOAT_LIMITS,
+        )
 
 
 def float_nodes(model: Any) -> set[str]:

@@ -22,7 +22,6 @@ from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.resize import resize_linear
 from edge.vision.values import Floats, Luma
 from exporters.artifacts import detectors, driver, graph
-from exporters.artifacts.parity import measure, sample_pictures
 from exporters.artifacts.tflite import convert_float
 
 _FLOAT_LIMITS: Final = dict.fromkeys(roles(), 1e-4)
@@ -137,7 +136,7 @@ class _YuNetCheckpoint:
             source=Source(
                 file=weights.name,
                 sha256=original.sha256,
-                licence=_KNOWN_LICENCES.get(original.sha256, "unknown: stated by nobody"),
+                licence=_KNOWN_LICENCES.get(original.sha256, driver.UNKNOWN),
                 citation=_CITATION,
             ),
             options={
@@ -176,13 +175,13 @@ class _YuNetCheckpoint:
 
     def parity(self, network: Network, reference: Network) -> Parity:
         """Compare float artifacts by their values, int8 artifacts by the detected faces."""
-        if network.info.precision == "int8" and self._evaluated:
-            return detectors.int8_parity(network, reference, self._evaluated)
-        pairs = (
-            (self._original.outputs(picture), network.run(picture[None]))
-            for picture in sample_pictures(*self._size)
+        return detectors.parity(
+            network,
+            reference,
+            original=self._original.outputs,
+            evaluated=self._evaluated,
+            limits=_FLOAT_LIMITS,
         )
-        return measure(pairs, _FLOAT_LIMITS)
 
 
 def float_nodes(model: Any) -> set[str]:

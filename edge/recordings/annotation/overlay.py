@@ -77,7 +77,7 @@ class FrameOverlay:
         media_ns: time within the file, ns.
         width: of the picture that was analysed, pixels.
         height: of the same.
-        faces: highest score first.
+        faces: by ascending track.
         file: name of its file in a folder of pictures; None for others.
         page: number within that file, from 1; None if the file has one picture.
     """

@@ -7,7 +7,7 @@ from edge.config import Config, DetectorConfig
 from edge.vision.detect import Detector, open_detector
 from edge.vision.inference import find_model, load_manifest
 from edge.vision.regions.finder import Found, RegionFinder, require_square_input
-from edge.vision.regions.square import HEIGHT_FACTOR
+from edge.vision.regions.square import HEIGHT_FACTOR, MEASURED_MODEL
 
 __all__ = [
     "Found",
@@ -65,5 +65,5 @@ def finder_of(config: Config, full: Detector, region: Detector) -> RegionFinder:
         sure_score=detector.threshold,
         nms_iou=detector.nms_iou,
         iou_min=tracking.iou_min,
-        height_factor=HEIGHT_FACTOR,
+        height_factor=HEIGHT_FACTOR if region.info.name == MEASURED_MODEL else 1.0,
     )
