@@ -42,7 +42,9 @@ def test_a_source_faster_than_the_machine(tmp_path: Path, fast_clip: Path) -> No
     with RunningDaemon(
         tmp_path,
         *("--source", str(fast_clip), "--wait-for-subscriber", *PURPOSE),
+        # each frame costs a full look: regions would keep up with the source on a fast machine
         *("--set", "detector.model=centerface-640x384"),
+        *("--set", 'detector.schedule="every-frame"'),
         *("--set", f'metrics.address="127.0.0.1:{port}"'),
         metrics=True,
     ) as daemon:

@@ -20,10 +20,11 @@ from edge.vision.inference.manifest import PerSampleNormalisation
 from edge.vision.values import Box
 from edge.vocabulary import EXPRESSIONS
 from exporters.__main__ import main
+from exporters.artifacts import driver
 from exporters.artifacts.parity import sample_pictures
 from exporters.expression.export import export_mobilenet_fer
 from exporters.expression.original import ExpressionOptions
-from exporters.expression.source import UNKNOWN, read_source
+from exporters.expression.source import read_source
 from tests.support.expression_networks import (
     EFFICIENT,
     OURS,
@@ -89,7 +90,7 @@ def test_a_thesis_checkpoint_gives_the_outputs_of_keras(
     assert manifest.input.normalisation == PerSampleNormalisation(kind="per-sample", divide=False)
     assert manifest.input.crop is not None
     assert manifest.input.crop.margin == 0
-    assert manifest.source.licence == manifest.source.citation == UNKNOWN
+    assert manifest.source.licence == manifest.source.citation == driver.UNKNOWN
     assert manifest.outputs["expression"].activation == "softmax"
     assert manifest.outputs["affect"].activation == "sigmoid"
     assert manifest.outputs["affect"].encoding == "(s-0.5)*2"
