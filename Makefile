@@ -31,7 +31,7 @@ PICAMERA2 := 0.3.38 0.3.21
 PICAMERA2_TOO_OLD := 0.3.18
 PICAMERA2_STAMP := $(PICAMERA2_VENV)/.ready-$(PYTHON_VERSION)-$(subst $() ,-,$(PICAMERA2) $(PICAMERA2_TOO_OLD))
 # Processes of make test: its tests wait for daemons, more than they compute.
-JOBS ?= 2
+JOBS ?= 3
 # Number of stalls in the stall test.
 STALLS ?= 5
 # Hours of the soak, and where its report goes; the whole is HOURS=72.

@@ -85,8 +85,8 @@ class RunningService:
         """Send ``parts`` and return the reply."""
         peer.send_multipart(parts)
         start_ns = time.monotonic_ns()
-        while not peer.poll(0):
-            self.serve(100)
+        while not peer.poll(1):
+            self.serve(0)
             assert time.monotonic_ns() - start_ns < 10e9, "no reply"
         reply: dict[str, Any] = json.loads(peer.recv_multipart()[-1])
         return reply
