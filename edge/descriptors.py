@@ -1,4 +1,4 @@
-"""File descriptors of this process: the standard streams, and how many may be open.
+"""File descriptors of this process: the standard streams, their lines, and how many may be open.
 
 A service manager, a cron job or ``>&-`` can start a program without standard streams. The next file
 that is opened then becomes standard output or error, and what is printed goes into it.
@@ -52,10 +52,22 @@ def raise_open_files_limit() -> int:
     return limit
 
 
+def printable(text: str) -> str:
+    """Escape control characters: text from outside must not control the terminal.
+
+    Line ends, halves of characters and marks that turn the direction of writing are escaped, too:
+    the result is one line, which every terminal shows as it is stored.
+    """
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def write_error_line(text: str) -> None:
-    """Write a line to standard error; without effect if nothing can be written there."""
+    """Write a line to standard error; without effect if nothing can be written there.
+
+    Control characters in it are escaped, see ``printable``.
+    """
     try:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{printable(text)}\n")
         sys.stderr.flush()
     except OSError:
         discard(sys.stderr)

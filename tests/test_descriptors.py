@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.descriptors import printable, write_error_line
 from tests.support.daemons import ROOT
 
 QUIET = (
@@ -99,3 +100,40 @@ def test_too_few_descriptors_are_one_line(command: str, count: int, tmp_path: Pa
 
 def test_a_soft_limit_of_descriptors_is_raised(tmp_path: Path) -> None:
     assert run_in_shell("run", "", tmp_path, limits="ulimit -S -n 16;").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]0;title\x07a", r"\x1b]0;title\x07a"),
+        ("a\nb\r\tc\x9b2J", r"a\nb\r\tc\x9b2J"),
+        ("gpj.\u202eexe", r"gpj.\u202eexe"),
+        ("\udcff", r"\udcff"),
+        ("Zoë 顔 — 'é'\\", "Zoë 顔 — 'é'\\"),
+    ],
+)
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_a_line_of_an_error_does_not_control_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_error_line("affect-edge: \x1b[2Ja\nb.mp4")
+    assert capsys.readouterr().err == "affect-edge: \\x1b[2Ja\\nb.mp4\n"
+
+
+@pytest.mark.parametrize("command", ["run -c", "analyse --out results"])
+def test_an_error_does_not_control_the_terminal(command: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "edge", *command.split(), "\x1b[31mred\x07"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
+    assert done.stderr.rstrip("\n").isprintable(), done.stderr
+    assert "\\x1b" in done.stderr

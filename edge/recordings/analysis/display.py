@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.descriptors import write_error_line
+from edge.descriptors import printable, write_error_line
 from edge.recordings.analysis.job import Job, Progress
 
 _LINE_MS: Final = 10_000.0
@@ -62,7 +62,7 @@ class Display:
             task = self._tasks.get(job.name)
             if task is None:
                 task = self._tasks[job.name] = self._bars.add_task(
-                    _printable(job.name), total=1.0, doing=""
+                    printable(job.name), total=1.0, doing=""
                 )
             self._bars.update(task, completed=progress.share, doing=progress.doing)
             self._bars.update(self._total, completed=self._done)
@@ -80,9 +80,9 @@ class Display:
 
     def line(self, text: str) -> None:
         """Write a line; above the bars, if there are any."""
-        text = _printable(text)
         if self._bars is not None:
-            self._bars.console.print(f"affect-edge: {text}", markup=False, highlight=False)
+            line = printable(f"affect-edge: {text}")
+            self._bars.console.print(line, markup=False, highlight=False)
         else:
             write_error_line(f"affect-edge: {text}")
 
@@ -100,8 +100,3 @@ class Display:
             return ""
         left_s = took_s * (1 - share) / share
         return f", about {left_s / 60:.0f} min left" if left_s >= 90 else f", {left_s:.0f} s left"
-
-
-def _printable(text: str) -> str:
-    """Escape control characters: the name of a file must not control the terminal."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
