@@ -1,31 +1,26 @@
 """Progress of long work: a bar with the remaining time on a terminal, else a line now and then."""
 
 import sys
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.descriptors import write_error_line
+from edge.descriptors import printable, write_error_line
 
 _LINE_MS: Final = 10_000.0
 
 
-class Progress:
+class ProgressBar:
     """Shows how far something is, on standard error. A context manager; not thread-safe.
 
     Args:
         what: is done, such as the name of the file.
         total: amount of all the work, such as seconds of a recording; None if it is not known.
-        report: takes the lines where there is no terminal.
     """
 
-    def __init__(
-        self, what: str, total: float | None, report: Callable[[str], None] = write_error_line
-    ) -> None:
+    def __init__(self, what: str, total: float | None) -> None:
         self._what = what
         self._total = total if total and total > 0 else None
-        self._report = report
         self._bar: Any = None
         self._task: Any = None
         self._began_ns = self._reported_ns = monotonic_ns()
@@ -34,10 +29,9 @@ class Progress:
         if sys.stderr.isatty():
             from rich import progress as rich_progress  # noqa: PLC0415
             from rich.console import Console  # noqa: PLC0415
-            from rich.markup import escape  # noqa: PLC0415
 
             self._bar = rich_progress.Progress(
-                rich_progress.TextColumn("{task.description}"),
+                rich_progress.TextColumn("{task.description}", markup=False),
                 rich_progress.BarColumn(),
                 rich_progress.TaskProgressColumn(),
                 rich_progress.TimeRemainingColumn(),
@@ -46,7 +40,7 @@ class Progress:
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(escape(self._what), total=self._total)
+            self._task = self._bar.add_task(printable(self._what), total=self._total)
         return self
 
     def __exit__(
@@ -57,7 +51,8 @@ class Progress:
             self._bar.stop()
 
     def show(self, done: float) -> None:
-        """Show that ``done`` of ``total`` is done."""
+        """Show that ``done`` of ``total`` is done; less than 0 is what has to be done first."""
+        done = max(0.0, done)
         if self._bar is not None:
             self._bar.update(self._task, completed=done)
             return
@@ -65,9 +60,9 @@ class Progress:
             return
         self._reported_ns = monotonic_ns()
         took_s = elapsed_ms(self._began_ns) / 1e3
-        if self._total is None or done <= 0:
-            self._report(f"affect-edge: {self._what}: {took_s:.0f} s so far")
+        if self._total is None or done == 0:
+            write_error_line(f"affect-edge: {self._what}: {took_s:.0f} s so far")
             return
         left_s = max(0.0, self._total - done) * took_s / done
         share = min(1.0, done / self._total)
-        self._report(f"affect-edge: {self._what}: {share:.0%}, {left_s:.0f} s left")
+        write_error_line(f"affect-edge: {self._what}: {share:.0%}, {left_s:.0f} s left")

@@ -3,7 +3,7 @@
 The events are those that the daemon's worker and hub report of the same file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from edge.config import Config, redact
@@ -40,12 +40,13 @@ class Steps:
         networks: a pipeline whose networks are used; its state is not.
         config: its source is the recording.
         selection: the pictures to analyse; all others are decoded and left out.
+        on_picture: takes the time within the recording of each picture that was decoded, ns, also
+            of those that are left out: there may be hours of them before the first result.
 
     Attributes:
         frames: results so far.
         captured: pictures of the recording so far, also those left out or not read.
         first_ns: time within the recording of its first picture that could be read.
-        position_ns: that of the newest one.
 
     Raises:
         ConfigError: while iterating: the recording cannot be opened, or none of its pictures can
@@ -53,17 +54,30 @@ class Steps:
         InferenceError: while iterating: ``limits.inference_errors`` failures in a row.
     """
 
-    def __init__(self, networks: Pipeline, config: Config, selection: Selection = ALL) -> None:
+    def __init__(
+        self,
+        networks: Pipeline,
+        config: Config,
+        selection: Selection = ALL,
+        on_picture: Callable[[int], None] = lambda _ns: None,
+    ) -> None:
         self._networks = networks
         self._config = config
         self._selection = selection
+        self._on_picture = on_picture
         self._refused = 0  # since the last result
+        self._dropped = 0  # before the last result
         self._left_out = LeftOut()
         self._pictures = PictureWatch(config)
         self._participants = Participants(
             config.affect, vanish_s=config.tracking.vanish_s, zones=config.zones
         )
-        self.frames = self.captured = self.first_ns = self.position_ns = 0
+        self.frames = self.captured = self.first_ns = 0
+
+    @property
+    def lost(self) -> int:
+        """Pictures so far that could not be read, also those after the last result."""
+        return self._dropped + self._refused
 
     def __iter__(self) -> Iterator[Result | Detail]:
         for name, seat in self._config.zones.seats.items():
@@ -115,6 +129,7 @@ class Steps:
         pace = Pace(source.expected_hz)
         refusal: FrameRefused | None = None
         is_readable = is_running = False
+        position_ns = 0
         while True:
             try:
                 frame = source.read()
@@ -122,6 +137,7 @@ class Steps:
                 refusal = error
                 self._refused += error.count
                 self.captured += error.count
+                self._on_picture(position_ns)
                 yield FrameRefusedDetail(reason=redact(str(error)))
                 continue
             except EndOfStream:
@@ -133,7 +149,8 @@ class Steps:
             if end_ns is not None and frame.sensor_ns >= end_ns:
                 return
             self.captured = frame.index + 1
-            self.position_ns = frame.sensor_ns
+            position_ns = frame.sensor_ns
+            self._on_picture(position_ns)
             if frame.sensor_ns < start_ns:
                 self._refused = 0
                 continue
@@ -154,6 +171,7 @@ class Steps:
         if self._config.zones.seats:
             faces = self._participants.update(faces, frame.sensor_ns, now_ns=frame.sensor_ns)
         dropped, self._refused = self._refused, 0
+        self._dropped += dropped
         self.frames += 1
         return Result(
             index=frame.index,

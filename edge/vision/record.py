@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from edge import clock
-from edge.config import Config, DemoSource, SourceConfig, VideoSource
+from edge.config import Config, DemoSource, ImagesSource, SourceConfig, VideoSource
 from edge.protocol.events import FileHashed, FileOpened, RecordedBy
 from edge.vision.inference import find_model
 from edge.vision.pipeline import Pipeline
@@ -72,12 +72,23 @@ def file_opened(source: SourceConfig, path: str) -> FileOpened:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         pass  # the decoder reports a file that cannot be read any more
+    return describe_file(source, path, size=size, sha256=sha256)
+
+
+def describe_file(source: SourceConfig, path: str, *, size: int, sha256: str | None) -> FileOpened:
+    """Describe a recording by its container and the configuration.
+
+    Args:
+        source: says when it was made, if the container is not to say it.
+        path: of a file, or of a folder of pictures, which has no container.
+        size: bytes.
+        sha256: of the content, hexadecimal; None if it is not known.
+    """
     recording = recording_of(path)
-    recorded_at = source.recorded_at if isinstance(source, VideoSource) else None
     recorded_unix_ns = recording.created_unix_ns
     recorded_by: RecordedBy = "none" if recorded_unix_ns is None else "container"
-    if recorded_at is not None:
-        recorded_unix_ns, recorded_by = clock.unix_ns_of(recorded_at), "option"
+    if isinstance(source, VideoSource | ImagesSource) and source.recorded_at is not None:
+        recorded_unix_ns, recorded_by = clock.unix_ns_of(source.recorded_at), "option"
     return FileOpened(
         file=os.path.basename(path),
         bytes=size,

@@ -14,7 +14,10 @@ from edge.config import VideoSource
 from edge.errors import ConfigError, EndOfStream, LogFileError
 from edge.recordings.annotation.annotate import Span, annotate_video
 from edge.recordings.annotation.drawing.canvas import PALETTE
+from edge.recordings.annotation.overlays import NewAnalysis
+from edge.recordings.annotation.still import still_of_video
 from edge.recordings.annotation.video_reader import Shown, VideoReader
+from edge.recordings.settings import Settings
 from edge.vision.sources import open_source
 from tests.support.source_media import encode, ffmpeg
 from tests.support.videos import (
@@ -163,10 +166,10 @@ def test_pictures_are_those_that_the_analysis_reads(
         count = 0
         for item in video.items():
             assert isinstance(item, Shown)
-            frame = frames.read()
+            frame, picture = frames.read(), item.picture()
             assert (item.index, item.media_ns) == (frame.index, frame.sensor_ns)
-            assert item.picture.shape[:2] == frame.luma.shape
-            grey = cv2.cvtColor(item.picture, cv2.COLOR_BGR2GRAY)
+            assert picture.shape[:2] == frame.luma.shape
+            grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
             assert np.abs(grey.astype(int) - frame.luma).mean() < 4
             count += 1
         with pytest.raises(EndOfStream):
@@ -180,9 +183,9 @@ def assert_same_pictures(recording: Path) -> None:
     with VideoReader(recording) as video, open_source(source, small_size=(0, 0)) as frames:
         for item in video.items():
             assert isinstance(item, Shown)
-            luma = frames.read().luma
-            assert item.picture.shape[:2] == luma.shape
-            grey = cv2.cvtColor(item.picture, cv2.COLOR_BGR2GRAY)
+            luma, picture = frames.read().luma, item.picture()
+            assert picture.shape[:2] == luma.shape
+            grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
             assert np.abs(grey.astype(int) - luma).mean() < 4
 
 
@@ -377,3 +380,37 @@ def test_results_of_every_fiftieth_picture_stay_until_the_next(tmp_path: Path) -
     summary = annotate_video(recording, tmp_path / "out.mp4", overlays)
 
     assert (summary.pictures, summary.without) == (150, 0)
+
+
+def test_pictures_before_the_part_are_progress(tmp_path: Path) -> None:
+    pictures = [gradient(*SIZE, number) for number in range(30)]
+    recording, out = make_video(tmp_path / "in.mp4", pictures), tmp_path / "out.mp4"
+    config = Settings(purpose="safety").of_video(recording)
+    times: list[int] = []
+
+    annotate_video(
+        recording, out, NewAnalysis(config), span=Span(1_000_000_000), on_progress=times.append
+    )
+
+    before = [time_ns for time_ns in times if time_ns < 1_000_000_000]
+    assert len(before) == 2 * 25  # to draw into it, and to analyse it
+
+
+def test_only_pictures_that_are_drawn_are_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [gradient(*SIZE, number) for number in range(30)]
+    recording = make_video(tmp_path / "in.mp4", pictures)
+    converted: list[object] = []
+    convert = VideoReader._upright
+
+    def counted(reader: VideoReader, *arguments: object) -> object:
+        converted.append(arguments)
+        return convert(reader, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(VideoReader, "_upright", counted)
+    annotate(recording, span=Span(1_000_000_000))
+    assert len(converted) == 5
+
+    still_of_video(recording, 1_100_000_000, FixedOverlays([], SIZE, count=30), {})
+    assert len(converted) == 6

@@ -128,7 +128,7 @@ def test_still_of_a_moment_of_a_video(tmp_path: Path) -> None:
     class Asked(FixedOverlays):
         by_index = False
 
-        def frames(self, start_ns: int, end_ns: int | None) -> object:  # type: ignore[override]
+        def frames(self, start_ns: int, end_ns: int | None, *_: object) -> object:  # type: ignore[override]
             asked.append((start_ns, end_ns))
             for frame in super().frames(start_ns, end_ns):
                 assert isinstance(frame, FrameOverlay)

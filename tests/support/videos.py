@@ -1,6 +1,6 @@
 """Videos made by PyAV, with any times, sound and rotation; and what is in a video."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -36,7 +36,6 @@ def make_video(
     sound: str | None = None,
     time_base: Fraction = MILLISECOND,
     rotation: int = 0,
-    sound_from_ms: int = 0,
     sound_ms: int | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
@@ -50,7 +49,6 @@ def make_video(
         sound: encoder of a tone as long as the video; None: no sound.
         time_base: of the pictures' stream.
         rotation: degrees of the display matrix.
-        sound_from_ms: when the sound begins.
         sound_ms: its length; None: it ends with the pictures.
         options: of the encoder.
     """
@@ -76,22 +74,17 @@ def make_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if tone is not None:
-            length_ms = sound_ms or times_ms[-1] + 40 - sound_from_ms
-            _add_tone(container, tone, length_ms, sound_from_ms)
+            _add_tone(container, tone, sound_ms or times_ms[-1] + 40)
     return path
 
 
-def _add_tone(container: Any, stream: Any, length_ms: int, from_ms: int) -> None:
+def _add_tone(container: Any, stream: Any, length_ms: int) -> None:
     size = stream.codec_context.frame_size or 1024
     samples = np.sin(np.arange(48 * length_ms) / 20) * 8000
     for at in range(0, len(samples), size):
         part = samples[at : at + size]
         frame = av.AudioFrame.from_ndarray(part.astype(np.int16)[None], format="s16", layout="mono")
-        frame.sample_rate, frame.time_base, frame.pts = (
-            48_000,
-            Fraction(1, 48_000),
-            48 * from_ms + at,
-        )
+        frame.sample_rate, frame.time_base, frame.pts = 48_000, Fraction(1, 48_000), at
         resampler = av.AudioResampler(
             format=stream.codec_context.format, layout="mono", rate=48_000
         )
@@ -188,7 +181,9 @@ class FixedOverlays:
         self.rotate_deg, self.flip = rotate_deg, flip
         self._every = every
 
-    def frames(self, _start_ns: int, _end_ns: int | None) -> Any:
+    def frames(
+        self, _start_ns: int, _end_ns: int | None, _on_picture: Callable[[int], None] | None = None
+    ) -> Any:
         """Yield the overlays by index."""
         for index in range(0, self._count, self._every):
             yield FrameOverlay(index, 40_000_000 * index, *self._size, self._faces)

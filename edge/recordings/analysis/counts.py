@@ -25,6 +25,7 @@ class Counts:
     """Sums over the results of a recording; its size grows with the number of tracks only.
 
     A face is *read* if its expression was predicted; a frame, if one of its faces was.
+    ``pictures_lost`` is to be set at the end: some may be lost after the last result.
     """
 
     frames: int = 0
@@ -43,7 +44,6 @@ class Counts:
         """Take in the next result."""
         time_s = round(result.time_s, 6)
         self.frames += 1
-        self.pictures_lost += result.dropped
         self.first_s = time_s if self.first_s is None else self.first_s
         self.last_s = time_s
         self.size = self.size or (result.width, result.height)
@@ -94,11 +94,19 @@ class Counts:
 
 
 def with_codes(tracks_csv: bytes, codes: Mapping[int, str]) -> bytes:
-    """Return a ``tracks.csv`` with other codes."""
-    rows = list(csv.reader(io.StringIO(tracks_csv.decode())))
-    return _csv(
-        [rows[0], *([row[0], row[1], codes.get(int(row[1]), ""), *row[3:]] for row in rows[1:])]
-    )
+    """Return a ``tracks.csv`` with other codes.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        head, *rows = csv.reader(io.StringIO(tracks_csv.decode(), newline=""))
+        if tuple(head[: len(TRACK_COLUMNS)]) != TRACK_COLUMNS:
+            raise ValueError(f"expected the columns {','.join(TRACK_COLUMNS)}")
+        changed = [[row[0], row[1], codes.get(int(row[1]), ""), *row[3:]] for row in rows]
+    except (csv.Error, IndexError) as error:
+        raise ValueError(f"is damaged: {error}") from error
+    return _csv([head, *changed])
 
 
 def _csv(rows: list[list[Any]]) -> bytes:

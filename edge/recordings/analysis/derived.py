@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge.recordings.analysis.identity import file_sha256
-from edge.recordings.annotation.annotate import Span, annotate_recording
+from edge.recordings.annotation.annotate import Span, annotate_video
 from edge.recordings.annotation.drawing.canvas import require_pillow
+from edge.recordings.annotation.log_overlays import overlays_of_analysis
 from edge.recordings.annotation.video_reader import require_av
 from edge.recordings.settings import Selection
 from edge.results import after_analysis, check_inputs
@@ -99,7 +100,8 @@ def write_derived(
         recording: the video file, or the folder of pictures.
         folder: with the tables.
         selection: the part that was analysed.
-        on_video: takes the time within the file of each picture of the annotated video, ns.
+        on_video: takes the time within the file of each picture that was decoded for the annotated
+            video, ns.
 
     Raises:
         ConfigError: the times of a sensor do not fit the recording.
@@ -115,4 +117,5 @@ def write_derived(
     if outputs.video:
         end_ns = None if selection.end_s is None else round(selection.end_s * 1e9)
         span = Span(round(selection.start_s * 1e9), end_ns)
-        annotate_recording(recording, folder, folder / VIDEO, span=span, on_progress=on_video)
+        overlays = overlays_of_analysis(folder)
+        annotate_video(recording, folder / VIDEO, overlays, span=span, on_progress=on_video)

@@ -69,7 +69,7 @@ def find_recordings(arguments: Sequence[Path]) -> list[Recording]:
                 f"{path}: has the same name as {other}, and so have their results; analyse them"
                 " into two folders"
             )
-        recordings.append(Recording(path, kind, name, _size(path, kind)))
+        recordings.append(Recording(path, kind, name, size_of(path, kind)))
     return recordings
 
 
@@ -156,9 +156,14 @@ def _stem(path: Path, kind: Kind) -> str:
     return name.lstrip(".") or "recording"
 
 
-def _size(path: Path, kind: Kind) -> int:
+def size_of(path: Path, kind: Kind) -> int:
+    """Return the bytes of a recording; what cannot be looked at counts 0.
+
+    Raises:
+        ConfigError: the folder of pictures cannot be listed.
+    """
     paths = [path] if kind == "video" else list_pictures(str(path))[0]
-    return sum(_file_size(each) for each in paths)
+    return sum(map(_file_size, paths))
 
 
 def _file_size(path: Path) -> int:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,16 +11,14 @@ from typing import Any, Final
 import cv2
 
 from edge import __version__, clock
-from edge.config import Config, ImagesSource, VideoSource
+from edge.config import Config, ImagesSource
 from edge.config.recorded import recorded_config, versions
 from edge.errors import ConfigError, LogFileError, ModelError
 from edge.files.durable import replace_file
 from edge.protocol.events import (
     EpochEnded,
     EpochStarted,
-    FileOpened,
     ModelReference,
-    RecordedBy,
     WorkerStarted,
 )
 from edge.recordings.analysis.counts import Counts, with_codes
@@ -30,15 +29,15 @@ from edge.recordings.analysis.identity import (
     sha256_of,
     stream_of,
 )
-from edge.recordings.analysis.inputs import Kind
+from edge.recordings.analysis.inputs import Kind, size_of
 from edge.recordings.analysis.results_folder import new_folder, read_session, write_session
-from edge.recordings.analysis.tables import Tables, opened_tables, stored_rows
+from edge.recordings.analysis.tables import Tables, opened_tables, stored_rows, unreadable
 from edge.recordings.damage import damage_of
 from edge.recordings.result import Result
 from edge.recordings.settings import Selection
 from edge.recordings.steps import Steps
 from edge.vision.pipeline import Pipeline
-from edge.vision.record import model_references
+from edge.vision.record import describe_file, model_references
 from edge.vision.sources.container import recording_of
 from edge.vision.sources.decode import silence_opencv
 from edge.vision.sources.images import list_pictures
@@ -104,16 +103,29 @@ class Progress:
     share: float
 
 
-Report = Callable[[Progress], None]
+class _Reporter:
+    """Reports how far a job is: at once when it does something else, and else now and then."""
+
+    def __init__(self, report: Callable[[Progress], None]) -> None:
+        self._report = report
+        self._doing = ""
+        self._reported_ns = 0
+
+    def __call__(self, doing: str, done: float, total: float) -> None:
+        """Report that ``done`` of ``total`` is done; a total of 0 is not known."""
+        if doing == self._doing and clock.elapsed_ms(self._reported_ns) < _REPORT_MS:
+            return
+        self._doing, self._reported_ns = doing, clock.monotonic_ns()
+        self._report(Progress(doing, min(1.0, done / total) if total > 0 else 0.0))
 
 
-def run_job(job: Job, networks: Pipeline, report: Report) -> dict[str, Any]:
+def run_job(job: Job, networks: Pipeline, report: Callable[[Progress], None]) -> dict[str, Any]:
     """Analyse a recording; return its ``session.json``. Its folder appears when it is complete.
 
     Args:
         job: the recording.
         networks: a pipeline whose networks are used.
-        report: takes the progress several times a second.
+        report: takes the progress several times a second, whatever is done.
 
     Raises:
         ConfigError: the recording cannot be read or decoded, or was changed meanwhile.
@@ -122,27 +134,36 @@ def run_job(job: Job, networks: Pipeline, report: Report) -> dict[str, Any]:
         ModelError: the networks are others than those of the job.
     """
     _require_same(job, networks)
-    out = Path(job.out)
+    final = Path(job.out) / job.name
+    reporter = _Reporter(report)
     try:
-        with new_folder(out, job.name) as folder:
+        with new_folder(final.parent, job.name) as folder, _named_as(final, folder):
             if job.reuse:
-                session = _rewrite(job, out / job.name, folder, report)
+                session = _rewrite(job, final, folder, reporter)
             else:
-                session = _analyse(job, networks, folder, report)
-            report(Progress("results", 1.0))
-            on_video = _video_report(job, report)
+                session = _analyse(job, networks, folder, reporter)
+            reporter("results", 1, 1)
+            on_video = _video_report(job, reporter)
             write_derived(job.outputs, Path(job.path), folder, job.selection, on_video)
             write_session(folder, session)
-    except ConfigError as error:
-        raise ConfigError(str(error).removeprefix("source.path ")) from error
-    except LogFileError as error:
-        cause = error.__cause__
-        reason = cause.strerror if isinstance(cause, OSError) else error
-        raise LogFileError(f"{out / job.name}: cannot be written: {reason}") from error
-    except OSError as error:
-        where = error.filename or out / job.name
+    except OSError as error:  # of writing: what is read has errors of its own
+        where = error.filename or final
         raise LogFileError(f"{where}: cannot be written: {error.strerror}") from error
     return session
+
+
+@contextmanager
+def _named_as(final: Path, folder: Path) -> Iterator[None]:
+    """Name the folder of results in errors as it is called when it is complete."""
+    try:
+        yield
+    except (ConfigError, LogFileError) as error:
+        text = str(error).removeprefix("source.path ").replace(str(folder), str(final))
+        raise type(error)(text) from error
+    except OSError as error:
+        if error.filename is not None:
+            error.filename = str(error.filename).replace(str(folder), str(final))
+        raise
 
 
 def _require_same(job: Job, networks: Pipeline) -> None:
@@ -177,13 +198,14 @@ def _describe(model: ModelReference | None) -> str:
     return f"{model.name}/{model.artifact} (sha256 {model.sha256[:12]}, manifest {manifest})"
 
 
-def _analyse(job: Job, networks: Pipeline, folder: Path, report: Report) -> dict[str, Any]:
+def _analyse(job: Job, networks: Pipeline, folder: Path, report: _Reporter) -> dict[str, Any]:
     path, config = Path(job.path), Config.model_validate_json(job.config)
     before = _state(path)
     sha256 = _hash(job, report)
     settings = analysis_settings(config, job.selection)
     settings_hash = settings_sha256(settings, job.models)
-    opened = _describe_recording(config, path, sha256)
+    size = before[0] if job.kind == "video" else 0
+    opened = describe_file(config.source, str(path), size=size, sha256=sha256)
     stream = stream_of(sha256, settings_hash)
     counts = Counts()
     with opened_tables(
@@ -198,7 +220,14 @@ def _analyse(job: Job, networks: Pipeline, folder: Path, report: Report) -> dict
         tables.event(WorkerStarted(models=dict(job.models), memory_locked=False))
         if job.kind == "video":
             tables.event(opened)
-        _write_steps(job, Steps(networks, config, job.selection), tables, counts, report)
+        length_ns = 1e9 * (job.selection.end_s or _length_s(job) or 0.0)
+        steps = Steps(
+            networks,
+            config,
+            job.selection,
+            lambda media_ns: report("analyse", media_ns, length_ns),
+        )
+        _write_steps(steps, tables, counts)
     if _state(path) != before:
         raise ConfigError(f"{path}: was changed while it was read; analyse it again")
     if not counts.frames:
@@ -224,9 +253,7 @@ def _analyse(job: Job, networks: Pipeline, folder: Path, report: Report) -> dict
     }
 
 
-def _write_steps(job: Job, steps: Steps, tables: Tables, counts: Counts, report: Report) -> None:
-    length_ns = 1e9 * (job.selection.end_s or _length_s(job) or 0.0)
-    reported_ns = clock.monotonic_ns()
+def _write_steps(steps: Steps, tables: Tables, counts: Counts) -> None:
     for item in steps:
         tables.first_ns = steps.first_ns
         if isinstance(item, Result):
@@ -234,9 +261,7 @@ def _write_steps(job: Job, steps: Steps, tables: Tables, counts: Counts, report:
             counts.add(item)
         else:
             tables.event(item)
-        if clock.elapsed_ms(reported_ns) >= _REPORT_MS:
-            reported_ns = clock.monotonic_ns()
-            report(Progress("analyse", min(1.0, steps.position_ns / length_ns if length_ns else 0)))
+    counts.pictures_lost = steps.lost
     tables.event(
         EpochEnded(
             exit_code=0,
@@ -255,27 +280,19 @@ def _damage(job: Job, counts: Counts, duration_s: float | None) -> list[str]:
     return damage_of(counts.pictures_lost, counts.last_s if is_to_end else None, duration_s)
 
 
-def _video_report(job: Job, report: Report) -> Callable[[int], None]:
+def _video_report(job: Job, report: _Reporter) -> Callable[[int], None]:
     """Return what takes the time of each picture of the annotated video, ns."""
     length_ns = 1e9 * (_length_s(job) or 0.0) if job.outputs.video else 0.0
-    reported_ns = clock.monotonic_ns()
-
-    def on_video(media_ns: int) -> None:
-        nonlocal reported_ns
-        if clock.elapsed_ms(reported_ns) >= _REPORT_MS:
-            reported_ns = clock.monotonic_ns()
-            report(Progress("video", min(1.0, media_ns / length_ns if length_ns else 0.0)))
-
-    return on_video
+    return lambda media_ns: report("video", media_ns, length_ns)
 
 
-def _rewrite(job: Job, present: Path, folder: Path, report: Report) -> dict[str, Any]:
+def _rewrite(job: Job, present: Path, folder: Path, report: _Reporter) -> dict[str, Any]:
     """Write the tables of an earlier analysis anew, with other participants or outputs."""
     session = read_session(present)
     assert session is not None
     # with seats, the codes of the table are those of the seats
     replaces = not session["analysis"]["settings"]["zones"]["seats"]
-    counted = max(1, session["faces"]["found"] + session["frames"]["without_face"])
+    counted = session["faces"]["found"] + session["frames"]["without_face"]
     analysis = session["analysis"]
     with opened_tables(
         folder,
@@ -289,32 +306,27 @@ def _rewrite(job: Job, present: Path, folder: Path, report: Report) -> dict[str,
         for rows in stored_rows(present / "frames.parquet"):
             tables.frame_rows(rows, replace=replaces)
             done += len(rows)
-            report(Progress("rewrite", min(1.0, done / counted)))
+            report("rewrite", done, counted)
         for rows in stored_rows(present / "events.parquet"):
             tables.event_rows(rows)
-    tracks = (present / "tracks.csv").read_bytes()
-    replace_file(folder / "tracks.csv", with_codes(tracks, job.outputs.codes))
+    try:
+        tracks = with_codes((present / "tracks.csv").read_bytes(), job.outputs.codes)
+    except (OSError, ValueError) as error:
+        raise unreadable(present / "tracks.csv", error) from error
+    replace_file(folder / "tracks.csv", tracks)
     return session | {"outputs": job.outputs.as_json()}
 
 
-def _hash(job: Job, report: Report) -> str:
-    total = max(1, _bytes(job))
+def _hash(job: Job, report: _Reporter) -> str:
+    total = size_of(Path(job.path), job.kind)
     done = 0
-    reported_ns = clock.monotonic_ns()
 
     def on_bytes(count: int) -> None:
-        nonlocal done, reported_ns
+        nonlocal done
         done += count
-        if clock.elapsed_ms(reported_ns) >= _REPORT_MS:
-            reported_ns = clock.monotonic_ns()
-            report(Progress("hash", min(1.0, done / total)))
+        report("hash", done, total)
 
     return sha256_of(Path(job.path), job.kind, on_bytes)
-
-
-def _bytes(job: Job) -> int:
-    paths = [Path(job.path)] if job.kind == "video" else list_pictures(job.path)[0]
-    return sum(path.stat().st_size for path in paths if path.exists())
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -345,23 +357,6 @@ def _length_s(job: Job) -> float | None:
     frames, hz = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     capture.release()
     return frames / hz if frames > 0 and hz > 0 else None
-
-
-def _describe_recording(config: Config, path: Path, sha256: str) -> FileOpened:
-    source = config.source
-    recording = recording_of(str(path))
-    recorded_unix_ns = recording.created_unix_ns
-    recorded_by: RecordedBy = "none" if recorded_unix_ns is None else "container"
-    if isinstance(source, VideoSource | ImagesSource) and source.recorded_at is not None:
-        recorded_unix_ns, recorded_by = clock.unix_ns_of(source.recorded_at), "option"
-    return FileOpened(
-        file=path.name,
-        bytes=path.stat().st_size if path.is_file() else 0,
-        sha256=sha256,
-        duration_s=recording.duration_s,
-        recorded_unix_ns=recorded_unix_ns,
-        recorded_by=recorded_by,
-    )
 
 
 def _epoch_started(config: Config, settings_hash: str) -> EpochStarted:

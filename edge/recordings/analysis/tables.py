@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from edge.client.logs.table_file import TableFile, opened_table
 from edge.client.tidy import COLUMNS, EVENT_COLUMNS, NONE, Cell, event_row, frame_rows
+from edge.errors import ConfigError, LogFileError
 from edge.protocol.detail import Detail
 from edge.protocol.messages import (
     EventMessage,
@@ -175,7 +176,7 @@ def opened_tables(
         LogFileError: they cannot be written.
     """
     suffixes = (".parquet", ".csv") if csv else (".parquet",)
-    with ExitStack() as stack:
+    with _written(folder), ExitStack() as stack:
 
         def opened(name: str, columns: Sequence[str]) -> list[TableFile]:
             return [
@@ -193,11 +194,40 @@ def opened_tables(
         )
 
 
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """Describe the errors of tables as those of results: no logger has to be started again."""
+    try:
+        yield
+    except LogFileError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        raise LogFileError(
+            f"{folder}: cannot be written: {cause.strerror}; make room, or check the disk"
+        ) from error
+
+
 def stored_rows(path: Path) -> Iterator[list[Row]]:
-    """Yield the rows of a Parquet table of an earlier analysis, in parts of bounded size."""
+    """Yield the rows of a Parquet table of an earlier analysis, in parts of bounded size.
+
+    Raises:
+        ConfigError: it cannot be read, or is damaged.
+    """
     import pyarrow.parquet  # noqa: PLC0415
 
-    with pyarrow.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-            columns = [column.to_pylist() for column in batch.columns]
-            yield [list(row) for row in zip(*columns, strict=True)]
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+                columns = [column.to_pylist() for column in batch.columns]
+                yield [list(row) for row in zip(*columns, strict=True)]
+    except (OSError, pyarrow.ArrowException) as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> ConfigError:
+    """Return the error of a file of an earlier analysis that cannot be read."""
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return ConfigError(
+        f"{path}: cannot be read: {reason}; add --again to analyse the recording anew"
+    )

@@ -81,12 +81,13 @@ def annotate_video(
         overlays: what to draw.
         span: the part of the recording; in the new file it begins at 0.
         codes: participants by track; they replace those of the overlays.
-        on_progress: takes the time within the file of each picture, ns.
+        on_progress: takes the time within the file of each picture that was decoded, ns, also of
+            those before ``span``.
 
     Raises:
         ConfigError: the recording has no picture that can be decoded in ``span``, the overlays are
             of pictures of another size, or a package is missing.
-        LogFileError: ``out`` cannot be written.
+        LogFileError: the overlays cannot be read, or ``out`` cannot be written.
     """
     av = require_av()
     require_pillow()
@@ -94,7 +95,7 @@ def annotate_video(
         with (
             VideoReader(recording) as video,
             replacing_beside(out) as file,
-            contextlib.closing(overlays.frames(span.start_ns, span.end_ns)) as found,
+            contextlib.closing(overlays.frames(span.start_ns, span.end_ns, on_progress)) as found,
         ):
             drawing = _Drawing(overlays, Matcher(found, by_index=overlays.by_index), codes or {})
             writing = _Writing(Path(file.name), video, span)
@@ -105,10 +106,10 @@ def annotate_video(
                         continue
                     if span.is_past(item.media_ns, _SOUND_BEHIND_NS):
                         break
+                    on_progress(item.media_ns)
                     if item.media_ns < span.start_ns or span.is_past(item.media_ns):
                         continue
                     writing.add(drawing.drawn(item), item.pts)
-                    on_progress(item.media_ns)
                 if not drawing.summary.pictures:
                     where = "" if span == WHOLE else " between --start and --end"
                     raise ConfigError(
@@ -122,7 +123,7 @@ def annotate_video(
             stated_s = recording_of(str(recording)).duration_s
             drawing.summary.damage = damage_of(video.damaged, last_s, stated_s)
             return drawing.summary
-    except (OSError, av.FFmpegError) as error:
+    except (OSError, av.FFmpegError) as error:  # of writing: what is read has errors of its own
         reason = getattr(error, "strerror", None) or error
         raise LogFileError(f"{out}: cannot be written: {reason}") from error
 
@@ -142,7 +143,7 @@ def annotate_recording(
         results: the folder of its analysis, with frames and events, or a log of any format.
         out: as in ``annotate_video``, as are the next two.
         span: the part of the recording that was analysed.
-        on_progress: takes the time within the file of each picture, ns.
+        on_progress: takes the time within the file of each picture that was decoded, ns.
 
     Raises:
         ConfigError: the results are of another recording, or as ``annotate_video``.
@@ -168,7 +169,7 @@ class _Drawing:
 
     def drawn(self, item: Shown) -> Picture:
         self.last_ns = item.media_ns
-        picture = turned(item.picture, self._overlays.rotate_deg, self._overlays.flip)
+        picture = turned(item.picture(), self._overlays.rotate_deg, self._overlays.flip)
         size = picture.shape[1], picture.shape[0]
         if self._drawer is None or size != self._size:
             self._drawer, self._size = FrameDrawer(size), size

@@ -17,7 +17,7 @@ from edge.recordings.annotation.overlays import NewAnalysis, Overlays
 from edge.recordings.annotation.still import SUFFIXES as STILLS
 from edge.recordings.annotation.still import still_of_picture, still_of_video, write_picture
 from edge.recordings.annotation.video_reader import VideoReader, require_av
-from edge.recordings.progress import Progress
+from edge.recordings.progress import ProgressBar
 from edge.recordings.purpose import purpose_of
 from edge.recordings.reader import Reader
 from edge.recordings.settings import Settings
@@ -76,7 +76,7 @@ def _annotate(options: AnnotateOptions) -> int:
     overlays = _overlays(options)
     with VideoReader(options.recording) as video:
         total_s = _length_s(video, span)
-    with Progress(options.recording.name, total_s) as progress:
+    with ProgressBar(options.recording.name, total_s) as progress:
         summary = annotate_video(
             options.recording,
             options.out,
@@ -103,7 +103,7 @@ def _still_of_video(options: AnnotateOptions) -> int:
     at_s = seconds_of(options.at, "--at")
     codes = read_participants(options.participants, options.recording.name)
     overlays = _overlays(options)
-    with Progress(options.recording.name, at_s) as progress:
+    with ProgressBar(options.recording.name, at_s) as progress:
         board, faces = still_of_video(
             options.recording,
             round(at_s * 1e9),
@@ -130,7 +130,7 @@ def _stills(options: AnnotateOptions) -> int:
     source = Settings(options.config, options.settings, purpose).of_picture().source
     reader = Reader(config=options.config, settings=options.settings, purpose=purpose)
     faces = failed = 0
-    with Progress(options.recording.name, len(pairs)) as progress:
+    with ProgressBar(options.recording.name, len(pairs)) as progress:
         for number, (picture, out) in enumerate(pairs, 1):
             try:
                 board, found = still_of_picture(

@@ -1,6 +1,5 @@
 """Overlays from a log: the run in it that read the recording, found by name and content."""
 
-import hashlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from edge.errors import ConfigError
 from edge.protocol.events import EpochStarted, FileHashed, FileOpened
+from edge.recordings.analysis.identity import file_sha256
 from edge.recordings.annotation.log_tables import LogTables, Run, open_log_tables
 from edge.recordings.annotation.overlay import FrameOverlay
 
@@ -35,7 +35,12 @@ class LoggedAnalysis:
     by_index: bool
     absent: str = "not in the log"
 
-    def frames(self, start_ns: int, end_ns: int | None) -> Generator[FrameOverlay]:
+    def frames(
+        self,
+        start_ns: int,
+        end_ns: int | None,
+        on_picture: Callable[[int], None] = lambda _ns: None,
+    ) -> Generator[FrameOverlay]:
         """Read the frames of the run.
 
         Raises:
@@ -45,6 +50,7 @@ class LoggedAnalysis:
             yield from self.tables.frames(self.run)
             return
         for frame in self.tables.frames(self.run):
+            on_picture(frame.media_ns)
             if end_ns is not None and frame.media_ns >= end_ns:
                 return
             if frame.media_ns >= start_ns:
@@ -83,9 +89,23 @@ def overlays_from(
         )
     if len(found) > 1:
         report(f"{log}: {len(found)} runs read {recording.name}; the newest is drawn")
-    logged = runs[found[-1]]
+    return _overlays(tables, found[-1], runs[found[-1]])
+
+
+def overlays_of_analysis(folder: Path) -> LoggedAnalysis:
+    """Return the overlays of an analysis that was just made: its recording is not compared.
+
+    Args:
+        folder: of its tables.
+    """
+    tables = open_log_tables(folder)
+    ((run, logged),) = _runs(tables).items()
+    return _overlays(tables, run, logged)
+
+
+def _overlays(tables: LogTables, run: Run, logged: _LoggedRun) -> LoggedAnalysis:
     return LoggedAnalysis(
-        tables, found[-1], logged.rotate_deg, logged.flip, by_index=logged.rate_hz is not None
+        tables, run, logged.rotate_deg, logged.flip, by_index=logged.rate_hz is not None
     )
 
 
@@ -114,11 +134,12 @@ class _Content:
         self._sha256: str | None = None
 
     def is_that_of(self, logged: _LoggedRun) -> bool:
-        if logged.file is None or logged.size != self._recording.stat().st_size:
-            return False
-        if logged.sha256 is None:
-            return logged.file == self._recording.name
-        if self._sha256 is None:
-            with self._recording.open("rb") as file:
-                self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            if logged.file is None or logged.size != self._recording.stat().st_size:
+                return False
+            if logged.sha256 is None:
+                return logged.file == self._recording.name
+            self._sha256 = self._sha256 or file_sha256(self._recording)
+        except OSError as error:
+            raise ConfigError(f"{self._recording}: cannot be read: {error.strerror}") from error
         return logged.sha256 == self._sha256

@@ -1,6 +1,6 @@
 """Where the overlays of a video come from: a new analysis, or a log."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,10 @@ from edge.recordings.reader import open_networks
 from edge.recordings.result import Result
 from edge.recordings.settings import Selection
 from edge.recordings.steps import Steps
+
+
+def _ignore(_media_ns: int) -> None:
+    pass
 
 
 class Overlays(Protocol):
@@ -31,8 +35,14 @@ class Overlays(Protocol):
     def absent(self) -> str:
         """What is said of a picture without overlay."""
 
-    def frames(self, start_ns: int, end_ns: int | None) -> Generator[FrameOverlay]:
-        """Yield the overlays from ``start_ns`` to before ``end_ns``, in the order of time."""
+    def frames(
+        self, start_ns: int, end_ns: int | None, on_picture: Callable[[int], None] = _ignore
+    ) -> Generator[FrameOverlay]:
+        """Yield the overlays from ``start_ns`` to before ``end_ns``, in the order of time.
+
+        ``on_picture`` takes the times of those before ``start_ns``, too: to find the first one may
+        take long.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,9 @@ class NewAnalysis:
         """As configured."""
         return self.config.source.flip
 
-    def frames(self, start_ns: int, end_ns: int | None) -> Generator[FrameOverlay]:
+    def frames(
+        self, start_ns: int, end_ns: int | None, on_picture: Callable[[int], None] = _ignore
+    ) -> Generator[FrameOverlay]:
         """Analyse the recording; see ``Overlays``.
 
         Raises:
@@ -66,9 +78,9 @@ class NewAnalysis:
             InferenceError: while iterating: the detector fails again and again.
         """
         selection = Selection(start_ns / 1e9, None if end_ns is None else end_ns / 1e9)
-        if self.by_index:
-            selection = Selection()
-        steps = Steps(open_networks(self.config), self.config, selection)
+        if self.by_index:  # its times are not those of the file
+            selection, on_picture = Selection(), _ignore
+        steps = Steps(open_networks(self.config), self.config, selection, on_picture)
         for item in steps:
             if isinstance(item, Result):
                 yield overlay_of_result(item)

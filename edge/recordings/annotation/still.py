@@ -80,26 +80,26 @@ def still_of_video(
         at_ns: time within the file, ns.
         overlays: what is known of it.
         codes: participants by track.
-        on_progress: takes the time within the file that is done, ns.
+        on_progress: takes the time within the file of each picture that was decoded, ns: first to
+            find the moment, and then to analyse what is before it.
 
     Raises:
         ConfigError: the video cannot be read, or ends before ``at_ns``; the overlays are of
             pictures of another size.
         LogFileError: a log cannot be read.
     """
-    shown = _picture_at(path, at_ns)
+    shown = _picture_at(path, at_ns, on_progress)
     seen: list[FrameOverlay] = []
     start_ns = max(0, shown.media_ns - WARM_UP_NS)
-    for overlay in overlays.frames(start_ns, shown.media_ns + MATCH_NS + 1):
+    for overlay in overlays.frames(start_ns, shown.media_ns + MATCH_NS + 1, on_progress):
         if overlays.by_index and overlay.index > shown.index:
             break
         seen.append(overlay.with_codes(codes))
         seen = [each for each in seen if each.media_ns >= overlay.media_ns - TRAIL_NS]
-        on_progress(overlay.media_ns)
     present = seen[-1] if seen else None
     if present is not None and not _is_same(present, shown, by_index=overlays.by_index):
         present = None
-    picture = turned(shown.picture, overlays.rotate_deg, overlays.flip)
+    picture = turned(shown.picture(), overlays.rotate_deg, overlays.flip)
     if present is not None and (present.height, present.width) != picture.shape[:2]:
         raise ConfigError(
             f"the results are of pictures of {present.width}x{present.height} pixels, and those of"
@@ -164,7 +164,7 @@ def read_colour(path: Path) -> Picture:
     return np.asarray(picture)
 
 
-def _picture_at(path: Path, at_ns: int) -> Shown:
+def _picture_at(path: Path, at_ns: int, on_progress: Callable[[int], None]) -> Shown:
     with VideoReader(path) as video:
         length_ns = video.duration_ns
         shown: Shown | None = None
@@ -172,6 +172,7 @@ def _picture_at(path: Path, at_ns: int) -> Shown:
             if item.media_ns > at_ns and shown is not None:
                 return shown
             shown = item
+            on_progress(item.media_ns)
         if shown is None:
             raise ConfigError(f"recording {str(path)!r}: not one picture of it can be decoded")
         if at_ns >= (length_ns or shown.media_ns + 1_000_000_000):

@@ -5,10 +5,10 @@ turned by the file's rotation, with square pixels.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -67,16 +67,17 @@ class Shown:
     """One picture of a video.
 
     Attributes:
-        picture: upright, with square pixels; may be written to.
         index: number of the picture, from 0.
         media_ns: time since the beginning of the video, ns, as the sources give it.
         pts: the same in units of the stream's time base, relative to the stream's first picture.
+        picture: makes it: upright, with square pixels; may be written to. Only those that are
+            looked at are converted. Raises ``ConfigError`` if that is not possible.
     """
 
-    picture: Picture
     index: int
     media_ns: int
     pts: int
+    picture: Callable[[], Picture]
 
 
 class VideoReader:
@@ -98,7 +99,7 @@ class VideoReader:
 
     def __init__(self, path: Path) -> None:
         self._av = require_av()
-        self.path = path
+        self._path = path
         try:
             self._container = self._av.open(address(path), metadata_errors="ignore")
         except (self._av.FFmpegError, OSError, ValueError) as error:
@@ -194,12 +195,22 @@ class VideoReader:
             media_ns = self._last_ns + self._period_ns if index else max(0, media_ns)
             pts = round(media_ns / 1e9 / self.time_base)
         self._last_ns = media_ns
-        return Shown(self._upright(frame), index, media_ns, pts or 0)
+        aspect = self._stream.sample_aspect_ratio or Fraction(1)  # while the file is open
+        return Shown(index, media_ns, pts or 0, partial(self._picture, frame, aspect, index))
 
-    def _upright(self, frame: Any) -> Picture:
+    def _picture(self, frame: Any, aspect: Fraction, index: int) -> Picture:
+        try:
+            return self._upright(frame, aspect)
+        except (self._av.FFmpegError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(
+                f"recording {str(self._path)!r}: picture {index} ({frame.format.name}) cannot be"
+                f" converted: {reason}"
+            ) from error
+
+    def _upright(self, frame: Any, aspect: Fraction) -> Picture:
         angle = -frame.rotation % 360
         width, height = frame.width, frame.height
-        aspect = self._stream.sample_aspect_ratio or Fraction(1)
         if abs((1 / aspect if angle in (90, 270) else aspect) - 1) >= _ASPECT_TOLERANCE:
             width, height = round(width * max(1, aspect)), round(height * max(1, 1 / aspect))
         colours = {}
@@ -211,9 +222,3 @@ class VideoReader:
         if self._is_mirrored:
             picture = cv2.flip(picture, 1 if angle in (90, 270) else 0)
         return np.ascontiguousarray(picture)
-
-
-def close_quietly(container: Any) -> None:
-    """Close a container whose file is given up."""
-    with suppress(Exception):  # whatever the muxer says about a file that is not complete
-        container.close()

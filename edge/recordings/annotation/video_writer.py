@@ -4,6 +4,7 @@ Sound that MP4 holds and players know is copied packet by packet; other sound (P
 AAC. Pictures keep their times exactly where MP4 can: at variable rates, and with holes.
 """
 
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -12,7 +13,7 @@ import cv2
 
 from edge.errors import ConfigError
 from edge.recordings.annotation.drawing.canvas import Picture
-from edge.recordings.annotation.video_reader import VideoReader, address, close_quietly, require_av
+from edge.recordings.annotation.video_reader import VideoReader, address, require_av
 
 COPIED_SOUND: Final = frozenset(["aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"])
 """Codecs of sound that are copied."""
@@ -72,7 +73,7 @@ class VideoWriter:
                 sound.index: self._sound(sound) for sound in original.sounds if _is_usable(sound)
             }
         except BaseException:
-            close_quietly(self._container)
+            self.give_up()
             raise
 
     def write(self, picture: Picture, pts: int) -> None:
@@ -120,7 +121,9 @@ class VideoWriter:
 
     def give_up(self) -> None:
         """Close the file; it is not complete."""
-        close_quietly(self._container)
+        # the muxer says so, or that the disk is full
+        with suppress(self._av.FFmpegError, OSError, ValueError):
+            self._container.close()
 
     def _mux(self, packets: Any) -> None:
         for packet in packets:
