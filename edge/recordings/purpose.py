@@ -3,12 +3,12 @@
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from edge.config import declares_purpose
-from edge.descriptors import write_error_line
+from edge.descriptors import printable, write_error_line
 from edge.errors import ConfigError
 from edge.files.durable import replace_file
 from edge.recordings.settings import NO_PURPOSE, PURPOSES
@@ -20,17 +20,11 @@ _WORDS: Final = {
 }
 
 
-def purpose_of(
-    option: str | None,
-    config: Path | None,
-    settings: Sequence[str],
-    *,
-    ask: Callable[[str], str] = input,
-) -> str | None:
+def purpose_of(option: str | None, config: Path | None, settings: Sequence[str]) -> str | None:
     """Return the purpose to declare; None if the configuration does.
 
     It is the option ``--purpose``, else that of the configuration, else that of the user's file,
-    else the answer to a question on the terminal.
+    else the answer to a question on the terminal, which is written to standard error.
 
     Raises:
         ConfigError: none is declared, and there is no terminal; one line.
@@ -41,7 +35,7 @@ def purpose_of(
         return kept
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError(NO_PURPOSE)
-    return _asked(ask)
+    return _asked()
 
 
 def user_file() -> Path | None:
@@ -71,22 +65,40 @@ def _kept() -> str | None:
     return str(purpose)
 
 
-def _asked(ask: Callable[[str], str]) -> str:
+def _asked() -> str:
     write_error_line("Reading emotions from faces needs a declared lawful purpose (README):")
     for number, name in enumerate(PURPOSES, 1):
         write_error_line(f"  {number}  {name}: {_WORDS[name]}")
     try:
-        answer = ask("Purpose of these recordings, 1 to 3: ").strip()
+        answer = _ask("Purpose of these recordings, 1 to 3: ")
         names = {str(number): name for number, name in enumerate(PURPOSES, 1)}
         purpose = str(names.get(answer, answer))
         if purpose not in PURPOSES:
             raise ConfigError(f"purpose {answer!r}: expected 1 to 3, or one of the names")
         path = user_file()
-        if path is not None and ask(f"Keep it in {path}? [y/N] ").strip().lower() in ("y", "yes"):
+        if path is not None and _ask(f"Keep it in {path}? [y/N] ").lower() in ("y", "yes"):
             _keep(path, purpose)
     except EOFError:
         raise ConfigError(NO_PURPOSE) from None
     return purpose
+
+
+def _ask(question: str) -> str:
+    """Return the answer to a question on the terminal, without spaces around it.
+
+    Raises:
+        EOFError: there is none.
+        ConfigError: it is no text.
+    """
+    sys.stderr.write(printable(question))  # standard output may be a file
+    sys.stderr.flush()
+    try:
+        answer = sys.stdin.readline()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"answer {error.object!r}: expected text in {error.encoding}") from error
+    if not answer:
+        raise EOFError
+    return answer.strip()
 
 
 def _keep(path: Path, purpose: str) -> None:

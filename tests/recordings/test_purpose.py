@@ -21,12 +21,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def asked(answers: bytes) -> tuple[int, str]:
-    """Run the question on a terminal of its own; return exit code and output."""
+def asked(answers: bytes, stdout: int | None = None) -> tuple[int, str]:
+    """Run the question on a terminal of its own; return exit code and output.
+
+    ``stdout``: a descriptor of standard output instead of the terminal.
+    """
     main, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", CODE], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=terminal, stdout=terminal, stderr=terminal,
+        stdin=terminal, stdout=terminal if stdout is None else stdout, stderr=terminal,
     )  # fmt: skip
     os.close(terminal)
     os.write(main, answers)
@@ -37,7 +40,7 @@ def asked(answers: bytes) -> tuple[int, str]:
         except OSError:  # the process has ended
             break
     os.close(main)
-    return process.wait(), output.decode()
+    return process.wait(), output.decode(errors="replace")
 
 
 def test_an_answer_is_kept_if_wanted(home):
@@ -50,6 +53,21 @@ def test_an_answer_is_kept_if_wanted(home):
 def test_an_answer_is_not_kept_unless_wanted(home):
     assert "GOT medical" in asked(b"medical\n\n")[1]
     assert not (home / "affect-edge").exists()
+
+
+def test_the_questions_are_not_part_of_the_output(home, tmp_path):
+    with (tmp_path / "out").open("wb") as out:
+        code, text = asked(b"2\nn\n", out.fileno())
+    assert (code, (tmp_path / "out").read_text()) == (0, "GOT medical\n")
+    assert "Purpose of these recordings, 1 to 3: " in text
+    assert f"Keep it in {home}/affect-edge/recordings.toml? [y/N] " in text
+
+
+@pytest.mark.parametrize("answer", [b"\xff\n", b"\x04", b"\x1b[31m\n"])
+def test_no_answer_is_one_line(home, answer):
+    code, text = asked(answer)
+    *_, last = text.splitlines()
+    assert (code, "ConfigError: " in last, last.isprintable()) == (1, True, True), text
 
 
 def test_a_wrong_answer(home):
