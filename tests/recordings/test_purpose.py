@@ -27,8 +27,9 @@ def asked(answers: bytes, stdout: int | None = None) -> tuple[int, str]:
     ``stdout``: a descriptor of standard output instead of the terminal.
     """
     main, terminal = pty.openpty()
+    variables = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
     process = subprocess.Popen(
-        [sys.executable, "-c", CODE], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-c", CODE], cwd=ROOT, env={**os.environ, **variables},
         stdin=terminal, stdout=terminal if stdout is None else stdout, stderr=terminal,
     )  # fmt: skip
     os.close(terminal)

@@ -217,13 +217,21 @@ def _note_codes_in_place(job: Job, session: Mapping[str, Any], display: Display)
     path = Path(job.out) / job.name / "tracks.csv"
     if job.outputs.codes or not path.exists():
         return
-    filled = read_participants(path, Path(job.path).name)
+    is_rewritten = session["outputs"] != job.outputs.as_json()
+    try:
+        filled = read_participants(path, option="").codes_of(Path(job.path).name)
+    except ConfigError as error:
+        words = f"{error}; it was changed, and is not used"
+        if is_rewritten:
+            raise ConfigError(f"{words}: copy it first, this command writes it anew") from error
+        display.line(words)
+        return
     used = {int(track): code for track, code in session["outputs"]["codes"].items()}
     seats = session["analysis"]["settings"]["zones"]["seats"]
     if seats or all(used.get(track) == code for track, code in filled.items()):
         return
     words = f"{path}: its codes are not used; to use them give --participants {path}"
-    if session["outputs"] != job.outputs.as_json():
+    if is_rewritten:
         raise ConfigError(f"{words}, or copy it first: this command writes it anew, without them")
     display.line(words)
 
@@ -266,13 +274,10 @@ def _configs(recordings: Sequence[Recording], settings: Settings) -> dict[str, C
 def _outputs(
     options: AnalyseOptions, recordings: Sequence[Recording], configs: Mapping[str, Config]
 ) -> dict[str, Outputs]:
-    files: set[str] = set()
-    codes = {
-        each.name: read_participants(options.participants, each.path.name, files)
-        for each in recordings
-    }
+    participants = read_participants(options.participants)
+    codes = {each.name: participants.codes_of(each.path.name) for each in recordings}
     names = {each.path.name for each in recordings}
-    if unknown := sorted(file for file in files if not names & {file, file.strip()}):
+    if unknown := sorted(file for file in participants.files if not names & {file, file.strip()}):
         shown = ", ".join(map(ascii, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
         write_error_line(f"affect-edge: --participants: {shown}: none of these recordings")
     for each in recordings:

@@ -72,7 +72,7 @@ def _annotate(options: AnnotateOptions) -> int:
     require_av()
     _check_out(options, options.out, _VIDEOS)
     span = _span(options)
-    codes = read_participants(options.participants, options.recording.name)
+    codes = read_participants(options.participants).codes_of(options.recording.name)
     overlays = _overlays(options)
     with VideoReader(options.recording) as video:
         total_s = _length_s(video, span)
@@ -101,7 +101,7 @@ def _still_of_video(options: AnnotateOptions) -> int:
             " --at 12.5s"
         )
     at_s = seconds_of(options.at, "--at")
-    codes = read_participants(options.participants, options.recording.name)
+    codes = read_participants(options.participants).codes_of(options.recording.name)
     overlays = _overlays(options)
     with ProgressBar(options.recording.name, at_s) as progress:
         board, faces = still_of_video(
@@ -125,7 +125,8 @@ def _stills(options: AnnotateOptions) -> int:
         pairs = _pairs_of_folder(options)
     else:
         _check_out(options, options.out, STILLS)
-    codes = {picture: read_participants(options.participants, picture.name) for picture, _ in pairs}
+    participants = read_participants(options.participants)
+    codes = {picture: participants.codes_of(picture.name) for picture, _ in pairs}
     purpose = purpose_of(options.purpose, options.config, options.settings)
     source = Settings(options.config, options.settings, purpose).of_picture().source
     reader = Reader(config=options.config, settings=options.settings, purpose=purpose)
