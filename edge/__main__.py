@@ -31,7 +31,7 @@ def _end_on_signal(number: int, _frame: FrameType | None) -> None:
     An exception would be lost in a callback, such as those by which Python frees its import locks.
     """
     if _command() in _SAYS_INTERRUPTED:
-        os.write(2, b"affect-edge: interrupted: nothing is begun\n")
+        os.write(2, b"affect-edge: interrupted: nothing was started\n")
     os._exit(0 if _command() in _UNTIL_STOPPED else 128 + number)
 
 

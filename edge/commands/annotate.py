@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edge.commands.options import ConfigFile, End, Purpose, Settings, Start
-from edge.recordings.interruption import said_if_interrupted
+from edge.recordings.interruption import report_interruption
 
 
 def annotate(
@@ -56,7 +56,7 @@ def annotate(
 
     Only this command and analyse --video write pictures of faces, and only of files that you have.
     """
-    with said_if_interrupted("nothing is written; the same command begins again"):
+    with report_interruption("nothing was written; the same command starts again"):
         from edge.recordings.annotation.annotate_command import AnnotateOptions, run_annotate  # noqa: PLC0415
 
         return run_annotate(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edge.commands.options import ConfigFile, End, Purpose, Settings, Start, TimeColumn
-from edge.recordings.interruption import said_if_interrupted
+from edge.recordings.interruption import report_interruption
 
 
 def analyse(
@@ -77,7 +77,7 @@ def analyse(
 
     The same command goes on where it was stopped, and does nothing twice.
     """
-    with said_if_interrupted("no new recording is done; the same command does all"):
+    with report_interruption("no further recording was analysed; the same command goes on"):
         from edge.recordings.analysis.analyse import AnalyseOptions, run_analyse  # noqa: PLC0415
 
         return run_analyse(

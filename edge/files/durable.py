@@ -15,7 +15,7 @@ _PREFIX_BYTES: Final = 180
 
 
 @contextmanager
-def replacing_beside(path: Path) -> Iterator[BinaryIO]:
+def replacing_with_unique_name(path: Path) -> Iterator[BinaryIO]:
     """Like ``replacing``, in a folder of the user's: the new file has a name that nobody else has.
 
     Several processes may write one ``path``: the last one that ends stays. What such a block has

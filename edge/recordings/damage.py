@@ -6,7 +6,7 @@ _SHORT_S: Final = 2.0
 """A recording that ends earlier than it states, by more than this or 2 %, is not complete."""
 
 
-def damage_of(lost: int, last_s: float | None, stated_s: float | None) -> list[str]:
+def describe_damage(lost: int, last_s: float | None, stated_s: float | None) -> list[str]:
     """Return what is missing of a recording; an empty list if nothing is known to be.
 
     Args:

@@ -20,7 +20,7 @@ class Interrupted(SystemExit):
 
 
 @contextmanager
-def said_if_interrupted(words: str) -> Iterator[None]:
+def report_interruption(words: str) -> Iterator[None]:
     """Write one line if a signal ends the ``with`` block.
 
     Args:
@@ -29,6 +29,6 @@ def said_if_interrupted(words: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as end:
-        said = end.words if isinstance(end, Interrupted) else words
-        write_error_line(f"affect-edge: interrupted: {said}")
+        done = end.words if isinstance(end, Interrupted) else words
+        write_error_line(f"affect-edge: interrupted: {done}")
         raise

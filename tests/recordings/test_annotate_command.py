@@ -188,6 +188,6 @@ def test_interrupted_run_leaves_nothing(tmp_path: Path, number: int) -> None:
         assert process.wait(timeout=30) == 128 + number
         assert process.stderr is not None
         (line,) = process.stderr.read().splitlines()
-        assert line.startswith(b"affect-edge: interrupted: nothing is written; ")
+        assert line.startswith(b"affect-edge: interrupted: nothing was written; ")
 
     assert not list(tmp_path.iterdir())

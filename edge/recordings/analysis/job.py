@@ -32,7 +32,7 @@ from edge.recordings.analysis.identity import (
 from edge.recordings.analysis.inputs import Kind, size_of
 from edge.recordings.analysis.results_folder import new_folder, read_session, write_session
 from edge.recordings.analysis.tables import Tables, opened_tables, stored_rows, unreadable
-from edge.recordings.damage import damage_of
+from edge.recordings.damage import describe_damage
 from edge.recordings.result import Result
 from edge.recordings.settings import Selection
 from edge.recordings.steps import Steps
@@ -277,7 +277,7 @@ def _damage(job: Job, counts: Counts, duration_s: float | None) -> list[str]:
     """Return what is missing of the recording, in words."""
     # of a part, or of few pictures, the last one says nothing about the end
     is_to_end = job.selection.end_s is None and job.selection.every == 1
-    return damage_of(counts.pictures_lost, counts.last_s if is_to_end else None, duration_s)
+    return describe_damage(counts.pictures_lost, counts.last_s if is_to_end else None, duration_s)
 
 
 def _video_report(job: Job, report: _Reporter) -> Callable[[int], None]:

@@ -41,7 +41,7 @@ class Process:
     """One process of ``edge.recordings.analysis.child``. Not thread-safe."""
 
     job: Job | None = None
-    heard_ns: int = field(default_factory=monotonic_ns)
+    reported_ns: int = field(default_factory=monotonic_ns)
     _buffer: bytes = b""
     _child: "subprocess.Popen[bytes]" = field(init=False)
 
@@ -71,7 +71,7 @@ class Process:
     def send(self, **request: str) -> None:
         """Send a request; one that has died is noticed by ``answers``."""
         assert self._child.stdin is not None
-        self.heard_ns = monotonic_ns()
+        self.reported_ns = monotonic_ns()
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(json.dumps(request).encode() + b"\n")
             self._child.stdin.flush()
@@ -81,7 +81,7 @@ class Process:
         content = os.read(self.fileno(), 1 << 20)
         if not content:
             return None
-        self.heard_ns = monotonic_ns()
+        self.reported_ns = monotonic_ns()
         *lines, self._buffer = (self._buffer + content).split(b"\n")
         return [json.loads(line) for line in lines]
 
@@ -161,7 +161,7 @@ class Workers:
         self._start_idle(waiting)
         while any(process.job for process in self._processes):
             for key, _ in self._selector.select(_POLL_S):
-                yield from self._hear(key.data, on_progress)
+                yield from self._take_answers(key.data, on_progress)
             yield from self._end_silent()
             self._start_idle(waiting)
 
@@ -177,7 +177,7 @@ class Workers:
             idle.job = waiting.pop()
             idle.send(job=idle.job.encode())
 
-    def _hear(
+    def _take_answers(
         self, process: Process, on_progress: Callable[[Job, Progress], None]
     ) -> Iterator[Done]:
         answers, job = process.answers(), process.job
@@ -199,7 +199,7 @@ class Workers:
 
     def _end_silent(self) -> Iterator[Done]:
         for process in tuple(self._processes):
-            if process.job is not None and elapsed_ms(process.heard_ns) > _SILENT_MS:
+            if process.job is not None and elapsed_ms(process.reported_ns) > _SILENT_MS:
                 self._remove(process)
                 process.close()
                 yield Done(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge.errors import ConfigError, LogFileError
-from edge.files.durable import replacing_beside
+from edge.files.durable import replacing_with_unique_name
 from edge.recordings.annotation.drawing.canvas import Picture, require_pillow
 from edge.recordings.annotation.drawing.frame import FrameDrawer
 from edge.recordings.annotation.log_overlays import overlays_from
@@ -16,7 +16,7 @@ from edge.recordings.annotation.overlay import FrameOverlay, Matcher
 from edge.recordings.annotation.overlays import Overlays
 from edge.recordings.annotation.video_reader import Shown, VideoReader, require_av
 from edge.recordings.annotation.video_writer import VideoWriter
-from edge.recordings.damage import damage_of
+from edge.recordings.damage import describe_damage
 from edge.vision.sources.container import recording_of
 from edge.vision.sources.orientation import turned
 
@@ -94,7 +94,7 @@ def annotate_video(
     try:
         with (
             VideoReader(recording) as video,
-            replacing_beside(out) as file,
+            replacing_with_unique_name(out) as file,
             contextlib.closing(overlays.frames(span.start_ns, span.end_ns, on_progress)) as found,
         ):
             drawing = _Drawing(overlays, Matcher(found, by_index=overlays.by_index), codes or {})
@@ -121,7 +121,7 @@ def annotate_video(
                 raise
             last_s = None if span.end_ns is not None else drawing.last_ns / 1e9
             stated_s = recording_of(str(recording)).duration_s
-            drawing.summary.damage = damage_of(video.damaged, last_s, stated_s)
+            drawing.summary.damage = describe_damage(video.damaged, last_s, stated_s)
             return drawing.summary
     except (OSError, av.FFmpegError) as error:  # of writing: what is read has errors of its own
         reason = getattr(error, "strerror", None) or error

@@ -29,8 +29,8 @@ _LANDMARKS: Final = tuple(
     if name.endswith("_x")
 )
 _NEEDED: Final = (
-    *("stream", "epoch", "seq", "sensor_ns", "frame_index", "track", "participant", "file", "page"),
-    *("box_x", "box_y", "box_width", "box_height", "found", "reasons", "stable_label"),
+    *("stream", "epoch", "seq", "sensor_ns", "frame_index", "track", "participant"),
+    *("box_x", "box_y", "box_width", "box_height", "reasons", "stable_label"),
     *(column for pair in _LANDMARKS for column in pair),
     *(f"p_{name}" for name in EXPRESSIONS),
     *("valence", "arousal", "valence_smoothed", "arousal_smoothed", "frame_width", "frame_height"),
@@ -266,15 +266,12 @@ def _run_of(row: Row) -> Run | None:
 
 def _frame_of(rows: list[Row]) -> FrameOverlay:
     head = rows[0]
-    page = int(head["page"])
     return FrameOverlay(
         index=int(head["frame_index"]),
         media_ns=int(head["sensor_ns"]),
         width=int(head["frame_width"]),
         height=int(head["frame_height"]),
         faces=tuple(_face_of(row) for row in rows if int(row["track"]) >= 0),
-        file=head["file"] or None,
-        page=page if page > 0 else None,
     )
 
 
@@ -296,5 +293,4 @@ def _face_of(row: Row) -> FaceOverlay:
         landmarks=tuple((float(row[x]), float(row[y])) for x, y in _LANDMARKS),
         reasons=tuple((row["reasons"] or "").split("|")) if row["reasons"] else (),
         emotion=emotion,
-        predicted=row["found"] == "predicted",
     )

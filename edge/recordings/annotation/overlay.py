@@ -51,7 +51,6 @@ class FaceOverlay:
         landmarks: x and y of eyes, nose and corners of the mouth, pixels.
         reasons: why it was not classified; empty if it was.
         emotion: None if it was not classified.
-        predicted: whether this picture was not searched for the face.
     """
 
     track: int
@@ -60,7 +59,6 @@ class FaceOverlay:
     landmarks: tuple[tuple[float, float], ...]
     reasons: tuple[str, ...]
     emotion: Emotion | None
-    predicted: bool = False
 
     @property
     def name(self) -> str:
@@ -78,8 +76,6 @@ class FrameOverlay:
         width: of the picture that was analysed, pixels.
         height: of the same.
         faces: by ascending track.
-        file: name of its file in a folder of pictures; None for others.
-        page: number within that file, from 1; None if the file has one picture.
     """
 
     index: int
@@ -87,8 +83,6 @@ class FrameOverlay:
     width: int
     height: int
     faces: tuple[FaceOverlay, ...]
-    file: str | None = None
-    page: int | None = None
 
     def with_codes(self, codes: Mapping[int, str]) -> "FrameOverlay":
         """Return the same with the codes of ``codes``, by track."""
@@ -109,8 +103,6 @@ def overlay_of(message: FrameMessage) -> FrameOverlay:
         width=message.frame.width,
         height=message.frame.height,
         faces=tuple(map(face_overlay, message.faces)),
-        file=message.frame.file,
-        page=message.frame.page,
     )
 
 
@@ -122,8 +114,6 @@ def overlay_of_result(result: Result) -> FrameOverlay:
         width=result.width,
         height=result.height,
         faces=tuple(map(face_overlay, result.faces)),
-        file=result.file,
-        page=result.page,
     )
 
 
@@ -146,7 +136,6 @@ def face_overlay(face: Face) -> FaceOverlay:
         landmarks=tuple((x, y) for x, y in face.landmarks),
         reasons=tuple(face.quality.reasons),
         emotion=emotion,
-        predicted=face.found == "predicted",
     )
 
 
@@ -158,7 +147,6 @@ class Matcher:
         by_index: match by ``index``, as the times of the overlays are not those of the file.
 
     Attributes:
-        unmatched: overlays that no picture had.
         spacing_ns: shortest time between two overlays so far, ns; 0 before the second one.
     """
 
@@ -166,14 +154,13 @@ class Matcher:
         self._overlays: Iterator[FrameOverlay] = iter(overlays)
         self._by_index = by_index
         self._next: FrameOverlay | None = None
-        self._is_begun = False
-        self.unmatched = 0
+        self._has_begun = False
         self.spacing_ns = 0
 
     def at(self, index: int, media_ns: int) -> FrameOverlay | None:
         """Return the overlay of a picture; None if there is none. Call it in the order of time."""
-        if not self._is_begun:
-            self._is_begun = True
+        if not self._has_begun:
+            self._has_begun = True
             self._read()
         while self._next is not None:
             distance = self._next.index - index
@@ -186,7 +173,6 @@ class Matcher:
             self._read()
             if abs(distance) <= tolerance:
                 return found
-            self.unmatched += 1
         return None
 
     def _read(self) -> None:

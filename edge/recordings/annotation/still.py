@@ -10,9 +10,9 @@ import numpy as np
 
 from edge.config.sources import Flip, Rotation
 from edge.errors import ConfigError, FrameRefused, LogFileError
-from edge.files.durable import replacing_beside
+from edge.files.durable import replacing_with_unique_name
 from edge.recordings.annotation.drawing.canvas import Picture, clock_text
-from edge.recordings.annotation.drawing.circumplex import Trail
+from edge.recordings.annotation.drawing.circumplex import TRAIL_NS, Trail
 from edge.recordings.annotation.drawing.dashboard import dashboard
 from edge.recordings.annotation.overlay import (
     MATCH_NS,
@@ -30,7 +30,6 @@ from edge.vision.sources.orientation import turned
 SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 """Of the pictures that are made."""
 
-TRAIL_NS: Final = 2_000_000_000
 WARM_UP_NS: Final = 3_000_000_000
 """How much of a video before its moment is analysed, so that tracks and smoothing are settled."""
 
@@ -135,7 +134,7 @@ def write_picture(picture: Picture, out: Path) -> None:
     suffix = out.suffix.lower()
     _, content = cv2.imencode(suffix, picture, _OPTIONS[suffix])
     try:
-        with replacing_beside(out) as file:
+        with replacing_with_unique_name(out) as file:
             file.write(content.tobytes())
     except OSError as error:
         raise LogFileError(f"{out}: cannot be written: {error.strerror}") from error

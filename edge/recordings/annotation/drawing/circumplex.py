@@ -43,6 +43,9 @@ WORDS: Final[tuple[tuple[str, int], ...]] = (
 )
 """Words on the rim, and degrees from "pleasant" towards "excited"."""
 
+TRAIL_NS: Final = 2_000_000_000
+"""How much of a face's recent way is drawn."""
+
 _FINE: Final = 4  # bits of a pixel's fraction in OpenCV's coordinates
 
 

@@ -22,13 +22,12 @@ from edge.recordings.annotation.drawing.canvas import (
     width_px,
     write,
 )
-from edge.recordings.annotation.drawing.circumplex import Circumplex, Trail
+from edge.recordings.annotation.drawing.circumplex import TRAIL_NS, Circumplex, Trail
 from edge.recordings.annotation.drawing.layout import Layout, Placed, Wanted
 from edge.recordings.annotation.overlay import Emotion, FaceOverlay, FrameOverlay
 from edge.vision.values import Affect
 from edge.vocabulary import EXPRESSIONS
 
-TRAIL_NS: Final = 2_000_000_000
 SHOWN_EXPRESSIONS: Final = 3
 PANEL_OPACITY: Final = 0.86
 
