@@ -16,7 +16,7 @@ from typing import Final
 from edge import clock
 from edge.config import AlarmsConfig
 from edge.hub.alarm_causes import Cause, Facts, device_causes, unknown_rules
-from edge.participants.kept_models import KeptAlarm
+from edge.hub.kept_models import KeptAlarm
 from edge.participants.participants import Participants
 from edge.protocol.alarm_events import AlarmCleared, AlarmRaised
 from edge.protocol.detail import Detail

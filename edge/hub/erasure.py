@@ -20,8 +20,8 @@ from edge.errors import RequestRefused
 from edge.hub.journal import Journal
 from edge.hub.journal.batch import BEFORE_ALL, Position
 from edge.hub.journal.erase import Range, find_samples
+from edge.hub.kept_models import KeptPosition, KeptSession
 from edge.hub.kept_state import StateKeeper
-from edge.participants.kept_models import KeptPosition, KeptSession
 from edge.protocol.detail import Detail
 from edge.protocol.naming import codes_of, session_texts
 from edge.protocol.participant_events import SessionErased

@@ -11,12 +11,12 @@ from typing import Any
 from edge.errors import RequestRefused
 from edge.hub.erasure import SessionEraser
 from edge.hub.journal import Journal
+from edge.hub.kept_models import KeptPosition
 from edge.hub.kept_state import StateKeeper
 from edge.hub.preview import Preview
 from edge.hub.state_file import SAVE_WAIT_S
 from edge.hub.stream import MessageStream
 from edge.participants.baselines import Baseline
-from edge.participants.kept_models import KeptPosition
 from edge.protocol.events import Detail, Mark
 from edge.protocol.json_schema import json_schema
 from edge.protocol.participant_events import (

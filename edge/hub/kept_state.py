@@ -14,9 +14,9 @@ from edge import clock
 from edge.config import Config
 from edge.hub.alarms import Alarms
 from edge.hub.identity import StreamIdentity
+from edge.hub.kept_models import KeptPosition, KeptSession, KeptState
 from edge.hub.sessions import Sessions
 from edge.hub.state_file import StateFile
-from edge.participants.kept_models import KeptPosition, KeptSession, KeptState
 from edge.participants.participants import Participants
 from edge.protocol.detail import Detail
 from edge.protocol.participant_events import (

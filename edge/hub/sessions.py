@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from edge.errors import RequestRefused
-from edge.participants.kept_models import KeptPosition, KeptSession
+from edge.hub.kept_models import KeptPosition, KeptSession
 
 SESSIONS_MAX: Final = 1000
 """Sessions kept; the oldest are forgotten, and can then be erased from a log only."""

@@ -23,8 +23,8 @@ from edge.hub.journal import (
     writer,
 )
 from edge.hub.journal.erase import find_samples
+from edge.hub.kept_models import KeptAlarm, KeptPosition
 from edge.hub.kept_state import StateKeeper
-from edge.participants.kept_models import KeptAlarm, KeptPosition
 from edge.protocol.detail import Detail
 from tests.hub.test_kept_state import config
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from edge import clock
 from edge.config import AffectConfig, Config, DeviceConfig, JournalConfig, ZonesConfig
 from edge.hub.identity import StreamIdentity
+from edge.hub.kept_models import KeptPosition, KeptState
 from edge.hub.kept_state import NAME, StateKeeper
-from edge.participants.kept_models import KeptPosition, KeptState
 from edge.protocol.detail import Detail
 from edge.protocol.messages import Face
 from tests.support import wire

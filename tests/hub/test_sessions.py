@@ -3,8 +3,8 @@
 import pytest
 
 from edge.errors import RequestRefused
+from edge.hub.kept_models import KeptPosition
 from edge.hub.sessions import SESSIONS_MAX, Sessions
-from edge.participants.kept_models import KeptPosition
 
 HERE = KeptPosition(epoch=1, seq=3)
 
