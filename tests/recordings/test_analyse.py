@@ -270,6 +270,16 @@ def test_damaged_results_fail_their_recording_in_one_line(recordings, results, t
     assert "Traceback" not in text
 
 
+def test_a_damaged_session_is_one_line(recordings, results, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(results, out)
+    path = out / "r00/session.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "models": 7}))
+    code, text = analyse(recordings, "--out", out)
+    line = f"affect-edge: error: {path}: is damaged, or of another version: models: "
+    assert (code, text.startswith(line), text.count("\n")) == (78, True, 1), text
+
+
 def test_killed_and_started_again_it_ends_with_the_same_bytes(recordings, results, tmp_path):
     arguments = (recordings, "--out", tmp_path / "out")
     for wait_s in (1.5, 2.5, 3.5):

@@ -1,6 +1,7 @@
 """The command ``annotate``: what it refuses before anything is computed, and a whole run."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from edge.cli import run_command_line
 from edge.recordings.annotation.drawing import canvas
+from edge.vision.golden import GOLDEN_FACE
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.analyses import analyse
 from tests.support.videos import content_of, gradient, make_video
@@ -191,3 +193,24 @@ def test_interrupted_run_leaves_nothing(tmp_path: Path, number: int) -> None:
         assert line.startswith(b"affect-edge: interrupted: nothing was written; ")
 
     assert not list(tmp_path.iterdir())
+
+
+def test_interrupted_stills_are_counted(tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number in range(200):
+        (folder / f"{number}.png").symlink_to(GOLDEN_FACE)
+    command = [sys.executable, "-m", "edge", "annotate", "--still", folder, out, *PURPOSE]
+    with subprocess.Popen([str(each) for each in command], stderr=subprocess.PIPE) as process:
+        wait_until(lambda: len(list(out.glob("*.png"))) > 1, timeout_s=60.0)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+        assert process.stderr is not None
+        *_, line = process.stderr.read().decode().splitlines()
+
+    found = re.fullmatch(
+        r"affect-edge: interrupted: (\d+) of 200 pictures are done; --force starts again", line
+    )
+    made = len(list(out.iterdir()))
+    assert found, line
+    assert int(found[1]) in (made - 1, made)  # the newest may be there, and not yet on the disk

@@ -20,7 +20,8 @@ from edge.recordings.analysis.identity import analysis_settings, sha256_of
 from edge.recordings.analysis.inputs import Recording, find_recordings
 from edge.recordings.analysis.job import Job, Progress
 from edge.recordings.analysis.participants_file import read_participants
-from edge.recordings.analysis.results_folder import locked_out, read_session
+from edge.recordings.analysis.results_folder import locked_out
+from edge.recordings.analysis.session_file import earlier_session
 from edge.recordings.analysis.workers import Done, Process, Workers, open_models
 from edge.recordings.interruption import Interrupted
 from edge.recordings.purpose import purpose_of
@@ -71,7 +72,7 @@ def run_analyse(options: AnalyseOptions) -> int:
     outputs = _outputs(options, recordings, configs)
     out = options.out.absolute()
     with locked_out(out), ExitStack() as stack:
-        present = {each.name: read_session(out / each.name) for each in recordings}
+        present = {each.name: earlier_session(out / each.name) for each in recordings}
         if not options.again:
             configs = {name: _as_before(config, present) for name, config in configs.items()}
         first = stack.enter_context(Process())

@@ -30,7 +30,8 @@ from edge.recordings.analysis.identity import (
     stream_of,
 )
 from edge.recordings.analysis.inputs import Kind, size_of
-from edge.recordings.analysis.results_folder import new_folder, read_session, write_session
+from edge.recordings.analysis.results_folder import new_folder, write_session
+from edge.recordings.analysis.session_file import earlier_session
 from edge.recordings.analysis.tables import Tables, opened_tables, stored_rows, unreadable
 from edge.recordings.damage import describe_damage
 from edge.recordings.result import Result
@@ -288,8 +289,9 @@ def _video_report(job: Job, report: _Reporter) -> Callable[[int], None]:
 
 def _rewrite(job: Job, present: Path, folder: Path, report: _Reporter) -> dict[str, Any]:
     """Write the tables of an earlier analysis anew, with other participants or outputs."""
-    session = read_session(present)
-    assert session is not None
+    session = earlier_session(present)
+    if session is None:
+        raise ConfigError(f"{present}: was removed meanwhile; the same command analyses it anew")
     # with seats, the codes of the table are those of the seats
     replaces = not session["analysis"]["settings"]["zones"]["seats"]
     counted = session["faces"]["found"] + session["frames"]["without_face"]

@@ -17,6 +17,7 @@ from edge.recordings.annotation.overlays import NewAnalysis, Overlays
 from edge.recordings.annotation.still import SUFFIXES as STILLS
 from edge.recordings.annotation.still import still_of_picture, still_of_video, write_picture
 from edge.recordings.annotation.video_reader import VideoReader, require_av
+from edge.recordings.interruption import Interrupted
 from edge.recordings.progress import ProgressBar
 from edge.recordings.purpose import purpose_of
 from edge.recordings.reader import Reader
@@ -130,25 +131,31 @@ def _stills(options: AnnotateOptions) -> int:
     purpose = purpose_of(options.purpose, options.config, options.settings)
     source = Settings(options.config, options.settings, purpose).of_picture().source
     reader = Reader(config=options.config, settings=options.settings, purpose=purpose)
-    faces = failed = 0
-    with ProgressBar(options.recording.name, len(pairs)) as progress:
-        for number, (picture, out) in enumerate(pairs, 1):
-            try:
-                board, found = still_of_picture(
-                    picture, reader, codes[picture], source.rotate_deg, source.flip
-                )
-            except (ConfigError, InferenceError) as error:
-                if len(pairs) == 1:
-                    raise
-                _report(str(error))
-                failed += 1
-                continue
-            write_picture(board, out)
-            faces += found
-            progress.show(number)
-    made = f"{_count(len(pairs) - failed, 'still')}, {_count(faces, 'face')}"
+    faces = failed = made = 0
+    try:
+        with ProgressBar(options.recording.name, len(pairs)) as progress:
+            for number, (picture, out) in enumerate(pairs, 1):
+                progress.show(number - 1)
+                try:
+                    board, found = still_of_picture(
+                        picture, reader, codes[picture], source.rotate_deg, source.flip
+                    )
+                except (ConfigError, InferenceError) as error:
+                    if len(pairs) == 1:
+                        raise
+                    _report(str(error))
+                    failed += 1
+                    continue
+                write_picture(board, out)
+                made += 1
+                faces += found
+    except SystemExit as end:
+        if made:
+            words = f"{made + failed} of {len(pairs)} pictures are done; --force starts again"
+            raise Interrupted(end, words) from None
+        raise
     unread = f"; {_count(failed, 'picture')} could not be read" if failed else ""
-    _report(f"{options.out}: {made}{unread}")
+    _report(f"{options.out}: {_count(made, 'still')}, {_count(faces, 'face')}{unread}")
     return EXIT_FAILURE if failed else EXIT_DONE
 
 
