@@ -34,6 +34,9 @@ _NUMBERS: Final[dict[str, Any]] = {
     "synchronized": np.bool_, **dict.fromkeys(_AFFECT, np.float64),
 }  # fmt: skip
 _TEXTS: Final = ("device", "stream", "participant", "reasons", "stable_label")
+_SIZE: Final[dict[str, Any]] = {"frame_width": np.int32, "frame_height": np.int32}
+"""Of these and of ``clock`` a table has the values that are met, not one for each row."""
+
 _OF_FRAME: Final = ("time_s", "unix_ns", "frames_dropped", "synchronized")
 
 
@@ -56,7 +59,8 @@ class Columns:
         self._spans = spans
         self._codes = {name: _Codes() for name in (*_TEXTS, "clock")}
         self._parts: dict[str, list[Array]] = {name: [] for name in (*_NUMBERS, *_TEXTS)}
-        self._size = (0, 0)
+        self._clocks: set[str | None] = set()
+        self._sizes: set[tuple[int, int]] = set()
         self.kept = 0
         self.read = 0
 
@@ -66,8 +70,9 @@ class Columns:
         Raises:
             ConfigError: there are several devices and none is chosen, or too many rows.
         """
-        columns = {name: _numbers(batch[name], kind) for name, kind in _NUMBERS.items()}
-        columns |= {name: self._codes[name].of(batch[name]) for name in _TEXTS}
+        numbers = _NUMBERS | _SIZE
+        columns = {name: _numbers(batch[name], kind) for name, kind in numbers.items()}
+        columns |= {name: codes.of(batch[name]) for name, codes in self._codes.items()}
         self.read += len(columns["seq"])
         keep = self._chosen(columns)
         if keep is not None:
@@ -76,10 +81,9 @@ class Columns:
         if not len(kept):
             return
         self._check_device(kept)
-        self._codes["clock"].of(batch["clock"])
-        if self._size == (0, 0):
-            width, height = (_numbers(batch[name], int) for name in ("frame_width", "frame_height"))
-            self._size = (int(width[0]), int(height[0]))
+        self._clocks |= self._codes["clock"].met(columns.pop("clock"))
+        widths, heights = (columns.pop(name).tolist() for name in _SIZE)
+        self._sizes |= set(zip(widths, heights, strict=True))
         for name, values in columns.items():
             self._parts[name].append(values)
         self.kept += len(kept)
@@ -117,14 +121,13 @@ class Columns:
         Raises:
             ConfigError: there is another one, and none was chosen.
         """
-        devices = list(self._codes["device"].texts)
-        met = sorted({devices[code] for code in np.unique(kept)} | {self._device or ""} - {""})
+        met = sorted(filter(None, {self._device, *self._codes["device"].met(kept)}))
         if len(met) > 1:
             raise ConfigError(
                 f"{self._path}: holds the records of several devices, such as {' and '.join(met)}:"
                 " choose one with --device NAME"
             )
-        self._device = met[0]
+        self._device = met[0] if met else None
 
     def table(
         self,
@@ -166,14 +169,14 @@ class Columns:
             path=self._path,
             device=device,
             session=session,
-            is_file="media" in self._codes["clock"].texts,
+            is_file="media" in self._clocks,
             frame_time_s=time_s,
             frame_s=_durations(time_s, frame_run, spacing_s),
             frame_unix_ns=frames["unix_ns"],
             spacing_s=spacing_s,
             synchronized=float(frames["synchronized"].mean()) if len(time_s) else 0.0,
             dropped=int(frames["frames_dropped"].sum()),
-            picture_size=self._size,
+            picture_sizes=tuple(sorted(self._sizes)),
             frame=frame[is_face],
             subject=subject,
             reasons=faces["reasons"],
@@ -262,6 +265,11 @@ class _Codes:
         known = [texts.setdefault(each, len(texts)) for each in cells.dictionary.to_pylist()]
         codes = np.array(known, np.int32)
         return codes[np.asarray(cells.indices.to_numpy(zero_copy_only=False), np.int64)]
+
+    def met(self, numbers: Array) -> set[str | None]:
+        """Return the texts of some numbers."""
+        texts = list(self.texts)
+        return {texts[number] for number in np.unique(numbers)}
 
 
 def _numbers(cells: Any, kind: Any) -> Array:

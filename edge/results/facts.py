@@ -1,6 +1,7 @@
 """What a report says of a record: who, when, how long, by what, and how much was classified."""
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -63,6 +64,7 @@ class Facts:
         purposes: declared, in words.
         sources: camera or recording.
         priors: class priors in words.
+        sizes: of the pictures, in words.
         started: day and time of the first frame, UTC; empty: not known.
         ended: of the end.
         rate_hz: usual frames per second; None with one frame.
@@ -78,6 +80,7 @@ class Facts:
     purposes: tuple[str, ...]
     sources: tuple[str, ...]
     priors: tuple[str, ...]
+    sizes: str
     started: str
     ended: str
     rate_hz: float | None
@@ -112,6 +115,7 @@ def facts_of(table: Table) -> Facts:
         ),
         sources=_sources(table, starts),
         priors=_distinct(starts, _priors_text),
+        sizes=_sizes_text(table.picture_sizes),
         started=started,
         ended=ended,
         rate_hz=1 / table.spacing_s if table.spacing_s > 0 else None,
@@ -142,6 +146,12 @@ def _priors_text(start: Mapping[str, Any]) -> str:
     if not isinstance(priors, dict) or not priors:
         return "uniform"
     return ", ".join(f"{name} {share:g}" for name, share in priors.items())
+
+
+def _sizes_text(sizes: Sequence[tuple[int, int]]) -> str:
+    by_area = sorted(sizes, key=math.prod)
+    words = " to ".join(f"{width} x {height}" for width, height in (by_area[:1] + by_area[1:][-1:]))
+    return f"{words} pixels" if len(sizes) == 1 else f"{len(sizes)} sizes from {words} pixels"
 
 
 def _sources(table: Table, starts: list[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -17,13 +17,12 @@ def methods_paragraph(table: Table, facts: Facts, rows: Sequence[SummaryRow]) ->
         facts: of the record.
         rows: the whole of each subject that is reported.
     """
-    width, height = table.picture_size
     rate = "" if facts.rate_hz is None else f", {facts.rate_hz:.3g} frames per second"
     used = {model.role: model for model in facts.models}
     sentences = [
         f"Facial affect was estimated with affect-edge {_either(facts.versions, 'VERSION')}"
         f" on {_either(facts.boards, 'BOARD')} from near-infrared video"
-        f" ({_either(facts.sources, 'CAMERA')}, {width} x {height} pixels{rate},"
+        f" ({_either(facts.sources, 'CAMERA')}, {facts.sizes}{rate},"
         " lamp of [WAVELENGTH] nm).",
         f"Faces were detected with {_model(used.get('detector'))} and tracked.",
     ]

@@ -67,7 +67,6 @@ def session_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> 
     """Return who, when, how long, and by what."""
     length = _duration(record.end_s - record.start_s)
     gaps_s = record.end_s - max(float(record.frame_time_s[0]), 0.0) - record.recorded_s
-    width, height = record.picture_size
     when = "not known: the recording has no date"
     unix_ns = [each.unix_ns for each in record.events if each.unix_ns > 0]
     if unix_ns:  # of a file that a daemon played
@@ -98,7 +97,7 @@ def session_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> 
         ("Interruptions", f"{interruptions}{missing}"),
         (
             "Pictures",
-            f"{len(record.frame_time_s)} of {width} x {height} pixels"
+            f"{len(record.frame_time_s)} of {facts.sizes}"
             + ("" if facts.rate_hz is None else f", usually {facts.rate_hz:.3g} a second")
             + f"; {record.dropped} were lost",
         ),

@@ -72,7 +72,8 @@ class Table:
         spacing_s: the usual spacing of frames; 0.0 if there is only one.
         synchronized: share of the frames whose wall time was synchronized, 0..1.
         dropped: frames that were lost, as the frames themselves say.
-        picture_size: width and height in pixels; (0, 0) without frames.
+        picture_sizes: each width and height that a frame has, pixels; several of a folder of
+            pictures, or of runs with other cameras.
         frame: (N,) index of the face's frame.
         subject: (N,) index in ``subjects``.
         reasons: (N,) index in ``reason_texts``.
@@ -97,7 +98,7 @@ class Table:
     spacing_s: float
     synchronized: float
     dropped: int
-    picture_size: tuple[int, int]
+    picture_sizes: tuple[tuple[int, int], ...]
     frame: Integers
     subject: Integers
     reasons: Integers

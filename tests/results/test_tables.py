@@ -1,7 +1,9 @@
 """One record read from every format, sessions and devices chosen, and damaged files refused."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from edge.client.logs import opened_log, participant_edits
 from edge.client.logs.participant_edits import Edit
 from edge.client.logs.sqlite_changes import open_log
 from edge.errors import ConfigError
+from edge.results.facts import facts_of
 from edge.results.table import Subject, Table
 from edge.results.tables import read_table
 from tests.support import recorded
@@ -85,6 +88,41 @@ def test_one_of_several_devices_must_be_chosen(tmp_path: Path) -> None:
     assert read_table(out, device="b").device == "b"
     with pytest.raises(ConfigError, match="'c': expected a device of"):
         read_table(out, device="c")
+
+
+def of_a_file(messages: Sequence[Any], size: tuple[int, int]) -> list[Any]:
+    """Return messages of a daemon that plays a file with pictures of that size."""
+
+    def changed(message: Any) -> Any:
+        if message.kind != "frame":
+            return message
+        info = message.frame.model_copy(update={"width": size[0], "height": size[1]})
+        time = message.time.model_copy(update={"clock": "media"})
+        return message.model_copy(update={"frame": info, "time": time})
+
+    return [changed(each) for each in messages]
+
+
+@pytest.mark.parametrize("name", ["log.sqlite", "log.csv", "out.parquet"])
+def test_rows_of_others_say_nothing_of_clock_and_size(tmp_path: Path, name: str) -> None:
+    other = of_a_file(session("other", frames=9, device="a", stream="a"), (64, 48))
+    first = of_a_file(session("file", frames=9, device="b"), (320, 240))
+    second = session("camera", frames=9, first=500, seq=100, device="b")
+    out = write_log(tmp_path / name, [*other, *first, *second])
+    table = read_table(out, device="b", session="camera")
+    assert (table.is_file, table.picture_sizes) == (False, ((1280, 720),))
+    assert facts_of(table).sizes == "1280 x 720 pixels"
+    assert facts_of(table).started.startswith("2025-11-24 16:00:25")
+    table = read_table(out, device="b", session="file")
+    assert (table.is_file, table.picture_sizes) == (True, ((320, 240),))
+
+
+def test_pictures_of_several_sizes_are_named_as_such(tmp_path: Path) -> None:
+    sizes = [(720, 1280), (64, 48), (320, 240)]
+    messages = [of_a_file([frame(at, at)], size)[0] for at, size in enumerate(sizes)]
+    table = read_table(write_log(tmp_path / "log.jsonl", messages))
+    assert table.picture_sizes == tuple(sorted(sizes))
+    assert facts_of(table).sizes == "3 sizes from 64 x 48 to 720 x 1280 pixels"
 
 
 def test_runs_follow_each_other_by_wall_time(tmp_path: Path) -> None:
