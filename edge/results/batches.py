@@ -5,10 +5,8 @@ Columns and their types are those of ``edge.client.tidy``; a cell that is not kn
 in a column of integers.
 """
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,10 +16,10 @@ from edge.client.logs import is_database
 from edge.client.logs.sessions import Span
 from edge.client.logs.sqlite_reader import SqliteReader
 from edge.client.logs.stored_rows import StoredRows
+from edge.client.logs.table_reader import csv_rows, parquet_batches, parquet_files, readable
 from edge.client.tidy import BOOLEANS, COLUMNS, EVENT_COLUMNS, INTEGERS, TEXTS, frame_rows
-from edge.errors import ConfigError, LogFileError
+from edge.errors import ConfigError
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
-from edge.results.arrow import require_arrow
 
 FRAME_COLUMNS: Final = (
     "device", "stream", "epoch", "seq", "unix_ns", "track", "participant", "time_s",
@@ -125,11 +123,11 @@ def _of_folder(path: Path) -> Record:
     if (path / "faces").is_dir() or (path / ".spool").is_dir():
 
         def events() -> Iterator[RecordedEvent]:
-            yield from _parquet_events(_in_order((path / "events").glob("**/*.parquet")))
+            yield from _parquet_events(parquet_files(path / "events"))
             yield from spooled.events()
 
         def frames(spans: list[Span] | None) -> Iterator[Batch]:
-            yield from _parquet_frames(_in_order((path / "faces").glob("**/*.parquet")))
+            yield from _parquet_frames(parquet_files(path / "faces"))
             yield from spooled.frames(spans)
 
         return Record(events, frames)
@@ -140,20 +138,6 @@ def _of_folder(path: Path) -> Record:
         names = ", ".join(inner[:8]) + (", ..." if len(inner) > 8 else "")
         raise ConfigError(f"{path}: holds {len(inner)} recordings, {names}: name one of them")
     raise ConfigError(f"{path}: holds no record; {EXPECTED}")
-
-
-def _in_order(paths: Iterator[Path]) -> list[Path]:
-    def key(path: Path) -> tuple[str, str, int, int]:
-        stream, _, numbers = path.stem.removesuffix(".erased").rpartition("-")
-        stream, _, epoch = stream.rpartition("-")
-        is_named = numbers.isdecimal() and epoch.isdecimal()
-        return (
-            (path.parent.parent.name, stream, int(epoch), int(numbers))
-            if is_named
-            else (path.parent.parent.name, path.stem, 0, 0)
-        )
-
-    return sorted((path for path in paths if not path.name.startswith(".")), key=key)
 
 
 def _of_sqlite(paths: Sequence[Path]) -> Record:
@@ -224,31 +208,10 @@ def _event_of_row(row: Mapping[str, Any]) -> RecordedEvent:
 # --- CSV
 
 
-def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Return line numbers and the cells of ``columns``; a torn last row is left out."""
-    with _readable(path), path.open(encoding="utf-8", errors="replace", newline="") as file:
-        reader = csv.reader(line.replace("\0", "") for line in file)
-        header = next(reader, [])
-        if missing := [name for name in columns if name not in header]:
-            raise ConfigError(
-                f"{path}: lacks the columns {', '.join(missing[:5])}; expected a table that"
-                " affect-edge log, export-log or analyse made"
-            )
-        places = [header.index(name) for name in columns]
-        torn = None
-        for row in reader:
-            if torn is not None:
-                raise ConfigError(f"{path}: line {torn} has {len(header)} columns in its header")
-            if len(row) != len(header):
-                torn = reader.line_num
-                continue
-            yield reader.line_num, [row[place] for place in places]
-
-
 def _csv_frames(path: Path) -> Iterator[Batch]:
     columns: dict[str, list[Any]] = {name: [] for name in FRAME_COLUMNS}
     readers = [(columns[name].append, _cell_reader(name)) for name in FRAME_COLUMNS]
-    for line, row in _csv_rows(path, FRAME_COLUMNS):
+    for line, row in csv_rows(path, FRAME_COLUMNS):
         try:
             for cell, (append, read) in zip(row, readers, strict=True):
                 append(read(cell))
@@ -275,7 +238,7 @@ def _cell_reader(column: str) -> Callable[[str], Any]:
 def _csv_events(path: Path) -> Iterator[RecordedEvent]:
     if not path.exists():  # of a table that somebody copied without its events
         return
-    for line, row in _csv_rows(path, EVENT_COLUMNS):
+    for line, row in csv_rows(path, EVENT_COLUMNS):
         try:
             yield _event_of_row(dict(zip(EVENT_COLUMNS, row, strict=True)))
         except ValueError as error:
@@ -295,7 +258,7 @@ def _json_messages(
         "event": EventMessage,
         "status": StatusMessage,
     }
-    with _readable(path), path.open("rb") as file:
+    with readable(path), path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return  # torn by a crash: it was never acknowledged
@@ -347,50 +310,17 @@ def _json_frames(path: Path) -> Iterator[Batch]:
 # --- Parquet
 
 
-def _parquet_batches(paths: Sequence[Path], columns: Sequence[str]) -> Iterator[Batch]:
-    parquet = require_arrow().parquet
-    for path in paths:
-        inner = list(columns)
-        device = None
-        with _readable(path), parquet.ParquetFile(path) as file:
-            names = set(file.schema_arrow.names)
-            if "device" not in names and path.parent.parent.name.startswith("device="):
-                inner.remove("device")
-                device = path.parent.parent.name.removeprefix("device=")
-            if missing := [name for name in inner if name not in names]:
-                raise ConfigError(
-                    f"{path}: lacks the columns {', '.join(missing[:5])}; expected a table that"
-                    " affect-edge log, export-log or analyse made"
-                )
-            for batch in file.iter_batches(batch_size=_ROWS, columns=inner):
-                found: dict[str, Any] = {name: batch.column(name) for name in inner}
-                if device is not None:
-                    found["device"] = [device] * batch.num_rows
-                yield found
-
-
 def _parquet_frames(paths: Sequence[Path]) -> Iterator[Batch]:
-    return _parquet_batches(paths, FRAME_COLUMNS)
+    for path in paths:
+        yield from parquet_batches(path, FRAME_COLUMNS, rows=_ROWS)
 
 
 def _parquet_events(paths: Sequence[Path]) -> Iterator[RecordedEvent]:
-    for batch in _parquet_batches(paths, EVENT_COLUMNS):
-        columns = (
-            column if isinstance(column := batch[name], list) else column.to_pylist()
-            for name in EVENT_COLUMNS
-        )
-        for cells in zip(*columns, strict=True):
-            yield _event_of_row(dict(zip(EVENT_COLUMNS, cells, strict=True)))
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Translate what reading a file raises."""
-    try:
-        yield
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; {EXPECTED}") from error
-    except OSError as error:  # pyarrow's errors of damaged files, too
-        raise LogFileError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-    except (csv.Error, ValueError) as error:
-        raise ConfigError(f"{path}: is damaged: {' '.join(str(error).split())}") from error
+    for path in paths:
+        for batch in parquet_batches(path, EVENT_COLUMNS, rows=_ROWS):
+            columns = (
+                column if isinstance(column := batch[name], list) else column.to_pylist()
+                for name in EVENT_COLUMNS
+            )
+            for cells in zip(*columns, strict=True):
+                yield _event_of_row(dict(zip(EVENT_COLUMNS, cells, strict=True)))

@@ -15,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 
 from edge import clock
+from edge.client.logs.arrow import require_arrow
 from edge.client.tidy import COLUMNS, csv_lines
 from edge.errors import ConfigError
-from edge.results.arrow import require_arrow
 from edge.results.batches import open_record
 from edge.results.files import opened_result
 from edge.results.table import Floats, Integers, Table

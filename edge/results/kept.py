@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from edge.client.logs.arrow import require_arrow
 from edge.client.tidy import COLUMNS, csv_lines
 from edge.errors import ConfigError
-from edge.results.arrow import require_arrow
 from edge.results.files import opened_result
 from edge.results.join import Sensor
 from edge.results.marks import Mark, Marks, read_marks

@@ -10,6 +10,7 @@ import pytest
 
 from edge.cli import run_command_line
 from edge.client.logs import opened_log
+from edge.client.logs.erasing import erase_session
 from edge.client.logs.participant_edits import Edit, add
 from edge.client.logs.sqlite_changes import open_log
 from edge.errors import ConfigError
@@ -21,6 +22,7 @@ from edge.recordings.settings import Settings
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.daemons import PURPOSE, ROOT, RunningDaemon
 from tests.support.logs import received
+from tests.support.recorded import session
 from tests.support.videos import content_of, gradient, make_video
 
 Message = FrameMessage | EventMessage
@@ -107,6 +109,31 @@ def test_folder_of_an_analysis_and_the_folder_around_it_are_logs(
 
     for log in (out / "session 1", out):
         assert list(overlays_from(log, recording).frames(0, None)) == analysed
+
+
+def test_a_log_from_which_a_session_was_erased_is_drawn(
+    make_log: Callable[..., Path],
+    messages: list[Message],
+    analysed: list[FrameOverlay],
+    recording: Path,
+) -> None:
+    log = make_log("parquet", [*messages, *session("other", stream="other")])
+    erase_session(str(log), "other", lambda _line: None)
+    assert list(log.glob("events/*/*/*.erased.parquet"))
+
+    assert list(overlays_from(log, recording).frames(0, None)) == analysed
+
+
+def test_torn_last_rows_are_left_out(
+    make_log: Callable[..., Path], analysed: list[FrameOverlay], recording: Path
+) -> None:
+    log = make_log("csv")
+    for path in (log, log.with_suffix(".events.csv")):
+        last = path.read_bytes().splitlines()[-1]
+        with path.open("ab") as file:
+            file.write(last[: len(last) // 2])
+
+    assert list(overlays_from(log, recording).frames(0, None)) == analysed
 
 
 def test_part_of_a_log_has_the_times_of_the_recording(

@@ -198,6 +198,15 @@ def test_torn_last_lines_are_left_out(tmp_path: Path) -> None:
         assert len(read_table(out).frame_time_s) == 400
 
 
+def test_an_open_quote_swallows_no_rows(tmp_path: Path) -> None:
+    out = write_log(tmp_path / "log.csv", session())
+    lines = out.read_bytes().split(b"\n")
+    lines[200] = b'edge,s,1,9,"half'
+    out.write_bytes(b"\n".join(lines))
+    with pytest.raises(ConfigError, match=r"log.csv: line 201 is torn"):
+        read_table(out)
+
+
 def test_codes_assigned_afterwards_count(log: Path) -> None:
     with open_log(log) as database:
         participant_edits.add(database, Edit("P09", track=("s", 1, 2)))

@@ -23,6 +23,7 @@ from typing import Final
 from urllib.parse import quote
 
 from edge.client.gaps import Cursor
+from edge.client.logs.arrow import require_arrow
 from edge.client.logs.failures import log_error
 from edge.client.logs.sqlite_log import SqliteLog
 from edge.client.logs.sqlite_reader import SqliteReader
@@ -58,7 +59,7 @@ class ParquetLog:
         self.path = path
         self._report = report
         self._spool_folder = path / ".spool"
-        _require_pyarrow()
+        require_arrow("a log in Parquet", extra="parquet", instead="choose .sqlite")
         try:
             if path.exists() and not self._spool_folder.exists() and any(path.iterdir()):
                 raise ConfigError(f"log {path}: exists and is no log; name another folder")
@@ -174,13 +175,3 @@ def make_folders(folder: Path, within: Path) -> None:
             make_folders(folder.parent, within)
         folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(folder.parent)
-
-
-def _require_pyarrow() -> None:
-    try:
-        import pyarrow.parquet  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise ConfigError(
-            "a log in Parquet needs the package pyarrow: pip install 'affect-edge[parquet]', or"
-            " choose .sqlite"
-        ) from error

@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
+from edge.client.logs.arrow import require_arrow
 from edge.client.logs.failures import log_error
 from edge.client.tidy import BOOLEANS, INTEGERS, TEXTS, Cell, csv_lines
 from edge.errors import ConfigError
@@ -98,14 +99,7 @@ class _CsvTable:
 
 class _ParquetTable:
     def __init__(self, file: BinaryIO, columns: Sequence[str]) -> None:
-        try:
-            import pyarrow  # noqa: PLC0415
-            import pyarrow.parquet  # noqa: PLC0415
-        except ImportError as error:
-            raise ConfigError(
-                "Parquet needs the package pyarrow: pip install 'affect-edge[parquet]', or choose"
-                " .csv"
-            ) from error
+        pyarrow = require_arrow(extra="parquet", instead="choose .csv")
         self._arrow = pyarrow
         self._schema = pyarrow.schema([(name, _type(pyarrow, name)) for name in columns])
         self._writer = pyarrow.parquet.ParquetWriter(file, self._schema, compression="zstd")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from edge.client.logs.arrow import require_arrow
 from edge.config import Config
 from edge.descriptors import write_error_line
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, ConfigError
@@ -60,7 +61,7 @@ def run_analyse(options: AnalyseOptions) -> int:
         ConfigError: an argument is wrong; nothing was computed.
         ModelError: a network cannot be loaded.
     """
-    _require_pyarrow()
+    require_arrow("analyse")
     if options.scheduler is not None:
         require_distributed()
     recordings = find_recordings(options.recordings)
@@ -346,12 +347,3 @@ def _with_artifacts(config: Config, models: Mapping[str, ModelReference]) -> Con
         if model is not None and is_same and getattr(present, f"{prefix}artifact") == "auto":
             updates[section] = present.model_copy(update={f"{prefix}artifact": model.artifact})
     return config.model_copy(update=updates)
-
-
-def _require_pyarrow() -> None:
-    try:
-        import pyarrow.parquet  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise ConfigError(
-            "analyse needs the package pyarrow: pip install 'affect-edge[recordings]'"
-        ) from error

@@ -4,16 +4,16 @@ Formats: a SQLite log, JSON lines, CSV tables, a folder of Parquet tables, and t
 analysis (``affect-edge analyse``), which holds tables, too. Memory: some thousand rows.
 """
 
-import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from edge.client.logs.sessions import Span
 from edge.client.logs.sqlite_reader import SqliteReader
+from edge.client.logs.table_reader import csv_rows, parquet_batches, parquet_files
 from edge.client.tidy import COLUMNS
 from edge.errors import ConfigError, LogFileError
 from edge.protocol.messages import EventMessage, FrameMessage
@@ -202,59 +202,28 @@ class _ParquetFolder(_Tables):
     """A Parquet log: tables by device and day, named by their first message."""
 
     def __init__(self, log: Path) -> None:
-        super().__init__(log, _by_message(log / "faces"), _by_message(log / "events"))
+        super().__init__(log, parquet_files(log / "faces"), parquet_files(log / "events"))
 
 
 def _tables(frames: Path, events: Path) -> _Tables:
     return _Tables(frames, [frames], [events])
 
 
-def _by_message(folder: Path) -> list[Path]:
-    def key(path: Path) -> tuple[str, int, int]:
-        stream, epoch, seq = path.stem.rsplit("-", 2)
-        return stream, int(epoch), int(seq)
-
-    try:
-        return sorted(folder.rglob("*.parquet"), key=key)
-    except ValueError as error:
-        raise ConfigError(f"--from {folder.parent}: {error}; expected a Parquet log") from error
-
-
-def _rows(path: Path, columns: Iterable[str]) -> Iterator[Row]:
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     """Yield the rows of a table; cells of a CSV file are text.
 
     Raises:
         ConfigError: columns are missing, or pyarrow is.
         LogFileError: it cannot be read.
     """
-    missing = f"--from {path}: is no table of affect-edge: it has no column"
     if path.suffix.lower() == ".csv":
-        try:
-            with path.open(encoding="utf-8", errors="replace", newline="") as file:
-                rows = csv.DictReader(file)
-                for column in columns:
-                    if column not in (rows.fieldnames or ()):
-                        raise ConfigError(f"{missing} {column}")
-                yield from rows
-        except OSError as error:
-            raise LogFileError(f"--from {path}: {error.strerror}") from error
+        for _, cells in csv_rows(path, columns):
+            yield dict(zip(columns, cells, strict=True))
         return
-    try:
-        import pyarrow  # noqa: PLC0415
-        from pyarrow import parquet  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError(
-            f"--from {path}: needs the package pyarrow: pip install 'affect-edge[recordings]'"
-        ) from error
-    try:
-        with parquet.ParquetFile(path) as table:
-            for column in columns:
-                if column not in table.schema_arrow.names:
-                    raise ConfigError(f"{missing} {column}")
-            for batch in table.iter_batches(_BATCH, columns=list(columns)):
-                yield from batch.to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise LogFileError(f"--from {path}: cannot be read: {error}") from error
+    for batch in parquet_batches(path, columns, rows=_BATCH):
+        lists = (batch[name].to_pylist() for name in columns)
+        for row in zip(*lists, strict=True):
+            yield dict(zip(columns, row, strict=True))
 
 
 def _run_of(row: Row) -> Run | None:
