@@ -6,7 +6,6 @@ gets the newest sample at or before its frame, unless that is older than the *li
 usual spacing of the samples, and 1 s at least. Then the cells are empty.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from edge.errors import ConfigError
 from edge.results.batches import open_record
 from edge.results.files import opened_result
 from edge.results.table import Floats, Integers, Table
-from edge.results.user_csv import UserTable, read_user_csv
+from edge.results.user_csv import UserTable, read_user_csv, typed
 
 SERIES_MAX: Final = 4
 """Series that are drawn below a timeline."""
@@ -30,9 +29,6 @@ _TIME_COLUMNS: Final = ("time_s", "time", "timestamp", "unix_s", "unix_ms", "uni
 _UNIX_MIN: Final = 1e8  # seconds: three years of a recording, or 1973
 _LIMIT_MIN_S: Final = 1.0
 _POINTS_MAX: Final = 2000
-_CODE: Final = re.compile(r"[+-]?0[0-9]")
-_WHOLE: Final = re.compile(r"[+-]?[0-9]+")
-_INT64: Final = (-(2**63), 2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +112,13 @@ def _read(path: Path, time_column: str | None) -> Sensor:
     times = times[order]
     steps = np.diff(times)
     usual_s = float(np.median(steps[steps > 0])) if np.any(steps > 0) else 0.0
-    columns = {
-        f"{path.stem}_{name}": [cells[row] for row in order]
-        for place, name in enumerate(table.columns)
-        if place != at and name
-        for cells in [_cells(table, place)]
-    }
+    columns: dict[str, list[Any]] = {}
+    for place, name in enumerate(table.columns):
+        if place == at or not name:
+            continue
+        table.column(name, "--join")  # there is no other of that name
+        cells = typed([row[place] for row in table.rows], table.number)
+        columns[f"{path.stem}_{name}"] = [cells[row] for row in order]
     return Sensor(path, is_wall, times, columns, max(2 * usual_s, _LIMIT_MIN_S))
 
 
@@ -151,30 +148,6 @@ def _times(table: UserTable, at: int) -> tuple[Floats, bool]:
     if size < _UNIX_MIN:
         return found, False
     return found / next(unit for unit in (1e9, 1e6, 1e3, 1.0) if size >= _UNIX_MIN * unit), True
-
-
-def _cells(table: UserTable, place: int) -> list[Any]:
-    """Return a column as numbers if all its cells are, else as texts; None: empty.
-
-    Whole numbers stay exact. Texts are columns with a code such as ``007``, whose zeros a number
-    would lose, or with a whole number that neither 64 bits nor a float can hold.
-    """
-    cells = [row[place] or None for row in table.rows]
-    given = [cell for cell in cells if cell is not None]
-    if any(_CODE.match(cell) for cell in given):
-        return list(cells)
-    try:
-        numbers = [None if cell is None else table.number(cell) for cell in cells]
-    except ValueError:
-        return list(cells)
-    wholes = {cell: int(cell) for cell in given if _WHOLE.fullmatch(cell)}
-    if len(wholes) == len(set(given)) and all(
-        _INT64[0] <= each <= _INT64[1] for each in wholes.values()
-    ):
-        return [None if cell is None else wholes[cell] for cell in cells]
-    if any(int(float(each)) != each for each in wholes.values()):
-        return list(cells)
-    return list(numbers)
 
 
 def check_times(sensor: Sensor, table: Table) -> None:

@@ -1,6 +1,5 @@
 """What ``analyse`` keeps in a recording's folder for a later report: its marks, and its sensors."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -8,11 +7,13 @@ from typing import Any, Final
 import numpy as np
 
 from edge.client.logs.arrow import require_arrow
+from edge.client.logs.table_reader import csv_columns, csv_rows, readable
 from edge.client.tidy import COLUMNS, csv_lines
-from edge.errors import ConfigError
+from edge.errors import ConfigError, LogFileError
 from edge.results.files import opened_result
 from edge.results.join import Sensor
 from edge.results.marks import Mark, Marks, read_marks
+from edge.results.user_csv import number, typed
 
 MARKS: Final = "marks.used.csv"
 
@@ -49,20 +50,21 @@ def kept_sensors(record: Path) -> list[Sensor]:
     """
     folder = _folder(record)
     for name, read in (("joined.parquet", _parquet), ("joined.csv", _csv)):
-        if folder is None or not (folder / name).exists():
+        path = None if folder is None else folder / name
+        if path is None or not path.exists():
             continue
         try:
-            times, columns = read(folder / name)
-        except (OSError, ValueError, LookupError) as error:
-            reason = " ".join(str(error).split())
+            with readable(path):
+                times, columns = read(path)
+        except (ConfigError, LogFileError) as error:
             raise ConfigError(
-                f"{folder / name}: cannot be read: {reason}; make it again, or name the files of"
-                " the sensors with --join"
+                f"{error}; make it again with affect-edge analyse, or name the files of the sensors"
+                " with --join"
             ) from error
         # a picture has a row for each face
         time_s, first = np.unique(np.array(times, np.float64), return_index=True)
         cells = {name: [column[row] for row in first] for name, column in columns.items()}
-        return [Sensor(folder / name, is_wall=False, times=time_s, columns=cells, limit_s=0.0)]
+        return [Sensor(path, is_wall=False, times=time_s, columns=cells, limit_s=0.0)]
     return []
 
 
@@ -79,6 +81,8 @@ def _parquet(path: Path) -> tuple[list[float], dict[str, list[Any]]]:
     arrow = require_arrow()
     with arrow.parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
+        if "time_s" not in schema.names:
+            raise ValueError("it has no column time_s")
         names = [
             field.name
             for field in schema
@@ -86,20 +90,21 @@ def _parquet(path: Path) -> tuple[list[float], dict[str, list[Any]]]:
             and (arrow.types.is_floating(field.type) or arrow.types.is_integer(field.type))
         ]
         rows = file.read(columns=["time_s", *names])
-        found = {name: rows.column(name).cast(arrow.float64()).to_pylist() for name in names}
-        return rows.column("time_s").to_pylist(), found
+    # a plot needs no digit beyond those of a float
+    found = {name: rows.column(name).cast(arrow.float64(), safe=False) for name in names}
+    times = rows.column("time_s").to_pylist()
+    return times, {name: column.to_pylist() for name, column in found.items()}
 
 
 def _csv(path: Path) -> tuple[list[float], dict[str, list[Any]]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        head = next(reader)
-        at, first = head.index("time_s"), len(COLUMNS)
-        rows = [(float(row[at]), row[first:]) for row in reader]
-    columns: dict[str, list[Any]] = {}
-    for place, name in enumerate(head[first:]):
+    names = [name for name in csv_columns(path) if name not in COLUMNS]
+    times: list[float] = []
+    columns: dict[str, list[str]] = {name: [] for name in names}
+    for line, (time_s, *cells) in csv_rows(path, ["time_s", *names]):
         try:
-            columns[name] = [float(row[place]) if row[place] else None for _, row in rows]
-        except ValueError:  # a column of texts
-            continue
-    return [time_s for time_s, _ in rows], columns
+            times.append(number(time_s))
+        except ValueError as error:
+            raise ValueError(f"line {line}: time_s is {time_s!r}") from error
+        for name, cell in zip(names, cells, strict=True):
+            columns[name].append(cell)
+    return times, {name: typed(cells) for name, cells in columns.items()}

@@ -6,13 +6,18 @@ another character. The first line names the columns.
 
 import csv
 import io
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edge.errors import ConfigError
 
 _SEPARATORS: Final = ",;\t"
+_CODE: Final = re.compile(r"[+-]?0[0-9]")
+_WHOLE: Final = re.compile(r"[+-]?[0-9]+")
+_INT64: Final = (-(2**63), 2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +61,49 @@ class UserTable:
         Raises:
             ValueError: it is none, or not finite.
         """
-        text = cell.replace(",", ".") if self.has_decimal_comma else cell
-        if "_" in text or not text.isascii():  # Python alone reads 1_000, and digits of any script
-            raise ValueError("no number")
-        value = float(text)
-        if not abs(value) < float("inf"):
-            raise ValueError("not finite")
-        return value
+        return number(cell.replace(",", ".") if self.has_decimal_comma else cell)
+
+
+def number(text: str) -> float:
+    """Return a text as a number.
+
+    Raises:
+        ValueError: it is none, or not finite.
+    """
+    if "_" in text or not text.isascii():  # Python alone reads 1_000, and digits of any script
+        raise ValueError("no number")
+    value = float(text)
+    if not abs(value) < float("inf"):
+        raise ValueError("not finite")
+    return value
+
+
+def typed(cells: Sequence[str], to_number: Callable[[str], float] = number) -> list[Any]:
+    """Return a column as numbers if all its cells are, else as texts; None: empty.
+
+    Whole numbers stay exact. Texts are columns with a code such as ``007``, whose zeros a number
+    would lose, or with a whole number that neither 64 bits nor a float can hold.
+
+    Args:
+        cells: of the column.
+        to_number: reads a number; raises ValueError if it is none.
+    """
+    texts = [cell or None for cell in cells]
+    given = [cell for cell in texts if cell is not None]
+    if any(_CODE.match(cell) for cell in given):
+        return texts
+    try:
+        numbers = [None if cell is None else to_number(cell) for cell in texts]
+    except ValueError:
+        return texts
+    wholes = {cell: int(cell) for cell in given if _WHOLE.fullmatch(cell)}
+    if len(wholes) == len(set(given)) and all(
+        _INT64[0] <= each <= _INT64[1] for each in wholes.values()
+    ):
+        return [None if cell is None else wholes[cell] for cell in texts]
+    if any(int(float(each)) != each for each in wholes.values()):
+        return texts
+    return numbers
 
 
 def read_user_csv(path: Path, option: str) -> UserTable:
@@ -91,9 +132,11 @@ def read_user_csv(path: Path, option: str) -> UserTable:
     columns: tuple[str, ...] = ()
     rows, lines = [], []
     # str.splitlines would end lines at characters such as U+2028, which are text
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    begun = 0
     try:
         for row in reader:
+            begun = reader.line_num
             cells = [cell.strip() for cell in row]
             if not any(cells):
                 continue
@@ -108,7 +151,10 @@ def read_user_csv(path: Path, option: str) -> UserTable:
             rows.append(cells)
             lines.append(reader.line_num)
     except csv.Error as error:
-        raise ConfigError(f"{option} {path}: line {reader.line_num}: {error}") from error
+        raise ConfigError(
+            f"{option} {path}: line {begun + 1}: {error}; a quote ends where the cell ends, and a"
+            ' quote within it is written twice, as in "the ""blue"" mask"'
+        ) from error
     if not columns:
         raise ConfigError(f"{option} {path}: is empty; expected a line of column names")
     return UserTable(path, columns, rows, lines, separator != ",")

@@ -121,6 +121,8 @@ def test_the_newest_sample_is_never_later_nor_too_old(
         ("time,bar\nsoon,1\n", None, "line 2: time is 'soon': no date and time; expected"),
         ("time,bar\n2025-11-24 16:00,1\n", None, "without an offset from UTC"),
         ("time,bar\n1,1\n\nx,1\n", None, "line 4: time is 'x': expected a number, as in the rows"),
+        ("time,bar,bar\n1,2,3\n", None, r"--join: .*chamber.csv has several columns 'bar'"),
+        ('time,valve\n1,"open\n2,shut\n3,open\n', None, r"chamber.csv: line 2: unexpected end"),
         ("time,age_s\n1,1\n", None, None),
     ],
 )

@@ -8,17 +8,14 @@ import re
 import subprocess
 import sys
 import zlib
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from edge.cli import run_command_line
 from edge.errors import ConfigError
-from edge.results import after_analysis, pdf
+from edge.results import pdf
 from edge.results.facts import facts_of
-from edge.results.join import series_of
-from edge.results.kept import kept_sensors
 from edge.results.marks import recorded_marks
 from edge.results.markup import tag
 from edge.results.methods import methods_paragraph
@@ -28,38 +25,9 @@ from edge.results.tables import read_table
 from tests.support import recorded
 from tests.support.daemons import ROOT
 from tests.support.recorded import analysed, event, face, frame, session, write_log
+from tests.support.report_page import Page
 
 CHROMIUM = Path("/usr/bin/chromium")
-
-
-class Page(HTMLParser):
-    """The elements of a page, their texts and attributes; fails where they are not nested."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._open: list[str] = []
-        self.feed(text)
-        assert not self._open
-
-    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((name, dict(attributes)))
-        if name != "meta":
-            self._open.append(name)
-
-    def handle_startendtag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((name, dict(attributes)))
-
-    def handle_endtag(self, name: str) -> None:
-        assert self._open.pop() == name
-
-    def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] not in ("style", "title"):
-            self.text += data + " "
-
-    def count(self, name: str) -> int:
-        return sum(each == name for each, _ in self.elements)
 
 
 @pytest.fixture(scope="module")
@@ -265,40 +233,6 @@ def test_the_folder_of_an_analysis_is_reported(tmp_path: Path) -> None:
     page = Page(out.read_text())
     assert "diving" in page.text
     assert "mask" not in page.text.replace("mask 2", "").replace("masks", "")
-
-
-@pytest.mark.parametrize("suffix", ["parquet", "csv"])
-def test_marks_and_sensors_of_an_analysis_are_in_its_report(tmp_path: Path, suffix: str) -> None:
-    folder = analysed(tmp_path / "clip", session())
-    for name in ("frames", "events"):
-        (folder / f"{name}.{'csv' if suffix == 'parquet' else 'parquet'}").unlink()
-    marks, pressure = tmp_path / "mine.csv", tmp_path / "chamber.csv"
-    marks.write_text('time_s;mark\n12;"surface, at last"\n2,5;diving\n')
-    pressure.write_text("time_s,pressure_bar,valve\n0,1,open\n20,2.8,shut\n")
-    after_analysis(folder, marks=marks, joins=[pressure])
-    assert (folder / "marks.used.csv").read_text() == (
-        'time_s,mark\n2.5,diving\n12.0,"surface, at last"\n'
-    )
-    marks.unlink()
-    pressure.unlink()
-    for record in (folder, folder.parent) if suffix == "parquet" else (folder,):
-        out = tmp_path / f"{record.name}.html"
-        assert run_command_line(["report", str(record), "--out", str(out)]) == 0
-        page = Page(out.read_text())
-        assert "surface, at last" in page.text
-        assert "mask" not in page.text.replace("mask 2", "").replace("masks", "")
-        [series] = series_of(kept_sensors(record), read_table(record))
-        assert series.name == "chamber_pressure_bar"
-        assert set(series.values.tolist()) == {1.0, 2.8}
-    other = tmp_path / "other.csv"
-    other.write_text("time_s,mark\n1,ascent\n")
-    write_report(folder, tmp_path / "other.html", marks=other)
-    text = Page((tmp_path / "other.html").read_text()).text
-    assert "ascent" in text
-    assert "diving" not in text
-    (folder / f"joined.{suffix}").unlink()
-    write_report(folder, tmp_path / "no sensor.html")
-    assert (tmp_path / "no sensor.html").stat().st_size < out.stat().st_size
 
 
 def test_summary_and_plots_of_a_log(log: Path, tmp_path: Path) -> None:

@@ -239,6 +239,8 @@ def test_after_analysis_writes_the_same_bytes_again(tmp_path: Path) -> None:
         ("time_s,mark\nnan,a\n", "line 2: time_s is 'nan'"),
         ("time_s,mark\n1\n", "line 2 has 1 cells, the first line 2"),
         ("time_s,mark\n1,\n", "line 2: has no text"),
+        ('time_s,mark\n1,a\n\n2,"dive\n3,b\n4,c\n', "line 4: unexpected end of data; a quote ends"),
+        ('time_s,mark\n1,a\n2,"dive" now\n', "line 3: ',' expected after '\"'; a quote ends"),
         (b"time_s,mark\n1,\xe9\n", "byte 14 is no UTF-8"),
         (None, "cannot be read: No such file"),
     ],

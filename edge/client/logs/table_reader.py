@@ -4,13 +4,23 @@ import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 from urllib.parse import unquote
 
 from edge.client.logs.arrow import require_arrow
 from edge.errors import ConfigError, LogFileError
 
 MADE_BY: Final = "expected a table that affect-edge log, export-log or analyse made"
+
+
+def csv_columns(path: Path) -> list[str]:
+    """Return the columns of a table.
+
+    Raises:
+        ConfigError, LogFileError: as ``csv_rows``.
+    """
+    with _opened_csv(path) as file:
+        return _cells(next(file, ""))
 
 
 def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
@@ -22,7 +32,7 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str
         ConfigError: the table cannot be opened, lacks a column, or another row is torn.
         LogFileError: the disk fails.
     """
-    with readable(path), path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+    with _opened_csv(path) as file:
         header = _cells(next(file, ""))
         _require_columns(path, columns, header)
         places = [header.index(name) for name in columns]
@@ -38,6 +48,12 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str
                 torn = number
                 continue
             yield number, [row[place] for place in places]
+
+
+@contextmanager
+def _opened_csv(path: Path) -> Iterator[TextIO]:
+    with readable(path), path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        yield file
 
 
 def _cells(line: str) -> list[str]:
