@@ -93,7 +93,7 @@ def facts_of(table: Table) -> Facts:
     """Return the facts of a record.
 
     Raises:
-        ModelError: the ``accuracy.json`` of an installed model is wrong.
+        ModelError: the manifest or the ``accuracy.json`` of an installed model is wrong.
     """
     starts = [each.detail for each in table.context if each.event == "epoch_started"]
     files = [str(each.detail["file"]) for each in _named(table.context, "file_opened", "file")]

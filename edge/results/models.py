@@ -5,12 +5,10 @@ it, on whom, with intervals. It is apart from the manifest, so that a new measur
 hash.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -110,7 +108,7 @@ def models_of(events: Sequence[TableEvent]) -> list[UsedModel]:
     """Return the models of all events ``worker_started``, each once.
 
     Raises:
-        ModelError: the ``accuracy.json`` of an installed model is wrong.
+        ModelError: the manifest or the ``accuracy.json`` of an installed model is wrong.
     """
     found: dict[tuple[str, ...], UsedModel] = {}
     for event in events:
@@ -156,23 +154,16 @@ def _used(role: str, values: dict[str, str]) -> UsedModel:
 
 def _known(model: UsedModel) -> UsedModel:
     """Add what the installed model of that name says."""
-    folder = _folder_of(model.name)
-    if folder is None:
-        return model
-    content = (folder / "manifest.json").read_bytes()
-    manifest: Any = json.loads(content)
-    return replace(
-        model,
-        citation=str(manifest.get("source", {}).get("citation", "")),
-        accuracy=read_accuracy(folder),
-        is_same=hashlib.sha256(content).hexdigest() == model.manifest_sha256,
-    )
-
-
-def _folder_of(name: str) -> Path | None:
-    from edge.vision.inference.folders import find_model  # noqa: PLC0415
+    from edge.vision.inference.folders import find_model, load_hashed_manifest  # noqa: PLC0415
 
     try:
-        return find_model(name)
+        folder = find_model(model.name)
     except ModelError:
-        return None
+        return model
+    manifest, sha256 = load_hashed_manifest(folder)
+    return replace(
+        model,
+        citation=manifest.source.citation,
+        accuracy=read_accuracy(folder),
+        is_same=sha256 == model.manifest_sha256,
+    )

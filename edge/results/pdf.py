@@ -94,11 +94,18 @@ def _by_browser(browser: str, page: str) -> bytes:
             done = subprocess.run(
                 command, capture_output=True, timeout=_LIMIT_S, check=False, cwd=folder
             )
-            content = to.read_bytes()
         except subprocess.TimeoutExpired as error:
-            raise LogFileError(f"{browser}: made no PDF within {_LIMIT_S} s") from error
+            raise _no_pdf(browser, f"not within {_LIMIT_S} s") from error
+        except OSError as error:
+            raise _no_pdf(browser, f"it cannot be started: {error.strerror}") from error
+        try:
+            content = to.read_bytes()
         except OSError as error:
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise LogFileError(f"{browser}: made no PDF: {' '.join(last)}") from error
+            raise _no_pdf(browser, " ".join(last) or f"it ended with {done.returncode}") from error
     # the time of printing is no part of the report
     return re.sub(rb"(/(?:Creation|Mod)Date \(D:)\d{14}", rb"\g<1>20000101000000", content)
+
+
+def _no_pdf(browser: str, why: str) -> LogFileError:
+    return LogFileError(f"{browser}: made no PDF: {why}; write a .html and print it")

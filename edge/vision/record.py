@@ -9,7 +9,7 @@ from typing import BinaryIO, Final, Protocol
 from edge import clock
 from edge.config import Config, DemoSource, ImagesSource, SourceConfig, VideoSource
 from edge.protocol.events import FileHashed, FileOpened, RecordedBy
-from edge.vision.inference import find_model
+from edge.vision.inference.folders import find_model, load_hashed_manifest
 from edge.vision.pipeline import Pipeline
 from edge.vision.sources.container import recording_of
 from edge.vision.sources.video import DEMO_CLIP
@@ -42,14 +42,14 @@ def model_references(config: Config, pipeline: Pipeline) -> dict[str, dict[str, 
     ):
         if network is not None:
             info = network.info
-            manifest = (find_model(model) / "manifest.json").read_bytes()
+            _, manifest_sha256 = load_hashed_manifest(find_model(model))
             references[role] = {
                 "name": info.name,
                 "sha256": info.sha256,
                 "artifact": info.artifact,
                 "runtime": info.runtime,
                 "precision": info.precision,
-                "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
+                "manifest_sha256": manifest_sha256,
             }
     return references
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import run_command_line
-from edge.errors import ConfigError
+from edge.errors import ConfigError, LogFileError
 from edge.results import pdf
 from edge.results.facts import facts_of
 from edge.results.marks import recorded_marks
@@ -186,6 +186,26 @@ def test_a_browser_prints_where_weasyprint_is_not_there(
     with pytest.raises(ConfigError, match=r"needs WeasyPrint, which is not installed, or Chromium"):
         write_report(log, tmp_path / "3.pdf")
     assert not (tmp_path / "3.pdf").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        ("no program", "made no PDF: it cannot be started: Exec format error; write a .html"),
+        ("#!/bin/sh\necho no display >&2; exit 3\n", "made no PDF: no display; write a .html"),
+        ("#!/bin/sh\nexit 3\n", "made no PDF: it ended with 3; write a .html"),
+    ],
+)
+def test_a_browser_that_makes_no_pdf_is_one_line(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, error: str
+) -> None:
+    browser = tmp_path / "chromium"
+    browser.write_text(program)
+    browser.chmod(0o700)
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    monkeypatch.setattr(pdf, "BROWSERS", (str(browser),))
+    with pytest.raises(LogFileError, match=error):
+        pdf.pdf_writer()("<p>page</p>")
 
 
 def test_a_session_within_a_run_knows_how_the_run_was_recorded(tmp_path: Path) -> None:

@@ -94,10 +94,19 @@ def load_manifest(folder: Path) -> Manifest:
     Raises:
         ModelError: it is missing or invalid; one line.
     """
+    return load_hashed_manifest(folder)[0]
+
+
+def load_hashed_manifest(folder: Path) -> tuple[Manifest, str]:
+    """Return the manifest in ``folder``, and the SHA-256 of its file.
+
+    Raises:
+        ModelError: as ``load_manifest``.
+    """
     path = folder / "manifest.json"
     raw = _read_plain_file(path, _MANIFEST_BYTES_MAX)
     try:
-        return Manifest.model_validate_json(raw)
+        return Manifest.model_validate_json(raw), hashlib.sha256(raw).hexdigest()
     except ValidationError as error:
         if kind := mistaken_content(raw):
             raise ModelError(f"{path}: {kind}") from error
