@@ -56,12 +56,10 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="Replace the page if it exists.")] = False,
 ) -> None:
     """Write a session on one page: who, when, how much was classified, figures, methods."""
-    from edge.recordings.times import seconds_of  # noqa: PLC0415
+    from edge.recordings.times import interval_of  # noqa: PLC0415
     from edge.results.report import write_report  # noqa: PLC0415
 
-    interval_s = None if interval is None else seconds_of(interval, "--interval")
-    if interval_s is not None and interval_s <= 0:
-        raise ConfigError(f"--interval {interval!r}: expected more than 0 s")
+    interval_s = interval_of(interval)
     if interval_s is not None and summary is None:
         raise ConfigError("--interval: is that of the summary; name it with --summary NAME.csv")
     write_report(

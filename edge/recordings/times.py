@@ -32,3 +32,17 @@ def seconds_of(text: str, option: str) -> float:
     raise ConfigError(
         f"{option} {text!r}: expected a time within the recording, such as 12.5s, 2min or 1:02:03"
     )
+
+
+def interval_of(text: str | None) -> float | None:
+    """Return the length of the summary's intervals, seconds; None: ``--interval`` is not given.
+
+    Raises:
+        ConfigError: as ``seconds_of``; or it is 0.
+    """
+    if text is None:
+        return None
+    value = seconds_of(text, "--interval")
+    if value <= 0:
+        raise ConfigError(f"--interval {text!r}: expected more than 0 s")
+    return value

@@ -58,6 +58,7 @@ def after_analysis(
             dates, and it is not known when the recording was made.
         LogFileError: a file cannot be read or written.
     """
+    from edge.results.analysed import PLOTS, SUMMARY  # noqa: PLC0415
     from edge.results.join import (  # noqa: PLC0415
         check_times,
         read_sensors,
@@ -75,8 +76,8 @@ def after_analysis(
     for sensor in sensors:
         check_times(sensor, table)
     chosen = recorded_marks(table) if marks is None else read_marks(marks)
-    write_summary(table, folder / "summary.csv", interval_s=interval_s, marks=chosen)
-    write_plots(table, folder / "plots", chosen, series_of(sensors, table))
+    write_summary(table, folder / SUMMARY, interval_s=interval_s, marks=chosen)
+    write_plots(table, folder / PLOTS, chosen, series_of(sensors, table))
     if marks is not None:
         write_kept_marks(folder, chosen)
     if sensors:

@@ -20,6 +20,7 @@ from edge.client.logs.table_reader import csv_rows, parquet_batches, parquet_fil
 from edge.client.tidy import BOOLEANS, COLUMNS, EVENT_COLUMNS, INTEGERS, TEXTS, frame_rows
 from edge.errors import ConfigError
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+from edge.results.analysed import analysed_folder, tables_suffix
 
 FRAME_COLUMNS: Final = (
     "device", "stream", "epoch", "seq", "unix_ns", "track", "participant", "time_s",
@@ -109,35 +110,35 @@ def open_record(path: Path) -> Record:
 
 
 def _of_folder(path: Path) -> Record:
-    if (path / "frames.parquet").exists() and (path / "events.parquet").exists():
-        return Record(
-            lambda: _parquet_events([path / "events.parquet"]),
-            lambda _spans: _parquet_frames([path / "frames.parquet"]),
-        )
-    if (path / "frames.csv").exists() and (path / "events.csv").exists():
-        return Record(
-            lambda: _csv_events(path / "events.csv"),
-            lambda _spans: _csv_frames(path / "frames.csv"),
-        )
-    spooled = _of_sqlite(sorted((path / ".spool").glob("messages*.sqlite")))
     if (path / "faces").is_dir() or (path / ".spool").is_dir():
+        return _of_parquet_log(path)
+    folder = analysed_folder(path)
+    if folder is None:
+        raise ConfigError(f"{path}: holds no record; {EXPECTED}")
+    if tables_suffix(folder) == "parquet":
+        return Record(
+            lambda: _parquet_events([folder / "events.parquet"]),
+            lambda _spans: _parquet_frames([folder / "frames.parquet"]),
+        )
+    return Record(
+        lambda: _csv_events(folder / "events.csv"),
+        lambda _spans: _csv_frames(folder / "frames.csv"),
+    )
 
-        def events() -> Iterator[RecordedEvent]:
-            yield from _parquet_events(parquet_files(path / "events"))
-            yield from spooled.events()
 
-        def frames(spans: list[Span] | None) -> Iterator[Batch]:
-            yield from _parquet_frames(parquet_files(path / "faces"))
-            yield from spooled.frames(spans)
+def _of_parquet_log(path: Path) -> Record:
+    # what is not yet in files lies in the spool
+    spooled = _of_sqlite(sorted((path / ".spool").glob("messages*.sqlite")))
 
-        return Record(events, frames)
-    inner = sorted(each.parent.name for each in path.glob("*/frames.parquet"))
-    if len(inner) == 1:
-        return _of_folder(path / inner[0])
-    if inner:
-        names = ", ".join(inner[:8]) + (", ..." if len(inner) > 8 else "")
-        raise ConfigError(f"{path}: holds {len(inner)} recordings, {names}: name one of them")
-    raise ConfigError(f"{path}: holds no record; {EXPECTED}")
+    def events() -> Iterator[RecordedEvent]:
+        yield from _parquet_events(parquet_files(path / "events"))
+        yield from spooled.events()
+
+    def frames(spans: list[Span] | None) -> Iterator[Batch]:
+        yield from _parquet_frames(parquet_files(path / "faces"))
+        yield from spooled.frames(spans)
+
+    return Record(events, frames)
 
 
 def _of_sqlite(paths: Sequence[Path]) -> Record:

@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 
 from edge.errors import ConfigError, LogFileError
 from edge.files.durable import replacing
+from edge.results.analysed import FILES, PLOTS, SESSION, TABLES, tables_suffix
 
 _NO_PLACE: Final = frozenset(
     [
@@ -50,19 +51,6 @@ def write_error(path: Path, error: OSError) -> ConfigError | LogFileError:
 
 
 _OWN: Final = frozenset([".html", ".htm", ".pdf", ".csv", ".png", ".svg"])
-_ANALYSIS: Final = frozenset(
-    [
-        "frames",
-        "events",
-        "joined",
-        "tracks.csv",
-        "session.json",
-        "annotated.mp4",
-        "summary.csv",
-        "marks.used.csv",
-    ]
-)
-_PLOTS: Final = "plots"
 
 
 def check_places(
@@ -97,7 +85,7 @@ def check_places(
             raise _place_taken(option, path, f"the events of {record}")
     if plots is not None:
         real = Path(os.path.realpath(plots))
-        if _is_analysis(real) or (real.name == _PLOTS and _is_analysis(real.parent)):
+        if _is_analysis(real) or (real.name == PLOTS and _is_analysis(real.parent)):
             raise ConfigError(
                 f"--plots {plots}: holds results of affect-edge analyse; name another folder"
             )
@@ -142,19 +130,16 @@ def _is_events(path: Path, record: Path) -> bool:
 
 
 def _is_analysis(folder: Path) -> bool:
-    return (folder / "session.json").exists() or any(
-        (folder / f"frames.{suffix}").exists() and (folder / f"events.{suffix}").exists()
-        for suffix in ("parquet", "csv")
-    )
+    return (folder / SESSION).exists() or tables_suffix(folder) is not None
 
 
 def _is_result_of_analysis(path: Path) -> bool:
     """Return whether a file has the name of a result, and lies in the folder of an analysis."""
     for each in {Path(os.path.realpath(path)), Path(os.path.realpath(path.parent)) / path.name}:
         folder = each.parent
-        name = each.name if each.name in _ANALYSIS else each.name.split(".", 1)[0]
-        if name in _ANALYSIS and _is_analysis(folder):
+        is_named = each.name in FILES or each.name.split(".", 1)[0] in TABLES
+        if is_named and _is_analysis(folder):
             return True
-        if folder.name == _PLOTS and _is_analysis(folder.parent):
+        if folder.name == PLOTS and _is_analysis(folder.parent):
             return True
     return False

@@ -164,7 +164,7 @@ def check_times(sensor: Sensor, table: Table) -> None:
 
 
 def series_of(sensors: Sequence[Sensor], table: Table) -> list[Series]:
-    """Return the columns of numbers on the table's axis, thinned for a plot, four at most."""
+    """Return the columns of numbers on the table's axis, thinned for a plot."""
     found = []
     for sensor in sensors:
         times = sensor.times
@@ -180,7 +180,7 @@ def series_of(sensors: Sequence[Sensor], table: Table) -> list[Series]:
             keep = inside & np.isfinite(values)
             if keep.any():
                 found.append(Series(name, *_thinned(times[keep], values[keep])))
-    return found[:SERIES_MAX]
+    return found
 
 
 def _thinned(times: Floats, values: Floats) -> tuple[Floats, Floats]:

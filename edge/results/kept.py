@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +10,11 @@ from edge.client.logs.arrow import require_arrow
 from edge.client.logs.table_reader import csv_columns, csv_rows, readable
 from edge.client.tidy import COLUMNS, csv_lines
 from edge.errors import ConfigError, LogFileError
+from edge.results.analysed import MARKS, analysed_folder
 from edge.results.files import opened_result
 from edge.results.join import Sensor
 from edge.results.marks import Mark, Marks, read_marks
 from edge.results.user_csv import number, typed
-
-MARKS: Final = "marks.used.csv"
 
 
 def write_kept_marks(folder: Path, marks: Sequence[Mark]) -> None:
@@ -36,7 +35,7 @@ def kept_marks(record: Path) -> Marks | None:
     Raises:
         ConfigError: ``marks.used.csv`` cannot be read, or was changed to something else.
     """
-    folder = _folder(record)
+    folder = analysed_folder(record)
     if folder is None or not (folder / MARKS).exists():
         return None
     return read_marks(folder / MARKS)
@@ -48,7 +47,7 @@ def kept_sensors(record: Path) -> list[Sensor]:
     Raises:
         ConfigError: the file cannot be read.
     """
-    folder = _folder(record)
+    folder = analysed_folder(record)
     for name, read in (("joined.parquet", _parquet), ("joined.csv", _csv)):
         path = None if folder is None else folder / name
         if path is None or not path.exists():
@@ -66,15 +65,6 @@ def kept_sensors(record: Path) -> list[Sensor]:
         cells = {name: [column[row] for row in first] for name, column in columns.items()}
         return [Sensor(path, is_wall=False, times=time_s, columns=cells, limit_s=0.0)]
     return []
-
-
-def _folder(record: Path) -> Path | None:
-    if not record.is_dir():
-        return None
-    found = (*record.glob("*/frames.parquet"), *record.glob("*/frames.csv"))
-    inner = list({each.parent for each in found})
-    is_analysed = any((record / f"frames.{suffix}").exists() for suffix in ("parquet", "csv"))
-    return record if is_analysed or len(inner) != 1 else inner[0]
 
 
 def _parquet(path: Path) -> tuple[list[float], dict[str, list[Any]]]:

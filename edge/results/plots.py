@@ -5,6 +5,7 @@ all participants, then the tracks that were in view for longest.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 from edge.results import circumplex, timeline
 from edge.results.figures import Figure, as_png, as_svg, styled
 from edge.results.files import opened_result, write_error
-from edge.results.join import Series
+from edge.results.join import SERIES_MAX, Series
 from edge.results.marks import Mark, Marks, recorded_marks
 from edge.results.table import Table
 
@@ -42,28 +43,51 @@ def write_plots(
     except OSError as error:
         raise write_error(folder, error) from error
     with styled():
-        for name, draw in figures(table, chosen, series):
-            figure = draw()
+        for drawing in drawings(table, chosen, series):
+            figure = drawing.draw()
             for suffix, render in (("png", as_png), ("svg", as_svg)):
-                written.append(folder / f"{name}.{suffix}")
+                written.append(folder / f"{drawing.name}.{suffix}")
                 with opened_result(written[-1]) as file:
                     file.write(render(figure))
                 figure.set_layout_engine("none")  # the places are found: do not search again
     return written
 
 
-def figures(
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure that can be drawn.
+
+    Attributes:
+        kind: ``timeline``, ``circumplex`` or ``expressions``.
+        page: number from 1, where the subjects need several figures.
+        subjects: in it, as indices.
+        draw: returns the figure; call it inside ``styled``.
+    """
+
+    kind: str
+    page: int
+    subjects: tuple[int, ...]
+    draw: Callable[[], Figure]
+
+    @property
+    def name(self) -> str:
+        """Of its files, such as ``timeline`` or ``timeline-2``."""
+        return self.kind if self.page == 1 else f"{self.kind}-{self.page}"
+
+
+def drawings(
     table: Table, marks: Sequence[Mark], series: Sequence[Series] = ()
-) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """Return name and drawing function of each figure; call them inside ``styled``."""
-    shown = subjects_shown(table)
-    for page, first in enumerate(range(0, len(shown), PER_FIGURE), 1):
-        part = shown[first : first + PER_FIGURE]
-        suffix = "" if page == 1 else f"-{page}"
-        yield f"timeline{suffix}", partial(timeline.timeline, table, part, marks, series)
-        yield f"circumplex{suffix}", partial(circumplex.circumplex, table, part)
-        expressions = partial(timeline.expressions_over_time, table, part, marks)
-        yield f"expressions{suffix}", expressions
+) -> Iterator[Drawing]:
+    """Yield the figures, with the first ``SERIES_MAX`` other sensors at most."""
+    subjects, shown = subjects_shown(table), series[:SERIES_MAX]
+    for page, first in enumerate(range(0, len(subjects), PER_FIGURE), 1):
+        part = tuple(subjects[first : first + PER_FIGURE])
+        for kind, draw in (
+            ("timeline", partial(timeline.timeline, table, part, marks, shown)),
+            ("circumplex", partial(circumplex.circumplex, table, part)),
+            ("expressions", partial(timeline.expressions_over_time, table, part, marks)),
+        ):
+            yield Drawing(kind, page, part, draw)
 
 
 def subjects_shown(table: Table) -> list[int]:

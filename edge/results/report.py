@@ -9,17 +9,17 @@ from typing import Final
 
 from edge import __version__
 from edge.errors import ConfigError
-from edge.results import circumplex, sections, timeline
+from edge.results import method_sections, sections
 from edge.results.facts import facts_of
-from edge.results.figures import Figure, as_svg, styled
+from edge.results.figures import as_svg, styled
 from edge.results.files import check_places, opened_result
-from edge.results.join import Series, check_times, read_sensors, series_of
+from edge.results.join import SERIES_MAX, Series, check_times, read_sensors, series_of
 from edge.results.kept import kept_marks, kept_sensors
 from edge.results.marks import Mark, outside, read_marks, recorded_marks
 from edge.results.markup import Html, figure, join, tag
 from edge.results.page_style import STYLE
 from edge.results.pdf import pdf_writer
-from edge.results.plots import PER_FIGURE, subjects_shown, write_plots
+from edge.results.plots import drawings, subjects_shown, write_plots
 from edge.results.summary import SummaryRow, whole, write_summary
 from edge.results.table import Table
 from edge.results.tables import read_table
@@ -52,7 +52,7 @@ def write_report(
             ``summary`` and ``plots`` may replace what is read, or what ``analyse`` made.
         session: name or id of the session; None: the whole record.
         device: the device; None: the only one.
-        participant: code of the only participant to report; None: all faces.
+        participant: code of the only participant in page, summary and plots; None: all faces.
         marks: a ``marks.csv``; None: those that ``analyse`` was given, else those of the record.
         joins: CSV files of other sensors, drawn below the timeline; none: those that ``analyse``
             was given.
@@ -67,26 +67,19 @@ def write_report(
         ConfigError: an input is wrong or missing, or a library is; one line.
         LogFileError: the record cannot be read, or the page cannot be written.
     """
-    if out.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"--out {out}: expected a name that ends in .html or .pdf")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: expected a folder that exists, and {out.parent} is none")
-    if out.is_dir():
-        raise ConfigError(f"--out {out}: is a folder; expected the name of a file")
-    if out.exists() and not force:
-        raise ConfigError(f"--out {out}: exists; expected another name, or --force to replace it")
-    if summary is not None and summary.suffix.lower() != ".csv":
-        raise ConfigError(f"--summary {summary}: expected a name that ends in .csv")
     check_places(
         record,
         files={"--out": out, "--summary": summary},
         plots=plots,
         inputs={"--marks": [] if marks is None else [marks], "--join": joins},
     )
+    _check_names(out, summary, force=force)
     as_pdf = pdf_writer() if out.suffix.lower() == ".pdf" else None
     given = kept_marks(record) if marks is None else read_marks(marks)
     sensors = read_sensors(joins, time_column) if joins else kept_sensors(record)
     table = read_table(record, session=session, device=device, report=report)
+    if participant is not None:
+        table = _only(table, participant)
     for sensor in sensors:
         check_times(sensor, table)
     report(f"{len(table.frame_time_s)} pictures read; drawing the figures")
@@ -97,26 +90,53 @@ def write_report(
             f" intervals: it has {table.start_s:.3f} to {table.end_s:.3f} s"
         )
     series = series_of(sensors, table)
-    page = render(table, participant=participant, marks=chosen, series=series)
+    if len(series) > SERIES_MAX:
+        drawn = ", ".join(each.name for each in series[:SERIES_MAX])
+        report(f"{len(series)} columns of sensors: drawn are the first {SERIES_MAX}, {drawn}")
+    page = render(table, marks=chosen, series=series)
     if as_pdf is not None:
         many = ": a minute for a page of many faces" if len(page) > _LONG_PAGE else ""
         report(f"making the PDF{many}")
     content = page.encode() if as_pdf is None else as_pdf(page)
-    with opened_result(out) as file:
-        file.write(content)
     if summary is not None:
         write_summary(table, summary, interval_s=interval_s, marks=chosen)
     if plots is not None:
         write_plots(table, plots, chosen, series)
-    for each in (out, summary, plots):
+    with opened_result(out) as file:  # the last: a page is there if all that was asked for is
+        file.write(content)
+    for each in (summary, plots, out):
         if each is not None:
             report(f"{each}: written")
+
+
+def _check_names(out: Path, summary: Path | None, *, force: bool) -> None:
+    if out.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"--out {out}: expected a name that ends in .html or .pdf")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: expected a folder that exists before its name")
+    if out.is_dir():
+        raise ConfigError(f"--out {out}: is a folder; expected the name of a file")
+    if out.exists() and not force:
+        raise ConfigError(f"--out {out}: exists; expected another name, or --force to replace it")
+    if summary is not None and summary.suffix.lower() != ".csv":
+        raise ConfigError(f"--summary {summary}: expected a name that ends in .csv")
+    if summary is not None and not summary.parent.is_dir():
+        raise ConfigError(f"--summary {summary}: expected a folder that exists before its name")
+
+
+def _only(table: Table, participant: str) -> Table:
+    try:
+        return table.only(participant)
+    except ValueError:
+        known = ", ".join(each.participant for each in table.subjects if each.participant) or "none"
+        raise ConfigError(
+            f"--participant {participant!r}: expected a participant of this record: {known}"
+        ) from None
 
 
 def render(
     table: Table,
     *,
-    participant: str | None = None,
     marks: Sequence[Mark] = (),
     series: Sequence[Series] = (),
 ) -> str:
@@ -124,18 +144,16 @@ def render(
 
     Args:
         table: the record.
-        participant: code of the only participant to report; None: all faces.
         marks: the marks.
         series: other sensors, drawn below the timeline.
 
     Raises:
-        ConfigError: the record has no such participant, or matplotlib is missing.
+        ConfigError: matplotlib is missing.
     """
-    subjects = _subjects(table, participant)
-    rows = whole(table)
+    rows, subjects = whole(table), subjects_shown(table)
     chosen = [rows[at] for at in subjects]
     facts = facts_of(table)
-    left_out = len(table.subjects) - len(subjects) if participant is None else 0
+    left_out = len(rows) - len(chosen)
     body = join(
         tag(
             "header",
@@ -145,12 +163,12 @@ def render(
         sections.warning(),
         sections.session_section(table, facts, chosen),
         sections.classified_section(table, chosen, left_out),
-        *_drawings(table, subjects, chosen, marks, series),
+        *_figures(table, rows, marks, series),
         sections.expressions_section(chosen),
         sections.marks_section(table, marks, subjects),
         sections.baseline_section(facts, {row.subject.participant for row in chosen}),
-        sections.methods_section(table, facts, chosen),
-        sections.limits_section(facts),
+        method_sections.methods_section(table, facts, chosen),
+        method_sections.limits_section(facts),
         tag("footer", tag("p", f"Made by affect-edge {__version__} from {table.path.name}.")),
     )
     head = tag(
@@ -163,51 +181,20 @@ def render(
     return f"<!DOCTYPE html>\n{tag('html', head, tag('body', tag('main', body)), lang='en')}\n"
 
 
-def _subjects(table: Table, participant: str | None) -> list[int]:
-    if participant is None:
-        return subjects_shown(table)
-    codes = [subject.participant for subject in table.subjects]
-    if participant not in codes:
-        known = ", ".join(code for code in codes if code) or "none"
-        raise ConfigError(
-            f"--participant {participant!r}: expected a participant of this record: {known}"
-        )
-    return [codes.index(participant)]
-
-
-def _drawings(
+def _figures(
     table: Table,
-    subjects: Sequence[int],
     rows: Sequence[SummaryRow],
     marks: Sequence[Mark],
     series: Sequence[Series],
 ) -> list[Html]:
-    if not subjects:
-        return []
-    named: dict[str, list[Html]] = {"timeline": [], "circumplex": [], "expressions": []}
+    """Return a section for each kind of figure; ``rows``: the whole of each subject."""
+    named: dict[str, list[Html]] = {}
     with styled():
-        for page, first in enumerate(range(0, len(subjects), PER_FIGURE), 1):
-            part = subjects[first : first + PER_FIGURE]
-            part_rows = rows[first : first + PER_FIGURE]
-            drawn: dict[str, Figure] = {
-                "timeline": timeline.timeline(table, part, marks, series),
-                "circumplex": circumplex.circumplex(table, part),
-                "expressions": timeline.expressions_over_time(table, part, marks),
-            }
-            for name, each in drawn.items():
-                title, description = sections.described(name, part_rows)
-                named[name].append(figure(as_svg(each), f"{name}-{page}", title, description))
-    headings = {
-        "timeline": "Valence and arousal over time",
-        "circumplex": "Where the faces were on the circumplex",
-        "expressions": "Expressions over time",
-    }
+        for each in drawings(table, marks, series):
+            title, words = sections.described(each.kind, [rows[at] for at in each.subjects])
+            drawn = figure(as_svg(each.draw()), f"{each.kind}-{each.page}", title, words)
+            named.setdefault(each.kind, []).append(drawn)
     return [
-        tag(
-            "section",
-            tag("h2", headings[name]),
-            *figures,
-            tag("p", sections.CAPTIONS[name], class_="caption"),
-        )
-        for name, figures in named.items()
+        sections.figures_section(kind, figures, series_left_out=len(series[SERIES_MAX:]))
+        for kind, figures in named.items()
     ]

@@ -1,16 +1,23 @@
-"""The sections of a report, each as HTML."""
+"""The sections of a report, each as HTML; the last ones are in ``method_sections``."""
 
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from edge.results.facts import PURPOSES, REASON_WORDS, Facts, wall_text
+from edge.results.facts import REASON_WORDS, Facts, wall_text
 from edge.results.figures import clock_text
 from edge.results.marks import Mark, intervals_of
-from edge.results.markup import Child, Html, join, table, tag
-from edge.results.methods import citations, methods_paragraph
-from edge.results.models import Accuracy
-from edge.results.summary import Moments, SummaryRow, summarise
+from edge.results.markup import Child, Html, table, tag
+from edge.results.summary import SummaryRow, summarise
 from edge.results.table import Table
+from edge.results.words import (
+    DASH,
+    duration_text,
+    mean_text,
+    percent_text,
+    seconds_text,
+    section,
+    signed_text,
+)
 from edge.vocabulary import EXPRESSIONS
 
 CAPTIONS: Final = {
@@ -22,25 +29,13 @@ CAPTIONS: Final = {
     "expressions": "Share of the classified time in which each expression was the stable label.",
 }
 
-TERMS: Final = (
-    (
-        "[BOARD], [CAMERA], [WAVELENGTH] and the like",
-        "what the record does not say; write it there.",
-    ),
-    ("Device", "the computer with the camera; its name is set in its configuration."),
-    ("Artifact", "the file of a network; its sha256 tells one version from another."),
-    ("Top-1 accuracy", "share of pictures whose most likely expression is the right one."),
-    (
-        "Macro F1",
-        "0 to 1: how well each expression is found without false alarms; all eight count alike.",
-    ),
-    ("CCC", "concordance correlation: 1 is the same values as the annotators', 0 is no relation."),
-    ("Class priors", "how frequent each expression was assumed to be; uniform: all alike."),
-)
+_HEADINGS: Final = {
+    "timeline": "Valence and arousal over time",
+    "circumplex": "Where the faces were on the circumplex",
+    "expressions": "Expressions over time",
+}
 
 _CLIPPED: Final = 0.995  # is printed as 1.00
-
-_DASH: Final = "–"
 
 
 def subtitle(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> str:
@@ -49,7 +44,7 @@ def subtitle(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> str:
     if len(rows) > 6:
         who += f" and {len(rows) - 6} more"
     when = f", {facts.started}" if facts.started else ""
-    return f"{who}{when}, {_duration(record.end_s - record.start_s)}"
+    return f"{who}{when}, {duration_text(record.end_s - record.start_s)}"
 
 
 def warning() -> Html:
@@ -65,7 +60,7 @@ def warning() -> Html:
 
 def session_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> Html:
     """Return who, when, how long, and by what."""
-    length = _duration(record.end_s - record.start_s)
+    length = duration_text(record.end_s - record.start_s)
     gaps_s = record.end_s - max(float(record.frame_time_s[0]), 0.0) - record.recorded_s
     when = "not known: the recording has no date"
     unix_ns = [each.unix_ns for each in record.events if each.unix_ns > 0]
@@ -89,11 +84,11 @@ def session_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> 
     missing = f"; {facts.missing} gaps in the messages" if facts.missing else ""
     interruptions = "none"
     if record.gaps:
-        interruptions = f"{len(record.gaps)}, together {_duration(max(gaps_s, 0))}"
+        interruptions = f"{len(record.gaps)}, together {duration_text(max(gaps_s, 0))}"
     found: list[tuple[str, str]] = [
         ("Who", who),
         ("When", when),
-        ("How long", f"{length}, of which {_duration(record.recorded_s)} were recorded"),
+        ("How long", f"{length}, of which {duration_text(record.recorded_s)} were recorded"),
         ("Interruptions", f"{interruptions}{missing}"),
         (
             "Pictures",
@@ -116,14 +111,14 @@ def session_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> 
 def classified_section(record: Table, rows: Sequence[SummaryRow], left_out: int) -> Html:
     """Return how much was classified, and why the rest was not."""
     if not rows:
-        return _section("How much could be classified", tag("p", "No face was in view."))
+        return section("How much could be classified", tag("p", "No face was in view."))
     cells: list[list[Child]] = [
         [
             _name(row),
-            _seconds(row.in_view_s),
-            _percent(row.in_view_s, record.recorded_s),
-            _seconds(row.classified_s),
-            _percent(row.classified_s, row.in_view_s),
+            seconds_text(row.in_view_s),
+            percent_text(row.in_view_s, record.recorded_s),
+            seconds_text(row.classified_s),
+            percent_text(row.classified_s, row.in_view_s),
             _reasons(row),
         ]
         for row in rows
@@ -137,7 +132,7 @@ def classified_section(record: Table, rows: Sequence[SummaryRow], left_out: int)
         more = tag(
             "p", f"{left_out} more faces, in view for a shorter time, are in no table or figure."
         )
-    return _section(
+    return section(
         "How much could be classified",
         table("Time in view and time classified, by face", head, cells),
         more,
@@ -156,9 +151,9 @@ def expressions_section(rows: Sequence[SummaryRow]) -> Html:
     for row in rows:
         names = ["valence", "arousal"]
         names += ["valence_relative", "arousal_relative"] if has_relative else []
-        means.append([_name(row), *(_moments(row.values[name]) for name in names)])
+        means.append([_name(row), *(mean_text(row.values[name]) for name in names)])
     shares: list[list[Child]] = [
-        [_name(row), *(_percent(each, row.classified_s) for each in row.expressions_s)]
+        [_name(row), *(percent_text(each, row.classified_s) for each in row.expressions_s)]
         for row in rows
     ]
     note = None
@@ -179,7 +174,7 @@ def expressions_section(rows: Sequence[SummaryRow]) -> Html:
             " exact.",
             class_="caption",
         )
-    return _section(
+    return section(
         "Means and share per expression",
         table("Mean and standard deviation over the classified time, -1 to 1", head, means),
         clipped,
@@ -188,10 +183,25 @@ def expressions_section(rows: Sequence[SummaryRow]) -> Html:
     )
 
 
+def figures_section(kind: str, figures: Sequence[Html], *, series_left_out: int) -> Html:
+    """Return the figures of one kind, with their caption.
+
+    Args:
+        kind: of ``CAPTIONS``.
+        figures: one or more.
+        series_left_out: columns of other sensors that are in no timeline.
+    """
+    more = None
+    if kind == "timeline" and series_left_out:
+        more = f" {series_left_out} more columns of other sensors are not drawn."
+    caption = tag("p", CAPTIONS[kind], more, class_="caption")
+    return section(_HEADINGS[kind], *figures, caption)
+
+
 def marks_section(record: Table, marks: Sequence[Mark], subjects: Sequence[int]) -> Html:
     """Return the marks, and the means between them."""
     if not marks:
-        return _section("Marks", tag("p", "Nothing was marked."))
+        return section("Marks", tag("p", "Nothing was marked."))
     listed: list[list[Child]] = []
     for number, mark in enumerate(marks, 1):
         is_inside = record.start_s <= mark.time_s <= record.end_s
@@ -201,11 +211,11 @@ def marks_section(record: Table, marks: Sequence[Mark], subjects: Sequence[int])
     between: list[list[Child]] = [
         [
             _mark_number(marks, row.interval.from_s),
-            f"{clock_text(row.interval.from_s)}{_DASH}{clock_text(row.interval.to_s)}",
+            f"{clock_text(row.interval.from_s)}{DASH}{clock_text(row.interval.to_s)}",
             _name(row),
-            _percent(row.classified_s, row.in_view_s),
-            _moments(row.values["valence"]),
-            _moments(row.values["arousal"]),
+            percent_text(row.classified_s, row.in_view_s),
+            mean_text(row.values["valence"]),
+            mean_text(row.values["arousal"]),
             _most(row),
         ]
         for interval in intervals_of(record, None, marks)
@@ -215,7 +225,7 @@ def marks_section(record: Table, marks: Sequence[Mark], subjects: Sequence[int])
     head: list[Child] = [
         "Since", "Time", "Face", "Classified (%)", "Valence", "Arousal", "Most of the time",
     ]  # fmt: skip
-    return _section(
+    return section(
         "Marks",
         table("What was marked", ["Mark", "Time from the start", "Text"], listed),
         table("From each mark to the next: mean and standard deviation", head, between),
@@ -226,74 +236,20 @@ def baseline_section(facts: Facts, codes: Collection[str | None]) -> Html:
     """Return the neutral baselines of the participants."""
     chosen = [each for each in facts.baselines if each.participant in codes]
     if not chosen:
-        return _section("Neutral baseline", tag("p", "None was learnt for these faces."))
+        return section("Neutral baseline", tag("p", "None was learnt for these faces."))
     rows: list[list[Child]] = [
         [
             each.participant,
             "before this run" if each.time_s is None else clock_text(each.time_s),
             "ready" if each.is_ready else f"not valid: {each.reason}",
-            _signed(each.valence),
-            _signed(each.arousal),
-            _DASH if each.read_s is None else _seconds(each.read_s),
+            signed_text(each.valence),
+            signed_text(each.arousal),
+            DASH if each.read_s is None else seconds_text(each.read_s),
         ]
         for each in chosen
     ]
     head: list[Child] = ["Participant", "Learnt at", "State", "Valence", "Arousal", "From (s)"]
-    return _section(
-        "Neutral baseline", table("Valence and arousal of the relaxed face", head, rows)
-    )
-
-
-def methods_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> Html:
-    """Return the methods paragraph, the models, their accuracy, and what to cite."""
-    models: list[list[Child]] = [
-        [
-            model.role.replace("_", " "),
-            model.name,
-            f"{model.artifact}, {model.precision}, {model.runtime}",
-            tag("span", model.sha256, class_="hash"),
-        ]
-        for model in facts.models
-    ]
-    parts: list[Child] = [
-        tag("p", "To be copied; fill in what stands in square brackets.", class_="caption"),
-        tag("p", methods_paragraph(record, facts, rows), class_="quote"),
-        tag("h3", "Terms"),
-        tag("ul", *(tag("li", tag("strong", term), f": {text}") for term, text in TERMS)),
-    ]
-    if models:
-        head: list[Child] = ["Task", "Model", "Artifact", "sha256 of the artifact"]
-        parts.append(table("Models", head, models))
-    for model in facts.models:
-        if model.accuracy is not None:
-            parts.append(_accuracy_table(model.accuracy, is_same=model.is_same))
-    parts.append(tag("h3", "To be cited"))
-    parts.append(tag("ul", *(tag("li", each) for each in citations(facts))))
-    return _section("Methods", *parts)
-
-
-def limits_section(facts: Facts) -> Html:
-    """Return what the figures must not be used for."""
-    purpose = " and ".join(facts.purposes) or "not known"
-    consent = (
-        " Inform the participants, and let them withdraw."
-        if PURPOSES["research-consent"] in facts.purposes
-        else ""
-    )
-    lines = [
-        "A single prediction is wrong in most cases. Averages over a session have not been"
-        " evaluated.",
-        "An expression is what a face looks like to annotators, not what a person feels. This is no"
-        " diagnosis, and no lie detector.",
-        "Such networks are less accurate for some people. Do not compare people by these figures,"
-        " and do not decide about a person by them.",
-        "Time in which a face was not classified is missing, not neutral; it may be missing for a"
-        " reason that matters, such as a turned head.",
-        f"Declared purpose: {purpose}.{consent} The EU AI Act, Art. 5(1)(f), forbids inferring"
-        " emotions at the workplace and in education except for medical or safety reasons; the"
-        " GDPR, Art. 9, covers these data.",
-    ]
-    return _section("Limits", tag("ul", *(tag("li", line) for line in lines)))
+    return section("Neutral baseline", table("Valence and arousal of the relaxed face", head, rows))
 
 
 def described(name: str, rows: Sequence[SummaryRow]) -> tuple[str, str]:
@@ -307,59 +263,17 @@ def described(name: str, rows: Sequence[SummaryRow]) -> tuple[str, str]:
     for row in rows:
         if name == "expressions":
             shares = ", ".join(
-                f"{label} {_percent(each, row.classified_s)} %"
+                f"{label} {percent_text(each, row.classified_s)} %"
                 for label, each in zip(EXPRESSIONS, row.expressions_s, strict=True)
                 if each > 0
             )
             parts.append(f"{row.subject.name}: {shares or 'never classified'}.")
         else:
             parts.append(
-                f"{row.subject.name}: valence {_moments(row.values['valence'])}, arousal"
-                f" {_moments(row.values['arousal'])} (mean ± standard deviation)."
+                f"{row.subject.name}: valence {mean_text(row.values['valence'])}, arousal"
+                f" {mean_text(row.values['arousal'])} (mean ± standard deviation)."
             )
     return titles[name], " ".join(parts) + " The tables give the figures."
-
-
-def _accuracy_table(accuracy: Accuracy, *, is_same: bool) -> Html:
-    rows: list[list[Child]] = [
-        [
-            measure.text,
-            f"{measure.value:.2f}",
-            f"{measure.interval[0]:.2f} to {measure.interval[1]:.2f}",
-            _DASH if measure.jittered is None else f"{measure.jittered:.2f}",
-        ]
-        for measure in accuracy.measures
-    ]
-    measured = accuracy.measured
-    other = (
-        None
-        if is_same
-        else tag(
-            "p",
-            f"These figures are those of the model {accuracy.model} as it is installed where this"
-            " page was made; the record was made with another version of it.",
-        )
-    )
-    return join(
-        table(
-            f"Accuracy of {accuracy.model}: {accuracy.photographs} {accuracy.data};"
-            f" {accuracy.protocol}",
-            ["Measure", "Value", "95 % interval", "Jittered"],
-            rows,
-        ),
-        other,
-        tag(
-            "p",
-            f"Intervals: {accuracy.interval}. Jittered: {accuracy.jittered}. Not known:"
-            f" {accuracy.not_known}. Measured by {measured.command}, {measured.hardware},"
-            f" {measured.date}.",
-            class_="caption",
-        ),
-    )
-
-
-def _section(heading: str, *children: Child) -> Html:
-    return tag("section", tag("h2", heading), *children)
 
 
 def _reasons(row: SummaryRow) -> str:
@@ -369,10 +283,10 @@ def _reasons(row: SummaryRow) -> str:
     )
     return (
         "; ".join(
-            f"{REASON_WORDS[reason]} {_percent(seconds, row.in_view_s)} %"
+            f"{REASON_WORDS[reason]} {percent_text(seconds, row.in_view_s)} %"
             for seconds, reason in found
         )
-        or _DASH
+        or DASH
     )
 
 
@@ -385,40 +299,9 @@ def _most(row: SummaryRow) -> str:
     at = max(range(len(EXPRESSIONS)), key=lambda index: row.expressions_s[index])
     seconds = row.expressions_s[at]
     if seconds <= 0:
-        return _DASH
-    return f"{EXPRESSIONS[at]} ({_percent(seconds, row.classified_s)} %)"
+        return DASH
+    return f"{EXPRESSIONS[at]} ({percent_text(seconds, row.classified_s)} %)"
 
 
 def _name(row: SummaryRow) -> str:
     return row.subject.name.replace(" ", "\u00a0")
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.1f}" if value < 600 else f"{value:.0f}"
-
-
-def _duration(seconds: float) -> str:
-    """Return a length of time in words."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours} h {minute} min" if hours else f"{minute} min {second} s"
-
-
-def _percent(part: float, total: float) -> str:
-    return f"{part / total * 100:.1f}" if total > 0 else _DASH
-
-
-def _moments(moments: Moments) -> str:
-    if moments.mean is None or moments.sd is None:
-        return _DASH
-    return f"{_signed(moments.mean)}\u00a0±\u00a0{moments.sd:.2f}"
-
-
-def _signed(value: float | None) -> str:
-    return (
-        _DASH
-        if value is None
-        else f"{value + 0.0:+.2f}".replace("+0.00", "0.00").replace("-0.00", "0.00")
-    )

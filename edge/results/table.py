@@ -10,7 +10,7 @@ usual spacing only, and the rest of the gap is no time of the record.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -150,6 +150,20 @@ class Table:
         starts = np.append(self.frame_time_s[1:], self.end_s)
         found = np.flatnonzero(starts - ends > 1e-6)
         return [(float(ends[at]), float(starts[at])) for at in found]
+
+    def only(self, participant: str) -> "Table":
+        """Return the table with the faces of one participant alone.
+
+        Raises:
+            ValueError: it has no such participant.
+        """
+        at = [subject.participant for subject in self.subjects].index(participant)
+        rows = self.rows_of[at]
+        faces = ("frame", "subject", "reasons", "label", "valence", "arousal", "valence_relative",
+                 "arousal_relative")  # fmt: skip
+        columns = {name: getattr(self, name)[rows] for name in faces}
+        columns["subject"] = np.zeros_like(columns["subject"])
+        return replace(self, subjects=(self.subjects[at],), **columns)
 
     def weights(self, rows: Integers) -> Floats:
         """Return the seconds for which faces of one subject stand.

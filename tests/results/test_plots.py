@@ -15,7 +15,7 @@ from edge.results.binned import CLASSIFIED, NOT_CLASSIFIED, NOT_IN_VIEW, NOT_REC
 from edge.results.figures import EXPRESSION_COLOURS, clock_text, styled
 from edge.results.join import Series
 from edge.results.marks import Mark
-from edge.results.plots import SUBJECTS_MAX, figures, subjects_shown, write_plots
+from edge.results.plots import SUBJECTS_MAX, drawings, subjects_shown, write_plots
 from edge.results.table import Table
 from edge.results.tables import read_table
 from edge.results.timeline import timeline
@@ -99,11 +99,13 @@ def test_many_faces_have_several_pages(tmp_path: Path) -> None:
     assert len(shown) == SUBJECTS_MAX
     assert shown[:2] == ["P07", "track 0"]
     assert "track 29" not in shown  # seen for the shortest time
-    drawn = dict(figures(crowd, [Mark(0.1, "x")] * 40))
+    drawn = {each.name: each for each in drawings(crowd, [Mark(0.1, "x")] * 40)}
     names = ("timeline", "circumplex", "expressions")
     assert set(drawn) == {f"{name}{page}" for name in names for page in ("", "-2", "-3", "-4")}
     with styled():
-        assert [axes.get_title(loc="left") for axes in drawn["timeline-4"]().axes] == shown[18:]
+        assert [axes.get_title(loc="left") for axes in drawn["timeline-4"].draw().axes] == shown[
+            18:
+        ]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from edge.results.facts import facts_of
 from edge.results.marks import recorded_marks
 from edge.results.markup import tag
 from edge.results.methods import methods_paragraph
+from edge.results.plots import drawings, write_plots
 from edge.results.report import render, write_report
 from edge.results.summary import whole
 from edge.results.tables import read_table
@@ -255,6 +256,38 @@ def test_the_folder_of_an_analysis_is_reported(tmp_path: Path) -> None:
     assert "mask" not in page.text.replace("mask 2", "").replace("masks", "")
 
 
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--plots", "{tmp}/file"], "file: cannot be written: File exists"),
+        (["--summary", "{tmp}/s.csv", "--interval", "0.0001s"], "makes 300000 intervals"),
+        (["--summary", "{tmp}/none/s.csv"], "s.csv: expected a folder that exists before its name"),
+    ],
+)
+def test_no_page_is_there_without_what_was_asked_for_beside_it(
+    log: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], words: list[str], error: str
+) -> None:
+    (tmp_path / "file").touch()
+    arguments = ["report", str(log), "--out", str(tmp_path / "r.html")]
+    assert run_command_line([*arguments, *(each.format(tmp=tmp_path) for each in words)]) == 78
+    said = capfd.readouterr().err
+    assert error in said
+    assert "written\n" not in said
+    assert {each.name for each in tmp_path.iterdir()} == {"file"}
+
+
+def test_more_sensors_than_are_drawn_are_counted(
+    log: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sensors = tmp_path / "s.csv"
+    sensors.write_text("time_s,a,b,c,d,e,f\n0,1,2,3,4,5,6\n")
+    out = tmp_path / "r.html"
+    assert run_command_line(["report", str(log), "--out", str(out), "--join", str(sensors)]) == 0
+    said = capfd.readouterr().err
+    assert "6 columns of sensors: drawn are the first 4, s_a, s_b, s_c, s_d\n" in said
+    assert "2 more columns of other sensors are not drawn." in Page(out.read_text()).text
+
+
 def test_summary_and_plots_of_a_log(log: Path, tmp_path: Path) -> None:
     arguments = ["--summary", str(tmp_path / "s.csv"), "--interval", "10s"]
     arguments += ["--plots", str(tmp_path / "plots"), "--out", str(tmp_path / "r.html")]
@@ -322,6 +355,17 @@ def test_a_session_of_a_file_without_a_date_says_when_it_was_processed(log: Path
 def test_one_participant_alone(log: Path, tmp_path: Path) -> None:
     write_report(log, tmp_path / "a.html", participant="P07")
     assert "track" not in Page((tmp_path / "a.html").read_text()).text.replace("tracked", "")
+    words = ["--participant", "P07", "--summary", str(tmp_path / "s.csv")]
+    words += ["--plots", str(tmp_path / "plots"), "--out", str(tmp_path / "c.html")]
+    assert run_command_line(["report", str(log), *words]) == 0
+    assert {row.split(",")[0] for row in (tmp_path / "s.csv").read_text().splitlines()[1:]} == {
+        "P07"
+    }
+    alone = read_table(log).only("P07")
+    assert [each.subjects for each in drawings(alone, ())] == [(0,)] * 3
+    drawn = write_plots(alone, tmp_path / "alone", recorded_marks(alone))
+    for each in drawn:
+        assert each.read_bytes() == (tmp_path / "plots" / each.name).read_bytes()
     with pytest.raises(ConfigError, match="'P08': expected a participant of this record: P07"):
         write_report(log, tmp_path / "b.html", participant="P08")
 

@@ -179,14 +179,18 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         read_table(tmp_path)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "frames.parquet").touch()
+        for table in ("frames", "events"):
+            (tmp_path / name / f"{table}.parquet").touch()
     with pytest.raises(ConfigError, match="holds 2 recordings, a, b: name one of them"):
         read_table(tmp_path)
 
 
 def test_the_only_recording_of_a_folder_is_read(log: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    analysed(tmp_path / "out" / "clip", session())
+    clip = analysed(tmp_path / "out" / "clip", session())
+    assert_equal(read_table(tmp_path / "out"), read_table(log))
+    for name in ("frames", "events"):
+        (clip / f"{name}.parquet").unlink()
     assert_equal(read_table(tmp_path / "out"), read_table(log))
 
 

@@ -27,7 +27,8 @@ from edge.recordings.analysis.workers import Done, Process, Workers, open_models
 from edge.recordings.interruption import Interrupted
 from edge.recordings.purpose import purpose_of
 from edge.recordings.settings import Selection, Settings
-from edge.recordings.times import seconds_of
+from edge.recordings.times import interval_of, seconds_of
+from edge.results.analysed import TRACKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def _words(session: Mapping[str, Any]) -> str:
 
 def _note_unknown_tracks(job: Job, display: Display) -> None:
     if job.outputs.codes:
-        with open(Path(job.out) / job.name / "tracks.csv", newline="") as file:
+        with open(Path(job.out) / job.name / TRACKS, newline="") as file:
             known = {int(row["track"]) for row in csv.DictReader(file)}
         if unknown := sorted(set(job.outputs.codes) - known):
             tracks = ", ".join(map(str, unknown))
@@ -216,7 +217,7 @@ def _note_codes_in_place(job: Job, session: Mapping[str, Any], display: Display)
     Raises:
         ConfigError: they would be lost, as the table is about to be written anew.
     """
-    path = Path(job.out) / job.name / "tracks.csv"
+    path = Path(job.out) / job.name / TRACKS
     if job.outputs.codes or not path.exists():
         return
     is_rewritten = session["outputs"] != job.outputs.as_json()
@@ -294,12 +295,9 @@ def _outputs(
             f"--video: {folder} is a folder of pictures; expected videos (affect-edge annotate"
             " --still draws pictures)"
         )
-    interval_s = None if options.interval is None else seconds_of(options.interval, "--interval")
-    if interval_s is not None and interval_s <= 0:
-        raise ConfigError(f"--interval {options.interval!r}: expected more than 0 s")
     checked = checked_outputs(
         csv=options.csv,
-        interval_s=interval_s,
+        interval_s=interval_of(options.interval),
         marks=options.marks,
         joins=options.joins,
         time_column=options.time_column,

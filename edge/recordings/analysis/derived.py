@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from edge.recordings.analysis.identity import file_sha256
 from edge.recordings.annotation.annotate import Span, annotate_video
@@ -12,8 +12,7 @@ from edge.recordings.annotation.log_overlays import overlays_of_analysis
 from edge.recordings.annotation.video_reader import require_av
 from edge.recordings.settings import Selection
 from edge.results import after_analysis, check_inputs
-
-VIDEO: Final = "annotated.mp4"
+from edge.results.analysed import VIDEO
 
 
 @dataclass(frozen=True, slots=True)

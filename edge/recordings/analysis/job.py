@@ -37,6 +37,7 @@ from edge.recordings.damage import describe_damage
 from edge.recordings.result import Result
 from edge.recordings.settings import Selection
 from edge.recordings.steps import Steps
+from edge.results.analysed import TRACKS
 from edge.vision.pipeline import Pipeline
 from edge.vision.record import describe_file, model_references
 from edge.vision.sources.container import recording_of
@@ -233,7 +234,7 @@ def _analyse(job: Job, networks: Pipeline, folder: Path, report: _Reporter) -> d
         raise ConfigError(f"{path}: was changed while it was read; analyse it again")
     if not counts.frames:
         raise ConfigError(f"{path}: no picture of it is within the given start and end")
-    replace_file(folder / "tracks.csv", counts.tracks_csv(path.name, job.outputs.codes))
+    replace_file(folder / TRACKS, counts.tracks_csv(path.name, job.outputs.codes))
     recorded = opened.model_dump(mode="json") | {"kind": job.kind}
     return {
         "recording": recorded
@@ -312,10 +313,10 @@ def _rewrite(job: Job, present: Path, folder: Path, report: _Reporter) -> dict[s
         for rows in stored_rows(present / "events.parquet"):
             tables.event_rows(rows)
     try:
-        tracks = with_codes((present / "tracks.csv").read_bytes(), job.outputs.codes)
+        tracks = with_codes((present / TRACKS).read_bytes(), job.outputs.codes)
     except (OSError, ValueError) as error:
-        raise unreadable(present / "tracks.csv", error) from error
-    replace_file(folder / "tracks.csv", tracks)
+        raise unreadable(present / TRACKS, error) from error
+    replace_file(folder / TRACKS, tracks)
     return session | {"outputs": job.outputs.as_json()}
 
 

@@ -31,19 +31,8 @@ from typing import Any, Final
 from edge.errors import ConfigError
 from edge.files.durable import replace_file, sync_folder
 from edge.files.lock import lock_file
+from edge.results.analysed import FILES, PLOT, PLOTS, SESSION
 
-SESSION: Final = "session.json"
-"""Written last; a folder without it holds no results."""
-
-_FILES: Final = frozenset(
-    [
-        SESSION, "tracks.csv", "summary.csv", "marks.used.csv", "annotated.mp4",
-        *(f"{name}.{suffix}" for name in ("frames", "events", "joined")
-          for suffix in ("csv", "parquet")),
-    ]
-)  # fmt: skip
-_PLOTS: Final = "plots"
-_PLOT: Final = re.compile(r"(timeline|circumplex|expressions)(-[0-9]+)?\.(png|svg)")
 _PLOT_NAME_MAX: Final = 40  # bytes, while it is written
 _PART: Final = re.compile(r"\.results\.[0-9]+-[0-9a-f]{8}\.affect-edge\.part")
 _OWNER: Final = "affect-edge.owner"
@@ -142,7 +131,7 @@ def read_session(folder: Path) -> dict[str, Any] | None:
 def _require_short(final: Path) -> None:
     """Raise ``ConfigError`` if the name of a recording is too long for a folder of results."""
     try:
-        (final / _PLOTS / ("-" * _PLOT_NAME_MAX)).lstat()
+        (final / PLOTS / ("-" * _PLOT_NAME_MAX)).lstat()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise ConfigError(
@@ -235,9 +224,9 @@ def _not_ours(folder: Path) -> list[Path]:
     found: list[Path] = []
     for path in folder.iterdir():
         is_folder = path.is_dir() and not path.is_symlink()
-        if path.name == _PLOTS and is_folder:
-            found += [each for each in path.iterdir() if not _PLOT.fullmatch(each.name)]
-        elif path.name not in _FILES or is_folder:
+        if path.name == PLOTS and is_folder:
+            found += [each for each in path.iterdir() if not PLOT.fullmatch(each.name)]
+        elif path.name not in FILES or is_folder:
             found.append(path)
     return found
 

@@ -10,6 +10,7 @@ from edge.protocol.events import EpochStarted, FileHashed, FileOpened
 from edge.recordings.analysis.identity import file_sha256
 from edge.recordings.annotation.log_tables import LogTables, Run, open_log_tables
 from edge.recordings.annotation.overlay import FrameOverlay
+from edge.results.analysed import SESSION
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ def overlays_from(
         ConfigError: there is no such log, or it has no run of this recording.
         LogFileError: the log cannot be read.
     """
-    if (log / recording.stem / "session.json").is_file():  # of several recordings
+    if (log / recording.stem / SESSION).is_file():  # of several recordings
         log = log / recording.stem
     tables = open_log_tables(log)
     runs = _runs(tables)

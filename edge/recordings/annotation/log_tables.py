@@ -18,6 +18,7 @@ from edge.client.tidy import COLUMNS
 from edge.errors import ConfigError, LogFileError
 from edge.protocol.messages import EventMessage, FrameMessage
 from edge.recordings.annotation.overlay import Emotion, FaceOverlay, FrameOverlay, overlay_of
+from edge.results.analysed import tables_suffix
 from edge.vision.values import Affect
 from edge.vocabulary import EXPRESSIONS
 
@@ -79,9 +80,8 @@ def open_log_tables(log: Path) -> LogTables:
         ConfigError: there is no such log, or its format is not known.
     """
     if log.is_dir():
-        for name, suffix in (("frames", "parquet"), ("frames", "csv")):
-            if (log / f"{name}.{suffix}").is_file():
-                return _tables(log / f"frames.{suffix}", log / f"events.{suffix}")
+        if suffix := tables_suffix(log):
+            return _tables(log / f"frames.{suffix}", log / f"events.{suffix}")
         if (log / "faces").is_dir():
             return _ParquetFolder(log)
         raise ConfigError(
