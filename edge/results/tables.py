@@ -55,7 +55,7 @@ def read_table(
             rate = rows.read / elapsed_ms(started_ns) * 1e3
             report(f"{rows.read} rows read, {rate:.0f} rows/s")
     found = rows.table(
-        [each for each in events if _is_within(spans, each)],
+        [each for each in events if spans is None or _lies_within(spans, each)],
         context=[each for each in events if each.event in _CONTEXT],
         session=chosen,
     )
@@ -97,8 +97,5 @@ def _choose(
     return found[0], [span for each in found for span in each.spans]
 
 
-def _is_within(spans: Sequence[Span] | None, event: RecordedEvent) -> bool:
-    at = (event.epoch, event.seq)
-    return spans is None or any(
-        span.stream == event.stream and span.first <= at <= span.last for span in spans
-    )
+def _lies_within(spans: Sequence[Span], event: RecordedEvent) -> bool:
+    return any(span.holds(event.stream, event.epoch, event.seq) for span in spans)

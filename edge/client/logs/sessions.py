@@ -25,6 +25,10 @@ class Span:
     first: tuple[int, int] = _START
     last: tuple[int, int] = NO_END
 
+    def holds(self, stream: str, epoch: int, seq: int) -> bool:
+        """Return whether a message lies in it."""
+        return stream == self.stream and self.first <= (epoch, seq) <= self.last
+
 
 @dataclass(slots=True)
 class Session:

@@ -127,8 +127,7 @@ class Plan:
 
 def lies_within(spans: Iterable[Span], item: Item) -> bool:
     """Return whether a message lies in one of ``spans``."""
-    at = item.epoch, item.seq
-    return any(item.stream == span.stream and span.first <= at <= span.last for span in spans)
+    return any(span.holds(*item.identity) for span in spans)
 
 
 def _find_session(sessions: Sequence[Session], word: str, where: str) -> Session:
