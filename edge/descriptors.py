@@ -73,6 +73,11 @@ def write_error_line(text: str) -> None:
         discard(sys.stderr)
 
 
+def report_line(text: str) -> None:
+    """Write the line ``affect-edge: TEXT`` to standard error, as ``write_error_line`` does."""
+    write_error_line(f"affect-edge: {text}")
+
+
 def discard(stream: TextIO) -> None:
     """Send what is still written to a standard stream to /dev/null."""
     null = os.open(os.devnull, os.O_WRONLY)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edge.commands.options import Endpoints, Services, endpoints_of
-from edge.descriptors import write_error_line
+from edge.descriptors import report_line
 from edge.errors import ConfigError
 
 _HISTORY_MAX_S = 12 * 3600
@@ -56,7 +56,7 @@ def dashboard(
     endpoints = endpoints_of(connect)
     services = services_for(endpoints, service, once=False)
     if services is None:
-        write_error_line("affect-edge: without --service the page has no buttons and no history")
+        report_line("without --service the page has no buttons and no history")
     run_dashboard(
         DashboardOptions(
             endpoints=endpoints,
@@ -74,14 +74,16 @@ def dashboard(
 
 
 def _marks(texts: list[str]) -> list[str]:
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from edge.protocol.requests import MarkRequest, error_line  # noqa: PLC0415
+
     if len(texts) > 9:
         raise ConfigError(f"--mark: {len(texts)} texts; expected at most 9, for the keys 1 to 9")
-    for text in texts:
-        if not text.strip() or not text.isprintable() or len(text) > 300:
-            raise ConfigError(
-                f"--mark {text!r}: expected one line of 1 to 300 printable characters"
-            )
-    return [text.strip() for text in texts]
+    try:
+        return [MarkRequest(text=text).text for text in texts]
+    except ValidationError as error:
+        raise ConfigError(f"--mark: {error_line(error)}") from error
 
 
 def _seconds(text: str) -> float:

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from edge.commands.options import Endpoints, endpoints_of, stop_on_signals
-from edge.descriptors import write_error_line
-from edge.vocabulary import PUBLISH_ENDPOINT, SERVICE_ENDPOINT
+from edge.descriptors import report_line
+from edge.vocabulary import SERVICE_ENDPOINT
 
 
 def lsl(
@@ -37,11 +37,10 @@ def lsl(
     from edge.lsl.interface import find_interface  # noqa: PLC0415
     from edge.lsl.library import load  # noqa: PLC0415
     from edge.lsl.relay import check_services, run_lsl  # noqa: PLC0415
+    from edge.tools.log import services_for  # noqa: PLC0415
 
     endpoints = endpoints_of(connect)
-    if service is None and set(endpoints) == {PUBLISH_ENDPOINT}:
-        service = [SERVICE_ENDPOINT]
-    services = [each for each in service or () if each]
+    services = services_for(endpoints, service, once=False) or []
     check_services(endpoints, services)
     chosen = find_interface(interface)
     run_lsl(
@@ -52,5 +51,5 @@ def lsl(
         faces=faces,
         device=device,
         stop=stop_on_signals(),
-        report=lambda line: write_error_line(f"affect-edge: {line}"),
+        report=report_line,
     )

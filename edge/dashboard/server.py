@@ -13,7 +13,7 @@ from edge.dashboard.directory import ServiceThread
 from edge.dashboard.receiver import Receiver
 from edge.dashboard.state import State
 from edge.dashboard.tokens import Sessions, read_token
-from edge.descriptors import write_error_line
+from edge.descriptors import report_line
 from edge.errors import ConfigError
 from edge.files.private import read_small_file
 from edge.stop_signals import on_stop_signals
@@ -116,7 +116,7 @@ async def _serve(
     for thread in threads:
         thread.start()
     watching = asyncio.ensure_future(viewers.watch())
-    write_error_line(f"affect-edge: the page is at {_url(listener, options)}")
+    report_line(f"the page is at {_url(listener, options)}")
     try:
         await web.serve(sockets=[listener])
     finally:

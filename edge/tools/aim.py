@@ -14,7 +14,7 @@ from edge.client import Subscriber
 from edge.client.advice import Advice, Level, worst
 from edge.client.view import WINDOW_S, View
 from edge.clock import elapsed_ms, monotonic_ns, time_of_day, wall_ns
-from edge.descriptors import write_error_line
+from edge.descriptors import printable, report_line
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError
 from edge.tools.own_daemon import OwnDaemon
 from edge.tools.silence import SilenceNotice
@@ -64,11 +64,12 @@ def run_aim(
         AffectEdgeError: the daemon of this command ended, with its exit code.
     """
     views: dict[str, View] = {}
-    silence = SilenceNotice(subscriber.endpoints, _to_stderr, subscriber.device)
+    silence = SilenceNotice(subscriber.endpoints, report_line, subscriber.device)
     begin_ns = monotonic_ns()
     with _screen(console, once=once) as show:
         drawn_ns = begin_ns
         while not stop():
+            silence.turn()
             received = subscriber.receive(timeout_s=0.2)
             if received is not None:
                 message = received.message
@@ -82,7 +83,10 @@ def run_aim(
                 break
             if own is not None and own.process.poll() is not None and received is None:
                 _require_end(own)
-                break
+                if once:
+                    break
+                show(views)
+                return EXIT_DONE
             if elapsed_ms(drawn_ns) >= REDRAW_MS:
                 drawn_ns = monotonic_ns()
                 show(views)
@@ -115,8 +119,10 @@ def _is_settled(view: View) -> bool:
 
 def _verdict(views: dict[str, View], console: Console, *, wait_s: float) -> int:
     if not views:
-        _to_stderr(f"nothing received within {wait_s:g} s; is a daemon running, and is that its"
-                   " publish.endpoint?")  # fmt: skip
+        report_line(
+            f"nothing received within {wait_s:g} s; is a daemon running, and is that its"
+            " publish.endpoint?"
+        )
         return EXIT_FAILURE
     works = True
     for name, view in sorted(views.items()):
@@ -126,7 +132,7 @@ def _verdict(views: dict[str, View], console: Console, *, wait_s: float) -> int:
         level = worst(advice)
         changes = sum(each.level in ("WARN", "WRONG") for each in advice)
         count = f"; {changes} to change" if changes else ""
-        line = _printable(f"{level:<7}  {name}: {_VERDICTS[level]}{count}")
+        line = printable(f"{level:<7}  {name}: {_VERDICTS[level]}{count}")
         console.print(Text(line, style=_STYLES[level]), soft_wrap=True)
         works = works and level in ("ok", "WARN")
     return EXIT_DONE if works else EXIT_FAILURE
@@ -160,7 +166,7 @@ def _tables(views: dict[str, View], height: int) -> Group:
 
 
 def _table(device: str, advice: Sequence[Advice], *, is_short: bool) -> Table:
-    table = Table(title=_printable(device), title_justify="left", expand=True)
+    table = Table(title=printable(device), title_justify="left", expand=True)
     for column in ("", "what", "value", "needed"):
         table.add_column(column, no_wrap=True)
     table.add_column("what to change", ratio=1)
@@ -171,7 +177,7 @@ def _table(device: str, advice: Sequence[Advice], *, is_short: bool) -> Table:
             level = worst(own)
             table.add_row(
                 Text(level if is_short else "", style=_STYLES[level]),
-                Text(_printable(subject), style="bold"),
+                Text(printable(subject), style="bold"),
             )
         for each in own:
             if is_short and each.level == "ok":
@@ -180,9 +186,9 @@ def _table(device: str, advice: Sequence[Advice], *, is_short: bool) -> Table:
             table.add_row(
                 Text(each.level, style=style),
                 each.measure,
-                Text(_printable(each.value), style=style),
+                Text(printable(each.value), style=style),
                 each.needed,
-                Text(_printable(each.text), style=style),
+                Text(printable(each.text), style=style),
             )
     return table
 
@@ -206,7 +212,7 @@ def _print_changes(
     for key in [key for key in printed if key not in present]:
         del printed[key]
         if not any(other[:2] == key[:2] for other in (*present, *printed)):
-            _print_stamped(console, Text(_printable(f"gone     {key[0]} {key[1]}"), style="dim"))
+            _print_stamped(console, Text(printable(f"gone     {key[0]} {key[1]}"), style="dim"))
 
 
 def _print_stamped(console: Console, line: Text) -> None:
@@ -220,13 +226,4 @@ def _line(device: str, each: Advice) -> Text:
     needed = f", needed {each.needed}" if is_shown else ""
     text = f": {each.text}" if each.text else ""
     line = f"{each.level:<7}  {subject}: {each.measure} {each.value}{needed}{text}"
-    return Text(_printable(line), style=_STYLES[each.level])
-
-
-def _printable(text: str) -> str:
-    """Replace control characters: text from the network must not control the terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def _to_stderr(line: str) -> None:
-    write_error_line(f"affect-edge: {line}")
+    return Text(printable(line), style=_STYLES[each.level])

@@ -10,7 +10,7 @@ from edge.client.logs.participant_edits import Edit, ParticipantEdits
 from edge.client.logs.sqlite_changes import open_log
 from edge.clock import day
 from edge.codes import Code
-from edge.descriptors import write_error_line
+from edge.descriptors import report_line
 from edge.errors import ConfigError
 from edge.tools.output import print_line
 from edge.validation import first_error
@@ -118,7 +118,7 @@ def _find_track(
 
 def _announce(log: Path) -> None:
     if log.stat().st_size > 100 << 20:
-        write_error_line(f"affect-edge: reading {log}, {log.stat().st_size >> 20} MiB")
+        report_line(f"reading {log}, {log.stat().st_size >> 20} MiB")
 
 
 def _checked(code: str) -> str:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from edge.client.ask import ask
 from edge.client.logs.erasing import erase_session
 from edge.config import redact
-from edge.descriptors import write_error_line
+from edge.descriptors import report_line
 from edge.errors import EXIT_DONE, EXIT_FAILURE, ConfigError
 from edge.protocol.requests import EraseRequest, error_line
 from edge.tools.output import print_line
@@ -24,8 +24,8 @@ def erase_log(log: str, session: str) -> int:
         ConfigError: no such log, or no such session in it.
         LogFileError: the log cannot be changed now.
     """
-    write_error_line(f"affect-edge: erasing session {session} from {redact(log)}")
-    erased = erase_session(log, session, lambda line: write_error_line(f"affect-edge: {line}"))
+    report_line(f"erasing session {session} from {redact(log)}")
+    erased = erase_session(log, session, report_line)
     _report(session, erased.messages, erased.outside, erased.codes)
     return _prove(erased.hits, erased.looked_for, erased.where)
 
@@ -45,9 +45,7 @@ def erase(service: str, session: str) -> int:
     while (reply := ask(service, request))["state"] == "erasing":
         if not is_reported:
             is_reported = True
-            write_error_line(
-                f"affect-edge: erasing session {session}; the daemon reads the whole journal twice"
-            )
+            report_line(f"erasing session {session}; the daemon reads the whole journal twice")
         select.select([], [], [], POLL_S)
     codes = reply["participants"]
     _report(session, reply["messages"], reply["outside"], codes)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from edge.client import Gap, Subscriber
 from edge.clock import time_of_day
-from edge.descriptors import write_error_line
+from edge.descriptors import printable, report_line
 from edge.protocol.messages import EventMessage, Face, FrameMessage, Message, StatusMessage
 from edge.tools.silence import SilenceNotice
 from edge.vocabulary import picture_words
@@ -43,9 +43,10 @@ def run_tail(
     show(console, Text(HEADER, style="bold"))
     count = 0
     health: dict[str, tuple[object, ...]] = {}
-    silence = SilenceNotice(subscriber.endpoints, _to_stderr, subscriber.device)
+    silence = SilenceNotice(subscriber.endpoints, report_line, subscriber.device)
     undecodable = 0
     while not stop() and (limit is None or count < limit):
+        silence.turn()
         received = subscriber.receive(timeout_s=0.2)
         if received is None:
             if subscriber.undecodable == undecodable:
@@ -71,10 +72,6 @@ def run_tail(
     return count
 
 
-def _to_stderr(line: str) -> None:
-    write_error_line(f"affect-edge: {line}")
-
-
 def show(console: Console, text: Text) -> None:
     """Print ``text`` on ``console`` without wrapping lines, however narrow it is."""
     console.print(text, soft_wrap=True)
@@ -97,7 +94,7 @@ def row(message: Message) -> Text:
             text = (
                 f"{time_of_day(message.time.unix_ns)}  {message.device}: {message.event} {detail}"
             )
-            return Text(_printable(text.rstrip()), style="cyan")
+            return Text(printable(text.rstrip()), style="cyan")
         case StatusMessage():
             health, rates = message.health, message.rates
             reasons = f" ({', '.join(health.reasons)})" if health.reasons else ""
@@ -106,13 +103,13 @@ def row(message: Message) -> Text:
                 f"{time_of_day(message.time.unix_ns)}  {message.device}: {health.grade}{reasons},"
                 f" source {message.source_state}{picture}, {rates.published_hz:.1f} frames/s"
             )
-            return Text(_printable(text), style=_GRADES[health.grade])
+            return Text(printable(text), style=_GRADES[health.grade])
 
 
 def gap_row(gap: Gap, device: str) -> Text:
     """Format a gap as one line."""
     text = f"{device}: {gap.describe()}"
-    return Text(_printable(text), style="bold magenta")
+    return Text(printable(text), style="bold magenta")
 
 
 def _frame_row(message: FrameMessage) -> Text:
@@ -136,9 +133,4 @@ def _face_row(face: Face, head: str, tail: str) -> Text:
     reasons = ", ".join(face.quality.reasons)
     who = " on ".join(each for each in (face.participant, face.seat) if each)
     line += tail + (f"{who}: " if who else "") + (reasons or "ok")
-    return Text(_printable(line), style="yellow" if reasons else "")
-
-
-def _printable(text: str) -> str:
-    """Replace control characters: text from the network must not control the terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return Text(printable(line), style="yellow" if reasons else "")

@@ -92,7 +92,7 @@ def test_a_pipe_gets_a_line_for_each_change(tmp_path: Path) -> None:
 def test_text_from_the_network_does_not_control_the_terminal(tmp_path: Path) -> None:
     watched = Watched()
     outage = event(0, "source_state", {"state": "absent", "reason": "\x1b[2Jgone"})
-    words = ("?[2Jgone",)
+    words = (r"\x1b[2Jgone",)
     assert aimed(tmp_path, watched, words, outage, status(1, state="absent")) == 0
     assert "\x1b" not in watched.text
 
@@ -146,6 +146,15 @@ def test_a_black_picture_is_said_to_be_dark(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "WRONG    edge: picture dark, needed normal: hardly any light: uncover" in done.stdout
     assert "faces none in view, needed 1 or more: the picture is dark: see picture" in done.stdout
+
+
+def test_a_file_that_ends_is_no_failure_without_once(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.png"), np.full((180, 320), 90, np.uint8))
+    done = affect_edge("aim", "--source", str(folder), *PURPOSE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "source ended, needed running: " in done.stdout.splitlines()[-1]
 
 
 def test_a_camera_that_is_not_there_is_named(tmp_path: Path) -> None:

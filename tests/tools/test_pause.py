@@ -1,18 +1,25 @@
 """A logger that is stopped for a while (Ctrl-Z and fg): nothing is lost, or it is reported."""
 
+import io
 import re
 import signal
 import subprocess
 import sys
 import time
 
+import pytest
 import zmq
+from rich.console import Console
 
+from edge.client import Subscriber
 from edge.config import PublishConfig
 from edge.hub.publisher import Publisher
 from edge.protocol import messages
 from edge.tools import silence
+from edge.tools.aim import run_aim
 from edge.tools.silence import SilenceNotice
+from edge.tools.tail import run_tail
+from tests.support import wire
 from tests.support.logs import json_lines
 from tests.support.waiting import wait_until
 from tests.support.wire import event, frame
@@ -76,6 +83,34 @@ def test_a_pause_is_reported_and_does_not_count_as_silence(monkeypatch):
     assert reports[1:] == [
         "edge: nothing received for 3 s; has the daemon ended, or the connection been cut?"
     ]
+
+
+def run_tail_until(stop, subscriber):
+    run_tail(subscriber, Console(file=io.StringIO()), stop)
+
+
+def run_aim_until(stop, subscriber):
+    run_aim(subscriber, Console(file=io.StringIO()), stop, once=False, wait_s=1)
+
+
+@pytest.mark.parametrize("run", [run_tail_until, run_aim_until])
+def test_live_commands_report_a_pause_and_no_silence(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(silence, "PAUSE_MS", 600.0)
+    monkeypatch.setattr(silence, "SILENT_MS", 600.0)
+    turns = iter(range(6))
+
+    def stop():
+        if (turn := next(turns)) == 2:
+            time.sleep(0.7)  # as after Ctrl-Z
+        return turn == 4
+
+    endpoint = f"ipc://{tmp_path}/pub"
+    with wire.Publisher(endpoint) as publisher, Subscriber([endpoint]) as subscriber:
+        publisher.wait_for_subscriptions()
+        publisher.send(frame(0))
+        run(stop, subscriber)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("affect-edge: did nothing for 1 s (stopped, or held up by the disk)")
 
 
 def send(publisher, message):

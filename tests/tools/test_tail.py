@@ -125,6 +125,16 @@ def test_silence_is_reported_once(endpoint, monkeypatch, capsys):
     assert captured.out == ""
 
 
+def test_a_device_that_falls_silent_does_not_control_the_terminal(endpoint, monkeypatch, capsys):
+    monkeypatch.setattr(silence, "SILENT_MS", 100.0)
+    answers = iter([*[False] * 4, True])
+    with Publisher(endpoint) as publisher, Subscriber([endpoint]) as subscriber:
+        publisher.wait_for_subscriptions()
+        publisher.send(frame(1, device="\x1b]0;gone"))
+        run_tail(subscriber, Console(file=io.StringIO()), lambda: next(answers))
+    assert capsys.readouterr().err.startswith(r"affect-edge: \x1b]0;gone: nothing received for ")
+
+
 TAIL = """
 import sys
 from rich.console import Console

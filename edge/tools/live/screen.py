@@ -11,6 +11,7 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
+from edge.descriptors import printable
 from edge.protocol.messages import ActiveAlarm, Face, StatusMessage
 from edge.tools.live.state import FRAME_NS, READ_NS, DeviceState, FaceState, LiveState
 
@@ -259,11 +260,6 @@ def span(ns: int) -> str:
     if seconds < 100:
         return f"{seconds} s"
     return f"{seconds // 60} min" if seconds < 100 * 60 else f"{seconds // 3600} h"
-
-
-def printable(text: str) -> str:
-    """Replace control characters."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _plain(word: str) -> str:

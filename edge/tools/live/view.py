@@ -15,9 +15,9 @@ from rich.text import Text
 
 from edge.client import Subscriber
 from edge.clock import elapsed_ms, monotonic_ns, time_of_day, wall_ns
-from edge.descriptors import write_error_line
+from edge.descriptors import printable, report_line
 from edge.errors import ServiceUnavailable
-from edge.tools.live.screen import Line, body_lines, note_lines, printable
+from edge.tools.live.screen import Line, body_lines, note_lines
 from edge.tools.live.state import LiveState
 from edge.tools.live.terminal import Keyboard, LinesInstead, Suspension
 from edge.tools.silence import SilenceNotice
@@ -154,9 +154,7 @@ def run_once(
                 raise ServiceUnavailable(_nothing(subscriber, timeout_s))
         elif elapsed_ms(first_ns) >= STATUS_MS * (1 if statuses >= wanted else 2):
             if len(state.devices) < wanted:
-                write_error_line(
-                    f"affect-edge: {wanted} addresses, and devices received: {len(state.devices)}"
-                )
+                report_line(f"{wanted} addresses, and devices received: {len(state.devices)}")
             break
     state.notes.clear()  # what happened within a second is not the present state
     _print(console, state)
