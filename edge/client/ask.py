@@ -52,12 +52,18 @@ def ask(
                 " that its publish.service_endpoint? A slow daemon may still do it: check the"
                 " result before you repeat the request"
             )
-        return _decode_reply(socket.recv(), endpoint)
+        return decode_reply(socket.recv(), endpoint)
     finally:
         context.destroy(linger=0)
 
 
-def _decode_reply(part: bytes, endpoint: str) -> dict[str, Any]:
+def decode_reply(part: bytes, endpoint: str) -> dict[str, Any]:
+    """Return the reply in ``part``, received from ``endpoint``.
+
+    Raises:
+        RequestRefused: the daemon refused the request; the text is the daemon's.
+        ServiceUnavailable: it is no reply of a daemon.
+    """
     try:
         reply = json.loads(part, parse_constant=_refuse_constant, parse_float=_finite)
         if reply["ok"] is True:

@@ -94,11 +94,6 @@ def clock_offset_ns(lsl: Any) -> tuple[int, int]:
     return (0, best[1]) if abs(best[0]) <= best[1] else best
 
 
-def _first_sentence(error: Exception) -> str:
-    """Return what went wrong, without pylsl's advice for other systems, which follows."""
-    return " ".join(str(error).split()).partition(". ")[0].rstrip(".")
-
-
 def _user_configuration() -> Path | None:
     named = os.environ.get(_VARIABLE)
     if named:

@@ -1,12 +1,13 @@
 """The loop of ``affect-edge lsl``: messages of daemons into streams."""
 
 import contextlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from edge.client import Received, Subscriber
 from edge.clock import elapsed_ms, monotonic_ns
+from edge.config import is_local
 from edge.errors import ConfigError, StreamUnavailable
 from edge.lsl.confine import confine, ports_in_words
 from edge.lsl.interface import Interface
@@ -16,13 +17,13 @@ from edge.lsl.outlets import MARKERS, DeviceOutlets
 from edge.lsl.places import Places
 from edge.lsl.service_clock import ServiceClock
 from edge.lsl.times import DeviceTimes
-from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+from edge.protocol.messages import EventMessage, FrameMessage, Message, StatusMessage
 from edge.protocol.participant_events import ParticipantReleased
 from edge.tools.silence import SilenceNotice
 
-_LOCAL: Final = ("ipc://", "inproc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]:")
 _CONSUMERS_MS: Final = 1000.0
 _DEVICES_MAX: Final = 64
+_WAITING_MAX: Final = 1000  # events and gaps whose time is not known yet
 _MODELS_MS: Final = 20_000.0
 _ANSWERS: Final = 3  # a second apart
 
@@ -33,7 +34,7 @@ class DeviceRelay:
     Attributes:
         outlets: its streams.
         missed: numbered messages that did not arrive: live streams are never filled up afterwards.
-        early: messages that came before their time was known.
+        early: frames and events that came before their time was known, and were not sent later.
     """
 
     def __init__(
@@ -47,10 +48,15 @@ class DeviceRelay:
         self._run: tuple[str, int] | None = None
         self._status: StatusMessage | None = None
         self._left_out = 0
+        self._waiting: deque[Received] = deque()
         self._is_told = False  # that a file's time stamps jump
 
     def note(self, received: Received, report: Callable[[str], None]) -> None:
-        """Push a frame or an event, and the gaps before it, which a status shows, too."""
+        """Push a frame or an event, and the gaps before it, which a status shows, too.
+
+        While the clock is measured anew, as after a restart of the daemon, events and gaps wait;
+        frames are left out.
+        """
         message = received.message
         if received.late:
             return
@@ -58,27 +64,48 @@ class DeviceRelay:
             if self._run is not None:
                 self._times.begin()
                 self._places.begin()
+                self._drop_waiting(len(self._waiting))  # the clock of their run is gone
             self._run = message.stream, message.epoch
-        if isinstance(message, FrameMessage):
-            at_s = self._at_s(self._times.of_frame(message))
-        else:
-            at_s = self._at_s(self._times.of_event(message))
-        if at_s is None:
-            self.early += not isinstance(message, StatusMessage)
-            return
         for gap in received.gaps:
             self.missed += gap.missing
-            self.outlets.push_marker(marker("gap", gap.record(message.device)), at_s)
             report(f"{message.device}: {gap.describe()}; LSL is live only, they are not sent later")
-        match message:
-            case StatusMessage():
-                self._status = message
-            case FrameMessage():
-                self._push_frame(message, at_s, report)
-            case EventMessage():
-                if message.event == ParticipantReleased.event:
-                    self._places.release(str(message.detail.get("participant")))
-                self.outlets.push_marker(marker_of(message), at_s)
+        if isinstance(message, StatusMessage):
+            self._status = message
+        elif isinstance(message, EventMessage) and message.event == ParticipantReleased.event:
+            self._places.release(str(message.detail.get("participant")))
+        at_s = self._time_of(message)
+        if at_s is None:
+            self._wait(received)
+            return
+        while self._waiting:
+            earlier = self._waiting.popleft()
+            self._push_markers(earlier, self._time_of(earlier.message) or at_s)
+        self._push_markers(received, at_s)
+        if isinstance(message, FrameMessage):
+            self._push_frame(message, at_s, report)
+
+    def _time_of(self, message: Message) -> float | None:
+        """Return when a message was taken, happened or was sent; None: not known yet."""
+        if isinstance(message, FrameMessage):
+            return self._at_s(self._times.of_frame(message))
+        return self._at_s(self._times.of_event(message))
+
+    def _wait(self, received: Received) -> None:
+        self.early += isinstance(received.message, FrameMessage)
+        if received.gaps or isinstance(received.message, EventMessage):
+            self._waiting.append(received)
+            self._drop_waiting(len(self._waiting) - _WAITING_MAX)
+
+    def _drop_waiting(self, count: int) -> None:
+        for _ in range(count):
+            self.early += isinstance(self._waiting.popleft().message, EventMessage)
+
+    def _push_markers(self, received: Received, at_s: float) -> None:
+        message = received.message
+        for gap in received.gaps:
+            self.outlets.push_marker(marker("gap", gap.record(message.device)), at_s)
+        if isinstance(message, EventMessage):
+            self.outlets.push_marker(marker_of(message), at_s)
 
     def push_state(self) -> None:
         """Push markers that say which run and session this is, and who is in each place.
@@ -208,13 +235,13 @@ class Relay:
         if len(self.devices) >= _DEVICES_MAX:
             return None
         # behind a tunnel, another machine has an address of this one
-        is_local = clock is None or (is_this_machine(clock.endpoint) and clock.is_ours())
-        times = DeviceTimes(status.device, None if is_local else clock)
+        is_ours = clock is None or (is_local(clock.endpoint) and clock.is_ours())
+        times = DeviceTimes(status.device, None if is_ours else clock)
         error_ns = times.error_ns()
         if error_ns is None:
             return None
         error_us = max(1.0, (error_ns + self._offset_error_ns) / 1e3)
-        source = "the monotonic clock of this machine" if is_local else "measured over the service"
+        source = "the monotonic clock of this machine" if is_ours else "measured over the service"
         places = Places(() if clock is None else clock.seats, self._faces)
         words = f"sensor clock, {source}, error at most {error_us:.0f} us at the beginning"
         outlets = DeviceOutlets(self._lsl, status, places.names, words)
@@ -236,13 +263,8 @@ def _may_answer(clock: ServiceClock) -> bool:
 
     A daemon on this machine may have none; one on another machine is useless without.
     """
-    patience = clock.unanswered < _ANSWERS or not is_this_machine(clock.endpoint)
+    patience = clock.unanswered < _ANSWERS or not is_local(clock.endpoint)
     return clock.device is None and patience
-
-
-def is_this_machine(endpoint: str) -> bool:
-    """Return whether an address is one of this machine: ipc or loopback."""
-    return endpoint.startswith(_LOCAL)
 
 
 def check_services(endpoints: Sequence[str], services: Sequence[str]) -> None:
@@ -251,7 +273,7 @@ def check_services(endpoints: Sequence[str], services: Sequence[str]) -> None:
     Raises:
         ConfigError: an address of another machine, and fewer services than addresses.
     """
-    remote = [endpoint for endpoint in endpoints if not is_this_machine(endpoint)]
+    remote = [endpoint for endpoint in endpoints if not is_local(endpoint)]
     if remote and len(services) < len(endpoints):
         raise ConfigError(
             f"--connect {remote[0]}: a daemon on another machine; expected --service for each"
@@ -312,5 +334,6 @@ def run_lsl(
             report(
                 f"{name}: {each.outlets.samples} samples in each affect stream,"
                 f" {each.outlets.markers} markers; {each.missed} messages missed,"
-                f" {each.early + relay.waiting[name]} before the streams began"
+                f" {each.early + relay.waiting[name]} before the streams began, or while its clock"
+                " was measured"
             )

@@ -4,14 +4,17 @@ As NTP and LSL do: of several exchanges the one with the shortest round trip cou
 that is the bound of the error.
 """
 
-import json
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import zmq
+from pydantic import Field, ValidationError
 
+from edge.client.ask import decode_reply
 from edge.client.endpoints import connect
 from edge.client.keys import apply_client_keys, default_keys
 from edge.clock import elapsed_ms, monotonic_ns
+from edge.errors import RequestRefused, ServiceUnavailable
+from edge.protocol.messages import Wire
 from edge.protocol.requests import StatusRequest, TimeRequest
 
 DRIFT: Final = 50e-6
@@ -21,6 +24,32 @@ _KEPT_NS: Final = 60_000_000_000
 _FIRST: Final = 8  # exchanges in a row, at first
 _REPLY_MS: Final = 300
 _EACH_NS: Final = 5_000_000_000
+
+_Name = Annotated[str, Field(max_length=64)]
+_Nanoseconds = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
+class _Device(Wire):
+    device: _Name
+
+
+class _Known(Wire):
+    """What is used of a reply to a request for the status."""
+
+    status: _Device
+    seats: Annotated[dict[_Name, Any], Field(max_length=1000)]
+
+
+class _Read(Wire):
+    monotonic_ns: _Nanoseconds
+    unix_ns: _Nanoseconds
+
+
+class _Clocks(Wire):
+    """A reply to a request for the time: the daemon's clocks when it received and answered it."""
+
+    received: _Read
+    sent: _Read
 
 
 class ServiceClock:
@@ -68,13 +97,14 @@ class ServiceClock:
             return
         self._next_ns = monotonic_ns() + _EACH_NS
         if self.device is None:
-            reply = self._ask(StatusRequest().model_dump_json()) or {}
-            if not isinstance(reply.get("status"), dict):
+            try:
+                known = _Known.model_validate(self._ask(StatusRequest().model_dump_json()))
+            except ValidationError:
                 self._next_ns = monotonic_ns() + _EACH_NS // 5
                 self.unanswered += 1
                 return
-            self.device = str(reply["status"].get("device"))
-            self.seats = tuple(map(str, reply.get("seats") or ()))
+            self.device = known.status.device
+            self.seats = tuple(known.seats)
         for _ in range(1 if self._exchanges else _FIRST):
             self._exchange()
 
@@ -109,15 +139,14 @@ class ServiceClock:
         reply = self._ask(TimeRequest().model_dump_json())
         received_ns = monotonic_ns()
         try:
-            there_ns = int((reply or {})["received"]["monotonic_ns"])
-            back_ns = int((reply or {})["sent"]["monotonic_ns"])
-            wall_ns = int((reply or {})["sent"]["unix_ns"])
-        except (LookupError, TypeError, ValueError):
+            clocks = _Clocks.model_validate(reply)
+        except ValidationError:
             return
+        there_ns, back_ns = clocks.received.monotonic_ns, clocks.sent.monotonic_ns
         offset_ns = ((there_ns - sent_ns) + (back_ns - received_ns)) // 2
         half_ns = ((received_ns - sent_ns) - (back_ns - there_ns)) // 2 + 1
         self._exchanges = [each for each in self._exchanges if received_ns - each[0] <= _KEPT_NS]
-        self.wall_minus_monotonic_ns = wall_ns - back_ns
+        self.wall_minus_monotonic_ns = clocks.sent.unix_ns - back_ns
         self._exchanges.append((received_ns, offset_ns, half_ns))
 
     def _ask(self, request: str) -> dict[str, Any] | None:
@@ -132,10 +161,9 @@ class ServiceClock:
             self._socket = self._open()
             return None
         try:
-            reply = json.loads(self._socket.recv_multipart()[-1])
-        except ValueError:
+            return decode_reply(self._socket.recv_multipart()[-1], self._endpoint)
+        except (RequestRefused, ServiceUnavailable):
             return None
-        return reply if isinstance(reply, dict) and reply.get("ok") is True else None
 
     def _open(self) -> "zmq.Socket[bytes]":
         opened = self._context.socket(zmq.DEALER)

@@ -12,7 +12,7 @@ from edge.lsl.interface import Interface, find_interface, list_interfaces
 from edge.lsl.library import configuration
 from edge.lsl.markers import marker_of
 from edge.lsl.places import Places
-from edge.lsl.relay import check_services, is_this_machine
+from edge.lsl.relay import check_services
 from edge.protocol.messages import Face
 from edge.vocabulary import EXPRESSIONS
 from tests.support.wire import event, face
@@ -71,10 +71,10 @@ def test_a_configuration_of_the_user_that_cannot_be_read_is_one_line(tmp_path, c
 
 
 def test_daemons_on_other_machines_need_services():
-    assert is_this_machine("ipc:///run/live")
-    assert is_this_machine("tcp://127.0.0.1:5555")
-    assert not is_this_machine("tcp://127-0-0-1.example:5555")
-    check_services(["ipc://a", "tcp://localhost:5555"], [])
+    check_services(["ipc://a", "tcp://localhost:5555", "tcp://[::1]:5555"], [])
+    for lookalike in ("tcp://127-0-0-1.example:5555", "tcp://127.attacker.example:5555"):
+        with pytest.raises(ConfigError, match=r"another machine; expected --service"):
+            check_services([lookalike], [])
     check_services(["tcp://10.0.0.5:5555"], ["tcp://10.0.0.5:5556"])
     with pytest.raises(ConfigError, match=r"tcp://10\.0\.0\.5:5555.*expected --service"):
         check_services(["ipc://a", "tcp://10.0.0.5:5555"], ["ipc://b"])

@@ -15,6 +15,7 @@ from edge.protocol.messages import FrameMessage
 from tests.support.daemons import RunningDaemon
 from tests.support.lsl_runs import LIVE
 from tests.support.synthetic_daemon import SYNTHETIC
+from tests.support.waiting import wait_until
 from tests.support.wire import event, frame
 
 MS = 1_000_000
@@ -130,7 +131,32 @@ def test_a_late_reply_is_not_taken_for_the_next_one(tmp_path):
             assert service.offset_ns() is None
 
 
-@pytest.mark.parametrize("reply", [b"\xff", b"[]", b'{"ok": true, "status": {"device": "x"}}'])
+CLOCKS = {"monotonic_ns": 1, "unix_ns": 1}
+DAEMON = {"ok": True, "status": {"device": "x"}, "seats": {}, "received": CLOCKS, "sent": CLOCKS}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"ok": true}',
+        b'{"ok": true, "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        *(
+            json.dumps(DAEMON | changed).encode()
+            for changed in (
+                {"status": {"device": 5}},
+                {"seats": 5},
+                {"received": 5},
+                {"sent": CLOCKS | {"monotonic_ns": 10**30}},
+                {"sent": CLOCKS | {"unix_ns": float("inf")}},
+                {"ok": False, "code": "busy"},
+                {"ok": False, "error": "busy"},
+            )
+        ),
+    ],
+)
 def test_what_is_no_daemon_measures_nothing(tmp_path, reply):
     endpoint = f"ipc://{tmp_path}/strange"
     stopped = threading.Event()
@@ -148,8 +174,7 @@ def test_what_is_no_daemon_measures_nothing(tmp_path, reply):
     thread.start()
     try:
         with ServiceClock(endpoint) as service:
-            while not os.path.exists(endpoint.removeprefix("ipc://")):
-                pass
+            wait_until(lambda: os.path.exists(endpoint.removeprefix("ipc://")))
             service.turn()
             assert service.offset_ns() is None
             assert not service.is_ours()
