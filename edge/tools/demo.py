@@ -1,17 +1,15 @@
 """``affect-edge demo``: runs the daemon on the bundled clip and subscribes to it."""
 
 import subprocess
-import sys
-import tempfile
 
 from rich.console import Console
 from rich.text import Text
 
 from edge import clock
-from edge.child import child_environment
 from edge.client import Subscriber
 from edge.errors import EXIT_DONE, EXIT_FAILURE
 from edge.protocol.messages import EventMessage, FrameMessage
+from edge.tools.own_daemon import own_daemon
 from edge.tools.tail import HEADER, row, show
 
 SILENCE_S = 20.0  # without a message for so long the daemon has failed: it sends one each second
@@ -22,25 +20,9 @@ ROW_PERIOD_NS = 250_000_000
 def run_demo() -> int:
     """Print live rows and a summary; return 0 if every message came and a face was classified."""
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="affect-edge-") as folder:
-        endpoint = f"ipc://{folder}/live"
-        command = [sys.executable, "-m", "edge", "run", "--source", "demo", "--wait-for-subscriber"]
-        for setting in (
-            f'publish.endpoint="{endpoint}"',
-            'publish.service_endpoint=""',
-            'metrics.address=""',
-        ):
-            command += ["--set", setting]
-        # A session of its own: the terminal's Ctrl-C reaches this process alone, which then stops
-        # the daemon itself.
-        daemon = subprocess.Popen(command, env=child_environment(), start_new_session=True)
-        try:
-            code = _watch(console, endpoint, daemon)
-            return code or daemon.wait(EXIT_S)
-        finally:
-            if daemon.poll() is None:
-                daemon.terminate()
-                daemon.wait()
+    with own_daemon(("--source", "demo", "--wait-for-subscriber"), shows_log=True) as own:
+        code = _watch(console, own.endpoint, own.process)
+        return code or own.process.wait(EXIT_S)
 
 
 def _watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") -> int:

@@ -4,18 +4,16 @@
 parent, whose process id is PID.
 """
 
-import ctypes
 import os
 import signal
 import sys
-from typing import Final
 
-_PR_SET_PDEATHSIG: Final = 1  # of <linux/prctl.h>
+from edge.child import end_with_parent
 
 
 def main() -> None:
     """Ask the kernel for the signal, then become the command."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
     if os.getppid() != int(sys.argv[1]):  # it died before
         sys.exit(1)
     os.execv(sys.executable, [sys.executable, "-m", "edge", *sys.argv[2:]])

@@ -3,16 +3,15 @@
 All native code runs here: camera, decoders and networks. The process ends when the hub ends.
 """
 
-import ctypes
 import faulthandler
 import os
-import resource
 import signal
 import sys
 from types import FrameType
 
 import cv2
 
+from edge.child import end_with_parent, forbid_dumps
 from edge.config import Config
 from edge.errors import EXIT_FAILURE, AffectEdgeError, ModelError
 from edge.link import Ended, Failed, Go, Link, LinkClosed, Ready, Start
@@ -23,19 +22,14 @@ from edge.vision.sources import load_modules
 from edge.worker.memlock import lock_memory
 from edge.worker.threads import HEARTBEAT_S, Worker
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
-
 
 def _harden() -> str:
     """End with the hub; keep frames out of swap, core dumps and debuggers.
 
     Return why the memory is not locked against swap; empty if it is locked.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    libc.prctl(_PR_SET_DUMPABLE, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    end_with_parent(signal.SIGKILL)
+    forbid_dumps()
     return lock_memory()
 
 

@@ -1,12 +1,15 @@
-"""``affect-edge demo`` in a real terminal."""
+"""``affect-edge demo`` in a real terminal, and killed."""
 
 import os
 import pty
 import select
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 from tests.support.daemons import ROOT
+from tests.support.waiting import wait_until
 
 
 def run_in_terminal(keys: bytes, after: bytes, *arguments: str) -> tuple[int, str]:
@@ -37,3 +40,23 @@ def test_ctrl_c_stops_the_demo_and_its_daemon_once() -> None:
     assert "SIGTERM received" in screen
     assert "second signal" not in screen
     assert "Traceback" not in screen
+
+
+def test_a_killed_demo_leaves_no_daemon_and_no_journal(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "edge", "demo"], stderr=subprocess.PIPE, cwd=ROOT, text=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "AFFECT_EDGE__JOURNAL__PATH": str(journal)},
+    )  # fmt: skip
+    with demo:
+        try:
+            assert demo.stderr is not None
+            while "source running" not in demo.stderr.readline():
+                assert demo.poll() is None
+            children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+            (daemon,) = children
+        finally:
+            demo.kill()
+    wait_until(lambda: not Path(f"/proc/{daemon}/cmdline").exists(), 15)
+    assert not journal.exists()

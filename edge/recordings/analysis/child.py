@@ -17,11 +17,9 @@ kind says whose fault it is: that of one recording, of the disk that takes the r
 what all recordings have in common. The process ends at the end of its input, and with its parent.
 """
 
-import ctypes
 import faulthandler
 import json
 import os
-import resource
 import select
 import signal
 import sys
@@ -29,15 +27,13 @@ from typing import Any, Final
 
 import cv2
 
+from edge.child import end_with_parent, forbid_dumps
 from edge.config import Config, redact
 from edge.errors import AffectEdgeError, LogFileError, ModelError
 from edge.recordings.analysis.job import Job, Progress, run_job
 from edge.recordings.reader import open_networks
 from edge.vision.pipeline import Pipeline
 from edge.vision.record import model_references
-
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
 
 _NETWORKS: Final = ("detector", "translator", "expression")
 
@@ -99,10 +95,8 @@ class _Networks:
 
 def _harden() -> None:
     """End with the parent; keep pictures out of core dumps and debuggers; leave Ctrl-C to it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    libc.prctl(_PR_SET_DUMPABLE, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    end_with_parent(signal.SIGKILL)
+    forbid_dumps()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
