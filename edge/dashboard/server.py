@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.dashboard.directory import ServiceThread
+from edge.dashboard.listener import Listener
 from edge.dashboard.receiver import Receiver
 from edge.dashboard.state import State
 from edge.dashboard.tokens import Sessions, read_token
@@ -85,9 +86,10 @@ def run_dashboard(options: DashboardOptions) -> None:
     state = State(options.services)
     settings = PageSettings(tuple(options.marks), options.tls_cert is not None, options.viewers_max)
     viewers = Viewers(state, options.viewers_max)
-    listener = _listen(host, port, options.bind)
+    listener = listen(host, port, options.bind)
 
-    web = WebServer(make_app(state, Sessions(token), viewers, hosts, settings), options)
+    app = make_app(state, Sessions(token), viewers, hosts, settings)
+    web = WebServer(app, options, listener)
     with listener:
         asyncio.run(_serve(web, viewers, state, listener, options))
 
@@ -96,7 +98,7 @@ async def _serve(
     web: "WebServer",
     viewers: "Viewers",
     state: State,
-    listener: socket.socket,
+    listener: Listener,
     options: DashboardOptions,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -142,13 +144,18 @@ def _parse_bind(text: str) -> tuple[str, int]:
     return match[1].strip("[]"), int(match[2])
 
 
-def _listen(host: str, port: int, text: str) -> socket.socket:
+def listen(host: str, port: int, text: str) -> Listener:
+    """Return a socket that listens at an address; ``text``: as the operator gave it.
+
+    Raises:
+        ConfigError: the address is none of this machine, or not free.
+    """
     try:
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         # with its protocol: only then asyncio sets TCP_NODELAY; else a response takes 40 ms
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)

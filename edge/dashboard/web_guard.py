@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge import config
 from edge.errors import ConfigError
 
 BODY_MAX: Final = 8192
@@ -87,12 +88,7 @@ class HostCheck:
 
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can connect to an address that is bound."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return config.is_loopback(f"[{host}]:1" if ":" in host else f"{host}:1")
 
 
 class WebGuard:

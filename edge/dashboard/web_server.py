@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge.clock import monotonic_ns
+from edge.dashboard.listener import Listener
 from edge.dashboard.web_guard import is_loopback
 
 REQUEST_S: Final = 5.0
@@ -48,8 +50,13 @@ class _PatientOnlyOnce(H11Protocol):
     _seen: object = None
     _timer: asyncio.TimerHandle | None = None
 
+    def __init__(self, *arguments: Any, listener: Listener, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._listener = listener
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._listener.note_done(transport.get_extra_info("socket").fileno())
         self._made_ns = monotonic_ns()
         self._make_room()
         self._seen = self
@@ -115,13 +122,15 @@ class WebServer(uvicorn.Server):
     Args:
         app: the application.
         files: of TLS; None: plain HTTP.
+        listener: that it will serve.
     """
 
-    def __init__(self, app: ASGIApp, files: _Files) -> None:
+    def __init__(self, app: ASGIApp, files: _Files, listener: Listener) -> None:
+        listener.is_tls = files.tls_cert is not None
         super().__init__(
             uvicorn.Config(
                 app,
-                http=_PatientOnlyOnce,
+                http=functools.partial(_PatientOnlyOnce, listener=listener),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 loop="asyncio",

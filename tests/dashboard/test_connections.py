@@ -1,14 +1,17 @@
 """Peers that connect and say nothing, in a real server: they keep nobody out."""
 
+import http.client
 import os
 import socket
+import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from edge.dashboard.tokens import new_token
+from tests.support.certificates import Certificates
 from tests.support.dashboards import RunningDashboard, Viewer
 
 ENDPOINT = ("--connect", "ipc:///tmp/affect-edge-nobody", "--service", "")
@@ -62,3 +65,27 @@ def test_silent_connections_keep_nobody_out(
         page.request("POST", "/api/logout", {}, {**page.origin, **own})
         list(viewer.updates())
     assert page.process.poll() is None
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.2"], [f"127.0.0.{n}" for n in range(2, 32)]])
+def test_handshakes_that_never_begin_keep_nobody_out(tmp_path: Path, addresses: list[str]) -> None:
+    certificates = Certificates(tmp_path)
+    certificate, key = certificates.make("page")
+    files = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    context = ssl.create_default_context(cafile=str(certificates.authority))
+    with RunningDashboard(tmp_path, *ENDPOINT, *files) as page, ExitStack() as held:
+
+        def about() -> int:
+            made = http.client.HTTPSConnection("127.0.0.1", page.port, timeout=9, context=context)
+            with closing(made) as viewer:
+                viewer.request("GET", "/api/about")
+                return viewer.getresponse().status
+
+        assert about() == 200
+        before = descriptors(page)
+        for number in range(300):
+            source = (addresses[number % len(addresses)], 0)
+            held.enter_context(socket.create_connection(("127.0.0.1", page.port), 5, source))
+        assert about() == 200
+        assert descriptors(page) <= before + 100
+        assert page.stderr.count("\n") == 1, page.stderr

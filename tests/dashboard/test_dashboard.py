@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.dashboard.server import _listen
+from edge.dashboard.server import listen
 from edge.vocabulary import EXPRESSIONS
 from tests.support.daemons import PURPOSE, RunningDaemon
 from tests.support.dashboards import JSON, RunningDashboard, Viewer
@@ -306,7 +306,7 @@ def test_this_machine_has_these_names(shared: RunningDashboard, host: str) -> No
 
 def test_responses_do_not_wait_for_acknowledgements() -> None:
     """asyncio sets TCP_NODELAY only on sockets that name their protocol."""
-    with _listen("127.0.0.1", 0, "127.0.0.1:0") as listener:
+    with listen("127.0.0.1", 0, "127.0.0.1:0") as listener:
         assert listener.proto == socket.IPPROTO_TCP
 
 

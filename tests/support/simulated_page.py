@@ -12,7 +12,7 @@ import time
 from types import SimpleNamespace
 
 from edge.dashboard.app import PageSettings, make_app
-from edge.dashboard.server import _listen
+from edge.dashboard.server import listen
 from edge.dashboard.state import State
 from edge.dashboard.tokens import Sessions
 from edge.dashboard.viewers import Viewers
@@ -29,9 +29,9 @@ def main(faces: int) -> None:
     state = State()
     viewers = Viewers(state, 4)
     hosts = HostCheck("127.0.0.1", ())
-    listener = _listen("127.0.0.1", 0, "127.0.0.1:0")
+    listener = listen("127.0.0.1", 0, "127.0.0.1:0")
     app = make_app(state, Sessions(b""), viewers, hosts, PageSettings())
-    web = WebServer(app, SimpleNamespace(tls_cert=None, tls_key=None))
+    web = WebServer(app, SimpleNamespace(tls_cert=None, tls_key=None), listener)
     pool = [frame(index, *range(faces)) for index in range(60)]
     second = 0
     offset_ns = time.time_ns() - 13 * 3600 * 1_000_000_000 - BEGAN_NS
