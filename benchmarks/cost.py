@@ -137,15 +137,23 @@ class Network:
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks of a configuration; ``region`` is the detector on a small square."""
+    """The networks of a configuration; ``region`` is the detector on a small square.
+
+    ``faces_per_frame``: so many faces are read in a frame, in turns; 0: all.
+    """
 
     full: Network
     region: Network
     per_face: tuple[Network, ...]
+    faces_per_frame: int = 0
 
     def all(self) -> tuple[Network, ...]:
         """Return all of them."""
         return (self.full, self.region, *self.per_face)
+
+    def read(self, faces: int) -> int:
+        """Return how many of so many faces are read in a frame."""
+        return min(faces, self.faces_per_frame) if self.faces_per_frame else faces
 
 
 def count_networks(config: Config) -> Networks:
@@ -163,6 +171,7 @@ def count_networks(config: Config) -> Networks:
         _network(config.detector.model, "full"),
         _network(config.detector.model, "region", side),
         tuple(_network(name, "face") for name in per_face),
+        config.expression.faces_per_frame,
     )
 
 
@@ -181,7 +190,7 @@ def _network(model: str, role: Role, size: tuple[int, int] | None = None) -> Net
 
 
 def predict(networks: Networks, core: Core, case: Case, faces: int, *, regions: bool) -> "Rate":
-    """Return the predicted rate with ``faces`` faces in view, each classified in every frame.
+    """Return the predicted rate with ``faces`` faces in view.
 
     Args:
         networks: counted before.
@@ -201,7 +210,9 @@ def predict(networks: Networks, core: Core, case: Case, faces: int, *, regions: 
         name: slow * (each["frame"] + faces * each["face"]) for name, each in OTHER_MS.items()
     }
     threads["detect"] += steady_ms
-    threads["classify"] += faces * sum(each.ms(core, case) for each in networks.per_face)
+    threads["classify"] += networks.read(faces) * sum(
+        each.ms(core, case) for each in networks.per_face
+    )
     more_ms = full_ms - steady_ms  # of a frame with a full look
     one_core_ms = sum(threads.values())
     return Rate(
@@ -279,7 +290,7 @@ def _frame_macs(networks: Networks, faces: int, *, regions: bool) -> int:
     detect = networks.full.macs
     if regions and faces:
         detect = min(detect, faces * networks.region.macs)
-    return detect + faces * sum(each.macs for each in networks.per_face)
+    return detect + networks.read(faces) * sum(each.macs for each in networks.per_face)
 
 
 def show_cost(result: dict[str, Any], console: Console) -> None:

@@ -104,7 +104,11 @@ def measure_daemon(
     if found is not None:
         for message in measured:
             found.update(message["frame"]["index"], [
-                (face["track"], Box(*face["box"]), face["expression"] is not None)
+                (
+                    face["track"],
+                    Box(*face["box"]),
+                    face["expression"] and face["expression"]["age_s"],
+                )
                 for face in message["faces"]
             ])  # fmt: skip
         result["faces"] = found.figures()

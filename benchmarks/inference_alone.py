@@ -79,8 +79,8 @@ class InferenceAlone:
             [self._expression] if not self._translator else [self._translator, self._expression]
         )
         for face in state.faces:
-            if face.prediction is None:
-                continue
+            if face.prediction is None or face.reading_age_ns:
+                continue  # no network ran for it
             for network in networks:
                 side = (network.info.width, network.info.height)
                 crop = square_crop(state.frame.luma, face.track.detection.box, side, 0.0)

@@ -256,7 +256,11 @@ def measure_pipeline(
         samples.inference.append(inference.measure(state))
         if recording.found is not None:
             recording.found.update(frame.index, [
-                (face.track.id, face.track.detection.box, face.prediction is not None)
+                (
+                    face.track.id,
+                    face.track.detection.box,
+                    None if face.prediction is None else face.reading_age_ns / 1e9,
+                )
                 for face in state.faces
             ])  # fmt: skip
         reading = Timer()

@@ -109,16 +109,18 @@ class FoundFaces:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        self._counts = dict.fromkeys(("true", "found", "false", "switches", "predicted"), 0)
+        self._counts = dict.fromkeys(("true", "found", "false", "switches", "predicted", "read"), 0)
+        self._reading_age_max_s: float | None = None
         self._iou_sum = 0.0
         self._track_of: dict[int, int] = {}
 
-    def update(self, index: int, found: Sequence[tuple[int, Box, bool]]) -> None:
+    def update(self, index: int, found: Sequence[tuple[int, Box, float | None]]) -> None:
         """Add a frame.
 
         Args:
             index: of the frame, of any repetition.
-            found: the track, the box, and whether its expression was predicted, of each face.
+            found: the track, the box, and the age of its reading in seconds (0: of this frame;
+                None: it has none), of each face.
         """
         truth = self._scene.truth[index % PERIOD]
         pairs = sorted(
@@ -133,10 +135,13 @@ class FoundFaces:
                 continue
             faces.add(face)
             places.add(place)
-            track, _, predicted = found[place]
+            track, _, age_s = found[place]
             self._counts["switches"] += self._track_of.get(face, track) != track
             self._track_of[face] = track
-            self._counts["predicted"] += predicted
+            if age_s is not None:
+                self._counts["predicted"] += 1
+                self._counts["read"] += age_s == 0
+                self._reading_age_max_s = max(age_s, self._reading_age_max_s or 0.0)
             self._iou_sum += iou
         self._counts["true"] += sum(true is not None for true in truth)
         self._counts["found"] += len(faces)
@@ -144,7 +149,7 @@ class FoundFaces:
         self._counts["false"] += max(0, len(found) - len(faces) - sum(t is None for t in truth))
 
     def figures(self) -> dict[str, Any]:
-        """Return recall, mean IoU, false faces, identity switches and predictions."""
+        """Return recall, mean IoU, false faces, identity switches, predictions and their age."""
         counts = self._counts
         return {
             "faces": self._scene.faces,
@@ -158,6 +163,8 @@ class FoundFaces:
             "false_faces": counts["false"],
             "identity_switches": counts["switches"],
             "predicted_share": counts["predicted"] / counts["true"] if counts["true"] else None,
+            "read_share": counts["read"] / counts["true"] if counts["true"] else None,
+            "reading_age_max_s": self._reading_age_max_s,
         }
 
 

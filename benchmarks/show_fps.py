@@ -132,13 +132,14 @@ def _show_steady_and_worst(result: dict[str, Any], console: Console) -> None:
 def _show_faces(faces: dict[str, Any], console: Console) -> None:
     shown = {
         name: "-" if faces[name] is None else f"{faces[name]:.3f}"
-        for name in ("recall", "mean_iou", "predicted_share")
+        for name in ("recall", "mean_iou", "predicted_share", "read_share", "reading_age_max_s")
     }
     console.print(
         f"{faces['faces']} faces of {faces['face_height_px']:.0f} pixels, motion"
         f" {faces['motion']}: recall {shown['recall']}, mean IoU {shown['mean_iou']},"
         f" {faces['false_faces']} false faces, {faces['identity_switches']} identity switches,"
-        f" {shown['predicted_share']} predicted",
+        f" {shown['predicted_share']} with a reading, {shown['read_share']} read in the frame,"
+        f" oldest reading {shown['reading_age_max_s']} s",
         highlight=False,
     )
 

@@ -58,6 +58,7 @@ COLUMNS = (
     "reasons",  # why it is not usable, or was not classified
     "label",
     "stable_label",
+    "reading_age_s",  # 0: predicted from this picture; above: kept from an earlier one
     *(f"p_{name}" for name in EXPRESSIONS),
     "valence",
     "arousal",
@@ -218,9 +219,9 @@ def _face_cells(face: Face) -> list[Cell]:
     cells += [quality.usable, quality.size_px, quality.sharpness]
     cells += [quality.brightness, quality.saturated, quality.yaw, "|".join(quality.reasons)]
     if expression is None:
-        cells += [None] * (2 + len(EXPRESSIONS))
+        cells += [None] * (3 + len(EXPRESSIONS))
     else:
-        cells += [expression.label, expression.stable_label]
+        cells += [expression.label, expression.stable_label, expression.age_s]
         cells += [getattr(expression.probabilities, name) for name in EXPRESSIONS]
     if affect is None:
         return [*cells, *([None] * 7)]

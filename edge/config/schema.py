@@ -78,11 +78,15 @@ class ExpressionConfig(Section):
     ``priors`` gives the expected share of an expression among all faces. Expressions that are not
     named share the remainder equally. Empty: a uniform class prior. They change labels
     and probabilities, not valence and arousal.
+
+    ``faces_per_frame``: so many faces are read in a frame, in turns; 0: all. A face that is not
+    read keeps its reading, for a second at most (see ``edge.vision.expression.turns``).
     """
 
     model: str = Field("expression-nir", min_length=1)
     artifact: str = Field("auto", min_length=1)
     threads: Threads = 1
+    faces_per_frame: int = Field(0, ge=0, le=48)
     priors: dict[ExpressionName, Prior] = Field({})
 
     @field_validator("priors", mode="before")

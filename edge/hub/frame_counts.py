@@ -52,7 +52,7 @@ class FrameCounts(Collector):
         self.frames = self.predicted_frames = self.events = 0
         self.faces_in_view: int | None = None
         self.last_result_ns: int | None = None
-        self._dropped = self._classified = self._refused = 0
+        self._dropped = self._classified = self._kept = self._refused = 0
         self._stages = {stage: _Durations() for stage in _STAGES}
         self._translate = _Durations()
         self._translates = False
@@ -65,6 +65,7 @@ class FrameCounts(Collector):
         *,
         faces: int,
         predicted: int,
+        kept: int = 0,
         now_ns: int,
     ) -> None:
         """Count a published frame.
@@ -74,12 +75,14 @@ class FrameCounts(Collector):
             timing_ms: the fields of ``StageTimes``.
             faces: number of its faces.
             predicted: number of those with a predicted expression.
+            kept: number of those whose prediction is of an earlier frame.
             now_ns: monotonic time of its publication.
         """
         self.frames += 1
         self.predicted_frames += predicted > 0
         self._dropped += dropped
-        self._classified += predicted
+        self._classified += predicted - kept
+        self._kept += kept
         self._refused += faces - predicted
         for stage, durations in self._stages.items():
             durations.add(timing_ms[stage])
@@ -97,6 +100,7 @@ class FrameCounts(Collector):
         records.add_metric(["event"], self.events)
         faces = CounterMetricFamily("affect_edge_faces", "Faces published", labels=["outcome"])
         faces.add_metric(["classified"], self._classified)
+        faces.add_metric(["kept"], self._kept)
         faces.add_metric(["refused"], self._refused)
         predicted = CounterMetricFamily(
             "affect_edge_frames_with_expression", "Frames published with a predicted expression"

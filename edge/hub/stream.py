@@ -201,9 +201,14 @@ class MessageStream:
         self.last_track = max([self.last_track, *(face.track for face in faces)])
         self.last_result_ns = now_ns
         self._send(seq, encode_frame(head, FACES.dump_json(faces)), time["unix_ns"])
-        predicted = sum(face.expression is not None for face in faces)
+        ages_s = [face.expression.age_s for face in faces if face.expression is not None]
         self._metrics.frames.add(
-            dropped, timing, faces=len(faces), predicted=predicted, now_ns=now_ns
+            dropped,
+            timing,
+            faces=len(faces),
+            predicted=len(ages_s),
+            kept=sum(age_s > 0 for age_s in ages_s),
+            now_ns=now_ns,
         )
         self._sessions.note_frame([face.participant for face in faces])
         if self._alarms is not None:

@@ -325,7 +325,9 @@ class Participants:
         self._presences[code] = _Presence(begin_ns, now_ns)
         affect = face.affect
         if affect is not None:
-            if (window := self._windows.get(code)) is not None:
+            window = self._windows.get(code)
+            # a reading that is kept would count several times
+            if window is not None and face.expression is not None and not face.expression.age_s:
                 window.add(face, sensor_ns)
             affect = self._with_baseline(affect, code)
         return face.model_copy(update={"participant": code, "affect": affect})

@@ -138,11 +138,16 @@ class Probabilities(Wire):
 
 
 class FaceExpression(Wire):
-    """The most probable expression, all probabilities, and the track's stable label."""
+    """The most probable expression, all probabilities, and the track's stable label.
+
+    ``age_s`` is the time since the picture that they were predicted from: 0 for this one. A face
+    that was not read in this picture keeps its expression and affect for a second at most.
+    """
 
     label: str
     probabilities: Probabilities
     stable_label: str
+    age_s: Annotated[float, Field(ge=0), _RoundedTo(3)] = 0.0
 
 
 class Point(Wire):

@@ -31,6 +31,7 @@ def _face(face: FaceState) -> dict[str, Any]:
             "label": EXPRESSIONS[probabilities.index(max(probabilities))],
             "probabilities": dict(zip(EXPRESSIONS, map(_share, probabilities), strict=True)),
             "stable_label": face.smoothed.stable_label,
+            "age_s": round(face.reading_age_ns / 1e9, 3),
         }
         affect = {
             **_point(face.prediction.affect),

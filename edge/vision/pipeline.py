@@ -13,11 +13,12 @@ from edge.errors import InferenceError
 from edge.vision.affect import AffectSmoother
 from edge.vision.detect import Detector, open_detector
 from edge.vision.expression import ExpressionNetwork, open_expression
+from edge.vision.expression.turns import Reading, Readings
 from edge.vision.quality import INFERENCE_FAILED, assess
 from edge.vision.regions import Found, RegionFinder, finder_of, open_finder
 from edge.vision.tracking import Tracker
 from edge.vision.translate import Translator, open_translator
-from edge.vision.values import FaceState, Frame, FrameState, FrameTracks, Track
+from edge.vision.values import FaceState, Frame, FrameState, FrameTracks, Quality, Track
 from edge.vision.zones import Zones
 
 MAX_FACES = 48
@@ -49,6 +50,7 @@ class Pipeline:
         self._zones = Zones(config.zones)
         self._tracker = Tracker(_tracking_config(config), first_id=first_track)
         self._affect = AffectSmoother(config.affect)
+        self._readings = Readings()
         self._repeat = 0
         self._ignored = 0  # detections outside the seats at the last full look
 
@@ -136,11 +138,27 @@ class Pipeline:
     def classify(self, tracked: FrameTracks) -> FrameState:
         """Assess the quality of each face and predict the expression of the usable ones.
 
-        A face on which the translator or the expression network fails stays in the result,
-        without a prediction, with the reason.
+        With ``expression.faces_per_frame`` they take turns; the others keep their newest
+        prediction. A face on which the translator or the expression network fails stays in the
+        result, without a prediction, with the reason.
         """
         stopwatch = Stopwatch()
-        faces = tuple(self._face_state(tracked.frame, each, stopwatch) for each in tracked.tracks)
+        frame = tracked.frame
+        qualities = [
+            assess(frame.luma, each.detection.box, each.detection.landmarks, self._config.quality)
+            for each in tracked.tracks
+        ]
+        stopwatch.lap("quality")
+        assessed = list(zip(tracked.tracks, qualities, strict=True))
+        to_read = self._readings.begin(
+            (track.id for track, quality in assessed if quality.usable),
+            frame.sensor_ns,
+            self._config.expression.faces_per_frame,
+        )
+        faces = tuple(
+            self._face_state(frame, track, quality, stopwatch, is_due=track.id in to_read)
+            for track, quality in assessed
+        )
         stage_ms = {**tracked.stage_ms, **stopwatch.stage_ms}
         return FrameState(tracked.frame, faces, stage_ms, tracked.ignored)
 
@@ -158,19 +176,24 @@ class Pipeline:
             return Found(self._detector.detect(frame, stopwatch))
         return self._finder.find(frame, self._tracker.expected(frame.sensor_ns), stopwatch)
 
-    def _face_state(self, frame: Frame, track: Track, stopwatch: Stopwatch) -> FaceState:
+    def _face_state(
+        self, frame: Frame, track: Track, quality: Quality, stopwatch: Stopwatch, *, is_due: bool
+    ) -> FaceState:
         detection = track.detection
         seat = self._zones.seat(detection.box, frame.width, frame.height)
-        quality = assess(frame.luma, detection.box, detection.landmarks, self._config.quality)
-        stopwatch.lap("quality")
         if not quality.usable:
             return FaceState(track, quality, seat=seat)
+        if not is_due:
+            kept = self._readings.kept(track.id)
+            age_ns = frame.sensor_ns - kept.sensor_ns
+            return FaceState(track, quality, kept.prediction, kept.smoothed, seat, age_ns)
         try:
             prediction = self._expression.predict(frame, detection.box, stopwatch, self._translator)
         except InferenceError:
             quality = replace(quality, usable=False, reasons=(*quality.reasons, INFERENCE_FAILED))
             return FaceState(track, quality, seat=seat)
         smoothed = self._affect.update(track.id, prediction, frame.sensor_ns)
+        self._readings.note(track.id, Reading(frame.sensor_ns, prediction, smoothed))
         stopwatch.lap("smooth")
         return FaceState(track, quality, prediction, smoothed, seat)
 

@@ -216,6 +216,7 @@ class FaceState:
     """The result for one face in one frame; ``prediction`` is None if it was not classified.
 
     ``seat``: name of the seat in ``[zones]`` in which the face is; None without seats.
+    ``reading_age_ns``: time from the frame that the prediction is of to this one; 0: of this one.
     """
 
     track: Track
@@ -223,6 +224,7 @@ class FaceState:
     prediction: Prediction | None = None
     smoothed: SmoothedPrediction | None = None
     seat: str | None = None
+    reading_age_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.__main__ import main
 from benchmarks.cost import CASES, CONSTANTS, CORES, OTHER_MS, count_networks, predict
 from benchmarks.operations import multiply_adds
-from edge.config import Config
+from edge.config import Config, ExpressionConfig
 from edge.errors import ConfigError
 from edge.vision.inference import find_model
 from tests.support.command_errors import refusal
@@ -91,6 +91,17 @@ def test_predictions_follow_the_work(core: Any) -> None:
         assert none == predict(networks, core, case, 0, regions=False), "it searches every frame"
     cautious, optimistic = (predict(networks, core, case, 1, regions=True) for case in CASES)
     assert cautious.one_core_fps < optimistic.one_core_fps
+
+
+def test_faces_that_take_turns_cost_less() -> None:
+    every = count_networks(Config())
+    turns = count_networks(Config(expression=ExpressionConfig(faces_per_frame=3)))
+    for faces in (1, 3, 30):
+        one, other = (
+            predict(each, CORES[0], "cautious", faces, regions=True) for each in (every, turns)
+        )
+        saved_ms = max(0, faces - 3) * sum(n.ms(CORES[0], "cautious") for n in every.per_face)
+        assert one.frame_ms - other.frame_ms == pytest.approx(saved_ms)
 
 
 def test_full_looks_count() -> None:

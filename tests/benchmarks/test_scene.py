@@ -34,7 +34,7 @@ def test_the_true_boxes_are_those_of_faces(motion: str, detector: Detector) -> N
     found = FoundFaces(scene)
     for index in range(0, PERIOD, 10):
         faces = detector.detect(scene.frames[index], Stopwatch())
-        found.update(index, [(0, face.box, True) for face in faces])
+        found.update(index, [(0, face.box, 0.0) for face in faces])
     figures = found.figures()
     assert figures["recall"] > 0.95
     assert figures["mean_iou"] > 0.8
@@ -84,8 +84,8 @@ def test_found_faces_are_compared_with_the_true_ones() -> None:
     assert first is not None
     assert second is not None
     found = FoundFaces(scene)
-    found.update(0, [(7, first, True), (8, second, False)])
-    found.update(1, [(8, first, True), (9, Box(0, 0, 10, 10), False)])
+    found.update(0, [(7, first, 0.0), (8, second, None)])
+    found.update(1, [(8, first, 0.24), (9, Box(0, 0, 10, 10), None)])
     figures = found.figures()
     assert figures["counted"] == 4
     assert figures["recall"] == 0.75
@@ -93,6 +93,8 @@ def test_found_faces_are_compared_with_the_true_ones() -> None:
     assert figures["false_faces"] == 1
     assert figures["identity_switches"] == 1
     assert figures["predicted_share"] == 0.5
+    assert figures["read_share"] == 0.25
+    assert figures["reading_age_max_s"] == 0.24
 
 
 @pytest.mark.parametrize("faces", [1, 3, 8, 30, 48])

@@ -98,6 +98,15 @@ def test_what_becomes_unknown_loses_its_sample() -> None:
     assert [scraped.samples(name) for name in names] == [{}] * len(names)
 
 
+def test_faces_are_counted_by_what_became_of_them() -> None:
+    scraped = Scraped()
+    scraped.metrics.frames.add(
+        0, wire.frame(1).timing_ms.model_dump(), faces=9, predicted=7, kept=4, now_ns=1
+    )
+    assert scraped.samples("faces_total") == {"classified": 3, "kept": 4, "refused": 2}
+    assert scraped.samples("frames_with_expression_total") == {"": 1}
+
+
 def test_units_are_base_units() -> None:
     scraped = Scraped()
     count_frame(scraped.metrics)
@@ -113,7 +122,7 @@ def test_the_share_of_frames_with_an_expression_is_of_the_last_minute() -> None:
     scraped.metrics.status(status(), {}, None)
     assert scraped.samples("frames_with_expression_total") == {"": 2}
     assert scraped.samples("frames_with_expression_ratio") == {"": 0.5}
-    assert scraped.samples("faces_total") == {"classified": 3, "refused": 1}
+    assert scraped.samples("faces_total") == {"classified": 3, "kept": 0, "refused": 1}
     for _ in range(59):
         count_frame(scraped.metrics)
         scraped.metrics.status(status(), {}, None)

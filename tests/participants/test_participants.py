@@ -17,14 +17,22 @@ SECOND_NS = 1_000_000_000
 
 
 def face(
-    track: int, valence: float = 0.1, arousal: float = -0.1, *, read: bool = True, **shares: float
+    track: int,
+    valence: float = 0.1,
+    arousal: float = -0.1,
+    *,
+    read: bool = True,
+    reading_age_s: float = 0.0,
+    **shares: float,
 ) -> Face:
     """Return a face with probabilities ``shares``; neutral has the remainder."""
     raw = wire.face(track, classified=read)
     if read:
         others: dict[str, float] = dict.fromkeys(raw["expression"]["probabilities"], 0.0)
         others.update(shares, neutral=1 - sum(shares.values()))
-        raw["expression"] = {**raw["expression"], "probabilities": others}
+        raw["expression"] = {
+            **raw["expression"], "probabilities": others, "age_s": reading_age_s,
+        }  # fmt: skip
         raw["affect"] = {**raw["affect"], "valence": valence, "arousal": arousal}
     return Face.model_validate(raw)
 
@@ -266,6 +274,14 @@ def test_a_baseline_is_learnt_between_start_and_stop() -> None:
     )
     assert (code, state, other) == ("P07", "ready", "none")
     assert (relative.valence, relative.arousal) == (0, 0)
+
+
+def test_a_reading_that_is_kept_counts_once() -> None:
+    read, kept = face(4, -0.2), [face(4, -0.2, reading_age_s=age / 10) for age in (2, 4)]
+    baseline = learn(make_participants(), [face(4, -0.4), read, *kept] * 11, step_s=0.2)
+    assert baseline.readings == 22
+    assert baseline.point.valence == pytest.approx(-0.3)
+    assert baseline.read_s == pytest.approx(8.2)
 
 
 def test_while_learning_no_values_are_relative_to_the_earlier_baseline() -> None:

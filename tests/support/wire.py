@@ -16,6 +16,7 @@ EXPRESSION = {
         "fear": 0.05, "disgust": 0.05, "anger": 0.05, "contempt": 0.05,
     },
     "stable_label": "neutral",
+    "age_s": 0.0,
 }  # fmt: skip
 TIMING_MS = {"capture": 1.1, "detect": 9.8, "track": 0.3, "classify": 4.2, "total": 17.0}
 AFFECT = {

@@ -58,6 +58,7 @@ faces = st.builds(
     prediction=st.none() | predictions,
     smoothed=st.builds(SmoothedPrediction, affects, st.sampled_from(EXPRESSIONS)),
     seat=st.none() | st.text(max_size=5),
+    reading_age_ns=st.integers(0, 1000).map(lambda ms: ms * 1_000_000),
 )  # fmt: skip
 
 
@@ -93,6 +94,7 @@ def as_model(face: FaceState) -> Face:
             "label": EXPRESSIONS[int(np.argmax(shares))],
             "probabilities": dict(zip(EXPRESSIONS, shares, strict=True)),
             "stable_label": face.smoothed.stable_label,
+            "age_s": face.reading_age_ns / 1e9,
         }
         raw, smoothed = face.prediction.affect, face.smoothed.affect
         fields["affect"] = {

@@ -123,6 +123,9 @@ _FACE: Final = {
     "reasons": "(SELECT group_concat(value, '|') FROM json_each(f.value, '$.quality.reasons'))",
     "label": "json_extract(f.value, '$.expression.label')",
     "stable_label": "json_extract(f.value, '$.expression.stable_label')",
+    # logs of earlier versions have readings of their own picture alone
+    "reading_age_s": "iif(json_extract(f.value, '$.expression.label') IS NULL, NULL,"
+    " coalesce(json_extract(f.value, '$.expression.age_s'), 0.0))",
     **{
         f"p_{name}": f"json_extract(f.value, '$.expression.probabilities.{name}')"
         for name in EXPRESSIONS
