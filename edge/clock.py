@@ -17,6 +17,8 @@ from typing import ClassVar, Final
 _STA_UNSYNC = 0x0040  # <linux/timex.h>: the kernel clock is not synchronized
 _DAY_NS = 86_400_000_000_000
 _TIMESYNCD_FLAG = Path("/run/systemd/timesync/synchronized")
+_HEALTH_FILE = Path("/run/affect-edge-clock/health")  # of systemd/affect-edge-clock.service
+_HEALTH_MAX_AGE_NS = 60_000_000_000  # four times the period of the helper
 
 
 def monotonic_ns() -> int:
@@ -161,17 +163,44 @@ class ClockHealth:
 
 
 def wall_clock_health() -> ClockHealth:
-    """Return the state of the wall clock, from ``adjtimex(2)`` or timesyncd's flag.
+    """Return the state of the wall clock, from ``adjtimex(2)`` or from what others say of it.
 
     chrony, timesyncd and ntpd all report through ``adjtimex``. A hardened unit may not call it.
-    Then only the flag file of timesyncd counts; without the file the clock is not synchronized.
+    Then the file of ``edge.clock_health`` counts while it is fresh, and without one the flag file
+    of timesyncd. Without either the clock is not synchronized.
     """
+    return (
+        kernel_clock_health()
+        or _written_health()
+        or ClockHealth(os.path.exists(_TIMESYNCD_FLAG), None)
+    )
+
+
+def kernel_clock_health() -> ClockHealth | None:
+    """Return the state of the wall clock from ``adjtimex(2)``; None if that is refused."""
     libc = ctypes.CDLL(None, use_errno=True)
     timex = _Timex()  # modes 0: read only
-    if libc.adjtimex(ctypes.byref(timex)) >= 0:
-        synchronized = not timex.status & _STA_UNSYNC
-        return ClockHealth(synchronized, int(timex.maxerror) if synchronized else None)
-    return ClockHealth(os.path.exists(_TIMESYNCD_FLAG), None)
+    if libc.adjtimex(ctypes.byref(timex)) < 0:
+        return None
+    synchronized = not timex.status & _STA_UNSYNC
+    return ClockHealth(synchronized, int(timex.maxerror) if synchronized else None)
+
+
+def health_line(health: ClockHealth) -> str:
+    """Return one line of text with ``health`` and the boot time of now, for other processes."""
+    error = -1 if health.max_error_us is None else health.max_error_us
+    return f"{int(health.synchronized)} {error} {boottime_ns()}\n"
+
+
+def _written_health() -> ClockHealth | None:
+    """Return what ``health_line`` said in the helper's file; None if it is absent, old or odd."""
+    try:
+        synchronized, error_us, written_ns = map(int, _HEALTH_FILE.read_bytes().split())
+    except (OSError, ValueError):
+        return None
+    if not 0 <= boottime_ns() - written_ns <= _HEALTH_MAX_AGE_NS:
+        return None
+    return ClockHealth(synchronized == 1, error_us if synchronized == 1 and error_us >= 0 else None)
 
 
 def wall_minus_boottime_ns() -> int:

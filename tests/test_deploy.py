@@ -1,5 +1,6 @@
 """The service file and the example configuration."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,15 +13,23 @@ import pytest
 
 from edge.board import worker_rss_limit_mb
 from edge.config import Config, Section, SourceConfig, load_config
+from tests.support.postgres import require
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "systemd/affect-edge.service"
 CHECK = ROOT / "deploy/check-unit"
 EXAMPLE = ROOT / "deploy/edge.example.toml"
 
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine"
-)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to root")
+
+
+@pytest.fixture
+def systemd():
+    """Debian's package; without it the test is skipped."""
+    require("systemd-analyze", shutil.which("systemd-analyze"))
+
+
+needs_systemd = pytest.mark.usefixtures("systemd")
 
 
 def check_unit(unit, **environment):
@@ -29,27 +38,98 @@ def check_unit(unit, **environment):
     )
 
 
-@needs_systemd
-def test_systemd_verifies_the_unit_without_warnings(tmp_path):
-    copy = tmp_path / UNIT.name
-    copy.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text()))
+UNITS = sorted((ROOT / "systemd").glob("*.service"))
+EXPOSURE = {
+    "affect-edge.service": 1.2,
+    "affect-edge@.service": 1.2,
+    "affect-edge-log.service": 1.0,
+    "affect-edge-dashboard.service": 1.0,
+    "affect-edge-clock.service": 0.5,
+}
+
+
+def installed(unit, folder):
+    """Return a copy of the unit as one that systemd-analyze can judge on this machine."""
+    copy = folder / unit.name.replace("@.", "@left.")
+    copy.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text()))
+    return copy
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_verifies_the_units_without_warnings(systemd, tmp_path, unit):
+    copy = installed(unit, tmp_path)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", copy], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-@needs_systemd
-def test_the_unit_is_rated_secure():
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_the_units_are_rated_secure(systemd, tmp_path, unit):
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=13", UNIT],
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", installed(unit, tmp_path)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
     exposure = re.search(r"Overall exposure level for \S+ (\d+\.\d)", done.stdout)
-    assert float(exposure[1]) <= 1.3
+    assert float(exposure[1]) <= EXPOSURE[unit.name]
+    page = (ROOT / "docs/security.md").read_text()
+    assert f"| `{unit.name}` | {EXPOSURE[unit.name]} |" in page
+
+
+def test_the_template_is_the_unit_with_the_name_of_an_instance():
+    unit, template = (path.read_text() for path in (UNIT, UNIT.with_name("affect-edge@.service")))
+    expected = unit[unit.index("[Unit]") :]
+    for plain, named in (
+        ("Description=Facial affect from near-infrared video", "\\g<0>: %i"),
+        ("/etc/affect-edge/edge.toml", "/etc/affect-edge/%i.toml"),
+        ("/etc/affect-edge/secrets.env", "/etc/affect-edge/%i.secrets.env"),
+        ("%S/affect-edge$", "\\g<0>-%i"),
+        ("^(State|Runtime)Directory=affect-edge$", "\\g<0>-%i"),
+    ):
+        expected, count = re.subn(plain, named, expected, flags=re.M)
+        assert count, plain
+    assert template[template.index("[Unit]") :] == expected
+
+
+def test_sysusers_makes_the_group_of_the_camera(systemd, tmp_path):
+    """On a root of its own, as an image is made."""
+    (tmp_path / "etc").mkdir()
+    run_systemd("systemd-sysusers", tmp_path, "sysusers.d")
+    (group,) = re.findall(r"(?m)^(\w+):", (tmp_path / "etc/group").read_text())
+    assert unit_settings("Group") == [group]
+
+
+@needs_root
+def test_tmpfiles_closes_folders_and_secrets(systemd, tmp_path):
+    keys = tmp_path / "etc/affect-edge/keys"
+    keys.mkdir(parents=True)
+    secrets = [keys / "device.key_secret", keys.parent / "secrets.env",
+               keys.parent / "left.secrets.env"]  # fmt: skip
+    for path in secrets:
+        path.write_text("secret")
+        path.chmod(0o644)
+    run_systemd("systemd-tmpfiles", tmp_path, "tmpfiles.d", "--create")
+    assert [oct(path.stat().st_mode & 0o777) for path in secrets] == ["0o600"] * 3
+    assert keys.stat().st_mode & 0o777 == 0o700
+    assert (keys.parent / "allowed").stat().st_mode & 0o777 == 0o755
+
+
+def run_systemd(program, root, folder, *options):
+    command = [program, f"--root={root}", *options, ROOT / "systemd" / folder / "affect-edge.conf"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_drop_in_for_keys_names_settings_of_the_program():
+    text = UNIT.with_name("affect-edge.service.d").joinpath("keys.conf").read_text()
+    settings = dict(re.findall(r"(?m)^Environment=(\w+)=(.*)$", text))
+    config = load_config(environment=settings)
+    (credential, source) = re.findall(r"(?m)^LoadCredential=([^:]+):(.*)$", text)[0]
+    assert config.security.secret_key == f"%d/{credential}"
+    assert source == "/etc/affect-edge/keys/device.key_secret"
+    assert config.security.allowed_keys == "/etc/affect-edge/allowed"
 
 
 @needs_systemd
