@@ -93,14 +93,6 @@ def test_the_template_is_the_unit_with_the_name_of_an_instance():
     assert template[template.index("[Unit]") :] == expected
 
 
-def test_sysusers_makes_the_group_of_the_camera(systemd, tmp_path):
-    """On a root of its own, as an image is made."""
-    (tmp_path / "etc").mkdir()
-    run_systemd("systemd-sysusers", tmp_path, "sysusers.d")
-    (group,) = re.findall(r"(?m)^(\w+):", (tmp_path / "etc/group").read_text())
-    assert unit_settings("Group") == [group]
-
-
 @needs_root
 def test_tmpfiles_closes_folders_and_secrets(systemd, tmp_path):
     keys = tmp_path / "etc/affect-edge/keys"
@@ -110,16 +102,13 @@ def test_tmpfiles_closes_folders_and_secrets(systemd, tmp_path):
     for path in secrets:
         path.write_text("secret")
         path.chmod(0o644)
-    run_systemd("systemd-tmpfiles", tmp_path, "tmpfiles.d", "--create")
+    rules = ROOT / "systemd/tmpfiles.d/affect-edge.conf"
+    command = ["systemd-tmpfiles", f"--root={tmp_path}", "--create", rules]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
     assert [oct(path.stat().st_mode & 0o777) for path in secrets] == ["0o600"] * 3
     assert keys.stat().st_mode & 0o777 == 0o700
     assert (keys.parent / "allowed").stat().st_mode & 0o777 == 0o755
-
-
-def run_systemd(program, root, folder, *options):
-    command = [program, f"--root={root}", *options, ROOT / "systemd" / folder / "affect-edge.conf"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_drop_in_for_keys_names_settings_of_the_program():

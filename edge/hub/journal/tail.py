@@ -52,6 +52,8 @@ class Tail:
             OSError: the folder cannot be used, or belongs to another user.
         """
         runtime = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]
+        if runtime:  # a link into /run/private, with DynamicUser= and RuntimeDirectoryPreserve=
+            runtime = os.path.realpath(runtime)
         root = setting or runtime or f"/dev/shm/affect-edge-{os.geteuid()}"
         folder = Path(root) / f"tail-{stream}"
         self.was_left = folder.exists()

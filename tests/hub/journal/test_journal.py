@@ -260,6 +260,14 @@ def test_the_tail_lies_in_a_private_folder_of_its_stream(tmp_path: Path) -> None
         Tail(str(tmp_path / "link"), "stream", {})
 
 
+def test_the_tail_lies_in_the_runtime_directory_of_a_dynamic_user(tmp_path: Path) -> None:
+    """systemd makes /run/private/NAME, and /run/NAME a link to it."""
+    (tmp_path / "private").mkdir()
+    (tmp_path / "affect-edge").symlink_to(tmp_path / "private")
+    tail = Tail("", "stream", {"RUNTIME_DIRECTORY": str(tmp_path / "affect-edge")})
+    assert tail.folder == tmp_path / "private" / "tail-stream"
+
+
 def test_a_tail_that_cannot_be_made_is_reported_and_the_journal_goes_on(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     journal = Journal(JournalConfig(path=str(tmp_path / "j"), tail=str(tmp_path / "file")))

@@ -1,0 +1,377 @@
+#!/usr/bin/env bash
+# Installs affect-edge on 64-bit Raspberry Pi OS 12 or 13 (also Debian 12 or 13), from this copy of the
+# repository. Run again it upgrades; an upgrade that does not get ready is undone. docs/install.md.
+#
+# Usage: sudo deploy/install.sh [OPTION...]            install or upgrade
+#          --purpose research-consent|medical|safety   for a first configuration file
+#          --role camera|logger|both                   daemon; log and operator's page; default: as
+#                                                      it is installed, else camera
+#          --wheels FOLDER                             from wheels in FOLDER, without a network
+#          --appliance                                 the board may reboot itself
+#          --no-start                                  start nothing, such as in an image of a card
+#        sudo deploy/install.sh rollback               back to the release before
+#        sudo deploy/install.sh uninstall              remove the program; configuration and data stay
+#        deploy/install.sh wheels FOLDER               fill FOLDER for machines with this release of
+#                                                      the system, this architecture and no network
+# pip reads its usual settings (PIP_INDEX_URL and so on).
+# Exit: 0 done; 1 it failed, and the installation is as it was before; 78 an argument or the machine
+# is wrong, and nothing was changed.
+set -euo pipefail
+trap 'printf "install.sh: line %s failed: %s\n" "$LINENO" "$BASH_COMMAND" >&2' ERR
+
+source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+base=/opt/affect-edge
+link=$base/venv
+releases=$base/releases
+units=/etc/systemd/system
+settings=/etc/affect-edge
+config=$settings/edge.toml
+watchdog=/etc/systemd/system.conf.d/affect-edge-watchdog.conf
+needed_mb=900 # two releases of 330 MB for a moment, and pip's cache
+
+say() { printf 'install.sh: %s\n' "$*"; }
+wrong() { printf 'install.sh: %s\n' "$*" >&2; exit 78; }
+fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
+
+# ---- arguments ------------------------------------------------------------------------------
+
+action=install
+case ${1-} in
+install | rollback | uninstall | wheels) action=$1; shift ;;
+esac
+purpose='' role='' wheels='' appliance='' start=yes
+if [ "$action" = wheels ]; then
+    [ $# = 1 ] || wrong "wheels: got $# arguments; expected one, the folder to fill"
+    wheels=$1; shift
+fi
+while [ $# -gt 0 ]; do
+    [ "$action" = install ] || [ "$1" = --no-start ] || wrong "$1: not an option of $action"
+    case $1 in
+    --purpose | --role | --wheels)
+        [ $# -gt 1 ] || wrong "$1: expected a value behind it"
+        printf -v "${1#--}" %s "$2"; shift ;;
+    --appliance) appliance=yes ;;
+    --no-start) start='' ;;
+    *) wrong "$1: unknown; expected install, rollback, uninstall or wheels, and the options at the top of $0" ;;
+    esac
+    shift
+done
+case $purpose in '' | research-consent | medical | safety) ;;
+*) wrong "--purpose $purpose: expected research-consent, medical or safety" ;; esac
+case $role in '' | camera | logger | both) ;;
+*) wrong "--role $role: expected camera, logger or both" ;; esac
+[ "$action" != install ] || [ -z "$wheels" ] || [ -d "$wheels" ] ||
+    wrong "--wheels $wheels: no such folder; make it with: deploy/install.sh wheels FOLDER"
+
+# ---- the machine ----------------------------------------------------------------------------
+
+[ "$(uname -s)" = Linux ] || wrong "this is $(uname -s); expected Linux"
+[ -r /etc/os-release ] || wrong "no /etc/os-release; expected Raspberry Pi OS or Debian 12 or 13"
+system=$(. /etc/os-release && echo "${ID-} ${VERSION_ID-}")
+case $system in
+'debian 12') python=3.11 ;;
+'debian 13') python=3.13 ;;
+*) wrong "this is '$system'; expected 64-bit Raspberry Pi OS or Debian, 12 or 13 (the 32-bit one says raspbian)" ;;
+esac
+case $(dpkg --print-architecture) in
+arm64 | amd64) ;;
+*) wrong "programs here are $(dpkg --print-architecture); expected a 64-bit system (arm64): write one to the card" ;;
+esac
+
+# extras ROLE: the extras of the package, as pip takes them
+extras() {
+    case $1 in
+    camera) echo '[litert,picamera]' ;;
+    logger) echo '[parquet,postgresql,dashboard]' ;;
+    both) echo '[litert,picamera,parquet,postgresql,dashboard]' ;;
+    esac
+}
+
+# pip prints pages; one line of it says what is wrong
+pip_line() { grep -E '^(ERROR|error):?' "$1" | head -n 1 | cut -c 1-300 || true; }
+
+if [ "$action" = wheels ]; then
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    /usr/bin/python3 -m venv "$work/venv" >"$work/log" 2>&1 ||
+        wrong "python3 cannot make an environment; run: sudo apt install python3-venv"
+    mkdir -p "$wheels"
+    "$work/venv/bin/pip" wheel --only-binary=:all: -w "$wheels" "$source$(extras both)" \
+        >"$work/log" 2>&1 || fail "the wheels cannot be fetched: $(pip_line "$work/log")"
+    say "$(find "$wheels" -name '*.whl' | wc -l) wheels in $wheels; on the other machine: sudo deploy/install.sh --wheels $wheels"
+    exit 0
+fi
+
+[ "$(id -u)" = 0 ] || wrong "this user is not root; run it with sudo"
+exec 9>/run/lock/affect-edge-install.lock
+flock -n 9 || fail "another installation is running; wait for its end"
+if [ -n "$start" ] && ! [ -d /run/systemd/system ]; then
+    wrong "systemd does not run here; in an image use --no-start"
+fi
+
+# ---- releases -------------------------------------------------------------------------------
+
+current() { readlink "$link" 2>/dev/null || true; }
+
+# switch_to RELEASE: in one step; files of the release are on the disk before
+switch_to() {
+    sync -f "$base"
+    ln -sfn "$1" "$link.new"
+    mv -T "$link.new" "$link"
+    sync -f "$base"
+}
+
+# install_units RELEASE: those of its role; what the administrator added (drop-ins) stays
+install_units() {
+    local from=$1/systemd unit name
+    for unit in "$units"/affect-edge*.service; do
+        name=$(basename "$unit")
+        [ -e "$from/$name" ] || [ ! -e "$unit" ] || rm -f "$unit"
+    done
+    install -m 644 -t "$units" "$from"/*.service
+    install -D -m 644 "$from/tmpfiles.d/affect-edge.conf" /etc/tmpfiles.d/affect-edge.conf
+    if [ -e "$units/affect-edge.service.d/reboot.conf" ]; then
+        install -D -m 755 "$from/reboot-on-75" /usr/local/lib/affect-edge/reboot-on-75
+    fi
+    [ -z "$start" ] || systemctl daemon-reload
+}
+
+# services: our services that run or try to, one a line
+services() {
+    [ -n "$start" ] || return 0
+    systemctl list-units --plain --no-legend --state=active,activating,reloading,failed \
+        'affect-edge.service' 'affect-edge@*.service' 'affect-edge-*.service' | awk '{ print $1 }'
+}
+
+# ready SERVICE...: restarts them; prints the first that does not get ready
+ready() {
+    local service
+    for service in "$@"; do
+        systemctl reset-failed "$service" 2>/dev/null || true
+        if ! systemctl restart "$service" 2>/dev/null || ! systemctl is-active --quiet "$service"; then
+            echo "$service"
+            return 1
+        fi
+    done
+}
+
+# last_line SERVICE: the last thing it logged
+last_line() { journalctl -q -u "$1" -o cat --no-pager -n 50 2>/dev/null | grep -E '^affect-edge: ' | tail -n 1 || true; }
+
+undo() {
+    local broken=$1 before=$2 why=$3 again
+    switch_to "$before"
+    install_units "$before"
+    shift 3
+    if again=$(ready "$@"); then
+        rm -rf "$broken"
+        fail "$why; $(cat "$before/version") runs again"
+    fi
+    fail "$why; $(cat "$before/version") is installed again, and $again does not get ready either: journalctl -u $again"
+}
+
+if [ "$action" = rollback ]; then
+    now=$(current)
+    [ -n "$now" ] || wrong "nothing to go back from: $link was not made by this program"
+    before=$(cat "$now/before" 2>/dev/null || true)
+    [ -n "$before" ] && [ -e "$before/complete" ] || wrong "there is no release before $(cat "$now/version")"
+    mapfile -t running < <(services)
+    switch_to "$before"
+    install_units "$before"
+    if failed=$(ready "${running[@]}"); then
+        say "$(cat "$before/version") is installed again; $(cat "$now/version") is kept in $now"
+        exit 0
+    fi
+    fail "$(cat "$before/version") is installed again, and $failed does not get ready: journalctl -u $failed"
+fi
+
+if [ "$action" = uninstall ]; then
+    [ -e "$base" ] || ls "$units"/affect-edge*.service >/dev/null 2>&1 || wrong "affect-edge is not installed"
+    for unit in "$units"/affect-edge*.service; do
+        [ -e "$unit" ] || continue
+        case $unit in *@.service) name='affect-edge@*.service' ;; *) name=$(basename "$unit") ;; esac
+        [ -z "$start" ] || systemctl stop "$name" 2>/dev/null || true
+        systemctl -q disable "$(basename "$unit")" 2>/dev/null || true
+        rm -f "$unit"
+    done
+    rm -f "$units"/multi-user.target.wants/affect-edge@*.service
+    rm -f "$units/affect-edge.service.d/reboot.conf" "$watchdog" /etc/tmpfiles.d/affect-edge.conf
+    rmdir "$units/affect-edge.service.d" 2>/dev/null || true
+    rm -rf "$base" /usr/local/lib/affect-edge
+    [ "$(readlink /usr/local/bin/affect-edge)" != "$link/bin/affect-edge" ] || rm /usr/local/bin/affect-edge
+    [ -z "$start" ] || systemctl daemon-reload
+    say "affect-edge is removed; to remove configuration, keys and data, too: sudo rm -rf $settings /var/lib/affect-edge* /var/lib/private/affect-edge*"
+    exit 0
+fi
+
+# ---- install --------------------------------------------------------------------------------
+
+started=$SECONDS
+before=$(current)
+if [ -z "$role" ]; then role=$(cat "$before/role" 2>/dev/null || echo camera); fi
+if [ "$role" != logger ] && [ ! -e "$config" ] && [ -z "$purpose" ]; then
+    wrong "the purpose of the recordings has no default; add --purpose research-consent, medical or safety"
+fi
+free_mb=$(($(df --output=avail -k "$(dirname $base)" | tail -n 1) / 1024))
+[ "$free_mb" -ge $needed_mb ] || wrong "$free_mb MB free for $base; expected $needed_mb MB: make room"
+
+# installed PACKAGE
+installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+missing=''
+installed python3-venv || missing=python3-venv
+if [ "$role" != logger ] && ! installed python3-picamera2 &&
+    apt-cache policy python3-picamera2 2>/dev/null | grep -qE 'Candidate: [0-9]'; then
+    missing="$missing python3-picamera2"
+fi
+if [ -n "$missing" ]; then
+    [ -z "$wheels" ] || wrong "apt's packages are missing:$(printf ' %s' $missing); install them before this machine goes off the network"
+    # shellcheck disable=SC2086 # words
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >/dev/null ||
+        fail "apt cannot install $missing; run: sudo apt update"
+fi
+if [ "$role" != logger ] && ! installed python3-picamera2; then
+    say "note: apt has no python3-picamera2 (this is not Raspberry Pi OS): USB and network cameras only"
+fi
+/usr/bin/python3 -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$python')" ||
+    wrong "/usr/bin/python3 is another Python than $python; expected that of the system, for apt's picamera2"
+
+# what is installed is known by what it is made of: the same again changes nothing
+if [ -n "$wheels" ]; then
+    ls "$wheels"/affect_edge-*.whl >/dev/null 2>&1 ||
+        wrong "--wheels $wheels: no wheel of affect-edge in it; make it with: deploy/install.sh wheels FOLDER"
+    made_of=$(cd "$wheels" && sha256sum ./*.whl)
+else
+    made_of=$(cd "$source" && find edge exporters benchmarks models pyproject.toml -type f \
+        ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
+fi
+made_of=$({ echo "$python $role $made_of"; cat "$source"/systemd/*.service; } | sha256sum | cut -d ' ' -f 1)
+
+# releases of an installation that was cut off
+if [ -d $releases ]; then
+    for left in "$releases"/*; do
+        [ -e "$left/complete" ] || [ ! -e "$left" ] || rm -rf "$left"
+    done
+fi
+
+if [ -n "$before" ] && [ "$(cat "$before/made-of" 2>/dev/null)" = "$made_of" ]; then
+    new=$before
+    say "$(cat "$before/version") is installed already"
+else
+    mkdir -p $releases
+    number=$(find $releases -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -n | tail -n 1)
+    new=$releases/$((${number:-0} + 1))
+    log=/var/log/affect-edge-install.log
+    trap 'rm -rf "$new"' EXIT # until it is complete
+    mkdir -p "$new"
+    if ! /usr/bin/python3 -m venv --system-site-packages "$new" >"$log" 2>&1; then
+        fail "python3 cannot make an environment in $new: $(tail -n 1 "$log")"
+    fi
+    from=(--prefer-binary "$source$(extras "$role")")
+    [ -z "$wheels" ] || from=(--no-index --find-links "$wheels" "affect-edge$(extras "$role")")
+    # a compiler on a Pi takes hours, where there is one at all
+    if ! "$new/bin/pip" install --disable-pip-version-check --only-binary=:all: "${from[@]}" >"$log" 2>&1; then
+        fail "pip: $(pip_line "$log") (all of it: $log)"
+    fi
+    cp -r "$source/systemd" "$new/systemd"
+    [ "$role" != camera ] || rm "$new"/systemd/affect-edge-log.service "$new"/systemd/affect-edge-dashboard.service
+    [ "$role" != logger ] || rm "$new"/systemd/affect-edge.service "$new"/systemd/affect-edge@.service
+    "$new/bin/affect-edge" version >"$new/version" 2>"$log" || fail "affect-edge does not run: $(tail -n 1 "$log")"
+    echo "$role" >"$new/role"
+    echo "$made_of" >"$new/made-of"
+fi
+
+# ---- configuration: only what is missing ----------------------------------------------------
+
+mkdir -p $settings
+if [ "$role" != logger ] && [ ! -e "$config" ]; then
+    name=$(hostname | tr 'A-Z_.' 'a-z--' | tr -cd 'a-z0-9-' | cut -c 1-32)
+    camera=picamera
+    installed python3-picamera2 || camera=v4l2
+    cat >"$config.new" <<TOML
+# All other keys, with their defaults: edge.example.toml in this folder.
+[device]
+name = "${name:-edge}"
+purpose = "$purpose"
+
+[source]
+kind = "$camera"
+$([ "$camera" = picamera ] || echo 'path = "/dev/video0"')
+TOML
+    mv "$config.new" "$config"
+fi
+install -m 644 "$source/deploy/edge.example.toml" $settings/edge.example.toml
+
+# A release that refuses the configuration changes nothing. Its measurements are not kept.
+if [ "$role" != logger ] && [ "$new" != "$before" ]; then
+    cache=$(mktemp -d)
+    if ! XDG_CACHE_HOME=$cache AFFECT_EDGE__JOURNAL__PATH=$cache/journal \
+        "$new/bin/affect-edge" check -c "$config" >"$new/check.txt" 2>&1; then
+        rm -rf "$cache"
+        fail "the new release refuses $config: $(grep -m 1 WRONG "$new/check.txt" || tail -n 1 "$new/check.txt")"
+    fi
+    rm -rf "$cache"
+fi
+
+# ---- switch ---------------------------------------------------------------------------------
+
+mapfile -t running < <(services)
+if [ "$new" != "$before" ]; then
+    if [ -d "$link" ] && [ ! -L "$link" ]; then
+        # installed by hand (README before this program): a path inside it names itself, so it stays
+        # usable only under its name, and is moved back where this upgrade is undone
+        rm -rf "$base/by-hand"
+        mkdir -p "$base/by-hand/systemd"
+        cp "$units"/affect-edge*.service "$base/by-hand/systemd/" 2>/dev/null || true
+        mv "$link" "$base/by-hand/venv"
+    fi
+    echo "$before" >"$new/before"
+    : >"$new/complete"
+    trap - EXIT
+    switch_to "$new"
+fi
+install_units "$new"
+systemd-tmpfiles --create /etc/tmpfiles.d/affect-edge.conf
+ln -sfn "$link/bin/affect-edge" /usr/local/bin/affect-edge
+if [ -n "$appliance" ]; then
+    install -D -m 755 "$new/systemd/reboot-on-75" /usr/local/lib/affect-edge/reboot-on-75
+    install -D -m 644 "$new/systemd/affect-edge.service.d/reboot.conf" "$units/affect-edge.service.d/reboot.conf"
+    install -D -m 644 "$new/systemd/system.conf.d/affect-edge-watchdog.conf" "$watchdog"
+    [ -z "$start" ] || systemctl daemon-reload
+fi
+
+enabled=(affect-edge-clock.service)
+[ "$role" = logger ] || enabled+=(affect-edge.service)
+[ "$role" = camera ] || enabled+=(affect-edge-log.service affect-edge-dashboard.service)
+if [ -z "$before" ]; then
+    systemctl -q enable "${enabled[@]}"
+    running+=("${enabled[@]}")
+fi
+mapfile -t running < <(printf '%s\n' "${running[@]}" | grep . | sort -u)
+[ -n "$start" ] || running=()
+
+if [ "$new" != "$before" ] || [ -z "$before" ]; then
+    if ! failed=$(ready "${running[@]}"); then
+        why="$failed of $(cat "$new/version") does not get ready: $(last_line "$failed")"
+        if [ -n "$before" ]; then undo "$new" "$before" "$why" "${running[@]}"; fi
+        if [ -d $base/by-hand/venv ]; then
+            rm "$link"
+            mv $base/by-hand/venv "$link"
+            cp $base/by-hand/systemd/*.service "$units/" 2>/dev/null || true
+            systemctl daemon-reload
+            ready "${running[@]}" >/dev/null || true
+            rm -rf "$new" $base/by-hand
+            fail "$why; the installation made by hand is back"
+        fi
+        fail "$why (journalctl -u $failed)"
+    fi
+    rm -rf $base/by-hand
+    # one release to go back to
+    for old in "$releases"/*; do
+        [ "$old" = "$new" ] || [ "$old" = "$before" ] || rm -rf "$old"
+    done
+fi
+if [ ${#running[@]} -gt 0 ]; then
+    say "$(cat "$new/version") is ready: ${running[*]} ($((SECONDS - started)) s)"
+else
+    say "$(cat "$new/version") is installed ($((SECONDS - started)) s)"
+fi
