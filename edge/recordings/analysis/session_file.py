@@ -7,7 +7,8 @@ from pydantic import BaseModel, ValidationError
 
 from edge.errors import ConfigError
 from edge.protocol.events import ModelReference
-from edge.recordings.analysis.results_folder import SESSION, read_session
+from edge.recordings.analysis.results_folder import read_session
+from edge.results.analysed import SESSION
 from edge.validation import first_error
 
 
