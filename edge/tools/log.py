@@ -17,7 +17,7 @@ from typing import cast, get_args
 
 from edge.client import Cursor, Received, Subscriber
 from edge.client.backfill import Since
-from edge.client.logs import LogFormat, full_name, opened_log
+from edge.client.logs import LogFormat, NewFiles, full_name, opened_log
 from edge.client.logs.rotation import Rotation
 from edge.clock import monotonic_ns
 from edge.config import redact
@@ -92,7 +92,8 @@ def run_log(
         services: service addresses of the daemons, to fetch what was missed; none: it is only
             reported, and with None, a line says so.
         since: where to begin with a stream that is new to the log; see ``Subscriber``.
-        once: end when everything that the daemons stored is in the log.
+        once: end when everything that the daemons stored is in the log. Where no message comes, a
+            new log leaves no file, as with ``until_end``.
         name: of this logger, under which the daemons note what it has; None: one that is made of
             ``out`` (``consumer_name``), which no other log has. It begins each line of
             ``report``.
@@ -114,12 +115,9 @@ def run_log(
     def report_as(line: str) -> None:
         write_line(f"{name or 'log'}: {line}")
 
-    def open_log() -> tuple[LogFormat, list[Cursor], ExitStack]:
-        with ExitStack() as opening:
-            sink = opening.enter_context(opened_log(out, report_as))
-            return sink, sink.cursors(), opening.pop_all()
-
-    sink, cursors, opened = until_available(open_log, stop=stop, report=report_as)
+    sink, cursors, files, opened = until_available(
+        lambda: _open(out, report_as), stop=stop, report=report_as
+    )
     with opened:
         if sink.cut_bytes:
             report_as(f"{out}: {sink.cut_bytes} bytes that a crash left uncommitted were cut off")
@@ -138,9 +136,13 @@ def run_log(
             )
             catch_up = CatchUpNotice(live, report_as)
             log = _Log(writer, report_as, cursors)
+            goes_on = bool(cursors) or not (once or until_end)
+            files.are_wanted = lambda: goes_on or log.has_rows
             silence = SilenceNotice(endpoints, report_as, device)
             gave_up, undecodable = False, 0
             begun = "continued" if cursors else "new"
+            if services is None:
+                report_as("without --service, missed messages are reported, not fetched")
             while not stop():
                 # the end of an earlier run may be fetched: then more follows
                 if until_end and log.ended and (live.caught_up or silence.silent_s >= _END_S):
@@ -150,16 +152,14 @@ def run_log(
                     name_shown = redact(full_name(str(out)))
                     report_as(f"writing {name_shown} ({begun}), from {', '.join(endpoints)}")
                     begun = ""
-                if services is None:
-                    services = ()
-                    report_as("without --service, missed messages are reported, not fetched")
                 silence.turn()
                 catch_up.turn(fetched=log.write_all(received, live, silence))
                 if received is None and live.undecodable == undecodable:
                     silence.check()
                     gave_up = (until_end or once) and 0 < give_up_s <= silence.silent_s
                 if gave_up:
-                    report_as(f"nothing received for {give_up_s:g} s, and no end: given up")
+                    left = "" if files.are_wanted() else "; no log is left"
+                    report_as(f"nothing received for {give_up_s:g} s: given up{left}")
                     break
                 if once and live.caught_up:  # what comes now was published since
                     log.check_device(device)
@@ -174,6 +174,21 @@ def run_log(
                 log.write(received)
             writer.commit()
         return log.summary(sink, live.undecodable, gave_up=gave_up)
+
+
+def _open(
+    out: str | Path, report: Callable[[str], None]
+) -> tuple[LogFormat, list[Cursor], NewFiles, ExitStack]:
+    """Return the log, its cursors, the files that it makes, and what closes it.
+
+    A new log leaves no file, unless ``NewFiles.are_wanted`` is set to something else.
+    """
+    with ExitStack() as opening:
+        files = opening.enter_context(NewFiles(out))
+        sink = opening.enter_context(opened_log(out, report))
+        cursors = sink.cursors()
+        files.are_wanted = lambda: bool(cursors)
+        return sink, cursors, files, opening.pop_all()
 
 
 def services_for(
@@ -235,6 +250,11 @@ class _Log:
     def ended(self) -> bool:
         """Whether every device that sent a message in this run has ended its epoch."""
         return self._runs.ended
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether anything was written in this run."""
+        return self._counts["rows"] > 0
 
     def write_all(self, received: Received | None, live: Subscriber, silence: SilenceNotice) -> int:
         """Write a message and the fetched ones that wait behind it; return how many were fetched.

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from edge.cli import run_command_line
+from edge.client.logs import opened_log
 from edge.client.logs.rotation import Rotation, parse_rotation
 from edge.errors import ConfigError
 from edge.protocol.requests import FetchRequest
@@ -118,6 +119,60 @@ def test_what_is_waited_for_is_said_and_once_gives_up(tmp_path, addresses, monke
 def test_once_gives_up_after_the_time_that_tail_waits(tmp_path, addresses):
     words = ["log", "--out", str(tmp_path / "log"), "--once", "--timeout-s", "0.5"]
     assert run_command_line([*words, "--connect", addresses[0], "--service", addresses[1]]) == 1
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log", "log/"])
+def test_once_without_a_message_leaves_nothing(tmp_path, addresses, name):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "mine.csv").touch()
+
+    def log_once(give_up_s=0.2, **others):
+        return run_log(
+            [addresses[0]], f"{folder}/{name}", services=[addresses[1]], once=True,
+            give_up_s=give_up_s, report=reports.append, **others,
+        )  # fmt: skip
+
+    def names():
+        return {str(each.relative_to(folder)) for each in folder.rglob("*")}
+
+    reports = []
+    assert log_once(stop=lambda: False).gave_up
+    assert reports[-1] == "log: nothing received for 0.2 s: given up; no log is left"
+    assert names() == {"mine.csv"}
+    assert not log_once(stop=lambda: True).gave_up  # Ctrl-C
+    with FakeDaemon(*addresses) as daemon:
+        daemon.start_epoch()
+        with pytest.raises(ConfigError, match="--device other"):
+            log_once(20, stop=lambda: False, device="other")
+        assert names() == {"mine.csv"}
+        assert log_once(20, stop=lambda: False).messages
+    made = names()
+    assert len(made) > 1
+    reports.clear()
+    assert log_once(stop=lambda: False).gave_up
+    assert names() == made  # an older log stays
+    assert reports[-1] == "log: nothing received for 0.2 s: given up"
+
+
+def test_an_empty_file_that_was_there_stays(tmp_path, addresses):
+    out = tmp_path / "log.csv"
+    out.touch()
+    run_log(
+        [addresses[0]], out, services=[addresses[1]], stop=lambda: False, once=True, give_up_s=0.2,
+        report=lambda _line: None,
+    )  # fmt: skip
+    assert [each.name for each in tmp_path.iterdir()] == ["log.csv"]
+
+
+def test_a_wrong_address_leaves_no_log(tmp_path):
+    with pytest.raises(ConfigError, match="endpoint 'nowhere'"):
+        run_log(["nowhere"], tmp_path / "log.csv", stop=lambda: False)
+    with opened_log(tmp_path / "busy.csv") as other:
+        other.cursors()
+        with pytest.raises(ConfigError, match="another process writes to it"):
+            run_log(["ipc://x"], tmp_path / "busy.csv", stop=lambda: False, once=True)
+    assert {each.name for each in tmp_path.iterdir()} == {"busy.csv", "busy.events.csv"}
 
 
 LOGGER = """

@@ -12,10 +12,11 @@
 is in the log exactly once, or was never acknowledged: kills in between change nothing.
 """
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from edge.client.gaps import Cursor
 from edge.client.subscriber import Received
@@ -106,6 +107,33 @@ def opened_log(
         log.close()
 
 
+class NewFiles:
+    """Files and folders that a log makes: removed at the end of a ``with`` block if unwanted.
+
+    Enter it before ``opened_log``, so that it ends after it. What was there before stays.
+
+    Args:
+        out: as that of ``opened_log``.
+
+    Attributes:
+        are_wanted: called at the end of the block, also after an error.
+    """
+
+    def __init__(self, out: str | Path) -> None:
+        self.are_wanted: Callable[[], bool] = lambda: True
+        self._paths = [path for path in _paths(str(out)) if not os.path.lexists(path)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.are_wanted():
+            return
+        for path in self._paths:
+            with suppress(OSError):  # it was not made, or a folder has other files
+                path.rmdir() if path.is_dir() else path.unlink()
+
+
 def is_database(out: str) -> bool:
     """Return whether ``out`` is the address of a database, and no file."""
     return out.startswith(("postgresql://", "postgres://"))
@@ -115,6 +143,19 @@ def full_name(out: str) -> str:
     """Return ``out`` with the suffix that a log without any gets."""
     is_file = not (is_database(out) or out.endswith("/"))
     return f"{out}.sqlite" if is_file and not Path(out).suffix else out
+
+
+def _paths(out: str) -> list[Path]:
+    """Return the files and folders that a log makes before its first message, folders last."""
+    if is_database(out):
+        return []
+    path = Path(full_name(out))
+    if out.endswith("/") or path.suffix.lower() == ".parquet":
+        spool = path / ".spool"
+        return [*_paths(str(spool / "messages.sqlite")), spool, path]
+    beside = [path.with_suffix(".events.csv")] if path.suffix.lower() == ".csv" else []
+    suffixes = ("", "-wal", "-shm", ".cursors")
+    return [*(path.with_name(path.name + suffix) for suffix in suffixes), *beside]
 
 
 def _open(out: str, report: Callable[[str], None]) -> LogFormat:
