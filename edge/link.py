@@ -56,22 +56,30 @@ class Start(Report):
     picture_state: PictureState = "normal"
 
 
-class Go(Report):
-    """Hub to worker: open the source, and process one frame of ``divisor``.
+class _Limited(Report):
+    """How much the worker is to do; a file read without loss is processed as configured.
 
-    ``preview_px``: as in ``SendPreview``.
+    ``divisor``: one frame of so many is processed. ``faces_per_frame``: so many faces are read in
+    a frame, 0: as many as configured. ``full_every_factor``: the time between full looks is so many
+    times the configured one.
     """
 
+    divisor: int = Field(1, ge=1)
+    faces_per_frame: int = Field(0, ge=0)
+    full_every_factor: int = Field(1, ge=1)
+
+
+class Go(_Limited):
+    """Hub to worker: open the source. ``preview_px``: as in ``SendPreview``."""
+
     kind: Literal["go"] = "go"
-    divisor: int = 1
     preview_px: int = 0
 
 
-class Limit(Report):
-    """Hub to worker: process one frame of ``divisor``. A file read without loss ignores it."""
+class Limit(_Limited):
+    """Hub to worker: do so much from now on."""
 
     kind: Literal["limit"] = "limit"
-    divisor: int
 
 
 class SendPreview(Report):

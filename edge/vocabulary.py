@@ -32,6 +32,11 @@ for a camera, ``still`` for a file)."""
 RateReason = Literal["temperature", "under_voltage"]
 """Why the frame rate is limited."""
 
+ScheduleReason = Literal["temperature", "under_voltage", "detector", "classifier"]
+SCHEDULE_REASONS: Final[tuple[ScheduleReason, ...]] = get_args(ScheduleReason)
+"""Why less is done for a frame than configured: the board, or a thread of the worker that is too
+slow for the wanted rate."""
+
 Grade = Literal["excellent", "fair", "poor", "unusable"]
 GRADES: Final[tuple[Grade, ...]] = get_args(Grade)
 """Health grades, best first."""

@@ -221,6 +221,7 @@ class LimitsConfig(Section):
     inference_errors: int = Field(10, ge=1, le=1000)
     # a Pi lowers its clock from 80 degrees on; fewer frames come first
     hot_celsius: float = Field(78.0, ge=40, le=110)
+    rate_target_hz: Rate = 10.0
     rate_min_hz: Rate = 1.0
     board_root: Annotated[str, Field(min_length=1), no_address] = "/"
 

@@ -13,8 +13,9 @@ from pydantic import Field
 from edge.client.ask import ask
 from edge.dashboard.state import State, StreamConflictError, require_times
 from edge.errors import AffectEdgeError, ConfigError, RequestRefused, ServiceUnavailable
-from edge.protocol.messages import StatusMessage, Wire
+from edge.protocol.messages import StatusMessage
 from edge.protocol.requests import FETCH_MAX, FetchRequest, StatusRequest
+from edge.protocol.wire import Wire
 
 _TIMEOUT_S: Final = 3.0
 _AGAIN_S: Final = 2.0  # after a request without an answer

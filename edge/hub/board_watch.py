@@ -1,4 +1,4 @@
-"""Reads temperature, voltage and swap once a second, and the limit of the rate that follows."""
+"""Reads temperature, voltage and swap once a second, and the schedule that follows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from pathlib import Path
 from edge.board import Board, SwapState, set_flags, swap_state
 from edge.config import Config
 from edge.hub.event_log import log_swap
-from edge.hub.rate_limit import RateLimit
-from edge.protocol.events import RateLimited
+from edge.hub.schedule import AdaptiveSchedule, Schedule, WorkMeter
+from edge.link import FrameReport, Heartbeat, Limit
+from edge.protocol.events import Detail, RateLimited, ScheduleChanged
+from edge.protocol.messages import ScheduleStatus
 from edge.vocabulary import RateReason
 
 
@@ -23,7 +25,9 @@ class BoardState:
         swap: whether pictures in memory can be written to storage.
         rate_divisor: one frame of so many is to be processed.
         rate_reason: why it is above 1.
-        change: the event that reports a change of the last two; None without one.
+        schedule: what is done for each of them; None in tests that do not care.
+        changes: the events that report a change of the last three.
+        limit: what to send to the worker then; None without a change.
     """
 
     soc_celsius: float | None
@@ -32,7 +36,9 @@ class BoardState:
     swap: SwapState | None
     rate_divisor: int
     rate_reason: RateReason | None
-    change: RateLimited | None
+    schedule: ScheduleStatus | None = None
+    changes: tuple[Detail, ...] = ()
+    limit: Limit | None = None
 
     @property
     def throttled(self) -> list[str] | None:
@@ -45,12 +51,20 @@ class BoardWatch:
 
     Args:
         config: for the limits, and where the kernel's files lie.
-        limits_rate: whether frames may be left out; not where a file is read without loss.
+        adapts: whether less may be done for frames; not where a file is read without loss.
     """
 
-    def __init__(self, config: Config, *, limits_rate: bool) -> None:
+    def __init__(self, config: Config, *, adapts: bool) -> None:
         self._board = Board(Path(config.limits.board_root))
-        self._rate_limit = RateLimit(config.limits.hot_celsius) if limits_rate else None
+        self._config = config
+        self._adaptive = AdaptiveSchedule(
+            config.limits.hot_celsius,
+            rate_target_hz=config.limits.rate_target_hz,
+            rate_min_hz=config.limits.rate_min_hz,
+            has_regions=config.detector.schedule == "region",
+        )
+        self._adapts = adapts
+        self._meter = WorkMeter()
         self._memory_locked: bool | None = None
 
     def note_memory(self, lock_error: str) -> bool:
@@ -65,20 +79,58 @@ class BoardWatch:
                 log_swap(self._board.swap_on_storage() or (), lock_error)
         return is_locked
 
-    def read(self, now_ns: int) -> BoardState:
-        """Return the state of the board now; call it about once a second."""
+    def note_frame(self, report: FrameReport, now_ns: int) -> None:
+        """Note what a frame cost the worker."""
+        self._meter.add(report, now_ns)
+
+    def read(self, now_ns: int, beat: Heartbeat | None = None) -> BoardState:
+        """Return the state of the board now; call it about once a second.
+
+        ``beat``: the worker's newest heartbeat; None: the source's rate is unknown.
+        """
         celsius, flags = self._board.soc_celsius(), self._board.throttle_flags()
-        limit, change = self._rate_limit, None
-        if limit is not None and limit.update(now_ns, celsius, flags):
-            change = RateLimited(
-                divisor=limit.divisor, reason=limit.reason or "none", soc_celsius=celsius
+        adaptive = self._adaptive
+        before, before_reason = adaptive.schedule, adaptive.rate_reason
+        if self._adapts:
+            expected_hz = (beat.limited_hz or beat.expected_hz) if beat else None
+            work = self._meter.work()
+            adaptive.update(now_ns, celsius, flags, work=work, expected_hz=expected_hz)
+        now, reason = adaptive.schedule, adaptive.rate_reason
+        status, changes = self._status(now), list[Detail]()
+        if (now.divisor, reason) != (before.divisor, before_reason):
+            changes.append(
+                RateLimited(divisor=now.divisor, reason=reason or "none", soc_celsius=celsius)
+            )
+        if now[1:] != before[1:]:
+            changes.append(ScheduleChanged.model_validate(status.model_dump()))
+        limit = None
+        if changes:
+            self._meter.restart()
+            limit = Limit(
+                divisor=now.divisor,
+                faces_per_frame=now.faces_per_frame,
+                full_every_factor=now.full_every_factor,
             )
         return BoardState(
             soc_celsius=celsius,
             throttle_flags=flags,
             memory_locked=self._memory_locked,
             swap=swap_state(self._board, memory_locked=self._memory_locked),
-            rate_divisor=limit.divisor if limit else 1,
-            rate_reason=limit.reason if limit else None,
-            change=change,
+            rate_divisor=now.divisor,
+            rate_reason=reason,
+            schedule=status,
+            changes=tuple(changes),
+            limit=limit,
+        )
+
+    def _status(self, schedule: Schedule) -> ScheduleStatus:
+        config = self._config
+        limits = (schedule.faces_per_frame, config.expression.faces_per_frame)
+        full_every_s = None
+        if config.detector.schedule == "region":
+            full_every_s = config.detector.full_every_s * schedule.full_every_factor
+        return ScheduleStatus(
+            faces_per_frame=min(filter(None, limits), default=0),
+            full_every_s=full_every_s,
+            bound_by=list(schedule.bound_by),
         )

@@ -86,7 +86,7 @@ class Daemon:
         self._supervisor = Supervisor(config, lossless=lossless)
         self._metrics = Metrics()
         self._service: Service | None = None
-        self._board = BoardWatch(config, limits_rate=not lossless)
+        self._board = BoardWatch(config, adapts=not lossless)
         self._source = SourceWatch(is_live=not is_file(config.source))
         self._starts_without_result = 0  # workers started since the last result
         self._worker_detail: events.WorkerStarted | None = None  # as last sent
@@ -229,6 +229,7 @@ class Daemon:
         match report:
             case FrameReport():
                 self._out.frame(report)
+                self._board.note_frame(report, clock.monotonic_ns())
                 self._source.count_published(self._out.frames)
                 self._starts_without_result = 0
             case Heartbeat():
@@ -344,10 +345,11 @@ class Daemon:
         now_ns = clock.monotonic_ns()
         self._source.count_published(self._out.frames)
         beat = self._supervisor.heartbeat
-        board = self._board.read(now_ns)
-        if board.change is not None:
-            self._supervisor.limit_rate(board.rate_divisor)
-            self._handle_event(board.change)
+        board = self._board.read(now_ns, beat)
+        if board.limit is not None:
+            self._supervisor.limit(board.limit)
+        for change in board.changes:
+            self._handle_event(change)
         journal = self._journal.status()
         health = self._source.health(
             now_ns, beat=beat, losses=self._supervisor.losses, board=board, journal=journal

@@ -32,6 +32,14 @@ def log_event(detail: events.Detail) -> None:
         case events.FileHashed():
             level = logging.WARNING if detail.sha256 is None else logging.INFO
             log.log(level, "sha256 of %s: %s", detail.file, detail.sha256 or detail.reason)
+        case events.RateLimited() | events.ScheduleChanged():
+            _log_limit(detail)
+        case _:
+            log.warning("%s: %s", detail.event, getattr(detail, "reason", ""))
+
+
+def _log_limit(detail: events.RateLimited | events.ScheduleChanged) -> None:
+    match detail:
         case events.RateLimited(divisor=1):
             log.info("the frame rate is not limited any more")
         case events.RateLimited():
@@ -39,8 +47,13 @@ def log_event(detail: events.Detail) -> None:
             log.warning(
                 "one frame of %d is processed: %s%s", detail.divisor, detail.reason, degrees
             )
+        case events.ScheduleChanged(bound_by=[]):
+            log.info("faces are read, and full looks come, as configured again")
         case _:
-            log.warning("%s: %s", detail.event, getattr(detail, "reason", ""))
+            faces = detail.faces_per_frame or "all"
+            looks = "" if detail.full_every_s is None else f", full looks {detail.full_every_s:g} s"
+            bound_by = ", ".join(detail.bound_by)
+            log.warning("%s faces are read in a frame%s: bound by %s", faces, looks, bound_by)
 
 
 def log_swap(areas: Iterable[str], lock_error: str) -> None:

@@ -15,8 +15,8 @@ from edge.hub.connections import HANDSHAKES, KEY_REFUSALS
 from edge.hub.frame_counts import FrameCounts
 from edge.hub.metrics_server import serve
 from edge.protocol.events import LOSS_REASONS
-from edge.protocol.messages import StatusMessage
-from edge.vocabulary import GRADES, PICTURE_STATES
+from edge.protocol.messages import ScheduleStatus, StatusMessage
+from edge.vocabulary import GRADES, PICTURE_STATES, SCHEDULE_REASONS
 
 _SHARE_STATUSES: Final = 60  # statuses, one a second, over which a share of frames is taken
 
@@ -36,6 +36,9 @@ _GAUGES: Final = {
     "affect_edge_worker_resident_memory_bytes": ("Resident memory of the worker", ""),
     "affect_edge_swap_possible": ("1 while pictures may be written to swap on storage", ""),
     "affect_edge_rate_divisor": ("One frame of so many is processed; 1: all", ""),
+    "affect_edge_faces_per_frame": ("So many faces are read in a frame, in turns; 0: all", ""),
+    "affect_edge_full_every_seconds": ("Longest time between searches of the full picture", ""),
+    "affect_edge_schedule_bound": ("1 for what lets less be done for a frame", "by"),
     "affect_edge_soc_celsius": ("Chip temperature", ""),
     "affect_edge_throttled": ("1 while the board limits its processor, by the reason", "flag"),
     "affect_edge_clock_unsync": ("1 while the wall clock is not synchronized", ""),
@@ -181,6 +184,7 @@ class Metrics:
             "affect_edge_worker_resident_memory_bytes": {"": rss_mb and rss_mb * 2**20},
             "affect_edge_swap_possible": {"": swap},
             "affect_edge_rate_divisor": {"": message.rate_divisor},
+            **_schedule_samples(message.schedule),
             "affect_edge_soc_celsius": {"": message.soc_celsius},
             "affect_edge_throttled": throttle_flags or {},
             "affect_edge_clock_unsync": {"": not message.time.synchronized},
@@ -196,6 +200,19 @@ class Metrics:
             new - old for new, old in zip(counts, self._past_counts[0], strict=True)
         )
         return predicted / frames if frames else None
+
+
+def _schedule_samples(schedule: ScheduleStatus | None) -> dict[str, dict[str, float | None]]:
+    """Return the gauges of the schedule."""
+    if schedule is None:
+        return {}
+    return {
+        "affect_edge_faces_per_frame": {"": schedule.faces_per_frame},
+        "affect_edge_full_every_seconds": {"": schedule.full_every_s},
+        "affect_edge_schedule_bound": {
+            reason: reason in schedule.bound_by for reason in SCHEDULE_REASONS
+        },
+    }
 
 
 class _KnownGauges(Collector):

@@ -47,13 +47,21 @@ class RateLimit:
         """One frame of so many is to be processed."""
         return DIVISORS[self._level]
 
-    def update(self, now_ns: int, celsius: float | None, flags: Mapping[str, bool] | None) -> bool:
+    def update(
+        self,
+        now_ns: int,
+        celsius: float | None,
+        flags: Mapping[str, bool] | None,
+        *,
+        may_move: bool = True,
+    ) -> bool:
         """Take in what the board reports now; return whether divisor or reason has changed.
 
         Args:
             now_ns: monotonic time; call it about once a second.
             celsius: temperature of the chip; None when unknown.
             flags: as ``Board.throttle_flags``; None when unknown.
+            may_move: whether the level may change now.
         """
         is_hot = celsius is not None and celsius >= self._hot_celsius
         is_warm = celsius is not None and celsius > self._hot_celsius - HYSTERESIS_CELSIUS
@@ -61,14 +69,15 @@ class RateLimit:
         before = (self._level, self.reason)
         if is_hot or is_low:
             self._calm_since_ns = None
-            self._move(now_ns, +1)
+            if may_move:
+                self._move(now_ns, +1)
             self.reason = "temperature" if is_hot else "under_voltage"
         elif is_warm and self.reason == "temperature":
             self._calm_since_ns = None  # the level stays
         else:
             if self._calm_since_ns is None:
                 self._calm_since_ns = now_ns
-            if now_ns - self._calm_since_ns >= CHANGE_S * 1e9:
+            if may_move and now_ns - self._calm_since_ns >= CHANGE_S * 1e9:
                 self._move(now_ns, -1)
         if self._level == 0:
             self.reason = None

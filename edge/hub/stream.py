@@ -266,6 +266,7 @@ class MessageStream:
             throttled=board.throttled,
             rate_divisor=board.rate_divisor,
             rate_reason=board.rate_reason,
+            schedule=board.schedule,
             memory_locked=board.memory_locked,
             swap=board.swap,
             journal=journal,

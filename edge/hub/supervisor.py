@@ -76,7 +76,7 @@ class Supervisor:
         self.restarts = 0
         self.losses_without_frame = 0
         self._has_frame = False
-        self._divisor = 1
+        self._limit = Limit()
         self._preview_px = 0
         self.renewals = 0
 
@@ -134,18 +134,19 @@ class Supervisor:
         return ""
 
     def go(self) -> None:
-        """Let the worker open its source, with the present limit of the rate."""
-        self._send(Go(divisor=self._divisor, preview_px=self._preview_px))
+        """Let the worker open its source, with the present limits."""
+        limits = self._limit.model_dump(exclude={"kind"})
+        self._send(Go(**limits, preview_px=self._preview_px))
 
     def send_preview(self, width_px: int) -> None:
         """Let the worker send small pictures, and every later worker, too; 0: none."""
         self._preview_px = width_px
         self._send(SendPreview(width_px=width_px))
 
-    def limit_rate(self, divisor: int) -> None:
-        """Let the worker process one frame of ``divisor``, and every later worker, too."""
-        self._divisor = divisor
-        self._send(Limit(divisor=divisor))
+    def limit(self, limit: Limit) -> None:
+        """Let the worker do as much as ``limit`` says, and every later worker, too."""
+        self._limit = limit
+        self._send(limit)
 
     def _send(self, report: Start | Go | Limit | SendPreview) -> None:
         if self.link is not None:

@@ -27,7 +27,7 @@ from edge.protocol.participant_events import (
     SessionErased,
     SessionResumed,
 )
-from edge.vocabulary import ExpressionName, PictureState, RateReason
+from edge.vocabulary import ExpressionName, PictureState, RateReason, ScheduleReason
 
 LossReason = Literal[
     "died", "failed", "bad_report", "not_started", "start", "silent", "stuck", "too_big",
@@ -284,6 +284,20 @@ class RateLimited(Detail):
     soc_celsius: float | None
 
 
+class ScheduleChanged(Detail):
+    """Less is done for each frame than before, or more.
+
+    ``faces_per_frame``: so many faces are read in a frame, in turns; 0: all. ``full_every_s``:
+    longest time between searches of the full picture, null where each is searched. ``bound_by``:
+    why it is not as configured; empty where it is.
+    """
+
+    event: ClassVar[str] = "schedule_changed"
+    faces_per_frame: int = Field(ge=0)
+    full_every_s: float | None
+    bound_by: list[ScheduleReason]
+
+
 class ClockStep(Detail):
     """The wall clock jumped by ``step_ns`` (more than 50 ms) against the monotonic clock."""
 
@@ -355,7 +369,7 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
         EpochStarted, EpochEnded, WorkerStarted, WorkerLost, WorkerUnkillable, SourceStateChanged,
         PictureStateChanged, CameraOpened, FolderOpened, FileOpened, FileHashed,
         FrameRefusedDetail, MediaJump, MediaRepeated,
-        InferenceFailed, FacesLeftOut, RateLimited, ClockStep, Mark,
+        InferenceFailed, FacesLeftOut, RateLimited, ScheduleChanged, ClockStep, Mark,
         ParticipantAssigned, SeatAssigned, ParticipantTrackEnded, ParticipantTrackReturned,
         ParticipantReleased, ParticipantsRestored, ParticipantsLost,
         BaselineStarted, BaselineReady, BaselineInvalid,

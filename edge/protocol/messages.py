@@ -10,58 +10,34 @@ affect to 0.0001. NaN and infinity are never accepted.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    TypeAdapter,
-    ValidationError,
-)
-from pydantic_core import core_schema, to_json
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from edge.protocol.events import ModelReference
+from edge.protocol.wire import (
+    Count,
+    Milliseconds,
+    Pixel,
+    Rounded,
+    RoundedTo,
+    Share,
+    Signed,
+    Wire,
+)
 from edge.validation import first_error
-from edge.vocabulary import AlarmRule, BaselineState, ClockName, FoundBy, Grade, RateReason
+from edge.vocabulary import (
+    AlarmRule,
+    BaselineState,
+    ClockName,
+    FoundBy,
+    Grade,
+    RateReason,
+    ScheduleReason,
+)
 
 SCHEMA: Final = "affect.v1"
-
-
-@dataclass(frozen=True, slots=True)
-class _RoundedTo:
-    """Rounds a number when a message is built; one that is decoded was rounded by its sender."""
-
-    digits: int
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        number = handler(source)
-        # rounding the forty numbers of a face again would take a third of the time of decoding
-        return core_schema.json_or_python_schema(
-            json_schema=number,
-            # + 0.0 turns -0.0 into 0.0
-            python_schema=core_schema.no_info_after_validator_function(
-                lambda value: round(value, self.digits) + 0.0, number
-            ),
-        )
-
-
-Pixel = Annotated[float, _RoundedTo(1)]
-Milliseconds = Annotated[float, Field(ge=0), _RoundedTo(3)]
-Share = Annotated[float, Field(ge=0, le=1), _RoundedTo(4)]
-Signed = Annotated[float, Field(ge=-1, le=1), _RoundedTo(4)]
-Rounded = Annotated[float, _RoundedTo(4)]
-Count = Annotated[int, Field(ge=0)]
-
-
-class Wire(BaseModel):
-    """A part of a message: finite numbers only, unknown fields ignored, frozen."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="ignore")
 
 
 class FrameInfo(Wire):
@@ -147,7 +123,7 @@ class FaceExpression(Wire):
     label: str
     probabilities: Probabilities
     stable_label: str
-    age_s: Annotated[float, Field(ge=0), _RoundedTo(3)] = 0.0
+    age_s: Annotated[float, Field(ge=0), RoundedTo(3)] = 0.0
 
 
 class Point(Wire):
@@ -199,7 +175,7 @@ class Face(Wire):
     ]
     score: Share
     found: FoundBy = "full"
-    age_s: Annotated[float, Field(ge=0), _RoundedTo(3)]
+    age_s: Annotated[float, Field(ge=0), RoundedTo(3)]
     quality: FaceQuality
     expression: FaceExpression | None
     affect: FaceAffect | None
@@ -265,9 +241,9 @@ class Health(Wire):
 class Rates(Wire):
     """Frames per second over the last seconds: expected of the source, captured, published."""
 
-    expected_hz: Annotated[float, _RoundedTo(2)] | None = None
-    captured_hz: Annotated[float, _RoundedTo(2)]
-    published_hz: Annotated[float, _RoundedTo(2)]
+    expected_hz: Annotated[float, RoundedTo(2)] | None = None
+    captured_hz: Annotated[float, RoundedTo(2)]
+    published_hz: Annotated[float, RoundedTo(2)]
 
 
 class JournalPosition(Wire):
@@ -309,6 +285,14 @@ class SessionInfo(Wire):
     name: str
 
 
+class ScheduleStatus(Wire):
+    """What is done for a frame: see ``edge.protocol.events.ScheduleChanged``."""
+
+    faces_per_frame: Count
+    full_every_s: Annotated[float, RoundedTo(3)] | None
+    bound_by: list[ScheduleReason]
+
+
 class ActiveAlarm(Wire):
     """An alarm that was raised and not cleared; ``since_s``: for how long its cause has lasted.
 
@@ -317,7 +301,7 @@ class ActiveAlarm(Wire):
 
     rule: AlarmRule
     subject: str
-    since_s: Annotated[float, Field(ge=0), _RoundedTo(1)]
+    since_s: Annotated[float, Field(ge=0), RoundedTo(1)]
     text: str
 
 
@@ -333,6 +317,8 @@ class StatusMessage(Head):
     their voltage list ``under_voltage`` and no other flag.
 
     ``rate_divisor``: one frame of so many is processed, because of ``rate_reason``; null at 1.
+
+    ``schedule``: what is done for each of them; null in messages of earlier versions.
 
     ``next_frame_s``: seconds until the next picture of a paced file is due, such as one of a
     time-lapse; null below a second, and for cameras.
@@ -351,25 +337,26 @@ class StatusMessage(Head):
     time: EventTime
     last_seq: int
     oldest_seq: int | None = None
-    epoch_age_s: Annotated[float, _RoundedTo(3)] | None = None
+    epoch_age_s: Annotated[float, RoundedTo(3)] | None = None
     version: str | None = None
     purpose: str | None = None
     priors: dict[str, Rounded] | None = None
     models: dict[str, ModelReference] | None = None
     health: Health
     source_state: str
-    next_frame_s: Annotated[float, _RoundedTo(1)] | None = None
+    next_frame_s: Annotated[float, RoundedTo(1)] | None = None
     picture_state: str = "normal"
-    preview_s: Annotated[float, _RoundedTo(1)] | None = None
+    preview_s: Annotated[float, RoundedTo(1)] | None = None
     rates: Rates
     frames_published: Count
     frames_dropped: Count
     worker_restarts: Count
-    worker_rss_mb: Annotated[float, _RoundedTo(1)] | None = None
-    soc_celsius: Annotated[float, _RoundedTo(1)] | None = None
+    worker_rss_mb: Annotated[float, RoundedTo(1)] | None = None
+    soc_celsius: Annotated[float, RoundedTo(1)] | None = None
     throttled: list[str] | None = None
     rate_divisor: Annotated[int, Field(ge=1)] = 1
     rate_reason: RateReason | None = None
+    schedule: ScheduleStatus | None = None
     memory_locked: bool | None = None
     swap: Literal["off", "prevented", "possible"] | None = None
     journal: JournalStatus | None = None

@@ -51,6 +51,7 @@ class Pipeline:
         self._tracker = Tracker(_tracking_config(config), first_id=first_track)
         self._affect = AffectSmoother(config.affect)
         self._readings = Readings()
+        self._faces_per_frame = config.expression.faces_per_frame
         self._repeat = 0
         self._ignored = 0  # detections outside the seats at the last full look
 
@@ -107,6 +108,18 @@ class Pipeline:
         """The translator between crop and expression network; None: faces are not translated."""
         return self._translator
 
+    def limit(self, faces_per_frame: int, full_every_factor: int) -> None:
+        """Do less than configured from the next frame on. For any thread.
+
+        Args:
+            faces_per_frame: so many faces are read in a frame; 0: as many as configured.
+            full_every_factor: the time between full looks is so many times the configured one.
+        """
+        limits = (faces_per_frame, self._config.expression.faces_per_frame)
+        self._faces_per_frame = min(filter(None, limits), default=0)
+        if self._finder is not None:
+            self._finder.full_every_factor = full_every_factor
+
     def detect(self, frame: Frame) -> FrameTracks:
         """Detect and track the faces of ``frame``.
 
@@ -153,7 +166,7 @@ class Pipeline:
         to_read = self._readings.begin(
             (track.id for track, quality in assessed if quality.usable),
             frame.sensor_ns,
-            self._config.expression.faces_per_frame,
+            self._faces_per_frame,
         )
         faces = tuple(
             self._face_state(frame, track, quality, stopwatch, is_due=track.id in to_read)

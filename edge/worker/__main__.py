@@ -88,7 +88,7 @@ def main(fd: int) -> int:
         while not worker.stop.is_set():
             report = link.receive(HEARTBEAT_S)
             if isinstance(report, Go):
-                return worker.run(report.divisor, report.preview_px)
+                return worker.run(report)
             link.send(worker.heartbeat())
         link.send(Ended())
         return 0

@@ -30,6 +30,7 @@ from edge.link import (
     Ended,
     EventReport,
     Failed,
+    Go,
     Heartbeat,
     Limit,
     Link,
@@ -96,14 +97,15 @@ class Worker:
             picture_state=picture_state,
         )
 
-    def run(self, divisor: int = 1, preview_px: int = 0) -> int:
+    def run(self, go: Go | None = None) -> int:
         """Run until the source ends, a stage fails or a stop is requested; return the exit code.
 
-        ``divisor``: process one frame of so many, ``preview_px``: width of the pictures of the
-        preview; both until the hub sends others.
+        ``go``: limits, and width of the pictures of the preview, until the hub sends others; None:
+        as configured, without a preview.
         """
-        self._capture.limit_rate(divisor)
-        self._preview.set_width(preview_px)
+        go = go or Go()
+        self._limit(go)
+        self._preview.set_width(go.preview_px)
         threading.excepthook = self._on_bug
         stages: list[tuple[str, Callable[[], None], Callable[[], None]]] = [
             ("capture", self._capture.run, self._frames.close),
@@ -133,12 +135,17 @@ class Worker:
         return self._failure.exit_code if self._failure else 0
 
     def _obey(self) -> None:
-        """Take over the hub's newest limit of the rate, and whether it wants pictures."""
+        """Take over the hub's newest limits, and whether it wants pictures."""
         while (report := self._link.receive(0)) is not None:
             if isinstance(report, Limit):
-                self._capture.limit_rate(report.divisor)
+                self._limit(report)
             elif isinstance(report, SendPreview):
                 self._preview.set_width(report.width_px)
+
+    def _limit(self, limit: Go | Limit) -> None:
+        self._capture.limit_rate(limit.divisor)
+        if not self._lossless:
+            self._pipeline.limit(limit.faces_per_frame, limit.full_every_factor)
 
     def _is_done(self, wait_s: float) -> bool:
         """Wait up to ``wait_s`` for all frames and the file's hash; return whether all is done."""

@@ -24,7 +24,7 @@ SEAT = ZonesConfig.model_validate({"seats": {"left": WHOLE["left"] | {"participa
 
 
 def board(celsius: float | None = 50.0, *flags: str, divisor: int = 1) -> BoardState:
-    return BoardState(celsius, dict.fromkeys(flags, True), True, "off", divisor, None, None)
+    return BoardState(celsius, dict.fromkeys(flags, True), True, "off", divisor, None)
 
 
 def journal(share: float = 0.1, state: Any = "ok", **ages: tuple[int, int]) -> JournalStatus:

@@ -98,6 +98,10 @@ const EVENTS = {
   source_state: (d) => `camera ${words(SOURCE, d.state)}${d.reason ? `: ${d.reason}` : ""}`,
   picture_state: (d) => (d.state === "normal" ? "picture normal again" : d.reason || words(PICTURE, d.state)),
   rate_limited: (d) => (d.divisor > 1 ? `every ${d.divisor}. picture: ${words(LIMIT, d.reason)}` : "all pictures again"),
+  schedule_changed: (d) =>
+    d.bound_by.length
+      ? `${d.faces_per_frame ? `${d.faces_per_frame} faces are read in a picture, in turns` : "fewer searches for new faces"}: ${d.bound_by.map((by) => words(LIMIT, by)).join(", ")}`
+      : "all faces are read in each picture again",
   clock_step: (d) => `clock jumped by ${(d.step_ns / 1e9).toFixed(2)} s`,
   mark: (d) => d.text,
   participant_assigned: (d) => `track ${d.track} is ${d.participant}`,

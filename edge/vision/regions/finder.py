@@ -43,6 +43,9 @@ class RegionFinder:
     The full frame is searched every ``full_every_s`` of sensor time, more often while no face is
     known or one is lost, and at once if a face is not sure or a known one is not found in its
     region. Known faces are searched in regions then, too. Owned by one thread.
+
+    Attributes:
+        full_every_factor: multiplies ``full_every_s``; any thread may set it.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class RegionFinder:
         self._averaged = region.averaged
         self._full = full
         self._full_every_ns = round(full_every_s * 1e9)
+        self.full_every_factor = 1
         self._sure_score = sure_score
         self._nms_iou = nms_iou
         self._iou_min = iou_min
@@ -121,7 +125,7 @@ class RegionFinder:
         if self._looked_ns is None or frame.sensor_ns < self._looked_ns:
             return True
         age_ns = frame.sensor_ns - self._looked_ns
-        limit_ns = self._full_every_ns
+        limit_ns = self._full_every_ns * self.full_every_factor
         if planned.look_after_ns is not None:
             limit_ns = min(limit_ns, planned.look_after_ns)
         if age_ns >= limit_ns:

@@ -162,6 +162,21 @@ def test_thirty_faces_have_boxes_in_each_picture_and_are_read_each_second(
             )
 
 
+@pytest.mark.parametrize(("configured", "limit", "read"), [(0, 2, 2), (5, 2, 2), (2, 5, 2)])
+def test_a_limit_from_outside_holds_from_the_next_frame_on(
+    configured: int, limit: int, read: int
+) -> None:
+    expression = CountingExpression()
+    runner = pipeline(configured, expression)
+    watch(runner, 25, 0.2, crowd(9))
+    runner.limit(faces_per_frame=limit, full_every_factor=1)
+    runner.step(frame_at(0.2, crowd(9)))
+    assert expression.frames[200 * MS] == read
+    runner.limit(faces_per_frame=0, full_every_factor=1)
+    runner.step(frame_at(0.24, crowd(9)))
+    assert expression.frames[240 * MS] == (configured or 9)
+
+
 def test_a_face_that_waits_keeps_its_reading_and_says_how_old_it_is() -> None:
     seen = watch(pipeline(1, CountingExpression()), 25, 1.0, crowd(3))
     for before, after in itertools.pairwise(seen):
