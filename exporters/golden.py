@@ -68,4 +68,4 @@ def _golden(network: Network) -> Golden:
         affect = prediction.affect
         return prediction.probabilities.tolist(), (affect.valence, affect.arousal)
 
-    return expression_golden(predict, manifest.recalibration, int8=int8)
+    return expression_golden(predict, manifest.recalibration, int8=int8, labels=manifest.labels)

@@ -47,14 +47,13 @@ def predict_all(network: Network, crops: Iterable[Luma]) -> Predictions:
 
     Raises:
         InferenceError: the network fails.
-        ModelError: the manifest names no output for one of the two roles.
+        ModelError: the manifest lacks an output or the anchors (see ``Readout.of``).
     """
     readout = Readout.of(network.manifest)
     heads = [network.run(crop[None]) for crop in crops]
-    shares, affect = (
-        np.concatenate([each[role] for each in heads]) for role in ("expression", "affect")
-    )
-    probabilities, values = readout.decode(shares, affect)
+    shares = np.concatenate([each["expression"] for each in heads])
+    affect = [each["affect"] for each in heads if "affect" in each]
+    probabilities, values = readout.decode(shares, np.concatenate(affect) if affect else None)
     return probabilities.astype(np.float64), values.astype(np.float64)
 
 

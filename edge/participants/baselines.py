@@ -58,7 +58,8 @@ class BaselineWindow:
             self.sums[axis] += value
             self.squares[axis] += value * value
         for index, name in enumerate(_NOT_NEUTRAL):
-            self.not_neutral[index] += getattr(face.expression.probabilities, name)
+            # an expression that the network does not know is never held
+            self.not_neutral[index] += getattr(face.expression.probabilities, name) or 0.0
 
     def assess(self, config: AffectConfig) -> Baseline:
         """Return the baseline, with the first reason against it, if any."""

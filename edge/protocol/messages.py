@@ -28,6 +28,7 @@ from edge.protocol.wire import (
 )
 from edge.validation import first_error
 from edge.vocabulary import (
+    AffectSource,
     AlarmRule,
     BaselineState,
     ClockName,
@@ -101,16 +102,19 @@ class FaceQuality(Wire):
 
 
 class Probabilities(Wire):
-    """One probability per expression, in AffectNet order; they add up to 1."""
+    """One probability per expression, in AffectNet order; they add up to 1.
 
-    neutral: Share
-    happy: Share
-    sad: Share
-    surprise: Share
-    fear: Share
-    disgust: Share
-    anger: Share
-    contempt: Share
+    An expression that the network does not know is null: that is not 0.
+    """
+
+    neutral: Share | None
+    happy: Share | None
+    sad: Share | None
+    surprise: Share | None
+    fear: Share | None
+    disgust: Share | None
+    anger: Share | None
+    contempt: Share | None
 
 
 class FaceExpression(Wire):
@@ -150,12 +154,14 @@ class Point(Wire):
 class FaceAffect(Point):
     """Valence and arousal as predicted, smoothed, and relative to the neutral baseline.
 
-    ``relative`` is derived from the values as predicted, not from the smoothed ones.
+    ``relative`` is derived from the values as predicted, not from the smoothed ones. ``source``
+    says whether the network gave the values, or points of the expressions did.
     """
 
     smoothed: Point
     relative: Point | None = None
     baseline: BaselineState = "none"
+    source: AffectSource = "network"
 
 
 class Face(Wire):

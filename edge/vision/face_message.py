@@ -27,9 +27,14 @@ def _face(face: FaceState) -> dict[str, Any]:
     expression = affect = None
     if face.prediction is not None and face.smoothed is not None:
         probabilities = face.prediction.probabilities.tolist()
+        shares: dict[str, float | None] = {
+            name: _share(share) for name, share in zip(EXPRESSIONS, probabilities, strict=True)
+        }
+        for name in face.prediction.unknown:
+            shares[name] = None
         expression = {
             "label": EXPRESSIONS[probabilities.index(max(probabilities))],
-            "probabilities": dict(zip(EXPRESSIONS, map(_share, probabilities), strict=True)),
+            "probabilities": shares,
             "stable_label": face.smoothed.stable_label,
             "age_s": round(face.reading_age_ns / 1e9, 3),
         }
@@ -38,6 +43,7 @@ def _face(face: FaceState) -> dict[str, Any]:
             "smoothed": _point(face.smoothed.affect),
             "relative": None,
             "baseline": "none",
+            "source": face.prediction.affect_source,
         }
     return {
         "track": face.track.id,

@@ -177,7 +177,11 @@ def _differences(
     """Return one text for each value beyond its tolerance, not finite ones included."""
     texts = []
     for label, value in zip(EXPRESSIONS, prediction.probabilities.tolist(), strict=True):
-        known = expected.probabilities[label]
+        known = expected.probabilities.get(label)
+        if known is None or label in prediction.unknown:
+            if known is not None or label not in prediction.unknown:
+                texts.append(f"{label} is {'known' if known is None else 'unknown'} to the network")
+            continue
         log_difference = abs(_logarithm(value) - _logarithm(known))
         if not (
             abs(value - known) <= tolerance.probability_max

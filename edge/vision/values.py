@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vocabulary import ClockName, FoundBy
+from edge.vocabulary import AffectSource, ClockName, FoundBy
 
 Luma = NDArray[np.uint8]
 """A mono picture, uint8 (height, width)."""
@@ -190,12 +190,17 @@ class Prediction:
     """The expression network's prediction for one face in one frame, before smoothing.
 
     Attributes:
-        probabilities: float32 (8,), in the order of ``EXPRESSIONS``, sum 1.
+        probabilities: float32 (8,), in the order of ``EXPRESSIONS``, sum 1; 0 for those in
+            ``unknown``.
         affect: valence and arousal.
+        unknown: expressions that the network does not know: published as null, not as 0.
+        affect_source: where valence and arousal come from.
     """
 
     probabilities: Floats
     affect: Affect
+    unknown: tuple[str, ...] = ()
+    affect_source: AffectSource = "network"
 
 
 @dataclass(frozen=True, slots=True)

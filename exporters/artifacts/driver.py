@@ -12,11 +12,12 @@ from typing import Final, Protocol
 import edge
 from edge.errors import ModelError
 from edge.vision.detect import detector_for
-from edge.vision.expression.two_headed import TwoHeadedNetwork
+from edge.vision.expression.heads import ExpressionHeads
 from edge.vision.golden import detection_findings, expression_findings, translation_findings
 from edge.vision.inference import Finding, Network
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.inference.manifest import (
+    Anchors,
     Artifact,
     Calibration,
     Exporter,
@@ -33,6 +34,7 @@ from edge.vision.inference.manifest import (
 )
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Floats
+from edge.vocabulary import ExpressionName
 from exporters.artifacts.build import Progress, build_artifacts, check_tools
 from exporters.artifacts.quantize import Board
 from exporters.artifacts.write import compare_and_write, describe, open_built, unmeasured
@@ -117,6 +119,8 @@ class Draft:
     options: dict[str, str | int | float | bool]
     golden: Golden
     labels: tuple[str, ...] = ()
+    unknown_expressions: tuple[ExpressionName, ...] | None = None
+    anchors: Anchors | None = None
     recalibration: Recalibration | None = None
     stages: dict[str, Stage] | None = None
     stage_contents: Mapping[str, bytes] = field(default_factory=dict)
@@ -134,6 +138,8 @@ class Draft:
             outputs=self.outputs,
             stages=self.stages,
             labels=self.labels,
+            unknown_expressions=self.unknown_expressions,
+            anchors=self.anchors,
             source=self.source,
             exporter=Exporter(version=edge.__version__, options=self.options),
             calibration=calibration,
@@ -289,4 +295,4 @@ def golden_findings(network: Network) -> list[Finding]:
         return detection_findings(detector_for(network, threshold=0.5, nms_iou=0.3))
     if network.manifest.task == "spectrum-translation":
         return translation_findings(CycleGan(network))
-    return expression_findings(TwoHeadedNetwork(network))
+    return expression_findings(ExpressionHeads(network))

@@ -89,11 +89,13 @@ def fold_batch_norms(model: Any) -> int:
         else:
             weight = weight * factor[:, None, None, None]
         bias = _weight(model, before.input[2]) if len(before.input) > 2 else np.zeros_like(mean)
-        _set_weight(model, before.input[1], weight)
-        name = before.input[2] if len(before.input) > 2 else f"{before.output[0]}.bias"
-        _set_weight(model, name, (bias - mean) * factor + beta)
-        del before.input[2:]
-        before.input.append(name)
+        names = [*before.input[1:3], f"{before.output[0]}.bias"][:2]
+        if any(_uses(model, name) > 1 for name in names):  # another layer has the same weights
+            names = [f"{before.output[0]}.folded.{part}" for part in ("weight", "bias")]
+        _set_weight(model, names[0], weight)
+        _set_weight(model, names[1], (bias - mean) * factor + beta)
+        del before.input[1:]
+        before.input.extend(names)
         before.output[0] = norm.output[0]
         graph.node.remove(norm)
         folded += 1
@@ -223,6 +225,10 @@ def finish(model: Any) -> bytes:
         raise ModelError(f"the graph is not valid: {' '.join(str(error).split())[:200]}") from error
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def _uses(model: Any, name: str) -> int:
+    return sum(each == name for node in model.graph.node for each in node.input)
 
 
 def _weight(model: Any, name: str) -> Any:

@@ -58,24 +58,33 @@ class Layers:
         value: str,
         name: str,
         *,
-        kernel: int,
+        kernel: int | tuple[int, int],
         stride: int = 1,
-        pad: int = 0,
+        pad: int | Sequence[int] = 0,
         groups: int = 1,
         output: str = "",
     ) -> str:
         """Add a ``Conv2d``, with a bias if the state dict has one.
 
-        ``output`` names its tensor where the layer is used more than once.
+        Args:
+            value: its input.
+            name: of the layer.
+            kernel: height and width; one number: both.
+            stride: in both directions.
+            pad: at the top, left, bottom and right; one number: all.
+            groups: of channels.
+            output: names its tensor where the layer is used more than once.
         """
         (outputs, *_) = self.shape(f"{name}.weight")
         inner = self._channels[value] // groups
-        inputs = [value, self.weight(f"{name}.weight", (outputs, inner, kernel, kernel))]
+        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+        inputs = [value, self.weight(f"{name}.weight", (outputs, inner, *sides))]
         if f"{name}.bias" in self._state:
             inputs.append(self.weight(f"{name}.bias", (outputs,)))
         return self.node(
             "Conv", inputs, output or name, channels=outputs,
-            kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4, group=groups,
+            kernel_shape=sides, strides=[stride] * 2,
+            pads=[pad] * 4 if isinstance(pad, int) else pad, group=groups,
         )  # fmt: skip
 
     def dense(self, value: str, name: str) -> str:
@@ -85,21 +94,35 @@ class Layers:
         bias = self.weight(f"{name}.bias", (outputs,))
         return self.node("Gemm", [value, weight, bias], name, channels=outputs, transB=1)
 
-    def norm(self, value: str, name: str) -> str:
-        """Add a ``BatchNorm2d`` with its running statistics."""
+    def norm(
+        self, value: str, name: str, *, epsilon: float = _NORM_EPSILON, output: str = ""
+    ) -> str:
+        """Add a ``BatchNorm2d`` with its running statistics; ``output`` as in ``conv``."""
         shape = (self._channels[value],)
         parts = [
             self.weight(f"{name}.{part}", shape)
             for part in ("weight", "bias", "running_mean", "running_var")
         ]
         self._used.add(f"{name}.num_batches_tracked")
-        return self.node("BatchNormalization", [value, *parts], name, epsilon=_NORM_EPSILON)
+        return self.node("BatchNormalization", [value, *parts], output or name, epsilon=epsilon)
 
     def relu(self, value: str, slope: float = 0.0) -> str:
         """Add a ``ReLU``, or a ``LeakyReLU`` if ``slope`` is not 0."""
         if slope:
             return self.node("LeakyRelu", [value], f"{value}.relu", alpha=slope)
         return self.node("Relu", [value], f"{value}.relu")
+
+    def silu(self, value: str) -> str:
+        """Add a ``SiLU``: x times its sigmoid."""
+        gate = self.node("Sigmoid", [value], f"{value}.gate")
+        return self.node("Mul", [value, gate], f"{value}.silu")
+
+    def prelu(self, value: str, name: str) -> str:
+        """Add a ``PReLU`` with one slope for each channel."""
+        count = self._channels[value]
+        self.weight(f"{name}.weight", (count,))
+        slopes = self.reshaped(f"{name}.weight", (count, 1, 1))
+        return self.node("PRelu", [value, slopes], name)
 
     def node(
         self,
@@ -155,7 +178,8 @@ class Layers:
         Args:
             inputs: name -> shape; a word stands for a free size.
             outputs: the same.
-            unused: starts of names of weights that inference does not need.
+            unused: starts of names of weights that inference does not need; with a ``*`` in
+                front: parts of names.
 
         Raises:
             ModelError: the state dict has weights that the graph has not.
@@ -164,6 +188,7 @@ class Layers:
             name
             for name in sorted(set(self._state) - self._used)
             if not name.startswith(tuple(unused))
+            and not any(part[1:] in name for part in unused if part.startswith("*"))
         ]
         if left:
             raise ModelError(

@@ -29,6 +29,8 @@ _DTYPES: Final = {
     "LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1",
     "ByteStorage": "u1", "BoolStorage": "?",
 }  # fmt: skip
+_WRAPPERS: Final = ("state_dict", "model_state_dict")
+"""Keys below which training code keeps the state dict, beside the optimizer's."""
 _DIMENSIONS_MAX: Final = 8
 
 # what damaged files raise, found by experiment
@@ -101,7 +103,7 @@ def load_tensors(path: Path, *, expected: str) -> tuple[dict[str, Floats], str]:
 def read_tensors(path: Path, content: bytes) -> dict[str, Floats]:
     """Return the tensors of a state dict by name without ``module.``, floats as float32.
 
-    A dictionary that holds the state dict as ``state_dict`` is accepted.
+    A dictionary that holds the state dict as ``state_dict`` or ``model_state_dict`` is accepted.
 
     Args:
         path: the file's path, for messages.
@@ -116,8 +118,9 @@ def read_tensors(path: Path, content: bytes) -> dict[str, Floats]:
         raise ModelError(f"{where}: {kind}; expected a state dict saved by PyTorch (.pth, .pt)")
     try:
         loaded, rows = (_read_zip if content.startswith(_ZIP) else _read_old)(content)
-        if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-            loaded = loaded["state_dict"]
+        for key in _WRAPPERS:
+            if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+                loaded = loaded[key]
         if not isinstance(loaded, dict) or not loaded:
             raise _Refused(f"a {type(loaded).__name__}")
         state = {}

@@ -19,6 +19,7 @@ Affect = Literal["auto", "logits", "unit", "signed"]
 """Values of a regressor: logits before a sigmoid, 0..1, or -1..1; or by its last operator."""
 
 _EXPRESSION: Final = ("logits", "classifier", "expression", "probabilities")
+_AFFECT_VALUES: Final = 2
 _AFFECT: Final = ("affect", "regressor", "valence_arousal")
 
 
@@ -57,9 +58,14 @@ class Head:
 
 
 def find_heads(
-    model: Any, samples: Sequence[Mapping[str, Floats]], labels: Sequence[str], affect: Affect
-) -> tuple[Head, Head]:
-    """Return the classifier and the regressor of ``model``.
+    model: Any,
+    samples: Sequence[Mapping[str, Floats]],
+    labels: Sequence[str],
+    affect: Affect,
+    *,
+    needs_affect: bool = True,
+) -> tuple[Head, Head | None]:
+    """Return the classifier and the regressor of ``model``; None if it has no regressor.
 
     Args:
         model: ONNX model.
@@ -67,6 +73,7 @@ def find_heads(
             probabilities or logits.
         labels: the classifier's labels, in the order of its values.
         affect: values of the regressor; ``auto``: by the graph's last operator.
+        needs_affect: whether a network without a regressor is refused.
 
     Raises:
         ModelError: a head is missing or there are several; one line that lists the outputs.
@@ -83,6 +90,9 @@ def find_heads(
         what = f"a classifier of {count} values"
         expression = _named(sizes, _EXPRESSION, count, what, sizes_text)
         rest_sizes = {name: size for name, size in sizes.items() if name != expression}
+        if not needs_affect and _AFFECT_VALUES not in rest_sizes.values():
+            head = _classifier(model, samples, expression, places[0])
+            return replace(head, row=samples[0][expression].ndim == 2), None
         what = "a regressor of 2 values (valence, arousal)"
         valence = _named(rest_sizes, _AFFECT, 2, what, sizes_text)
     heads = (

@@ -1,7 +1,7 @@
 """Runs the original expression network, the reference for its artifacts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from edge.errors import ModelError
 from edge.validation import file_errors, first_error, prefixed
 from edge.vision.expression.crop import square_crop
-from edge.vision.expression.readout import Readout
+from edge.vision.expression.readout import Readout, order_of
 from edge.vision.inference.manifest import Recalibration
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Box, Floats, Luma
@@ -20,6 +20,7 @@ from edge.vocabulary import EXPRESSIONS
 from exporters.artifacts.input_folding import Affine, normalise_by
 from exporters.artifacts.parity import sample_pictures
 from exporters.expression.heads import Affect, find_heads
+from exporters.expression.known import ANCHORS, IMAGENET, KNOWN, order_for
 from exporters.expression.source import NORMALISATIONS, ExpressionSource, Normalisation
 
 EPSILON: Final = 0.05
@@ -40,6 +41,10 @@ class ExpressionOptions:
         margin: share of the longer side of a face's box that is added to give the square crop.
         labels: the classifier's labels, in the order of its values.
         affect: values of the regressor.
+        any_network: also one without a regressor, and one that lacks some expressions.
+        network: a key of ``known.KNOWN``, which states labels and preprocessing.
+        channels: order of the input's three channels, ``rgb`` or ``bgr``.
+        verify: refuse a network that does not see the smile of the golden face.
         recalibration: for the domain of use.
         licence: of the weights.
         citation: what to cite.
@@ -52,12 +57,19 @@ class ExpressionOptions:
     margin: float | None = None
     labels: tuple[str, ...] = EXPRESSIONS
     affect: Affect = "auto"
+    any_network: bool = False
+    network: str | None = None
+    channels: str = "rgb"
+    verify: bool = False
     recalibration: Recalibration | None = None
     licence: str | None = None
     citation: str | None = None
 
 
 NO_OVERRIDES: Final = ExpressionOptions()
+
+ANCHOR_POINTS: Final = tuple(ANCHORS[name] for name in EXPRESSIONS)
+"""Valence and arousal of the expressions, in the order of ``EXPRESSIONS``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +103,11 @@ def resolve(options: ExpressionOptions, source: ExpressionSource, weights: Path)
             f"--weights {weights}: neither the file nor its names say how pictures are normalised;"
             f" give --normalisation {'|'.join(NORMALISATIONS)}"
         )
+    if options.verify and source.normalisation not in (None, kind):
+        raise ModelError(
+            f"--normalisation {kind}: the file or the names in it state {source.normalisation};"
+            " leave it out, or give --unverified"
+        )
     low, high = options.value_range or (0.0, 1.0)
     if options.value_range is not None and kind not in ("fixed", "none"):
         raise ModelError(f"--value-range {low:g} {high:g}: {kind} has its own; leave it out")
@@ -119,6 +136,31 @@ def resolve(options: ExpressionOptions, source: ExpressionSource, weights: Path)
     return Preparation(kind, value_range, affine, margin, options)
 
 
+def _with_known(options: ExpressionOptions, sizes: Mapping[str, int]) -> ExpressionOptions:
+    """Return the options, completed from the table of known networks.
+
+    Args:
+        options: the user's; those that the table states are not among them.
+        sizes: number of values of each output of the network.
+
+    Raises:
+        ModelError: the network has another number of classes.
+    """
+    if options.network is None:
+        return options
+    known = KNOWN[options.network]
+    mean, std = IMAGENET
+    return replace(
+        options,
+        labels=order_for(options.network, sizes) if known.orders else options.labels,
+        normalisation="fixed",
+        mean=mean,
+        std=std,
+        affect=known.affect if options.affect == "auto" else options.affect,
+        citation=options.citation or known.citation or None,
+    )
+
+
 def read_recalibration(path: Path | None) -> Recalibration | None:
     """Return the recalibration in the JSON file ``path``; None without a path.
 
@@ -135,12 +177,21 @@ def read_recalibration(path: Path | None) -> Recalibration | None:
         raise ModelError(f"--recalibration {path}: {first_error(error)}") from error
 
 
-def check_labels(labels: Sequence[str]) -> None:
-    """Check that ``labels`` names every expression once.
+def check_labels(labels: Sequence[str], *, some: bool = False) -> None:
+    """Check that ``labels`` names every expression once; with ``some``: two or more of them.
 
     Raises:
         ModelError: they do not; one line.
     """
+    if some:
+        wrong = [label for label in labels if label not in EXPRESSIONS]
+        if wrong or len(set(labels)) != len(labels) or len(labels) < _LABELS_MIN:
+            reason = f"unknown: {', '.join(wrong)}" if wrong else "one is there twice, or too few"
+            raise ModelError(
+                f"--labels {','.join(labels)}: expected some of {', '.join(EXPRESSIONS)}, once, in"
+                f" the order of the network's values; {reason}"
+            )
+        return
     missing = [name for name in EXPRESSIONS if name not in labels]
     if missing or len(set(labels)) != len(labels):
         raise ModelError(
@@ -150,6 +201,9 @@ def check_labels(labels: Sequence[str]) -> None:
         )
 
 
+_LABELS_MIN: Final = 2
+
+
 class Original:
     """The original network, the reference for its artifacts.
 
@@ -157,7 +211,7 @@ class Original:
         source: the checkpoint.
         preparation: preprocessing of its pictures.
         expression: its classifier.
-        affect: its regressor.
+        affect: its regressor; None if it has none.
     """
 
     def __init__(self, source: ExpressionSource, options: ExpressionOptions, weights: Path) -> None:
@@ -175,20 +229,42 @@ class Original:
                 self._session.run(self._to_layout(picture.astype(np.float64) / 255))
                 for picture in sample_pictures(*source.size)
             ]
+            options = _with_known(options, {name: each.size for name, each in outputs[0].items()})
             self.expression, self.affect = find_heads(
-                source.model, outputs, options.labels, options.affect
+                source.model,
+                outputs,
+                options.labels,
+                options.affect,
+                needs_affect=not options.any_network,
             )
         self.preparation = resolve(options, source, weights)
 
-    def tensor(self, picture: Luma) -> Floats:
-        """Return the network's input tensor for a mono picture, preprocessed as in training."""
-        low, high = self.preparation.value_range
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classifier's labels, in the order of its values."""
+        return self.preparation.options.labels
+
+    def tensor(self, picture: Luma, preparation: Preparation | None = None) -> Floats:
+        """Return the network's input tensor for a mono picture, preprocessed as in training.
+
+        Args:
+            picture: uint8 (height, width), of the input's size.
+            preparation: other preprocessing; None: the network's.
+        """
+        preparation = preparation or self.preparation
+        low, high = preparation.value_range
         pixels = picture.astype(np.float64) / 255 * (high - low) + low
-        if self.preparation.normalisation in ("thesis", "standardised"):
+        if preparation.normalisation in ("thesis", "standardised"):
             pixels = pixels - pixels.mean()
-        if self.preparation.normalisation == "standardised":
+        if preparation.normalisation == "standardised":
             pixels = pixels / (pixels.std() + EPSILON)
-        return self._to_layout(pixels, self.preparation.affine)
+        return self._to_layout(pixels, preparation.affine)
+
+    def classes(self, picture: Luma, preparation: Preparation | None = None) -> Floats:
+        """Return the probabilities (labels,) for a picture, in the network's order."""
+        outputs = self._session.run(self.tensor(picture, preparation))
+        shares: Floats = self.expression.values(outputs)[0]
+        return shares
 
     def _to_layout(self, pixels: NDArray[np.float64], affine: Affine | None = None) -> Floats:
         planes = np.repeat(pixels[None], self.source.channels, axis=0)
@@ -198,18 +274,19 @@ class Original:
             planes = planes.transpose(1, 2, 0)
         return np.ascontiguousarray(planes[None], np.float32)
 
-    def heads(self, picture: Luma) -> dict[str, Floats]:
-        """Return probabilities and the regressor's values for a picture of its size.
+    def heads(self, picture: Luma, preparation: Preparation | None = None) -> dict[str, Floats]:
+        """Return probabilities and the regressor's values, if any, for a picture of its size.
+
+        With another ``preparation``: as ``tensor``.
 
         Raises:
             ModelError: they are not finite.
             InferenceError: the runtime failed.
         """
-        outputs = self._session.run(self.tensor(picture))
-        heads = {
-            "expression": self.expression.values(outputs),
-            "affect": self.affect.values(outputs),
-        }
+        outputs = self._session.run(self.tensor(picture, preparation))
+        heads = {"expression": self.expression.values(outputs)}
+        if self.affect is not None:
+            heads["affect"] = self.affect.values(outputs)
         for role, values in heads.items():
             if not np.isfinite(values).all():
                 raise ModelError(
@@ -218,13 +295,30 @@ class Original:
                 )
         return heads
 
-    def predict(self, picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
+    def predict_reversed(self, picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:
+        """Return what ``predict`` would with the normalisation of the channels in reverse order."""
+        affine = self.preparation.affine
+        wrong = Affine(affine.scale[::-1], affine.shift[::-1])
+        return self.predict(picture, box, replace(self.preparation, affine=wrong))
+
+    @property
+    def has_ordered_channels(self) -> bool:
+        """Whether the normalisation of its channels depends on their order."""
+        affine = self.preparation.affine
+        return not all((each == each[::-1]).all() for each in (affine.scale, affine.shift))
+
+    def predict(
+        self, picture: Luma, box: Box, preparation: Preparation | None = None
+    ) -> tuple[list[float], tuple[float, float]]:
         """Return probabilities in the order of ``EXPRESSIONS``, and (valence, arousal)."""
         crop = square_crop(picture, box, self.source.size, self.preparation.margin)
-        heads = self.heads(crop)
-        options = self.preparation.options
-        order = np.array([options.labels.index(name) for name in EXPRESSIONS])
-        readout = Readout(order, not self.affect.signed, options.recalibration)
-        shares, point = readout.decode(heads["expression"], heads["affect"])
+        heads = self.heads(crop, preparation)
+        readout = Readout(
+            order_of(self.labels),
+            self.affect is not None and not self.affect.signed,
+            self.preparation.options.recalibration,
+            anchors=None if self.affect is not None else np.array(ANCHOR_POINTS, np.float32),
+        )
+        shares, point = readout.decode(heads["expression"], heads.get("affect"))
         valence, arousal = point[0].tolist()
         return shares[0].tolist(), (valence, arousal)

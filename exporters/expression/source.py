@@ -12,6 +12,7 @@ from onnx import TensorProto
 from edge.errors import ModelError
 from edge.vision.inference import load_manifest
 from edge.vision.inference.manifest import Layout
+from edge.vocabulary import EXPRESSIONS
 from exporters.artifacts import graph
 from exporters.expression.keras2 import HDF5_SIGNATURE, load_keras2
 
@@ -52,6 +53,7 @@ class ExpressionSource:
         citation: publication to cite; empty if the file does not state it.
         normalisation: as the file or the names in it state; else None.
         margin: of the crop; None if the file does not state it.
+        labels: of its classes in their order; empty if neither the file nor its names state them.
         options: what the manifest records about the file.
     """
 
@@ -65,6 +67,7 @@ class ExpressionSource:
     citation: str = ""
     normalisation: Normalisation | None = None
     margin: float | None = None
+    labels: tuple[str, ...] = ()
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
@@ -74,8 +77,8 @@ def read_source(
     """Return the checkpoint in ``weights``, a file of ONNX or Keras 2.
 
     The metadata of an ONNX file (``metadata_props``) may state ``licence``, ``citation``,
-    ``normalisation`` (one of ``NORMALISATIONS`` except ``fixed``) and ``margin``. For an artifact
-    of a model folder, the manifest states them.
+    ``normalisation`` (one of ``NORMALISATIONS`` except ``fixed``), ``margin`` and ``labels``
+    (separated by commas). For an artifact of a model folder, the manifest states them.
 
     Args:
         weights: the file.
@@ -125,6 +128,7 @@ def _metadata_of_folder(weights: Path, digest: str) -> dict[str, str]:
         artifact = manifest.artifact(weights.name)
         if artifact is not None and artifact.sha256 == digest:
             metadata = {"licence": manifest.source.licence, "citation": manifest.source.citation}
+            metadata["labels"] = ",".join(manifest.labels)
             if manifest.input.crop is not None:
                 metadata["margin"] = str(manifest.input.crop.margin)
             how = manifest.exporter.options.get("normalisation")
@@ -205,6 +209,9 @@ def _with_metadata(
         normalisation = "standardised"
     elif names >= {"classifier", "regressor"}:
         normalisation = "thesis"
+    labels: tuple[str, ...] = EXPRESSIONS if normalisation is not None else ()
+    if "labels" in metadata:
+        labels = tuple(each.strip() for each in metadata["labels"].split(","))
     return ExpressionSource(
         model=model,
         input=name,
@@ -218,6 +225,7 @@ def _with_metadata(
         margin=_margin_of(
             metadata, weights, _OUR_MARGIN if normalisation == "standardised" else None
         ),
+        labels=labels,
         options=options,
     )
 

@@ -113,7 +113,8 @@ def run_heads(network: Network, crops: Tensor) -> tuple[Floats, Floats]:
     heads = [network.run(picture[None]) for picture in pictures]
     return (
         np.concatenate([each["expression"] for each in heads]),
-        np.concatenate([each["affect"] for each in heads]),
+        # a classifier has no such output; its anchors stand in the manifest
+        np.concatenate([each.get("affect", np.zeros((1, 2), np.float32)) for each in heads]),
     )
 
 

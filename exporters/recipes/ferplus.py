@@ -12,19 +12,13 @@ from torch import Tensor
 
 from edge.errors import ConfigError
 from edge.vocabulary import EXPRESSIONS
+from exporters.expression.known import ANCHORS
 from exporters.recipes.landmarks import read_landmarks
 
 _COLUMNS: Final = {
     "neutral": "neutral", "happy": "happiness", "sad": "sadness", "surprise": "surprise",
     "fear": "fear", "disgust": "disgust", "anger": "anger", "contempt": "contempt",
 }  # fmt: skip
-
-ANCHORS: Final = {
-    "neutral": (0.0, 0.0), "happy": (0.92, 0.15), "sad": (-0.84, -0.4), "surprise": (0.3, 0.85),
-    "fear": (-0.1, 0.8), "disgust": (-0.64, 0.5), "anger": (-0.44, 0.8), "contempt": (-0.55, 0.45),
-}  # fmt: skip
-"""Valence and arousal of each expression at full intensity, after AffectNet (Kalabis 2024, table
-3.1). The table lacks contempt: its anchor is near that of disgust, less intense."""
 
 SPLITS: Final = {"train": 0, "valid": 1, "test": 2}
 

@@ -21,7 +21,7 @@ from exporters.artifacts import graph
 from exporters.artifacts.parity import measure, sample_pictures
 from exporters.artifacts.write import write_model
 from exporters.centerface.export import export_centerface
-from exporters.expression.export import export_mobilenet_fer
+from exporters.expression.export import export_expression
 from tests.support.command_errors import refusal
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -58,7 +58,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, model: str) -> None
         if model == "centerface":
             export_centerface(PUBLISHED, out, size=(320, 192), mono=True)
         else:
-            export_mobilenet_fer(FER, out)
+            export_expression(FER, out)
     assert contents(tmp_path / "one" / "net") == contents(tmp_path / "two" / "net")
 
 

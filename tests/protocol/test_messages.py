@@ -199,6 +199,7 @@ def test_the_example_message_is_accepted() -> None:
     example["frame"] |= {"file": None, "page": None, "ignored": 0}
     example["faces"][0] |= {"seat": None, "found": "full"}
     example["faces"][0]["expression"]["age_s"] = 0.0
+    example["faces"][0]["affect"]["source"] = "network"
     assert again == example
 
 

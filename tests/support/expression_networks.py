@@ -9,7 +9,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.vision.inference import Network, open_network, verify
+from edge.vision.inference.manifest import Recalibration
 from edge.vision.inference.runtimes import OnnxSession
+from edge.vocabulary import EXPRESSIONS
+from exporters.expression.export import export_expression
+from exporters.expression.original import ExpressionOptions
 
 MODELS = Path(__file__).parents[2] / "models"
 OURS = MODELS / "expression-nir" / "expression.onnx"
@@ -95,6 +99,23 @@ class Net:
 def two_heads(**shape: Any) -> Net:
     net = Net(**shape).body()
     return net.head("classifier", 8, "Softmax").head("regressor", 2, "Sigmoid")
+
+
+def classifier_folder(folder: Path) -> Path:
+    """Export a classifier of seven expressions, with a recalibration; return the model folder."""
+    offsets = tuple(0.1 * place for place in range(len(EXPRESSIONS)))
+    mixing = tuple(tuple(0.02 * ((row + 2 * place) % 5) for place in range(8)) for row in range(8))
+    options = ExpressionOptions(
+        any_network=True,
+        network="hsemotion",
+        labels=(),
+        recalibration=Recalibration(
+            fitted_on="nothing", samples=1, temperature=1.3, offsets=offsets, mixing=mixing
+        ),
+    )
+    weights = Net(size=24).body().head("scores", 7).save(folder)
+    export_expression(weights, folder / "classifier", overrides=options)
+    return folder / "classifier"
 
 
 def run_original(model: Any, tensor: Any, names: Sequence[str]) -> list[Any]:

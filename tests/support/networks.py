@@ -19,6 +19,7 @@ from edge.vision.inference import find_model
 from edge.vision.translate import Translator, open_translator
 from edge.vision.values import Box
 from tests.support.detector_weights import mtcnn_folder, yunet_folder
+from tests.support.expression_networks import classifier_folder
 from tests.support.frames import frame_of
 from tests.support.generators import translator_folder
 
@@ -118,6 +119,7 @@ EXPRESSION_NETWORKS = (
     ExpressionCase(
         "expression-nir-int8", "mobilenet-fer", bundled("expression-nir"), "expression.int8.onnx"
     ),
+    ExpressionCase("seven-classes", "classifier", classifier_folder, "expression.onnx"),
 )
 TRANSLATORS = (
     TranslatorCase("cyclegan-grey-input", "cyclegan", translator_folder, "generator.onnx"),

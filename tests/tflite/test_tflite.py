@@ -14,7 +14,7 @@ import pytest
 
 from edge.errors import EXIT_CONFIG
 from edge.vision.detect import detector_for
-from edge.vision.expression.two_headed import TwoHeadedNetwork
+from edge.vision.expression.heads import ExpressionHeads
 from edge.vision.golden import detection_findings, expression_findings, golden_picture
 from edge.vision.inference import bundled_models, load_manifest, open_network
 from edge.vision.inference.manifest import Task
@@ -54,7 +54,7 @@ def test_each_artifact_gives_its_golden_answer(model: str, artifact: str) -> Non
     if task == "face-detection":
         assert detection_findings(detector_for(network, threshold=0.5, nms_iou=0.3)) == []
     else:
-        assert expression_findings(TwoHeadedNetwork(network)) == []
+        assert expression_findings(ExpressionHeads(network)) == []
 
 
 @pytest.mark.parametrize("model", ["centerface-320x192", "centerface-640x384", "expression-nir"])

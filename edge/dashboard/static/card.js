@@ -93,11 +93,12 @@ export class CardView {
     text(this.label, shares ? read.label : "–");
     this.bars.forEach((bar, index) => {
       const share = shares?.[index] ?? 0;
-      const percent = Math.round(share * 100);
-      if (bar.percent === percent && bar.known === Boolean(shares)) return;
-      bar.percent = percent; bar.known = Boolean(shares);
+      // null: the network does not know this expression
+      const shown = !shares ? "" : shares[index] === null ? "–" : `${Math.round(share * 100)} %`;
+      if (bar.shown === shown) return;
+      bar.shown = shown;
       bar.fill.style.transform = `scaleX(${share})`;
-      text(bar.share, shares ? `${percent} %` : "");
+      text(bar.share, shown);
     });
     this.bars.forEach((bar, index) => {
       const isStable = Boolean(shares) && EXPRESSIONS[index] === read.label;

@@ -244,11 +244,16 @@ def _frame_of(rows: list[Row]) -> FrameOverlay:
     )
 
 
+def _number(cell: Any) -> float | None:
+    """Return a cell as a number; None if it is empty."""
+    return None if cell is None or cell == "" else float(cell)
+
+
 def _face_of(row: Row) -> FaceOverlay:
     emotion = None
     if row["stable_label"]:
         emotion = Emotion(
-            tuple(float(row[f"p_{name}"]) for name in EXPRESSIONS),
+            tuple(_number(row[f"p_{name}"]) for name in EXPRESSIONS),
             str(row["stable_label"]),
             Affect(float(row["valence"]), float(row["arousal"])),
             Affect(float(row["valence_smoothed"]), float(row["arousal_smoothed"])),

@@ -23,21 +23,25 @@ class Emotion:
     """What the expression network gave for a face.
 
     Attributes:
-        probabilities: 0..1, in the order of ``EXPRESSIONS``.
+        probabilities: 0..1, in the order of ``EXPRESSIONS``; None: the network does not know it.
         stable_label: the expression of the track, with hysteresis.
         raw: valence and arousal of this picture alone.
         smoothed: valence and arousal, smoothed over the track.
     """
 
-    probabilities: tuple[float, ...]
+    probabilities: tuple[float | None, ...]
     stable_label: str
     raw: Affect
     smoothed: Affect
 
     def likeliest(self, count: int) -> list[tuple[str, float]]:
         """Return the names and probabilities of the ``count`` most probable expressions."""
-        order = sorted(range(len(EXPRESSIONS)), key=lambda index: -self.probabilities[index])
-        return [(EXPRESSIONS[index], self.probabilities[index]) for index in order[:count]]
+        known: list[tuple[str, float]] = [
+            (name, share)
+            for name, share in zip(EXPRESSIONS, self.probabilities, strict=True)
+            if share is not None
+        ]
+        return sorted(known, key=lambda each: -each[1])[:count]
 
 
 @dataclass(frozen=True, slots=True)

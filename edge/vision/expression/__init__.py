@@ -68,9 +68,9 @@ def expression_for(network: Network, priors: Mapping[str, float]) -> ExpressionN
         ModelError: its decoder is unknown here, or its outputs do not fit the decoder.
     """
     match network.manifest.decoder:
-        case "mobilenet-fer":
-            from edge.vision.expression.two_headed import TwoHeadedNetwork  # noqa: PLC0415
+        case "mobilenet-fer" | "classifier":
+            from edge.vision.expression.heads import ExpressionHeads  # noqa: PLC0415
 
-            return TwoHeadedNetwork(network, priors)
+            return ExpressionHeads(network, priors)
         case _:
-            raise network.manifest.unknown_decoder("mobilenet-fer")
+            raise network.manifest.unknown_decoder("mobilenet-fer", "classifier")

@@ -1,11 +1,14 @@
 """Converts the outputs of an expression network to probabilities, valence and arousal.
 
+A network without a second output gets valence and arousal from its manifest's anchors. Expressions
+that it does not know have the probability 0 here, and ``unknown`` names them.
+
 Only this module applies a manifest's labels, encoding and recalibration: the daemon, the exporters'
 parity figures and the benchmarks all use it.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Self
 
@@ -15,10 +18,13 @@ from numpy.typing import NDArray
 from edge.errors import ModelError
 from edge.vision.inference.manifest import Manifest, Recalibration
 from edge.vision.values import Floats
-from edge.vocabulary import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS, AffectSource
 
-ROLES: Final = ("expression", "affect")
-"""The output roles that a two-headed network must have."""
+ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "mobilenet-fer": ("expression", "affect"),
+    "classifier": ("expression",),
+}
+"""Decoder -> the output roles that it needs."""
 
 SHARE_MIN: Final = np.float32(1e-12)
 """Lower bound of probabilities before the logarithm: small ones may have been rounded to 0."""
@@ -53,25 +59,43 @@ class _Arrays(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """Converts the two outputs for n faces. Stateless; safe from any thread.
+    """Converts the outputs for n faces. Stateless; safe from any thread.
 
     Attributes:
-        order: position of each of ``EXPRESSIONS`` among the network's labels.
+        order: position of each of ``EXPRESSIONS`` among the network's labels; -1: unknown to it.
         affect_in_0_1: whether the affect output s is in 0..1 and means ``(s - 0.5) * 2``.
         recalibration: adapts the outputs to a domain; None: they stay unchanged.
         log_priors: (8,), logarithms of class priors; None: a uniform class prior. They weigh the
             probabilities only: valence and arousal stay the same.
+        anchors: (8, 2), valence and arousal of the expressions, for a network without an affect
+            output; None: it has one.
     """
 
     order: NDArray[np.intp]
     affect_in_0_1: bool
     recalibration: Recalibration | None
     log_priors: Floats | None = None
+    anchors: Floats | None = None
     _arrays: _Arrays | None = field(init=False, repr=False, compare=False)
+    _known: NDArray[np.bool_] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         arrays = None if self.recalibration is None else _Arrays.of(self.recalibration)
         object.__setattr__(self, "_arrays", arrays)
+        known = self.order >= 0
+        object.__setattr__(self, "_known", None if known.all() else known)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The expressions that the network does not know."""
+        return tuple(name for name, place in zip(EXPRESSIONS, self.order, strict=True) if place < 0)
+
+    @property
+    def affect_source(self) -> AffectSource:
+        """Where valence and arousal come from."""
+        if self.recalibration is not None and self.recalibration.points is not None:
+            return "recalibration"
+        return "network" if self.anchors is None else "anchors"
 
     @classmethod
     def of(cls, manifest: Manifest, priors: Mapping[str, float] | None = None) -> "Readout":
@@ -83,46 +107,83 @@ class Readout:
         change the probabilities only.
 
         Raises:
-            ModelError: an output is missing, or there are priors but no recalibration.
+            ModelError: an output or the anchors are missing, there are priors but no recalibration,
+                or a prior is of an expression that the network does not know.
         """
-        manifest.require_outputs(ROLES)
+        roles = ROLES.get(manifest.decoder, ROLES["mobilenet-fer"])
+        manifest.require_outputs(roles)
+        anchors = None
+        if "affect" not in roles:
+            if manifest.anchors is None:
+                raise ModelError(
+                    f"model {manifest.name}: decoder {manifest.decoder!r} also needs anchors, for"
+                    " valence and arousal; export the model again"
+                )
+            anchors = np.array(manifest.anchors.points, np.float32)
         if priors and manifest.recalibration is None:
             raise ModelError(
                 f"model {manifest.name}: has no recalibration, so the prior that its"
                 " probabilities assume is unknown; expected no expression.priors"
             )
+        order = order_of(manifest.labels)
+        known = [name for name, place in zip(EXPRESSIONS, order, strict=True) if place >= 0]
+        if unknown := sorted(set(priors or ()) - set(known)):
+            raise ModelError(
+                f"model {manifest.name}: does not know {', '.join(unknown)}; expected"
+                f" expression.priors of {', '.join(known)}"
+            )
         return cls(
-            np.array([manifest.labels.index(name) for name in EXPRESSIONS]),
-            manifest.outputs["affect"].encoding == "(s-0.5)*2",
+            order,
+            anchors is None and manifest.outputs["affect"].encoding == "(s-0.5)*2",
             manifest.recalibration,
-            _log_priors(priors) if priors else None,
+            _log_priors(priors, known) if priors else None,
+            anchors,
         )
 
-    def decode(self, scores: Floats, affect: Floats) -> tuple[Floats, Floats]:
+    def decode(self, scores: Floats, affect: Floats | None = None) -> tuple[Floats, Floats]:
         """Return probabilities and affect.
 
         Args:
             scores: (n, labels), the network's first output, 0 or more; rows need not sum to 1.
-            affect: (n, 2), valence and arousal as the network encodes them.
+            affect: (n, 2), valence and arousal as the network encodes them; not needed with
+                anchors.
 
         Returns:
             Probabilities (n, 8) in the order of ``EXPRESSIONS``; zeros if all scores of a row are
             0. Valence and arousal (n, 2), -1..1.
         """
+        known = self._known
         probabilities: Floats = scores[:, self.order]  # a copy
+        if known is not None:
+            probabilities[:, ~known] = 0
         np.minimum(np.maximum(probabilities, 0, out=probabilities), 1, out=probabilities)
         total: Floats = np.add.reduce(probabilities, axis=1, keepdims=True)
         probabilities /= np.maximum(total, SHARE_MIN, out=total)
-        values = (affect - np.float32(0.5)) * np.float32(2) if self.affect_in_0_1 else affect
+        points, unmixed = self.anchors, probabilities
         if self._arrays is not None:
-            probabilities, unmixed = _recalibrated(probabilities, self._arrays, self.log_priors)
-            if self._arrays.points is not None:
-                values = unmixed @ self._arrays.points
+            probabilities, unmixed = _recalibrated(
+                probabilities, self._arrays, self.log_priors, known
+            )
+            points = points if self._arrays.points is None else self._arrays.points
+        if points is not None:
+            values: Floats = unmixed @ points
+        elif affect is None:
+            raise ValueError("no affect output and no anchors")
+        else:
+            values = (affect - np.float32(0.5)) * np.float32(2) if self.affect_in_0_1 else affect
         return probabilities, np.minimum(np.maximum(values, -1), 1)
 
 
+def order_of(labels: Sequence[str]) -> NDArray[np.intp]:
+    """Return the position of each of ``EXPRESSIONS`` in ``labels``; -1 if it is not there."""
+    return np.array([labels.index(name) if name in labels else -1 for name in EXPRESSIONS])
+
+
 def _recalibrated(
-    probabilities: Floats, arrays: _Arrays, log_priors: Floats | None
+    probabilities: Floats,
+    arrays: _Arrays,
+    log_priors: Floats | None,
+    known: NDArray[np.bool_] | None,
 ) -> tuple[Floats, Floats]:
     """Return recalibrated probabilities (n, 8): to publish, and for valence and arousal.
 
@@ -140,8 +201,11 @@ def _recalibrated(
     same, equation 2.4.
     """
     logs: Floats = np.log(np.maximum(probabilities, SHARE_MIN))
+    if known is not None:  # an unknown expression has no part in the mean, nor in any other logit
+        middle = logs[:, known].mean(axis=1, keepdims=True)
+        logs[:, ~known] = middle
     logits = logs / arrays.temperature + arrays.offsets
-    unmixed = _softmax(logits)
+    unmixed = _softmax(logits, known)
     if arrays.mixing is None and log_priors is None:
         return unmixed, unmixed
     if arrays.mixing is not None:
@@ -149,17 +213,23 @@ def _recalibrated(
         logits = logits + centred @ arrays.mixing
     if log_priors is not None:
         logits = logits + log_priors
-    return _softmax(logits), unmixed
+    return _softmax(logits, known), unmixed
 
 
-def _log_priors(priors: Mapping[str, float]) -> Floats:
+def _log_priors(priors: Mapping[str, float], known: Sequence[str]) -> Floats:
     """Return the logarithm of the prior of each expression; the unnamed share the remainder."""
-    others = len(EXPRESSIONS) - len(priors)
+    others = len(known) - len(priors)
     remainder = (1 - sum(priors.values())) / others if others else 0.0
-    return np.array([math.log(priors.get(name, remainder)) for name in EXPRESSIONS], np.float32)
+    return np.array(
+        # what is unknown gets no probability at all, whatever its prior
+        [math.log(priors.get(name, remainder)) if name in known else 0.0 for name in EXPRESSIONS],
+        np.float32,
+    )
 
 
-def _softmax(logits: Floats) -> Floats:
+def _softmax(logits: Floats, known: NDArray[np.bool_] | None) -> Floats:
+    if known is not None:
+        logits = np.where(known, logits, np.float32(-np.inf))
     exponentials: Floats = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
     total: Floats = np.add.reduce(exponentials, axis=1, keepdims=True)
     result: Floats = exponentials / total

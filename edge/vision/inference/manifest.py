@@ -12,9 +12,9 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from edge.errors import ModelError
-from edge.vision.inference.golden_schema import Golden
+from edge.vision.inference.golden_schema import ExpressionGolden, Golden
 from edge.vision.inference.part import Part, Positive, Sha256
-from edge.vocabulary import EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS, ExpressionName
 
 Task = Literal["face-detection", "spectrum-translation", "facial-expression"]
 Runtime = Literal["onnxruntime", "litert"]
@@ -199,6 +199,18 @@ class Recalibration(Part):
         return self
 
 
+class Anchors(Part):
+    """Valence and arousal of each expression, for a network that has no output for them.
+
+    ``points`` are in the order of ``EXPRESSIONS``; ``origin`` says where they come from.
+    """
+
+    origin: Text
+    points: tuple[tuple[Coordinate, Coordinate], ...] = Field(
+        min_length=len(EXPRESSIONS), max_length=len(EXPRESSIONS)
+    )
+
+
 class Limit(Part):
     """The bound of a metric."""
 
@@ -246,8 +258,17 @@ _GOLDEN_KINDS: Final[dict[str, tuple[str | None, ...]]] = {
 """The kinds of golden answer that each task allows; None: no golden answer."""
 
 
+_KNOWN_MIN: Final = 2
+"""Expressions that a network must know: with one, its probability would always be 1."""
+
+
 class Manifest(Part):
-    """One model folder: its artifacts, input, outputs, origin, parity and golden answer."""
+    """One model folder: its artifacts, input, outputs, origin, parity and golden answer.
+
+    ``unknown_expressions`` are those for which an expression network has no label: stated, so that
+    a misspelt label is not taken for one. ``anchors`` give valence and arousal where it has no
+    output for them.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
     task: Task
@@ -257,6 +278,8 @@ class Manifest(Part):
     outputs: dict[str, Output]
     stages: dict[str, Stage] | None = None
     labels: tuple[Text, ...] = ()
+    unknown_expressions: tuple[ExpressionName, ...] | None = None
+    anchors: Anchors | None = None
     source: Source
     exporter: Exporter
     calibration: Calibration | None = None
@@ -280,10 +303,18 @@ class Manifest(Part):
         if self.task == "facial-expression":
             if self.input.crop is None:
                 raise ValueError("input.crop: a facial-expression network needs one")
-            if len(set(self.labels)) != len(self.labels) or not set(EXPRESSIONS) <= set(
-                self.labels
-            ):
-                raise ValueError(f"labels: expected each of {', '.join(EXPRESSIONS)}, once")
+            named = (*self.labels, *(self.unknown_expressions or ()))
+            if len(set(named)) != len(named) or not set(EXPRESSIONS) <= set(named):
+                raise ValueError(
+                    f"labels: expected each of {', '.join(EXPRESSIONS)}, once, there or in"
+                    " unknown_expressions"
+                )
+            if isinstance(self.golden, ExpressionGolden):
+                known = [name for name in EXPRESSIONS if name in self.labels]
+                if any(set(each.probabilities) != set(known) for each in self.golden.readings):
+                    raise ValueError(f"golden probabilities: expected exactly {', '.join(known)}")
+            if sum(label in EXPRESSIONS for label in self.labels) < _KNOWN_MIN:
+                raise ValueError(f"labels: expected {_KNOWN_MIN} expressions or more")
         return self
 
     def require_outputs(self, roles: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from edge.config import ExpressionConfig
 from edge.vision.expression import open_expression
-from edge.vision.expression.two_headed import TwoHeadedNetwork
+from edge.vision.expression.heads import ExpressionHeads
 from edge.vision.golden import expression_findings, golden_picture
 from edge.vision.inference import load_manifest
 from edge.vision.inference.golden_schema import ExpressionGolden
@@ -22,7 +22,7 @@ from edge.vocabulary import EXPRESSIONS
 from exporters.__main__ import main
 from exporters.artifacts import driver
 from exporters.artifacts.parity import sample_pictures
-from exporters.expression.export import export_mobilenet_fer
+from exporters.expression.export import export_expression
 from exporters.expression.original import ExpressionOptions
 from exporters.expression.source import read_source
 from tests.support.expression_networks import (
@@ -84,7 +84,7 @@ def test_a_thesis_checkpoint_gives_the_outputs_of_keras(
     architecture = None if whole else tmp_path / "net.json"
     if architecture:
         architecture.write_text(json.dumps(architecture_json))
-    manifest = export_mobilenet_fer(weights, tmp_path / "net", architecture=architecture, mono=mono)
+    manifest = export_expression(weights, tmp_path / "net", architecture=architecture, mono=mono)
     assert manifest.input.shape == (1, 1 if mono else 3, 64, 64)
     assert manifest.input.value_range == (0.0, 2.0)
     assert manifest.input.normalisation == PerSampleNormalisation(kind="per-sample", divide=False)
@@ -103,7 +103,7 @@ def test_a_thesis_checkpoint_gives_the_outputs_of_keras(
         heads = network.run(picture[None])
         np.testing.assert_allclose(heads["expression"][0], expected[0], atol=1e-4)
         np.testing.assert_allclose(heads["affect"][0], expected[1], atol=1e-4)
-    assert expression_findings(TwoHeadedNetwork(network)) == []
+    assert expression_findings(ExpressionHeads(network)) == []
 
 
 @pytest.mark.parametrize("inside_only", [False, True])
@@ -113,10 +113,10 @@ def test_a_network_in_other_floats_becomes_float32(
 ) -> None:
     weights = two_heads(size=32).save(tmp_path)
     model = onnx.load(weights)
-    export_mobilenet_fer(weights, tmp_path / "plain")
+    export_expression(weights, tmp_path / "plain")
     as_type(kind, inside_only=inside_only)(model)
     onnx.save(model, weights)
-    manifest = export_mobilenet_fer(weights, tmp_path / "net")
+    manifest = export_expression(weights, tmp_path / "net")
     assert manifest.input.dtype == "float32"
     plain, network = exported(tmp_path, "plain"), exported(tmp_path)
     picture = sample_pictures(32, 32)[0]
@@ -130,8 +130,8 @@ def test_both_keras_layouts_give_the_same_network(tmp_path: Path) -> None:
     write(tmp_path / "whole.h5", architecture_json, arrays)
     write(tmp_path / "apart.hdf5", architecture_json, arrays, whole=False)
     (tmp_path / "apart.json").write_text(json.dumps(architecture_json))
-    one = export_mobilenet_fer(tmp_path / "whole.h5", tmp_path / "one")
-    two = export_mobilenet_fer(
+    one = export_expression(tmp_path / "whole.h5", tmp_path / "one")
+    two = export_expression(
         tmp_path / "apart.hdf5", tmp_path / "two", architecture=tmp_path / "apart.json"
     )
     assert one.artifacts == two.artifacts
@@ -145,7 +145,7 @@ def test_any_layout_and_channel_count_gives_the_original_outputs(
     tmp_path: Path, layout: str, channels: int, mono: bool
 ) -> None:
     net = two_heads(channels=channels, layout=layout, size=32)
-    manifest = export_mobilenet_fer(net.save(tmp_path), tmp_path / "net", mono=mono)
+    manifest = export_expression(net.save(tmp_path), tmp_path / "net", mono=mono)
     assert manifest.input.shape == (1, 1 if mono else channels, 32, 32)
     network = exported(tmp_path)
     exported_graph = onnx.load(tmp_path / "net" / "expression.onnx")
@@ -167,7 +167,7 @@ def test_an_nhwc_graph_with_another_first_node_keeps_its_transposition(
     net.last = "picture"
     net.add("Mul", [np.array([0.5, 1.0, 2.0])]).add("Transpose", [], perm=[0, 3, 1, 2]).body()
     net.head("classifier", 8, "Softmax").head("regressor", 2, "Sigmoid")
-    export_mobilenet_fer(net.save(tmp_path), tmp_path / "net", mono=True)
+    export_expression(net.save(tmp_path), tmp_path / "net", mono=True)
     network, picture = exported(tmp_path), sample_pictures(32, 32)[0]
     known = run_original(net.model(), thesis_input(picture, 3, "nhwc"), net.outputs)
     np.testing.assert_allclose(network.run(picture[None])["expression"], known[0], atol=1e-5)
@@ -178,9 +178,7 @@ def test_heads_are_found_and_their_activations_recorded(tmp_path: Path, name: st
     build, options, softmax, sigmoid, encoding = HEADS[name]
     net = build(Net(size=20).body())
     fields = {"normalisation": "thesis", "affect": options.affect}
-    export_mobilenet_fer(
-        net.save(tmp_path), tmp_path / "net", overrides=ExpressionOptions(**fields)
-    )
+    export_expression(net.save(tmp_path), tmp_path / "net", overrides=ExpressionOptions(**fields))
     network, picture = exported(tmp_path), sample_pictures(20, 20)[0]
     outputs = network.manifest.outputs
     assert outputs["expression"].activation == softmax
@@ -208,7 +206,7 @@ def test_probabilities_without_a_final_softmax_stay_unchanged(tmp_path: Path) ->
         helper.make_node("ReduceSum", ["powers"], ["total"], keepdims=1),
         helper.make_node("Div", ["powers", "total"], ["a"]),
     ]
-    export_mobilenet_fer(
+    export_expression(
         net.save(tmp_path), tmp_path / "net", overrides=ExpressionOptions(normalisation="thesis")
     )
     network, picture = exported(tmp_path), sample_pictures(20, 20)[0]
@@ -228,7 +226,7 @@ def test_a_single_output_of_expressions_valence_and_arousal(tmp_path: Path) -> N
     """As multi-task EfficientNet-B0: normalised by the figures of ImageNet, labels in its order."""
     net = Net(size=32).body().head("output", 10)
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    manifest = export_mobilenet_fer(
+    manifest = export_expression(
         net.save(tmp_path),
         tmp_path / "net",
         mono=True,
@@ -255,7 +253,7 @@ def test_a_single_output_of_expressions_valence_and_arousal(tmp_path: Path) -> N
     heads = network.run(crop[None])
     np.testing.assert_allclose(heads["expression"][0], shares, atol=1e-5)
     np.testing.assert_allclose(heads["affect"][0], row[0, 8:], atol=1e-5)
-    assert expression_findings(TwoHeadedNetwork(network)) == []
+    assert expression_findings(ExpressionHeads(network)) == []
 
 
 @pytest.mark.parametrize(
@@ -270,7 +268,7 @@ def test_the_golden_face_detects_a_wrong_activation_or_encoding(
     tmp_path: Path, change: dict[str, dict[str, str]]
 ) -> None:
     out = tmp_path / "net"
-    export_mobilenet_fer(OURS, out)
+    export_expression(OURS, out)
     config = ExpressionConfig(model=str(out))
     assert expression_findings(open_expression(config)) == []
     data = json.loads((out / "manifest.json").read_text())
@@ -292,7 +290,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, kind: str) -> None:
     exported_graph = []
     for folder in ("one", "two"):
         out = tmp_path / folder / "net"
-        export_mobilenet_fer(weights, out, mono=True)
+        export_expression(weights, out, mono=True)
         exported_graph.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
         assert not any(str(tmp_path).encode() in content for content in exported_graph[-1].values())
     assert exported_graph[0] == exported_graph[1]

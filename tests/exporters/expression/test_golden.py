@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from edge.vision.inference.manifest import Recalibration
 from edge.vocabulary import EXPRESSIONS
 from exporters.__main__ import main
 from exporters.expression import export as exporter
-from exporters.expression.export import export_mobilenet_fer
+from exporters.expression.export import export_expression
 from exporters.expression.golden import Predict
 from tests.support.command_errors import refusal
 from tests.support.expression_networks import OURS
@@ -26,7 +27,7 @@ def test_a_recalibration_is_stored_and_applied_to_the_golden_answers(tmp_path: P
     path.write_text(json.dumps(recalibration))
     words = ["mobilenet-fer", "--weights", str(OURS), "--recalibration", str(path)]
     assert main([*words, "--out", str(tmp_path / "net")]) == 0
-    made, plain = load_manifest(tmp_path / "net"), export_mobilenet_fer(OURS, tmp_path / "plain")
+    made, plain = load_manifest(tmp_path / "net"), export_expression(OURS, tmp_path / "plain")
     assert made.recalibration is not None
     assert made.recalibration.temperature == 2
     assert plain.recalibration is None
@@ -81,22 +82,22 @@ def test_an_artifact_that_misses_the_golden_answers_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sad(
-        predict: Predict, recalibration: Recalibration | None, *, int8: bool
+        predict: Predict, recalibration: Recalibration | None, **options: Any
     ) -> ExpressionGolden:
-        known = golden(predict, recalibration, int8=int8)
+        known = golden(predict, recalibration, **options)
         reading = known.readings[0].model_copy(update={"valence": -0.5})
         return known.model_copy(update={"readings": (reading, *known.readings[1:])})
 
     golden = exporter.expression_golden
     monkeypatch.setattr(exporter, "expression_golden", sad)
     with pytest.raises(ModelError, match=r"valence -?0.\d\d, expected -0.50; nothing was exported"):
-        export_mobilenet_fer(OURS, tmp_path / "net")
+        export_expression(OURS, tmp_path / "net")
     assert not (tmp_path / "net").exists()
 
 
 def test_the_golden_predictions_separate_all_labels(tmp_path: Path) -> None:
     """So swapped labels are detected in any network; the second region is chosen for that."""
-    manifest = export_mobilenet_fer(OURS, tmp_path / "net")
+    manifest = export_expression(OURS, tmp_path / "net")
     golden = manifest.golden
     assert isinstance(golden, ExpressionGolden)
     for one in EXPRESSIONS:

@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import pytest
 
-from edge.vision.expression.two_headed import TwoHeadedNetwork
+from edge.vision.expression.heads import ExpressionHeads
 from edge.vision.golden import expression_findings, golden_picture
 from edge.vision.inference import load_manifest, open_network
 from exporters.artifacts.driver import ExportOptions
 from exporters.artifacts.parity import parity_table, sample_pictures
-from exporters.expression.export import export_mobilenet_fer
+from exporters.expression.export import export_expression
 from tests.support.expression_networks import OURS, exported, thesis_input
 from tests.support.keras2_files import mobilenet_fer, predict, random_arrays, write
 
@@ -60,7 +60,7 @@ def test_int8_of_the_bundled_network_agrees_and_is_deterministic(
     tmp_path: Path, face_folder: Path
 ) -> None:
     one, two = (
-        export_mobilenet_fer(
+        export_expression(
             OURS, tmp_path / name / "net", options=ExportOptions(
                 precisions=("fp32", "int8"), calibration=face_folder, allow_parity_loss=True
             ),
@@ -87,7 +87,7 @@ def test_int8_of_the_bundled_network_agrees_and_is_deterministic(
 @pytest.mark.nir
 def test_int8_meets_its_limits_on_nir_photographs(tmp_path: Path, nir_faces: Path) -> None:
     out = tmp_path / "net"
-    manifest = export_mobilenet_fer(
+    manifest = export_expression(
         OURS,
         out,
         options=ExportOptions(precisions=("fp32", "int8"), calibration=nir_faces / "images"),
@@ -95,13 +95,13 @@ def test_int8_meets_its_limits_on_nir_photographs(tmp_path: Path, nir_faces: Pat
     check_agreement(manifest, out, {"expression.onnx", "expression.int8.onnx"}, least=0.98)
     for artifact in manifest.artifacts:
         network = open_network(out, task="facial-expression", artifact=artifact.file)
-        assert expression_findings(TwoHeadedNetwork(network)) == []
+        assert expression_findings(ExpressionHeads(network)) == []
 
 
 @pytest.mark.export
 @pytest.mark.timeout(600)  # onnx2tf takes minutes on a busy board
 def test_tensorflow_lite_of_the_bundled_network_agrees(tmp_path: Path, face_folder: Path) -> None:
-    manifest = export_mobilenet_fer(
+    manifest = export_expression(
         OURS, tmp_path / "net", options=ExportOptions(
             formats=("onnx", "tflite"), precisions=("fp32", "int8"), calibration=face_folder,
             allow_parity_loss=True,
@@ -118,7 +118,7 @@ def test_tensorflow_lite_of_a_keras_network_gives_the_outputs_of_keras(tmp_path:
     architecture = mobilenet_fer(64, 0.25)
     arrays = random_arrays(architecture, 12, (64, 64, 3))
     weights = write(tmp_path / "net.h5", architecture, arrays)
-    export_mobilenet_fer(
+    export_expression(
         weights, tmp_path / "net", options=ExportOptions(formats=("tflite",)), mono=True
     )
     network = exported(tmp_path)

@@ -8,14 +8,14 @@ import pytest
 from edge.errors import ModelError
 from edge.vision.inference import load_manifest
 from exporters.artifacts.parity import sample_pictures
-from exporters.expression.export import export_mobilenet_fer
+from exporters.expression.export import export_expression
 from exporters.expression.original import ExpressionOptions
 from tests.support.expression_networks import MODELS, OURS, Net, exported, run_original, two_heads
 
 
 def test_an_artifact_keeps_the_metadata_of_its_folder(tmp_path: Path) -> None:
     bundled = load_manifest(MODELS / "expression-nir")
-    made = export_mobilenet_fer(OURS, tmp_path / "expression-nir")
+    made = export_expression(OURS, tmp_path / "expression-nir")
     assert made.input == bundled.input
     assert made.outputs == bundled.outputs
     assert made.source.licence == bundled.source.licence
@@ -30,18 +30,18 @@ def test_metadata_of_the_file_are_used_unless_overridden(tmp_path: Path) -> None
         normalisation="standardised",
         margin="0.2",
     )
-    manifest = export_mobilenet_fer(net, tmp_path / "net")
+    manifest = export_expression(net, tmp_path / "net")
     assert (manifest.source.licence, manifest.source.citation) == ("MIT", "A. N. Other")
     assert manifest.input.value_range == (0, 1)
     assert manifest.exporter.options["normalisation"] == "standardised"
     assert manifest.input.crop is not None
     assert manifest.input.crop.margin == 0.2
     # an artifact that was exported has no metadata: its folder says the same
-    again = export_mobilenet_fer(tmp_path / "net" / "expression.onnx", tmp_path / "again")
+    again = export_expression(tmp_path / "net" / "expression.onnx", tmp_path / "again")
     assert again.input == manifest.input
     assert again.source.licence == "MIT"
     assert again.source.citation == "A. N. Other"
-    overridden = export_mobilenet_fer(
+    overridden = export_expression(
         net,
         tmp_path / "other",
         overrides=ExpressionOptions(
@@ -58,7 +58,7 @@ def test_metadata_of_the_file_are_used_unless_overridden(tmp_path: Path) -> None
 def test_a_mono_network_with_our_heads_is_standardised(tmp_path: Path) -> None:
     """Its channels and output names suffice; the size may be another one."""
     net = Net(channels=1, size=48).body().head("logits", 8).head("affect", 2)
-    manifest = export_mobilenet_fer(net.save(tmp_path), tmp_path / "net")
+    manifest = export_expression(net.save(tmp_path), tmp_path / "net")
     assert manifest.input.shape == (1, 1, 48, 48)
     assert manifest.exporter.options["normalisation"] == "standardised"
     assert manifest.input.crop is not None
@@ -79,9 +79,9 @@ def test_a_network_of_free_size_needs_a_size(tmp_path: Path) -> None:
     net.shape = ["n", 3, "height", "width"]
     path = net.save(tmp_path)
     with pytest.raises(ModelError, match="leaves the size of its input open; give --size"):
-        export_mobilenet_fer(path, tmp_path / "net")
-    manifest = export_mobilenet_fer(path, tmp_path / "net", size=(40, 40))
+        export_expression(path, tmp_path / "net")
+    manifest = export_expression(path, tmp_path / "net", size=(40, 40))
     assert manifest.input.shape == (1, 3, 40, 40)
     assert manifest.exporter.options["size"] == "40x40"
     with pytest.raises(ModelError, match=r"--size 10x10: .* takes 24x24; leave --size out"):
-        export_mobilenet_fer(two_heads().save(tmp_path), tmp_path / "net", size=(10, 10))
+        export_expression(two_heads().save(tmp_path), tmp_path / "net", size=(10, 10))

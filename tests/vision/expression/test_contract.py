@@ -127,7 +127,8 @@ def test_priors_follow_bayes_rule_and_can_be_removed(
     plain = network.predict(golden(), face, Stopwatch())
     moved = weighted.predict(golden(), face, Stopwatch())
     assert_valid(moved)
-    products = np.array([0.999, *[0.001 / 7] * 7]) * plain.probabilities
+    others = 7 - len(plain.unknown)
+    products = np.array([0.999, *[0.001 / others] * 7]) * plain.probabilities
     np.testing.assert_allclose(moved.probabilities, products / products.sum(), atol=1e-5)
     assert moved.affect == plain.affect
     assert_same(weighted.without_priors.predict(golden(), face, Stopwatch()), plain)

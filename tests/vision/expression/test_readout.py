@@ -1,5 +1,6 @@
 """Readout: labels, encoding, recalibration and priors compared with their formulas."""
 
+import dataclasses
 import json
 import math
 from typing import Any
@@ -202,3 +203,60 @@ def test_readout_is_made_from_the_manifest() -> None:
     assert readout.affect_in_0_1
     assert readout.recalibration == fitted
     assert load_manifest(find_model("centerface-320x192")).recalibration is None
+
+
+def seven(readout: Readout) -> Readout:
+    """Return the readout of a network without contempt, its labels in the same order."""
+    return dataclasses.replace(readout, order=np.array([0, 1, 2, 3, 4, 5, 6, -1]))
+
+
+@given(SHARES, NUMBERS, st.floats(0.3, 5), st.lists(NUMBERS, min_size=8, max_size=8))
+def test_an_unknown_expression_changes_no_other_one(
+    shares: list[float], offsets: list[float], temperature: float, rows: list[list[float]]
+) -> None:
+    """The result is that of seven expressions alone, whatever its row and column of the mixing."""
+    fitted = recalibration(
+        offsets=tuple(offsets), temperature=temperature, mixing=tuple(map(tuple, rows))
+    )
+    readout = seven(Readout(np.arange(8), False, fitted))
+    assert readout.unknown == ("contempt",)
+    outputs = np.array([shares[:7]], np.float32), np.zeros((1, 2), np.float32)
+    probabilities, _ = readout.decode(*outputs)
+    logs = np.log(np.array(shares[:7]) / sum(shares[:7]))
+    logits = logs / temperature + np.array(offsets[:7])
+    logits += np.array(rows)[:7, :7] @ (logs - logs.mean())
+    powers = np.exp(logits - logits.max())
+    np.testing.assert_allclose(
+        probabilities[0], [*(powers / powers.sum()), 0], rtol=2e-3, atol=1e-6
+    )
+
+
+@given(SHARES)
+def test_anchors_give_affect_to_a_network_without_it(shares: list[float]) -> None:
+    anchors = np.array([[0.1 * place, 0.9 - 0.2 * place] for place in range(8)], np.float32)
+    readout = Readout(np.arange(8), False, None, anchors=anchors)
+    assert readout.affect_source == "anchors"
+    probabilities, affect = readout.decode(np.array([shares], np.float32))
+    weights = np.array(shares) / sum(shares)
+    np.testing.assert_allclose(affect[0], weights @ anchors.astype(np.float64), atol=1e-5)
+    np.testing.assert_allclose(probabilities[0], weights, atol=1e-6)
+
+
+def test_fitted_points_go_before_anchors() -> None:
+    points = tuple((0.5, -0.5) for _ in range(8))
+    readout = Readout(
+        np.arange(8), False, recalibration(points=points), anchors=np.zeros((8, 2), np.float32)
+    )
+    assert readout.affect_source == "recalibration"
+    _, affect = readout.decode(np.ones((1, 8), np.float32))
+    assert affect[0].tolist() == pytest.approx([0.5, -0.5])
+
+
+def test_a_prior_of_an_unknown_expression_is_refused() -> None:
+    data = manifest().model_dump(mode="json")
+    labels = [each for each in data["labels"] if each != "contempt"]
+    for reading in data["golden"]["readings"]:
+        del reading["probabilities"]["contempt"]
+    known = manifest(labels=labels, unknown_expressions=["contempt"], golden=data["golden"])
+    with pytest.raises(ModelError, match=r"does not know contempt; expected expression\.priors of"):
+        Readout.of(known, {"contempt": 0.1})

@@ -197,7 +197,7 @@ def _draw_values(board: Picture, card: Rect, face: FaceOverlay, colour: Colour) 
 
 def _draw_bars(board: Picture, area: Rect, emotion: Emotion, colour: Colour) -> None:
     pitch = area.height / len(EXPRESSIONS)
-    highest = max(emotion.probabilities)
+    highest = max(share for share in emotion.probabilities if share is not None)
     bar, end = area.left + 100, area.right - 56
     for row, (name, share) in enumerate(zip(EXPRESSIONS, emotion.probabilities, strict=True)):
         base = area.top + (row + 0.72) * pitch
@@ -205,6 +205,9 @@ def _draw_bars(board: Picture, area: Rect, emotion: Emotion, colour: Colour) -> 
         tint = TEXT if is_highest else DIM
         write(board, name, (area.left, base), 17, tint, bold=is_highest)
         fill(board, Rect.at(bar, base - 12, end - bar, 12), LINE)
+        if share is None:  # the network does not know it
+            write(board, "–", (area.right, base), 17, tint, anchor="right")
+            continue
         fill(board, Rect.at(bar, base - 12, (end - bar) * share, 12),
              colour if is_highest else DIM)  # fmt: skip
         write(board, f"{share:.2f}", (area.right, base), 17, tint, anchor="right")

@@ -1,7 +1,8 @@
-"""Decoder of networks with two heads: eight expressions, and valence with arousal.
+"""Decoder of expression networks: a classifier, and a regressor of valence and arousal if any.
 
-The heads and their encoding follow Kalabis, *Facial expression analysis from NIR image* (CTU
-Prague, 2024): a classifier, and a regressor whose outputs s in 0..1 mean ``(s - 0.5) * 2``.
+With two heads (``mobilenet-fer``) the encoding follows Kalabis, *Facial expression analysis from
+NIR image* (CTU Prague, 2024): a classifier, and a regressor whose outputs s in 0..1 mean
+``(s - 0.5) * 2``. A ``classifier`` has the first head only; its manifest's anchors give the rest.
 """
 
 from collections.abc import Mapping
@@ -10,15 +11,14 @@ from copy import copy
 from edge.clock import Stopwatch
 from edge.errors import InferenceError, ModelError
 from edge.vision.expression.crop import face_picture
-from edge.vision.expression.readout import Readout
+from edge.vision.expression.readout import ROLES, Readout
 from edge.vision.inference import Network
 from edge.vision.translate import Translator
 from edge.vision.values import Affect, Box, Frame, Prediction
-from edge.vocabulary import EXPRESSIONS
 
 
-class TwoHeadedNetwork:
-    """A two-headed expression network. Owned by one thread; stateless between faces.
+class ExpressionHeads:
+    """An expression network with one head or two. Owned by one thread; stateless between faces.
 
     ``info`` and ``golden``: see ``edge.vision.expression.ExpressionNetwork``.
     """
@@ -29,26 +29,25 @@ class TwoHeadedNetwork:
         ``priors``: how often expressions are shown, by name (see ``Readout.of``).
 
         Raises:
-            ModelError: a label or an output is missing, an output has another shape, there are
-                priors but no recalibration, or the network fails on a black picture.
+            ModelError: an output is missing or has another shape, priors or anchors do not fit
+                (see ``Readout.of``), or the network fails on a black picture.
         """
         self._network = network
         manifest = network.manifest
-        missing = [name for name in EXPRESSIONS if name not in manifest.labels]
-        if missing or manifest.input.crop is None:
-            raise ModelError(
-                f"model {manifest.name}: expected input.crop and the labels"
-                f" {', '.join(EXPRESSIONS)}; missing: {', '.join(missing) or 'input.crop'}"
-            )
+        if manifest.input.crop is None:
+            raise ModelError(f"model {manifest.name}: expected input.crop")
         self._margin = manifest.input.crop.margin
         self._size = (network.info.width, network.info.height)
         self._readout = Readout.of(manifest, priors)
+        self._unknown, self._affect_source = self._readout.unknown, self._readout.affect_source
         self.info = network.info
         self.golden = manifest.golden
-        network.warm_up({"expression": [(1, len(manifest.labels))], "affect": [(1, 2)]})
+        self._known = self._readout.order[self._readout.order >= 0]
+        shapes = {"expression": [(1, len(manifest.labels))], "affect": [(1, 2)]}
+        network.warm_up({role: shapes[role] for role in ROLES[manifest.decoder]})
 
     @property
-    def without_priors(self) -> "TwoHeadedNetwork":
+    def without_priors(self) -> "ExpressionHeads":
         """The same network without priors."""
         other = copy(self)
         other._readout = Readout.of(self._network.manifest)
@@ -67,9 +66,11 @@ class TwoHeadedNetwork:
             translator=translator,
         )
         heads = self._network.run(face[None])
-        if not (heads["expression"][0, self._readout.order] > 0).any():
+        if not (heads["expression"][0, self._known] > 0).any():
             raise InferenceError(f"{self.info.name}: no expression has any probability")
-        probabilities, affect = self._readout.decode(heads["expression"], heads["affect"])
+        readout = self._readout
+        probabilities, affect = readout.decode(heads["expression"], heads.get("affect"))
         valence, arousal = affect[0].tolist()
         stopwatch.lap("classify")
-        return Prediction(probabilities[0], Affect(valence, arousal))
+        point = Affect(valence, arousal)
+        return Prediction(probabilities[0], point, self._unknown, self._affect_source)
