@@ -14,6 +14,8 @@ LANDMARKS_VENV ?= .venv-landmarks
 # Emulated arm64 environments; tests/arm64 looks for them here.
 ARM64_ENV := .arm64
 PICAMERA2_VENV ?= .venv-picamera2
+# Debian in a folder, kernel and wheels; tests/deploy look for them here.
+VM := .vm
 ONNX2TF := onnx2tf==2.6.9
 # If the package index has CPU-only builds of this version, pip prefers them.
 TORCH ?= torch==2.13.0
@@ -40,7 +42,7 @@ SOAK_REPORT ?= soak.json
 # Where the figures of the tests of faults go.
 FAULTS_REPORT ?= faults.md
 
-.PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-browser test-export test-install test-picamera2 test-tflite faults faults-short faults-fleet soak check bench clean
+.PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-browser test-deploy test-export test-install test-picamera2 test-tflite vm-test faults faults-short faults-fleet soak check bench clean
 
 setup: $(STAMP)
 
@@ -106,7 +108,7 @@ demo: setup
 	$(BIN)/affect-edge demo
 
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not export and not arm64 and not picamera2 and not tflite and not browser and not stage' $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not export and not arm64 and not picamera2 and not tflite and not browser and not vm and not stage' $(TESTS)
 
 # Checks against the package index that Raspberry Pi OS 12 and 13 can install all dependencies.
 test-install: setup
@@ -137,6 +139,19 @@ test-picamera2: setup-picamera2
 		$(PICAMERA2_VENV)/bin/python -m pytest -m picamera2 \
 			$(if $(TESTS),$(TESTS),tests/picamera2_stack) || exit 1; \
 	done
+
+# The installer in a Debian root: real pip and wheels, no network (x86-64 Debian, root).
+test-deploy: setup $(VM)/ready
+	$(BIN)/python -m pytest -m stage $(if $(TESTS),$(TESTS),tests/deploy)
+
+# The service under real systemd, in a virtual machine with a simulated camera (also qemu-system-x86).
+vm-test: setup $(VM)/ready
+	$(BIN)/python -m pytest -m vm -s -v $(if $(TESTS),$(TESTS),tests/deploy)
+
+# The root takes minutes and is kept; the wheels are those of this checkout.
+.PHONY: $(VM)/ready
+$(VM)/ready:
+	PYTHON=$(BIN)/python scripts/make-vm $(VM)
 
 # Tests of the daemon with tflite-runtime, NumPy 1 and the last OpenCV for it.
 test-tflite: setup-tflite
@@ -176,4 +191,4 @@ bench: setup
 	$(BIN)/python -m benchmarks fps --source demo --in-memory --baseline
 
 clean:
-	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) $(PICAMERA2_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) $(VM) $(PICAMERA2_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

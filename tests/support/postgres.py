@@ -24,18 +24,20 @@ from tests.support.ports import free_port
 PASSWORD = "correct horse:battery/staple#1"
 
 
-def require(name: str, found: object) -> None:
+def require(name: str, found: object, what: str = "") -> None:
     """Skip the test if what it needs is not installed; fail where it has to be.
 
     Args:
         name: of the program, a word of ``AFFECT_EDGE_REQUIRE``.
         found: anything true if it is installed.
+        what: it lacks, where that is not the program itself.
     """
     if found:
         return
+    missing = f"{what or name} is not installed"
     if name in os.environ.get("AFFECT_EDGE_REQUIRE", "").split():
-        pytest.fail(f"{name} is not installed, and AFFECT_EDGE_REQUIRE names it", pytrace=False)
-    pytest.skip(f"{name} is not installed")
+        pytest.fail(f"{missing}, and AFFECT_EDGE_REQUIRE names {name}", pytrace=False)
+    pytest.skip(missing)
 
 
 def server_programs() -> Path | None:

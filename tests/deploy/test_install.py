@@ -1,0 +1,240 @@
+"""The installer: what it refuses on any machine, and its whole work in a Debian root.
+
+The root has real apt data, pip and wheels, no network, and no systemd that runs; what needs one is
+in ``test_vm.py``.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemons import ROOT
+from tests.support.debian_root import DebianRoot, debian_cache, newer_wheel
+from tests.support.waiting import wait_until
+
+INSTALL = ROOT / "deploy/install.sh"
+RELEASES = "opt/affect-edge/releases"
+PURPOSE = ("--purpose", "research-consent")
+WHEELS = ("--wheels", "/root/wheels")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--wheel", "x"], "--wheel: unknown; expected install, rollback, uninstall or wheels"),
+        (["--purpose", "fun"], "--purpose fun: expected research-consent, medical or safety"),
+        (["--purpose"], "--purpose: expected a value behind it"),
+        (["--role", "all"], "--role all: expected camera, logger or both"),
+        (["--wheels", "/no/such"], "--wheels /no/such: no such folder; make it with: deploy/inst"),
+        (["uninstall", "--appliance"], "--appliance: not an option of uninstall"),
+        (["wheels"], "wheels: got 0 arguments; expected one, the folder to fill"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_78(arguments: list[str], line: str) -> None:
+    done = subprocess.run([INSTALL, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (78, "", 1)
+    assert done.stderr.startswith(f"install.sh: {line}")
+
+
+@pytest.mark.parametrize(
+    ("tool", "prints", "line"),
+    [
+        ("uname", "Darwin", "this is Darwin; expected Linux"),
+        ("dpkg", "armhf", "programs here are armhf; expected a 64-bit system (arm64)"),
+        ("id", "1000", "this user is not root; run it with sudo"),
+    ],
+)
+def test_a_machine_that_does_not_suit_is_one_line_and_78(
+    tmp_path: Path, tool: str, prints: str, line: str
+) -> None:
+    if tool != "uname" and not _is_supported():
+        pytest.skip("this machine is not Debian 12 or 13")
+    (tmp_path / tool).write_text(f"#!/bin/sh\necho {prints}\n")
+    (tmp_path / tool).chmod(0o755)
+    done = subprocess.run(
+        [INSTALL, *PURPOSE, "--no-start"], capture_output=True, text=True, check=False,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (78, "", 1)
+    assert done.stderr.startswith(f"install.sh: {line}")
+
+
+def _is_supported() -> bool:
+    release = Path("/etc/os-release").read_text() if Path("/etc/os-release").exists() else ""
+    return "\nID=debian\n" in release and shutil.which("dpkg") is not None
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> DebianRoot:
+    """A root with a first installation."""
+    debian_cache()
+    root = DebianRoot(tmp_path_factory.mktemp("installed"))
+    done = root.install(*WHEELS, *PURPOSE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "affect-edge 0.1.0 is installed (" in done.stdout
+    return root
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[DebianRoot]:
+    debian_cache()
+    root = DebianRoot(tmp_path)
+    yield root
+    shutil.rmtree(root.path)
+
+
+def release(root: DebianRoot) -> str:
+    """Return the version that runs, as the command on the path says."""
+    done = root.run("/usr/local/bin/affect-edge", "version")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+stage = pytest.mark.stage
+
+
+@stage
+def test_it_installs_without_a_network(installed: DebianRoot) -> None:
+    assert release(installed) == "affect-edge 0.1.0"
+    units = installed.path / "etc/systemd/system"
+    wanted = {path.name for path in (units / "multi-user.target.wants").iterdir()}
+    assert {"affect-edge.service", "affect-edge-clock.service"} <= wanted
+    assert not (units / "affect-edge-log.service").exists()
+    verified = installed.run("systemd-analyze", "verify", "--man=no", "affect-edge.service")
+    assert "affect-edge" not in verified.stderr, verified.stderr
+    settings = installed.path / "etc/affect-edge"
+    assert names(settings) == ["allowed", "edge.example.toml", "edge.toml", "keys"]
+    checked = installed.run("affect-edge", "check", "-c", "/etc/affect-edge/edge.toml")
+    assert checked.returncode == 0, checked.stdout
+    assert "purpose research-consent, source v4l2 /dev/video0" in checked.stdout
+    python = installed.run("/opt/affect-edge/venv/bin/python", "-c", "import simplejpeg, sys; "
+                           "print(sys.version_info[:2], *sys.path)")  # fmt: skip
+    assert "(3, 11)" in python.stdout
+    assert "/usr/lib/python3/dist-packages" in python.stdout  # apt's picamera2 lies there
+
+
+@stage
+def test_the_same_again_changes_nothing(installed: DebianRoot) -> None:
+    config = installed.path / "etc/affect-edge/edge.toml"
+    config.write_text(config.read_text() + "[journal]\nkeep_h = 24.0\n")
+    before = config.read_bytes()
+    done = installed.install(*WHEELS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "affect-edge 0.1.0 is installed already" in done.stdout
+    assert config.read_bytes() == before
+    assert names(installed.path / RELEASES) == ["1"]
+
+
+@stage
+def test_an_upgrade_keeps_one_release_to_go_back_to(bare: DebianRoot) -> None:
+    wheels = bare.path / "root/wheels"
+    assert bare.install(*WHEELS, *PURPOSE).returncode == 0
+    for version in ("0.1.1", "0.1.2"):
+        newer_wheel(wheels, version)
+        assert bare.install(*WHEELS).returncode == 0
+        assert release(bare) == f"affect-edge {version}"
+    assert names(bare.path / RELEASES) == ["2", "3"]
+
+    # a release that refuses the configuration: nothing changes
+    newer_wheel(wheels, "0.1.3", edge_check_check="\nraise SystemExit('WRONG  no')\n")
+    done = bare.install(*WHEELS)
+    assert (done.returncode, done.stderr) == (
+        1, "install.sh: the new release refuses /etc/affect-edge/edge.toml: WRONG  no\n"
+    )  # fmt: skip
+    assert release(bare) == "affect-edge 0.1.2"
+    assert names(bare.path / RELEASES) == ["2", "3"]
+
+    done = bare.run("/root/src/deploy/install.sh", "rollback", "--no-start")
+    assert done.returncode == 0, done.stderr
+    assert release(bare) == "affect-edge 0.1.1"
+    done = bare.run("/root/src/deploy/install.sh", "rollback", "--no-start")
+    assert (done.returncode, done.stderr) == (
+        78, "install.sh: there is no release before affect-edge 0.1.1\n"
+    )  # fmt: skip
+
+
+@stage
+def test_an_installation_that_was_cut_off_leaves_the_old_one(bare: DebianRoot) -> None:
+    assert bare.install(*WHEELS, *PURPOSE).returncode == 0
+    newer_wheel(bare.path / "root/wheels", "0.1.1")
+    command = ["/root/src/deploy/install.sh", *WHEELS, "--no-start"]
+    half = bare.path / RELEASES / "2"
+    with subprocess.Popen(bare.command(*command), stdout=subprocess.DEVNULL) as process:
+        wait_until((half / "bin/pip").exists, 60)
+        process.kill()
+    assert half.exists()
+    assert release(bare) == "affect-edge 0.1.0"
+    done = bare.install(*WHEELS)
+    assert done.returncode == 0, done.stderr
+    assert release(bare) == "affect-edge 0.1.1"
+    assert names(bare.path / RELEASES) == ["1", "2"]
+
+
+@stage
+def test_faults_of_the_wheels_change_nothing(bare: DebianRoot) -> None:
+    wheels = bare.path / "root/wheels"
+    done = bare.install(*WHEELS)
+    assert done.returncode == 78
+    assert done.stderr.startswith("install.sh: the purpose of the recordings has no default; add")
+    (numpy,) = wheels.glob("numpy-*.whl")
+    numpy.rename(bare.path / "root" / numpy.name)
+    done = bare.install(*WHEELS, *PURPOSE)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "install.sh: pip: ERROR: " in done.stderr
+    assert "numpy" in done.stderr
+    for wheel in wheels.glob("affect_edge-*.whl"):
+        wheel.unlink()
+    done = bare.install(*WHEELS, *PURPOSE)
+    assert done.returncode == 78
+    assert "no wheel of affect-edge in it" in done.stderr
+    assert not (bare.path / "opt/affect-edge/venv").exists()
+    assert names(bare.path / "opt/affect-edge/releases") == []
+    assert not (bare.path / "etc/affect-edge").exists()
+
+
+@stage
+def test_an_installation_made_by_hand_is_taken_over(bare: DebianRoot) -> None:
+    """As README once said it: an environment at the place of the link."""
+    by_hand = "/opt/affect-edge/venv"
+    assert bare.run("python3", "-m", "venv", "--system-site-packages", by_hand).returncode == 0
+    done = bare.install(*WHEELS, *PURPOSE)
+    assert done.returncode == 0, done.stderr
+    assert (bare.path / "opt/affect-edge/venv").is_symlink()
+    assert release(bare) == "affect-edge 0.1.0"
+    assert names(bare.path / "opt/affect-edge") == ["releases", "venv"]
+
+
+@stage
+def test_uninstalling_keeps_configuration_and_data(bare: DebianRoot) -> None:
+    done = bare.install(*WHEELS, *PURPOSE, "--appliance")
+    assert done.returncode == 0, done.stderr
+    system = bare.path / "etc/systemd"
+    assert (system / "system/affect-edge.service.d/reboot.conf").exists()
+    assert os.access(bare.path / "usr/local/lib/affect-edge/reboot-on-75", os.X_OK)
+    assert (system / "system.conf.d/affect-edge-watchdog.conf").exists()
+    own = system / "system/affect-edge.service.d/override.conf"
+    own.write_text("[Service]\nIPAddressAllow=192.168.7.20\n")
+    data = bare.path / "var/lib/private/affect-edge/journal.sqlite"
+    data.parent.mkdir(parents=True)
+    data.write_text("the record")
+    done = bare.run("/root/src/deploy/install.sh", "uninstall", "--no-start")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sudo rm -rf /etc/affect-edge /var/lib/affect-edge*" in done.stdout
+    assert data.read_text() == "the record"
+    assert (bare.path / "etc/affect-edge/edge.toml").exists()
+    left = {
+        str(path.relative_to(bare.path))
+        for folder in ("etc", "opt", "usr/local", "usr/lib/systemd")
+        for path in (bare.path / folder).rglob("*affect-edge*")
+    }
+    assert left == {"etc/affect-edge", "etc/systemd/system/affect-edge.service.d"}
+    done = bare.run("/root/src/deploy/install.sh", "uninstall", "--no-start")
+    assert (done.returncode, done.stderr) == (78, "install.sh: affect-edge is not installed\n")

@@ -1,0 +1,279 @@
+"""The service under real systemd, installed by the installer, with a simulated camera.
+
+The tests share one machine, in this order; each leaves the service running. ``make vm-test``.
+"""
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.debian_root import DebianRoot, debian_cache, newer_wheel
+from tests.support.virtual_machine import PROGRAMS, VirtualMachine
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+
+UNIT = "affect-edge.service"
+PYTHON = "/opt/affect-edge/venv/bin/python"
+INSTALL = "/root/src/deploy/install.sh"
+
+CONFIG = """
+[device]
+name = "vm"
+purpose = "research-consent"
+[source]
+kind = "v4l2"
+path = "/dev/video0"
+width = 640
+height = 360
+rate_hz = 1.0
+[detector]
+artifact = "centerface.int8.onnx"  # auto measures all of them: minutes on an emulated processor
+region_artifact = "centerface.int8.tflite"
+[expression]
+artifact = "expression.int8.onnx"
+[limits]
+stall_s = 60.0
+inference_s = 60.0
+start_s = 590.0
+rate_min_hz = 0.1
+"""
+SLOWER = "[Service]\nTimeoutStartSec=600\nWatchdogSec=40\n"
+"""An emulated processor takes a minute to start the daemon."""
+
+RECEIVE = """
+import json, sys, zmq
+socket = zmq.Context().socket(zmq.SUB)
+socket.connect("tcp://127.0.0.1:5555")
+socket.setsockopt_string(zmq.SUBSCRIBE, "affect.v1.frame")
+socket.setsockopt(zmq.RCVTIMEO, 90_000)
+for _ in range(int(sys.argv[1])):
+    print(socket.recv().partition(b" ")[2].decode(), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualMachine]:
+    """A machine that was installed as a card's image is, and has been switched on."""
+    debian_cache(*PROGRAMS)
+    folder = tmp_path_factory.mktemp("vm")
+    root = DebianRoot(folder)
+    settings = root.path / "etc/affect-edge"
+    settings.mkdir()
+    (settings / "edge.toml").write_text(CONFIG)
+    done = root.install("--wheels", "/root/wheels", "--appliance")
+    assert done.returncode == 0, done.stderr
+    (root.path / "etc/systemd/system/affect-edge.service.d/vm.conf").write_text(SLOWER)
+    (root.path / "root/receive.py").write_text(RECEIVE)
+    wheels = root.path / "root/wheels"
+    good, bad = root.path / "root/good", root.path / "root/bad"
+    for each in (good, bad):
+        each.mkdir()
+        for wheel in wheels.iterdir():
+            (each / wheel.name).hardlink_to(wheel)
+    newer_wheel(good, "0.1.1")
+    newer_wheel(bad, "0.1.2", edge_hub_supervisor="\nraise RuntimeError('a broken release')\n")
+    with VirtualMachine(folder) as found:
+        found.make_disk(root)
+        found.start()
+        yield found
+
+
+def show(machine: VirtualMachine, name: str, unit: str = UNIT) -> str:
+    return machine.output(f"systemctl show -P {name} {unit}")
+
+
+def log(machine: VirtualMachine, since: str = "-b") -> str:
+    return machine.output(f"journalctl -q -u {UNIT} -o short-monotonic --no-pager {since}")
+
+
+def wait_until_active(machine: VirtualMachine) -> None:
+    machine.wait_for(f"systemctl is-active {UNIT}", 400)
+
+
+def at(text: str, pattern: str) -> float:
+    """Return the seconds after boot of the first line of a log that matches."""
+    match = re.search(rf"(?m)^\[\s*(\d+\.\d+)\].*{pattern}", text)
+    assert match, text
+    return float(match[1])
+
+
+def receive(machine: VirtualMachine, count: int) -> list[dict[str, object]]:
+    """Subscribe as any program would; return that many frames."""
+    lines = machine.output(f"{PYTHON} /root/receive.py {count}", 200).splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_it_starts_at_boot_and_is_ready_after_the_first_result(machine: VirtualMachine) -> None:
+    wait_until_active(machine)
+    said = log(machine)
+    begun, running = at(said, "Starting affect-edge.service"), at(said, "source running")
+    ready = at(said, "Started affect-edge.service")
+    assert begun < running < ready
+    assert show(machine, "NRestarts") == "0"
+    assert "WARNING" not in said, said
+    print(f"ready {ready:.0f} s after boot, {ready - begun:.0f} s after its start")
+
+
+def test_it_runs_with_the_rights_of_the_unit(machine: VirtualMachine) -> None:
+    pid = show(machine, "MainPID")
+    assert machine.output("stat -c %G:%a /dev/video0") == "video:660"
+    status = machine.output(f"cat /proc/{pid}/status")
+    video = machine.output("getent group video | cut -d: -f3")
+    assert re.search(rf"(?m)^Gid:\s+{video}\s", status), "the camera's group, and no other"
+    assert re.search(r"(?m)^CapEff:\s+0+$", status)
+    assert re.search(r"(?m)^NoNewPrivs:\s+1$", status)
+    assert not re.search(r"(?m)^Uid:\s+0\s", status)
+    worker = machine.output(f"cat /proc/{pid}/task/{pid}/children").split()[0]
+    assert re.search(r"(?m)^VmLck:\s+[1-9]\d* kB", machine.output(f"cat /proc/{worker}/status"))
+    assert machine.output("stat -c %a /var/lib/private/affect-edge") == "700"
+    # messages that are not in the file yet survive a kill: in memory, beside systemd's link
+    machine.wait_for("ls /run/private/affect-edge/tail-*/", 30)
+    exposure = machine.output(f"systemd-analyze security --no-pager {UNIT} | tail -1")
+    assert re.search(r"level for affect-edge.service: 1\.[0-2] ", exposure), exposure
+
+
+def test_frames_of_the_camera_flow_to_a_subscriber(machine: VirtualMachine) -> None:
+    frames = receive(machine, 3)
+    numbers = [frame["seq"] for frame in frames]
+    assert numbers == sorted(set(numbers))  # type: ignore[type-var]
+    assert {(frame["device"], frame["schema"]) for frame in frames} == {("vm", "affect.v1")}
+    sizes = {(f["frame"]["width"], f["frame"]["height"]) for f in frames}  # type: ignore[index]
+    assert sizes == {(640, 360)}
+
+
+def test_the_state_of_the_clock_is_told(machine: VirtualMachine) -> None:
+    """No NTP here: the kernel says that the clock is not synchronised, and so does the daemon."""
+    health = machine.output("cat /run/affect-edge-clock/health")
+    assert re.fullmatch(r"0 -1 \d+", health)
+    helper = show(machine, "MainPID", "affect-edge-clock.service")
+    assert re.search(r"(?m)^CapEff:\s+0+$", machine.output(f"cat /proc/{helper}/status"))
+
+
+def test_a_worker_that_is_killed_is_replaced_without_a_restart(machine: VirtualMachine) -> None:
+    pid = show(machine, "MainPID")
+    old = machine.output(f"cat /proc/{pid}/task/{pid}/children").split()[0]
+    machine.output(f"kill -9 {old}")
+    machine.wait_for(f"journalctl -q -b -u {UNIT} | grep -E 'worker .*lost'", 60)
+    frames = receive(machine, 1)
+    assert frames
+    assert show(machine, "MainPID") == pid
+    assert show(machine, "NRestarts") == "0"
+
+
+def test_a_reload_reads_the_allowed_keys_again(machine: VirtualMachine) -> None:
+    """With the secret key as systemd's credential, from a file that only root can read."""
+    keys = "/etc/affect-edge/keys"
+    command = "/usr/local/bin/affect-edge"
+    machine.output(f"cd {keys} && {command} keys new device && {command} keys new logger-1", 120)
+    machine.output(f"{command} keys new logger-2 --dir {keys}", 60)
+    machine.output(f"install -m 644 {keys}/logger-1.key /etc/affect-edge/allowed/")
+    drop_in = "/etc/systemd/system/affect-edge.service.d/keys.conf"
+    machine.output(f"cp /root/src/systemd/affect-edge.service.d/keys.conf {drop_in}")
+    machine.output(f"systemctl daemon-reload; systemctl restart {UNIT}", 400)
+    pid = show(machine, "MainPID")
+    assert re.search(r"keys: .*logger-1", log(machine))
+    assert machine.output(f"stat -c %a {keys}/device.key_secret") == "600"
+    assert "logger-2" not in log(machine)
+
+    machine.output(f"install -m 644 {keys}/logger-2.key /etc/affect-edge/allowed/")
+    machine.output(f"systemctl reload {UNIT}")
+    machine.wait_for(f"journalctl -q -b -u {UNIT} | grep 'keys reloaded: .*logger-2'", 30)
+    assert show(machine, "MainPID") == pid
+    assert show(machine, "ActiveState") == "active"
+    machine.output(f"rm {drop_in}; systemctl daemon-reload")
+
+
+def test_a_wrong_configuration_ends_with_78_and_is_not_restarted(machine: VirtualMachine) -> None:
+    config = "/etc/affect-edge/edge.toml"
+    machine.output(f"cp {config} /root/edge.toml; echo '[nonsense]' >> {config}")
+    code, _ = machine.run(f"systemctl restart {UNIT}", 400)
+    assert code != 0
+    assert show(machine, "ExecMainStatus") == "78"
+    assert show(machine, "ActiveState") == "failed"
+    restarts = show(machine, "NRestarts")
+    waited = machine.output("sleep 8; systemctl show -P NRestarts,ActiveState affect-edge.service")
+    assert show(machine, "NRestarts") == restarts == "0", waited  # RestartSec is 2
+    assert "nonsense" in log(machine)
+    machine.output(f"cp /root/edge.toml {config}; systemctl start {UNIT}", 400)
+    assert show(machine, "ActiveState") == "active"
+
+
+def test_a_daemon_that_hangs_is_killed_and_restarted(machine: VirtualMachine) -> None:
+    pid = show(machine, "MainPID")
+    started = time.monotonic()
+    machine.output(f"kill -STOP {pid}")
+    machine.wait_for(f"[ $(systemctl show -P NRestarts {UNIT}) = 1 ]", 120)
+    took = time.monotonic() - started
+    said = log(machine)
+    assert "Watchdog timeout (limit 40s)" in said
+    assert f"Killing process {pid}" in said
+    assert "SIGKILL" in said, "no SIGABRT: its core dump would hold pictures"
+    wait_until_active(machine)
+    assert show(machine, "MainPID") != pid
+    assert receive(machine, 1)
+    print(f"killed {took:.0f} s after it hung; WatchdogSec=40 here, 15 in the unit")
+
+
+def test_the_record_survives_a_power_cut(machine: VirtualMachine) -> None:
+    """What a subscriber had more than a few seconds before the cut is in the journal after it."""
+    out = "/root/power.sqlite"
+    take = f"affect-edge log --name power --out {out} --once"
+    machine.output(take, 200)
+    frames = receive(machine, 20)
+    epoch, last = frames[-1]["epoch"], frames[-1]["seq"]
+    machine.cut_power()
+    machine.start()
+    wait_until_active(machine)
+    machine.output(take, 200)
+    query = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
+        "print([r[0] for r in c.execute('SELECT seq FROM messages WHERE epoch = ? ORDER BY seq', "
+        "(int(sys.argv[2]),))]); print(c.execute('SELECT * FROM gaps').fetchall())"
+    )
+    text = machine.output(f"{PYTHON} -c {shlex.quote(query)} {out} {epoch}", 60)
+    stored, gaps = text.splitlines()
+    numbers = json.loads(stored)
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    lost = int(str(last)) - numbers[-1]
+    assert lost <= 12, f"one frame a second, and the journal is written every 5 s: {text}"
+    assert lost <= 0 or gaps != "[]", f"what is lost is counted: {text}"
+    assert int(str(receive(machine, 1)[0]["epoch"])) == int(str(epoch)) + 1
+    print(f"{len(numbers)} messages of the epoch kept, {max(0, lost)} of the last seconds lost")
+
+
+def test_it_comes_back_after_reboots(machine: VirtualMachine) -> None:
+    for _ in range(2):
+        machine.reboot()
+        wait_until_active(machine)
+        assert show(machine, "NRestarts") == "0"
+        assert "WARNING" not in log(machine)
+    assert receive(machine, 1)
+
+
+def test_an_upgrade_is_ready_before_it_counts(machine: VirtualMachine) -> None:
+    started = time.monotonic()
+    said = machine.output(f"{INSTALL} --wheels /root/good", 600)
+    print(f"upgraded in {time.monotonic() - started:.0f} s: {said.splitlines()[-1]}")
+    assert "affect-edge 0.1.1 is ready: " in said
+    assert machine.output("affect-edge version", 60) == "affect-edge 0.1.1"
+    pid = show(machine, "MainPID")
+    assert "/releases/2/" in machine.output(f"tr '\\0' ' ' < /proc/{pid}/cmdline")
+    assert receive(machine, 1)
+
+
+def test_an_upgrade_that_does_not_get_ready_is_undone(machine: VirtualMachine) -> None:
+    started = time.monotonic()
+    code, said = machine.run(f"{INSTALL} --wheels /root/bad", 600)
+    print(f"undone after {time.monotonic() - started:.0f} s")
+    assert code == 1
+    *_, line = said.splitlines()
+    assert line.startswith(f"install.sh: {UNIT} of affect-edge 0.1.2 does not get ready")
+    assert line.endswith("affect-edge 0.1.1 runs again")
+    assert machine.output("affect-edge version", 60) == "affect-edge 0.1.1"
+    assert machine.output("ls /opt/affect-edge/releases").split() == ["1", "2"]
+    assert show(machine, "ActiveState") == "active"
+    assert receive(machine, 1)

@@ -1,0 +1,181 @@
+"""A virtual machine with Debian 12, real systemd and a simulated camera (vivid), without KVM.
+
+Its processor is emulated, some thirty times slower than this one: times in it mean nothing.
+"""
+
+import re
+import shlex
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.support.debian_root import BACKGROUND, CACHE, DebianRoot
+from tests.support.waiting import wait_until
+
+PROGRAMS = ("qemu-system-x86_64", "mkfs.ext4")
+
+# A root shell on the second serial port. Without an error output it is not interactive: no prompt.
+_SHELL_UNIT = """
+[Unit]
+Description=Root shell of the tests on the second serial port
+DefaultDependencies=no
+After=systemd-udevd.service systemd-remount-fs.service
+
+[Service]
+ExecStart=/bin/sh
+Environment=HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+StandardInput=tty
+StandardOutput=tty
+StandardError=null
+TTYPath=/dev/ttyS1
+TTYReset=yes
+Restart=always
+"""
+
+_FILES = {
+    "etc/machine-id": "",
+    "etc/hostname": "vm\n",
+    "etc/hosts": "127.0.0.1 localhost vm\n",
+    "etc/fstab": "/dev/vda / ext4 defaults 0 1\n",
+    "etc/modules-load.d/vivid.conf": "vivid\n",
+    "etc/modprobe.d/vivid.conf": "options vivid n_devs=1 node_types=0x1 vid_cap_nr=0\n",
+    "etc/systemd/system/shell.service": _SHELL_UNIT,
+}
+
+
+class VirtualMachine:
+    """One machine with its disk; ``start`` and ``cut_power`` as often as wanted.
+
+    Attributes:
+        console: file with what kernel and systemd print on the first serial port.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._disk = folder / "disk.img"
+        self.console = folder / "console.log"
+        self._qemu: subprocess.Popen[bytes] | None = None
+        self._shell: socket.socket | None = None
+        self._count = 0
+
+    def make_disk(self, root: DebianRoot) -> None:
+        """Make a disk of a Debian root; the root is changed to be one of a machine."""
+        for name, text in _FILES.items():
+            path = root.path / name
+            path.unlink(missing_ok=True)
+            path.write_text(text)
+        system = root.path / "etc/systemd/system"
+        (system / "sysinit.target.wants").mkdir(exist_ok=True)
+        (system / "sysinit.target.wants/shell.service").symlink_to("../shell.service")
+        (system / "serial-getty@ttyS0.service").symlink_to("/dev/null")
+        with self._disk.open("wb") as disk:
+            disk.truncate(6 << 30)
+        make = [*BACKGROUND, "mkfs.ext4", "-q", "-F", "-d", str(root.path), str(self._disk)]
+        subprocess.run(make, check=True)
+
+    def start(self) -> None:
+        """Switch it on and wait until its shell answers."""
+        assert self._qemu is None
+        path = self._folder / "shell"
+        path.unlink(missing_ok=True)
+        self._qemu = subprocess.Popen(
+            [
+                *(*BACKGROUND, "qemu-system-x86_64", "-accel", "tcg,thread=multi"),
+                *("-cpu", "Nehalem", "-smp", "2", "-m", "1536"),  # -cpu max is ten times slower
+                *("-display", "none", "-monitor", "none", "-nic", "none"),
+                *("-kernel", CACHE / "kernel", "-initrd", CACHE / "initrd"),
+                *("-append", "console=ttyS0"),
+                *("-drive", f"file={self._disk},format=raw,if=virtio,cache=writeback"),
+                *("-serial", f"file:{self.console}"),
+                *("-serial", f"unix:{path},server=on,wait=off"),
+            ],
+            stdin=subprocess.DEVNULL,
+        )
+        wait_until(path.exists)
+        self._shell = socket.socket(socket.AF_UNIX)
+        self._shell.connect(str(path))
+        self._wait_for_shell()
+
+    def _wait_for_shell(self) -> None:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                code, _ = self.run("stty -echo -onlcr", 5)
+            except TimeoutError:
+                assert time.monotonic() < deadline, self.console.read_text()[-2000:]
+                continue
+            if code == 0:
+                return
+
+    def run(self, command: str, timeout_s: float = 120) -> tuple[int, str]:
+        """Run a command as root; return its exit code and its output, errors included.
+
+        Raises:
+            TimeoutError: it has not ended in time, or nothing answers.
+        """
+        assert self._shell is not None
+        self._count += 1
+        mark = f"end-{self._count}"
+        # the mark is not in what the terminal may echo
+        line = f"( eval {shlex.quote(command)} ) </dev/null 2>&1; echo; echo end''-{self._count} $?"
+        self._shell.sendall(f"{line}\n".encode())
+        deadline = time.monotonic() + timeout_s
+        found = b""
+        while not (end := re.search(rb"(?s)(.*?)\r?\n" + mark.encode() + rb" (\d+)\r?\n", found)):
+            self._shell.settimeout(max(0.01, deadline - time.monotonic()))
+            found += self._shell.recv(65536)
+        return int(end[2]), end[1].decode(errors="replace").replace("\r", "").lstrip("\n")
+
+    def output(self, command: str, timeout_s: float = 120) -> str:
+        """Run a command that must succeed; return its output without the last line's end."""
+        code, text = self.run(command, timeout_s)
+        assert code == 0, f"{command}: {code}: {text}"
+        return text.rstrip("\n")
+
+    def wait_for(self, command: str, timeout_s: float) -> str:
+        """Run a command again and again until it succeeds; return its output."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            code, text = self.run(command)
+            if code == 0:
+                return text.rstrip("\n")
+            assert time.monotonic() < deadline, f"{command}: {code}: {text}"
+            time.sleep(1)
+
+    def reboot(self) -> None:
+        """Let it reboot in order, and wait for its shell."""
+        boot = self.output("cat /proc/sys/kernel/random/boot_id")
+        self.run("systemctl reboot --no-block")
+        deadline = time.monotonic() + 240
+        while True:
+            assert time.monotonic() < deadline, self.console.read_text()[-2000:]
+            try:
+                code, text = self.run("stty -echo -onlcr; cat /proc/sys/kernel/random/boot_id", 5)
+            except TimeoutError:
+                continue
+            if code == 0 and text.strip() != boot:
+                return
+
+    def cut_power(self) -> None:
+        """Kill it: what its kernel has not written is lost."""
+        if self._shell is not None:
+            self._shell.close()
+            self._shell = None
+        if self._qemu is not None:
+            self._qemu.kill()
+            self._qemu.wait()
+            self._qemu = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cut_power()
