@@ -14,8 +14,8 @@ from edge.client.endpoints import connect
 from edge.client.keys import apply_client_keys, default_keys
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import RequestRefused, ServiceUnavailable
-from edge.protocol.messages import Wire
 from edge.protocol.requests import StatusRequest, TimeRequest
+from edge.protocol.wire import Wire
 
 DRIFT: Final = 50e-6
 """Largest difference in rate between two crystals that is allowed for."""
