@@ -1,5 +1,7 @@
 """Overlays from a log of each format: those of a new analysis, and only of the same recording."""
 
+import csv
+import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,7 +15,7 @@ from edge.client.logs import opened_log
 from edge.client.logs.erasing import erase_session
 from edge.client.logs.participant_edits import Edit, add
 from edge.client.logs.sqlite_changes import open_log
-from edge.errors import ConfigError
+from edge.errors import ConfigError, LogFileError
 from edge.protocol.messages import EventMessage, FrameMessage
 from edge.recordings.annotation.log_overlays import overlays_from
 from edge.recordings.annotation.overlay import FrameOverlay
@@ -260,3 +262,89 @@ def test_the_example_of_the_page_runs(
     exec(code, {})
 
     assert len(content_of(tmp_path / "annotated.mp4").pictures) == 60
+
+
+def damage_table(path: Path, is_damaged: Callable[[dict[str, str]], bool], **cells: str) -> None:
+    """Replace cells of the rows that ``is_damaged`` chooses."""
+    with path.open(newline="") as file:
+        table = csv.DictReader(file)
+        names, rows = table.fieldnames, list(table)
+    assert names is not None
+    with path.open("w", newline="") as file:
+        written = csv.DictWriter(file, names)
+        written.writeheader()
+        written.writerows({**row, **cells} if is_damaged(row) else row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("box_x", value) for value in ("nan", "", "x", "1e30")),
+        *(("box_width", value) for value in ("inf", "-inf")),
+        *(("eye_left_x", "1e30"), ("p_happy", "nan"), ("p_happy", "-1"), ("valence", "1e30")),
+        *(("valence_smoothed", "nan"), ("stable_label", "<b>"), ("reasons", "x" * 200_000)),
+        *(("track", "9" * 5000), ("sensor_ns", "1.5"), ("frame_width", "")),
+    ],
+)
+def test_damaged_rows_of_a_log_are_one_line(
+    make_log: Callable[..., Path], recording: Path, column: str, value: str
+) -> None:
+    log = make_log("csv")
+    damage_table(log, lambda row: row["frame_index"] == "30", **{column: value})
+
+    with pytest.raises((LogFileError, ConfigError)) as raised:
+        list(overlays_from(log, recording).frames(0, None))
+
+    assert "log.csv" in str(raised.value)
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("event", "detail", "place"),
+    [
+        ("epoch_started", {"rotate_deg": 45}, "rotate_deg"),
+        ("epoch_started", {"flip": "both"}, "flip"),
+        ("epoch_started", {"config": []}, "config"),
+        ("file_opened", {"bytes": "x"}, "bytes"),
+        ("file_opened", {"sha256": 7}, "sha256"),
+    ],
+)
+def test_damaged_events_of_a_log_are_named(
+    make_log: Callable[..., Path],
+    recording: Path,
+    event: str,
+    detail: dict[str, object],
+    place: str,
+) -> None:
+    log = make_log("csv")
+    events = log.with_suffix(".events.csv")
+    damage_table(events, lambda row: row["event"] == event, detail=json.dumps(detail))
+
+    with pytest.raises(LogFileError, match=f"the event {event} is damaged: {place}: "):
+        overlays_from(log, recording)
+
+
+@pytest.mark.parametrize("detail", ["[]", "null", "7", "[" * 100_000, "{"])
+def test_events_that_are_no_objects_are_left_out(
+    make_log: Callable[..., Path], recording: Path, detail: str
+) -> None:
+    log = make_log("csv")
+    events = log.with_suffix(".events.csv")
+    damage_table(events, lambda row: row["event"] != "file_opened", detail=detail)
+
+    assert len(list(overlays_from(log, recording).frames(0, None))) == 60
+
+
+def test_a_box_beyond_any_picture_is_damage_in_messages_too(
+    make_log: Callable[..., Path], messages: list[Message], recording: Path
+) -> None:
+    def damaged(message: Message) -> Message:
+        if isinstance(message, EventMessage) or message.frame.index != 30:
+            return message
+        face = message.faces[0].model_copy(update={"box": [0.0, 0.0, 1e30, 1.0]})
+        return message.model_copy(update={"faces": [face]})
+
+    for kind in ("jsonl", "sqlite"):
+        log = make_log(kind, [damaged(each) for each in messages])
+        with pytest.raises(LogFileError, match="a row is damaged: box"):
+            list(overlays_from(log, recording).frames(0, None))

@@ -1,16 +1,44 @@
 """Overlays from a log: the run in it that read the recording, found by name and content."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.errors import ConfigError
+from pydantic import BaseModel, ValidationError
+
+from edge.config.sources import Flip, Rotation
+from edge.errors import ConfigError, LogFileError
 from edge.protocol.events import EpochStarted, FileHashed, FileOpened
 from edge.recordings.analysis.identity import file_sha256
 from edge.recordings.annotation.log_tables import LogTables, Run, open_log_tables
 from edge.recordings.annotation.overlay import FrameOverlay
 from edge.results.analysed import SESSION
+from edge.validation import first_error
+
+
+class _Source(BaseModel):
+    rate_hz: float | None = None
+
+
+class _Config(BaseModel):
+    source: _Source | None = None
+
+
+class _Started(BaseModel):
+    """What is read of ``epoch_started``; earlier versions wrote less."""
+
+    rotate_deg: Rotation | None = None
+    flip: Flip | None = None
+    config: _Config | None = None
+
+
+class _File(BaseModel):
+    """What is read of ``file_opened`` and ``file_hashed``."""
+
+    file: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(slots=True)
@@ -20,9 +48,26 @@ class _LoggedRun:
     file: str | None = None
     size: int | None = None
     sha256: str | None = None
-    rotate_deg: int = 0
-    flip: str = "none"
+    rotate_deg: Rotation = 0
+    flip: Flip = "none"
     rate_hz: float | None = None
+
+    def note(self, event: str, detail: Mapping[str, Any]) -> None:
+        """Take in an event.
+
+        Raises:
+            ValidationError: a value of it is damaged.
+        """
+        if event == EpochStarted.event:
+            started = _Started.model_validate(detail)
+            self.rotate_deg, self.flip = started.rotate_deg or 0, started.flip or "none"
+            source = started.config and started.config.source
+            self.rate_hz = source.rate_hz if source else None
+        elif event in (FileOpened.event, FileHashed.event):
+            found = _File.model_validate(detail)
+            self.sha256 = found.sha256 or self.sha256
+            if event == FileOpened.event:
+                self.file, self.size = found.file, found.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +76,8 @@ class LoggedAnalysis:
 
     tables: LogTables
     run: Run
-    rotate_deg: int
-    flip: str
+    rotate_deg: Rotation
+    flip: Flip
     by_index: bool
     absent: str = "not in the log"
 
@@ -78,7 +123,7 @@ def overlays_from(
     if (log / recording.stem / SESSION).is_file():  # of several recordings
         log = log / recording.stem
     tables = open_log_tables(log)
-    runs = _runs(tables)
+    runs = _runs(log, tables)
     content = _Content(recording)
     found = [run for run, logged in runs.items() if content.is_that_of(logged)]
     if not found:
@@ -100,7 +145,7 @@ def overlays_of_analysis(folder: Path) -> LoggedAnalysis:
         folder: of its tables.
     """
     tables = open_log_tables(folder)
-    ((run, logged),) = _runs(tables).items()
+    ((run, logged),) = _runs(folder, tables).items()
     return _overlays(tables, run, logged)
 
 
@@ -110,20 +155,15 @@ def _overlays(tables: LogTables, run: Run, logged: _LoggedRun) -> LoggedAnalysis
     )
 
 
-def _runs(tables: LogTables) -> dict[Run, _LoggedRun]:
+def _runs(log: Path, tables: LogTables) -> dict[Run, _LoggedRun]:
     runs: dict[Run, _LoggedRun] = {}
     for run, event, detail in tables.events():
-        logged = runs.setdefault(run, _LoggedRun())
-        if event == EpochStarted.event:
-            source: Any = (detail.get("config") or {}).get("source") or {}
-            logged.rotate_deg = int(detail.get("rotate_deg") or 0)
-            logged.flip = str(detail.get("flip") or "none")
-            logged.rate_hz = source.get("rate_hz")
-        elif event == FileOpened.event:
-            logged.file, logged.size = str(detail.get("file")), detail.get("bytes")
-            logged.sha256 = detail.get("sha256") or logged.sha256
-        elif event == FileHashed.event:
-            logged.sha256 = detail.get("sha256") or logged.sha256
+        try:
+            runs.setdefault(run, _LoggedRun()).note(event, detail)
+        except ValidationError as error:
+            raise LogFileError(
+                f"--from {log}: the event {event} is damaged: {first_error(error)}"
+            ) from error
     return runs
 
 

@@ -7,6 +7,7 @@ analysis (``affect-edge analyse``), which holds tables, too. Memory: some thousa
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
@@ -119,9 +120,9 @@ class _SqliteTables:
             for stored in reader.messages():
                 if stored.kind == "event":
                     message = stored.decoded()
-                    assert isinstance(message, EventMessage)
-                    run = Run(message.stream, message.epoch)
-                    yield LoggedEvent(run, message.event, message.detail)
+                    if isinstance(message, EventMessage):
+                        run = Run(message.stream, message.epoch)
+                        yield LoggedEvent(run, message.event, message.detail)
 
     def frames(self, run: Run) -> Iterator[FrameOverlay]:
         span = Span(run.stream, (run.epoch, 0), (run.epoch, sys.maxsize))
@@ -135,7 +136,9 @@ class _SqliteTables:
                         for face in message.faces
                         if (code := edits.participant(*run, face.track, face.participant))
                     }
-                    yield overlay_of(message).with_codes(codes)
+                    with _damage_named(self._log):
+                        overlay = overlay_of(message).with_codes(codes)
+                    yield overlay
 
 
 class _JsonLines:
@@ -157,7 +160,9 @@ class _JsonLines:
             except ValueError:
                 continue
             if (message.stream, message.epoch) == run:
-                yield overlay_of(message)
+                with _damage_named(self._log):
+                    overlay = overlay_of(message)
+                yield overlay
 
     def _lines(self, word: bytes) -> Iterator[bytes]:
         try:
@@ -180,22 +185,22 @@ class _Tables:
     def events(self) -> Iterator[LoggedEvent]:
         columns = ("stream", "epoch", "event", "detail")
         for path in self._events:
-            for row in _rows(path, columns):
-                try:
-                    detail = json.loads(row["detail"] or "{}")
-                    run = Run(str(row["stream"]), int(row["epoch"]))
-                except (ValueError, TypeError, KeyError):  # a torn line
-                    continue
-                yield LoggedEvent(run, str(row["event"]), detail)
+            with _damage_named(path):
+                for row in _rows(path, columns):
+                    try:
+                        detail = json.loads(row["detail"] or "{}")
+                        run = Run(str(row["stream"]), int(row["epoch"]))
+                    except (ValueError, TypeError, KeyError, RecursionError):  # a torn line
+                        continue
+                    if isinstance(detail, dict):
+                        yield LoggedEvent(run, str(row["event"]), detail)
 
     def frames(self, run: Run) -> Iterator[FrameOverlay]:
         for path in self._frames:
             wanted = (row for row in _rows(path, _NEEDED) if _run_of(row) == run)
-            for _, rows in groupby(wanted, key=lambda row: row["seq"]):
-                try:
+            with _damage_named(path):
+                for _, rows in groupby(wanted, key=lambda row: row["seq"]):
                     yield _frame_of(list(rows))
-                except (ValueError, TypeError, KeyError) as error:
-                    raise LogFileError(f"--from {path}: a row is damaged: {error}") from error
 
 
 class _ParquetFolder(_Tables):
@@ -224,6 +229,16 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
         lists = (batch[name].to_pylist() for name in columns)
         for row in zip(*lists, strict=True):
             yield dict(zip(columns, row, strict=True))
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Translate what damaged values of a log raise."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise LogFileError(f"--from {path}: a row is damaged: {reason}") from error
 
 
 def _run_of(row: Row) -> Run | None:

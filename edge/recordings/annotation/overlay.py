@@ -13,6 +13,9 @@ from edge.recordings.result import Result
 from edge.vision.values import Affect
 from edge.vocabulary import EXPRESSIONS
 
+_PIXELS_MAX: Final = 1_000_000
+"""Boxes may reach outside of the picture, and drawing must not overflow."""
+
 MATCH_NS: Final = 500_000
 """Largest difference between the times of a picture and of its overlay: half of the coarsest time
 base (Matroska, 1 ms)."""
@@ -27,12 +30,25 @@ class Emotion:
         stable_label: the expression of the track, with hysteresis.
         raw: valence and arousal of this picture alone.
         smoothed: valence and arousal, smoothed over the track.
+
+    Raises:
+        ValueError: a value is out of range, or the label is no expression.
     """
 
     probabilities: tuple[float | None, ...]
     stable_label: str
     raw: Affect
     smoothed: Affect
+
+    def __post_init__(self) -> None:
+        known = [share for share in self.probabilities if share is not None]
+        if not known or not all(0 <= share <= 1 for share in known):  # nor NaN
+            raise ValueError(f"probabilities {self.probabilities}: expected 0 to 1")
+        points = (self.raw.valence, self.raw.arousal, self.smoothed.valence, self.smoothed.arousal)
+        if not all(-1 <= each <= 1 for each in points):
+            raise ValueError(f"valence and arousal {points}: expected -1 to 1")
+        if self.stable_label not in EXPRESSIONS:
+            raise ValueError(f"stable_label {self.stable_label!r}: expected an expression")
 
     def likeliest(self, count: int) -> list[tuple[str, float]]:
         """Return the names and probabilities of the ``count`` most probable expressions."""
@@ -55,6 +71,9 @@ class FaceOverlay:
         landmarks: x and y of eyes, nose and corners of the mouth, pixels.
         reasons: why it was not classified; empty if it was.
         emotion: None if it was not classified.
+
+    Raises:
+        ValueError: box or landmarks are no pixels of any picture.
     """
 
     track: int
@@ -63,6 +82,11 @@ class FaceOverlay:
     landmarks: tuple[tuple[float, float], ...]
     reasons: tuple[str, ...]
     emotion: Emotion | None
+
+    def __post_init__(self) -> None:
+        for each in (self.box, *self.landmarks):
+            if not all(abs(value) <= _PIXELS_MAX for value in each):  # nor NaN
+                raise ValueError(f"box or landmarks {each}: expected pixels")
 
     @property
     def name(self) -> str:
