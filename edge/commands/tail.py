@@ -6,6 +6,7 @@ import typer
 
 from edge.commands.options import Endpoints, endpoints_of, stop_on_signals
 from edge.errors import ConfigError
+from edge.vocabulary import SERVICE_ENDPOINT
 
 
 def tail(
@@ -18,6 +19,14 @@ def tail(
     once: Annotated[
         bool, typer.Option("--once", help="Print the present state of each device, and end.")
     ] = False,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --once: where these daemons answer requests, to list participants who are"
+            ' not in view; may be repeated; "" for none; default:'
+            f" {SERVICE_ENDPOINT} if --connect is not given."
+        ),
+    ] = None,
     timeout_s: Annotated[
         float,
         typer.Option(
@@ -38,16 +47,20 @@ def tail(
 
     from edge.client import Subscriber  # noqa: PLC0415
     from edge.tools.live import run_live, run_once  # noqa: PLC0415
+    from edge.tools.log import services_for  # noqa: PLC0415
     from edge.tools.tail import run_tail  # noqa: PLC0415
 
     if once and (rows or limit is not None):
         other = "--rows" if rows else "--limit"
         raise ConfigError(f"--once prints the present state only; expected it without {other}")
-    console = Console()
-    with Subscriber(endpoints_of(connect), device=device) as subscriber:
+    if service and not once:
+        raise ConfigError(f"--service {service[0]}: is asked with --once only; leave it out")
+    console, endpoints = Console(), endpoints_of(connect)
+    with Subscriber(endpoints, device=device) as subscriber:
         stop = stop_on_signals()
         if once:
-            run_once(subscriber, console, stop, timeout_s)
+            services = services_for(endpoints, service, once=False) or ()
+            run_once(subscriber, console, stop, timeout_s, services)
         elif rows or not console.is_terminal or console.is_dumb_terminal:
             run_tail(subscriber, console, stop, limit)
         else:

@@ -13,7 +13,14 @@ from rich.cells import cell_len, set_cell_size
 
 from edge.descriptors import printable
 from edge.protocol.messages import ActiveAlarm, Face, StatusMessage
-from edge.tools.live.state import FRAME_NS, READ_NS, DeviceState, FaceState, LiveState
+from edge.tools.live.state import (
+    FRAME_NS,
+    READ_NS,
+    Absence,
+    DeviceState,
+    FaceState,
+    LiveState,
+)
 
 Piece = tuple[str, str]
 Line = list[Piece]
@@ -159,6 +166,24 @@ def face_line(face: FaceState, device: DeviceState, now_ns: int, columns: Column
     return [head, *_values(face.read, columns), (f"{age} ", ""), (state, "green")]
 
 
+def absence_line(absence: Absence, columns: Columns) -> Line:
+    """Return the line of a participant or seat without a face."""
+    names = (absence.participant, absence.seat)
+    who = " ".join(printable(each) for each in names if each)
+    text = "not in view"
+    if absence.participant is None:
+        text = "nobody in view, no code"
+    elif absence.away_ns is not None:
+        text += f" for {span(max(0, absence.away_ns))}"
+    else:
+        text += " yet"
+    head = (
+        f"{set_cell_size(who, columns.who)} {'-':>5}",
+        "bold" if absence.participant else "",
+    )
+    return [head, (f" {set_cell_size(text, columns.values - 1)}", "dim")]
+
+
 def _values(read: Face | None, columns: Columns) -> Line:
     label, probability = "-", ""
     numbers: list[float | None] = [None, None]
@@ -204,10 +229,16 @@ def body_lines(state: LiveState, now_ns: int, width: int) -> list[Line]:
         if lines:
             lines.append([])
         lines += device_lines(device, now_ns, width)
-        faces = sorted(device.faces.values(), key=lambda each: each.order)
-        if faces:
+        rows: list[FaceState | Absence] = [*device.faces.values(), *device.absences]
+        rows.sort(key=lambda each: each.order)
+        if rows:
             lines.append(face_header(columns))
-            lines += [face_line(face, device, now_ns, columns) for face in faces]
+            lines += [
+                absence_line(each, columns)
+                if isinstance(each, Absence)
+                else face_line(each, device, now_ns, columns)
+                for each in rows
+            ]
         elif device.frame_ns is not None and device.exit_code is None:
             lines.append([("no face in view", "dim")])
     return lines

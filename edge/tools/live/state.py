@@ -4,6 +4,7 @@ All times are of this machine's monotonic clock, in ns, at which a message was r
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -60,6 +61,26 @@ class FaceState:
         return (1, self.seat, self.track) if self.seat is not None else (2, "", self.track)
 
 
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """A participant or a seat that the daemon knows, and that was not in view when it was asked.
+
+    Attributes:
+        participant: code; None: the seat has none.
+        seat: name; None: on no seat.
+        away_ns: time since the last picture with the participant; None: there was none yet.
+    """
+
+    participant: str | None
+    seat: str | None
+    away_ns: int | None
+
+    @property
+    def order(self) -> tuple[int, str, int]:
+        """Where its row stands, as that of a ``FaceState``."""
+        return (0, self.participant, 0) if self.participant else (1, self.seat or "", 0)
+
+
 @dataclass(slots=True)
 class DeviceState:
     """The newest of one device.
@@ -73,6 +94,7 @@ class DeviceState:
         missing: numbered messages that did not arrive.
         exit_code: of the daemon, if its run has ended.
         faces: by participant, seat or track.
+        absences: of participants and seats, as far as the daemon was asked.
     """
 
     device: str
@@ -83,6 +105,7 @@ class DeviceState:
     missing: int = 0
     exit_code: int | None = None
     faces: dict[str | int, FaceState] = field(default_factory=dict)
+    absences: list[Absence] = field(default_factory=list)
     _latencies: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=1000))
 
     def latency_ms(self, now_ns: int) -> tuple[float, float] | None:
@@ -124,6 +147,29 @@ class DeviceState:
             for key, known in list(self.faces.items()):
                 if now_ns - known.seen_ns > READ_NS:
                     del self.faces[key]
+
+    def note_known(self, reply: Mapping[str, Any], unix_ns: int) -> None:
+        """Note who is not in view, of the reply to a ``status`` request at ``unix_ns``.
+
+        Who was received in a frame since is in view.
+
+        Raises:
+            LookupError, TypeError: the reply has another form.
+        """
+        received = {face.participant for face in self.faces.values()}
+        self.absences = [
+            Absence(
+                each["participant"],
+                each["seat"],
+                None if (since_ns := each["since_unix_ns"]) is None else unix_ns - since_ns,
+            )
+            for each in reply["participants"]
+            if not each["in_view"] and each["participant"] not in received
+        ]
+        taken = {face.seat for face in self.faces.values()}
+        for seat, code in reply["seats"].items():
+            if code is None and seat not in taken:
+                self.absences.append(Absence(None, seat, None))
 
     def begin(self, run: tuple[str, int]) -> None:
         """Begin a new run of the daemon: its tracks are new, its participants may be the same."""

@@ -5,7 +5,7 @@ The screen has the faces on top and the newest events below. What does not fit c
 
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -14,9 +14,11 @@ from rich.style import Style
 from rich.text import Text
 
 from edge.client import Subscriber
+from edge.client.ask import ask
 from edge.clock import elapsed_ms, monotonic_ns, time_of_day, wall_ns
 from edge.descriptors import printable, report_line
-from edge.errors import ServiceUnavailable
+from edge.errors import AffectEdgeError, RequestRefused, ServiceUnavailable
+from edge.protocol.requests import StatusRequest
 from edge.tools.live.screen import Line, body_lines, note_lines
 from edge.tools.live.state import LiveState
 from edge.tools.live.terminal import Keyboard, LinesInstead, Suspension
@@ -27,6 +29,9 @@ PERIOD_MS = 250.0
 
 STATUS_MS = 1500.0
 """A daemon sends a status each second: so long the present state is collected."""
+
+ASK_S = 1.0
+"""So long a daemon has to say whom it knows."""
 
 PLAIN_WIDTH = 160
 """Characters of a line of the present state where it does not go to a terminal."""
@@ -129,15 +134,27 @@ def run_live(
 
 
 def run_once(
-    subscriber: Subscriber, console: Console, stop: Callable[[], bool], timeout_s: float
+    subscriber: Subscriber,
+    console: Console,
+    stop: Callable[[], bool],
+    timeout_s: float,
+    services: Sequence[str] = (),
 ) -> None:
     """Print the present state once.
 
     Collects for 1.5 s from the first message on, and for up to 3 s while fewer devices than
     addresses were received.
 
+    Args:
+        subscriber: already entered.
+        console: where it is printed.
+        stop: called at least five times a second.
+        timeout_s: to wait for the first message, seconds.
+        services: service addresses, which are asked for participants who are not in view.
+
     Raises:
         ServiceUnavailable: nothing was received within ``timeout_s``.
+        ConfigError: an address is wrong, or a daemon refuses the keys.
     """
     state = LiveState()
     started_ns = monotonic_ns()
@@ -156,8 +173,22 @@ def run_once(
             if len(state.devices) < wanted:
                 report_line(f"{wanted} addresses, and devices received: {len(state.devices)}")
             break
+    for service in services if state.devices and not stop() else ():
+        _note_known(state, service)
     state.notes.clear()  # what happened within a second is not the present state
     _print(console, state)
+
+
+def _note_known(state: LiveState, service: str) -> None:
+    """Ask a daemon for its participants; where it does not answer, say what is missing."""
+    try:
+        reply = ask(service, StatusRequest(), ASK_S)
+        status = reply["status"]
+        if status is not None and status["device"] in state.devices:
+            state.devices[status["device"]].note_known(reply, status["time"]["unix_ns"])
+    except (ServiceUnavailable, RequestRefused, LookupError, TypeError) as error:
+        reason = str(error) if isinstance(error, AffectEdgeError) else f"{service}: another reply"
+        report_line(f"participants who are not in view are not shown: {reason}")
 
 
 def _nothing(subscriber: Subscriber, timeout_s: float) -> str:

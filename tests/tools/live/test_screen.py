@@ -71,6 +71,31 @@ def test_a_participant_out_of_view_is_kept_and_an_unknown_face_is_not():
     assert all("not in view for 7 s" in line for line in lines[-2:])
 
 
+def test_who_was_not_in_view_when_the_daemon_was_asked_has_a_row():
+    def of(code, seat=None, since_s=None, *, in_view=False):
+        since_ns = None if since_s is None else since_s * SECOND
+        return {"participant": code, "seat": seat, "in_view": in_view, "since_unix_ns": since_ns}
+
+    state = state_of(status(0), frame(1, known(4, "P07", "left"), known(5, None, "back")))
+    reply = {
+        "participants": [
+            of("P07", "left", 50), of("P01", None, 40), of("P02", "right"), of("P03", in_view=True),
+            of("P04\x1b", None, 101),
+        ],
+        "seats": {"left": "P07", "right": "P02", "back": None, "door": None},
+    }  # fmt: skip
+    state.devices["edge"].note_known(reply, 100 * SECOND)
+    assert [(line[:12].rstrip(), line[19:].rstrip()) for line in shown(state)[3:]] == [
+        ("P01", "not in view for 60 s"),
+        ("P02 right", "not in view yet"),
+        ("P04?", "not in view for 0 s"),
+        ("P07 left", shown(state)[6][19:]),
+        ("back", shown(state)[7][19:]),
+        ("door", "nobody in view, no code"),
+    ]
+    assert max(map(len, shown(state, width=40)[-6:])) <= 42
+
+
 def test_a_row_follows_the_participant_from_track_to_track():
     state = state_of(frame(1, known(4)), frame(2, known(4, "P07")), frame(3, known(9, "P07")))
     rows = shown(state)[2:]

@@ -1,6 +1,7 @@
 """The live view on a real terminal, and the present state printed once."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import termios
 
 import pytest
 
-from tests.support.daemons import affect_edge
+from tests.support.daemons import PURPOSE, RunningDaemon, affect_edge
 from tests.support.screens import ScreenedCommand, plain
 from tests.support.wire import Publisher, event, face, frame, status
 
@@ -143,6 +144,43 @@ def test_once_prints_the_present_state(publisher):
     assert len(lines) == 3
 
 
+SEATS = (
+    "zones.seats={middle={polygon=[[0.2,0],[1,0],[1,1],[0.2,1]],participant='P07'},"
+    "left={polygon=[[0,0],[0.01,0],[0.01,1],[0,1]],participant='P08'},"
+    "right={polygon=[[0.1,0],[0.11,0],[0.11,1],[0.1,1]]}}"
+)
+
+
+def test_once_shows_who_is_not_in_view(tmp_path):
+    """A participant whom the daemon knew had no line: that looked like a wrong configuration."""
+    arguments = ("--source", "demo", "--set", "source.repeat=0", *PURPOSE, "--set", SEATS)
+    with RunningDaemon(tmp_path, *arguments) as daemon:
+        daemon.wait_for_frame()
+        command = ("tail", "--once", "--connect", daemon.endpoint, "--service", daemon.service)
+        shown = affect_edge(*command)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    rows = [" ".join(row.split()) for row in shown.stdout.splitlines()]
+    first = next(at for at, row in enumerate(rows) if row.startswith("who ")) + 1
+    assert re.match(r"P07 middle \d+ ", rows[first])
+    assert rows[first + 1] == "P08 left - not in view yet"
+    assert rows[-1] == "right - nobody in view, no code"
+
+
+def test_once_says_who_may_be_missing(publisher, tmp_path):
+    command = [sys.executable, "-m", "edge", "tail", "--once", "--connect", publisher.endpoint]
+    command += ["--service", f"ipc://{tmp_path}/nobody"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as tail:
+        publisher.wait_for_subscriptions()
+        publisher.send(status(0), frame(1, face()))
+        shown, said = tail.communicate(timeout=30)
+    assert tail.returncode == 0
+    assert len(shown.splitlines()) == 3
+    missing = "affect-edge: participants who are not in view are not shown: no reply from ipc://"
+    assert said.startswith(missing)
+    assert said.count("\n") == 1
+
+
 def test_once_fails_in_one_line_if_nothing_comes(tmp_path):
     endpoint = f"ipc://{tmp_path}/none"
     result = affect_edge("tail", "--once", "--timeout-s", "0.2", "--connect", endpoint)
@@ -152,6 +190,12 @@ def test_once_fails_in_one_line_if_nothing_comes(tmp_path):
         f"affect-edge: error: nothing received from {endpoint} within 0.2 s; is a daemon running"
         " there, and is that its publish.endpoint?\n"
     )
+
+
+def test_services_are_asked_once_only():
+    result = affect_edge("tail", "--service", "ipc://x", "--rows")
+    assert result.returncode == 78
+    assert "--service ipc://x: is asked with --once only; leave it out" in result.stderr
 
 
 @pytest.mark.parametrize("other", [("--rows",), ("--limit", "3")])
