@@ -16,6 +16,9 @@ PURPOSES: Final = {
     "demo": "demonstration",
 }
 
+UNIFORM: Final = "uniform"
+"""Class priors without a configuration."""
+
 REASON_WORDS: Final = {
     "too_small": "the face was too small",
     "blurred": "blurred",
@@ -144,7 +147,7 @@ def _distinct(
 def _priors_text(start: Mapping[str, Any]) -> str:
     priors = start.get("priors") or {}
     if not isinstance(priors, dict) or not priors:
-        return "uniform"
+        return UNIFORM
     return ", ".join(f"{name} {share:g}" for name, share in priors.items())
 
 

@@ -111,7 +111,7 @@ def figure(svg: bytes, name: str, title: str, description: str) -> Html:
 
 def _kind(cells: Sequence[Child]) -> str | None:
     """Return the class of a column: numbers are aligned at the right."""
-    is_number = all(re.fullmatch(r"[-+–±\d.,:% \u00a0]+", cell or "") for cell in cells)
+    is_number = all(re.fullmatch(r"[-+–±<\d.,:% \u00a0]+", cell or "") for cell in cells)
     return "number" if cells and is_number else None
 
 

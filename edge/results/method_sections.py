@@ -16,6 +16,11 @@ TERMS: Final = (
         "[BOARD], [CAMERA], [WAVELENGTH] and the like",
         "what the record does not say; write it there.",
     ),
+    (
+        "Track",
+        "the time in which one face was followed without a code; one person may have several.",
+    ),
+    ("Region detector", "looks for a known face near the place where it was last."),
     ("Device", "the computer with the camera; its name is set in its configuration."),
     ("Artifact", "the file of a network; its sha256 tells one version from another."),
     ("Top-1 accuracy", "share of pictures whose most likely expression is the right one."),
@@ -90,6 +95,22 @@ def _accuracy_table(accuracy: Accuracy, *, is_same: bool) -> Html:
         ]
         for measure in accuracy.measures
     ]
+    expressions: list[list[Child]] = [
+        [
+            each.name,
+            str(each.photographs),
+            f"{each.f1:.2f}",
+            f"{each.interval[0]:.2f} to {each.interval[1]:.2f}",
+        ]
+        for each in accuracy.expressions
+    ]
+    by_expression = None
+    if expressions:
+        by_expression = table(
+            f"How well {accuracy.model} finds each expression: 0 not at all, 1 without a mistake",
+            ["Expression", "Photographs", "F1", "95 % interval"],
+            expressions,
+        )
     measured = accuracy.measured
     other = (
         None
@@ -107,6 +128,7 @@ def _accuracy_table(accuracy: Accuracy, *, is_same: bool) -> Html:
             ["Measure", "Value", "95 % interval", "Jittered"],
             rows,
         ),
+        by_expression,
         other,
         tag(
             "p",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from edge import __version__
-from edge.results.facts import Facts
+from edge.results.facts import UNIFORM, Facts
 from edge.results.models import Accuracy, Measure, UsedModel
 from edge.results.summary import SummaryRow
 from edge.results.table import Table
@@ -47,18 +47,32 @@ def methods_paragraph(table: Table, facts: Facts, rows: Sequence[SummaryRow]) ->
             f" picture were not classified ({1 - classified / in_view:.1%} of the time in view);"
             f" {table.dropped} of {len(table.frame_time_s) + table.dropped} frames were lost."
         )
-    sentences += [
-        accuracy_sentence(model.accuracy) for model in facts.models if model.accuracy is not None
-    ]
+    measured = [model for model in facts.models if model.accuracy is not None]
+    sentences += [_accuracy_sentences(model) for model in measured]
+    if measured and any(priors != UNIFORM for priors in facts.priors):
+        sentences.append("These figures were measured with uniform class priors.")
+    kept = "no pictures were stored by the software"
+    if table.is_file:
+        kept = "the recording is kept [WHERE, BY WHOM AND UNTIL WHEN]"
     sentences.append(
         "Predictions describe the appearance of faces, not felt emotion. Participants gave"
-        " [INFORMED CONSENT]; no pictures were stored by the software."
+        f" [INFORMED CONSENT]; {kept}."
     )
     return " ".join(sentences)
 
 
-def accuracy_sentence(accuracy: Accuracy) -> str:
-    """Return the measured accuracy with its intervals, as one sentence."""
+def _accuracy_sentences(model: UsedModel) -> str:
+    """Return the measured accuracy, and whether it is that of another version."""
+    assert model.accuracy is not None
+    if model.is_same:
+        return _accuracy_sentence(model.accuracy)
+    return (
+        f"{_accuracy_sentence(model.accuracy)} That is another version of {model.name} than the one"
+        " that was used."
+    )
+
+
+def _accuracy_sentence(accuracy: Accuracy) -> str:
     names = {
         "top1": "a top-1 accuracy of {}",
         "macro_f1": "a macro F1 of {}",

@@ -86,8 +86,9 @@ def write_report(
     chosen = recorded_marks(table) if given is None else given
     if left_out := outside(table, chosen):
         report(
-            f"{left_out} of {len(chosen)} marks are outside the record, and left out of plots and"
-            f" intervals: it has {table.start_s:.3f} to {table.end_s:.3f} s"
+            f"{left_out} of {len(chosen)} marks are outside the record of {table.start_s:.3f} to"
+            f" {table.end_s:.3f} s: they are in no plot and begin no interval; the newest one"
+            " before the start names the first"
         )
     series = series_of(sensors, table)
     if len(series) > SERIES_MAX:
@@ -164,7 +165,7 @@ def render(
         sections.session_section(table, facts, chosen),
         sections.classified_section(table, chosen, left_out),
         *_figures(table, rows, marks, series),
-        sections.expressions_section(chosen),
+        sections.expressions_section(facts, chosen),
         sections.marks_section(table, marks, subjects),
         sections.baseline_section(facts, {row.subject.participant for row in chosen}),
         method_sections.methods_section(table, facts, chosen),

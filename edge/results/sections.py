@@ -24,7 +24,7 @@ CAPTIONS: Final = {
     "timeline": "Valence: from unpleasant (-1) to pleasant (1). Arousal: from calm (-1) to excited"
     " (1). Lines are means, bands one standard deviation. Where there is no line, nothing is known:"
     " the face was not in view, was not classified, or nothing was recorded. That is not neutral.",
-    "circumplex": "Density of the classified time; the mark is the mean with one standard"
+    "circumplex": "Density of the classified time; the cross is the mean with one standard"
     " deviation. The named points are where each expression lies at full intensity.",
     "expressions": "Share of the classified time in which each expression was the stable label.",
 }
@@ -80,8 +80,10 @@ def session_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> 
     tracks = sum(row.subject.participant is None for row in rows)
     who = ", ".join(codes) or "no participant was assigned"
     if tracks:
-        who += f"; {tracks} {'face' if tracks == 1 else 'faces'} without a code"
-    missing = f"; {facts.missing} gaps in the messages" if facts.missing else ""
+        who += f"; {tracks} {'track' if tracks == 1 else 'tracks'} of faces without a code"
+    missing = ""
+    if facts.missing:
+        missing = f"; messages are missing in {facts.missing} places of the record"
     interruptions = "none"
     if record.gaps:
         interruptions = f"{len(record.gaps)}, together {duration_text(max(gaps_s, 0))}"
@@ -99,6 +101,9 @@ def session_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> 
         ("Source", f"{' and '.join(facts.sources) or 'not known'}, device {record.device}"),
         ("Purpose", " and ".join(facts.purposes) or "not known"),
     ]
+    if len(rows) != 1:  # of one face, the next table says it
+        empty = f"{percent_text(record.empty_s, record.recorded_s)} % of the recorded time"
+        found.insert(4, ("Nobody in view", f"{duration_text(record.empty_s)}, {empty}"))
     if facts.note:
         found.insert(1, ("Note", facts.note))
     body = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in found]
@@ -127,19 +132,29 @@ def classified_section(record: Table, rows: Sequence[SummaryRow], left_out: int)
         "Face", "In view (s)", "of the record (%)", "Classified (s)", "of that (%)",
         "Why not (share of the time in view)",
     ]  # fmt: skip
-    more = None
+    tracks = more = None
+    if any(row.subject.participant is None for row in rows):
+        tracks = tag(
+            "p",
+            "A track is the time in which one face was followed. Tracks are not people: whoever was"
+            " lost from view and came back has another track, unless a code was assigned.",
+            class_="caption",
+        )
     if left_out:
         more = tag(
-            "p", f"{left_out} more faces, in view for a shorter time, are in no table or figure."
+            "p",
+            f"{left_out} more faces, in view for a shorter time, are in no table or figure of this"
+            " page; the summary (--summary) has them.",
         )
     return section(
         "How much could be classified",
         table("Time in view and time classified, by face", head, cells),
+        tracks,
         more,
     )
 
 
-def expressions_section(rows: Sequence[SummaryRow]) -> Html:
+def expressions_section(facts: Facts, rows: Sequence[SummaryRow]) -> Html:
     """Return means of valence and arousal, and the share of each expression."""
     if not rows:
         return Html()
@@ -180,7 +195,23 @@ def expressions_section(rows: Sequence[SummaryRow]) -> Html:
         clipped,
         note,
         table("Share of the classified time by expression (%)", ["Face", *EXPRESSIONS], shares),
+        *_found_unequally(facts),
     )
+
+
+def _found_unequally(facts: Facts) -> list[Html]:
+    """Return how well the best and the worst expression are found, where it was measured."""
+    found = []
+    for model in facts.models:
+        if model.accuracy is not None and model.accuracy.expressions:
+            by_f1 = sorted(model.accuracy.expressions, key=lambda each: each.f1)
+            words = [f"{each.name} ({each.f1:.2f})" for each in by_f1]
+            text = (
+                f"Shares count labels, and not all labels are equally reliable: F1 (0 to 1) from"
+                f" {words[0]} and {words[1]} to {words[-1]}, all under Methods."
+            )
+            found.append(tag("p", text, class_="caption"))
+    return found
 
 
 def figures_section(kind: str, figures: Sequence[Html], *, series_left_out: int) -> Html:
@@ -208,11 +239,15 @@ def marks_section(record: Table, marks: Sequence[Mark], subjects: Sequence[int])
         outside = "" if is_inside else " (outside the record)"
         listed.append([str(number), clock_text(mark.time_s, step_s=0.5), mark.text + outside])
     chosen = {record.subjects[at] for at in subjects}
+    step_s = 1.0 if all(mark.time_s == round(mark.time_s) for mark in marks) else 0.5
     between: list[list[Child]] = [
         [
             _mark_number(marks, row.interval.from_s),
-            f"{clock_text(row.interval.from_s)}{DASH}{clock_text(row.interval.to_s)}",
+            DASH.join(
+                clock_text(each, step_s=step_s) for each in (row.interval.from_s, row.interval.to_s)
+            ),
             _name(row),
+            seconds_text(row.in_view_s),
             percent_text(row.classified_s, row.in_view_s),
             mean_text(row.values["valence"]),
             mean_text(row.values["arousal"]),
@@ -223,7 +258,8 @@ def marks_section(record: Table, marks: Sequence[Mark], subjects: Sequence[int])
         if row.subject in chosen and row.in_view_s > 0
     ]
     head: list[Child] = [
-        "Since", "Time", "Face", "Classified (%)", "Valence", "Arousal", "Most of the time",
+        "Since", "Time", "Face", "In view (s)", "Classified (%)", "Valence", "Arousal",
+        "Most of the time",
     ]  # fmt: skip
     return section(
         "Marks",

@@ -129,6 +129,13 @@ class Table:
         """Seconds of the record, gaps left out."""
         return float(self.frame_s.sum())
 
+    @property
+    def empty_s(self) -> float:
+        """Seconds of the record without any face."""
+        is_empty = np.ones(len(self.frame_s), bool)
+        is_empty[self.frame] = False
+        return float(self.frame_s[is_empty].sum())
+
     @cached_property
     def longest_s(self) -> float:
         """The longest time for which a frame stands."""

@@ -41,7 +41,7 @@ _UNRECORDED_STYLE: Final[dict[str, Any]] = {
     "facecolor": "white", "edgecolor": PALE, "hatch": "////", "linewidth": 0,
 }  # fmt: skip
 _PANEL_IN: Final = 1.3
-_TEXT_CHARACTERS: Final = 26
+_TEXT_CHARACTERS: Final = 24
 _EXPRESSION_BINS: Final = 240
 
 
@@ -186,7 +186,7 @@ def _draw_marks(grid: Sequence[Axes], table: Table, marks: Sequence[Mark]) -> No
         text = f"{number}"
         if with_text:
             short = mark.text[:_TEXT_CHARACTERS]
-            text += f" {short}" + ("…" if len(mark.text) > _TEXT_CHARACTERS else "")
+            text += f": {short}" + ("…" if len(mark.text) > _TEXT_CHARACTERS else "")
         grid[0].annotate(
             plain(text),
             (mark.time_s, 1.0),

@@ -8,6 +8,8 @@ from edge.results.summary import Moments
 DASH: Final = "–"
 """Stands for what is not known."""
 
+_LEAST_S: Final = 0.1
+
 
 def section(heading: str, *children: Child) -> Html:
     """Return a section with its heading."""
@@ -16,6 +18,8 @@ def section(heading: str, *children: Child) -> Html:
 
 def seconds_text(value: float) -> str:
     """Return seconds, with a tenth below ten minutes."""
+    if 0 < value < _LEAST_S:
+        return f"< {_LEAST_S}"
     return f"{value:.1f}" if value < 600 else f"{value:.0f}"
 
 

@@ -66,7 +66,7 @@ def test_what_a_panel_says(table: Table) -> None:
         assert titles == ["P07", "track 2", "p_bar"]
         assert figure.axes[-1].get_xlabel() == "Time from the start (minutes:seconds)"
         assert figure.axes[0].get_ylabel() == "Valence, arousal"
-        assert [text.get_text() for text in figure.axes[0].texts] == [r"1 pressure \$2.8\$ bar"]
+        assert [text.get_text() for text in figure.axes[0].texts] == [r"1: pressure \$2.8\$ bar"]
         (legend,) = figure.legends
         labels = [text.get_text() for text in legend.get_texts()]
         assert labels == [

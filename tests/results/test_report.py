@@ -1,7 +1,6 @@
 """The report: one page that holds everything, escapes everything, and says what is not known."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import re
@@ -46,14 +45,14 @@ def test_the_page_says_who_when_how_long_and_how_much(html: str) -> None:
     text = " ".join(Page(html).text.split()).replace("\u00a0", " ")
     for words in (
         "P07-first P07, track 2, 2025-11-24 16:00:00 UTC, 30.0 s",
-        "Who P07; 1 face without a code Note mask 2",
+        "Who P07; 1 track of faces without a code Note mask 2",
         "When 2025-11-24 16:00:00 UTC to 2025-11-24 16:00:30 UTC",
         "How long 30.0 s, of which 20.0 s were recorded Interruptions 1, together 10.0 s",
         "Pictures 400 of 1280 x 720 pixels, usually 20 a second; 0 were lost",
         "Purpose research with informed consent",
         "P07 19.8 99.0 18.8 94.9 the face was too small 5.1 %; blurred 5.1 %",
         '1 0:07.5 pressure 2.8 bar & "mask" <on>',
-        "mark 1 0:07–0:30 P07 100.0 -0.16 ± 0.40 -0.18 ± 0.22 happy (36.0 %)",
+        "mark 1 0:07.5–0:30.0 P07 12.3 100.0 -0.16 ± 0.40 -0.18 ± 0.22 happy (36.0 %)",
         "P07 0:20 ready +0.12 -0.05 10.0",
         "A hint, not a measurement, and not a diagnosis.",
         "no diagnosis, and no lie detector",
@@ -310,8 +309,8 @@ def test_marks_outside_the_record_are_counted(
     words = ["report", str(log), "--out", str(tmp_path / "r.html"), "--marks", str(marks)]
     assert run_command_line(words) == 0
     assert (
-        "affect-edge: 2 of 4 marks are outside the record, and left out of plots and intervals:"
-        " it has 0.000 to 30.000 s\n"
+        "affect-edge: 2 of 4 marks are outside the record of 0.000 to 30.000 s: they are in no plot"
+        " and begin no interval; the newest one before the start names the first\n"
     ) in capfd.readouterr().err
 
 
@@ -333,23 +332,6 @@ def test_a_page_is_replaced_with_force_only_and_named_at_the_end(
     assert lines[0] == "affect-edge: 400 pictures read; drawing the figures"
     assert lines[-1] == f"affect-edge: {out}: written"
     assert out.read_text().startswith("<!DOCTYPE html>")
-
-
-def test_terms_and_clipped_values_are_explained(html: str, tmp_path: Path) -> None:
-    text = " ".join(Page(html).text.split())
-    for words in ("[BOARD]", "Artifact", "Macro F1", "CCC", "Device"):
-        assert words in text[text.index("Terms") :], words
-    assert "clipped there" not in text
-    top = face(1, 0)
-    top["affect"] |= {"valence": 1.0, "smoothed": {"valence": 1.0, "arousal": 0.2}}
-    log = write_log(tmp_path / "top.jsonl", [frame(0, 0, top), frame(1, 1, top)])
-    assert "larger estimates are clipped there" in render(read_table(log))
-
-
-def test_a_session_of_a_file_without_a_date_says_when_it_was_processed(log: Path) -> None:
-    table = dataclasses.replace(read_table(log), is_file=True)
-    text = " ".join(Page(render(table)).text.split())
-    assert "When processed 2025-11-24 16:00:00 UTC to 2025-11-24 16:00:30 UTC;" in text
 
 
 def test_one_participant_alone(log: Path, tmp_path: Path) -> None:
