@@ -10,6 +10,7 @@ from typing import Final
 from edge import __version__
 from edge.errors import ConfigError
 from edge.results import method_sections, sections
+from edge.results.analysed import PLOT
 from edge.results.facts import facts_of
 from edge.results.figures import as_svg, styled
 from edge.results.files import check_places, opened_result
@@ -102,12 +103,20 @@ def write_report(
     if summary is not None:
         write_summary(table, summary, interval_s=interval_s, marks=chosen)
     if plots is not None:
-        write_plots(table, plots, chosen, series)
+        _report_others(plots, write_plots(table, plots, chosen, series), report)
     with opened_result(out) as file:  # the last: a page is there if all that was asked for is
         file.write(content)
     for each in (summary, plots, out):
         if each is not None:
             report(f"{each}: written")
+
+
+def _report_others(folder: Path, written: Sequence[Path], report: Callable[[str], None]) -> None:
+    """Report plots in a folder that are not those of this record."""
+    others = {path.name for path in folder.iterdir() if PLOT.fullmatch(path.name)}
+    others -= {path.name for path in written}
+    if others:
+        report(f"{folder}: holds plots of an earlier report, too: {', '.join(sorted(others))}")
 
 
 def _check_names(out: Path, summary: Path | None, *, force: bool) -> None:

@@ -287,7 +287,9 @@ def test_more_sensors_than_are_drawn_are_counted(
     assert "2 more columns of other sensors are not drawn." in Page(out.read_text()).text
 
 
-def test_summary_and_plots_of_a_log(log: Path, tmp_path: Path) -> None:
+def test_summary_and_plots_of_a_log(
+    log: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["--summary", str(tmp_path / "s.csv"), "--interval", "10s"]
     arguments += ["--plots", str(tmp_path / "plots"), "--out", str(tmp_path / "r.html")]
     assert run_command_line(["report", str(log), *arguments]) == 0
@@ -299,6 +301,12 @@ def test_summary_and_plots_of_a_log(log: Path, tmp_path: Path) -> None:
         ["", "2", "1", "3", "20.0", "30.0"],
     ]
     assert len(list((tmp_path / "plots").iterdir())) == 6
+    assert "earlier" not in capfd.readouterr().err
+    for name in ("timeline-2.png", "mine.png"):
+        (tmp_path / "plots" / name).touch()
+    assert run_command_line(["report", str(log), *arguments, "--force"]) == 0
+    said = capfd.readouterr().err
+    assert f"{tmp_path}/plots: holds plots of an earlier report, too: timeline-2.png\n" in said
 
 
 def test_marks_outside_the_record_are_counted(
