@@ -81,12 +81,14 @@ class ExpressionConfig(Section):
 
     ``faces_per_frame``: so many faces are read in a frame, in turns; 0: all. A face that is not
     read keeps its reading, for a second at most (see ``edge.vision.expression.turns``).
+    ``keep_unchanged``: a face that has not changed beyond noise is not read, either.
     """
 
     model: str = Field("expression-nir", min_length=1)
     artifact: str = Field("auto", min_length=1)
     threads: Threads = 1
     faces_per_frame: int = Field(0, ge=0, le=48)
+    keep_unchanged: bool = False
     priors: dict[ExpressionName, Prior] = Field({})
 
     @field_validator("priors", mode="before")

@@ -13,7 +13,7 @@ from edge.errors import InferenceError
 from edge.vision.affect import AffectSmoother
 from edge.vision.detect import Detector, open_detector
 from edge.vision.expression import ExpressionNetwork, open_expression
-from edge.vision.expression.turns import Reading, Readings
+from edge.vision.expression.turns import Readings
 from edge.vision.quality import INFERENCE_FAILED, assess
 from edge.vision.regions import Found, RegionFinder, finder_of, open_finder
 from edge.vision.tracking import Tracker
@@ -50,7 +50,7 @@ class Pipeline:
         self._zones = Zones(config.zones)
         self._tracker = Tracker(_tracking_config(config), first_id=first_track)
         self._affect = AffectSmoother(config.affect)
-        self._readings = Readings()
+        self._readings = Readings(keeps_unchanged=config.expression.keep_unchanged)
         self._faces_per_frame = config.expression.faces_per_frame
         self._repeat = 0
         self._ignored = 0  # detections outside the seats at the last full look
@@ -151,9 +151,10 @@ class Pipeline:
     def classify(self, tracked: FrameTracks) -> FrameState:
         """Assess the quality of each face and predict the expression of the usable ones.
 
-        With ``expression.faces_per_frame`` they take turns; the others keep their newest
-        prediction. A face on which the translator or the expression network fails stays in the
-        result, without a prediction, with the reason.
+        With ``expression.faces_per_frame`` they take turns, and with ``keep_unchanged`` those that
+        have not changed are left out; they keep their newest prediction. A face on which the
+        translator or the expression network fails stays in the result, without a prediction, with
+        the reason.
         """
         stopwatch = Stopwatch()
         frame = tracked.frame
@@ -163,11 +164,8 @@ class Pipeline:
         ]
         stopwatch.lap("quality")
         assessed = list(zip(tracked.tracks, qualities, strict=True))
-        to_read = self._readings.begin(
-            (track.id for track, quality in assessed if quality.usable),
-            frame.sensor_ns,
-            self._faces_per_frame,
-        )
+        boxes = {track.id: track.detection.box for track, quality in assessed if quality.usable}
+        to_read = self._readings.begin(frame, boxes, self._faces_per_frame)
         faces = tuple(
             self._face_state(frame, track, quality, stopwatch, is_due=track.id in to_read)
             for track, quality in assessed
@@ -206,7 +204,7 @@ class Pipeline:
             quality = replace(quality, usable=False, reasons=(*quality.reasons, INFERENCE_FAILED))
             return FaceState(track, quality, seat=seat)
         smoothed = self._affect.update(track.id, prediction, frame.sensor_ns)
-        self._readings.note(track.id, Reading(frame.sensor_ns, prediction, smoothed))
+        self._readings.note(frame, track.id, detection.box, prediction, smoothed)
         stopwatch.lap("smooth")
         return FaceState(track, quality, prediction, smoothed, seat)
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from edge.clock import Stopwatch
 from edge.config import Config, DetectorConfig, ExpressionConfig, QualityConfig
 from edge.errors import InferenceError
-from edge.vision.expression.turns import READ_WITHIN_NS, Reading, Readings, faces_to_read
+from edge.vision.expression.turns import READ_WITHIN_NS, Readings, faces_to_read
 from edge.vision.pipeline import Pipeline
 from edge.vision.regions import RegionFinder
 from edge.vision.values import Affect, Box, Frame, FrameState, Prediction, SmoothedPrediction
@@ -20,6 +21,11 @@ from tests.support.rectangles import Faces, RectangleDetector, box, frame_at
 MS = 1_000_000
 PREDICTION = Prediction(np.full(8, 0.125, np.float32), Affect(0.0, 0.0))
 SMOOTHED = SmoothedPrediction(Affect(0.0, 0.0), "neutral")
+BOX = Box(1.0, 1.0, 8.0, 8.0)
+
+
+def blank(sensor_ns: int) -> Frame:
+    return Frame(np.zeros((10, 10), np.uint8), 0, sensor_ns, "media", 0)
 
 
 class CountingExpression:
@@ -46,12 +52,15 @@ class CountingExpression:
 
 
 def pipeline(
-    faces_per_frame: int, expression: CountingExpression, full: tuple[int, int] = (320, 192)
+    faces_per_frame: int,
+    expression: CountingExpression,
+    full: tuple[int, int] = (320, 192),
+    **settings: bool,
 ) -> Pipeline:
     config = Config(
         # a rectangle has no detail
         quality=QualityConfig(sharpness_min=0.0, brightness_min=0.0, brightness_max=1.0),
-        expression=ExpressionConfig(faces_per_frame=faces_per_frame),
+        expression=ExpressionConfig(faces_per_frame=faces_per_frame, **settings),
         detector=DetectorConfig(schedule="region"),
     )
     detector = RectangleDetector(full)
@@ -118,11 +127,12 @@ def test_every_face_is_read_within_a_second_at_any_rate(
         now_ns = number * step_ns
         # some cannot be read for a part of the time
         tracks = set(range(faces)) - hidden[number * len(hidden) // (4 * rate_hz)]
-        chosen = readings.begin(tracks, now_ns, limit)
+        frame = blank(now_ns)
+        chosen = readings.begin(frame, dict.fromkeys(tracks, BOX), limit)
         assert chosen <= tracks
         for track in chosen:
             read_ns[track] = now_ns
-            readings.note(track, Reading(now_ns, PREDICTION, SMOOTHED))
+            readings.note(frame, track, BOX, PREDICTION, SMOOTHED)
         for track in tracks:
             assert now_ns - read_ns[track] <= READ_WITHIN_NS
 
@@ -130,10 +140,10 @@ def test_every_face_is_read_within_a_second_at_any_rate(
 def test_a_clock_that_starts_again_and_a_gap_leave_no_old_reading() -> None:
     readings = Readings()
     for now_ns in (10**12, 5 * 10**8, 5 * 10**8 + 2 * READ_WITHIN_NS):
-        assert readings.begin({1, 2}, now_ns, 1) == {1, 2}
+        assert readings.begin(blank(now_ns), {1: BOX, 2: BOX}, 1) == {1, 2}
         for track in (1, 2):
-            readings.note(track, Reading(now_ns, PREDICTION, SMOOTHED))
-    assert readings.begin({1, 2}, now_ns + 40 * MS, 1) == {1}
+            readings.note(blank(now_ns), track, BOX, PREDICTION, SMOOTHED)
+    assert readings.begin(blank(now_ns + 40 * MS), {1: BOX, 2: BOX}, 1) == {1}
 
 
 # -- thirty faces ----------------------------------------------------------------------------------
@@ -207,3 +217,46 @@ def test_the_same_frames_give_the_same_readings() -> None:
         assert [face.reading_age_ns for face in first.faces] == [
             face.reading_age_ns for face in second.faces
         ]
+
+
+# -- unchanged faces -------------------------------------------------------------------------------
+
+
+def ages_ms(seen: list[FrameState]) -> list[list[int]]:
+    return [[face.reading_age_ns // MS for face in state.faces] for state in seen]
+
+
+def test_a_face_that_does_not_change_is_read_once_a_second() -> None:
+    expression = CountingExpression()
+    seen = watch(pipeline(0, expression, keep_unchanged=True), 25, 3.0, crowd(2))
+    assert ages_ms(seen) == [[40 * (number % 25)] * 2 for number in range(75)]
+    every = CountingExpression()
+    watch(pipeline(0, every), 25, 3.0, crowd(2))
+    assert (sum(expression.frames.values()), sum(every.frames.values())) == (6, 150)
+
+
+def test_a_face_that_changes_is_read_at_once_and_the_others_keep_theirs() -> None:
+    runner = pipeline(0, CountingExpression(), keep_unchanged=True)
+    watch(runner, 25, 0.4, crowd(3))
+    changed = frame_at(0.4, crowd(3))
+    luma = changed.luma.copy()
+    luma[45:50, 140:148] += 30  # a part of the second face
+    assert ages_ms([runner.step(replace(changed, luma=luma))]) == [[400, 0, 400]]
+
+
+def test_a_face_that_moves_is_read_in_each_frame() -> None:
+    runner = pipeline(0, CountingExpression(), keep_unchanged=True)
+    seen = [runner.step(frame_at(n / 25, {100: box(100.0 + 4 * n)})) for n in range(25)]
+    assert ages_ms(seen) == [[0]] * 25
+
+
+def test_turns_are_for_faces_that_have_changed() -> None:
+    runner = pipeline(1, CountingExpression(), keep_unchanged=True)
+    ages = ages_ms(
+        [
+            runner.step(frame_at(n / 25, {**crowd(4), 100: box(50, 40 + 3 * (n % 2), 40)}))
+            for n in range(24)
+        ]
+    )
+    assert [row[0] for row in ages] == [0] * 24
+    assert [row[1:] for row in ages] == [[40 * n] * 3 for n in range(24)]
