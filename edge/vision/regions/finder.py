@@ -108,19 +108,19 @@ class RegionFinder:
             expected = ()  # no prediction holds
         self._forget(expected)
         planned = plan(expected, region_cost=self._region_cost, full_cost=self._full_cost)
-        known = [each for each in expected if each.id is not None and not each.missed]
-        is_due = self._is_due(frame, planned, known)
+        is_due = self._is_due(frame, planned)
         faces = planned.known if is_due else (*planned.known, *planned.lost)
         answers, is_sure = self._search(frame, faces, stopwatch)
         if is_sure and not is_due:
-            skipped = frozenset({each.id for each in known if each.id is not None} - answers.keys())
+            ids = {each.id for each in planned.followed if each.id is not None}
+            skipped = frozenset(ids - answers.keys())
             return Found(_by_score(answers.values()), is_full=False, skipped=skipped)
         detections = self._full.detect(frame, stopwatch)
         self._looked_ns, self._size = frame.sensor_ns, (frame.width, frame.height)
         self._change.note_look(frame.luma)
         return Found(self._steadied(detections, answers))
 
-    def _is_due(self, frame: Frame, planned: Plan, known: Iterable[ExpectedFace]) -> bool:
+    def _is_due(self, frame: Frame, planned: Plan) -> bool:
         """Return whether it is time for a full look."""
         if self._looked_ns is None or frame.sensor_ns < self._looked_ns:
             return True
@@ -130,7 +130,7 @@ class RegionFinder:
             limit_ns = min(limit_ns, planned.look_after_ns)
         if age_ns >= limit_ns:
             return True
-        boxes = [each.box for each in known]
+        boxes = [each.box for each in planned.followed]
         return age_ns >= planned.change_after_ns and self._change.has_changed(frame.luma, boxes)
 
     def _is_cut(self, frame: Frame) -> bool:

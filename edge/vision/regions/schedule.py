@@ -31,13 +31,15 @@ class Plan:
     """Where a frame is searched.
 
     Attributes:
-        known: faces to search in regions, in this order.
+        followed: all known faces, whether to search or not.
+        known: those to search in regions, in this order.
         lost: further ones, to search in regions if the full frame is not searched.
         look_after_ns: the full frame is searched if the last full look is as old, whatever the
             regular time is; None: the regular time holds.
         change_after_ns: the same, if the picture has changed.
     """
 
+    followed: tuple[ExpectedFace, ...] = ()
     known: tuple[ExpectedFace, ...] = ()
     lost: tuple[ExpectedFace, ...] = ()
     look_after_ns: int | None = None
@@ -61,8 +63,9 @@ def plan(expected: Sequence[ExpectedFace], *, region_cost: float, full_cost: flo
         for each in expected
         if each.id is not None and each.missed and each.undetected_ns <= SEARCH_NS
     ]
+    followed = tuple(known)
     if len(known) * region_cost > full_cost:
-        return Plan(look_after_ns=0)
+        return Plan(followed, look_after_ns=0)
     look_after_ns = SEARCH_EVERY_NS if lost else None
     if any(each.id is None and not each.missed for each in expected):
         look_after_ns = 0  # a new face that is not sure yet
@@ -70,6 +73,7 @@ def plan(expected: Sequence[ExpectedFace], *, region_cost: float, full_cost: flo
         group.sort(key=lambda face: (-face.undetected_ns, face.id))
     limit = max(1, int(_BUDGET * full_cost / region_cost))
     return Plan(
+        followed=followed,
         known=tuple(known[:limit]),
         lost=tuple(lost[: max(0, limit - len(known))]),
         look_after_ns=look_after_ns,

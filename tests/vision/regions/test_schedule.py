@@ -36,7 +36,8 @@ def test_the_stalest_come_first_and_the_rest_wait() -> None:
 @pytest.mark.parametrize(("full_cost", "most"), [(SMALL, 6), (LARGE, 26)])
 def test_more_faces_than_a_full_look_costs_take_the_full_frame(full_cost: int, most: int) -> None:
     assert planned([face(each) for each in range(1, most + 1)], full_cost).known
-    assert planned([face(each) for each in range(1, most + 2)], full_cost) == Plan(look_after_ns=0)
+    many = [face(each) for each in range(1, most + 2)]
+    assert planned(many, full_cost) == Plan(followed=tuple(many), look_after_ns=0)
 
 
 @pytest.mark.parametrize(
