@@ -27,6 +27,7 @@ units=/etc/systemd/system
 settings=/etc/affect-edge
 config=$settings/edge.toml
 watchdog=/etc/systemd/system.conf.d/affect-edge-watchdog.conf
+alive=active,activating,reloading
 needed_mb=900 # two releases of 330 MB for a moment, and pip's cache
 
 say() { printf 'install.sh: %s\n' "$*"; }
@@ -136,10 +137,10 @@ install_units() {
     [ -z "$start" ] || systemctl daemon-reload
 }
 
-# services: our services that run or try to, one a line
+# services STATES: our services in these states, one a line
 services() {
     [ -n "$start" ] || return 0
-    systemctl list-units --plain --no-legend --state=active,activating,reloading,failed \
+    systemctl list-units --plain --no-legend --state="$1" \
         'affect-edge.service' 'affect-edge@*.service' 'affect-edge-*.service' | awk '{ print $1 }'
 }
 
@@ -175,7 +176,7 @@ if [ "$action" = rollback ]; then
     [ -n "$now" ] || wrong "nothing to go back from: $link was not made by this program"
     before=$(cat "$now/before" 2>/dev/null || true)
     [ -n "$before" ] && [ -e "$before/complete" ] || wrong "there is no release before $(cat "$now/version")"
-    mapfile -t running < <(services)
+    mapfile -t running < <(services "$alive")
     switch_to "$before"
     install_units "$before"
     if failed=$(ready "${running[@]}"); then
@@ -284,7 +285,7 @@ fi
 
 mkdir -p $settings
 if [ "$role" != logger ] && [ ! -e "$config" ]; then
-    name=$(hostname | tr 'A-Z_.' 'a-z--' | tr -cd 'a-z0-9-' | cut -c 1-32)
+    name=$(hostname | tr 'A-Z_.' 'a-z--' | tr -cd 'a-z0-9-' | sed 's/^-*//' | cut -c 1-32)
     camera=picamera
     installed python3-picamera2 || camera=v4l2
     cat >"$config.new" <<TOML
@@ -314,7 +315,8 @@ fi
 
 # ---- switch ---------------------------------------------------------------------------------
 
-mapfile -t running < <(services)
+mapfile -t running < <(services "$alive")
+mapfile -t given_up < <(services failed) # an upgrade may mend them; it is not undone on their account
 if [ "$new" != "$before" ]; then
     if [ -d "$link" ] && [ ! -L "$link" ]; then
         # installed by hand (README before this program): a path inside it names itself, so it stays
@@ -365,6 +367,10 @@ if [ "$new" != "$before" ] || [ -z "$before" ]; then
         fail "$why (journalctl -u $failed)"
     fi
     rm -rf $base/by-hand
+    for service in "${given_up[@]}"; do
+        systemctl reset-failed "$service"
+        systemctl start --no-block "$service"
+    done
     # one release to go back to
     for old in "$releases"/*; do
         [ "$old" = "$new" ] || [ "$old" = "$before" ] || rm -rf "$old"

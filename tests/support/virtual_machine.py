@@ -35,6 +35,8 @@ TTYReset=yes
 Restart=always
 """
 
+_QUIET = "stty -F /dev/ttyS1 -echo -onlcr"
+
 _FILES = {
     "etc/machine-id": "",
     "etc/hostname": "vm\n",
@@ -103,7 +105,7 @@ class VirtualMachine:
         deadline = time.monotonic() + 180
         while True:
             try:
-                code, _ = self.run("stty -echo -onlcr", 5)
+                code, _ = self.run(_QUIET, 5)
             except TimeoutError:
                 assert time.monotonic() < deadline, self.console.read_text()[-2000:]
                 continue
@@ -120,8 +122,8 @@ class VirtualMachine:
         self._count += 1
         mark = f"end-{self._count}"
         # the mark is not in what the terminal may echo
-        line = f"( eval {shlex.quote(command)} ) </dev/null 2>&1; echo; echo end''-{self._count} $?"
-        self._shell.sendall(f"{line}\n".encode())
+        line = f"( eval {shlex.quote(command)} ) </dev/null 2>&1; code=$?; echo"
+        self._shell.sendall(f"{line}; echo end''-{self._count} $code\n".encode())
         deadline = time.monotonic() + timeout_s
         found = b""
         while not (end := re.search(rb"(?s)(.*?)\r?\n" + mark.encode() + rb" (\d+)\r?\n", found)):
@@ -153,7 +155,7 @@ class VirtualMachine:
         while True:
             assert time.monotonic() < deadline, self.console.read_text()[-2000:]
             try:
-                code, text = self.run("stty -echo -onlcr; cat /proc/sys/kernel/random/boot_id", 5)
+                code, text = self.run(f"{_QUIET}; cat /proc/sys/kernel/random/boot_id", 5)
             except TimeoutError:
                 continue
             if code == 0 and text.strip() != boot:
