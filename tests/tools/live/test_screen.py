@@ -88,7 +88,7 @@ def test_who_was_not_in_view_when_the_daemon_was_asked_has_a_row():
     assert [(line[:12].rstrip(), line[19:].rstrip()) for line in shown(state)[3:]] == [
         ("P01", "not in view for 60 s"),
         ("P02 right", "not in view yet"),
-        ("P04?", "not in view for 0 s"),
+        ("P04\\x1b", "not in view for 0 s"),
         ("P07 left", shown(state)[6][19:]),
         ("back", shown(state)[7][19:]),
         ("door", "nobody in view, no code"),
