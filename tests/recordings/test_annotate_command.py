@@ -14,6 +14,7 @@ from edge.recordings.annotation.drawing import canvas
 from edge.vision.golden import GOLDEN_FACE
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.analyses import analyse
+from tests.support.rights import AS_PLAIN_USER
 from tests.support.videos import content_of, gradient, make_video
 from tests.support.waiting import wait_until
 
@@ -214,3 +215,43 @@ def test_interrupted_stills_are_counted(tmp_path: Path) -> None:
     made = len(list(out.iterdir()))
     assert found, line
     assert int(found[1]) in (made - 1, made)  # the newest may be there, and not yet on the disk
+
+
+@pytest.mark.parametrize("place", ["in", "out", "from"])
+def test_a_name_that_is_too_long_is_refused_before_anything_is_computed(
+    capsys: pytest.CaptureFixture[str], recording: Path, place: str
+) -> None:
+    named = {
+        "in": recording,
+        "out": recording.with_name("out.mp4"),
+        "from": recording.with_name("log.sqlite"),
+    }
+    named[place] = recording.with_name("x" * 300 + named[place].suffix)
+    options = ("--from", named["from"]) if place == "from" else PURPOSE
+
+    line = refusal(capsys, named["in"], named["out"], *options)
+
+    assert "no such log" in line if place == "from" else "File name too long" in line
+
+
+def test_a_link_to_nothing_is_not_replaced_without_force(
+    capsys: pytest.CaptureFixture[str], recording: Path
+) -> None:
+    out = recording.with_name("out.mp4")
+    out.symlink_to("nothing")
+
+    assert "exists; expected another name, or --force" in refusal(capsys, recording, out, *PURPOSE)
+    assert out.is_symlink()
+
+
+def test_a_folder_that_this_user_may_not_enter_is_one_line(recording: Path) -> None:
+    closed = recording.parent / "closed"
+    closed.mkdir(mode=0o000)
+    for arguments in (
+        ("annotate", closed / "a.mp4", recording.with_name("out.mp4"), *PURPOSE),
+        ("annotate", recording, recording.with_name("out.mp4"), "--from", closed / "log.csv"),
+        ("analyse", closed / "a.mp4", "--out", recording.parent / "results", *PURPOSE),
+    ):
+        command = [*AS_PLAIN_USER, sys.executable, "-m", "edge", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr

@@ -58,3 +58,16 @@ def test_a_name_that_is_not_utf_8_is_refused(folder):
         names(path)
     with pytest.raises(ConfigError, match="its name is not UTF-8"):
         names(folder)
+
+
+@pytest.mark.parametrize("target", ["nothing.mp4", "link.mp4"])
+def test_a_link_to_nothing_is_named(folder, target):
+    (folder / "link.mp4").symlink_to(target)
+    with pytest.raises(ConfigError, match=r"link\.mp4: no such file or folder"):
+        names(folder)
+
+
+def test_a_link_to_nothing_does_not_hide_pictures(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    assert names(tmp_path) == [tmp_path.name]

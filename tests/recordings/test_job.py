@@ -12,6 +12,7 @@ from edge.errors import ConfigError, LogFileError
 from edge.protocol.events import ModelReference
 from edge.recordings.analysis import job as job_module
 from edge.recordings.analysis.derived import Outputs
+from edge.recordings.analysis.identity import sha256_of
 from edge.recordings.analysis.job import Job, Progress, run_job
 from edge.recordings.reader import open_networks
 from edge.recordings.settings import Selection, Settings
@@ -134,3 +135,16 @@ def test_a_recording_that_is_gone_is_no_fault_of_the_results(
 
     with pytest.raises(ConfigError, match=r"gone\.mp4: No such file or directory on "):
         run(networks, gone, tmp_path / "out")
+
+
+def test_a_link_to_nothing_among_pictures_is_left_out(networks: Pipeline, tmp_path: Path) -> None:
+    folder = make_pictures(tmp_path / "faces")
+    (folder / "face-3.png").symlink_to("nothing.png")
+
+    session, _ = run(networks, folder, tmp_path / "out")
+
+    assert session["frames"]["analysed"] == 3
+    assert session["recording"]["damage"] == ["1 picture could not be decoded"]
+    before = session["recording"]["sha256"]
+    (folder / "nothing.png").write_bytes(b"something")
+    assert sha256_of(folder, "pictures") != before

@@ -13,6 +13,8 @@ import pytest
 from edge.errors import ConfigError
 from edge.recordings.analysis.results_folder import locked_out, new_folder
 from tests.support.analyses import analyse, make_recordings, tree
+from tests.support.daemons import ROOT
+from tests.support.rights import AS_PLAIN_USER
 
 OURS = ("frames.csv", "tracks.csv", "joined.csv", "annotated.mp4", "plots/timeline-2.png")
 
@@ -163,3 +165,20 @@ def test_a_name_that_is_too_long_is_a_fault_of_the_recording(tmp_path):
     assert (tmp_path / ("n" * 255) / "session.json").exists()
     with pytest.raises(ConfigError, match="rename the recording"):
         new_folder(tmp_path, "n" * 256).__enter__()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(tmp_path: Path):
+    with locked_out(tmp_path):
+        pass
+    tmp_path.chmod(0o500)
+    code = (
+        "import sys; from pathlib import Path;"
+        " from edge.recordings.analysis.results_folder import locked_out;"
+        " locked_out(Path(sys.argv[1])).__enter__()"
+    )
+    done = subprocess.run(
+        [*AS_PLAIN_USER, sys.executable, "-c", code, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    tmp_path.chmod(0o700)
+    assert f"ConfigError: --out {tmp_path}: Permission denied; expected a folder" in done.stderr

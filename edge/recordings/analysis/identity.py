@@ -31,7 +31,8 @@ def sha256_of(path: Path, kind: Kind, on_bytes: Callable[[int], None] = lambda _
     """Return the SHA-256 of a recording, in hexadecimal.
 
     That of a folder of pictures covers names and contents, in their order: it is the hash of the
-    lines ``SHA256  NAME`` of its pictures.
+    lines ``SHA256  NAME`` of its pictures. One that cannot be read has ``-`` there; it is left out
+    and counted, as one that cannot be decoded.
 
     Args:
         path: of the file or folder.
@@ -46,7 +47,11 @@ def sha256_of(path: Path, kind: Kind, on_bytes: Callable[[int], None] = lambda _
             return file_sha256(path, on_bytes)
         total = hashlib.sha256()
         for picture in list_pictures(str(path))[0]:
-            line = f"{file_sha256(picture, on_bytes)}  {picture.name}\n"
+            try:
+                digest = file_sha256(picture, on_bytes)
+            except OSError:
+                digest = "-"
+            line = f"{digest}  {picture.name}\n"
             total.update(line.encode("utf-8", "surrogateescape"))
         return total.hexdigest()
     except OSError as error:

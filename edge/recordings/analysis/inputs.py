@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def _expand(argument: Path) -> Iterable[tuple[Path, Kind]]:
     """Return the recordings of one argument."""
     text = str(argument)
     if (
-        (_ADDRESS.match(text) and not argument.exists())
+        (_ADDRESS.match(text) and not os.path.exists(argument))
         or text.startswith("/dev/")
         or text == "picamera"
     ):
@@ -86,7 +87,7 @@ def _expand(argument: Path) -> Iterable[tuple[Path, Kind]]:
             " run reads cameras)"
         )
     path = argument.absolute()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path, for any error
         return _in_folder(path)
     _require_readable(path)
     if path.suffix.lower() in PICTURE_SUFFIXES:
@@ -100,13 +101,7 @@ def _expand(argument: Path) -> Iterable[tuple[Path, Kind]]:
 def _in_folder(folder: Path) -> list[tuple[Path, Kind]]:
     try:
         pictures, others = list_pictures(str(folder))
-        videos = [
-            Path(entry.path)
-            for entry in os.scandir(folder)
-            if entry.is_file()
-            and not entry.name.startswith(".")
-            and Path(entry.name).suffix.lower() in VIDEO_SUFFIXES
-        ]
+        videos = [Path(entry.path) for entry in os.scandir(folder) if _is_video(entry)]
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be listed: {error.strerror}") from error
     except ConfigError as error:
@@ -130,6 +125,16 @@ def _in_folder(folder: Path) -> list[tuple[Path, Kind]]:
     for path in videos:
         _require_readable(path)
     return [(path, "video") for path in videos]
+
+
+def _is_video(entry: "os.DirEntry[str]") -> bool:
+    """Return whether an entry of a folder is a video, or a link in its place that leads nowhere."""
+    if entry.name.startswith(".") or Path(entry.name).suffix.lower() not in VIDEO_SUFFIXES:
+        return False
+    try:
+        return stat.S_ISREG(entry.stat().st_mode)
+    except OSError:
+        return True  # it is named as one that cannot be read, and not left out in silence
 
 
 def _require_utf8(path: Path) -> None:

@@ -149,8 +149,7 @@ def run_job(job: Job, networks: Pipeline, report: Callable[[Progress], None]) ->
             write_derived(job.outputs, Path(job.path), folder, job.selection, on_video)
             write_session(folder, session)
     except OSError as error:  # of writing: what is read has errors of its own
-        where = error.filename or final
-        raise LogFileError(f"{where}: cannot be written: {error.strerror}") from error
+        raise LogFileError(f"{final}: cannot be written: {error.strerror}") from error
     return session
 
 
@@ -162,10 +161,6 @@ def _named_as(final: Path, folder: Path) -> Iterator[None]:
     except (ConfigError, LogFileError) as error:
         text = str(error).removeprefix("source.path ").replace(str(folder), str(final))
         raise type(error)(text) from error
-    except OSError as error:
-        if error.filename is not None:
-            error.filename = str(error.filename).replace(str(folder), str(final))
-        raise
 
 
 def _require_same(job: Job, networks: Pipeline) -> None:

@@ -55,6 +55,9 @@ def locked_out(out: Path) -> Iterator[None]:
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(out / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not os.access(out, os.W_OK | os.X_OK):  # the lock may be there from before
+            os.close(descriptor)
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise ConfigError(
             f"--out {out}: {error.strerror}; expected a folder in which this user may write"
@@ -119,8 +122,10 @@ def read_session(folder: Path) -> dict[str, Any] | None:
     try:
         with open(folder / SESSION, "rb") as file:
             session = json.loads(file.read(_SESSION_BYTES_MAX))
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         session = None
+    except OSError as error:
+        raise ConfigError(f"{folder / SESSION}: cannot be read: {error.strerror}") from error
     if not isinstance(session, dict) or "analysis" not in session:
         raise ConfigError(
             f"{folder}: exists, and holds no results of an analysis; choose another --out folder"

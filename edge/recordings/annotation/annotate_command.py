@@ -1,6 +1,7 @@
 """``affect-edge annotate``: checks what was asked for before anything is computed, and does it."""
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -172,9 +173,9 @@ def _pairs_of_folder(options: AnnotateOptions) -> list[tuple[Path, Path]]:
             f"annotate {str(folder)!r}: no pictures in it; expected files ending in"
             f" {', '.join(PICTURES)}"
         )
-    if out.exists() and not out.is_dir():
+    if os.path.lexists(out) and not os.path.isdir(out):
         raise ConfigError(f"annotate: OUT {str(out)!r}: is a file; expected a folder, as IN is one")
-    if out.is_dir() and out.samefile(folder):
+    if os.path.isdir(out) and out.samefile(folder):
         raise ConfigError(
             f"annotate: OUT {str(out)!r}: is the folder of the pictures; expected another one"
         )
@@ -197,7 +198,7 @@ def _overlays(options: AnnotateOptions) -> Overlays:
         purpose = purpose_of(options.purpose, options.config, options.settings)
         settings = Settings(options.config, options.settings, purpose)
         return NewAnalysis(settings.of_video(options.recording))
-    if not options.log.exists():
+    if not os.path.exists(options.log):
         raise ConfigError(f"--from {options.log}: no such log")
     if options.config is not None or options.settings or options.purpose is not None:
         raise ConfigError(
@@ -216,15 +217,19 @@ def _check_recording(options: AnnotateOptions) -> None:
             f"annotate {text!r}: is a camera, and its frames never leave memory; expected a"
             " recording that you have as a file"
         )
-    if recording.is_dir():
+    try:
+        mode = recording.stat().st_mode
+    except FileNotFoundError as error:
+        raise ConfigError(f"annotate {text!r}: no such file; {expected}") from error
+    except OSError as error:
+        raise ConfigError(f"annotate {text!r}: {error.strerror}; {expected}") from error
+    if stat.S_ISDIR(mode):
         if not options.still:
             raise ConfigError(
                 f"annotate {text!r}: is a folder; {expected}, or --still for pictures"
             )
         return
-    if not recording.exists():
-        raise ConfigError(f"annotate {text!r}: no such file; {expected}")
-    if not recording.is_file():
+    if not stat.S_ISREG(mode):
         raise ConfigError(f"annotate {text!r}: not a regular file; {expected}")
     if not os.access(recording, os.R_OK):
         raise ConfigError(f"annotate {text!r}: not readable by this user")
@@ -237,14 +242,21 @@ def _check_out(options: AnnotateOptions, out: Path, suffixes: Sequence[str]) -> 
         raise ConfigError(
             f"annotate: OUT {str(out)!r}: expected a name that ends in {' or '.join(suffixes)}"
         )
-    if not out.parent.is_dir():
+    if not os.path.isdir(out.parent):
         raise ConfigError(
             f"annotate: OUT {str(out)!r}: expected a folder that exists, and {out.parent} is none"
         )
-    if out.is_dir():
+    try:
+        out.lstat()
+        is_there = True
+    except FileNotFoundError:
+        is_there = False
+    except OSError as error:  # such as a name that is too long: said now, and not after hours
+        raise ConfigError(f"annotate: OUT {str(out)!r}: {error.strerror}") from error
+    if os.path.isdir(out):
         raise ConfigError(f"annotate: OUT {str(out)!r}: is a folder; expected the name of a file")
-    if out.exists():
-        if out.samefile(options.recording):
+    if is_there:
+        if os.path.exists(out) and out.samefile(options.recording):
             raise ConfigError(
                 f"annotate: OUT {str(out)!r}: is the recording itself; expected another name"
             )

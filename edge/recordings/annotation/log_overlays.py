@@ -1,5 +1,6 @@
 """Overlays from a log: the run in it that read the recording, found by name and content."""
 
+import os
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ def overlays_from(
         ConfigError: there is no such log, or it has no run of this recording.
         LogFileError: the log cannot be read.
     """
-    if (log / recording.stem / SESSION).is_file():  # of several recordings
+    if os.path.isfile(log / recording.stem / SESSION):  # of several recordings
         log = log / recording.stem
     tables = open_log_tables(log)
     runs = _runs(log, tables)
