@@ -8,6 +8,7 @@ in a column of integers.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,13 @@ from edge.client.logs import is_database
 from edge.client.logs.sessions import Span
 from edge.client.logs.sqlite_reader import SqliteReader
 from edge.client.logs.stored_rows import StoredRows
-from edge.client.logs.table_reader import csv_rows, parquet_batches, parquet_files, readable
+from edge.client.logs.table_reader import (
+    csv_rows,
+    parquet_batches,
+    parquet_files,
+    readable,
+    spools,
+)
 from edge.client.tidy import BOOLEANS, COLUMNS, EVENT_COLUMNS, INTEGERS, TEXTS, frame_rows
 from edge.errors import ConfigError
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
@@ -110,7 +117,7 @@ def open_record(path: Path) -> Record:
 
 
 def _of_folder(path: Path) -> Record:
-    if (path / "faces").is_dir() or (path / ".spool").is_dir():
+    if (path / "faces").is_dir() or spools(path):
         return _of_parquet_log(path)
     folder = analysed_folder(path)
     if folder is None:
@@ -127,12 +134,15 @@ def _of_folder(path: Path) -> Record:
 
 
 def _of_parquet_log(path: Path) -> Record:
-    # what is not yet in files lies in the spool
-    spooled = _of_sqlite(sorted((path / ".spool").glob("messages*.sqlite")))
+    spooled = _of_sqlite(spools(path))
 
     def events() -> Iterator[RecordedEvent]:
-        yield from _parquet_events(parquet_files(path / "events"))
-        yield from spooled.events()
+        known: set[tuple[str, int, int, str]] = set()
+        for each in chain(_parquet_events(parquet_files(path / "events")), spooled.events()):
+            key = each.stream, each.epoch, each.seq, each.event
+            if key not in known:  # after a kill, a spool and its files may both be there
+                known.add(key)
+                yield each
 
     def frames(spans: list[Span] | None) -> Iterator[Batch]:
         yield from _parquet_frames(parquet_files(path / "faces"))

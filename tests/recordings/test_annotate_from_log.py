@@ -5,7 +5,9 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from sqlite3 import connect
 
 import av
 import pytest
@@ -124,6 +126,33 @@ def test_a_log_from_which_a_session_was_erased_is_drawn(
     assert list(log.glob("events/*/*/*.erased.parquet"))
 
     assert list(overlays_from(log, recording).frames(0, None)) == analysed
+
+
+@pytest.mark.parametrize("is_doubled", [False, True])
+def test_a_parquet_log_is_drawn_with_what_is_not_in_files_yet(
+    messages: list[Message],
+    analysed: list[FrameOverlay],
+    recording: Path,
+    tmp_path: Path,
+    is_doubled: bool,
+) -> None:
+    path = tmp_path / "log.parquet"
+    spool = path / ".spool" / "messages.sqlite"
+    with opened_log(path) as log:
+        log.cursors()
+        for number, message in enumerate(messages):
+            log.write(received(message))
+            if number == 30 and not is_doubled:
+                log.commit()
+                log.rotate()
+        log.commit()
+        if not is_doubled:
+            assert list(overlays_from(path, recording).frames(0, None)) == analysed
+        with closing(connect(spool)) as source, closing(connect(tmp_path / "kept")) as kept:
+            source.backup(kept)
+    if is_doubled:  # killed after the files had their names
+        (tmp_path / "kept").rename(spool.with_name("messages.2025-11-24.sqlite"))
+    assert list(overlays_from(path, recording).frames(0, None)) == analysed
 
 
 def test_torn_last_rows_are_left_out(

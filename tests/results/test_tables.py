@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from sqlite3 import connect
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from edge.client.logs.participant_edits import Edit
 from edge.client.logs.sqlite_changes import open_log
 from edge.errors import ConfigError
 from edge.results.facts import facts_of
+from edge.results.summary import whole
 from edge.results.table import Subject, Table
 from edge.results.tables import read_table
 from tests.support import recorded
@@ -62,6 +65,17 @@ def test_what_a_parquet_log_has_not_yet_converted_is_read_too(log: Path, tmp_pat
             live.write(received(message))
         live.commit()
         assert_equal(read_table(tmp_path / "live.parquet"), read_table(log))
+        spool = tmp_path / "live.parquet" / ".spool" / "messages.sqlite"
+        with closing(connect(spool)) as source, closing(connect(tmp_path / "kept")) as kept:
+            source.backup(kept)
+    # killed after the files had their names, and before the spool was deleted
+    (tmp_path / "kept").rename(spool.with_name("messages.2025-11-24.sqlite"))
+    table = read_table(tmp_path / "live.parquet")
+    assert table.events == read_table(log).events
+    assert table.recorded_s == pytest.approx(20.0)
+    assert [row.classified_s for row in whole(table)] == pytest.approx(
+        [row.classified_s for row in whole(read_table(log))]
+    )
 
 
 @pytest.mark.parametrize("name", FORMATS)

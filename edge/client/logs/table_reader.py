@@ -114,6 +114,14 @@ def parquet_files(folder: Path) -> list[Path]:
     return sorted((path for path in paths if not path.name.startswith(".")), key=key)
 
 
+def spools(log: Path) -> list[Path]:
+    """Return the SQLite logs in which the newest messages of a Parquet log wait, in their order.
+
+    After a kill, messages of one of them may be in files, too.
+    """
+    return sorted((log / ".spool").glob("messages*.sqlite"))
+
+
 def _require_columns(path: Path, wanted: Sequence[str], present: Sequence[str]) -> None:
     if missing := [name for name in wanted if name not in present]:
         raise ConfigError(f"{path}: lacks the columns {', '.join(missing[:5])}; {MADE_BY}")

@@ -8,13 +8,13 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from edge.client.logs.sessions import Span
 from edge.client.logs.sqlite_reader import SqliteReader
-from edge.client.logs.table_reader import csv_rows, parquet_batches, parquet_files
+from edge.client.logs.table_reader import csv_rows, parquet_batches, parquet_files, spools
 from edge.client.tidy import COLUMNS
 from edge.errors import ConfigError, LogFileError
 from edge.protocol.messages import EventMessage, FrameMessage
@@ -83,7 +83,7 @@ def open_log_tables(log: Path) -> LogTables:
     if log.is_dir():
         if suffix := tables_suffix(log):
             return _tables(log / f"frames.{suffix}", log / f"events.{suffix}")
-        if (log / "faces").is_dir():
+        if (log / "faces").is_dir() or spools(log):
             return _ParquetFolder(log)
         raise ConfigError(
             f"--from {log}: no log of this recording in this folder; expected a Parquet log, or a"
@@ -208,6 +208,19 @@ class _ParquetFolder(_Tables):
 
     def __init__(self, log: Path) -> None:
         super().__init__(log, parquet_files(log / "faces"), parquet_files(log / "events"))
+        self._spools = [_SqliteTables(path) for path in spools(log)]
+
+    def events(self) -> Iterator[LoggedEvent]:
+        yield from super().events()
+        for spool in self._spools:
+            yield from spool.events()
+
+    def frames(self, run: Run) -> Iterator[FrameOverlay]:
+        newest = -1
+        for frame in chain(super().frames(run), *(spool.frames(run) for spool in self._spools)):
+            if frame.index > newest:  # a spool may have frames that are in files already
+                newest = frame.index
+                yield frame
 
 
 def _tables(frames: Path, events: Path) -> _Tables:
