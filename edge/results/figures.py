@@ -140,14 +140,26 @@ def _characters() -> frozenset[int]:
     return frozenset(matplotlib.ft2font.FT2Font(path).get_charmap())
 
 
-def clock_text(seconds: float, *, step_s: float = 1.0) -> str:
-    """Return a time on the axis: ``1:30`` (minutes and seconds) or ``2:05:00``."""
+def has_hours(end_s: float) -> bool:
+    """Return whether times on an axis up to ``end_s`` are written with hours, all of them."""
+    return end_s >= 3600
+
+
+def clock_text(seconds: float, *, step_s: float = 1.0, hours: bool = False) -> str:
+    """Return a time on the axis: ``1:30`` (minutes and seconds) or ``2:05:00``.
+
+    Args:
+        seconds: of the time.
+        step_s: below 1 s, tenths are written, too.
+        hours: write hours also where there are none: beside ``1:00:00``, ``10:00`` would be read as
+            ten hours.
+    """
     sign, tenths = ("-" if seconds < 0 else ""), round(abs(seconds) * 10)
     whole, tenth = divmod(tenths, 10)
     minutes, second = divmod(whole, 60)
     hour, minute = divmod(minutes, 60)
     fraction = f".{tenth}" if step_s < 1 else ""
-    head = f"{hour}:{minute:02}" if hour else f"{minute}"
+    head = f"{hour}:{minute:02}" if hour or hours else f"{minute}"
     return f"{sign}{head}:{second:02}{fraction}"
 
 
@@ -155,6 +167,7 @@ def set_time_axis(axes: Axes, start_s: float, end_s: float) -> None:
     """Give the lowest panel of a figure its time axis."""
     ticker = require_matplotlib().ticker
     end_s = max(end_s, start_s + 1e-3)
+    hours = has_hours(end_s)
     span = end_s - start_s
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400,
              21600, 43200, 86400)  # fmt: skip
@@ -162,7 +175,7 @@ def set_time_axis(axes: Axes, start_s: float, end_s: float) -> None:
     axes.set_xlim(start_s, end_s)
     axes.xaxis.set_major_locator(ticker.MultipleLocator(step))
     axes.xaxis.set_major_formatter(
-        ticker.FuncFormatter(lambda value, _at: clock_text(value, step_s=step))
+        ticker.FuncFormatter(lambda value, _at: clock_text(value, step_s=step, hours=hours))
     )
-    unit = "hours:minutes:seconds" if end_s >= 3600 else "minutes:seconds"
+    unit = "hours:minutes:seconds" if hours else "minutes:seconds"
     axes.set_xlabel(f"Time from the start ({unit})")

@@ -176,7 +176,7 @@ def render(
         *_figures(table, rows, marks, series),
         sections.expressions_section(facts, chosen),
         sections.marks_section(table, marks, subjects),
-        sections.baseline_section(facts, {row.subject.participant for row in chosen}),
+        sections.baseline_section(table, facts, {row.subject.participant for row in chosen}),
         method_sections.methods_section(table, facts, chosen),
         method_sections.limits_section(facts),
         tag("footer", tag("p", f"Made by affect-edge {__version__} from {table.path.name}.")),

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from edge.results.facts import REASON_WORDS, Facts, wall_text
-from edge.results.figures import clock_text
+from edge.results.figures import clock_text, has_hours
 from edge.results.marks import Mark, intervals_of
 from edge.results.markup import Child, Html, table, tag
 from edge.results.summary import SummaryRow, summarise
@@ -102,8 +102,11 @@ def session_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> 
         ("Purpose", " and ".join(facts.purposes) or "not known"),
     ]
     if len(rows) != 1:  # of one face, the next table says it
-        empty = f"{percent_text(record.empty_s, record.recorded_s)} % of the recorded time"
-        found.insert(4, ("Nobody in view", f"{duration_text(record.empty_s)}, {empty}"))
+        empty = "at no time"
+        if record.empty_s > 0:
+            share = percent_text(record.empty_s, record.recorded_s)
+            empty = f"{duration_text(record.empty_s)}, {share} % of the recorded time"
+        found.insert(4, ("Nobody in view", empty))
     if facts.note:
         found.insert(1, ("Note", facts.note))
     body = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in found]
@@ -233,18 +236,21 @@ def marks_section(record: Table, marks: Sequence[Mark], subjects: Sequence[int])
     """Return the marks, and the means between them."""
     if not marks:
         return section("Marks", tag("p", "Nothing was marked."))
+    hours = has_hours(record.end_s)
     listed: list[list[Child]] = []
     for number, mark in enumerate(marks, 1):
         is_inside = record.start_s <= mark.time_s <= record.end_s
         outside = "" if is_inside else " (outside the record)"
-        listed.append([str(number), clock_text(mark.time_s, step_s=0.5), mark.text + outside])
+        at = clock_text(mark.time_s, step_s=0.5, hours=hours)
+        listed.append([str(number), at, mark.text + outside])
     chosen = {record.subjects[at] for at in subjects}
     step_s = 1.0 if all(mark.time_s == round(mark.time_s) for mark in marks) else 0.5
     between: list[list[Child]] = [
         [
             _mark_number(marks, row.interval.from_s),
             DASH.join(
-                clock_text(each, step_s=step_s) for each in (row.interval.from_s, row.interval.to_s)
+                clock_text(each, step_s=step_s, hours=hours)
+                for each in (row.interval.from_s, row.interval.to_s)
             ),
             _name(row),
             seconds_text(row.in_view_s),
@@ -268,15 +274,16 @@ def marks_section(record: Table, marks: Sequence[Mark], subjects: Sequence[int])
     )
 
 
-def baseline_section(facts: Facts, codes: Collection[str | None]) -> Html:
+def baseline_section(record: Table, facts: Facts, codes: Collection[str | None]) -> Html:
     """Return the neutral baselines of the participants."""
     chosen = [each for each in facts.baselines if each.participant in codes]
     if not chosen:
         return section("Neutral baseline", tag("p", "None was learnt for these faces."))
+    hours = has_hours(record.end_s)
     rows: list[list[Child]] = [
         [
             each.participant,
-            "before this run" if each.time_s is None else clock_text(each.time_s),
+            "before this run" if each.time_s is None else clock_text(each.time_s, hours=hours),
             "ready" if each.is_ready else f"not valid: {each.reason}",
             signed_text(each.valence),
             signed_text(each.arousal),

@@ -147,3 +147,18 @@ def test_times_on_an_axis() -> None:
         "0:00", "1:00", "1:01", "1:00:00", "-0:05",
     ]  # fmt: skip
     assert clock_text(1.25, step_s=0.5) == "0:01.2"
+    assert [clock_text(each, hours=True) for each in (0, 600, 36000)] == [
+        "0:00:00", "0:10:00", "10:00:00",
+    ]  # fmt: skip
+
+
+def test_ten_minutes_of_a_long_record_are_not_ten_hours(tmp_path: Path) -> None:
+    long = read_table(write_log(tmp_path / "log.jsonl", [frame(at, at * 1000) for at in range(80)]))
+    assert 3600 < long.end_s < 4200
+    with styled():
+        figure = timeline(long, [], (), [Series("x", long.frame_time_s, long.frame_time_s)])
+        figure.canvas.draw()
+        labels = [each.get_text() for each in figure.axes[-1].get_xticklabels()]
+    assert "0:10:00" in labels
+    assert "1:00:00" in labels
+    assert figure.axes[-1].get_xlabel().endswith("(hours:minutes:seconds)")

@@ -11,7 +11,7 @@ from edge.results.methods import methods_paragraph
 from edge.results.report import render
 from edge.results.summary import whole
 from edge.results.tables import read_table
-from tests.support.recorded import face, frame, session, write_log
+from tests.support.recorded import event, face, frame, session, write_log
 from tests.support.report_page import Page
 
 
@@ -58,6 +58,16 @@ def test_a_record_says_how_long_nobody_was_in_view(tmp_path: Path) -> None:
     assert "Nobody in view" not in render(read_table(write_log(tmp_path / "one.jsonl", [
         frame(0, 0, face(1, 0))
     ])))  # fmt: skip
+
+
+def test_times_of_a_long_record_are_written_with_hours(tmp_path: Path) -> None:
+    messages = [frame(at, at * 1000, face(1, at, participant="P07")) for at in range(80)]
+    ready = event(99, 12_000, "baseline_ready", {"participant": "P07", "valence": 0, "arousal": 0})
+    table = read_table(write_log(tmp_path / "log.jsonl", [*messages, ready]))
+    text = " ".join(Page(render(table, marks=(Mark(600, "in"),))).text.split())
+    assert "1 0:10:00.0 in" in text
+    assert "0:00:00–0:10:00" in text
+    assert "P07 0:10:00 ready" in text
 
 
 def test_how_well_each_expression_is_found_is_said(html: str) -> None:
