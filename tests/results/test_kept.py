@@ -7,7 +7,7 @@ import pytest
 
 from edge.cli import run_command_line
 from edge.results import after_analysis
-from edge.results.join import series_of
+from edge.results.join import read_sensors, series_of, write_joined
 from edge.results.kept import kept_sensors
 from edge.results.report import write_report
 from edge.results.tables import read_table
@@ -58,7 +58,7 @@ def test_a_sensor_of_an_analysis_is_drawn_as_it_was_read(tmp_path: Path, suffix:
         "0,1,007,9007199254740993,1_000,nan,1\n"
         "10,2,008,4,2,2,9007199254740993.5\n"
     )
-    after_analysis(folder, joins=[sensors])
+    write_joined(folder, read_sensors([sensors], None))
     for each in folder.glob("joined.*"):
         if each.suffix != f".{suffix}":
             each.unlink()

@@ -15,10 +15,11 @@ from edge.cli import run_command_line
 from edge.errors import ConfigError, LogFileError
 from edge.results import pdf
 from edge.results.facts import facts_of
+from edge.results.figures import as_png, styled
 from edge.results.marks import recorded_marks
 from edge.results.markup import tag
 from edge.results.methods import methods_paragraph
-from edge.results.plots import drawings, write_plots
+from edge.results.plots import drawings
 from edge.results.report import render, write_report
 from edge.results.summary import whole
 from edge.results.tables import read_table
@@ -292,6 +293,9 @@ def test_summary_and_plots_of_a_log(
 ) -> None:
     arguments = ["--summary", str(tmp_path / "s.csv"), "--interval", "10s"]
     arguments += ["--plots", str(tmp_path / "plots"), "--out", str(tmp_path / "r.html")]
+    (tmp_path / "plots").mkdir()
+    for name in ("timeline-2.png", "mine.png"):
+        (tmp_path / "plots" / name).touch()
     assert run_command_line(["report", str(log), *arguments]) == 0
     rows = (tmp_path / "s.csv").read_text().splitlines()
     # nothing was recorded between 10 s and 20 s
@@ -300,11 +304,7 @@ def test_summary_and_plots_of_a_log(
         ["P07", "-1", "-1", "3", "20.0", "30.0"],
         ["", "2", "1", "3", "20.0", "30.0"],
     ]
-    assert len(list((tmp_path / "plots").iterdir())) == 6
-    assert "earlier" not in capfd.readouterr().err
-    for name in ("timeline-2.png", "mine.png"):
-        (tmp_path / "plots" / name).touch()
-    assert run_command_line(["report", str(log), *arguments, "--force"]) == 0
+    assert len(list((tmp_path / "plots").iterdir())) == 8
     said = capfd.readouterr().err
     assert f"{tmp_path}/plots: holds plots of an earlier report, too: timeline-2.png\n" in said
 
@@ -343,19 +343,17 @@ def test_a_page_is_replaced_with_force_only_and_named_at_the_end(
 
 
 def test_one_participant_alone(log: Path, tmp_path: Path) -> None:
-    write_report(log, tmp_path / "a.html", participant="P07")
-    assert "track" not in Page((tmp_path / "a.html").read_text()).text.replace("tracked", "")
     words = ["--participant", "P07", "--summary", str(tmp_path / "s.csv")]
     words += ["--plots", str(tmp_path / "plots"), "--out", str(tmp_path / "c.html")]
     assert run_command_line(["report", str(log), *words]) == 0
-    assert {row.split(",")[0] for row in (tmp_path / "s.csv").read_text().splitlines()[1:]} == {
-        "P07"
-    }
+    assert "track" not in Page((tmp_path / "c.html").read_text()).text.replace("tracked", "")
+    rows = (tmp_path / "s.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[0] for row in rows} == {"P07"}
     alone = read_table(log).only("P07")
     assert [each.subjects for each in drawings(alone, ())] == [(0,)] * 3
-    drawn = write_plots(alone, tmp_path / "alone", recorded_marks(alone))
-    for each in drawn:
-        assert each.read_bytes() == (tmp_path / "plots" / each.name).read_bytes()
+    with styled():
+        of_alone = as_png(next(drawings(alone, recorded_marks(alone))).draw())
+    assert (tmp_path / "plots" / "timeline.png").read_bytes() == of_alone
     with pytest.raises(ConfigError, match="'P08': expected a participant of this record: P07"):
         write_report(log, tmp_path / "b.html", participant="P08")
 
