@@ -45,6 +45,10 @@ RefusalCode = Literal[
     "busy",
     "cursor_ahead",
     "name_taken",
+    "preview_off",
+    "preview_open",
+    "preview_closed",
+    "no_picture",
     "not_possible",
     "failed",
 ]

@@ -15,7 +15,7 @@ import zmq
 
 from edge.client.fetch_socket import FetchSocket
 from edge.client.gaps import STREAMS_MAX, GapDetector
-from edge.client.live import LiveSocket
+from edge.client.live import Live, Taken
 from edge.client.ordering import NOT_FETCHED, Ordered, Position, StreamOrder
 from edge.client.pages import Page, parse_page
 from edge.client.service import Consumer, Service
@@ -32,6 +32,7 @@ READY_MAX: Final = 4 * FETCH_MAX
 _TURN_MS: Final = 100  # longest wait, for the timers
 _TURN_NS: Final = 100_000_000  # longest time without a turn while messages are ready
 _PAUSE_NS: Final = 1_000_000_000  # between two turns: the caller did something else
+_HOLDER_S: Final = 5.0  # a service that does not answer for so long may have moved
 _LIVE_MAX: Final = 256  # live messages taken in a turn
 
 
@@ -40,7 +41,7 @@ class _Unclaimed:
     """Messages of a stream while it is not known whether a service serves it."""
 
     since_ns: int
-    messages: deque[tuple[Message, bytes]] = field(default_factory=deque)
+    messages: deque[tuple[Message, bytes, int]] = field(default_factory=deque)
 
 
 class Backfill:
@@ -92,6 +93,7 @@ class Backfill:
         self._committed = committed
         self._added = 0  # messages ever added to ``ready``
         self._turned_ns = 0
+        self._are_pairs = False  # each endpoint has its service
 
     # -- for the subscriber ------------------------------------------------------------------------
 
@@ -144,7 +146,7 @@ class Backfill:
                 texts.append(f"earlier messages from {each.fetch.endpoint}{held}")
         return "; ".join(texts)
 
-    def turn(self, live: LiveSocket, timeout_ms: int) -> None:
+    def turn(self, live: Live, timeout_ms: int) -> None:
         """Send what is due, wait for messages and replies, and add them to ``ready``.
 
         Raises:
@@ -152,8 +154,9 @@ class Backfill:
                 cursor is ahead of its stream.
         """
         self._send_due(monotonic_ns())
-        sockets = [live.socket, *(each.fetch.socket for each in self._services)]
-        polled = zmq.zmq_poll([(each, zmq.POLLIN) for each in sockets], min(timeout_ms, _TURN_MS))
+        replies = [each.fetch.socket for each in self._services]
+        live.wait(replies, min(timeout_ms, _TURN_MS))
+        self._are_pairs = live.count == len(self._services)
         now_ns = monotonic_ns()
         if self._turned_ns and now_ns - self._turned_ns > _PAUSE_NS:
             self._do_not_count(now_ns - self._turned_ns)
@@ -162,14 +165,14 @@ class Backfill:
             taken = live.take()
             if taken is None:
                 break
-            message, part = taken
-            if message is not None:
-                self._add_live(message, part, now_ns)
-        if not polled:
-            live.reconnect_if_silent()
-        for each in self._services:
+            if taken.message is not None:
+                self._add_live(taken.message, taken, now_ns)
+        live.reconnect_silent()
+        for index, each in enumerate(self._services):
             if (reply := each.fetch.take()) is not None:
                 self._add_reply(each, reply, now_ns)
+                if each.stream is not None and self._are_pairs:
+                    live.origins.note_served(each.stream, index)
             each.fetch.give_up_if_late(now_ns)
         self._stop_holding(now_ns)
         self._send_due(now_ns)
@@ -181,8 +184,8 @@ class Backfill:
 
     # -- live messages -----------------------------------------------------------------------------
 
-    def _add_live(self, message: Message, part: bytes, now_ns: int) -> None:
-        stream = message.stream
+    def _add_live(self, message: Message, taken: Taken, now_ns: int) -> None:
+        stream, part = message.stream, taken.part
         order = self._orders.get(stream)
         if order is not None:
             order.heard_ns = now_ns
@@ -198,7 +201,7 @@ class Backfill:
                 self._unclaimed[stream] = _Unclaimed(now_ns)
                 for each in self._services:
                     each.probe(now_ns)
-            self._unclaimed[stream].messages.append((message, part))
+            self._unclaimed[stream].messages.append((message, part, taken.origin))
 
     def _add_to(self, order: StreamOrder, message: Message, part: bytes, now_ns: int) -> None:
         if isinstance(message, StatusMessage):
@@ -229,7 +232,7 @@ class Backfill:
         self._pass_on(
             [
                 Ordered(part, message, is_served=False, hole_reason=hole_reason)
-                for message, part in messages
+                for message, part, _ in messages
             ]
         )
 
@@ -265,6 +268,15 @@ class Backfill:
             foreign = RequestRefused("the reply is not from affect-edge", code=None)
             self._add_refusal(service, foreign, now_ns)
             return
+        if (holder := self._holder_of(page.stream, service, now_ns)) is not None:
+            if service.has_fetch:
+                self._report(
+                    f"{service.fetch.endpoint} serves the stream of {holder.fetch.endpoint}, too:"
+                    " nothing is fetched from it; expected each daemon once in --service"
+                )
+            service.note_no_fetch(now_ns)
+            self._probe_for_unclaimed(service, now_ns)
+            return
         service.note_page(page.stream, now_ns)
         is_new = page.stream not in self._orders
         order = self._order_of(service, page, now_ns)
@@ -281,6 +293,17 @@ class Backfill:
             service.mark = self._added
         self._probe_for_unclaimed(service, now_ns)
 
+    def _holder_of(self, stream: str, service: Service, now_ns: int) -> Service | None:
+        """Return another service that serves the stream, and answers; None: there is none."""
+        others = (each for each in self._services if each is not service)
+        return next(
+            (
+                each for each in others
+                if each.stream == stream and each.has_fetch and each.missing_s(now_ns) < _HOLDER_S
+            ),
+            None,
+        )  # fmt: skip
+
     def _order_of(self, service: Service, page: Page, now_ns: int) -> StreamOrder:
         """Return the order of the stream that the page is of; begin it if it is new."""
         order = self._orders.get(page.stream)
@@ -292,8 +315,10 @@ class Backfill:
             if order.position is None and service.is_first and not page.messages:
                 self._begin(order, page)
             unclaimed = self._unclaimed.pop(page.stream, None)
-            for message, part in unclaimed.messages if unclaimed is not None else ():
-                self._add_to(order, message, part, now_ns)
+            for message, part, index in unclaimed.messages if unclaimed is not None else ():
+                # that of another endpoint may be a lie; what it is not is fetched
+                if not self._are_pairs or self._services[index] is service:
+                    self._add_to(order, message, part, now_ns)
             self._forget_streams()
         return order
 

@@ -1,6 +1,6 @@
 """A subscriber to one or more daemons: gives decoded messages and the gaps between them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
 
@@ -9,7 +9,7 @@ import zmq
 from edge.client.backfill import Backfill, Since
 from edge.client.gaps import Cursor, Gap, GapDetector
 from edge.client.keys import Keys, apply_client_keys, default_keys
-from edge.client.live import LiveSocket
+from edge.client.live import Live
 from edge.client.ordering import Ordered
 from edge.client.service import Consumer
 from edge.clock import elapsed_ms, monotonic_ns
@@ -73,6 +73,10 @@ class Subscriber:
     as it takes while the daemon answers, ``hold_s`` while it does not. Then they are passed on, and
     the gap has the reason ``not_fetched``; the daemon may still store what is in it. A status comes
     after everything up to its ``last_seq``.
+
+    A stream comes from one endpoint: the one that published it first, as long as it does, or, where
+    there are as many services as endpoints, in the same order, the one whose service serves it. The
+    messages of another endpoint that names the stream are skipped, and reported.
 
     Args:
         endpoints: addresses of PUB sockets, ``tcp://HOST:PORT`` or ``ipc://PATH``; at least one.
@@ -147,7 +151,7 @@ class Subscriber:
         self._opened_ns = 0  # time since which messages are waited for
         self._keys = keys or default_keys()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
-        self._live: LiveSocket | None = None
+        self._live: Live | None = None
         self._backfill: Backfill | None = None
 
     def __enter__(self) -> Self:
@@ -162,13 +166,14 @@ class Subscriber:
         apply_client_keys(self._context, self._keys)
         self._opened_ns = monotonic_ns()
         try:
-            self._live = LiveSocket(
+            self._live = Live(
                 self._context,
                 self._endpoints,
                 self._topics,
                 conflate=self._conflate,
                 high_water=self._high_water,
                 silence_s=self._silence_s,
+                report=self._report,
             )
             if self._services:
                 self._backfill = Backfill(
@@ -206,6 +211,15 @@ class Subscriber:
     def device(self) -> str | None:
         """The only device whose messages are received; None: all."""
         return self._device
+
+    @property
+    def claims(self) -> Mapping[str, str]:
+        """What is wrong with streams that a second endpoint publishes now, by stream."""
+        return {} if self._live is None else self._live.claims
+
+    def endpoint_of(self, stream: str) -> str | None:
+        """Return the endpoint that publishes a stream; None: no live message of it has come."""
+        return None if self._live is None else self._live.origins.endpoint_of(stream)
 
     @property
     def undecodable(self) -> int:
@@ -270,18 +284,16 @@ class Subscriber:
             if is_over and monotonic_ns() >= deadline_ns:
                 return None
 
-    def _receive_live(self, live: LiveSocket, timeout_ms: int) -> tuple[Received | None, bool]:
-        if not live.socket.poll(timeout_ms):
-            live.reconnect_if_silent()
-            return None, True
+    def _receive_live(self, live: Live, timeout_ms: int) -> tuple[Received | None, bool]:
         taken = live.take()
-        if taken is None or taken[0] is None:
+        if taken is None and live.wait((), timeout_ms):
+            taken = live.take()
+        live.reconnect_silent()
+        if taken is None or taken.message is None:
             return None, True
-        return self._checked(Ordered(taken[1], taken[0], is_served=False)), True
+        return self._checked(Ordered(taken.part, taken.message, is_served=False)), True
 
-    def _receive_ordered(
-        self, live: LiveSocket, backfill: Backfill, timeout_ms: int
-    ) -> Received | None:
+    def _receive_ordered(self, live: Live, backfill: Backfill, timeout_ms: int) -> Received | None:
         if not backfill.ready or backfill.is_due:
             backfill.turn(live, 0 if backfill.ready else timeout_ms)
         while backfill.ready:

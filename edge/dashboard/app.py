@@ -25,7 +25,7 @@ _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_PUBLIC: Final = ("style.css", "login.js", "theme.js", "icon.svg")  # what the login page loads
+_PUBLIC: Final = ("style.css", "login.js", "api.js", "theme.js", "icon.svg")  # of the login page
 _COMMANDS_MAX: Final = 8  # at a time: each waits for a daemon in a thread
 
 _BODY_S: Final = 10.0

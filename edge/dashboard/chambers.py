@@ -32,6 +32,8 @@ class Chamber:
         past: share of the history that has been read; None: all that is wanted.
         view: of the last seconds, for advice on camera and lamp.
         service: address that answers requests; None: not known yet.
+        endpoint: address that publishes its messages; empty: not known.
+        conflict: why it may be mistaken for another one, in words; empty: it is not.
     """
 
     def __init__(self, name: str, device: str, stream: str) -> None:
@@ -44,9 +46,9 @@ class Chamber:
         self.cards: dict[str, Card] = {}
         self.past: float | None = None
         self.service: str | None = None
+        self.endpoint = self.conflict = ""
         self.seats: dict[str, str | None] = {}
         self.participants: list[dict[str, Any]] = []
-        self._status: StatusMessage | None = None
         self.view = View()
         self._past_tracks: dict[str, Card] = {}
         self._size = (0, 0)
@@ -93,7 +95,21 @@ class Chamber:
         card = self.cards[key] = waiting or Card(key)
         return card
 
-    def card_of_past(self, key: str) -> Card | None:
+    def add_past(self, message: FrameMessage) -> set[Card]:
+        """Add a frame of the past to the histories; return the cards that it changed."""
+        touched: set[Card] = set()
+        t_s = message.time.unix_ns / 1e9
+        for face in message.faces:
+            if face.affect is None:
+                continue
+            card = self._card_of_past(key_of(face, message.epoch))
+            if card is not None:
+                smoothed = face.affect.smoothed
+                card.history.add(t_s, smoothed.valence, smoothed.arousal)
+                touched.add(card)
+        return touched
+
+    def _card_of_past(self, key: str) -> Card | None:
         """Return the card for a face of the past; None if there is no room for it.
 
         That of a track alone waits until the track is seen: most have gone.
@@ -120,10 +136,6 @@ class Chamber:
         for key in removed:
             del self.cards[key]
         return removed
-
-    def show_status(self, status: StatusMessage) -> None:
-        """Show a status."""
-        self._status = status
 
     def show_people(
         self, seats: Mapping[str, str | None], participants: Sequence[Mapping[str, Any]]
@@ -164,6 +176,7 @@ class Chamber:
             "device": self.device,
             "stream": self.stream,
             "connected": self.connected,
+            "conflict": self.conflict,
             "heard_ms": self.heard_ms,
             "past": self.past,
             "can_ask": self.service is not None,
@@ -173,7 +186,7 @@ class Chamber:
             "size": self._size,
             "ignored": self._ignored,
         }
-        status = self._status
+        status = self.view.status
         if status is None:
             return shown
         totals = sorted(self._totals)

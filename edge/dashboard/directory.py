@@ -24,13 +24,16 @@ _REFRESH_TURNS: Final = 120  # half a minute: what no event announces, such as "
 _PAUSE_S: Final = 0.02  # between two pages of the past: live messages go first
 _EPOCHS_MAX: Final = 1000
 _PEOPLE_MAX: Final = 1000  # seats, and participants, of a daemon
-_WAITS: Final = "runs, and waits for its first picture"
 _WRONG: Final = "sends replies that are wrong"
 
 log = logging.getLogger("affect_edge")
 
 
 _Name = Annotated[str, Field(max_length=64)]
+
+
+class _NotStarted(ServiceUnavailable):
+    """A daemon that has nothing to tell yet."""
 
 
 class _Known(Wire):
@@ -206,7 +209,7 @@ class ServiceThread:
         answer = _Answer.model_validate(ask(self._service, StatusRequest(), _TIMEOUT_S))
         status = answer.status
         if status is None:
-            raise ServiceUnavailable(_WAITS)
+            raise _NotStarted("runs, and waits for its first picture")
         require_times(status)
         self._state.answered(self._service, status.device, answer.model_dump())
         self._stream = status.stream
@@ -233,7 +236,6 @@ class ServiceThread:
 
 
 def _reason(error: Exception) -> str:
-    known = ConfigError | RequestRefused | StreamConflictError
-    if isinstance(error, known) or error.args == (_WAITS,):
+    if isinstance(error, ConfigError | RequestRefused | StreamConflictError | _NotStarted):
         return str(error)
     return "does not answer" if isinstance(error, AffectEdgeError) else _WRONG

@@ -205,16 +205,17 @@ class Previews:
 
 def _in_words(refusal: Refused) -> Refused:
     """Return a daemon's refusal as it concerns a viewer of the page."""
-    if refusal.code == "read_only":
-        return Refused(403, _RIGHTS)
-    for beginning, status, text in (
-        ("the preview is off", 409, _OFF),
-        ("the preview is open", 409, _OTHER),
-        ("the preview is closed", 410, _CLOSED),
-        ("no picture has come", 425, "no picture has come yet"),
-    ):
-        if str(refusal).startswith(beginning):
-            return Refused(status, text)
+    match refusal.code:
+        case "read_only":
+            return Refused(403, _RIGHTS)
+        case "preview_off":
+            return Refused(409, _OFF)
+        case "preview_open":
+            return Refused(409, _OTHER)
+        case "preview_closed":
+            return Refused(410, _CLOSED)
+        case "no_picture":
+            return Refused(425, "no picture has come yet")
     return refusal
 
 

@@ -14,6 +14,7 @@ from edge.errors import AffectEdgeError, RequestRefused
 _CHECK_MS: Final = 1000.0
 _START_S: Final = 10.0
 _AGAIN_S: Final = 1.0  # after an error in receiving
+_LOG_MS: Final = 60_000.0
 _NAMED_MAX: Final = 256  # daemons whose wrong messages were reported
 
 log = logging.getLogger("affect_edge")
@@ -44,6 +45,7 @@ class Receiver:
         self._opened = threading.Event()
         self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
         self._named: set[str] = set()
+        self._logged, self._logged_ns = "", 0
         self.error: Exception | None = None
 
     def start(self) -> None:
@@ -75,7 +77,7 @@ class Receiver:
     def _receive(self) -> None:
         checked_ns = monotonic_ns()
         with Subscriber(
-            self._endpoints, services=self._services, since="now", report=log.info
+            self._endpoints, services=self._services, since="now", report=log.warning
         ) as live:
             self._opened.set()
             while not self._stop.is_set():
@@ -83,26 +85,36 @@ class Receiver:
                     received = live.receive(0.2)
                 except RequestRefused as error:
                     # a journal was replaced by an older copy: begin anew, with what comes now
-                    log.warning("%s; the page goes on with what is published now", error)
+                    self._wait_to_begin_anew(
+                        f"{error}; the page goes on with what is published now"
+                    )
                     return
                 except AffectEdgeError:
                     raise
                 except Exception as error:  # noqa: BLE001 - one daemon must not end the page of all
-                    log.warning("receiving begins anew: %s: %s", type(error).__name__, error)
-                    self._stop.wait(_AGAIN_S)
+                    self._wait_to_begin_anew(
+                        f"receiving begins anew: {type(error).__name__}: {error}"
+                    )
                     return
                 if received is not None and not received.late:
-                    self._show(received)
+                    self._show(received, live.endpoint_of(received.message.stream) or "")
                 if elapsed_ms(checked_ns) >= _CHECK_MS:
                     checked_ns = monotonic_ns()
-                    self._state.check_connections()
+                    self._state.check_connections(live.claims)
 
-    def _show(self, received: Received) -> None:
+    def _wait_to_begin_anew(self, text: str) -> None:
+        """Wait for a moment; log why, the same reason once in a minute."""
+        if text != self._logged or elapsed_ms(self._logged_ns) > _LOG_MS:
+            self._logged, self._logged_ns = text, monotonic_ns()
+            log.warning("%s", text)
+        self._stop.wait(_AGAIN_S)
+
+    def _show(self, received: Received, endpoint: str) -> None:
         """Show a message; skip it, and say so once for each daemon, if it cannot be shown."""
         message = received.message
         try:
             require_times(message)
-            self._state.apply(message, backfilled=received.backfilled)
+            self._state.apply(message, backfilled=received.backfilled, endpoint=endpoint)
         except Exception as error:  # noqa: BLE001 - one daemon must not end the page of all
             name = f"{message.device} {message.stream}"[:200]
             if name not in self._named and len(self._named) < _NAMED_MAX:

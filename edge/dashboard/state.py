@@ -11,9 +11,10 @@ import json
 import logging
 import secrets
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any, Final
 
 from edge.clock import elapsed_ms, monotonic_ns, wall_ns
@@ -87,12 +88,18 @@ class State:
 
     # -- from the receiver -------------------------------------------------------------------------
 
-    def apply(self, message: Message, *, backfilled: bool) -> None:
-        """Show a message, in the order in which messages are received."""
+    def apply(self, message: Message, *, backfilled: bool, endpoint: str = "") -> None:
+        """Show a message, in the order in which messages are received.
+
+        Args:
+            message: of a daemon.
+            backfilled: it was fetched.
+            endpoint: that publishes its stream; empty: not known.
+        """
         with self._lock:
             self._version += 1
             now_ms = wall_ns() // 1_000_000
-            chamber = self._chamber_of(message.stream, message.device)
+            chamber = self._chamber_of(message.stream, message.device, endpoint)
             chamber.heard_ns, chamber.heard_ms = monotonic_ns(), now_ms
             if not chamber.connected:
                 chamber.connected, chamber.version = True, self._version
@@ -106,12 +113,29 @@ class State:
                 if message.event.startswith(_PEOPLE):
                     self._dirty.add(message.stream)
             else:
-                chamber.show_status(message)
                 chamber.version = self._version
 
-    def check_connections(self) -> None:
-        """Mark the daemons that have fallen silent; call it about once a second."""
+    def check_connections(self, claims: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Mark the daemons that have fallen silent, and those that are mistaken for each other.
+
+        Call it about once a second.
+
+        Args:
+            claims: what is wrong with streams that two endpoints publish, by stream.
+        """
         with self._lock:
+            named = Counter(each.device for each in self._chambers.values() if each.connected)
+            for chamber in self._chambers.values():
+                conflict = claims.get(chamber.stream, "")
+                if not conflict and chamber.connected and named[chamber.device] > 1:
+                    where = chamber.endpoint or "an address that is not known"
+                    conflict = (
+                        f"{named[chamber.device]} daemons have this name; this one publishes at"
+                        f" {where}; expected a device.name of its own for each"
+                    )
+                if conflict != chamber.conflict:
+                    self._version += 1
+                    chamber.conflict, chamber.version = conflict, self._version
             for chamber in self._chambers.values():
                 if chamber.connected and elapsed_ms(chamber.heard_ns) > SILENT_MS:
                     self._version += 1
@@ -119,14 +143,16 @@ class State:
                     for card in chamber.cards.values():
                         card.in_view, card.version = False, self._version
 
-    def _chamber_of(self, stream: str, device: str) -> Chamber:
+    def _chamber_of(self, stream: str, device: str, endpoint: str = "") -> Chamber:
         chamber = self._chambers.get(stream)
         if chamber is not None:
+            chamber.endpoint = endpoint or chamber.endpoint
             return chamber
         # a daemon without a journal begins a new stream at each start: it goes on in its place
         earlier = [
             each for each in self._chambers.values()
             if each.device == device and each.heard_ns and elapsed_ms(each.heard_ns) > SILENT_MS / 2
+            and (each.endpoint == endpoint or not (each.endpoint and endpoint))
         ]  # fmt: skip
         if earlier:
             chamber = earlier[0]
@@ -134,12 +160,16 @@ class State:
             chamber.stream, chamber.service = stream, None
         else:
             if len(self._chambers) >= CHAMBERS_MAX:
-                oldest = min(self._chambers.values(), key=lambda each: each.heard_ns)
+                # of the address that has most: one daemon that invents streams hides no other
+                count = Counter(each.endpoint for each in self._chambers.values())
+                oldest = min(
+                    self._chambers.values(), key=lambda each: (-count[each.endpoint], each.heard_ns)
+                )
                 del self._chambers[oldest.stream]
                 self._note_removed(oldest.name, "")
             self._names += 1
             chamber = Chamber(f"c{self._names}", device, stream)
-        chamber.version = self._version
+        chamber.version, chamber.endpoint = self._version, endpoint
         self._chambers[stream] = chamber
         self._dirty.add(stream)
         self.streams += 1
@@ -260,8 +290,8 @@ class State:
     def service_of(self, chamber: str) -> str | None:
         """Return the address that answers requests for a chamber; None if there is none."""
         with self._lock:
-            found = (each for each in self._chambers.values() if each.name == chamber)
-            return next((each.service for each in found), None)
+            found = self._named(chamber)
+            return None if found is None else found.service
 
     def apply_past(self, stream: str, messages: Sequence[Mapping[str, Any]], share: float) -> None:
         """Add messages of the journal to histories and events, in any order.
@@ -280,7 +310,7 @@ class State:
             touched: set[Card] = set()
             for message in found:
                 if isinstance(message, FrameMessage):
-                    touched |= _past_frame(chamber, message)
+                    touched |= chamber.add_past(message)
                 else:
                     with contextlib.suppress(ValueError):  # a detail that JSON cannot hold
                         self._event(chamber, message, past=True)
@@ -366,18 +396,18 @@ class State:
     def advice(self, chamber: str) -> list[dict[str, Any]] | None:
         """Return what to change at a chamber's camera and lamp; None if there is none."""
         with self._lock:
-            for each in self._chambers.values():
-                if each.name == chamber:
-                    return [asdict(advice) for advice in each.view.advice()]
-        return None
+            found = self._named(chamber)
+            return None if found is None else [asdict(advice) for advice in found.view.advice()]
 
     def history(self, chamber: str, key: str) -> list[HistoryPoint] | None:
         """Return the history of a card, in order of time; None if there is no such card."""
         with self._lock:
-            for each in self._chambers.values():
-                if each.name == chamber and key in each.cards:
-                    return each.cards[key].history.points()
-        return None
+            found = self._named(chamber)
+            card = None if found is None else found.cards.get(key)
+            return None if card is None else card.history.points()
+
+    def _named(self, name: str) -> Chamber | None:
+        return next((each for each in self._chambers.values() if each.name == name), None)
 
 
 def _json(value: object) -> bytes:
@@ -394,17 +424,3 @@ def _past_message(given: object, stream: str) -> FrameMessage | EventMessage | N
     if isinstance(message, StatusMessage) or message.stream != stream:
         return None
     return message
-
-
-def _past_frame(chamber: Chamber, message: FrameMessage) -> set[Card]:
-    touched: set[Card] = set()
-    t_s = message.time.unix_ns / 1e9
-    for face in message.faces:
-        if face.affect is None:
-            continue
-        card = chamber.card_of_past(key_of(face, message.epoch))
-        if card is not None:
-            smoothed = face.affect.smoothed
-            card.history.add(t_s, smoothed.valence, smoothed.arousal)
-            touched.add(card)
-    return touched

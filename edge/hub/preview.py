@@ -53,7 +53,8 @@ class Preview:
         """
         if not self._config.enabled:
             raise RequestRefused(
-                "the preview is off; expected preview.enabled = true in the daemon's configuration"
+                "the preview is off; expected preview.enabled = true in the daemon's configuration",
+                code="preview_off",
             )
         self.expire()
         if action == "open":
@@ -84,7 +85,9 @@ class Preview:
 
     def _open(self) -> None:
         if self._until_ns is not None:
-            raise RequestRefused("the preview is open; close it first, to open it for longer")
+            raise RequestRefused(
+                "the preview is open; close it first, to open it for longer", code="preview_open"
+            )
         self._until_ns = clock.monotonic_ns() + round(self._config.minutes * 60e9)
         self._shown = 0
         self._set_width(self._config.width_px)
@@ -92,10 +95,12 @@ class Preview:
 
     def _picture(self) -> dict[str, Any]:
         if self._until_ns is None:
-            raise RequestRefused("the preview is closed; open it first")
+            raise RequestRefused("the preview is closed; open it first", code="preview_closed")
         picture = self._newest
         if picture is None:
-            raise RequestRefused("no picture has come since the preview was opened; ask again")
+            raise RequestRefused(
+                "no picture has come since the preview was opened; ask again", code="no_picture"
+            )
         self._shown += 1
         age_s = (clock.monotonic_ns() - self._newest_ns) / 1e9
         return {**picture.model_dump(exclude={"kind"}), "age_s": age_s, "left_s": self.left_s}

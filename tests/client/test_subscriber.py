@@ -1,5 +1,6 @@
 """The subscriber against real sockets."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -164,6 +165,21 @@ def test_it_reconnects_to_a_peer_that_zeromq_gave_up_on(publisher, endpoint):
         publisher.send(frame(2))
         (received,) = take(subscriber, 1)
     assert received.gap == Gap("s", 1, 1, 1)
+
+
+def test_it_reconnects_to_one_daemon_while_another_sends(publisher, endpoint):
+    other = f"{endpoint}2"
+    with Publisher(other) as busy, Subscriber([endpoint, other], silence_s=0.3) as subscriber:
+        publisher.wait_for_subscriptions()
+        busy.wait_for_subscriptions()
+        publisher.send(event(1, detail={"text": "x" * PART_BYTES_MAX}))
+        numbers = itertools.count()
+
+        def meanwhile():
+            busy.send(frame(next(numbers), stream="busy"))
+            subscriber.receive(0.01)
+
+        publisher.wait_for_subscriptions(meanwhile=meanwhile)
 
 
 def test_cursors_of_an_earlier_run_reveal_the_gap_since_then(publisher, endpoint):

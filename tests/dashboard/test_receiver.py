@@ -12,8 +12,10 @@ import zmq
 from edge.dashboard.receiver import Receiver
 from edge.dashboard.state import State
 from edge.protocol.messages import FrameMessage, encode
-from tests.support.page_messages import event, frame
+from tests.support.fetch_server import FakeDaemon
+from tests.support.page_messages import STREAM, event, frame, status
 from tests.support.waiting import wait_until
+from tests.support.wire import Publisher
 
 
 class Daemons:
@@ -90,3 +92,51 @@ def test_a_message_that_fails_is_skipped(tmp_path: Path) -> None:
         assert daemons.receiver.error is None
     finally:
         daemons.close()
+
+
+def test_a_daemon_that_names_the_stream_of_another_shows_nothing_in_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    true, lying = f"ipc://{tmp_path}/true", f"ipc://{tmp_path}/lying"
+    state = State()
+    with Publisher(true) as publisher, Publisher(lying) as liar:
+        receiver = Receiver([true, lying], [], state, lambda: None)
+        receiver.start()
+        try:
+            publisher.wait_for_subscriptions()
+            liar.wait_for_subscriptions()
+            publisher.send(frame(1, 1))
+            wait_until(lambda: state.history("c1", "t:1.1"))
+            liar.send(frame(2, 1, 2, 3), status(), frame(1, 1, stream="its own"))
+            wait_until(lambda: conflicts(state).get(STREAM, "").startswith(lying))
+            publisher.send(frame(2, 1))
+            # its own stream has the same name of a device: both say so
+            wait_until(lambda: "2 daemons have this name" in conflicts(state).get("its own", ""))
+            body = json.loads(state.update(0)[1])
+            assert list(body["cards"]["c1"]) == ["t:1.1"]
+            assert "status" not in body["chambers"]["c1"]
+            assert lying in conflicts(state)["its own"]
+        finally:
+            receiver.stop()
+    assert len([each for each in caplog.messages if "publishes the stream of" in each]) == 1
+
+
+def conflicts(state: State) -> dict[str, str]:
+    """Return what the page says of each stream that may be mistaken."""
+    chambers = json.loads(state.update(0)[1])["chambers"].values()
+    return {each["stream"]: each["conflict"] for each in chambers}
+
+
+def test_the_same_error_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.dashboard.receiver._AGAIN_S", 0.01)
+    live, service = f"ipc://{tmp_path}/live", f"ipc://{tmp_path}/service"
+    with FakeDaemon(live, service) as daemon:
+        daemon.refusal = "the cursor is ahead of the stream: received 1, 7"
+        receiver = Receiver([live], [service], State(), lambda: None)
+        receiver.start()
+        wait_until(lambda: len(daemon.requests) >= 5)
+        receiver.stop()
+    assert receiver.error is None
+    assert len([each for each in caplog.messages if "the page goes on with" in each]) == 1

@@ -1,14 +1,15 @@
 // Requests to the server, and the short notices that report their outcome.
 
+/** Send JSON; return the response. */
+export function post(path, body, more = {}) {
+  return fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), ...more });
+}
+
 /** Send a request that changes the record; return the reply. Throws an Error that says why not. */
 export async function command(chamber, request) {
   let response;
   try {
-    response = await fetch("/api/command", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ chamber, request }),
-    });
+    response = await post("/api/command", { chamber, request });
   } catch {
     throw new Error("the page's server does not answer");
   }

@@ -41,6 +41,7 @@ export function chamberState(data, nowMs) {
   }
   const status = data.status;
   if (!status) return ["idle", "connected"];
+  if (data.conflict && status.health.grade === "excellent") return ["warn", "which one is it?"];
   return [LEVEL[status.health.grade] ?? "warn", status.health.grade];
 }
 
@@ -57,6 +58,7 @@ export class ChamberView {
     this.markButton = el("button", { type: "button", onclick: () => actions.mark(chamber) }, "Mark");
     this.source = el("span.note");
     this.past = el("span.note");
+    this.conflict = el("p.conflict");
     this.reasons = el("ul.reasons");
     this.figures = el("dl.figures");
     this.grid = el("div.cards");
@@ -64,7 +66,7 @@ export class ChamberView {
     this.nobody = el("p.empty", {}, "No face in view.");
     this.element = el("section.chamber", { "aria-labelledby": `chamber-${chamber.name}` },
       el("header", {}, this.title, this.state, this.source, this.past, el("span.push"), this.session, this.sessionButton, this.markButton),
-      this.reasons, this.figures, this.aim.element, this.nobody, this.grid);
+      this.conflict, this.reasons, this.figures, this.aim.element, this.nobody, this.grid);
     this.rows = new Map();
   }
 
@@ -87,6 +89,8 @@ export class ChamberView {
     text(this.session, data.status?.session ? `session ${data.status.session.name}` : "");
     text(this.sessionButton, data.status?.session ? "End session" : "Begin session");
     this.sessionButton.disabled = this.markButton.disabled = !data.can_ask || !data.connected;
+    text(this.conflict, data.conflict ?? "");
+    this.conflict.hidden = !data.conflict;
     const reasons = status?.health.reasons ?? [];
     this.reasons.hidden = !reasons.length;
     if (this.reasonCodes !== reasons.join()) {

@@ -1,14 +1,12 @@
+import { post } from "./api.js";
+
 const problem = document.getElementById("problem");
 document.getElementById("login").addEventListener("submit", async (event) => {
   event.preventDefault();
   const token = document.getElementById("token");
   problem.textContent = "";
   try {
-    const response = await fetch("/api/login", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ token: token.value }),
-    });
+    const response = await post("/api/login", { token: token.value });
     if (response.ok) {
       location.reload();
       return;

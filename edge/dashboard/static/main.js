@@ -1,4 +1,5 @@
 // Connects to the server, keeps the store, and renders what has changed.
+import { post } from "./api.js";
 import { Actions } from "./dialogs.js";
 import { ChamberView, chamberState } from "./chamber.js";
 import { cardState } from "./card.js";
@@ -8,6 +9,7 @@ import { changeTheme } from "./theme.js";
 import { alarmText, clock, eventText } from "./words.js";
 
 const EVENTS_SHOWN = 60;
+const MANY = 6; // chambers, beyond which each is shown small
 const QUIET_MS = 8000; // the server sends something each five seconds
 
 const byId = (id) => document.getElementById(id);
@@ -15,13 +17,12 @@ const store = new Store();
 const views = new Map();
 let range = 1800;
 let actions = null;
-let isDirty = false;
 let lastMs = Date.now();
 let problem = "";
 
 const observer = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) target.cardView.visible = isIntersecting;
-  isDirty = true;
+  schedule();
 }, { rootMargin: "200px" });
 
 // -- the connection to the server ----------------------------------------------------------------
@@ -70,7 +71,6 @@ async function reloadIfNewer() {
 
 let isScheduled = false;
 function schedule() {
-  isDirty = true;
   if (isScheduled || document.hidden) return;
   isScheduled = true;
   requestAnimationFrame(() => { isScheduled = false; render(); });
@@ -104,7 +104,6 @@ async function loadHistory(chamber, card) {
 // -- rendering --------------------------------------------------------------------------------------
 
 function render() {
-  isDirty = false;
   const nowMs = store.now();
   for (const [name, view] of views) {
     if (store.chambers.get(name) !== view.chamber) { view.destroy(); view.element.remove(); views.delete(name); }
@@ -143,7 +142,6 @@ function unknownServices() {
 function second() {
   if (document.hidden) return;
   const nowMs = store.now();
-  isDirty = true;
   render();
   for (const view of views.values()) {
     const { chamber } = view;
@@ -191,6 +189,7 @@ function renderSummary(nowMs) {
   let cards = 0;
   for (const chamber of store.chambers.values()) cards += chamber.cards.size;
   document.documentElement.classList.toggle("few", cards <= 6); // larger on a wall
+  document.documentElement.classList.toggle("many", store.chambers.size > MANY);
   text(byId("summary"), store.ready ? parts.join(" · ") : "");
   const [raised] = byId("alarms").firstElementChild.children;
   document.title = raised ? `▲ ${raised.textContent}` : unread ? `(${unread}) affect-edge` : "affect-edge";
@@ -213,7 +212,9 @@ function renderOverview(nowMs) {
     const unread = cards.filter((card) => cardState(card.data, chamber.data.connected, nowMs)[0] === "warn").length;
     attribute(tile, "data-kind", kind === "good" && unread ? "warn" : kind);
     text(tile.firstChild, chamber.data.device ?? "");
-    text(tile.lastChild, unread ? `${says}, ${unread} not read` : says);
+    const inView = cards.filter((card) => card.data.in_view).length;
+    const people = unread ? `${unread} not read` : inView ? `${inView} in view` : "nobody";
+    text(tile.lastChild, chamber.data.connected && chamber.data.status ? `${says} · ${people}` : says);
     return tile;
   }));
 }
@@ -260,11 +261,11 @@ for (const input of document.querySelectorAll("input[name=range]")) {
 }
 byId("theme").addEventListener("click", () => { changeTheme(); second(); });
 byId("logout").addEventListener("click", async () => {
-  await fetch("/api/logout", { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
+  await post("/api/logout", {});
   location.reload();
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) second(); });
-addEventListener("resize", () => { isDirty = true; });
+addEventListener("resize", schedule);
 
 actions = new Actions(store, []);
 connect();

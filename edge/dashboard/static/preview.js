@@ -1,4 +1,5 @@
 // The camera's picture, while this viewer has opened it: two a second at most, kept nowhere.
+import { post } from "./api.js";
 import { el, text } from "./dom.js";
 
 const PERIOD_MS = 500;
@@ -72,12 +73,7 @@ export class Preview {
   }
 
   async #ask(action, more = {}) {
-    const response = await fetch("/api/preview", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ chamber: this.chamber.name, action, viewer: this.viewer }),
-      ...more,
-    });
+    const response = await post("/api/preview", { chamber: this.chamber.name, action, viewer: this.viewer }, more);
     if (response.status === 401) location.reload();
     return response;
   }

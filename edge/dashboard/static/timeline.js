@@ -55,12 +55,12 @@ export class Timeline {
     const axis = { stroke: () => palette().dim, grid: { stroke: () => palette().line, width: 1 }, ticks: { show: false }, font: `${Math.round(em)}px system-ui, sans-serif` };
     return new uPlot({
       width, height,
-      padding: [em * 0.4, em * 1.4, 0, 0],
+      padding: [em * 0.8, em * 1.4, 0, 0],
       legend: { show: false },
       cursor: { show: false },
       scales: { x: { time: true, auto: false, min, max }, y: { range: [-1, 1] } },
       axes: [
-        { ...axis, size: em * 1.9, gap: em * 0.2, values: "{HH}:{mm}", space: em * 5, values: (_, splits) => splits.map(time) },
+        { ...axis, size: em * 1.9, gap: em * 0.2, space: em * 5, values: (_, splits) => splits.map(time) },
         { ...axis, size: em * 2.2, gap: em * 0.2, splits: () => [-1, 0, 1], values: () => ["−1", "0", "+1"] },
       ],
       series: [
