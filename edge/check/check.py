@@ -25,6 +25,7 @@ from edge.config import (
     TranslatorConfig,
     redact,
 )
+from edge.descriptors import printable
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
 from edge.vision.detect import open_detector
 from edge.vision.expression import open_expression
@@ -59,8 +60,7 @@ def run_check(config: Config, board: Board | None = None, *, file: Path | None =
     def write_line(level: str, text: str) -> None:
         # an address that was given as a model or folder stays without its password, too, and a name
         # with a line feed in it makes no second line
-        shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in redact(text))
-        sys.stdout.write(f"{level:<6} {shown}\n")
+        sys.stdout.write(f"{level:<6} {printable(redact(text))}\n")
 
     def report(subject: str, findings: list[Finding]) -> None:
         nonlocal wrong
