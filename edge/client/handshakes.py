@@ -26,18 +26,22 @@ class HandshakeMonitor:
 
     Made before the socket connects; closed before it, or with its context.
 
+    Args:
+        socket: to watch.
+        logged: what was logged by the monitor of an earlier socket; gets what is logged now.
+
     Attributes:
         monitor: to poll for events.
     """
 
-    def __init__(self, socket: "zmq.Socket[bytes]") -> None:
+    def __init__(self, socket: "zmq.Socket[bytes]", logged: set[str] | None = None) -> None:
         self._socket = socket
         # libzmq gives a socket's keys back, pyzmq does not
         options = socket.context.sockopts
         self._public = options.get(zmq.CURVE_PUBLICKEY)
         self._server = options.get(zmq.CURVE_SERVERKEY)
         self._closed: dict[str, int] = {}  # handshakes cut short, by endpoint
-        self._logged: set[str] = set()
+        self._logged = set() if logged is None else logged
         self.monitor: zmq.Socket[bytes] = socket.get_monitor_socket(_EVENTS)
 
     def problem(self) -> str:

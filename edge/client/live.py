@@ -174,6 +174,7 @@ class LiveSocket:
         self._silence_ns = None if silence_s is None else int(silence_s * 1e9)
         self._silent_ns = 0  # since the last message, or since connecting
         self._looked_ns = 0  # when that was updated
+        self._logged: set[str] = set()
         self.undecodable = 0
         self.socket = self._open()
 
@@ -235,7 +236,7 @@ class LiveSocket:
             socket.setsockopt(option, value)
         for topic in self._topics:
             socket.setsockopt(zmq.SUBSCRIBE, topic)
-        self._handshakes = HandshakeMonitor(socket)
+        self._handshakes = HandshakeMonitor(socket, self._logged)
         connect(socket, self._endpoint)
         self._silent_ns, self._looked_ns = 0, monotonic_ns()
         return socket

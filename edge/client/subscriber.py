@@ -1,5 +1,6 @@
 """A subscriber to one or more daemons: gives decoded messages and the gaps between them."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
@@ -16,6 +17,8 @@ from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError
 from edge.protocol import messages
 from edge.protocol.messages import Message, StatusMessage
+
+log = logging.getLogger("affect_edge")
 
 Kind = Literal["frame", "event", "status"]
 KINDS: tuple[Kind, ...] = ("frame", "event", "status")
@@ -98,7 +101,7 @@ class Subscriber:
             ``epoch_started``, is still the first one received.
         hold_s: seconds that live messages wait for a service that does not answer.
         report: takes one line at a change that the user should know of, such as a daemon that is
-            too old to fetch from; None: nothing is reported.
+            too old to fetch from; None: only that two daemons publish one stream is logged.
         keys: for daemons with keys; None: those of the command line. That a daemon refuses them is
             logged once.
     """
@@ -146,6 +149,7 @@ class Subscriber:
         self._since: Since = since
         self._hold_s = hold_s
         self._report = report or (lambda _: None)
+        self._warn = report or log.warning
         self._owed: dict[str, list[Gap]] = {}  # by stream: gaps that no message was returned with
         self._undecodable = 0  # of those fetched, and of earlier ``with`` blocks
         self._opened_ns = 0  # time since which messages are waited for
@@ -173,7 +177,7 @@ class Subscriber:
                 conflate=self._conflate,
                 high_water=self._high_water,
                 silence_s=self._silence_s,
-                report=self._report,
+                report=self._warn,
             )
             if self._services:
                 self._backfill = Backfill(

@@ -66,7 +66,7 @@ def test_a_client_with_keys_hears_that_the_daemon_has_none(
 
 
 def test_a_client_whose_key_is_allowed_later_is_served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """ZeroMQ never connects again after a refusal: only a new socket does."""
     monkeypatch.setattr(fetch_socket, "_RETRY_S", 0.2)
@@ -84,9 +84,10 @@ def test_a_client_whose_key_is_allowed_later_is_served(
                 subscriber.receive(0)
                 return fetcher.is_waiting and subscriber.undecodable > 0
 
-            hub.turn_until(lambda: is_served() or hub.rejected["unknown_key"] >= 4)
+            hub.turn_until(lambda: is_served() or hub.rejected["unknown_key"] >= 10)
             assert not fetcher.is_waiting
             assert subscriber.undecodable == 0
+            assert len([each for each in caplog.messages if "refuses this client" in each]) == 1
             (hub.keys.folder / "late.key").rename(hub.keys.allowed / "late.key")
             hub.security.reload()
             hub.turn_until(is_served)
