@@ -22,7 +22,9 @@ MEASURED_MODEL: Final = "centerface-96x96"
 HEIGHT_FACTOR: Final = 0.982
 """Boxes that ``MEASURED_MODEL`` gives in such squares are 1.8 % higher than those of the whole
 frame at 640x384 (mean over 32 photographs in motion); the expression's crop follows the height.
-Boxes of other models are not changed."""
+Chosen on photographs that are evaluated, too; of ten people, any nine give 0.975 to 0.981, and the
+height of the tenth's box then differs by 1.2 % in the mean, by 2.4 % without a factor. Boxes of
+other models are not changed."""
 
 _STEP: Final = 1.1
 """Ratio of neighbouring sizes."""
