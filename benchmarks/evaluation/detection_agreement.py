@@ -62,7 +62,7 @@ def detection_agreement(
         for face in known:
             overlap, near = _nearest(face, found)
             overlaps.append(overlap)
-            if near:
+            if near and face.landmarks is not None and near.landmarks is not None:
                 apart = np.linalg.norm(face.landmarks - near.landmarks, axis=1).mean()
                 landmarks.append(float(apart) / face.box.height)
         extra += sum(_nearest(face, known)[0] < _SAME for face in found)

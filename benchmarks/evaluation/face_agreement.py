@@ -58,7 +58,8 @@ class FaceAgreement:
     def _add_landmarks(self, known: FaceState, found: FaceState | None) -> None:
         """Note the second difference of the landmarks, in widths of the face."""
         history = self._landmarks[known.track.id]
-        history.append(None if found is None else found.track.detection.landmarks.astype(float))
+        marks = None if found is None else found.track.detection.landmarks
+        history.append(None if marks is None else marks.astype(float))
         del history[:-3]
         if len(history) == 3 and all(each is not None for each in history):
             before, now, after = (np.asarray(each) for each in history)

@@ -101,9 +101,9 @@ class Findings:
                 continue
             best[place] = overlap
             taken.add(number)
-            marks = known[place].landmarks
-            if marks is not None:
-                apart = np.linalg.norm(marks - found[number].landmarks, axis=1).mean()
+            marks, others = known[place].landmarks, found[number].landmarks
+            if marks is not None and others is not None:
+                apart = np.linalg.norm(marks - others, axis=1).mean()
                 self.landmarks.append(float(apart) / known[place].box.height)
         self.overlaps += best.values()
         self.false += len(found) - len(taken)

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from edge.config import QualityConfig
 
 Level = Literal["ok", "WARN", "WRONG", "unknown"]
+_NO_LANDMARKS: Final = "not known: this detector gives no landmarks"
 LEVELS: Final[tuple[Level, ...]] = ("ok", "unknown", "WARN", "WRONG")
 """The best first."""
 
@@ -67,8 +68,8 @@ class FaceValues:
         sharpness: as ``quality.sharpness``.
         brightness: 0..1.
         saturated: 0..1.
-        yaw_deg: positive to the picture's right.
-        tilt_deg: of the line of the eyes, positive clockwise in the picture.
+        yaw_deg: positive to the picture's right; None: the detector gives no landmarks.
+        tilt_deg: of the line of the eyes, positive clockwise in the picture; None as before.
         room: to the nearest edge of the picture, in widths of the face; negative beyond it.
         edge: which one: left, right, upper or lower.
     """
@@ -80,8 +81,8 @@ class FaceValues:
     sharpness: float
     brightness: float
     saturated: float
-    yaw_deg: float
-    tilt_deg: float
+    yaw_deg: float | None
+    tilt_deg: float | None
     room: float
     edge: str
 
@@ -325,6 +326,9 @@ def _lamp_spots(face: FaceValues, limits: QualityConfig) -> Advice:
 
 def _turn(face: FaceValues, limits: QualityConfig) -> Advice:
     good = limits.yaw_max_deg / MARGIN
+    if face.yaw_deg is None:
+        needed = f"{good:.0f} or less"
+        return Advice("unknown", face.name, "turned", "unknown", needed, _NO_LANDMARKS)
     level = _level(-abs(face.yaw_deg), -limits.yaw_max_deg, -good)
     side = "right" if face.yaw_deg > 0 else "left"
     text = f"the face looks to the picture's {side}: move the camera to that side"
@@ -333,6 +337,9 @@ def _turn(face: FaceValues, limits: QualityConfig) -> Advice:
 
 
 def _tilt(face: FaceValues) -> Advice:
+    if face.tilt_deg is None:
+        needed = f"{TILT_DEG:.0f} or less"
+        return Advice("unknown", face.name, "tilted", "unknown", needed, _NO_LANDMARKS)
     degrees = abs(face.tilt_deg)
     level: Level = "ok" if degrees <= TILT_DEG else "WARN"
     way = "clockwise" if face.tilt_deg > 0 else "counterclockwise"

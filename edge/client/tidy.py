@@ -211,10 +211,17 @@ def csv_lines(rows: Iterable[Sequence[Cell]]) -> bytes:
     return text.getvalue().encode()
 
 
+_POINTS: Final = 5
+"""Landmarks of a face."""
+
+
 def _face_cells(face: Face) -> list[Cell]:
     quality, expression, affect = face.quality, face.expression, face.affect
     cells: list[Cell] = [*face.box]
-    cells += [coordinate for point in face.landmarks for coordinate in point]
+    if face.landmarks is None:
+        cells += [None] * (2 * _POINTS)
+    else:
+        cells += [coordinate for point in face.landmarks for coordinate in point]
     cells += [face.score, face.found, face.age_s]
     cells += [quality.usable, quality.size_px, quality.sharpness]
     cells += [quality.brightness, quality.saturated, quality.yaw, "|".join(quality.reasons)]

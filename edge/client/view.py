@@ -6,7 +6,7 @@ Nothing is kept beyond ``WINDOW_S``, and nothing of it is stored.
 import contextlib
 import math
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Final
 
@@ -147,8 +147,8 @@ class View:
             sharpness=median(face.quality.sharpness for face in faces),
             brightness=median(face.quality.brightness for face in faces),
             saturated=median(face.quality.saturated for face in faces),
-            yaw_deg=median(face.quality.yaw for face in faces),
-            tilt_deg=median(map(_tilt_deg, faces)),
+            yaw_deg=_median(face.quality.yaw for face in faces),
+            tilt_deg=_median(map(_tilt_deg, faces)),
             room=room,
             edge=edge,
         )
@@ -184,7 +184,15 @@ def _name(face: Face) -> str:
     return f"{seat}face {face.track}"
 
 
-def _tilt_deg(face: Face) -> float:
+def _median(values: Iterable[float | None]) -> float | None:
+    """Return the median of the known values; None if there is none."""
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
+def _tilt_deg(face: Face) -> float | None:
+    if face.landmarks is None:
+        return None
     (left_x, left_y), (right_x, right_y), *_ = face.landmarks
     if (left_x, left_y) == (right_x, right_y):
         return 0.0

@@ -90,7 +90,10 @@ class StageTimes(Wire):
 
 
 class FaceQuality(Wire):
-    """Whether the face can be classified; ``reasons`` says why it cannot, or was not."""
+    """Whether the face can be classified; ``reasons`` says why it cannot, or was not.
+
+    ``yaw`` is null where the detector gives no landmarks.
+    """
 
     usable: bool
     reasons: list[str]
@@ -98,7 +101,7 @@ class FaceQuality(Wire):
     sharpness: Rounded
     brightness: Share
     saturated: Share
-    yaw: Pixel
+    yaw: Pixel | None
 
 
 class Probabilities(Wire):
@@ -168,17 +171,20 @@ class Face(Wire):
     """One face; ``expression`` and ``affect`` are null if it was not classified.
 
     ``seat`` is the name of the seat in ``[zones]`` in which the face is, null without seats.
-    ``found`` says how the box came about.
+    ``found`` says how the box came about. ``landmarks`` is null where the detector gives none.
     """
 
     track: Count
     participant: str | None = None
     seat: str | None = None
     box: Annotated[list[Pixel], Field(min_length=4, max_length=4)]
-    landmarks: Annotated[
-        list[Annotated[list[Pixel], Field(min_length=2, max_length=2)]],
-        Field(min_length=5, max_length=5),
-    ]
+    landmarks: (
+        Annotated[
+            list[Annotated[list[Pixel], Field(min_length=2, max_length=2)]],
+            Field(min_length=5, max_length=5),
+        ]
+        | None
+    )
     score: Share
     found: FoundBy = "full"
     age_s: Annotated[float, Field(ge=0), RoundedTo(3)]

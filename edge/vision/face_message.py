@@ -24,6 +24,7 @@ def faces_json(faces: Iterable[FaceState]) -> bytes:
 def _face(face: FaceState) -> dict[str, Any]:
     detection, quality = face.track.detection, face.quality
     box = detection.box
+    landmarks = None if detection.landmarks is None else detection.landmarks.tolist()
     expression = affect = None
     if face.prediction is not None and face.smoothed is not None:
         probabilities = face.prediction.probabilities.tolist()
@@ -50,7 +51,7 @@ def _face(face: FaceState) -> dict[str, Any]:
         "participant": None,
         "seat": face.seat,
         "box": [_pixels(box.x), _pixels(box.y), _pixels(box.width), _pixels(box.height)],
-        "landmarks": [[_pixels(x), _pixels(y)] for x, y in detection.landmarks.tolist()],
+        "landmarks": landmarks and [[_pixels(x), _pixels(y)] for x, y in landmarks],
         "score": _share(detection.score),
         "found": detection.found,
         "age_s": round(face.track.age_s, 3) + 0.0,
@@ -61,7 +62,7 @@ def _face(face: FaceState) -> dict[str, Any]:
             "sharpness": _share(quality.sharpness),
             "brightness": _share(quality.brightness),
             "saturated": _share(quality.saturated),
-            "yaw": _pixels(quality.yaw_deg),
+            "yaw": None if quality.yaw_deg is None else _pixels(quality.yaw_deg),
         },
         "expression": expression,
         "affect": affect,

@@ -110,12 +110,17 @@ def detection_findings(detector: Detector, role: str = "detector") -> list[Findi
         findings.append(
             f"box has an IoU of {iou:.2f} with the expected one, at least {allowed.iou_min}"
         )
-    landmarks = np.array(golden.landmarks, np.float32)
-    distance = float(np.linalg.norm(face.landmarks - landmarks, axis=1).max()) / expected.height
-    if not distance <= allowed.landmark_max:
-        findings.append(
-            f"landmarks off by {distance:.2f} of the face's height, at most {allowed.landmark_max}"
-        )
+    if golden.landmarks is None or face.landmarks is None:
+        if golden.landmarks is not None or face.landmarks is not None:
+            findings.append("landmarks are given where none are expected, or the other way round")
+    else:
+        landmarks = np.array(golden.landmarks, np.float32)
+        distance = float(np.linalg.norm(face.landmarks - landmarks, axis=1).max()) / expected.height
+        if not distance <= allowed.landmark_max:
+            findings.append(
+                f"landmarks off by {distance:.2f} of the face's height, at most"
+                f" {allowed.landmark_max}"
+            )
     if not abs(face.score - golden.score) <= allowed.score_max:
         findings.append(
             f"score {face.score:.2f}, expected {golden.score:.2f} within {allowed.score_max}"

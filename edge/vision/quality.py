@@ -58,17 +58,18 @@ _SAMPLES_MAX: Final = 128  # larger faces are subsampled to fewer than twice as 
 _NOISE_GAIN: Final = 20.0  # variance of the Laplacian (4 neighbours) of white noise of variance 1
 
 
-def assess(luma: Luma, box: Box, landmarks: Floats, config: QualityConfig) -> Quality:
+def assess(luma: Luma, box: Box, landmarks: Floats | None, config: QualityConfig) -> Quality:
     """Return the quality of the face in ``box``; never raises, for any box.
 
     Args:
         luma: the frame, uint8 (height, width).
         box: the face, pixels of the frame; may reach outside.
-        landmarks: float32 (5, 2), as in ``edge.vision.values.Detection``.
+        landmarks: float32 (5, 2), as in ``edge.vision.values.Detection``; None: the yaw is unknown,
+            and the face counts as not turned away.
         config: the limits.
     """
     part, inside = _visible_part(luma, box)
-    yaw_deg = yaw(landmarks)
+    yaw_deg = None if landmarks is None else yaw(landmarks)
     if part is None:
         return Quality(False, (OUTSIDE_FRAME,), 0.0, 0.0, 0.0, 0.0, yaw_deg)
     size_px = max(box.width, box.height)
@@ -87,7 +88,7 @@ def assess(luma: Luma, box: Box, landmarks: Floats, config: QualityConfig) -> Qu
             (TOO_BRIGHT, brightness > config.brightness_max),
             (SATURATED, saturated > config.saturated_max),
             (BLURRED, sharpness < config.sharpness_min),
-            (TURNED_AWAY, abs(yaw_deg) > config.yaw_max_deg),
+            (TURNED_AWAY, yaw_deg is not None and abs(yaw_deg) > config.yaw_max_deg),
         )
         if applies
     )

@@ -291,7 +291,8 @@ def assign(weights: Array) -> list[tuple[int, int]]:
 def _sort_key(found: Detection) -> tuple[float, float, float, float, float, bytes]:
     """Return a sort key that depends only on the detection."""
     box = found.box
-    return (-found.score, box.x, box.y, box.width, box.height, found.landmarks.tobytes())
+    marks = b"" if found.landmarks is None else found.landmarks.tobytes()
+    return (-found.score, box.x, box.y, box.width, box.height, marks)
 
 
 def _measure(box: Box) -> Coordinates:

@@ -93,14 +93,15 @@ class Detection:
     Attributes:
         box: its bounding box; may extend beyond the frame.
         landmarks: float32 (5, 2), x and y of the eye at the left of the picture, the eye at the
-            right, the tip of the nose, the corner of the mouth at the left, the one at the right.
+            right, the tip of the nose, the corner of the mouth at the left, the one at the right;
+            None if the detector gives none.
         score: the detector's confidence, 0..1.
         found: how the box came about; a predicted one has the landmarks, moved along, and the score
             of the detection before.
     """
 
     box: Box
-    landmarks: Floats
+    landmarks: Floats | None
     score: float
     found: FoundBy = "full"
 
@@ -112,10 +113,13 @@ class Detection:
         height = self.box.height * height_factor
         top = self.box.y + y + (self.box.height - height) / 2
         box = Box(self.box.x + x, top, self.box.width, height)
-        return Detection(box, self.landmarks + _pair(x, y), self.score, "region")
+        landmarks = None if self.landmarks is None else self.landmarks + _pair(x, y)
+        return Detection(box, landmarks, self.score, "region")
 
     def predicted_at(self, box: Box) -> "Detection":
         """Return the same face at ``box``, its landmarks moved and scaled along."""
+        if self.landmarks is None:
+            return Detection(box, None, self.score, "predicted")
         width, height = max(self.box.width, 1.0), max(self.box.height, 1.0)
         scale = _pair(box.width / width, box.height / height)
         landmarks = (self.landmarks - _pair(self.box.x, self.box.y)) * scale
@@ -165,7 +169,8 @@ class Quality:
         sharpness: see ``edge.vision.quality`` for the measure; higher is sharper.
         brightness: mean luma of the face, 0..1.
         saturated: fraction of the face's pixels that are saturated, 0..1.
-        yaw_deg: head turn estimated from the landmarks, degrees, positive to the picture's right.
+        yaw_deg: head turn estimated from the landmarks, degrees, positive to the picture's right;
+            None without landmarks.
     """
 
     usable: bool
@@ -174,7 +179,7 @@ class Quality:
     sharpness: float
     brightness: float
     saturated: float
-    yaw_deg: float
+    yaw_deg: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ class _MtcnnCheckpoint:
                 "face_min_px": FACE_MIN_PX,
                 **{f"{file}_sha256": digest for file, digest in digests.items()},
             },
-            golden=_UNKNOWN_GOLDEN,
+            golden=detectors.UNKNOWN_GOLDEN,
         )
         self.draft = replace(draft, golden=self._golden(draft))
 
@@ -170,16 +170,3 @@ def _stage(name: str, content: bytes) -> Stage:
         input=driver.picture_input(INPUT, (side, side), mono=True, value_range=(0.0, 255.0)),
         outputs={role: Output(tensor=role) for role in _ROLES[name]},
     )
-
-
-_UNKNOWN_GOLDEN: Final = DetectionGolden(
-    kind="detection",
-    picture_sha256="0" * 64,
-    box=(0.0, 0.0, 1.0, 1.0),
-    landmarks=((0.0, 0.0),) * 5,
-    score=0.0,
-    iou_min=1.0,
-    landmark_max=1.0,
-    score_max=1.0,
-)
-"""Until the networks have been run on the golden picture."""

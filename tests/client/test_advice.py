@@ -159,3 +159,11 @@ def test_the_worst_level() -> None:
     assert worst([]) == "unknown"
     assert worst(source_advice(RUNNING)) == "ok"
     assert worst(face_advice(replace(GOOD, sharpness=0.0), LIMITS, 92.0)) == "WRONG"
+
+
+def test_without_landmarks_turn_and_tilt_are_unknown_and_not_good() -> None:
+    found = of_face(yaw_deg=None, tilt_deg=None)
+    for measure in ("turned", "tilted"):
+        assert found[measure].level == "unknown"
+        assert found[measure].value == "unknown"
+        assert found[measure].text == "not known: this detector gives no landmarks"

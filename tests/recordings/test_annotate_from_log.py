@@ -91,6 +91,31 @@ def test_overlays_of_a_log_are_those_of_a_new_analysis(
     assert {len(frame.faces) for frame in found} == {1, 2}
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_a_network_or_detector_does_not_know_stays_unknown(
+    make_log: Callable[..., Path], messages: list[Message], recording: Path, kind: str
+) -> None:
+    """In each format: no landmarks are not five at 0, and an unknown expression is not at 0."""
+    changed: list[Message] = []
+    for message in messages:
+        raw = message.model_dump(mode="json", by_alias=True)
+        for face in raw.get("faces", ()):
+            face["landmarks"] = face["quality"]["yaw"] = None
+            if face["expression"]:
+                face["expression"]["probabilities"]["contempt"] = None
+        changed.append(type(message).model_validate(raw))
+
+    frames = list(overlays_from(make_log(kind, changed), recording).frames(0, None))
+
+    faces = [face for frame in frames for face in frame.faces]
+    read = [face.emotion for face in faces if face.emotion is not None]
+    assert len(faces) > 60
+    assert len(read) > 20
+    assert {face.landmarks for face in faces} == {()}
+    assert {emotion.probabilities[-1] for emotion in read} == {None}
+    assert not any("contempt" in dict(emotion.likeliest(8)) for emotion in read)
+
+
 def test_video_from_a_log_is_that_of_a_new_analysis(
     make_log: Callable[..., Path], recording: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -40,6 +41,23 @@ def test_dashboard_shows_a_row_for_each_face() -> None:
     assert two.shape[0] == one.shape[0] + 440
     assert has_colour(one, PALETTE[0])
     assert has_colour(two, UNREAD)
+
+
+def test_dashboard_shows_no_bar_for_what_the_network_does_not_know() -> None:
+    face = happy_face(1, (50, 50, 100, 120))
+    assert face.emotion is not None
+    known = face.emotion.probabilities
+    boards = [
+        dashboard(
+            gradient(640, 480),
+            [replace(face, emotion=replace(face.emotion, probabilities=(*known[:7], last)))],
+            "a.png",
+            "",
+        )
+        for last in (None, 0.0)
+    ]
+    assert boards[0].shape == boards[1].shape
+    assert (boards[0] != boards[1]).any()  # a dash in place of 0.00
 
 
 def test_dashboard_of_a_crowd_shows_the_largest_and_says_so() -> None:

@@ -7,6 +7,7 @@ import os
 import zipfile
 from pathlib import Path
 
+import cv2
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,4 +59,20 @@ def mtcnn_folder(folder: Path) -> Path:
         unpacked("facenet_pytorch", f"data/{name}", folder)
     out = folder / "mtcnn"
     export_mtcnn(folder, out, size=(320, 192))
+    return out
+
+
+def cascade() -> Path:
+    """Return the cascade file that OpenCV 4 carries; skip the test with another OpenCV."""
+    if not hasattr(cv2, "CascadeClassifier"):
+        pytest.skip(f"OpenCV {cv2.__version__} has no CascadeClassifier (make test-opencv4)")
+    return Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
+
+
+def cascade_folder(folder: Path) -> Path:
+    """Write a model folder of Viola-Jones below ``folder``; skip the test without OpenCV 4."""
+    from exporters.viola_jones.export import export_viola_jones
+
+    out = folder / "viola-jones"
+    export_viola_jones(cascade(), out, size=(320, 192))
     return out

@@ -18,7 +18,7 @@ from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model
 from edge.vision.translate import Translator, open_translator
 from edge.vision.values import Box
-from tests.support.detector_weights import mtcnn_folder, yunet_folder
+from tests.support.detector_weights import cascade_folder, mtcnn_folder, yunet_folder
 from tests.support.expression_networks import classifier_folder
 from tests.support.frames import frame_of
 from tests.support.generators import translator_folder
@@ -59,8 +59,11 @@ class NetworkCase(ABC):
         """Run it once, on the golden face."""
 
 
+@dataclass(frozen=True)
 class DetectorCase(NetworkCase):
-    """A detector that finds the golden face."""
+    """A detector that finds the golden face; ``has_landmarks``: whether it gives them."""
+
+    has_landmarks: bool = True
 
     task = "face-detection"
     section = DetectorConfig
@@ -113,6 +116,7 @@ DETECTORS = (
     ),
     DetectorCase("mtcnn", "mtcnn", mtcnn_folder, "mtcnn.onnx"),
     DetectorCase("yunet", "yunet", yunet_folder, "yunet.onnx"),
+    DetectorCase("viola-jones", "viola-jones", cascade_folder, "cascade.xml", has_landmarks=False),
 )
 EXPRESSION_NETWORKS = (
     ExpressionCase("expression-nir", "mobilenet-fer", bundled("expression-nir"), "expression.onnx"),

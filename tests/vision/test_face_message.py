@@ -1,6 +1,7 @@
 """What a message says of a face where a network or detector does not know something."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,3 +48,16 @@ def test_the_message_says_where_affect_comes_from(source: AffectSource) -> None:
     read = Face.model_validate(written)
     assert read.affect is not None
     assert read.affect.source == source
+
+
+def test_a_face_without_landmarks_has_none_and_no_yaw() -> None:
+    state = face()
+    detection = replace(state.track.detection, landmarks=None)
+    quality = replace(state.quality, yaw_deg=None)
+    state = replace(state, track=replace(state.track, detection=detection), quality=quality)
+    (written,) = json.loads(faces_json([state]))
+    assert written["landmarks"] is None
+    assert written["quality"]["yaw"] is None
+    read = Face.model_validate(written)
+    assert read.landmarks is None
+    assert read.quality.yaw is None

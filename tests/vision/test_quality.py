@@ -183,3 +183,10 @@ def test_real_infrared_faces_are_usable_unless_damaged(nir_faces: Path) -> None:
             refused[damage] += reason in quality.reasons
     assert [quality.reasons for quality in plain if not quality.usable] == []
     assert {name: count for name, count in refused.items() if count < 0.95 * len(plain)} == {}
+
+
+def test_without_landmarks_the_yaw_is_unknown_and_the_face_is_used() -> None:
+    luma = np.random.default_rng(2).integers(40, 200, (200, 200), np.uint8)
+    found = assess(luma, Box(20, 20, 120, 120), None, QualityConfig(sharpness_min=0.0))
+    assert found.yaw_deg is None
+    assert found.usable, found.reasons

@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.vision.values import Box
+from edge.vision.values import Box, Detection
 
 coordinates = st.floats(-1e4, 1e4, allow_nan=False)
 sizes = st.floats(0, 1e4, allow_nan=False)
@@ -44,3 +44,11 @@ def test_iou_agrees_with_a_count_of_pixels(first: Box, second: Box) -> None:
     either = pixels(first) | pixels(second)
     expected = len(pixels(first) & pixels(second)) / len(either) if either else 0
     assert abs(first.iou(second) - expected) < 1e-9
+
+
+def test_a_detection_without_landmarks_moves_without_them() -> None:
+    found = Detection(Box(0, 0, 10, 20), None, 0.5)
+    assert found.moved(3, 4).landmarks is None
+    assert found.predicted_at(Box(5, 5, 10, 20)) == Detection(
+        Box(5, 5, 10, 20), None, 0.5, "predicted"
+    )

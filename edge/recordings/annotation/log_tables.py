@@ -277,6 +277,12 @@ def _number(cell: Any) -> float | None:
     return None if cell is None or cell == "" else float(cell)
 
 
+def _points(row: Row) -> tuple[tuple[float, float], ...]:
+    """Return the landmarks of a row; empty if its detector gave none."""
+    numbers = [(_number(row[x]), _number(row[y])) for x, y in _LANDMARKS]
+    return tuple((x, y) for x, y in numbers if x is not None and y is not None)
+
+
 def _face_of(row: Row) -> FaceOverlay:
     emotion = None
     if row["stable_label"]:
@@ -292,7 +298,7 @@ def _face_of(row: Row) -> FaceOverlay:
         track=int(row["track"]),
         code=row["participant"] or None,
         box=(x, y, width, height),
-        landmarks=tuple((float(row[x]), float(row[y])) for x, y in _LANDMARKS),
+        landmarks=_points(row),
         reasons=tuple((row["reasons"] or "").split("|")) if row["reasons"] else (),
         emotion=emotion,
     )

@@ -68,7 +68,7 @@ class FaceOverlay:
         track: number of its track.
         code: its participant; None if none was assigned.
         box: left, top, width, height, pixels of the full picture; may reach outside.
-        landmarks: x and y of eyes, nose and corners of the mouth, pixels.
+        landmarks: x and y of eyes, nose and corners of the mouth, pixels; empty: none known.
         reasons: why it was not classified; empty if it was.
         emotion: None if it was not classified.
 
@@ -161,7 +161,7 @@ def face_overlay(face: Face) -> FaceOverlay:
         track=face.track,
         code=face.participant,
         box=(x, y, width, height),
-        landmarks=tuple((x, y) for x, y in face.landmarks),
+        landmarks=tuple((x, y) for x, y in face.landmarks or ()),
         reasons=tuple(face.quality.reasons),
         emotion=emotion,
     )

@@ -88,5 +88,11 @@ def detector_for(network: Network, *, threshold: float, nms_iou: float) -> Detec
             from edge.vision.detect.yunet import YuNet  # noqa: PLC0415
 
             return YuNet(network, threshold=threshold, nms_iou=nms_iou)
+        case "viola-jones":
+            from edge.vision.detect.viola_jones import ViolaJones  # noqa: PLC0415
+
+            return ViolaJones(network, threshold=threshold, nms_iou=nms_iou)
         case _:
-            raise network.manifest.unknown_decoder("centerface", "mtcnn", "retinaface", "yunet")
+            raise network.manifest.unknown_decoder(
+                "centerface", "mtcnn", "retinaface", "viola-jones", "yunet"
+            )

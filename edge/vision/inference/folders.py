@@ -143,7 +143,7 @@ def read_artifact(folder: Path, artifact: Artifact) -> bytes:
                 f"{path}: has weights in another file (external data), which no hash covers;"
                 " export it as one file"
             )
-    elif content[4:8] != b"TFL3":
+    elif artifact.runtime == "litert" and content[4:8] != b"TFL3":
         raise ModelError(f"{path}: not a TensorFlow Lite model; export it again")
     return content
 
@@ -161,8 +161,7 @@ def verify(folder: Path) -> list[Finding]:
         return [Finding(folder.name, str(error))]
     findings = []
     runnable = any(parity.passed for parity in manifest.parity.values())
-    stages = [stage.artifact for stage in (manifest.stages or {}).values()]
-    for artifact in (*manifest.artifacts, *stages):
+    for artifact in (*manifest.artifacts, *_further(manifest)):
         try:
             read_artifact(folder, artifact)
         except ModelError as error:
@@ -173,7 +172,7 @@ def verify(folder: Path) -> list[Finding]:
 
 
 def model_rows(folder: Path) -> list[ModelRow]:
-    """Return one row for each artifact of the model in ``folder``.
+    """Return one row for each artifact of the model in ``folder``, and for each further network.
 
     Raises:
         ModelError: the manifest cannot be read.
@@ -191,15 +190,22 @@ def model_rows(folder: Path) -> list[ModelRow]:
             parity=_parity_text(manifest, artifact),
             folder=folder,
         )
-        for artifact in manifest.artifacts
+        for artifact in (*manifest.artifacts, *_further(manifest))
     ]
+
+
+def _further(manifest: Manifest) -> list[Artifact]:
+    """Return the artifacts of a cascade's further networks."""
+    return [stage.artifact for stage in (manifest.stages or {}).values()]
 
 
 PARITY_FAILED = "did not agree with the original network at export (parity failed); export it again"
 
 
 def _parity_text(manifest: Manifest, artifact: Artifact) -> str:
-    parity = manifest.parity[artifact.file]
+    parity = manifest.parity.get(artifact.file)
+    if parity is None:
+        return f"as {manifest.artifacts[0].file}, which runs it on squares of the picture"
     figures = ", ".join(f"{name} {value:.3g}" for name, value in parity.metrics.items())
     return f"{'passed' if parity.passed else 'FAILED'} ({figures}; {parity.samples} samples)"
 

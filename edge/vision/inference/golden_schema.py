@@ -21,7 +21,7 @@ class DetectionTolerance(Part):
 
 
 class DetectionGolden(DetectionTolerance):
-    """Expected answer of a detector: one box, its landmarks, its score.
+    """Expected answer of a detector: one box, its landmarks (None: it gives none), its score.
 
     ``int8``: wider tolerances for integer artifacts, which deviate by quantisation.
     """
@@ -29,7 +29,7 @@ class DetectionGolden(DetectionTolerance):
     kind: Literal["detection"]
     picture_sha256: Sha256
     box: tuple[float, float, float, float]
-    landmarks: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
+    landmarks: tuple[tuple[float, float], ...] | None = Field(None, min_length=5, max_length=5)
     score: float = Field(ge=0, le=1)
     int8: DetectionTolerance | None = None
 

@@ -17,7 +17,7 @@ from edge.vision.inference.part import Part, Positive, Sha256
 from edge.vocabulary import EXPRESSIONS, ExpressionName
 
 Task = Literal["face-detection", "spectrum-translation", "facial-expression"]
-Runtime = Literal["onnxruntime", "litert"]
+Runtime = Literal["onnxruntime", "litert", "opencv"]
 Precision = Literal["fp32", "fp16", "int8"]
 Layout = Literal["nchw", "nhwc"]
 Dtype = Literal["float32", "uint8", "int8"]

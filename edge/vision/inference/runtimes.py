@@ -1,4 +1,4 @@
-"""One interface to onnxruntime and LiteRT: float32 in, float32 out, by tensor name.
+"""One interface to onnxruntime, LiteRT and OpenCV's cascades: tensors by name, floats out.
 
 A ``Session`` owns one loaded artifact and is used by one thread. A runtime is imported when its
 first session is made, so that only the runtime in use must be installed.
@@ -43,7 +43,9 @@ class Session(Protocol):
 
 
 def runtime_installed(runtime: str) -> bool:
-    """Return whether ``runtime`` is installed."""
+    """Return whether ``runtime`` is installed; OpenCV is, and a session tells an unfit version."""
+    if runtime == "opencv":
+        return True
     if runtime == "onnxruntime":
         return find_spec("onnxruntime") is not None
     if find_spec("ai_edge_litert") is not None:
@@ -59,6 +61,10 @@ def open_session(runtime: str, content: bytes, threads: int) -> Session:
     """
     if runtime == "onnxruntime":
         return OnnxSession(content, threads)
+    if runtime == "opencv":
+        from edge.vision.inference.cascade import CascadeSession  # noqa: PLC0415
+
+        return CascadeSession(content)
     return LiteRtSession(content, threads)
 
 
