@@ -63,6 +63,22 @@ class _Layer:
         return self.shape[1] if self.transposed else self.shape[0]
 
 
+def with_block_names(state: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return ``state`` with the public code's name of residual blocks, ``conv_block``.
+
+    Other training code names them otherwise, such as ``block``, and its weights are the same.
+    Two names in one file are left as they are, to be refused.
+    """
+    pattern = re.compile(r"(model\.\d+)\.([A-Za-z_]+)\.(\d+\.\w+)$")
+    found = {name: match for name in state if (match := pattern.match(name))}
+    if len({match[2] for match in found.values()}) != 1:
+        return dict(state)
+    return {
+        f"{found[name][1]}.conv_block.{found[name][3]}" if name in found else name: values
+        for name, values in state.items()
+    }
+
+
 def read_layout(state: Mapping[str, Floats]) -> Layout:
     """Return the layout of the generator with the weights ``state`` (name -> values).
 

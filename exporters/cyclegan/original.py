@@ -13,7 +13,7 @@ from edge.vision.translate.cyclegan import luma_of
 from edge.vision.values import Floats, Luma
 from exporters.artifacts import graph
 from exporters.cyclegan.checkpoint import is_checkpoint, read_state
-from exporters.cyclegan.layout import INPUT, OUTPUT, build, read_layout
+from exporters.cyclegan.layout import INPUT, OUTPUT, build, read_layout, with_block_names
 from exporters.cyclegan.onnx_source import read_generator
 from exporters.cyclegan.upsampling import rewrite_transposed
 
@@ -51,7 +51,7 @@ class Original:
             self._session = OnnxSession(graph.finish(self._model), 1)
 
     def _built(self, weights: Path, content: bytes) -> Any:
-        state = read_state(weights, content)
+        state = with_block_names(read_state(weights, content))
         with prefixed(f"--weights {weights}"):
             layout = read_layout(state)
         self.channels = layout.input_channels

@@ -19,6 +19,7 @@ from exporters.artifacts.parity import TRANSLATION_LIMITS, sample_pictures
 from exporters.cyclegan import export as cyclegan
 from exporters.cyclegan.checkpoint import read_state
 from exporters.cyclegan.export import export_cyclegan
+from tests.support.detector_weights import unpacked
 from tests.support.generators import random_state
 
 pytestmark = pytest.mark.export
@@ -361,3 +362,26 @@ def test_int8_over_its_limit_is_written_only_if_allowed(
             open_network(tmp_path / "net", task="spectrum-translation", artifact=file)
     with pytest.raises(ModelError, match="no artifact passed parity"):
         open_network(tmp_path / "net", task="spectrum-translation")
+
+
+def test_a_published_generator_gives_the_outputs_of_its_own_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trained one, of 9 blocks named ``block``, with affine instance norm (vintagify, MIT)."""
+    weights = unpacked("vintagify", "resources/G_A2B_epoch33.pth", tmp_path)
+    code = unpacked("vintagify", "vintagify/generator.py", tmp_path)
+    monkeypatch.syspath_prepend(str(code.parent))
+    import generator
+
+    manifest = export_cyclegan(weights, tmp_path / "net", size=(64, 64), mono=True)
+    assert manifest.exporter.options["blocks"] == 9
+    original = generator.ResnetGenerator()
+    original.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    original.eval()
+    network = open_network(tmp_path / "net", task="spectrum-translation")
+    for picture in sample_pictures(64, 64)[:3]:
+        x = torch.from_numpy(picture / 127.5 - 1).float().expand(1, 3, 64, 64)
+        with torch.no_grad():
+            expected = original(x)[0].numpy()
+        found = network.run(picture[None])["picture"][0]
+        np.testing.assert_allclose(found, expected, atol=2e-3)

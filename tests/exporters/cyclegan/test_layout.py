@@ -13,7 +13,7 @@ from edge.errors import ModelError
 from edge.vision.inference.ort import onnxruntime
 from edge.vision.values import Floats
 from exporters.artifacts import graph
-from exporters.cyclegan.layout import INPUT, Layout, build, read_layout
+from exporters.cyclegan.layout import INPUT, Layout, build, read_layout, with_block_names
 from exporters.cyclegan.upsampling import rewrite_transposed, upsampling_nodes
 from tests.support.generators import random_state
 
@@ -58,6 +58,22 @@ def test_folding_and_rewriting_do_not_change_the_function(norm: str) -> None:
     content = graph.finish(model)
     np.testing.assert_allclose(answer(content, tensor), before, atol=1e-5)
     assert [name.split(".out")[1] for name in upsampling_nodes(content)] == [".subpixel"] * 2
+
+
+@pytest.mark.parametrize("word", ["block", "conv_block", "layers"])
+def test_residual_blocks_of_another_name_are_the_same(word: str) -> None:
+    state = random_state(6, 4)
+    renamed = {name.replace("conv_block", word): values for name, values in state.items()}
+    found = with_block_names(renamed)
+    assert list(found) == list(state)
+    assert read_layout(found) == read_layout(state)
+
+
+def test_two_names_of_residual_blocks_in_one_file_are_refused() -> None:
+    state = random_state(6, 4)
+    mixed = {name.replace("12.conv_block", "12.block"): values for name, values in state.items()}
+    with pytest.raises(ModelError, match=r"residual blocks at \[10, 11, 13"):
+        read_layout(with_block_names(mixed))
 
 
 def test_running_statistics_of_instance_norms_are_ignored() -> None:
