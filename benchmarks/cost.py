@@ -88,6 +88,9 @@ OTHER_MS: Final = {
 }
 """Time outside the networks on an x86-64 core, by thread, at 1280x720, milliseconds."""
 
+SQUARES: Final = {"refine": 18.0, "output": 4.4}
+"""Runs of MTCNN's further networks in a frame of the demo clip, mean of 50 frames."""
+
 CONSTANTS: Final = (
     ("peak, Cortex-A72", "8 float32 or 16 int8 operations a cycle",
      "derived from Arm's optimization guide (UAN 0016A), not checked on a board: FMLA of four"
@@ -107,6 +110,8 @@ CONSTANTS: Final = (
      " 17 ms, February 2022; its clock, 1.5 GHz, is assumed"),
     ("optimistic", "float32 as on x86-64; int8 as on x86-64 (A76), as published (A72)", "assumed"),
     ("cautious", "as published; int8 with SDOT (A76): half of the share on x86-64", "assumed"),
+    ("squares of MTCNN", "; ".join(f"{name}: {count:g} a frame" for name, count in SQUARES.items()),
+     "measured, November 2026: 50 frames of the demo clip at 320x192; they vary with the picture"),
     ("time outside the networks", "0.61 ms a frame and 0.43 ms a face",
      "measured, November 2026: x86-64, 1280x720, one face; split by runs with 1 to 30 faces"),
     ("that time on a board", "4 to 7 times as long (A72), 2 to 3.5 times (A76)",
@@ -117,19 +122,23 @@ CONSTANTS: Final = (
 
 @dataclass(frozen=True)
 class Network:
-    """A network's multiply-adds, and whether it has an int8 artifact."""
+    """A network's multiply-adds, and whether it has an int8 artifact.
+
+    ``runs``: how often it runs in a full look, or on a face.
+    """
 
     name: str
     role: Role
     size: tuple[int, int]
     macs: int
     has_int8: bool
+    runs: float = 1.0
 
     def ms(self, core: Core, case: Case) -> float:
-        """Return the predicted time of one run in one thread, with the faster artifact."""
+        """Return the predicted time of its runs in one thread, with the faster artifact."""
         peaks = (core.flop_per_cycle, core.int8_per_cycle)
         times = [
-            2 * self.macs / (core.ghz * 1e6 * peak * share)
+            self.runs * 2 * self.macs / (core.ghz * 1e6 * peak * share)
             for peak, share in zip(peaks, core.shares[case][self.role], strict=True)
         ]
         return min(times) if self.has_int8 else times[0]
@@ -137,19 +146,31 @@ class Network:
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks of a configuration; ``region`` is the detector on a small square.
+    """The networks of a configuration.
 
-    ``faces_per_frame``: so many faces are read in a frame, in turns; 0: all.
+    Attributes:
+        full: the detector of full frames.
+        region: the detector on a small square; None: a cascade, which searches every frame.
+        per_face: those that run on each face.
+        further: those of a cascade after the first.
+        faces_per_frame: so many faces are read in a frame, in turns; 0: all.
     """
 
     full: Network
-    region: Network
+    region: Network | None
     per_face: tuple[Network, ...]
+    further: tuple[Network, ...] = ()
     faces_per_frame: int = 0
 
     def all(self) -> tuple[Network, ...]:
         """Return all of them."""
-        return (self.full, self.region, *self.per_face)
+        region = () if self.region is None else (self.region,)
+        return (self.full, *self.further, *region, *self.per_face)
+
+    @property
+    def full_macs(self) -> int:
+        """Multiply-adds of a full look."""
+        return round(sum(each.runs * each.macs for each in (self.full, *self.further)))
 
     def read(self, faces: int) -> int:
         """Return how many of so many faces are read in a frame."""
@@ -167,12 +188,28 @@ def count_networks(config: Config) -> Networks:
     per_face = [config.expression.model]
     if config.translator.model:
         per_face.insert(0, config.translator.model)
+    further = _further(config.detector.model)
     return Networks(
         _network(config.detector.model, "full"),
-        _network(config.detector.model, "region", side),
+        None if further else _network(config.detector.model, "region", side),
         tuple(_network(name, "face") for name in per_face),
-        config.expression.faces_per_frame,
+        further=further,
+        faces_per_frame=config.expression.faces_per_frame,
     )
+
+
+def _further(model: str) -> tuple[Network, ...]:
+    """Return the further networks of a cascade; none of any other detector."""
+    folder = find_model(model)
+    stages = load_manifest(folder).stages or {}
+    return tuple(
+        Network(
+            f"{Path(model).name}, {name}, {SQUARES[name]:g} squares a frame", "face",
+            (stage.input.width, stage.input.height),
+            multiply_adds(folder / stage.artifact.file), False, SQUARES[name],
+        )
+        for name, stage in stages.items()
+    )  # fmt: skip
 
 
 def _network(model: str, role: Role, size: tuple[int, int] | None = None) -> Network:
@@ -202,9 +239,9 @@ def predict(networks: Networks, core: Core, case: Case, faces: int, *, regions: 
             cost more than a full look, the full look is taken.
     """
     slow = core.slowdown[case]
-    full_ms = networks.full.ms(core, case)
+    full_ms = sum(each.ms(core, case) for each in (networks.full, *networks.further))
     steady_ms = full_ms
-    if regions:
+    if regions and networks.region is not None:
         steady_ms = min(full_ms, faces * networks.region.ms(core, case)) if faces else full_ms
     threads = {
         name: slow * (each["frame"] + faces * each["face"]) for name, each in OTHER_MS.items()
@@ -287,8 +324,8 @@ def run_cost(config: Config, faces: Sequence[int]) -> dict[str, Any]:
 
 def _frame_macs(networks: Networks, faces: int, *, regions: bool) -> int:
     """Return the multiply-adds of a frame without a full look, or with one where all have one."""
-    detect = networks.full.macs
-    if regions and faces:
+    detect = networks.full_macs
+    if regions and faces and networks.region is not None:
         detect = min(detect, faces * networks.region.macs)
     return detect + networks.read(faces) * sum(each.macs for each in networks.per_face)
 

@@ -339,11 +339,16 @@ app.command("erase")(erase)
 
 
 @models_app.command("list")
-def models_list() -> None:
-    """Print every bundled artifact, its size and its agreement with the original."""
+def models_list(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL", help="Bundled models or model folders; default: bundled."),
+    ] = None,
+) -> None:
+    """Print every artifact, its size and its agreement with the original."""
     from edge.check.check import print_models  # noqa: PLC0415
 
-    print_models()
+    print_models(models or ())
 
 
 @models_app.command("verify")

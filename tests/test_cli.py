@@ -143,6 +143,16 @@ def test_the_help_names_every_command(
         assert f" {command} " in out
 
 
+def test_models_list_takes_names_and_folders(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = next(each for each in bundled_models() if each.name == "centerface-96x96")
+    code, out = printed(capsys, "models", "list", str(folder), "expression-nir")
+    assert code == 0
+    assert {line.partition("/")[0] for line in out.splitlines() if line[0] != " "} == {
+        "centerface-96x96",
+        "expression-nir",
+    }
+
+
 def test_models_list_shows_parity(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

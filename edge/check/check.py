@@ -5,7 +5,7 @@ would refuse to start, or could not work); only ``WRONG`` changes the exit code.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -175,9 +175,16 @@ def _expression_findings(config: Config) -> list[Finding]:
     return expression_findings(open_expression(config.expression, config.journal.state_dir))
 
 
-def print_models() -> None:
-    """Print two lines for every bundled artifact: what it is, and its parity."""
-    for folder in bundled_models():
+def print_models(models: Sequence[str] = ()) -> None:
+    """Print two lines for every artifact: what it is, and its parity.
+
+    Args:
+        models: names of bundled models, or model folders; empty: all bundled ones.
+
+    Raises:
+        ModelError: there is no such model, or its manifest is not valid.
+    """
+    for folder in [find_model(each) for each in models] or bundled_models():
         choice = saved_choice(folder)
         for row in model_rows(folder):
             here = ", chosen here by auto" if choice and choice.artifact == row.artifact else ""

@@ -11,12 +11,21 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.__main__ import main
-from benchmarks.cost import CASES, CONSTANTS, CORES, OTHER_MS, count_networks, predict
+from benchmarks.cost import (
+    CASES,
+    CONSTANTS,
+    CORES,
+    OTHER_MS,
+    SQUARES,
+    count_networks,
+    predict,
+)
 from benchmarks.operations import multiply_adds
 from edge.config import Config, ExpressionConfig
 from edge.errors import ConfigError
 from edge.vision.inference import find_model
 from tests.support.command_errors import refusal
+from tests.support.detector_weights import mtcnn_folder
 from tests.support.generators import translator_folder
 
 
@@ -159,3 +168,23 @@ def test_without_onnx_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert "install the extra bench" in refusal(main, ["cost"], capfd)
+
+
+def test_all_networks_of_a_cascade_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = mtcnn_folder(tmp_path)
+    networks = count_networks(Config.model_validate({"detector": {"model": str(folder)}}))
+    assert networks.region is None
+    assert [(each.macs, each.size) for each in networks.further] == [
+        (1_286_832, (24, 24)), (11_691_136, (48, 48)),
+    ]  # fmt: skip
+    assert networks.full_macs == networks.full.macs + round(
+        SQUARES["refine"] * 1_286_832 + SQUARES["output"] * 11_691_136
+    )
+    every = predict(networks, CORES[0], CASES[0], 1, regions=False)
+    assert predict(networks, CORES[0], CASES[0], 1, regions=True) == every
+    assert main(["cost", "--set", f'detector.model="{folder}"']) == 0
+    text = capsys.readouterr().out
+    for name in ("mtcnn: ", "mtcnn, refine, 18 squares", "mtcnn, output, 4.4 squares"):
+        assert name in text

@@ -21,6 +21,7 @@ from edge.vision.inference import (
     open_network,
     verify,
 )
+from tests.support.detector_weights import mtcnn_folder
 
 Make = Callable[..., Path]
 Edit = Callable[[Path, Callable[[dict[str, Any]], None]], None]
@@ -244,3 +245,10 @@ def test_a_pointer_of_git_lfs_is_named(make_folder: Make, tiny: bytes) -> None:
     assert refusal(folder).endswith("a pointer of Git LFS, not the file itself: run `git lfs pull`")
     (folder / "manifest.json").write_bytes(pointer)
     assert "git lfs pull" in verify(folder)[0].problem
+
+
+def test_rows_of_a_cascade_name_every_network(tmp_path: Path) -> None:
+    rows = model_rows(mtcnn_folder(tmp_path))
+    assert [row.artifact for row in rows] == ["mtcnn.onnx", "refine.onnx", "output.onnx"]
+    assert rows[0].parity.startswith("passed")
+    assert {row.parity.partition(",")[0] for row in rows[1:]} == {"as mtcnn.onnx"}
