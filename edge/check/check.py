@@ -22,6 +22,7 @@ from edge.config import (
     DemoSource,
     DetectorConfig,
     ExpressionConfig,
+    MeshConfig,
     TranslatorConfig,
     redact,
 )
@@ -29,7 +30,12 @@ from edge.descriptors import printable
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
 from edge.vision.detect import open_detector
 from edge.vision.expression import open_expression
-from edge.vision.golden import detection_findings, expression_findings, translation_findings
+from edge.vision.golden import (
+    detection_findings,
+    expression_findings,
+    mesh_findings,
+    translation_findings,
+)
 from edge.vision.inference import (
     Finding,
     bundled_models,
@@ -39,6 +45,7 @@ from edge.vision.inference import (
     saved_choice,
     verify,
 )
+from edge.vision.mesh import open_mesh
 from edge.vision.picture_rules import rules_line
 from edge.vision.regions import region_detector, require_square_input
 from edge.vision.translate import open_translator
@@ -95,9 +102,10 @@ def run_check(config: Config, board: Board | None = None, *, file: Path | None =
         ("region_detector", config.detector.region, _region_findings),
         ("translator", config.translator, _translator_findings),
         ("expression", config.expression, _expression_findings),
+        ("mesh", config.mesh, _mesh_findings),
     ):
         name = section.model
-        if not name:
+        if not name or (role == "mesh" and not config.mesh.enabled):
             continue  # without a translator the expression network gets the crops themselves
         try:
             if role == "region_detector" and not _has_regions(config):
@@ -135,6 +143,11 @@ def _choice(name: str, threads: int, config: Config) -> str:
 
 def _detector_findings(config: Config) -> list[Finding]:
     return detection_findings(open_detector(config.detector, config.journal.state_dir))
+
+
+def _mesh_findings(config: Config) -> list[Finding]:
+    network = open_mesh(config.mesh, config.journal.state_dir)
+    return [] if network is None else mesh_findings(network)
 
 
 def _has_regions(config: Config) -> bool:
@@ -234,6 +247,8 @@ def _decoder_findings(folder: Path) -> list[Finding]:
                 open_expression(ExpressionConfig(model=model, artifact=artifact))
             case "spectrum-translation":
                 open_translator(TranslatorConfig(model=model, artifact=artifact))
+            case "face-mesh":
+                open_mesh(MeshConfig(enabled=True, model=model, artifact=artifact))
     except ModelError as error:
         return [Finding(manifest.name, str(error))]
     return []

@@ -67,6 +67,12 @@ COLUMNS = (
     "valence_relative",
     "arousal_relative",
     "baseline",
+    "mesh_yaw",  # degrees, as are the next two; empty where the mesh was not measured
+    "mesh_pitch",
+    "mesh_roll",
+    "mesh_left_eye",  # openness, 0 closed, 1 open
+    "mesh_right_eye",
+    "mesh_mouth",
     "clock",
     "exposure_us",
     "published_ns",
@@ -80,6 +86,7 @@ COLUMNS = (
     "track_ms",
     "translate_ms",
     "classify_ms",
+    "mesh_ms",
     "total_ms",
 )
 
@@ -132,7 +139,7 @@ def frame_rows(message: FrameMessage, time_s: float) -> list[list[Cell]]:
     tail += [time.synchronized, _integer(time.max_error_us)]
     tail += [frame.width, frame.height, frame.dropped]
     tail += [timing.capture, timing.detect, timing.track, timing.translate, timing.classify]
-    tail += [timing.total]
+    tail += [timing.mesh, timing.total]
     if not message.faces:
         return [[*head, NONE, None, *place, None, 0, *_NO_FACE, *tail]]
     faces = len(message.faces)
@@ -231,11 +238,16 @@ def _face_cells(face: Face) -> list[Cell]:
         cells += [expression.label, expression.stable_label, expression.age_s]
         cells += [getattr(expression.probabilities, name) for name in EXPRESSIONS]
     if affect is None:
-        return [*cells, *([None] * 7)]
-    relative = affect.relative
-    cells += [affect.valence, affect.arousal, affect.smoothed.valence, affect.smoothed.arousal]
-    cells += [relative.valence, relative.arousal] if relative else [None, None]
-    return [*cells, affect.baseline]
+        cells += [None] * 7
+    else:
+        relative = affect.relative
+        cells += [affect.valence, affect.arousal, affect.smoothed.valence, affect.smoothed.arousal]
+        cells += [relative.valence, relative.arousal] if relative else [None, None]
+        cells.append(affect.baseline)
+    if face.mesh is None:
+        return [*cells, *([None] * 6)]
+    pose, eyes = face.mesh.pose, face.mesh.eyes
+    return [*cells, pose.yaw, pose.pitch, pose.roll, eyes.left, eyes.right, face.mesh.mouth]
 
 
 def _seconds(time_s: float) -> float:

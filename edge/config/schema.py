@@ -109,6 +109,25 @@ class ExpressionConfig(Section):
         return value
 
 
+class MeshConfig(Section):
+    """The face mesh: head pose, openness of eyes and mouth, action coefficients; off.
+
+    ``rate_hz``: how often each face is measured, by sensor time; 0: in every frame if there is
+    time. ``faces_per_frame``: at most so many in a frame, those first that were not measured for
+    the longest. ``coefficients``: which of the 52 a message holds. ``landmarks``: whether it holds
+    the 478 points.
+    """
+
+    enabled: bool = False
+    model: str = Field("face-mesh", min_length=1)
+    artifact: str = Field("auto", min_length=1)
+    threads: Threads = 1
+    rate_hz: float = Field(0.0, ge=0, le=1000)
+    faces_per_frame: int = Field(4, ge=1, le=48)
+    coefficients: Literal["none", "summary", "all"] = "summary"
+    landmarks: bool = False
+
+
 class TrackingConfig(Section):
     """When a detection continues a track, and when a track begins and ends."""
 
@@ -243,6 +262,7 @@ class Config(Section):
     detector: DetectorConfig = DetectorConfig()
     translator: TranslatorConfig = TranslatorConfig()
     expression: ExpressionConfig = ExpressionConfig()
+    mesh: MeshConfig = MeshConfig()
     tracking: TrackingConfig = TrackingConfig()
     zones: ZonesConfig = ZonesConfig()
     quality: QualityConfig = QualityConfig()

@@ -56,6 +56,8 @@ class FrameCounts(Collector):
         self._stages = {stage: _Durations() for stage in _STAGES}
         self._translate = _Durations()
         self._translates = False
+        self._mesh = _Durations()
+        self._measures = False
         self._latency = _Durations()
 
     def add(
@@ -89,6 +91,9 @@ class FrameCounts(Collector):
         if timing_ms["translate"]:  # only frames with translated faces
             self._translate.add(timing_ms["translate"])
             self._translates = True
+        if timing_ms["mesh"]:  # only frames in which a face was measured
+            self._mesh.add(timing_ms["mesh"])
+            self._measures = True
         self._latency.add(timing_ms["total"])
         self.faces_in_view = faces
         self.last_result_ns = now_ns
@@ -117,6 +122,8 @@ class FrameCounts(Collector):
             durations.add_to(stages, [stage])
         if self._translates:
             self._translate.add_to(stages, ["translate"])
+        if self._measures:
+            self._mesh.add_to(stages, ["mesh"])
         latency = HistogramMetricFamily(
             "affect_edge_latency_seconds", "From picture in memory to publication"
         )

@@ -23,6 +23,7 @@ def timing_ms(report: FrameReport, now_ns: int) -> dict[str, float]:
         "track": round(stages.get("track", 0.0), 3),
         "translate": round(stages.get("translate", 0.0), 3),
         "classify": round(sum(stages.get(stage, 0.0) for stage in CLASSIFY_STAGES), 3),
+        "mesh": round(stages.get("mesh", 0.0), 3),
         "total": round(max(0.0, (now_ns - report.captured_ns) / 1e6), 3),
     }
 

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from edge.protocol.events import ModelReference
+from edge.protocol.face_mesh import FaceMesh
 from edge.protocol.wire import (
     Count,
     Milliseconds,
@@ -78,7 +79,8 @@ class FrameTime(Wire):
 class StageTimes(Wire):
     """Milliseconds of each stage; ``total`` is from the picture in memory to publication.
 
-    ``translate`` is not part of ``classify``; 0 where no face was translated.
+    ``translate`` and ``mesh`` are not part of ``classify``; 0 where no face was translated, or
+    measured.
     """
 
     capture: Milliseconds
@@ -86,6 +88,7 @@ class StageTimes(Wire):
     track: Milliseconds
     translate: Milliseconds = 0.0
     classify: Milliseconds
+    mesh: Milliseconds = 0.0
     total: Milliseconds
 
 
@@ -171,7 +174,8 @@ class Face(Wire):
     """One face; ``expression`` and ``affect`` are null if it was not classified.
 
     ``seat`` is the name of the seat in ``[zones]`` in which the face is, null without seats.
-    ``found`` says how the box came about. ``landmarks`` is null where the detector gives none.
+    ``found`` says how the box came about. ``landmarks`` is null where the detector gives none, and
+    ``mesh`` if it was not measured in this picture.
     """
 
     track: Count
@@ -191,6 +195,7 @@ class Face(Wire):
     quality: FaceQuality
     expression: FaceExpression | None
     affect: FaceAffect | None
+    mesh: FaceMesh | None = None
 
 
 class Head(Wire):

@@ -96,7 +96,7 @@ class Reader:
             media_ns=0,
             width=frame.width,
             height=frame.height,
-            faces=tuple(FACES.validate_json(faces_json(state.faces))),
+            faces=tuple(FACES.validate_json(faces_json(state.faces, self._picture_config.mesh))),
             ignored=state.ignored,
             file=file,
         )
@@ -168,6 +168,7 @@ def open_networks(config: Config) -> Pipeline:
         pipeline.expression,
         pipeline.translator,
         region_detector=pipeline.region_detector,
+        mesh=pipeline.mesh,
     ):
         raise ModelError(str(finding))
     return pipeline

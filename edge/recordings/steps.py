@@ -167,7 +167,7 @@ class Steps:
 
     def _result(self, state: FrameState) -> Result:
         frame = state.frame
-        faces = FACES.validate_json(faces_json(state.faces))
+        faces = FACES.validate_json(faces_json(state.faces, self._config.mesh))
         if self._config.zones.seats:
             faces = self._participants.update(faces, frame.sensor_ns, now_ns=frame.sensor_ns)
         dropped, self._refused = self._refused, 0

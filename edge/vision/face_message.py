@@ -5,23 +5,30 @@ the time of a message.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import to_json
 
-from edge.vision.values import Affect, FaceState
+from edge.config import MeshConfig
+from edge.vision.mesh.names import COEFFICIENTS, SUMMARY
+from edge.vision.values import Affect, FaceState, Mesh
 from edge.vocabulary import EXPRESSIONS
 
+_MESH_OFF: Final = MeshConfig()
 
-def faces_json(faces: Iterable[FaceState]) -> bytes:
-    """Return the faces of a frame message as JSON.
+_NAMES: Final = {"none": (), "summary": SUMMARY, "all": COEFFICIENTS}
+_PLACES: Final = {name: place for place, name in enumerate(COEFFICIENTS)}
+
+
+def faces_json(faces: Iterable[FaceState], mesh: MeshConfig = _MESH_OFF) -> bytes:
+    """Return the faces of a frame message as JSON; ``mesh`` says which parts of a mesh.
 
     Fields, order and rounding are those of ``edge.protocol.messages.Face``.
     """
-    return to_json([_face(face) for face in faces])
+    return to_json([_face(face, mesh) for face in faces])
 
 
-def _face(face: FaceState) -> dict[str, Any]:
+def _face(face: FaceState, mesh: MeshConfig) -> dict[str, Any]:
     detection, quality = face.track.detection, face.quality
     box = detection.box
     landmarks = None if detection.landmarks is None else detection.landmarks.tolist()
@@ -66,6 +73,27 @@ def _face(face: FaceState) -> dict[str, Any]:
         },
         "expression": expression,
         "affect": affect,
+        "mesh": None if face.mesh is None else _mesh(face.mesh, mesh),
+    }
+
+
+def _mesh(mesh: Mesh, config: MeshConfig) -> dict[str, Any]:
+    coefficients = mesh.coefficients.tolist()
+    landmarks = None
+    if config.landmarks:
+        landmarks = [[_pixels(x), _pixels(y)] for x, y, _ in mesh.points.tolist()]
+    return {
+        "pose": {
+            "yaw": _pixels(mesh.yaw_deg),
+            "pitch": _pixels(mesh.pitch_deg),
+            "roll": _pixels(mesh.roll_deg),
+        },
+        "eyes": {"left": _share(mesh.left_eye), "right": _share(mesh.right_eye)},
+        "mouth": _share(mesh.mouth),
+        "coefficients": {
+            name: _share(coefficients[_PLACES[name]]) for name in _NAMES[config.coefficients]
+        },
+        "landmarks": landmarks,
     }
 
 

@@ -25,11 +25,14 @@ from edge.vision.inference.golden_schema import (
     ExpressionGolden,
     ExpressionTolerance,
     GoldenPrediction,
+    MeshGolden,
     TranslationGolden,
 )
+from edge.vision.mesh.names import COEFFICIENTS, POINTS
+from edge.vision.mesh.network import FaceMeshNetwork
 from edge.vision.resize import area_means
 from edge.vision.translate import Translator
-from edge.vision.values import Box, Frame, Luma, Prediction
+from edge.vision.values import Box, Detection, Frame, Luma, Mesh, Prediction
 from edge.vocabulary import EXPRESSIONS
 
 GOLDEN_FACE: Final = Path(__file__).with_name("data") / "golden-face.png"
@@ -70,6 +73,7 @@ def golden_findings(
     translator: Translator | None = None,
     *,
     region_detector: Detector | None = None,
+    mesh: FaceMeshNetwork | None = None,
 ) -> list[Finding]:
     """Return the deviations of the networks from the golden answers; empty if there are none.
 
@@ -81,7 +85,9 @@ def golden_findings(
     findings = [*detection_findings(detector), *expression_findings(expression)]
     if region_detector is not None:
         findings += detection_findings(region_detector, "region_detector")
-    return findings if translator is None else [*findings, *translation_findings(translator)]
+    if translator is not None:
+        findings += translation_findings(translator)
+    return findings if mesh is None else [*findings, *mesh_findings(mesh)]
 
 
 def detection_findings(detector: Detector, role: str = "detector") -> list[Finding]:
@@ -174,6 +180,45 @@ def translation_findings(translator: Translator) -> list[Finding]:
         return []
     problem = f"golden face: mean difference from the expected picture {difference:.1f} grey levels"
     return [Finding("translator", f"{problem}, at most {allowed:g}")]
+
+
+def mesh_findings(network: FaceMeshNetwork) -> list[Finding]:
+    """Return the deviations of a face mesh network from its golden answer."""
+    picture, digest = golden_picture()
+    golden = network.golden
+    if not isinstance(golden, MeshGolden) or golden.picture_sha256 != digest:
+        return [Finding("mesh", _picture_mismatch(digest))]
+    box = Box(*golden.box)
+    detection = Detection(box, np.array(golden.landmarks, np.float32), 1.0)
+    try:
+        mesh = network.measure(picture, detection, Stopwatch())
+    except InferenceError as error:
+        return [Finding("mesh", f"golden face: {error}")]
+    if mesh is None:
+        return [Finding("mesh", "golden face: the network finds no face")]
+    distance, difference = _mesh_deviations(mesh, golden)
+    texts = []
+    if not distance <= golden.point_max:
+        texts.append(f"points off by {distance:.3f} of the face, at most {golden.point_max}")
+    if not difference <= golden.coefficient_max:
+        texts.append(f"coefficients off by {difference:.3f}, at most {golden.coefficient_max}")
+    return [Finding("mesh", f"golden face: {each}") for each in texts]
+
+
+def _mesh_deviations(mesh: Mesh, golden: MeshGolden) -> tuple[float, float]:
+    """Return the largest distance of a point in sizes of the box, and of a coefficient.
+
+    Both are infinite where the golden answer names what the mesh has not.
+    """
+    if not (
+        set(golden.points) <= set(range(POINTS)) and set(golden.coefficients) <= {*COEFFICIENTS}
+    ):
+        return math.inf, math.inf
+    gaps = mesh.points[list(golden.points), :2] - np.array([*golden.points.values()], np.float32)
+    distance = float(np.linalg.norm(gaps, axis=1).max()) / max(golden.box[2:])
+    found = dict(zip(COEFFICIENTS, mesh.coefficients.tolist(), strict=True))
+    differences = [abs(found[name] - value) for name, value in golden.coefficients.items()]
+    return distance, max(differences)
 
 
 def _differences(

@@ -5,6 +5,8 @@ states at any speed, because tracking and smoothing use the frames' ``sensor_ns`
 ``detect`` and ``classify`` in two threads; benchmarks and replay tests call ``step``.
 """
 
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 from edge.clock import Stopwatch
@@ -14,7 +16,10 @@ from edge.vision.affect import AffectSmoother
 from edge.vision.detect import Detector, open_detector
 from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.expression.turns import Readings
-from edge.vision.quality import INFERENCE_FAILED, assess
+from edge.vision.mesh import open_mesh
+from edge.vision.mesh.network import FaceMeshNetwork
+from edge.vision.mesh.turns import MeshTurns
+from edge.vision.quality import INFERENCE_FAILED, TURNED_AWAY, assess
 from edge.vision.regions import Found, RegionFinder, finder_of, open_finder
 from edge.vision.tracking import Tracker
 from edge.vision.translate import Translator, open_translator
@@ -40,6 +45,7 @@ class Pipeline:
         *,
         translator: Translator | None = None,
         finder: RegionFinder | None = None,
+        mesh: FaceMeshNetwork | None = None,
         first_track: int = 1,
     ) -> None:
         self._detector = detector
@@ -52,6 +58,10 @@ class Pipeline:
         self._affect = AffectSmoother(config.affect)
         self._readings = Readings(keeps_unchanged=config.expression.keep_unchanged)
         self._faces_per_frame = config.expression.faces_per_frame
+        self._mesh = mesh
+        self._mesh_turns = MeshTurns(config.mesh)
+        # with one core the mesh also delays the detection of the next frame
+        self._has_one_core = len(os.sched_getaffinity(0)) == 1
         self._repeat = 0
         self._ignored = 0  # detections outside the seats at the last full look
 
@@ -70,6 +80,7 @@ class Pipeline:
             config,
             translator=open_translator(config.translator, state_dir),
             finder=open_finder(config, detector),
+            mesh=open_mesh(config.mesh, state_dir),
             first_track=first_track,
         )
 
@@ -86,6 +97,7 @@ class Pipeline:
             config,
             translator=self._translator,
             finder=finder,
+            mesh=self._mesh,
         )
 
     @property
@@ -107,6 +119,11 @@ class Pipeline:
     def translator(self) -> Translator | None:
         """The translator between crop and expression network; None: faces are not translated."""
         return self._translator
+
+    @property
+    def mesh(self) -> FaceMeshNetwork | None:
+        """The face mesh network, for checks; None: the mesh is off."""
+        return self._mesh
 
     def limit(self, faces_per_frame: int, full_every_factor: int) -> None:
         """Do less than configured from the next frame on. For any thread.
@@ -148,13 +165,19 @@ class Pipeline:
             self._ignored = len(found.detections) - len(detections)
         return FrameTracks(frame, tracks, stopwatch.stage_ms, left_out, self._ignored)
 
-    def classify(self, tracked: FrameTracks) -> FrameState:
+    def classify(self, tracked: FrameTracks, *, keeps_rate: bool = False) -> FrameState:
         """Assess the quality of each face and predict the expression of the usable ones.
 
         With ``expression.faces_per_frame`` they take turns, and with ``keep_unchanged`` those that
         have not changed are left out; they keep their newest prediction. A face on which the
         translator or the expression network fails stays in the result, without a prediction, with
         the reason.
+
+        Then the face mesh measures faces, if it is on.
+
+        Args:
+            tracked: from ``detect``.
+            keeps_rate: measure only faces for which there is time before the next frame.
         """
         stopwatch = Stopwatch()
         frame = tracked.frame
@@ -170,6 +193,11 @@ class Pipeline:
             self._face_state(frame, track, quality, stopwatch, is_due=track.id in to_read)
             for track, quality in assessed
         )
+        if self._mesh is not None:
+            before_ms = sum(tracked.stage_ms.values()) if self._has_one_core else 0.0
+            faces = self._with_meshes(
+                self._mesh, frame, faces, stopwatch, before_ms if keeps_rate else None
+            )
         stage_ms = {**tracked.stage_ms, **stopwatch.stage_ms}
         return FrameState(tracked.frame, faces, stage_ms, tracked.ignored)
 
@@ -207,6 +235,42 @@ class Pipeline:
         self._readings.note(frame, track.id, detection.box, prediction, smoothed)
         stopwatch.lap("smooth")
         return FaceState(track, quality, prediction, smoothed, seat)
+
+    def _with_meshes(
+        self,
+        network: FaceMeshNetwork,
+        frame: Frame,
+        faces: Sequence[FaceState],
+        stopwatch: Stopwatch,
+        before_ms: float | None,
+    ) -> tuple[FaceState, ...]:
+        """Return the faces, those with a mesh whose turn it is.
+
+        ``before_ms``: what other stages took of the time up to the next frame; None: it does not
+        matter how long the mesh takes.
+        """
+        stopwatch.lap("smooth")  # what came since the last lap is not the mesh
+        # a face that is turned away is not read, but its pose says so
+        places = {
+            face.track.id: place
+            for place, face in enumerate(faces)
+            if face.quality.usable or face.quality.reasons == (TURNED_AWAY,)
+        }
+        measured = list(faces)
+        for track in self._mesh_turns.begin(places, frame.sensor_ns):
+            spent_ms = sum(stopwatch.stage_ms.values())
+            if before_ms is not None and not self._mesh_turns.has_time(before_ms + spent_ms):
+                break
+            place = places[track]
+            try:
+                mesh = network.measure(frame.luma, faces[place].track.detection, stopwatch)
+            except InferenceError:
+                mesh = None
+                stopwatch.lap("mesh")
+            took_ms = sum(stopwatch.stage_ms.values()) - spent_ms
+            self._mesh_turns.note(track, took_ms)
+            measured[place] = replace(faces[place], mesh=mesh)
+        return tuple(measured)
 
 
 def _tracking_config(config: Config) -> TrackingConfig:

@@ -39,6 +39,7 @@ def model_references(config: Config, pipeline: Pipeline) -> dict[str, dict[str, 
         ("region_detector", config.detector.region.model, pipeline.region_detector),
         ("translator", config.translator.model, pipeline.translator),
         ("expression", config.expression.model, pipeline.expression),
+        ("mesh", config.mesh.model, pipeline.mesh),
     ):
         if network is not None:
             info = network.info

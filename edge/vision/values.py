@@ -222,11 +222,38 @@ class SmoothedPrediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Mesh:
+    """The face mesh of one face in one frame; left and right are those of the person.
+
+    Attributes:
+        yaw_deg: turn of the head, degrees, positive to the picture's right.
+        pitch_deg: positive up.
+        roll_deg: tilt, positive where the crown leans to the picture's right.
+        left_eye: openness, 0 closed, 1 open.
+        right_eye: the same.
+        mouth: openness, 0 closed, 1 wide open.
+        coefficients: float32 (52,), 0..1, in the order of ``edge.vision.mesh.names.COEFFICIENTS``.
+        points: float32 (478, 3), x and y in pixels of the full frame, z in the same unit, smaller
+            is nearer.
+    """
+
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+    left_eye: float
+    right_eye: float
+    mouth: float
+    coefficients: Floats
+    points: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class FaceState:
     """The result for one face in one frame; ``prediction`` is None if it was not classified.
 
     ``seat``: name of the seat in ``[zones]`` in which the face is; None without seats.
     ``reading_age_ns``: time from the frame that the prediction is of to this one; 0: of this one.
+    ``mesh``: None if it was not measured in this frame.
     """
 
     track: Track
@@ -235,6 +262,7 @@ class FaceState:
     smoothed: SmoothedPrediction | None = None
     seat: str | None = None
     reading_age_ns: int = 0
+    mesh: Mesh | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +285,7 @@ class FrameState:
     """A frame and the results for its faces: output of the pipeline.
 
     ``stage_ms`` maps stage names (resize, detect, decode_boxes, track, quality, crop, translate,
-    classify, smooth) to milliseconds. ``ignored``: as in ``FrameTracks``.
+    classify, smooth, mesh) to milliseconds. ``ignored``: as in ``FrameTracks``.
     """
 
     frame: Frame

@@ -47,6 +47,7 @@ def _open_verified(config: Config, first_track: int) -> tuple[Pipeline, dict[str
         pipeline.expression,
         pipeline.translator,
         region_detector=pipeline.region_detector,
+        mesh=pipeline.mesh,
     ):
         raise ModelError(str(finding))
     return pipeline, model_references(config, pipeline)

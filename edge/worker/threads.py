@@ -216,8 +216,8 @@ class Worker:
     def _classify(self) -> None:
         for tracks in self._tracks:
             with self._busy("classify"):
-                state = self._pipeline.classify(tracks)
-            self._link.send(frame_report(state))
+                state = self._pipeline.classify(tracks, keeps_rate=not self._lossless)
+            self._link.send(frame_report(state, self._config.mesh))
 
     # -- reports to the hub ------------------------------------------------------------------------
 

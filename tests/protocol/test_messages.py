@@ -26,6 +26,7 @@ from edge.protocol.messages import (
     encode,
     topic,
 )
+from edge.vision.mesh.names import SUMMARY
 from edge.vocabulary import EXPRESSIONS
 from tests.support import wire
 
@@ -49,6 +50,15 @@ expressions = st.fixed_dictionaries(
         "probabilities": st.fixed_dictionaries(dict.fromkeys(EXPRESSIONS, share)),
     }
 )
+meshes = st.fixed_dictionaries(
+    {
+        "pose": st.fixed_dictionaries(dict.fromkeys(("yaw", "pitch", "roll"), pixel)),
+        "eyes": st.fixed_dictionaries({"left": share, "right": share}),
+        "mouth": share,
+        "coefficients": st.dictionaries(st.sampled_from(SUMMARY), share, max_size=3),
+        "landmarks": st.none() | st.lists(st.lists(pixel, min_size=2, max_size=2), max_size=3),
+    }
+)
 faces = st.fixed_dictionaries(
     {
         "track": st.integers(0, 10**6),
@@ -69,6 +79,7 @@ faces = st.fixed_dictionaries(
         ),
         "expression": st.none() | expressions,
         "affect": st.none() | affects,
+        "mesh": st.none() | meshes,
     }
 ).map(Face.model_validate)
 frames = st.builds(
@@ -195,9 +206,9 @@ def test_the_example_message_is_accepted() -> None:
     assert isinstance(message, FrameMessage)
     again = json.loads(encode(message).partition(b" ")[2])
     # added after the example was written
-    example["timing_ms"]["translate"] = 0.0
+    example["timing_ms"] |= {"translate": 0.0, "mesh": 0.0}
     example["frame"] |= {"file": None, "page": None, "ignored": 0}
-    example["faces"][0] |= {"seat": None, "found": "full"}
+    example["faces"][0] |= {"seat": None, "found": "full", "mesh": None}
     example["faces"][0]["expression"]["age_s"] = 0.0
     example["faces"][0]["affect"]["source"] = "network"
     assert again == example

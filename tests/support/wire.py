@@ -19,6 +19,13 @@ EXPRESSION = {
     "age_s": 0.0,
 }  # fmt: skip
 TIMING_MS = {"capture": 1.1, "detect": 9.8, "track": 0.3, "classify": 4.2, "total": 17.0}
+MESH = {
+    "pose": {"yaw": -7.5, "pitch": 3.0, "roll": 0.5},
+    "eyes": {"left": 0.9, "right": 0.85},
+    "mouth": 0.25,
+    "coefficients": {"jawOpen": 0.125},
+    "landmarks": None,
+}
 AFFECT = {
     "valence": 0.61,
     "arousal": -0.12,

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from edge.clock import Stopwatch
-from edge.config import Config, DeviceConfig, ImagesSource
+from edge.config import Config, DeviceConfig, ImagesSource, MeshConfig, QualityConfig
 from edge.errors import InferenceError
 from edge.vision.pipeline import MAX_FACES, Pipeline
-from edge.vision.quality import INFERENCE_FAILED
-from edge.vision.values import Affect, Box, Detection, Frame, Prediction
+from edge.vision.quality import INFERENCE_FAILED, TURNED_AWAY
+from edge.vision.values import Affect, Box, Detection, Frame, Luma, Mesh, Prediction
 from edge.vocabulary import EXPRESSIONS
 
 RNG = np.random.default_rng(3)
@@ -100,3 +100,79 @@ def test_weak_faces_in_isolated_pictures_appear_at_once(rate_hz: float, shown: i
     runner = pipeline(FixedDetector(face(100, score=0.52)), FixedExpression(), config)
     assert len(runner.step(frame()).faces) == shown
     assert len(runner.step(frame(1, round(1e9 / rate_hz))).faces) == shown
+
+
+class FixedMesh:
+    """A mesh network that measures every face, or fails on faces left of ``fails_before``."""
+
+    info = golden = None
+
+    def __init__(self, fails_before: float = -1.0) -> None:
+        self.fails_before = fails_before
+        self.measured: list[float] = []
+
+    def measure(self, luma: Luma, detection: Detection, stopwatch: Stopwatch) -> Mesh | None:
+        self.measured.append(detection.box.x)
+        stopwatch.lap("mesh")
+        if detection.box.x < self.fails_before:
+            raise InferenceError("not finite")
+        values = np.zeros(52, np.float32), np.zeros((478, 3), np.float32)
+        return Mesh(detection.box.x, 0.0, 0.0, 1.0, 1.0, 0.0, *values)
+
+
+def with_mesh(mesh: FixedMesh, *faces: Detection, **options: int | float) -> Pipeline:
+    config = Config(mesh=MeshConfig(enabled=True, **options))  # type: ignore[arg-type]
+    detector, expression = FixedDetector(*faces), FixedExpression()
+    return Pipeline(detector, expression, config, mesh=mesh)  # type: ignore[arg-type]
+
+
+def test_faces_are_measured_in_turns_and_null_between() -> None:
+    chosen = with_mesh(FixedMesh(), face(10), face(200), face(400), faces_per_frame=2)
+    states = [chosen.step(frame(i, i * 40_000_000)) for i in range(3)]
+    found = [[each.mesh is not None for each in state.faces] for state in states]
+    assert found == [
+        [True, True, False],
+        [True, False, True],
+        [False, True, True],
+    ]
+
+
+def test_a_mesh_belongs_to_its_face_and_a_failure_costs_that_one_alone() -> None:
+    chosen = with_mesh(FixedMesh(fails_before=100), face(10), face(200), face(400))
+    state = chosen.step(frame())
+    found = {each.track.detection.box.x: each.mesh for each in state.faces}
+    assert found[10] is None
+    assert all(found[x].yaw_deg == x for x in (200, 400))  # type: ignore[union-attr]
+    assert all(each.prediction is not None for each in state.faces)
+    assert state.stage_ms["mesh"] > 0
+
+
+def test_where_frames_can_be_lost_only_time_that_is_left_is_used() -> None:
+    mesh = FixedMesh()
+    chosen = with_mesh(mesh, face(10), face(200))
+    for index, step_ns in enumerate((40_000_000, 40_000_000, 1_000)):
+        tracks = chosen.detect(frame(index, index * 40_000_000 + (index == 2) * step_ns))
+        chosen.classify(tracks, keeps_rate=True)
+    assert len(mesh.measured) == 4  # none in the first frame, when the rate is not known
+    tracks = chosen.detect(frame(3, 80_002_000))  # 1 us after the frame before: no time at all
+    assert all(each.mesh is None for each in chosen.classify(tracks, keeps_rate=True).faces)
+    assert all(each.mesh is not None for each in chosen.classify(tracks).faces)
+
+
+def test_a_face_that_is_turned_away_has_its_pose_and_one_that_is_too_small_has_not() -> None:
+    def reasons_and_mesh(**limits: float) -> tuple[tuple[str, ...], bool]:
+        config = Config(
+            mesh=MeshConfig(enabled=True),
+            quality=QualityConfig(**{"yaw_max_deg": 1.0, "sharpness_min": 0.0, **limits}),
+        )
+        detection = face(10)
+        detection.landmarks[2] += (9, 0)  # the nose far from the middle
+        detector, expression = FixedDetector(detection), FixedExpression()
+        chosen = Pipeline(detector, expression, config, mesh=FixedMesh())  # type: ignore[arg-type]
+        (found,) = chosen.step(frame()).faces
+        return found.quality.reasons, found.mesh is not None
+
+    assert reasons_and_mesh() == ((TURNED_AWAY,), True)
+    reasons, is_measured = reasons_and_mesh(size_min_px=100.0)
+    assert len(reasons) == 2
+    assert not is_measured

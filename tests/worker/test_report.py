@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.config import MeshConfig
 from edge.link import FrameReport, ReportRefused
 from edge.protocol.messages import FACES, Face
 from edge.vision.face_message import faces_json
+from edge.vision.mesh.names import COEFFICIENTS, SUMMARY
 from edge.vision.values import (
     Affect,
     Box,
@@ -19,6 +21,7 @@ from edge.vision.values import (
     FaceState,
     Frame,
     FrameState,
+    Mesh,
     Prediction,
     Quality,
     SmoothedPrediction,
@@ -35,6 +38,17 @@ predictions = st.builds(
     Prediction, st.lists(share, min_size=8, max_size=8).map(lambda x: np.array(x, np.float32)),
     affects,
 )  # fmt: skip
+meshes = st.builds(
+    Mesh,
+    *[st.floats(-180, 180)] * 3,
+    *[share] * 3,
+    coefficients=st.integers(0, 9).map(
+        lambda seed: np.random.default_rng(seed).random(52, np.float32)
+    ),
+    points=st.integers(0, 9).map(
+        lambda seed: np.random.default_rng(seed).normal(400, 300, (478, 3)).astype(np.float32)
+    ),
+)
 faces = st.builds(
     FaceState,
     track=st.builds(
@@ -59,10 +73,15 @@ faces = st.builds(
     smoothed=st.builds(SmoothedPrediction, affects, st.sampled_from(EXPRESSIONS)),
     seat=st.none() | st.text(max_size=5),
     reading_age_ns=st.integers(0, 1000).map(lambda ms: ms * 1_000_000),
+    mesh=st.none() | meshes,
 )  # fmt: skip
 
 
-def as_model(face: FaceState) -> Face:
+MESH = MeshConfig()
+NAMES = {"none": (), "summary": SUMMARY, "all": COEFFICIENTS}
+
+
+def as_model(face: FaceState, mesh: MeshConfig = MESH) -> Face:
     """Return ``face`` as the wire model, which rounds and checks every number."""
     detection, quality, shown = face.track.detection, face.quality, face.prediction is not None
     box = detection.box
@@ -102,6 +121,19 @@ def as_model(face: FaceState) -> Face:
             "arousal": raw.arousal,
             "smoothed": {"valence": smoothed.valence, "arousal": smoothed.arousal},
         }
+    if face.mesh is not None:
+        found = dict(zip(COEFFICIENTS, face.mesh.coefficients.tolist(), strict=True))
+        fields["mesh"] = {
+            "pose": {
+                "yaw": face.mesh.yaw_deg,
+                "pitch": face.mesh.pitch_deg,
+                "roll": face.mesh.roll_deg,
+            },
+            "eyes": {"left": face.mesh.left_eye, "right": face.mesh.right_eye},
+            "mouth": face.mesh.mouth,
+            "coefficients": {name: found[name] for name in NAMES[mesh.coefficients]},
+            "landmarks": face.mesh.points[:, :2].tolist() if mesh.landmarks else None,
+        }
     return Face.model_validate(fields)
 
 
@@ -111,9 +143,14 @@ def state(*found: FaceState) -> FrameState:
     return FrameState(frame, found, {"detect": 1.25}, ignored=1)
 
 
-@given(st.lists(faces, max_size=3))
-def test_faces_are_encoded_as_the_models_encode_them(found: list[FaceState]) -> None:
-    assert faces_json(found) == FACES.dump_json([as_model(face) for face in found])
+@given(
+    st.lists(faces, max_size=3),
+    st.builds(MeshConfig, coefficients=st.sampled_from(sorted(NAMES)), landmarks=st.booleans()),
+)
+def test_faces_are_encoded_as_the_models_encode_them(
+    found: list[FaceState], mesh: MeshConfig
+) -> None:
+    assert faces_json(found, mesh) == FACES.dump_json([as_model(face, mesh) for face in found])
 
 
 @given(st.lists(faces, max_size=3))

@@ -69,6 +69,7 @@ SELECT
     (m.body #>> '{timing_ms,track}')::float8 AS track_ms,
     (m.body #>> '{timing_ms,translate}')::float8 AS translate_ms,
     (m.body #>> '{timing_ms,classify}')::float8 AS classify_ms,
+    coalesce((m.body #>> '{timing_ms,mesh}')::float8, 0) AS mesh_ms,
     (m.body #>> '{timing_ms,total}')::float8 AS total_ms
 FROM affect.messages m
 WHERE m.kind = 'frame';
@@ -133,6 +134,12 @@ SELECT
     (f.face #>> '{affect,relative,valence}')::float8 AS valence_relative,
     (f.face #>> '{affect,relative,arousal}')::float8 AS arousal_relative,
     f.face #>> '{affect,baseline}' AS baseline,
+    (f.face #>> '{mesh,pose,yaw}')::float8 AS mesh_yaw,
+    (f.face #>> '{mesh,pose,pitch}')::float8 AS mesh_pitch,
+    (f.face #>> '{mesh,pose,roll}')::float8 AS mesh_roll,
+    (f.face #>> '{mesh,eyes,left}')::float8 AS mesh_left_eye,
+    (f.face #>> '{mesh,eyes,right}')::float8 AS mesh_right_eye,
+    (f.face #>> '{mesh,mouth}')::float8 AS mesh_mouth,
     m.body #>> '{time,clock}' AS clock,
     (m.body #>> '{time,exposure_us}')::bigint AS exposure_us,
     (m.body #>> '{time,published_ns}')::bigint AS published_ns,
@@ -146,6 +153,7 @@ SELECT
     (m.body #>> '{timing_ms,track}')::float8 AS track_ms,
     (m.body #>> '{timing_ms,translate}')::float8 AS translate_ms,
     (m.body #>> '{timing_ms,classify}')::float8 AS classify_ms,
+    coalesce((m.body #>> '{timing_ms,mesh}')::float8, 0) AS mesh_ms,
     (m.body #>> '{timing_ms,total}')::float8 AS total_ms
 FROM affect.messages m
     LEFT JOIN LATERAL jsonb_array_elements((m.body -> 'faces')::jsonb) AS f (face) ON true

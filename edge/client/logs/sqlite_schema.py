@@ -98,6 +98,7 @@ _FRAME: Final = _HEAD | {
     "track_ms": "json_extract(m.body, '$.timing_ms.track')",
     "translate_ms": "coalesce(json_extract(m.body, '$.timing_ms.translate'), 0.0)",
     "classify_ms": "json_extract(m.body, '$.timing_ms.classify')",
+    "mesh_ms": "coalesce(json_extract(m.body, '$.timing_ms.mesh'), 0.0)",
     "total_ms": "json_extract(m.body, '$.timing_ms.total')",
 }
 
@@ -137,6 +138,12 @@ _FACE: Final = {
     "valence_relative": "json_extract(f.value, '$.affect.relative.valence')",
     "arousal_relative": "json_extract(f.value, '$.affect.relative.arousal')",
     "baseline": "json_extract(f.value, '$.affect.baseline')",
+    "mesh_yaw": "json_extract(f.value, '$.mesh.pose.yaw')",
+    "mesh_pitch": "json_extract(f.value, '$.mesh.pose.pitch')",
+    "mesh_roll": "json_extract(f.value, '$.mesh.pose.roll')",
+    "mesh_left_eye": "json_extract(f.value, '$.mesh.eyes.left')",
+    "mesh_right_eye": "json_extract(f.value, '$.mesh.eyes.right')",
+    "mesh_mouth": "json_extract(f.value, '$.mesh.mouth')",
 }
 
 _EVENT: Final = _HEAD | {

@@ -30,14 +30,14 @@ DICTIONARY: Final = (
     b'"frame":{"index":1,"width":1280,"height":720,"dropped":0,"file":null,"page":null},'
     b'"time":{"sensor_ns":1,"clock":"monotonic","exposure_us":null,"unix_ns":179,'
     b'"published_ns":1,"synchronized":false,"max_error_us":null},"timing_ms":{"capture":1.,'
-    b'"detect":9.,"track":0.1,"translate":0.0,"classify":1.,"total":1.},"faces":[{"track":1,'
+    b'"detect":9.,"track":0.1,"translate":0.0,"classify":1.,"mesh":0.0,"total":1.},"faces":[{"track":1,'
     b'"participant":null,"box":[1.0,1.0,1.0,1.0],"landmarks":[[1.0,1.0],[1.0,1.0],[1.0,1.0],'
     b'[1.0,1.0],[1.0,1.0]],"score":0.9,"age_s":1.0,"quality":{"usable":true,"reasons":[],'
     b'"size_px":1.0,"sharpness":0.0,"brightness":0.6,"saturated":0.0,"yaw":-1.0},"expression":'
     b'{"label":"happy","probabilities":{"neutral":0.0,"happy":0.0,"sad":0.0,"surprise":0.0,'
     b'"fear":0.0,"disgust":0.0,"anger":0.0,"contempt":0.0},"stable_label":"neutral","age_s":0.0},'
     b'"affect":{"valence":0.0,"arousal":-0.0,"smoothed":{"valence":0.0,"arousal":-0.0},'
-    b'"relative":null,"baseline":"none"}}]}\n'
+    b'"relative":null,"baseline":"none"},"mesh":null}]}\n'
 )
 """What messages have in common. Stored in each file, so that it may change between versions."""
 

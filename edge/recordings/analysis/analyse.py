@@ -338,6 +338,7 @@ def _with_artifacts(config: Config, models: Mapping[str, ModelReference]) -> Con
         ("region_detector", "detector", "region_"),
         ("translator", "translator", ""),
         ("expression", "expression", ""),
+        ("mesh", "mesh", ""),
     ):
         present = updates.get(section, getattr(config, section))
         model = models.get(role)

@@ -35,7 +35,7 @@ from edge.recordings.reader import open_networks
 from edge.vision.pipeline import Pipeline
 from edge.vision.record import model_references
 
-_NETWORKS: Final = ("detector", "translator", "expression")
+_NETWORKS: Final = ("detector", "translator", "expression", "mesh")
 
 
 def main() -> int:

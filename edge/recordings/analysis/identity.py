@@ -17,8 +17,8 @@ from edge.recordings.settings import Selection
 from edge.vision.sources.images import list_pictures
 
 _SECTIONS: Final = (
-    "device", "source", "detector", "translator", "expression", "tracking", "zones", "quality",
-    "affect",
+    "device", "source", "detector", "translator", "expression", "mesh", "tracking", "zones",
+    "quality", "affect",
 )  # fmt: skip
 """What the results depend on; the rest of the configuration concerns the daemon."""
 

@@ -113,6 +113,26 @@ class TranslationGolden(Part):
         return self
 
 
+class MeshGolden(Part):
+    """Expected answer of a face mesh for one face of the golden picture.
+
+    ``box`` and the five ``landmarks`` are those of the face. ``points``: x and y of some of the
+    mesh's points by index, pixels of the picture. ``coefficients``: by name. The tolerances are the
+    maximum distance of a point relative to the box's longer side, and the maximum difference of a
+    coefficient.
+    """
+
+    kind: Literal["mesh"]
+    picture_sha256: Sha256
+    box: tuple[float, float, float, float]
+    landmarks: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
+    points: dict[int, tuple[float, float]] = Field(min_length=1)
+    coefficients: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
+    point_max: Positive
+    coefficient_max: Positive
+
+
 Golden = Annotated[
-    DetectionGolden | ExpressionGolden | TranslationGolden, Field(discriminator="kind")
+    DetectionGolden | ExpressionGolden | TranslationGolden | MeshGolden,
+    Field(discriminator="kind"),
 ]

@@ -16,7 +16,7 @@ from edge.vision.inference.golden_schema import ExpressionGolden, Golden
 from edge.vision.inference.part import Part, Positive, Sha256
 from edge.vocabulary import EXPRESSIONS, ExpressionName
 
-Task = Literal["face-detection", "spectrum-translation", "facial-expression"]
+Task = Literal["face-detection", "spectrum-translation", "facial-expression", "face-mesh"]
 Runtime = Literal["onnxruntime", "litert", "opencv"]
 Precision = Literal["fp32", "fp16", "int8"]
 Layout = Literal["nchw", "nhwc"]
@@ -254,6 +254,7 @@ _GOLDEN_KINDS: Final[dict[str, tuple[str | None, ...]]] = {
     "face-detection": ("detection",),
     "facial-expression": ("expression",),
     "spectrum-translation": ("translation", None),
+    "face-mesh": ("mesh",),
 }
 """The kinds of golden answer that each task allows; None: no golden answer."""
 

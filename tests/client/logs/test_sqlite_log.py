@@ -14,7 +14,7 @@ from edge.client.tidy import COLUMNS, EVENT_COLUMNS, event_row, frame_rows
 from edge.errors import ConfigError, LogFileError, LogUnavailable
 from edge.protocol.messages import FrameMessage, StatusMessage
 from tests.support.logs import received
-from tests.support.wire import event, face, frame, status
+from tests.support.wire import MESH, event, face, frame, status
 
 
 def write(out, *messages, reports=None):
@@ -73,7 +73,7 @@ def test_the_views_have_the_columns_and_values_of_the_tables(tmp_path, faces, pa
         3,
         *(
             face(track, classified=known, reasons=() if known else ("dark", "blurred"))
-            | {"participant": code}
+            | {"participant": code, "mesh": MESH if known else None}
             for track, known, code in faces
         ),
     )

@@ -1,0 +1,88 @@
+"""Decides which faces of a frame the mesh measures: the stalest first, in the time that is left.
+
+The order depends on sensor time alone. Whether there is time depends on the machine, and is asked
+only where frames are lost if the loop is slow: a replay that drops nothing measures every face that
+is due, and gives the same messages everywhere.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from edge.config import MeshConfig
+
+_FRAMES: Final = 32
+"""Frames whose shortest distance is the source's period. The mean would grow with lost frames, and
+with it the time that seems to be left."""
+
+_SHARE: Final = 0.9  # of the period that the stages may take
+_NEWEST: Final = 0.2  # weight of the newest duration in the running mean
+
+
+class MeshTurns:
+    """When each face was measured, and what a measurement takes.
+
+    Not thread-safe: owned by the classify thread. Memory is bounded by the faces of a frame.
+    """
+
+    def __init__(self, config: MeshConfig) -> None:
+        self._faces_per_frame = config.faces_per_frame
+        self._interval_ns = round(1e9 / config.rate_hz) if config.rate_hz else 0
+        self._measured: dict[int, tuple[int, int]] = {}  # sensor time, and number of measurement
+        self._due_ns: dict[int, int] = {}
+        self._count = 0
+        self._steps_ns: deque[int] = deque(maxlen=_FRAMES)
+        self._sensor_ns: int | None = None
+        self._took_ms = 0.0
+
+    def begin(self, tracks: Iterable[int], sensor_ns: int) -> list[int]:
+        """Begin a frame; return the tracks to measure in it, the stalest first.
+
+        A face that was never measured comes before all others. With a rate, a face is due half a
+        frame early, so that the rate is met on average.
+
+        Args:
+            tracks: ids of the faces that can be measured.
+            sensor_ns: when the frame was taken. Times that are later are of a clock that has since
+                started again, and forgotten.
+        """
+        if self._sensor_ns is not None and sensor_ns > self._sensor_ns:
+            self._steps_ns.append(sensor_ns - self._sensor_ns)
+        self._sensor_ns = sensor_ns
+        self._measured = {
+            track: self._measured[track]
+            for track in tracks
+            if track in self._measured and self._measured[track][0] <= sensor_ns
+        }
+        self._due_ns = {track: self._due_ns[track] for track in self._measured}
+        early_ns = self._period_ns() // 2
+        due = [
+            track for track in tracks if self._due_ns.get(track, sensor_ns) <= sensor_ns + early_ns
+        ]
+        # of faces that were measured in the same frame, the one that was measured first
+        due.sort(key=lambda track: (self._measured.get(track, (0, 0))[1], track))
+        return due[: self._faces_per_frame]
+
+    def has_time(self, spent_ms: float) -> bool:
+        """Return whether one more face fits before the next frame.
+
+        Args:
+            spent_ms: what the stages of this frame have taken that share the loop with the mesh.
+        """
+        if not self._steps_ns:
+            return False  # nothing is known of the rate yet
+        return spent_ms + self._took_ms <= _SHARE * self._period_ns() / 1e6
+
+    def note(self, track: int, took_ms: float) -> None:
+        """Note that a track was measured in the frame that was begun, and how long it took."""
+        if self._sensor_ns is not None:
+            now_ns = self._sensor_ns
+            self._count += 1
+            self._measured[track] = now_ns, self._count
+            # from when it was due, not from now: else frames that fall between would slow the rate
+            next_ns = self._due_ns.get(track, now_ns) + self._interval_ns
+            self._due_ns[track] = next_ns if next_ns > now_ns else now_ns + self._interval_ns
+        self._took_ms += (_NEWEST if self._took_ms else 1.0) * (took_ms - self._took_ms)
+
+    def _period_ns(self) -> int:
+        return min(self._steps_ns, default=0)

@@ -1,0 +1,1 @@
+"""Exporter of the face mesh: landmarks and action coefficients."""
