@@ -1,4 +1,7 @@
-"""``python -m benchmarks {fps|schedule|suite|cost|accuracy|parity|detectors|thresholds|soak}``."""
+"""``python -m benchmarks COMMAND``.
+
+``COMMAND``: fps, schedule, suite, cost, accuracy, parity, detectors, thresholds, mesh or soak.
+"""
 
 import argparse
 import json
@@ -18,6 +21,7 @@ from benchmarks.cost import run_cost, show_cost
 from benchmarks.detectors import add_detectors, detectors_of, show_detectors
 from benchmarks.fps import require_writable, save
 from benchmarks.fps_arguments import PURPOSE, add_fps, fps_of
+from benchmarks.mesh import run_mesh, show_mesh
 from benchmarks.parity import run_parity
 from benchmarks.reference import (
     compare_with_reference,
@@ -88,6 +92,10 @@ def _parser() -> Parser:
     parity.add_argument("--threads", type=int, default=1, metavar="N", help="threads per network")
     add_result_file(parity)
     add_detectors(commands.add_parser("detectors", help="detectors compared on your pictures"))
+    mesh = commands.add_parser("mesh", help="head pose and lids of faces turned by known angles")
+    mesh.add_argument("--images", type=Path, metavar="DIR", help="photographs; else the demo clip")
+    add_result_file(mesh)
+    add_configuration(mesh)
     soak = commands.add_parser("soak", help="daemons and loggers for hours, with faults")
     soak.add_argument("--hours", type=float, required=True, metavar="H")
     soak.add_argument("--faults", action="store_true", help="kill, stop and disturb at random")
@@ -112,6 +120,7 @@ def main(argv: Sequence[str]) -> int:
             "parity": (_parity, show_parity),
             "detectors": (detectors_of, show_detectors),
             "thresholds": (_thresholds, show_thresholds),
+            "mesh": (_mesh, show_mesh),
             "soak": (_soak, _show_soak),
         }[arguments.benchmark]
         if arguments.json:
@@ -235,6 +244,13 @@ def _thresholds(arguments: argparse.Namespace) -> dict[str, Any]:
     config = load_config(arguments.config, settings=settings, overrides={})
     with Console(stderr=True).status("thresholds"):
         return run_thresholds(config, images=arguments.images, labels=arguments.labels)
+
+
+def _mesh(arguments: argparse.Namespace) -> dict[str, Any]:
+    settings = [PURPOSE, *arguments.set]
+    config = load_config(arguments.config, settings=settings, overrides={})
+    with Console(stderr=True).status("mesh") as status:
+        return run_mesh(config, images=arguments.images, progress=status.update)
 
 
 def _soak(arguments: argparse.Namespace) -> dict[str, Any]:
