@@ -16,7 +16,15 @@ _FRAMES: Final = 32
 with it the time that seems to be left."""
 
 _SHARE: Final = 0.9  # of the period that the stages may take
-_NEWEST: Final = 0.2  # weight of the newest duration in the running mean
+_DURATIONS: Final = 5
+"""Newest measurements whose median duration is expected of the next one: one that was slow because
+the machine was busy does not matter."""
+
+_RETRY_NS: Final = 2_000_000_000
+_RETRY_MAX_NS: Final = 60_000_000_000
+"""After so long without a measurement one is made although it is expected to take too long: the
+machine may have been busy. While that does not help, the wait is doubled up to the second value, so
+that a board that is too slow loses a frame or two a minute."""
 
 
 class MeshTurns:
@@ -33,7 +41,9 @@ class MeshTurns:
         self._count = 0
         self._steps_ns: deque[int] = deque(maxlen=_FRAMES)
         self._sensor_ns: int | None = None
-        self._took_ms = 0.0
+        self._took_ms: deque[float] = deque(maxlen=_DURATIONS)
+        self._newest_ns: int | None = None  # sensor time of the newest measurement
+        self._retry_ns = _RETRY_NS
 
     def begin(self, tracks: Iterable[int], sensor_ns: int) -> list[int]:
         """Begin a frame; return the tracks to measure in it, the stalest first.
@@ -71,7 +81,9 @@ class MeshTurns:
         """
         if not self._steps_ns:
             return False  # nothing is known of the rate yet
-        return spent_ms + self._took_ms <= _SHARE * self._period_ns() / 1e6
+        left_ms = _SHARE * self._period_ns() / 1e6 - spent_ms
+        expected_ms = sorted(self._took_ms)[(len(self._took_ms) - 1) // 2] if self._took_ms else 0.0
+        return expected_ms <= left_ms or (left_ms > 0 and self._is_retry_due())
 
     def note(self, track: int, took_ms: float) -> None:
         """Note that a track was measured in the frame that was begun, and how long it took."""
@@ -79,10 +91,19 @@ class MeshTurns:
             now_ns = self._sensor_ns
             self._count += 1
             self._measured[track] = now_ns, self._count
+            self._newest_ns = now_ns
             # from when it was due, not from now: else frames that fall between would slow the rate
             next_ns = self._due_ns.get(track, now_ns) + self._interval_ns
             self._due_ns[track] = next_ns if next_ns > now_ns else now_ns + self._interval_ns
-        self._took_ms += (_NEWEST if self._took_ms else 1.0) * (took_ms - self._took_ms)
+        self._took_ms.append(took_ms)
+        is_too_long = took_ms > _SHARE * self._period_ns() / 1e6
+        self._retry_ns = min(2 * self._retry_ns, _RETRY_MAX_NS) if is_too_long else _RETRY_NS
+
+    def _is_retry_due(self) -> bool:
+        if self._newest_ns is None or self._sensor_ns is None:
+            return True
+        waited_ns = self._sensor_ns - self._newest_ns
+        return waited_ns < 0 or waited_ns >= self._retry_ns  # below 0: the clock started again
 
     def _period_ns(self) -> int:
         return min(self._steps_ns, default=0)

@@ -71,3 +71,37 @@ def test_lost_frames_do_not_leave_more_time() -> None:
         turns.note(1, 30.0)
     assert turns.has_time(5.0)
     assert not turns.has_time(10.0)  # three periods would leave time
+
+
+def measured_s(took_ms: list[float], seconds: int) -> list[float]:
+    """Return when one face was measured, where frames can be lost; the last duration repeats."""
+    turns, found = MeshTurns(MeshConfig()), []
+    for index in range(25 * seconds):
+        turns.begin([1], index * FRAME_NS)
+        if turns.has_time(5.0):
+            turns.note(1, took_ms[min(len(found), len(took_ms) - 1)])
+            found.append(index * FRAME_NS / 1e9)
+    return found
+
+
+def test_one_slow_measurement_at_the_start_does_not_turn_the_mesh_off() -> None:
+    found = measured_s([75.0, 5.0], 20)
+    assert found[1] - found[0] <= 5
+    assert len(found) > 25 * 14  # from then on in every frame
+
+
+def test_a_slow_measurement_among_fast_ones_changes_nothing() -> None:
+    assert len(measured_s([5.0] * 50 + [200.0] + [5.0], 20)) == 25 * 20 - 1
+
+
+def test_a_board_that_is_too_slow_is_tried_ever_more_rarely() -> None:
+    found = measured_s([75.0], 600)
+    assert len(found) < 20
+    assert found[-1] - found[-2] == pytest.approx(60, abs=1)
+
+
+def test_no_retry_costs_a_frame_that_has_no_time_at_all() -> None:
+    turns = MeshTurns(MeshConfig())
+    for index in range(25 * 100):
+        turns.begin([1], index * FRAME_NS)
+        assert not turns.has_time(39.0)
