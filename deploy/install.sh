@@ -358,8 +358,15 @@ if [ "$new" != "$before" ] || [ -z "$before" ]; then
         if [ -d $base/by-hand/venv ]; then
             rm "$link"
             mv $base/by-hand/venv "$link"
+            for unit in "$new"/systemd/*.service; do
+                [ -e "$base/by-hand/systemd/${unit##*/}" ] || {
+                    systemctl -q disable --now "${unit##*/}" 2>/dev/null || true
+                    rm -f "$units/${unit##*/}"
+                }
+            done
             cp $base/by-hand/systemd/*.service "$units/" 2>/dev/null || true
             systemctl daemon-reload
+            mapfile -t running < <(cd $base/by-hand/systemd && ls)
             ready "${running[@]}" >/dev/null || true
             rm -rf "$new" $base/by-hand
             fail "$why; the installation made by hand is back"

@@ -16,6 +16,9 @@ from tests.support.daemons import ROOT
 from tests.support.debian_root import DebianRoot, debian_cache, newer_wheel
 from tests.support.waiting import wait_until
 
+stage = pytest.mark.stage
+pytestmark = pytest.mark.timeout(900)  # the tests in a root take minutes on a busy machine
+
 INSTALL = ROOT / "deploy/install.sh"
 RELEASES = "opt/affect-edge/releases"
 PURPOSE = ("--purpose", "research-consent")
@@ -96,9 +99,6 @@ def release(root: DebianRoot) -> str:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-stage = pytest.mark.stage
 
 
 @stage
@@ -210,6 +210,34 @@ def test_an_installation_made_by_hand_is_taken_over(bare: DebianRoot) -> None:
     assert (bare.path / "opt/affect-edge/venv").is_symlink()
     assert release(bare) == "affect-edge 0.1.0"
     assert names(bare.path / "opt/affect-edge") == ["releases", "venv"]
+
+
+@stage
+def test_an_installation_made_by_hand_comes_back_if_the_new_one_fails(bare: DebianRoot) -> None:
+    """No systemd runs here: a program in its place starts nothing from a link."""
+    by_hand = bare.path / "opt/affect-edge/venv"
+    assert bare.run("python3", "-m", "venv", "/opt/affect-edge/venv").returncode == 0
+    unit = bare.path / "etc/systemd/system/affect-edge.service"
+    unit.write_text("[Service]\nExecStart=/opt/affect-edge/venv/bin/affect-edge run\n")
+    systemctl = bare.path / "usr/local/bin/systemctl"
+    systemctl.write_text(
+        "#!/bin/sh\necho $* >>/root/calls\n"
+        'case "$*" in list-units*--state=active*) echo affect-edge.service loaded active ;;\n'
+        '"restart affect-edge.service" | is-active*) [ ! -L /opt/affect-edge/venv ] ;; esac\n'
+    )
+    systemctl.chmod(0o755)
+    running = "mkdir -p /run/systemd/system; exec /root/src/deploy/install.sh"
+    done = bare.run("sh", "-c", " ".join([running, *WHEELS, *PURPOSE]))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.endswith("does not get ready: ; the installation made by hand is back\n")
+    assert not by_hand.is_symlink()
+    assert (by_hand / "bin/python3").exists()
+    assert names(by_hand.parent) == ["releases", "venv"]
+    assert unit.read_text().startswith("[Service]\nExecStart=")
+    assert names(unit.parent)[:1] == ["affect-edge.service"]
+    assert "affect-edge@.service" not in names(unit.parent)
+    calls = (bare.path / "root/calls").read_text().splitlines()
+    assert calls[-1] == "is-active --quiet affect-edge.service"
 
 
 @stage

@@ -102,7 +102,7 @@ class VirtualMachine:
         self._wait_for_shell()
 
     def _wait_for_shell(self) -> None:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while True:
             try:
                 code, _ = self.run(_QUIET, 5)
@@ -112,7 +112,7 @@ class VirtualMachine:
             if code == 0:
                 return
 
-    def run(self, command: str, timeout_s: float = 120) -> tuple[int, str]:
+    def run(self, command: str, timeout_s: float = 300) -> tuple[int, str]:
         """Run a command as root; return its exit code and its output, errors included.
 
         Raises:
@@ -131,7 +131,7 @@ class VirtualMachine:
             found += self._shell.recv(65536)
         return int(end[2]), end[1].decode(errors="replace").replace("\r", "").lstrip("\n")
 
-    def output(self, command: str, timeout_s: float = 120) -> str:
+    def output(self, command: str, timeout_s: float = 300) -> str:
         """Run a command that must succeed; return its output without the last line's end."""
         code, text = self.run(command, timeout_s)
         assert code == 0, f"{command}: {code}: {text}"
@@ -151,7 +151,7 @@ class VirtualMachine:
         """Let it reboot in order, and wait for its shell."""
         boot = self.output("cat /proc/sys/kernel/random/boot_id")
         self.run("systemctl reboot --no-block")
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 900
         while True:
             assert time.monotonic() < deadline, self.console.read_text()[-2000:]
             try:
