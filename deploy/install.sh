@@ -122,12 +122,20 @@ switch_to() {
     sync -f "$base"
 }
 
+# remove_unit NAME: stops and disables it, a template's instances, too
+remove_unit() {
+    [ -z "$start" ] || systemctl stop "${1/@./@*.}" 2>/dev/null || true
+    systemctl -q disable "$1" 2>/dev/null || true
+    rm -f "$units/$1"
+    case $1 in *@.service) rm -f "$units"/multi-user.target.wants/"${1%.service}"*.service ;; esac
+}
+
 # install_units RELEASE: those of its role; what the administrator added (drop-ins) stays
 install_units() {
     local from=$1/systemd unit name
     for unit in "$units"/affect-edge*.service; do
         name=$(basename "$unit")
-        [ -e "$from/$name" ] || [ ! -e "$unit" ] || rm -f "$unit"
+        if [ -e "$unit" ] && [ ! -e "$from/$name" ]; then remove_unit "$name"; fi
     done
     install -m 644 -t "$units" "$from"/*.service
     install -D -m 644 "$from/tmpfiles.d/affect-edge.conf" /etc/tmpfiles.d/affect-edge.conf
@@ -163,6 +171,7 @@ undo() {
     local broken=$1 before=$2 why=$3 again
     switch_to "$before"
     install_units "$before"
+    [ ${#enabled_before[@]} = 0 ] || systemctl -q enable "${enabled_before[@]}"
     shift 3
     if again=$(ready "$@"); then
         rm -rf "$broken"
@@ -190,12 +199,8 @@ if [ "$action" = uninstall ]; then
     [ -e "$base" ] || ls "$units"/affect-edge*.service >/dev/null 2>&1 || wrong "affect-edge is not installed"
     for unit in "$units"/affect-edge*.service; do
         [ -e "$unit" ] || continue
-        case $unit in *@.service) name='affect-edge@*.service' ;; *) name=$(basename "$unit") ;; esac
-        [ -z "$start" ] || systemctl stop "$name" 2>/dev/null || true
-        systemctl -q disable "$(basename "$unit")" 2>/dev/null || true
-        rm -f "$unit"
+        remove_unit "$(basename "$unit")"
     done
-    rm -f "$units"/multi-user.target.wants/affect-edge@*.service
     rm -f "$units/affect-edge.service.d/reboot.conf" "$watchdog" /etc/tmpfiles.d/affect-edge.conf
     rmdir "$units/affect-edge.service.d" 2>/dev/null || true
     rm -rf "$base" /usr/local/lib/affect-edge
@@ -315,7 +320,8 @@ fi
 
 # ---- switch ---------------------------------------------------------------------------------
 
-mapfile -t running < <(services "$alive")
+mapfile -t ran < <(services "$alive")
+mapfile -t enabled_before < <(cd "$units/multi-user.target.wants" && ls -d affect-edge* 2>/dev/null)
 mapfile -t given_up < <(services failed) # an upgrade may mend them; it is not undone on their account
 if [ "$new" != "$before" ]; then
     if [ -d "$link" ] && [ ! -L "$link" ]; then
@@ -341,28 +347,31 @@ if [ -n "$appliance" ]; then
     [ -z "$start" ] || systemctl daemon-reload
 fi
 
+running=("${ran[@]}")
 enabled=(affect-edge-clock.service)
 [ "$role" = logger ] || enabled+=(affect-edge.service)
 [ "$role" = camera ] || enabled+=(affect-edge-log.service affect-edge-dashboard.service)
-if [ -z "$before" ]; then
-    systemctl -q enable "${enabled[@]}"
-    running+=("${enabled[@]}")
-fi
-mapfile -t running < <(printf '%s\n' "${running[@]}" | grep . | sort -u)
+for unit in "${enabled[@]}"; do
+    # what an administrator has disabled since stays so
+    [ -z "$before" ] || [ ! -e "$before/systemd/$unit" ] || continue
+    systemctl -q enable "$unit"
+    running+=("$unit")
+done
 [ -n "$start" ] || running=()
+# without those that the role no longer has
+mapfile -t running < <(printf '%s\n' "${running[@]}" | sort -u | while read -r unit; do
+    [ -z "$unit" ] || [ ! -e "$units/${unit/@*/@.service}" ] || echo "$unit"
+done)
 
 if [ "$new" != "$before" ] || [ -z "$before" ]; then
     if ! failed=$(ready "${running[@]}"); then
         why="$failed of $(cat "$new/version") does not get ready: $(last_line "$failed")"
-        if [ -n "$before" ]; then undo "$new" "$before" "$why" "${running[@]}"; fi
+        if [ -n "$before" ]; then undo "$new" "$before" "$why" "${ran[@]}"; fi
         if [ -d $base/by-hand/venv ]; then
             rm "$link"
             mv $base/by-hand/venv "$link"
             for unit in "$new"/systemd/*.service; do
-                [ -e "$base/by-hand/systemd/${unit##*/}" ] || {
-                    systemctl -q disable --now "${unit##*/}" 2>/dev/null || true
-                    rm -f "$units/${unit##*/}"
-                }
+                [ -e "$base/by-hand/systemd/${unit##*/}" ] || remove_unit "${unit##*/}"
             done
             cp $base/by-hand/systemd/*.service "$units/" 2>/dev/null || true
             systemctl daemon-reload

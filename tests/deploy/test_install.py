@@ -241,6 +241,29 @@ def test_an_installation_made_by_hand_comes_back_if_the_new_one_fails(bare: Debi
 
 
 @stage
+def test_the_role_chooses_services(bare: DebianRoot) -> None:
+    """A logging machine has log and page; a change of the role stops and removes what goes."""
+    units = bare.path / "etc/systemd/system"
+    wanted = units / "multi-user.target.wants"
+
+    def ours(folder: Path) -> list[str]:
+        return [name for name in names(folder) if name.startswith("affect-edge")]
+
+    log_and_page = ["affect-edge-dashboard.service", "affect-edge-log.service"]
+    done = bare.install(*WHEELS, "--role", "logger")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ours(wanted) == ours(units) == ["affect-edge-clock.service", *log_and_page]
+    assert bare.run("affect-edge", "dashboard", "--bind", "nonsense").returncode == 78
+    assert not (bare.path / "etc/affect-edge/edge.toml").exists()
+
+    done = bare.install(*WHEELS, "--role", "camera", *PURPOSE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ours(wanted) == ["affect-edge-clock.service", "affect-edge.service"]
+    assert not set(log_and_page) & set(ours(units))
+    assert "installed already" in bare.install(*WHEELS).stdout, "the role is kept"
+
+
+@stage
 def test_uninstalling_keeps_configuration_and_data(bare: DebianRoot) -> None:
     done = bare.install(*WHEELS, *PURPOSE, "--appliance")
     assert done.returncode == 0, done.stderr
