@@ -31,6 +31,8 @@ RUNS: Final[dict[str, tuple[str, ...]]] = {
     "thirty-faces": ("--faces", "30", "--motion", "pan", "--frames", "100"),
     "daemon": ("--source", "demo", "--mode", "daemon"),
     "daemon-paced": ("--source", "demo", "--mode", "daemon", "--paced"),
+    "daemon-thirty-faces": ("--faces", "30", "--motion", "pan", "--mode", "daemon", "--paced",
+                            "--frames", "200"),
     BASELINE: ("--source", "demo", "--in-memory", "--frames", "60", "--baseline",
                  "--baseline-threads", "1"),
 }  # fmt: skip
@@ -111,6 +113,12 @@ def show_suite(result: dict[str, Any], console: Console) -> None:
     for name, run in result["runs"].items():
         if "failed" in run:
             console.print(f"{name}: not measured: {run['failed']}", highlight=False)
+        elif run.get("faces", {}).get("reading_age_max_s") and "dropped" in run:
+            console.print(
+                f"{name}: {run['dropped']} frames lost; oldest reading"
+                f" {run['faces']['reading_age_max_s']:.2f} s",
+                highlight=False,
+            )
         elif "ratio_of_medians" in run:
             console.print(
                 f"{name}: {run['ratio_of_medians']:.1f} times as fast as the earlier approach,"
