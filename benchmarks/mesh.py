@@ -69,7 +69,7 @@ def run_mesh(
         own = rotation(found.yaw_deg, found.pitch_deg, found.roll_deg)
         for turn, (pitch, roll) in itertools.product(_YAWS, _TILTS):
             mesh, face = _measured(detector, network, model.turned(turn, pitch, roll))
-            if mesh is None or face is None:
+            if mesh is None or face is None or face.landmarks is None:
                 lost += 1
                 continue
             wanted = _angles(rotation(turn, pitch, roll) @ own)

@@ -170,6 +170,9 @@ class FaceAffect(Point):
     source: AffectSource = "network"
 
 
+_Place = Annotated[list[Pixel], Field(min_length=2, max_length=2)]  # x and y
+
+
 class Face(Wire):
     """One face; ``expression`` and ``affect`` are null if it was not classified.
 
@@ -182,13 +185,7 @@ class Face(Wire):
     participant: str | None = None
     seat: str | None = None
     box: Annotated[list[Pixel], Field(min_length=4, max_length=4)]
-    landmarks: (
-        Annotated[
-            list[Annotated[list[Pixel], Field(min_length=2, max_length=2)]],
-            Field(min_length=5, max_length=5),
-        ]
-        | None
-    )
+    landmarks: Annotated[list[_Place], Field(min_length=5, max_length=5)] | None
     score: Share
     found: FoundBy = "full"
     age_s: Annotated[float, Field(ge=0), RoundedTo(3)]
