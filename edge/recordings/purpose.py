@@ -54,7 +54,7 @@ def _kept() -> str | None:
         return None
     try:
         purpose = tomllib.loads(path.read_text()).get("purpose")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # XDG_CONFIG_HOME=/dev/null: keep nothing
         return None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); delete it") from error

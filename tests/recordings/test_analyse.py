@@ -356,6 +356,7 @@ def test_two_analyses_do_not_write_into_one_folder(recordings, tmp_path):
         (["{videos}", "--start", "9s", "--end", "3s"], "--end 3 s: expected more than start 9 s"),
         (["{videos}", "--every", "0"], "--every 0: expected a whole number"),
         (["{videos}", "--jobs", "0"], "--jobs 0: expected 1 or more"),
+        (["{videos}", "--scheduler", "host"], "--scheduler 'host': expected tcp://HOST:PORT"),
         (["{videos}", "--set", "detector.threshold=7"], "detector.threshold"),
         (["{videos}", "--set", "source.recorded_at=2026-11-03T09:30:00Z"], "one time for 3"),
         (["{videos}", "--set", 'expression.model="none"'], "no such folder, and no bundled model"),

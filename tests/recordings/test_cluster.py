@@ -1,9 +1,11 @@
 """``analyse --scheduler``: what a worker refuses; tests/faults/test_recordings.py kills one."""
 
+import contextlib
 import os
 
 import pytest
 
+from edge.errors import ConfigError
 from edge.recordings.analysis import cluster as cluster_module
 from edge.recordings.analysis.analyse import AnalyseOptions, run_analyse
 from tests.support.analyses import analyse, make_recordings
@@ -42,4 +44,24 @@ def test_a_scheduler_that_does_not_answer(tmp_path):
     code, text = analyse(recordings, "--out", tmp_path / "out", "--scheduler", address)
     assert code == 1
     assert f"--scheduler {address}: does not answer" in text
+    assert "interrupted" not in text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("address", "is_one"),
+    [
+        *((each, True) for each in ("tcp://10.0.0.2:8786", "tls://[::1]:8786", "tcp://host.lan:1")),
+        *(
+            (each, False)
+            for each in ("", "host", "host:8786", "tcp://host", "tcp://[::1", "tcp://:1")
+        ),
+        *((each, False) for each in ("http://host:8786", "tcp://host:8786/x", "tcp://host:port")),
+    ],
+)
+def test_the_form_of_an_address(address, is_one):
+    expected = (
+        contextlib.nullcontext() if is_one else pytest.raises(ConfigError, match="expected tcp")
+    )
+    with expected:
+        cluster_module.require_distributed(address)

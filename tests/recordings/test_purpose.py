@@ -101,3 +101,10 @@ def test_without_a_terminal_it_is_required():
     with pytest.raises(ConfigError, match=r"not declared; .* by --purpose, or by device") as raised:
         purpose_of(None, None, ())
     assert "Reader" not in str(raised.value)
+
+
+def test_a_user_without_a_folder_for_it_is_asked(monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/dev/null")
+    code, text = asked(b"1\ny\n")
+    assert (code, "GOT research-consent" in text) == (0, True), text
+    assert "/dev/null/affect-edge/recordings.toml: not kept: Not a directory" in text

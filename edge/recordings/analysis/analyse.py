@@ -64,7 +64,7 @@ def run_analyse(options: AnalyseOptions) -> int:
     """
     require_arrow("analyse")
     if options.scheduler is not None:
-        require_distributed()
+        require_distributed(options.scheduler)
     recordings = find_recordings(options.recordings)
     selection = _selection(options)
     if options.jobs is not None and options.jobs < 1:
@@ -129,7 +129,7 @@ def _run(
         words = f"{done} of {len(jobs)} recordings are done; the same command does the rest"
         if isinstance(error, SystemExit):
             raise Interrupted(error, words) from None
-        display.line(f"interrupted: {words}")
+        display.line(words)
         raise
     if not failures and not damaged:
         return EXIT_DONE
@@ -146,7 +146,10 @@ def _words(session: Mapping[str, Any]) -> str:
     """Return the counts of a recording in words."""
     frames, faces = session["frames"], session["faces"]
     span_s = frames["last_s"] - frames["first_s"]
-    words = [f"{frames['analysed']} frames in {span_s:.1f} s, {frames['share_read']:.0%} read"]
+    frames_word = "frame" if frames["analysed"] == 1 else "frames"
+    words = [
+        f"{frames['analysed']} {frames_word} in {span_s:.1f} s, {frames['share_read']:.0%} read"
+    ]
     if frames["without_face"]:
         words.append(f"{frames['share_without_face']:.0%} without a face")
     words += [

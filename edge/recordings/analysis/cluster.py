@@ -7,6 +7,7 @@ and results are reached by the same path on every machine: a shared folder.
 """
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -16,14 +17,22 @@ from edge.recordings.analysis.job import Job, Progress
 from edge.recordings.analysis.workers import Done, Workers
 
 _CONNECT_S: Final = 10
+_ADDRESS: Final = re.compile(r"(tcp|tls|ucx|ws|wss)://(\[[^\s/\[\]]+\]|[^\s/:\[\]]+):[0-9]{1,5}")
 
 
-def require_distributed() -> Any:
+def require_distributed(address: str) -> Any:
     """Return the module ``distributed``.
 
+    Args:
+        address: of the scheduler.
+
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: the address has another form, or the module is not installed.
     """
+    if not _ADDRESS.fullmatch(address):
+        raise ConfigError(
+            f"--scheduler {address!r}: expected tcp://HOST:PORT, such as tcp://10.0.0.2:8786"
+        )
     try:
         import distributed  # noqa: PLC0415
     except ImportError as error:
@@ -47,7 +56,7 @@ def run_on_cluster(
     Raises:
         AffectEdgeError: the scheduler does not answer, or is lost.
     """
-    distributed = require_distributed()
+    distributed = require_distributed(address)
     try:
         client = distributed.Client(address, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
