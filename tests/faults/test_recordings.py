@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.analyses import analyse, kill_after, make_recordings, start, tree
-from tests.support.dask_cluster import cluster, wait_for
+from tests.support.dask_cluster import cluster
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.stage, pytest.mark.timeout(1800)]
 
@@ -35,7 +36,7 @@ def test_one_worker_is_killed_and_the_results_are_those_of_one_machine(tmp_path)
     out = tmp_path / "many"
     with cluster(tmp_path / "dask", 2) as (address, workers):
         process = start(recordings, "--out", out, "--scheduler", address)
-        wait_for(lambda: list(out.glob(".r*.part")), "a worker begins")
+        wait_until(lambda: list(out.glob(".r*.part")), 90)
         part = next(out.glob(".r*.part"))
         victim = parent_of(int(part.name.split(".")[2].split("-")[0]))
         assert victim in [worker.pid for worker in workers]

@@ -3,21 +3,13 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.support.daemons import ROOT
 from tests.support.ports import free_port
-
-
-def wait_for(done: Callable[[], object], what: str, limit_s: float = 90.0) -> None:
-    """Wait until ``done`` returns something true."""
-    deadline = time.monotonic() + limit_s
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
+from tests.support.waiting import wait_until
 
 
 @contextmanager
@@ -58,5 +50,5 @@ def cluster(folder: Path, workers: int) -> Iterator[tuple[str, list["subprocess.
             for _ in range(workers)
         ]  # fmt: skip
         logs = [folder / f"worker-{number + 1}.log" for number in range(workers)]
-        wait_for(lambda: all("Registered to" in log.read_text() for log in logs), "workers start")
+        wait_until(lambda: all("Registered to" in log.read_text() for log in logs), 90)
         yield address, started
