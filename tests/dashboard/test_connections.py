@@ -1,5 +1,6 @@
 """Peers that connect and say nothing, in a real server: they keep nobody out."""
 
+import asyncio
 import http.client
 import os
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.dashboard.server import listen
 from edge.dashboard.tokens import new_token
 from tests.support.certificates import Certificates
 from tests.support.dashboards import RunningDashboard, Viewer
@@ -89,3 +91,26 @@ def test_handshakes_that_never_begin_keep_nobody_out(tmp_path: Path, addresses: 
         assert about() == 200
         assert descriptors(page) <= before + 100
         assert page.stderr.count("\n") == 1, page.stderr
+
+
+def test_a_handshake_that_never_ends_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.dashboard.listener.HANDSHAKE_S", 0.2)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*Certificates(tmp_path).make("page"))
+
+    async def cut() -> bytes:
+        listener = listen("127.0.0.1", 0, "127.0.0.1:0")
+        listener.is_tls = True
+        port = listener.getsockname()[1]
+        server = await asyncio.start_server(lambda *_: None, sock=listener, ssl=context)
+        async with server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"\x16\x03\x01\x02")  # a TLS record begins
+            try:
+                return await asyncio.wait_for(reader.read(), 10)
+            finally:
+                writer.close()
+
+    assert asyncio.run(cut()) == b""
