@@ -107,7 +107,12 @@ class RegionFinder:
         if self._is_cut(frame):
             expected = ()  # no prediction holds
         self._forget(expected)
-        planned = plan(expected, region_cost=self._region_cost, full_cost=self._full_cost)
+        planned = plan(
+            expected,
+            region_cost=self._region_cost,
+            full_cost=self._full_cost,
+            full_every_factor=self.full_every_factor,
+        )
         is_due = self._is_due(frame, planned)
         faces = planned.known if is_due else (*planned.known, *planned.lost)
         answers, is_sure = self._search(frame, faces, stopwatch)

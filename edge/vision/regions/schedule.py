@@ -21,9 +21,14 @@ CHANGE_EVERY_NS: Final = 200_000_000
 """Shortest time between full looks for a change of the picture where no face is known, while there
 is a known face: such looks cost little, also where the background never rests."""
 
+CROWD_EVERY_NS: Final = 150_000_000
+"""Longest time between full looks with more faces than a full look costs, for each step by which
+full looks are to be rarer: at 10 frames a second, every second one has one."""
+
 _BUDGET: Final = 0.5
 """Share of a full look's operations that the regions of one frame may cost. No more faces are
-searched in regions than cost one full look, so each is searched in every second frame at least."""
+searched in regions than cost one full look, so each is searched in every second frame at least;
+or else full looks are to be rarer, and find all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,13 @@ class Plan:
     change_after_ns: int = 0
 
 
-def plan(expected: Sequence[ExpectedFace], *, region_cost: float, full_cost: float) -> Plan:
+def plan(
+    expected: Sequence[ExpectedFace],
+    *,
+    region_cost: float,
+    full_cost: float,
+    full_every_factor: int = 1,
+) -> Plan:
     """Return where to search the next frame.
 
     Known faces come first, those before others that were not found for a longer time; then lost
@@ -56,6 +67,7 @@ def plan(expected: Sequence[ExpectedFace], *, region_cost: float, full_cost: flo
         expected: the faces that the tracker expects in this frame.
         region_cost: operations of one region, in any unit.
         full_cost: operations of a full look, in the same unit.
+        full_every_factor: by how much full looks are to be rarer than configured.
     """
     known = [each for each in expected if each.id is not None and not each.missed]
     lost = [
@@ -64,9 +76,12 @@ def plan(expected: Sequence[ExpectedFace], *, region_cost: float, full_cost: flo
         if each.id is not None and each.missed and each.undetected_ns <= SEARCH_NS
     ]
     followed = tuple(known)
-    if len(known) * region_cost > full_cost:
-        return Plan(followed, look_after_ns=0)
     look_after_ns = SEARCH_EVERY_NS if lost else None
+    if len(known) * region_cost > full_cost:
+        if full_every_factor == 1:
+            return Plan(followed, look_after_ns=0)
+        rare_ns = (full_every_factor - 1) * CROWD_EVERY_NS
+        look_after_ns = min(rare_ns, look_after_ns or rare_ns)
     if any(each.id is None and not each.missed for each in expected):
         look_after_ns = 0  # a new face that is not sure yet
     for group in (known, lost):

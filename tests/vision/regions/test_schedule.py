@@ -40,6 +40,20 @@ def test_more_faces_than_a_full_look_costs_take_the_full_frame(full_cost: int, m
     assert planned(many, full_cost) == Plan(followed=tuple(many), look_after_ns=0)
 
 
+@pytest.mark.parametrize(("factor", "look_after_ns"), [(2, 150_000_000), (4, 450_000_000)])
+def test_where_full_looks_are_to_be_rarer_a_crowd_has_regions_between_them(
+    factor: int, look_after_ns: int
+) -> None:
+    crowd = [face(each, each * 1_000_000) for each in range(1, 31)]
+    costs = {"region_cost": REGION, "full_cost": SMALL, "full_every_factor": factor}
+    found = plan(crowd, **costs)
+    assert (ids(found.known), found.look_after_ns) == ([30, 29, 28], look_after_ns)
+    assert len(found.followed) == 30
+    # a lost face and a new one ask for full looks as ever
+    assert plan([*crowd, face(99, missed=True)], **costs).look_after_ns == SEARCH_EVERY_NS
+    assert plan([*crowd, face(None)], **costs).look_after_ns == 0
+
+
 @pytest.mark.parametrize(
     ("faces", "look_after_ns"),
     [
