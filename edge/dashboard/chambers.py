@@ -204,9 +204,11 @@ class Chamber:
         return shown
 
     def _limit(self, status: StatusMessage) -> str:
-        """Return what limits the rate: ``source`` if it keeps the rate of the source."""
+        """Return what limits rate or readings: ``source`` if all is done at the source's rate."""
         if status.rate_divisor > 1:
             return status.rate_reason or "temperature"
+        if status.schedule is not None and status.schedule.bound_by:
+            return status.schedule.bound_by[0]
         rates, stages = status.rates, self._stages
         if not stages or not rates.published_hz:
             return ""

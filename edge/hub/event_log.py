@@ -51,7 +51,11 @@ def _log_limit(detail: events.RateLimited | events.ScheduleChanged) -> None:
             log.info("faces are read, and full looks come, as configured again")
         case _:
             faces = detail.faces_per_frame or "all"
-            looks = "" if detail.full_every_s is None else f", full looks {detail.full_every_s:g} s"
+            looks = (
+                ""
+                if detail.full_every_s is None
+                else f", full looks every {detail.full_every_s:g} s"
+            )
             bound_by = ", ".join(detail.bound_by)
             log.warning("%s faces are read in a frame%s: bound by %s", faces, looks, bound_by)
 

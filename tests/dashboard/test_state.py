@@ -10,7 +10,7 @@ from edge.client.view import View
 from edge.dashboard import state as state_module
 from edge.dashboard.chambers import CARDS_MAX
 from edge.dashboard.state import EVENTS_MAX, State
-from edge.protocol.messages import ActiveAlarm, FrameMessage, Rates
+from edge.protocol.messages import ActiveAlarm, FrameMessage, Rates, ScheduleStatus
 from edge.vocabulary import EXPRESSIONS
 from tests.support.page_messages import STREAM, event, frame, status
 
@@ -274,6 +274,12 @@ def test_what_limits_the_rate() -> None:
         return str(update(state)[1]["chambers"]["c1"]["limit"])
 
     assert limit(expected_hz=30, captured_hz=30, published_hz=30) == "source"
+    fields = {"faces_per_frame": 4, "full_every_s": 0.5, "bound_by": ["classifier"]}
+    turns = status(
+        rates=Rates(expected_hz=30, captured_hz=30, published_hz=30),
+        schedule=ScheduleStatus.model_validate(fields),
+    )
+    assert update(shown(frame(0, 1), turns))[1]["chambers"]["c1"]["limit"] == "classifier"
     assert limit(expected_hz=30, captured_hz=20, published_hz=20) == "camera"
     assert limit(expected_hz=1000, captured_hz=500, published_hz=90) == "capture"  # 1 ms each
     assert limit(expected_hz=120, captured_hz=120, published_hz=95) == "detector"  # 9 ms each

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edge.config import Config
 from edge.hub.board_watch import BoardState, BoardWatch
+from edge.hub.event_log import log_event
 from edge.hub.schedule import (
     CHANGE_S,
     FULL_EVERY_FACTOR_MAX,
@@ -324,3 +325,19 @@ def test_a_hot_board_changes_both_at_once(tmp_path: Path) -> None:
 def test_no_report_of_a_worker_stops_the_hub(tmp_path: Path, ms: float) -> None:
     times = dict.fromkeys(("resize", "detect", "quality", "crop", "classify", "smooth"), ms)
     watched(tmp_path, Config(), crowd(read=2, kept=1), **times)
+
+
+def test_the_log_says_what_binds_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="affect_edge")
+    for faces, looks, bound_by in (
+        (4, 0.5, ["classifier"]),
+        (0, None, ["temperature"]),
+        (0, 1, []),
+    ):
+        fields = {"faces_per_frame": faces, "full_every_s": looks, "bound_by": bound_by}
+        log_event(ScheduleChanged.model_validate(fields))
+    assert caplog.messages == [
+        "4 faces are read in a frame, full looks every 0.5 s: bound by classifier",
+        "all faces are read in a frame: bound by temperature",
+        "faces are read, and full looks come, as configured again",
+    ]
