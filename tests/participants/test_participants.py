@@ -332,6 +332,13 @@ def test_a_face_that_looks_sad_or_contemptuous_gives_a_valid_baseline() -> None:
     assert learn(make_participants(), [face(4, -0.3, sad=0.6, contempt=0.3)] * 30).reason == ""
 
 
+def test_an_expression_that_the_network_does_not_know_spoils_no_baseline() -> None:
+    raw = face(4).model_dump()
+    raw["expression"]["probabilities"]["surprise"] = None
+    readings = [Face.model_validate(raw)] * 30
+    assert learn(make_participants(), readings).reason == ""
+
+
 def test_time_without_predictions_does_not_count() -> None:
     participants = make_participants()
     participants.update([face(4)], 0)
