@@ -73,6 +73,8 @@ COLUMNS = (
     "mesh_left_eye",  # openness, 0 closed, 1 open
     "mesh_right_eye",
     "mesh_mouth",
+    "perclos",  # of the last minute; empty where it is not known
+    "blinks_per_min",
     "clock",
     "exposure_us",
     "published_ns",
@@ -245,9 +247,10 @@ def _face_cells(face: Face) -> list[Cell]:
         cells += [relative.valence, relative.arousal] if relative else [None, None]
         cells.append(affect.baseline)
     if face.mesh is None:
-        return [*cells, *([None] * 6)]
-    pose, eyes = face.mesh.pose, face.mesh.eyes
-    return [*cells, pose.yaw, pose.pitch, pose.roll, eyes.left, eyes.right, face.mesh.mouth]
+        return [*cells, *([None] * 8)]
+    pose, eyes, lids = face.mesh.pose, face.mesh.eyes, face.mesh.lids
+    cells += [pose.yaw, pose.pitch, pose.roll, eyes.left, eyes.right, face.mesh.mouth]
+    return [*cells, lids.perclos, lids.blinks_per_min]
 
 
 def _seconds(time_s: float) -> float:

@@ -115,7 +115,7 @@ class MeshConfig(Section):
     ``rate_hz``: how often each face is measured, by sensor time; 0: in every frame if there is
     time. ``faces_per_frame``: at most so many in a frame, those first that were not measured for
     the longest. ``coefficients``: which of the 52 a message holds. ``landmarks``: whether it holds
-    the 478 points.
+    the 478 points. ``eyes_closed_s``: eyes that stay closed for so long are reported.
     """
 
     enabled: bool = False
@@ -126,6 +126,7 @@ class MeshConfig(Section):
     faces_per_frame: int = Field(4, ge=1, le=48)
     coefficients: Literal["none", "summary", "all"] = "summary"
     landmarks: bool = False
+    eyes_closed_s: float = Field(2.0, ge=0.5, le=600)
 
 
 class TrackingConfig(Section):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edge.protocol.wire import Pixel, Share, Wire
+from edge.protocol.wire import Pixel, RoundedTo, Share, Wire
 
 
 class HeadPose(Wire):
@@ -26,6 +26,19 @@ class Eyes(Wire):
     right: Share
 
 
+class Lids(Wire):
+    """The eyes over the last minute; null where the measurements do not show it.
+
+    ``perclos``: share of time in which they were closed. ``perclos_reason`` and ``blinks_reason``
+    say why null: ``too_short`` or ``too_seldom``; else they are empty.
+    """
+
+    perclos: Share | None
+    perclos_reason: str
+    blinks_per_min: Annotated[float, Field(ge=0), RoundedTo(1)] | None
+    blinks_reason: str
+
+
 class FaceMesh(Wire):
     """What the face mesh measured in this picture.
 
@@ -37,5 +50,6 @@ class FaceMesh(Wire):
     pose: HeadPose
     eyes: Eyes
     mouth: Share
+    lids: Lids
     coefficients: dict[str, Share]
     landmarks: list[Annotated[list[Pixel], Field(min_length=2, max_length=2)]] | None = None

@@ -106,7 +106,9 @@ class Steps:
                     continue
                 if (left_out := self._left_out.update(tracks)) is not None:
                     yield left_out
-                yield self._result(pipeline.classify(tracks))
+                state = pipeline.classify(tracks)
+                yield self._result(state)
+                yield from state.events
                 yield from self._participants.take_events()
 
     def _suited(self, source: Source) -> Config:

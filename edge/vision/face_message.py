@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from edge.config import MeshConfig
 from edge.vision.mesh.names import COEFFICIENTS, SUMMARY
-from edge.vision.values import Affect, FaceState, Mesh
+from edge.vision.values import Affect, FaceState
 from edge.vocabulary import EXPRESSIONS
 
 _MESH_OFF: Final = MeshConfig()
@@ -73,11 +73,14 @@ def _face(face: FaceState, mesh: MeshConfig) -> dict[str, Any]:
         },
         "expression": expression,
         "affect": affect,
-        "mesh": None if face.mesh is None else _mesh(face.mesh, mesh),
+        "mesh": _mesh(face, mesh),
     }
 
 
-def _mesh(mesh: Mesh, config: MeshConfig) -> dict[str, Any]:
+def _mesh(face: FaceState, config: MeshConfig) -> dict[str, Any] | None:
+    mesh, lids = face.mesh, face.lids
+    if mesh is None or lids is None:
+        return None
     coefficients = mesh.coefficients.tolist()
     landmarks = None
     if config.landmarks:
@@ -90,6 +93,12 @@ def _mesh(mesh: Mesh, config: MeshConfig) -> dict[str, Any]:
         },
         "eyes": {"left": _share(mesh.left_eye), "right": _share(mesh.right_eye)},
         "mouth": _share(mesh.mouth),
+        "lids": {
+            "perclos": None if lids.perclos is None else _share(lids.perclos),
+            "perclos_reason": lids.perclos_reason,
+            "blinks_per_min": None if lids.blinks_per_min is None else _pixels(lids.blinks_per_min),
+            "blinks_reason": lids.blinks_reason,
+        },
         "coefficients": {
             name: _share(coefficients[_PLACES[name]]) for name in _NAMES[config.coefficients]
         },

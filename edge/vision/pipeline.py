@@ -12,11 +12,13 @@ from dataclasses import replace
 from edge.clock import Stopwatch
 from edge.config import Config, ImagesSource, TrackingConfig
 from edge.errors import InferenceError
+from edge.protocol.detail import Detail
 from edge.vision.affect import AffectSmoother
 from edge.vision.detect import Detector, open_detector
 from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.expression.turns import Readings
 from edge.vision.mesh import open_mesh
+from edge.vision.mesh.lids import LidWatch
 from edge.vision.mesh.network import FaceMeshNetwork
 from edge.vision.mesh.turns import MeshTurns
 from edge.vision.quality import INFERENCE_FAILED, TURNED_AWAY, assess
@@ -60,6 +62,7 @@ class Pipeline:
         self._faces_per_frame = config.expression.faces_per_frame
         self._mesh = mesh
         self._mesh_turns = MeshTurns(config.mesh)
+        self._lids = LidWatch(config.mesh.eyes_closed_s)
         # with one core the mesh also delays the detection of the next frame
         self._has_one_core = len(os.sched_getaffinity(0)) == 1
         self._repeat = 0
@@ -193,13 +196,14 @@ class Pipeline:
             self._face_state(frame, track, quality, stopwatch, is_due=track.id in to_read)
             for track, quality in assessed
         )
+        events: list[Detail] = []
         if self._mesh is not None:
             before_ms = sum(tracked.stage_ms.values()) if self._has_one_core else 0.0
-            faces = self._with_meshes(
+            faces, events = self._with_meshes(
                 self._mesh, frame, faces, stopwatch, before_ms if keeps_rate else None
             )
         stage_ms = {**tracked.stage_ms, **stopwatch.stage_ms}
-        return FrameState(tracked.frame, faces, stage_ms, tracked.ignored)
+        return FrameState(tracked.frame, faces, stage_ms, tracked.ignored, tuple(events))
 
     def step(self, frame: Frame) -> FrameState:
         """Run ``detect`` and ``classify`` on ``frame``, in the calling thread.
@@ -243,8 +247,8 @@ class Pipeline:
         faces: Sequence[FaceState],
         stopwatch: Stopwatch,
         before_ms: float | None,
-    ) -> tuple[FaceState, ...]:
-        """Return the faces, those with a mesh whose turn it is.
+    ) -> tuple[tuple[FaceState, ...], list[Detail]]:
+        """Return the faces, those with a mesh whose turn it is, and the events of the eyes.
 
         ``before_ms``: what other stages took of the time up to the next frame; None: it does not
         matter how long the mesh takes.
@@ -257,6 +261,8 @@ class Pipeline:
             if face.quality.usable or face.quality.reasons == (TURNED_AWAY,)
         }
         measured = list(faces)
+        events: list[Detail] = []
+        self._lids.begin(face.track.id for face in faces)
         for track in self._mesh_turns.begin(places, frame.sensor_ns):
             spent_ms = sum(stopwatch.stage_ms.values())
             if before_ms is not None and not self._mesh_turns.has_time(before_ms + spent_ms):
@@ -269,8 +275,12 @@ class Pipeline:
                 stopwatch.lap("mesh")
             took_ms = sum(stopwatch.stage_ms.values()) - spent_ms
             self._mesh_turns.note(track, took_ms)
-            measured[place] = replace(faces[place], mesh=mesh)
-        return tuple(measured)
+            if mesh is not None:
+                openness = (mesh.left_eye + mesh.right_eye) / 2
+                lids, found = self._lids.update(track, openness, frame.sensor_ns)
+                events += found
+                measured[place] = replace(faces[place], mesh=mesh, lids=lids)
+        return tuple(measured), events
 
 
 def _tracking_config(config: Config) -> TrackingConfig:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.protocol.detail import Detail
 from edge.vocabulary import AffectSource, ClockName, FoundBy
 
 Luma = NDArray[np.uint8]
@@ -248,12 +249,30 @@ class Mesh:
 
 
 @dataclass(frozen=True, slots=True)
+class LidMeasures:
+    """What is known of a face's eyes over the last minute.
+
+    Attributes:
+        perclos: share of time with closed eyes, 0..1; None if ``perclos_reason`` is not empty.
+        blinks_per_min: None if ``blinks_reason`` is not empty.
+        perclos_reason: ``too_short`` (the face was measured for less than a minute), ``too_seldom``
+            (measurements are too far apart), or empty.
+        blinks_reason: the same.
+    """
+
+    perclos: float | None
+    blinks_per_min: float | None
+    perclos_reason: str
+    blinks_reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class FaceState:
     """The result for one face in one frame; ``prediction`` is None if it was not classified.
 
     ``seat``: name of the seat in ``[zones]`` in which the face is; None without seats.
     ``reading_age_ns``: time from the frame that the prediction is of to this one; 0: of this one.
-    ``mesh``: None if it was not measured in this frame.
+    ``mesh`` and ``lids``: None if they were not measured in this frame.
     """
 
     track: Track
@@ -263,6 +282,7 @@ class FaceState:
     seat: str | None = None
     reading_age_ns: int = 0
     mesh: Mesh | None = None
+    lids: LidMeasures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,10 +305,12 @@ class FrameState:
     """A frame and the results for its faces: output of the pipeline.
 
     ``stage_ms`` maps stage names (resize, detect, decode_boxes, track, quality, crop, translate,
-    classify, smooth, mesh) to milliseconds. ``ignored``: as in ``FrameTracks``.
+    classify, smooth, mesh) to milliseconds. ``ignored``: as in ``FrameTracks``. ``events``: what
+    happened in this frame.
     """
 
     frame: Frame
     faces: tuple[FaceState, ...]
     stage_ms: dict[str, float] = field(default_factory=dict)
     ignored: int = 0
+    events: tuple[Detail, ...] = ()

@@ -218,6 +218,8 @@ class Worker:
             with self._busy("classify"):
                 state = self._pipeline.classify(tracks, keeps_rate=not self._lossless)
             self._link.send(frame_report(state, self._config.mesh))
+            for event in state.events:
+                self._report_event(event)
 
     # -- reports to the hub ------------------------------------------------------------------------
 

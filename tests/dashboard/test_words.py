@@ -14,7 +14,7 @@ WORDS = (STATIC / "words.js").read_text()
 QUIET = {
     *("camera_opened", "folder_opened", "file_opened", "file_hashed", "frame_refused"),
     *("media_jump", "faces_left_out", "participants_restored", "participants_lost"),
-    *("session_erased", "journal_set_aside"),
+    *("session_erased", "journal_set_aside", "blink", "eyes_closed", "eyes_opened"),
 }
 """Events that are shown by their names, with their reason if they have one."""
 

@@ -55,6 +55,14 @@ meshes = st.fixed_dictionaries(
         "pose": st.fixed_dictionaries(dict.fromkeys(("yaw", "pitch", "roll"), pixel)),
         "eyes": st.fixed_dictionaries({"left": share, "right": share}),
         "mouth": share,
+        "lids": st.fixed_dictionaries(
+            {
+                "perclos": st.none() | share,
+                "perclos_reason": st.sampled_from(["", "too_short"]),
+                "blinks_per_min": st.none() | st.floats(0, 200),
+                "blinks_reason": st.sampled_from(["", "too_seldom"]),
+            }
+        ),
         "coefficients": st.dictionaries(st.sampled_from(SUMMARY), share, max_size=3),
         "landmarks": st.none() | st.lists(st.lists(pixel, min_size=2, max_size=2), max_size=3),
     }

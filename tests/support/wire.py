@@ -23,6 +23,12 @@ MESH = {
     "pose": {"yaw": -7.5, "pitch": 3.0, "roll": 0.5},
     "eyes": {"left": 0.9, "right": 0.85},
     "mouth": 0.25,
+    "lids": {
+        "perclos": 0.125,
+        "perclos_reason": "",
+        "blinks_per_min": None,
+        "blinks_reason": "too_seldom",
+    },
     "coefficients": {"jawOpen": 0.125},
     "landmarks": None,
 }

@@ -1,11 +1,14 @@
 """The pipeline: bounded number of faces, failures of single faces, isolated pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edge.clock import Stopwatch
 from edge.config import Config, DeviceConfig, ImagesSource, MeshConfig, QualityConfig
 from edge.errors import InferenceError
+from edge.protocol.lid_events import Blink
 from edge.vision.pipeline import MAX_FACES, Pipeline
 from edge.vision.quality import INFERENCE_FAILED, TURNED_AWAY
 from edge.vision.values import Affect, Box, Detection, Frame, Luma, Mesh, Prediction
@@ -176,3 +179,21 @@ def test_a_face_that_is_turned_away_has_its_pose_and_one_that_is_too_small_has_n
     reasons, is_measured = reasons_and_mesh(size_min_px=100.0)
     assert len(reasons) == 2
     assert not is_measured
+
+
+def test_the_eyes_of_each_track_are_followed_and_their_events_are_of_the_frame() -> None:
+    class Blinking(FixedMesh):
+        def measure(self, luma: Luma, detection: Detection, stopwatch: Stopwatch) -> Mesh | None:
+            mesh = super().measure(luma, detection, stopwatch)
+            assert mesh is not None
+            closed = detection.box.x > 100 and 10 <= (len(self.measured) - 1) // 2 < 14
+            return replace(mesh, left_eye=0.0, right_eye=0.0) if closed else mesh
+
+    chosen = with_mesh(Blinking(), face(10), face(200))
+    states = [chosen.step(frame(i, i * 40_000_000)) for i in range(30)]
+    found = [(index, event) for index, state in enumerate(states) for event in state.events]
+    ((index, blink),) = found
+    assert index == 14
+    (track,) = [each.track.id for each in states[0].faces if each.track.detection.box.x > 100]
+    assert blink == Blink(track=track, duration_ms=160, sensor_ns=400_000_000)
+    assert all(each.lids is not None for each in states[-1].faces)

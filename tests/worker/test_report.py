@@ -21,6 +21,7 @@ from edge.vision.values import (
     FaceState,
     Frame,
     FrameState,
+    LidMeasures,
     Mesh,
     Prediction,
     Quality,
@@ -74,6 +75,13 @@ faces = st.builds(
     seat=st.none() | st.text(max_size=5),
     reading_age_ns=st.integers(0, 1000).map(lambda ms: ms * 1_000_000),
     mesh=st.none() | meshes,
+    lids=st.builds(
+        LidMeasures,
+        st.none() | share,
+        st.none() | st.floats(0, 200),
+        st.sampled_from(["", "too_short"]),
+        st.sampled_from(["", "too_seldom"]),
+    ),
 )  # fmt: skip
 
 
@@ -122,6 +130,7 @@ def as_model(face: FaceState, mesh: MeshConfig = MESH) -> Face:
             "smoothed": {"valence": smoothed.valence, "arousal": smoothed.arousal},
         }
     if face.mesh is not None:
+        assert face.lids is not None
         found = dict(zip(COEFFICIENTS, face.mesh.coefficients.tolist(), strict=True))
         fields["mesh"] = {
             "pose": {
@@ -131,6 +140,12 @@ def as_model(face: FaceState, mesh: MeshConfig = MESH) -> Face:
             },
             "eyes": {"left": face.mesh.left_eye, "right": face.mesh.right_eye},
             "mouth": face.mesh.mouth,
+            "lids": {
+                "perclos": face.lids.perclos,
+                "perclos_reason": face.lids.perclos_reason,
+                "blinks_per_min": face.lids.blinks_per_min,
+                "blinks_reason": face.lids.blinks_reason,
+            },
             "coefficients": {name: found[name] for name in NAMES[mesh.coefficients]},
             "landmarks": face.mesh.points[:, :2].tolist() if mesh.landmarks else None,
         }

@@ -140,6 +140,8 @@ SELECT
     (f.face #>> '{mesh,eyes,left}')::float8 AS mesh_left_eye,
     (f.face #>> '{mesh,eyes,right}')::float8 AS mesh_right_eye,
     (f.face #>> '{mesh,mouth}')::float8 AS mesh_mouth,
+    (f.face #>> '{mesh,lids,perclos}')::float8 AS perclos,
+    (f.face #>> '{mesh,lids,blinks_per_min}')::float8 AS blinks_per_min,
     m.body #>> '{time,clock}' AS clock,
     (m.body #>> '{time,exposure_us}')::bigint AS exposure_us,
     (m.body #>> '{time,published_ns}')::bigint AS published_ns,

@@ -144,6 +144,8 @@ _FACE: Final = {
     "mesh_left_eye": "json_extract(f.value, '$.mesh.eyes.left')",
     "mesh_right_eye": "json_extract(f.value, '$.mesh.eyes.right')",
     "mesh_mouth": "json_extract(f.value, '$.mesh.mouth')",
+    "perclos": "json_extract(f.value, '$.mesh.lids.perclos')",
+    "blinks_per_min": "json_extract(f.value, '$.mesh.lids.blinks_per_min')",
 }
 
 _EVENT: Final = _HEAD | {

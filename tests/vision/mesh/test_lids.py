@@ -1,0 +1,129 @@
+"""Blinks, closed eyes and PERCLOS, from series of openness with known closures."""
+
+import numpy as np
+import pytest
+
+from benchmarks.evaluation.turned_faces import FaceModel
+from edge.protocol.detail import Detail
+from edge.protocol.lid_events import Blink, EyesClosed, EyesOpened
+from edge.vision.mesh.lids import TOO_SELDOM, TOO_SHORT, LidWatch
+from edge.vision.values import LidMeasures
+from tests.vision.mesh.conftest import Measuring
+
+
+def watched(
+    openness: np.ndarray, rate_hz: float, watch: LidWatch | None = None
+) -> tuple[LidMeasures, list[Detail]]:
+    """Return what is known after a series of one face, and all events."""
+    watch, events = watch or LidWatch(2.0), []
+    measures = LidMeasures(None, None, "", "")
+    for index, value in enumerate(openness.tolist()):
+        watch.begin([1])
+        measures, found = watch.update(1, value, 10**9 + round(index * 1e9 / rate_hz))
+        events += found
+    return measures, events
+
+
+def series(seconds: float, rate_hz: float, closures: list[tuple[float, float]]) -> np.ndarray:
+    """Return openness with noise; eyes close in 80 ms, open in 120 ms, and are shut between.
+
+    ``closures``: when the lids are at a quarter of their height on the way down, and for how long.
+    """
+    times = np.arange(0, seconds, 1 / rate_hz)
+    openness = np.full(len(times), 0.9)
+    for begin, length in closures:
+        shape = np.interp(
+            times, [begin - 0.06, begin + 0.02, begin + length - 0.03, begin + length + 0.09],
+            [0.9, 0.03, 0.03, 0.9],
+        )  # fmt: skip
+        openness = np.minimum(openness, shape)
+    noise = np.random.default_rng(7).normal(0, 0.05, len(times))
+    return np.clip(openness + noise, 0, 1)
+
+
+def test_blinks_of_25_measurements_a_second_are_found_with_their_durations() -> None:
+    random = np.random.default_rng(3)
+    closures = [
+        (begin + random.uniform(0, 1), random.uniform(0.1, 0.4)) for begin in range(2, 302, 3)
+    ]
+    _, events = watched(series(310, 25, closures), 25)
+    blinks = [each for each in events if isinstance(each, Blink)]
+    assert len(events) == len(blinks)
+    found = 0
+    for begin, length in closures:
+        near = [each for each in blinks if abs(each.sensor_ns / 1e9 - 1 - begin) < 0.1]
+        found += len(near) == 1
+        assert all(abs(each.duration_ms / 1e3 - length) < 0.1 for each in near)
+    assert found >= 0.95 * len(closures)
+    assert len(blinks) - found <= 5  # one a minute
+
+
+def test_open_and_half_closed_eyes_do_not_blink() -> None:
+    random = np.random.default_rng(5)
+    for level, at_most in ((1.0, 0), (0.7, 0), (0.5, 5)):  # in five minutes
+        _, events = watched(np.clip(random.normal(level, 0.07, 25 * 300), 0, 1), 25)
+        assert len(events) <= at_most
+
+
+def test_closed_eyes_are_reported_once_and_end() -> None:
+    measures, events = watched(series(70, 25, [(20, 5.0), (40, 0.3)]), 25)
+    closed, opened, blink = events
+    assert isinstance(closed, EyesClosed)
+    assert isinstance(opened, EyesOpened)
+    assert isinstance(blink, Blink)
+    assert closed.closed_s == pytest.approx(2.0, abs=0.05)
+    assert closed.sensor_ns == pytest.approx(21e9, abs=1e8)
+    assert opened.closed_s == pytest.approx(5.0, abs=0.1)
+    assert measures.perclos == pytest.approx(5.3 / 60, abs=0.01)
+    assert measures.blinks_per_min == pytest.approx(1, abs=0.1)
+
+
+def test_what_too_few_measurements_cannot_show_is_null_with_a_reason() -> None:
+    measures, _ = watched(series(50, 25, []), 25)
+    assert measures == LidMeasures(None, None, TOO_SHORT, TOO_SHORT)
+    measures, events = watched(series(90, 5, [(10, 0.3), (20, 3.0), (60, 6.0)]), 5)
+    assert measures.perclos == pytest.approx(6 / 60, abs=0.02)
+    assert (measures.blinks_per_min, measures.blinks_reason) == (None, TOO_SELDOM)
+    assert [type(each) for each in events] == [EyesClosed, EyesOpened] * 2
+    measures, events = watched(series(300, 0.5, [(20, 100)]), 0.5)
+    assert measures == LidMeasures(None, None, TOO_SELDOM, TOO_SELDOM)
+    assert events == []
+
+
+def test_a_face_that_was_not_measured_for_long_has_no_closure_across_the_hole() -> None:
+    watch = LidWatch(2.0)
+    for index in range(100):  # closed for 4 s
+        watch.update(1, 0.0, index * 40_000_000)
+    _, events = watch.update(1, 0.0, 60 * 10**9)
+    assert [type(each) for each in events] == [EyesOpened]  # what was reported ends
+    _, events = watch.update(1, 0.9, 61 * 10**9)
+    assert events == []
+
+
+def test_tracks_are_forgotten_when_they_end_and_when_the_clock_starts_again() -> None:
+    watch = LidWatch(2.0)
+    watch.update(1, 0.0, 10**9)
+    watch.begin([2])
+    assert not watch._tracks
+    watch.update(1, 0.0, 10**9)
+    assert watch.update(1, 0.9, 5)[1] == []
+
+
+def test_memory_is_a_minute() -> None:
+    watch = LidWatch(2.0)
+    watched(series(200, 25, [(each, 0.2) for each in range(1, 199, 2)]), 25, watch)
+    (track,) = watch._tracks.values()
+    assert len(track.steps) <= 1500
+    assert len(track.blinks) <= 31
+
+
+def test_lids_of_a_real_face_blink(measure: Measuring, clip_face: FaceModel) -> None:
+    eyes = {}
+    for lids in (1.0, 0.5, 0.0):
+        mesh = measure(clip_face.with_lids(lids))
+        eyes[lids] = (mesh.left_eye + mesh.right_eye) / 2
+    lids = [1.0] * 10 + [0.5, 0.0, 0.0, 0.0, 0.5] + [1.0] * 10
+    _, events = watched(np.array([eyes[each] for each in lids]), 25)
+    (blink,) = events
+    assert isinstance(blink, Blink)
+    assert blink.duration_ms == pytest.approx(120, abs=41)
