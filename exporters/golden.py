@@ -11,7 +11,7 @@ from edge.clock import Stopwatch
 from edge.errors import ModelError
 from edge.vision.detect import detector_for
 from edge.vision.expression import expression_for
-from edge.vision.golden import golden_frame, golden_picture
+from edge.vision.golden import golden_frame, golden_picture, network_findings
 from edge.vision.inference import Network, find_model, load_manifest
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.inference.manifest import Manifest
@@ -20,7 +20,6 @@ from edge.vision.mesh import mesh_for
 from edge.vision.translate import translator_for
 from edge.vision.values import Box, Luma
 from exporters.artifacts.detectors import golden_of_faces
-from exporters.artifacts.driver import golden_findings
 from exporters.artifacts.write import write_model
 from exporters.cyclegan.golden import translation_golden
 from exporters.expression.golden import expression_golden
@@ -47,7 +46,7 @@ def remake_golden(model: str | Path) -> Manifest:
         if not manifest.parity[artifact.file].passed:
             continue
         network = load_artifact(folder, manifest, artifact, 1)
-        if found := golden_findings(network):
+        if found := network_findings(network):
             raise ModelError(f"{folder}: {artifact.file}: {found[0]}; nothing was written")
     write_model(folder, manifest, {})
     return manifest

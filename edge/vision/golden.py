@@ -16,10 +16,10 @@ import numpy as np
 
 from edge.clock import Stopwatch, monotonic_ns
 from edge.errors import InferenceError, ModelError
-from edge.vision.detect import Detector
-from edge.vision.expression import ExpressionNetwork
+from edge.vision.detect import Detector, detector_for
+from edge.vision.expression import ExpressionNetwork, expression_for
 from edge.vision.expression.crop import square_crop
-from edge.vision.inference import Finding
+from edge.vision.inference import Finding, Network
 from edge.vision.inference.golden_schema import (
     DetectionGolden,
     ExpressionGolden,
@@ -28,10 +28,11 @@ from edge.vision.inference.golden_schema import (
     MeshGolden,
     TranslationGolden,
 )
+from edge.vision.mesh import mesh_for
 from edge.vision.mesh.names import COEFFICIENTS, POINTS
 from edge.vision.mesh.network import FaceMeshNetwork
 from edge.vision.resize import area_means
-from edge.vision.translate import Translator
+from edge.vision.translate import Translator, translator_for
 from edge.vision.values import Box, Detection, Frame, Luma, Mesh, Prediction
 from edge.vocabulary import EXPRESSIONS
 
@@ -88,6 +89,23 @@ def golden_findings(
     if translator is not None:
         findings += translation_findings(translator)
     return findings if mesh is None else [*findings, *mesh_findings(mesh)]
+
+
+def network_findings(network: Network) -> list[Finding]:
+    """Return the deviations of ``network`` from the golden answers of its manifest.
+
+    Raises:
+        ModelError: the golden face is missing, or nothing here decodes the network.
+    """
+    match network.manifest.task:
+        case "face-detection":
+            return detection_findings(detector_for(network, threshold=0.5, nms_iou=0.3))
+        case "spectrum-translation":
+            return translation_findings(translator_for(network))
+        case "face-mesh":
+            return mesh_findings(mesh_for(network))
+        case "facial-expression":
+            return expression_findings(expression_for(network, {}))
 
 
 def detection_findings(detector: Detector, role: str = "detector") -> list[Finding]:

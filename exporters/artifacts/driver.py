@@ -11,15 +11,8 @@ from typing import Final, Protocol
 
 import edge
 from edge.errors import ModelError
-from edge.vision.detect import detector_for
-from edge.vision.expression.heads import ExpressionHeads
-from edge.vision.golden import (
-    detection_findings,
-    expression_findings,
-    mesh_findings,
-    translation_findings,
-)
-from edge.vision.inference import Finding, Network
+from edge.vision.golden import network_findings
+from edge.vision.inference import Network
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.inference.manifest import (
     Anchors,
@@ -37,8 +30,6 @@ from edge.vision.inference.manifest import (
     Stage,
     Task,
 )
-from edge.vision.mesh import mesh_for
-from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Floats
 from edge.vocabulary import ExpressionName
 from exporters.artifacts.build import Progress, build_artifacts, check_tools
@@ -278,7 +269,7 @@ def export(out: Path, checkpoint: Checkpoint, options: ExportOptions) -> Manifes
             **draft.stage_contents,
         },
         parity=parity,
-        findings=golden_findings,
+        findings=network_findings,
         allow_parity_loss=options.allow_parity_loss,
     )
 
@@ -293,14 +284,3 @@ def run_graph(content: bytes, draft: Draft, name: str, precision: Precision = "f
     artifact = describe(file, content, runtime="onnxruntime", precision=precision)
     manifest = draft.manifest(name, [artifact])
     return open_built(manifest, artifact, {file: content, **draft.stage_contents})
-
-
-def golden_findings(network: Network) -> list[Finding]:
-    """Return the deviations of ``network`` from the golden answers of its manifest."""
-    if network.manifest.task == "face-detection":
-        return detection_findings(detector_for(network, threshold=0.5, nms_iou=0.3))
-    if network.manifest.task == "spectrum-translation":
-        return translation_findings(CycleGan(network))
-    if network.manifest.task == "face-mesh":
-        return mesh_findings(mesh_for(network))
-    return expression_findings(ExpressionHeads(network))

@@ -18,9 +18,8 @@ import numpy as np
 from edge.clock import Stopwatch
 from edge.config import Config, load_config
 from edge.vision.detect import open_detector
-from edge.vision.expression import open_expression
-from edge.vision.golden import detection_findings, expression_findings, golden_frame, golden_picture
-from edge.vision.inference import bundled_models, load_manifest
+from edge.vision.golden import golden_frame, golden_picture, network_findings
+from edge.vision.inference import bundled_models, load_manifest, open_network
 from edge.vision.pipeline import Pipeline
 from edge.vision.quality import assess
 from edge.vision.resize import resize_area, resize_linear
@@ -40,13 +39,8 @@ def golden() -> dict[str, list[str]]:
         manifest = load_manifest(folder)
         for artifact in manifest.artifacts:
             name = f"{folder.name}/{artifact.file}"
-            selection = {"model": str(folder), "artifact": artifact.file}
-            if manifest.task == "face-detection":
-                detector = open_detector(Config(detector=selection).detector)
-                found[name] = [str(each) for each in detection_findings(detector)]
-            else:
-                network = open_expression(Config(expression=selection).expression)
-                found[name] = [str(each) for each in expression_findings(network)]
+            network = open_network(str(folder), task=manifest.task, artifact=artifact.file)
+            found[name] = [str(each) for each in network_findings(network)]
     return found
 
 

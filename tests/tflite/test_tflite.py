@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 
 from edge.errors import EXIT_CONFIG
-from edge.vision.detect import detector_for
-from edge.vision.expression.heads import ExpressionHeads
-from edge.vision.golden import detection_findings, expression_findings, golden_picture
+from edge.vision.golden import golden_picture, network_findings
 from edge.vision.inference import bundled_models, load_manifest, open_network
 from edge.vision.inference.manifest import Task
 from edge.vision.resize import resize_linear
@@ -36,6 +34,10 @@ LITE = [
 ]
 
 
+def task_of(model: str) -> Task:
+    return load_manifest(next(each for each in bundled_models() if each.name == model)).task
+
+
 def test_pip_resolved_what_tflite_runtime_needs() -> None:
     assert metadata.version("tflite-runtime") == "2.14.0"
     assert find_spec("ai_edge_litert") is None
@@ -49,17 +51,12 @@ def test_pip_resolved_what_tflite_runtime_needs() -> None:
 
 @pytest.mark.parametrize(("model", "artifact"), LITE)
 def test_each_artifact_gives_its_golden_answer(model: str, artifact: str) -> None:
-    task: Task = "face-detection" if model.startswith("centerface") else "facial-expression"
-    network = open_network(model, task=task, artifact=artifact)
-    if task == "face-detection":
-        assert detection_findings(detector_for(network, threshold=0.5, nms_iou=0.3)) == []
-    else:
-        assert expression_findings(ExpressionHeads(network)) == []
+    assert network_findings(open_network(model, task=task_of(model), artifact=artifact)) == []
 
 
 @pytest.mark.parametrize("model", ["centerface-320x192", "centerface-640x384", "expression-nir"])
 def test_float_artifacts_agree_with_onnxruntime(model: str) -> None:
-    task: Task = "face-detection" if model.startswith("centerface") else "facial-expression"
+    task = task_of(model)
     files = [each for name, each in LITE if name == model and "int8" not in each]
     (lite,) = (open_network(model, task=task, artifact=file) for file in files)
     onnx = open_network(model, task=task, artifact=files[0].replace(".tflite", ".onnx"))
