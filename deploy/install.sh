@@ -365,7 +365,9 @@ done)
 
 if [ "$new" != "$before" ] || [ -z "$before" ]; then
     if ! failed=$(ready "${running[@]}"); then
-        why="$failed of $(cat "$new/version") does not get ready: $(last_line "$failed")"
+        why="$failed of $(cat "$new/version") does not get ready"
+        last=$(last_line "$failed")
+        [ -z "$last" ] || why="$why ($last)"
         if [ -n "$before" ]; then undo "$new" "$before" "$why" "${ran[@]}"; fi
         if [ -d $base/by-hand/venv ]; then
             rm "$link"

@@ -212,24 +212,59 @@ def test_an_installation_made_by_hand_is_taken_over(bare: DebianRoot) -> None:
     assert names(bare.path / "opt/affect-edge") == ["releases", "venv"]
 
 
+def install_where_it_fails(
+    root: DebianRoot, fails: str, *options: str
+) -> "subprocess.CompletedProcess[str]":
+    """Install and start, with a program in place of systemctl: no systemd runs in the root.
+
+    Args:
+        root: in which the daemon runs, as the program says.
+        fails: a condition of the shell, with which the daemon does not get ready.
+        options: of the installer.
+    """
+    systemctl = root.path / "usr/local/bin/systemctl"
+    systemctl.write_text(
+        "#!/bin/sh\necho $* >>/root/calls\n"
+        'case "$*" in list-units*--state=active*) echo affect-edge.service loaded active ;;\n'
+        f'"restart affect-edge.service" | is-active*affect-edge.service) ! {fails} ;; esac\n'
+    )
+    systemctl.chmod(0o755)
+    running = "mkdir -p /run/systemd/system; exec /root/src/deploy/install.sh"
+    return root.run("sh", "-c", " ".join([running, *WHEELS, *options]))
+
+
+@stage
+def test_an_upgrade_that_does_not_get_ready_is_undone(bare: DebianRoot) -> None:
+    """With real systemd: ``test_vm.py``."""
+    assert bare.install(*WHEELS, *PURPOSE).returncode == 0
+    newer_wheel(bare.path / "root/wheels", "0.1.1")
+    unit = bare.path / "root/src/systemd/affect-edge.service"
+    before = unit.read_text()
+    unit.write_text(f"# newer\n{before}")
+    fails = "[ $(readlink /opt/affect-edge/venv) = /opt/affect-edge/releases/2 ]"
+    done = install_where_it_fails(bare, fails)
+    assert (done.returncode, done.stderr) == (
+        1, "install.sh: affect-edge.service of affect-edge 0.1.1 does not get ready; "
+        "affect-edge 0.1.0 runs again\n",
+    )  # fmt: skip
+    (bare.path / "usr/local/bin/systemctl").unlink()
+    assert release(bare) == "affect-edge 0.1.0"
+    assert names(bare.path / RELEASES) == ["1"]
+    assert (bare.path / "etc/systemd/system/affect-edge.service").read_text() == before
+    calls = (bare.path / "root/calls").read_text().splitlines()
+    assert calls.count("restart affect-edge.service") == 2
+    assert calls[-1] == "is-active --quiet affect-edge.service"
+
+
 @stage
 def test_an_installation_made_by_hand_comes_back_if_the_new_one_fails(bare: DebianRoot) -> None:
-    """No systemd runs here: a program in its place starts nothing from a link."""
     by_hand = bare.path / "opt/affect-edge/venv"
     assert bare.run("python3", "-m", "venv", "/opt/affect-edge/venv").returncode == 0
     unit = bare.path / "etc/systemd/system/affect-edge.service"
     unit.write_text("[Service]\nExecStart=/opt/affect-edge/venv/bin/affect-edge run\n")
-    systemctl = bare.path / "usr/local/bin/systemctl"
-    systemctl.write_text(
-        "#!/bin/sh\necho $* >>/root/calls\n"
-        'case "$*" in list-units*--state=active*) echo affect-edge.service loaded active ;;\n'
-        '"restart affect-edge.service" | is-active*) [ ! -L /opt/affect-edge/venv ] ;; esac\n'
-    )
-    systemctl.chmod(0o755)
-    running = "mkdir -p /run/systemd/system; exec /root/src/deploy/install.sh"
-    done = bare.run("sh", "-c", " ".join([running, *WHEELS, *PURPOSE]))
+    done = install_where_it_fails(bare, "[ -L /opt/affect-edge/venv ]", *PURPOSE)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.endswith("does not get ready: ; the installation made by hand is back\n")
+    assert done.stderr.endswith("does not get ready; the installation made by hand is back\n")
     assert not by_hand.is_symlink()
     assert (by_hand / "bin/python3").exists()
     assert names(by_hand.parent) == ["releases", "venv"]
