@@ -1,13 +1,16 @@
 """Python child processes: their modules, their end with the parent, and no core dumps."""
 
+import contextlib
 import ctypes
 import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1  # of <linux/prctl.h>
+_PR_GET_DUMPABLE: Final = 3
 _PR_SET_DUMPABLE: Final = 4
 
 
@@ -35,3 +38,17 @@ def forbid_dumps() -> None:
     """Keep the memory of this process out of core dumps and debuggers."""
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+@contextlib.contextmanager
+def no_dumps() -> Iterator[None]:
+    """Keep the memory of this process out of core dumps and debuggers meanwhile."""
+    libc = ctypes.CDLL(None)
+    dumpable, limits = libc.prctl(_PR_GET_DUMPABLE), resource.getrlimit(resource.RLIMIT_CORE)
+    libc.prctl(_PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, limits)
+        libc.prctl(_PR_SET_DUMPABLE, dumpable)

@@ -39,6 +39,7 @@ from edge.descriptors import (
     discard,
     is_reader_gone,
     is_unwritable,
+    printable,
     raise_open_files_limit,
     write_error_line,
 )
@@ -122,6 +123,19 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+class _LineFormatter(logging.Formatter):
+    """Gives each record one line: names of files and devices must not control the terminal.
+
+    A traceback, which only a fault of the program causes, keeps its lines.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        message, line_end, traceback = super().format(record), "", ""
+        if record.exc_info or record.stack_info:
+            message, line_end, traceback = message.partition("\n")
+        return printable(message) + line_end + traceback
+
+
 @app.callback()
 def _root(
     _version: Annotated[
@@ -131,9 +145,9 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="affect-edge: %(levelname)s: %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LineFormatter("affect-edge: %(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     limit = raise_open_files_limit()
     if 0 <= limit < OPEN_FILES_MIN:
         raise ConfigError(

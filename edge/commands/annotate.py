@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from edge.child import no_dumps
 from edge.commands.options import ConfigFile, End, Purpose, Settings, Start
 from edge.recordings.interruption import report_interruption
 
@@ -56,7 +57,7 @@ def annotate(
 
     Only this command and analyse --video write pictures of faces, and only of files that you have.
     """
-    with report_interruption("nothing was written; the same command starts again"):
+    with report_interruption("nothing was written; the same command starts again"), no_dumps():
         from edge.recordings.annotation.annotate_command import AnnotateOptions, run_annotate  # noqa: PLC0415
 
         return run_annotate(
