@@ -128,6 +128,17 @@ class MeshConfig(Section):
     landmarks: bool = False
     eyes_closed_s: float = Field(2.0, ge=0.5, le=600)
 
+    @model_validator(mode="after")
+    def _report_fits(self) -> "MeshConfig":
+        # with 48 faces the report of a frame has 64 KiB, of the 128 KiB that the hub accepts
+        most = 4 if self.landmarks else 24 if self.coefficients == "all" else 48
+        if self.faces_per_frame > most:
+            raise ValueError(
+                f"faces_per_frame: {self.faces_per_frame} is too many for one message with"
+                f" {'landmarks' if self.landmarks else 'all coefficients'}; expected at most {most}"
+            )
+        return self
+
 
 class TrackingConfig(Section):
     """When a detection continues a track, and when a track begins and ends."""

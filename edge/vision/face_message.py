@@ -87,16 +87,18 @@ def _mesh(face: FaceState, config: MeshConfig) -> dict[str, Any] | None:
         landmarks = [[_pixels(x), _pixels(y)] for x, y, _ in mesh.points.tolist()]
     return {
         "pose": {
-            "yaw": _pixels(mesh.yaw_deg),
-            "pitch": _pixels(mesh.pitch_deg),
-            "roll": _pixels(mesh.roll_deg),
+            "yaw": _rounded(mesh.yaw_deg, 1),
+            "pitch": _rounded(mesh.pitch_deg, 1),
+            "roll": _rounded(mesh.roll_deg, 1),
         },
-        "eyes": {"left": _share(mesh.left_eye), "right": _share(mesh.right_eye)},
-        "mouth": _share(mesh.mouth),
+        "eyes": {"left": _rounded(mesh.left_eye, 4), "right": _rounded(mesh.right_eye, 4)},
+        "mouth": _rounded(mesh.mouth, 4),
         "lids": {
-            "perclos": None if lids.perclos is None else _share(lids.perclos),
+            "perclos": None if lids.perclos is None else _rounded(lids.perclos, 4),
             "perclos_reason": lids.perclos_reason,
-            "blinks_per_min": None if lids.blinks_per_min is None else _pixels(lids.blinks_per_min),
+            "blinks_per_min": None
+            if lids.blinks_per_min is None
+            else _rounded(lids.blinks_per_min, 1),
             "blinks_reason": lids.blinks_reason,
         },
         "coefficients": {
@@ -120,3 +122,8 @@ def _pixels(value: float) -> float:
 
 def _share(value: float) -> float:
     return round(value * 10_000) / 10_000
+
+
+def _rounded(value: float, digits: int) -> float:
+    """Round a double, for which the ways above may differ in the last digit."""
+    return round(value, digits) + 0.0

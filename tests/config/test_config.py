@@ -1,13 +1,15 @@
 """Configuration: order of the layers, and how values are read."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+from pydantic import ValidationError
 
 from edge.config import (
     Config,
     ImagesSource,
+    MeshConfig,
     VideoSource,
     is_file,
     load_config,
@@ -250,3 +252,12 @@ def test_a_rate_or_time_that_nobody_means_is_refused(tmp_path: Path, setting: st
     key = setting.partition("=")[0]
     with pytest.raises(ConfigError, match=rf"{key}: expected 0\.001 or more \(received "):
         load("", tmp_path, settings=[setting])
+
+
+@pytest.mark.parametrize(
+    ("keys", "most"), [({"landmarks": True}, 4), ({"coefficients": "all"}, 24)]
+)
+def test_meshes_that_do_not_fit_one_message_are_refused(keys: dict[str, Any], most: int) -> None:
+    assert MeshConfig(faces_per_frame=most, **keys).faces_per_frame == most
+    with pytest.raises(ValidationError, match=f"faces_per_frame: {most + 1} is too many"):
+        MeshConfig(faces_per_frame=most + 1, **keys)

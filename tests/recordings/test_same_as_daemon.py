@@ -17,6 +17,7 @@ from tests.support.daemons import ROOT, RunningDaemon
 UNKNOWN = {
     "unix_ns": "-1", "published_ns": "-1", "max_error_us": "-1", "synchronized": "false",
     "capture_ms": "", "detect_ms": "", "track_ms": "", "translate_ms": "", "classify_ms": "",
+    "mesh_ms": "",
     "total_ms": "",
 }  # fmt: skip
 """What measures the run, in the tables of ``analyse``; ``unix_ns`` as the clip has no date."""

@@ -226,3 +226,30 @@ def test_fields_that_a_face_does_not_have_go_no_further(face: FaceState) -> None
     assert sent.faces_json.startswith(b"[{")
     more = replace(sent, faces_json=b'[{"pixels":"AAAA",' + sent.faces_json[2:])
     assert FrameReport.decode(more.encode()).faces == FrameReport.decode(sent.encode()).faces
+
+
+@pytest.mark.parametrize(
+    ("mesh", "measured"),
+    [
+        (MeshConfig(faces_per_frame=48), 48),
+        (MeshConfig(faces_per_frame=24, coefficients="all"), 24),
+        (MeshConfig(faces_per_frame=4, coefficients="all", landmarks=True), 4),
+    ],
+)
+def test_the_largest_report_with_meshes_fits_the_link(mesh: MeshConfig, measured: int) -> None:
+    detection = Detection(Box(*[-12345.6] * 4), np.full((5, 2), -12345.6, np.float32), 0.1234)
+    face = FaceState(
+        Track(10**9, detection, 12345.678),
+        Quality(True, (), 12345.6, 0.1234, 0.1234, 0.1234, -12.3),
+        Prediction(np.full(8, 0.1234, np.float32), Affect(-0.1234, -0.1234)),
+        SmoothedPrediction(Affect(-0.1234, -0.1234), "contempt"),
+        "a seat of some length",
+    )
+    numbers = np.full(52, 0.1234, np.float32), np.full((478, 3), 12345.6, np.float32)
+    with_mesh = replace(
+        face,
+        mesh=Mesh(-123.4, -123.4, -123.4, 0.1234, 0.1234, 0.1234, *numbers),
+        lids=LidMeasures(None, None, "too_seldom", "too_seldom"),
+    )
+    faces = [with_mesh] * measured + [face] * (48 - measured)
+    assert len(frame_report(state(*faces), mesh).encode()) < 128 * 1024

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.vision.values import Floats
 
@@ -41,6 +42,13 @@ _CANONICAL: Final = np.array([row[2:] for row in _RIGID])
 _CENTRED: Final = _CANONICAL - _WEIGHTS @ _CANONICAL
 
 
+_SIZE: Final = float((_WEIGHTS @ _CENTRED**2).sum())
+
+_ROUNDS: Final = 8
+"""In each, the depths that the network gives are replaced by those of the turned canonical face: on
+turned heads they are too small (yaw of 23 instead of 30 degrees; without them 26)."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeadPose:
     """How the head is turned, degrees; all 0: it looks into the camera, upright.
@@ -64,13 +72,24 @@ def head_pose(points: Floats) -> HeadPose:
     """
     measured = points[_INDICES, :].astype(np.float64) * (1.0, -1.0, -1.0)
     measured -= _WEIGHTS @ measured
-    left, _, right = np.linalg.svd((measured * _WEIGHTS[:, None]).T @ _CENTRED)
-    # a reflection may fit better than any rotation: turn the axis that matters least
-    left[:, 2] *= math.copysign(1.0, float(np.linalg.det(left @ right)))
-    rotation = left @ right
+    rotation = _rotation(measured)
+    for _ in range(_ROUNDS):
+        turned = _CENTRED @ rotation.T
+        scale = (_WEIGHTS @ (measured * turned)).sum() / _SIZE
+        measured[:, 2] = scale * turned[:, 2]
+        rotation = _rotation(measured)
     x, y, z = rotation[:, 2].tolist()  # where the face looks
     return HeadPose(
         math.degrees(math.atan2(x, z)),
         math.degrees(math.asin(max(-1.0, min(1.0, y)))),
         math.degrees(math.atan2(-float(rotation[1, 0]), float(rotation[1, 1]))),
     )
+
+
+def _rotation(measured: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rotation that turns the canonical face most closely to ``measured``."""
+    left, _, right = np.linalg.svd((measured * _WEIGHTS[:, None]).T @ _CENTRED)
+    # a reflection may fit better than any rotation: turn the axis that matters least
+    left[:, 2] *= math.copysign(1.0, float(np.linalg.det(left @ right)))
+    rotation: NDArray[np.float64] = left @ right
+    return rotation
