@@ -30,13 +30,15 @@ class Lids(Wire):
     """The eyes over the last minute; null where the measurements do not show it.
 
     ``perclos``: share of time in which they were closed. ``perclos_reason`` and ``blinks_reason``
-    say why null: ``too_short`` or ``too_seldom``; else they are empty.
+    say why null: ``too_short`` or ``too_seldom``; else they are empty. ``closed_s``: for how long
+    the eyes have been closed until this picture, 0 in the first one; null: they are open.
     """
 
     perclos: Share | None
     perclos_reason: str
     blinks_per_min: Annotated[float, Field(ge=0), RoundedTo(1)] | None
     blinks_reason: str
+    closed_s: Annotated[float, Field(ge=0), RoundedTo(3)] | None = None
 
 
 class FaceMesh(Wire):

@@ -100,6 +100,7 @@ def _mesh(face: FaceState, config: MeshConfig) -> dict[str, Any] | None:
             if lids.blinks_per_min is None
             else _rounded(lids.blinks_per_min, 1),
             "blinks_reason": lids.blinks_reason,
+            "closed_s": None if lids.closed_ns is None else round(lids.closed_ns / 1e9, 3),
         },
         "coefficients": {
             name: _share(coefficients[_PLACES[name]]) for name in _NAMES[config.coefficients]

@@ -258,12 +258,14 @@ class LidMeasures:
         perclos_reason: ``too_short`` (the face was measured for less than a minute), ``too_seldom``
             (measurements are too far apart), or empty.
         blinks_reason: the same.
+        closed_ns: time from the first frame with closed eyes to this one; None: they are open.
     """
 
     perclos: float | None
     blinks_per_min: float | None
     perclos_reason: str
     blinks_reason: str
+    closed_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

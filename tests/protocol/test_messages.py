@@ -61,6 +61,7 @@ meshes = st.fixed_dictionaries(
                 "perclos_reason": st.sampled_from(["", "too_short"]),
                 "blinks_per_min": st.none() | st.floats(0, 200),
                 "blinks_reason": st.sampled_from(["", "too_seldom"]),
+                "closed_s": st.none() | st.floats(0, 1e5),
             }
         ),
         "coefficients": st.dictionaries(st.sampled_from(SUMMARY), share, max_size=3),

@@ -28,6 +28,7 @@ MESH = {
         "perclos_reason": "",
         "blinks_per_min": None,
         "blinks_reason": "too_seldom",
+        "closed_s": None,
     },
     "coefficients": {"jawOpen": 0.125},
     "landmarks": None,

@@ -81,6 +81,7 @@ faces = st.builds(
         st.none() | st.floats(0, 200),
         st.sampled_from(["", "too_short"]),
         st.sampled_from(["", "too_seldom"]),
+        st.none() | st.integers(0, 1000).map(lambda ms: ms * 1_000_000),
     ),
 )  # fmt: skip
 
@@ -145,6 +146,7 @@ def as_model(face: FaceState, mesh: MeshConfig = MESH) -> Face:
                 "perclos_reason": face.lids.perclos_reason,
                 "blinks_per_min": face.lids.blinks_per_min,
                 "blinks_reason": face.lids.blinks_reason,
+                "closed_s": None if face.lids.closed_ns is None else face.lids.closed_ns / 1e9,
             },
             "coefficients": {name: found[name] for name in NAMES[mesh.coefficients]},
             "landmarks": face.mesh.points[:, :2].tolist() if mesh.landmarks else None,

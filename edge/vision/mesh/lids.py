@@ -135,8 +135,9 @@ def _count(known: _Track, step_ns: int, closed: bool, sign: int) -> None:
 
 
 def _measures(known: _Track) -> LidMeasures:
+    closed_ns = known.last_ns - known.closed_ns if known.is_closed else None
     if known.last_ns - known.first_ns < _WINDOW_NS:
-        return LidMeasures(None, None, TOO_SHORT, TOO_SHORT)
+        return LidMeasures(None, None, TOO_SHORT, TOO_SHORT, closed_ns)
     perclos = blinks = None
     if known.known_ns >= _COVERED_MIN * _WINDOW_NS:
         perclos = known.shut_ns / known.known_ns
@@ -147,4 +148,5 @@ def _measures(known: _Track) -> LidMeasures:
         blinks,
         TOO_SELDOM if perclos is None else "",
         TOO_SELDOM if blinks is None else "",
+        closed_ns,
     )

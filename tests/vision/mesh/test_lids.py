@@ -78,6 +78,19 @@ def test_closed_eyes_are_reported_once_and_end() -> None:
     assert measures.blinks_per_min == pytest.approx(1, abs=0.1)
 
 
+def test_a_measurement_says_for_how_long_the_eyes_have_been_closed() -> None:
+    watch = LidWatch(2.0)
+    found = []
+    for second, openness in ((10.0, 0.9), (10.04, 0.1), (10.08, 0.0), (13.0, 0.3), (13.5, 0.3)):
+        watch.begin([1])
+        found.append(watch.update(1, openness, round(second * 1e9))[0].closed_ns)
+    # after a hole of more than a second nobody knows since when
+    assert found == [None, 0, 40_000_000, None, None]
+    openness = np.concatenate([series(5, 25, []), np.full(250, 0.35), np.full(250, 0.05)])
+    measures, _ = watched(openness, 25)
+    assert measures.closed_ns == pytest.approx(249 / 25 * 1e9, abs=1)
+
+
 def test_what_too_few_measurements_cannot_show_is_null_with_a_reason() -> None:
     measures, _ = watched(series(50, 25, []), 25)
     assert measures == LidMeasures(None, None, TOO_SHORT, TOO_SHORT)
