@@ -10,6 +10,7 @@ from edge.client import Gap, Subscriber
 from edge.clock import time_of_day
 from edge.descriptors import printable, report_line
 from edge.protocol.messages import EventMessage, Face, FrameMessage, Message, StatusMessage
+from edge.tools.live.eyes import closed_words, minute_words
 from edge.tools.silence import SilenceNotice
 from edge.vocabulary import picture_words
 
@@ -80,7 +81,8 @@ def show(console: Console, text: Text) -> None:
 def row(message: Message) -> Text:
     """Format a message as one line; a frame gives one line per face, at least one.
 
-    Before the quality stand the participant and the seat, such as ``P07 on left: ok``.
+    Before the quality stand the participant and the seat, such as ``P07 on left: ok``; behind it
+    what the face mesh knows of the eyes, such as ``ok; PERCLOS 3 %, blinks 14/min``.
     ``label`` is the stable label; valence and arousal are smoothed. Latency is the time from the
     picture in memory to publication.
     """
@@ -133,4 +135,8 @@ def _face_row(face: Face, head: str, tail: str) -> Text:
     reasons = ", ".join(face.quality.reasons)
     who = " on ".join(each for each in (face.participant, face.seat) if each)
     line += tail + (f"{who}: " if who else "") + (reasons or "ok")
+    if face.mesh is not None:
+        lids = face.mesh.lids
+        eyes = [each for each in (closed_words(lids), *minute_words(lids, reasons=False)) if each]
+        line += f"; {', '.join(eyes)}" if eyes else ""
     return Text(printable(line), style="yellow" if reasons else "")

@@ -12,7 +12,7 @@ from rich.console import Console
 from edge.client import Gap, Subscriber
 from edge.tools import silence
 from edge.tools.tail import HEADER, gap_row, row, run_tail
-from tests.support.wire import Publisher, event, face, frame, status
+from tests.support.wire import MESH, Publisher, event, face, frame, status
 
 
 def never():
@@ -47,6 +47,16 @@ def test_participant_and_seat_of_a_face_are_shown():
     faces = [known, known | {"participant": None}, known | {"seat": None}]
     ends = [line.rpartition("ms  ")[2] for line in str(row(frame(3, *faces))).splitlines()]
     assert ends == ["P07 on left: ok", "left: ok", "P07: ok"]
+
+
+def test_a_row_says_what_the_mesh_knows_of_the_eyes():
+    lids = [
+        MESH["lids"] | {"closed_s": 2.6},
+        MESH["lids"] | {"perclos": None, "perclos_reason": "too_seldom"},
+    ]
+    faces = [face(4) | {"mesh": MESH | {"lids": each}} for each in lids]
+    ends = [line.rpartition("ms  ")[2] for line in str(row(frame(3, *faces))).splitlines()]
+    assert ends == ["ok; eyes closed for 3 s, PERCLOS 12 %", "ok"]
 
 
 def test_values_stand_below_their_column_names():

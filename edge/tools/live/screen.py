@@ -13,8 +13,10 @@ from rich.cells import cell_len, set_cell_size
 
 from edge.descriptors import printable
 from edge.protocol.messages import ActiveAlarm, Face, StatusMessage
+from edge.tools.live.eyes import closed_words, mesh_words
 from edge.tools.live.state import (
     FRAME_NS,
+    MEASURED_NS,
     READ_NS,
     Absence,
     DeviceState,
@@ -166,6 +168,24 @@ def face_line(face: FaceState, device: DeviceState, now_ns: int, columns: Column
     return [head, *_values(face.read, columns), (f"{age} ", ""), (state, "green")]
 
 
+def mesh_line(face: FaceState, device: DeviceState, now_ns: int, width: int) -> Line | None:
+    """Return the line with eyes and head of a face in view; None if the face mesh is off."""
+    status = device.status
+    is_on = face.measured is not None or (status is not None and "mesh" in (status.models or {}))
+    if not is_on or device.exit_code is not None or device.frame_ns != face.seen_ns:
+        return None
+    words, style = "eyes and head not measured", "dim"
+    since_ns = face.begun_ns if face.measured_ns is None else face.measured_ns
+    mesh = face.measured.mesh if face.measured is not None else None
+    if now_ns - since_ns > MEASURED_NS:
+        words += f" for {span(now_ns - since_ns)}"
+    elif mesh is not None:
+        words = ", ".join(mesh_words(mesh))
+        style = "yellow" if closed_words(mesh.lids) else "dim"
+    text = f"  {words}"
+    return [(text if cell_len(text) <= width else set_cell_size(text, width), style)]
+
+
 def absence_line(absence: Absence, columns: Columns) -> Line:
     """Return the line of a participant or seat without a face."""
     names = (absence.participant, absence.seat)
@@ -233,12 +253,13 @@ def body_lines(state: LiveState, now_ns: int, width: int) -> list[Line]:
         rows.sort(key=lambda each: each.order)
         if rows:
             lines.append(face_header(columns))
-            lines += [
-                absence_line(each, columns)
-                if isinstance(each, Absence)
-                else face_line(each, device, now_ns, columns)
-                for each in rows
-            ]
+            for each in rows:
+                if isinstance(each, Absence):
+                    lines.append(absence_line(each, columns))
+                    continue
+                lines.append(face_line(each, device, now_ns, columns))
+                if measured := mesh_line(each, device, now_ns, width):
+                    lines.append(measured)
         elif device.frame_ns is not None and device.exit_code is None:
             lines.append([("no face in view", "dim")])
     return lines

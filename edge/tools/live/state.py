@@ -11,12 +11,16 @@ from typing import Any, Final
 from edge.client import Received
 from edge.clock import time_of_day
 from edge.protocol.events import EpochEnded
+from edge.protocol.lid_events import Blink
 from edge.protocol.messages import EventMessage, Face, FrameMessage, StatusMessage
 from edge.protocol.participant_events import ParticipantReleased, SessionEnded
 
 READ_NS: Final = 1_000_000_000
 """A face counts as classified for so long after the last frame in which it was: one blurred frame
 of a blinking face does not make its row flicker."""
+
+MEASURED_NS: Final = 3_000_000_000
+"""So long the newest measurement of the face mesh is shown."""
 
 FRAME_NS: Final = 3_000_000_000
 """Without a frame for so long, a device's rows say that no picture comes."""
@@ -42,6 +46,8 @@ class FaceState:
         begun_ns: when it was first received.
         seen_ns: when it was last received.
         read_ns: when it was last received classified; None: it never was.
+        measured: as in the newest frame in which the face mesh measured it; None: in none.
+        measured_ns: when that was received.
     """
 
     participant: str | None
@@ -52,6 +58,8 @@ class FaceState:
     begun_ns: int
     seen_ns: int
     read_ns: int | None
+    measured: Face | None = None
+    measured_ns: int | None = None
 
     @property
     def order(self) -> tuple[int, str, int]:
@@ -186,6 +194,8 @@ class DeviceState:
         known.track, known.face, known.seen_ns = face.track, face, now_ns
         if face.expression is not None:
             known.read, known.read_ns = face, now_ns
+        if face.mesh is not None:
+            known.measured, known.measured_ns = face, now_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +239,8 @@ class LiveState:
             case EventMessage():
                 self.count += 1
                 device.note_event(message, now_ns)
-                self.notes.append(Note(_event_words(message), "cyan"))
+                if message.event != Blink.event:  # of many a minute a face's line has the rate
+                    self.notes.append(Note(_event_words(message), "cyan"))
             case StatusMessage():
                 device.status = message
 
@@ -250,7 +261,7 @@ def _event_words(message: EventMessage) -> str:
     values = [
         f"{name} {words}"
         for name, value in message.detail.items()
-        if (words := _value_words(value)) is not None
+        if name != "sensor_ns" and (words := _value_words(value)) is not None
     ]
     what = f"{message.event} {', '.join(values)}"
     if message.event == "mark":

@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from edge.client import Gap, Received
+from edge.protocol.events import ModelReference
 from edge.protocol.messages import StatusMessage
 from edge.tools.live.screen import bar, body_lines, flow, note_lines, span
 from edge.tools.live.state import LiveState
 from edge.tools.live.view import Screen
-from tests.support.wire import event, face, frame, status
+from tests.support.wire import MESH, event, face, frame, status
 
 SECOND = 1_000_000_000
 
@@ -38,6 +39,50 @@ def test_a_face_that_is_read_shows_label_probability_and_smoothed_values():
         "  latency p50 17, p99 17 ms  dropped 0  clock not synchronized",
         "who          track label       p valence         arousal            age state",
         "P07 left         4 neutral   10% +0.50 ····│██·· -0.10 ···▐│····   12 s ok",
+    ]
+
+
+def with_mesh(track=4, **lids):
+    return face(track) | {"mesh": MESH | {"lids": MESH["lids"] | lids}}
+
+
+def test_eyes_and_head_stand_below_the_line_of_a_face_that_the_mesh_measures():
+    state = state_of(frame(1, with_mesh()))
+    head = "head yaw -8 pitch +3 roll +0 degrees"
+    assert shown(state, width=100)[-1] == (f"  PERCLOS 12 %, blinks measured too seldom, {head}")
+    short = {"perclos": None, "perclos_reason": "too_short", "blinks_reason": "too_short"}
+    state_of(frame(2, with_mesh(**short)), state=state)
+    assert shown(state, width=100)[-1] == f"  PERCLOS and blinks known after a minute, {head}"
+    state_of(frame(3, with_mesh(closed_s=0.3)), state=state)
+    assert shown(state)[-1].startswith("  PERCLOS"), "a blink is no news"
+    state_of(frame(4, with_mesh(closed_s=4.2, blinks_per_min=14.4, blinks_reason="")), state=state)
+    assert shown(state, width=60)[-1].startswith(
+        "  eyes closed for 4 s, PERCLOS 12 %, blinks 14/min, head"
+    )
+    assert max(map(len, shown(state, width=42)[-2:])) <= 42
+
+
+def test_a_face_that_the_mesh_does_not_reach_says_so():
+    assert "measured" not in "".join(shown(state_of(status(0), frame(1, face()))))
+    models = {"mesh": ModelReference(name="face-mesh", sha256="0")}
+    state = state_of(status(0).model_copy(update={"models": models}), frame(1, face()))
+    assert shown(state)[-1] == "  eyes and head not measured"
+    state_of(frame(2, with_mesh()), state=state)
+    state_of(frame(3, face()), at_ns=3 * SECOND, state=state)
+    assert "PERCLOS 12 %" in shown(state, 3 * SECOND)[-1], "between two turns"
+    state_of(frame(4, face()), at_ns=9 * SECOND, state=state)
+    assert shown(state, 9 * SECOND)[-1] == "  eyes and head not measured for 8 s"
+    state_of(frame(5), at_ns=10 * SECOND, state=state)
+    assert "measured" not in "".join(shown(state, 10 * SECOND)), "nobody is there to be measured"
+
+
+def test_blinks_are_no_notes():
+    sent = [event(1, "blink", {"track": 4, "duration_ms": 120, "sensor_ns": 5})] * 9
+    closed = event(2, "eyes_closed", {"track": 4, "closed_s": 2.1, "sensor_ns": 123})
+    state = state_of(event(0, "mark", {"text": "2.8 bar"}), *sent, closed)
+    assert ["".join(text for text, _ in line) for line in note_lines(state, 9, 80)] == [
+        '22:13:20  edge: mark "2.8 bar"',
+        "22:13:20  edge: eyes_closed track 4, closed_s 2.1",
     ]
 
 

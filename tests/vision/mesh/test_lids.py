@@ -86,8 +86,8 @@ def test_a_measurement_says_for_how_long_the_eyes_have_been_closed() -> None:
         found.append(watch.update(1, openness, round(second * 1e9))[0].closed_ns)
     # after a hole of more than a second nobody knows since when
     assert found == [None, 0, 40_000_000, None, None]
-    openness = np.concatenate([series(5, 25, []), np.full(250, 0.35), np.full(250, 0.05)])
-    measures, _ = watched(openness, 25)
+    shut = np.concatenate([series(5, 25, []), np.full(250, 0.35), np.full(250, 0.05)])
+    measures, _ = watched(shut, 25)
     assert measures.closed_ns == pytest.approx(249 / 25 * 1e9, abs=1)
 
 
