@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from edge.dashboard.history import History
+from edge.protocol.face_mesh import Lids
 from edge.protocol.messages import Face
 
 GONE_S: Final = 20.0
@@ -32,6 +33,7 @@ class Card:
         code, seat: of the participant and the place; None: none.
         track: newest track; None before the first.
         baseline: state of the participant's baseline.
+        measured_ms: server's time when the face mesh last measured the face; None: never.
     """
 
     def __init__(self, key: str) -> None:
@@ -47,6 +49,8 @@ class Card:
         self.seat: str | None = name if kind == "s" else None
         self.track: int | None = None
         self.baseline = "none"
+        self.measured_ms: int | None = None
+        self._lids: Lids | None = None
         self.second = -1  # the second of the newest value
         self._face: Face | None = None
 
@@ -64,6 +68,8 @@ class Card:
         if face.affect is not None:
             self.read_ms = now_ms
             self.baseline = face.affect.baseline
+        if face.mesh is not None:  # not in every frame
+            self.measured_ms, self._lids = now_ms, face.mesh.lids
 
     def continue_from(self, earlier: "Card") -> None:
         """Take over the history of the card on which the face was shown before."""
@@ -85,6 +91,9 @@ class Card:
             "baseline": self.baseline,
             "history": self.history_version,
         }
+        if self._lids is not None:
+            shown["measured_ms"] = self.measured_ms
+            shown["lids"] = self._lids.model_dump(mode="json")
         if face is None or not self.in_view:
             return shown
         quality = face.quality

@@ -196,6 +196,7 @@ class Chamber:
             else None
         )
         shown["limit"] = self._limit(status)
+        shown["has_mesh"] = "mesh" in (status.models or {})
         shown["alarms"] = [each.model_dump(mode="json") for each in status.alarms]
         shown["status"] = status.model_dump(
             mode="json",

@@ -22,6 +22,7 @@ from edge.dashboard.cards import Card, key_of
 from edge.dashboard.chambers import Chamber
 from edge.dashboard.history import HistoryPoint
 from edge.errors import AffectEdgeError
+from edge.protocol.events import FREQUENT
 from edge.protocol.messages import ANY, EventMessage, FrameMessage, Message, StatusMessage
 
 SILENT_MS: Final = 3500.0
@@ -217,7 +218,7 @@ class State:
 
     def _event(self, chamber: Chamber, message: EventMessage, *, past: bool = False) -> None:
         identity = f"{message.stream}.{message.epoch}.{message.seq}"
-        if identity in self._event_ids:
+        if identity in self._event_ids or message.event in FREQUENT:
             return
         detail = message.detail
         size = len(json.dumps(detail, allow_nan=False))

@@ -382,6 +382,10 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
 }  # fmt: skip
 """Event name -> model of its detail."""
 
+FREQUENT: Final = frozenset({Blink.event, MediaRepeated.event})
+"""Events that may come many times a minute: views leave them out of their short lists of events,
+where they would push off marks and alarms."""
+
 
 def detail_of(event: str, detail: Mapping[str, Any]) -> Detail | None:
     """Return the parsed detail of a received event; None if this version cannot parse it.

@@ -10,9 +10,12 @@ from edge.client.view import View
 from edge.dashboard import state as state_module
 from edge.dashboard.chambers import CARDS_MAX
 from edge.dashboard.state import EVENTS_MAX, State
+from edge.protocol.events import FREQUENT, ModelReference
+from edge.protocol.face_mesh import FaceMesh
 from edge.protocol.messages import ActiveAlarm, FrameMessage, Rates, ScheduleStatus
 from edge.vocabulary import EXPRESSIONS
 from tests.support.page_messages import STREAM, event, frame, status
+from tests.support.wire import MESH
 
 
 def update(state: State, since: int = 0) -> tuple[int, dict[str, Any]]:
@@ -66,6 +69,30 @@ def test_an_update_holds_only_what_is_newer() -> None:
 def test_viewers_in_step_share_one_encoding() -> None:
     state = shown(frame(0, 1))
     assert state.update(0)[1] is state.update(0)[1]
+
+
+def test_a_card_keeps_the_newest_measurement_of_the_eyes_between_two_turns() -> None:
+    mesh = FaceMesh.model_validate(MESH)
+    state = shown(status(), frame(0, 1))
+    _, body = update(state)
+    assert body["chambers"]["c1"]["has_mesh"] is False
+    assert not body["cards"]["c1"]["t:1.1"].keys() & {"lids", "measured_ms"}
+    running = {"mesh": ModelReference(name="face-mesh", sha256="0")}
+    for message in (status(models=running), frame(1, 1, mesh=mesh), frame(2, 1)):
+        state.apply(message, backfilled=False)
+    _, body = update(state)
+    card = body["cards"]["c1"]["t:1.1"]
+    assert body["chambers"]["c1"]["has_mesh"] is True
+    assert card["lids"] == MESH["lids"]
+    assert card["measured_ms"] == pytest.approx(card["seen_ms"], abs=10_000)
+
+
+@pytest.mark.parametrize("name", sorted(FREQUENT))
+def test_frequent_events_do_not_push_marks_off_the_list(name: str) -> None:
+    frequent = [event(seq, name) for seq in range(1400)]
+    state = shown(event(2000, "mark", text="2.8 bar"), *frequent[:700])
+    state.apply_past(STREAM, [each.model_dump(by_alias=True) for each in frequent[700:]], 1.0)
+    assert [each["event"] for each in update(state)[1]["events"]] == ["mark"]
 
 
 def test_a_face_that_is_not_classified_is_not_neutral() -> None:

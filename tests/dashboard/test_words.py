@@ -5,7 +5,8 @@ from typing import get_args
 
 import pytest
 
-from edge.protocol.events import DETAILS
+from edge.protocol.events import DETAILS, FREQUENT
+from edge.vision.mesh.lids import TOO_SELDOM, TOO_SHORT
 from edge.vocabulary import EXPRESSIONS, PICTURE_STATES, BaselineState, RateReason, SourceState
 from tests.support.daemons import ROOT
 
@@ -14,9 +15,9 @@ WORDS = (STATIC / "words.js").read_text()
 QUIET = {
     *("camera_opened", "folder_opened", "file_opened", "file_hashed", "frame_refused"),
     *("media_jump", "faces_left_out", "participants_restored", "participants_lost"),
-    *("session_erased", "journal_set_aside", "blink", "eyes_closed", "eyes_opened"),
+    *("session_erased", "journal_set_aside", *FREQUENT),
 }
-"""Events that are shown by their names, with their reason if they have one."""
+"""Events that are shown by their names, with their reason if they have one, or not at all."""
 
 
 def table(name: str) -> set[str]:
@@ -55,6 +56,10 @@ def test_every_reason_has_words() -> None:
     section = operation.partition("\n## Health\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section, re.M)
     assert table("HEALTH") == {code for each in rows for code in re.findall(r"`(\w+)`", each)}
+
+
+def test_every_reason_of_the_eyes_has_words() -> None:
+    assert table("LIDS") == {TOO_SHORT, TOO_SELDOM}
 
 
 def test_every_event_is_described_or_shown_by_its_name() -> None:

@@ -2,7 +2,7 @@
 import { drawCircumplex } from "./circumplex.js";
 import { arrange, attribute, el, text } from "./dom.js";
 import { Timeline } from "./timeline.js";
-import { BASELINE, EXPRESSIONS, QUALITY, duration, words } from "./words.js";
+import { BASELINE, EXPRESSIONS, LIDS, QUALITY, duration, words } from "./words.js";
 
 const UNREAD_MS = 2000; // a shorter time is no news
 
@@ -17,6 +17,29 @@ export function cardState(data, isConnected, nowMs) {
   if (data.smoothed || unread < UNREAD_MS) return ["good", "OK"];
   const why = (data.reasons ?? []).map((code) => words(QUALITY, code)).join(", ") || "not classified";
   return ["warn", unread === Infinity ? `not read yet: ${why}` : `not read for ${duration(unread)}: ${why}`];
+}
+
+const UNMEASURED_MS = 3000; // between two turns of the face mesh
+const BLINK_S = 1; // eyes that are closed for a shorter time are no news
+
+/** What the face mesh says of the eyes: a kind (closed, or empty) and texts; no text where it is off. */
+export function eyesState(data, hasMesh, nowMs) {
+  if (!data.lids && !hasMesh) return ["", []];
+  if (!data.in_view) return ["", ["PERCLOS –", "blinks –"]];
+  if (!data.lids) return ["", ["eyes not measured"]];
+  const away = nowMs - data.measured_ms;
+  if (away >= UNMEASURED_MS) return ["", [`eyes not measured for ${duration(away)}`]];
+  const { perclos, perclos_reason: perclosWhy, blinks_per_min: blinks, blinks_reason: blinksWhy, closed_s: closed } = data.lids;
+  const isClosed = closed >= BLINK_S; // null is not
+  const found = isClosed ? [`eyes closed for ${duration(closed * 1000)}`] : [];
+  if (perclos === null && blinks === null && perclosWhy === blinksWhy) {
+    found.push(`PERCLOS, blinks: ${words(LIDS, perclosWhy)}`);
+  } else {
+    found.push(perclos === null ? `PERCLOS: ${words(LIDS, perclosWhy)}` : `PERCLOS ${Math.round(perclos * 100)} %`);
+    const rate = Math.round(blinks);
+    found.push(blinks === null ? `blinks: ${words(LIDS, blinksWhy)}` : `${rate} ${rate === 1 ? "blink" : "blinks"} a minute`);
+  }
+  return [isClosed ? "closed" : "", found];
 }
 
 const TITLES = { p: "Participant", s: "Seat", t: "Track" };
@@ -40,13 +63,14 @@ export class CardView {
     });
     this.chart = el("div.chart", { role: "img", "aria-label": "Valence and arousal over time" });
     this.values = el("p.values");
+    this.eyes = el("p.eyes", { title: "PERCLOS: share of the last minute in which the eyes were closed" });
     this.code = el("button", { type: "button", onclick: () => actions.assign(chamber, card) }, "Code …");
     this.baseline = el("button", { type: "button", onclick: () => actions.baseline(chamber, card) }, "Baseline");
     this.baselineState = el("span.note");
     this.element = el("article.card", { "data-key": card.key },
       el("header", {}, el("div", {}, this.title, this.where), this.state),
       el("div.now", {}, this.canvas, el("div.expression", {}, this.label, el("ul.bars", { "aria-label": "Expressions" }, ...this.bars.map((bar) => bar.row)))),
-      this.values, this.chart,
+      this.values, this.eyes, this.chart,
       el("footer", {}, this.code, this.baseline, this.baselineState));
     this.element.cardView = this;
     this.#chart = new Timeline(this.chart);
@@ -86,6 +110,13 @@ export class CardView {
     text(this.baseline, data.baseline === "learning" ? "End baseline" : "Baseline");
     attribute(this.baseline, "title", kind === "p" ? null : "needs a code first");
     text(this.baselineState, kind === "p" ? words(BASELINE, data.baseline) : "");
+    const [eyes, eyesSay] = eyesState(data, chamber.data.has_mesh, nowMs);
+    this.eyes.hidden = !eyesSay.length;
+    attribute(this.eyes, "data-kind", eyes);
+    if (this.eyesSaid !== eyesSay.join()) {
+      this.eyesSaid = eyesSay.join();
+      this.eyes.replaceChildren(...eyesSay.map((each) => el("span", {}, each)));
+    }
     if (!this.#visible) return;
     // what was read less than two seconds ago stays, so that a blink of the tracker is no blink here
     const read = data.smoothed ? data : data.read_ms && nowMs - data.read_ms < UNREAD_MS ? this.card.read : null;

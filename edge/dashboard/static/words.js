@@ -63,6 +63,9 @@ export const LIMIT = {
 
 export const BASELINE = { none: "no baseline", learning: "learning …", ready: "baseline ready", invalid: "baseline invalid" };
 
+// why something is not known of the eyes
+export const LIDS = { too_short: "known after a minute", too_seldom: "measured too seldom" };
+
 /** A duration in words of two units at most: 40 s, 2 min, 3 h 20 min. */
 export function duration(ms) {
   const seconds = Math.max(0, Math.round(ms / 1000));
@@ -117,10 +120,11 @@ const EVENTS = {
   session_ended: (d) => `session ${d.name ?? ""} ended`,
   journal_state: (d) => (d.state === "ok" ? "journal on disk again" : `journal in memory: ${d.reason}`),
   journal_gap: (d) => `messages missing: ${words({}, d.reason)}`,
-  media_repeated: () => "the file begins again",
   inference_failed: (d) => `network failed: ${d.reason}`,
   preview_opened: (d) => `preview open for ${d.minutes} min at most`,
   preview_closed: (d) => `preview closed: ${words({}, d.reason)}`,
+  eyes_closed: (d) => `track ${d.track}: eyes closed for ${duration(d.closed_s * 1000)}`,
+  eyes_opened: (d) => `track ${d.track}: eyes open again after ${duration(d.closed_s * 1000)}`,
   alarm_raised: (d) => `alarm: ${alarmText(d)}`,
   alarm_cleared: (d) => `alarm over: ${alarmText(d)}`,
 };

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from edge.client import Received
 from edge.clock import time_of_day
-from edge.protocol.events import EpochEnded
-from edge.protocol.lid_events import Blink
+from edge.protocol.events import FREQUENT, EpochEnded
 from edge.protocol.messages import EventMessage, Face, FrameMessage, StatusMessage
 from edge.protocol.participant_events import ParticipantReleased, SessionEnded
 
@@ -239,7 +238,7 @@ class LiveState:
             case EventMessage():
                 self.count += 1
                 device.note_event(message, now_ns)
-                if message.event != Blink.event:  # of many a minute a face's line has the rate
+                if message.event not in FREQUENT:
                     self.notes.append(Note(_event_words(message), "cyan"))
             case StatusMessage():
                 device.status = message

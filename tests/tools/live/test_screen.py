@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from edge.client import Gap, Received
-from edge.protocol.events import ModelReference
+from edge.protocol.events import FREQUENT, ModelReference
 from edge.protocol.messages import StatusMessage
 from edge.tools.live.screen import bar, body_lines, flow, note_lines, span
 from edge.tools.live.state import LiveState
@@ -76,8 +76,8 @@ def test_a_face_that_the_mesh_does_not_reach_says_so():
     assert "measured" not in "".join(shown(state, 10 * SECOND)), "nobody is there to be measured"
 
 
-def test_blinks_are_no_notes():
-    sent = [event(1, "blink", {"track": 4, "duration_ms": 120, "sensor_ns": 5})] * 9
+def test_frequent_events_are_no_notes():
+    sent = [event(1, name) for name in FREQUENT] * 9
     closed = event(2, "eyes_closed", {"track": 4, "closed_s": 2.1, "sensor_ns": 123})
     state = state_of(event(0, "mark", {"text": "2.8 bar"}), *sent, closed)
     assert ["".join(text for text, _ in line) for line in note_lines(state, 9, 80)] == [
