@@ -357,7 +357,7 @@ def _place(face: FaceValues) -> Advice:
         text = f"the {face.edge} edge of the picture cuts it off: turn the camera to that side"
     elif level != "ok":
         text = f"it is close to the {face.edge} edge of the picture: turn the camera to that side"
-    shown = f"{face.room:.1f} face widths to the edge"
+    shown = f"{face.room:z.1f} face widths to the edge"
     return Advice(level, face.name, "place", shown, f"{ROOM:g} or more", text)
 
 

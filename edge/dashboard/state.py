@@ -20,19 +20,17 @@ from typing import Any, Final
 from edge.clock import elapsed_ms, monotonic_ns, wall_ns
 from edge.dashboard.cards import Card, key_of
 from edge.dashboard.chambers import Chamber
+from edge.dashboard.event_list import EventList
 from edge.dashboard.history import HistoryPoint
 from edge.errors import AffectEdgeError
-from edge.protocol.events import FREQUENT
 from edge.protocol.messages import ANY, EventMessage, FrameMessage, Message, StatusMessage
 
 SILENT_MS: Final = 3500.0
 """A daemon sends a status each second; without a message for so long it is not connected."""
 
 CHAMBERS_MAX: Final = 64
-EVENTS_MAX: Final = 600
 _POINTS_MAX: Final = 6000
 _REMOVED_MAX: Final = 1000
-_DETAIL_MAX: Final = 2000  # characters of an event's detail; epoch_started has the configuration
 _PEOPLE: Final = ("participant", "seat", "baseline", "session", "epoch")  # beginnings of names
 
 log = logging.getLogger("affect_edge")
@@ -80,8 +78,7 @@ class State:
         self._unknown_version = 1
         self._answering: set[str] = set()  # services whose last request was answered
         self._unshown: dict[str, Chamber] = {}  # that have values which JSON cannot hold
-        self._events: deque[tuple[int, dict[str, Any]]] = deque()
-        self._event_ids: set[str] = set()
+        self._events = EventList()
         self._points: deque[tuple[int, str, str, HistoryPoint]] = deque()
         self._removed: deque[tuple[int, str, str]] = deque()
         self._cached: tuple[int, int, bytes] = (0, 0, b"")
@@ -110,7 +107,7 @@ class State:
                 shown_ms = message.time.unix_ns // 1_000_000 if backfilled else now_ms
                 self._frame(chamber, message, min(shown_ms, now_ms), is_live=not backfilled)
             elif isinstance(message, EventMessage):
-                self._event(chamber, message)
+                self._events.add(self._version, chamber.name, message, past=False)
                 if message.event.startswith(_PEOPLE):
                     self._dirty.add(message.stream)
             else:
@@ -216,28 +213,6 @@ class State:
         while len(self._removed) > _REMOVED_MAX:
             self._complete_from = max(self._complete_from, self._removed.popleft()[0])
 
-    def _event(self, chamber: Chamber, message: EventMessage, *, past: bool = False) -> None:
-        identity = f"{message.stream}.{message.epoch}.{message.seq}"
-        if identity in self._event_ids or message.event in FREQUENT:
-            return
-        detail = message.detail
-        size = len(json.dumps(detail, allow_nan=False))
-        if message.event == "epoch_started" or size > _DETAIL_MAX:
-            wanted = ("version", "purpose", "source", "reason", "text")
-            detail = {each: detail[each] for each in wanted if each in detail}
-        event = {
-            "id": identity,
-            "chamber": chamber.name,
-            "t_ms": message.time.unix_ns // 1_000_000,
-            "event": message.event,
-            "detail": detail,
-            "past": past,
-        }
-        self._event_ids.add(identity)
-        self._events.append((self._version, event))
-        while len(self._events) > EVENTS_MAX:
-            self._event_ids.discard(self._events.popleft()[1]["id"])
-
     # -- from the directory ------------------------------------------------------------------------
 
     def take_dirty(self, stream: str | None) -> bool:
@@ -314,7 +289,7 @@ class State:
                     touched |= chamber.add_past(message)
                 else:
                     with contextlib.suppress(ValueError):  # a detail that JSON cannot hold
-                        self._event(chamber, message, past=True)
+                        self._events.add(self._version, chamber.name, message, past=True)
             for card in touched:
                 card.history_version += 1
                 card.version = self._version
@@ -380,7 +355,7 @@ class State:
             for each in chambers
             if (shown := {c.key: c.as_json() for c in each.cards.values() if c.version > since})
         }
-        events = [event for version, event in self._events if version > since]
+        events = self._events.newer_than(since)
         body |= {"chambers": changed} if changed else {}
         body |= {"cards": cards} if cards else {}
         body |= {"events": events} if events else {}

@@ -85,7 +85,7 @@ class BaselineWindow:
             reason = f"not neutral: {axis} varied by {max(deviations):.2f}"
         elif max(abs(valence), abs(arousal)) > BASELINE_MAX:
             reason = (
-                f"too extreme for a neutral face: valence {valence:+.2f}, arousal {arousal:+.2f}"
+                f"too extreme for a neutral face: valence {valence:+z.2f}, arousal {arousal:+z.2f}"
             )
         point = Point(valence=valence, arousal=arousal)
         return Baseline(round(self.read_s, 3), self.readings, point, reason)

@@ -86,7 +86,7 @@ def stop_baseline(service: str, code: str) -> int:
     """Stop learning; return 0 if the baseline is ready, 1 if it is invalid."""
     reply = _ask(service, BaselineRequest, action="stop", participant=code)
     figures = (
-        f"valence {reply['valence']:+.2f}, arousal {reply['arousal']:+.2f};"
+        f"valence {reply['valence']:+z.2f}, arousal {reply['arousal']:+z.2f};"
         f" {reply['readings']} readings, {reply['read_s']:.1f} s"
     )
     if reply["baseline"] == "ready":

@@ -131,7 +131,8 @@ def _face_row(face: Face, head: str, tail: str) -> Text:
     if face.affect is None:
         line += f"  {'-':>7}  {'-':>7}"
     else:
-        line += f"  {face.affect.smoothed.valence:>+7.2f}  {face.affect.smoothed.arousal:>+7.2f}"
+        smoothed = face.affect.smoothed
+        line += f"  {smoothed.valence:>+z7.2f}  {smoothed.arousal:>+z7.2f}"
     reasons = ", ".join(face.quality.reasons)
     who = " on ".join(each for each in (face.participant, face.seat) if each)
     line += tail + (f"{who}: " if who else "") + (reasons or "ok")

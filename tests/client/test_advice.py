@@ -1,5 +1,6 @@
 """Advice for camera and lamp: the level of each value, and what it says to change."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +45,12 @@ def test_a_good_face_in_a_good_picture_needs_nothing() -> None:
         assert {each.level for each in found.values()} == {"ok"}
         assert not any(each.text for each in found.values())
     assert no_face_advice(RUNNING, 92.0) is None
+
+
+def test_no_value_is_minus_zero() -> None:
+    face = replace(GOOD, room=-0.04, yaw_deg=-0.2, tilt_deg=-0.2, edge="right")
+    values = " ".join(each.value for each in face_advice(face, LIMITS, 92.0))
+    assert not re.search(r"-0(\.0)?\b(?!\.)", values)
 
 
 @pytest.mark.parametrize(

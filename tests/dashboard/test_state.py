@@ -9,7 +9,8 @@ import pytest
 from edge.client.view import View
 from edge.dashboard import state as state_module
 from edge.dashboard.chambers import CARDS_MAX
-from edge.dashboard.state import EVENTS_MAX, State
+from edge.dashboard.event_list import EVENTS_MAX
+from edge.dashboard.state import State
 from edge.protocol.events import FREQUENT, ModelReference
 from edge.protocol.face_mesh import FaceMesh
 from edge.protocol.messages import ActiveAlarm, FrameMessage, Rates, ScheduleStatus
@@ -93,6 +94,17 @@ def test_frequent_events_do_not_push_marks_off_the_list(name: str) -> None:
     state = shown(event(2000, "mark", text="2.8 bar"), *frequent[:700])
     state.apply_past(STREAM, [each.model_dump(by_alias=True) for each in frequent[700:]], 1.0)
     assert [each["event"] for each in update(state)[1]["events"]] == ["mark"]
+
+
+def test_faces_that_come_and_go_do_not_push_off_marks_and_alarms() -> None:
+    kept = ["mark", "session_began", "baseline_ready", "alarm_raised", "epoch_started"]
+    state = shown(*(event(seq, name) for seq, name in enumerate(kept, 5000)))
+    for seq in range(EVENTS_MAX * 2):
+        state.apply(event(seq, "participant_track_ended", participant="P07"), backfilled=False)
+    found = update(state)[1]["events"]
+    assert len(found) == EVENTS_MAX
+    assert [each["event"] for each in found][: len(kept)] == kept
+    assert found[-1]["id"].endswith(f".{EVENTS_MAX * 2 - 1}")
 
 
 def test_a_face_that_is_not_classified_is_not_neutral() -> None:

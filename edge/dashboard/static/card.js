@@ -141,7 +141,7 @@ export class CardView {
 
   #renderValues(read) {
     const shown = read?.smoothed;
-    const number = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
+    const number = (value) => (value <= -0.005 ? "−" : "+") + Math.abs(value).toFixed(2); // no −0.00
     const values = shown ? [`valence ${number(shown[0])}`, `arousal ${number(shown[1])}`] : ["valence –", "arousal –"];
     if (shown && read.relative) values.push(`relative ${number(read.relative[0])} ${number(read.relative[1])}`);
     if (this.spans === undefined) this.spans = ["valence", "arousal", "relative"].map((name) => el(`span.${name}`));

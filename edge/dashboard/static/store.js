@@ -1,6 +1,7 @@
 // What the server has sent: chambers with their cards, events and alarms. Bounded.
 
-const EVENTS_MAX = 400;
+const EVENTS_MAX = 600; // as many as the server keeps
+const KEPT = /^(mark|epoch_started|(session|baseline|alarm)_.*)$/; // stay longest, as on the server
 const TRAIL_MAX = 120;
 const FINE_MAX = 1800;   // points of a second; the older half is merged to ten seconds
 const COARSE_MAX = 4320; // twelve hours
@@ -126,7 +127,10 @@ export class Store {
     const known = new Set(whole ? [] : this.events.map((event) => event.id));
     this.events = [...(whole ? [] : this.events), ...events.filter((event) => !known.has(event.id))];
     this.events.sort((one, other) => one.t_ms - other.t_ms);
-    if (this.events.length > EVENTS_MAX) this.events.splice(0, this.events.length - EVENTS_MAX);
+    while (this.events.length > EVENTS_MAX) {
+      const oldest = this.events.findIndex((event) => !KEPT.test(event.event));
+      this.events.splice(Math.max(0, oldest), 1);
+    }
     this.eventsChanged += 1;
   }
 

@@ -39,7 +39,7 @@ def minute_words(lids: Lids, *, reasons: bool = True) -> list[str]:
 def mesh_words(mesh: FaceMesh) -> list[str]:
     """Return eyes and head pose of a face; eyes that are closed come first."""
     pose = mesh.pose
-    head = f"head yaw {pose.yaw:+.0f} pitch {pose.pitch:+.0f} roll {pose.roll:+.0f} degrees"
+    head = f"head yaw {pose.yaw:+z.0f} pitch {pose.pitch:+z.0f} roll {pose.roll:+z.0f} degrees"
     return [each for each in (closed_words(mesh.lids), *minute_words(mesh.lids), head) if each]
 
 

@@ -172,7 +172,8 @@ def mesh_line(face: FaceState, device: DeviceState, now_ns: int, width: int) -> 
     """Return the line with eyes and head of a face in view; None if the face mesh is off."""
     status = device.status
     is_on = face.measured is not None or (status is not None and "mesh" in (status.models or {}))
-    if not is_on or device.exit_code is not None or device.frame_ns != face.seen_ns:
+    is_in_view = device.frame_ns is not None and device.frame_ns - face.seen_ns <= READ_NS
+    if not is_on or device.exit_code is not None or not is_in_view:
         return None
     words, style = "eyes and head not measured", "dim"
     since_ns = face.begun_ns if face.measured_ns is None else face.measured_ns
@@ -216,7 +217,7 @@ def _values(read: Face | None, columns: Columns) -> Line:
     line: Line = [(f" {set_cell_size(label, 8)}", "")]
     line.append((f" {probability:>4}" if columns.probability else "", ""))
     for number, colour in zip(numbers, ("cyan", "magenta"), strict=True):
-        line.append((f" {'-':>5}" if number is None else f" {number:>+5.2f}", ""))
+        line.append((f" {'-':>5}" if number is None else f" {number:>+z5.2f}", ""))
         if columns.bar:
             line.append((f" {bar(number, columns.bar)}", colour))
     return line

@@ -1,5 +1,7 @@
 """Lines of the live view, from messages to text."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,7 +75,17 @@ def test_a_face_that_the_mesh_does_not_reach_says_so():
     state_of(frame(4, face()), at_ns=9 * SECOND, state=state)
     assert shown(state, 9 * SECOND)[-1] == "  eyes and head not measured for 8 s"
     state_of(frame(5), at_ns=10 * SECOND, state=state)
+    assert "measured for 9 s" in shown(state, 10 * SECOND)[-1], "lost for a moment is in view"
+    state_of(frame(6), at_ns=11 * SECOND, state=state)
     assert "measured" not in "".join(shown(state, 10 * SECOND)), "nobody is there to be measured"
+
+
+def test_no_value_is_minus_zero():
+    read = face(4)
+    read["affect"] = read["affect"] | {"smoothed": {"valence": -0.0004, "arousal": -0.0049}}
+    pose = {"yaw": -0.4, "pitch": -0.1, "roll": -0.5}
+    state = state_of(frame(1, read | {"mesh": MESH | {"pose": pose}}))
+    assert not re.search(r"-0(\.0+)?\b", "".join(shown(state, width=120)[1:]))
 
 
 def test_frequent_events_are_no_notes():

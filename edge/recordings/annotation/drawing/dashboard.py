@@ -192,7 +192,7 @@ def _draw_values(board: Picture, card: Rect, face: FaceOverlay, colour: Colour) 
         (left + room // 2, "arousal", place.arousal),
     ):
         write(board, word, (x, base - 26), _NOTE_PX, DIM)
-        write(board, f"{value:+.2f}".replace("-", "−"), (x, base), 24, TEXT, bold=True)
+        write(board, f"{value:+z.2f}".replace("-", "−"), (x, base), 24, TEXT, bold=True)
 
 
 def _draw_bars(board: Picture, area: Rect, emotion: Emotion, colour: Colour) -> None:

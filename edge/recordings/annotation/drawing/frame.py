@@ -210,7 +210,7 @@ class _Panel:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    return f"{value:+z.2f}".replace("-", "−")
 
 
 def _clock_words(media_ns: int, remark: str) -> str:
