@@ -50,5 +50,6 @@ def test_a_card_says_what_is_known_of_the_eyes(
         "blinks: measured too seldom",
     ]
     assert says(now_ms=9000)[1] == ["eyes not measured for 8 s"]
-    assert says(in_view=False)[1] == ["PERCLOS –", "blinks –"]
+    assert says(in_view=False) == says(), "lost for a moment is no news"
+    assert says(now_ms=9000, in_view=False)[1] == ["PERCLOS –", "blinks –"]
     assert tab.evaluate(EYES, [{"in_view": True}, 0])[1] == ["eyes not measured"]

@@ -25,10 +25,11 @@ const BLINK_S = 1; // eyes that are closed for a shorter time are no news
 /** What the face mesh says of the eyes: a kind (closed, or empty) and texts; no text where it is off. */
 export function eyesState(data, hasMesh, nowMs) {
   if (!data.lids && !hasMesh) return ["", []];
-  if (!data.in_view) return ["", ["PERCLOS –", "blinks –"]];
-  if (!data.lids) return ["", ["eyes not measured"]];
-  const away = nowMs - data.measured_ms;
-  if (away >= UNMEASURED_MS) return ["", [`eyes not measured for ${duration(away)}`]];
+  const away = data.lids ? nowMs - data.measured_ms : Infinity;
+  if (away >= UNMEASURED_MS) {
+    if (!data.in_view) return ["", ["PERCLOS –", "blinks –"]];
+    return ["", [data.lids ? `eyes not measured for ${duration(away)}` : "eyes not measured"]];
+  }
   const { perclos, perclos_reason: perclosWhy, blinks_per_min: blinks, blinks_reason: blinksWhy, closed_s: closed } = data.lids;
   const isClosed = closed >= BLINK_S; // null is not
   const found = isClosed ? [`eyes closed for ${duration(closed * 1000)}`] : [];
