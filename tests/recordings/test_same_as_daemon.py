@@ -17,8 +17,7 @@ from tests.support.daemons import ROOT, RunningDaemon
 UNKNOWN = {
     "unix_ns": "-1", "published_ns": "-1", "max_error_us": "-1", "synchronized": "false",
     "capture_ms": "", "detect_ms": "", "track_ms": "", "translate_ms": "", "classify_ms": "",
-    "mesh_ms": "",
-    "total_ms": "",
+    "mesh_ms": "", "total_ms": "",
 }  # fmt: skip
 """What measures the run, in the tables of ``analyse``; ``unix_ns`` as the clip has no date."""
 
@@ -26,6 +25,8 @@ OWN = {"stream", "epoch", "seq", *UNKNOWN}
 SEATS = """
 [device]
 purpose = "safety"
+[mesh]
+enabled = true
 [zones.seats.left]
 polygon = [[0.0, 0.0], [0.6, 0.0], [0.6, 1.0], [0.0, 1.0]]
 participant = "P01"
@@ -58,7 +59,7 @@ def logged(folder: Path, config: Path) -> Path:
     return out
 
 
-@pytest.mark.parametrize("sections", ['[device]\npurpose = "safety"\n', SEATS], ids=["", "seats"])
+@pytest.mark.parametrize("sections", ['[device]\npurpose = "safety"\n', SEATS], ids=["", "seats and mesh"])
 def test_the_same_rows_and_events(sections, tmp_path):
     config = tmp_path / "edge.toml"
     config.write_text(sections)
@@ -75,6 +76,7 @@ def test_the_same_rows_and_events(sections, tmp_path):
         }
     if "seats" in sections:
         assert {row["participant"] for row in by_analyse} >= {"P01", "P02"}
+    assert any(row["mesh_yaw"] for row in by_analyse) == ("mesh" in sections)
     events = events_of(tmp_path / "log.events.csv")
     assert events_of(out / "demo/events.csv") == events
     assert any(name == "participant_track_returned" for name, _ in events) == ("seats" in sections)
