@@ -154,6 +154,7 @@ class Networks:
         per_face: those that run on each face.
         further: those of a cascade after the first.
         faces_per_frame: so many faces are read in a frame, in turns; 0: all.
+        mesh: measures faces in the time that is left, and so is no part of a rate; None: it is off.
     """
 
     full: Network
@@ -161,11 +162,13 @@ class Networks:
     per_face: tuple[Network, ...]
     further: tuple[Network, ...] = ()
     faces_per_frame: int = 0
+    mesh: Network | None = None
 
     def all(self) -> tuple[Network, ...]:
         """Return all of them."""
         region = () if self.region is None else (self.region,)
-        return (self.full, *self.further, *region, *self.per_face)
+        mesh = () if self.mesh is None else (self.mesh,)
+        return (self.full, *self.further, *region, *self.per_face, *mesh)
 
     @property
     def full_macs(self) -> int:
@@ -195,6 +198,7 @@ def count_networks(config: Config) -> Networks:
         tuple(_network(name, "face") for name in per_face),
         further=further,
         faces_per_frame=config.expression.faces_per_frame,
+        mesh=_network(config.mesh.model, "face") if config.mesh.enabled else None,
     )
 
 
@@ -316,10 +320,20 @@ def run_cost(config: Config, faces: Sequence[int]) -> dict[str, Any]:
             for each in networks.all()
         },
         "predictions": rows,
+        "mesh": _mesh_times(networks.mesh),
         "constants": [dict(zip(("name", "value", "source"), each, strict=True))
                       for each in CONSTANTS],
         **machine(),
     }  # fmt: skip
+
+
+def _mesh_times(mesh: Network | None) -> list[dict[str, Any]]:
+    """Return what one face's mesh takes on each board, milliseconds in each case."""
+    return [] if mesh is None else [
+        {"prediction": True, "core": core.name, "board": core.board,
+         **{case: {"ms": mesh.ms(core, case)} for case in CASES}}
+        for core in CORES
+    ]  # fmt: skip
 
 
 def _frame_macs(networks: Networks, faces: int, *, regions: bool) -> int:
@@ -358,6 +372,13 @@ def show_cost(result: dict[str, Any], console: Console) -> None:
             "" if goal is None else f"{goal:.0f}",
         )  # fmt: skip
     console.print(table)
+    for each in result["mesh"]:
+        optimistic, cautious = (each[case]["ms"] for case in reversed(CASES))
+        console.print(
+            f"mesh, {each['board']}: {optimistic:.0f} to {cautious:.0f} ms a face (predicted), in"
+            " the time that is left before the next frame: no part of the rates above",
+            highlight=False,
+        )
     console.print(
         "MMAC: million multiply-adds of a frame; one core, threads: frames a second on one core,"
         " and with a core for each thread; full look: milliseconds of a frame that has one, twice a"

@@ -149,6 +149,25 @@ def test_a_translator_counts_for_each_face(tmp_path: Path) -> None:
     assert folder.name in networks
 
 
+def test_the_mesh_counts_where_it_is_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has the time that is left, so that the rates are those without it."""
+    path = tmp_path / "cost.json"
+    results = []
+    for settings in ([], ["--set", "mesh.enabled=true"]):
+        assert main(["cost", "--faces", "1", *settings, "--json", str(path)]) == 0
+        results.append(json.loads(path.read_text()))
+    off, on = results
+    assert set(on["networks"]) - set(off["networks"]) == {"face-mesh"}
+    assert on["predictions"] == off["predictions"]
+    assert off["mesh"] == []
+    macs = on["networks"]["face-mesh"]["multiply_adds"]
+    assert [each["board"] for each in on["mesh"]] == ["Raspberry Pi 4", "Raspberry Pi 5"]
+    for each, core in zip(on["mesh"], CORES, strict=True):
+        least_ms = 2 * macs / (core.ghz * 1e6 * core.flop_per_cycle)  # at the peak
+        assert least_ms < each["optimistic"]["ms"] < each["cautious"]["ms"]
+    assert "mesh, Raspberry Pi 4: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
