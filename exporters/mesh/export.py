@@ -37,7 +37,11 @@ _CITATION: Final = (
 
 
 def export_mesh(
-    weights: Path, out: Path, *, options: driver.ExportOptions = driver.DEFAULT_OPTIONS
+    weights: Path,
+    out: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    options: driver.ExportOptions = driver.DEFAULT_OPTIONS,
 ) -> Manifest:
     """Write the model folder ``out`` from ``face_landmarker.task``; return its manifest.
 
@@ -46,6 +50,7 @@ def export_mesh(
     Args:
         weights: the file.
         out: folder to write; its name becomes the model's.
+        size: width and height of the input, pixels: those of the file, 256x256, or None.
         options: fp32 only.
 
     Raises:
@@ -55,6 +60,11 @@ def export_mesh(
         raise ModelError(
             f"--precisions {','.join(options.precisions)}: a face mesh is built in fp32 only; int8"
             " misses parity"
+        )
+    if size not in (None, (SIDE_PX, SIDE_PX)):
+        raise ModelError(
+            f"--size {size[0]}x{size[1]}: a face mesh has an input of {SIDE_PX}x{SIDE_PX}; leave"
+            " the option out"
         )
     options.check()
     return driver.export(out, _MeshCheckpoint(weights), options)

@@ -55,5 +55,7 @@ def test_what_cannot_be_exported_is_one_line(
 
     assert "No such file or directory" in refused("--weights", str(tmp_path / "none"))
     assert "expected 64184e229b26" in refused("--weights", str(other))
+    line = refused("--weights", str(other), "--size", "192x192")
+    assert "--size 192x192: a face mesh has an input of 256x256" in line
     line = refused("--weights", str(other), "--precisions", "fp32,int8", "--calibration", ".")
     assert "--precisions fp32,int8: a face mesh is built in fp32 only" in line
