@@ -10,7 +10,8 @@ Each column has one type, also where a value is not known, so that readers such 
 - A truth value is ``true`` or ``false``; a row without a face is not ``quality_usable``.
 - Other numbers and text are empty where there are none. Several reasons are joined by ``|``.
 
-Left and right are those of the picture. ``time_s`` is that of ``edge.client.axis``.
+Left and right are those of the picture, but for the openness of the eyes, ``mesh_left_eye`` and
+``mesh_right_eye``: those are the person's. ``time_s`` is that of ``edge.client.axis``.
 """
 
 import csv

@@ -59,7 +59,9 @@ def logged(folder: Path, config: Path) -> Path:
     return out
 
 
-@pytest.mark.parametrize("sections", ['[device]\npurpose = "safety"\n', SEATS], ids=["", "seats and mesh"])
+@pytest.mark.parametrize(
+    "sections", ['[device]\npurpose = "safety"\n', SEATS], ids=["", "seats and mesh"]
+)
 def test_the_same_rows_and_events(sections, tmp_path):
     config = tmp_path / "edge.toml"
     config.write_text(sections)
