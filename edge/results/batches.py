@@ -18,8 +18,10 @@ from edge.client.logs.sessions import Span
 from edge.client.logs.sqlite_reader import SqliteReader
 from edge.client.logs.stored_rows import StoredRows
 from edge.client.logs.table_reader import (
+    csv_columns,
     csv_rows,
     parquet_batches,
+    parquet_columns,
     parquet_files,
     readable,
     spools,
@@ -33,8 +35,12 @@ FRAME_COLUMNS: Final = (
     "device", "stream", "epoch", "seq", "unix_ns", "track", "participant", "time_s",
     "reasons", "stable_label", "valence", "arousal", "valence_relative", "arousal_relative",
     "clock", "synchronized", "frame_width", "frame_height", "frames_dropped",
+    "mesh_left_eye", "perclos", "blinks_per_min",
 )  # fmt: skip
 """The columns that results need."""
+
+_LATER: Final = frozenset(["mesh_left_eye", "perclos", "blinks_per_min"])
+"""Columns that older tables lack; a Parquet log may have files with and without them."""
 
 EXPECTED: Final = (
     "expected a log of affect-edge (.sqlite, .csv, .jsonl or a Parquet folder), or a folder that"
@@ -220,20 +226,32 @@ def _event_of_row(row: Mapping[str, Any]) -> RecordedEvent:
 
 
 def _csv_frames(path: Path) -> Iterator[Batch]:
-    columns: dict[str, list[Any]] = {name: [] for name in FRAME_COLUMNS}
-    readers = [(columns[name].append, _cell_reader(name)) for name in FRAME_COLUMNS]
-    for line, row in csv_rows(path, FRAME_COLUMNS):
+    names, absent = _present(csv_columns(path))
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    readers = [(columns[name].append, _cell_reader(name)) for name in names]
+    for line, row in csv_rows(path, names):
         try:
             for cell, (append, read) in zip(row, readers, strict=True):
                 append(read(cell))
         except ValueError as error:
             raise ConfigError(f"{path}: line {line}: {error}") from error
         if len(columns["seq"]) == _ROWS:
-            yield columns
-            for name in FRAME_COLUMNS:
+            yield _filled(columns, absent)
+            for name in names:
                 columns[name].clear()
     if columns["seq"]:
-        yield columns
+        yield _filled(columns, absent)
+
+
+def _present(header: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the columns to read, and those of ``_LATER`` that a table lacks."""
+    absent: list[str] = [name for name in FRAME_COLUMNS if name in _LATER and name not in header]
+    return [name for name in FRAME_COLUMNS if name not in absent], absent
+
+
+def _filled(batch: Batch, absent: Sequence[str]) -> Batch:
+    """Return a batch with the columns that its table lacks: nothing is known of them."""
+    return {**batch, **{name: [None] * len(batch["seq"]) for name in absent}}
 
 
 def _cell_reader(column: str) -> Callable[[str], Any]:
@@ -323,7 +341,9 @@ def _json_frames(path: Path) -> Iterator[Batch]:
 
 def _parquet_frames(paths: Sequence[Path]) -> Iterator[Batch]:
     for path in paths:
-        yield from parquet_batches(path, FRAME_COLUMNS, rows=_ROWS)
+        names, absent = _present(parquet_columns(path))
+        for batch in parquet_batches(path, names, rows=_ROWS):
+            yield _filled(batch, absent)
 
 
 def _parquet_events(paths: Sequence[Path]) -> Iterator[RecordedEvent]:

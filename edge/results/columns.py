@@ -32,6 +32,7 @@ _NUMBERS: Final[dict[str, Any]] = {
     "epoch": np.int32, "seq": np.int64, "unix_ns": np.int64, "track": np.int32,
     "time_s": np.float64, "frames_dropped": np.int32,
     "synchronized": np.bool_, **dict.fromkeys(_AFFECT, np.float64),
+    "mesh_left_eye": np.float32, "perclos": np.float32, "blinks_per_min": np.float32,
 }  # fmt: skip
 _TEXTS: Final = ("device", "stream", "participant", "reasons", "stable_label")
 _SIZE: Final[dict[str, Any]] = {"frame_width": np.int32, "frame_height": np.int32}
@@ -185,6 +186,9 @@ class Columns:
             arousal=faces["arousal"],
             valence_relative=faces["valence_relative"],
             arousal_relative=faces["arousal_relative"],
+            is_measured=np.isfinite(faces["mesh_left_eye"]),
+            perclos=faces["perclos"],
+            blinks_per_min=faces["blinks_per_min"],
             subjects=subjects,
             reason_texts=tuple(text or "" for text in self._codes["reasons"].texts),
             events=_on_axis(placed, zero_s),

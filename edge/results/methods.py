@@ -35,6 +35,12 @@ def methods_paragraph(table: Table, facts: Facts, rows: Sequence[SummaryRow]) ->
         "Labels are those that stayed stable over time; means and shares weigh each frame by the"
         " time for which it stands.",
     ]
+    if "mesh" in used:
+        sentences.append(
+            "Head pose and the openness of eyes and mouth were measured with"
+            f" {_model(used['mesh'])}; PERCLOS is the share of the last minute in which the eyes"
+            " were closed. Neither PERCLOS nor blinks have been evaluated on films of people."
+        )
     if any(baseline.is_ready for baseline in facts.baselines):
         sentences.append(
             "Values relative to a personal neutral baseline were used within participants only."

@@ -11,6 +11,7 @@ from edge import __version__
 from edge.errors import ConfigError
 from edge.results import method_sections, sections
 from edge.results.analysed import PLOT
+from edge.results.eyes import eyes_section
 from edge.results.facts import facts_of
 from edge.results.figures import as_svg, styled
 from edge.results.files import check_places, opened_result
@@ -176,6 +177,7 @@ def render(
         *_figures(table, rows, marks, series),
         sections.expressions_section(facts, chosen),
         sections.marks_section(table, marks, subjects),
+        eyes_section(table, facts, chosen),
         sections.baseline_section(table, facts, {row.subject.participant for row in chosen}),
         method_sections.methods_section(table, facts, chosen),
         method_sections.limits_section(facts),

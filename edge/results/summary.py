@@ -50,6 +50,10 @@ COLUMNS: Final = (
     *(f"{value}_{kind}" for value in _VALUES[2:] for kind in ("mean", "sd")),
     *(f"{name}_s" for name in EXPRESSIONS),  # by stable label
     *(f"{name}_share" for name in EXPRESSIONS),  # of classified_s
+    "mesh_share",  # of in_view_s: pictures in which the face mesh was measured
+    "perclos_mean",  # over these pictures, where known; each value is of the minute before it
+    "perclos_max",
+    "blinks_per_min_mean",
 )
 
 
@@ -59,6 +63,23 @@ class Moments:
 
     mean: float | None = None
     sd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """What the face mesh says of one subject's eyes in one interval.
+
+    Attributes:
+        measured_s: seconds for which the frames stand in which it was measured.
+        perclos: moments of PERCLOS, 0..1.
+        perclos_max: its highest value; None: it was never known.
+        blinks_per_min: moments of the blink rate.
+    """
+
+    measured_s: float
+    perclos: Moments
+    perclos_max: float | None
+    blinks_per_min: Moments
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +98,7 @@ class SummaryRow:
         values: moments of valence, arousal, and both relative to the baseline.
         relative_s: classified, with a neutral baseline.
         expressions_s: by stable label, in the order of ``EXPRESSIONS``.
+        eyes: what the face mesh measured.
     """
 
     subject: Subject
@@ -89,6 +111,7 @@ class SummaryRow:
     values: dict[str, Moments]
     relative_s: float
     expressions_s: tuple[float, ...]
+    eyes: Eyes
 
     def cells(self) -> list[Cell]:
         """Return the cells in the order of ``COLUMNS``."""
@@ -112,7 +135,9 @@ class SummaryRow:
             cells += [_rounded(moments[name].mean, 4), _rounded(moments[name].sd, 4)]
         cells += [_rounded(seconds, 3) for seconds in self.expressions_s]
         cells += [_share(seconds, self.classified_s) for seconds in self.expressions_s]
-        return cells
+        eyes = self.eyes
+        cells += [_share(eyes.measured_s, self.in_view_s), _rounded(eyes.perclos.mean, 4)]
+        return [*cells, _rounded(eyes.perclos_max, 4), _rounded(eyes.blinks_per_min.mean, 1)]
 
 
 def write_summary(
@@ -210,8 +235,8 @@ def _row(
     by_label = np.bincount(label[is_classified], seconds[is_classified], len(EXPRESSIONS))
     relative = np.isfinite(table.valence_relative[rows])
     begins = (times >= interval.from_s) & (times < interval.to_s)
-    if interval.to_s <= interval.from_s:  # a single picture has no length
-        begins = times == interval.from_s
+    if _includes_end(table, interval):
+        begins = (times >= interval.from_s) & (times <= interval.to_s)
     return SummaryRow(
         subject,
         interval,
@@ -223,6 +248,18 @@ def _row(
         {name: _moments(getattr(table, name)[rows], seconds, begins) for name in _VALUES},
         float(seconds[relative].sum()),
         tuple(by_label.tolist()),
+        _eyes(table, rows, seconds, begins),
+    )
+
+
+def _eyes(table: Table, rows: Integers, seconds: Floats, begins: npt.NDArray[np.bool_]) -> Eyes:
+    perclos = table.perclos[rows]
+    inside = perclos[np.isfinite(perclos) & ((seconds > 0) | begins)]
+    return Eyes(
+        float(seconds[table.is_measured[rows]].sum()),
+        _moments(perclos, seconds, begins),
+        float(inside.max()) if len(inside) else None,
+        _moments(table.blinks_per_min[rows], seconds, begins),
     )
 
 
@@ -230,9 +267,19 @@ def _touching(times: Floats, table: Table, interval: Interval) -> tuple[int, int
     """Return the range of ordered frames that may stand for a part of the interval."""
     a = int(np.searchsorted(times, interval.from_s - table.longest_s, "left"))
     b = int(np.searchsorted(times, interval.to_s, "left"))
-    if interval.to_s <= interval.from_s:
+    if _includes_end(table, interval):
         b = int(np.searchsorted(times, interval.to_s, "right"))
     return a, max(a, b)
+
+
+def _includes_end(table: Table, interval: Interval) -> bool:
+    """Return whether a frame at the very end of the interval lies in it.
+
+    It does at the end of a record whose last frame has no length, as a single picture has none:
+    else it would lie in no interval.
+    """
+    has_length = len(table.frame_s) > 0 and table.frame_s[-1] > 0
+    return interval.to_s <= interval.from_s or (interval.to_s >= table.end_s and not has_length)
 
 
 def _overlap(times: Floats, lasts: Floats, interval: Interval) -> Floats:
@@ -242,7 +289,9 @@ def _overlap(times: Floats, lasts: Floats, interval: Interval) -> Floats:
     return found
 
 
-def _moments(values: Floats, seconds: Floats, begins: npt.NDArray[np.bool_]) -> Moments:
+def _moments(
+    values: Floats | npt.NDArray[np.float32], seconds: Floats, begins: npt.NDArray[np.bool_]
+) -> Moments:
     is_known = np.isfinite(values)
     weights = seconds * is_known
     total = float(weights.sum())

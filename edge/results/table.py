@@ -82,6 +82,9 @@ class Table:
         arousal: the same.
         valence_relative: (N,) relative to the neutral baseline; NaN: not classified, or none.
         arousal_relative: the same.
+        is_measured: (N,) whether the face mesh was measured in this frame.
+        perclos: (N,) share of the last minute with closed eyes, 0..1; NaN: not known.
+        blinks_per_min: (N,) of the last minute; NaN: not known.
         subjects: participants by code, then tracks by run and number.
         reason_texts: such as ``too_small|blurred``, or empty.
         events: in order, those of the session if one was chosen.
@@ -107,6 +110,9 @@ class Table:
     arousal: Floats
     valence_relative: Floats
     arousal_relative: Floats
+    is_measured: npt.NDArray[np.bool_]
+    perclos: npt.NDArray[np.float32]
+    blinks_per_min: npt.NDArray[np.float32]
     subjects: tuple[Subject, ...]
     reason_texts: tuple[str, ...]
     events: tuple[TableEvent, ...]
@@ -167,7 +173,7 @@ class Table:
         at = [subject.participant for subject in self.subjects].index(participant)
         rows = self.rows_of[at]
         faces = ("frame", "subject", "reasons", "label", "valence", "arousal", "valence_relative",
-                 "arousal_relative")  # fmt: skip
+                 "arousal_relative", "is_measured", "perclos", "blinks_per_min")  # fmt: skip
         columns = {name: getattr(self, name)[rows] for name in faces}
         columns["subject"] = np.zeros_like(columns["subject"])
         return replace(self, subjects=(self.subjects[at],), **columns)

@@ -101,3 +101,11 @@ def test_a_session_of_a_file_without_a_date_says_when_it_was_processed(log: Path
     table = dataclasses.replace(read_table(log), is_file=True)
     text = " ".join(Page(render(table)).text.split())
     assert "When processed 2025-11-24 16:00:00 UTC to 2025-11-24 16:00:30 UTC;" in text
+
+
+def test_a_record_of_one_frame_that_begins_with_an_event_has_a_report(tmp_path: Path) -> None:
+    """The frame has no length and is the end of the record: it lay in no interval."""
+    started = event(0, 0, "worker_started", {"models": {}, "memory_locked": False})
+    table = read_table(write_log(tmp_path / "log.jsonl", [started, frame(1, 1, face(1, 1))]))
+    assert [row.frames for row in whole(table)] == [1]
+    assert "track 1" in Page(render(table)).text.replace("\u00a0", " ")

@@ -95,6 +95,17 @@ def parquet_batches(path: Path, columns: Sequence[str], *, rows: int) -> Iterato
             yield found
 
 
+def parquet_columns(path: Path) -> list[str]:
+    """Return the columns of a table.
+
+    Raises:
+        ConfigError, LogFileError: as ``parquet_batches``.
+    """
+    parquet = require_arrow().parquet
+    with readable(path), parquet.ParquetFile(path) as file:
+        return list(file.schema_arrow.names)
+
+
 def parquet_files(folder: Path) -> list[Path]:
     """Return the files of one table of a Parquet log, by device and then by their first messages.
 
