@@ -30,12 +30,13 @@ from edge.client.tidy import BOOLEANS, COLUMNS, EVENT_COLUMNS, INTEGERS, TEXTS, 
 from edge.errors import ConfigError
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
 from edge.results.analysed import analysed_folder, tables_suffix
+from edge.vocabulary import EXPRESSIONS
 
 FRAME_COLUMNS: Final = (
     "device", "stream", "epoch", "seq", "unix_ns", "track", "participant", "time_s",
     "reasons", "stable_label", "valence", "arousal", "valence_relative", "arousal_relative",
     "clock", "synchronized", "frame_width", "frame_height", "frames_dropped",
-    "mesh_left_eye", "perclos", "blinks_per_min",
+    "mesh_left_eye", "perclos", "blinks_per_min", *(f"p_{name}" for name in EXPRESSIONS),
 )  # fmt: skip
 """The columns that results need."""
 

@@ -37,6 +37,8 @@ _NUMBERS: Final[dict[str, Any]] = {
 _TEXTS: Final = ("device", "stream", "participant", "reasons", "stable_label")
 _SIZE: Final[dict[str, Any]] = {"frame_width": np.int32, "frame_height": np.int32}
 """Of these and of ``clock`` a table has the values that are met, not one for each row."""
+_SHARES: Final[dict[str, Any]] = {f"p_{name}": np.float32 for name in EXPRESSIONS}
+"""Of these it has which are ever known."""
 
 _OF_FRAME: Final = ("time_s", "unix_ns", "frames_dropped", "synchronized")
 
@@ -62,6 +64,7 @@ class Columns:
         self._parts: dict[str, list[Array]] = {name: [] for name in (*_NUMBERS, *_TEXTS)}
         self._clocks: set[str | None] = set()
         self._sizes: set[tuple[int, int]] = set()
+        self._known: set[str] = set()  # expressions
         self.kept = 0
         self.read = 0
 
@@ -71,7 +74,7 @@ class Columns:
         Raises:
             ConfigError: there are several devices and none is chosen, or too many rows.
         """
-        numbers = _NUMBERS | _SIZE
+        numbers = _NUMBERS | _SIZE | _SHARES
         columns = {name: _numbers(batch[name], kind) for name, kind in numbers.items()}
         columns |= {name: codes.of(batch[name]) for name, codes in self._codes.items()}
         self.read += len(columns["seq"])
@@ -85,6 +88,9 @@ class Columns:
         self._clocks |= self._codes["clock"].met(columns.pop("clock"))
         widths, heights = (columns.pop(name).tolist() for name in _SIZE)
         self._sizes |= set(zip(widths, heights, strict=True))
+        for name in _SHARES:
+            if np.isfinite(columns.pop(name)).any():
+                self._known.add(name.removeprefix("p_"))
         for name, values in columns.items():
             self._parts[name].append(values)
         self.kept += len(kept)
@@ -189,6 +195,7 @@ class Columns:
             is_measured=np.isfinite(faces["mesh_left_eye"]),
             perclos=faces["perclos"],
             blinks_per_min=faces["blinks_per_min"],
+            unknown=tuple(name for name in EXPRESSIONS if self._known and name not in self._known),
             subjects=subjects,
             reason_texts=tuple(text or "" for text in self._codes["reasons"].texts),
             events=_on_axis(placed, zero_s),

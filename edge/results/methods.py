@@ -7,6 +7,7 @@ from edge.results.facts import UNIFORM, Facts
 from edge.results.models import Accuracy, Measure, UsedModel
 from edge.results.summary import SummaryRow
 from edge.results.table import Table
+from edge.vocabulary import EXPRESSIONS
 
 
 def methods_paragraph(table: Table, facts: Facts, rows: Sequence[SummaryRow]) -> str:
@@ -30,8 +31,9 @@ def methods_paragraph(table: Table, facts: Facts, rows: Sequence[SummaryRow]) ->
         translator = _model(used["translator"])
         sentences.append(f"They were translated to visible light with {translator}.")
     sentences += [
-        f"For each face and frame, {_model(used.get('expression'))} gave probabilities of eight"
-        f" expressions, valence and arousal (class priors: {_either(facts.priors, 'PRIORS')}).",
+        f"For each face and frame, {_model(used.get('expression'))} gave probabilities of"
+        f" {_expressions(table)}, valence and arousal (class priors:"
+        f" {_either(facts.priors, 'PRIORS')}).",
         "Labels are those that stayed stable over time; means and shares weigh each frame by the"
         " time for which it stands.",
     ]
@@ -103,6 +105,13 @@ def citations(facts: Facts) -> list[str]:
     found = [f"affect-edge contributors: affect-edge, version {version}. Software, Apache-2.0."]
     found += [f"{model.name}: {model.citation}" for model in facts.models if model.citation]
     return list(dict.fromkeys(found))
+
+
+def _expressions(table: Table) -> str:
+    if not table.unknown:
+        return "eight expressions"
+    known = len(EXPRESSIONS) - len(table.unknown)
+    return f"{known} expressions (it does not know {' and '.join(table.unknown)})"
 
 
 def _figure(measure: Measure) -> str:

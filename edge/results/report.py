@@ -175,7 +175,7 @@ def render(
         sections.session_section(table, facts, chosen),
         sections.classified_section(table, chosen, left_out),
         *_figures(table, rows, marks, series),
-        sections.expressions_section(facts, chosen),
+        sections.expressions_section(table, facts, chosen),
         sections.marks_section(table, marks, subjects),
         eyes_section(table, facts, chosen),
         sections.baseline_section(table, facts, {row.subject.participant for row in chosen}),

@@ -157,7 +157,7 @@ def classified_section(record: Table, rows: Sequence[SummaryRow], left_out: int)
     )
 
 
-def expressions_section(facts: Facts, rows: Sequence[SummaryRow]) -> Html:
+def expressions_section(record: Table, facts: Facts, rows: Sequence[SummaryRow]) -> Html:
     """Return means of valence and arousal, and the share of each expression."""
     if not rows:
         return Html()
@@ -198,8 +198,20 @@ def expressions_section(facts: Facts, rows: Sequence[SummaryRow]) -> Html:
         clipped,
         note,
         table("Share of the classified time by expression (%)", ["Face", *EXPRESSIONS], shares),
+        _unknown(record),
         *_found_unequally(facts),
     )
+
+
+def _unknown(record: Table) -> Html | None:
+    """Return which expressions have no share because the network does not know them."""
+    if not record.unknown:
+        return None
+    text = (
+        f"A dash: the network does not know {' and '.join(record.unknown)}. Whoever showed that is"
+        " under another expression."
+    )
+    return tag("p", text, class_="caption")
 
 
 def _found_unequally(facts: Facts) -> list[Html]:
@@ -308,7 +320,7 @@ def described(name: str, rows: Sequence[SummaryRow]) -> tuple[str, str]:
             shares = ", ".join(
                 f"{label} {percent_text(each, row.classified_s)} %"
                 for label, each in zip(EXPRESSIONS, row.expressions_s, strict=True)
-                if each > 0
+                if each
             )
             parts.append(f"{row.subject.name}: {shares or 'never classified'}.")
         else:
@@ -339,8 +351,9 @@ def _mark_number(marks: Sequence[Mark], at_s: float) -> str:
 
 
 def _most(row: SummaryRow) -> str:
-    at = max(range(len(EXPRESSIONS)), key=lambda index: row.expressions_s[index])
-    seconds = row.expressions_s[at]
+    known_s = [each or 0.0 for each in row.expressions_s]
+    at = max(range(len(EXPRESSIONS)), key=lambda index: known_s[index])
+    seconds = known_s[at]
     if seconds <= 0:
         return DASH
     return f"{EXPRESSIONS[at]} ({percent_text(seconds, row.classified_s)} %)"

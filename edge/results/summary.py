@@ -97,7 +97,8 @@ class SummaryRow:
             several reasons counts in each.
         values: moments of valence, arousal, and both relative to the baseline.
         relative_s: classified, with a neutral baseline.
-        expressions_s: by stable label, in the order of ``EXPRESSIONS``.
+        expressions_s: by stable label, in the order of ``EXPRESSIONS``; None: no network of the
+            record knows it.
         eyes: what the face mesh measured.
     """
 
@@ -110,7 +111,7 @@ class SummaryRow:
     reasons_s: dict[str, float]
     values: dict[str, Moments]
     relative_s: float
-    expressions_s: tuple[float, ...]
+    expressions_s: tuple[float | None, ...]
     eyes: Eyes
 
     def cells(self) -> list[Cell]:
@@ -247,7 +248,10 @@ def _row(
         reasons_s,
         {name: _moments(getattr(table, name)[rows], seconds, begins) for name in _VALUES},
         float(seconds[relative].sum()),
-        tuple(by_label.tolist()),
+        tuple(
+            None if name in table.unknown else seconds
+            for name, seconds in zip(EXPRESSIONS, by_label.tolist(), strict=True)
+        ),
         _eyes(table, rows, seconds, begins),
     )
 
@@ -309,8 +313,8 @@ def _column_of(reason: str) -> str:
     return reason if reason in REASONS else "other_reason"
 
 
-def _share(part: float, whole_s: float) -> float | None:
-    return _rounded(part / whole_s, 4) if whole_s > 0 else None
+def _share(part: float | None, whole_s: float) -> float | None:
+    return _rounded(part / whole_s, 4) if part is not None and whole_s > 0 else None
 
 
 def _plain(text: str | None) -> str | None:

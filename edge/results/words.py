@@ -32,9 +32,9 @@ def duration_text(seconds: float) -> str:
     return f"{hours} h {minute} min" if hours else f"{minute} min {second} s"
 
 
-def percent_text(part: float, total: float) -> str:
-    """Return a share in percent, without its sign."""
-    return f"{part / total * 100:.1f}" if total > 0 else DASH
+def percent_text(part: float | None, total: float) -> str:
+    """Return a share in percent, without its sign; None: it is not known."""
+    return f"{part / total * 100:.1f}" if part is not None and total > 0 else DASH
 
 
 def mean_text(moments: Moments) -> str:

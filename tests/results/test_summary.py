@@ -13,11 +13,13 @@ from edge.errors import ConfigError
 from edge.results import after_analysis
 from edge.results.columns import _durations, _usual_spacing
 from edge.results.marks import Mark, intervals_of, read_marks
+from edge.results.report import render
 from edge.results.summary import COLUMNS, REASONS, SummaryRow, summarise, whole, write_summary
 from edge.results.table import Subject, Table
 from edge.results.tables import read_table
 from edge.vision import quality
-from tests.support.recorded import analysed, face, frame, session, write_log
+from tests.support.recorded import FORMATS, analysed, face, frame, session, write_log
+from tests.support.report_page import Page
 
 SUBJECTS = (Subject("P07", None), Subject(None, 4))
 
@@ -65,6 +67,7 @@ def tables(draw: st.DrawFn) -> Table:
         is_measured=label >= 0,
         perclos=np.where(valence > 0, valence, np.nan).astype(np.float32),
         blinks_per_min=np.where(valence > 0, 20 * valence, np.nan).astype(np.float32),
+        unknown=(),
         subjects=SUBJECTS,
         reason_texts=("", "too_small", "blurred|too_dark", "new_reason"),
         events=(),
@@ -216,6 +219,7 @@ def lasting(end_s: float) -> Table:
         is_measured=none.astype(np.bool_),
         perclos=none.astype(np.float32),
         blinks_per_min=none.astype(np.float32),
+        unknown=(),
         subjects=(),
         reason_texts=(),
         events=(),
@@ -294,3 +298,27 @@ def test_marks_of_a_spreadsheet_are_read(tmp_path: Path) -> None:
     path = tmp_path / "marks.csv"
     path.write_bytes("\ufefftime_s;mark;note\r\n12,5; dive ;x\r\n;;\r\n3;begin;\r\n".encode())
     assert read_marks(path) == (Mark(3, "begin"), Mark(12.5, "dive"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_expression_that_the_network_does_not_know_has_no_share(
+    name: str, tmp_path: Path
+) -> None:
+    messages = []
+    for at in range(20):
+        one = face(1, at)
+        one["expression"]["probabilities"] |= {"anger": 0.1, "contempt": None}
+        messages.append(frame(at, at, one, face(2, at, reasons=["blurred"])))
+    table = read_table(write_log(tmp_path / name, messages))
+    assert table.unknown == ("contempt",)
+    for row in whole(table):
+        cells = dict(zip(COLUMNS, row.cells(), strict=True))
+        assert (cells["contempt_s"], cells["contempt_share"]) == (None, None)
+        assert cells["anger_s"] == 0.0
+    text = " ".join(Page(render(table)).text.split()).replace("\u00a0", " ")
+    assert "track 1 0.0 100.0 0.0 0.0 0.0 0.0 0.0 –" in text
+    assert "A dash: the network does not know contempt." in text
+    assert "gave probabilities of 7 expressions (it does not know contempt)" in text
+    every = read_table(write_log(tmp_path / "every.jsonl", session()))
+    assert every.unknown == ()
+    assert "does not know" not in render(every)

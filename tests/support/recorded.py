@@ -51,18 +51,13 @@ def face(
 
 def mesh(*, perclos: float | None = None, blinks_per_min: float | None = None) -> dict[str, Any]:
     """Return ``faces[].mesh`` of a face that looks into the camera; None: too short to know."""
-    return {
-        "pose": {"yaw": 0.0, "pitch": 0.0, "roll": 0.0},
-        "eyes": {"left": 1.0, "right": 0.9},
-        "mouth": 0.1,
-        "lids": {
-            "perclos": perclos,
-            "perclos_reason": "too_short" if perclos is None else "",
-            "blinks_per_min": blinks_per_min,
-            "blinks_reason": "too_short" if blinks_per_min is None else "",
-        },
-        "coefficients": {},
+    lids = {
+        "perclos": perclos,
+        "perclos_reason": "too_short" if perclos is None else "",
+        "blinks_per_min": blinks_per_min,
+        "blinks_reason": "too_short" if blinks_per_min is None else "",
     }
+    return {**wire.MESH, "lids": lids}
 
 
 def frame(seq: int, at: int, *faces: dict[str, Any], **where: Any) -> FrameMessage:
