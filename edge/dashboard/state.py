@@ -99,6 +99,8 @@ class State:
             now_ms = wall_ns() // 1_000_000
             chamber = self._chamber_of(message.stream, message.device, endpoint)
             chamber.heard_ns, chamber.heard_ms = monotonic_ns(), now_ms
+            if not backfilled and chamber.device != message.device:  # its configuration was changed
+                chamber.device, chamber.version = message.device, self._version
             if not chamber.connected:
                 chamber.connected, chamber.version = True, self._version
                 self._dirty.add(message.stream)

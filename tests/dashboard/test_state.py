@@ -265,6 +265,14 @@ def test_everything_is_bounded() -> None:
     assert update(state, 3)[1]["whole"] is True
 
 
+def test_a_daemon_that_was_renamed_has_its_new_name() -> None:
+    state = shown(frame(0, 1, device="old"))
+    version, _ = update(state)
+    state.apply(frame(1, 1, device="new"), backfilled=False)
+    state.apply(frame(2, 1, device="old"), backfilled=True)  # of before, fetched
+    assert update(state, version)[1]["chambers"]["c1"]["device"] == "new"
+
+
 def test_alarms_are_shown_until_they_are_cleared() -> None:
     alarm = ActiveAlarm(rule="not_read", subject="P07", since_s=40.0, text="too dark")
     state = shown(status(alarms=[alarm]))

@@ -111,7 +111,8 @@ export class CardView {
     text(this.baseline, data.baseline === "learning" ? "End baseline" : "Baseline");
     attribute(this.baseline, "title", kind === "p" ? null : "needs a code first");
     text(this.baselineState, kind === "p" ? words(BASELINE, data.baseline) : "");
-    const [eyes, eyesSay] = eyesState(data, chamber.data.has_mesh, nowMs);
+    const isInView = data.in_view && chamber.data.connected;
+    const [eyes, eyesSay] = eyesState({ ...data, in_view: isInView }, chamber.data.has_mesh, nowMs);
     this.eyes.hidden = !eyesSay.length;
     attribute(this.eyes, "data-kind", eyes);
     if (this.eyesSaid !== eyesSay.join()) {

@@ -4,6 +4,7 @@ A line is a list of pieces, each a text and a style of rich. Every text from the
 printable here: it must not control the terminal.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import wrap
@@ -18,6 +19,7 @@ from edge.tools.live.state import (
     FRAME_NS,
     MEASURED_NS,
     READ_NS,
+    SILENT_NS,
     Absence,
     DeviceState,
     FaceState,
@@ -33,7 +35,6 @@ GRADE_STYLES: Final = {
     "poor": "red",
     "unusable": "bold red",
 }
-SILENT_NS: Final = 3_000_000_000  # a daemon sends a status each second
 _REASONS = 3  # of a health grade or a face that fit a line
 _CONSUMERS = 3
 
@@ -246,10 +247,15 @@ def body_lines(state: LiveState, now_ns: int, width: int) -> list[Line]:
     """Return all devices and faces, each device below the other, by name."""
     columns = Columns.of_width(width)
     lines: list[Line] = []
+    names = Counter(device.device for device in state.devices.values())
     for _, device in sorted(state.devices.items()):
         if lines:
             lines.append([])
         lines += device_lines(device, now_ns, width)
+        if names[device.device] > 1:
+            text = f"  stream {printable(device.run[0][:8])}: {names[device.device]} daemons have"
+            text += " this name; expected a device.name of its own for each"
+            lines += [[(each, "bold yellow")] for each in wrap(text, max(20, width))]
         rows: list[FaceState | Absence] = [*device.faces.values(), *device.absences]
         rows.sort(key=lambda each: each.order)
         if rows:

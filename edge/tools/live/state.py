@@ -24,6 +24,9 @@ MEASURED_NS: Final = 3_000_000_000
 FRAME_NS: Final = 3_000_000_000
 """Without a frame for so long, a device's rows say that no picture comes."""
 
+SILENT_NS: Final = 3_000_000_000
+"""A daemon sends a status each second; without a message for so long nothing comes from it."""
+
 _LATENCY_NS: Final = 10_000_000_000
 _TRACK_NS: Final = 5_000_000_000  # a face without code and seat is shown for so long after its end
 _FACES_MAX: Final = 128
@@ -209,7 +212,8 @@ class LiveState:
     """The newest of everything received. Not thread-safe.
 
     Attributes:
-        devices: by name.
+        devices: by name; where daemons that publish at the same time have one name, by name and
+            stream from the second on.
         notes: the newest 200.
         count: frames and events received.
     """
@@ -222,7 +226,7 @@ class LiveState:
     def note(self, received: Received, now_ns: int) -> None:
         """Note a message and the gaps before it."""
         message = received.message
-        device = self._device(message.device)
+        device = self._device(message.device, message.stream, now_ns)
         device.received_ns = now_ns
         for gap in received.gaps:
             device.missing += gap.missing or 0
@@ -247,13 +251,23 @@ class LiveState:
         """Add a line that this program itself reports."""
         self.notes.append(Note(f"{_second(unix_ns)}  {text}", style))
 
-    def _device(self, name: str) -> DeviceState:
-        if name not in self.devices:
+    def _device(self, name: str, stream: str, now_ns: int) -> DeviceState:
+        """Return the state of a stream's device; one that has gone silent goes on as this one."""
+        same = {key: each for key, each in self.devices.items() if each.device == name}
+        known = next((each for each in same.values() if each.run[0] in ("", stream)), None)
+        for key, each in same.items():
+            has_gone = each.exit_code is not None or now_ns - each.received_ns > SILENT_NS
+            if has_gone and known is None:
+                known = each
+            elif has_gone and each is not known:
+                del self.devices[key]
+        if known is None:
             if len(self.devices) >= _DEVICES_MAX:
-                oldest = min(self.devices.values(), key=lambda each: each.received_ns)
-                del self.devices[oldest.device]
-            self.devices[name] = DeviceState(name)
-        return self.devices[name]
+                del self.devices[min(self.devices, key=lambda key: self.devices[key].received_ns)]
+            known = self.devices[f"{name} {stream}" if name in self.devices else name] = (
+                DeviceState(name)
+            )
+        return known
 
 
 def _event_words(message: EventMessage) -> str:

@@ -184,8 +184,9 @@ def _note_known(state: LiveState, service: str) -> None:
     try:
         reply = ask(service, StatusRequest(), ASK_S)
         status = reply["status"]
-        if status is not None and status["device"] in state.devices:
-            state.devices[status["device"]].note_known(reply, status["time"]["unix_ns"])
+        for device in state.devices.values():
+            if status is not None and device.run[0] == status["stream"]:
+                device.note_known(reply, status["time"]["unix_ns"])
     except (ServiceUnavailable, RequestRefused, LookupError, TypeError) as error:
         reason = str(error) if isinstance(error, AffectEdgeError) else f"{service}: another reply"
         report_line(f"participants who are not in view are not shown: {reason}")

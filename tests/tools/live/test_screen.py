@@ -88,6 +88,30 @@ def test_no_value_is_minus_zero():
     assert not re.search(r"-0(\.0+)?\b", "".join(shown(state, width=120)[1:]))
 
 
+def test_daemons_with_one_name_have_rows_of_their_own():
+    state = LiveState()
+    for seq in range(3):
+        for stream, code in (("aaaaaaaa-1", "P07"), ("bbbbbbbb-2", "P08")):
+            state_of(status(seq, stream=stream), state=state)
+            state_of(frame(seq, known(4, code), stream=stream), state=state)
+    lines = shown(state, width=100)
+    assert [line.split()[0] for line in lines if "neutral" in line] == ["P07", "P08"]
+    assert "stream aaaaaaaa: 2 daemons have this name; expected a device.name" in " ".join(lines)
+    # one ends: the other has the name for itself
+    state_of(frame(9, known(4, "P08"), stream="bbbbbbbb-2"), at_ns=9 * SECOND, state=state)
+    lines = shown(state, 9 * SECOND)
+    assert [line.split()[0] for line in lines if "neutral" in line] == ["P08"]
+    assert "daemons" not in " ".join(lines)
+    # a daemon without a journal begins a new stream: it goes on in its place
+    state_of(event(10, "epoch_ended", {"exit_code": 0}, stream="bbbbbbbb-2"), state=state)
+    state_of(frame(0, known(1), stream="cccccccc-3"), at_ns=9 * SECOND, state=state)
+    assert len(state.devices) == 1
+    late = Received(frame(0, stream="dddddddd-4", device="other"), b"", None, True)
+    state.note(late, 9 * SECOND)
+    state_of(frame(1, stream="dddddddd-4", device="other"), at_ns=9 * SECOND, state=state)
+    assert len(state.devices) == 2
+
+
 def test_frequent_events_are_no_notes():
     sent = [event(1, name) for name in FREQUENT] * 9
     closed = event(2, "eyes_closed", {"track": 4, "closed_s": 2.1, "sensor_ns": 123})
