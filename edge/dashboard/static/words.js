@@ -84,6 +84,7 @@ export function clock(ms) {
 
 /** A number of bytes in words. */
 export function size(bytes) {
+  if (bytes < 1e6) return `${Math.round(bytes / 1e3)} kB`;
   return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${Math.round(bytes / 1e6)} MB`;
 }
 
