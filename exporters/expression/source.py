@@ -122,20 +122,31 @@ def read_source(
 
 
 def _metadata_of_folder(weights: Path, digest: str) -> dict[str, str]:
-    """Return metadata from the folder's manifest; empty if it does not list ``weights``."""
-    with suppress(ModelError):
+    """Return metadata from the folder's manifest; empty if it does not list ``weights``.
+
+    Raises:
+        ModelError: the manifest says that ``weights`` is no expression network.
+    """
+    try:
         manifest = load_manifest(weights.parent)
-        artifact = manifest.artifact(weights.name)
-        if artifact is not None and artifact.sha256 == digest:
-            metadata = {"licence": manifest.source.licence, "citation": manifest.source.citation}
-            metadata["labels"] = ",".join(manifest.labels)
-            if manifest.input.crop is not None:
-                metadata["margin"] = str(manifest.input.crop.margin)
-            how = manifest.exporter.options.get("normalisation")
-            if isinstance(how, str) and how in ("thesis", "standardised"):
-                metadata["normalisation"] = how
-            return metadata
-    return {}
+    except ModelError:
+        return {}
+    artifact = manifest.artifact(weights.name)
+    if artifact is None or artifact.sha256 != digest:
+        return {}
+    if manifest.task != "facial-expression":
+        raise ModelError(
+            f"--weights {weights}: made for {manifest.task}, as the manifest in its folder says;"
+            " expected an expression network"
+        )
+    metadata = {"licence": manifest.source.licence, "citation": manifest.source.citation}
+    metadata["labels"] = ",".join(manifest.labels)
+    if manifest.input.crop is not None:
+        metadata["margin"] = str(manifest.input.crop.margin)
+    how = manifest.exporter.options.get("normalisation")
+    if isinstance(how, str) and how in ("thesis", "standardised"):
+        metadata["normalisation"] = how
+    return metadata
 
 
 def _signature(weights: Path) -> bytes:

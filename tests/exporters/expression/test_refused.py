@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edge.vision.inference import find_model
 from exporters.__main__ import main
 from tests.support.command_errors import refusal
 from tests.support.expression_networks import OURS, PUBLISHED, Net, two_heads
@@ -128,6 +129,12 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
         "onnxruntime cannot load it",
     ),
     "a detector": (lambda folder: PUBLISHED, [], "a classifier of 8 values; this one gives 537"),
+    "a bundled detector": (
+        lambda _: find_model("centerface-96x96") / "centerface.onnx", [], "made for face-detection"
+    ),
+    "a bundled mesh": (
+        lambda _: find_model("face-mesh") / "mesh.onnx", [], "made for face-mesh, as the manifest"
+    ),
     "seven expressions": (
         other_heads(("a", 7), ("b", 2)), ["--labels", SEVEN], "missing: contempt"
     ),
