@@ -109,7 +109,7 @@ def show_mesh(result: dict[str, Any], console: Console) -> None:
             f" {row['low']:.2f} to {row['high']:.2f})",
             highlight=False,
         )
-    console.print(f"{result['faces']} faces; {result['lost']} turned ones not found")
+    console.print(f"faces: {result['faces']}; turned ones that were not found: {result['lost']}")
 
 
 _FIGURES: Final = ("yaw", "pitch", "roll", "quality_yaw")

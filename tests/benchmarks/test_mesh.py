@@ -35,7 +35,7 @@ def test_the_pose_of_turned_faces_is_within_five_degrees(
     assert eyes[0] > 0.8
     assert eyes[-1] < 0.3
     assert "face-mesh" in result["models"]
-    assert "1 faces; 0 turned ones not found" in capsys.readouterr().out
+    assert "faces: 1; turned ones that were not found: 0" in capsys.readouterr().out
 
 
 def test_photographs_without_a_face_are_one_line(

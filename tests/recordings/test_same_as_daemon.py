@@ -7,12 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks.evaluation.pictures import faces_in
+from benchmarks.evaluation.turned_faces import FaceModel
+from edge.clock import Stopwatch
+from edge.config import DetectorConfig, MeshConfig
 from edge.tools.export_log import run_export
+from edge.vision.detect import open_detector
+from edge.vision.golden import golden_picture
+from edge.vision.mesh import open_mesh
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.analyses import analyse
 from tests.support.daemons import ROOT, RunningDaemon
+from tests.support.videos import make_video
 
 UNKNOWN = {
     "unix_ns": "-1", "published_ns": "-1", "max_error_us": "-1", "synchronized": "false",
@@ -41,12 +50,12 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def logged(folder: Path, config: Path) -> Path:
-    """Run a daemon and a logger on the clip; return the exported table."""
+def logged(folder: Path, config: Path, clip: Path = DEMO_CLIP) -> Path:
+    """Run a daemon and a logger on a clip; return the exported table."""
     log, out = folder / "log.sqlite", folder / "log.csv"
     ends = ["--connect", f"ipc://{folder}/live", "--service", f"ipc://{folder}/service"]
     with RunningDaemon(
-        folder, "-c", str(config), "--source", str(DEMO_CLIP), "--no-pace", "--wait-for-subscriber",
+        folder, "-c", str(config), "--source", str(clip), "--no-pace", "--wait-for-subscriber",
         "--set", "publish.drain_s=20",
     ) as daemon:  # fmt: skip
         logger = subprocess.Popen(
@@ -82,6 +91,36 @@ def test_the_same_rows_and_events(sections, tmp_path):
     events = events_of(tmp_path / "log.events.csv")
     assert events_of(out / "demo/events.csv") == events
     assert any(name == "participant_track_returned" for name, _ in events) == ("seats" in sections)
+
+
+def test_the_same_blinks_and_closures(tmp_path):
+    """The lids of the golden face are closed for 0.2 s, and then for 2.4 s, at 25 a second."""
+    config, clip, out = tmp_path / "edge.toml", tmp_path / "clip.mp4", tmp_path / "out"
+    config.write_text('[device]\npurpose = "safety"\n[mesh]\nenabled = true\n')
+    opened, closed = (np.repeat(luma[..., None], 3, axis=2) for luma in golden_lids(1.0, 0.05))
+    pictures = [*[opened] * 15, *[closed] * 5, *[opened] * 10, *[closed] * 60, *[opened] * 10]
+    make_video(clip, pictures, [40 * at for at in range(len(pictures))])
+    assert analyse(clip, "--out", out, "-c", config)[0] == 0
+    events = events_of(out / "clip/events.csv")
+    assert events == events_of(logged(tmp_path, config, clip).with_name("log.events.csv"))
+    of_eyes = {name: detail for name, detail in events if name.startswith(("blink", "eyes"))}
+    assert of_eyes == {
+        "blink": {"track": 1, "duration_ms": 200, "sensor_ns": 600_000_000},
+        "eyes_closed": {"track": 1, "closed_s": 2.0, "sensor_ns": 1_200_000_000},
+        "eyes_opened": {"track": 1, "closed_s": 2.4, "sensor_ns": 3_600_000_000},
+    }
+
+
+def golden_lids(*openness: float) -> list[np.ndarray]:
+    """Return the golden face with its lids drawn at shares of their height."""
+    luma = golden_picture()[0]
+    network = open_mesh(MeshConfig(enabled=True))
+    assert network is not None
+    face = max(faces_in(open_detector(DetectorConfig()), luma), key=lambda each: each.box.height)
+    mesh = network.measure(luma, face, Stopwatch())
+    assert mesh is not None
+    model = FaceModel(luma, mesh.points)
+    return [model.with_lids(share) for share in openness]
 
 
 def events_of(path: Path) -> list[tuple[str, dict[str, object]]]:
