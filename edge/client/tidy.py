@@ -68,6 +68,7 @@ COLUMNS = (
     "valence_relative",
     "arousal_relative",
     "baseline",
+    "affect_source",  # network, recalibration or anchors: where valence and arousal come from
     "mesh_yaw",  # degrees, as are the next two; empty where the mesh was not measured
     "mesh_pitch",
     "mesh_roll",
@@ -75,7 +76,9 @@ COLUMNS = (
     "mesh_right_eye",
     "mesh_mouth",
     "perclos",  # of the last minute; empty where it is not known
+    "perclos_reason",  # why not known; empty where it is, and where the mesh was not measured
     "blinks_per_min",
+    "blinks_reason",
     "clock",
     "exposure_us",
     "published_ns",
@@ -118,7 +121,8 @@ BOOLEANS: Final = frozenset(["quality_usable", "synchronized"])
 TEXTS: Final = frozenset(
     [
         "device", "stream", "file", "participant", "seat", "found", "reasons", "label",
-        "stable_label", "baseline", "clock", "event", "detail",
+        "stable_label", "baseline", "affect_source", "perclos_reason", "blinks_reason", "clock",
+        "event", "detail",
     ]
 )  # fmt: skip
 """The columns of each type; all others are numbers with a fraction."""
@@ -241,17 +245,19 @@ def _face_cells(face: Face) -> list[Cell]:
         cells += [expression.label, expression.stable_label, expression.age_s]
         cells += [getattr(expression.probabilities, name) for name in EXPRESSIONS]
     if affect is None:
-        cells += [None] * 7
+        cells += [None] * 8
     else:
         relative = affect.relative
         cells += [affect.valence, affect.arousal, affect.smoothed.valence, affect.smoothed.arousal]
         cells += [relative.valence, relative.arousal] if relative else [None, None]
-        cells.append(affect.baseline)
+        cells += [affect.baseline, affect.source]
     if face.mesh is None:
-        return [*cells, *([None] * 8)]
+        return [*cells, *([None] * 10)]
     pose, eyes, lids = face.mesh.pose, face.mesh.eyes, face.mesh.lids
     cells += [pose.yaw, pose.pitch, pose.roll, eyes.left, eyes.right, face.mesh.mouth]
-    return [*cells, lids.perclos, lids.blinks_per_min]
+    # as any text, a reason is empty where there is none
+    cells += [lids.perclos, lids.perclos_reason or None]
+    return [*cells, lids.blinks_per_min, lids.blinks_reason or None]
 
 
 def _seconds(time_s: float) -> float:

@@ -36,11 +36,12 @@ FRAME_COLUMNS: Final = (
     "device", "stream", "epoch", "seq", "unix_ns", "track", "participant", "time_s",
     "reasons", "stable_label", "valence", "arousal", "valence_relative", "arousal_relative",
     "clock", "synchronized", "frame_width", "frame_height", "frames_dropped",
-    "mesh_left_eye", "perclos", "blinks_per_min", *(f"p_{name}" for name in EXPRESSIONS),
+    "affect_source", "mesh_left_eye", "perclos", "blinks_per_min",
+    *(f"p_{name}" for name in EXPRESSIONS),
 )  # fmt: skip
 """The columns that results need."""
 
-_LATER: Final = frozenset(["mesh_left_eye", "perclos", "blinks_per_min"])
+_LATER: Final = frozenset(["affect_source", "mesh_left_eye", "perclos", "blinks_per_min"])
 """Columns that older tables lack; a Parquet log may have files with and without them."""
 
 EXPECTED: Final = (

@@ -36,7 +36,8 @@ _NUMBERS: Final[dict[str, Any]] = {
 }  # fmt: skip
 _TEXTS: Final = ("device", "stream", "participant", "reasons", "stable_label")
 _SIZE: Final[dict[str, Any]] = {"frame_width": np.int32, "frame_height": np.int32}
-"""Of these and of ``clock`` a table has the values that are met, not one for each row."""
+"""Of these and of ``_MET`` a table has the values that are met, not one for each row."""
+_MET: Final = ("clock", "affect_source")
 _SHARES: Final[dict[str, Any]] = {f"p_{name}": np.float32 for name in EXPRESSIONS}
 """Of these it has which are ever known."""
 
@@ -60,9 +61,9 @@ class Columns:
         self._path = path
         self._device = self._wanted = device
         self._spans = spans
-        self._codes = {name: _Codes() for name in (*_TEXTS, "clock")}
+        self._codes = {name: _Codes() for name in (*_TEXTS, *_MET)}
         self._parts: dict[str, list[Array]] = {name: [] for name in (*_NUMBERS, *_TEXTS)}
-        self._clocks: set[str | None] = set()
+        self._met: dict[str, set[str | None]] = {name: set() for name in _MET}
         self._sizes: set[tuple[int, int]] = set()
         self._known: set[str] = set()  # expressions
         self.kept = 0
@@ -85,7 +86,8 @@ class Columns:
         if not len(kept):
             return
         self._check_device(kept)
-        self._clocks |= self._codes["clock"].met(columns.pop("clock"))
+        for name in _MET:
+            self._met[name] |= self._codes[name].met(columns.pop(name))
         widths, heights = (columns.pop(name).tolist() for name in _SIZE)
         self._sizes |= set(zip(widths, heights, strict=True))
         for name in _SHARES:
@@ -176,7 +178,7 @@ class Columns:
             path=self._path,
             device=device,
             session=session,
-            is_file="media" in self._clocks,
+            is_file="media" in self._met["clock"],
             frame_time_s=time_s,
             frame_s=_durations(time_s, frame_run, spacing_s),
             frame_unix_ns=frames["unix_ns"],
@@ -195,6 +197,7 @@ class Columns:
             is_measured=np.isfinite(faces["mesh_left_eye"]),
             perclos=faces["perclos"],
             blinks_per_min=faces["blinks_per_min"],
+            affect_sources=tuple(sorted(filter(None, self._met["affect_source"]))),
             unknown=tuple(name for name in EXPRESSIONS if self._known and name not in self._known),
             subjects=subjects,
             reason_texts=tuple(text or "" for text in self._codes["reasons"].texts),

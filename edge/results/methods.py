@@ -1,6 +1,7 @@
 """The methods paragraph of a report: what was done, by what, how accurate it is, ready to cite."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from edge import __version__
 from edge.results.facts import UNIFORM, Facts
@@ -8,6 +9,14 @@ from edge.results.models import Accuracy, Measure, UsedModel
 from edge.results.summary import SummaryRow
 from edge.results.table import Table
 from edge.vocabulary import EXPRESSIONS
+
+_SOURCES: Final = {
+    "anchors": "Valence and arousal are the mean of class anchors of the literature, weighted with"
+    " the probabilities.",
+    "recalibration": "Valence and arousal are the mean of one point for each expression, fitted in"
+    " the recalibration, weighted with the probabilities.",
+}
+"""What is said of values that the network itself does not give."""
 
 
 def methods_paragraph(table: Table, facts: Facts, rows: Sequence[SummaryRow]) -> str:
@@ -34,6 +43,7 @@ def methods_paragraph(table: Table, facts: Facts, rows: Sequence[SummaryRow]) ->
         f"For each face and frame, {_model(used.get('expression'))} gave probabilities of"
         f" {_expressions(table)}, valence and arousal (class priors:"
         f" {_either(facts.priors, 'PRIORS')}).",
+        *(_SOURCES[each] for each in table.affect_sources if each in _SOURCES),
         "Labels are those that stayed stable over time; means and shares weigh each frame by the"
         " time for which it stands.",
     ]

@@ -85,6 +85,8 @@ class Table:
         is_measured: (N,) whether the face mesh was measured in this frame.
         perclos: (N,) share of the last minute with closed eyes, 0..1; NaN: not known.
         blinks_per_min: (N,) of the last minute; NaN: not known.
+        affect_sources: where valence and arousal come from: ``anchors``, ``network`` or
+            ``recalibration``; several where networks changed, empty where it is not known.
         unknown: expressions that no network of the record knows; empty without a classified face.
         subjects: participants by code, then tracks by run and number.
         reason_texts: such as ``too_small|blurred``, or empty.
@@ -114,6 +116,7 @@ class Table:
     is_measured: npt.NDArray[np.bool_]
     perclos: npt.NDArray[np.float32]
     blinks_per_min: npt.NDArray[np.float32]
+    affect_sources: tuple[str, ...]
     unknown: tuple[str, ...]
     subjects: tuple[Subject, ...]
     reason_texts: tuple[str, ...]

@@ -13,7 +13,7 @@ from edge.tools.export_log import run_export
 from tests.support.recorded import FORMATS, event, face, frame, mesh, session, write_log
 from tests.support.report_page import Page
 
-_EYES = ("mesh_left_eye", "perclos", "blinks_per_min")
+_EYES = ("affect_source", "mesh_left_eye", "perclos", "blinks_per_min")
 
 
 def measured() -> list[FrameMessage | EventMessage]:

@@ -11,7 +11,7 @@ from edge.results.methods import methods_paragraph
 from edge.results.report import render
 from edge.results.summary import whole
 from edge.results.tables import read_table
-from tests.support.recorded import event, face, frame, session, write_log
+from tests.support.recorded import FORMATS, event, face, frame, session, write_log
 from tests.support.report_page import Page
 
 
@@ -109,3 +109,24 @@ def test_a_record_of_one_frame_that_begins_with_an_event_has_a_report(tmp_path: 
     table = read_table(write_log(tmp_path / "log.jsonl", [started, frame(1, 1, face(1, 1))]))
     assert [row.frames for row in whole(table)] == [1]
     assert "track 1" in Page(render(table)).text.replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("anchors", "the mean of class anchors of the literature"),
+        ("recalibration", "fitted in the recalibration, weighted"),
+        ("network", None),
+    ],
+)
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_paragraph_says_where_valence_and_arousal_come_from(
+    name: str, source: str, words: str | None, tmp_path: Path
+) -> None:
+    one = face(1, 0)
+    one["affect"]["source"] = source
+    table = read_table(write_log(tmp_path / name, [frame(at, at, one) for at in range(3)]))
+    assert table.affect_sources == (source,)
+    text = methods_paragraph(table, facts_of(table), whole(table))
+    assert ("Valence and arousal are the mean" in text) == (words is not None)
+    assert words is None or words in text

@@ -134,6 +134,9 @@ SELECT
     (f.face #>> '{affect,relative,valence}')::float8 AS valence_relative,
     (f.face #>> '{affect,relative,arousal}')::float8 AS arousal_relative,
     f.face #>> '{affect,baseline}' AS baseline,
+    -- messages of earlier versions have values of the network alone
+    CASE WHEN f.face #>> '{affect,valence}' IS NOT NULL
+        THEN coalesce(f.face #>> '{affect,source}', 'network') END AS affect_source,
     (f.face #>> '{mesh,pose,yaw}')::float8 AS mesh_yaw,
     (f.face #>> '{mesh,pose,pitch}')::float8 AS mesh_pitch,
     (f.face #>> '{mesh,pose,roll}')::float8 AS mesh_roll,
@@ -141,7 +144,9 @@ SELECT
     (f.face #>> '{mesh,eyes,right}')::float8 AS mesh_right_eye,
     (f.face #>> '{mesh,mouth}')::float8 AS mesh_mouth,
     (f.face #>> '{mesh,lids,perclos}')::float8 AS perclos,
+    nullif(f.face #>> '{mesh,lids,perclos_reason}', '') AS perclos_reason,
     (f.face #>> '{mesh,lids,blinks_per_min}')::float8 AS blinks_per_min,
+    nullif(f.face #>> '{mesh,lids,blinks_reason}', '') AS blinks_reason,
     m.body #>> '{time,clock}' AS clock,
     (m.body #>> '{time,exposure_us}')::bigint AS exposure_us,
     (m.body #>> '{time,published_ns}')::bigint AS published_ns,

@@ -138,6 +138,9 @@ _FACE: Final = {
     "valence_relative": "json_extract(f.value, '$.affect.relative.valence')",
     "arousal_relative": "json_extract(f.value, '$.affect.relative.arousal')",
     "baseline": "json_extract(f.value, '$.affect.baseline')",
+    # logs of earlier versions have values of the network alone
+    "affect_source": "iif(json_extract(f.value, '$.affect.valence') IS NULL, NULL,"
+    " coalesce(json_extract(f.value, '$.affect.source'), 'network'))",
     "mesh_yaw": "json_extract(f.value, '$.mesh.pose.yaw')",
     "mesh_pitch": "json_extract(f.value, '$.mesh.pose.pitch')",
     "mesh_roll": "json_extract(f.value, '$.mesh.pose.roll')",
@@ -145,7 +148,9 @@ _FACE: Final = {
     "mesh_right_eye": "json_extract(f.value, '$.mesh.eyes.right')",
     "mesh_mouth": "json_extract(f.value, '$.mesh.mouth')",
     "perclos": "json_extract(f.value, '$.mesh.lids.perclos')",
+    "perclos_reason": "nullif(json_extract(f.value, '$.mesh.lids.perclos_reason'), '')",
     "blinks_per_min": "json_extract(f.value, '$.mesh.lids.blinks_per_min')",
+    "blinks_reason": "nullif(json_extract(f.value, '$.mesh.lids.blinks_reason'), '')",
 }
 
 _EVENT: Final = _HEAD | {
