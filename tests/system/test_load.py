@@ -10,6 +10,7 @@ import pytest
 
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.daemons import PURPOSE, RunningDaemon
+from tests.support.ports import free_port
 
 FRAMES = 600
 
@@ -38,7 +39,7 @@ def scrape(port: int) -> dict[str, float]:
 
 
 def test_a_source_faster_than_the_machine(tmp_path: Path, fast_clip: Path) -> None:
-    port = 19108
+    port = free_port()
     with RunningDaemon(
         tmp_path,
         *("--source", str(fast_clip), "--wait-for-subscriber", *PURPOSE),

@@ -27,12 +27,12 @@ if "edge.worker" in sys.orig_argv and not os.path.exists({marker!r}):
 SLOW_NETWORK = """
 import sys, time
 if "edge.worker" in sys.orig_argv:
-    from edge.vision.expression.two_headed import TwoHeadedNetwork
-    predict = TwoHeadedNetwork.predict
+    from edge.vision.expression.heads import ExpressionHeads
+    predict = ExpressionHeads.predict
     def slowly(self, *arguments):
         time.sleep(0.04)
         return predict(self, *arguments)
-    TwoHeadedNetwork.predict = slowly
+    ExpressionHeads.predict = slowly
 """
 
 
