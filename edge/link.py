@@ -260,7 +260,7 @@ AnyReport = FrameReport | _OtherReport
 
 
 class LinkClosed(Exception):
-    """The other process is gone."""
+    """The other process is gone, or this end was closed."""
 
 
 class Link:
@@ -290,7 +290,7 @@ class Link:
         """Send ``report``; block while the buffer is full.
 
         Raises:
-            LinkClosed: the other process is gone.
+            LinkClosed: the other process is gone, or this end was closed meanwhile.
         """
         if isinstance(report, FrameReport):
             raw = report.encode()
@@ -300,6 +300,10 @@ class Link:
             self._end.send(raw)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise LinkClosed from error
+        except OSError as error:
+            if self._end.fileno() >= 0:
+                raise
+            raise LinkClosed from error  # a thread that a driver held has come back too late
 
     def receive(self, timeout_s: float | None = None) -> AnyReport | None:
         """Return the next report, or None after ``timeout_s`` (0: at once; None: no limit).

@@ -38,6 +38,14 @@ def test_a_link_works_with_a_high_descriptor() -> None:
     high.close()
 
 
+def test_a_thread_that_sends_after_the_close_is_told_so() -> None:
+    ours, theirs = Link.pair()
+    with theirs:
+        ours.close()
+        with pytest.raises(LinkClosed):
+            ours.send(Ended())
+
+
 @pytest.mark.parametrize(
     "raw", [b"{", b"[]", b"\xff\xfe", b'{"kind":"zoo"}', b'{"kind":"ended","more":1}', b"\0" * 500]
 )

@@ -21,7 +21,8 @@ def share_processor() -> None:
     processor = {max(os.sched_getaffinity(0))}
     try:
         for thread in [0, *_threads()]:
-            os.sched_setaffinity(thread, processor)
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setaffinity(thread, processor)
     except OSError as error:  # forbidden, or no /proc
         log.warning(
             "connections that flood may cost more memory than 64 MB, as the guard's thread cannot"

@@ -95,7 +95,15 @@ def test_an_endless_message_is_cut_and_others_stay(
     assert ("127.0.0.1" in lines[0]) or (f"process {os.getpid()}" in lines[0])
 
 
-def test_zeromq_runs_on_the_processor_of_the_guard(guarded: Guarded) -> None:
+@pytest.fixture
+def others() -> frozenset[int]:
+    """The threads of contexts that earlier tests in this process have left."""
+    return frozenset(io_threads._threads())
+
+
+def test_zeromq_runs_on_the_processor_of_the_guard(
+    others: frozenset[int], guarded: Guarded
+) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("there is only one processor")
     guard = guarded.guard._thread.native_id
@@ -104,13 +112,38 @@ def test_zeromq_runs_on_the_processor_of_the_guard(guarded: Guarded) -> None:
     def processors() -> list[frozenset[int]]:
         found = [frozenset(os.sched_getaffinity(guard))]
         for number in io_threads._threads():
-            with contextlib.suppress(ProcessLookupError):  # of another test's context
+            if number in others:
+                continue
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
                 found.append(frozenset(os.sched_getaffinity(number)))
         return found
 
     guarded.wait_for(lambda: len(processors()[0]) == 1 and len(set(processors())) == 1)
     assert len(processors()) > 1
     assert len(os.sched_getaffinity(os.getpid())) > 1  # and with it the worker, which starts there
+
+
+def test_a_thread_that_has_ended_keeps_no_other_from_its_processor(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = threading.Thread(target=int)
+    ended.start()
+    ended.join()
+    assert ended.native_id is not None
+    pinned: list[int] = []
+    monkeypatch.setattr(io_threads, "_threads", lambda: [ended.native_id, 0])
+    monkeypatch.setattr(
+        os, "sched_setaffinity", lambda thread, _to: pinned.append(_existing(thread))
+    )
+    io_threads.share_processor()
+    assert pinned == [0, 0]
+    assert not caplog.records
+
+
+def _existing(thread: int) -> int:
+    """Return ``thread``; raise as the kernel does if it has ended."""
+    os.sched_getaffinity(thread)
+    return thread
 
 
 def test_memory_of_a_cut_message_is_freed(guarded: Guarded) -> None:
