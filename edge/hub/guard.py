@@ -66,6 +66,7 @@ STUCK_S: Final = 5.0
 """Peers leave within milliseconds. After this time without a peer, a connection is stuck."""
 
 _PERIOD_MS: Final = 20
+_SHARE_NS: Final = 5_000_000_000  # for which new threads of ZeroMQ are looked for
 _ALERT_PERIOD_MS: Final = 5  # while memory grows: ZeroMQ takes in up to 1 MB a millisecond
 _SWITCH_S: Final = 0.0005
 """Longest time for which a busy thread keeps Python's lock from another one.
@@ -193,12 +194,15 @@ class Guard:
         poller = zmq.Poller()
         names: dict[zmq.Socket[bytes], Name] = {}
         next_ns = clock.monotonic_ns()
+        share_until_ns = 0
         while not self._is_closed:
             while self._added:
                 name, monitor = self._added.popleft()
                 names[monitor] = name
                 poller.register(monitor, zmq.POLLIN)
-                share_processor()  # the threads exist since the first socket was made
+                # The threads exist since the first socket was made, and name themselves some time
+                # after that, on a busy machine.
+                share_until_ns = clock.monotonic_ns() + _SHARE_NS
             left_ms = (next_ns - clock.monotonic_ns()) // 1_000_000
             for monitor, _ in poller.poll(max(0, left_ms)):
                 if self._note_events(names[monitor], monitor):
@@ -208,6 +212,8 @@ class Guard:
                 monitor.close()
             now_ns = clock.monotonic_ns()
             if now_ns >= next_ns:
+                if now_ns < share_until_ns and not share_processor():
+                    share_until_ns = 0
                 self._check(now_ns)
                 period_ms = _ALERT_PERIOD_MS if self._memory.is_growing else _PERIOD_MS
                 next_ns = now_ns + period_ms * 1_000_000

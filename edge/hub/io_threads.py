@@ -12,8 +12,10 @@ _TASKS: Final = Path("/proc/self/task")
 _NAME: Final = "ZMQbg/IO/"  # as libzmq calls them
 
 
-def share_processor() -> None:
+def share_processor() -> bool:
     """Let the calling thread and all of ZeroMQ's threads of this process run on one processor.
+
+    Returns whether the system allows it.
 
     Then ZeroMQ never runs for long while the calling thread waits for a processor, however busy the
     others are. It is the last one, since interrupts are usually handled by the first.
@@ -29,6 +31,8 @@ def share_processor() -> None:
             " choose its processor: sched_setaffinity: %s; allow it, as the unit file does",
             error.strerror,
         )
+        return False
+    return True
 
 
 def _threads() -> list[int]:

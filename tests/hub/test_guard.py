@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket as sockets
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -118,7 +119,10 @@ def test_zeromq_runs_on_the_processor_of_the_guard(
                 found.append(frozenset(os.sched_getaffinity(number)))
         return found
 
-    guarded.wait_for(lambda: len(processors()[0]) == 1 and len(set(processors())) == 1)
+    def is_shared() -> bool:
+        return len(processors()[0]) == 1 and len(set(processors())) == 1
+
+    guarded.wait_for(is_shared)
     assert len(processors()) > 1
     assert len(os.sched_getaffinity(os.getpid())) > 1  # and with it the worker, which starts there
 
@@ -126,24 +130,34 @@ def test_zeromq_runs_on_the_processor_of_the_guard(
 def test_a_thread_that_has_ended_keeps_no_other_from_its_processor(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ended = threading.Thread(target=int)
-    ended.start()
-    ended.join()
-    assert ended.native_id is not None
+    ended = subprocess.Popen(["true"])
+    ended.wait()
     pinned: list[int] = []
-    monkeypatch.setattr(io_threads, "_threads", lambda: [ended.native_id, 0])
-    monkeypatch.setattr(
-        os, "sched_setaffinity", lambda thread, _to: pinned.append(_existing(thread))
-    )
-    io_threads.share_processor()
+
+    def pin(thread: int, _to: set[int]) -> None:
+        os.sched_getaffinity(thread)  # raises as the real call does
+        pinned.append(thread)
+
+    monkeypatch.setattr(io_threads, "_threads", lambda: [ended.pid, 0])
+    monkeypatch.setattr(os, "sched_setaffinity", pin)
+    assert io_threads.share_processor()
     assert pinned == [0, 0]
     assert not caplog.records
 
 
-def _existing(thread: int) -> int:
-    """Return ``thread``; raise as the kernel does if it has ended."""
-    os.sched_getaffinity(thread)
-    return thread
+def test_a_thread_that_is_named_late_runs_on_the_processor_of_the_guard(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls = []
+
+    def share() -> bool:
+        calls.append(None)
+        return True
+
+    monkeypatch.setattr(guard_module, "share_processor", share)
+    guarded = Guarded(f"ipc://{tmp_path}/p", f"ipc://{tmp_path}/s")
+    guarded.wait_for(lambda: len(calls) > 3)
+    guarded.close()
 
 
 def test_memory_of_a_cut_message_is_freed(guarded: Guarded) -> None:
