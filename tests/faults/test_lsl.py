@@ -92,10 +92,10 @@ def test_another_machine_is_measured_over_its_service(tmp_path, network):
             recorder.wait_for(lambda line: line == "recording")
             recorder.wait_for_samples(100)
             streams = recorder.finish()
-        while daemon.receive(0.1):
-            pass
+        found = streams["affect-edge chamber-1 face 1"]
+        newest = max(found.column("seq"))
+        daemon.wait_for(lambda message: message.get("seq", -1) >= newest)
     sensors = {each["seq"]: each["time"]["sensor_ns"] / 1e9 for each in daemon.frames}
-    found = streams["affect-edge chamber-1 face 1"]
     errors = [
         abs(at_s - (sensors[int(seq)] - AHEAD_S))
         for at_s, seq in zip(found.stamps, found.column("seq"), strict=True)
