@@ -24,6 +24,8 @@ from exporters.artifacts.parity import (
 
 THRESHOLD, NMS_IOU = 0.5, 0.3  # the daemon's defaults
 
+_SIDE_MIN, _SIDE_MAX = 32, 4096
+
 _INT8_TOLERANCE: Final = DetectionTolerance(iou_min=0.88, landmark_max=0.04, score_max=0.025)
 """One grey level of noise changes an int8 box by up to 0.07 of overlap, landmarks and score by up
 to 0.015. An input centred on 0 changes the score by 0.035 at 320x192, so it is still detected."""
@@ -42,16 +44,22 @@ UNKNOWN_GOLDEN: Final = DetectionGolden(
 """Until the networks have been run on the golden picture."""
 
 
-def check_size(size: tuple[int, int]) -> None:
-    """Check the input size of a detector whose coarsest maps have stride 32.
+def check_size(size: tuple[int, int], *, multiple: int = 32) -> None:
+    """Check the input size of a detector.
+
+    Args:
+        size: width and height, pixels.
+        multiple: of which both must be multiples: the stride of the coarsest maps; 1: any size.
 
     Raises:
-        ModelError: a side is no multiple of 32, or out of range; one line.
+        ModelError: a side is no such multiple, or out of range; one line.
     """
     width, height = size
-    if width % 32 or height % 32 or not (32 <= width <= 4096 and 32 <= height <= 4096):
+    is_in_range = all(_SIDE_MIN <= side <= _SIDE_MAX for side in size)
+    if width % multiple or height % multiple or not is_in_range:
+        form = f"multiples of {multiple} from " if multiple > 1 else ""
         raise ModelError(
-            f"--size {width}x{height}: expected multiples of 32 from 32 to 4096, such as 320x192"
+            f"--size {width}x{height}: expected {form}{_SIDE_MIN} to {_SIDE_MAX}, such as 320x192"
         )
 
 

@@ -49,7 +49,6 @@ _KNOWN_FILES: Final = {
     Path(inside).name: digest for inside, digest in PACKAGES["mtcnn"].files.items()
 }
 """Files of facenet-pytorch 2.6.0 with their sha256."""
-_SIDE_MIN, _SIDE_MAX = 32, 4096
 
 
 def export_mtcnn(
@@ -72,11 +71,7 @@ def export_mtcnn(
     Raises:
         ModelError: an option or a file is wrong, or one of the errors of ``driver.export``.
     """
-    width, height = size
-    if not (_SIDE_MIN <= width <= _SIDE_MAX and _SIDE_MIN <= height <= _SIDE_MAX):
-        raise ModelError(
-            f"--size {width}x{height}: expected {_SIDE_MIN} to {_SIDE_MAX}, such as 320x192"
-        )
+    detectors.check_size(size, multiple=1)
     if list(options.formats) != ["onnx"] or list(options.precisions) != ["fp32"]:
         raise ModelError(
             f"--formats {','.join(options.formats)} --precisions {','.join(options.precisions)}:"

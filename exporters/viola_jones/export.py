@@ -30,7 +30,6 @@ from exporters.fetch import PACKAGES
 
 _FILE: Final = "cascade.xml"
 _LIMITS: Final = {"boxes": 0.0, "squares": 0.0}
-_SIDE_MIN, _SIDE_MAX = 32, 4096
 
 _CITATION: Final = (
     "P. Viola, M. Jones: Robust Real-Time Face Detection. International Journal of Computer Vision"
@@ -62,11 +61,8 @@ def export_viola_jones(
         ModelError: OpenCV has no cascade classifier, the file or an option is wrong, or it does not
             find the golden face; one line.
     """
+    detectors.check_size(size, multiple=1)
     width, height = size
-    if not (_SIDE_MIN <= width <= _SIDE_MAX and _SIDE_MIN <= height <= _SIDE_MAX):
-        raise ModelError(
-            f"--size {width}x{height}: expected {_SIDE_MIN} to {_SIDE_MAX}, such as 320x192"
-        )
     if list(options.formats) != ["onnx"] or list(options.precisions) != ["fp32"]:
         raise ModelError(
             f"--formats {','.join(options.formats)} --precisions {','.join(options.precisions)}:"

@@ -5,104 +5,23 @@ Needs Debian's package ``chromium``, and the extra ``browser``.
 
 import json
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge.dashboard.tokens import new_token
+from tests.support.browser_pages import addresses, card_of, daemon_in, until
 from tests.support.daemons import PURPOSE, ROOT, RunningDaemon
 from tests.support.dashboards import RunningDashboard
-from tests.support.postgres import require
-from tests.support.synthetic_daemon import SYNTHETIC
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 SIZES = {"phone": (390, 844), "desktop": (1440, 900), "wall": (3840, 2160)}
 HEAP_HOURS = 12
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A headless Chromium."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    require("chromium", program)
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def tab(chromium: Any) -> Iterator[Any]:
-    """A page that fails the test if it loads an address outside, or reports an error."""
-    context = chromium.new_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(30_000)
-    problems: list[str] = []
-    requested: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "console",
-        lambda line: problems.append(line.text) if "Content Security" in line.text else None,
-    )
-    page.on("request", lambda request: requested.append(request.url))
-    yield page
-    origins = {"/".join(url.split("/")[:3]) for url in requested if not url.startswith("data:")}
-    context.close()
-    assert not problems
-    assert len(origins) <= 1
-
-
-def daemon_in(folder: Path, *arguments: str, faces: int = 2, name: str = "edge") -> RunningDaemon:
-    folder.mkdir(exist_ok=True)
-    settings = (
-        *(f'device.name="{name}"', f'journal.path="{folder}/journal"'),
-        f'journal.tail="{folder}/tail"',
-    )
-    return RunningDaemon(
-        folder,
-        *("--source", "/dev/video0", *PURPOSE),
-        *(word for setting in settings for word in ("--set", setting)),
-        *arguments,
-        module=SYNTHETIC,
-        environment={"SYNTHETIC_FACES": str(faces)},
-    )
-
-
-def addresses(*daemons: RunningDaemon) -> list[str]:
-    return [
-        word for each in daemons
-        for word in ("--connect", each.endpoint, "--service", each.service)
-    ]  # fmt: skip
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[RunningDaemon]:
-    with daemon_in(tmp_path / "d") as running:
-        running.wait_for_frame()
-        yield running
-
-
-@pytest.fixture
-def served(tmp_path: Path, daemon: RunningDaemon) -> Iterator[RunningDashboard]:
-    with RunningDashboard(tmp_path, *addresses(daemon), "--mark", "pressure 2.8 bar") as running:
-        yield running
-
-
-def until(tab: Any, expression: str) -> None:
-    """Wait until an expression of the page is true (Playwright's own wait would need eval)."""
-    wait_until(lambda: tab.evaluate(expression))
-
-
-def card_of(tab: Any, key: str) -> Any:
-    return tab.locator(f'article[data-key="{key}"]')
 
 
 READ = """key => {

@@ -4,15 +4,14 @@ from typing import Any
 
 import pytest
 
-from tests.dashboard.test_browser import chromium, daemon, served, tab  # noqa: F401 - fixtures
 from tests.support.dashboards import RunningDashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 def test_all_cards_of_a_chamber_have_one_axis_from_the_first_moment(
-    tab: Any,  # noqa: F811
-    served: RunningDashboard,  # noqa: F811
+    tab: Any,
+    served: RunningDashboard,
 ) -> None:
     tab.goto(served.url)
     # a card that was never read, beside one with values

@@ -4,21 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.dashboard.test_browser import (  # noqa: F401 - fixtures
-    card_of,
-    chromium,
-    daemon,
-    served,
-    tab,
-)
+from tests.support.browser_pages import card_of
 from tests.support.dashboards import RunningDashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 def test_a_dialog_stays_open_until_its_text_can_be_taken(
-    tab: Any,  # noqa: F811
-    served: RunningDashboard,  # noqa: F811
+    tab: Any,
+    served: RunningDashboard,
 ) -> None:
     tab.goto(served.url)
     card_of(tab, "t:1.2").wait_for()
