@@ -69,8 +69,9 @@ def test_the_page_shows_what_the_wire_says(
         return agrees()
 
     wait_until(received_and_agrees)
-    assert "OK" in card_of(tab, "t:1.2").locator(".state").inner_text()
-    assert "1 chamber · 2 in view" in tab.locator("#summary").inner_text()
+    # waited for: a daemon that the machine holds up for seconds is "no connection" meanwhile
+    card_of(tab, "t:1.2").locator(".state", has_text="OK").wait_for()
+    tab.locator("#summary", has_text="1 chamber · 2 in view").wait_for()
 
 
 def test_it_survives_a_restart_of_the_daemon_and_backfills(
@@ -82,7 +83,7 @@ def test_it_survives_a_restart_of_the_daemon_and_backfills(
     daemon.process.kill()
     daemon.process.wait()
     state.filter(has_text="no connection since").wait_for()
-    assert "no connection" in card_of(tab, "t:1.1").locator(".state").inner_text()
+    card_of(tab, "t:1.1").locator(".state", has_text="no connection").wait_for()
     with daemon_in(tmp_path / "d") as again:
         again.wait_for_frame()
         state.filter(has_text="excellent").wait_for()
@@ -146,7 +147,7 @@ def test_an_alarm_is_shown_until_it_is_cleared(tab: Any, tmp_path: Path) -> None
     ):
         tab.goto(served.url)
         until(tab, "document.querySelector('.card footer button')?.disabled === false")
-        assert not tab.locator("#alarms").is_visible()
+        assert not tab.locator("#alarms li", has_text="no logger").count()
         tab.get_by_role("button", name="Begin session").click()
         tab.keyboard.type("P07-first")
         tab.keyboard.press("Enter")
@@ -192,7 +193,7 @@ def test_three_daemons_in_one_view(tab: Any, tmp_path: Path) -> None:
             assert tab.locator("#overview a").count() == 3
             daemons[1].process.kill()
             tab.locator('#overview a[data-kind="bad"]').filter(has_text="chamber-2").wait_for()
-            assert tab.locator('#overview a[data-kind="good"]').count() == 2
+            wait_until(lambda: tab.locator('#overview a[data-kind="good"]').count() == 2)
     finally:
         for each in daemons:
             each.__exit__()
