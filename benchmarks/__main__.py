@@ -1,6 +1,7 @@
 """``python -m benchmarks COMMAND``.
 
-``COMMAND``: fps, schedule, suite, cost, accuracy, parity, detectors, thresholds, mesh or soak.
+``COMMAND``: fps, schedule, suite, cost, accuracy, parity, detectors, thresholds, mesh, calm or
+soak.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from rich.table import Table
 
 from benchmarks.accuracy import run_accuracy
 from benchmarks.arguments import Parser, add_configuration, add_result_file
+from benchmarks.calm import add_calm, calm_of, show_calm
 from benchmarks.cost import run_cost, show_cost
 from benchmarks.detectors import add_detectors, detectors_of, show_detectors
 from benchmarks.fps import require_writable, save
@@ -96,6 +98,7 @@ def _parser() -> Parser:
     mesh.add_argument("--images", type=Path, metavar="DIR", help="photographs; else the demo clip")
     add_result_file(mesh)
     add_configuration(mesh)
+    add_calm(commands.add_parser("calm", help="labels of a still face; delay of a change"))
     soak = commands.add_parser("soak", help="daemons and loggers for hours, with faults")
     soak.add_argument("--hours", type=float, required=True, metavar="H")
     soak.add_argument("--faults", action="store_true", help="kill, stop and disturb at random")
@@ -121,6 +124,7 @@ def main(argv: Sequence[str]) -> int:
             "detectors": (detectors_of, show_detectors),
             "thresholds": (_thresholds, show_thresholds),
             "mesh": (_mesh, show_mesh),
+            "calm": (calm_of, _show_calm),
             "soak": (_soak, _show_soak),
         }[arguments.benchmark]
         if arguments.json:
@@ -251,6 +255,11 @@ def _mesh(arguments: argparse.Namespace) -> dict[str, Any]:
     config = load_config(arguments.config, settings=settings, overrides={})
     with Console(stderr=True).status("mesh") as status:
         return run_mesh(config, images=arguments.images, progress=status.update)
+
+
+def _show_calm(result: dict[str, Any], console: Console) -> None:
+    show_calm(result, console)
+    show_conditions(result, console)
 
 
 def _soak(arguments: argparse.Namespace) -> dict[str, Any]:
