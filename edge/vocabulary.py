@@ -47,8 +47,9 @@ GRADES: Final[tuple[Grade, ...]] = get_args(Grade)
 """Health grades, best first."""
 
 AlarmRule = Literal[
-    "not_read", "participant_gone", "source", "picture", "storage", "clock", "board", "no_logger"
-]
+    "eyes_closed", "not_read", "participant_gone", "source", "picture", "storage", "clock", "board",
+    "no_logger",
+]  # fmt: skip
 ALARM_RULES: Final[tuple[AlarmRule, ...]] = get_args(AlarmRule)
 """Rules of ``[alarms]``: each names what is wrong; ``RULE_s`` is its key."""
 

@@ -21,6 +21,7 @@ class AlarmsConfig(Section):
     ``webhook_url`` receives each alarm that is raised or cleared; empty: nobody does.
     """
 
+    eyes_closed_s: AfterSeconds = 60.0
     not_read_s: AfterSeconds = 30.0
     participant_gone_s: AfterSeconds = 60.0
     source_s: AfterSeconds = 10.0

@@ -97,7 +97,7 @@ def unknown_rules(facts: Facts) -> set[AlarmRule]:
     """Return the rules that cannot be judged now."""
     unknown: set[AlarmRule] = set()
     if not facts.is_watching:
-        unknown |= {"not_read", "participant_gone"}
+        unknown |= {"eyes_closed", "not_read", "participant_gone"}
     if facts.source_state in ("starting", "waiting", "ended"):
         unknown |= {"source", "picture"}
     elif facts.source_state in ("absent", "restarting"):

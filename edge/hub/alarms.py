@@ -42,12 +42,23 @@ _TRACK: Final = "track "
 
 @dataclass(slots=True)
 class _Seen:
-    """A face: monotonic times of its last frame and of the last one with an expression."""
+    """A face, in monotonic times.
+
+    Attributes:
+        last_ns: of its newest frame.
+        participant: its code, if it has one.
+        read_ns: of the newest frame with an expression; None: there was none.
+        reasons: why the newest frame without one has none.
+        eyes_ns: of the newest frame in which its eyes were measured; None: there was none.
+        closed_ns: since when they are closed; None: they were open then.
+    """
 
     last_ns: int
-    read_ns: int | None
-    reasons: Sequence[str]
     participant: str | None
+    read_ns: int | None = None
+    reasons: Sequence[str] = ()
+    eyes_ns: int | None = None
+    closed_ns: int | None = None
 
 
 @dataclass(slots=True)
@@ -103,12 +114,16 @@ class Alarms:
             if seen is None:
                 if len(self._seen) >= SUBJECTS_MAX:
                     continue
-                seen = self._seen[subject] = _Seen(now_ns, None, (), face.participant)
+                seen = self._seen[subject] = _Seen(now_ns, face.participant)
             seen.last_ns = now_ns
             if face.expression is not None:
                 seen.read_ns = now_ns
             else:
                 seen.reasons = face.quality.reasons
+            if face.mesh is not None:
+                closed_s = face.mesh.lids.closed_s
+                seen.eyes_ns = now_ns
+                seen.closed_ns = None if closed_s is None else now_ns - round(closed_s * 1e9)
 
     def update(self, facts: Facts) -> None:
         """Raise and clear alarms; call it once a second."""
@@ -117,6 +132,7 @@ class Alarms:
         unknown = unknown_rules(facts)
         found = [
             *device_causes(facts, is_hot=("board", "") in self._raised()),
+            *self._eyes_closed(now_ns),
             *self._not_read(now_ns),
             *self._gone(facts),
         ]
@@ -230,6 +246,25 @@ class Alarms:
                 reasons = ", ".join(each.replace("_", " ") for each in seen.reasons)
                 text = f"the face cannot be read: {reasons or 'no reason given'}"
                 yield Cause("not_read", text, subject, seen.participant, seen.read_ns)
+
+    def _eyes_closed(self, now_ns: int) -> Iterator[Cause]:
+        """Yield whose eyes have been closed for a second or more: since the last call, too.
+
+        A participant's alarm stays while nobody knows, because the eyes are not measured any more.
+        """
+        listed = self._participants.as_list() if self._expects else []
+        known = {each["participant"] for each in listed}
+        measured_ns = now_ns - int(PRESENT_S * 1e9)
+        for subject, seen in self._seen.items():
+            if seen.eyes_ns is None or seen.eyes_ns < measured_ns:
+                continue
+            known.discard(subject)
+            if seen.closed_ns is not None and seen.closed_ns <= now_ns - 1_000_000_000:
+                text = "the eyes are closed, and have not been seen open meanwhile"
+                yield Cause("eyes_closed", text, subject, seen.participant, seen.closed_ns)
+        for (rule, subject), followed in self._raised().items():
+            if rule == "eyes_closed" and subject in known:
+                yield followed.cause
 
     def _gone(self, facts: Facts) -> Iterator[Cause]:
         """Yield the participants that are expected and not in view."""

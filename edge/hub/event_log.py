@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 
 from edge.protocol import events
+from edge.protocol.lid_events import LidEvent
 
 log = logging.getLogger("affect_edge")
 
@@ -34,6 +35,8 @@ def log_event(detail: events.Detail) -> None:
             log.log(level, "sha256 of %s: %s", detail.file, detail.sha256 or detail.reason)
         case events.RateLimited() | events.ScheduleChanged():
             _log_limit(detail)
+        case LidEvent():
+            pass  # of a person, and many times a minute
         case _:
             log.warning("%s: %s", detail.event, getattr(detail, "reason", ""))
 

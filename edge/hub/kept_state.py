@@ -65,7 +65,10 @@ class StateKeeper:
             config.affect, vanish_s=config.tracking.vanish_s, zones=config.zones
         )
         self.sessions = Sessions()
-        self.alarms = Alarms(config.alarms, self.participants)
+        alarms = config.alarms
+        if not config.mesh.enabled:  # nobody measures eyes
+            alarms = alarms.model_copy(update={"eyes_closed_s": 0.0})
+        self.alarms = Alarms(alarms, self.participants)
         self._saved_changes = self._saved_visits = -1
         self._saved_ns = 0
 

@@ -29,6 +29,7 @@ from edge.protocol.events import (
     ModelReference,
     WorkerStarted,
 )
+from edge.protocol.lid_events import EyesClosed, EyesLost, EyesOpened
 from edge.protocol.messages import (
     FACES,
     EventMessage,
@@ -96,6 +97,7 @@ class MessageStream:
         self._on_backpressure = on_backpressure
         self._board = Board(Path(config.limits.board_root))
         self._held: list[Detail] | None = []  # events before the epoch starts; None after
+        self._closures: dict[int, EyesClosed] = {}  # that have not ended, by track
         self._has_ended = False
         self._started_ns: int | None = None  # monotonic time at which the epoch started
         recorded_at = getattr(config.source, "recorded_at", None)  # files only
@@ -166,6 +168,11 @@ class MessageStream:
         if self._held is not None:
             self._held.append(detail)
             return None
+        detail = self._participants.with_code(detail)
+        if isinstance(detail, EyesClosed):
+            self._closures[detail.track] = detail
+        elif isinstance(detail, EyesOpened | EyesLost):
+            self._closures.pop(detail.track, None)
         if isinstance(detail, FileOpened):
             self._times.note_recording(detail.recorded_unix_ns)
         message = EventMessage(
@@ -216,7 +223,10 @@ class MessageStream:
         self.send_participant_events()
 
     def end_tracks(self) -> None:
-        """End the tracks of all participants: the worker that numbered them is gone."""
+        """End all tracks and what goes on with them: the worker that numbered them is gone."""
+        for closed in list(self._closures.values()):
+            lost = {"reason": "worker_replaced", "closed_s": None, "sensor_ns": None}
+            self.event(EyesLost.model_validate({**closed.model_dump(), **lost}))
         self._participants.end_tracks()
         self.send_participant_events()
 

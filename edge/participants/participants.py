@@ -23,6 +23,7 @@ from edge.participants.baselines import Baseline, BaselineWindow
 from edge.participants.kept_models import KeptBaseline, KeptParticipant
 from edge.participants.seats import Seats
 from edge.protocol.detail import Detail
+from edge.protocol.lid_events import LidEvent
 from edge.protocol.messages import Face, FaceAffect, Point
 from edge.protocol.participant_events import ParticipantTrackEnded, ParticipantTrackReturned
 from edge.vocabulary import BaselineState
@@ -130,6 +131,12 @@ class Participants:
         """Return what happened to the tracks of participants since the last call, in order."""
         events, self._events = self._events, []
         return events
+
+    def with_code(self, detail: Detail) -> Detail:
+        """Return an event of a face's eyes with the code of the face; any other one unchanged."""
+        if not isinstance(detail, LidEvent) or detail.track not in self._codes:
+            return detail
+        return detail.model_copy(update={"participant": self._codes[detail.track]})
 
     def release(self, code: str) -> None:
         """Forget ``code``: its track, its baseline, and the one being learnt.

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.protocol.alarm_events import AlarmCleared, AlarmRaised
 from edge.protocol.detail import Detail as Detail  # noqa: PLC0414 - it belongs to this interface
-from edge.protocol.lid_events import Blink, EyesClosed, EyesOpened
+from edge.protocol.lid_events import Blink, EyesClosed, EyesLost, EyesOpened
 from edge.protocol.participant_events import (
     BaselineInvalid,
     BaselineReady,
@@ -370,7 +370,8 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
         EpochStarted, EpochEnded, WorkerStarted, WorkerLost, WorkerUnkillable, SourceStateChanged,
         PictureStateChanged, CameraOpened, FolderOpened, FileOpened, FileHashed,
         FrameRefusedDetail, MediaJump, MediaRepeated,
-        InferenceFailed, FacesLeftOut, Blink, EyesClosed, EyesOpened, RateLimited, ScheduleChanged,
+        InferenceFailed, FacesLeftOut, Blink, EyesClosed, EyesOpened, EyesLost, RateLimited,
+        ScheduleChanged,
         ClockStep, Mark,
         ParticipantAssigned, SeatAssigned, ParticipantTrackEnded, ParticipantTrackReturned,
         ParticipantReleased, ParticipantsRestored, ParticipantsLost,

@@ -108,7 +108,7 @@ class Steps:
                     yield left_out
                 state = pipeline.classify(tracks)
                 yield self._result(state)
-                yield from state.events
+                yield from map(self._participants.with_code, state.events)
                 yield from self._participants.take_events()
 
     def _suited(self, source: Source) -> Config:

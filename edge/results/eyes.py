@@ -68,7 +68,9 @@ def _closures(record: Table) -> list[Html]:
 
 
 def _closure(event: TableEvent, *, hours: bool) -> str:
-    return f"{clock_text(event.time_s, hours=hours)} (track {event.detail.get('track', DASH)})"
+    detail = event.detail
+    whose = detail.get("participant") or f"track {detail.get('track', DASH)}"
+    return f"{clock_text(event.time_s, hours=hours)} ({whose})"
 
 
 def _percent(share: float | None) -> str:

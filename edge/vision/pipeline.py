@@ -62,7 +62,7 @@ class Pipeline:
         self._faces_per_frame = config.expression.faces_per_frame
         self._mesh = mesh
         self._mesh_turns = MeshTurns(config.mesh)
-        self._lids = LidWatch(config.mesh.eyes_closed_s)
+        self._lids = LidWatch(config.mesh.eyes_closed_s, config.tracking.vanish_s)
         # with one core the mesh also delays the detection of the next frame
         self._has_one_core = len(os.sched_getaffinity(0)) == 1
         self._repeat = 0
@@ -261,8 +261,8 @@ class Pipeline:
             if face.quality.usable or face.quality.reasons == (TURNED_AWAY,)
         }
         measured = list(faces)
-        events: list[Detail] = []
-        self._lids.begin(face.track.id for face in faces)
+        seats = {face.track.id: face.seat for face in faces}
+        events = self._lids.begin(seats, frame.sensor_ns)
         for track in self._mesh_turns.begin(places, frame.sensor_ns):
             spent_ms = sum(stopwatch.stage_ms.values())
             if before_ms is not None and not self._mesh_turns.has_time(before_ms + spent_ms):
@@ -277,7 +277,7 @@ class Pipeline:
             self._mesh_turns.note(track, took_ms)
             if mesh is not None:
                 openness = (mesh.left_eye + mesh.right_eye) / 2
-                lids, found = self._lids.update(track, openness, frame.sensor_ns)
+                lids, found = self._lids.update(track, openness, frame.sensor_ns, seats[track])
                 events += found
                 measured[place] = replace(faces[place], mesh=mesh, lids=lids)
         return tuple(measured), events

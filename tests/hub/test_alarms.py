@@ -101,6 +101,12 @@ DARK = wire.face(4, reasons=("too_dark",), classified=False)
 READ = wire.face(4)
 
 
+def eyes(closed_s: float | None) -> dict[str, Any]:
+    """Return a face whose eyes have been closed for so long; None: they are open."""
+    lids = {**wire.MESH["lids"], "closed_s": closed_s}
+    return READ | {"mesh": {**wire.MESH, "lids": lids}}
+
+
 def names(events: Sequence[Detail]) -> list[str]:
     return [each.event for each in events]
 
@@ -160,6 +166,7 @@ def test_each_rule_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, rule: st
     }
     seen = {each.rule for each in hub.run(1300, [DARK], **everything) if hasattr(each, "rule")}
     seen |= {each.rule for each in hub.run(100, session="a") if hasattr(each, "rule")}
+    seen |= {each.rule for each in hub.run(100, [eyes(2.0)]) if hasattr(each, "rule")}
     for state in ({"picture_state": "dark"}, {"source_state": "stalled"}):
         seen |= {each.rule for each in hub.run(700, **state) if hasattr(each, "rule")}
     assert seen == set(ALARM_RULES) - {rule}
@@ -208,6 +215,46 @@ def test_detection_that_comes_and_goes_does_not_hide_an_unreadable_face(hub: Hub
         events += hub.run(2, [DARK]) + hub.run(2)
     assert names(events) == ["alarm_raised"]
     assert names(hub.run(12)) == ["alarm_cleared"]  # whoever left is not unreadable
+
+
+def test_eyes_that_stay_closed_raise_until_they_open(hub: Hub) -> None:
+    assert hub.run(100, [eyes(None)]) == []
+    assert hub.run(100, [eyes(0.5)]) == []  # blinks
+    assert hub.run(60, [eyes(2.0)]) == []
+    (raised,) = hub.run(1, [eyes(62.0)])
+    assert isinstance(raised, AlarmRaised)
+    assert (raised.rule, raised.subject) == ("eyes_closed", "track 4")
+    assert "eyes are closed" in raised.text
+    assert hub.run(100, [eyes(100.0)]) == []
+    assert names(hub.run(7, [eyes(None)])) == ["alarm_cleared"]
+    for _ in range(10):  # opened in between
+        assert hub.run(50, [eyes(50.0)]) + hub.run(1, [eyes(None)]) == []
+
+
+def test_closed_eyes_that_are_not_measured_any_more_are_not_reported_as_open(hub: Hub) -> None:
+    hub.run(2, [eyes(None)])
+    hub.participants.assign(4, "P07")
+    assert names(hub.run(61, [eyes(61.0)])) == ["alarm_raised"]
+    assert hub.run(100, [READ]) == []  # there is no time for the mesh
+    assert names(hub.run(63)) == ["alarm_raised"]  # and the face is gone, too
+    assert hub.active == [("eyes_closed", "P07"), ("participant_gone", "P07")]
+    hub.participants.release("P07")
+    assert names(hub.run(7)) == ["alarm_cleared"] * 2
+
+
+def test_closed_eyes_of_a_track_that_is_gone_are_nobodys(hub: Hub) -> None:
+    hub.run(61, [eyes(61.0)])
+    assert hub.active == [("eyes_closed", "track 4")]
+    assert names(hub.run(12)) == ["alarm_cleared"]
+
+
+def test_closed_eyes_end_with_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(monkeypatch, SEAT, no_logger_s=0.0)
+    hub.run(70, [eyes(70.0) | {"seat": "left"}], session="a")
+    assert hub.active == [("eyes_closed", "P07")]
+    hub.run(7)
+    assert hub.active == [("eyes_closed", "P07")]
+    assert names(hub.run(12, session=None)) == ["alarm_cleared"]
 
 
 def test_each_face_has_an_alarm_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from edge.hub.stream import MessageStream
 from edge.hub.times import CLOCK_STEP_NS
 from edge.link import FrameReport, ReportRefused
 from edge.protocol.events import Mark
+from edge.protocol.lid_events import Blink, EyesClosed, EyesOpened
 from edge.protocol.messages import EventMessage, FrameMessage, decode, encode
 from tests.support import synthetic_worker
 from tests.support.journals import memory_folder
@@ -162,3 +163,35 @@ def test_a_frame_that_does_not_follow_is_refused() -> None:
     stream.frame(frame_report(4, 1))
     seqs = [json.loads(part.partition(b" ")[2])["seq"] for part in recorder.frames]
     assert seqs == [1, 2]
+
+
+def test_events_of_eyes_have_the_code_of_the_face_and_end_with_the_worker() -> None:
+    config, recorder = Config(), Recorder()
+    journal = Journal(config.journal)
+    kept = StateKeeper(config, journal.identity)
+    stream = MessageStream(config, journal, recorder, Metrics(), kept)  # type: ignore[arg-type]
+    stream.start_epoch()
+    stream.frame(frame_report(0, 1, 2))
+    kept.participants.assign(1, "P07")
+    for track in (1, 2):
+        stream.event(EyesClosed(track=track, seat=f"seat-{track}", closed_s=2.0, sensor_ns=5))
+    stream.event(Blink(track=2, duration_ms=120, sensor_ns=6))
+    stream.event(EyesOpened(track=2, closed_s=2.5, sensor_ns=7))
+    stream.end_tracks()
+    stream.end_tracks()
+    of_eyes = [each for each in recorder.messages if each.event.startswith(("blink", "eyes"))]
+    assert [(each.event, each.detail["participant"]) for each in of_eyes] == [
+        ("eyes_closed", "P07"),
+        ("eyes_closed", None),
+        ("blink", None),
+        ("eyes_opened", None),
+        ("eyes_lost", "P07"),
+    ]
+    assert of_eyes[-1].detail == {
+        "track": 1,
+        "participant": "P07",
+        "seat": "seat-1",
+        "reason": "worker_replaced",
+        "closed_s": None,
+        "sensor_ns": None,
+    }

@@ -44,6 +44,16 @@ polygon = [[0.6, 0.0], [1.0, 0.0], [1.0, 1.0], [0.6, 1.0]]
 participant = "P02"
 """
 
+ONE_SEAT = """
+[device]
+purpose = "safety"
+[mesh]
+enabled = true
+[zones.seats.middle]
+polygon = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
+participant = "P01"
+"""
+
 
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
@@ -96,7 +106,7 @@ def test_the_same_rows_and_events(sections, tmp_path):
 def test_the_same_blinks_and_closures(tmp_path):
     """The lids of the golden face are closed for 0.2 s, and then for 2.4 s, at 25 a second."""
     config, clip, out = tmp_path / "edge.toml", tmp_path / "clip.mp4", tmp_path / "out"
-    config.write_text('[device]\npurpose = "safety"\n[mesh]\nenabled = true\n')
+    config.write_text(ONE_SEAT)
     opened, closed = (np.repeat(luma[..., None], 3, axis=2) for luma in golden_lids(1.0, 0.05))
     pictures = [*[opened] * 15, *[closed] * 5, *[opened] * 10, *[closed] * 60, *[opened] * 10]
     make_video(clip, pictures, [40 * at for at in range(len(pictures))])
@@ -104,10 +114,11 @@ def test_the_same_blinks_and_closures(tmp_path):
     events = events_of(out / "clip/events.csv")
     assert events == events_of(logged(tmp_path, config, clip).with_name("log.events.csv"))
     of_eyes = {name: detail for name, detail in events if name.startswith(("blink", "eyes"))}
+    whose = {"track": 1, "participant": "P01", "seat": "middle"}
     assert of_eyes == {
-        "blink": {"track": 1, "duration_ms": 200, "sensor_ns": 600_000_000},
-        "eyes_closed": {"track": 1, "closed_s": 2.0, "sensor_ns": 1_200_000_000},
-        "eyes_opened": {"track": 1, "closed_s": 2.4, "sensor_ns": 3_600_000_000},
+        "blink": {**whose, "duration_ms": 200, "sensor_ns": 600_000_000},
+        "eyes_closed": {**whose, "closed_s": 2.0, "sensor_ns": 1_200_000_000},
+        "eyes_opened": {**whose, "closed_s": 2.4, "sensor_ns": 3_600_000_000},
     }
 
 

@@ -32,7 +32,7 @@ def measured() -> list[FrameMessage | EventMessage]:
             )
         found.append(frame(len(found), at, one, other))
     for name, at in (("blink", 21), ("blink", 30), ("eyes_closed", 45)):
-        more = {"duration_ms": 150} if name == "blink" else {"closed_s": 2.0}
+        more = {"duration_ms": 150} if name == "blink" else {"closed_s": 2.0, "participant": "P07"}
         found.append(event(len(found), at, name, {"track": 1, "sensor_ns": 1, **more}))
     return found
 
@@ -70,7 +70,7 @@ def test_a_report_says_what_is_known_of_the_eyes_and_what_is_not(tmp_path: Path)
     text = words_of(write_log(tmp_path / "log.jsonl", measured()))
     assert "P07 50.0 19.0 28.0 12.0" in text
     assert "track 2 0.0 – – –" in text
-    assert "blinks: 2; eyes that stayed closed: 1, reported at 0:02 (track 1)." in text
+    assert "blinks: 2; eyes that stayed closed: 1, reported at 0:02 (P07)." in text
     assert "a sign of drowsiness, not a measure of it" in text
 
 

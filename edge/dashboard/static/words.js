@@ -124,11 +124,17 @@ const EVENTS = {
   inference_failed: (d) => `network failed: ${d.reason}`,
   preview_opened: (d) => `preview open for ${d.minutes} min at most`,
   preview_closed: (d) => `preview closed: ${words({}, d.reason)}`,
-  eyes_closed: (d) => `track ${d.track}: eyes closed for ${duration(d.closed_s * 1000)}`,
-  eyes_opened: (d) => `track ${d.track}: eyes open again after ${duration(d.closed_s * 1000)}`,
+  eyes_closed: (d) => `${whose(d)}: eyes closed for ${duration(d.closed_s * 1000)}`,
+  eyes_opened: (d) => `${whose(d)}: eyes open again after ${duration(d.closed_s * 1000)}`,
+  eyes_lost: (d) => `${whose(d)}: eyes were closed, ${words({}, d.reason)}`,
   alarm_raised: (d) => `alarm: ${alarmText(d)}`,
   alarm_cleared: (d) => `alarm over: ${alarmText(d)}`,
 };
+
+/** Whose eyes an event is about. */
+function whose(detail) {
+  return detail.participant ?? detail.seat ?? `track ${detail.track}`;
+}
 
 /** An event in words. */
 export function eventText(event) {

@@ -7,12 +7,12 @@ a reason: a blink lasts for 0.1 to 0.4 s.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from edge.protocol.detail import Detail
-from edge.protocol.lid_events import Blink, EyesClosed, EyesOpened
+from edge.protocol.lid_events import Blink, EyesClosed, EyesLost, EyesOpened
 from edge.vision.values import LidMeasures
 
 CLOSED: Final = 0.25
@@ -39,7 +39,9 @@ class _Track:
     """One face's measurements of the last minute, and the closure that goes on."""
 
     first_ns: int
-    last_ns: int
+    last_ns: int  # of the newest measurement
+    seen_ns: int  # of the newest frame that the face is in
+    seat: str | None = None
     is_closed: bool = False
     closed_ns: int = 0
     is_reported: bool = False
@@ -55,65 +57,107 @@ class LidWatch:
     """Follows the eyes of every track. Not thread-safe: owned by the classify thread.
 
     Memory is bounded by a minute's measurements of the faces that are there.
+
+    Args:
+        eyes_closed_s: eyes that stay closed for so long are reported.
+        vanish_s: a track ends where its face is in no frame for longer.
     """
 
-    def __init__(self, eyes_closed_s: float) -> None:
+    def __init__(self, eyes_closed_s: float, vanish_s: float) -> None:
         self._limit_ns = round(eyes_closed_s * 1e9)
+        self._vanish_ns = round(vanish_s * 1e9)
         self._tracks: dict[int, _Track] = {}
 
-    def begin(self, tracks: Iterable[int]) -> None:
-        """Begin a frame; forget the tracks that are not in it."""
-        self._tracks = {track: self._tracks[track] for track in tracks if track in self._tracks}
+    def begin(self, seats: Mapping[int, str | None], sensor_ns: int) -> list[Detail]:
+        """Begin a frame; return the ends of reported closures that cannot be followed any more.
+
+        Args:
+            seats: of the faces in the frame, by track; None: on no seat.
+            sensor_ns: when the frame was taken.
+        """
+        events: list[Detail] = []
+        for track, known in list(self._tracks.items()):
+            if track in seats:
+                known.seen_ns, known.seat = sensor_ns, seats[track]
+            # a time in the future is of a clock that has since started again
+            has_ended = not 0 <= sensor_ns - known.seen_ns <= self._vanish_ns
+            is_unknown = not 0 <= sensor_ns - known.last_ns <= _STEP_MAX_NS
+            if known.is_reported and (has_ended or is_unknown):
+                events.append(
+                    EyesLost(
+                        track=track,
+                        seat=known.seat,
+                        reason="track_ended" if has_ended else "not_measured",
+                        closed_s=_seconds(known.last_ns - known.closed_ns),
+                        sensor_ns=known.last_ns,
+                    )
+                )
+            if is_unknown:
+                known.is_closed = known.is_reported = False
+            if has_ended:
+                del self._tracks[track]
+        return events
 
     def update(
-        self, track: int, openness: float, sensor_ns: int
+        self, track: int, openness: float, sensor_ns: int, seat: str | None = None
     ) -> tuple[LidMeasures, list[Detail]]:
-        """Take a measurement; return what is known now, and the events that it completes.
+        """Take a measurement of the frame that was begun; return what is known, and new events.
 
         Args:
             track: id of the face.
             openness: mean of both eyes, 0..1.
-            sensor_ns: later than the measurement before; else the track begins anew.
+            sensor_ns: when the frame was taken, later than the measurement before; else the track
+                begins anew.
+            seat: on which the face is.
         """
         known = self._tracks.get(track)
         if known is None or sensor_ns <= known.last_ns:
-            known = self._tracks[track] = _Track(sensor_ns, sensor_ns)
+            known = self._tracks[track] = _Track(sensor_ns, sensor_ns, sensor_ns, seat)
         step_ns = sensor_ns - known.last_ns
         _add_step(known, step_ns, sensor_ns)
         known.last_ns = sensor_ns
         events: list[Detail] = []
-        if known.is_closed and step_ns > _STEP_MAX_NS:
-            # nobody knows whether they were closed between; one that was reported has to end
-            if known.is_reported:
-                events.append(_opened(track, known, sensor_ns))
-            known.is_closed = known.is_reported = False
         known.is_dense &= step_ns <= _STEP_BLINK_NS
+        duration_ns = sensor_ns - known.closed_ns
         if known.is_closed and openness > OPEN:
-            duration_ns = sensor_ns - known.closed_ns
             if known.is_reported:
-                events.append(_opened(track, known, sensor_ns))
+                events.append(
+                    EyesOpened(
+                        track=track,
+                        seat=seat,
+                        closed_s=_seconds(duration_ns),
+                        sensor_ns=sensor_ns,
+                    )
+                )
             elif known.is_dense and duration_ns <= _BLINK_MAX_NS:
                 known.blinks.append(sensor_ns)
-                duration_ms = round(duration_ns / 1e6)
                 events.append(
-                    Blink(track=track, duration_ms=duration_ms, sensor_ns=known.closed_ns)
+                    Blink(
+                        track=track,
+                        seat=seat,
+                        duration_ms=round(duration_ns / 1e6),
+                        sensor_ns=known.closed_ns,
+                    )
                 )
             known.is_closed = known.is_reported = False
         elif not known.is_closed and openness < CLOSED:
             known.is_closed, known.closed_ns = True, sensor_ns
             known.is_dense = step_ns <= _STEP_BLINK_NS
-        if known.is_closed and not known.is_reported:
-            closed_ns = sensor_ns - known.closed_ns
-            if closed_ns >= self._limit_ns:
-                known.is_reported = True
-                closed_s = round(closed_ns / 1e9, 3)
-                events.append(EyesClosed(track=track, closed_s=closed_s, sensor_ns=known.closed_ns))
+        elif known.is_closed and not known.is_reported and duration_ns >= self._limit_ns:
+            known.is_reported = True
+            events.append(
+                EyesClosed(
+                    track=track,
+                    seat=seat,
+                    closed_s=_seconds(duration_ns),
+                    sensor_ns=known.closed_ns,
+                )
+            )
         return _measures(known), events
 
 
-def _opened(track: int, known: _Track, sensor_ns: int) -> EyesOpened:
-    closed_s = round((sensor_ns - known.closed_ns) / 1e9, 3)
-    return EyesOpened(track=track, closed_s=closed_s, sensor_ns=sensor_ns)
+def _seconds(duration_ns: int) -> float:
+    return round(duration_ns / 1e9, 3)
 
 
 def _add_step(known: _Track, step_ns: int, sensor_ns: int) -> None:

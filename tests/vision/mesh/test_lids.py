@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.evaluation.turned_faces import FaceModel
 from edge.protocol.detail import Detail
-from edge.protocol.lid_events import Blink, EyesClosed, EyesOpened
+from edge.protocol.lid_events import Blink, EyesClosed, EyesLost, EyesOpened
 from edge.vision.mesh.lids import TOO_SELDOM, TOO_SHORT, LidWatch
 from edge.vision.values import LidMeasures
 from tests.vision.mesh.conftest import Measuring
@@ -15,11 +15,12 @@ def watched(
     openness: np.ndarray, rate_hz: float, watch: LidWatch | None = None
 ) -> tuple[LidMeasures, list[Detail]]:
     """Return what is known after a series of one face, and all events."""
-    watch, events = watch or LidWatch(2.0), []
+    watch, events = watch or LidWatch(2.0, vanish_s=1.0), []
     measures = LidMeasures(None, None, "", "")
     for index, value in enumerate(openness.tolist()):
-        watch.begin([1])
-        measures, found = watch.update(1, value, 10**9 + round(index * 1e9 / rate_hz))
+        now_ns = 10**9 + round(index * 1e9 / rate_hz)
+        events += watch.begin({1: None}, now_ns)
+        measures, found = watch.update(1, value, now_ns)
         events += found
     return measures, events
 
@@ -79,10 +80,10 @@ def test_closed_eyes_are_reported_once_and_end() -> None:
 
 
 def test_a_measurement_says_for_how_long_the_eyes_have_been_closed() -> None:
-    watch = LidWatch(2.0)
+    watch = LidWatch(2.0, vanish_s=1.0)
     found = []
     for second, openness in ((10.0, 0.9), (10.04, 0.1), (10.08, 0.0), (13.0, 0.3), (13.5, 0.3)):
-        watch.begin([1])
+        watch.begin({1: None}, round(second * 1e9))
         found.append(watch.update(1, openness, round(second * 1e9))[0].closed_ns)
     # after a hole of more than a second nobody knows since when
     assert found == [None, 0, 40_000_000, None, None]
@@ -103,27 +104,65 @@ def test_what_too_few_measurements_cannot_show_is_null_with_a_reason() -> None:
     assert events == []
 
 
-def test_a_face_that_was_not_measured_for_long_has_no_closure_across_the_hole() -> None:
-    watch = LidWatch(2.0)
-    for index in range(100):  # closed for 4 s
-        watch.update(1, 0.0, index * 40_000_000)
-    _, events = watch.update(1, 0.0, 60 * 10**9)
-    assert [type(each) for each in events] == [EyesOpened]  # what was reported ends
-    _, events = watch.update(1, 0.9, 61 * 10**9)
-    assert events == []
+def closed_for_4_s(watch: LidWatch) -> None:
+    """Measure closed eyes from 0 to 4 s."""
+    for index in range(101):
+        watch.begin({1: "left"}, index * 40_000_000)
+        watch.update(1, 0.0, index * 40_000_000, "left")
 
 
-def test_tracks_are_forgotten_when_they_end_and_when_the_clock_starts_again() -> None:
-    watch = LidWatch(2.0)
-    watch.update(1, 0.0, 10**9)
-    watch.begin([2])
+def test_a_closure_that_is_not_measured_any_more_ends_when_nothing_is_known() -> None:
+    watch = LidWatch(2.0, vanish_s=1.0)
+    closed_for_4_s(watch)
+    assert watch.begin({1: "left"}, 5 * 10**9) == []
+    (lost,) = watch.begin({1: "left"}, 5 * 10**9 + 1)
+    # the time after the last measurement is not counted
+    assert lost == EyesLost(
+        track=1, seat="left", reason="not_measured", closed_s=4.0, sensor_ns=4 * 10**9
+    )
+    assert watch.begin({1: "left"}, 60 * 10**9) == []  # once
+    measures, events = watch.update(1, 0.0, 60 * 10**9)
+    assert (measures.closed_ns, events) == (0, [])  # a new closure
+    assert watch.update(1, 0.9, 61 * 10**9)[1] == []
+
+
+def test_a_closure_ends_with_its_track() -> None:
+    watch = LidWatch(2.0, vanish_s=0.5)
+    closed_for_4_s(watch)
+    assert watch.begin({2: None}, 4_500_000_000) == []
+    (lost,) = watch.begin({2: None}, 4_500_000_001)
+    assert isinstance(lost, EyesLost)
+    assert (lost.reason, lost.closed_s) == ("track_ended", 4.0)
     assert not watch._tracks
+
+
+def test_a_face_that_is_lost_for_a_moment_keeps_its_minute_and_its_closure() -> None:
+    """The detector misses a face now and then: its minute began anew each time."""
+    watch, events = LidWatch(2.0, vanish_s=1.0), []
+    for index in range(25 * 70):
+        now_ns = index * 40_000_000
+        is_lost = index % 100 in (60, 61)
+        events += watch.begin({} if is_lost else {1: None}, now_ns)
+        if not is_lost:
+            measures, found = watch.update(1, 0.0 if index >= 25 * 66 else 0.9, now_ns)
+            events += found
+    assert measures.perclos == pytest.approx(4 / 60, abs=0.005)
+    assert measures.closed_ns == pytest.approx(4e9, abs=5e7)
+    assert [type(each) for each in events] == [EyesClosed]
+
+
+def test_tracks_are_forgotten_when_the_clock_starts_again() -> None:
+    watch = LidWatch(2.0, vanish_s=1.0)
     watch.update(1, 0.0, 10**9)
     assert watch.update(1, 0.9, 5)[1] == []
+    closed_for_4_s(watch)
+    (lost,) = watch.begin({}, 5)
+    assert isinstance(lost, EyesLost)
+    assert not watch._tracks
 
 
 def test_memory_is_a_minute() -> None:
-    watch = LidWatch(2.0)
+    watch = LidWatch(2.0, vanish_s=1.0)
     watched(series(200, 25, [(each, 0.2) for each in range(1, 199, 2)]), 25, watch)
     (track,) = watch._tracks.values()
     assert len(track.steps) <= 1500
