@@ -138,7 +138,7 @@ def _choice(name: str, threads: int, config: Config) -> str:
         return ""
     times = ", ".join(f"{file} {took_ms:.2f} ms" for file, took_ms in choice.run_ms.items())
     when = f"measured {choice.measured}" if choice.measured else "measured earlier"
-    return f"auto chose {choice.artifact} ({times}; {when})"
+    return f"auto chose {choice.artifact} ({times} of processor time; {when})"
 
 
 def _detector_findings(config: Config) -> list[Finding]:

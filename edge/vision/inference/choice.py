@@ -1,7 +1,8 @@
 """``auto``: chooses the fastest artifact on this board, by measuring once and saving the result.
 
 The fastest runtime and precision differ between boards. The artifacts that passed parity are
-therefore run a few times, alternately, and the choice is saved in a file. Its key is a hash of the
+therefore run a few times, alternately, and the choice is saved in a file. What counts is processor
+time: on a busy machine, the time that passes measures the others' work. The key is a hash of the
 artifacts' hashes, the board, the versions of the runtimes and of this program (which configures the
 runtimes) and the number of threads: if any of these changes, ``auto`` measures again. The file is
 not trusted: a choice is used only if it names an artifact that may be chosen.
@@ -22,7 +23,7 @@ from statistics import median
 from typing import Any, Final
 
 from edge import __version__
-from edge.clock import elapsed_ms, monotonic_ns
+from edge.clock import elapsed_ms, monotonic_ns, processor_ns
 from edge.vision.inference.manifest import Artifact
 
 _FILE: Final = "artifact-choices.json"
@@ -44,11 +45,11 @@ Run = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The chosen artifact, and the duration of a run of each one.
+    """The chosen artifact, and the processor time of a run of each one.
 
     Attributes:
         artifact: file name of the chosen artifact.
-        run_ms: file name -> median duration of a run, milliseconds.
+        run_ms: file name -> median processor time of a run, all threads together, milliseconds.
         measured: day (UTC) of the measurement, such as "2026-11-27"; empty if unknown.
     """
 
@@ -58,10 +59,10 @@ class Choice:
 
 
 def measure(runs: Mapping[str, Run]) -> dict[str, float]:
-    """Return the median duration of each call, milliseconds.
+    """Return the median processor time of each call, all threads together, milliseconds.
 
     Each call is made once without being counted, then all are made alternately. Calls that the
-    time budget does not reach are left out; the first one never is.
+    budget of time that passes does not reach are left out; the first one never is.
     """
     start_ns = monotonic_ns()
     took_ms: dict[str, list[float]] = {}
@@ -75,9 +76,9 @@ def measure(runs: Mapping[str, Run]) -> dict[str, float]:
             break
         for name, times in took_ms.items():
             if not times or elapsed_ms(start_ns) < 2 * _BUDGET_MS:
-                run_start_ns = monotonic_ns()
+                run_start_ns = processor_ns()
                 runs[name]()
-                times.append(elapsed_ms(run_start_ns))
+                times.append((processor_ns() - run_start_ns) / 1e6)
     return {name: median(times) for name, times in took_ms.items()}
 
 
@@ -147,6 +148,7 @@ def choice_key(artifacts: Sequence[Artifact], threads: int) -> str:
         platform.machine(),
         str(os.cpu_count()),
         f"threads {threads}",
+        "processor time",  # earlier choices were by the time that passed
         *(f"{package} {version}" for package, version in runtime_versions().items()),
         f"affect-edge {__version__}",  # a release may configure the runtimes differently
     ]
