@@ -78,6 +78,11 @@ def number(text: str) -> float:
     return value
 
 
+def separator_of(text: str) -> str:
+    """Return the separator of a CSV file by its first line: comma, semicolon or tab."""
+    return max(_SEPARATORS, key=text.split("\n", 1)[0].count)
+
+
 def typed(cells: Sequence[str], to_number: Callable[[str], float] = number) -> list[Any]:
     """Return a column as numbers if all its cells are, else as texts; None: empty.
 
@@ -127,8 +132,7 @@ def read_user_csv(path: Path, option: str) -> UserTable:
         raise ConfigError(
             f"{option} {path}: byte {error.start} is no UTF-8; save it as CSV in UTF-8"
         ) from error
-    first = text.split("\n", 1)[0]
-    separator = max(_SEPARATORS, key=first.count)
+    separator = separator_of(text)
     columns: tuple[str, ...] = ()
     rows, lines = [], []
     # str.splitlines would end lines at characters such as U+2028, which are text

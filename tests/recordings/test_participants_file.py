@@ -31,6 +31,15 @@ def test_spaces_after_commas_are_no_part_of_the_values(tmp_path):
     assert read_participants(path).codes_of("demo.mp4") == {1: "P01"}
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_semicolons_and_tabs_separate_columns_too(separator, tmp_path):
+    """Spreadsheets of many countries write them: the file was refused."""
+    path = tmp_path / "codes.csv"
+    rows = (("file", "track", "participant"), ("a, b.mp4", "1", "P01"))
+    path.write_text("\ufeff" + "".join(separator.join(row) + "\r\n" for row in rows))
+    assert read_participants(path).codes_of("a, b.mp4") == {1: "P01"}
+
+
 def test_a_file_is_read_once_for_all_recordings(tmp_path):
     path = tmp_path / "codes.csv"
     path.write_text("file,track,participant\na.mp4,1,P01\n,2,P02\n b.mp4 ,1,P03\nc.mp4,x,\nd,x,P\n")

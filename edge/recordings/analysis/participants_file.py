@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from edge.codes import Code
 from edge.errors import ConfigError
+from edge.results.user_csv import separator_of
 
 _EXPECTED: Final = "expected a CSV file with the columns track,participant, and file if wanted"
 _BYTES_MAX: Final = 4 << 20
@@ -69,7 +70,7 @@ class ParticipantsFile:
 
 
 def read_participants(path: Path | None, option: str = "--participants ") -> ParticipantsFile:
-    """Read a CSV file of participants, once for all recordings.
+    """Read a CSV file of participants, once for all recordings; semicolons and tabs also separate.
 
     Rows without a code are left out: ``tracks.csv`` of an analysis, filled in as far as wanted, is
     such a file.
@@ -105,7 +106,7 @@ def read_participants(path: Path | None, option: str = "--participants ") -> Par
 
 
 def _rows_of(text: str, where: str) -> dict[str, list[_Row]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""))
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator_of(text))
     rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
     if not {"track", "participant"} <= set(rows.fieldnames):
         raise ConfigError(f"{where}: no such columns; {_EXPECTED}")
