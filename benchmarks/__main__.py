@@ -21,6 +21,7 @@ from benchmarks.arguments import Parser, add_configuration, add_result_file
 from benchmarks.calm import add_calm, calm_of, show_calm
 from benchmarks.cost import run_cost, show_cost
 from benchmarks.detectors import add_detectors, detectors_of, show_detectors
+from benchmarks.evaluation.folds import add_folds, parse_folds
 from benchmarks.fps import require_writable, save
 from benchmarks.fps_arguments import PURPOSE, add_fps, fps_of
 from benchmarks.mesh import run_mesh, show_mesh
@@ -73,6 +74,7 @@ def _parser() -> Parser:
         help="columns file,subject,expression,valence,arousal",
     )  # fmt: skip
     accuracy.add_argument("--pipeline", choices=("direct", "translate"), default="direct")
+    add_folds(accuracy)
     accuracy.add_argument("--artifact", metavar="NAME", help="of the expression network")
     accuracy.add_argument(
         "--personal-baseline",
@@ -219,9 +221,13 @@ def _accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
         settings.append(f"expression.artifact={json.dumps(arguments.artifact)}")
     config = load_config(arguments.config, settings=settings, overrides={})
     translated, translator = arguments.pipeline == "translate", config.translator
-    if translated and not translator.model:
+    folds = parse_folds(arguments.fold)
+    if folds and not translated:
+        raise ConfigError("--fold: holds translators; expected --pipeline translate with it")
+    if translated and not translator.model and not folds:
         raise ConfigError(
-            "--pipeline translate: no translator; name one: --set 'translator.model=\"FOLDER\"'"
+            "--pipeline translate: no translator; name one: --set 'translator.model=\"FOLDER\"',"
+            " or several by --fold FOLDER=PEOPLE"
         )
     if not translated:
         off = translator.model_copy(update={"model": ""})
@@ -231,6 +237,7 @@ def _accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
         images=arguments.images,
         labels=arguments.labels,
         personal_baseline=arguments.personal_baseline,
+        folds=folds,
     )
 
 
@@ -334,10 +341,12 @@ def show_parity(result: dict[str, Any], console: Console) -> None:
 
 def show_accuracy(result: dict[str, Any], console: Console) -> None:
     """Print a result of ``accuracy``."""
-    plain = result.get("without_baseline")
+    plain, direct = result.get("without_baseline"), result.get("direct")
     table = Table("figure", "value", "95 %", title=result["command"], title_justify="left")
     if plain:
         table.add_column("without baseline")
+    if direct:
+        table.add_column("direct")
     rows: list[tuple[str, tuple[str, ...]]] = [
         (name, (name,)) for name in ("top1", "top2", "top3", "macro_f1")
     ]
@@ -350,7 +359,8 @@ def show_accuracy(result: dict[str, Any], console: Console) -> None:
     for name, path in rows:
         value, interval = _nested(result, path)["value"], _nested(result, path)["interval95"]
         cells = [name, f"{value:.3f}", f"{interval[0]:.3f} .. {interval[1]:.3f}"]
-        table.add_row(*cells, *([f"{_nested(plain, path)['value']:.3f}"] if plain else []))
+        others = [each for each in (plain, direct) if each]
+        table.add_row(*cells, *(f"{_nested(each, path)['value']:.3f}" for each in others))
     down, regions = result["downsampled"], result["normalised_rmse"]
     table.add_row("balanced top1 / macro_f1", f"{down['top1']:.3f} / {down['macro_f1']:.3f}")
     table.add_row("normalised rmse v / a", f"{regions['valence']:.3f} / {regions['arousal']:.3f}")
@@ -364,12 +374,28 @@ def show_accuracy(result: dict[str, Any], console: Console) -> None:
             shown = (f"{score:.2f}", f"{interval[0]:.2f} .. {interval[1]:.2f}")
         grid.add_row(name, *map(str, counts), *shown)
     console.print(grid)
+    if direct:
+        console.print(_differences_table(result["difference"]))
+        console.print(
+            "Each picture was translated without its person."
+            if result["folds"]
+            else "The translator may have been trained on these people: see --fold.",
+            highlight=False,
+        )
     console.print(
         f"{result['n']} pictures, a face found on {result['detected']}, {result['usable']} of them"
         f" usable for the daemon, {result['scored']} scored; intervals: bootstrapped by person",
         highlight=False,
     )
     show_conditions(result, console)
+
+
+def _differences_table(difference: dict[str, Any]) -> Table:
+    table = Table("translated minus direct", "value", "95 %")
+    for name, each in difference.items():
+        low, high = each["interval95"]
+        table.add_row(name, f"{each['value']:+.3f}", f"{low:+.3f} .. {high:+.3f}")
+    return table
 
 
 def _nested(result: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ sections 3.3.3.2 and 3.5.1.2, where no other source is named. Labels are indices
 ``edge.vocabulary.EXPRESSIONS``; valence and arousal lie in -1..1.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -149,17 +149,66 @@ def interval(
     return low, high
 
 
+_MAIN_FIGURES: Final[Mapping[str, Callable[[Values, Values, Labels, Values], float]]] = {
+    "top1": lambda shares, _, truth, __: top_k(shares, truth, 1),
+    "macro_f1": lambda shares, _, truth, __: macro_f1(
+        shares.argmax(axis=1), truth, shares.shape[1]
+    ),
+    "ccc_valence": lambda _, affect, __, target: ccc(affect[:, 0], target[:, 0]),
+    "ccc_arousal": lambda _, affect, __, target: ccc(affect[:, 1], target[:, 1]),
+    "log_loss": lambda shares, _, truth, __: log_loss(shares, truth),
+    "ece": lambda shares, _, truth, __: calibration_error(shares, truth),
+}
+
+
 def main_figures(
     probabilities: Values, affect: Values, truth: Labels, target: Values
 ) -> dict[str, float]:
     """Return the main figures, without intervals; networks are compared by them."""
     return {
-        "top1": top_k(probabilities, truth, 1),
-        "macro_f1": macro_f1(probabilities.argmax(axis=1), truth, probabilities.shape[1]),
-        "ccc_valence": ccc(affect[:, 0], target[:, 0]),
-        "ccc_arousal": ccc(affect[:, 1], target[:, 1]),
-        "log_loss": log_loss(probabilities, truth),
-        "ece": calibration_error(probabilities, truth),
+        name: figure(probabilities, affect, truth, target) for name, figure in _MAIN_FIGURES.items()
+    }
+
+
+def differences(
+    one: tuple[Values, Values],
+    other: tuple[Values, Values],
+    truth: Labels,
+    target: Values,
+    subjects: Sequence[str],
+) -> dict[str, Any]:
+    """Return the main figures of ``other`` minus those of ``one``, with 95 % intervals.
+
+    Both are predictions for the same pictures, and each resample draws the same people for both:
+    the interval of a difference is narrower than its parts'.
+
+    Args:
+        one: probabilities (n, classes), and valence and arousal (n, 2).
+        other: the same of another pipeline.
+        truth: (n,), annotated expressions.
+        target: (n, 2), annotated valence and arousal.
+        subjects: (n,), the person on each picture.
+    """
+
+    def difference(name: str) -> Callable[[NDArray[np.intp]], float]:
+        figure = _MAIN_FIGURES[name]
+
+        def of(at: NDArray[np.intp]) -> float:
+            mine, yours = (
+                figure(shares[at], affect[at], truth[at], target[at])
+                for shares, affect in (one, other)
+            )
+            return yours - mine
+
+        return of
+
+    everything = np.arange(len(truth))
+    return {
+        name: {
+            "value": difference(name)(everything),
+            "interval95": list(interval(difference(name), subjects)),
+        }
+        for name in _MAIN_FIGURES
     }
 
 

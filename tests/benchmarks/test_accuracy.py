@@ -166,3 +166,42 @@ def test_pipeline_translate_uses_the_translator(
     assert answers[0]["scored"] == answers[1]["scored"] == 4
     # a generator with random weights changes every face
     assert answers[0]["valence"]["rmse"]["value"] != answers[1]["valence"]["rmse"]["value"]
+    # the same pictures without it, and the difference
+    assert "direct" not in answers[0]
+    assert answers[1]["direct"]["valence"] == answers[0]["valence"]
+    for name in ("top1", "macro_f1"):
+        difference = answers[1]["difference"][name]
+        apart = answers[1][name]["value"] - answers[0][name]["value"]
+        assert difference["value"] == pytest.approx(apart)
+        low, high = difference["interval95"]
+        assert low <= difference["value"] <= high
+    assert "may have been trained on these people" in capsys.readouterr().out
+
+
+def test_each_person_is_translated_by_the_translator_that_did_not_see_them(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders, answers = [], []
+    for seed in (1, 2):
+        (pictures / f"{seed}").mkdir()
+        folders.append(translator_folder(pictures / f"{seed}", seed=seed))
+    first, second = (str(folder) for folder in folders)
+    folds = [f"{first}=1", f"{second}=2"]
+    assert "expected --pipeline translate" in refusal(
+        main, arguments_for(pictures, "--fold", folds[0]), capsys
+    )
+    translate = arguments_for(pictures, "--pipeline", "translate")
+    missing = refusal(main, [*translate, "--fold", folds[0]], capsys)
+    assert "no translator for 2" in missing
+    for chosen in (folds, [f"{first}=1,2"], [f"{second}=1,2"]):
+        path = pictures / "result.json"
+        options = [word for fold in chosen for word in ("--fold", fold)]
+        assert main([*translate, *options, "--json", str(path)]) == 0
+        answers.append(json.loads(path.read_text()))
+    both, only_first, only_second = answers
+    assert both["folds"] == {"1": first, "2": second}
+    assert "Each picture was translated without its person." in capsys.readouterr().out
+    # its error is between those of the two alone, whose pictures it takes
+    errors = [each["log_loss"]["value"] for each in (only_first, both, only_second)]
+    assert errors[0] != errors[2]
+    assert min(errors[0], errors[2]) < errors[1] < max(errors[0], errors[2])

@@ -125,3 +125,26 @@ def test_intervals_resample_people_not_pictures() -> None:
     assert low <= right.mean() <= high
     assert high - low > 3 * (pictures[1] - pictures[0])
     assert (low, high) == metrics.interval(lambda at: float(right[at].mean()), people)
+
+
+def test_differences_are_paired_by_person() -> None:
+    random = np.random.default_rng(3)
+    truth = random.integers(0, CLASSES, 60)
+    target = random.uniform(-1, 1, (60, 2))
+    shares = random.dirichlet(np.ones(CLASSES), 60)
+    affect = random.uniform(-1, 1, (60, 2))
+    subjects = [str(index // 6) for index in range(60)]
+    same = metrics.differences((shares, affect), (shares, affect), truth, target, subjects)
+    assert all(
+        each == {"value": 0.0, "interval95": [0.0, 0.0]} for each in same.values()
+    )  # drawn alike, equal predictions never differ
+    better = shares.copy()
+    better[np.arange(60), truth] += 1
+    better /= 2
+    found = metrics.differences((shares, affect), (better, affect), truth, target, subjects)
+    one, other = (metrics.main_figures(each, affect, truth, target) for each in (shares, better))
+    for name, each in found.items():
+        assert each["value"] == pytest.approx(other[name] - one[name])
+    low, high = found["top1"]["interval95"]
+    assert 0 < low <= found["top1"]["value"] <= high
+    assert found["log_loss"]["interval95"][1] < 0
