@@ -1,17 +1,25 @@
-"""``python -m exporters.recipes {train|average|adapt|recalibrate|rated}``; see README.md."""
+"""``python -m exporters.recipes STAGE``; see README.md.
 
+Stages: train, average, adapt, recalibrate, rated and translate.
+"""
+
+import argparse
 import dataclasses
 import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.arguments import Parser
+from benchmarks.evaluation.folds import add_folds, parse_folds
 from benchmarks.evaluation.pictures import float_network
 from edge.descriptors import open_standard_streams
 from edge.errors import EXIT_DONE, AffectEdgeError, ConfigError
+
+Options = TypeVar("Options")
+"""A dataclass of options."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +44,8 @@ def _run(words: Sequence[str] | None) -> dict[str, Any]:
             nirfaces,
             onnx_file,
             train,
+            translate,
+            translated,
         )
         from exporters.recipes.learner import TrainOptions  # noqa: PLC0415
         from exporters.recipes.runs import load_trained  # noqa: PLC0415
@@ -43,7 +53,9 @@ def _run(words: Sequence[str] | None) -> dict[str, Any]:
         raise ConfigError(
             f"{error}; run `make setup-export` and use .venv-export/bin/python -m exporters.recipes"
         ) from error
-    arguments = _parser(adapt.AdaptOptions, TrainOptions).parse_args(words)
+    arguments = _parser(adapt.AdaptOptions, TrainOptions, translate.TranslateOptions).parse_args(
+        words
+    )
     if arguments.stage == "rated":
         return ferplus_evaluation.ferplus_figures(
             float_network(arguments.model, "facial-expression"), arguments.data
@@ -51,17 +63,26 @@ def _run(words: Sequence[str] | None) -> dict[str, Any]:
     if arguments.stage == "average":
         return {**finish.average(arguments.data, arguments.out, arguments.parts)}
     if arguments.stage == "train":
-        names = [field.name for field in dataclasses.fields(TrainOptions)]
-        chosen = TrainOptions(**{name: getattr(arguments, name) for name in names})
         return {
             **train.train(
                 arguments.data,
                 arguments.out,
-                chosen,
+                _chosen(TrainOptions, arguments),
                 teachers=arguments.guides,
                 landmarks=arguments.landmarks,
+                seen_by=arguments.seen_by,
             )
         }
+    if arguments.stage == "translate":
+        return translate.translate(
+            arguments.data,
+            arguments.images,
+            arguments.labels,
+            arguments.out,
+            _chosen(translate.TranslateOptions, arguments),
+            expression=arguments.expression,
+            left_out=_people(arguments.leave_out),
+        )
     if not arguments.fitted_on.strip():
         raise ConfigError("--fitted-on: empty; expected what the photographs are")
     recalibration_file = _recalibration_file(arguments.stage, arguments.out)
@@ -79,17 +100,53 @@ def _run(words: Sequence[str] | None) -> dict[str, Any]:
         side, options = network.info.width, dataclasses.replace(options, margin=crop.margin)
         predict = adapt.predictor_from_artifact(network)
     nir = nirfaces.load_nir_faces(arguments.images, arguments.labels, options.margin, side)
-    predictions = adapt.predict_all(predict, nir, options)
-    result, _, _ = adapt.cross_validate(predictions, nir, options)
-    recalibration = adapt.fit(predictions, nir, nir.indices_of(set(nir.subjects)), options)
+    if arguments.stage == "recalibrate" and (folds := parse_folds(arguments.fold)):
+        result, recalibration = translated.compare(
+            predict,
+            folds,
+            images=arguments.images,
+            labels=arguments.labels,
+            side=side,
+            direct=nir,
+            options=options,
+        )
+    else:
+        predictions = adapt.predict_all(predict, nir, options)
+        result, _, _ = adapt.cross_validate(predictions, nir, options)
+        recalibration = adapt.fit(predictions, nir, nir.indices_of(set(nir.subjects)), options)
     if arguments.stage == "adapt":
         onnx_file.write_checkpoint(trained, arguments.out, "")
     recalibration_file.write_text(recalibration.model_dump_json(indent=2) + "\n")
     return result
 
 
-def _parser(adapt_options: Any, train_options: Any) -> Parser:
-    """Return the parser of all stages; defaults come from the two option classes."""
+def _chosen(options: type[Options], arguments: argparse.Namespace) -> Options:
+    """Return the ``options`` of the command line."""
+    names = [field.name for field in dataclasses.fields(options)]  # type: ignore[arg-type]
+    return options(**{name: getattr(arguments, name) for name in names})
+
+
+def _people(text: str) -> list[str]:
+    """Return the people of ``--leave-out``.
+
+    Raises:
+        ConfigError: one has no name.
+    """
+    people = [name.strip() for name in text.split(",")] if text else []
+    if not all(people):
+        raise ConfigError(f"--leave-out {text}: expected people of --labels, such as 3,7,11")
+    return people
+
+
+def _add_options(stage: argparse.ArgumentParser, options: Any) -> None:
+    """Add an option for each field of a dataclass, with its default."""
+    for field in dataclasses.fields(options):
+        name = f"--{field.name.replace('_', '-')}"
+        stage.add_argument(name, type=type(field.default), default=field.default)
+
+
+def _parser(adapt_options: Any, train_options: Any, translate_options: Any) -> Parser:
+    """Return the parser of all stages; defaults come from the option classes."""
     parser = Parser(prog="python -m exporters.recipes", description=__doc__)
     stages = parser.add_subparsers(dest="stage", required=True)
     train = stages.add_parser(
@@ -106,9 +163,27 @@ def _parser(adapt_options: Any, train_options: Any) -> Parser:
         "--landmarks", type=Path, metavar="FILE",
         help="output of scripts/find_landmarks.py for --data: also learn to locate landmarks",
     )  # fmt: skip
-    for field in dataclasses.fields(train_options):
-        name = f"--{field.name.replace('_', '-')}"
-        train.add_argument(name, type=type(field.default), default=field.default)
+    train.add_argument(
+        "--seen-by", type=Path, metavar="FILE",
+        help="visible_to_nir.pth of translate: train on the crops as that generator shows them",
+    )  # fmt: skip
+    _add_options(train, train_options)
+    translate = stages.add_parser(
+        "translate", help="train generators, near infrared to visible light and back"
+    )
+    translate.add_argument("--data", type=Path, required=True, help="ferplus.npz")
+    translate.add_argument("--images", type=Path, required=True, help="the photographs")
+    translate.add_argument("--labels", type=Path, required=True, help="their annotations, CSV")
+    translate.add_argument("--out", type=Path, required=True, help="folder for weights and log")
+    translate.add_argument(
+        "--expression", type=Path, required=True, metavar="RUN",
+        help="a run of train, or the ONNX file of its network: its features are kept",
+    )  # fmt: skip
+    translate.add_argument(
+        "--leave-out", default="", metavar="PEOPLE",
+        help="people of --labels, as A,B,C, whose photographs are not used",
+    )  # fmt: skip
+    _add_options(translate, translate_options)
     average = stages.add_parser("average", help="average the weights of related runs")
     average.add_argument("--data", type=Path, required=True, help="ferplus.npz")
     average.add_argument("--out", type=Path, required=True, help="folder for the result")
@@ -124,6 +199,7 @@ def _parser(adapt_options: Any, train_options: Any) -> Parser:
     evaluation = stages.add_parser("rated", help="evaluate a model folder on the FER+ test crops")
     for stage in (recalibrate, evaluation):
         stage.add_argument("--model", required=True, help="bundled expression model, or its folder")
+    add_folds(recalibrate)
     evaluation.add_argument("--data", type=Path, required=True, help="ferplus.npz")
     for stage, out in (
         (adapt, "ONNX file to write; its recalibration goes next to it"),

@@ -58,7 +58,7 @@ class TrainOptions:
                 raise ConfigError(f"--{option} {value}: expected {low:g} to {high:g}")
 
 
-def _bfloat16_is_native() -> bool:
+def has_native_bfloat16() -> bool:
     """Return whether the processor has bfloat16 instructions; without, a step takes 2.5 times."""
     # older versions of PyTorch lack the function
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -128,7 +128,7 @@ class Learner:
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the heads' outputs in training mode, float32; landmarks None without a head."""
         self.network.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=_bfloat16_is_native()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_native_bfloat16()):
             logits, affect, maps = self.network.forward_with_maps(batch)
             points = self.landmarks(maps) if self.landmarks is not None else None
         return logits.float(), affect.float(), points

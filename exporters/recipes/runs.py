@@ -1,16 +1,15 @@
 """The folder of a training run: saved state, resumed state, and finished networks."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Generator
 
 from edge.errors import ConfigError
 from edge.validation import file_errors
-from exporters.recipes.learner import Learner
 from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
 from exporters.recipes.onnx_file import read_checkpoint
 
@@ -24,6 +23,16 @@ TARGETS: Final = "targets.pt"
 """The targets that include the teachers' predictions; computing them takes minutes."""
 
 
+class Resumable(Protocol):
+    """What a run trains."""
+
+    def state(self) -> dict[str, Any]:
+        """Return the state that a resumed run needs."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore a ``state``."""
+
+
 def make_folder(out: Path) -> None:
     """Create the folder of a run.
 
@@ -35,7 +44,11 @@ def make_folder(out: Path) -> None:
 
 
 def save_run(
-    path: Path, epoch: int, learners: list[Learner], random: Generator, terms: Mapping[str, Any]
+    path: Path,
+    epoch: int,
+    learners: Sequence[Resumable],
+    random: Generator,
+    terms: Mapping[str, Any],
 ) -> None:
     """Write the state of a run, for ``restore_run``."""
     state = {
@@ -50,9 +63,9 @@ def save_run(
 
 
 def restore_run(
-    path: Path, learners: list[Learner], random: Generator, terms: Mapping[str, Any]
+    path: Path, learners: Sequence[Resumable], random: Generator, terms: Mapping[str, Any]
 ) -> int:
-    """Restore a saved run; return its number of finished epochs, 0 if nothing was saved.
+    """Restore a saved run; return its finished epochs (translate: steps), 0 if there is none.
 
     Raises:
         ConfigError: the saved run has other ``terms``.

@@ -3,7 +3,8 @@
 With ``--distil`` a larger network trains on the same pictures at the same time, and the small one
 also learns from its predictions (online distillation: Anil et al., ICLR 2018). With ``--guides``
 earlier networks are the teachers. With ``--landmarks`` the small network also learns to locate the
-landmarks of each face. The result is the exponential average of the weights.
+landmarks of each face. With ``--seen-by`` it trains on the crops as a generator of ``translate``
+shows them. The result is the exponential average of the weights.
 """
 
 import dataclasses
@@ -23,6 +24,8 @@ from edge.errors import ConfigError
 from exporters.recipes.augmentation import augment, draw_movements, move_points, normalise
 from exporters.recipes.ferplus import RatedCrops, read_ferplus
 from exporters.recipes.finish import calibrate_head, evaluate
+from exporters.recipes.generators import Generator as Translator
+from exporters.recipes.generators import load_generator, translate_pictures
 from exporters.recipes.landmarks import MIRRORED, Shapes, are_known
 from exporters.recipes.learner import Learner, TrainOptions, heads_loss
 from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
@@ -82,6 +85,7 @@ def train(
     *,
     teachers: Sequence[Path] = (),
     landmarks: Path | None = None,
+    seen_by: Path | None = None,
     stop_after: int | None = None,
 ) -> dict[str, float]:
     """Train; write ``last.pt`` and a line of ``log.jsonl`` per epoch; return the test figures.
@@ -98,6 +102,9 @@ def train(
             (born-again networks: Furlanello et al., ICML 2018).
         landmarks: the file that ``scripts/find_landmarks.py`` made of ``data``; the small network
             also learns to locate them (see ``exporters.recipes.landmarks``).
+        seen_by: ``visible_to_nir.pth`` of a run of ``translate``: all crops, also those of
+            calibration and test, are replaced by what that generator makes of them. Teachers
+            predict the original crops.
         stop_after: epochs after which to stop, for tests of resuming.
 
     Raises:
@@ -105,7 +112,9 @@ def train(
             holds a run with other options.
     """
     options.check()
-    crops, valid = read_ferplus(data, "train", landmarks), read_ferplus(data, "valid")
+    generator = load_generator(seen_by, "--seen-by") if seen_by else None
+    crops = read_ferplus(data, "train", landmarks)
+    valid = _seen(read_ferplus(data, "valid"), generator)
     if len(crops) < options.batch:
         raise ConfigError(f"--batch {options.batch}: more than the {len(crops)} training crops")
     make_folder(out)
@@ -135,6 +144,7 @@ def train(
         **dataclasses.asdict(options),
         "guides": [hashlib.sha256(state_file(run).read_bytes()).hexdigest() for run in teachers],
         "landmarks": hashlib.sha256(landmarks.read_bytes()).hexdigest() if landmarks else "",
+        **({"seen_by": hashlib.sha256(seen_by.read_bytes()).hexdigest()} if seen_by else {}),
     }
     shapes = (
         Shapes(crops.landmarks[are_known(crops.landmarks)]) if crops.landmarks is not None else None
@@ -146,6 +156,7 @@ def train(
                 add_teacher_targets(crops, teacher_networks, options.seed).shares, out / TARGETS
             )
         crops = crops.with_shares(torch.load(out / TARGETS, weights_only=True))
+    crops = _seen(crops, generator)
     for epoch in range(first, min(options.epochs, stop_after or options.epochs)):
         watch = Stopwatch()
         order = torch.randperm(len(crops), generator=random)
@@ -165,7 +176,14 @@ def train(
         save_run(out / LAST, epoch + 1, learners, random, terms)
     network = calibrate_head(learners[0].average.network, valid)
     torch.save(network.state_dict(), out / TRAINED)
-    return evaluate(network, read_ferplus(data, "test"))
+    return evaluate(network, _seen(read_ferplus(data, "test"), generator))
+
+
+def _seen(crops: RatedCrops, generator: Translator | None) -> RatedCrops:
+    """Return ``crops`` with the pictures that ``generator`` makes of them, if there is one."""
+    if generator is None:
+        return crops
+    return dataclasses.replace(crops, pictures=translate_pictures(generator, crops.pictures))
 
 
 def _train_step(

@@ -1,0 +1,113 @@
+"""Approach 1 against approach 2: predictions through translators, and without them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.evaluation.folds import Folds, check_folds
+from benchmarks.evaluation.metrics import differences
+from edge.config import TranslatorConfig
+from edge.errors import ConfigError
+from edge.vision.inference.manifest import Recalibration
+from edge.vision.resize import resize_area
+from edge.vision.translate import Translator, open_translator
+from exporters.recipes.adapt import AdaptOptions, Predictor, cross_validate, fit, predict_all
+from exporters.recipes.nirfaces import NirFaces, load_nir_faces
+
+
+def predictor_through(
+    predict: Predictor, translators: Sequence[Translator], side: int
+) -> Predictor:
+    """Return a function that predicts translated crops, as the daemon translates them.
+
+    Args:
+        predict: predicts crops of ``side`` pixels.
+        translators: that of each picture of a batch; all take pictures of the same size.
+        side: of the expression network's input, pixels.
+    """
+
+    def predict_translated(crops: Tensor) -> Tensor:
+        pictures = (crops[:, 0] * 255).round().to(torch.uint8).numpy()
+        made = [
+            resize_area(translator.translate(picture), (side, side))
+            for translator, picture in zip(translators, pictures, strict=True)
+        ]
+        return predict(torch.from_numpy(np.stack(made).astype(np.float32) / 255)[:, None])
+
+    return predict_translated
+
+
+def open_folds(folds: Folds) -> dict[str, Translator]:
+    """Return the translator of each person, in float.
+
+    Raises:
+        ConfigError: they take pictures of different sizes.
+        ModelError: a model fails verification.
+    """
+    opened = {}
+    for folder in sorted(set(folds.values())):
+        translator = open_translator(TranslatorConfig(model=folder, artifact="generator.onnx"))
+        assert translator is not None  # a folder is named
+        opened[folder] = translator
+    sizes = {(each.info.width, each.info.height) for each in opened.values()}
+    if len(sizes) != 1:
+        raise ConfigError(f"--fold: translators of the sizes {sorted(sizes)}; expected one size")
+    return {person: opened[folder] for person, folder in folds.items()}
+
+
+def compare(
+    predict: Predictor,
+    folds: Folds,
+    *,
+    images: Path,
+    labels: Path,
+    side: int,
+    direct: NirFaces,
+    options: AdaptOptions,
+) -> tuple[dict[str, Any], Recalibration]:
+    """Return the figures of translated pictures, those of direct ones, and their differences.
+
+    Translator and recalibration of each person's predictions have not seen that person. The
+    second result is the recalibration for translated pictures, fitted on all people.
+
+    Args:
+        predict: predicts crops of ``side`` pixels, not recalibrated.
+        folds: the translators.
+        images: folder of the photographs.
+        labels: their annotations.
+        side: of the expression network's input, pixels.
+        direct: the photographs, cropped for the expression network.
+        options: of the fit.
+
+    Raises:
+        ConfigError: a person is in no fold, or the photographs show one person only.
+        ModelError: a translator fails verification.
+    """
+    check_folds(folds, direct.subjects)
+    translators = open_folds(folds)
+    width = next(iter(translators.values())).info.width
+    nir = direct if width == side else load_nir_faces(images, labels, options.margin, width)
+    through = predictor_through(predict, [translators[each] for each in nir.subjects], side)
+    predictions = predict_all(through, nir, options)
+    figures, *translated = cross_validate(predictions, nir, options)
+    plain, *plain_predictions = cross_validate(
+        predict_all(predict, direct, options), direct, options
+    )
+    everyone = nir.indices_of(set(nir.subjects))
+    result = {
+        **figures,
+        "direct": plain,
+        "difference": differences(
+            (plain_predictions[0], plain_predictions[1]),
+            (translated[0], translated[1]),
+            np.asarray(nir.labels),
+            np.asarray(nir.affect.double()),
+            nir.subjects,
+        ),
+        "folds": dict(folds),
+    }
+    return result, fit(predictions, nir, everyone, options)
