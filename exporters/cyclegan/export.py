@@ -46,7 +46,6 @@ _CITATION: Final = (
     "J.-Y. Zhu, T. Park, P. Isola, A. A. Efros: Unpaired Image-to-Image Translation using"
     " Cycle-Consistent Adversarial Networks, ICCV 2017"
 )
-_LICENCE: Final = "not stated in the file; ask whoever trained it"
 
 
 def export_cyclegan(
@@ -56,6 +55,8 @@ def export_cyclegan(
     size: tuple[int, int] = (256, 256),
     mono: bool = False,
     expression: str = "expression-nir",
+    licence: str | None = None,
+    citation: str | None = None,
     options: driver.ExportOptions = driver.DEFAULT_OPTIONS,
 ) -> Manifest:
     """Write the model folder ``out`` from a generator; return its manifest.
@@ -68,6 +69,8 @@ def export_cyclegan(
         size: width and height of the pictures, equal, multiples of 4 pixels.
         mono: one grey input channel instead of three.
         expression: name or folder of the expression network to evaluate int8 with.
+        licence: of the weights; None: not known.
+        citation: publication to cite for the weights; None: that of the architecture.
         options: which artifacts to make, and how.
 
     Raises:
@@ -80,7 +83,9 @@ def export_cyclegan(
             f" from {SIDE_MIN} to {SIDE_MAX} pixels, such as 256x256"
         )
     options.check(converter=False)
-    checkpoint = _GeneratorCheckpoint(weights, size, mono, expression, options)
+    checkpoint = _GeneratorCheckpoint(
+        weights, size, mono=mono, expression=expression, terms=(licence, citation), options=options
+    )
     return driver.export(out, checkpoint, options)
 
 
@@ -91,10 +96,13 @@ class _GeneratorCheckpoint:
         self,
         weights: Path,
         size: tuple[int, int],
+        *,
         mono: bool,
         expression: str,
+        terms: tuple[str | None, str | None],
         options: driver.ExportOptions,
     ) -> None:
+        licence, citation = terms
         self._options = options
         self._expression = expression
         self._size = width, height = size
@@ -110,7 +118,10 @@ class _GeneratorCheckpoint:
             input=driver.picture_input(original.input, size, mono=mono, value_range=(-1.0, 1.0)),
             outputs={"picture": Output(tensor=original.output)},
             source=Source(
-                file=weights.name, sha256=original.sha256, licence=_LICENCE, citation=_CITATION
+                file=weights.name,
+                sha256=original.sha256,
+                licence=licence or driver.UNKNOWN,
+                citation=citation or _CITATION,
             ),
             options={"size": f"{width}x{height}", "mono": mono, **original.options},
             golden=translation_golden(original.luma, size),

@@ -164,8 +164,8 @@ def _parser(adapt_options: Any, train_options: Any, translate_options: Any) -> P
         help="output of scripts/find_landmarks.py for --data: also learn to locate landmarks",
     )  # fmt: skip
     train.add_argument(
-        "--seen-by", type=Path, metavar="FILE",
-        help="visible_to_nir.pth of translate: train on the crops as that generator shows them",
+        "--seen-by", type=Path, metavar="RUN",
+        help="run of translate: train on the crops as its generator shows them in near infrared",
     )  # fmt: skip
     _add_options(train, train_options)
     translate = stages.add_parser(

@@ -25,7 +25,7 @@ from exporters.recipes.augmentation import augment, draw_movements, move_points,
 from exporters.recipes.ferplus import RatedCrops, read_ferplus
 from exporters.recipes.finish import calibrate_head, evaluate
 from exporters.recipes.generators import Generator as Translator
-from exporters.recipes.generators import load_generator, translate_pictures
+from exporters.recipes.generators import translate_pictures
 from exporters.recipes.landmarks import MIRRORED, Shapes, are_known
 from exporters.recipes.learner import Learner, TrainOptions, heads_loss
 from exporters.recipes.networks import STUDENT_WIDTHS, TEACHER_WIDTHS, ExpressionNetwork
@@ -41,6 +41,7 @@ from exporters.recipes.runs import (
     save_run,
     state_file,
 )
+from exporters.recipes.translate import load_to_nir
 
 _TEACHERS_SHARE: Final = 0.5
 """Weight of the teachers' predictions in the targets."""
@@ -102,9 +103,9 @@ def train(
             (born-again networks: Furlanello et al., ICML 2018).
         landmarks: the file that ``scripts/find_landmarks.py`` made of ``data``; the small network
             also learns to locate them (see ``exporters.recipes.landmarks``).
-        seen_by: ``visible_to_nir.pth`` of a run of ``translate``: all crops, also those of
-            calibration and test, are replaced by what that generator makes of them. Teachers
-            predict the original crops.
+        seen_by: a run of ``translate``: all crops, also those of calibration and test, are
+            replaced by what its generator of near-infrared pictures makes of them. Teachers predict
+            the original crops.
         stop_after: epochs after which to stop, for tests of resuming.
 
     Raises:
@@ -112,7 +113,7 @@ def train(
             holds a run with other options.
     """
     options.check()
-    generator = load_generator(seen_by, "--seen-by") if seen_by else None
+    generator = load_to_nir(seen_by, "--seen-by") if seen_by else None
     crops = read_ferplus(data, "train", landmarks)
     valid = _seen(read_ferplus(data, "valid"), generator)
     if len(crops) < options.batch:
@@ -144,7 +145,11 @@ def train(
         **dataclasses.asdict(options),
         "guides": [hashlib.sha256(state_file(run).read_bytes()).hexdigest() for run in teachers],
         "landmarks": hashlib.sha256(landmarks.read_bytes()).hexdigest() if landmarks else "",
-        **({"seen_by": hashlib.sha256(seen_by.read_bytes()).hexdigest()} if seen_by else {}),
+        **(
+            {"seen_by": hashlib.sha256((seen_by / LAST).read_bytes()).hexdigest()}
+            if seen_by
+            else {}
+        ),
     }
     shapes = (
         Shapes(crops.landmarks[are_known(crops.landmarks)]) if crops.landmarks is not None else None

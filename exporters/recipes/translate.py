@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import pickle
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -28,14 +29,14 @@ from edge.errors import ConfigError
 from edge.vocabulary import EXPRESSIONS
 from exporters.recipes.augmentation import augment, draw_movements, normalise
 from exporters.recipes.ferplus import RatedCrops, read_ferplus
-from exporters.recipes.generators import Discriminator, Generator, multiply_adds
+from exporters.recipes.generators import Discriminator, Generator, multiply_adds, write_generator
 from exporters.recipes.learner import Average, has_native_bfloat16
 from exporters.recipes.networks import SIDE, ExpressionNetwork
 from exporters.recipes.nirfaces import NirFaces, load_nir_faces, random_crops
 from exporters.recipes.runs import LAST, load_networks, make_folder, restore_run, save_run
 
-TO_VISIBLE: Final = "nir_to_visible.pth"
-TO_NIR: Final = "visible_to_nir.pth"
+TO_VISIBLE: Final = "nir_to_visible.onnx"
+TO_NIR: Final = "visible_to_nir.onnx"
 
 _MULTIPLY_ADDS_MAX: Final = 60_000_000
 """More would take longer than everything else that the daemon does with a face."""
@@ -45,7 +46,7 @@ _PEOPLE_MIN: Final = 2
 _MARGIN: Final = 0.05
 """Of near-infrared crops: the expression network's."""
 
-_WARM_UP: Final = 0.1
+_WARM_UP: Final = 0.05
 """Share of the steps before the discriminators count: the generators first learn to copy."""
 
 
@@ -75,7 +76,7 @@ class TranslateOptions:
     blocks: int = 4
     rate: float = 1e-3
     cycle: float = 10.0
-    identity: float = 4.0
+    identity: float = 2.0
     features: float = 2.0
     average: float = 0.995
     seed: int = 20261128
@@ -246,7 +247,7 @@ def translate(
     left_out: Collection[str] = (),
     stop_after: int | None = None,
 ) -> dict[str, Any]:
-    """Train; write both state dicts, ``last.pt`` and a line of ``log.jsonl`` every 25 steps.
+    """Train; write both generators in ONNX, ``last.pt`` and a line of ``log.jsonl`` every 25 steps.
 
     If ``out`` holds ``last.pt`` of a run with the same options, training resumes there and ends in
     the same weights as an uninterrupted run.
@@ -302,9 +303,7 @@ def translate(
             save_run(out / LAST, step, [training], random, terms)
             _report(step, options.steps, elapsed_ms(started_ns) / (step - begun), losses)
     for name, each in zip((TO_VISIBLE, TO_NIR), training.generators(), strict=True):
-        torch.save(
-            {key: value.contiguous() for key, value in each.state_dict().items()}, out / name
-        )
+        write_generator(each, out / name, options.side)
     return {
         "multiply_adds": multiply_adds(options.side, options.filters, options.blocks),
         "people": sorted(set(nir.subjects)),
@@ -312,6 +311,23 @@ def translate(
         "photographs": len(nir),
         "device": device.type,
     }
+
+
+def load_to_nir(run: Path, option: str) -> Generator:
+    """Return the generator from visible light to near infrared of a run of ``translate``.
+
+    ``option`` is the option that named the folder, for messages.
+
+    Raises:
+        ConfigError: the folder holds no such run.
+    """
+    try:
+        saved = torch.load(run / LAST, weights_only=True, map_location="cpu")
+        network = Generator(saved["terms"]["filters"], saved["terms"]["blocks"])
+        network.load_state_dict(saved["learners"][0]["to_nir_average"])
+    except (OSError, EOFError, LookupError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ConfigError(f"{option} {run}: holds no {LAST} that translate wrote") from error
+    return network.eval()
 
 
 def _weights_of(network: ExpressionNetwork) -> bytes:
