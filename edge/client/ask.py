@@ -8,7 +8,7 @@ import zmq
 
 from edge.client.endpoints import connect
 from edge.client.handshakes import HandshakeMonitor
-from edge.client.keys import Keys, apply_client_keys, default_keys
+from edge.client.keys import ClientContext, Keys, default_keys
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError, ServiceUnavailable
 from edge.protocol.requests import Request, refusal_of
@@ -29,12 +29,11 @@ def ask(
         ServiceUnavailable: no reply within ``timeout_s``, or the reply is not from a daemon.
         ConfigError: ``endpoint`` is not a valid ZeroMQ address, or the daemon refuses the keys.
     """
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    apply_client_keys(context, keys or default_keys())
+    context = ClientContext.of(keys or default_keys())
     try:
         socket = context.socket(zmq.REQ)
         socket.setsockopt(zmq.LINGER, 0)
-        handshakes = HandshakeMonitor(socket)
+        handshakes = HandshakeMonitor(socket, endpoint)
         connect(socket, endpoint, "--service")
         socket.send(request.model_dump_json().encode())
         poller = zmq.Poller()

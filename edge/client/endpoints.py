@@ -5,6 +5,7 @@ from typing import Final
 
 import zmq
 
+from edge.client.keys import ClientContext, apply_client_keys
 from edge.errors import ConfigError
 
 _TCP: Final = re.compile(r"tcp://.*:(\d+)")
@@ -29,17 +30,20 @@ def connect(socket: "zmq.Socket[bytes]", endpoint: str, name: str = "endpoint") 
     """Connect ``socket``, whose options are already set: most have no effect afterwards.
 
     Args:
-        socket: of any type.
+        socket: of any type; of a ``ClientContext`` where the daemon may have keys.
         endpoint: ``tcp://HOST:PORT`` or ``ipc://PATH``.
         name: of the option or argument, for the message.
 
     Raises:
-        ConfigError: ``endpoint`` is not a valid address.
+        ConfigError: ``endpoint`` is not a valid address, or the public key of its daemon is not
+            known.
     """
     check_endpoint(endpoint, name)
     # only for a literal address: with IPv6 on, "localhost" may resolve to ::1, while the daemon
     # listens on 127.0.0.1
     socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+    if isinstance(socket.context, ClientContext):
+        apply_client_keys(socket, socket.context.keys, endpoint)
     try:
         socket.connect(endpoint)
     except (zmq.ZMQError, ValueError, TypeError) as error:

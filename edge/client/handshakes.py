@@ -10,6 +10,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from edge.access.keys import fingerprint
+from edge.client.keys import ClientContext
 
 log = logging.getLogger("affect_edge")
 
@@ -22,24 +23,27 @@ _CLOSED_MIN: Final = 2  # a daemon that stops just now closes a connection in it
 
 
 class HandshakeMonitor:
-    """Watches the handshakes of a socket whose context has its keys. For the thread of the socket.
+    """Watches the handshakes of a socket of a ``ClientContext``. For the thread of the socket.
 
     Made before the socket connects; closed before it, or with its context.
 
     Args:
         socket: to watch.
+        endpoint: to which it will connect.
         logged: what was logged by the monitor of an earlier socket; gets what is logged now.
 
     Attributes:
         monitor: to poll for events.
     """
 
-    def __init__(self, socket: "zmq.Socket[bytes]", logged: set[str] | None = None) -> None:
+    def __init__(
+        self, socket: "zmq.Socket[bytes]", endpoint: str, logged: set[str] | None = None
+    ) -> None:
         self._socket = socket
-        # libzmq gives a socket's keys back, pyzmq does not
-        options = socket.context.sockopts
-        self._public = options.get(zmq.CURVE_PUBLICKEY)
-        self._server = options.get(zmq.CURVE_SERVERKEY)
+        context = socket.context  # libzmq gives a socket's keys back, pyzmq does not
+        keys = context.keys if isinstance(context, ClientContext) else None
+        self._public = None if keys is None else keys.public
+        self._server = None if keys is None else keys.server_of(endpoint)
         self._closed: dict[str, int] = {}  # handshakes cut short, by endpoint
         self._logged = set() if logged is None else logged
         self.monitor: zmq.Socket[bytes] = socket.get_monitor_socket(_EVENTS)
@@ -70,7 +74,7 @@ class HandshakeMonitor:
         self.monitor.close(linger=0)
 
     def _refused(self) -> str:
-        mark = fingerprint(self._public.decode()) if self._public else "none"
+        mark = fingerprint(self._public) if self._public else "none"
         return (
             f"the daemon refuses this client's key ({mark}); expected its public file in the folder"
             " security.allowed_keys of the daemon, and a reload (systemctl reload affect-edge)"
@@ -84,5 +88,5 @@ class HandshakeMonitor:
             )
         return (
             "the daemon closes the connection; expected its public key as --server-key (received"
-            f" {fingerprint(self._server.decode())}), and a daemon that uses keys"
+            f" {fingerprint(self._server)}), and a daemon that uses keys"
         )

@@ -1,7 +1,7 @@
-"""A client's CURVE keys: its own secret key, and the public key of the daemon."""
+"""A client's CURVE keys: its own secret key, and the public keys of the daemons."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -17,35 +17,60 @@ SERVER_VARIABLE: Final = "AFFECT_EDGE_SERVER_KEY"
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What a client needs to connect to daemons with keys. Daemons that share a pair can share it.
+    """What a client needs to connect to daemons with keys.
 
     Attributes:
         public, secret: the client's own pair, in Z85.
-        server: the daemon's public key, in Z85.
+        server: the public key of every daemon, in Z85; or that of each, by the address to connect
+            to.
     """
 
     public: str
     secret: str = field(repr=False)
-    server: str
+    server: str | Mapping[str, str]
 
     @classmethod
-    def load(cls, secret_key: Path | str, server_key: Path | str) -> Self:
-        """Read the client's ``NAME.key_secret`` and the daemon's public ``NAME.key``.
+    def load(
+        cls, secret_key: Path | str, server_key: Path | str | Mapping[str, Path | str]
+    ) -> Self:
+        """Read the client's ``NAME.key_secret`` and the public ``NAME.key`` of the daemons.
+
+        Args:
+            secret_key: the client's file.
+            server_key: the file of the daemon, or of several that share a pair; or the file of each
+                daemon, by each address to connect to.
 
         Raises:
             ConfigError: a file cannot be read, is malformed, or the secret one can be read by
                 others.
         """
         pair = read_secret(Path(secret_key), "--secret-key")
+        if isinstance(server_key, Mapping):
+            servers = {
+                endpoint: read_public(Path(path), "--server-key").public
+                for endpoint, path in server_key.items()
+            }
+            return cls(pair.public, str(pair.secret), servers)
         server = read_public(Path(server_key), "--server-key")
         return cls(pair.public, str(pair.secret), server.public)
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self | None:
+    def from_environment(
+        cls,
+        environment: Mapping[str, str] | None = None,
+        *,
+        endpoints: Sequence[str] = (),
+        services: Sequence[str] = (),
+    ) -> Self | None:
         """Return the keys that two variables name; None if neither is set.
 
+        Args:
+            environment: the variables; None: those of this process.
+            endpoints, services: addresses of the daemons, in the order of their public keys where
+                the variable names several, with a colon between them.
+
         Raises:
-            ConfigError: only one is set, or as ``load``.
+            ConfigError: only one is set, there is not a public key for each daemon, or as ``load``.
         """
         given = os.environ if environment is None else environment
         secret, server = given.get(SECRET_VARIABLE), given.get(SERVER_VARIABLE)
@@ -59,17 +84,57 @@ class Keys:
                 f"{option} ({missing}): not set; expected the client's secret key (--secret-key"
                 " FILE) and the daemon's public key (--server-key FILE), or neither"
             )
-        return cls.load(secret, server)
+        files = server.split(os.pathsep)
+        if len(files) == 1:
+            return cls.load(secret, server)
+        for option, named in (("--connect", endpoints), ("--service", services)):
+            if len(named) not in (0, len(files)) or not (endpoints or services):
+                raise ConfigError(
+                    f"--server-key: {len(files)} files, and {len(named)} addresses as {option};"
+                    " expected one file for all daemons, or one for each, in the same order"
+                )
+        addresses = (*zip(endpoints, files, strict=False), *zip(services, files, strict=False))
+        return cls.load(secret, dict(addresses))
+
+    def server_of(self, endpoint: str) -> str | None:
+        """Return the public key of the daemon at an address, in Z85; None if it is not known."""
+        return self.server if isinstance(self.server, str) else self.server.get(endpoint)
 
 
-def apply_client_keys(
-    target: "zmq.Socket[bytes] | zmq.Context[zmq.Socket[bytes]]", keys: Keys | None
-) -> None:
-    """Let a socket, not yet connected, or all future sockets of a context use ``keys``."""
-    if keys is not None:
-        target.setsockopt(zmq.CURVE_SERVERKEY, keys.server.encode())
-        target.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
-        target.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
+class ClientContext(zmq.Context["zmq.Socket[bytes]"]):
+    """A context whose sockets connect with ``keys`` (``edge.client.endpoints.connect``).
+
+    Attributes:
+        keys: None: daemons without keys.
+    """
+
+    keys: Keys | None = None
+
+    @classmethod
+    def of(cls, keys: Keys | None) -> Self:
+        """Return a new context."""
+        context = cls()
+        context.keys = keys
+        return context
+
+
+def apply_client_keys(socket: "zmq.Socket[bytes]", keys: Keys | None, endpoint: str = "") -> None:
+    """Let a socket that is about to connect to ``endpoint`` use ``keys``.
+
+    Raises:
+        ConfigError: the daemon's public key is not known.
+    """
+    if keys is None:
+        return
+    server = keys.server_of(endpoint)
+    if server is None:
+        raise ConfigError(
+            f"{endpoint}: no public key of this daemon; expected one for each address"
+            " (--server-key)"
+        )
+    socket.setsockopt(zmq.CURVE_SERVERKEY, server.encode())
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
+    socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
 
 
 _default: Keys | None = None

@@ -236,7 +236,7 @@ class LiveSocket:
             socket.setsockopt(option, value)
         for topic in self._topics:
             socket.setsockopt(zmq.SUBSCRIBE, topic)
-        self._handshakes = HandshakeMonitor(socket, self._logged)
+        self._handshakes = HandshakeMonitor(socket, self._endpoint, self._logged)
         connect(socket, self._endpoint)
         self._silent_ns, self._looked_ns = 0, monotonic_ns()
         return socket

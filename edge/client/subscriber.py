@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
 
-import zmq
-
 from edge.client.backfill import Backfill, Since
 from edge.client.gaps import Cursor, Gap, GapDetector
-from edge.client.keys import Keys, apply_client_keys, default_keys
+from edge.client.keys import ClientContext, Keys, default_keys
 from edge.client.live import Live
 from edge.client.ordering import Ordered
 from edge.client.service import Consumer
@@ -154,7 +152,7 @@ class Subscriber:
         self._undecodable = 0  # of those fetched, and of earlier ``with`` blocks
         self._opened_ns = 0  # time since which messages are waited for
         self._keys = keys or default_keys()
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._context: ClientContext | None = None
         self._live: Live | None = None
         self._backfill: Backfill | None = None
 
@@ -166,8 +164,7 @@ class Subscriber:
         """
         if not self._endpoints:
             raise ConfigError("no endpoint to subscribe to; expected at least one tcp://HOST:PORT")
-        self._context = zmq.Context()
-        apply_client_keys(self._context, self._keys)
+        self._context = ClientContext.of(self._keys)
         self._opened_ns = monotonic_ns()
         try:
             self._live = Live(

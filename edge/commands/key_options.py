@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,9 +20,11 @@ _OPTIONS = {
         ),
     ],
     "server_key": Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            "--server-key", metavar="FILE", envvar=_SERVER, help="The daemon's public NAME.key."
+            "--server-key", metavar="FILE", envvar=_SERVER,
+            help="The daemon's public NAME.key; or repeated, one for each daemon, in the order of"
+            " their addresses.",
         ),
     ],
 }  # fmt: skip
@@ -32,13 +35,20 @@ def takes_keys(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run(
-        *args: Any, secret_key: Path | None = None, server_key: Path | None = None, **others: Any
+        *args: Any,
+        secret_key: Path | None = None,
+        server_key: list[Path] | None = None,
+        **others: Any,
     ) -> Any:
-        if secret_key is not None or server_key is not None:
+        if secret_key is not None or server_key:
             from edge.client.keys import Keys, set_default_keys  # noqa: PLC0415
 
-            named = {_SECRET: str(secret_key or ""), _SERVER: str(server_key or "")}
-            set_default_keys(Keys.from_environment(named))
+            named = {
+                _SECRET: str(secret_key or ""),
+                _SERVER: os.pathsep.join(map(str, server_key or ())),
+            }
+            endpoints, services = (_listed(others.get(name)) for name in ("connect", "service"))
+            set_default_keys(Keys.from_environment(named, endpoints=endpoints, services=services))
         return command(*args, **others)
 
     signature = inspect.signature(command)
@@ -50,3 +60,8 @@ def takes_keys(command: Callable[..., Any]) -> Callable[..., Any]:
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {**command.__annotations__, **_OPTIONS}
     return run
+
+
+def _listed(addresses: list[str] | str | None) -> list[str]:
+    given = [addresses] if isinstance(addresses, str) else addresses or []
+    return [each for each in given if each]

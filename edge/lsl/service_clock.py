@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from edge.client.ask import decode_reply
 from edge.client.endpoints import connect
-from edge.client.keys import apply_client_keys, default_keys
+from edge.client.keys import ClientContext, default_keys
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import RequestRefused, ServiceUnavailable
 from edge.protocol.requests import StatusRequest, TimeRequest
@@ -73,8 +73,7 @@ class ServiceClock:
         self._endpoint = endpoint
         self._exchanges: list[tuple[int, int, int]] = []  # when, offset, half of the round trip
         self._next_ns = 0
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        apply_client_keys(self._context, default_keys())
+        self._context = ClientContext.of(default_keys())
         self._socket = self._open()
 
     def __enter__(self) -> "ServiceClock":

@@ -1,6 +1,8 @@
 """Keys of clients: files, variables, options; what a refused client is told."""
 
 import contextlib
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from edge import clock
 from edge.client import Keys, Subscriber, fetch_socket
 from edge.client.ask import ask
 from edge.client.fetch_socket import FetchSocket
-from edge.client.keys import apply_client_keys
+from edge.client.keys import ClientContext
 from edge.config import PublishConfig
 from edge.errors import ConfigError
 from edge.hub.publisher import Publisher
@@ -45,6 +47,52 @@ def test_commands_need_both_keys(tmp_path: Path, variables: bool) -> None:
     assert "--server-key (AFFECT_EDGE_SERVER_KEY): not set" in done.stderr
 
 
+def test_each_daemon_has_a_key_of_its_own(tmp_path: Path) -> None:
+    first, second = (KeyedHub(tmp_path / name) for name in ("first", "second"))
+    with contextlib.closing(first), contextlib.closing(second):
+        secret, public = first.keys.folder / "late.key_secret", first.keys.folder / "late.key"
+        first.keys.keys("late")
+        for hub in (first, second):
+            shutil.copy(public, hub.keys.allowed)
+            hub.security.reload()
+        endpoints = [hub.publisher.endpoint for hub in (first, second)]
+        services = [hub.service.endpoint for hub in (first, second)]
+        files = os.pathsep.join(str(hub.keys.public) for hub in (first, second))
+        names = {"AFFECT_EDGE_SECRET_KEY": str(secret), "AFFECT_EDGE_SERVER_KEY": files}
+        keys = Keys.from_environment(names, endpoints=endpoints, services=services)
+        context = ClientContext.of(keys)
+        fetchers = [FetchSocket(context, each) for each in services]
+        request = FetchRequest(stream="s", epoch=1, seq=0)
+        for hub, fetcher in zip((first, second), fetchers, strict=True):
+            hub.turn_until(lambda sends=fetcher: sends.send(request, clock.monotonic_ns()))
+            assert not sum(hub.rejected.values())
+        with pytest.raises(ConfigError, match="no public key of this daemon; expected one for"):
+            ask("tcp://127.0.0.1:5556", TimeRequest(), keys=keys)
+        context.destroy(linger=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (("--connect", "ipc://a", "--connect", "ipc://b", "--connect", "ipc://c"), 3),
+        (("--connect", "ipc://a", "--connect", "ipc://b", "--service", "ipc://s"), 1),
+        ((), 0),
+    ],
+)
+def test_two_public_keys_are_those_of_two_daemons(
+    tmp_path: Path, options: tuple[str, ...], count: int
+) -> None:
+    folder = KeyFolder(tmp_path, "logger")
+    keys = (*folder.options("logger"), "--server-key", str(folder.public))
+    done = affect_edge("log", "--out", str(tmp_path / "log.sqlite"), *options, *keys)
+    option = "--service" if count == 1 else "--connect"
+    assert done.returncode == 78
+    assert done.stderr.endswith(
+        f"--server-key: 2 files, and {count} addresses as {option}; expected one file for all"
+        " daemons, or one for each, in the same order\n"
+    )
+
+
 def test_a_client_with_keys_hears_that_the_daemon_has_none(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -72,8 +120,7 @@ def test_a_client_whose_key_is_allowed_later_is_served(
     monkeypatch.setattr(fetch_socket, "_RETRY_S", 0.2)
     with contextlib.closing(KeyedHub(tmp_path)) as hub:
         keys = hub.keys.keys("late")
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        apply_client_keys(context, keys)
+        context = ClientContext.of(keys)
         fetcher = FetchSocket(context, hub.service.endpoint)
         request = FetchRequest(stream="s", epoch=1, seq=0)
 
