@@ -79,7 +79,8 @@ class Side:
             self.chose_artifacts = True
         self._full_looks = 0
         self._count_full_looks(self._pipeline.detector)
-        self._pixels = np.load(request["frames"], mmap_mode="r")
+        # as a plain array: a slice of a memmap runs code in Python, which no source's frame does
+        self._pixels = np.asarray(np.load(request["frames"], mmap_mode="r"))
         for picture in self._pixels:
             picture.sum()  # reading it here keeps the page faults out of the measurement
         self._step_ns = round(1e9 / request["rate_hz"])

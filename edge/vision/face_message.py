@@ -14,13 +14,13 @@ from edge.vision.mesh.names import COEFFICIENTS, SUMMARY
 from edge.vision.values import Affect, FaceState
 from edge.vocabulary import EXPRESSIONS
 
-_MESH_OFF: Final = MeshConfig()
+MESH_OFF: Final = MeshConfig()
 
 _NAMES: Final = {"none": (), "summary": SUMMARY, "all": COEFFICIENTS}
 _PLACES: Final = {name: place for place, name in enumerate(COEFFICIENTS)}
 
 
-def faces_json(faces: Iterable[FaceState], mesh: MeshConfig = _MESH_OFF) -> bytes:
+def faces_json(faces: Iterable[FaceState], mesh: MeshConfig = MESH_OFF) -> bytes:
     """Return the faces of a frame message as JSON; ``mesh`` says which parts of a mesh.
 
     Fields, order and rounding are those of ``edge.protocol.messages.Face``.

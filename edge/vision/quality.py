@@ -115,7 +115,7 @@ def yaw(landmarks: Floats) -> float:
 
 
 def _visible_part(luma: Luma, box: Box) -> tuple[Luma | None, float]:
-    """Return the part of the frame inside the box, and its fraction of the box's area."""
+    """Return a copy of the part of the frame inside the box, and its fraction of the box's area."""
     height, width = luma.shape
     edges = (box.x, box.y, box.x + box.width, box.y + box.height)
     if not all(map(math.isfinite, edges)) or box.width <= 0 or box.height <= 0:
@@ -125,7 +125,8 @@ def _visible_part(luma: Luma, box: Box) -> tuple[Luma | None, float]:
     if right <= left or bottom <= top:
         return None, 0.0
     inside = min(1.0, (right - left) * (bottom - top) / (box.width * box.height))
-    return luma[top:bottom, left:right], inside
+    # a copy reads memory in order, which resizing does not: together they take less time
+    return luma[top:bottom, left:right].copy(), inside
 
 
 def _sharpness(part: Luma) -> float:

@@ -5,14 +5,14 @@ The hub, which does not trust a worker, checks the bytes.
 
 from edge.config import MeshConfig
 from edge.link import FrameReport
-from edge.vision.face_message import faces_json
+from edge.vision.face_message import MESH_OFF, faces_json
 from edge.vision.values import FrameState
 
 
-def frame_report(state: FrameState, mesh: MeshConfig | None = None) -> FrameReport:
+def frame_report(state: FrameState, mesh: MeshConfig = MESH_OFF) -> FrameReport:
     """Return the results of a frame as the report for the hub.
 
-    ``mesh``: which parts of a mesh it holds; None: those of the default configuration.
+    ``mesh``: which parts of a mesh it holds.
     """
     frame = state.frame
     return FrameReport(
@@ -27,5 +27,5 @@ def frame_report(state: FrameState, mesh: MeshConfig | None = None) -> FrameRepo
         file=frame.file,
         page=frame.page,
         stage_ms={"capture": frame.capture_ms, **state.stage_ms},
-        faces_json=faces_json(state.faces, mesh or MeshConfig()),
+        faces_json=faces_json(state.faces, mesh),
     )

@@ -175,11 +175,13 @@ class _Cell(NamedTuple):
 
     def points(self) -> list[float]:
         """Return x and y of the landmarks, one after the other."""
-        box, relative = self.box, [_limited(each, -_LANDMARK_MAX, _LANDMARK_MAX)
-                                   for each in self.landmarks]  # fmt: skip
-        points = []
+        left, top, width, height = self.box.x, self.box.y, self.box.width, self.box.height
+        relative = self.landmarks
+        if max(map(abs, relative)) > _LANDMARK_MAX:
+            relative = [_limited(each, -_LANDMARK_MAX, _LANDMARK_MAX) for each in relative]
+        points: list[float] = []
         for y, x in zip(relative[0::2], relative[1::2], strict=True):
-            points += [box.x + x * box.width, box.y + y * box.height]
+            points += (left + x * width, top + y * height)
         return points
 
 
@@ -240,7 +242,7 @@ def _decode_few(
         if is_new:
             faces.append(_Face())
             overlaps.append(1.0)
-        nearest = max(range(len(faces)), key=overlaps.__getitem__)
+        nearest = overlaps.index(max(overlaps))
         if is_new or overlaps[nearest] >= _SAME_CELLS:
             said = landmarks[:, row, column].tolist()
             faces[nearest].append(_Cell(scores[cell], box, said))

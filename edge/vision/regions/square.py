@@ -83,14 +83,15 @@ def touches_border(box: Box, square: Square) -> bool:
 def cut_out(luma: Luma, square: Square) -> Luma:
     """Return the pixels of ``square``, uint8 (side, side), black where it is outside ``luma``.
 
-    A square inside the picture is a view of it: nothing is copied.
+    The result shares no memory with ``luma``.
     """
     height, width = luma.shape
     left, top = max(square.left, 0), max(square.top, 0)
     right = min(square.left + square.side, width)
     bottom = min(square.top + square.side, height)
     if right - left == square.side and bottom - top == square.side:
-        return luma[top:bottom, left:right]
+        # a copy reads memory in order, which resizing does not: together they take 0.6 of the time
+        return luma[top:bottom, left:right].copy()
     padded = np.zeros((square.side, square.side), np.uint8)
     if left < right and top < bottom:
         inside = np.s_[

@@ -61,8 +61,7 @@ def test_the_picture_of_a_square_is_exact_and_black_outside(left: int, top: int,
     padded = np.zeros((90 + 400, 160 + 400), np.uint8)
     padded[200:290, 200:360] = LUMA
     assert np.array_equal(picture, padded[200 + top :, 200 + left :][:side, :side])
-    inside = 0 <= left <= 160 - side and 0 <= top <= 90 - side
-    assert np.shares_memory(picture, LUMA) == inside
+    assert picture.flags.c_contiguous  # resizing it reads memory in order
 
 
 @given(
