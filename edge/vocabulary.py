@@ -18,6 +18,10 @@ AffectSource = Literal["network", "recalibration", "anchors"]
 weighted with their probabilities: fitted ones of a recalibration, or anchors of the literature
 where a network has no such output."""
 
+HeadName = Literal["network", "features", "mesh"]
+"""What gave the probabilities of an expression: the network's own output, a head that was fitted to
+its features, or one that was fitted to its features and the face mesh's coefficients."""
+
 FoundBy = Literal["full", "region", "predicted"]
 """How the box of a face came about: from a look at the full frame, from one at a region round the
 place where the face was expected, or predicted from the frames before."""

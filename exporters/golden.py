@@ -41,7 +41,7 @@ def remake_golden(model: str | Path) -> Manifest:
     folder = find_model(model)
     manifest = load_manifest(folder)
     reference = float_network(folder, manifest.task)
-    manifest = manifest.model_copy(update={"golden": _golden(reference)})
+    manifest = manifest.model_copy(update={"golden": golden_of(reference)})
     for artifact in manifest.artifacts:
         if not manifest.parity[artifact.file].passed:
             continue
@@ -52,7 +52,7 @@ def remake_golden(model: str | Path) -> Manifest:
     return manifest
 
 
-def _golden(network: Network) -> Golden:
+def golden_of(network: Network) -> Golden:
     """Return the golden answers of ``network``, the float network."""
     manifest, size = network.manifest, (network.info.width, network.info.height)
     int8 = any(each.precision == "int8" for each in manifest.artifacts)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.evaluation.metrics import ccc
-from edge.vision.expression.readout import Readout
+from edge.vision.expression.readout import FEATURES, Readout
 from edge.vision.inference import Network
 from edge.vision.values import Luma
 
@@ -51,9 +51,12 @@ def predict_all(network: Network, crops: Iterable[Luma]) -> Predictions:
     """
     readout = Readout.of(network.manifest)
     heads = [network.run(crop[None]) for crop in crops]
-    shares = np.concatenate([each["expression"] for each in heads])
-    affect = [each["affect"] for each in heads if "affect" in each]
-    probabilities, values = readout.decode(shares, np.concatenate(affect) if affect else None)
+    scores, affect, features = (
+        np.concatenate([each[role] for each in heads]) if role in heads[0] else None
+        for role in ("expression", "affect", FEATURES)
+    )
+    assert scores is not None  # the role that every decoder needs
+    probabilities, values = readout.decode(scores, affect, features)
     return probabilities.astype(np.float64), values.astype(np.float64)
 
 

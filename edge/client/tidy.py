@@ -60,6 +60,7 @@ COLUMNS = (
     "label",
     "stable_label",
     "reading_age_s",  # 0: predicted from this picture; above: kept from an earlier one
+    "expression_head",  # network, features or mesh: what gave the probabilities
     *(f"p_{name}" for name in EXPRESSIONS),
     "valence",
     "arousal",
@@ -121,8 +122,8 @@ BOOLEANS: Final = frozenset(["quality_usable", "synchronized"])
 TEXTS: Final = frozenset(
     [
         "device", "stream", "file", "participant", "seat", "found", "reasons", "label",
-        "stable_label", "baseline", "affect_source", "perclos_reason", "blinks_reason", "clock",
-        "event", "detail",
+        "stable_label", "expression_head", "baseline", "affect_source", "perclos_reason",
+        "blinks_reason", "clock", "event", "detail",
     ]
 )  # fmt: skip
 """The columns of each type; all others are numbers with a fraction."""
@@ -240,9 +241,10 @@ def _face_cells(face: Face) -> list[Cell]:
     cells += [quality.usable, quality.size_px, quality.sharpness]
     cells += [quality.brightness, quality.saturated, quality.yaw, "|".join(quality.reasons)]
     if expression is None:
-        cells += [None] * (3 + len(EXPRESSIONS))
+        cells += [None] * (4 + len(EXPRESSIONS))
     else:
         cells += [expression.label, expression.stable_label, expression.age_s]
+        cells.append(expression.head)
         cells += [getattr(expression.probabilities, name) for name in EXPRESSIONS]
     if affect is None:
         cells += [None] * 8

@@ -91,7 +91,8 @@ class EpochEnded(Detail):
 class ModelReference(BaseModel):
     """Which model runs: its name, the artifact with its sha256, and how it is run.
 
-    ``manifest_sha256`` covers the recalibration, which the artifact does not contain.
+    ``manifest_sha256`` covers the recalibration and fitted heads, which the artifact does not
+    contain.
     """
 
     model_config = ConfigDict(frozen=True)

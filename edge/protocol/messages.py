@@ -35,6 +35,7 @@ from edge.vocabulary import (
     ClockName,
     FoundBy,
     Grade,
+    HeadName,
     RateReason,
     ScheduleReason,
 )
@@ -134,6 +135,7 @@ class FaceExpression(Wire):
     probabilities: Probabilities
     stable_label: str
     age_s: Annotated[float, Field(ge=0), RoundedTo(3)] = 0.0
+    head: HeadName = "network"
 
 
 class Point(Wire):

@@ -45,6 +45,7 @@ def _face(face: FaceState, mesh: MeshConfig) -> dict[str, Any]:
             "probabilities": shares,
             "stable_label": face.smoothed.stable_label,
             "age_s": round(face.reading_age_ns / 1e9, 3),
+            "head": face.prediction.head,
         }
         affect = {
             **_point(face.prediction.affect),

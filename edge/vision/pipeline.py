@@ -16,6 +16,7 @@ from edge.protocol.detail import Detail
 from edge.vision.affect import AffectSmoother
 from edge.vision.detect import Detector, open_detector
 from edge.vision.expression import ExpressionNetwork, open_expression
+from edge.vision.expression.head_choice import HeadChoice
 from edge.vision.expression.turns import Readings
 from edge.vision.mesh import open_mesh
 from edge.vision.mesh.lids import LidWatch
@@ -60,6 +61,7 @@ class Pipeline:
         self._affect = AffectSmoother(config.affect)
         self._readings = Readings(keeps_unchanged=config.expression.keep_unchanged)
         self._faces_per_frame = config.expression.faces_per_frame
+        self._heads = HeadChoice() if mesh is not None and expression.takes_coefficients else None
         self._mesh = mesh
         self._mesh_turns = MeshTurns(config.mesh)
         self._lids = LidWatch(config.mesh.eyes_closed_s, config.tracking.vanish_s)
@@ -176,7 +178,8 @@ class Pipeline:
         translator or the expression network fails stays in the result, without a prediction, with
         the reason.
 
-        Then the face mesh measures faces, if it is on.
+        Then the face mesh measures faces, if it is on, and their expressions are predicted with
+        its coefficients, if the expression network has a head for them.
 
         Args:
             tracked: from ``detect``.
@@ -196,12 +199,16 @@ class Pipeline:
             self._face_state(frame, track, quality, stopwatch, is_due=track.id in to_read)
             for track, quality in assessed
         )
+        if self._heads is not None:
+            self._heads.begin((track.id for track in tracked.tracks), frame.sensor_ns)
         events: list[Detail] = []
         if self._mesh is not None:
             before_ms = sum(tracked.stage_ms.values()) if self._has_one_core else 0.0
             faces, events = self._with_meshes(
                 self._mesh, frame, faces, stopwatch, before_ms if keeps_rate else None
             )
+        faces = tuple(self._smoothed(frame, face) for face in faces)
+        stopwatch.lap("smooth")
         stage_ms = {**tracked.stage_ms, **stopwatch.stage_ms}
         return FrameState(tracked.frame, faces, stage_ms, tracked.ignored, tuple(events))
 
@@ -235,10 +242,20 @@ class Pipeline:
         except InferenceError:
             quality = replace(quality, usable=False, reasons=(*quality.reasons, INFERENCE_FAILED))
             return FaceState(track, quality, seat=seat)
+        return FaceState(track, quality, prediction, seat=seat)
+
+    def _smoothed(self, frame: Frame, face: FaceState) -> FaceState:
+        """Return a face that was read in this frame with its mesh's head, smoothed; else itself."""
+        prediction, track = face.prediction, face.track
+        if prediction is None or face.smoothed is not None:
+            return face
+        if self._heads is not None:
+            coefficients = self._heads.coefficients(track.id, frame.sensor_ns)
+            if coefficients is not None:
+                prediction = self._expression.with_mesh(prediction, coefficients)
         smoothed = self._affect.update(track.id, prediction, frame.sensor_ns)
-        self._readings.note(frame, track.id, detection.box, prediction, smoothed)
-        stopwatch.lap("smooth")
-        return FaceState(track, quality, prediction, smoothed, seat)
+        self._readings.note(frame, track.id, track.detection.box, prediction, smoothed)
+        return replace(face, prediction=prediction, smoothed=smoothed)
 
     def _with_meshes(
         self,
@@ -253,7 +270,7 @@ class Pipeline:
         ``before_ms``: what other stages took of the time up to the next frame; None: it does not
         matter how long the mesh takes.
         """
-        stopwatch.lap("smooth")  # what came since the last lap is not the mesh
+        stopwatch.lap("classify")  # what came since the last lap is not the mesh
         # a face that is turned away is not read, but its pose says so
         places = {
             face.track.id: place
@@ -276,6 +293,8 @@ class Pipeline:
             took_ms = sum(stopwatch.stage_ms.values()) - spent_ms
             self._mesh_turns.note(track, took_ms)
             if mesh is not None:
+                if self._heads is not None:
+                    self._heads.note(track, mesh.coefficients, frame.sensor_ns)
                 openness = (mesh.left_eye + mesh.right_eye) / 2
                 lids, found = self._lids.update(track, openness, frame.sensor_ns, seats[track])
                 events += found

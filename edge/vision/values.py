@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.protocol.detail import Detail
-from edge.vocabulary import AffectSource, ClockName, FoundBy
+from edge.vocabulary import AffectSource, ClockName, FoundBy, HeadName
 
 Luma = NDArray[np.uint8]
 """A mono picture, uint8 (height, width)."""
@@ -201,12 +201,17 @@ class Prediction:
         affect: valence and arousal.
         unknown: expressions that the network does not know: published as null, not as 0.
         affect_source: where valence and arousal come from.
+        head: what gave the probabilities.
+        inputs: float32 (1, n), from which a head with the face mesh's coefficients predicts
+            anew; None: there is no such head. They never leave the worker.
     """
 
     probabilities: Floats
     affect: Affect
     unknown: tuple[str, ...] = ()
     affect_source: AffectSource = "network"
+    head: HeadName = "network"
+    inputs: Floats | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from benchmarks.evaluation.expression_agreement import expression_agreement
 from benchmarks.evaluation.pictures import split_pictures
 from edge.errors import ModelError
 from edge.validation import prefixed
+from edge.vision.expression.readout import FEATURES
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import (
     Anchors,
@@ -39,7 +40,7 @@ from exporters.artifacts.tflite import convert_float
 from exporters.expression.card import write_card
 from exporters.expression.face_check import check_channels, face_check
 from exporters.expression.golden import expression_golden
-from exporters.expression.heads import expose, keep_outputs, rename
+from exporters.expression.heads import expose, expose_features, keep_outputs, rename
 from exporters.expression.int8 import calibration_faces, choose_float_nodes
 from exporters.expression.known import ANCHORS_ORIGIN, KNOWN
 from exporters.expression.original import (
@@ -265,7 +266,8 @@ def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
     expression = expose(model, original.expression, "logits" if is_softmax else "probabilities")
     affect = None if original.affect is None else expose(model, original.affect, "affect")
     heads = [expression] if affect is None else [expression, affect]
-    keep_outputs(model, [head.tensor for head in heads])
+    features = expose_features(model)
+    keep_outputs(model, [*(head.tensor for head in heads), *filter(None, [features])])
     rename(model, source.input, "input")
     if source.layout == "nhwc":
         take_nchw(model, "input")
@@ -285,6 +287,8 @@ def _converted(original: Original, weights: Path, *, mono: bool) -> _Converted:
             activation=affect.activation,
             encoding="none" if affect.signed else "(s-0.5)*2",
         )
+    if features:
+        outputs[FEATURES] = Output(tensor=features)
     per_sample = preparation.normalisation in ("thesis", "standardised")
     divide = preparation.normalisation == "standardised"
     return _Converted(

@@ -12,6 +12,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ModelError
+from edge.vision.expression.readout import FEATURES
 from edge.vision.values import Floats
 from exporters.artifacts.input_folding import unused_name
 
@@ -183,6 +184,26 @@ def expose(model: Any, head: Head, name: str) -> Head:
         head, tensor=name, columns=(0, last - first), activation=activation, in_graph="",
         row=True, whole=True,
     )  # fmt: skip
+
+
+def expose_features(model: Any) -> str:
+    """Add the features of a network to the graph's outputs; return its name, "" if it has none.
+
+    Features are the row of numbers from which its heads are computed, in a tensor of the name
+    ``features``, as checkpoints of this project have it. Further heads may be fitted to them.
+    """
+    graph = model.graph
+    places = {each.name: each.dims for each in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Gemm" and node.input[0] == FEATURES and node.input[1] in places:
+            if FEATURES not in {each.name for each in graph.output}:
+                wide = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+                count = places[node.input[1]][1 if wide.get("transB") else 0]
+                graph.output.append(
+                    helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, (1, count))
+                )
+            return FEATURES
+    return ""
 
 
 def keep_outputs(model: Any, names: Sequence[str]) -> None:

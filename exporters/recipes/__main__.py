@@ -45,7 +45,6 @@ def _run(words: Sequence[str] | None) -> dict[str, Any]:
             onnx_file,
             train,
             translate,
-            translated,
         )
         from exporters.recipes.learner import TrainOptions  # noqa: PLC0415
         from exporters.recipes.runs import load_trained  # noqa: PLC0415
@@ -87,35 +86,39 @@ def _run(words: Sequence[str] | None) -> dict[str, Any]:
         raise ConfigError("--fitted-on: empty; expected what the photographs are")
     recalibration_file = _recalibration_file(arguments.stage, arguments.out)
     options = adapt.AdaptOptions(seed=arguments.seed, fitted_on=arguments.fitted_on)
-    side = networks.SIDE
-    if arguments.stage == "adapt":
-        trained = load_trained(arguments.run)
-        predict = adapt.predictor_from_network(trained)
+    if arguments.stage == "recalibrate":
+        return _recalibrate(arguments, options, recalibration_file)
+    assert recalibration_file is not None  # the stage adapt writes one
+    trained = load_trained(arguments.run)
+    nir = nirfaces.load_nir_faces(arguments.images, arguments.labels, options.margin, networks.SIDE)
+    predictions = adapt.predict_all(adapt.predictor_from_network(trained), nir, options)
+    result, _, _ = adapt.cross_validate(predictions, nir, options)
+    recalibration = adapt.fit(predictions, nir, nir.indices_of(set(nir.subjects)), options)
+    onnx_file.write_checkpoint(trained, arguments.out, "")
+    recalibration_file.write_text(recalibration.model_dump_json(indent=2) + "\n")
+    return result
+
+
+def _recalibrate(
+    arguments: argparse.Namespace, options: Any, recalibration_file: Path | None
+) -> dict[str, Any]:
+    """Fit to photographs, or to what translators make of them; write a file or a model folder."""
+    from exporters.recipes import recalibrate, translated  # noqa: PLC0415 - they need PyTorch
+
+    model, photographs = arguments.model, (arguments.images, arguments.labels)
+    if folds := parse_folds(arguments.fold):
+        if recalibration_file is None:
+            raise ConfigError(
+                f"--fold with --out {arguments.out}: translated pictures give a recalibration and"
+                " no heads; expected a file that ends in .json"
+            )
+        result, recalibration = translated.recalibrate(model, folds, *photographs, options)
     else:
-        network = float_network(arguments.model, "facial-expression")
-        crop = network.manifest.input.crop
-        assert crop is not None  # the manifest's validation guarantees it
-        if network.info.width != network.info.height:
-            raise ConfigError(f"--model {arguments.model}: its input is not square")
-        side, options = network.info.width, dataclasses.replace(options, margin=crop.margin)
-        predict = adapt.predictor_from_artifact(network)
-    nir = nirfaces.load_nir_faces(arguments.images, arguments.labels, options.margin, side)
-    if arguments.stage == "recalibrate" and (folds := parse_folds(arguments.fold)):
-        result, recalibration = translated.compare(
-            predict,
-            folds,
-            images=arguments.images,
-            labels=arguments.labels,
-            side=side,
-            direct=nir,
-            options=options,
-        )
-    else:
-        predictions = adapt.predict_all(predict, nir, options)
-        result, _, _ = adapt.cross_validate(predictions, nir, options)
-        recalibration = adapt.fit(predictions, nir, nir.indices_of(set(nir.subjects)), options)
-    if arguments.stage == "adapt":
-        onnx_file.write_checkpoint(trained, arguments.out, "")
+        result, fitted, data = recalibrate.recalibrate(model, *photographs, options)
+        if recalibration_file is None:
+            recalibrate.write_folder(model, arguments.out, fitted, data)
+            return result
+        recalibration = fitted.recalibration
     recalibration_file.write_text(recalibration.model_dump_json(indent=2) + "\n")
     return result
 
@@ -194,7 +197,7 @@ def _parser(adapt_options: Any, train_options: Any, translate_options: Any) -> P
     adapt = stages.add_parser("adapt", help="fit a recalibration to near-infrared photographs")
     adapt.add_argument("--run", type=Path, required=True, help="folder that train wrote")
     recalibrate = stages.add_parser(
-        "recalibrate", help="fit a recalibration of a model folder to your domain"
+        "recalibrate", help="fit recalibration and heads of a model folder to your domain"
     )
     evaluation = stages.add_parser("rated", help="evaluate a model folder on the FER+ test crops")
     for stage in (recalibrate, evaluation):
@@ -203,7 +206,11 @@ def _parser(adapt_options: Any, train_options: Any, translate_options: Any) -> P
     evaluation.add_argument("--data", type=Path, required=True, help="ferplus.npz")
     for stage, out in (
         (adapt, "ONNX file to write; its recalibration goes next to it"),
-        (recalibrate, "JSON file to write, for exporters mobilenet-fer --recalibration"),
+        (
+            recalibrate,
+            "model folder to write; or a file that ends in .json: the recalibration alone, for"
+            " exporters mobilenet-fer --recalibration",
+        ),
     ):
         stage.add_argument("--images", type=Path, required=True, help="the photographs")
         stage.add_argument("--labels", type=Path, required=True, help="their annotations, CSV")
@@ -216,18 +223,21 @@ def _parser(adapt_options: Any, train_options: Any, translate_options: Any) -> P
     return parser
 
 
-def _recalibration_file(stage: str, out: Path) -> Path:
+def _recalibration_file(stage: str, out: Path) -> Path | None:
     """Return the file for the recalibration; checked first, because the fit takes minutes.
 
+    None: ``out`` is a model folder to write.
+
     Raises:
-        ConfigError: ``out`` is not in an existing folder, or has the wrong suffix.
+        ConfigError: ``out`` is not in an existing folder, exists as a folder, or has the wrong
+            suffix.
     """
     if stage == "adapt" and out.suffix != ".onnx":
         raise ConfigError(f"--out {out}: expected a file that ends in .onnx")
     recalibration_file = out.with_suffix(".json") if stage == "adapt" else out
     if not os.path.isdir(out.parent) or os.path.isdir(out) or os.path.isdir(recalibration_file):
-        raise ConfigError(f"--out {out}: expected a file in a folder that exists")
-    return recalibration_file
+        raise ConfigError(f"--out {out}: expected a new name in a folder that exists")
+    return recalibration_file if recalibration_file.suffix == ".json" else None
 
 
 if __name__ == "__main__":

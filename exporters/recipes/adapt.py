@@ -21,7 +21,7 @@ from benchmarks.evaluation.metrics import ccc, figures, main_figures
 from benchmarks.evaluation.neutral import first_neutrals, relative_to_own_neutral
 from edge.errors import ConfigError
 from edge.protocol.messages import Point
-from edge.vision.expression.readout import SHARE_MIN, Readout
+from edge.vision.expression.readout import FEATURES, SHARE_MIN, Readout
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import Recalibration
 from edge.vision.values import Affect, Floats, Prediction
@@ -92,33 +92,44 @@ def predictor_from_network(network: ExpressionNetwork) -> Predictor:
     network.eval()
 
     def predict(crops: Tensor) -> Tensor:
-        return _log_probabilities(nnf.softmax(network(normalise(crops))[0], 1))
+        return log_probabilities(nnf.softmax(network(normalise(crops))[0], 1))
 
     return predict
 
 
 def predictor_from_artifact(network: Network) -> Predictor:
     """Return a function that predicts crops with a model folder's network, not recalibrated."""
-    plain = dataclasses.replace(Readout.of(network.manifest), recalibration=None)
+    plain = network_alone(network)
 
     def predict(crops: Tensor) -> Tensor:
-        return _log_probabilities(torch.from_numpy(plain.decode(*run_heads(network, crops))[0]))
+        return log_probabilities(torch.from_numpy(plain.decode(*run_heads(network, crops))[0]))
 
     return predict
 
 
-def run_heads(network: Network, crops: Tensor) -> tuple[Floats, Floats]:
-    """Return outputs (n, labels) and (n, 2) for crops: float32 (n, 1, side, side), 0..1."""
+def network_alone(network: Network) -> Readout:
+    """Return the readout of a model folder without recalibration and fitted heads."""
+    return dataclasses.replace(Readout.of(network.manifest), recalibration=None, heads=())
+
+
+def run_heads(network: Network, crops: Tensor) -> tuple[Floats, Floats, Floats | None]:
+    """Return a network's outputs for crops: float32 (n, 1, side, side), 0..1.
+
+    Returns:
+        The outputs (n, labels) and (n, 2), and the features (n, m); None if it gives none.
+    """
     pictures = (crops[:, 0] * 255).round().to(torch.uint8).numpy()
     heads = [network.run(picture[None]) for picture in pictures]
     return (
         np.concatenate([each["expression"] for each in heads]),
         # a classifier has no such output; its anchors stand in the manifest
         np.concatenate([each.get("affect", np.zeros((1, 2), np.float32)) for each in heads]),
+        np.concatenate([each[FEATURES] for each in heads]) if FEATURES in heads[0] else None,
     )
 
 
-def _log_probabilities(shares: Tensor) -> Tensor:
+def log_probabilities(shares: Tensor) -> Tensor:
+    """Return the logarithms of probabilities; those of 0 are finite."""
     return shares.clamp_min(float(SHARE_MIN)).log()
 
 
@@ -150,7 +161,7 @@ def fit(
         offsets=offsets,
     )
     shares, _ = _apply(logits, recalibration)
-    points = _expression_points(torch.from_numpy(shares), nir.affect[chosen], labels, views)
+    points = expression_points(torch.from_numpy(shares), nir.affect[chosen], labels, views)
     rounded = tuple((round(valence, 4), round(arousal, 4)) for valence, arousal in points.tolist())
     mixing = _mixing(logits, labels.repeat(views), recalibration, options)
     return recalibration.model_copy(update={"points": rounded, "mixing": mixing})
@@ -167,7 +178,7 @@ def fit_priors(
 
     ``balance`` and ``offset_penalty`` as in ``AdaptOptions``.
     """
-    weights = _balanced(labels, balance)
+    weights = balanced(labels, balance)
     offsets = torch.zeros(_COUNT, requires_grad=True)
     log_scale = torch.zeros((), requires_grad=True)
     optimiser = torch.optim.LBFGS([offsets, log_scale], max_iter=200, line_search_fn="strong_wolfe")
@@ -193,7 +204,7 @@ def _mixing(
 
     It is fitted last: valence and arousal are computed without it, and stay unchanged.
     """
-    weights = _balanced(labels, options.balance)
+    weights = balanced(labels, options.balance)
     logits = logs / recalibration.temperature + torch.tensor(recalibration.offsets)
     centred = logs - logs.mean(1, keepdim=True)
     mixing = torch.zeros(_COUNT, _COUNT, requires_grad=True)
@@ -211,7 +222,7 @@ def _mixing(
     return tuple(tuple(round(each, 4) for each in row) for row in rows)
 
 
-def _balanced(labels: Tensor, power: float) -> Tensor:
+def balanced(labels: Tensor, power: float) -> Tensor:
     """Return weights of ``labels`` (n,): (1 / count of the label) ** ``power``, with mean 1."""
     counts = torch.bincount(labels, minlength=_COUNT).clamp_min(1)
     weights = (1 / counts.float())[labels] ** power
@@ -227,7 +238,7 @@ def _apply(
     return readout.decode(shares, np.zeros((len(shares), 2), np.float32))
 
 
-def _expression_points(shares: Tensor, affect: Tensor, labels: Tensor, views: int) -> Tensor:
+def expression_points(shares: Tensor, affect: Tensor, labels: Tensor, views: int) -> Tensor:
     """Return the mean valence and arousal of each expression, spread out from the overall mean.
 
     A mean over uncertain expressions lies nearer to the overall mean than each of them, and CCC

@@ -5,7 +5,6 @@ that show all expressions about equally often. The figures show how much accurac
 such photographs costs here, and how much class priors regain.
 """
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from edge.errors import ConfigError
 from edge.vision.expression.readout import Readout
 from edge.vision.inference import Network
 from edge.vocabulary import EXPRESSIONS
-from exporters.recipes.adapt import run_heads
+from exporters.recipes.adapt import network_alone, run_heads
 from exporters.recipes.ferplus import read_ferplus
 from exporters.recipes.networks import SIDE
 
@@ -46,9 +45,8 @@ def ferplus_figures(network: Network, data: Path) -> dict[str, Any]:
     # an expression that no validation crop shows counts as half a crop
     frequencies = np.maximum(counts, 0.5) / np.maximum(counts, 0.5).sum()
     priors = dict(zip(EXPRESSIONS, frequencies.tolist(), strict=True))
-    network_alone = dataclasses.replace(Readout.of(network.manifest), recalibration=None)
     readouts = {
-        "network": network_alone,
+        "network": network_alone(network),
         "recalibrated": Readout.of(network.manifest),
         "recalibrated_neutral_prior": Readout.of(network.manifest, {"neutral": priors["neutral"]}),
         "recalibrated_priors": Readout.of(network.manifest, priors),

@@ -1,6 +1,6 @@
 """Annotated near-infrared photographs as patches and crops, cut with the daemon's detector."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -10,11 +10,15 @@ import torch.nn.functional as nnf
 from torch import Generator, Tensor
 
 from benchmarks.evaluation.annotated import annotated_faces, read_labels, shifted
-from edge.config import DetectorConfig
+from edge.clock import Stopwatch
+from edge.config import DetectorConfig, MeshConfig
 from edge.errors import ConfigError
 from edge.vision.detect import open_detector
 from edge.vision.expression.crop import square_crop
-from edge.vision.values import Luma
+from edge.vision.mesh import open_mesh
+from edge.vision.mesh.names import COEFFICIENTS
+from edge.vision.mesh.network import FaceMeshNetwork
+from edge.vision.values import Box, Detection, Floats, Luma
 from edge.vocabulary import EXPRESSIONS
 from exporters.recipes.networks import SIDE
 
@@ -48,6 +52,8 @@ class NirFaces:
         labels: int64 (n,), indices into ``EXPRESSIONS``.
         affect: float32 (n, 2), valence and arousal.
         subjects: the person on each.
+        coefficients: float32 (1 + ``len(SHIFTS)``, n, 52), of the face mesh, as detected and
+            jittered; NaN for photographs without a mesh. None: not measured.
     """
 
     patches: Tensor
@@ -56,6 +62,7 @@ class NirFaces:
     labels: Tensor
     affect: Tensor
     subjects: tuple[str, ...]
+    coefficients: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,11 +82,22 @@ class NirFaces:
         """Return the indices of the photographs that show ``people``."""
         return torch.tensor([i for i, name in enumerate(self.subjects) if name in people])
 
+    def part(self, at: Tensor) -> "NirFaces":
+        """Return the photographs with the indices ``at``."""
+        return NirFaces(
+            self.patches[at], self.crops[at], self.jittered[:, at], self.labels[at],
+            self.affect[at], tuple(self.subjects[place] for place in at.tolist()),
+            None if self.coefficients is None else self.coefficients[:, at],
+        )  # fmt: skip
 
-def load_nir_faces(images: Path, labels: Path, margin: float, side: int = SIDE) -> NirFaces:
+
+def load_nir_faces(
+    images: Path, labels: Path, margin: float, side: int = SIDE, *, mesh: bool = False
+) -> NirFaces:
     """Return the photographs that ``labels`` (see ``benchmarks accuracy``) lists.
 
-    ``margin`` and ``side``, pixels, are those of the network's crops.
+    ``margin`` and ``side``, pixels, are those of the network's crops. With ``mesh`` the face mesh's
+    coefficients are measured, too.
 
     Raises:
         ConfigError: the labels or a photograph cannot be read, or a photograph has no face.
@@ -87,6 +105,9 @@ def load_nir_faces(images: Path, labels: Path, margin: float, side: int = SIDE) 
     # a fixed artifact: auto's choice, and so the crops, would differ between boards
     detector = open_detector(DetectorConfig(artifact="centerface.onnx"))
     rows = read_labels(labels)
+    # fixed for the same reason
+    network = open_mesh(MeshConfig(enabled=mesh, artifact="mesh.onnx"))
+    coefficients: list[Floats] = []
     patches, crops = [], []
     jittered: list[list[Luma]] = [[] for _ in SHIFTS]
     for row, luma, face in annotated_faces(images, rows, detector):
@@ -97,9 +118,11 @@ def load_nir_faces(images: Path, labels: Path, margin: float, side: int = SIDE) 
         patches.append(square_crop(luma, face.box, (2 * side, 2 * side), PATCH_MARGIN))
         crops.append(square_crop(luma, face.box, (side, side), margin))
         longer = max(face.box.width, face.box.height)
-        for kept, (x, y, scale) in zip(jittered, SHIFTS, strict=True):
-            box = shifted(face.box, x * longer, y * longer, scale)
+        boxes = [shifted(face.box, x * longer, y * longer, scale) for x, y, scale in SHIFTS]
+        for kept, box in zip(jittered, boxes, strict=True):
             kept.append(square_crop(luma, box, (side, side), margin))
+        if network is not None:
+            coefficients.append(_coefficients(network, luma, face, boxes))
     return NirFaces(
         _tensor(patches),
         _tensor(crops),
@@ -107,7 +130,27 @@ def load_nir_faces(images: Path, labels: Path, margin: float, side: int = SIDE) 
         torch.tensor([EXPRESSIONS.index(row.expression) for row in rows]),
         torch.tensor([[row.valence, row.arousal] for row in rows]),
         tuple(row.subject for row in rows),
+        torch.from_numpy(np.stack(coefficients, axis=1)) if coefficients else None,
     )
+
+
+def _coefficients(
+    network: FaceMeshNetwork, luma: Luma, face: Detection, boxes: list[Box]
+) -> Floats:
+    """Return the coefficients of a face as detected and in jittered boxes; NaN without a mesh."""
+    faces = [face]
+    for box in boxes:
+        moved = face.predicted_at(box)
+        across = box.x + box.width / 2 - (face.box.x + face.box.width / 2)
+        down = box.y + box.height / 2 - (face.box.y + face.box.height / 2)
+        marks = face.landmarks
+        if marks is not None:  # a detector that errs by so much errs in its landmarks, too
+            moved = replace(moved, landmarks=marks + np.array([across, down], np.float32))
+        faces.append(moved)
+    found = [network.measure(luma, each, Stopwatch()) for each in faces]
+    if found[0] is None:
+        return np.full((len(faces), len(COEFFICIENTS)), np.nan, np.float32)
+    return np.stack([(each or found[0]).coefficients for each in found])
 
 
 def _tensor(pictures: list[np.ndarray]) -> Tensor:

@@ -15,8 +15,16 @@ from edge.errors import ConfigError
 from edge.vision.inference.manifest import Recalibration
 from edge.vision.resize import resize_area
 from edge.vision.translate import Translator, open_translator
-from exporters.recipes.adapt import AdaptOptions, Predictor, cross_validate, fit, predict_all
-from exporters.recipes.nirfaces import NirFaces, load_nir_faces
+from exporters.recipes.adapt import (
+    AdaptOptions,
+    Predictor,
+    cross_validate,
+    fit,
+    predict_all,
+    predictor_from_artifact,
+)
+from exporters.recipes.nirfaces import load_nir_faces
+from exporters.recipes.recalibrate import square_network
 
 
 def predictor_through(
@@ -59,15 +67,8 @@ def open_folds(folds: Folds) -> dict[str, Translator]:
     return {person: opened[folder] for person, folder in folds.items()}
 
 
-def compare(
-    predict: Predictor,
-    folds: Folds,
-    *,
-    images: Path,
-    labels: Path,
-    side: int,
-    direct: NirFaces,
-    options: AdaptOptions,
+def recalibrate(
+    model: str, folds: Folds, images: Path, labels: Path, options: AdaptOptions
 ) -> tuple[dict[str, Any], Recalibration]:
     """Return the figures of translated pictures, those of direct ones, and their differences.
 
@@ -75,18 +76,20 @@ def compare(
     second result is the recalibration for translated pictures, fitted on all people.
 
     Args:
-        predict: predicts crops of ``side`` pixels, not recalibrated.
+        model: folder of the expression network, or its name.
         folds: the translators.
         images: folder of the photographs.
         labels: their annotations.
-        side: of the expression network's input, pixels.
-        direct: the photographs, cropped for the expression network.
         options: of the fit.
 
     Raises:
-        ConfigError: a person is in no fold, or the photographs show one person only.
-        ModelError: a translator fails verification.
+        ConfigError: a person is in no fold, the photographs show one person only, or the network's
+            input is not square.
+        ModelError: a model fails verification.
     """
+    network, options = square_network(model, options)
+    side, predict = network.info.width, predictor_from_artifact(network)
+    direct = load_nir_faces(images, labels, options.margin, side)
     check_folds(folds, direct.subjects)
     translators = open_folds(folds)
     width = next(iter(translators.values())).info.width

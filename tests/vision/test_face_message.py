@@ -18,7 +18,7 @@ from edge.vision.values import (
     SmoothedPrediction,
     Track,
 )
-from edge.vocabulary import EXPRESSIONS, AffectSource
+from edge.vocabulary import EXPRESSIONS, AffectSource, HeadName
 
 
 def face(unknown: tuple[str, ...] = (), source: AffectSource = "network") -> FaceState:
@@ -48,6 +48,18 @@ def test_the_message_says_where_affect_comes_from(source: AffectSource) -> None:
     read = Face.model_validate(written)
     assert read.affect is not None
     assert read.affect.source == source
+
+
+@pytest.mark.parametrize("head", ["network", "features", "mesh"])
+def test_the_message_says_which_head_gave_the_probabilities(head: HeadName) -> None:
+    state = face()
+    assert state.prediction is not None
+    state = replace(state, prediction=replace(state.prediction, head=head))
+    (written,) = json.loads(faces_json([state]))
+    assert written["expression"]["head"] == head
+    read = Face.model_validate(written)
+    assert read.expression is not None
+    assert read.expression.head == head
 
 
 def test_a_face_without_landmarks_has_none_and_no_yaw() -> None:

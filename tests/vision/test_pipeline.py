@@ -41,6 +41,7 @@ class FixedExpression:
     """An expression network that predicts contempt, or fails on faces left of ``fails_before``."""
 
     info = golden = None
+    takes_coefficients = False
 
     def __init__(self, fails_before: float = -1.0) -> None:
         self.fails_before = fails_before
@@ -148,6 +149,36 @@ def test_a_mesh_belongs_to_its_face_and_a_failure_costs_that_one_alone() -> None
     assert all(found[x].yaw_deg == x for x in (200, 400))  # type: ignore[union-attr]
     assert all(each.prediction is not None for each in state.faces)
     assert state.stage_ms["mesh"] > 0
+
+
+class HeadedExpression(FixedExpression):
+    """An expression network with a head for coefficients, which predicts happiness."""
+
+    takes_coefficients = True
+
+    def with_mesh(self, prediction: Prediction, coefficients: np.ndarray) -> Prediction:
+        assert coefficients.shape == (52,)
+        happy = np.eye(8, dtype=np.float32)[1]
+        return replace(prediction, probabilities=happy, head="mesh")
+
+
+def test_a_face_is_predicted_with_its_mesh_and_keeps_its_head_between_measurements() -> None:
+    config = Config(mesh=MeshConfig(enabled=True, faces_per_frame=1))
+    detector, expression = FixedDetector(face(10), face(200)), HeadedExpression()
+    chosen = Pipeline(detector, expression, config, mesh=FixedMesh())  # type: ignore[arg-type]
+    heads: dict[int, list[str]] = {1: [], 2: []}
+    for index in range(100):
+        state = chosen.step(frame(index, index * 40_000_000))
+        for each in state.faces:
+            assert each.prediction is not None
+            assert each.smoothed is not None
+            assert (each.prediction.probabilities[1] == 1) == (each.prediction.head == "mesh")
+            heads[each.track.id].append(each.prediction.head)
+    # the first one was measured in its first frame; the other one in the next, and had to wait
+    assert set(heads[1]) == {"mesh"}
+    assert heads[2] == ["network"] * 76 + ["mesh"] * 24
+    assert state.faces[1].smoothed is not None
+    assert state.faces[1].smoothed.stable_label == "happy"
 
 
 def test_where_frames_can_be_lost_only_time_that_is_left_is_used() -> None:

@@ -119,6 +119,9 @@ SELECT
     -- messages of earlier versions have readings of their own picture alone
     CASE WHEN f.face #>> '{expression,label}' IS NOT NULL
         THEN coalesce((f.face #>> '{expression,age_s}')::float8, 0) END AS reading_age_s,
+    -- messages of earlier versions have expressions of the network alone
+    CASE WHEN f.face #>> '{expression,label}' IS NOT NULL
+        THEN coalesce(f.face #>> '{expression,head}', 'network') END AS expression_head,
     (f.face #>> '{expression,probabilities,neutral}')::float8 AS p_neutral,
     (f.face #>> '{expression,probabilities,happy}')::float8 AS p_happy,
     (f.face #>> '{expression,probabilities,sad}')::float8 AS p_sad,

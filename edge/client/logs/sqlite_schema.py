@@ -127,6 +127,9 @@ _FACE: Final = {
     # logs of earlier versions have readings of their own picture alone
     "reading_age_s": "iif(json_extract(f.value, '$.expression.label') IS NULL, NULL,"
     " coalesce(json_extract(f.value, '$.expression.age_s'), 0.0))",
+    # logs of earlier versions have expressions of the network alone
+    "expression_head": "iif(json_extract(f.value, '$.expression.label') IS NULL, NULL,"
+    " coalesce(json_extract(f.value, '$.expression.head'), 'network'))",
     **{
         f"p_{name}": f"json_extract(f.value, '$.expression.probabilities.{name}')"
         for name in EXPRESSIONS

@@ -35,7 +35,7 @@ DICTIONARY: Final = (
     b'[1.0,1.0],[1.0,1.0]],"score":0.9,"age_s":1.0,"quality":{"usable":true,"reasons":[],'
     b'"size_px":1.0,"sharpness":0.0,"brightness":0.6,"saturated":0.0,"yaw":-1.0},"expression":'
     b'{"label":"happy","probabilities":{"neutral":0.0,"happy":0.0,"sad":0.0,"surprise":0.0,'
-    b'"fear":0.0,"disgust":0.0,"anger":0.0,"contempt":0.0},"stable_label":"neutral","age_s":0.0},'
+    b'"fear":0.0,"disgust":0.0,"anger":0.0,"contempt":0.0},"stable_label":"neutral","age_s":0.0,"head":"features"},'
     b'"affect":{"valence":0.0,"arousal":-0.0,"smoothed":{"valence":0.0,"arousal":-0.0},'
     b'"relative":null,"baseline":"none"},"mesh":null}]}\n'
 )

@@ -13,7 +13,7 @@ from edge.config import ExpressionConfig
 from edge.vision.inference import Network, NetworkInfo, open_configured
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.translate import Translator
-from edge.vision.values import Box, Frame, Prediction
+from edge.vision.values import Box, Floats, Frame, Prediction
 
 
 class ExpressionNetwork(Protocol):
@@ -41,6 +41,18 @@ class ExpressionNetwork(Protocol):
 
         Raises:
             InferenceError: the network or the translator failed on this face.
+        """
+
+    @property
+    def takes_coefficients(self) -> bool:
+        """Whether ``with_mesh`` changes a prediction."""
+
+    def with_mesh(self, prediction: Prediction, coefficients: Floats) -> Prediction:
+        """Return a prediction of ``predict``, corrected by what the face mesh measured.
+
+        Args:
+            prediction: for a face.
+            coefficients: float32 (52,), of the same face's mesh, at most a second older.
         """
 
 

@@ -7,14 +7,17 @@ NIR image* (CTU Prague, 2024): a classifier, and a regressor whose outputs s in 
 
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import replace
+
+import numpy as np
 
 from edge.clock import Stopwatch
 from edge.errors import InferenceError, ModelError
 from edge.vision.expression.crop import face_picture
-from edge.vision.expression.readout import ROLES, Readout
+from edge.vision.expression.readout import FEATURES, ROLES, Readout
 from edge.vision.inference import Network
 from edge.vision.translate import Translator
-from edge.vision.values import Affect, Box, Frame, Prediction
+from edge.vision.values import Affect, Box, Floats, Frame, Prediction
 
 
 class ExpressionHeads:
@@ -44,7 +47,9 @@ class ExpressionHeads:
         self.golden = manifest.golden
         self._known = self._readout.order[self._readout.order >= 0]
         shapes = {"expression": [(1, len(manifest.labels))], "affect": [(1, 2)]}
-        network.warm_up({role: shapes[role] for role in ROLES[manifest.decoder]})
+        outputs = network.warm_up({role: shapes[role] for role in ROLES[manifest.decoder]})
+        features = outputs.get(FEATURES)
+        self._readout.check_inputs(manifest.name, 0 if features is None else features.shape[1])
 
     @property
     def without_priors(self) -> "ExpressionHeads":
@@ -69,8 +74,41 @@ class ExpressionHeads:
         if not (heads["expression"][0, self._known] > 0).any():
             raise InferenceError(f"{self.info.name}: no expression has any probability")
         readout = self._readout
-        probabilities, affect = readout.decode(heads["expression"], heads.get("affect"))
-        valence, arousal = affect[0].tolist()
+        features = heads.get(FEATURES)
+        probabilities, affect = readout.decode(heads["expression"], heads.get("affect"), features)
+        inputs = None
+        if readout.takes_coefficients:
+            inputs = readout.inputs(heads["expression"], features)
         stopwatch.lap("classify")
-        point = Affect(valence, arousal)
-        return Prediction(probabilities[0], point, self._unknown, self._affect_source)
+        return Prediction(
+            probabilities[0],
+            _point(affect),
+            self._unknown,
+            self._affect_source,
+            readout.head,
+            inputs,
+        )
+
+    @property
+    def takes_coefficients(self) -> bool:
+        """Whether ``with_mesh`` changes anything."""
+        return self._readout.takes_coefficients
+
+    def with_mesh(self, prediction: Prediction, coefficients: Floats) -> Prediction:
+        """Return the prediction with coefficients; see ``ExpressionNetwork.with_mesh``."""
+        if prediction.inputs is None:
+            return prediction
+        affect = prediction.affect
+        probabilities, values = self._readout.decode_with_mesh(
+            prediction.inputs,
+            coefficients[None],
+            np.array([[affect.valence, affect.arousal]], np.float32),
+        )
+        return replace(
+            prediction, probabilities=probabilities[0], affect=_point(values), head="mesh"
+        )
+
+
+def _point(affect: Floats) -> Affect:
+    valence, arousal = affect[0].tolist()
+    return Affect(valence, arousal)

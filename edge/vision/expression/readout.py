@@ -1,10 +1,12 @@
 """Converts the outputs of an expression network to probabilities, valence and arousal.
 
 A network without a second output gets valence and arousal from its manifest's anchors. Expressions
-that it does not know have the probability 0 here, and ``unknown`` names them.
+that it does not know have the probability 0 here, and ``unknown`` names them. A manifest with
+fitted heads gives the probabilities, and valence or arousal where a head has points for them, from
+the network's features, and from the face mesh's coefficients where they are known.
 
-Only this module applies a manifest's labels, encoding and recalibration: the daemon, the exporters'
-parity figures and the benchmarks all use it.
+Only this module applies a manifest's labels, encoding, recalibration and heads: the daemon, the
+exporters' parity figures and the benchmarks all use it.
 """
 
 import math
@@ -16,15 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ModelError
+from edge.vision.inference.fitted_head import FittedHead
 from edge.vision.inference.manifest import Manifest, Recalibration
+from edge.vision.mesh.names import COEFFICIENTS
 from edge.vision.values import Floats
-from edge.vocabulary import EXPRESSIONS, AffectSource
+from edge.vocabulary import EXPRESSIONS, AffectSource, HeadName
 
 ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "mobilenet-fer": ("expression", "affect"),
     "classifier": ("expression",),
 }
 """Decoder -> the output roles that it needs."""
+
+FEATURES: Final = "features"
+"""The output role of the numbers from which a network's heads are computed; not every network has
+it."""
+
+COEFFICIENT_OFFSET: Final = np.float32(0.01)
+"""Added to coefficients before the logarithm: most are close to 0, and their steps there matter."""
 
 SHARE_MIN: Final = np.float32(1e-12)
 """Lower bound of probabilities before the logarithm: small ones may have been rounded to 0."""
@@ -57,6 +68,53 @@ class _Arrays(NamedTuple):
         )
 
 
+class _Head(NamedTuple):
+    """A fitted head as arrays.
+
+    Attributes:
+        bias: (8,).
+        weights: (inputs, 8).
+        points: axis (0 valence, 1 arousal) -> (8,), its value of each expression.
+    """
+
+    bias: Floats
+    weights: Floats
+    points: Mapping[int, Floats]
+
+    @classmethod
+    def of(cls, head: FittedHead) -> Self:
+        """Return the arrays of ``head``."""
+        rows = np.array(head.rows, np.float32)
+        axes = ((0, head.valence), (1, head.arousal))
+        points = {axis: np.array(each, np.float32) for axis, each in axes if each is not None}
+        return cls(rows[:, 0], np.ascontiguousarray(rows[:, 1:].T), points)
+
+    def check(self, name: str, inputs: int) -> None:
+        """Check that it reads so many inputs; ``name`` is that of the model.
+
+        Raises:
+            ModelError: it has another number of weights.
+        """
+        if len(self.weights) != inputs:
+            raise ModelError(
+                f"model {name}: a fitted head has {len(self.weights)} weights for each expression,"
+                f" expected {inputs}; fit it again"
+            )
+
+    def decode(
+        self, inputs: Floats, affect: Floats, log_priors: Floats | None
+    ) -> tuple[Floats, Floats]:
+        """Return probabilities (n, 8) and affect (n, 2): ``affect`` where it has no points."""
+        logits = inputs @ self.weights + self.bias
+        probabilities = uniform = _softmax(logits, None)
+        if log_priors is not None:
+            probabilities = _softmax(logits + log_priors, None)
+        affect = affect.copy()
+        for axis, points in self.points.items():
+            affect[:, axis] = np.minimum(np.maximum(uniform @ points, -1), 1)
+        return probabilities, affect
+
+
 @dataclass(frozen=True, slots=True)
 class Readout:
     """Converts the outputs for n faces. Stateless; safe from any thread.
@@ -69,6 +127,7 @@ class Readout:
             probabilities only: valence and arousal stay the same.
         anchors: (8, 2), valence and arousal of the expressions, for a network without an affect
             output; None: it has one.
+        heads: fitted heads: none, one without coefficients, one with them, or both.
     """
 
     order: NDArray[np.intp]
@@ -76,12 +135,18 @@ class Readout:
     recalibration: Recalibration | None
     log_priors: Floats | None = None
     anchors: Floats | None = None
+    heads: tuple[FittedHead, ...] = ()
+    _plain: _Head | None = field(init=False, repr=False, compare=False)
+    _with_mesh: _Head | None = field(init=False, repr=False, compare=False)
     _arrays: _Arrays | None = field(init=False, repr=False, compare=False)
     _known: NDArray[np.bool_] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         arrays = None if self.recalibration is None else _Arrays.of(self.recalibration)
         object.__setattr__(self, "_arrays", arrays)
+        found = {head.takes_coefficients: _Head.of(head) for head in self.heads}
+        object.__setattr__(self, "_plain", found.get(False))
+        object.__setattr__(self, "_with_mesh", found.get(True))
         known = self.order >= 0
         object.__setattr__(self, "_known", None if known.all() else known)
 
@@ -89,6 +154,21 @@ class Readout:
     def unknown(self) -> tuple[str, ...]:
         """The expressions that the network does not know."""
         return tuple(name for name, place in zip(EXPRESSIONS, self.order, strict=True) if place < 0)
+
+    @property
+    def takes_features(self) -> bool:
+        """Whether ``inputs`` needs the network's features."""
+        return any("features" in head.inputs for head in self.heads)
+
+    @property
+    def takes_coefficients(self) -> bool:
+        """Whether there is a head that reads the face mesh's coefficients."""
+        return self._with_mesh is not None
+
+    @property
+    def head(self) -> HeadName:
+        """What gives the probabilities without coefficients."""
+        return "network" if self._plain is None else "features"
 
     @property
     def affect_source(self) -> AffectSource:
@@ -138,15 +218,35 @@ class Readout:
             manifest.recalibration,
             _log_priors(priors, known) if priors else None,
             anchors,
+            manifest.heads or (),
         )
 
-    def decode(self, scores: Floats, affect: Floats | None = None) -> tuple[Floats, Floats]:
-        """Return probabilities and affect.
+    def check_inputs(self, name: str, features: int) -> None:
+        """Check that the heads read as many inputs as there are.
+
+        Args:
+            name: of the model.
+            features: number of the network's features; 0 if it gives none.
+
+        Raises:
+            ModelError: a head reads another number.
+        """
+        count = len(EXPRESSIONS) + features
+        if self._plain is not None:
+            self._plain.check(name, count)
+        if self._with_mesh is not None:
+            self._with_mesh.check(name, count + len(COEFFICIENTS))
+
+    def decode(
+        self, scores: Floats, affect: Floats | None = None, features: Floats | None = None
+    ) -> tuple[Floats, Floats]:
+        """Return probabilities and affect, without coefficients.
 
         Args:
             scores: (n, labels), the network's first output, 0 or more; rows need not sum to 1.
             affect: (n, 2), valence and arousal as the network encodes them; not needed with
                 anchors.
+            features: (n, m), the network's features, needed if ``takes_features``.
 
         Returns:
             Probabilities (n, 8) in the order of ``EXPRESSIONS``; zeros if all scores of a row are
@@ -171,7 +271,42 @@ class Readout:
             raise ValueError("no affect output and no anchors")
         else:
             values = (affect - np.float32(0.5)) * np.float32(2) if self.affect_in_0_1 else affect
-        return probabilities, np.minimum(np.maximum(values, -1), 1)
+        values = np.minimum(np.maximum(values, -1), 1)
+        if self._plain is None:
+            return probabilities, values
+        return self._plain.decode(self.inputs(scores, features), values, self.log_priors)
+
+    def inputs(self, scores: Floats, features: Floats | None = None) -> Floats:
+        """Return what the fitted heads read besides coefficients, (n, 8 + m), from outputs.
+
+        Args:
+            scores: as for ``decode``.
+            features: as for ``decode``.
+        """
+        shares = np.maximum(scores[:, self.order], SHARE_MIN)
+        logs: Floats = np.log(shares)
+        logs -= np.add.reduce(logs, axis=1, keepdims=True) / np.float32(logs.shape[1])
+        if not self.takes_features:
+            return logs
+        if features is None:
+            raise ValueError("a head for features, but none given")
+        return np.concatenate([logs, features], axis=1)
+
+    def decode_with_mesh(
+        self, inputs: Floats, coefficients: Floats, affect: Floats
+    ) -> tuple[Floats, Floats]:
+        """Return probabilities (n, 8) and affect (n, 2), as ``decode``, with coefficients.
+
+        Args:
+            inputs: from ``inputs``.
+            coefficients: (n, 52), of the face mesh.
+            affect: (n, 2), from ``decode``.
+        """
+        if self._with_mesh is None:
+            raise ValueError("no head for coefficients")
+        logs = np.log(np.maximum(coefficients, 0) + COEFFICIENT_OFFSET)
+        both = np.concatenate([inputs, logs], axis=1)
+        return self._with_mesh.decode(both, affect, self.log_priors)
 
 
 def order_of(labels: Sequence[str]) -> NDArray[np.intp]:

@@ -12,8 +12,9 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from edge.errors import ModelError
+from edge.vision.inference.fitted_head import FittedHead
 from edge.vision.inference.golden_schema import ExpressionGolden, Golden
-from edge.vision.inference.part import Part, Positive, Sha256
+from edge.vision.inference.part import Coordinate, Part, Positive, Sha256, Text
 from edge.vocabulary import EXPRESSIONS, ExpressionName
 
 Task = Literal["face-detection", "spectrum-translation", "facial-expression", "face-mesh"]
@@ -21,7 +22,6 @@ Runtime = Literal["onnxruntime", "litert", "opencv"]
 Precision = Literal["fp32", "fp16", "int8"]
 Layout = Literal["nchw", "nhwc"]
 Dtype = Literal["float32", "uint8", "int8"]
-Text = Annotated[str, Field(min_length=1)]
 Size = Annotated[int, Field(ge=1, le=16384)]
 
 
@@ -162,9 +162,6 @@ class Calibration(Part):
 
 
 Offset = Annotated[float, Field(ge=-20, le=20)]
-Coordinate = Annotated[float, Field(ge=-5, le=5)]
-"""Valence or arousal of one expression; may exceed -1..1, since means over uncertain predictions
-shrink towards 0."""
 MixingWeight = Annotated[float, Field(ge=-5, le=5)]
 """Weight of one expression's log-probability in the logit of another."""
 
@@ -285,6 +282,7 @@ class Manifest(Part):
     exporter: Exporter
     calibration: Calibration | None = None
     recalibration: Recalibration | None = None
+    heads: tuple[FittedHead, ...] | None = None
     parity: dict[str, Parity]
     golden: Golden | None = None
 
@@ -299,8 +297,10 @@ class Manifest(Part):
         kinds = _GOLDEN_KINDS[self.task]
         if (self.golden.kind if self.golden else None) not in kinds:
             raise ValueError(f"golden: {self.task} needs a golden of kind {kinds[0]}")
-        if self.recalibration is not None and self.task != "facial-expression":
-            raise ValueError(f"recalibration: {self.task} has no expressions")
+        if self.task != "facial-expression":
+            for name, fitted in (("recalibration", self.recalibration), ("heads", self.heads)):
+                if fitted:
+                    raise ValueError(f"{name}: {self.task} has no expressions")
         if self.task == "facial-expression":
             if self.input.crop is None:
                 raise ValueError("input.crop: a facial-expression network needs one")
@@ -310,6 +310,7 @@ class Manifest(Part):
                     f"labels: expected each of {', '.join(EXPRESSIONS)}, once, there or in"
                     " unknown_expressions"
                 )
+            self._check_heads()
             if isinstance(self.golden, ExpressionGolden):
                 known = [name for name in EXPRESSIONS if name in self.labels]
                 if any(set(each.probabilities) != set(known) for each in self.golden.readings):
@@ -317,6 +318,23 @@ class Manifest(Part):
             if sum(label in EXPRESSIONS for label in self.labels) < _KNOWN_MIN:
                 raise ValueError(f"labels: expected {_KNOWN_MIN} expressions or more")
         return self
+
+    def _check_heads(self) -> None:
+        """Check that fitted heads have what they read and complete.
+
+        Raises:
+            ValueError: they have not.
+        """
+        heads = self.heads or ()
+        if len({head.takes_coefficients for head in heads}) != len(heads):
+            raise ValueError("heads: expected one with coefficients, one without, or both")
+        for head in heads:
+            if ("features" in head.inputs) is not ("features" in self.outputs):
+                raise ValueError("heads: expected features among their inputs and the outputs")
+            if self.recalibration is None or self.recalibration.points is None:
+                raise ValueError("heads: they need a recalibration with points")
+            if not set(EXPRESSIONS) <= set(self.labels):
+                raise ValueError("heads: they need a label for every expression")
 
     def require_outputs(self, roles: Iterable[str]) -> None:
         """Check that there is an output for each of ``roles``.
