@@ -218,7 +218,7 @@ def test_the_example_message_is_accepted() -> None:
     example["timing_ms"] |= {"translate": 0.0, "mesh": 0.0}
     example["frame"] |= {"file": None, "page": None, "ignored": 0}
     example["faces"][0] |= {"seat": None, "found": "full", "mesh": None}
-    example["faces"][0]["expression"]["age_s"] = 0.0
+    example["faces"][0]["expression"] |= {"age_s": 0.0, "head": "network"}
     example["faces"][0]["affect"]["source"] = "network"
     assert again == example
 
