@@ -67,22 +67,7 @@ def _parser() -> Parser:
     schedule.add_argument("--pictures", type=int, metavar="N", help="photographs; all by default")
     add_result_file(schedule)
     add_configuration(schedule)
-    accuracy = commands.add_parser("accuracy", help="accuracy on annotated pictures")
-    accuracy.add_argument("--images", type=Path, required=True, metavar="DIR")
-    accuracy.add_argument(
-        "--labels", type=Path, required=True, metavar="CSV",
-        help="columns file,subject,expression,valence,arousal",
-    )  # fmt: skip
-    accuracy.add_argument("--pipeline", choices=("direct", "translate"), default="direct")
-    add_folds(accuracy)
-    accuracy.add_argument("--artifact", metavar="NAME", help="of the expression network")
-    accuracy.add_argument(
-        "--personal-baseline",
-        action="store_true",
-        help="predictions relative to each person's neutral picture",
-    )
-    add_result_file(accuracy)
-    add_configuration(accuracy)
+    _add_accuracy(commands.add_parser("accuracy", help="accuracy on annotated pictures"))
     thresholds = commands.add_parser(
         "thresholds", help="quality limits: where labels stop being stable"
     )
@@ -110,6 +95,24 @@ def _parser() -> Parser:
     soak.add_argument("--postgresql", action="store_true", help="also log into PostgreSQL")
     add_result_file(soak)
     return parser
+
+
+def _add_accuracy(accuracy: argparse.ArgumentParser) -> None:
+    accuracy.add_argument("--images", type=Path, required=True, metavar="DIR")
+    accuracy.add_argument(
+        "--labels", type=Path, required=True, metavar="CSV",
+        help="columns file,subject,expression,valence,arousal",
+    )  # fmt: skip
+    accuracy.add_argument("--pipeline", choices=("direct", "translate"), default="direct")
+    add_folds(accuracy)
+    accuracy.add_argument("--artifact", metavar="NAME", help="of the expression network")
+    accuracy.add_argument(
+        "--personal-baseline",
+        action="store_true",
+        help="predictions relative to each person's neutral picture",
+    )
+    add_result_file(accuracy)
+    add_configuration(accuracy)
 
 
 def main(argv: Sequence[str]) -> int:

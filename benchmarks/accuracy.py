@@ -5,6 +5,7 @@ if one is configured, expression network. No figure is of a network alone. With 
 same pictures are also predicted without it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.board import measurement_conditions
 from benchmarks.evaluation.annotated import Annotation, read_labels, read_picture
 from benchmarks.evaluation.folds import Folds, check_folds
+from benchmarks.evaluation.groups import group_figures
 from benchmarks.evaluation.metrics import differences, figures
 from benchmarks.evaluation.neutral import relative_to_own_neutral
 from edge.clock import monotonic_ns
@@ -93,7 +95,9 @@ def run_accuracy(
     personal_baseline: bool,
     folds: Folds | None = None,
 ) -> dict[str, Any]:
-    """Return the figures of ``evaluation.metrics.figures`` for annotated pictures.
+    """Return the figures of ``metrics`` and ``groups`` in ``evaluation`` for annotated pictures.
+
+    ``heads`` counts the pictures by what gave the probabilities.
 
     With ``personal_baseline`` predictions are relative to the person's first picture annotated as
     neutral, which is not scored; ``without_baseline`` has the figures of the same pictures without
@@ -213,9 +217,12 @@ def _predictions(
 
 
 def _figures(predicted: Sequence[PredictedFace]) -> dict[str, Any]:
-    probabilities, affect = _predictions(predicted)
-    truth, target, subjects = _facts(predicted)
-    return figures(probabilities, affect, truth, target, subjects)
+    arrays = (*_predictions(predicted), *_facts(predicted))
+    return {
+        **figures(*arrays),
+        **group_figures(*arrays, glasses=[each.row.glasses for each in predicted]),
+        "heads": dict(Counter(each.prediction.head for each in predicted)),
+    }
 
 
 def _personal(

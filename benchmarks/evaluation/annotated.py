@@ -15,20 +15,28 @@ from edge.vocabulary import EXPRESSIONS
 
 COLUMNS: Final = ("file", "subject", "expression", "valence", "arousal")
 
+_GLASSES: Final = {"yes": True, "no": False, "": None}
+
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One row of the labels; valence and arousal in -1..1."""
+    """One row of the labels; valence and arousal in -1..1.
+
+    ``glasses``: whether the person wears glasses; None: not labelled.
+    """
 
     file: str
     subject: str
     expression: str
     valence: float
     arousal: float
+    glasses: bool | None = None
 
 
 def read_labels(path: Path) -> list[Annotation]:
     """Return the rows of a CSV file with the columns file, subject, expression, valence, arousal.
+
+    A column ``glasses`` with ``yes``, ``no`` or nothing may follow.
 
     Raises:
         ConfigError: it cannot be read, a column is missing, or a value is not valid; the message
@@ -71,7 +79,12 @@ def _row(path: Path, number: int, row: dict[str, str]) -> Annotation:
         if not -1 <= value <= 1:
             raise ConfigError(f"{where}: {name} {row[name]}; expected -1 to 1")
         values.append(value)
-    return Annotation(row["file"].strip(), row["subject"].strip(), expression, *values)
+    worn = (row.get("glasses") or "").strip()
+    if worn not in _GLASSES:
+        raise ConfigError(f"{where}: glasses {worn!r}; expected yes, no or nothing")
+    file, subject = row["file"].strip(), row["subject"].strip()
+    valence, arousal = values
+    return Annotation(file, subject, expression, valence, arousal, _GLASSES[worn])
 
 
 def annotated_faces(

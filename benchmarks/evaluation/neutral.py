@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.protocol.messages import Point
 from edge.vision.values import Affect, Prediction
-from edge.vocabulary import EXPRESSIONS
+from edge.vocabulary import BASELINE_MAX, EXPRESSIONS
 
 _SHARE_MIN = 1e-6
 """Probabilities below this are rounding errors."""
@@ -125,3 +126,43 @@ def relative_to_own_neutral(
         for index, subject in enumerate(subjects)
         if subject in common and index != first[subject]
     }
+
+
+def changes_from_neutral(
+    predicted: NDArray[np.float64],
+    annotated: NDArray[np.float64],
+    truth: Sequence[int],
+    subjects: Sequence[str],
+) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
+    """Return predicted and annotated changes from each person's first neutral picture.
+
+    The predicted ones are computed as the daemon does (``relative``). That picture is left out, and
+    so are people without one, or whose prediction there exceeds ``BASELINE_MAX``.
+
+    Args:
+        predicted: valence and arousal, (n, 2).
+        annotated: the same.
+        truth: annotated expression of each picture, index into ``EXPRESSIONS``.
+        subjects: the person on each.
+
+    Returns:
+        Indices of m pictures, predicted changes (m, 2), and annotated ones (m, 2).
+    """
+    baselines = first_neutrals(truth, subjects)
+    pairs = [
+        (index, baselines[person])
+        for index, person in enumerate(subjects)
+        if person in baselines
+        and index != baselines[person]
+        and np.abs(predicted[baselines[person]]).max() <= BASELINE_MAX
+    ]
+    faces, own = np.array(pairs, np.intp).reshape(-1, 2).T
+    relative = [
+        _point(predicted[face]).relative_to(_point(predicted[neutral])) for face, neutral in pairs
+    ]
+    values = np.array([[each.valence, each.arousal] for each in relative]).reshape(-1, 2)
+    return faces, values, annotated[faces] - annotated[own]
+
+
+def _point(affect: NDArray[np.float64]) -> Point:
+    return Point(valence=float(affect[0]), arousal=float(affect[1]))

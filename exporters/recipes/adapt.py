@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from benchmarks.evaluation.metrics import ccc, figures, main_figures
-from benchmarks.evaluation.neutral import first_neutrals, relative_to_own_neutral
+from benchmarks.evaluation.neutral import changes_from_neutral, relative_to_own_neutral
 from edge.errors import ConfigError
-from edge.protocol.messages import Point
 from edge.vision.expression.readout import FEATURES, SHARE_MIN, Readout
 from edge.vision.inference import Network
 from edge.vision.inference.manifest import Recalibration
 from edge.vision.values import Affect, Floats, Prediction
-from edge.vocabulary import BASELINE_MAX, EXPRESSIONS
+from edge.vocabulary import EXPRESSIONS
 from exporters.recipes.augmentation import augment, normalise
 from exporters.recipes.networks import ExpressionNetwork
 from exporters.recipes.nirfaces import NirFaces, random_crops
@@ -346,25 +345,18 @@ def _change_figures(affect: NDArray[np.float64], nir: NirFaces) -> dict[str, Any
         affect: (crops, n, 2), as detected and jittered.
         nir: the photographs.
     """
-    baselines = first_neutrals(nir.labels.tolist(), nir.subjects)
-    pairs = [
-        (index, baselines[person])
-        for index, person in enumerate(nir.subjects)
-        if person in baselines and index != baselines[person]
-    ]
     annotated = np.asarray(nir.affect.double())
     rows = []
     for predicted in affect:
-        of = np.array([pair for pair in pairs if np.abs(predicted[pair[1]]).max() <= BASELINE_MAX])
+        of, relative, change = changes_from_neutral(
+            predicted, annotated, nir.labels.tolist(), nir.subjects
+        )
         if not len(of):
             return {}
-        change = annotated[of[:, 0]] - annotated[of[:, 1]]
-        points = [_point(predicted[face]).relative_to(_point(predicted[own])) for face, own in of]
-        relative = np.array([[point.valence, point.arousal] for point in points])
         rows.append(
             [
                 [ccc(values[:, axis], change[:, axis]) for axis in (0, 1)]
-                for values in (relative, predicted[of[:, 0]])
+                for values in (relative, predicted[of])
             ]
         )
     from_baseline, without = np.array(rows).transpose(1, 0, 2)
@@ -378,10 +370,6 @@ def _change_figures(affect: NDArray[np.float64], nir: NirFaces) -> dict[str, Any
         }
 
     return {**named(from_baseline), "without": named(without)}
-
-
-def _point(affect: NDArray[np.float64]) -> Point:
-    return Point(valence=float(affect[0]), arousal=float(affect[1]))
 
 
 def _predictions(shares: NDArray[np.float32], affect: NDArray[np.float32]) -> list[Prediction]:

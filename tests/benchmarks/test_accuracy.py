@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.evaluation.groups import group_figures
 from benchmarks.evaluation.neutral import (
     NeutralPrediction,
     relative_to_neutral,
@@ -61,9 +62,54 @@ def test_the_result_has_every_figure(pictures: Path, capsys: pytest.CaptureFixtu
     for name in ("board", "governor", "throttled", "threads", "versions", "models", "commit",
                  "date", "command"):  # fmt: skip
         assert name in result
+    # by person, and against guessing
+    assert result["people"]["1"]["n"] == result["people"]["2"]["n"] == 2
+    assert result["people"]["1"]["most_predicted"] == {"expression": "happy", "share": 1.0}
+    assert result["chance"] == 0.125
+    assert result["over_chance"]["value"] == pytest.approx(0.375)
+    assert result["majority"] == {"expression": "neutral", "share": 0.5}
+    assert result["over_majority"] == {"value": 0.0, "interval95": [0.0, 0.0]}
+    assert result["glasses"] == {"not_labelled": 4}
+    assert sum(result["heads"].values()) == 4
     shown = capsys.readouterr().out
     assert "macro_f1" in shown
     assert "a face found on 4" in shown
+
+
+def test_people_with_glasses_are_compared_with_the_others(pictures: Path) -> None:
+    rows = [f"{row},{'yes' if row.split(',')[1] == '2' else 'no'}" for row in ROWS[:4]]
+    text = HEADER.replace("\n", ",glasses\n") + "\n".join(rows)
+    (pictures / "labels.csv").write_text(
+        text.replace("b.png,1,happy,0.9,0.2,no", "b.png,1,happy,0.9,0.2,")
+    )
+    path = pictures / "result.json"
+    assert main(arguments_for(pictures, "--json", str(path))) == 0
+    glasses = json.loads(path.read_text())["glasses"]
+    assert glasses["not_labelled"] == 1
+    assert (glasses["with"]["n"], glasses["with"]["people"], glasses["with"]["top1"]) == (2, 1, 0.5)
+    assert (glasses["without"]["n"], glasses["without"]["top1"]) == (1, 0.0)
+
+
+def test_changes_are_compared_from_the_first_neutral_picture_of_each_person() -> None:
+    truth = np.array([0, 1, 2, 0, 1, 1])
+    subjects = ["a", "a", "a", "b", "b", "c"]  # c has no neutral
+    target = np.array([[0.1, 0.0], [0.9, 0.2], [-0.4, -0.3], [-0.1, 0.1], [0.7, 0.4], [1, 1]])
+    probabilities = np.eye(8)[truth]
+    same = group_figures(probabilities, target, truth, target, subjects, glasses=[None] * 6)[
+        "change"
+    ]
+    assert (same["n"], same["people"]) == (3, 2)
+    assert same["valence"]["value"] > 0.95
+    lying = target * [1, -1]
+    other = group_figures(probabilities, lying, truth, target, subjects, glasses=[None] * 6)[
+        "change"
+    ]
+    assert other["valence"]["value"] == pytest.approx(same["valence"]["value"], abs=1e-3)
+    assert other["arousal"]["value"] < -0.5
+    alone = group_figures(
+        probabilities[:3], target[:3], truth[:3], target[:3], ["a"] * 3, glasses=[None] * 3
+    )
+    assert alone["change"] is None
 
 
 def test_the_pictures_of_personal_baselines_are_not_scored(pictures: Path) -> None:
@@ -109,6 +155,10 @@ def test_predictions_are_relative_to_the_first_neutral_of_the_same_person() -> N
         (HEADER + "a.png,1,happy,2,0\n", "line 2: valence 2; expected -1 to 1"),
         (HEADER + "a.png,1,happy,nan,0\n", "line 2: valence nan; expected -1 to 1"),
         (HEADER + "a.png,1,happy\n", "line 2: an empty field"),
+        (
+            HEADER.replace("\n", ",glasses\n") + "a.png,1,happy,0,0,often\n",
+            "glasses 'often'; expected",
+        ),
         (HEADER + "a\0.png,1,happy,0,0\n", "expected a name without a NUL character"),
         (HEADER + "gone.png,1,happy,0,0\n", "gone.png: No such file"),
         (HEADER + "empty.png,1,happy,0,0\n", "no face was found on any of 1 pictures"),
