@@ -61,12 +61,13 @@ class _Limited(Report):
 
     ``divisor``: one frame of so many is processed. ``faces_per_frame``: so many faces are read in
     a frame, 0: as many as configured. ``full_every_factor``: the time between full looks is so many
-    times the configured one.
+    times the configured one. ``mesh_every``: the mesh measures in one frame of so many, 0: in none.
     """
 
     divisor: int = Field(1, ge=1)
     faces_per_frame: int = Field(0, ge=0)
     full_every_factor: int = Field(1, ge=1)
+    mesh_every: int = Field(1, ge=0)
 
 
 class Go(_Limited):

@@ -62,6 +62,7 @@ class BoardWatch:
             rate_target_hz=config.limits.rate_target_hz,
             rate_min_hz=config.limits.rate_min_hz,
             has_regions=config.detector.schedule == "region",
+            has_mesh=config.mesh.enabled,
         )
         self._adapts = adapts
         self._meter = WorkMeter()
@@ -110,6 +111,7 @@ class BoardWatch:
                 divisor=now.divisor,
                 faces_per_frame=now.faces_per_frame,
                 full_every_factor=now.full_every_factor,
+                mesh_every=now.mesh_every,
             )
         return BoardState(
             soc_celsius=celsius,
@@ -132,5 +134,6 @@ class BoardWatch:
         return ScheduleStatus(
             faces_per_frame=min(filter(None, limits), default=0),
             full_every_s=full_every_s,
+            mesh_every=schedule.mesh_every if config.mesh.enabled else None,
             bound_by=list(schedule.bound_by),
         )

@@ -59,8 +59,13 @@ def _log_limit(detail: events.RateLimited | events.ScheduleChanged) -> None:
                 if detail.full_every_s is None
                 else f", full looks every {detail.full_every_s:g} s"
             )
+            mesh = {0: ", the mesh is off", 1: "", None: ""}.get(
+                detail.mesh_every, f", the mesh measures in one frame of {detail.mesh_every}"
+            )
             bound_by = ", ".join(detail.bound_by)
-            log.warning("%s faces are read in a frame%s: bound by %s", faces, looks, bound_by)
+            log.warning(
+                "%s faces are read in a frame%s%s: bound by %s", faces, looks, mesh, bound_by
+            )
 
 
 def log_swap(areas: Iterable[str], lock_error: str) -> None:

@@ -1,8 +1,9 @@
 """Adapts what the worker does for a frame to its speed and to the state of the board.
 
-Where the worker is too slow for the wanted rate, fewer faces are read in a frame, and the full
-frame is searched less often. Where the board is too hot, frames are left out, too. Never where a
-file is read without loss: its messages do not depend on the machine.
+Where the worker is too slow for the wanted rate, the face mesh measures less often, then not at
+all; then fewer faces are read in a frame, and the full frame is searched less often. Where the
+board is too hot, the mesh stops, and a minute later frames are left out, too. Never where a file is
+read without loss: its messages do not depend on the machine.
 """
 
 from collections import deque
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from edge.hub.frame_head import CLASSIFY_STAGES, DETECT_STAGES
-from edge.hub.rate_limit import RateLimit
+from edge.hub.mesh_limit import MeshLimit
+from edge.hub.rate_limit import HYSTERESIS_CELSIUS, RateLimit
 from edge.link import FrameReport
 from edge.vocabulary import RateReason, ScheduleReason
 
@@ -34,6 +36,9 @@ nothing."""
 _IDLE: Final = 0.4
 """Below this share, twice the work fits."""
 
+_MESH_FITS: Final = 0.6
+"""Below this share of both threads, the mesh takes no time that others need."""
+
 _MS_MIN: Final = 1e-3
 _MS_MAX: Final = 1e9
 """Times that a worker may report without upsetting the arithmetic: it is not trusted."""
@@ -53,6 +58,7 @@ class Work:
         readings: faces read in a frame.
         reading_ms: of one reading; 0 if there was none.
         faces: largest number of faces with a reading, of this frame or an earlier one.
+        mesh_ms: of the face mesh for a frame; not in ``classify_ms``.
     """
 
     detect_ms: float
@@ -60,6 +66,7 @@ class Work:
     readings: float
     reading_ms: float
     faces: int
+    mesh_ms: float = 0.0
 
 
 class WorkMeter:
@@ -79,6 +86,7 @@ class WorkMeter:
                 reading_ms=_sum_ms(report.stage_ms, _READING),
                 readings=sum(age_s == 0 for age_s in ages_s),
                 faces=len(ages_s),
+                mesh_ms=_sum_ms(report.stage_ms, ("mesh",)),
             )
         )
         while now_ns - self._frames[0].at_ns > WINDOW_S * 1e9:
@@ -101,6 +109,7 @@ class WorkMeter:
             readings=readings / len(frames),
             reading_ms=reading_ms / readings if readings else 0.0,
             faces=max(each.faces for each in frames),
+            mesh_ms=sum(each.mesh_ms for each in frames) / len(frames),
         )
 
 
@@ -111,6 +120,7 @@ class _FrameWork(NamedTuple):
     reading_ms: float
     readings: int
     faces: int
+    mesh_ms: float
 
 
 def _sum_ms(stage_ms: Mapping[str, float], stages: tuple[str, ...]) -> float:
@@ -160,12 +170,14 @@ class Schedule(NamedTuple):
         divisor: one frame of so many is processed.
         faces_per_frame: so many faces are read in a frame; 0: as many as configured.
         full_every_factor: the time between full looks is so many times the configured one.
+        mesh_every: the mesh measures in one frame of so many; 0: in none.
         bound_by: why it is not as configured; empty where it is.
     """
 
     divisor: int = 1
     faces_per_frame: int = 0
     full_every_factor: int = 1
+    mesh_every: int = 1
     bound_by: tuple[ScheduleReason, ...] = ()
 
 
@@ -174,11 +186,12 @@ class AdaptiveSchedule:
 
     Temperature and voltage decide on the divisor (see ``RateLimit``), and full looks become rarer
     as frames do. The measured work decides on readings and full looks: a board that is fast enough
-    does all that is configured. At most one change in ``CHANGE_S``.
+    does all that is configured. The mesh gives way first. At most one change in ``CHANGE_S``.
 
     Args:
         hot_celsius: from this temperature on, the chip is too hot.
         has_regions: whether faces are found by regions between full looks.
+        has_mesh: whether the face mesh is on.
         rate_target_hz: frames a second that readings and full looks may not cost.
         rate_min_hz: frames a second that are always processed.
 
@@ -193,7 +206,10 @@ class AdaptiveSchedule:
         rate_target_hz: float,
         rate_min_hz: float,
         has_regions: bool = True,
+        has_mesh: bool = False,
     ) -> None:
+        self._hot_celsius = hot_celsius
+        self._mesh = MeshLimit(is_on=has_mesh)
         self._rate_limit = RateLimit(hot_celsius)
         self._rate_target_hz = rate_target_hz
         self._rate_min_hz = rate_min_hz
@@ -228,10 +244,14 @@ class AdaptiveSchedule:
                 divisor; None when unknown.
         """
         before, limit = self.schedule, self._rate_limit
+        period_ms = 1e3 / self._wanted_hz(expected_hz)
         may_change = self._changed_ns is None or now_ns - self._changed_ns >= CHANGE_S * 1e9
-        limit.update(now_ns, celsius, flags, may_move=may_change)
+        has_changed = may_change and self._adapt_mesh(now_ns, celsius, flags, work, period_ms)
+        may_change = may_change and not has_changed
+        # the chip takes a minute to cool down without the mesh
+        may_move = may_change and not self._mesh.has_just_changed(now_ns)
+        limit.update(now_ns, celsius, flags, may_move=may_move)
         if may_change and limit.divisor == before.divisor and work is not None:
-            period_ms = 1e3 / self._wanted_hz(expected_hz)
             self._faces_per_frame = faces_that_fit(work, period_ms, self._faces_per_frame)
             factor = full_look_factor(work, period_ms, self._factor)
             self._factor = min(factor, self._factor_max)
@@ -239,11 +259,40 @@ class AdaptiveSchedule:
             limit.divisor,
             self._faces_per_frame,
             max(self._factor, min(limit.divisor, self._factor_max)),
+            self._mesh.every,
             self._bound_by(),
         )
-        if self.schedule[:3] != before[:3]:
+        if self.schedule[:4] != before[:4]:
             self._changed_ns = now_ns
         return self.schedule != before
+
+    def _adapt_mesh(
+        self,
+        now_ns: int,
+        celsius: float | None,
+        flags: Mapping[str, bool] | None,
+        work: Work | None,
+        period_ms: float,
+    ) -> bool:
+        """Let the mesh do less before anything else does, and more after all else; see ``update``.
+
+        Return whether it has changed.
+        """
+        if celsius is not None and celsius >= self._hot_celsius:
+            return self._mesh.reduce(now_ns, "temperature", to_none=True)
+        if flags and flags.get("under_voltage"):
+            return self._mesh.reduce(now_ns, "under_voltage", to_none=True)
+        if work is None:
+            return False
+        if work.mesh_ms >= _MS_MIN:
+            if work.detect_ms > _BUSY * period_ms:
+                return self._mesh.reduce(now_ns, "detector")
+            if work.classify_ms > _BUSY * period_ms:
+                return self._mesh.reduce(now_ns, "classifier")
+        is_cool = celsius is None or celsius <= self._hot_celsius - HYSTERESIS_CELSIUS
+        has_time = max(work.detect_ms, work.classify_ms) < _MESH_FITS * period_ms
+        all_else = self.schedule._replace(mesh_every=1, bound_by=()) == Schedule()
+        return is_cool and has_time and all_else and self._mesh.restore(now_ns)
 
     def _wanted_hz(self, expected_hz: float | None) -> float:
         wanted_hz = self._rate_target_hz
@@ -259,4 +308,6 @@ class AdaptiveSchedule:
             reasons.append("detector")
         if self._faces_per_frame:
             reasons.append("classifier")
+        if self._mesh.reason is not None and self._mesh.reason not in reasons:
+            reasons.append(self._mesh.reason)
         return tuple(reasons)

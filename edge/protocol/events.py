@@ -290,13 +290,15 @@ class ScheduleChanged(Detail):
     """Less is done for each frame than before, or more.
 
     ``faces_per_frame``: so many faces are read in a frame, in turns; 0: all. ``full_every_s``:
-    longest time between searches of the full picture, null where each is searched. ``bound_by``:
-    why it is not as configured; empty where it is.
+    longest time between searches of the full picture, null where each is searched. ``mesh_every``:
+    the mesh measures in one frame of so many, 0: in none; null where it is off. ``bound_by``: why
+    it is not as configured; empty where it is.
     """
 
     event: ClassVar[str] = "schedule_changed"
     faces_per_frame: int = Field(ge=0)
     full_every_s: float | None
+    mesh_every: int | None = Field(None, ge=0)
     bound_by: list[ScheduleReason]
 
 

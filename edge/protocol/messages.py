@@ -306,6 +306,7 @@ class ScheduleStatus(Wire):
 
     faces_per_frame: Count
     full_every_s: Annotated[float, RoundedTo(3)] | None
+    mesh_every: Count | None = None
     bound_by: list[ScheduleReason]
 
 

@@ -130,13 +130,15 @@ class Pipeline:
         """The face mesh network, for checks; None: the mesh is off."""
         return self._mesh
 
-    def limit(self, faces_per_frame: int, full_every_factor: int) -> None:
+    def limit(self, faces_per_frame: int, full_every_factor: int, mesh_every: int = 1) -> None:
         """Do less than configured from the next frame on. For any thread.
 
         Args:
             faces_per_frame: so many faces are read in a frame; 0: as many as configured.
             full_every_factor: the time between full looks is so many times the configured one.
+            mesh_every: the mesh measures in one frame of so many; 0: in none.
         """
+        self._mesh_turns.every = mesh_every
         limits = (faces_per_frame, self._config.expression.faces_per_frame)
         self._faces_per_frame = min(filter(None, limits), default=0)
         if self._finder is not None:

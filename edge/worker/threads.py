@@ -145,7 +145,7 @@ class Worker:
     def _limit(self, limit: Go | Limit) -> None:
         self._capture.limit_rate(limit.divisor)
         if not self._lossless:
-            self._pipeline.limit(limit.faces_per_frame, limit.full_every_factor)
+            self._pipeline.limit(limit.faces_per_frame, limit.full_every_factor, limit.mesh_every)
 
     def _is_done(self, wait_s: float) -> bool:
         """Wait up to ``wait_s`` for all frames and the file's hash; return whether all is done."""

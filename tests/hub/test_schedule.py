@@ -31,8 +31,12 @@ SECOND_NS = 1_000_000_000
 COOL, HOT = 60.0, 90.0
 
 
-def adaptive(rate_target_hz: float = 10.0, rate_min_hz: float = 1.0) -> AdaptiveSchedule:
-    return AdaptiveSchedule(78.0, rate_target_hz=rate_target_hz, rate_min_hz=rate_min_hz)
+def adaptive(
+    rate_target_hz: float = 10.0, rate_min_hz: float = 1.0, *, has_mesh: bool = False
+) -> AdaptiveSchedule:
+    return AdaptiveSchedule(
+        78.0, rate_target_hz=rate_target_hz, rate_min_hz=rate_min_hz, has_mesh=has_mesh
+    )
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Machine:
         region_ms: of the detect thread for a frame without a full look.
         look_ms: of a full look.
         rate_hz: of the camera.
+        mesh_ms: of the mesh in a frame in which it measures.
+        contention: share of the mesh's time that the detect thread waits for it.
         noise: relative standard deviation of the measured times.
     """
 
@@ -55,6 +61,8 @@ class Machine:
     region_ms: float = 10.0
     look_ms: float = 60.0
     rate_hz: float = 10.0
+    mesh_ms: float = 0.0
+    contention: float = 0.0
     noise: float = 0.0
 
     def work(self, schedule: Schedule, chance: random.Random) -> Work:
@@ -66,8 +74,11 @@ class Machine:
             readings = min(readings, max(schedule.faces_per_frame, within_a_second))
         looks = min(1.0, 2 / schedule.full_every_factor / rate_hz)  # of a frame
         wrong = max(0.5, chance.gauss(1, self.noise))
+        mesh_ms = self.mesh_ms / schedule.mesh_every if schedule.mesh_every else 0.0
+        waits_ms = self.contention * mesh_ms
         return Work(
-            detect_ms=wrong * (self.region_ms + looks * self.look_ms),
+            mesh_ms=mesh_ms,
+            detect_ms=wrong * (self.region_ms + looks * self.look_ms + waits_ms),
             classify_ms=wrong * (self.other_ms + readings * self.reading_ms),
             readings=readings,
             reading_ms=wrong * self.reading_ms if readings else 0.0,
@@ -79,7 +90,8 @@ def followed(
     machine: Machine, seconds: int, *, celsius: float | None = COOL, rate_target_hz: float = 10.0
 ) -> list[Schedule]:
     """Return the schedule of each second."""
-    rule, chance, seen = adaptive(rate_target_hz), random.Random(1), []
+    chance, seen = random.Random(1), list[Schedule]()
+    rule = adaptive(rate_target_hz, has_mesh=machine.mesh_ms > 0)
     for second in range(seconds):
         work = machine.work(rule.schedule, chance)
         expected_hz = machine.rate_hz / rule.schedule.divisor
@@ -90,7 +102,7 @@ def followed(
 
 def changes(seen: list[Schedule]) -> list[int]:
     """Return the seconds at which what is done changed."""
-    return [at for at, (a, b) in enumerate(pairwise([Schedule(), *seen])) if a[:3] != b[:3]]
+    return [at for at, (a, b) in enumerate(pairwise([Schedule(), *seen])) if a[:4] != b[:4]]
 
 
 # -- what binds ------------------------------------------------------------------------------------
@@ -132,6 +144,54 @@ def test_a_higher_target_leaves_less_for_readings() -> None:
 
 def test_one_face_that_is_too_slow_to_read_cannot_take_turns() -> None:
     assert followed(Machine(faces=1, reading_ms=500.0), 30)[-1] == Schedule()
+
+
+@pytest.mark.parametrize(
+    ("machine", "mesh_every"),
+    [
+        # on a board whose cores are busy, the mesh delays the other thread
+        (Machine(mesh_ms=40.0, contention=2.5), 4),
+        (Machine(mesh_ms=40.0, contention=2.5, region_ms=75.0, look_ms=10.0), 0),
+    ],
+)
+def test_the_mesh_gives_way_before_full_looks_do(machine: Machine, mesh_every: int) -> None:
+    seen = followed(machine, 50)
+    assert seen[-1] == Schedule(mesh_every=mesh_every, bound_by=("detector",))
+    assert {each.full_every_factor for each in seen} == {1}
+
+
+def test_the_mesh_gives_way_before_faces_do() -> None:
+    seen = followed(Machine(faces=30, mesh_ms=20.0), 100)
+    assert [seen[0], seen[10], seen[20]] == [
+        Schedule(mesh_every=4, bound_by=("classifier",)),
+        Schedule(mesh_every=0, bound_by=("classifier",)),
+        Schedule(mesh_every=0, faces_per_frame=15, bound_by=("classifier",)),
+    ]
+    # with no time left, the mesh measures nothing, and leaving it out would gain nothing
+    no_time = adaptive(has_mesh=True)
+    no_time.update(0, COOL, None, work=Machine(faces=30).work(Schedule(), random.Random(1)))
+    assert no_time.schedule == Schedule(faces_per_frame=15, bound_by=("classifier",))
+
+
+def test_a_hot_board_stops_the_mesh_and_then_leaves_frames_out() -> None:
+    seen = followed(Machine(mesh_ms=20.0), 200, celsius=HOT)
+    assert seen[0] == Schedule(mesh_every=0, bound_by=("temperature",))
+    assert [each.divisor for each in seen[::60]] == [1, 2, 4, 8]
+    assert all(each.mesh_every == 0 for each in seen)
+
+
+def test_the_mesh_comes_back_in_steps_when_the_board_has_cooled_down() -> None:
+    rule, chance, machine = adaptive(has_mesh=True), random.Random(1), Machine(mesh_ms=20.0)
+    seen = []
+    for second in range(300):
+        work = machine.work(rule.schedule, chance)
+        celsius = HOT if second < 5 else 75.0 if second < 100 else COOL  # 75: not cool enough
+        rule.update(second * SECOND_NS, celsius, None, work=work, expected_hz=10.0)
+        seen.append(rule.schedule)
+    assert {each.mesh_every for each in seen[:100]} == {0}
+    assert {each.divisor for each in seen} == {1}
+    assert [each.mesh_every for each in seen[100::60]] == [4, 1, 1, 1]
+    assert seen[-1] == Schedule()
 
 
 def test_when_the_crowd_has_gone_all_are_read_again() -> None:
@@ -192,6 +252,7 @@ WORKS = st.builds(
     readings=st.floats(0, 48),
     reading_ms=st.floats(0, 1e9),
     faces=st.integers(0, 48),
+    mesh_ms=st.sampled_from([0.0, 20.0]),
 )
 READINGS = st.tuples(
     st.none() | st.floats(-50, 150),
@@ -201,13 +262,18 @@ READINGS = st.tuples(
 )
 
 
-@given(st.lists(st.tuples(READINGS, st.integers(1, 40)), max_size=30), st.floats(0.2, 30))
+@given(
+    st.lists(st.tuples(READINGS, st.integers(1, 40)), max_size=30),
+    st.floats(0.2, 30),
+    st.booleans(),
+)
 @settings(deadline=None)
 def test_whatever_is_measured_it_changes_at_most_every_ten_seconds(
     spans: list[tuple[tuple[float | None, dict[str, bool] | None, Work | None, float | None], int]],
     rate_target_hz: float,
+    has_mesh: bool,
 ) -> None:
-    rule, second, seen = adaptive(rate_target_hz), 0, [Schedule()]
+    rule, second, seen = adaptive(rate_target_hz, has_mesh=has_mesh), 0, [Schedule()]
     for (celsius, flags, work, expected_hz), seconds in spans:
         for _ in range(seconds):
             changed = rule.update(
@@ -222,8 +288,10 @@ def test_whatever_is_measured_it_changes_at_most_every_ten_seconds(
         assert each.divisor in (1, 2, 4, 8)
         assert each.full_every_factor in (1, 2, 4)
         assert 0 <= each.faces_per_frame <= 48
-        assert bool(each.bound_by) == (each[:3] != (1, 0, 1))
-        assert ("classifier" in each.bound_by) == (each.faces_per_frame > 0)
+        assert bool(each.bound_by) == (each[:4] != (1, 0, 1, 1))
+        assert each.mesh_every in (0, 1, 4)
+        assert has_mesh or each.mesh_every == 1
+        assert has_mesh or ("classifier" in each.bound_by) == (each.faces_per_frame > 0)
 
 
 def test_noise_of_a_tenth_does_not_make_it_flicker() -> None:
@@ -303,7 +371,7 @@ def test_a_configured_limit_and_every_frame_in_full_are_said(tmp_path: Path) -> 
     state = watched(tmp_path, config, crowd(2, 4), detect=300.0)
     assert state.schedule is not None
     assert state.schedule.model_dump() == {
-        "faces_per_frame": 3, "full_every_s": None, "bound_by": [],
+        "faces_per_frame": 3, "full_every_s": None, "mesh_every": None, "bound_by": [],
     }  # fmt: skip
 
 
@@ -329,15 +397,19 @@ def test_no_report_of_a_worker_stops_the_hub(tmp_path: Path, ms: float) -> None:
 
 def test_the_log_says_what_binds_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="affect_edge")
-    for faces, looks, bound_by in (
-        (4, 0.5, ["classifier"]),
-        (0, None, ["temperature"]),
-        (0, 1, []),
+    for faces, looks, mesh, bound_by in (
+        (4, 0.5, 4, ["classifier"]),
+        (0, None, None, ["temperature"]),
+        (0, None, 0, ["temperature"]),
+        (0, 1, 1, []),
     ):
         fields = {"faces_per_frame": faces, "full_every_s": looks, "bound_by": bound_by}
+        fields["mesh_every"] = mesh
         log_event(ScheduleChanged.model_validate(fields))
     assert caplog.messages == [
-        "4 faces are read in a frame, full looks every 0.5 s: bound by classifier",
+        "4 faces are read in a frame, full looks every 0.5 s, the mesh measures in one frame of 4:"
+        " bound by classifier",
         "all faces are read in a frame: bound by temperature",
+        "all faces are read in a frame, the mesh is off: bound by temperature",
         "faces are read, and full looks come, as configured again",
     ]

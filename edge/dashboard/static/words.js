@@ -104,7 +104,7 @@ const EVENTS = {
   rate_limited: (d) => (d.divisor > 1 ? `every ${d.divisor}. picture: ${words(LIMIT, d.reason)}` : "all pictures again"),
   schedule_changed: (d) =>
     d.bound_by.length
-      ? `${d.faces_per_frame ? `${d.faces_per_frame} faces are read in a picture, in turns` : "fewer searches for new faces"}: ${d.bound_by.map((by) => words(LIMIT, by)).join(", ")}`
+      ? `${lessWords(d)}: ${d.bound_by.map((by) => words(LIMIT, by)).join(", ")}`
       : "all faces are read in each picture again",
   clock_step: (d) => `clock jumped by ${(d.step_ns / 1e9).toFixed(2)} s`,
   mark: (d) => d.text,
@@ -130,6 +130,13 @@ const EVENTS = {
   alarm_raised: (d) => `alarm: ${alarmText(d)}`,
   alarm_cleared: (d) => `alarm over: ${alarmText(d)}`,
 };
+
+/** What is done less for a picture, where `schedule_changed` says so. */
+function lessWords(detail) {
+  if (detail.faces_per_frame) return `${detail.faces_per_frame} faces are read in a picture, in turns`;
+  if (detail.mesh_every === 0) return "heads and eyes are not measured";
+  return detail.mesh_every > 1 ? "heads and eyes are measured less often" : "fewer searches for new faces";
+}
 
 /** Whose eyes an event is about. */
 function whose(detail) {

@@ -31,10 +31,15 @@ class MeshTurns:
     """When each face was measured, and what a measurement takes.
 
     Not thread-safe: owned by the classify thread. Memory is bounded by the faces of a frame.
+
+    Attributes:
+        every: faces are measured in one frame of so many, 0: in none; any thread may set it.
     """
 
     def __init__(self, config: MeshConfig) -> None:
         self._faces_per_frame = config.faces_per_frame
+        self.every = 1
+        self._frames = 0
         self._interval_ns = round(1e9 / config.rate_hz) if config.rate_hz else 0
         self._measured: dict[int, tuple[int, int]] = {}  # sensor time, and number of measurement
         self._due_ns: dict[int, int] = {}
@@ -65,6 +70,10 @@ class MeshTurns:
             if track in self._measured and self._measured[track][0] <= sensor_ns
         }
         self._due_ns = {track: self._due_ns[track] for track in self._measured}
+        self._frames += 1
+        every = self.every
+        if not every or self._frames % every:
+            return []
         early_ns = self._period_ns() // 2
         due = [
             track for track in tracks if self._due_ns.get(track, sensor_ns) <= sensor_ns + early_ns

@@ -31,6 +31,13 @@ def test_a_rate_is_met_for_each_face(rate_hz: float) -> None:
         assert sum(track in each for each in found) == pytest.approx(10 * rate_hz, abs=1)
 
 
+@pytest.mark.parametrize(("every", "count"), [(1, 100), (4, 25), (0, 0)])
+def test_the_hub_may_leave_frames_out(every: int, count: int) -> None:
+    turns = MeshTurns(MeshConfig())
+    turns.every = every
+    assert sum(bool(turns.begin([1], index * FRAME_NS)) for index in range(100)) == count
+
+
 def test_a_new_face_does_not_wait_for_the_rate() -> None:
     turns = MeshTurns(MeshConfig(rate_hz=0.1))
     assert turns.begin([1], 0) == [1]
