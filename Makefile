@@ -11,12 +11,15 @@ EXPORT_VENV ?= .venv-export
 ONNX2TF_VENV ?= .venv-onnx2tf
 TFLITE_VENV ?= .venv-tflite
 OPENCV4_VENV ?= .venv-opencv4
+# tests/support/ansible_fleet.py looks for it here.
+ANSIBLE_VENV := .venv-ansible
 LANDMARKS_VENV ?= .venv-landmarks
 # Emulated arm64 environments; tests/arm64 looks for them here.
 ARM64_ENV := .arm64
 PICAMERA2_VENV ?= .venv-picamera2
 # Debian in a folder, kernel and wheels; tests/deploy look for them here.
 VM := .vm
+VM_13 := .vm13
 ONNX2TF := onnx2tf==2.6.9
 # If the package index has CPU-only builds of this version, pip prefers them.
 TORCH ?= torch==2.13.0
@@ -44,7 +47,7 @@ SOAK_REPORT ?= soak.json
 # Where the figures of the tests of faults go.
 FAULTS_REPORT ?= faults.md
 
-.PHONY: setup setup-export setup-landmarks setup-opencv4 setup-picamera2 setup-tflite demo test test-arm64 test-browser test-deploy test-export test-install test-opencv4 test-picamera2 test-tflite vm-test faults faults-short faults-fleet soak check bench clean
+.PHONY: setup setup-ansible setup-export setup-landmarks setup-opencv4 setup-picamera2 setup-tflite demo test test-ansible test-arm64 test-browser test-deploy test-deploy-13 test-export test-install test-opencv4 test-picamera2 test-tflite vm-test faults faults-short faults-fleet measure-fleet soak check bench clean
 
 setup: $(STAMP)
 
@@ -98,6 +101,15 @@ setup-landmarks: $(LANDMARKS_VENV)/.ready
 $(LANDMARKS_VENV)/.ready:
 	$(PYTHON) -m venv --clear $(LANDMARKS_VENV)
 	$(LANDMARKS_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary 'mediapipe==0.10.21'
+	touch $@
+
+# For the role in deploy/ansible; on an operator's machine Debian's packages do.
+setup-ansible: $(ANSIBLE_VENV)/.ready
+
+$(ANSIBLE_VENV)/.ready:
+	$(PYTHON) -m venv --clear $(ANSIBLE_VENV)
+	$(ANSIBLE_VENV)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip
+	$(ANSIBLE_VENV)/bin/python -m pip install $(PIP_FLAGS) --prefer-binary 'ansible-core>=2.19,<2.20' ansible-lint
 	touch $@
 
 setup-picamera2: $(PICAMERA2_STAMP)
@@ -155,6 +167,18 @@ test-picamera2: setup-picamera2
 test-deploy: setup $(VM)/ready
 	$(BIN)/python -m pytest -m stage $(if $(TESTS),$(TESTS),tests/deploy)
 
+# The same on Debian 13, with Python 3.13, as in Raspberry Pi OS 13.
+test-deploy-13: setup $(VM_13)/ready
+	$(BIN)/python -m pytest -m stage $(if $(TESTS),$(TESTS),tests/deploy/test_debian_13.py)
+
+.PHONY: $(VM_13)/ready
+$(VM_13)/ready:
+	PYTHON=$(BIN)/python scripts/make-debian13 $(VM_13)
+
+# The Ansible role with three Debian roots, and its lint (also needs PostgreSQL and promtool).
+test-ansible: setup setup-ansible $(VM)/ready
+	$(BIN)/python -m pytest -m stage $(if $(TESTS),$(TESTS),tests/deploy/test_ansible.py)
+
 # The service under real systemd, in a virtual machine with a simulated camera (also qemu-system-x86).
 vm-test: setup $(VM)/ready
 	$(BIN)/python -m pytest -m vm -s -v $(if $(TESTS),$(TESTS),tests/deploy)
@@ -185,6 +209,10 @@ faults-short: setup
 	$(FAULTS) --timeout 600 tests/faults/test_kills.py tests/faults/test_stopped_subscriber.py \
 		tests/faults/test_backlog.py tests/faults/test_full_disk.py tests/faults/test_soak.py
 
+# What one server spends on 5, 10 and 20 chambers: logger, PostgreSQL, Prometheus; FLEET_SECONDS=120.
+measure-fleet: setup
+	AFFECT_EDGE_REQUIRE="postgresql promtool" $(FAULTS) tests/faults/test_fleet_growth.py
+
 # Twenty daemons, one logger and one PostgreSQL, all killed at random; FLEET_SECONDS=600.
 faults-fleet: setup
 	AFFECT_EDGE_REQUIRE=postgresql $(FAULTS) tests/faults/test_fleet.py
@@ -206,4 +234,4 @@ bench: setup
 	$(BIN)/python -m benchmarks fps --source demo --in-memory --baseline
 
 clean:
-	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(OPENCV4_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) $(VM) $(PICAMERA2_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(OPENCV4_VENV) $(ANSIBLE_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) $(VM) $(VM_13) $(PICAMERA2_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

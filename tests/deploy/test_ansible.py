@@ -1,0 +1,197 @@
+"""The Ansible role: a fleet of three Debian roots is set up; the second time nothing changes.
+
+No systemd runs in the roots, and Ansible enters them with a program in place of ssh.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.ansible_fleet import HOSTS, PLAYBOOK, AnsibleFleet, ansible
+from tests.support.postgres import running_server
+
+pytestmark = [pytest.mark.stage, pytest.mark.timeout(2400)]
+
+PASSWORD = 'it\'s a \\ "word" of 5:1'
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnsibleFleet]:
+    """The fleet after its first run."""
+    made = AnsibleFleet(tmp_path_factory.mktemp("fleet"))
+    checked = made.play("--check")  # nothing is installed yet
+    assert {host: counts["failed"] for host, counts in checked.items()} == dict.fromkeys(HOSTS, 0)
+    assert not (made.roots["chamber-1"].path / "opt/affect-edge").exists()
+    first = made.play()
+    assert all(counts["changed"] > 5 and not counts["failed"] for counts in first.values()), first
+    return made
+
+
+def test_the_syntax_is_right_and_ansible_lint_finds_nothing() -> None:
+    ansible("ansible-playbook", "site.yml", "--syntax-check")
+    ansible("ansible-lint", "--offline", "--strict", "site.yml")
+
+
+@pytest.mark.parametrize("purpose", ["", "fun"])
+def test_a_wrong_purpose_is_refused_before_anything_is_done(tmp_path: Path, purpose: str) -> None:
+    inventory = tmp_path / "inventory"
+    inventory.write_text("[chambers]\nlocalhost ansible_become=false\n[loggers]\n")
+    with pytest.raises(AssertionError, match="must be one of: research-consent, medical, safety"):
+        ansible(
+            "ansible-playbook", "-i", inventory, "-c", "local", "site.yml", "--check",
+            "-e", f"affect_edge_purpose={purpose}",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["chamber-1", "chamber-2"])
+def test_a_chamber_serves_the_logging_machine_only(fleet: AnsibleFleet, name: str) -> None:
+    root = fleet.roots[name]
+    checked = root.run("affect-edge", "check", "-c", "/etc/affect-edge/edge.toml")
+    assert checked.returncode == 0, checked.stdout
+    assert f"device {name}" in checked.stdout or name in checked.stdout
+    assert "1 may connect: log-1" in checked.stdout
+    unit = root.run("systemd-analyze", "verify", "--man=no", "affect-edge.service")
+    assert "affect-edge" not in unit.stderr, unit.stderr
+    drop_in = root.path / "etc/systemd/system/affect-edge.service.d/fleet.conf"
+    assert re.findall("IPAddressAllow=(.*)", drop_in.read_text()) == [HOSTS["log-1"]]
+
+
+def test_secret_keys_stay_where_they_were_made(fleet: AnsibleFleet) -> None:
+    secrets = {}
+    for name, root in fleet.roots.items():
+        (path,) = (root.path / "etc/affect-edge/keys").glob("*.key_secret")
+        assert path.stat().st_mode & 0o777 == 0o600
+        (secrets[name],) = re.findall('secret-key = "(.*)"', path.read_text())
+    assert len(set(secrets.values())) == len(HOSTS)
+    for name, root in fleet.roots.items():
+        files = [path for path in (root.path / "etc").rglob("*") if path.is_file()]
+        held = b"".join(path.read_bytes() for path in files if not path.is_symlink())
+        assert {each for each in secrets if secrets[each].encode() in held} == {name}
+
+
+def test_the_logging_machine_knows_each_chamber_by_its_key(fleet: AnsibleFleet) -> None:
+    root = fleet.roots["log-1"]
+    for service in ("affect-edge-log", "affect-edge-dashboard"):
+        unit = root.run("systemd-analyze", "verify", "--man=no", f"{service}.service")
+        assert service not in unit.stderr, unit.stderr
+        text = (root.path / f"etc/systemd/system/{service}.service.d/fleet.conf").read_text()
+        command = text[text.index("ExecStart=/") :].partition("\n\n")[0].replace("\\\n", "")
+        words = command.split()
+        assert words[1] == service.rpartition("-")[2]
+        named = [words[at + 1] for at, word in enumerate(words) if word == "--server-key"]
+        assert [Path(each).stem for each in named] == ["chamber-1", "chamber-2"]
+        for each in named:
+            device = fleet.roots[Path(each).stem].path / "etc/affect-edge/keys/device.key"
+            assert (root.path / each[1:]).read_text() == device.read_text()
+
+
+SCRAPE = """\
+import ssl, sys, time, urllib.error, urllib.request
+context = ssl.create_default_context(cafile="/etc/prometheus/affect-edge-ca.pem")
+word = open("/etc/prometheus/affect-edge.token").read().strip()
+asked = urllib.request.Request("https://192.168.7.21:9108/metrics")
+asked.add_header("Authorization", "Bearer " + word)
+for _ in range(600):
+    try:
+        page = urllib.request.urlopen(asked, timeout=5, context=context).read().decode()
+        sys.exit("affect_edge_records_total" not in page)
+    except urllib.error.HTTPError:
+        raise
+    except urllib.error.URLError as error:
+        if not isinstance(error.reason, ConnectionRefusedError):
+            raise
+        time.sleep(0.1)  # it starts
+sys.exit(2)
+"""
+
+
+def test_a_chamber_is_logged_and_scraped_with_what_the_role_wrote(fleet: AnsibleFleet) -> None:
+    """The daemon plays the bundled clip; the logger has the command line of its service."""
+    root = fleet.roots["log-1"].path
+    text = (root / "etc/systemd/system/affect-edge-log.service.d/fleet.conf").read_text()
+    command = text[text.index("ExecStart=/") :].partition("\n\n")[0].partition("=")[2]
+    (root / "root/scrape.py").write_text(SCRAPE)
+    (root / "root/log").write_text(f"#!/bin/sh\nexec {command}\n")
+    (root / "root/log").chmod(0o755)
+    done = fleet.connected(
+        "(in_root 192.168.7.21 affect-edge run -c /etc/affect-edge/edge.toml --source demo"
+        " --no-pace --wait-for-subscriber --set journal.path=\"'/root/journal'\" >&2) & daemon=$!\n"
+        "(in_root 192.168.7.10 python3 /root/scrape.py) || exit 3\n"
+        "(in_root 192.168.7.10 env STATE_DIRECTORY=/root"
+        " AFFECT_EDGE_SECRET_KEY=/etc/affect-edge/keys/log-1.key_secret /root/log) & log=$!\n"
+        "wait $daemon && kill $log && wait $log\n"
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    summary = re.search(r"(\d+) messages, (\d+) rows, 0 gaps, 0 missing", done.stderr)
+    assert summary is not None, done.stderr[-4000:]
+    assert int(summary[1]) > 300
+    assert "chamber-2" not in summary.string  # its address leads to the first one, of another key
+    assert "tcp://192.168.7.22:5555: the daemon closes the connection" in summary.string
+    tables = list((root / "root/record.parquet").rglob("*.parquet"))
+    assert any("chamber-1" in str(path) for path in tables)
+
+
+def test_prometheus_knows_each_chamber(fleet: AnsibleFleet) -> None:
+    root = fleet.roots["log-1"]
+    done = root.run("promtool", "check", "config", "/etc/prometheus/prometheus.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "24 rules found" in done.stdout
+    folder = root.path / "etc/prometheus"
+    targets = (folder / "affect-edge-targets.json").read_text()
+    assert re.findall(r'"(192[^"]*)"', targets) == ["192.168.7.21:9108", "192.168.7.22:9108"]
+    token = (folder / "affect-edge.token").read_text()
+    for name in ("chamber-1", "chamber-2"):
+        settings = fleet.roots[name].path / "etc/affect-edge"
+        assert (settings / "keys/metrics.token").read_text() == token
+        assert (settings / "metrics.pem").read_text() in (folder / "affect-edge-ca.pem").read_text()
+
+
+def test_the_second_run_changes_nothing(fleet: AnsibleFleet) -> None:
+    again = fleet.play()
+    assert {host: counts["changed"] for host, counts in again.items()} == dict.fromkeys(HOSTS, 0)
+    checked = fleet.play("--check")
+    assert {host: counts["changed"] for host, counts in checked.items()} == dict.fromkeys(HOSTS, 0)
+
+
+def test_a_change_of_the_inventory_changes_what_it_concerns(fleet: AnsibleFleet) -> None:
+    source = fleet.variables["affect_edge_config"]["source"]
+    path = fleet.roots["chamber-1"].path / "etc/affect-edge/edge.toml"
+    before = path.read_text()
+    source["rate_hz"] = -1
+    with pytest.raises(AssertionError, match="failed to validate"):  # the configuration is wrong
+        fleet.play()
+    assert path.read_text() == before
+    source["rate_hz"] = 12.5
+    changed = fleet.play()
+    assert changed["chamber-1"]["changed"] == changed["chamber-2"]["changed"] == 1
+    assert changed["log-1"]["changed"] == 0
+    assert "rate_hz = 12.5\n" in path.read_text()
+
+
+def test_the_database_is_made_once(tmp_path: Path) -> None:
+    with running_server() as server:
+        play = tmp_path / "play.yml"
+        play.write_text(
+            "- hosts: localhost\n  gather_facts: false\n  tasks:\n"
+            "    - ansible.builtin.include_role: {name: affect_edge, tasks_from: postgresql}\n"
+        )
+        psql = f'["psql", "-h", "127.0.0.1", "-p", "{server.port}", "-U", "postgres"]'
+        variables = tmp_path / "variables.yml"
+        variables.write_text(
+            f"affect_edge_psql: {psql}\naffect_edge_postgresql_install: false\n"
+            f"affect_edge_postgresql_password: '{PASSWORD.replace(chr(39), chr(39) * 2)}'\n"
+        )
+        environment = {"ANSIBLE_ROLES_PATH": str(PLAYBOOK / "roles")}
+        for changed in (1, 0):
+            printed = ansible("ansible-playbook", "-c", "local", play, "-e", f"@{variables}",
+                              **environment)  # fmt: skip
+            assert f"changed={changed} " in printed
+            assert PASSWORD not in printed
+        with psycopg.connect(
+            host="127.0.0.1", port=server.port, user="affect", dbname="record", password=PASSWORD
+        ) as connection:
+            row = connection.execute("SHOW server_encoding").fetchone()
+        assert row == ("UTF8",)
