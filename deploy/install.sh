@@ -247,6 +247,8 @@ if [ -n "$wheels" ]; then
         wrong "--wheels $wheels: no wheel of affect-edge in it; make it with: deploy/install.sh wheels FOLDER"
     made_of=$(cd "$wheels" && sha256sum ./*.whl)
 else
+    [ -e "$source/pyproject.toml" ] ||
+        wrong "$source: no pyproject.toml in it; expected a whole copy of the repository, or --wheels FOLDER"
     made_of=$(cd "$source" && find edge exporters benchmarks models pyproject.toml -type f \
         ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
 fi

@@ -1,6 +1,7 @@
-"""Debian 12 in a folder, for the installer, and in a virtual machine with real systemd.
+"""Debian in a folder, for the installer, and in a virtual machine with real systemd.
 
-``scripts/make-vm`` makes the parts once, in ``.vm``; each test gets a copy.
+``scripts/make-vm`` makes the parts of Debian 12 once, in ``.vm``, and ``scripts/make-debian13``
+those of Debian 13 in ``.vm13``; each test gets a copy.
 """
 
 import base64
@@ -15,6 +16,7 @@ from tests.support.daemons import ROOT
 from tests.support.postgres import require
 
 CACHE = ROOT / ".vm"
+CACHE_13 = ROOT / ".vm13"
 BACKGROUND = ("chrt", "--idle", "0")
 """Prefix of heavy commands: other work on this machine goes first."""
 
@@ -26,7 +28,7 @@ mkdir "$0/run/lock"; exec chroot "$0" "$@"
 
 
 class DebianRoot:
-    """A copy of Debian 12 with the project's installer and the wheels of affect-edge in it.
+    """A copy of Debian with the project's installer and the wheels of affect-edge in it.
 
     ``/root/src`` holds ``deploy`` and ``systemd`` of this checkout, ``/root/wheels`` the wheels.
 
@@ -34,13 +36,13 @@ class DebianRoot:
         path: of the copy.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cache: Path = CACHE) -> None:
         self.path = folder / "root"
-        subprocess.run(["cp", "-a", "--reflink=auto", CACHE / "root", self.path], check=True)
+        subprocess.run(["cp", "-a", "--reflink=auto", cache / "root", self.path], check=True)
         source = self.path / "root/src"
         for name in ("deploy", "systemd"):
             shutil.copytree(ROOT / name, source / name)
-        shutil.copytree(CACHE / "wheels", self.path / "root/wheels")
+        shutil.copytree(cache / "wheels", self.path / "root/wheels")
 
     def command(self, *command: str) -> list[str]:
         """Return a command line that runs ``command`` in it as root, without a network."""
@@ -59,14 +61,15 @@ class DebianRoot:
         return self.run("/root/src/deploy/install.sh", *options, "--no-start")
 
 
-def debian_cache(*programs: str) -> None:
+def debian_cache(*programs: str, cache: Path = CACHE) -> None:
     """Skip the test, or fail it where ``vm`` is required, without the parts or ``programs``."""
     needed = ("unshare", "chroot", "chrt", "ip", *programs)
     missing = [name for name in needed if shutil.which(name) is None]
     if os.geteuid() != 0:
         missing.append("the right of root to mount")
-    if not (CACHE / "ready").exists():
-        missing.append(".vm (make vm-test makes it)")
+    if not (cache / "ready").exists():
+        maker = "vm-test" if cache == CACHE else "test-deploy-13"
+        missing.append(f"{cache.name} (make {maker} makes it)")
     require("vm", not missing, ", ".join(missing))
 
 
