@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +25,17 @@ from tests.support.postgres import Database
 from tests.support.synthetic_daemon import SYNTHETIC
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time of a process, with that of its children, also of ended ones."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    total = sum(int(each) for each in fields[11:15]) / _TICKS_PER_S
+    for child in children:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            total += cpu_s(int(child))
+    return total
 
 
 class Program:
@@ -55,8 +66,7 @@ class Program:
     def cpu_s(self) -> float:
         """Return the processor time of the present process."""
         assert self.process is not None
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return cpu_s(self.process.pid)
 
     def rss_mb(self) -> float:
         """Return the resident memory of the present process."""
@@ -144,20 +154,32 @@ class Fleet:
         database: empty.
         count: number of daemons.
         rate_hz: frames a second of each.
+        metrics: a port of each daemon for its metrics; none: they have no metrics.
     """
 
-    def __init__(self, folder: Path, database: Database, count: int, rate_hz: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: Database,
+        count: int,
+        rate_hz: float,
+        metrics: Sequence[int] = (),
+    ) -> None:
         self._database = database
+        addresses = [f"127.0.0.1:{port}" for port in metrics] or [""] * count
         self.daemons = [
-            FleetDaemon(folder / f"{number}", number, rate_hz) for number in range(count)
+            FleetDaemon(
+                folder / f"{number}", number, rate_hz, changed={"metrics.address": f'"{address}"'}
+            )
+            for number, address in enumerate(addresses)
         ]
-        addresses: list[str] = []
+        endpoints: list[str] = []
         for daemon in self.daemons:
-            addresses += ["--connect", daemon.endpoint, "--service", daemon.service]
+            endpoints += ["--connect", daemon.endpoint, "--service", daemon.service]
         self.logger = Program(
             folder / "logger",
             database.environment,
-            *("edge", "log", "--out", database.url, "--name", "fleet", *addresses),
+            *("edge", "log", "--out", database.url, "--name", "fleet", *endpoints),
         )
         self.kills = {"daemon": 0, "logger": 0, "server": 0}
 
@@ -230,25 +252,32 @@ class Fleet:
         return {stream: (epoch, seq) for stream, epoch, seq in rows}
 
     def measure(self, seconds: float) -> dict[str, Any]:
-        """Return what the logger and the database take, without kills."""
-        started, cpu_s = time.monotonic(), self.logger.cpu_s()
-        count, size = self._count_and_bytes()
+        """Return what the logger and the database take, without kills; shares are of a core."""
+        server = self._database.server
+        count, size, written = self._count_and_bytes()
+        started, logger_s, server_s = time.monotonic(), self.logger.cpu_s(), cpu_s(server.pid)
         time.sleep(seconds)
         elapsed_s = time.monotonic() - started
-        after, size_after = self._count_and_bytes()
+        logger_s, server_s = self.logger.cpu_s() - logger_s, cpu_s(server.pid) - server_s
+        after, size_after, written_after = self._count_and_bytes()
         rows = after - count
         return {
             "daemons": len(self.daemons),
             "rows_per_s": round(rows / elapsed_s, 1),
             "bytes_per_row": round((size_after - size) / max(1, rows)),
-            "logger_cpu_share": round((self.logger.cpu_s() - cpu_s) / elapsed_s, 4),
+            "wal_bytes_per_row": round((written_after - written) / max(1, rows)),
+            "logger_cpu_share": round(logger_s / elapsed_s, 4),
+            "server_cpu_share": round(server_s / elapsed_s, 4),
             "logger_rss_mb": round(self.logger.rss_mb(), 1),
         }
 
-    def _count_and_bytes(self) -> tuple[int, int]:
-        return self._database.rows(  # type: ignore[return-value]
-            "SELECT count(*), pg_total_relation_size('affect.messages') FROM affect.messages"
+    def _count_and_bytes(self) -> tuple[int, int, int]:
+        """Return rows, their bytes with the index, and bytes of the write-ahead log so far."""
+        row = self._database.rows(
+            "SELECT count(*), pg_total_relation_size('affect.messages'),"
+            " pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint FROM affect.messages"
         )[0]
+        return row[0], row[1], row[2]
 
     def close(self) -> None:
         """End every process."""
@@ -264,10 +293,12 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def running_fleet(database: Database, count: int, rate_hz: float) -> Iterator[Fleet]:
+def running_fleet(
+    database: Database, count: int, rate_hz: float, metrics: Sequence[int] = ()
+) -> Iterator[Fleet]:
     """Start a fleet for a ``with`` block."""
     folder = Path(tempfile.mkdtemp(prefix="affect-edge-fleet-"))  # short: it is in socket names
-    fleet = Fleet(folder, database, count, rate_hz)
+    fleet = Fleet(folder, database, count, rate_hz, metrics)
     try:
         fleet.start()
         yield fleet

@@ -78,6 +78,12 @@ class PostgresServer:
         self.start()
 
     @property
+    def pid(self) -> int:
+        """Of the process that starts all others of the server."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def _data(self) -> str:
         return str(self._folder / "data")
 
@@ -123,7 +129,7 @@ class PostgresServer:
     def kill(self) -> None:
         """Kill the server and all its processes with SIGKILL; nothing is written any more."""
         assert self._process is not None
-        pid = self._process.pid
+        pid = self.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         self._process.kill()
         for child in children:
