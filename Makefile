@@ -17,6 +17,8 @@ LANDMARKS_VENV ?= .venv-landmarks
 # Emulated arm64 environments; tests/arm64 looks for them here.
 ARM64_ENV := .arm64
 PICAMERA2_VENV ?= .venv-picamera2
+# Debian 13's Python, libcamera and its virtual camera, in a folder.
+LIBCAMERA := .libcamera
 # Debian in a folder, kernel and wheels; tests/deploy look for them here.
 VM := .vm
 VM_13 := .vm13
@@ -47,7 +49,7 @@ SOAK_REPORT ?= soak.json
 # Where the figures of the tests of faults go.
 FAULTS_REPORT ?= faults.md
 
-.PHONY: setup setup-ansible setup-export setup-landmarks setup-opencv4 setup-picamera2 setup-tflite demo test test-ansible test-arm64 test-browser test-deploy test-deploy-13 test-export test-install test-opencv4 test-picamera2 test-tflite vm-test faults faults-short faults-fleet measure-fleet soak check bench clean
+.PHONY: setup setup-ansible setup-export setup-landmarks setup-opencv4 setup-picamera2 setup-tflite demo test test-ansible test-arm64 test-browser test-deploy test-deploy-13 test-export test-install test-libcamera test-opencv4 test-picamera2 test-tflite vm-test faults faults-short faults-fleet measure-fleet soak check bench clean vm-soak
 
 setup: $(STAMP)
 
@@ -131,7 +133,7 @@ demo: setup
 	$(BIN)/affect-edge demo
 
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not export and not arm64 and not picamera2 and not tflite and not opencv4 and not browser and not vm and not stage' $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not export and not arm64 and not picamera2 and not tflite and not opencv4 and not browser and not vm and not libcamera and not stage' $(TESTS)
 
 # Checks against the package index that Raspberry Pi OS 12 and 13 can install all dependencies.
 test-install: setup
@@ -149,7 +151,7 @@ test-export: setup-export
 test-arm64: setup $(ARM64_ENV)/3.11/version $(ARM64_ENV)/3.13/version
 	$(BIN)/python -m pytest -m arm64 $(if $(TESTS),$(TESTS),tests/arm64)
 
-$(ARM64_ENV)/%/version: pyproject.toml scripts/arm64-python
+$(ARM64_ENV)/%/version: pyproject.toml scripts/arm64-python scripts/unpack-debian scripts/foreign-wheels
 	PYTHON=$(BIN)/python scripts/arm64-python setup $(ARM64_ENV)/$* $*
 
 # Tests of the camera source and the daemon over the real picamera2, one run per version.
@@ -183,10 +185,22 @@ test-ansible: setup setup-ansible $(VM)/ready
 vm-test: setup $(VM)/ready
 	$(BIN)/python -m pytest -m vm -s -v $(if $(TESTS),$(TESTS),tests/deploy)
 
+# Only that it starts at boot, and after twenty reboots.
+vm-soak: setup $(VM)/ready
+	REBOOTS=20 $(BIN)/python -m pytest -m vm -s -v tests/deploy/test_vm.py -k 'boot'
+
 # The root takes minutes and is kept; the wheels are those of this checkout.
 .PHONY: $(VM)/ready
 $(VM)/ready:
 	PYTHON=$(BIN)/python scripts/make-vm $(VM)
+
+# Tests of the camera source and the daemon over the real picamera2 and the real libcamera (x86-64
+# Debian machine; root, or a user who may make namespaces).
+test-libcamera: setup $(LIBCAMERA)/ready
+	scripts/libcamera-python run $(LIBCAMERA) -m pytest -p no:cacheprovider -m libcamera $(if $(TESTS),$(TESTS),tests/libcamera)
+
+$(LIBCAMERA)/ready: pyproject.toml scripts/libcamera-python scripts/unpack-debian scripts/foreign-wheels
+	PYTHON=$(BIN)/python scripts/libcamera-python setup $(LIBCAMERA) $(firstword $(PICAMERA2))
 
 # Tests of the daemon with tflite-runtime, NumPy 1 and the last OpenCV for it.
 test-tflite: setup-tflite
@@ -234,4 +248,4 @@ bench: setup
 	$(BIN)/python -m benchmarks fps --source demo --in-memory --baseline
 
 clean:
-	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(OPENCV4_VENV) $(ANSIBLE_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) $(VM) $(VM_13) $(PICAMERA2_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(EXPORT_VENV) $(ONNX2TF_VENV) $(TFLITE_VENV) $(OPENCV4_VENV) $(ANSIBLE_VENV) $(LANDMARKS_VENV) $(ARM64_ENV) $(VM) $(VM_13) $(LIBCAMERA) $(PICAMERA2_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -203,7 +203,7 @@ class Picamera2:
         self.notifyme_r, self.notifyme_w = os.pipe2(os.O_NONBLOCK)
         self.notifymeread = os.fdopen(self.notifyme_r, "rb")
         if camera_num >= script.cameras:
-            raise IndexError("list index out of range")
+            raise RuntimeError(f"No camera number {camera_num} found")
         if script.busy:
             try:
                 raise RuntimeError("Failed to acquire camera: Device or resource busy")

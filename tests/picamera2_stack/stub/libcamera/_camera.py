@@ -2,6 +2,7 @@
 
 import ctypes
 import enum
+import errno
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ import time
 import weakref
 from collections import deque
 from types import SimpleNamespace
+from typing import NoReturn
 
 import numpy as np
 
@@ -31,11 +33,15 @@ PERIOD_MAX_US = 11_767_556
 FIRST_FRAME_S = 0.1
 
 
+def _fail(call: str, error: int) -> NoReturn:
+    """Raise as the binding does."""
+    raise RuntimeError(f"Failed to {call}: {os.strerror(error)}")
+
+
 class Request:
     Status = enum.Enum("Status", "Pending Complete Cancelled", start=0)
 
-    def __init__(self, camera: "Camera", cookie: int) -> None:
-        self._camera = camera
+    def __init__(self, cookie: int) -> None:
         self.cookie = cookie
         self.status = self.Status.Pending
         self.buffers = {}
@@ -44,12 +50,11 @@ class Request:
 
     def add_buffer(self, stream, buffer) -> None:
         if stream in self.buffers:
-            raise RuntimeError("Failed to add buffer: File exists")
+            _fail("add buffer", errno.EEXIST)
         self.buffers[stream] = buffer
 
     def set_control(self, control, value) -> None:
-        if control not in self._camera.controls:
-            raise RuntimeError(f"{control} is not advertised")
+        """Set one control; one that the camera lacks is ignored, as by the real binding."""
 
     def reuse(self) -> None:
         if self.is_queued:
@@ -177,15 +182,15 @@ class Camera:
             advertised[controls.LensPosition] = ControlInfo(0.0, 15.0, 1.0)
         return advertised
 
-    def _require(self, *states: str) -> None:
+    def _require(self, call: str, *states: str, error: int = errno.EACCES) -> None:
         if self._state not in states:
-            raise RuntimeError(f"Camera in {self._state} state, expected {' or '.join(states)}")
+            _fail(call, error)
 
     def acquire(self) -> None:
-        self._require("available")
+        self._require("acquire camera", "available", error=errno.EBUSY)
         if script()["busy"]:
             log("busy")
-            raise RuntimeError("Failed to acquire camera: Device or resource busy")
+            _fail("acquire camera", errno.EBUSY)
         log("acquire")
         if script()["opening_crashes"]:
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -197,7 +202,7 @@ class Camera:
 
     def release(self) -> None:
         if self._state == "running":
-            raise RuntimeError("Failed to release camera: Device or resource busy")
+            _fail("release camera", errno.EBUSY)
         log("release")
         self._state = "available"
 
@@ -205,25 +210,21 @@ class Camera:
         modes = self._sensor.modes
         return CameraConfiguration([StreamConfiguration(role, modes) for role in roles], modes)
 
-    def configure(self, configuration: CameraConfiguration) -> int:
-        self._require("acquired", "configured")
+    def configure(self, configuration: CameraConfiguration) -> None:
+        self._require("configure camera", "acquired", "configured")
         if configuration.mode is None or script()["configuring_fails"]:
-            return -22
+            _fail("configure camera", errno.EINVAL)
         picture = configuration.at(0).size
         self.controls = self._advertised(configuration.mode, (picture.width, picture.height))
         self._configuration = configuration
         self._state = "configured"
-        return 0
 
     def create_request(self, cookie: int) -> Request:
-        self._require("configured", "running")
-        return Request(self, cookie)
+        self._require("create request", "configured", "running", error=errno.ENOMEM)
+        return Request(cookie)
 
     def start(self, values) -> None:
-        self._require("configured")
-        for control in values:
-            if control not in self.controls:
-                raise RuntimeError(f"Failed to start camera: {control} is not advertised")
+        self._require("start camera", "configured")
         limits = self.controls[controls.FrameDurationLimits]
         wanted_us = values[controls.FrameDurationLimits][1]
         self._period_us = min(max(wanted_us, limits.min), limits.max)
@@ -241,7 +242,8 @@ class Camera:
         self._thread.start()
 
     def stop(self) -> None:
-        self._require("running")
+        if self._state != "running":
+            return
         log("stop")
         while script()["stop_hangs"]:
             time.sleep(0.05)
@@ -255,13 +257,13 @@ class Camera:
             self._complete(request, FrameMetadata.Status.Cancelled)
 
     def queue_request(self, request: Request) -> None:
-        self._require("running")
+        self._require("queue request", "running")
         if request.status is not Request.Status.Pending or request.is_queued:
-            raise RuntimeError("Failed to queue request: Invalid argument")
+            _fail("queue request", errno.EINVAL)
         if script()["requeueing_fails"]:
-            raise RuntimeError("Failed to queue request: No such device")
+            _fail("queue request", errno.ENODEV)
         if not request.buffers:
-            raise RuntimeError("Failed to queue request: Invalid argument")
+            _fail("queue request", errno.EINVAL)
         request.is_queued = True
         with self._lock:
             self._queue.append(request)
