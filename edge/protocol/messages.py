@@ -17,16 +17,7 @@ from pydantic_core import to_json
 
 from edge.protocol.events import ModelReference
 from edge.protocol.face_mesh import FaceMesh
-from edge.protocol.wire import (
-    Count,
-    Milliseconds,
-    Pixel,
-    Rounded,
-    RoundedTo,
-    Share,
-    Signed,
-    Wire,
-)
+from edge.protocol.wire import Count, Milliseconds, Pixel, Rounded, RoundedTo, Share, Signed, Wire
 from edge.validation import first_error
 from edge.vocabulary import (
     AffectSource,
@@ -129,6 +120,7 @@ class FaceExpression(Wire):
 
     ``age_s`` is the time since the picture that they were predicted from: 0 for this one. A face
     that was not read in this picture keeps its expression and affect for a second at most.
+    ``head`` names what the probabilities come from.
     """
 
     label: str

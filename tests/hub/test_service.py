@@ -87,7 +87,7 @@ class RunningService:
         start_ns = time.monotonic_ns()
         while not peer.poll(1):
             self.serve(0)
-            assert time.monotonic_ns() - start_ns < 10e9, "no reply"
+            assert time.monotonic_ns() - start_ns < 60e9, "no reply"
         reply: dict[str, Any] = json.loads(peer.recv_multipart()[-1])
         return reply
 

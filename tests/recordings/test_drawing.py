@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.recordings.annotation.drawing.canvas import PALETTE, Rect, fitted, width_px, write
@@ -155,6 +155,7 @@ def test_circumplex_has_valence_to_the_right_and_arousal_up() -> None:
 
 
 @given(st.text(max_size=40), st.integers(8, 40), st.floats(0, 300))
+@example("two\u2029paragraphs", 8, 300.0)
 def test_any_text_is_written_and_shortened(text: str, size_px: int, limit_px: float) -> None:
     picture = np.zeros((40, 200, 3), np.uint8)
 

@@ -206,7 +206,13 @@ def _font(size_px: int, *, bold: bool) -> Any:
 
 @lru_cache(maxsize=4096)
 def _clean(text: str) -> str:
-    return "".join(each for each in text if unicodedata.category(each)[0] != "C")
+    """Return ``text`` without control characters, and with a space for what begins a new line."""
+    categories = {each: unicodedata.category(each) for each in text}
+    return "".join(
+        " " if categories[each] in ("Zl", "Zp") else each  # Pillow refuses the latter
+        for each in text
+        if categories[each][0] != "C"
+    )
 
 
 def dashed_rectangle(picture: Picture, area: Rect, colour: Colour, width: int, dash: int) -> None:
