@@ -37,7 +37,7 @@ from benchmarks.schedule import run_schedule, show_schedule
 from benchmarks.show_fps import show_conditions, show_fps, show_load
 from benchmarks.soak import RATE_HZ, run_soak, show_soak
 from benchmarks.suite import RUNS, run_suite, show_missed, show_suite
-from benchmarks.thresholds import LEAD_EDGES, SAME_MIN, SPURIOUS, run_thresholds
+from benchmarks.thresholds import LEAD_EDGES, SAME_MIN, run_thresholds
 from edge.config import load_config
 from edge.descriptors import open_standard_streams
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
@@ -311,7 +311,7 @@ def show_thresholds(result: dict[str, Any], console: Console) -> None:
         )
     moved = result["same_label_when_only_the_frame_differs"]
     console.print(f"same label on another frame of the same face: {moved:.2f}", highlight=False)
-    console.print(f"limits (same label {SAME_MIN} times that; another label leads: {SPURIOUS}):")
+    console.print(f"limits (same label {SAME_MIN} times that):")
     for name, value in result["limits"].items():
         shown = "never reached" if value is None else f"{value:.3g}"
         console.print(f"  {name} {shown}", highlight=False)

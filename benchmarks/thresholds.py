@@ -1,13 +1,9 @@
-"""``python -m benchmarks thresholds``: limits of quality, and of the label's lead.
+"""``python -m benchmarks thresholds``: limits of quality.
 
 Faces of annotated pictures are degraded in steps (fewer pixels, blur, less light, more light, a hot
 spot) in the frame, before the crop, and predicted again in the same box. Some share of faces keeps
 its label when only the frame differs (box and sensor noise). A limit of ``[quality]`` is the value
 of its measure at which fewer than ``SAME_MIN`` of that share keep their label.
-
-For ``affect.label_margin`` the same face is predicted in several jittered frames, and the
-predictions are averaged over 0.5 s as the daemon does. Between two such averages another
-expression may take the lead by the margin in at most ``SPURIOUS`` of the cases.
 
 Turned heads cannot be made from pictures of frontal ones, so ``yaw_max_deg`` is not measured here.
 """
@@ -38,15 +34,11 @@ from edge.vocabulary import EXPRESSIONS
 SAME_MIN: Final = 0.8
 """Share of the label agreement between undegraded frames that must be kept."""
 
-SPURIOUS: Final = 0.01
-"""Share of pairs of moments of one face between which another expression may lead by the margin."""
-
 LEAD_EDGES: Final = (0.0, 0.1, 0.2, 0.4, 1.01)
 """Bins of the lead of the most probable expression over the second; the last includes 1."""
 
-_MOMENTS, _FRAMES = 4, 10
-"""Moments per face, and frames per moment: a moment is the mean of ten frames, about what smoothing
-over 0.5 s does at ten frames per second."""
+_FRAMES: Final = 40
+"""Jittered frames of each face, for the share that keeps its label."""
 
 _JITTER_SHIFT, _JITTER_SCALE = 0.02, 0.03  # standard deviations, shares of the box
 _NOISE: Final = 3.0  # standard deviation of sensor noise in the dark, grey levels
@@ -83,9 +75,9 @@ def run_thresholds(config: Config, *, images: Path, labels: Path, seed: int = 0)
     network = open_expression(config.expression)
     faces = _predicted_faces(config, network, images, read_labels(labels))
     random = np.random.default_rng(seed)
-    margin, moved = _label_margin(network, faces, random)
+    moved = _same_label(network, faces, random)
     rows: dict[str, list[dict[str, float]]] = {}
-    limits: dict[str, float | None] = {"label_margin": margin}
+    limits: dict[str, float | None] = {}
     degraded = _DegradedFaces(config, network, faces, random)
     for name, kind in DEGRADATIONS.items():
         rows[name] = [degraded.figures(kind, degree) for degree in kind.degrees]
@@ -134,32 +126,17 @@ def _label(prediction: Prediction) -> str:
     return EXPRESSIONS[int(prediction.probabilities.argmax())]
 
 
-def _label_margin(
+def _same_label(
     network: ExpressionNetwork, faces: Sequence[AnnotatedFace], random: Random
-) -> tuple[float, float]:
-    """Return the label margin, and the share of single frames that keep the picture's label.
-
-    The margin is the lead over the label of one moment that the highest probability of another
-    moment exceeds in ``SPURIOUS`` of all pairs of moments.
-    """
-    leads, same = [], []
-    for each in faces:
-        predicted = np.array(
-            [
-                _predict(
-                    network, _noisy(each.luma, random), _jittered(each.face.box, random)
-                ).probabilities
-                for _ in range(_MOMENTS * _FRAMES)
-            ]
-        )
-        same.append(
-            float(np.mean(predicted.argmax(axis=1) == each.prediction.probabilities.argmax()))
-        )
-        moments = predicted.reshape(_MOMENTS, _FRAMES, -1).mean(axis=1)
-        for one, other in itertools.permutations(range(_MOMENTS), 2):
-            label = moments[one].argmax()
-            leads.append(float(moments[other].max() - moments[other][label]))
-    return float(np.quantile(leads, 1 - SPURIOUS)), float(np.mean(same))
+) -> float:
+    """Return the share of jittered frames that keep the picture's label."""
+    same = [
+        _label(_predict(network, _noisy(each.luma, random), _jittered(each.face.box, random)))
+        == _label(each.prediction)
+        for each in faces
+        for _ in range(_FRAMES)
+    ]
+    return float(np.mean(same))
 
 
 def _jittered(box: Box, random: Random) -> Box:

@@ -1,15 +1,20 @@
-"""Smoothing of predictions over time, and a stable label. Both depend on time, not on frames.
+"""Smoothing of valence and arousal, and a stable label. Both depend on time, not on frames.
 
 Smoothing is exponential: after a step, the smoothed value has covered 63 % of it after
-``smoothing_s``, 90 % after 2.3 times that. The stable label has a longer latency: when one
-expression of probability 1 replaces another, the new one leads by ``label_margin`` m after
-``smoothing_s * ln(2 / (1 - m))``, and has to lead for ``label_hold_s`` from then on. With the
-defaults (0.5 s, 0.07, 0.3 s) that is 1.15 s to 90 % of a step, and 0.38 s + 0.3 s to a new label.
-Unsmoothed predictions are published as well.
+``smoothing_s``, 90 % after 2.3 times that.
+
+The stable label follows evidence, as a cumulative sum (E. S. Page, Continuous Inspection Schemes,
+Biometrika 1954): by how much another expression leads the label beyond ``label_margin``, times how
+long. What does not lead loses evidence again. So a clear change is shown soon, a doubtful one late,
+and noise never. An expression of probability 1 is shown after ``label_hold_s`` h; one that leads by
+d, with the margin m, after h (1 - m) / (d - m): with the defaults (0.15 s, 0.05) that is 0.15 s,
+and 0.32 s for a lead of one half. Each needs one picture more, as a lead counts only between two
+pictures that both show it.
+
+Predictions that are not smoothed are published as well.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.config import AffectConfig
@@ -20,6 +25,8 @@ from edge.vocabulary import EXPRESSIONS
 # rate with short smoothing.
 _STALE_TIME_CONSTANTS = 5.0
 _STALE_MIN_S = 2.0
+
+_ROUNDING_S = 1e-9  # a sum of many small steps misses the exact value by far less
 
 
 class AffectSmoother:
@@ -69,40 +76,40 @@ class AffectSmoother:
 
 @dataclass(frozen=True, slots=True)
 class StableLabel:
-    """The stable label, and how long each other expression has led it.
+    """The stable label, and the evidence for each other expression.
 
     Attributes:
         index: position in ``EXPRESSIONS``.
-        ahead_s: for each expression, the seconds for which it has led the label by the margin in
-            every frame; None if it does not lead now.
+        probabilities: of the newest prediction, in the order of ``EXPRESSIONS``.
+        evidence_s: for each expression, the sum of its leads over the label beyond the margin,
+            times seconds; 0 or more.
     """
 
     index: int
-    ahead_s: tuple[float | None, ...] = (None,) * len(EXPRESSIONS)
+    probabilities: tuple[float, ...]
+    evidence_s: tuple[float, ...] = (0.0,) * len(EXPRESSIONS)
 
     def updated(
-        self, probabilities: Sequence[float], elapsed_s: float, config: AffectConfig
+        self, probabilities: tuple[float, ...], elapsed_s: float, config: AffectConfig
     ) -> "StableLabel":
         """Return the label after ``probabilities``, ``elapsed_s`` after the previous ones.
 
-        The label changes to an expression that has led it by ``label_margin`` in every frame for
-        ``label_hold_s``; if there are several, to the most likely one.
+        The label changes to an expression with enough evidence; if there are several, to the most
+        likely one.
         """
-        leads = _leads(probabilities, self.index, config.label_margin)
-        ahead_s = tuple(
-            None if not lead else 0.0 if before is None else before + elapsed_s
-            for lead, before in zip(leads, self.ahead_s, strict=True)
-        )
-        candidates = [
-            index
-            for index, seconds in enumerate(ahead_s)
-            if seconds is not None and seconds >= config.label_hold_s
-        ]
+        margin, needed_s = config.label_margin, config.label_hold_s * (1 - config.label_margin)
+        before, now = self.probabilities[self.index], probabilities[self.index]
+        evidence_s, candidates = [], []
+        for index, share in enumerate(probabilities):
+            # between two predictions the smaller lead counts: one alone is no evidence
+            lead = min(share - now, self.probabilities[index] - before)
+            evidence_s.append(max(0.0, self.evidence_s[index] + (lead - margin) * elapsed_s))
+            is_ahead = share > now and share - now >= margin
+            if is_ahead and evidence_s[-1] >= needed_s - _ROUNDING_S:
+                candidates.append(index)
         if not candidates:
-            return StableLabel(self.index, ahead_s)
-        label = max(candidates, key=probabilities.__getitem__)
-        leads = _leads(probabilities, label, config.label_margin)
-        return StableLabel(label, tuple(0.0 if lead else None for lead in leads))
+            return StableLabel(self.index, probabilities, tuple(evidence_s))
+        return StableLabel(max(candidates, key=probabilities.__getitem__), probabilities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +118,12 @@ class AffectState:
 
     Attributes:
         sensor_ns: time of the last prediction.
-        values: smoothed probabilities in the order of ``EXPRESSIONS``, then valence and arousal.
+        affect: smoothed valence and arousal.
         label: the stable label.
     """
 
     sensor_ns: int
-    values: tuple[float, ...]
+    affect: Affect
     label: StableLabel
 
     @classmethod
@@ -125,9 +132,9 @@ class AffectState:
 
         If several are equally likely, the first in the order of ``EXPRESSIONS``.
         """
-        values = _values(prediction)
-        probabilities = values[: len(EXPRESSIONS)]
-        return cls(sensor_ns, values, StableLabel(probabilities.index(max(probabilities))))
+        probabilities = tuple(prediction.probabilities.tolist())
+        label = StableLabel(probabilities.index(max(probabilities)), probabilities)
+        return cls(sensor_ns, prediction.affect, label)
 
     def updated(
         self, prediction: Prediction, sensor_ns: int, config: AffectConfig
@@ -140,33 +147,19 @@ class AffectState:
         """
         elapsed_s = max(0, sensor_ns - self.sensor_ns) / 1e9
         gain = -math.expm1(-elapsed_s / config.smoothing_s)
-        # plain numbers: for ten of them arrays cost more than the arithmetic
-        values = tuple(
-            # rounding must not move a value out of the interval between old and new
-            min(max(old + gain * (new - old), min(old, new)), max(old, new))
-            for old, new in zip(self.values, _values(prediction), strict=True)
+        old, new = self.affect, prediction.affect
+        affect = Affect(
+            _between(old.valence, new.valence, gain), _between(old.arousal, new.arousal, gain)
         )
-        label = self.label.updated(values[: len(EXPRESSIONS)], elapsed_s, config)
-        return AffectState(sensor_ns, values, label)
-
-    @property
-    def probabilities(self) -> tuple[float, ...]:
-        """Smoothed probabilities, in the order of ``EXPRESSIONS``."""
-        return self.values[: len(EXPRESSIONS)]
+        probabilities = tuple(prediction.probabilities.tolist())
+        return AffectState(sensor_ns, affect, self.label.updated(probabilities, elapsed_s, config))
 
     @property
     def smoothed(self) -> SmoothedPrediction:
         """The smoothed prediction that is published."""
-        valence, arousal = self.values[len(EXPRESSIONS) :]
-        return SmoothedPrediction(Affect(valence, arousal), EXPRESSIONS[self.label.index])
+        return SmoothedPrediction(self.affect, EXPRESSIONS[self.label.index])
 
 
-def _values(prediction: Prediction) -> tuple[float, ...]:
-    affect = prediction.affect
-    return (*prediction.probabilities.tolist(), affect.valence, affect.arousal)
-
-
-def _leads(probabilities: Sequence[float], label: int, margin: float) -> list[bool]:
-    """Return for each expression whether it leads ``label`` by ``margin``."""
-    own = probabilities[label]
-    return [each > own and each - own >= margin for each in probabilities]
+def _between(old: float, new: float, gain: float) -> float:
+    # rounding must not move a value out of the interval between old and new
+    return min(max(old + gain * (new - old), min(old, new)), max(old, new))
