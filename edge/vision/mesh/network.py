@@ -6,6 +6,7 @@ from typing import Final
 from edge.clock import Stopwatch
 from edge.errors import ModelError
 from edge.vision.inference import Network
+from edge.vision.inference.manifest import Manifest
 from edge.vision.mesh.names import COEFFICIENTS, POINTS, SIDE_PX
 from edge.vision.mesh.openness import eyes_openness, mouth_openness
 from edge.vision.mesh.pose import head_pose
@@ -20,6 +21,9 @@ _ROLES: Final[Mapping[str, Sequence[tuple[int, ...]]]] = {
     "presence": [(1, 1)],
     "coefficients": [(1, len(COEFFICIENTS))],
 }
+
+
+_ACTIVATIONS: Final = {"points": "none", "presence": "sigmoid", "coefficients": "none"}
 
 
 class FaceMeshNetwork:
@@ -44,6 +48,7 @@ class FaceMeshNetwork:
                 f"model {self.info.name}: input {self.info.width}x{self.info.height}, expected"
                 f" {SIDE_PX}x{SIDE_PX} for decoder 'face-mesh'"
             )
+        _require_fit(network.manifest)
         network.warm_up(_ROLES)
 
     def measure(self, luma: Luma, detection: Detection, stopwatch: Stopwatch) -> Mesh | None:
@@ -64,6 +69,34 @@ class FaceMeshNetwork:
         mesh = mesh_of(outputs, square)
         stopwatch.lap("mesh")
         return mesh
+
+
+def _require_fit(manifest: Manifest) -> None:
+    """Refuse what this decoder would ignore, or take for something else.
+
+    Raises:
+        ModelError: one line that names the field.
+    """
+    manifest.require_outputs(_ROLES)
+    wrong = ""
+    for role, activation in _ACTIVATIONS.items():
+        output = manifest.outputs[role]
+        if output.activation != activation:
+            wrong = f"outputs.{role}.activation {output.activation!r}, expected {activation!r}"
+        elif output.encoding != "none":
+            wrong = f"outputs.{role}.encoding {output.encoding!r}, expected 'none'"
+    if unknown := sorted(manifest.outputs.keys() - _ROLES.keys()):
+        wrong = f"outputs {', '.join(unknown)}, expected only {', '.join(_ROLES)}"
+    if manifest.input.crop is not None:
+        wrong = "input.crop, expected none, as the square is cut out around the landmarks"
+    elif manifest.labels or manifest.anchors or manifest.unknown_expressions:
+        wrong = "labels, unknown_expressions or anchors, expected none, as it knows no expressions"
+    elif manifest.stages:
+        wrong = "stages, expected none, as one network gives all outputs"
+    if wrong:
+        raise ModelError(
+            f"model {manifest.name}: {wrong}, for decoder {manifest.decoder!r}; export it again"
+        )
 
 
 def mesh_of(outputs: Mapping[str, Floats], square: Square) -> Mesh | None:

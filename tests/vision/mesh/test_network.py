@@ -1,5 +1,6 @@
 """The face mesh network: its answers to real faces, turned faces, and pictures without one."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,37 @@ def test_a_wrong_input_is_found_by_the_golden_face(tmp_path: Path, change: dict)
         return
     assert found is not None
     assert mesh_findings(found)
+
+
+def output(role: str, **more: str) -> dict:
+    """Return a change of a manifest: the output of a role has only these fields."""
+    return {"outputs": {role: {"tensor": "points", **more}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (output("presence"), "outputs.presence.activation 'none', expected 'sigmoid'"),
+        (output("points", activation="sigmoid"), "outputs.points.activation 'sigmoid'"),
+        (output("points", encoding="(s-0.5)*2"), "outputs.points.encoding '(s-0.5)*2'"),
+        (output("irises"), "outputs irises, expected only points"),
+        ({"outputs": {"points": {"tensor": "coefficients"}}}, "points has the shape"),
+        ({"input": {"crop": {"shape": "square", "margin": 0.1}}}, "input.crop, expected none"),
+        ({"labels": ["happy"]}, "labels, unknown_expressions or anchors, expected none"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_the_decoder_is_one_line(
+    tmp_path: Path, change: dict, words: str
+) -> None:
+    def changed(manifest: dict) -> None:
+        for key, value in change.items():
+            manifest[key] = {**manifest[key], **value} if isinstance(value, dict) else value
+
+    folder = changed_copy(find_model("face-mesh"), tmp_path / "face-mesh", changed)
+    with pytest.raises(ModelError, match=re.escape(words)) as refused:
+        open_mesh(MeshConfig(enabled=True, model=str(folder), artifact="mesh.tflite"))
+    assert "\n" not in str(refused.value)
+    assert "face-mesh" in str(refused.value)
 
 
 def test_names_are_those_of_the_coefficients() -> None:
