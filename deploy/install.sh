@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs affect-edge on 64-bit Raspberry Pi OS 12 or 13 (also Debian 12 or 13), from this copy of the
-# repository. Run again it upgrades; an upgrade that does not get ready is undone. docs/install.md.
+# repository. Run again it upgrades; an upgrade that does not get ready, or that a power cut ends
+# before it is ready, is undone. docs/install.md.
 #
 # Usage: sudo deploy/install.sh [OPTION...]            install or upgrade
 #          --purpose research-consent|medical|safety   for a first configuration file
@@ -11,6 +12,8 @@
 #          --no-start                                  start nothing, such as in an image of a card
 #        sudo deploy/install.sh rollback               back to the release before
 #        sudo deploy/install.sh uninstall              remove the program; configuration and data stay
+#        install.sh undo                               what the system runs at its start, after a power
+#                                                      cut in an upgrade
 #        deploy/install.sh wheels FOLDER               fill FOLDER for machines with this release of
 #                                                      the system, this architecture and no network
 # pip reads its usual settings (PIP_INDEX_URL and so on).
@@ -27,6 +30,9 @@ units=/etc/systemd/system
 settings=/etc/affect-edge
 config=$settings/edge.toml
 watchdog=/etc/systemd/system.conf.d/affect-edge-watchdog.conf
+# Exist while a new release is on trial: from before the switch until its services are ready.
+trial=$base/trial
+undo_unit=undo-affect-edge.service
 alive=active,activating,reloading
 needed_mb=900 # two releases of 330 MB for a moment, and pip's cache
 
@@ -38,7 +44,7 @@ fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
 action=install
 case ${1-} in
-install | rollback | uninstall | wheels) action=$1; shift ;;
+install | rollback | undo | uninstall | wheels) action=$1; shift ;;
 esac
 purpose='' role='' wheels='' appliance='' start=yes
 if [ "$action" = wheels ]; then
@@ -106,6 +112,7 @@ fi
 [ "$(id -u)" = 0 ] || wrong "this user is not root; run it with sudo"
 exec 9>/run/lock/affect-edge-install.lock
 flock -n 9 || fail "another installation is running; wait for its end"
+[ "$action" != undo ] || start='' # the system is starting: it starts the services itself
 if [ -n "$start" ] && ! [ -d /run/systemd/system ]; then
     wrong "systemd does not run here; in an image use --no-start"
 fi
@@ -167,18 +174,83 @@ ready() {
 # last_line SERVICE: the last thing it logged
 last_line() { journalctl -q -u "$1" -o cat --no-pager -n 50 2>/dev/null | grep -E '^affect-edge: ' | tail -n 1 || true; }
 
-undo() {
-    local broken=$1 before=$2 why=$3 again
-    switch_to "$before"
-    install_units "$before"
-    [ ${#enabled_before[@]} = 0 ] || systemctl -q enable "${enabled_before[@]}"
-    shift 3
-    if again=$(ready "$@"); then
-        rm -rf "$broken"
-        fail "$why; $(cat "$before/version") runs again"
-    fi
-    fail "$why; $(cat "$before/version") is installed again, and $again does not get ready either: journalctl -u $again"
+# begin_trial NEW BEFORE ENABLED...: what a power cut now leaves is undone at the next start. BEFORE
+# is '' for an installation made by hand, ENABLED are the services that were enabled.
+begin_trial() {
+    rm -rf "$trial" "$trial.new"
+    mkdir -p "$trial.new" "$units/sysinit.target.wants"
+    cp "$source/deploy/install.sh" "$trial.new/" # of this release: the one before may not know undo
+    echo "$1" >"$trial.new/new"
+    echo "$2" >"$trial.new/before"
+    printf '%s\n' "${@:3}" >"$trial.new/enabled"
+    sync -f "$base" # it must not appear with empty files
+    mv -T "$trial.new" "$trial"
+    cat >"$units/$undo_unit" <<UNIT
+[Unit]
+Description=Undo an upgrade of affect-edge that was cut off before it was ready
+DefaultDependencies=no
+RequiresMountsFor=$base $units /run/lock
+After=local-fs.target systemd-tmpfiles-setup.service
+Before=sysinit.target
+ConditionPathExists=$trial/install.sh
+
+[Service]
+Type=oneshot
+ExecStart=/bin/bash $trial/install.sh undo
+UNIT
+    ln -sfn "../$undo_unit" "$units/sysinit.target.wants/$undo_unit"
+    sync -f "$units"
+    sync -f "$base"
+    # a lost terminal or Ctrl-C ends the wait for the services, and so this upgrade is undone
+    trap : HUP INT TERM
 }
+
+end_trial() {
+    rm -f "$units/sysinit.target.wants/$undo_unit" "$units/$undo_unit"
+    rm -rf "$trial" "$base/by-hand"
+    sync -f "$units"
+    sync -f "$base"
+}
+
+# go_back: undoes the release on trial; starts nothing, and keeps it for a look until the next run
+go_back() {
+    local new before unit enabled
+    new=$(cat "$trial/new")
+    before=$(cat "$trial/before")
+    mapfile -t enabled < <(grep . "$trial/enabled")
+    if [ -n "$before" ]; then
+        switch_to "$before"
+        install_units "$before"
+    else
+        [ ! -L "$link" ] || rm "$link"
+        [ ! -d "$base/by-hand/venv" ] || mv "$base/by-hand/venv" "$link"
+        for unit in "$new"/systemd/*.service; do
+            [ -e "$base/by-hand/systemd/${unit##*/}" ] || remove_unit "${unit##*/}"
+        done
+        cp "$base"/by-hand/systemd/*.service "$units/" 2>/dev/null || true
+        [ -z "$start" ] || systemctl daemon-reload
+    fi
+    [ ${#enabled[@]} = 0 ] || systemctl -q enable "${enabled[@]}"
+    rm -f "$new/complete"
+    end_trial
+}
+
+# name RELEASE: such as affect-edge 0.1.0; '' is one made by hand
+name() { if [ -n "$1" ]; then cat "$1/version"; else echo "the installation made by hand"; fi; }
+
+if [ "$action" = undo ]; then
+    [ -e "$trial" ] || wrong "no upgrade was cut off: there is no $trial"
+    new=$(cat "$trial/new") before=$(cat "$trial/before")
+    why="the upgrade to $(name "$new") was cut off before it was ready"
+    mapfile -t again < <(grep . "$trial/enabled")
+    go_back
+    if systemctl daemon-reload 2>/dev/null; then
+        # a unit that the new release does not have is not in what the system is starting
+        [ ${#again[@]} = 0 ] || systemctl start --no-block "${again[@]}" || true
+    fi
+    say "$why; $(name "$before") is installed again"
+    exit 0
+fi
 
 if [ "$action" = rollback ]; then
     now=$(current)
@@ -188,6 +260,7 @@ if [ "$action" = rollback ]; then
     mapfile -t running < <(services "$alive")
     switch_to "$before"
     install_units "$before"
+    end_trial
     if failed=$(ready "${running[@]}"); then
         say "$(cat "$before/version") is installed again; $(cat "$now/version") is kept in $now"
         exit 0
@@ -203,6 +276,7 @@ if [ "$action" = uninstall ]; then
     done
     rm -f "$units/affect-edge.service.d/reboot.conf" "$watchdog" /etc/tmpfiles.d/affect-edge.conf
     rmdir "$units/affect-edge.service.d" 2>/dev/null || true
+    rm -f "$units/sysinit.target.wants/$undo_unit" "$units/$undo_unit"
     rm -rf "$base" /usr/local/lib/affect-edge
     [ "$(readlink /usr/local/bin/affect-edge)" != "$link/bin/affect-edge" ] || rm /usr/local/bin/affect-edge
     [ -z "$start" ] || systemctl daemon-reload
@@ -213,6 +287,11 @@ fi
 # ---- install --------------------------------------------------------------------------------
 
 started=$SECONDS
+if [ -e "$trial" ]; then # the installer was killed in an upgrade, and the machine has run on
+    go_back
+    mapfile -t running < <(services "$alive")
+    ready "${running[@]}" >/dev/null || true
+fi
 before=$(current)
 if [ -z "$role" ]; then role=$(cat "$before/role" 2>/dev/null || echo camera); fi
 if [ "$role" != logger ] && [ ! -e "$config" ] && [ -z "$purpose" ]; then
@@ -326,17 +405,21 @@ mapfile -t ran < <(services "$alive")
 mapfile -t enabled_before < <(cd "$units/multi-user.target.wants" && ls -d affect-edge* 2>/dev/null)
 mapfile -t given_up < <(services failed) # an upgrade may mend them; it is not undone on their account
 if [ "$new" != "$before" ]; then
+    by_hand=''
     if [ -d "$link" ] && [ ! -L "$link" ]; then
         # installed by hand (README before this program): a path inside it names itself, so it stays
         # usable only under its name, and is moved back where this upgrade is undone
+        by_hand=yes
         rm -rf "$base/by-hand"
         mkdir -p "$base/by-hand/systemd"
         cp "$units"/affect-edge*.service "$base/by-hand/systemd/" 2>/dev/null || true
-        mv "$link" "$base/by-hand/venv"
     fi
     echo "$before" >"$new/before"
     : >"$new/complete"
     trap - EXIT
+    # without a start nothing can show that it gets ready, and a first release has none before it
+    if [ -n "$start" ] && [ -n "$before$by_hand" ]; then begin_trial "$new" "$before" "${enabled_before[@]}"; fi
+    [ -z "$by_hand" ] || mv "$link" "$base/by-hand/venv"
     switch_to "$new"
 fi
 install_units "$new"
@@ -370,23 +453,16 @@ if [ "$new" != "$before" ] || [ -z "$before" ]; then
         why="$failed of $(cat "$new/version") does not get ready"
         last=$(last_line "$failed")
         [ -z "$last" ] || why="$why ($last)"
-        if [ -n "$before" ]; then undo "$new" "$before" "$why" "${ran[@]}"; fi
-        if [ -d $base/by-hand/venv ]; then
-            rm "$link"
-            mv $base/by-hand/venv "$link"
-            for unit in "$new"/systemd/*.service; do
-                [ -e "$base/by-hand/systemd/${unit##*/}" ] || remove_unit "${unit##*/}"
-            done
-            cp $base/by-hand/systemd/*.service "$units/" 2>/dev/null || true
-            systemctl daemon-reload
-            mapfile -t running < <(cd $base/by-hand/systemd && ls)
-            ready "${running[@]}" >/dev/null || true
-            rm -rf "$new" $base/by-hand
-            fail "$why; the installation made by hand is back"
+        [ -e "$trial" ] || fail "$why (journalctl -u $failed)"
+        [ -n "$before" ] || mapfile -t ran < <(cd "$base/by-hand/systemd" && ls)
+        go_back
+        if again=$(ready "${ran[@]}"); then
+            rm -rf "$new"
+            fail "$why; $(name "$before") runs again"
         fi
-        fail "$why (journalctl -u $failed)"
+        fail "$why; $(name "$before") is installed again, and $again does not get ready either: journalctl -u $again"
     fi
-    rm -rf $base/by-hand
+    end_trial
     for service in "${given_up[@]}"; do
         systemctl reset-failed "$service"
         systemctl start --no-block "$service"

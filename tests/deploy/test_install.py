@@ -14,21 +14,29 @@ import pytest
 
 from tests.support.daemons import ROOT
 from tests.support.debian_root import DebianRoot, debian_cache, newer_wheel
+from tests.support.upgrades import (
+    PURPOSE,
+    RELEASES,
+    WHEELS,
+    assert_no_trial,
+    calls,
+    install_where_it_fails,
+    names,
+    release,
+)
 from tests.support.waiting import wait_until
 
 stage = pytest.mark.stage
 pytestmark = pytest.mark.timeout(900)  # the tests in a root take minutes on a busy machine
 
 INSTALL = ROOT / "deploy/install.sh"
-RELEASES = "opt/affect-edge/releases"
-PURPOSE = ("--purpose", "research-consent")
-WHEELS = ("--wheels", "/root/wheels")
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["--wheel", "x"], "--wheel: unknown; expected install, rollback, uninstall or wheels"),
+        (["undo", "--role", "both"], "--role: not an option of undo"),
         (["--purpose", "fun"], "--purpose fun: expected research-consent, medical or safety"),
         (["--purpose"], "--purpose: expected a value behind it"),
         (["--role", "all"], "--role all: expected camera, logger or both"),
@@ -88,17 +96,6 @@ def bare(tmp_path: Path) -> Iterator[DebianRoot]:
     root = DebianRoot(tmp_path)
     yield root
     shutil.rmtree(root.path)
-
-
-def release(root: DebianRoot) -> str:
-    """Return the version that runs, as the command on the path says."""
-    done = root.run("/usr/local/bin/affect-edge", "version")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 @stage
@@ -212,27 +209,6 @@ def test_an_installation_made_by_hand_is_taken_over(bare: DebianRoot) -> None:
     assert names(bare.path / "opt/affect-edge") == ["releases", "venv"]
 
 
-def install_where_it_fails(
-    root: DebianRoot, fails: str, *options: str
-) -> "subprocess.CompletedProcess[str]":
-    """Install and start, with a program in place of systemctl: no systemd runs in the root.
-
-    Args:
-        root: in which the daemon runs, as the program says.
-        fails: a condition of the shell, with which the daemon does not get ready.
-        options: of the installer.
-    """
-    systemctl = root.path / "usr/local/bin/systemctl"
-    systemctl.write_text(
-        "#!/bin/sh\necho $* >>/root/calls\n"
-        'case "$*" in list-units*--state=active*) echo affect-edge.service loaded active ;;\n'
-        f'"restart affect-edge.service" | is-active*affect-edge.service) ! {fails} ;; esac\n'
-    )
-    systemctl.chmod(0o755)
-    running = "mkdir -p /run/systemd/system; exec /root/src/deploy/install.sh"
-    return root.run("sh", "-c", " ".join([running, *WHEELS, *options]))
-
-
 @stage
 def test_an_upgrade_that_does_not_get_ready_is_undone(bare: DebianRoot) -> None:
     """With real systemd: ``test_vm.py``."""
@@ -251,9 +227,9 @@ def test_an_upgrade_that_does_not_get_ready_is_undone(bare: DebianRoot) -> None:
     assert release(bare) == "affect-edge 0.1.0"
     assert names(bare.path / RELEASES) == ["1"]
     assert (bare.path / "etc/systemd/system/affect-edge.service").read_text() == before
-    calls = (bare.path / "root/calls").read_text().splitlines()
-    assert calls.count("restart affect-edge.service") == 2
-    assert calls[-1] == "is-active --quiet affect-edge.service"
+    assert calls(bare).count("restart affect-edge.service") == 2
+    assert calls(bare)[-1] == "is-active --quiet affect-edge.service"
+    assert_no_trial(bare)
 
 
 @stage
@@ -264,15 +240,15 @@ def test_an_installation_made_by_hand_comes_back_if_the_new_one_fails(bare: Debi
     unit.write_text("[Service]\nExecStart=/opt/affect-edge/venv/bin/affect-edge run\n")
     done = install_where_it_fails(bare, "[ -L /opt/affect-edge/venv ]", *PURPOSE)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.endswith("does not get ready; the installation made by hand is back\n")
+    assert done.stderr.endswith("does not get ready; the installation made by hand runs again\n")
     assert not by_hand.is_symlink()
     assert (by_hand / "bin/python3").exists()
     assert names(by_hand.parent) == ["releases", "venv"]
     assert unit.read_text().startswith("[Service]\nExecStart=")
     assert names(unit.parent)[:1] == ["affect-edge.service"]
     assert "affect-edge@.service" not in names(unit.parent)
-    calls = (bare.path / "root/calls").read_text().splitlines()
-    assert calls[-1] == "is-active --quiet affect-edge.service"
+    assert calls(bare)[-1] == "is-active --quiet affect-edge.service"
+    assert_no_trial(bare)
 
 
 @stage
