@@ -1,7 +1,8 @@
 """The channels of an affect stream, and a face as one sample of them.
 
 NaN stands for what is not there, as LSL has no null: the values of a face that was not classified,
-and every value but the message's number where no face is.
+those of the mesh where it was not measured, and every value but the message's number where no face
+is.
 """
 
 import math
@@ -34,6 +35,13 @@ CHANNELS: Final = (
     Channel("age", "seconds", "Track"),
     Channel("track", "count", "Track"),
     Channel("seq", "count", "Message"),
+    Channel("head_yaw", "degrees", "Mesh"),
+    Channel("head_pitch", "degrees", "Mesh"),
+    Channel("head_roll", "degrees", "Mesh"),
+    Channel("left_eye", "normalized", "Mesh"),
+    Channel("right_eye", "normalized", "Mesh"),
+    Channel("mouth", "normalized", "Mesh"),
+    Channel("perclos", "normalized", "Mesh"),
 )
 """In the order of a sample's values."""
 
@@ -46,7 +54,7 @@ def sample(face: Face | None, seq: int) -> list[float]:
         seq: number of the message.
     """
     if face is None:
-        return [_NAN] * (len(CHANNELS) - 1) + [float(seq)]
+        return [float(seq) if each.label == "seq" else _NAN for each in CHANNELS]
     values = [_NAN] * 6
     if (affect := face.affect) is not None:
         values = [affect.valence, affect.arousal, affect.smoothed.valence, affect.smoothed.arousal]
@@ -57,4 +65,9 @@ def sample(face: Face | None, seq: int) -> list[float]:
     else:
         shares = (getattr(face.expression.probabilities, name) for name in EXPRESSIONS)
         values += [_NAN if share is None else share for share in shares]
-    return [*values, float(face.quality.usable), face.age_s, float(face.track), float(seq)]
+    values += [float(face.quality.usable), face.age_s, float(face.track), float(seq)]
+    if (mesh := face.mesh) is None:
+        return values + [_NAN] * 7
+    pose, eyes, perclos = mesh.pose, mesh.eyes, mesh.lids.perclos
+    values += [pose.yaw, pose.pitch, pose.roll, eyes.left, eyes.right, mesh.mouth]
+    return [*values, _NAN if perclos is None else perclos]

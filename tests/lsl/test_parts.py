@@ -15,7 +15,7 @@ from edge.lsl.places import Places
 from edge.lsl.relay import check_services
 from edge.protocol.messages import Face
 from edge.vocabulary import EXPRESSIONS
-from tests.support.wire import event, face
+from tests.support.wire import MESH, event, face
 
 SECOND = 1_000_000_000
 ETH0 = Interface("eth0", "192.168.7.10")
@@ -87,12 +87,25 @@ def test_a_face_is_a_sample_in_the_order_of_the_channels():
     found = values(sample(known(4), 7))
     assert [found[name] for name in EXPRESSIONS] == [0.1, 0.6, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05]
     others = {name: value for name, value in found.items() if name not in EXPRESSIONS}
-    assert math.isnan(others.pop("valence_relative"))
-    assert math.isnan(others.pop("arousal_relative"))
+    of_mesh = [each.label for each in CHANNELS if each.type == "Mesh"]
+    for name in ("valence_relative", "arousal_relative", *of_mesh):
+        assert math.isnan(others.pop(name))
     assert others == {
         "valence": 0.61, "arousal": -0.12, "valence_smoothed": 0.5, "arousal_smoothed": -0.1,
         "usable": 1.0, "age": 12.4, "track": 4.0, "seq": 7.0,
     }  # fmt: skip
+
+
+def test_the_mesh_is_in_a_sample_where_it_was_measured():
+    measured = Face.model_validate(face(4) | {"mesh": MESH})
+    found = values(sample(measured, 7))
+    assert {each.label: found[each.label] for each in CHANNELS if each.type == "Mesh"} == {
+        "head_yaw": -7.5, "head_pitch": 3.0, "head_roll": 0.5, "left_eye": 0.9, "right_eye": 0.85,
+        "mouth": 0.25, "perclos": 0.125,
+    }  # fmt: skip
+    lids = {**MESH["lids"], "perclos": None, "perclos_reason": "too_short"}
+    early = Face.model_validate(face(4) | {"mesh": {**MESH, "lids": lids}})
+    assert math.isnan(values(sample(early, 7))["perclos"])
 
 
 def test_what_was_not_read_is_nan():

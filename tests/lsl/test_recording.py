@@ -119,7 +119,7 @@ def check_metadata(stream):
     assert info["source_id"] == ["affect-edge/chamber-1/face 1"]
     assert info["nominal_srate"] == ["0"] or float(info["nominal_srate"][0]) == 0.0
     channels = desc["channels"][0]["channel"]
-    assert len(channels) == 18
+    assert len(channels) == 25
     assert {each["unit"][0] for each in channels} >= {"normalized", "probability", "seconds"}
     assert desc["synchronization"][0]["can_drop_samples"] == ["true"]
     assert desc["acquisition"][0]["manufacturer"] == ["affect-edge"]
