@@ -40,14 +40,14 @@ def _open(number: int, mode: str) -> TextIO:
     return cast("TextIO", stream)
 
 
-def raise_open_files_limit() -> int:
-    """Raise the limit of open files as far as the system allows and is useful; return the limit.
+def raise_open_files_limit(wanted: int = _OPEN_FILES_WANTED) -> int:
+    """Raise the limit of open files to ``wanted``, as far as the system allows; return the limit.
 
     -1 is no limit.
     """
     limit, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= limit < _OPEN_FILES_WANTED:
-        limit = _OPEN_FILES_WANTED if maximum < 0 else min(_OPEN_FILES_WANTED, maximum)
+    if 0 <= limit < wanted:
+        limit = wanted if maximum < 0 else min(wanted, maximum)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, maximum))
     return limit
 

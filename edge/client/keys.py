@@ -14,6 +14,8 @@ from edge.errors import ConfigError
 SECRET_VARIABLE: Final = "AFFECT_EDGE_SECRET_KEY"
 SERVER_VARIABLE: Final = "AFFECT_EDGE_SERVER_KEY"
 
+_SOCKETS_MAX: Final = 16_384  # four for a daemon; ZeroMQ's default, 1023, ends at 255 daemons
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -114,6 +116,7 @@ class ClientContext(zmq.Context["zmq.Socket[bytes]"]):
     def of(cls, keys: Keys | None) -> Self:
         """Return a new context."""
         context = cls()
+        context.set(zmq.MAX_SOCKETS, _SOCKETS_MAX)
         context.keys = keys
         return context
 

@@ -12,6 +12,7 @@ from edge.client.live import Live
 from edge.client.ordering import Ordered
 from edge.client.service import Consumer
 from edge.clock import elapsed_ms, monotonic_ns
+from edge.descriptors import raise_open_files_limit
 from edge.errors import ConfigError
 from edge.protocol import messages
 from edge.protocol.messages import Message, StatusMessage
@@ -20,6 +21,10 @@ log = logging.getLogger("affect_edge")
 
 Kind = Literal["frame", "event", "status"]
 KINDS: tuple[Kind, ...] = ("frame", "event", "status")
+
+# libzmq ends the process where it finds no free descriptor
+_FILES_EACH = 6  # of a daemon: two sockets, a monitor of two, two connections
+_FILES_ELSE = 48  # of threads, logs and databases
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +165,17 @@ class Subscriber:
         """Open the sockets and connect them.
 
         Raises:
-            ConfigError: there is no endpoint, or one is not a valid ZeroMQ address.
+            ConfigError: there is no endpoint, one is not a valid ZeroMQ address, or there are more
+                than this process may open files for.
         """
         if not self._endpoints:
             raise ConfigError("no endpoint to subscribe to; expected at least one tcp://HOST:PORT")
+        wanted = _FILES_EACH * len(self._endpoints) + _FILES_ELSE
+        if 0 <= (limit := raise_open_files_limit(wanted)) < wanted:
+            raise ConfigError(
+                f"{len(self._endpoints)} daemons: this process may open {limit} files; expected"
+                f" {wanted}: raise LimitNOFILE= of the service or ulimit -n, or use more processes"
+            )
         self._context = ClientContext.of(self._keys)
         self._opened_ns = monotonic_ns()
         try:

@@ -230,3 +230,37 @@ def test_an_address_in_place_of_a_list_of_addresses_is_refused(argument):
         ConfigError, match=rf"^{argument}: expected a list, such as \['{address}'\]$"
     ):
         Subscriber(**{"endpoints": [address], argument: address})
+
+
+MANY = """
+import resource, sys
+from edge.client import Subscriber
+from edge.errors import ConfigError
+
+count = 300  # beyond ZeroMQ's own limit of sockets
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, int(sys.argv[1])))
+endpoints = [f"ipc:///nowhere/live-{number}" for number in range(count)]
+services = [f"ipc:///nowhere/service-{number}" for number in range(count)]
+try:
+    with Subscriber(endpoints, services=services) as subscriber:
+        subscriber.receive(0.0)
+except ConfigError as error:
+    sys.exit(str(error))
+"""
+
+
+def with_open_files(count):
+    return subprocess.run(
+        [sys.executable, "-c", MANY, str(count)], capture_output=True, text=True, check=False
+    )
+
+
+def test_hundreds_of_daemons_are_connected_to():
+    done = with_open_files(4096)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_more_daemons_than_files_is_one_line():
+    done = with_open_files(1024)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "300 daemons: this process may open 1024 files; expected 1848: raise" in done.stderr
