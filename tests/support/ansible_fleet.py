@@ -15,6 +15,7 @@ from tests.support.postgres import require
 
 ANSIBLE = ROOT / ".venv-ansible/bin"
 PLAYBOOK = ROOT / "deploy/ansible"
+SEAT = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
 HOSTS = {"chamber-1": "192.168.7.21", "chamber-2": "192.168.7.22", "log-1": "192.168.7.10"}
 
 # As Debian's package has it, without its comments.
@@ -105,7 +106,10 @@ class AnsibleFleet:
             "affect_edge_start": False,
             "affect_edge_wheels": str(CACHE / "wheels"),
             "affect_edge_purpose": "research-consent",
-            "affect_edge_config": {"source": {"kind": "v4l2", "path": "/dev/video0"}},
+            "affect_edge_config": {
+                "source": {"kind": "v4l2", "path": "/dev/video0"},
+                "zones": {"seats": {"left": {"polygon": SEAT, "participant": "P07"}}},
+            },
         }
 
     def connected(self, script: str) -> "subprocess.CompletedProcess[str]":
