@@ -172,6 +172,15 @@ class Pipeline:
             self._ignored = len(found.detections) - len(detections)
         return FrameTracks(frame, tracks, stopwatch.stage_ms, left_out, self._ignored)
 
+    def finish_look(self) -> None:
+        """Take the full look that the last frame of ``detect`` has left for later, if any.
+
+        To be called in the thread of ``detect`` while no frame waits for it. Without this call the
+        next ``detect`` takes it, with the same results. Its time counts to the next frame's.
+        """
+        if self._finder is not None:
+            self._finder.finish_look()
+
     def classify(self, tracked: FrameTracks, *, keeps_rate: bool = False) -> FrameState:
         """Assess the quality of each face and predict the expression of the usable ones.
 

@@ -205,6 +205,8 @@ class Worker:
             if left_out is not None:
                 self._report_event(left_out)
             self._tracks.put(tracks)
+            with self._busy("detect"):
+                self._pipeline.finish_look()
 
     def _hash(self, path: str) -> None:
         """Report the hash of a large file, after the event that it was opened."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from edge.clock import Stopwatch
-from edge.errors import ModelError
+from edge.errors import InferenceError, ModelError
 from edge.vision.detect import Detector
 from edge.vision.regions.change import ChangeWatch
 from edge.vision.regions.schedule import Plan, plan
@@ -37,12 +37,24 @@ def require_square_input(region: Detector) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """A full look that is due, left for later: the frame, and the faces that are known in it."""
+
+    frame: Frame
+    known: tuple[Box, ...]
+
+
 class RegionFinder:
     """Searches known faces in squares, and the full frame where that does not suffice.
 
     The full frame is searched every ``full_every_s`` of sensor time, more often while no face is
     known or one is lost, and at once if a face is not sure or a known one is not found in its
     region. Known faces are searched in regions then, too. Owned by one thread.
+
+    Where all known faces are found in their regions, a full look that is due does not delay their
+    frame: it follows that frame's answer. If it finds something else, the next frame is searched in
+    full.
 
     Attributes:
         full_every_factor: multiplies ``full_every_s``; any thread may set it.
@@ -90,11 +102,15 @@ class RegionFinder:
         self._size = (0, 0)  # of the frame then
         self._change = ChangeWatch()
         self._squares: dict[int | None, Square] = {}  # by track, those in which it was found last
+        self._others: list[Box] = []  # found by the last full look, and not known
+        self._later: _Later | None = None
+        self._later_ms: dict[str, float] = {}  # stages of a look that was finished
+        self._has_news = False  # the last full look found something else than was known
 
     def find(self, frame: Frame, expected: tuple[ExpectedFace, ...], stopwatch: Stopwatch) -> Found:
         """Return the faces of ``frame``.
 
-        Laps ``resize``, ``detect`` and ``decode_boxes``.
+        Laps ``resize``, ``detect`` and ``decode_boxes``, those of ``finish_look`` included.
 
         Args:
             frame: the frame.
@@ -104,6 +120,10 @@ class RegionFinder:
         Raises:
             InferenceError: a network failed on this frame.
         """
+        self._look_later(stopwatch)
+        for stage, spent_ms in self._later_ms.items():
+            stopwatch.stage_ms[stage] = stopwatch.stage_ms.get(stage, 0.0) + spent_ms
+        self._later_ms = {}
         if self._is_cut(frame):
             expected = ()  # no prediction holds
         self._forget(expected)
@@ -113,17 +133,56 @@ class RegionFinder:
             full_cost=self._full_cost,
             full_every_factor=self.full_every_factor,
         )
-        is_due = self._is_due(frame, planned)
+        is_due = self._has_news or self._is_due(frame, planned)
         faces = planned.known if is_due else (*planned.known, *planned.lost)
         answers, is_sure = self._search(frame, faces, stopwatch)
-        if is_sure and not is_due:
-            ids = {each.id for each in planned.followed if each.id is not None}
-            skipped = frozenset(ids - answers.keys())
-            return Found(_by_score(answers.values()), is_full=False, skipped=skipped)
+        may_wait = planned.may_wait and not self._has_news
+        if is_sure and (may_wait or not is_due):
+            skipped = [face for face in planned.followed if face.id not in answers]
+            if is_due:
+                boxes = [*(each.box for each in answers.values()), *(each.box for each in skipped)]
+                self._later = _Later(frame, tuple(boxes))
+                self._note_look(frame)
+            ids = frozenset(face.id for face in skipped if face.id is not None)
+            return Found(_by_score(answers.values()), is_full=False, skipped=ids)
         detections = self._full.detect(frame, stopwatch)
+        self._note_look(frame)
+        self._has_news = False
+        return Found(self._steadied(detections, answers))
+
+    def finish_look(self) -> None:
+        """Take the full look that the last frame has left for later, if there is one.
+
+        The next ``find`` takes it otherwise, with the same results: to call this while nobody waits
+        shortens that one.
+        """
+        stopwatch = Stopwatch()
+        self._look_later(stopwatch)
+        self._later_ms |= stopwatch.stage_ms
+
+    def _look_later(self, stopwatch: Stopwatch) -> None:
+        later, self._later = self._later, None
+        if later is None:
+            return
+        try:
+            detections = self._full.detect(later.frame, stopwatch)
+        except InferenceError:
+            self._has_news = True  # the look at the next frame fails, too, or makes up for this one
+            return
+        boxes = [each.box for each in detections]
+        others, before = (
+            [box for box in each if not self._is_among(box, later.known)]
+            for each in (boxes, self._others)
+        )
+        self._has_news = (
+            len(others) != len(before)
+            or not all(self._is_among(box, before) for box in others)
+            or not all(self._is_among(box, boxes) for box in later.known)
+        )
+
+    def _note_look(self, frame: Frame) -> None:
         self._looked_ns, self._size = frame.sensor_ns, (frame.width, frame.height)
         self._change.note_look(frame.luma)
-        return Found(self._steadied(detections, answers))
 
     def _is_due(self, frame: Frame, planned: Plan) -> bool:
         """Return whether it is time for a full look."""
@@ -156,8 +215,9 @@ class RegionFinder:
             place = max(
                 range(len(faces)), key=lambda at: faces[at].box.iou(answer.box), default=None
             )
-            if place is not None and self._is_same(faces[place], answer):
+            if place is not None and self._is_same(faces[place].box, answer.box):
                 faces[place] = answer
+        self._others = [each.box for each in faces if each.found == "full"]
         return _by_score(faces)
 
     def _search(
@@ -181,7 +241,7 @@ class RegionFinder:
                 found = self._nearest(frame, found.box, square, stopwatch)
             if found is None or touches_border(found.box, square):
                 is_sure &= face.missed
-            elif any(self._is_same(found, other) for other in answers.values()):
+            elif any(self._is_same(found.box, other.box) for other in answers.values()):
                 is_sure &= face.missed  # two tracks of one face: one is too many
             else:
                 answers[face.id], squares[face.id] = found, square
@@ -210,9 +270,12 @@ class RegionFinder:
         overlap = found.box.iou(box)
         return found if overlap > 0 and overlap >= self._iou_min else None
 
-    def _is_same(self, one: Detection, other: Detection) -> bool:
-        overlap = one.box.iou(other.box)
+    def _is_same(self, one: Box, other: Box) -> bool:
+        overlap = one.iou(other)
         return overlap > 0 and overlap >= self._nms_iou
+
+    def _is_among(self, box: Box, others: Iterable[Box]) -> bool:
+        return any(self._is_same(box, other) for other in others)
 
 
 def _by_score(detections: Iterable[Detection]) -> tuple[Detection, ...]:

@@ -42,6 +42,7 @@ class Plan:
         look_after_ns: the full frame is searched if the last full look is as old, whatever the
             regular time is; None: the regular time holds.
         change_after_ns: the same, if the picture has changed.
+        may_wait: whether a full look may follow the frame's answer: regions find what is known.
     """
 
     followed: tuple[ExpectedFace, ...] = ()
@@ -49,6 +50,7 @@ class Plan:
     lost: tuple[ExpectedFace, ...] = ()
     look_after_ns: int | None = None
     change_after_ns: int = 0
+    may_wait: bool = False
 
 
 def plan(
@@ -77,13 +79,15 @@ def plan(
     ]
     followed = tuple(known)
     look_after_ns = SEARCH_EVERY_NS if lost else None
+    may_wait = bool(known)
     if len(known) * region_cost > full_cost:
         if full_every_factor == 1:
             return Plan(followed, look_after_ns=0)
         rare_ns = (full_every_factor - 1) * CROWD_EVERY_NS
         look_after_ns = min(rare_ns, look_after_ns or rare_ns)
+        may_wait = False  # only full looks find all of them
     if any(each.id is None and not each.missed for each in expected):
-        look_after_ns = 0  # a new face that is not sure yet
+        look_after_ns, may_wait = 0, False  # a new face that is not sure yet
     for group in (known, lost):
         group.sort(key=lambda face: (-face.undetected_ns, face.id))
     limit = max(1, int(_BUDGET * full_cost / region_cost))
@@ -93,4 +97,5 @@ def plan(
         lost=tuple(lost[: max(0, limit - len(known))]),
         look_after_ns=look_after_ns,
         change_after_ns=CHANGE_EVERY_NS if known else 0,
+        may_wait=may_wait,
     )
