@@ -267,15 +267,6 @@ def test_a_new_face_that_is_not_sure_is_searched_in_full_frames() -> None:
     assert world.full_looks == [0, 1, 2, 3]
 
 
-def test_a_full_look_decides_whether_the_answer_of_a_region_is_a_face() -> None:
-    world = World()
-    world.watch(0.4, still(box(300)))
-    world.full.hidden = {100}
-    seen = world.watch(0.2, still(box(300)), start_s=0.4)
-    assert [len(each.tracks) for each in seen] == [1, 1, 1, 1, 0]
-    assert world.full_looks == [0, 13, 14]
-
-
 # -- several faces ---------------------------------------------------------------------------------
 
 

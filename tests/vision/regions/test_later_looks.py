@@ -71,3 +71,12 @@ def test_a_look_that_failed_is_made_up_for_with_the_next_frame() -> None:
     world.full.detect = genuine  # type: ignore[method-assign]
     world.see(frame_at(0.56, {100: box(300)}))
     assert world.full_looks == [0, 14]
+
+
+def test_a_full_look_decides_whether_the_answer_of_a_region_is_a_face() -> None:
+    world = World()
+    world.watch(0.4, still(box(300)))
+    world.full.hidden = {100}
+    seen = world.watch(0.2, still(box(300)), start_s=0.4)
+    assert [len(each.tracks) for each in seen] == [1, 1, 1, 1, 0]
+    assert world.full_looks == [0, 13, 14]
