@@ -209,11 +209,12 @@ def run(
 
 
 @app.command()
-def demo() -> int:
+def demo(settings: Settings = None) -> int:
     """Run the whole system on the bundled clip and show what it publishes."""
     from edge.tools.demo import run_demo  # noqa: PLC0415
 
-    return run_demo()
+    _load(None, settings, "demo")  # a wrong key is refused before anything is shown
+    return run_demo(settings or ())
 
 
 @app.command()

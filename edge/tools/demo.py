@@ -1,6 +1,7 @@
 """``affect-edge demo``: runs the daemon on the bundled clip and subscribes to it."""
 
 import subprocess
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -17,10 +18,20 @@ EXIT_S = 10.0
 ROW_PERIOD_NS = 250_000_000
 
 
-def run_demo() -> int:
-    """Print live rows and a summary; return 0 if every message came and a face was classified."""
+def run_demo(settings: Sequence[str] = ()) -> int:
+    """Print live rows and a summary; return 0 if every message came and a face was classified.
+
+    Args:
+        settings: of the daemon, ``SECTION.KEY=VALUE``.
+
+    Returns:
+        1 if something is missing; 78 if the daemon refused its configuration or a model.
+    """
     console = Console()
-    with own_daemon(("--source", "demo", "--wait-for-subscriber"), shows_log=True) as own:
+    arguments = ["--source", "demo", "--wait-for-subscriber"]
+    for setting in settings:
+        arguments += ["--set", setting]
+    with own_daemon(arguments, shows_log=True) as own:
         code = _watch(console, own.endpoint, own.process)
         return code or own.process.wait(EXIT_S)
 
@@ -56,6 +67,8 @@ def _watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") -
                 count += 1
                 if message.event == "epoch_ended":
                     ended = message
+    if not frames:  # its log says why
+        return daemon.wait(EXIT_S) or EXIT_FAILURE
     return _summary(console, frames, count, ended)
 
 
