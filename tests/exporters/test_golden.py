@@ -20,7 +20,7 @@ from tests.support.generators import onnx_file
 
 BUNDLED = (
     "centerface-320x192", "centerface-640x384", "centerface-96x96", "expression-nir",
-    "retinaface-320x192",
+    "nir-to-visible", "retinaface-320x192",
 )  # fmt: skip
 
 

@@ -85,7 +85,7 @@ class ExpressionCase(NetworkCase):
 
 
 class TranslatorCase(NetworkCase):
-    """A translator with a golden answer. None is bundled: a small one with random weights."""
+    """A translator with a golden answer: the bundled one, and small ones with random weights."""
 
     task = "spectrum-translation"
     section = TranslatorConfig
@@ -126,6 +126,10 @@ EXPRESSION_NETWORKS = (
     ExpressionCase("seven-classes", "classifier", classifier_folder, "expression.onnx"),
 )
 TRANSLATORS = (
+    TranslatorCase("nir-to-visible", "cyclegan", bundled("nir-to-visible"), "generator.onnx"),
+    TranslatorCase(
+        "nir-to-visible-int8", "cyclegan", bundled("nir-to-visible"), "generator.int8.onnx"
+    ),
     TranslatorCase("cyclegan-grey-input", "cyclegan", translator_folder, "generator.onnx"),
     TranslatorCase(
         "cyclegan-rgb-input",

@@ -8,6 +8,7 @@ import pytest
 
 from edge.check import check
 from edge.cli import run_command_line
+from tests.support.command_errors import the_error
 from tests.support.daemons import RunningDaemon, affect_edge
 from tests.support.generators import translator_folder
 from tests.support.ports import free_port
@@ -54,6 +55,25 @@ def test_the_daemon_translates_the_faces_of_the_demo(tmp_path: Path, folder: Pat
     assert translator["name"] == "translator"
     assert translator["artifact"] == manifest["artifacts"][0]["file"]
     assert translator["sha256"] == manifest["artifacts"][0]["sha256"]
+
+
+def test_the_demo_runs_with_the_bundled_generator() -> None:
+    done = affect_edge("demo", *translator_option(Path("nir-to-visible")))
+    assert done.returncode == 0, done.stderr
+    assert "classified" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ('translator.modell="nir-to-visible"', "modell"),
+        ('translator.model="nowhere"', "no such folder"),
+    ],
+)
+def test_the_demo_refuses_a_wrong_setting(setting: str, words: str) -> None:
+    done = affect_edge("demo", "--set", setting)
+    assert done.returncode == 78
+    assert words in the_error(done.stderr)
 
 
 def test_without_a_translator_its_time_is_zero(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_the_wheel_holds_what_a_device_needs(wheel: Path) -> None:
                 name = f"{packed}/{artifact['file']}"
                 assert archive.getinfo(name).file_size == artifact["bytes"]
                 assert archive.read(name) == (folder / artifact["file"]).read_bytes()
-    assert len([name for name in names if name.endswith("manifest.json")]) == 6
+    assert len([name for name in names if name.endswith("manifest.json")]) == 7
     page = (ROOT / "edge/dashboard/static").rglob("*.*")
     for source in [*(ROOT / "edge").rglob("*.py"), *page]:
         assert str(source.relative_to(ROOT)) in names

@@ -44,7 +44,7 @@ def test_every_bundled_model_matches_its_manifest() -> None:
     names = [folder.name for folder in bundled_models()]
     assert names == [
         "centerface-320x192", "centerface-640x384", "centerface-96x96", "expression-nir",
-        "face-mesh", "retinaface-320x192",
+        "face-mesh", "nir-to-visible", "retinaface-320x192",
     ]  # fmt: skip
     for folder in bundled_models():
         assert verify(folder) == []
