@@ -104,7 +104,7 @@ def run_accuracy(
     a baseline.
 
     With a translator ``direct`` has the figures of the same pictures without it, and ``difference``
-    those of the translated minus the direct ones.
+    those of the translated minus the direct ones, both without a baseline.
 
     Args:
         config: detector, translator and expression network, as in the daemon.

@@ -48,14 +48,24 @@ class TrainOptions:
         Raises:
             ConfigError: an option is out of range; the message names it.
         """
-        for name, low, high in (
+        check_ranges(
+            self,
             ("epochs", 1, 10_000), ("batch", 2, 4096), ("rate", 1e-9, 1), ("weight_decay", 0, 1),
             ("average", 0, 1), ("distil", 0, 1), ("untouched", 0, 1), ("class_power", 0, 1),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not low <= value <= high:
-                option = name.replace("_", "-")
-                raise ConfigError(f"--{option} {value}: expected {low:g} to {high:g}")
+        )  # fmt: skip
+
+
+def check_ranges(options: object, *ranges: tuple[str, float, float]) -> None:
+    """Check attributes of ``options``: (name, least, greatest).
+
+    Raises:
+        ConfigError: one is out of its range; the message names its option.
+    """
+    for name, low, high in ranges:
+        value = getattr(options, name)
+        if not low <= value <= high:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} {value}: expected {low:g} to {high:g}")
 
 
 def has_native_bfloat16() -> bool:

@@ -72,7 +72,7 @@ def restore_run(
     """
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True, map_location="cpu")
     if state.get("terms") != terms:
         raise ConfigError(
             f"--out {path.parent}: holds a run with other options or teachers; choose another"
