@@ -58,7 +58,9 @@ def test_a_hot_board_gets_fewer_frames_and_says_so(tmp_path: Path) -> None:
     with hot_daemon(tmp_path, root) as daemon:
         status = daemon.wait_for(lambda m: m["kind"] == "status" and m["soc_celsius"] == 61.0)
         assert (status["rate_divisor"], status["rate_reason"]) == (1, None)
-        configured = {"faces_per_frame": 0, "full_every_s": 0.5, "bound_by": []}
+        configured = {
+            "faces_per_frame": 0, "full_every_s": 0.5, "mesh_every": None, "bound_by": [],
+        }  # fmt: skip
         assert status["schedule"] == configured
         daemon.wait_for(lambda m: m["kind"] == "frame" and m["frame"]["index"] >= 5)
         write(root, TEMPERATURE, "86000\n")
