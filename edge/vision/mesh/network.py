@@ -9,7 +9,7 @@ from edge.vision.inference import Network
 from edge.vision.inference.manifest import Manifest
 from edge.vision.mesh.names import COEFFICIENTS, POINTS, SIDE_PX
 from edge.vision.mesh.openness import eyes_openness, mouth_openness
-from edge.vision.mesh.pose import head_pose
+from edge.vision.mesh.pose import head_pose, true_yaw_deg
 from edge.vision.mesh.square import Square, cut_out, square_of
 from edge.vision.values import Detection, Floats, Luma, Mesh
 
@@ -112,7 +112,7 @@ def mesh_of(outputs: Mapping[str, Floats], square: Square) -> Mesh | None:
     left, right = eyes_openness(points)
     pose = head_pose(points)
     return Mesh(
-        yaw_deg=pose.yaw_deg,
+        yaw_deg=true_yaw_deg(pose.yaw_deg),
         pitch_deg=pose.pitch_deg,
         roll_deg=pose.roll_deg,
         left_eye=left,

@@ -15,7 +15,7 @@ from edge.vision.inference import find_model
 from edge.vision.mesh import open_mesh
 from edge.vision.mesh.names import COEFFICIENTS, SUMMARY
 from edge.vision.mesh.network import FaceMeshNetwork
-from edge.vision.mesh.pose import _CANONICAL, _INDICES, head_pose
+from edge.vision.mesh.pose import _CANONICAL, _INDICES, head_pose, true_yaw_deg
 from edge.vision.values import Box, Detection, Frame, Mesh
 from tests.support.model_folders import changed_copy
 from tests.vision.mesh.conftest import Measuring
@@ -98,6 +98,16 @@ def test_the_canonical_face_has_the_pose_by_which_it_is_turned() -> None:
         pose = head_pose((points @ rotation(*angles).T * 7 + 300).astype(np.float32))
         found = pose.yaw_deg, pose.pitch_deg, pose.roll_deg
         assert found == pytest.approx(angles, abs=1e-2)
+
+
+def test_the_corrected_yaw_is_odd_and_grows_up_to_a_quarter_turn() -> None:
+    yaws = np.arange(-90, 91, 1.0)
+    corrected = np.array([true_yaw_deg(yaw) for yaw in yaws.tolist()])
+    assert corrected == pytest.approx(-corrected[::-1])
+    assert (np.diff(corrected) > 0).all()
+    assert corrected[[0, 90, -1]] == pytest.approx([-90, 0, 90])
+    assert true_yaw_deg(26.0) == pytest.approx(30, abs=0.2)
+    assert true_yaw_deg(120.0) == 120.0
 
 
 def test_a_smile_with_open_eyes_is_one(clip_mesh: Mesh) -> None:
