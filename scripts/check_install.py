@@ -1,6 +1,6 @@
-"""Checks that ``pip install '.[litert,picamera,bench]'`` works on Raspberry Pi OS 12 and 13.
+"""Checks that pip can install everything that a Raspberry Pi may run, on Raspberry Pi OS 12 and 13.
 
-The README installs the first two extras, docs/bench-on-a-pi.md all three.
+Those are the extras of ``deploy/install.sh``, of ``forward``, and of docs/bench-on-a-pi.md.
 
 It runs pip's resolver against the package index, on any machine, in under a minute. It installs no
 dependency, and does not check that the packages run on a board (make test-arm64 runs arm64 wheels).
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = "[litert,picamera,bench]"
+EXTRAS = "[litert,picamera,parquet,postgresql,dashboard,forward,bench]"
 OLD_EXTRAS = "[tflite]"
 """The older runtime, on the release whose Python it has wheels for."""
 

@@ -1,6 +1,7 @@
 """Probes that run on this machine and on emulated arm64; they print JSON or write arrays.
 
-Usage: python tests/arm64/probes.py golden | pipeline | imports | arithmetic FILE.npz VIDEO...
+Usage: python tests/arm64/probes.py golden | pipeline | imports | detector FOLDER |
+arithmetic FILE.npz VIDEO...
 """
 
 import importlib
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 
 from edge.clock import Stopwatch
-from edge.config import Config, load_config
+from edge.config import Config, DetectorConfig, load_config
 from edge.vision.detect import open_detector
 from edge.vision.golden import golden_frame, golden_picture, network_findings
 from edge.vision.inference import bundled_models, load_manifest, open_network
@@ -73,6 +74,28 @@ def pipeline() -> dict[str, Any]:
                 for face in state.faces
             ]
     return faces
+
+
+def detector(folder: Path) -> dict[str, Any]:
+    """Return what a detector's folder says of the golden face and of frames of the demo clip.
+
+    For each artifact: ``findings`` on the golden face, and per frame the ``faces``, as box and
+    score.
+    """
+    answers: dict[str, Any] = {}
+    manifest = load_manifest(folder)
+    with Video(str(DEMO_CLIP)) as source:
+        frames = list(islice((source.read() for _ in range(FRAME + 1)), 0, None, 20))
+    for artifact in manifest.artifacts:
+        network = open_network(str(folder), task=manifest.task, artifact=artifact.file)
+        config = DetectorConfig(model=str(folder), artifact=artifact.file, schedule="every-frame")
+        opened = open_detector(config)
+        found = [opened.detect(frame, Stopwatch()) for frame in frames]
+        answers[artifact.file] = {
+            "findings": [str(each) for each in network_findings(network)],
+            "faces": [[[asdict(d.box), d.score] for d in faces] for faces in found],
+        }
+    return answers
 
 
 NOT_IMPORTED = (
@@ -148,6 +171,8 @@ def main(arguments: list[str]) -> None:
             print(json.dumps(pipeline()))
         case ["imports"]:
             print(json.dumps(imports()))
+        case ["detector", folder]:
+            print(json.dumps(detector(Path(folder))))
         case ["arithmetic", file, *videos]:
             np.savez(file, **arithmetic(videos))
         case _:

@@ -12,9 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import imageio_ffmpeg
 import numpy as np
 import pytest
+
+from edge.vision.sources.video import DEMO_CLIP
+from tests.support.daemons import PURPOSE, Message, RunningDaemon
 
 ROOT = Path(__file__).parents[2]
 PROBES = str(Path(__file__).with_name("probes.py"))
@@ -129,6 +133,92 @@ def test_every_module_can_be_imported(folder: Path) -> None:
     expected = json.loads(native("imports"))
     assert len(expected) > 100
     assert json.loads(emulated(folder, CPUS[0], PROBES, "imports")) == expected
+
+
+def first_read_face(folder: Path, python: tuple[str, ...]) -> Message:
+    """Run the daemon on the demo clip; return the first message with an expression."""
+    folder.mkdir()
+    arguments = ["--source", "demo", "--no-pace", "--wait-for-subscriber", *PURPOSE]
+    for setting in (
+        'detector.artifact="centerface.int8.tflite"',
+        'expression.artifact="expression.int8.tflite"',
+        "tracking.appear_s=0.0",
+        f"limits.start_s={TIMEOUT_S - 10}",  # emulation is some hundred times slower
+        "limits.inference_s=60",
+        "limits.stall_s=60",
+    ):
+        arguments += ["--set", setting]
+    with RunningDaemon(folder, *arguments, python=python) as daemon:
+        message = daemon.wait_for(
+            lambda found: any(face["expression"] for face in found.get("faces", ())), TIMEOUT_S
+        )
+        code, _ = daemon.stop()
+        assert code == 0, daemon.stderr
+        assert "WARNING" not in daemon.stderr
+    return message
+
+
+@pytest.mark.parametrize("folder", [OLDER, NEWER], ids=["3.11", "3.13"])
+def test_a_message_goes_through_the_whole_daemon(folder: Path, tmp_path: Path) -> None:
+    """Hub, worker, both networks, journal and ZeroMQ are those of arm64; the reader is not."""
+    emulated_python = (EMULATOR, "run", str(folder))
+    message = first_read_face(tmp_path / "arm64", emulated_python)
+    expected = first_read_face(tmp_path / "x86", (sys.executable,))
+    assert message["frame"] == expected["frame"]
+    assert_near(expected["faces"], message["faces"])
+
+
+@pytest.fixture(scope="module")
+def made_for_arm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector's folder whose int8 ONNX artifact has signed activations."""
+    folder = tmp_path_factory.mktemp("arm")
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    capture = cv2.VideoCapture(str(DEMO_CLIP))
+    for number in range(300):
+        picture = capture.read()[1]
+        if number % 8 == 0:
+            cv2.imwrite(str(pictures / f"{number}.png"), picture)
+    published = ROOT / "models/centerface-published/centerface.onnx"
+    _run(
+        [sys.executable, "-m", "exporters", "centerface", "--weights", str(published),
+         "--out", str(folder / "model"), "--size", "320x192", "--mono", "--formats", "onnx",
+         "--precisions", "fp32,int8", "--board", "arm", "--calibration", str(pictures)],
+        {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    return folder / "model"
+
+
+def differences(one: Message, other: Message) -> tuple[float, float]:
+    """Return by how much the one face in each frame differs at most: pixels of the box, score."""
+    boxes, scores = [0.0], [0.0]
+    assert len(one["faces"]) == len(other["faces"]) >= 3
+    for (face,), (other_face,) in zip(one["faces"], other["faces"], strict=True):
+        boxes += [abs(face[0][side] - other_face[0][side]) for side in face[0]]
+        scores.append(abs(face[1] - other_face[1]))
+    return max(boxes), max(scores)
+
+
+def test_an_artifact_for_arm_loads_there_and_agrees(made_for_arm: Path) -> None:
+    """With the float one, and with itself on x86; the face is 190 pixels wide and 240 high."""
+    manifest = json.loads((made_for_arm / "manifest.json").read_text())
+    assert manifest["parity"]["centerface.int8.onnx"]["passed"]
+    expected = json.loads(native("detector", str(made_for_arm)))
+    found = json.loads(emulated(OLDER, CPUS[1], PROBES, "detector", str(made_for_arm)))
+    assert set(found) == {"centerface.onnx", "centerface.int8.onnx"}
+    assert {name: answer["findings"] for name, answer in found.items() if answer["findings"]} == {}
+    px, score = differences(found["centerface.onnx"], expected["centerface.onnx"])
+    assert px < 1e-3
+    assert score < 1e-5
+    # the bundled int8 artifacts, whose activations are unsigned, are equal there
+    px, score = differences(found["centerface.int8.onnx"], expected["centerface.int8.onnx"])
+    print(f"int8, arm64 against x86: {px:.2f} pixels, score {score:.4f}")
+    assert px < 6.0
+    assert score < 0.02
+    px, score = differences(found["centerface.int8.onnx"], found["centerface.onnx"])
+    print(f"arm64, int8 against float: {px:.2f} pixels, score {score:.4f}")
+    assert px < 16.0
+    assert score < 0.05
 
 
 def test_pixels_and_float_sums_are_bit_identical(
