@@ -165,7 +165,8 @@ test-picamera2: setup-picamera2
 			$(if $(TESTS),$(TESTS),tests/picamera2_stack) || exit 1; \
 	done
 
-# The installer in a Debian root: real pip and wheels, no network (x86-64 Debian, root).
+# The installer in a Debian root, and the service under its systemd in namespaces: real pip and
+# wheels, no network (x86-64 Debian, root).
 test-deploy: setup $(VM)/ready
 	$(BIN)/python -m pytest -m stage $(if $(TESTS),$(TESTS),tests/deploy)
 
@@ -185,9 +186,10 @@ test-ansible: setup setup-ansible $(VM)/ready
 vm-test: setup $(VM)/ready
 	$(BIN)/python -m pytest -m vm -s -v $(if $(TESTS),$(TESTS),tests/deploy)
 
-# Only that it starts at boot, and after twenty reboots.
+# Only that it starts at boot, and after twenty reboots: without emulation, then in the machine.
 vm-soak: setup $(VM)/ready
-	REBOOTS=20 $(BIN)/python -m pytest -m vm -s -v tests/deploy/test_vm.py -k 'boot'
+	REBOOTS=20 $(BIN)/python -m pytest -m 'vm or stage' -s -v \
+		tests/deploy/test_systemd.py tests/deploy/test_vm.py -k 'boot or starts_with'
 
 # The root takes minutes and is kept; the wheels are those of this checkout.
 .PHONY: $(VM)/ready

@@ -1,7 +1,8 @@
-"""The service under real systemd, installed by the installer, with a simulated camera.
+"""The service under real systemd on a kernel of its own, with a simulated camera and a disk.
 
-The tests share one machine, in this order; each leaves the service running. ``make vm-test``; the
-two of a start alone, with more reboots: ``make vm-soak``.
+Upgrades are in ``test_systemd.py``, without emulation. The tests share one machine, in this order;
+each leaves the service running. ``make vm-test``; the two of a start alone, with more reboots:
+``make vm-soak``.
 """
 
 import json
@@ -13,15 +14,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.debian_root import DebianRoot, debian_cache, newer_wheel
-from tests.support.upgrades import install_until_it_waits
+from tests.support.debian_root import DebianRoot, debian_cache
 from tests.support.virtual_machine import PROGRAMS, VirtualMachine
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(2400)]
 
 UNIT = "affect-edge.service"
 PYTHON = "/opt/affect-edge/venv/bin/python"
-INSTALL = "/root/src/deploy/install.sh"
 
 CONFIG = """
 [device]
@@ -56,8 +55,6 @@ START_S = 900
 WARNED = re.compile("WARNING: (?!alarm )")
 """A slow processor alone raises alarms."""
 
-BROKEN = "\nraise RuntimeError('a broken release')\n"
-
 RECEIVE = """
 import json, sys, zmq
 socket = zmq.Context().socket(zmq.SUB)
@@ -71,11 +68,7 @@ for _ in range(int(sys.argv[1])):
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualMachine]:
-    """A machine that is switched on after a power cut in an upgrade.
-
-    It was installed as a card's image is. The upgrade ran in it without systemd, which is thirty
-    times faster, until it waited for the new release; that is what lies on its disk.
-    """
+    """A machine that was installed as a card's image is, and has been switched on."""
     debian_cache(*PROGRAMS)
     began = time.monotonic()
     folder = tmp_path_factory.mktemp("vm")
@@ -87,18 +80,6 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualMachine
     assert done.returncode == 0, done.stderr
     (root.path / "etc/systemd/system/affect-edge.service.d/vm.conf").write_text(SLOWER)
     (root.path / "root/receive.py").write_text(RECEIVE)
-    wheels = root.path / "root/wheels"
-    good, bad = root.path / "root/good", root.path / "root/bad"
-    for each in (good, bad):
-        each.mkdir()
-        for wheel in wheels.iterdir():
-            (each / wheel.name).hardlink_to(wheel)
-    newer_wheel(good, "0.1.2")
-    newer_wheel(bad, "0.1.3", edge_hub_supervisor=BROKEN)
-    newer_wheel(wheels, "0.1.1", edge_hub_supervisor=BROKEN)
-    with install_until_it_waits(root, 2) as installer:
-        installer.kill()
-    (root.path / "usr/local/bin/systemctl").unlink()
     with VirtualMachine(folder) as found:
         found.make_disk(root)
         print(f"\ninstalled on a disk in {time.monotonic() - began:.0f} s")
@@ -154,16 +135,6 @@ def test_it_starts_at_boot_and_is_ready_after_the_first_result(machine: VirtualM
     assert show(machine, "NRestarts") == "0"
     assert not WARNED.search(said), said
     print(f"ready {ready:.0f} s after boot, {ready - begun:.0f} s after its start")
-
-
-def test_an_upgrade_that_a_power_cut_ended_was_undone(machine: VirtualMachine) -> None:
-    """By this start of the machine, and before its services."""
-    said = machine.output("journalctl -q -b -u undo-affect-edge -o cat --no-pager")
-    assert "the upgrade to affect-edge 0.1.1 was cut off before it was ready" in said, said
-    assert machine.output("readlink /opt/affect-edge/venv") == "/opt/affect-edge/releases/1"
-    left = "ls -d /opt/affect-edge/trial /etc/systemd/system/undo* /etc/systemd/system/*/undo*"
-    assert machine.run(left)[0] != 0
-    assert machine.output("systemctl show -P Result undo-affect-edge") == "success"
 
 
 def test_it_runs_with_the_rights_of_the_unit(machine: VirtualMachine) -> None:
@@ -304,28 +275,3 @@ def test_it_comes_back_after_reboots(machine: VirtualMachine) -> None:
         assert not WARNED.search(log(machine))
     assert receive(machine, 1)
     print(f"{REBOOTS} reboots, ready after {min(took):.0f} to {max(took):.0f} s")
-
-
-def test_an_upgrade_is_ready_before_it_counts(machine: VirtualMachine) -> None:
-    started = time.monotonic()
-    said = machine.output(f"{INSTALL} --wheels /root/good", 2 * START_S)
-    print(f"upgraded in {time.monotonic() - started:.0f} s: {said.splitlines()[-1]}")
-    assert "affect-edge 0.1.2 is ready: " in said
-    assert machine.output("affect-edge version", 300) == "affect-edge 0.1.2"
-    pid = show(machine, "MainPID")
-    assert "/releases/2/" in machine.output(f"tr '\\0' ' ' < /proc/{pid}/cmdline")
-    assert receive(machine, 1)
-
-
-def test_an_upgrade_that_does_not_get_ready_is_undone(machine: VirtualMachine) -> None:
-    started = time.monotonic()
-    code, said = machine.run(f"PIP_NO_COMPILE=1 {INSTALL} --wheels /root/bad", 2 * START_S)
-    print(f"undone after {time.monotonic() - started:.0f} s")
-    assert code == 1
-    *_, line = said.splitlines()
-    assert line.startswith(f"install.sh: {UNIT} of affect-edge 0.1.3 does not get ready")
-    assert line.endswith("affect-edge 0.1.2 runs again")
-    assert machine.output("affect-edge version", 300) == "affect-edge 0.1.2"
-    assert machine.output("ls /opt/affect-edge/releases").split() == ["1", "2"]
-    assert show(machine, "ActiveState") == "active"
-    assert receive(machine, 1)

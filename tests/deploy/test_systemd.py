@@ -1,0 +1,147 @@
+"""The installed service under a real systemd: reboots, upgrades, power cuts in them.
+
+Without a camera, which the service declares absent; with one, on a kernel of its own, and with a
+disk that loses what was not written: ``test_vm.py``. The tests share one system, in this order.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.debian_root import DebianRoot, debian_cache, newer_wheel
+from tests.support.postgres import require
+from tests.support.systemd_container import PROGRAMS, SystemdContainer
+
+pytestmark = [pytest.mark.stage, pytest.mark.timeout(1800)]
+
+UNIT = "affect-edge.service"
+INSTALL = "/root/src/deploy/install.sh"
+REBOOTS = int(os.environ.get("REBOOTS", "5"))
+
+FOR_BUSY_MACHINES = "[Service]\nTimeoutStartSec=600\nWatchdogSec=120\n"
+
+RELEASES = (
+    ("good", "0.1.1", ""),
+    ("bad", "0.1.2", "\nraise RuntimeError('a broken release')\n"),
+    ("hung", "0.1.3", "\nimport signal\nsignal.pause()\n"),
+)
+"""Folder of wheels, version, and what it does when the daemon starts."""
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdContainer]:
+    debian_cache(*PROGRAMS)
+    require("vm", SystemdContainer.is_possible(), "control groups of version 2")
+    root = DebianRoot(tmp_path_factory.mktemp("systemd"))
+    done = root.install("--wheels", "/root/wheels", "--purpose", "research-consent")
+    assert done.returncode == 0, done.stderr
+    drop_in = root.path / "etc/systemd/system/affect-edge.service.d/busy.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text(FOR_BUSY_MACHINES)
+    for name, version, appended in RELEASES:
+        release = root.path / "root" / name
+        release.mkdir()
+        for wheel in (root.path / "root/wheels").iterdir():
+            (release / wheel.name).hardlink_to(wheel)
+        newer_wheel(release, version, edge_hub_supervisor=appended)
+    with SystemdContainer(root) as started:
+        started.start()
+        yield started
+
+
+def show(system: SystemdContainer, name: str) -> str:
+    return system.output(f"systemctl show -P {name} {UNIT}")
+
+
+def version(system: SystemdContainer) -> str:
+    return system.output("affect-edge version")
+
+
+def wait_until_ready(system: SystemdContainer) -> None:
+    """Wait for the service; check that it has not failed on the way."""
+    system.wait_for(f"systemctl is-active {UNIT}", 600)
+    system.wait_for(f"systemctl show -P StatusText {UNIT} | grep 'source absent'", 60)
+    assert show(system, "NRestarts") == "0"
+
+
+def epoch(system: SystemdContainer) -> int:
+    said = system.output(f"journalctl -q -b -u {UNIT} -o cat --no-pager")
+    return int(re.findall(r"journal: .*, epoch (\d+)", said)[-1])
+
+
+def assert_no_trial(system: SystemdContainer) -> None:
+    left = "ls -d /opt/affect-edge/trial /etc/systemd/system/undo* /etc/systemd/system/*/undo*"
+    code, found = system.run(left)
+    assert code != 0, found
+
+
+def test_it_starts_with_the_system(system: SystemdContainer) -> None:
+    wait_until_ready(system)
+    assert system.wait_for("systemctl is-system-running", 300) == "running", "nothing has failed"
+
+
+def test_it_comes_back_after_reboots(system: SystemdContainer) -> None:
+    before, took = epoch(system), []
+    for number in range(1, REBOOTS + 1):
+        began = time.monotonic()
+        system.reboot()
+        wait_until_ready(system)
+        took.append(time.monotonic() - began)
+        assert epoch(system) == before + number
+    print(f"{REBOOTS} reboots, ready after {min(took):.1f} to {max(took):.1f} s")
+
+
+def test_an_upgrade_is_ready_before_it_counts(system: SystemdContainer) -> None:
+    began = time.monotonic()
+    said = system.output(f"{INSTALL} --wheels /root/good", 1200)
+    print(f"upgraded in {time.monotonic() - began:.0f} s")
+    assert "affect-edge 0.1.1 is ready: " in said
+    assert version(system) == "affect-edge 0.1.1"
+    command = system.output(f"tr '\\0' ' ' < /proc/{show(system, 'MainPID')}/cmdline")
+    assert "/releases/2/" in command
+    assert_no_trial(system)
+
+
+def test_an_upgrade_that_does_not_get_ready_is_undone(system: SystemdContainer) -> None:
+    code, said = system.run(f"{INSTALL} --wheels /root/bad", 1200)
+    assert code == 1
+    *_, line = said.splitlines()
+    assert line.startswith(f"install.sh: {UNIT} of affect-edge 0.1.2 does not get ready")
+    assert line.endswith("affect-edge 0.1.1 runs again")
+    assert version(system) == "affect-edge 0.1.1"
+    assert system.output("ls /opt/affect-edge/releases").split() == ["1", "2"]
+    assert show(system, "ActiveState") == "active"
+    assert_no_trial(system)
+
+
+def test_an_upgrade_that_a_power_cut_ends_is_undone_at_the_next_start(
+    system: SystemdContainer,
+) -> None:
+    """The new release is installed and has started, but is not ready when the power goes."""
+    system.output(f"setsid {INSTALL} --wheels /root/hung </dev/null >/root/install.log 2>&1 &")
+    running = f"tr '\\0' ' ' < /proc/$(systemctl show -P MainPID {UNIT})/cmdline"
+    system.wait_for(f"{running} | grep -F /releases/3/ || ! cat /root/install.log", 1200)
+    assert show(system, "ActiveState") == "activating"
+    system.cut_power()
+    system.start()
+    wait_until_ready(system)
+    said = system.output("journalctl -q -b -u undo-affect-edge -o cat --no-pager")
+    assert "the upgrade to affect-edge 0.1.3 was cut off before it was ready" in said, said
+    assert version(system) == "affect-edge 0.1.1"
+    command = system.output(f"tr '\\0' ' ' < /proc/{show(system, 'MainPID')}/cmdline")
+    assert "/releases/2/" in command
+    assert_no_trial(system)
+    assert system.wait_for("systemctl is-system-running", 300) == "running"
+
+
+def test_a_wrong_configuration_is_not_started_again(system: SystemdContainer) -> None:
+    config = "/etc/affect-edge/edge.toml"
+    system.output(f"cp {config} /root/edge.toml; echo '[nonsense]' >>{config}")
+    assert system.run(f"systemctl restart {UNIT}", 600)[0] != 0
+    assert (show(system, "ExecMainStatus"), show(system, "ActiveState")) == ("78", "failed")
+    assert show(system, "NRestarts") == "0"
+    system.output(f"cp /root/edge.toml {config}; systemctl start {UNIT}", 600)
+    wait_until_ready(system)
