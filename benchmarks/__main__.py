@@ -1,7 +1,7 @@
 """``python -m benchmarks COMMAND``.
 
-``COMMAND``: fps, schedule, suite, cost, accuracy, parity, detectors, thresholds, mesh, calm or
-soak.
+``COMMAND``: fps, table, schedule, suite, cost, accuracy, parity, detectors, thresholds, mesh, calm
+or soak.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from benchmarks.schedule import run_schedule, show_schedule
 from benchmarks.show_fps import show_conditions, show_fps, show_load
 from benchmarks.soak import RATE_HZ, run_soak, show_soak
 from benchmarks.suite import RUNS, run_suite, show_missed, show_suite
+from benchmarks.table import add_table, show_table, table_of
 from benchmarks.thresholds import LEAD_EDGES, SAME_MIN, run_thresholds
 from edge.config import load_config
 from edge.descriptors import open_standard_streams
@@ -58,6 +59,7 @@ def _parser() -> Parser:
     )  # fmt: skip
     add_result_file(suite)
     add_configuration(suite)
+    add_table(commands.add_parser("table", help="speed by artifacts, schedule and translator"))
     cost = commands.add_parser("cost", help="operations of a frame; predicted speed of boards")
     cost.add_argument("--faces", default="1,2,4,8,16,30", metavar="N,...", help="in view")
     add_result_file(cost)
@@ -122,6 +124,7 @@ def main(argv: Sequence[str]) -> int:
         run, shown = {
             "fps": (fps_of, show_fps),
             "suite": (_suite, _show_suite),
+            "table": (table_of, show_table),
             "cost": (_cost, show_cost),
             "schedule": (_schedule, _show_schedule),
             "accuracy": (_accuracy, show_accuracy),

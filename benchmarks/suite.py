@@ -5,19 +5,14 @@ from another. The result is one file: what a user of a board sends, and what
 ``benchmarks/references`` keeps.
 """
 
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.apart import fps_apart
 from benchmarks.board import machine
-from edge.child import child_environment
 from edge.errors import EXIT_CONFIG, ConfigError
 
 BASELINE: Final = "baseline"
@@ -60,24 +55,11 @@ def run_suite(
     conditions = machine()
     runs: dict[str, Any] = {}
     missed: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="affect-edge-") as folder:
-        for name in only or RUNS:
-            progress(name)
-            path = Path(folder) / f"{name}.json"
-            command = [sys.executable, "-m", "benchmarks", "fps", *RUNS[name], *extra]
-            done = subprocess.run(
-                [*command, "--json", str(path)],
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
-                env=child_environment(),
-            )  # fmt: skip
-            if done.returncode == 0:
-                runs[name] = json.loads(path.read_text("utf-8"))
-                continue
-            reason = (done.stderr.strip().splitlines() or ["it ended"])[-1]
-            reason = reason.removeprefix("benchmarks: error: ")
-            runs[name] = {"failed": reason}
-            if name != BASELINE or done.returncode != EXIT_CONFIG:
-                missed.append(f"{name}: {reason}")
+    for name in only or RUNS:
+        progress(name)
+        code, runs[name] = fps_apart([*RUNS[name], *extra])
+        if code and (name != BASELINE or code != EXIT_CONFIG):
+            missed.append(f"{name}: {runs[name]['failed']}")
     return {
         "benchmark": "suite",
         **conditions,
