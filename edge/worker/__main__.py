@@ -19,18 +19,14 @@ from edge.vision.golden import golden_findings
 from edge.vision.pipeline import Pipeline
 from edge.vision.record import model_references
 from edge.vision.sources import load_modules
-from edge.worker.memlock import lock_memory
+from edge.worker.memlock import lock_memory, return_free_memory
 from edge.worker.threads import HEARTBEAT_S, Worker
 
 
-def _harden() -> str:
-    """End with the hub; keep frames out of swap, core dumps and debuggers.
-
-    Return why the memory is not locked against swap; empty if it is locked.
-    """
+def _harden() -> None:
+    """End with the hub; keep frames out of core dumps and debuggers."""
     end_with_parent(signal.SIGKILL)
     forbid_dumps()
-    return lock_memory()
 
 
 def _open_verified(config: Config, first_track: int) -> tuple[Pipeline, dict[str, dict[str, str]]]:
@@ -55,7 +51,7 @@ def _open_verified(config: Config, first_track: int) -> tuple[Pipeline, dict[str
 
 def main(fd: int) -> int:
     """Serve the hub on the inherited descriptor ``fd``; return the exit code."""
-    lock_error = _harden()
+    _harden()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the hub stops this process
     cv2.setNumThreads(1)  # the three stages already share the cores
@@ -68,6 +64,9 @@ def main(fd: int) -> int:
         try:
             pipeline, models = _open_verified(config, start.first_track)
             load_modules(config.source)  # before Ready, so that limits.start_s covers it
+            # at a first start networks are loaded that are measured and not chosen
+            return_free_memory()
+            lock_error = lock_memory()  # no picture of the source comes before
         except AffectEdgeError as error:
             link.send(Failed(exit_code=error.exit_code, text=str(error)))
             return error.exit_code

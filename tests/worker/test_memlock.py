@@ -40,6 +40,22 @@ print(json.dumps({
     "vmlck_kb": int(re.search(r"VmLck:\\s+(\\d+)", status)[1]),
 }))
 """
+# frees memory below a block that stays, as loading a network that is not chosen does
+FREE_BELOW = """
+import ctypes
+from edge.board import rss_mb
+from edge.worker.memlock import return_free_memory
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+blocks = [libc.malloc(64 << 10) for _ in range(1000)]
+for block in blocks:
+    ctypes.memset(block, 1, 64 << 10)
+for block in blocks[:-1]:
+    libc.free(block)
+before = rss_mb()
+return_free_memory()
+print(before - rss_mb())
+"""
 # for processes of root: drops the rights to lock more than the limit and to raise it
 WITHOUT_RIGHTS = """
 import ctypes, os, resource, sys
@@ -143,3 +159,10 @@ def test_a_daemon_without_the_right_to_lock_works_and_reports_it(tmp_path: Path)
     (started,) = (m for m in logged if m.get("event") == "worker_started")
     assert started["detail"]["memory_locked"] is False
     assert sum(m["kind"] == "frame" for m in logged) > 100
+
+
+def test_freed_memory_is_returned_to_the_system() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FREE_BELOW], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) > 50
