@@ -274,9 +274,9 @@ class AdaptiveSchedule:
         work: Work | None,
         period_ms: float,
     ) -> bool:
-        """Let the mesh do less before anything else does, and more after all else; see ``update``.
+        """Let the mesh do less before anything else does, and more after frames and faces.
 
-        Return whether it has changed.
+        Return whether it has changed. Arguments: see ``update``.
         """
         if celsius is not None and celsius >= self._hot_celsius:
             return self._mesh.reduce(now_ns, "temperature", to_none=True)
@@ -291,8 +291,9 @@ class AdaptiveSchedule:
                 return self._mesh.reduce(now_ns, "classifier")
         is_cool = celsius is None or celsius <= self._hot_celsius - HYSTERESIS_CELSIUS
         has_time = max(work.detect_ms, work.classify_ms) < _MESH_FITS * period_ms
-        all_else = self.schedule._replace(mesh_every=1, bound_by=()) == Schedule()
-        return is_cool and has_time and all_else and self._mesh.restore(now_ns)
+        # rarer full looks may be due to the detector alone
+        is_full = self.schedule.divisor == 1 and not self.schedule.faces_per_frame
+        return is_cool and has_time and is_full and self._mesh.restore(now_ns)
 
     def _wanted_hz(self, expected_hz: float | None) -> float:
         wanted_hz = self._rate_target_hz

@@ -67,7 +67,7 @@ def sample(face: Face | None, seq: int) -> list[float]:
         values += [_NAN if share is None else share for share in shares]
     values += [float(face.quality.usable), face.age_s, float(face.track), float(seq)]
     if (mesh := face.mesh) is None:
-        return values + [_NAN] * 7
+        return values + [_NAN] * (len(CHANNELS) - len(values))
     pose, eyes, perclos = mesh.pose, mesh.eyes, mesh.lids.perclos
     values += [pose.yaw, pose.pitch, pose.roll, eyes.left, eyes.right, mesh.mouth]
     return [*values, _NAN if perclos is None else perclos]

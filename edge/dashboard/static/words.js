@@ -126,7 +126,7 @@ const EVENTS = {
   preview_closed: (d) => `preview closed: ${words({}, d.reason)}`,
   eyes_closed: (d) => `${whose(d)}: eyes closed for ${duration(d.closed_s * 1000)}`,
   eyes_opened: (d) => `${whose(d)}: eyes open again after ${duration(d.closed_s * 1000)}`,
-  eyes_lost: (d) => `${whose(d)}: eyes were closed, ${words({}, d.reason)}`,
+  eyes_lost: (d) => `${whose(d)}: eyes were closed, not known any more: ${words({}, d.reason)}`,
   alarm_raised: (d) => `alarm: ${alarmText(d)}`,
   alarm_cleared: (d) => `alarm over: ${alarmText(d)}`,
 };
