@@ -71,4 +71,11 @@ def golden_of(network: Network) -> Golden:
         affect = prediction.affect
         return prediction.probabilities.tolist(), (affect.valence, affect.arousal)
 
-    return expression_golden(predict, manifest.recalibration, int8=int8, labels=manifest.labels)
+    plain = [head.recalibrated for head in manifest.heads or () if not head.takes_coefficients]
+    return expression_golden(
+        predict,
+        manifest.recalibration,
+        int8=int8,
+        labels=manifest.labels,
+        recalibrated=plain[0] if plain else 1.0,
+    )

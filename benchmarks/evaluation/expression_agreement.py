@@ -56,7 +56,7 @@ def predict_all(network: Network, crops: Iterable[Luma]) -> Predictions:
         for role in ("expression", "affect", FEATURES)
     )
     assert scores is not None  # the role that every decoder needs
-    probabilities, values = readout.decode(scores, affect, features)
+    probabilities, values = readout.decode(scores, affect, readout.inputs(scores, features))
     return probabilities.astype(np.float64), values.astype(np.float64)
 
 

@@ -49,6 +49,7 @@ def expression_golden(
     int8: bool,
     labels: Sequence[str] = EXPRESSIONS,
     mistakes: Sequence[Predict] = (),
+    recalibrated: float = 1.0,
 ) -> ExpressionGolden:
     """Return a network's predictions for three regions of the golden picture, with tolerances.
 
@@ -63,6 +64,8 @@ def expression_golden(
         labels: what the network knows; other expressions get no answer.
         mistakes: the network with wrong preprocessing; float tolerances become narrow enough to
             tell each of them.
+        recalibrated: share of the recalibrated network in the logits; the rest is of a fitted head,
+            which does not see swapped labels, so float tolerances narrow by it.
     """
     known_places = [place for place, name in enumerate(EXPRESSIONS) if name in labels]
     picture, digest = golden_picture()
@@ -74,7 +77,7 @@ def expression_golden(
     )
     third = min(others, key=lambda each: _contrast(picture, each[0]))
     known = dict([(FACE, face), second, third])
-    tolerance = _narrowed(_TOLERANCE, recalibration)
+    tolerance = _narrowed(_TOLERANCE, recalibration, recalibrated)
     for mistake in mistakes:
         wrong = {place: mistake(picture, Box(*place)) for place in known}
         excess = max(_excess(known[place], wrong[place], tolerance) for place in known)
@@ -96,15 +99,18 @@ def expression_golden(
             for place, (shares, point) in known.items()
         ),
         **tolerance.model_dump(),
-        int8=_narrowed(_INT8_TOLERANCE, recalibration) if int8 else None,
+        int8=_narrowed(_INT8_TOLERANCE, recalibration if recalibrated == 1 else None)
+        if int8
+        else None,
     )
 
 
 def _narrowed(
-    tolerance: ExpressionTolerance, recalibration: Recalibration | None
+    tolerance: ExpressionTolerance, recalibration: Recalibration | None, share: float = 1.0
 ) -> ExpressionTolerance:
     """Return ``tolerance``, narrowed by the factor by which a recalibration reduces differences."""
-    factor = min(1.0, _logit_gain(recalibration)) if recalibration else 1.0
+    factor = min(1.0, _logit_gain(recalibration) * share) if recalibration else 1.0
+    factor = max(factor, _NARROWEST)
     return tolerance.model_copy(
         update={
             "probability_max": round(tolerance.probability_max * factor, 4),

@@ -116,7 +116,7 @@ def _recalibrate(
     else:
         result, fitted, data = recalibrate.recalibrate(model, *photographs, options)
         if recalibration_file is None:
-            recalibrate.write_folder(model, arguments.out, fitted, data)
+            recalibrate.write_folder(model, arguments.images, arguments.out, fitted, data)
             return result
         recalibration = fitted.recalibration
     recalibration_file.write_text(recalibration.model_dump_json(indent=2) + "\n")

@@ -101,7 +101,8 @@ def predictor_from_artifact(network: Network) -> Predictor:
     plain = network_alone(network)
 
     def predict(crops: Tensor) -> Tensor:
-        return log_probabilities(torch.from_numpy(plain.decode(*run_heads(network, crops))[0]))
+        scores, affect, _ = run_heads(network, crops)
+        return log_probabilities(torch.from_numpy(plain.decode(scores, affect)[0]))
 
     return predict
 

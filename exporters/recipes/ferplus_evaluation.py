@@ -51,7 +51,7 @@ def ferplus_figures(network: Network, data: Path) -> dict[str, Any]:
         "recalibrated_neutral_prior": Readout.of(network.manifest, {"neutral": priors["neutral"]}),
         "recalibrated_priors": Readout.of(network.manifest, priors),
     }
-    outputs = run_heads(network, test.pictures)
+    scores, values, features = run_heads(network, test.pictures)
     truth, target = test.shares.argmax(1).numpy(), test.affect.numpy().astype(np.float64)
     neutral = EXPRESSIONS.index("neutral")
     result: dict[str, Any] = {
@@ -60,7 +60,8 @@ def ferplus_figures(network: Network, data: Path) -> dict[str, Any]:
         "priors": priors,
     }
     for name, readout in readouts.items():
-        shares, affect = (each.astype(np.float64) for each in readout.decode(*outputs))
+        decoded = readout.decode(scores, values, readout.inputs(scores, features))
+        shares, affect = (each.astype(np.float64) for each in decoded)
         predicted_neutral = float((shares.argmax(1) == neutral).mean())
         result[name] = {
             **main_figures(shares, affect, truth, target),

@@ -19,8 +19,8 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from benchmarks.evaluation.metrics import ccc, figures, interval, main_figures
-from edge.vision.expression.readout import COEFFICIENT_OFFSET, Readout
+from benchmarks.evaluation.metrics import ccc
+from edge.vision.expression.readout import COEFFICIENT_OFFSET
 from edge.vision.inference.fitted_head import FittedHead, HeadInput
 from edge.vision.inference.manifest import Recalibration
 from edge.vocabulary import EXPRESSIONS
@@ -49,13 +49,16 @@ class HeadOptions:
     """
 
     penalties: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
-    recalibrated: tuple[float, ...] = (0.0, 0.25, 0.5)
+    recalibrated: tuple[float, ...] = (0.0, 0.25)
     left_out: int = 2
 
 
 DEFAULT_OPTIONS: Final = HeadOptions()
 
-_FEW: Final = (0.1, 0.5)
+_BETTER: Final = 0.02
+"""CCC by which points of a head have to be better than those that it replaces."""
+
+_FEW: Final = (0.1, 0.25)
 """Penalty and share where the people are too few to choose."""
 
 Step = Callable[[], object]
@@ -263,7 +266,8 @@ def fit_head(
         chosen = nir.indices_of(set(names))
         place, share = _best(left_out, nir.labels, chosen, heads)
         penalty = heads.penalties[place]
-        points = _points(left_out, left_out.logits(place, share), nir, chosen)
+        if mesh:  # features say nothing of valence and arousal that the recalibration does not
+            points = _points(left_out, left_out.logits(place, share), nir, chosen)
     chosen = nir.indices_of(set(names))
     (fit,) = _fits(sources, nir.labels, chosen, (penalty,))
     done()
@@ -323,91 +327,7 @@ def _points(left_out: _LeftOut, logits: Tensor, nir: NirFaces, chosen: Tensor) -
     (points, values), (_, known) = by_source
     return {
         name: tuple(round(value, 4) for value in points[:, axis].tolist())
-        if ccc(values[:, axis], target[:, axis]) > ccc(known[:, axis], target[:, axis])
+        if ccc(values[:, axis], target[:, axis]) - ccc(known[:, axis], target[:, axis]) >= _BETTER
         else None
         for axis, name in enumerate(_AXES)
-    }
-
-
-def decoded(
-    inputs: HeadInputs, recalibration: Recalibration, heads: tuple[FittedHead, ...], *, mesh: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what the daemon's readout predicts: (crops, n, 8), and (crops, n, 2).
-
-    A photograph without a mesh is predicted without, as the daemon does.
-    """
-    readout = Readout(np.arange(_COUNT), False, recalibration, heads=heads)
-    shares, affect = [], []
-    has_mesh = inputs.has_mesh
-    for crop, logs in enumerate(inputs.logs):
-        scores = nnf.softmax(logs, 1).float().numpy()
-        features = None if inputs.features is None else inputs.features[crop].float().numpy()
-        unused = np.zeros((len(scores), 2), np.float32)
-        found, values = readout.decode(scores, unused, features)
-        if mesh:
-            read = readout.inputs(scores, features)
-            known = np.nan_to_num(inputs.coefficients[crop].float().numpy())
-            better, others = readout.decode_with_mesh(read, known, values)
-            found, values = (
-                np.where(has_mesh[:, None], one, other)
-                for one, other in ((better, found), (others, values))
-            )
-        shares.append(found.astype(np.float64))
-        affect.append(values.astype(np.float64))
-    return np.array(shares), np.array(affect)
-
-
-def compared(
-    predicted: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]], nir: NirFaces
-) -> dict[str, Any]:
-    """Return the figures of several readouts on the same photographs, people left out.
-
-    Args:
-        predicted: by name, from ``decoded``; the gain of each over the first one is paired.
-        nir: the photographs.
-    """
-    truth, target = np.asarray(nir.labels), np.asarray(nir.affect.double())
-    result: dict[str, Any] = {}
-    base = next(iter(predicted.values()))
-    for name, (shares, affect) in predicted.items():
-        row = figures(shares[0], affect[0], truth, target, nir.subjects)
-        jittered = [
-            main_figures(one, other, truth, target)
-            for one, other in zip(shares[1:], affect[1:], strict=True)
-        ]
-        row["jittered"] = {
-            key: float(np.mean([each[key] for each in jittered])) for key in jittered[0]
-        }
-        if shares is not base[0]:
-            row["gain"] = _gains((shares[0], affect[0]), (base[0][0], base[1][0]), nir)
-        result[name] = row
-    return result
-
-
-def _gains(
-    one: tuple[NDArray[np.float64], NDArray[np.float64]],
-    other: tuple[NDArray[np.float64], NDArray[np.float64]],
-    nir: NirFaces,
-) -> dict[str, Any]:
-    """Return how much better the main figures of ``one`` are, with intervals by person."""
-    truth, target = np.asarray(nir.labels), np.asarray(nir.affect.double())
-    names = ("top1", "macro_f1", "ccc_valence", "ccc_arousal", "log_loss")
-
-    def difference(name: str) -> Callable[[NDArray[np.intp]], float]:
-        def at(which: NDArray[np.intp]) -> float:
-            rows = [
-                main_figures(each[0][which], each[1][which], truth[which], target[which])
-                for each in (one, other)
-            ]
-            return rows[0][name] - rows[1][name]
-
-        return at
-
-    everything = np.arange(len(truth))
-    return {
-        name: {
-            "value": difference(name)(everything),
-            "interval95": list(interval(difference(name), nir.subjects)),
-        }
-        for name in names
     }

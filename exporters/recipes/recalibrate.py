@@ -3,15 +3,17 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 
 from benchmarks.evaluation.expression_agreement import expression_agreement
-from benchmarks.evaluation.pictures import float_network
+from benchmarks.evaluation.pictures import face_crops, float_network, split_pictures
+from edge.config import DetectorConfig
 from edge.errors import ConfigError
 from edge.recordings.progress import ProgressBar
+from edge.vision.detect import open_detector
 from edge.vision.golden import network_findings
 from edge.vision.inference import Manifest, Network, find_model
 from edge.vision.inference.fitted_head import FittedHead
@@ -26,12 +28,14 @@ from exporters.recipes.fitted_heads import (
     HeadData,
     HeadInputs,
     Step,
-    compared,
-    decoded,
     fit_head,
     fits_of,
 )
+from exporters.recipes.head_evaluation import compared, decoded
 from exporters.recipes.nirfaces import NirFaces, load_nir_faces
+
+_SPLIT_MIN: Final = 32
+"""Photographs of which a part suffices to compare int8 with float."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,10 +177,11 @@ def _cross_validated(
     return predicted, chosen
 
 
-def write_folder(model: str, out: Path, fitted: Fitted, data: HeadData) -> Manifest:
+def write_folder(model: str, images: Path, out: Path, fitted: Fitted, data: HeadData) -> Manifest:
     """Write the model folder ``out``: the artifacts of ``model`` with what was fitted.
 
-    Golden answers and the agreement of int8 are computed anew, the latter on the photographs.
+    Golden answers and the agreement of int8 are computed anew, the latter on those photographs that
+    an export does not use for calibration; on all of them if they are few.
 
     Raises:
         ModelError: the model cannot be trusted, an artifact does not agree any more, or the folder
@@ -201,6 +206,12 @@ def write_folder(model: str, out: Path, fitted: Fitted, data: HeadData) -> Manif
     draft = Manifest.model_validate_json(draft.model_dump_json())  # copies are not validated
     reference = open_built(draft, first, contents)
     crops = [(each * 255).round().to(torch.uint8).numpy() for each in data.nir.crops[:, 0]]
+    if len(crops) >= _SPLIT_MIN:
+        detector = open_detector(DetectorConfig(artifact="centerface.onnx"))
+        size, crop = (manifest.input.width, manifest.input.height), manifest.input.crop
+        assert crop is not None  # the manifest's validation guarantees it
+        pictures = split_pictures(images).evaluate
+        crops = list(face_crops(pictures, detector, size, crop.margin))
 
     def parity(network: Network) -> Parity:
         agreement = expression_agreement(reference, network, crops)

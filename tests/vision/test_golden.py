@@ -232,12 +232,17 @@ def test_wrong_activation_or_recalibration_is_detected(tmp_path: Path) -> None:
         points = data["recalibration"]["points"]
         data["recalibration"]["points"] = [[arousal, valence] for valence, arousal in points]
 
+    def swapped(data: dict[str, Any]) -> None:
+        rows = data["heads"][0]["weights"]
+        rows[1], rows[6] = rows[6], rows[1]
+
     for change in (
         lambda data: data["outputs"]["expression"].update(activation="sigmoid"),
-        lambda data: data.update(recalibration=None),
+        lambda data: data.update(recalibration=None, heads=None),
+        lambda data: data.update(heads=None),
+        swapped,
         lambda data: data["recalibration"].update(temperature=1.0),
         lambda data: data["recalibration"].update(offsets=[0.0] * 8),
-        lambda data: data["recalibration"].update(mixing=None),
         turned,
     ):
         model = changed(tmp_path, "expression-nir", change)

@@ -74,11 +74,8 @@ class ExpressionHeads:
         if not (heads["expression"][0, self._known] > 0).any():
             raise InferenceError(f"{self.info.name}: no expression has any probability")
         readout = self._readout
-        features = heads.get(FEATURES)
-        probabilities, affect = readout.decode(heads["expression"], heads.get("affect"), features)
-        inputs = None
-        if readout.takes_coefficients:
-            inputs = readout.inputs(heads["expression"], features)
+        inputs = readout.inputs(heads["expression"], heads.get(FEATURES))
+        probabilities, affect = readout.decode(heads["expression"], heads.get("affect"), inputs)
         stopwatch.lap("classify")
         return Prediction(
             probabilities[0],
@@ -86,7 +83,7 @@ class ExpressionHeads:
             self._unknown,
             self._affect_source,
             readout.head,
-            inputs,
+            inputs if readout.takes_coefficients else None,
         )
 
     @property

@@ -143,8 +143,11 @@ class Readout:
 
     def __post_init__(self) -> None:
         arrays = None if self.recalibration is None else _Arrays.of(self.recalibration)
-        object.__setattr__(self, "_arrays", arrays)
         found = {head.takes_coefficients: _Head.of(head) for head in self.heads}
+        if arrays is not None and False in found:
+            # valence and arousal do without mixing, and the head gives the probabilities
+            arrays = arrays._replace(mixing=None)
+        object.__setattr__(self, "_arrays", arrays)
         object.__setattr__(self, "_plain", found.get(False))
         object.__setattr__(self, "_with_mesh", found.get(True))
         known = self.order >= 0
@@ -238,7 +241,7 @@ class Readout:
             self._with_mesh.check(name, count + len(COEFFICIENTS))
 
     def decode(
-        self, scores: Floats, affect: Floats | None = None, features: Floats | None = None
+        self, scores: Floats, affect: Floats | None = None, inputs: Floats | None = None
     ) -> tuple[Floats, Floats]:
         """Return probabilities and affect, without coefficients.
 
@@ -246,7 +249,7 @@ class Readout:
             scores: (n, labels), the network's first output, 0 or more; rows need not sum to 1.
             affect: (n, 2), valence and arousal as the network encodes them; not needed with
                 anchors.
-            features: (n, m), the network's features, needed if ``takes_features``.
+            inputs: from ``inputs``, needed with heads.
 
         Returns:
             Probabilities (n, 8) in the order of ``EXPRESSIONS``; zeros if all scores of a row are
@@ -261,9 +264,8 @@ class Readout:
         probabilities /= np.maximum(total, SHARE_MIN, out=total)
         points, unmixed = self.anchors, probabilities
         if self._arrays is not None:
-            probabilities, unmixed = _recalibrated(
-                probabilities, self._arrays, self.log_priors, known
-            )
+            log_priors = self.log_priors if self._plain is None else None
+            probabilities, unmixed = _recalibrated(probabilities, self._arrays, log_priors, known)
             points = points if self._arrays.points is None else self._arrays.points
         if points is not None:
             values: Floats = unmixed @ points
@@ -274,15 +276,19 @@ class Readout:
         values = np.minimum(np.maximum(values, -1), 1)
         if self._plain is None:
             return probabilities, values
-        return self._plain.decode(self.inputs(scores, features), values, self.log_priors)
+        if inputs is None:
+            raise ValueError("a fitted head, but no inputs")
+        return self._plain.decode(inputs, values, self.log_priors)
 
-    def inputs(self, scores: Floats, features: Floats | None = None) -> Floats:
-        """Return what the fitted heads read besides coefficients, (n, 8 + m), from outputs.
+    def inputs(self, scores: Floats, features: Floats | None = None) -> Floats | None:
+        """Return what fitted heads read besides coefficients, (n, 8 + m); None without heads.
 
         Args:
             scores: as for ``decode``.
-            features: as for ``decode``.
+            features: (n, m), the network's features, needed if ``takes_features``.
         """
+        if not self.heads:
+            return None
         shares = np.maximum(scores[:, self.order], SHARE_MIN)
         logs: Floats = np.log(shares)
         logs -= np.add.reduce(logs, axis=1, keepdims=True) / np.float32(logs.shape[1])

@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from edge.clock import Stopwatch
+from edge.config import MeshConfig
 from edge.errors import ModelError
 from edge.vision.expression import expression_for
 from edge.vision.expression.readout import Readout
-from edge.vision.inference import find_model, open_network
+from edge.vision.golden import golden_frame, golden_picture
+from edge.vision.inference import find_model, load_manifest, open_network
+from edge.vision.inference.golden_schema import MeshGolden
 from edge.vision.inference.manifest import Manifest
+from edge.vision.mesh import open_mesh
+from edge.vision.mesh.names import COEFFICIENTS as COEFFICIENTS_OF
+from edge.vision.values import Box, Detection
+from edge.vocabulary import EXPRESSIONS
 
 RANDOM = np.random.default_rng(5)
 FEATURES = 3
@@ -54,7 +62,7 @@ def softmax(values: np.ndarray) -> np.ndarray:
 
 def test_a_head_follows_its_formula_and_leaves_affect_to_the_recalibration() -> None:
     plain, fitted = Readout.of(manifest()), Readout.of(manifest(PLAIN))
-    probabilities, affect = fitted.decode(SCORES, None, GIVEN)
+    probabilities, affect = fitted.decode(SCORES, None, fitted.inputs(SCORES, GIVEN))
     np.testing.assert_allclose(probabilities, softmax(logits(PLAIN, GIVEN)), atol=2e-6)
     np.testing.assert_array_equal(affect, plain.decode(SCORES)[1])
     assert (plain.head, fitted.head) == ("network", "features")
@@ -63,8 +71,9 @@ def test_a_head_follows_its_formula_and_leaves_affect_to_the_recalibration() -> 
 
 def test_a_head_with_coefficients_gives_arousal_from_its_points() -> None:
     readout = Readout.of(manifest(PLAIN, MESH))
-    _, affect = readout.decode(SCORES, None, GIVEN)
     inputs = readout.inputs(SCORES, GIVEN)
+    assert inputs is not None
+    _, affect = readout.decode(SCORES, None, inputs)
     probabilities, values = readout.decode_with_mesh(inputs, COEFFICIENTS, affect)
     expected = softmax(logits(MESH, GIVEN, np.log(COEFFICIENTS + 0.01)))
     np.testing.assert_allclose(probabilities, expected, atol=2e-6)
@@ -80,7 +89,7 @@ def test_priors_weigh_a_heads_probabilities_and_leave_affect_alone() -> None:
     for readout in (uniform, weighed):
         assert readout.takes_coefficients
     for decode in (
-        lambda readout: readout.decode(SCORES, None, GIVEN),
+        lambda readout: readout.decode(SCORES, None, readout.inputs(SCORES, GIVEN)),
         lambda readout: readout.decode_with_mesh(
             readout.inputs(SCORES, GIVEN), COEFFICIENTS, np.zeros((4, 2), np.float32)
         ),
@@ -116,3 +125,30 @@ def test_a_head_of_another_network_is_refused() -> None:
     network.manifest = manifest(PLAIN)
     with pytest.raises(ModelError, match=r"has 11 weights for each expression, expected 200"):
         expression_for(network, {})
+
+
+def test_the_bundled_heads_see_the_smile_of_the_golden_face() -> None:
+    bundled = load_manifest(find_model("expression-nir"))
+    assert [each.takes_coefficients for each in bundled.heads or ()] == [False, True]
+    network = open_network("expression-nir", task="facial-expression", artifact="expression.onnx")
+    expression = expression_for(network, {})
+    frame = golden_frame(golden_picture()[0])
+    golden = load_manifest(find_model("face-mesh")).golden
+    assert isinstance(golden, MeshGolden)
+    box = Box(*golden.box)
+    prediction = expression.predict(frame, box, Stopwatch())
+    mesh = open_mesh(MeshConfig(enabled=True, artifact="mesh.onnx"))
+    assert mesh is not None
+    detection = Detection(box, np.array(golden.landmarks, np.float32), 1.0)
+    measured = mesh.measure(frame.luma, detection, Stopwatch())
+    assert measured is not None
+    with_mesh = expression.with_mesh(prediction, measured.coefficients)
+    assert (prediction.head, with_mesh.head) == ("features", "mesh")
+    for each in (prediction, with_mesh):
+        assert EXPRESSIONS[int(each.probabilities.argmax())] == "happy"
+    # without what the mesh calls a smile it is less of one
+    serious = measured.coefficients.copy()
+    serious[[COEFFICIENTS_OF.index(f"mouthSmile{side}") for side in ("Left", "Right")]] = 0
+    assert serious.max() < measured.coefficients.max()
+    less = expression.with_mesh(prediction, serious)
+    assert less.probabilities[1] < with_mesh.probabilities[1] - 0.02

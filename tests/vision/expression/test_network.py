@@ -54,17 +54,25 @@ def test_prediction_equals_the_artifact_run_step_by_step(network: ExpressionNetw
     luma, _ = golden_picture()
     x = square_crop(luma, FACE, (48, 48), 0.05).astype(np.float64) / 255
     x = (x - x.mean()) / (x.std() + 0.05)
-    (logits,) = session.run(["logits"], {"input": x[None, None].astype(np.float32)})
-    fitted = load_manifest(folder).recalibration
+    logits, features = session.run(
+        ["logits", "features"], {"input": x[None, None].astype(np.float32)}
+    )
+    manifest = load_manifest(folder)
+    fitted, (head, *_) = manifest.recalibration, manifest.heads or ()
     assert fitted is not None
     assert fitted.points is not None
-    assert fitted.mixing is not None
+    assert head.inputs == ("logits", "features")
+    rows = np.array(head.rows)
+    read = np.concatenate([logits[0] - logits[0].mean(), features[0]])
     unmixed_logits = logits[0] / fitted.temperature + fitted.offsets
-    mixed_logits = unmixed_logits + np.array(fitted.mixing) @ (logits[0] - logits[0].mean())
-    unmixed, shares = (np.exp(each) / np.exp(each).sum() for each in (unmixed_logits, mixed_logits))
+    head_logits = rows[:, 0] + rows[:, 1:] @ read
+    unmixed, shares = (np.exp(each) / np.exp(each).sum() for each in (unmixed_logits, head_logits))
     prediction = network.predict(frame_of(luma), FACE, Stopwatch())
     np.testing.assert_allclose(prediction.probabilities, shares, atol=1e-5)
-    point = np.clip(unmixed @ np.array(fitted.points), -1, 1)
+    point = unmixed @ np.array(fitted.points)
+    for axis, own in enumerate((head.valence, head.arousal)):
+        point[axis] = point[axis] if own is None else shares @ np.array(own)
+    point = np.clip(point, -1, 1)
     assert (prediction.affect.valence, prediction.affect.arousal) == pytest.approx(point, abs=1e-5)
 
 
@@ -87,7 +95,9 @@ def test_labels_are_matched_by_name(changed: Callable[..., str]) -> None:
         open_expression(
             ExpressionConfig(
                 model=changed(
-                    lambda data, names=names: data.update(labels=names, recalibration=None)
+                    lambda data, names=names: data.update(
+                        labels=names, recalibration=None, heads=None
+                    )
                 ),
                 artifact="expression.onnx",
             )
