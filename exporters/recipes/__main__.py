@@ -116,7 +116,16 @@ def _recalibrate(
     else:
         result, fitted, data = recalibrate.recalibrate(model, *photographs, options)
         if recalibration_file is None:
-            recalibrate.write_folder(model, arguments.images, arguments.out, fitted, data)
+            manifest = recalibrate.write_folder(
+                model, arguments.images, arguments.out, fitted, data
+            )
+            for file, parity in manifest.parity.items():
+                if not parity.passed:
+                    print(
+                        f"recipes: {file} agrees with float on fewer of these photographs than its"
+                        " limit; the daemon will not choose it",
+                        file=sys.stderr,
+                    )
             return result
         recalibration = fitted.recalibration
     recalibration_file.write_text(recalibration.model_dump_json(indent=2) + "\n")

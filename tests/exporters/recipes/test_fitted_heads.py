@@ -127,6 +127,7 @@ def test_one_command_makes_a_model_folder_of_photographs(
     assert [(head.people, head.fitted_on) for head in manifest.heads or ()] == [(4, "a test")] * 2
     network = open_network(out, task="facial-expression", artifact="expression.onnx")
     assert network_findings(network) == []
+    assert manifest.parity["expression.onnx"].passed
     assert manifest.name == "mine"
     assert "new name in a folder" in refusal(main, words, capsys)  # it is there now
     assert all(name in EXPRESSIONS for name in manifest.labels)
