@@ -19,7 +19,7 @@ HOLD_NS: Final = 3_000_000_000
 """They must have been known for so long before a face changes to the head that uses them, so that a
 mesh which is measured now and then does not make the expression jump."""
 
-_FORGET_NS: Final = 60_000_000_000
+_FORGET_NS: Final = 60_000_000_000  # far beyond the life of a lost track
 
 
 @dataclass(slots=True)
