@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.daemons import ROOT
-from tests.support.debian_root import BACKGROUND, CACHE, DebianRoot, debian_cache
+from tests.support.debian_root import (
+    ALONE,
+    BACKGROUND,
+    CACHE,
+    CLEAN,
+    ENTER,
+    DebianRoot,
+    debian_cache,
+)
 from tests.support.postgres import require
 
 ANSIBLE = ROOT / ".venv-ansible/bin"
@@ -39,11 +48,7 @@ _SSH = """\
 for word; do host=$command command=$word; done
 root={folder}/$host/root
 [ -d "$root" ] || exit 255
-exec env -i HOME=/root PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \\
-    unshare --mount --pid --net --fork --kill-child sh -c '
-        ip link set lo up
-        mount -t proc proc "$0/proc"; mount --bind /dev "$0/dev"; mount -t tmpfs tmpfs "$0/run"
-        mkdir "$0/run/lock"; exec chroot "$0" /bin/sh -c "$1"' "$root" "$command"
+exec {clean} {alone} sh -c "$(cat {folder}/enter)" "$root" /bin/sh -c "$command"
 """
 
 
@@ -96,7 +101,9 @@ class AnsibleFleet:
         shutil.copy(promtool, logger / "usr/bin/prometheus")  # nothing starts it
         self.roots["log-1"].run("groupadd", "--system", "prometheus")
         ssh = folder / "ssh"
-        ssh.write_text(_SSH.format(folder=folder))
+        (folder / "enter").write_text(ENTER)
+        clean, alone = shlex.join(CLEAN), shlex.join(ALONE)
+        ssh.write_text(_SSH.format(folder=folder, clean=clean, alone=alone))
         ssh.chmod(0o755)
         self.variables: dict[str, Any] = {
             "ansible_ssh_executable": str(ssh),
@@ -123,10 +130,8 @@ class AnsibleFleet:
             enter += f"ip addr add {address}/32 dev lo\n"
             enter += f"mount -t proc proc {at}/proc; mount --bind /dev {at}/dev\n"
             enter += f"mount -t tmpfs tmpfs {at}/run\n"
-        clean = ("env", "-i", "HOME=/root", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        alone = ("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child")
         return subprocess.run(
-            [*BACKGROUND, *clean, *alone, "sh", "-c", f"ip link set lo up\n{enter}{script}"],
+            [*BACKGROUND, *CLEAN, *ALONE, "sh", "-c", f"ip link set lo up\n{enter}{script}"],
             capture_output=True,
             text=True,
             check=False,

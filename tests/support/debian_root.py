@@ -17,10 +17,14 @@ from tests.support.postgres import require
 
 CACHE = ROOT / ".vm"
 CACHE_13 = ROOT / ".vm13"
+CLEAN = ("env", "-i", "HOME=/root", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+"""Prefix of commands that must not see this machine's environment."""
+ALONE = ("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child")
+"""Prefix of commands in namespaces of their own, without a network."""
 BACKGROUND = ("chrt", "--idle", "0")
 """Prefix of heavy commands: other work on this machine goes first."""
 
-_ENTER = """
+ENTER = """
 ip link set lo up
 mount -t proc proc "$0/proc"; mount --bind /dev "$0/dev"; mount -t tmpfs tmpfs "$0/run"
 mkdir "$0/run/lock"; exec chroot "$0" "$@"
@@ -46,9 +50,7 @@ class DebianRoot:
 
     def command(self, *command: str) -> list[str]:
         """Return a command line that runs ``command`` in it as root, without a network."""
-        alone = ("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child")
-        clean = ("env", "-i", "HOME=/root", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        return [*BACKGROUND, *clean, *alone, "sh", "-c", _ENTER, str(self.path), *command]
+        return [*BACKGROUND, *CLEAN, *ALONE, "sh", "-c", ENTER, str(self.path), *command]
 
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """Run a command in it to its end."""
