@@ -233,9 +233,7 @@ def test_a_control_that_the_camera_lacks_is_ignored(opened: Opened) -> None:
     opened.completed(4)
 
 
-def test_closing_leaves_no_descriptor_open(
-    manager: Any, camera: Any, configure: Configure, request: pytest.FixtureRequest
-) -> None:
+def test_closing_leaves_no_descriptor_open(manager: Any, camera: Any, configure: Configure) -> None:
     counts = []
     for _ in range(5):
         camera.acquire()

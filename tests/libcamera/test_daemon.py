@@ -1,6 +1,7 @@
 """The daemon with a camera of libcamera: the whole way from a request to a message."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.libcamera
 SITE = Path(__file__).with_name("site")
 
 
-def state_is(state: str) -> object:
+def state_is(state: str) -> Callable[[Message], bool]:
     def wanted(message: Message) -> bool:
         return message.get("event") == "source_state" and message["detail"]["state"] == state
 
@@ -35,7 +36,7 @@ def test_frames_flow_stall_and_flow_again(tmp_path: Path) -> None:
         assert opened["detail"]["model"] == "Virtual Test Camera"
 
         virtual_camera.SILENT.touch()
-        daemon.wait_for(state_is("stalled"))  # type: ignore[arg-type]
+        daemon.wait_for(state_is("stalled"))
         virtual_camera.SILENT.unlink()
         again = daemon.wait_for_frame()
         assert again["frame"]["index"] > frames[-1]["frame"]["index"]
