@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -98,7 +99,9 @@ def measure_daemon(
         "overhead": None,
         "start_to_first_result_ms": received.first_ns and (received.first_ns - start_ns) / 1e6,
         "rss_mb": max(received.rss_mb, default=None),
-        "hub_rss_mb": received.hub_rss_mb,
+        "hub_rss_mb": max(received.hub_rss_mb, default=None),
+        "rss_growth_mb": growth_mb(received.rss_mb),
+        "hub_rss_growth_mb": growth_mb(received.hub_rss_mb),
         "cpu_percent": _cpu_percent(received.cpu_s),
     }
     if found is not None:
@@ -151,7 +154,7 @@ class _Received:
     frames: list[dict[str, Any]] = field(default_factory=list)
     first_ns: int | None = None
     rss_mb: list[float] = field(default_factory=list)
-    hub_rss_mb: float | None = None
+    hub_rss_mb: list[float] = field(default_factory=list)
     cpu_s: list[tuple[int, float]] = field(default_factory=list)
 
 
@@ -182,7 +185,8 @@ def _collect(
                 over = len(received.frames) - WARM_UP
                 if over >= 0 and over % CPU_EVERY_FRAMES == 0:
                     received.cpu_s.append((last_message_ns, _tree_cpu_s(daemon.pid)))
-                    received.hub_rss_mb = _hub_rss_mb(daemon.pid) or received.hub_rss_mb
+                    if (hub_mb := _hub_rss_mb(daemon.pid)) is not None:
+                        received.hub_rss_mb.append(hub_mb)
                 if frames is not None and over >= frames:
                     daemon.terminate()
                     return received
@@ -190,6 +194,11 @@ def _collect(
                 received.rss_mb.append(message["worker_rss_mb"])
             elif message.get("event") == "epoch_ended":
                 return received
+
+
+def growth_mb(rss_mb: Sequence[float]) -> float | None:
+    """Return by how much memory grew over the second half of a run; None: too few values."""
+    return rss_mb[-1] - rss_mb[len(rss_mb) // 2] if len(rss_mb) >= 4 else None
 
 
 def _tree_cpu_s(root: int) -> float:

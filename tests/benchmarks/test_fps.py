@@ -13,7 +13,7 @@ import pytest
 from benchmarks import fps_baseline
 from benchmarks.__main__ import main
 from benchmarks.board import BUSY_PERCENT
-from benchmarks.daemon import _tree_cpu_s
+from benchmarks.daemon import _tree_cpu_s, growth_mb
 from benchmarks.figures import Spent
 from benchmarks.fps_baseline import BaselineLoop
 from benchmarks.pipeline import FullLooks, Samples
@@ -150,7 +150,13 @@ def test_daemon_mode(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert result["efficiency"] == pytest.approx(result["fps"] * slowest_ms / 1e3)
     assert result["start_to_first_result_ms"] > 0
     assert result["hub_rss_mb"] > 10
+    assert abs(result["hub_rss_growth_mb"]) < 10
     assert "frames a second" in capfd.readouterr().out
+
+
+def test_growth_is_that_of_the_second_half_of_a_run() -> None:
+    assert growth_mb([100.0, 150.0, 160.0, 161.0, 163.0]) == 3.0
+    assert growth_mb([100.0, 150.0, 160.0]) is None
 
 
 def test_the_daemon_at_the_rate_of_the_recording(tmp_path: Path) -> None:
