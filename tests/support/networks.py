@@ -130,6 +130,9 @@ TRANSLATORS = (
     TranslatorCase(
         "nir-to-visible-int8", "cyclegan", bundled("nir-to-visible"), "generator.int8.onnx"
     ),
+    TranslatorCase(
+        "nir-to-visible-lite", "cyclegan", bundled("nir-to-visible"), "generator.int8.tflite"
+    ),
     TranslatorCase("cyclegan-grey-input", "cyclegan", translator_folder, "generator.onnx"),
     TranslatorCase(
         "cyclegan-rgb-input",

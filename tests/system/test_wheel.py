@@ -95,7 +95,7 @@ def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
     assert not [name for name in names if name.endswith((".pyc", ".toml", ".jsonl", ".sqlite"))]
     shown = (".jpg", ".jpeg", ".png", ".bmp", ".npz", ".mp4", ".avi")
     assert {name for name in names if name.lower().endswith(shown)} == PICTURES
-    assert wheel.stat().st_size < 75_000_000  # three networks in four artifacts, three in two
+    assert wheel.stat().st_size < 75_000_000  # four networks in four artifacts, three in two
 
 
 def test_the_package_is_imported_from_the_wheel(installed: Path, tmp_path: Path) -> None:

@@ -110,13 +110,19 @@ def test_generators_learn_to_translate_there_and_back(inputs: Path, tmp_path: Pa
 
 
 def test_the_exporter_reads_a_trained_generator(trained: Path, tmp_path: Path) -> None:
+    from exporters.artifacts.driver import ExportOptions
     from exporters.cyclegan.export import export_cyclegan
     from exporters.recipes.generators import translate_pictures
     from exporters.recipes.translate import TO_NIR, load_to_nir
 
     manifest = export_cyclegan(
-        trained / TO_NIR, tmp_path / "net", size=(48, 48), licence="research use"
+        trained / TO_NIR,
+        tmp_path / "net",
+        size=(48, 48),
+        licence="research use",
+        options=ExportOptions(formats=("onnx", "tflite")),
     )
+    assert [parity.passed for parity in manifest.parity.values()] == [True, True]
     assert (manifest.input.colour, manifest.source.licence) == ("mono", "research use")
     translator = open_translator(
         TranslatorConfig(model=str(tmp_path / "net"), artifact="generator.onnx")
