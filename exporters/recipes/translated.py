@@ -10,11 +10,11 @@ from torch import Tensor
 
 from benchmarks.evaluation.folds import Folds, check_folds
 from benchmarks.evaluation.metrics import differences
-from edge.config import TranslatorConfig
+from benchmarks.evaluation.pictures import float_network
 from edge.errors import ConfigError
 from edge.vision.inference.manifest import Recalibration
 from edge.vision.resize import resize_area
-from edge.vision.translate import Translator, open_translator
+from edge.vision.translate import Translator, translator_for
 from exporters.recipes.adapt import (
     AdaptOptions,
     Predictor,
@@ -56,11 +56,10 @@ def open_folds(folds: Folds) -> dict[str, Translator]:
         ConfigError: they take pictures of different sizes.
         ModelError: a model fails verification.
     """
-    opened = {}
-    for folder in sorted(set(folds.values())):
-        translator = open_translator(TranslatorConfig(model=folder, artifact="generator.onnx"))
-        assert translator is not None  # a folder is named
-        opened[folder] = translator
+    opened = {
+        folder: translator_for(float_network(folder, "spectrum-translation"))
+        for folder in sorted(set(folds.values()))
+    }
     sizes = {(each.info.width, each.info.height) for each in opened.values()}
     if len(sizes) != 1:
         raise ConfigError(f"--fold: translators of the sizes {sorted(sizes)}; expected one size")
