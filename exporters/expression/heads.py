@@ -196,12 +196,14 @@ def expose_features(model: Any) -> str:
     places = {each.name: each.dims for each in graph.initializer}
     for node in graph.node:
         if node.op_type == "Gemm" and node.input[0] == FEATURES and node.input[1] in places:
-            if FEATURES not in {each.name for each in graph.output}:
-                wide = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-                count = places[node.input[1]][1 if wide.get("transB") else 0]
-                graph.output.append(
-                    helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, (1, count))
-                )
+            settings = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+            count = places[node.input[1]][1 if settings.get("transB") else 0]
+            kept = [each for each in graph.output if each.name != FEATURES]
+            del graph.output[:]  # one that is there already may have no shape
+            graph.output.extend(kept)
+            graph.output.append(
+                helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, (1, count))
+            )
             return FEATURES
     return ""
 

@@ -194,7 +194,9 @@ class Readout:
                 or a prior is of an expression that the network does not know.
         """
         roles = ROLES.get(manifest.decoder, ROLES["mobilenet-fer"])
-        manifest.require_outputs(roles)
+        heads = manifest.heads or ()
+        reads_features = any(FEATURES in head.inputs for head in heads)
+        manifest.require_outputs([*roles, FEATURES] if reads_features else roles)
         anchors = None
         if "affect" not in roles:
             if manifest.anchors is None:
@@ -221,7 +223,7 @@ class Readout:
             manifest.recalibration,
             _log_priors(priors, known) if priors else None,
             anchors,
-            manifest.heads or (),
+            heads,
         )
 
     def check_inputs(self, name: str, features: int) -> None:
@@ -234,7 +236,7 @@ class Readout:
         Raises:
             ModelError: a head reads another number.
         """
-        count = len(EXPRESSIONS) + features
+        count = len(EXPRESSIONS) + (features if self.takes_features else 0)
         if self._plain is not None:
             self._plain.check(name, count)
         if self._with_mesh is not None:

@@ -105,7 +105,6 @@ def test_priors_weigh_a_heads_probabilities_and_leave_affect_alone() -> None:
     [
         ((PLAIN, PLAIN), {}, "one with coefficients, one without"),
         ((head(("features", "logits"), 11),), {}, "inputs: features logits; expected logits"),
-        ((head(("logits", "coefficients"), 60),), {}, "features among their inputs"),
         ((PLAIN,), {"recalibration": None}, "a recalibration with points"),
         ((PLAIN | {"weights": ["1 x"] * 8},), {}, "weights: could not convert"),
         ((PLAIN | {"weights": ["1 2"] * 7 + ["1"]},), {}, "rows of one length"),
