@@ -267,7 +267,7 @@ def fixed_reshape(path: Path) -> Path:
         (tanh([1, 64, 64, 3]), "expected float32 pictures, batch x 1 or 3 channels"),
         (tanh([1, 3]), "takes a of shape [1, 3]"),
         (tanh([1, 3, 64, 64], TensorProto.INT32), "expected float32 pictures"),
-        (lambda _: FER, "gives logits, affect; expected a generator of one input and one"),
+        (lambda _: FER, "gives logits, affect, features; expected a generator of one input"),
         (lambda _: CENTERFACE, "takes input.1 and gives 537, 538"),
     ],
 )
