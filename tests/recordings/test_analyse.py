@@ -155,7 +155,7 @@ def test_codes_that_were_filled_into_the_results_are_not_lost_in_silence(recordi
     assert analyse(video, "--out", out, "--participants", tracks)[0] == 0
     code, text = analyse(video, "--out", out)
     assert "r00: removes the codes of tracks: --participants is not given" in text
-    tracks.write_text(filled.replace(",", ";"))
+    tracks.write_text(filled.replace(",", "|"))
     code, text = analyse(video, "--out", out)
     words = f"{tracks}: no such columns; expected a CSV file with the columns track,participant"
     assert (code, f"affect-edge: {words}" in text) == (0, True), text

@@ -93,7 +93,7 @@ def test_purpose_is_required(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("track;participant\n1;P1\n", "columns track,participant"),
+        ("track|participant\n1|P1\n", "columns track,participant"),
         ("track,participant\nx,P1\n", "line 2: track 'x'"),
         ("track,participant\n1,007\n", "line 2: participant '007'"),
         ("track,participant\n1,P1\n1,P2\n", "line 3: track 1 is P1 already"),

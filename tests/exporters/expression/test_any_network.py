@@ -152,6 +152,7 @@ def anonymous(folder: Path) -> Path:
     for node in model.graph.node:
         for names in (node.input, node.output):
             names[:] = [f"x_{each}" if each in ("logits", "affect") else each for each in names]
+    del model.graph.output[2:]  # its features have no name of their own in other files
     for value in model.graph.output:
         value.name = f"x_{value.name}"
     onnx.save(model, folder / "anonymous.onnx")
