@@ -86,6 +86,8 @@ def run_aim(
                 if once:
                     break
                 show(views)
+                if not any(view.status for view in views.values()):
+                    report_line("the source has ended before anything was received of it")
                 return EXIT_DONE
             if elapsed_ms(drawn_ns) >= REDRAW_MS:
                 drawn_ns = monotonic_ns()

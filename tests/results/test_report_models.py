@@ -27,8 +27,7 @@ def test_the_figures_are_those_of_the_model_card() -> None:
 
     for measure in accuracy.measures:
         low, high = measure.interval
-        digits = 2 if measure.name.endswith("_sign") else 3
-        row = f"| {short(measure.value, digits)} | {short(low, 2)} to {short(high, 2)} |"
+        row = f"| {short(measure.value, 3)}, {short(low, 2)} to {short(high, 2)} |"
         if measure.jittered is not None:
             row += f" {short(measure.jittered, 3)} |"
         assert row in page, measure.name

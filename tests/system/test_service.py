@@ -50,7 +50,7 @@ def calm(tmp_path: Path) -> tuple[str, ...]:
 
     model = changed_copy(find_model("expression-nir"), tmp_path / "calm", change)
     return (
-        *("--set", "expression.priors={ neutral = 0.98 }", "--set", "affect.baseline_min_s=1"),
+        *("--set", "expression.priors={ neutral = 0.9999 }", "--set", "affect.baseline_min_s=1"),
         *("--set", f"expression.model='{model}'"),
     )
 
