@@ -250,11 +250,13 @@ class Alarms:
     def _eyes_closed(self, now_ns: int) -> Iterator[Cause]:
         """Yield whose eyes have been closed for a second or more: since the last call, too.
 
-        A participant's alarm stays while nobody knows, because the eyes are not measured any more.
+        An alarm stays while nobody knows, because the eyes are not measured any more: that of a
+        participant, and that of a seat or track while a face is there.
         """
         listed = self._participants.as_list() if self._expects else []
-        known = {each["participant"] for each in listed}
         measured_ns = now_ns - int(PRESENT_S * 1e9)
+        known = {each["participant"] for each in listed}
+        known |= {subject for subject, seen in self._seen.items() if seen.last_ns >= measured_ns}
         for subject, seen in self._seen.items():
             if seen.eyes_ns is None or seen.eyes_ns < measured_ns:
                 continue

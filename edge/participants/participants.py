@@ -23,7 +23,7 @@ from edge.participants.baselines import Baseline, BaselineWindow
 from edge.participants.kept_models import KeptBaseline, KeptParticipant
 from edge.participants.seats import Seats
 from edge.protocol.detail import Detail
-from edge.protocol.lid_events import LidEvent
+from edge.protocol.lid_events import EyesClosed, EyesLost, EyesOpened, LidEvent
 from edge.protocol.messages import Face, FaceAffect, Point
 from edge.protocol.participant_events import ParticipantTrackEnded, ParticipantTrackReturned
 from edge.vocabulary import BaselineState
@@ -59,6 +59,7 @@ class Participants:
         self._vanish_ns = round(vanish_s * 1e9)
         self._last_seen_ns: dict[int, int] = {}  # by track; of those still in view
         self._codes: dict[int, str] = {}  # by track
+        self._closures: dict[int, str] = {}  # codes of tracks whose eyes are closed
         self._open_ns: dict[int, int] = {}  # when last seen, by track with a code, until it ends
         self._events: list[Detail] = []  # until they are taken
         self._kept: set[str] = set()  # codes from before a restart, until they are on a track
@@ -133,10 +134,19 @@ class Participants:
         return events
 
     def with_code(self, detail: Detail) -> Detail:
-        """Return an event of a face's eyes with the code of the face; any other one unchanged."""
-        if not isinstance(detail, LidEvent) or detail.track not in self._codes:
+        """Return an event of a face's eyes with the code of the face; any other one unchanged.
+
+        The end of a closure has the code of its beginning: in the frame in which a track ends,
+        another one may have its code already.
+        """
+        if not isinstance(detail, LidEvent):
             return detail
-        return detail.model_copy(update={"participant": self._codes[detail.track]})
+        code = self._codes.get(detail.track)
+        if isinstance(detail, EyesClosed) and code is not None:
+            self._closures[detail.track] = code
+        elif isinstance(detail, EyesOpened | EyesLost):
+            code = self._closures.pop(detail.track, code)
+        return detail if code is None else detail.model_copy(update={"participant": code})
 
     def release(self, code: str) -> None:
         """Forget ``code``: its track, its baseline, and the one being learnt.

@@ -58,7 +58,7 @@ class EyesOpened(LidEvent):
 class EyesLost(LidEvent):
     """Nobody knows whether eyes that an event ``eyes_closed`` reported are still closed.
 
-    ``reason``: ``not_measured`` (for more than a second), ``track_ended``, ``worker_replaced``.
+    ``reason``: ``not_measured`` (for more than 1.5 s), ``track_ended``, ``worker_replaced``.
     ``closed_s``: how long they were closed until the last measurement, whose frame ``sensor_ns``
     names; both are null where the worker was replaced.
     """

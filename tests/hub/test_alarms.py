@@ -245,6 +245,7 @@ def test_closed_eyes_that_are_not_measured_any_more_are_not_reported_as_open(hub
 def test_closed_eyes_of_a_track_that_is_gone_are_nobodys(hub: Hub) -> None:
     hub.run(61, [eyes(61.0)])
     assert hub.active == [("eyes_closed", "track 4")]
+    assert hub.run(30, [READ]) == []  # it is there, and its eyes are not measured
     assert names(hub.run(12)) == ["alarm_cleared"]
 
 

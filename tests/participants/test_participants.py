@@ -9,6 +9,7 @@ from edge.config import AffectConfig
 from edge.errors import RequestRefused
 from edge.participants.baselines import Baseline
 from edge.participants.participants import PARTICIPANTS_MAX, Participants
+from edge.protocol.lid_events import EyesClosed, EyesLost
 from edge.protocol.messages import Face
 from edge.protocol.participant_events import ParticipantTrackEnded
 from tests.support import wire
@@ -367,3 +368,17 @@ def test_an_unknown_participant_cannot_be_started_stopped_or_released() -> None:
     participants.update([], 60 * SECOND_NS)
     with pytest.raises(RequestRefused, match="in view: none"):
         participants.start_baseline("P07")
+
+
+def test_the_end_of_a_closure_has_the_code_of_its_beginning() -> None:
+    participants = make_participants()
+    participants.update([face(1)], 0)
+    participants.assign(1, "P07")
+    closed = participants.with_code(EyesClosed(track=1, closed_s=2.0, sensor_ns=0))
+    participants.update([face(2)], SECOND_NS)
+    participants.assign(2, "P07")  # the code moves before the old track's end is known
+    lost = {"reason": "track_ended", "closed_s": 3.0, "sensor_ns": 0}
+    ended = participants.with_code(EyesLost.model_validate({"track": 1, **lost}))
+    assert [each.model_dump()["participant"] for each in (closed, ended)] == ["P07", "P07"]
+    again = participants.with_code(EyesLost.model_validate({"track": 1, **lost}))
+    assert again.model_dump()["participant"] is None

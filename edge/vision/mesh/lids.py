@@ -23,8 +23,9 @@ drawn at a quarter of their height measure about 0.2; closed eyes on photographs
 _BLINK_MAX_NS: Final = 500_000_000
 _STEP_BLINK_NS: Final = 100_000_000
 """Between measurements that are further apart a blink may be missed."""
-_STEP_MAX_NS: Final = 1_000_000_000
-"""Between measurements that are further apart nothing is known of the eyes."""
+_STEP_MAX_NS: Final = 1_500_000_000
+"""Between measurements that are further apart nothing is known of the eyes. A mesh that measures
+once a second is late by some milliseconds now and then."""
 _WINDOW_NS: Final = 60_000_000_000
 _COVERED_MIN: Final = 0.75
 """Share of the window that must be known."""

@@ -134,10 +134,11 @@ class RegionFinder:
             full_every_factor=self.full_every_factor,
         )
         is_due = self._has_news or self._is_due(frame, planned)
-        faces = planned.known if is_due else (*planned.known, *planned.lost)
+        is_full = is_due and (self._has_news or not planned.may_wait)
+        # a lost face that is found is not sure: the full look comes at once then
+        faces = planned.known if is_full else (*planned.known, *planned.lost)
         answers, is_sure = self._search(frame, faces, stopwatch)
-        may_wait = planned.may_wait and not self._has_news
-        if is_sure and (may_wait or not is_due):
+        if is_sure and not is_full:
             skipped = [face for face in planned.followed if face.id not in answers]
             if is_due:
                 boxes = [*(each.box for each in answers.values()), *(each.box for each in skipped)]

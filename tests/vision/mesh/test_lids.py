@@ -111,11 +111,20 @@ def closed_for_4_s(watch: LidWatch) -> None:
         watch.update(1, 0.0, index * 40_000_000, "left")
 
 
+def test_a_mesh_that_measures_once_a_second_follows_a_closure() -> None:
+    watch, events = LidWatch(2.0, vanish_s=3.0), []
+    for number in range(10):
+        sensor_ns = number * 10**9 + (-1) ** number * 400_000  # some are late
+        watch.begin({1: None}, sensor_ns)
+        events += watch.update(1, 0.0, sensor_ns)[1]
+    assert [type(each) for each in events] == [EyesClosed]
+
+
 def test_a_closure_that_is_not_measured_any_more_ends_when_nothing_is_known() -> None:
     watch = LidWatch(2.0, vanish_s=1.0)
     closed_for_4_s(watch)
-    assert watch.begin({1: "left"}, 5 * 10**9) == []
-    (lost,) = watch.begin({1: "left"}, 5 * 10**9 + 1)
+    assert watch.begin({1: "left"}, 5_500_000_000) == []
+    (lost,) = watch.begin({1: "left"}, 5_500_000_001)
     # the time after the last measurement is not counted
     assert lost == EyesLost(
         track=1, seat="left", reason="not_measured", closed_s=4.0, sensor_ns=4 * 10**9

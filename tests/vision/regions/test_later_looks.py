@@ -80,3 +80,12 @@ def test_a_full_look_decides_whether_the_answer_of_a_region_is_a_face() -> None:
     seen = world.watch(0.2, still(box(300)), start_s=0.4)
     assert [len(each.tracks) for each in seen] == [1, 1, 1, 1, 0]
     assert world.full_looks == [0, 13, 14]
+
+
+@pytest.mark.parametrize("rate_hz", [2, 5, 10, 25])
+def test_a_face_that_was_missed_once_beside_another_keeps_its_track(rate_hz: int) -> None:
+    world, both = World(), {100: box(300), 101: box(500)}
+    seen = [world.see(frame_at(number / rate_hz, both)) for number in range(6)]
+    world.see(frame_at(6 / rate_hz, {100: box(300)}))
+    seen.append(world.see(frame_at(7 / rate_hz, both)))
+    assert [each.id for each in seen[-1].tracks] == [each.id for each in seen[-2].tracks] == [1, 2]
