@@ -17,9 +17,9 @@ Left and right are those of the picture, but for the openness of the eyes, ``mes
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from edge.client.gaps import Gap
 from edge.protocol.messages import EventMessage, Face, FrameMessage, Message
@@ -168,7 +168,6 @@ def frame_rows(message: FrameMessage, time_s: float) -> list[list[Cell]]:
 
 def event_row(message: EventMessage, time_s: float) -> list[Cell]:
     """Return the row of an event at ``time_s``, cells in the order of ``EVENT_COLUMNS``."""
-    detail = json.dumps(message.detail, ensure_ascii=False, separators=(",", ":"))
     key: list[Cell] = [message.device, message.stream, message.epoch, message.seq]
     return [
         *key,
@@ -176,10 +175,15 @@ def event_row(message: EventMessage, time_s: float) -> list[Cell]:
         message.time.monotonic_ns,
         _seconds(time_s),
         message.event,
-        detail,
+        detail_text(message.detail),
         NONE,
         NONE,
     ]
+
+
+def detail_text(detail: Mapping[str, Any]) -> str:
+    """Return the cell ``detail`` of an event: JSON on one line."""
+    return json.dumps(detail, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -306,7 +306,7 @@ def _rewrite(job: Job, present: Path, folder: Path, report: _Reporter) -> dict[s
             done += len(rows)
             report("rewrite", done, counted)
         for rows in stored_rows(present / "events.parquet"):
-            tables.event_rows(rows)
+            tables.event_rows(rows, replace=replaces)
     try:
         tracks = with_codes((present / TRACKS).read_bytes(), job.outputs.codes)
     except (OSError, ValueError) as error:

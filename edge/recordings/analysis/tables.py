@@ -6,15 +6,25 @@ columns ``*_ms`` empty, ``synchronized`` false. ``unix_ns`` is -1 if it is not k
 recording was made.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from edge.client.logs.table_file import TableFile, opened_table
-from edge.client.tidy import COLUMNS, EVENT_COLUMNS, NONE, Cell, event_row, frame_rows
+from edge.client.tidy import (
+    COLUMNS,
+    EVENT_COLUMNS,
+    NONE,
+    Cell,
+    detail_text,
+    event_row,
+    frame_rows,
+)
 from edge.errors import ConfigError, LogFileError
-from edge.protocol.detail import Detail
+from edge.protocol.events import DETAILS, Detail
+from edge.protocol.lid_events import LidEvent
 from edge.protocol.messages import (
     EventMessage,
     EventTime,
@@ -27,6 +37,9 @@ from edge.recordings.result import Result
 
 _TRACK: Final = COLUMNS.index("track")
 _PARTICIPANT: Final = COLUMNS.index("participant")
+_EVENT: Final = EVENT_COLUMNS.index("event")
+_DETAIL: Final = EVENT_COLUMNS.index("detail")
+_OF_EYES: Final = {name for name, each in DETAILS.items() if issubclass(each, LidEvent)}
 _STAGES: Final[dict[str, Any]] = dict.fromkeys(StageTimes.model_fields)
 _NO_TIMES: Final = StageTimes.model_construct(**_STAGES)
 _BATCH_ROWS: Final = 10_000
@@ -110,9 +123,8 @@ class Tables:
         """
         if self._codes or replace:
             for row in rows:
-                code = self._codes.get(row[_TRACK])  # type: ignore[arg-type]
-                if replace or code is not None:
-                    row[_PARTICIPANT] = code
+                present = None if replace else row[_PARTICIPANT]
+                row[_PARTICIPANT] = self._codes.get(row[_TRACK], present)  # type: ignore[arg-type]
         for table in self._frames:
             table.append(rows)
 
@@ -136,8 +148,15 @@ class Tables:
         )
         self.event_rows([event_row(message, (self._media_ns or 0) / 1e9)])
 
-    def event_rows(self, rows: list[Row]) -> None:
-        """Add rows of events."""
+    def event_rows(self, rows: list[Row], *, replace: bool = False) -> None:
+        """Add rows of events; those of eyes with the participants, as ``frame_rows`` does."""
+        if self._codes or replace:
+            for row in rows:
+                if row[_EVENT] in _OF_EYES:
+                    detail = json.loads(str(row[_DETAIL]))
+                    present = None if replace else detail.get("participant")
+                    detail["participant"] = self._codes.get(detail["track"], present)
+                    row[_DETAIL] = detail_text(detail)
         for table in self._events:
             table.append(rows)
 
