@@ -88,6 +88,12 @@ def test_the_accuracy_of_another_version_is_named_as_such(log: Path) -> None:
     assert words not in methods_paragraph(table, of_same, whole(table))
 
 
+def test_the_paragraph_says_which_head_was_measured(log: Path) -> None:
+    table = read_table(log)
+    text = methods_paragraph(table, facts_of(table), whole(table))
+    assert "with people left out and the head without the face mesh, the developers report" in text
+
+
 def test_the_paragraph_of_a_file_does_not_say_that_no_pictures_are_stored(log: Path) -> None:
     of_camera = read_table(log)
     of_file = dataclasses.replace(of_camera, is_file=True)
