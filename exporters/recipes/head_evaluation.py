@@ -1,13 +1,12 @@
 """Evaluates read-outs of an expression network on the same photographs, people left out."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 import torch.nn.functional as nnf
 from numpy.typing import NDArray
 
-from benchmarks.evaluation.metrics import figures, interval, main_figures
+from benchmarks.evaluation.metrics import differences, figures, interval, main_figures
 from edge.vision.expression.readout import Readout
 from edge.vision.inference.fitted_head import FittedHead
 from edge.vision.inference.manifest import Recalibration
@@ -72,38 +71,10 @@ def compared(
         row["neutral"] = _neutral_faces(affect[0], nir)
         row["mostly_neutral"] = _mostly_neutral(shares[0], affect[0], nir)
         if shares is not base[0]:
-            row["gain"] = _gains((shares[0], affect[0]), (base[0][0], base[1][0]), nir)
+            first = (base[0][0], base[1][0])
+            row["gain"] = differences(first, (shares[0], affect[0]), truth, target, nir.subjects)
         result[name] = row
     return result
-
-
-def _gains(
-    one: tuple[NDArray[np.float64], NDArray[np.float64]],
-    other: tuple[NDArray[np.float64], NDArray[np.float64]],
-    nir: NirFaces,
-) -> dict[str, Any]:
-    """Return how much better the main figures of ``one`` are, with intervals by person."""
-    truth, target = np.asarray(nir.labels), np.asarray(nir.affect.double())
-    names = ("top1", "macro_f1", "ccc_valence", "ccc_arousal", "log_loss")
-
-    def difference(name: str) -> Callable[[NDArray[np.intp]], float]:
-        def at(which: NDArray[np.intp]) -> float:
-            rows = [
-                main_figures(each[0][which], each[1][which], truth[which], target[which])
-                for each in (one, other)
-            ]
-            return rows[0][name] - rows[1][name]
-
-        return at
-
-    everything = np.arange(len(truth))
-    return {
-        name: {
-            "value": difference(name)(everything),
-            "interval95": list(interval(difference(name), nir.subjects)),
-        }
-        for name in names
-    }
 
 
 def _neutral_faces(affect: NDArray[np.float64], nir: NirFaces) -> dict[str, Any]:

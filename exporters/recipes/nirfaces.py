@@ -67,17 +67,6 @@ class NirFaces:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def select(self, chosen: Tensor) -> "NirFaces":
-        """Return the photographs whose indices are ``chosen``."""
-        return NirFaces(
-            self.patches[chosen],
-            self.crops[chosen],
-            self.jittered[:, chosen],
-            self.labels[chosen],
-            self.affect[chosen],
-            tuple(self.subjects[at] for at in chosen.tolist()),
-        )
-
     def indices_of(self, people: set[str]) -> Tensor:
         """Return the indices of the photographs that show ``people``."""
         return torch.tensor([i for i, name in enumerate(self.subjects) if name in people])

@@ -349,7 +349,7 @@ def _without(nir: NirFaces, left_out: Collection[str]) -> NirFaces:
             f"--leave-out: {len(people - set(left_out))} of {len(people)} people remain; expected"
             f" {_PEOPLE_MIN} or more to train on"
         )
-    return nir.select(nir.indices_of(people - set(left_out)))
+    return nir.part(nir.indices_of(people - set(left_out)))
 
 
 class Batches:

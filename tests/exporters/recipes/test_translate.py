@@ -184,7 +184,7 @@ def test_both_spectra_show_the_expressions_equally_often() -> None:
     counts = torch.bincount(shown, minlength=8) / 600
     assert counts[:3].tolist() == pytest.approx([1 / 3] * 3, abs=0.07)
     assert counts[3:].sum() == 0  # expressions that only one of the two shows are not drawn
-    only_surprise = synthetic_photographs().select(torch.tensor([3, 7, 11]))
+    only_surprise = synthetic_photographs().part(torch.tensor([3, 7, 11]))
     with pytest.raises(ConfigError, match="none of their expressions is in --data"):
         Batches(
             RatedCrops(levels, shares, shares[:, :2]), only_surprise, options, torch.Generator()
