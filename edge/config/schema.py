@@ -177,7 +177,8 @@ class AffectConfig(Section):
     """Smoothing of predictions over time, and limits of a personal baseline."""
 
     smoothing_s: Seconds = 0.5
-    # chosen together on 156 photographs that hold still and change (docs/accuracy.md)
+    # chosen together on 156 photographs that hold still and change, before the network had fitted
+    # heads (docs/accuracy.md)
     label_margin: Share = 0.05
     label_hold_s: float = Field(0.15, ge=0, le=60)
     baseline_min_s: Seconds = 10.0
