@@ -13,8 +13,8 @@ from edge.vocabulary import EXPRESSIONS
 _SOURCES: Final = {
     "anchors": "Valence and arousal are the mean of class anchors of the literature, weighted with"
     " the probabilities.",
-    "recalibration": "Valence and arousal are the mean of one point for each expression, fitted in"
-    " the recalibration, weighted with the probabilities.",
+    "recalibration": "Valence and arousal are the mean of one point for each expression, fitted to"
+    " annotated photographs, weighted with the probabilities.",
 }
 """What is said of values that the network itself does not give."""
 

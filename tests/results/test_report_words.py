@@ -121,7 +121,7 @@ def test_a_record_of_one_frame_that_begins_with_an_event_has_a_report(tmp_path: 
     ("source", "words"),
     [
         ("anchors", "the mean of class anchors of the literature"),
-        ("recalibration", "fitted in the recalibration, weighted"),
+        ("recalibration", "fitted to annotated photographs, weighted"),
         ("network", None),
     ],
 )
