@@ -301,11 +301,12 @@ free_mb=$(($(df --output=avail -k "$(dirname $base)" | tail -n 1) / 1024))
 [ "$free_mb" -ge $needed_mb ] || wrong "$free_mb MB free for $base; expected $needed_mb MB: make room"
 
 # installed PACKAGE
-installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 missing=''
 installed python3-venv || missing=python3-venv
 if [ "$role" != logger ] && ! installed python3-picamera2 &&
-    apt-cache policy python3-picamera2 2>/dev/null | grep -qE 'Candidate: [0-9]'; then
+    # not grep -q: it ends at the first match, and apt-cache, still writing, would die of a broken pipe
+    apt-cache policy python3-picamera2 2>/dev/null | grep -E 'Candidate: [0-9]' >/dev/null; then
     missing="$missing python3-picamera2"
 fi
 if [ -n "$missing" ]; then

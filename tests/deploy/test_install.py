@@ -5,6 +5,7 @@ in ``test_vm.py``.
 """
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -195,6 +196,25 @@ def test_faults_of_the_wheels_change_nothing(bare: DebianRoot) -> None:
     assert not (bare.path / "opt/affect-edge/venv").exists()
     assert names(bare.path / "opt/affect-edge/releases") == []
     assert not (bare.path / "etc/affect-edge").exists()
+
+
+def test_no_script_ends_a_pipe_early() -> None:
+    """With pipefail a program that still writes to ``grep -q`` or ``head`` counts as failed."""
+    scripts = [INSTALL, ROOT / "deploy/check-unit"]
+    lines = [line for script in scripts for line in script.read_text().splitlines()]
+    early = [line for line in lines if re.search(r"\| *(grep -\w*q|head\b)", line)]
+    assert [line for line in early if "|| true" not in line] == []
+
+
+@stage
+def test_apts_picamera2_is_found_however_long_apt_writes(bare: DebianRoot) -> None:
+    """Its table of versions is longer than a pipe takes at once."""
+    apt_cache = bare.path / "usr/local/bin/apt-cache"
+    apt_cache.write_text("#!/bin/sh\necho '  Candidate: 0.3.31-1'\nexec seq 1000000\n")
+    apt_cache.chmod(0o755)
+    done = bare.install(*WHEELS, *PURPOSE)
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
+    assert "apt's packages are missing: python3-picamera2; install them before" in done.stderr
 
 
 @stage
