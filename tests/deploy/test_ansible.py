@@ -3,7 +3,9 @@
 No systemd runs in the roots, and Ansible enters them with a program in place of ssh.
 """
 
+import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tests.support.postgres import running_server
 
 pytestmark = [pytest.mark.stage, pytest.mark.timeout(2400)]
 
-PASSWORD = 'it\'s a \\ "word" of 5:1'
+PASSWORD = 'it\'s a \\ "word" of 5:1, \\$HOME `id` #\\'
 
 
 @pytest.fixture(scope="module")
@@ -171,27 +173,55 @@ def test_a_change_of_the_inventory_changes_what_it_concerns(fleet: AnsibleFleet)
     assert "rate_hz = 12.5\n" in path.read_text()
 
 
-def test_the_database_is_made_once(tmp_path: Path) -> None:
+def write_variables(path: Path, **values: object) -> str:
+    """Return the option that reads these variables, from a file: no shell or YAML changes them."""
+    path.write_text(json.dumps({f"affect_edge_{name}": values[name] for name in values}))
+    return f"@{path}"
+
+
+def test_the_database_is_made_once_and_gets_a_changed_password(tmp_path: Path) -> None:
     with running_server() as server:
         play = tmp_path / "play.yml"
         play.write_text(
             "- hosts: localhost\n  gather_facts: false\n  tasks:\n"
             "    - ansible.builtin.include_role: {name: affect_edge, tasks_from: postgresql}\n"
         )
-        psql = f'["psql", "-h", "127.0.0.1", "-p", "{server.port}", "-U", "postgres"]'
-        variables = tmp_path / "variables.yml"
-        variables.write_text(
-            f"affect_edge_psql: {psql}\naffect_edge_postgresql_install: false\n"
-            f"affect_edge_postgresql_password: '{PASSWORD.replace(chr(39), chr(39) * 2)}'\n"
-        )
+        psql = ["psql", "-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres"]
         environment = {"ANSIBLE_ROLES_PATH": str(PLAYBOOK / "roles")}
-        for changed in (1, 0):
-            printed = ansible("ansible-playbook", "-c", "local", play, "-e", f"@{variables}",
-                              **environment)  # fmt: skip
+        for changed, password in ((1, "the first one"), (0, "the first one"), (0, PASSWORD)):
+            variables = write_variables(
+                tmp_path / "variables.json", psql=psql, postgresql_install=False,
+                postgresql_password=password,
+            )  # fmt: skip
+            printed = ansible(
+                "ansible-playbook", "-vvv", "-c", "local", play, "-e", variables, **environment
+            )
             assert f"changed={changed} " in printed
-            assert PASSWORD not in printed
-        with psycopg.connect(
-            host="127.0.0.1", port=server.port, user="affect", dbname="record", password=PASSWORD
-        ) as connection:
-            row = connection.execute("SHOW server_encoding").fetchone()
-        assert row == ("UTF8",)
+            assert "EXEC /bin/sh -c" in printed  # the command lines, which all may read
+            assert "the first one" not in printed
+            assert "of 5:1" not in printed
+            with psycopg.connect(
+                host="127.0.0.1", port=server.port, user="affect", dbname="record",
+                password=password,
+            ) as connection:  # fmt: skip
+                row = connection.execute("SHOW server_encoding").fetchone()
+            assert row == ("UTF8",)
+
+
+def test_the_service_reads_the_password_as_it_is(tmp_path: Path) -> None:
+    """Between double quotes a shell has the rules of systemd.exec(5) for an EnvironmentFile."""
+    template = PLAYBOOK / "roles/affect_edge/templates/log.secrets.env.j2"
+    play, made = tmp_path / "play.yml", tmp_path / "log.secrets.env"
+    play.write_text(
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n"
+        f"    - ansible.builtin.template: {{src: {template}, dest: {made}, mode: '0600'}}\n"
+    )
+    variables = write_variables(tmp_path / "variables.json", postgresql_password=PASSWORD)
+    ansible("ansible-playbook", "-c", "local", play, "-e", variables)
+    (line,) = made.read_text().splitlines()
+    assert re.fullmatch(r'PGPASSWORD="([^"\\$`]|\\["\\$`])*"', line), line
+    read = subprocess.run(
+        ["sh", "-c", '. "$0"; printf %s "$PGPASSWORD"', made],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert read.stdout == PASSWORD
