@@ -5,8 +5,9 @@ No systemd runs in the roots, and Ansible enters them with a program in place of
 
 import json
 import re
+import shlex
+import ssl
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -20,8 +21,14 @@ pytestmark = [pytest.mark.stage, pytest.mark.timeout(2400)]
 PASSWORD = 'it\'s a \\ "word" of 5:1, \\$HOME `id` #\\'
 
 
+def write_variables(path: Path, **values: object) -> str:
+    """Return the option that reads these variables, from a file: no shell or YAML changes them."""
+    path.write_text(json.dumps({f"affect_edge_{name}": values[name] for name in values}))
+    return f"@{path}"
+
+
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnsibleFleet]:
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> AnsibleFleet:
     """The fleet after its first run."""
     made = AnsibleFleet(tmp_path_factory.mktemp("fleet"))
     checked = made.play("--check")  # nothing is installed yet
@@ -48,12 +55,81 @@ def test_a_wrong_purpose_is_refused_before_anything_is_done(tmp_path: Path, purp
         )  # fmt: skip
 
 
+def test_a_secret_key_is_not_passed_on(tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory"
+    inventory.write_text("[chambers]\nlocalhost ansible_become=false\n[loggers]\n")
+    clients = write_variables(
+        tmp_path / "variables.json", purpose="safety", clients=["laptop.key", "laptop.key_secret"]
+    )
+    with pytest.raises(AssertionError, match=r"got laptop[.]key_secret; expected public key files"):
+        ansible("ansible-playbook", "-i", inventory, "-c", "local", "site.yml", "--check",
+                "-e", clients)  # fmt: skip
+
+
+def certificate(folder: Path, address: str) -> Path:
+    """Make one as a chamber does, by the role's command; return its file, beside the key."""
+    text = (PLAYBOOK / "roles/affect_edge/tasks/keys.yml").read_text()
+    command = text[text.index("openssl req") : text.index("    creates: /etc/affect-edge/metrics")]
+    for name, value in (("ansible_host", address), ("inventory_hostname", address)):
+        command = command.replace(f"{{{{ {name} }}}}", value)
+    assert "{{" not in command
+    folder.mkdir()
+    for path in ("/etc/affect-edge/keys/metrics.key", "/etc/affect-edge/metrics.pem"):
+        command = command.replace(path, str(folder / Path(path).name))
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    return folder / "metrics.pem"
+
+
+def test_a_chambers_certificate_is_trusted_for_itself_only(tmp_path: Path) -> None:
+    """Who has a stolen chamber's key cannot make a certificate for another chamber."""
+    own = certificate(tmp_path / "own", "127.0.0.1")
+    stolen = certificate(tmp_path / "stolen", "192.168.7.22")
+    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    forged = tmp_path / "forged.pem"
+    subprocess.run(
+        ["openssl", "req", "-new", "-key", stolen.with_suffix(".key"), "-subj", "/CN=other",
+         "-out", tmp_path / "forged.csr"], check=True, capture_output=True,
+    )  # fmt: skip
+    subprocess.run(
+        ["openssl", "x509", "-req", "-in", tmp_path / "forged.csr", "-CA", stolen,
+         "-CAkey", stolen.with_suffix(".key"), "-CAcreateserial", "-out", forged,
+         "-extfile", tmp_path / "names"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    assert handshake(own, own.with_suffix(".key"), trusted=[own, stolen]) == "accepted"
+    refused = handshake(forged, stolen.with_suffix(".key"), trusted=[own, stolen])
+    assert "certificate verify failed" in refused
+
+
+def handshake(shown: Path, key: Path, trusted: list[Path]) -> str:
+    """Return "accepted", or why a client refuses the certificate of a server at 127.0.0.1."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(shown, key)
+    client = ssl.create_default_context(cadata="".join(path.read_text() for path in trusted))
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname="127.0.0.1"),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    for _ in range(10):
+        for end in tuple(ends):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError as error:
+                return str(error)
+            ends.remove(end)
+    assert not ends
+    return "accepted"
+
+
 @pytest.mark.parametrize("name", ["chamber-1", "chamber-2"])
 def test_a_chamber_serves_the_logging_machine_only(fleet: AnsibleFleet, name: str) -> None:
     root = fleet.roots[name]
     checked = root.run("affect-edge", "check", "-c", "/etc/affect-edge/edge.toml")
     assert checked.returncode == 0, checked.stdout
-    assert f"device {name}" in checked.stdout or name in checked.stdout
+    assert f"configuration: device {name}," in checked.stdout
     assert "1 may connect: log-1" in checked.stdout
     unit = root.run("systemd-analyze", "verify", "--man=no", "affect-edge.service")
     assert "affect-edge" not in unit.stderr, unit.stderr
@@ -173,10 +249,23 @@ def test_a_change_of_the_inventory_changes_what_it_concerns(fleet: AnsibleFleet)
     assert "rate_hz = 12.5\n" in path.read_text()
 
 
-def write_variables(path: Path, **values: object) -> str:
-    """Return the option that reads these variables, from a file: no shell or YAML changes them."""
-    path.write_text(json.dumps({f"affect_edge_{name}": values[name] for name in values}))
-    return f"@{path}"
+def test_what_a_removed_chamber_and_a_run_that_was_cut_off_left_is_mended(
+    fleet: AnsibleFleet,
+) -> None:
+    trusted = fleet.roots["log-1"].path / "etc/prometheus/affect-edge-ca.pem"
+    before = trusted.read_text()
+    gone = fleet.roots["log-1"].path / "etc/prometheus/affect-edge/gone.pem"
+    gone.write_text("a stolen chamber's\n")
+    trusted.write_text(f"{before}a stolen chamber's\n")
+    unpacked = fleet.roots["chamber-2"].path / "usr/local/src/affect-edge"
+    (unpacked / "unpacked.sha256").write_text(f"{'0' * 64}  affect-edge.tar\n")
+    unit = unpacked / "systemd/affect-edge.service"
+    right = unit.read_text()
+    unit.write_text("of the release before\n")
+    fleet.play()
+    assert not gone.exists()
+    assert trusted.read_text() == before
+    assert unit.read_text() == right
 
 
 def test_the_database_is_made_once_and_gets_a_changed_password(tmp_path: Path) -> None:
