@@ -17,8 +17,9 @@
 #        deploy/install.sh wheels FOLDER               fill FOLDER for machines with this release of
 #                                                      the system, this architecture and no network
 # pip reads its usual settings (PIP_INDEX_URL and so on).
-# Exit: 0 done; 1 it failed, and the installation is as it was before; 78 an argument or the machine
-# is wrong, and nothing was changed.
+# Exit: 0 done; 1 it failed, and release, units and services are as they were before (a first
+# installation that does not get ready stays, for a look); 78 an argument or the machine is wrong, and
+# nothing was installed. Before either, what an upgrade that was cut off has left is undone.
 set -euo pipefail
 trap 'printf "install.sh: line %s failed: %s\n" "$LINENO" "$BASH_COMMAND" >&2' ERR
 
@@ -137,12 +138,24 @@ remove_unit() {
     case $1 in *@.service) rm -f "$units"/multi-user.target.wants/"${1%.service}"*.service ;; esac
 }
 
-# install_units RELEASE: those of its role; what the administrator added (drop-ins) stays
-install_units() {
-    local from=$1/systemd unit name
+# our_units: the installed ones that a release or this copy of the repository has; any other of such a
+# name is the administrator's
+our_units() {
+    local unit
     for unit in "$units"/affect-edge*.service; do
-        name=$(basename "$unit")
-        if [ -e "$unit" ] && [ ! -e "$from/$name" ]; then remove_unit "$name"; fi
+        [ -e "$unit" ] || continue
+        unit=${unit##*/}
+        if [ -e "$source/systemd/$unit" ] || compgen -G "$releases/*/systemd/$unit" >/dev/null; then
+            echo "$unit"
+        fi
+    done
+}
+
+# install_units RELEASE: those of its role; what the administrator added (drop-ins, units) stays
+install_units() {
+    local from=$1/systemd unit
+    for unit in $(our_units); do
+        [ -e "$from/$unit" ] || remove_unit "$unit"
     done
     install -m 644 -t "$units" "$from"/*.service
     install -D -m 644 "$from/tmpfiles.d/affect-edge.conf" /etc/tmpfiles.d/affect-edge.conf
@@ -157,6 +170,30 @@ services() {
     [ -n "$start" ] || return 0
     systemctl list-units --plain --no-legend --state="$1" \
         'affect-edge.service' 'affect-edge@*.service' 'affect-edge-*.service' | awk '{ print $1 }'
+}
+
+# with_units SERVICE...: those of them whose unit is installed, one a line: a role may not have all
+with_units() {
+    local unit
+    for unit in "$@"; do
+        [ ! -e "$units/${unit/@*/@.service}" ] || echo "$unit"
+    done
+}
+
+# enable_those_of NEW OLD: enables what the role of the release NEW starts, and adds it to `running`;
+# not what OLD, a release or '', had: what an administrator has disabled since stays so
+enable_those_of() {
+    local unit own=(affect-edge-clock.service) role
+    role=$(cat "$1/role" 2>/dev/null || echo camera)
+    [ "$role" = logger ] || own+=(affect-edge.service)
+    [ "$role" = camera ] || own+=(affect-edge-log.service affect-edge-dashboard.service)
+    for unit in "${own[@]}"; do
+        [ -z "$2" ] || [ ! -e "$2/systemd/$unit" ] || continue
+        systemctl -q enable "$unit"
+        running+=("$unit")
+    done
+    [ -n "$start" ] || running=()
+    mapfile -t running < <(with_units "${running[@]}" | sort -u)
 }
 
 # ready SERVICE...: restarts them; prints the first that does not get ready
@@ -177,7 +214,7 @@ last_line() { journalctl -q -u "$1" -o cat --no-pager -n 50 2>/dev/null | grep -
 # begin_trial NEW BEFORE ENABLED...: what a power cut now leaves is undone at the next start. BEFORE
 # is '' for an installation made by hand, ENABLED are the services that were enabled.
 begin_trial() {
-    rm -rf "$trial" "$trial.new"
+    rm -rf "$trial.new"
     mkdir -p "$trial.new" "$units/sysinit.target.wants"
     cp "$source/deploy/install.sh" "$trial.new/" # of this release: the one before may not know undo
     echo "$1" >"$trial.new/new"
@@ -196,6 +233,8 @@ ConditionPathExists=$trial/install.sh
 
 [Service]
 Type=oneshot
+# the system waits for it; a disk that hangs must not hold up the rest of the start for ever
+TimeoutStartSec=120
 ExecStart=/bin/bash $trial/install.sh undo
 UNIT
     ln -sfn "../$undo_unit" "$units/sysinit.target.wants/$undo_unit"
@@ -205,9 +244,16 @@ UNIT
     trap : HUP INT TERM
 }
 
-end_trial() {
+# remove_trial: in one step, and then what is left of it, also of a removal that was cut off
+remove_trial() {
+    rm -rf "$trial.old"
+    [ ! -e "$trial" ] || mv -T "$trial" "$trial.old"
     rm -f "$units/sysinit.target.wants/$undo_unit" "$units/$undo_unit"
-    rm -rf "$trial" "$base/by-hand"
+    rm -rf "$trial.old" "$base/by-hand"
+}
+
+end_trial() {
+    remove_trial
     sync -f "$units"
     sync -f "$base"
 }
@@ -260,6 +306,7 @@ if [ "$action" = rollback ]; then
     mapfile -t running < <(services "$alive")
     switch_to "$before"
     install_units "$before"
+    enable_those_of "$before" "$now"
     end_trial
     if failed=$(ready "${running[@]}"); then
         say "$(cat "$before/version") is installed again; $(cat "$now/version") is kept in $now"
@@ -269,14 +316,11 @@ if [ "$action" = rollback ]; then
 fi
 
 if [ "$action" = uninstall ]; then
-    [ -e "$base" ] || ls "$units"/affect-edge*.service >/dev/null 2>&1 || wrong "affect-edge is not installed"
-    for unit in "$units"/affect-edge*.service; do
-        [ -e "$unit" ] || continue
-        remove_unit "$(basename "$unit")"
-    done
+    [ -e "$base" ] || [ -n "$(our_units)" ] || wrong "affect-edge is not installed"
+    for unit in $(our_units); do remove_unit "$unit"; done
     rm -f "$units/affect-edge.service.d/reboot.conf" "$watchdog" /etc/tmpfiles.d/affect-edge.conf
     rmdir "$units/affect-edge.service.d" 2>/dev/null || true
-    rm -f "$units/sysinit.target.wants/$undo_unit" "$units/$undo_unit"
+    remove_trial
     rm -rf "$base" /usr/local/lib/affect-edge
     [ "$(readlink /usr/local/bin/affect-edge)" != "$link/bin/affect-edge" ] || rm /usr/local/bin/affect-edge
     [ -z "$start" ] || systemctl daemon-reload
@@ -300,6 +344,23 @@ fi
 free_mb=$(($(df --output=avail -k "$(dirname $base)" | tail -n 1) / 1024))
 [ "$free_mb" -ge $needed_mb ] || wrong "$free_mb MB free for $base; expected $needed_mb MB: make room"
 
+[ ! -e /usr/bin/python3 ] || # apt brings that of the system
+    /usr/bin/python3 -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$python')" ||
+    wrong "/usr/bin/python3 is another Python than $python; expected that of the system, for apt's picamera2"
+
+# what is installed is known by what it is made of: the same again changes nothing
+if [ -n "$wheels" ]; then
+    ls "$wheels"/affect_edge-*.whl >/dev/null 2>&1 ||
+        wrong "--wheels $wheels: no wheel of affect-edge in it; make it with: deploy/install.sh wheels FOLDER"
+    made_of=$(cd "$wheels" && sha256sum ./*.whl)
+else
+    [ -e "$source/pyproject.toml" ] ||
+        wrong "$source: no pyproject.toml in it; expected a whole copy of the repository, or --wheels FOLDER"
+    made_of=$(cd "$source" && find edge exporters benchmarks models pyproject.toml -type f \
+        ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
+fi
+made_of=$({ echo "$python $role $made_of"; cat "$source"/systemd/*.service; } | sha256sum | cut -d ' ' -f 1)
+
 # installed PACKAGE
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 missing=''
@@ -318,21 +379,6 @@ fi
 if [ "$role" != logger ] && ! installed python3-picamera2; then
     say "note: apt has no python3-picamera2 (this is not Raspberry Pi OS): USB and network cameras only"
 fi
-/usr/bin/python3 -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$python')" ||
-    wrong "/usr/bin/python3 is another Python than $python; expected that of the system, for apt's picamera2"
-
-# what is installed is known by what it is made of: the same again changes nothing
-if [ -n "$wheels" ]; then
-    ls "$wheels"/affect_edge-*.whl >/dev/null 2>&1 ||
-        wrong "--wheels $wheels: no wheel of affect-edge in it; make it with: deploy/install.sh wheels FOLDER"
-    made_of=$(cd "$wheels" && sha256sum ./*.whl)
-else
-    [ -e "$source/pyproject.toml" ] ||
-        wrong "$source: no pyproject.toml in it; expected a whole copy of the repository, or --wheels FOLDER"
-    made_of=$(cd "$source" && find edge exporters benchmarks models pyproject.toml -type f \
-        ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
-fi
-made_of=$({ echo "$python $role $made_of"; cat "$source"/systemd/*.service; } | sha256sum | cut -d ' ' -f 1)
 
 # releases of an installation that was cut off
 if [ -d $releases ]; then
@@ -426,34 +472,19 @@ fi
 install_units "$new"
 systemd-tmpfiles --create /etc/tmpfiles.d/affect-edge.conf
 ln -sfn "$link/bin/affect-edge" /usr/local/bin/affect-edge
-if [ -n "$appliance" ]; then
-    install -D -m 755 "$new/systemd/reboot-on-75" /usr/local/lib/affect-edge/reboot-on-75
-    install -D -m 644 "$new/systemd/affect-edge.service.d/reboot.conf" "$units/affect-edge.service.d/reboot.conf"
-    install -D -m 644 "$new/systemd/system.conf.d/affect-edge-watchdog.conf" "$watchdog"
-    [ -z "$start" ] || systemctl daemon-reload
-fi
 
 running=("${ran[@]}")
-enabled=(affect-edge-clock.service)
-[ "$role" = logger ] || enabled+=(affect-edge.service)
-[ "$role" = camera ] || enabled+=(affect-edge-log.service affect-edge-dashboard.service)
-for unit in "${enabled[@]}"; do
-    # what an administrator has disabled since stays so
-    [ -z "$before" ] || [ ! -e "$before/systemd/$unit" ] || continue
-    systemctl -q enable "$unit"
-    running+=("$unit")
-done
-[ -n "$start" ] || running=()
-# without those that the role no longer has
-mapfile -t running < <(printf '%s\n' "${running[@]}" | sort -u | while read -r unit; do
-    [ -z "$unit" ] || [ ! -e "$units/${unit/@*/@.service}" ] || echo "$unit"
-done)
+enable_those_of "$new" "$before"
 
 if [ "$new" != "$before" ] || [ -z "$before" ]; then
     if ! failed=$(ready "${running[@]}"); then
-        why="$failed of $(cat "$new/version") does not get ready"
-        last=$(last_line "$failed")
-        [ -z "$last" ] || why="$why ($last)"
+        if [ -n "$failed" ]; then
+            why="$failed of $(cat "$new/version") does not get ready"
+            last=$(last_line "$failed")
+            [ -z "$last" ] || why="$why ($last)"
+        else
+            why="the wait for the services of $(cat "$new/version") was interrupted"
+        fi
         [ -e "$trial" ] || fail "$why (journalctl -u $failed)"
         [ -n "$before" ] || mapfile -t ran < <(cd "$base/by-hand/systemd" && ls)
         go_back
@@ -461,18 +492,28 @@ if [ "$new" != "$before" ] || [ -z "$before" ]; then
             rm -rf "$new"
             fail "$why; $(name "$before") runs again"
         fi
+        [ -n "$again" ] || fail "$why; $(name "$before") is installed again, and its start was interrupted, too: systemctl status 'affect-edge*'"
         fail "$why; $(name "$before") is installed again, and $again does not get ready either: journalctl -u $again"
     fi
     end_trial
+    mapfile -t given_up < <(with_units "${given_up[@]}")
     for service in "${given_up[@]}"; do
-        systemctl reset-failed "$service"
-        systemctl start --no-block "$service"
+        # it had failed before: the upgrade is good without it
+        systemctl reset-failed "$service" || true
+        systemctl start --no-block "$service" || true
     done
     # one release to go back to
     for old in "$releases"/*; do
         [ "$old" = "$new" ] || [ "$old" = "$before" ] || rm -rf "$old"
     done
 fi
+if [ -n "$appliance" ]; then
+    install -D -m 755 "$new/systemd/reboot-on-75" /usr/local/lib/affect-edge/reboot-on-75
+    install -D -m 644 "$new/systemd/affect-edge.service.d/reboot.conf" "$units/affect-edge.service.d/reboot.conf"
+    install -D -m 644 "$new/systemd/system.conf.d/affect-edge-watchdog.conf" "$watchdog"
+    [ -z "$start" ] || systemctl daemon-reload
+fi
+
 if [ ${#running[@]} -gt 0 ]; then
     say "$(cat "$new/version") is ready: ${running[*]} ($((SECONDS - started)) s)"
 else

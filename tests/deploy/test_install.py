@@ -1,7 +1,7 @@
 """The installer: what it refuses on any machine, and its whole work in a Debian root.
 
 The root has real apt data, pip and wheels, no network, and no systemd that runs; what needs one is
-in ``test_vm.py``.
+in ``test_systemd.py``.
 """
 
 import os
@@ -24,6 +24,7 @@ from tests.support.upgrades import (
     install_where_it_fails,
     names,
     release,
+    with_systemctl,
 )
 from tests.support.waiting import wait_until
 
@@ -231,7 +232,7 @@ def test_an_installation_made_by_hand_is_taken_over(bare: DebianRoot) -> None:
 
 @stage
 def test_an_upgrade_that_does_not_get_ready_is_undone(bare: DebianRoot) -> None:
-    """With real systemd: ``test_vm.py``."""
+    """With real systemd: ``test_systemd.py``."""
     assert bare.install(*WHEELS, *PURPOSE).returncode == 0
     newer_wheel(bare.path / "root/wheels", "0.1.1")
     unit = bare.path / "root/src/systemd/affect-edge.service"
@@ -292,6 +293,25 @@ def test_the_role_chooses_services(bare: DebianRoot) -> None:
     assert ours(wanted) == ["affect-edge-clock.service", "affect-edge.service"]
     assert not set(log_and_page) & set(ours(units))
     assert "installed already" in bare.install(*WHEELS).stdout, "the role is kept"
+
+    # back to the role before: its services start, those of the role that goes do not, and a unit
+    # of the administrator's stays
+    own = units / "affect-edge-own.service"
+    own.write_text("[Service]\nExecStart=/bin/true\n")
+    done = bare.run(*with_systemctl(bare, "true", "rollback"))
+    assert (done.returncode, done.stderr) == (0, "")
+    (bare.path / "usr/local/bin/systemctl").unlink()
+    started = [call.split()[1] for call in calls(bare) if call.startswith("restart ")]
+    assert started == log_and_page
+    enabled = [call.split()[-1] for call in calls(bare) if call.startswith("-q enable ")]
+    assert sorted(enabled) == log_and_page
+    assert "stop affect-edge.service" in calls(bare)
+    assert "affect-edge-own.service" not in " ".join(calls(bare))
+    assert ours(units) == ["affect-edge-clock.service", *log_and_page, own.name]
+    done = bare.run("/root/src/deploy/install.sh", "uninstall", "--no-start")
+    assert (done.returncode, ours(units)) == (0, [own.name])
+    done = bare.run("/root/src/deploy/install.sh", "uninstall", "--no-start")
+    assert (done.returncode, done.stderr) == (78, "install.sh: affect-edge is not installed\n")
 
 
 @stage

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +34,7 @@ def bare(tmp_path: Path) -> Iterator[DebianRoot]:
 
 
 def test_an_upgrade_that_a_power_cut_ends_is_undone_at_the_next_start(bare: DebianRoot) -> None:
-    """Without the rest of a real start, which ``test_vm.py`` has."""
+    """Without the rest of a real start, which ``test_systemd.py`` has."""
     assert bare.install(*WHEELS, *PURPOSE, "--role", "both").returncode == 0
     newer_wheel(bare.path / "root/wheels", "0.1.1")
     unit = bare.path / "root/src/systemd/affect-edge.service"
@@ -60,6 +62,54 @@ def test_an_upgrade_that_a_power_cut_ends_is_undone_at_the_next_start(bare: Debi
     assert (done.returncode, done.stderr) == (0, "")
     assert release(bare) == "affect-edge 0.1.1"
     assert len(names(bare.path / RELEASES)) == 2
+
+
+def interrupt(process: "subprocess.Popen[str]") -> None:
+    """Do as a terminal at Ctrl-C: all processes below this one get the signal."""
+    found = [process.pid]
+    for pid in found:
+        found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    for pid in found[1:]:
+        os.kill(pid, signal.SIGINT)
+
+
+def test_an_upgrade_that_is_interrupted_is_undone_and_says_so(bare: DebianRoot) -> None:
+    assert bare.install(*WHEELS, *PURPOSE).returncode == 0
+    newer_wheel(bare.path / "root/wheels", "0.1.1")
+    with install_until_it_waits(bare, 2) as installer:
+        interrupt(installer)
+        _, said = installer.communicate(timeout=300)
+    assert (installer.returncode, said) == (
+        1, "install.sh: the wait for the services of affect-edge 0.1.1 was interrupted; "
+        "affect-edge 0.1.0 runs again\n",
+    )  # fmt: skip
+    assert_no_trial(bare)
+
+
+def test_a_cut_while_the_trial_is_removed_leaves_what_the_next_run_removes(
+    bare: DebianRoot,
+) -> None:
+    assert bare.install(*WHEELS, *PURPOSE).returncode == 0
+    newer_wheel(bare.path / "root/wheels", "0.1.1")
+    half = bare.path / "usr/local/bin/rm"
+    half.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in *by-hand) /bin/rm /opt/affect-edge/trial*/new && exit 9 ;; esac\n'
+        'exec /bin/rm "$@"\n'
+    )
+    half.chmod(0o755)
+    done = bare.run(*with_systemctl(bare, "true", *WHEELS))
+    assert done.returncode == 9, done.stderr
+    half.unlink()
+    (bare.path / "usr/local/bin/systemctl").unlink()
+    done = bare.install(*WHEELS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "affect-edge 0.1.1 is installed already" in done.stdout
+    newer_wheel(bare.path / "root/wheels", "0.1.2")
+    done = bare.run(*with_systemctl(bare, "true", *WHEELS))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names(bare.path / "opt/affect-edge") == ["releases", "venv"]
+    assert_no_trial(bare)
 
 
 def test_an_upgrade_of_an_installation_made_by_hand_is_undone_at_the_next_start(
