@@ -48,18 +48,17 @@ def offer(root: DebianRoot, name: str, files: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def seconds(done: "subprocess.CompletedProcess[str]") -> int:
-    """Return how long the installation took, as it says itself."""
-    found = re.search(r"is installed \((\d+) s\)", done.stdout)
+def print_time(done: "subprocess.CompletedProcess[str]") -> None:
+    """Print how long the installation took, as it says itself."""
+    found = re.search(r"affect-edge [\d.]+ is installed \((\d+) s\)\n$", done.stdout)
     assert found is not None, done.stdout
     print(f"{found[1]} s")
-    return int(found[1])
 
 
 def test_it_installs_from_wheels(bare: DebianRoot) -> None:
     done = bare.install("--wheels", "/root/wheels", "--purpose", "research-consent")
     assert (done.returncode, done.stderr) == (0, "")
-    assert seconds(done) >= 1
+    print_time(done)
     checked = bare.run("affect-edge", "check", "-c", "/etc/affect-edge/edge.toml")
     assert checked.returncode == 0, checked.stdout
     python = bare.run("/opt/affect-edge/venv/bin/python", "-c", "import sys; print(sys.version)")
@@ -88,7 +87,7 @@ def test_with_a_network_it_builds_from_the_copy(bare: DebianRoot) -> None:
     copied_project(bare)
     done = install_online(bare)
     assert (done.returncode, done.stderr) == (0, "")
-    assert seconds(done) >= 1
+    print_time(done)
     assert "note: apt has no python3-picamera2" in done.stdout
     assert 'kind = "v4l2"' in (bare.path / "etc/affect-edge/edge.toml").read_text()
     assert bare.run("affect-edge", "version").stdout.startswith("affect-edge ")
