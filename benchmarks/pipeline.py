@@ -149,6 +149,11 @@ class Samples:
             "stage_cpu_mean_ms": _per_stage(self.stages_cpu, statistics.fmean),
             "inference_ms": inference_ms,
             "inference_cpu_ms": inference_cpu_ms,
+            # of each frame: medians of a frame and of inference may be of different frames
+            "outside_cpu_ms": statistics.median(
+                each.cpu_ms - alone.cpu_ms
+                for each, alone in zip(self.spent, self.inference, strict=True)
+            ),
             "overhead": statistics.median(wall_ms) / inference_ms,
             "overhead_cpu": statistics.median(cpu_ms) / inference_cpu_ms,
             "cpu_percent": 100 * sum(cpu_ms) / sum(wall_ms),

@@ -20,6 +20,10 @@
 # Exit: 0 done; 1 it failed, and release, units and services are as they were before (a first
 # installation that does not get ready stays, for a look); 78 an argument or the machine is wrong, and
 # nothing was installed. Before either, what an upgrade that was cut off has left is undone.
+[ -n "${BASH_VERSION:-}" ] || {
+    echo "install.sh: needs bash: run it as it is, or by bash" >&2
+    exit 78
+}
 set -euo pipefail
 trap 'printf "install.sh: line %s failed: %s\n" "$LINENO" "$BASH_COMMAND" >&2' ERR
 

@@ -23,7 +23,7 @@ def test_each_cell_names_its_artifacts_and_what_has_none(
         if len(asked) == 2:
             return 1, {"failed": "the camera burns"}
         return 0, {
-            "fps": 40.0, "latency_cpu_ms": {"p50": 5.0}, "inference_cpu_ms": 4.5, "models": {},
+            "fps": 40.0, "latency_cpu_ms": {"p50": 5.0}, "outside_cpu_ms": 0.5, "models": {},
             "invalid": [], "board": "here", "cores": 2, "governor": None, "throttled": None,
             "threads": {}, "versions": {}, "commit": "0", "date": "today",
         }  # fmt: skip

@@ -5,12 +5,12 @@ written; ``virtual_machine`` loses them.
 """
 
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.support.debian_root import BACKGROUND, DebianRoot
+from tests.support.remote_commands import RemoteCommands
 from tests.support.waiting import wait_until
 
 PROGRAMS = ("nsenter",)
@@ -53,8 +53,10 @@ exec env -i container=lxc PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init
 """
 
 
-class SystemdContainer:
+class SystemdContainer(RemoteCommands):
     """One system; ``start`` and ``cut_power`` as often as wanted."""
+
+    poll_s = 0.2
 
     def __init__(self, root: DebianRoot) -> None:
         self._root = root.path
@@ -104,22 +106,6 @@ class SystemdContainer:
             text=True, check=False, timeout=timeout_s,
         )  # fmt: skip
         return done.returncode, done.stdout
-
-    def output(self, command: str, timeout_s: float = 300) -> str:
-        """Run a command that must succeed; return its output without the last line's end."""
-        code, text = self.run(command, timeout_s)
-        assert code == 0, f"{command}: {code}: {text}"
-        return text.rstrip("\n")
-
-    def wait_for(self, command: str, timeout_s: float) -> str:
-        """Run a command again and again until it succeeds; return its output."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            code, text = self.run(command)
-            if code == 0:
-                return text.rstrip("\n")
-            assert time.monotonic() < deadline, f"{command}: {code}: {text}"
-            time.sleep(0.2)
 
     def reboot(self) -> None:
         """Let it shut down in order, and start it again."""

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.debian_root import BACKGROUND, CACHE, DebianRoot
+from tests.support.remote_commands import RemoteCommands
 from tests.support.waiting import wait_until
 
 PROGRAMS = ("qemu-system-x86_64", "mkfs.ext4")
@@ -56,12 +57,14 @@ _MASKED = (
 )
 
 
-class VirtualMachine:
+class VirtualMachine(RemoteCommands):
     """One machine with its disk; ``start`` and ``cut_power`` as often as wanted.
 
     Attributes:
         console: file with what kernel and systemd print on the first serial port.
     """
+
+    poll_s = 1.0
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -148,22 +151,6 @@ class VirtualMachine:
             self._shell.settimeout(max(0.01, deadline - time.monotonic()))
             found += self._shell.recv(65536)
         return int(end[2]), end[1].decode(errors="replace").replace("\r", "").lstrip("\n")
-
-    def output(self, command: str, timeout_s: float = 300) -> str:
-        """Run a command that must succeed; return its output without the last line's end."""
-        code, text = self.run(command, timeout_s)
-        assert code == 0, f"{command}: {code}: {text}"
-        return text.rstrip("\n")
-
-    def wait_for(self, command: str, timeout_s: float) -> str:
-        """Run a command again and again until it succeeds; return its output."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            code, text = self.run(command)
-            if code == 0:
-                return text.rstrip("\n")
-            assert time.monotonic() < deadline, f"{command}: {code}: {text}"
-            time.sleep(1)
 
     def reboot(self) -> None:
         """Let it reboot in order, and wait for its shell."""
