@@ -32,11 +32,22 @@ def run_demo(settings: Sequence[str] = ()) -> int:
     for setting in settings:
         arguments += ["--set", setting]
     with own_daemon(arguments, shows_log=True) as own:
-        code = _watch(console, own.endpoint, own.process)
+        code = watch(console, own.endpoint, own.process)
         return code or own.process.wait(EXIT_S)
 
 
-def _watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") -> int:
+def watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") -> int:
+    """Print rows of a daemon's messages until its clip ends, then a summary.
+
+    Args:
+        console: the rows go there.
+        endpoint: where the daemon publishes.
+        daemon: its process.
+
+    Returns:
+        0 if every message came and a face was classified; the daemon's exit code if it ended
+        before the end of the clip; else 1.
+    """
     console.print(
         "The bundled clip through the bundled models, published over ZeroMQ: a face, a second one"
         " behind it, nobody, the first face again, the lamp off for a second."
@@ -49,11 +60,12 @@ def _watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") -
     with Subscriber([endpoint]) as subscriber:
         last_ns = clock.monotonic_ns()
         while ended is None:
+            code = daemon.poll()  # before the wait: what it sent at its end is read first
             received = subscriber.receive(timeout_s=0.2)
             if received is None:
-                if daemon.poll() is not None or clock.elapsed_ms(last_ns) > SILENCE_S * 1e3:
+                if code is not None or clock.elapsed_ms(last_ns) > SILENCE_S * 1e3:
                     console.print("The daemon stopped before the end of the clip.", style="red")
-                    return EXIT_FAILURE
+                    return code if code and code > 0 else EXIT_FAILURE
                 continue
             last_ns = clock.monotonic_ns()
             message = received.message

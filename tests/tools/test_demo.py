@@ -8,6 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+from rich.console import Console
+
+from edge.tools.demo import watch
 from tests.support.daemons import ROOT
 from tests.support.waiting import wait_until
 
@@ -60,3 +64,13 @@ def test_a_killed_demo_leaves_no_daemon_and_no_journal(tmp_path: Path) -> None:
             demo.kill()
     wait_until(lambda: not Path(f"/proc/{daemon}/cmdline").exists(), 15)
     assert not journal.exists()
+
+
+@pytest.mark.parametrize(("ends_with", "code"), [(78, 78), (3, 3), (0, 1), (-9, 1)])
+def test_the_exit_code_of_a_daemon_that_ended_early_is_kept(
+    tmp_path: Path, ends_with: int, code: int
+) -> None:
+    end = f"os._exit({ends_with})" if ends_with >= 0 else f"os.kill(os.getpid(), {-ends_with})"
+    with subprocess.Popen([sys.executable, "-c", f"import os; {end}"]) as daemon:
+        assert daemon.wait() == ends_with
+        assert watch(Console(quiet=True), f"ipc://{tmp_path}/live", daemon) == code
