@@ -98,7 +98,8 @@ class VirtualMachine(RemoteCommands):
         path.unlink(missing_ok=True)
         self._qemu = subprocess.Popen(
             [
-                *(*BACKGROUND, "qemu-system-x86_64", "-accel", "tcg,thread=multi"),
+                "qemu-system-x86_64",
+                *("-accel", "tcg,thread=multi"),
                 *("-cpu", "Nehalem", "-smp", "2", "-m", "1536"),  # -cpu max is ten times slower
                 *("-display", "none", "-monitor", "none", "-nic", "none"),
                 *("-kernel", CACHE / "kernel", "-initrd", CACHE / "initrd"),
