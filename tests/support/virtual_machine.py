@@ -37,7 +37,10 @@ TTYReset=yes
 Restart=always
 """
 
-_QUIET = "stty -F /dev/ttyS1 -echo -onlcr"
+_GREETING = (
+    "stty -F /dev/ttyS1 -echo -onlcr; n={}; read b </proc/sys/kernel/random/boot_id; echo up-$n-$b"
+)
+"""Has no quotes: of a line sent before its start, a shell sees the end, from any place on."""
 
 _FILES = {
     "etc/machine-id": "",
@@ -73,6 +76,7 @@ class VirtualMachine(RemoteCommands):
         self._qemu: subprocess.Popen[bytes] | None = None
         self._shell: socket.socket | None = None
         self._count = 0
+        self._boot = ""  # id of the present boot
         self._used_s = 0.0  # processor time before the present start
 
     def make_disk(self, root: DebianRoot) -> None:
@@ -98,7 +102,7 @@ class VirtualMachine(RemoteCommands):
         path.unlink(missing_ok=True)
         self._qemu = subprocess.Popen(
             [
-                "qemu-system-x86_64",
+                *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"),  # ends with the tests
                 *("-accel", "tcg,thread=multi"),
                 *("-cpu", "Nehalem", "-smp", "2", "-m", "1536"),  # -cpu max is ten times slower
                 *("-display", "none", "-monitor", "none", "-nic", "none"),
@@ -115,16 +119,26 @@ class VirtualMachine(RemoteCommands):
         self._shell.connect(str(path))
         self._wait_for_shell()
 
-    def _wait_for_shell(self) -> None:
+    def _wait_for_shell(self, other_than: str = "") -> None:
+        """Wait for the shell of a boot with another id."""
         deadline = time.monotonic() + 600
         while True:
-            try:
-                code, _ = self.run(_QUIET, 5)
-            except TimeoutError:
-                assert time.monotonic() < deadline, self.console.read_text()[-2000:]
-                continue
-            if code == 0:
+            self._boot = self._greet()
+            if self._boot not in ("", other_than):
                 return
+            assert time.monotonic() < deadline, self.console.read_text()[-2000:]
+            if self._boot:
+                time.sleep(self.poll_s)  # it is still going down
+
+    def _greet(self) -> str:
+        """Return the id of the boot whose shell answers; "" if none does within 5 s."""
+        self._count += 1
+        line = _GREETING.format(self._count)
+        try:
+            answer = self._ask(line, rf"up-{self._count}-([0-9a-f-]{{36}})\r?\n", 5)
+        except TimeoutError:
+            return ""
+        return answer[1].decode()
 
     def processor_s(self) -> float:
         """Return the seconds of processor time that it has used, over all its starts."""
@@ -140,32 +154,27 @@ class VirtualMachine(RemoteCommands):
         Raises:
             TimeoutError: it has not ended in time, or nothing answers.
         """
-        assert self._shell is not None
         self._count += 1
-        mark = f"end-{self._count}"
         # the mark is not in what the terminal may echo
         line = f"( eval {shlex.quote(command)} ) </dev/null 2>&1; code=$?; echo"
-        self._shell.sendall(f"{line}; echo end''-{self._count} $code\n".encode())
+        pattern = rf"(?s)(.*?)\r?\nend-{self._count} (\d+)\r?\n"
+        end = self._ask(f"{line}; echo end''-{self._count} $code", pattern, timeout_s)
+        return int(end[2]), end[1].decode(errors="replace").replace("\r", "").lstrip("\n")
+
+    def _ask(self, line: str, pattern: str, timeout_s: float) -> re.Match[bytes]:
+        assert self._shell is not None
+        self._shell.sendall(f"{line}\n".encode())
         deadline = time.monotonic() + timeout_s
         found = b""
-        while not (end := re.search(rb"(?s)(.*?)\r?\n" + mark.encode() + rb" (\d+)\r?\n", found)):
+        while not (answer := re.search(pattern.encode(), found)):
             self._shell.settimeout(max(0.01, deadline - time.monotonic()))
             found += self._shell.recv(65536)
-        return int(end[2]), end[1].decode(errors="replace").replace("\r", "").lstrip("\n")
+        return answer
 
     def reboot(self) -> None:
         """Let it reboot in order, and wait for its shell."""
-        boot = self.output("cat /proc/sys/kernel/random/boot_id")
         self.run("systemctl reboot --no-block")
-        deadline = time.monotonic() + 900
-        while True:
-            assert time.monotonic() < deadline, self.console.read_text()[-2000:]
-            try:
-                code, text = self.run(f"{_QUIET}; cat /proc/sys/kernel/random/boot_id", 5)
-            except TimeoutError:
-                continue
-            if code == 0 and text.strip() != boot:
-                return
+        self._wait_for_shell(other_than=self._boot)
 
     def cut_power(self) -> None:
         """Kill it: what its kernel has not written is lost."""
