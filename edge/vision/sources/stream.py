@@ -11,7 +11,7 @@ import cv2
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import StreamSource, redact
 from edge.errors import FrameRefused, SourceStalled, SourceUnavailable
-from edge.vision.sources.decode import FFMPEG_DEFAULT_HZ, silence_opencv, stated_rate_hz
+from edge.vision.sources.decode import FFMPEG_DEFAULT_HZ, ONE_THREAD, silence_opencv, stated_rate_hz
 from edge.vision.sources.old_opencv import refuse_stream
 from edge.vision.sources.reader import MonoReader
 from edge.vision.values import Frame
@@ -60,10 +60,11 @@ class Stream:
         silence_opencv()
         config = self._config
         began_ns = monotonic_ns()
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(config.open_timeout_s * 1e3)]
-        limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(config.read_timeout_s * 1e3)]
+        parameters = [*ONE_THREAD]
+        parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(config.open_timeout_s * 1e3)]
+        parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(config.read_timeout_s * 1e3)]
         with _capture_options(config):
-            self._capture = cv2.VideoCapture(config.url, cv2.CAP_FFMPEG, limits)
+            self._capture = cv2.VideoCapture(config.url, cv2.CAP_FFMPEG, parameters)
         if not self._capture.isOpened() or self._is_single_picture(began_ns):
             self._capture.release()
             took_s = elapsed_ms(began_ns) / 1e3

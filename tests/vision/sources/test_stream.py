@@ -118,6 +118,14 @@ def test_luma_is_that_of_the_served_file(clip: Path) -> None:
     assert min(apart) == 0.0
 
 
+def test_a_picture_does_not_wait_for_one_later_picture_for_each_core(clip: Path) -> None:
+    port = free_port()
+    with served(clip, port), connected(StreamSource(kind="stream", url=address(port))) as source:
+        source.read()
+        # a second decoding thread would hold one picture back, a fourth one three
+        assert source._capture.get(cv2.CAP_PROP_N_THREADS) == 1
+
+
 @contextmanager
 def answering(reply: bytes | None) -> Iterator[int]:
     """A server that sends one reply to each client, or accepts connections and sends nothing."""
