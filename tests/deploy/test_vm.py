@@ -240,7 +240,7 @@ def test_a_daemon_that_hangs_is_killed_and_restarted(machine: VirtualMachine) ->
 def test_the_record_survives_a_power_cut(machine: VirtualMachine) -> None:
     """What a subscriber had more than a few seconds before the cut is in the journal after it."""
     out = "/root/power.sqlite"
-    take = f"affect-edge log --name power --out {out} --once"
+    take = f"affect-edge log --name power --out {out} --once --give-up-s 300"
     machine.output(take, 400)
     frames = receive(machine, 20)
     epoch, last = frames[-1]["epoch"], frames[-1]["seq"]

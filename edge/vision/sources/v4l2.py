@@ -1,5 +1,6 @@
 """A Video4Linux camera, such as a USB camera, read through OpenCV."""
 
+import math
 import os
 import stat
 from contextlib import suppress
@@ -26,6 +27,9 @@ Y16, so that one is measured."""
 _MEASURING_PICTURES: Final = 8
 _MEASURING_NS: Final = 500_000_000  # for slow cameras
 _RATE_MAX_HZ: Final = 1000.0
+_WAIT_S: Final = 1
+_WAITS_MAX: Final = 8  # the hub replaces a worker after 10 s in one call
+_PERIODS: Final = 3
 
 
 class V4l2:
@@ -57,7 +61,7 @@ class V4l2:
             SourceUnavailable: it is not connected, or another program holds it.
         """
         silence_opencv()
-        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")  # seconds; 10 otherwise
+        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(_WAIT_S))  # 10 otherwise
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_READ_ATTEMPTS", "1")
         path = self._config.path
         try:
@@ -97,18 +101,8 @@ class V4l2:
     def read(self) -> Frame:
         """Return the next frame; see ``edge.vision.sources.Source``."""
         path = self._config.path
-        if not self._capture.grab():
-            raise SourceStalled(
-                f"camera {path}: no picture for a second; it has to be opened again"
-            )
+        stamp_ns = self._last_ns = self._wait_for_stamp()
         began_ns = monotonic_ns()
-        stamp_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6) or began_ns
-        if stamp_ns <= self._last_ns:
-            raise SourceStalled(
-                f"camera {path}: the same picture again (its time stamp did not advance);"
-                " it has to be opened again"
-            )
-        self._last_ns = stamp_ns
         index, self._index = self._index, self._index + 1
         if self._clock is None:
             self._clock = clock_of(stamp_ns)
@@ -124,6 +118,25 @@ class V4l2:
             captured_ns=monotonic_ns(),
             capture_ms=elapsed_ms(began_ns),
         )
+
+    def _wait_for_stamp(self) -> int:
+        """Move to the next picture; return its time stamp, ns.
+
+        Raises:
+            SourceStalled: none came within three periods, at least ``_WAIT_S``.
+        """
+        waits = math.ceil(_PERIODS / (self.expected_hz or self._config.rate_hz) / _WAIT_S)
+        waits = min(waits, _WAITS_MAX)
+        reason = ""
+        for _ in range(waits):
+            if not self._capture.grab():
+                reason = f"no picture for {waits * _WAIT_S} s"
+                continue
+            stamp_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6) or monotonic_ns()
+            if stamp_ns > self._last_ns:
+                return stamp_ns
+            reason = "the same picture again (its time stamp did not advance)"
+        raise SourceStalled(f"camera {self._config.path}: {reason}; it has to be opened again")
 
     def _negotiate_format(self) -> str | None:
         """Set format, size and rate; return the granted format, None for OpenCV's default.

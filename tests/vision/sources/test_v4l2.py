@@ -107,6 +107,20 @@ def test_timeout_is_a_stall(device: Device, monkeypatch: pytest.MonkeyPatch) -> 
     assert os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] == "1"
 
 
+def test_a_slow_camera_has_three_periods(device: Device) -> None:
+    device.rates_hz = {"GREY": 1.0}
+    device.fails_at = 1
+    with camera(rate_hz=1.0) as source:
+        assert source.read().sensor_ns < source.read().sensor_ns
+    device.stamp_ms = lambda number: START_MS
+    with camera(rate_hz=1.0) as source:
+        capture: Capture = source._capture
+        source.read()
+        with pytest.raises(SourceStalled, match="did not advance"):
+            source.read()
+        assert capture._number == 3, "three waits after the first picture"
+
+
 def test_errors_of_opening(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_file = tmp_path / "video0"
     a_file.write_text("")
