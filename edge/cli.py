@@ -21,6 +21,7 @@ from edge.commands.dashboard import dashboard
 from edge.commands.forward import forward
 from edge.commands.key_options import takes_keys
 from edge.commands.keys import keys_app
+from edge.commands.log import export_log, log
 from edge.commands.lsl import lsl
 from edge.commands.operator import (
     ServiceEndpoint,
@@ -29,7 +30,7 @@ from edge.commands.operator import (
     participant_app,
     session_app,
 )
-from edge.commands.options import ConfigFile, Endpoints, Services, Settings, endpoints_of
+from edge.commands.options import ConfigFile, Settings
 from edge.commands.recordings import analyse
 from edge.commands.report import report
 from edge.commands.tail import tail
@@ -99,11 +100,11 @@ def _run(arguments: Sequence[str]) -> int:
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # the help is no error
             sys.stdout.write(error.format_message())
-            return 0
+            return EXIT_DONE
         return _print_error(f"{error.format_message().rstrip('.')}{_hint(error)}", EXIT_CONFIG)
     except AffectEdgeError as error:
         return _print_error(str(error), error.exit_code)
-    return result if isinstance(result, int) else 0
+    return result if isinstance(result, int) else EXIT_DONE
 
 
 def _hint(error: Exception) -> str:
@@ -228,88 +229,7 @@ def check(config: ConfigFile = None, settings: Settings = None) -> int:
 app.command()(takes_keys(tail))
 
 
-@app.command("log")
-@takes_keys
-def log_command(
-    out: Annotated[
-        str,
-        typer.Option(
-            help="The log to write or to continue: NAME.sqlite, .csv, .jsonl, a folder"
-            " .parquet, or postgresql://USER@HOST/DATABASE."
-        ),
-    ],
-    *,
-    connect: Endpoints = None,
-    service: Services = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            help="Name under which the daemons note what this logger has stored; default: made of"
-            " OUT and of this machine's name."
-        ),
-    ] = None,
-    since: Annotated[
-        str,
-        typer.Option(
-            help="Where a new log begins: oldest (stored message), epoch (present run of a daemon),"
-            " or now."
-        ),
-    ] = "oldest",
-    once: Annotated[
-        bool,
-        typer.Option("--once", help="End when the log has all messages that are stored."),
-    ] = False,
-    rotate: Annotated[
-        str | None,
-        typer.Option(help="Begin new files each day (UTC), or at a size: day, 500MB, 2GB."),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
-    until_end: Annotated[
-        bool, typer.Option("--until-end", help="End when the daemon's run ends.")
-    ] = False,
-    give_up_s: Annotated[
-        float | None,
-        typer.Option(
-            "--give-up-s",
-            "--timeout-s",
-            min=0,
-            help="With --until-end (60) or --once (10): end with exit code 1 after so many seconds"
-            " without a message; 0: never.",
-        ),
-    ] = None,
-) -> int:
-    """Write every message to a log, also those sent before it started; report every gap."""
-    from edge.client.logs import is_database  # noqa: PLC0415
-    from edge.client.logs.rotation import parse_rotation  # noqa: PLC0415
-    from edge.tools.log import check_since, run_log, services_for  # noqa: PLC0415
-    from edge.tools.log_signals import LogSignals  # noqa: PLC0415
-
-    if rotate is not None and is_database(out):
-        raise ConfigError(f"--rotate {rotate}: a database has no files to rotate; leave it out")
-    endpoints, signals = endpoints_of(connect), LogSignals()
-    services = services_for(endpoints, service, once=once)
-    summary = run_log(
-        endpoints,
-        out,
-        stop=signals.is_stopped,
-        rotation=parse_rotation(rotate),
-        rotate_now=signals.take_rotation,
-        services=services,
-        since=check_since(since),
-        once=once,
-        name=name,
-        device=device,
-        until_end=until_end,
-        give_up_s=(10.0 if once else 60.0) if give_up_s is None else give_up_s,
-    )
-    deleted = f", {summary.deleted_rows} rows deleted with their file"
-    write_error_line(
-        f"affect-edge: {summary.messages} messages, {summary.rows} rows, {summary.gaps} gaps,"
-        f" {summary.missing} missing{deleted if summary.deleted_rows else ''}"
-    )
-    return EXIT_FAILURE if summary.gave_up else EXIT_DONE
-
-
+app.command()(takes_keys(log))
 app.command()(takes_keys(forward))
 app.command()(annotate)
 app.command()(analyse)
@@ -317,25 +237,7 @@ app.command()(report)
 app.command()(takes_keys(dashboard))
 app.command()(takes_keys(lsl))
 app.command()(takes_keys(aim))
-
-
-@app.command("export-log")
-def export_log_command(
-    log: Annotated[Path, typer.Argument(help="A log, NAME.sqlite; it may be written meanwhile.")],
-    *,
-    to: Annotated[Path, typer.Option(help="The file to make: .parquet, .csv or .jsonl.")],
-    session: Annotated[str | None, typer.Option(help="Only the messages of this session.")] = None,
-) -> None:
-    """Make tables of a log: a row per face and frame, and a table of events."""
-    from edge.tools.export_log import run_export  # noqa: PLC0415
-
-    def report(line: str) -> None:
-        write_error_line(f"affect-edge: {line}")
-
-    done = run_export(log, to, session=session, report=report)
-    made = " and ".join(map(str, done.files))
-    events = f" and {done.events} of events" if len(done.files) > 1 else ""
-    report(f"{done.messages} messages: {done.rows} rows{events} in {made}")
+app.command()(export_log)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # "-5 bar" is a text

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from edge import __version__, cli
 from edge.errors import EXIT_CONFIG
@@ -22,12 +23,7 @@ from tests.support.terminals import Terminal
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = (
-    *("version", "run", "demo", "check", "tail", "log", "schema", "bench", "models"),
-    *("mark", "participant", "baseline", "session", "erase", "keys", "export-log", "forward"),
-    "dashboard",
-    "aim",
-)
+COMMANDS = tuple(typer.main.get_command(cli.app).commands)
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -82,6 +78,10 @@ def test_every_command_has_a_short_and_a_long_option_for_help(
         (
             ["log", "--out", "postgresql://u@h/d", "--rotate", "day"],
             "--rotate day: a database has no files to rotate; leave it out",
+        ),
+        (
+            ["log", "--out", "out.csv", "--once", "--service", ""],
+            "--once: expected --service, the address to fetch the stored messages",
         ),
         (
             ["participant", "assign", "4", "P07", "--epoch", "3"],

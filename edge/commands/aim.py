@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from edge.commands.options import Endpoints, Services, endpoints_of, stop_on_signals
+from edge.commands.options import Endpoints, Services, endpoints_of, services_of, stop_on_signals
 from edge.errors import ConfigError
 
 
@@ -45,7 +45,6 @@ def aim(
 
     from edge.client import Subscriber  # noqa: PLC0415
     from edge.tools.aim import run_aim  # noqa: PLC0415
-    from edge.tools.log import services_for  # noqa: PLC0415
     from edge.tools.own_daemon import own_daemon  # noqa: PLC0415
 
     console = Console(highlight=False)
@@ -56,7 +55,7 @@ def aim(
                 " -c, too"
             )
         endpoints = endpoints_of(connect)
-        services = services_for(endpoints, service, once=False) or ()
+        services = services_of(endpoints, service) or ()
         # the first message of the run has the limits of this daemon; the view does not wait for it
         with Subscriber(
             endpoints, device=device, services=services, since="now", hold_s=2.0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edge.commands.options import Endpoints, Services, endpoints_of
+from edge.commands.options import Endpoints, Services, endpoints_of, services_of
 from edge.descriptors import report_line
 from edge.errors import ConfigError
 
@@ -48,13 +48,12 @@ def dashboard(
     """Serve the operator's page: everything at a glance, in a browser."""
     from edge.dashboard.server import DashboardOptions, run_dashboard  # noqa: PLC0415
     from edge.dashboard.tokens import new_token as write_token  # noqa: PLC0415
-    from edge.tools.log import services_for  # noqa: PLC0415
 
     if new_token is not None:
         write_token(new_token)
         return
     endpoints = endpoints_of(connect)
-    services = services_for(endpoints, service, once=False)
+    services = services_of(endpoints, service)
     if services is None:
         report_line("without --service the page has no buttons and no history")
     run_dashboard(

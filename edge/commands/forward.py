@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from edge.commands.options import Endpoints, Services, endpoints_of, stop_on_signals
+from edge.commands.options import Endpoints, Services, endpoints_of, services_of, stop_on_signals
 
 
 def forward(
@@ -36,12 +36,11 @@ def forward(
 ) -> None:
     """Publish every frame and event to an MQTT 5 broker, without gaps."""
     from edge.tools.forward import run_forward  # noqa: PLC0415
-    from edge.tools.log import services_for  # noqa: PLC0415
 
     endpoints = endpoints_of(connect)
     run_forward(
         endpoints,
-        services_for(endpoints, service, once=False) or (),
+        services_of(endpoints, service) or (),
         to,
         state,
         stop=stop_on_signals(),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from edge.commands.options import Endpoints, endpoints_of, stop_on_signals
+from edge.commands.options import Endpoints, endpoints_of, services_of, stop_on_signals
 from edge.descriptors import report_line
 from edge.vocabulary import SERVICE_ENDPOINT
 
@@ -37,10 +37,9 @@ def lsl(
     from edge.lsl.interface import find_interface  # noqa: PLC0415
     from edge.lsl.library import load  # noqa: PLC0415
     from edge.lsl.relay import check_services, run_lsl  # noqa: PLC0415
-    from edge.tools.log import services_for  # noqa: PLC0415
 
     endpoints = endpoints_of(connect)
-    services = services_for(endpoints, service, once=False) or []
+    services = services_of(endpoints, service) or []
     check_services(endpoints, services)
     chosen = find_interface(interface)
     run_lsl(

@@ -50,6 +50,16 @@ def endpoints_of(connect: list[str] | None) -> list[str]:
     return connect or [PUBLISH_ENDPOINT]
 
 
+def services_of(endpoints: list[str], services: list[str] | None) -> list[str] | None:
+    """Return the addresses that answer requests: those given, or that of a daemon by default.
+
+    None if none is given, and ``endpoints`` are others than the default.
+    """
+    if services is None and set(endpoints) == {PUBLISH_ENDPOINT}:
+        return [SERVICE_ENDPOINT]
+    return None if services is None else [each for each in services if each]
+
+
 def stop_on_signals() -> Callable[[], bool]:
     """Install handlers for the stop signals; return a function that is true after a signal."""
     stopped = False

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edge.commands.options import TimeColumn
-from edge.descriptors import write_error_line
+from edge.descriptors import report_line
 from edge.errors import ConfigError
 
 
@@ -75,5 +75,5 @@ def report(
         interval_s=interval_s,
         plots=plots,
         force=force,
-        report=lambda line: write_error_line(f"affect-edge: {line}"),
+        report=report_line,
     )

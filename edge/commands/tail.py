@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from edge.commands.options import Endpoints, endpoints_of, stop_on_signals
+from edge.commands.options import Endpoints, endpoints_of, services_of, stop_on_signals
 from edge.errors import ConfigError
 from edge.vocabulary import SERVICE_ENDPOINT
 
@@ -47,7 +47,6 @@ def tail(
 
     from edge.client import Subscriber  # noqa: PLC0415
     from edge.tools.live import run_live, run_once  # noqa: PLC0415
-    from edge.tools.log import services_for  # noqa: PLC0415
     from edge.tools.tail import run_tail  # noqa: PLC0415
 
     if once and (rows or limit is not None):
@@ -59,7 +58,7 @@ def tail(
     with Subscriber(endpoints, device=device) as subscriber:
         stop = stop_on_signals()
         if once:
-            services = services_for(endpoints, service, once=False) or ()
+            services = services_of(endpoints, service) or ()
             run_once(subscriber, console, stop, timeout_s, services)
         elif rows or not console.is_terminal or console.is_dumb_terminal:
             run_tail(subscriber, console, stop, limit)

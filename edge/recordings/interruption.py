@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from edge.descriptors import write_error_line
+from edge.descriptors import report_line
 
 
 class Interrupted(SystemExit):
@@ -30,5 +30,5 @@ def report_interruption(words: str) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit) as end:
         done = end.words if isinstance(end, Interrupted) else words
-        write_error_line(f"affect-edge: interrupted: {done}")
+        report_line(f"interrupted: {done}")
         raise

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.descriptors import printable, write_error_line
+from edge.descriptors import printable, report_line
 
 _LINE_MS: Final = 10_000.0
 
@@ -61,8 +61,8 @@ class ProgressBar:
         self._reported_ns = monotonic_ns()
         took_s = elapsed_ms(self._began_ns) / 1e3
         if self._total is None or done == 0:
-            write_error_line(f"affect-edge: {self._what}: {took_s:.0f} s so far")
+            report_line(f"{self._what}: {took_s:.0f} s so far")
             return
         left_s = max(0.0, self._total - done) * took_s / done
         share = min(1.0, done / self._total)
-        write_error_line(f"affect-edge: {self._what}: {share:.0%}, {left_s:.0f} s left")
+        report_line(f"{self._what}: {share:.0%}, {left_s:.0f} s left")

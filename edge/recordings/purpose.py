@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.config import declares_purpose
-from edge.descriptors import printable, write_error_line
+from edge.descriptors import printable, report_line, write_error_line
 from edge.errors import ConfigError
 from edge.files.durable import replace_file
 from edge.recordings.settings import NO_PURPOSE, PURPOSES
@@ -106,4 +106,4 @@ def _keep(path: Path, purpose: str) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(path, f'purpose = "{purpose}"\n'.encode())
     except OSError as error:
-        write_error_line(f"affect-edge: {path}: not kept: {error.strerror}")
+        report_line(f"{path}: not kept: {error.strerror}")

@@ -29,7 +29,6 @@ from edge.tools.catch_up import CatchUpNotice
 from edge.tools.device_runs import DeviceRuns
 from edge.tools.log_writer import LogWriter, until_available
 from edge.tools.silence import SilenceNotice
-from edge.vocabulary import PUBLISH_ENDPOINT, SERVICE_ENDPOINT
 
 _HIGH_WATER = 10_000  # five minutes at 30 frames a second: a memory card can stall for seconds
 _DRAIN_NS = 1_000_000_000
@@ -189,24 +188,6 @@ def _open(
         cursors = sink.cursors()
         files.are_wanted = lambda: bool(cursors)
         return sink, cursors, files, opening.pop_all()
-
-
-def services_for(
-    endpoints: Sequence[str], services: Sequence[str] | None, *, once: bool
-) -> list[str] | None:
-    """Return the addresses to fetch from: those given, or that of a daemon with default addresses.
-
-    None if none is given and the addresses are others.
-
-    Raises:
-        ConfigError: ``once`` without any.
-    """
-    if services is None and set(endpoints) == {PUBLISH_ENDPOINT}:
-        services = [SERVICE_ENDPOINT]
-    found = [each for each in services or () if each]
-    if once and not found:
-        raise ConfigError("--once: expected --service, the address to fetch the stored messages")
-    return None if services is None else found
 
 
 def check_since(text: str) -> Since:

@@ -13,7 +13,7 @@ from edge.client.logs import opened_log
 from edge.client.logs.rotation import Rotation, parse_rotation
 from edge.errors import ConfigError
 from edge.protocol.requests import FetchRequest
-from edge.tools.log import consumer_name, run_log, services_for
+from edge.tools.log import consumer_name, run_log
 from tests.support.fetch_server import FakeDaemon
 from tests.support.logged import logged
 from tests.support.wire import frame
@@ -293,15 +293,6 @@ def test_two_logs_have_two_names_and_each_keeps_its_own(tmp_path, monkeypatch):
     for name in names:
         assert FetchRequest(name=name).name == name
         assert "secret" not in name
-
-
-def test_the_default_service_belongs_to_the_default_endpoint():
-    endpoint = "tcp://127.0.0.1:5555"
-    assert services_for([endpoint], None, once=True) == ["tcp://127.0.0.1:5556"]
-    assert services_for([endpoint], [""], once=False) == []
-    assert services_for(["tcp://a:1"], None, once=False) is None
-    with pytest.raises(ConfigError, match="--once: expected --service"):
-        services_for([endpoint], [""], once=True)
 
 
 def test_a_gap_that_cannot_be_fetched_is_recorded_with_its_reason(tmp_path, addresses):

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge.client.logs.arrow import require_arrow
 from edge.config import Config
-from edge.descriptors import write_error_line
+from edge.descriptors import report_line
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, ConfigError
 from edge.protocol.events import ModelReference
 from edge.recordings.analysis.cluster import require_distributed, run_on_cluster
@@ -162,7 +162,7 @@ def _words(session: Mapping[str, Any]) -> str:
 
 def _note_unknown_tracks(job: Job, display: Display) -> None:
     if job.outputs.codes:
-        with open(Path(job.out) / job.name / TRACKS, newline="") as file:
+        with open(Path(job.out) / job.name / TRACKS, newline="", encoding="utf-8") as file:
             known = {int(row["track"]) for row in csv.DictReader(file)}
         if unknown := sorted(set(job.outputs.codes) - known):
             tracks = ", ".join(map(str, unknown))
@@ -285,7 +285,7 @@ def _outputs(
     names = {each.path.name for each in recordings}
     if unknown := sorted(file for file in participants.files if not names & {file, file.strip()}):
         shown = ", ".join(map(ascii, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
-        write_error_line(f"affect-edge: --participants: {shown}: none of these recordings")
+        report_line(f"--participants: {shown}: none of these recordings")
     for each in recordings:
         if codes[each.name] and configs[each.name].zones.seats:
             raise ConfigError(

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.descriptors import printable, write_error_line
+from edge.descriptors import printable, report_line
 from edge.recordings.analysis.job import Job, Progress
 
 _LINE_MS: Final = 10_000.0
@@ -84,7 +84,7 @@ class Display:
             line = printable(f"affect-edge: {text}")
             self._bars.console.print(line, markup=False, highlight=False)
         else:
-            write_error_line(f"affect-edge: {text}")
+            report_line(text)
 
     @property
     def _done(self) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edge.descriptors import write_error_line
+from edge.descriptors import report_line
 from edge.errors import EXIT_DONE, EXIT_FAILURE, ConfigError, InferenceError
 from edge.recordings.analysis.participants_file import read_participants
 from edge.recordings.annotation.annotate import Span, Summary, annotate_video
@@ -87,10 +87,10 @@ def _annotate(options: AnnotateOptions) -> int:
             codes=codes,
             on_progress=lambda ns: progress.show((ns - span.start_ns) / 1e9),
         )
-    _report(f"{options.out}: {_words(summary)}")
+    report_line(f"{options.out}: {_words(summary)}")
     if unknown := sorted(set(codes) - summary.faces):
         tracks = ", ".join(map(str, unknown))
-        _report(f"{options.recording.name}: no track {tracks}, which --participants names")
+        report_line(f"{options.recording.name}: no track {tracks}, which --participants names")
     return EXIT_FAILURE if summary.damage else EXIT_DONE
 
 
@@ -114,7 +114,7 @@ def _still_of_video(options: AnnotateOptions) -> int:
             lambda ns: progress.show(ns / 1e9),
         )
     write_picture(board, options.out)
-    _report(f"{options.out}: {_count(faces, 'face')}")
+    report_line(f"{options.out}: {_count(faces, 'face')}")
     return EXIT_DONE
 
 
@@ -144,7 +144,7 @@ def _stills(options: AnnotateOptions) -> int:
                 except (ConfigError, InferenceError) as error:
                     if len(pairs) == 1:
                         raise
-                    _report(str(error))
+                    report_line(str(error))
                     failed += 1
                     continue
                 write_picture(board, out)
@@ -156,7 +156,7 @@ def _stills(options: AnnotateOptions) -> int:
             raise Interrupted(end, words) from None
         raise
     unread = f"; {_count(failed, 'picture')} could not be read" if failed else ""
-    _report(f"{options.out}: {_count(made, 'still')}, {_count(faces, 'face')}{unread}")
+    report_line(f"{options.out}: {_count(made, 'still')}, {_count(faces, 'face')}{unread}")
     return EXIT_FAILURE if failed else EXIT_DONE
 
 
@@ -204,7 +204,7 @@ def _overlays(options: AnnotateOptions) -> Overlays:
         raise ConfigError(
             "--from: takes no --purpose, --config and --set: nothing is analysed; leave them out"
         )
-    return overlays_from(options.log, options.recording, _report)
+    return overlays_from(options.log, options.recording, report_line)
 
 
 def _check_recording(options: AnnotateOptions) -> None:
@@ -305,7 +305,3 @@ def _words(summary: Summary) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _report(text: str) -> None:
-    write_error_line(f"affect-edge: {text}")
