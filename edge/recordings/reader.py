@@ -18,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Config
-from edge.errors import ConfigError, FrameRefused, ModelError
+from edge.errors import ConfigError, FrameRefused
 from edge.protocol.messages import FACES
 from edge.recordings.result import Result
 from edge.recordings.settings import Selection, Settings
 from edge.recordings.steps import Steps
 from edge.vision.face_message import faces_json
-from edge.vision.golden import golden_findings
-from edge.vision.pipeline import Pipeline
+from edge.vision.golden import open_verified
 from edge.vision.sources.depth import StreamDepth
 from edge.vision.sources.images import read_grey
 from edge.vision.sources.orientation import turned
@@ -63,7 +62,7 @@ class Reader:
     ) -> None:
         self._settings = Settings(config, settings, purpose)
         self._picture_config = self._settings.of_picture()
-        self._pipeline = open_networks(self._picture_config)
+        self._pipeline = open_verified(self._picture_config)
 
     def picture(self, picture: NDArray[Any] | Path | str, *, channels: Channels = "bgr") -> Result:
         """Return the faces of one picture, which stands alone; tracks are numbered from 1.
@@ -154,24 +153,6 @@ class Reader:
     def _results(self, config: Config, selection: Selection) -> Iterator[Result]:
         steps = Steps(self._pipeline, config, selection)
         return (item for item in steps if isinstance(item, Result))
-
-
-def open_networks(config: Config) -> Pipeline:
-    """Load the configured networks, and verify them on the golden face.
-
-    Raises:
-        ModelError: a network fails verification.
-    """
-    pipeline = Pipeline.open(config)
-    for finding in golden_findings(
-        pipeline.detector,
-        pipeline.expression,
-        pipeline.translator,
-        region_detector=pipeline.region_detector,
-        mesh=pipeline.mesh,
-    ):
-        raise ModelError(str(finding))
-    return pipeline
 
 
 def _luma_of(picture: NDArray[Any], channels: Channels, depth: StreamDepth) -> Luma:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from edge.clock import Stopwatch, monotonic_ns
+from edge.config import Config
 from edge.errors import InferenceError, ModelError
 from edge.vision.detect import Detector, detector_for
 from edge.vision.expression import ExpressionNetwork, expression_for
@@ -31,6 +32,7 @@ from edge.vision.inference.golden_schema import (
 from edge.vision.mesh import mesh_for
 from edge.vision.mesh.names import COEFFICIENTS, POINTS
 from edge.vision.mesh.network import FaceMeshNetwork
+from edge.vision.pipeline import Pipeline
 from edge.vision.resize import area_means
 from edge.vision.translate import Translator, translator_for
 from edge.vision.values import Box, Detection, Frame, Luma, Mesh, Prediction
@@ -66,6 +68,30 @@ def golden_frame(picture: Luma) -> Frame:
     """Return ``picture`` as a frame, taken now."""
     now_ns = monotonic_ns()
     return Frame(picture, index=0, sensor_ns=now_ns, clock="monotonic", captured_ns=now_ns)
+
+
+def open_verified(config: Config, *, first_track: int = 1) -> Pipeline:
+    """Return the pipeline of the configured networks, which give their golden answers.
+
+    The check also warms them up.
+
+    Args:
+        config: names the networks.
+        first_track: number of the first track.
+
+    Raises:
+        ModelError: a network cannot be loaded, or does not give its golden answer.
+    """
+    pipeline = Pipeline.open(config, first_track=first_track)
+    for finding in golden_findings(
+        pipeline.detector,
+        pipeline.expression,
+        pipeline.translator,
+        region_detector=pipeline.region_detector,
+        mesh=pipeline.mesh,
+    ):
+        raise ModelError(str(finding))
+    return pipeline
 
 
 def golden_findings(

@@ -13,10 +13,9 @@ import cv2
 
 from edge.child import end_with_parent, forbid_dumps
 from edge.config import Config
-from edge.errors import EXIT_FAILURE, AffectEdgeError, ModelError
+from edge.errors import EXIT_FAILURE, AffectEdgeError
 from edge.link import Ended, Failed, Go, Link, LinkClosed, Ready, Start
-from edge.vision.golden import golden_findings
-from edge.vision.pipeline import Pipeline
+from edge.vision.golden import open_verified
 from edge.vision.record import model_references
 from edge.vision.sources import load_modules
 from edge.worker.memlock import lock_memory, return_free_memory
@@ -27,26 +26,6 @@ def _harden() -> None:
     """End with the hub; keep frames out of core dumps and debuggers."""
     end_with_parent(signal.SIGKILL)
     forbid_dumps()
-
-
-def _open_verified(config: Config, first_track: int) -> tuple[Pipeline, dict[str, dict[str, str]]]:
-    """Load the networks and verify them on the golden face, which also warms them up.
-
-    Return the pipeline, and what is recorded of each network, by role.
-
-    Raises:
-        ModelError: a network does not reproduce its golden answer.
-    """
-    pipeline = Pipeline.open(config, first_track=first_track)
-    for finding in golden_findings(
-        pipeline.detector,
-        pipeline.expression,
-        pipeline.translator,
-        region_detector=pipeline.region_detector,
-        mesh=pipeline.mesh,
-    ):
-        raise ModelError(str(finding))
-    return pipeline, model_references(config, pipeline)
 
 
 def main(fd: int) -> int:
@@ -62,7 +41,8 @@ def main(fd: int) -> int:
             raise TypeError(f"expected the start report, received {start!r}")
         config = Config.model_validate_json(start.config)
         try:
-            pipeline, models = _open_verified(config, start.first_track)
+            pipeline = open_verified(config, first_track=start.first_track)
+            models = model_references(config, pipeline)
             load_modules(config.source)  # before Ready, so that limits.start_s covers it
             # at a first start networks are loaded that are measured and not chosen
             return_free_memory()

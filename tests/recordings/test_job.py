@@ -14,8 +14,8 @@ from edge.recordings.analysis import job as job_module
 from edge.recordings.analysis.derived import Outputs
 from edge.recordings.analysis.identity import sha256_of
 from edge.recordings.analysis.job import Job, Progress, run_job
-from edge.recordings.reader import open_networks
 from edge.recordings.settings import Selection, Settings
+from edge.vision.golden import open_verified
 from edge.vision.pipeline import Pipeline
 from edge.vision.record import model_references
 from tests.support.analyses import make_pictures
@@ -26,7 +26,7 @@ EVERY_PICTURE = Selection()
 
 @pytest.fixture(scope="module")
 def networks() -> Pipeline:
-    return open_networks(Settings(purpose="safety").of_picture())
+    return open_verified(Settings(purpose="safety").of_picture())
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from edge.child import end_with_parent, forbid_dumps
 from edge.config import Config, redact
 from edge.errors import AffectEdgeError, LogFileError, ModelError
 from edge.recordings.analysis.job import Job, Progress, run_job
-from edge.recordings.reader import open_networks
+from edge.vision.golden import open_verified
 from edge.vision.pipeline import Pipeline
 from edge.vision.record import model_references
 
@@ -89,7 +89,7 @@ class _Networks:
     def of(self, config: Config) -> Pipeline:
         key = config.model_dump_json(include=set(_NETWORKS))
         if self._pipeline is None or key != self._key:
-            self._key, self._pipeline = key, open_networks(config)
+            self._key, self._pipeline = key, open_verified(config)
         return self._pipeline
 
 

@@ -6,10 +6,10 @@ from typing import Protocol
 
 from edge.config import Config
 from edge.recordings.annotation.overlay import FrameOverlay, overlay_of_result
-from edge.recordings.reader import open_networks
 from edge.recordings.result import Result
 from edge.recordings.settings import Selection
 from edge.recordings.steps import Steps
+from edge.vision.golden import open_verified
 
 
 def _ignore(_media_ns: int) -> None:
@@ -80,7 +80,7 @@ class NewAnalysis:
         selection = Selection(start_ns / 1e9, None if end_ns is None else end_ns / 1e9)
         if self.by_index:  # its times are not those of the file
             selection, on_picture = Selection(), _ignore
-        steps = Steps(open_networks(self.config), self.config, selection, on_picture)
+        steps = Steps(open_verified(self.config), self.config, selection, on_picture)
         for item in steps:
             if isinstance(item, Result):
                 yield overlay_of_result(item)
