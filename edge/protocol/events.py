@@ -1,13 +1,13 @@
 """Every kind of event: its name and the model of its ``detail``.
 
 Code that emits an event passes the model; on the wire, ``EventMessage`` carries its name and
-fields. A reader parses them with ``detail_of``, and may leave an unknown event unparsed.
+fields. A reader may parse them with the model in ``DETAILS``, and leaves an unknown event as it is.
 """
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from edge.protocol.alarm_events import AlarmCleared, AlarmRaised
 from edge.protocol.detail import Detail as Detail  # noqa: PLC0414 - it belongs to this interface
@@ -389,18 +389,3 @@ DETAILS: Final[Mapping[str, type[Detail]]] = {
 FREQUENT: Final = frozenset({Blink.event, MediaRepeated.event})
 """Events that may come many times a minute: views leave them out of their short lists of events,
 where they would push off marks and alarms."""
-
-
-def detail_of(event: str, detail: Mapping[str, Any]) -> Detail | None:
-    """Return the parsed detail of a received event; None if this version cannot parse it.
-
-    That is an unknown event, or one with a missing or malformed field: a message of another
-    version.
-    """
-    model = DETAILS.get(event)
-    if model is None:
-        return None
-    try:
-        return model.model_validate(detail)
-    except ValidationError:
-        return None

@@ -1,4 +1,4 @@
-"""Stall, stillness and nothing to see: told once, after the stated time, and taken back."""
+"""Stall, stillness and nothing to see: reported once, after the stated time, and taken back."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,10 +19,19 @@ from edge.config import (
     VideoSource,
 )
 from edge.protocol.events import PictureStateChanged
-from edge.vision.picture_rules import CAUSES, RULES, rules_line, rules_table, states_table
+from edge.vision import picture
+from edge.vision.picture_rules import (
+    CAUSES,
+    NOTHING_S,
+    PICTURES_MIN,
+    RULES,
+    SOMETHING_S,
+    STILL_S,
+    rules_line,
+)
 from edge.vision.picture_state import PictureWatch
 from edge.vision.values import Frame, Luma
-from edge.vocabulary import PICTURE_STATES, PictureState
+from edge.vocabulary import PICTURE_GRADES, PICTURE_STATES, PictureState
 
 PAGE = Path(__file__).parents[2] / "docs" / "operation.md"
 CAMERAS = (
@@ -161,9 +170,32 @@ def test_check_names_the_rules_of_the_configured_source(source: SourceConfig) ->
 # -- the tables of docs/operation.md ---------------------------------------------------------------
 
 
-def test_every_kind_of_source_and_every_state_is_in_the_tables() -> None:
+def row(beginning: str) -> str:
+    """Return the row of a table that begins so."""
+    (found,) = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith(beginning)]
+    return found
+
+
+def test_every_kind_of_source_is_in_the_table_with_its_limits() -> None:
     assert set(RULES) == {source.kind for source in (*CAMERAS, *FILES)}
+    for kind, rules in RULES.items():
+        limit = "`limits.stall_s`" if rules.repeated == "frozen" else f"{STILL_S:g} s"
+        words = row(f"| {rules.name} (`{kind}`) |")
+        assert f"worker after {limit} and {PICTURES_MIN} pictures: `{rules.repeated}`" in words
+        assert f"worker after {NOTHING_S:g} s and {PICTURES_MIN} pictures: `dark`, `flat`" in words
+
+
+def test_every_state_is_in_the_table_with_its_limits_and_grade() -> None:
     assert set(CAUSES) == set(PICTURE_STATES)
-    page = PAGE.read_text("utf-8")
-    for table in (rules_table(), states_table()):
-        assert table in page, f"docs/operation.md lacks this table:\n{table}"
+    for state in PICTURE_STATES:
+        grade = PICTURE_GRADES.get(state)
+        assert row(f"| `{state}` |").endswith(f"| {grade}, `picture_{state}` |" if grade else "| |")
+    dark, flat = row("| `dark` |"), row("| `flat` |")
+    assert (
+        f"areas below {picture.DIM:g} of 255 and structure below {picture.STRUCTURE_MIN:g}, or"
+        in dark
+    )
+    assert f"areas below {picture.BLACK:g} of 255 |" in dark
+    assert f"contrast below {picture.CONTRAST_MIN:g} |" in flat
+    for words in (dark, flat):
+        assert f"other pictures for {SOMETHING_S:g} s" in words
