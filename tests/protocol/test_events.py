@@ -66,6 +66,11 @@ def test_the_page_explains_every_field_in_order(kind: str) -> None:
     assert rows == list(fields(f"{kind}Message"))
 
 
+def test_the_page_lists_every_event_once_by_what_it_is_about() -> None:
+    overview = section("Event").partition("| about | events |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"`(\w+)`", overview)) == sorted(DETAILS)
+
+
 def test_the_page_explains_every_event_with_its_detail() -> None:
     table = section("Event").partition("| event | field of `detail` |")[2]
     explained: dict[str, list[str]] = {}
