@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.accuracy import run_accuracy
-from benchmarks.arguments import Parser, add_configuration, add_result_file
+from benchmarks.arguments import Parser, add_configuration, add_result_file, configuration_words
 from benchmarks.calm import add_calm, calm_of, show_calm
 from benchmarks.cost import run_cost, show_cost
 from benchmarks.detectors import add_detectors, detectors_of, show_detectors
@@ -39,7 +39,7 @@ from benchmarks.soak import RATE_HZ, run_soak, show_soak
 from benchmarks.suite import RUNS, run_suite, show_missed, show_suite
 from benchmarks.table import add_table, show_table, table_of
 from benchmarks.thresholds import LEAD_EDGES, SAME_MIN, run_thresholds
-from edge.config import load_config
+from edge.config import Config, load_config
 from edge.descriptors import open_standard_streams
 from edge.errors import EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
 from edge.vision.inference.choice import board_name
@@ -163,17 +163,22 @@ def _recorded_arguments(argv: Sequence[str]) -> list[str]:
     return kept
 
 
+def _configuration(arguments: argparse.Namespace, *settings: str) -> Config:
+    """Return the configuration of a command's options, with further ``settings``."""
+    return load_config(
+        arguments.config, settings=[PURPOSE, *arguments.set, *settings], overrides={}
+    )
+
+
 def _suite(arguments: argparse.Namespace) -> dict[str, Any]:
-    load_config(arguments.config, settings=[PURPOSE, *arguments.set], overrides={})
+    _configuration(arguments)
     if arguments.frames is not None and arguments.frames < 1:
         raise ConfigError(f"--frames {arguments.frames}: expected 1 or more")
     reference = None
     if arguments.reference is not None:
         reference = load_reference(arguments.reference, board_name())  # before minutes of work
     extra = ["--frames", str(arguments.frames)] if arguments.frames is not None else []
-    extra += ["-c", str(arguments.config)] if arguments.config else []
-    for setting in arguments.set:
-        extra += ["--set", setting]
+    extra += configuration_words(arguments)
     with Console(stderr=True).status("suite") as status:
         result = run_suite(
             [name for name in arguments.only.split(",") if name],
@@ -199,14 +204,14 @@ def _cost(arguments: argparse.Namespace) -> dict[str, Any]:
         faces = [int(each) for each in arguments.faces.split(",")]
     except ValueError as error:
         raise ConfigError(f"--faces {arguments.faces}: expected numbers, such as 1,4,16") from error
-    config = load_config(arguments.config, settings=[PURPOSE, *arguments.set], overrides={})
+    config = _configuration(arguments)
     return run_cost(config, faces)
 
 
 def _schedule(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.pictures is not None and arguments.pictures < 2:
         raise ConfigError(f"--pictures {arguments.pictures}: expected 2 or more")
-    config = load_config(arguments.config, settings=[PURPOSE, *arguments.set], overrides={})
+    config = _configuration(arguments)
     with Console(stderr=True).status("schedule") as status:
         return run_schedule(
             config,
@@ -222,10 +227,9 @@ def _show_schedule(result: dict[str, Any], console: Console) -> None:
 
 
 def _accuracy(arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = [PURPOSE, *arguments.set]
-    if arguments.artifact:
-        settings.append(f"expression.artifact={json.dumps(arguments.artifact)}")
-    config = load_config(arguments.config, settings=settings, overrides={})
+    artifact = arguments.artifact
+    chosen = [f"expression.artifact={json.dumps(artifact)}"] if artifact else []
+    config = _configuration(arguments, *chosen)
     translated, translator = arguments.pipeline == "translate", config.translator
     folds = parse_folds(arguments.fold)
     if folds and not translated:
@@ -257,15 +261,13 @@ def _parity(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _thresholds(arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = [PURPOSE, *arguments.set]
-    config = load_config(arguments.config, settings=settings, overrides={})
+    config = _configuration(arguments)
     with Console(stderr=True).status("thresholds"):
         return run_thresholds(config, images=arguments.images, labels=arguments.labels)
 
 
 def _mesh(arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = [PURPOSE, *arguments.set]
-    config = load_config(arguments.config, settings=settings, overrides={})
+    config = _configuration(arguments)
     with Console(stderr=True).status("mesh") as status:
         return run_mesh(config, images=arguments.images, progress=status.update)
 

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.board import measurement_conditions
-from benchmarks.evaluation.annotated import Annotation, read_labels, read_picture
+from benchmarks.evaluation.annotated import Annotation, read_labels
 from benchmarks.evaluation.folds import Folds, check_folds
 from benchmarks.evaluation.groups import group_figures
 from benchmarks.evaluation.metrics import differences, figures
 from benchmarks.evaluation.neutral import relative_to_own_neutral
+from benchmarks.evaluation.pictures import read_picture
 from edge.clock import monotonic_ns
 from edge.config import Config, ImagesSource, QualityConfig
 from edge.errors import ConfigError, InferenceError

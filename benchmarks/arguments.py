@@ -28,3 +28,9 @@ def add_configuration(command: argparse.ArgumentParser) -> None:
     """Add the daemon's options ``--config`` and ``--set``."""
     command.add_argument("-c", "--config", type=Path, metavar="FILE")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+
+
+def configuration_words(arguments: argparse.Namespace) -> list[str]:
+    """Return the options of ``add_configuration`` as words, for a command that this one starts."""
+    words = [] if arguments.config is None else ["-c", str(arguments.config)]
+    return [*words, *(word for setting in arguments.set for word in ("--set", setting))]

@@ -17,15 +17,20 @@ from rich.table import Table
 from benchmarks.arguments import add_result_file
 from benchmarks.board import OtherLoad, machine
 from benchmarks.evaluation.known_faces import Findings, KnownFace, read_boxes
-from benchmarks.evaluation.pictures import faces_in, float_network, picture_paths, shrunk_face
+from benchmarks.evaluation.pictures import (
+    faces_in,
+    float_network,
+    photographs,
+    read_picture,
+    shrunk_face,
+)
 from benchmarks.show_fps import show_conditions, show_load
 from edge.clock import Stopwatch, monotonic_ns, processor_ns
-from edge.errors import ConfigError, FrameRefused, ModelError
+from edge.errors import ConfigError, ModelError
 from edge.vision.detect import Detector, detector_for
 from edge.vision.inference import bundled_models, find_model, load_manifest
 from edge.vision.inference.network import load_artifact
 from edge.vision.inference.runtimes import runtime_installed
-from edge.vision.sources.images import read_grey
 from edge.vision.values import Frame, Luma
 
 HEIGHTS: Final = (0.25, 0.18, 0.13, 0.09, 0.065)
@@ -101,7 +106,7 @@ def run_detectors(
         ModelError: a model cannot be trusted.
         InferenceError: a network fails.
     """
-    paths = _picture_paths(images)
+    paths = photographs(images)
     conditions = machine()
     other_load = OtherLoad()
     detectors = _detectors(also, threshold, threads)
@@ -117,7 +122,7 @@ def run_detectors(
     faces = 0
     for number, path in enumerate(paths, start=1):
         progress(f"picture {number} of {len(paths)}")
-        picture = _picture(path)
+        picture = read_picture(path)
         if finder is not None:
             known = [KnownFace(face.box, face.landmarks) for face in faces_in(finder, picture)]
         else:
@@ -146,23 +151,6 @@ def run_detectors(
         "models": _models(detectors.values()),
         "other_cpu_percent": other_load.percent(),
     }
-
-
-def _picture_paths(images: Path) -> list[Path]:
-    try:
-        paths = picture_paths(images, "--images")
-    except ModelError as error:
-        raise ConfigError(str(error)) from error
-    if not paths:
-        raise ConfigError(f"--images {images}: no pictures in it; expected ones that show faces")
-    return paths
-
-
-def _picture(path: Path) -> Luma:
-    try:
-        return read_grey(path)
-    except FrameRefused as error:
-        raise ConfigError(f"--images {path.parent}: {error}") from error
 
 
 def _detectors(also: Sequence[str], threshold: float, threads: int) -> dict[str, Detector]:

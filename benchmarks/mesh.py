@@ -16,17 +16,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.board import measurement_conditions
-from benchmarks.evaluation.pictures import faces_in, picture_paths
+from benchmarks.evaluation.pictures import faces_in, photographs, read_picture
 from benchmarks.evaluation.turned_faces import Doubles, FaceModel, rotation
 from edge.clock import Stopwatch
 from edge.config import Config, DemoSource
-from edge.errors import ConfigError, FrameRefused
+from edge.errors import ConfigError
 from edge.vision.detect import Detector, open_detector
 from edge.vision.mesh import open_mesh
 from edge.vision.mesh.network import FaceMeshNetwork
 from edge.vision.quality import yaw
 from edge.vision.sources import open_source
-from edge.vision.sources.images import read_grey
 from edge.vision.values import Detection, Luma, Mesh
 
 _YAWS: Final = (-30.0, -20.0, -10.0, 0.0, 10.0, 20.0, 30.0)
@@ -47,8 +46,8 @@ def run_mesh(
         progress: called with a line before each photograph.
 
     Raises:
-        ConfigError: no photograph shows a frontal face.
-        ModelError: a network or the folder cannot be used.
+        ConfigError: a photograph cannot be read, or none shows a frontal face.
+        ModelError: a network cannot be trusted.
         InferenceError: a network fails.
     """
     mesh_on = config.mesh.model_copy(update={"enabled": True})
@@ -122,11 +121,8 @@ def _pictures(images: Path | None, detector: Detector) -> Iterator[tuple[str, Lu
         if frame is not None:
             yield "demo clip", frame.luma
         return
-    for path in picture_paths(images, "--images"):
-        try:
-            yield path.name, read_grey(path)
-        except FrameRefused as error:
-            raise ConfigError(f"--images: {error}") from error
+    for path in photographs(images):
+        yield path.name, read_picture(path)
 
 
 def _measured(

@@ -19,12 +19,11 @@ from benchmarks.evaluation.pictures import (
     Pictures,
     face_crops,
     float_network,
-    picture_paths,
+    photographs,
     split_pictures,
     squares_round_faces,
 )
 from benchmarks.evaluation.translation_agreement import translation_agreement
-from edge.errors import ConfigError, ModelError
 from edge.vision.detect import detector_for
 from edge.vision.inference import Manifest, Network, find_model, load_manifest
 from edge.vision.inference.choice import measure
@@ -116,12 +115,7 @@ def _pictures(images: Path, manifest: Manifest) -> tuple[Sequence[Luma], bool]:
 
 
 def _pictures_of(images: Path, manifest: Manifest) -> tuple[Pictures, bool]:
-    try:
-        paths = picture_paths(images, "--images")
-    except ModelError as error:
-        raise ConfigError(str(error)) from error
-    if not paths:
-        raise ConfigError(f"--images {images}: no pictures in it; expected ones that show faces")
+    paths = photographs(images)
     if manifest.calibration and len(paths) >= PICTURES_MIN:
         split = split_pictures(images)
         if split.record == manifest.calibration:

@@ -20,13 +20,12 @@ from rich.table import Table
 from benchmarks.board import OtherLoad, measurement_conditions
 from benchmarks.evaluation.face_agreement import FaceAgreement
 from benchmarks.evaluation.motion import RATE_HZ, scenes
-from benchmarks.evaluation.pictures import Pictures, float_network, picture_paths
+from benchmarks.evaluation.pictures import Pictures, float_network, photographs
 from benchmarks.figures import quantiles
 from benchmarks.pipeline import read_frames
 from edge import clock
 from edge.clock import Stopwatch
 from edge.config import Config, DemoSource
-from edge.errors import ConfigError, ModelError
 from edge.vision.detect import Detector, detector_for, open_detector
 from edge.vision.expression import open_expression
 from edge.vision.pipeline import Pipeline
@@ -171,14 +170,9 @@ def run_schedule(
 def _pictures(images: Path | None, count: int | None) -> Pictures:
     if images is None:
         return Pictures(())
-    try:
-        paths = picture_paths(images, "--images")
-    except ModelError as error:
-        raise ConfigError(str(error)) from error
+    paths = photographs(images, least=2)
     if count is not None and count < len(paths):
         paths = [paths[place * len(paths) // count] for place in range(count)]
-    if len(paths) < 2:
-        raise ConfigError(f"--images {images}: {len(paths)} pictures; expected 2 or more")
     return Pictures(paths)
 
 

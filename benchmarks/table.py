@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.apart import fps_apart
-from benchmarks.arguments import add_configuration, add_result_file
+from benchmarks.arguments import add_configuration, add_result_file, configuration_words
 from benchmarks.fps_arguments import PURPOSE
 from benchmarks.show_fps import show_conditions
 from edge.config import Config, load_config
@@ -58,9 +58,7 @@ def table_of(arguments: argparse.Namespace) -> dict[str, Any]:
         if count < 1:
             raise ConfigError(f"{option} {count}: expected 1 or more")
     config = load_config(arguments.config, settings=[PURPOSE, *arguments.set], overrides={})
-    extra = ["-c", str(arguments.config)] if arguments.config else []
-    for setting in arguments.set:
-        extra += ["--set", setting]
+    extra = configuration_words(arguments)
     with Console(stderr=True).status("table") as status:
         return run_table(
             config, extra, arguments.frames, arguments.translated_frames,

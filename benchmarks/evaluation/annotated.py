@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.evaluation.pictures import faces_in
-from edge.errors import ConfigError, FrameRefused
+from benchmarks.evaluation.pictures import faces_in, read_picture
+from edge.errors import ConfigError
 from edge.vision.detect import Detector
-from edge.vision.sources.images import read_grey
 from edge.vision.values import Box, Detection, Luma
 from edge.vocabulary import EXPRESSIONS
 
@@ -99,18 +98,6 @@ def annotated_faces(
         luma = read_picture(images / row.file)
         found = faces_in(detector, luma)
         yield row, luma, max(found, key=lambda each: each.box.width * each.box.height, default=None)
-
-
-def read_picture(path: Path) -> Luma:
-    """Return a picture, uint8 (height, width).
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    try:
-        return read_grey(path)
-    except FrameRefused as error:
-        raise ConfigError(f"--images {path.parent}: {error}") from error
 
 
 def shifted(box: Box, x: float, y: float, scale: float) -> Box:

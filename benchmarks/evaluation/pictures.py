@@ -1,7 +1,7 @@
-"""Pictures for int8 exports: a calibration set and an evaluation set.
+"""Pictures of a folder: those of a benchmark, and for int8 exports two sets.
 
-The hash of its bytes assigns a picture to one of the sets. So no picture is in both, whatever else
-the folder holds, and the same folder gives the same artifacts.
+The hash of its bytes assigns a picture to the set for calibration or to that for evaluation. So no
+picture is in both, whatever else the folder holds, and the same folder gives the same artifacts.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from edge.clock import Stopwatch
-from edge.errors import FrameRefused, ModelError
+from edge.errors import ConfigError, FrameRefused, ModelError
 from edge.validation import file_errors
 from edge.vision.detect import Detector
 from edge.vision.expression.crop import square_crop
@@ -55,7 +55,7 @@ class Pictures(Sequence[Luma]):
         try:
             return read_grey(self._paths[place])
         except FrameRefused as error:
-            raise ModelError(f"--calibration: {error}") from error
+            raise ModelError(f"{self._paths[place].parent}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,36 @@ def split_pictures(folder: Path) -> Split:
             sha256=hashlib.sha256("\n".join(calibrate).encode()).hexdigest(),
         ),
     )
+
+
+def photographs(images: Path, least: int = 1) -> list[Path]:
+    """Return the picture files in the folder ``--images``, in the order of their names.
+
+    Raises:
+        ConfigError: it is not a folder, or holds fewer than ``least``.
+    """
+    try:
+        paths = picture_paths(images, "--images")
+    except ModelError as error:
+        raise ConfigError(str(error)) from error
+    if len(paths) < least:
+        raise ConfigError(
+            f"--images {images}: {len(paths)} pictures in it; expected {least} or more that show"
+            " faces"
+        )
+    return paths
+
+
+def read_picture(path: Path) -> Luma:
+    """Return a picture of the folder ``--images``, uint8 (height, width).
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return read_grey(path)
+    except FrameRefused as error:
+        raise ConfigError(f"--images {path.parent}: {error}") from error
 
 
 def picture_paths(folder: Path, option: str) -> list[Path]:

@@ -12,7 +12,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,6 @@ from edge.vision.sources.picture_file import grey
 from edge.vision.values import Frame, Luma
 
 Channels = Literal["bgr", "rgb"]
-
-_SKIPPED: Final = "; the picture is skipped"
 
 
 class Reader:
@@ -86,7 +84,7 @@ class Reader:
             try:
                 luma, file = read_grey(Path(picture), depth), Path(picture).name
             except FrameRefused as error:
-                raise ConfigError(f"picture {str(error).removesuffix(_SKIPPED)}") from error
+                raise ConfigError(f"picture {error}") from error
         luma = turned(luma, source.rotate_deg, source.flip)
         frame = Frame(luma, index=0, sensor_ns=0, clock="media", captured_ns=0)
         state = self._pipeline.renewed(self._picture_config).step(frame)

@@ -146,7 +146,7 @@ def test_wrong_folders_and_options_are_one_line(
     empty.mkdir()
     boxes = tmp_path / "boxes.csv"
     boxes.write_text(f"file,x,y,width,height\nother.png,{FACE}\n")
-    assert "no pictures in it" in refused(images=empty)
+    assert "0 pictures in it; expected 1 or more" in refused(images=empty)
     assert "No such file" in refused(images=tmp_path / "none")
     assert "--threads 0: expected 1 to 16" in refused("--threads", 0)
     assert "--threshold 2: expected a score" in refused("--threshold", 2)

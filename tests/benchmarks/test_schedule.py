@@ -135,6 +135,6 @@ def test_wrong_pictures_are_refused_in_one_line(
     folder = ["schedule", "--images", str(tmp_path)]
     assert "--images" in refusal(main, [*folder[:-1], str(tmp_path / "none")], capsys)
     assert cv2.imwrite(str(tmp_path / "one.png"), np.zeros((99, 99), np.uint8))
-    assert "1 pictures; expected 2 or more" in refusal(main, folder, capsys)
+    assert "1 pictures in it; expected 2 or more" in refusal(main, folder, capsys)
     line = refusal(main, ["schedule", "--pictures", "1"], capsys)
     assert "--pictures 1: expected 2 or more" in line

@@ -176,7 +176,7 @@ def read_grey(path: Path, depth: StreamDepth | None = None) -> Luma:
     file = PictureFile(path, depth or StreamDepth(None))
     luma = file.read()
     if luma is None:
-        raise FrameRefused(f"{file.name}: holds no picture; it is skipped")
+        raise FrameRefused(f"{file.name}: holds no picture")
     return luma
 
 

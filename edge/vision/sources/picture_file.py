@@ -131,7 +131,7 @@ class PictureFile:
 
     def _refusal(self, number: int, reason: str) -> FrameRefused:
         page = "" if self.is_single else f", page {number + 1}"
-        return FrameRefused(f"{self.name}{page}: {reason}; the picture is skipped")
+        return FrameRefused(f"{self.name}{page}: {reason}")
 
 
 def is_deep_png_or_tiff(path: Path) -> bool:
@@ -164,9 +164,9 @@ def _read_file(path: Path, name: str) -> Bytes:
         with open(_open_regular(path), "rb") as file:
             content = np.frombuffer(file.read(), np.uint8)
     except OSError as error:
-        raise FrameRefused(f"{name}: {error.strerror}; the picture is skipped") from error
+        raise FrameRefused(f"{name}: {error.strerror}") from error
     if not content.size:
-        raise FrameRefused(f"{name}: an empty file; the picture is skipped")
+        raise FrameRefused(f"{name}: an empty file")
     return content
 
 
