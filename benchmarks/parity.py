@@ -117,7 +117,7 @@ def _pictures(images: Path, manifest: Manifest) -> tuple[Sequence[Luma], bool]:
 def _pictures_of(images: Path, manifest: Manifest) -> tuple[Pictures, bool]:
     paths = photographs(images)
     if manifest.calibration and len(paths) >= PICTURES_MIN:
-        split = split_pictures(images)
+        split = split_pictures(images, "--images")
         if split.record == manifest.calibration:
             return split.evaluate, True
     return Pictures(paths), False

@@ -73,17 +73,21 @@ class Split:
     record: Calibration
 
 
-def split_pictures(folder: Path) -> Split:
+def split_pictures(folder: Path, option: str = "--calibration") -> Split:
     """Return the pictures of ``folder``, split by the hashes of their files.
 
     Copies of a picture count once. At most 64 are used for calibration and 200 for evaluation.
+
+    Args:
+        folder: of the pictures.
+        option: by which it was given, for errors.
 
     Raises:
         ModelError: it is not a folder, or holds too few readable pictures; one line.
     """
     by_hash: dict[str, Path] = {}
     refused = ""
-    for path in picture_paths(folder, "--calibration"):
+    for path in picture_paths(folder, option):
         try:
             read_grey(path)
             by_hash.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), path)
@@ -91,7 +95,7 @@ def split_pictures(folder: Path) -> Split:
             refused = f"; {error}"
     if len(by_hash) < PICTURES_MIN:
         raise ModelError(
-            f"--calibration {folder}: {len(by_hash)} different pictures, expected"
+            f"{option} {folder}: {len(by_hash)} different pictures, expected"
             f" {PICTURES_MIN} or more that show faces{refused}"
         )
     digests = sorted(by_hash)
@@ -100,7 +104,7 @@ def split_pictures(folder: Path) -> Split:
     evaluate = [each for each in digests if int(each[-8:], 16) >= border]
     if not calibrate or not evaluate:
         raise ModelError(
-            f"--calibration {folder}: all pictures fall into one of the two sets; give more"
+            f"{option} {folder}: all pictures fall into one of the two sets; give more"
         )
     calibrate, evaluate = calibrate[:_CALIBRATE_MAX], evaluate[:_EVALUATE_MAX]
     return Split(
