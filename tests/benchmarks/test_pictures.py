@@ -25,7 +25,7 @@ def test_copies_of_one_picture_are_too_few_by_whatever_option(tmp_path: Path) ->
     content = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()
     for number in range(PICTURES_MIN):
         (tmp_path / f"{number}.png").write_bytes(content)
-    with pytest.raises(ModelError, match="^--images .*: 1 different pictures, expected 16"):
+    with pytest.raises(ModelError, match=r"^--images .*: 1 different pictures, expected 16"):
         split_pictures(tmp_path, "--images")
-    with pytest.raises(ModelError, match="^--calibration .*: 1 different pictures, expected 16"):
+    with pytest.raises(ModelError, match=r"^--calibration .*: 1 different pictures, expected 16"):
         split_pictures(tmp_path)
