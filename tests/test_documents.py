@@ -38,6 +38,16 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     assert not dead
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_list_of_contents_names_every_section(page: Path) -> None:
+    """Two sections of the decisions, and one or two of other pages, were in no list."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    items = re.findall(r"(?m)^(?:- |  ).*$", text.partition("\n## ")[0])
+    listed = set(re.findall(r"\]\(#([^)\s]+)\)", "\n".join(items)))
+    sections = [anchors(f"# {each}").pop() for each in re.findall(r"(?m)^## (.+)$", text)]
+    assert not listed or [each for each in sections if each not in listed] == []
+
+
 def test_the_page_of_faults_names_tests_that_exist() -> None:
     page = (ROOT / "docs/faults.md").read_text()
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
