@@ -8,8 +8,12 @@ import pytest
 
 from tests.support.daemons import ROOT
 
+FOLDERS = ("docs", "models", "exporters", "benchmarks")
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "models").rglob("*.md")]
+    [
+        *ROOT.glob("*.md"),
+        *(path for each in FOLDERS for path in (ROOT / each).rglob("*.md")),
+    ]
 )
 
 
