@@ -16,9 +16,9 @@ import numpy as np
 from edge.clock import Stopwatch
 from edge.errors import ModelError
 from edge.validation import file_errors
-from edge.vision.detect.viola_jones import ViolaJones
-from edge.vision.golden import detection_findings, golden_frame, golden_picture
-from edge.vision.inference import Finding, Network
+from edge.vision.detect import detector_for
+from edge.vision.golden import golden_frame, golden_picture, network_findings
+from edge.vision.inference import Network
 from edge.vision.inference.cascade import MIN_NEIGHBOURS, SCALE_FACTOR, CascadeSession
 from edge.vision.inference.golden_schema import DetectionGolden
 from edge.vision.inference.manifest import Artifact, Limit, Manifest, Output, Parity, Source
@@ -115,24 +115,17 @@ def export_viola_jones(
         draft.manifest(out.name, [artifact]),
         {_FILE: content},
         parity=parity,
-        findings=_findings,
+        findings=network_findings,
         allow_parity_loss=options.allow_parity_loss,
     )
-
-
-def _detector(network: Network) -> ViolaJones:
-    return ViolaJones(network, threshold=detectors.THRESHOLD, nms_iou=detectors.NMS_IOU)
-
-
-def _findings(network: Network) -> list[Finding]:
-    return detection_findings(_detector(network))
 
 
 def _golden(
     draft: driver.Draft, artifact: Artifact, content: bytes, name: str, size: tuple[int, int]
 ) -> DetectionGolden:
     network = open_built(draft.manifest(name, [artifact]), artifact, {_FILE: content})
-    found = _detector(network).detect(golden_frame(golden_picture()[0]), Stopwatch())
+    detector = detector_for(network, threshold=detectors.THRESHOLD, nms_iou=detectors.NMS_IOU)
+    found = detector.detect(golden_frame(golden_picture()[0]), Stopwatch())
     return detectors.golden_of_faces(found, size, int8=False)
 
 

@@ -1,7 +1,8 @@
 """Face detection: finds the faces in a frame. Stateless between frames.
 
 To add a detector: a file here, its decoder's name in a manifest, a ``case`` below, and a line in
-``tests/support/networks.py``. All detectors share ``suppression`` and ``input_picture``.
+``tests/support/networks.py``. A detector of one network is a decoder in a ``NetworkDetector``. All
+share ``suppression`` and ``input_picture``.
 """
 
 from pathlib import Path
@@ -73,25 +74,25 @@ def detector_for(network: Network, *, threshold: float, nms_iou: float) -> Detec
     """
     match network.manifest.decoder:
         case "centerface":
-            from edge.vision.detect.centerface import CenterFace  # noqa: PLC0415
+            from edge.vision.detect.centerface import centerface  # noqa: PLC0415
 
-            return CenterFace(network, threshold=threshold, nms_iou=nms_iou)
+            return centerface(network, threshold=threshold, nms_iou=nms_iou)
         case "retinaface":
-            from edge.vision.detect.retinaface import RetinaFace  # noqa: PLC0415
+            from edge.vision.detect.retinaface import retinaface  # noqa: PLC0415
 
-            return RetinaFace(network, threshold=threshold, nms_iou=nms_iou)
+            return retinaface(network, threshold=threshold, nms_iou=nms_iou)
         case "mtcnn":
             from edge.vision.detect.mtcnn import Mtcnn  # noqa: PLC0415
 
             return Mtcnn(network, threshold=threshold, nms_iou=nms_iou)
         case "yunet":
-            from edge.vision.detect.yunet import YuNet  # noqa: PLC0415
+            from edge.vision.detect.yunet import yunet  # noqa: PLC0415
 
-            return YuNet(network, threshold=threshold, nms_iou=nms_iou)
+            return yunet(network, threshold=threshold, nms_iou=nms_iou)
         case "viola-jones":
-            from edge.vision.detect.viola_jones import ViolaJones  # noqa: PLC0415
+            from edge.vision.detect.viola_jones import viola_jones  # noqa: PLC0415
 
-            return ViolaJones(network, threshold=threshold, nms_iou=nms_iou)
+            return viola_jones(network, threshold=threshold, nms_iou=nms_iou)
         case _:
             raise network.manifest.unknown_decoder(
                 "centerface", "mtcnn", "retinaface", "viola-jones", "yunet"

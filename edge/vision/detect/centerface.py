@@ -7,18 +7,17 @@ of the published network: stride 4, ``heatmap`` (1 map), ``scale`` (log of heigh
 """
 
 import math
-from copy import copy
+from functools import partial
 from operator import mul
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.clock import Stopwatch
-from edge.vision.detect.input_picture import input_picture
+from edge.vision.detect.network_detector import NetworkDetector
 from edge.vision.detect.suppression import by_score, non_maximum_suppression
 from edge.vision.inference import Network
-from edge.vision.values import Box, Detection, Floats, Frame
+from edge.vision.values import Box, Detection, Floats
 
 STRIDE: Final = 4
 CHANNELS: Final = {"heatmap": 1, "scale": 2, "offset": 2, "landmarks": 10}
@@ -41,63 +40,30 @@ _FEW: Final = 64
 calls of array functions for one face take three times as long."""
 
 
-class CenterFace:
-    """A CenterFace network and its decoder. Owned by one thread; stateless between frames.
+def centerface(network: Network, *, threshold: float, nms_iou: float) -> NetworkDetector:
+    """Return the detector of a network whose manifest names the decoder ``centerface``, run once.
 
-    ``info``, ``golden`` and ``input_size``: see ``edge.vision.detect.Detector``.
+    Arguments and errors are those of ``edge.vision.detect.detector_for``.
     """
 
-    def __init__(self, network: Network, *, threshold: float, nms_iou: float) -> None:
-        """Wrap ``network`` and run it once, to check that its outputs fit this decoder.
-
-        Args:
-            network: a network whose manifest names the decoder ``centerface``.
-            threshold: score a face must exceed, 0..1.
-            nms_iou: overlap from which the lower-scored of two faces is dropped, 0..1.
-
-        Raises:
-            ModelError: an output is missing or has another shape, or the network fails on a
-                black picture.
-        """
-        self._network = network
-        self._threshold = threshold
-        self._nms_iou = nms_iou
-        self._averages = False
-        self.info = network.info
-        self.golden = network.manifest.golden
-        self.input_size = (network.info.width, network.info.height)
-        rows, columns = network.info.height // STRIDE, network.info.width // STRIDE
-        network.warm_up(
-            {role: [(1, channels, rows, columns)] for role, channels in CHANNELS.items()}
-        )
-
-    @property
-    def averaged(self) -> "CenterFace":
-        """The same detector with means over cells; see ``edge.vision.detect.Detector``."""
-        other = copy(self)
-        other._averages = True
-        return other
-
-    def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
-        """Return the faces in ``frame``; see ``edge.vision.detect.Detector``."""
-        # stretched, as in the published code, unless the picture is narrow
-        picture, ratio_x, ratio_y = input_picture(frame, self.input_size)
-        stopwatch.lap("resize")
-        maps = self._network.run(picture[None])
-        stopwatch.lap("detect")
-        found = decode(
-            maps["heatmap"][0, 0],
-            maps["scale"][0],
-            maps["offset"][0],
-            maps["landmarks"][0],
-            threshold=self._threshold,
-            nms_iou=self._nms_iou,
+    def decoded(
+        outputs: dict[str, Floats], *, ratio_x: float, ratio_y: float, averaged: bool = False
+    ) -> tuple[Detection, ...]:
+        return decode(
+            outputs["heatmap"][0, 0],
+            outputs["scale"][0],
+            outputs["offset"][0],
+            outputs["landmarks"][0],
+            threshold=threshold,
+            nms_iou=nms_iou,
             ratio_x=ratio_x,
             ratio_y=ratio_y,
-            averaged=self._averages,
+            averaged=averaged,
         )
-        stopwatch.lap("decode_boxes")
-        return found
+
+    rows, columns = network.info.height // STRIDE, network.info.width // STRIDE
+    shapes = {role: [(1, channels, rows, columns)] for role, channels in CHANNELS.items()}
+    return NetworkDetector(network, decoded, shapes, averaged=partial(decoded, averaged=True))
 
 
 def decode(

@@ -12,12 +12,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.clock import Stopwatch
 from edge.vision.detect.candidates import clipped, faces_of
-from edge.vision.detect.input_picture import input_picture
+from edge.vision.detect.network_detector import NetworkDetector
 from edge.vision.detect.suppression import by_score
 from edge.vision.inference import Network
-from edge.vision.values import Detection, Floats, Frame
+from edge.vision.values import Detection, Floats
 
 STRIDES: Final = (8, 16, 32)
 
@@ -33,57 +32,29 @@ _OFFSET_MAX: Final = 16.0
 """Offsets are clipped to this many sides of the anchor; valid ones are below 1."""
 
 
-class RetinaFace:
-    """A RetinaFace network and its decoder. Owned by one thread; stateless between frames.
+def retinaface(network: Network, *, threshold: float, nms_iou: float) -> NetworkDetector:
+    """Return the detector of a network whose manifest names the decoder ``retinaface``, run once.
 
-    ``info``, ``golden`` and ``input_size``: see ``edge.vision.detect.Detector``.
+    Arguments and errors are those of ``edge.vision.detect.detector_for``.
     """
+    anchors = anchors_of((network.info.width, network.info.height))
 
-    def __init__(self, network: Network, *, threshold: float, nms_iou: float) -> None:
-        """Wrap ``network`` and run it once, to check that its outputs fit this decoder.
-
-        Args:
-            network: a network whose manifest names the decoder ``retinaface``.
-            threshold: score a face must exceed, 0..1.
-            nms_iou: overlap from which the lower-scored of two faces is dropped, 0..1.
-
-        Raises:
-            ModelError: an output is missing or has another shape, or the network fails on a
-                black picture.
-        """
-        self._network = network
-        self._threshold = threshold
-        self._nms_iou = nms_iou
-        self.info = network.info
-        self.golden = network.manifest.golden
-        self.input_size = (network.info.width, network.info.height)
-        self._anchors = anchors_of(self.input_size)
-        count = len(self._anchors)
-        network.warm_up({role: [(1, count, values)] for role, values in ROLES.items()})
-
-    @property
-    def averaged(self) -> "RetinaFace":
-        """Itself: each face has its best anchor only."""
-        return self
-
-    def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
-        """Return the faces in ``frame``; see ``edge.vision.detect.Detector``."""
-        picture, ratio_x, ratio_y = input_picture(frame, self.input_size)
-        stopwatch.lap("resize")
-        rows = self._network.run(picture[None])
-        stopwatch.lap("detect")
-        found = decode(
-            rows["scores"][0, :, 1],
-            rows["boxes"][0],
-            rows["landmarks"][0],
-            self._anchors,
-            threshold=self._threshold,
-            nms_iou=self._nms_iou,
+    def decoded(
+        outputs: dict[str, Floats], *, ratio_x: float, ratio_y: float
+    ) -> tuple[Detection, ...]:
+        return decode(
+            outputs["scores"][0, :, 1],
+            outputs["boxes"][0],
+            outputs["landmarks"][0],
+            anchors,
+            threshold=threshold,
+            nms_iou=nms_iou,
             ratio_x=ratio_x,
             ratio_y=ratio_y,
         )
-        stopwatch.lap("decode_boxes")
-        return found
+
+    shapes = {role: [(1, len(anchors), values)] for role, values in ROLES.items()}
+    return NetworkDetector(network, decoded, shapes)
 
 
 def count_anchors(size: tuple[int, int]) -> int:

@@ -4,15 +4,15 @@ P. Viola, M. Jones: Robust Real-Time Face Detection. International Journal of Co
 2004. It gives boxes alone: landmarks are None, so that the yaw of a face stays unknown.
 """
 
+from functools import partial
 from typing import Final
 
 import numpy as np
 
-from edge.clock import Stopwatch
-from edge.vision.detect.input_picture import input_picture
+from edge.vision.detect.network_detector import NetworkDetector
 from edge.vision.detect.suppression import by_score, non_maximum_suppression
 from edge.vision.inference import Network
-from edge.vision.values import Box, Detection, Floats, Frame
+from edge.vision.values import Box, Detection, Floats
 
 HALF_SCORE: Final = 3
 """Squares that agree on a face whose score is 0.5."""
@@ -30,49 +30,33 @@ def scores_of(squares: Floats) -> Floats:
     return squares / (squares + np.float32(HALF_SCORE))
 
 
-class ViolaJones:
-    """A cascade classifier. Owned by one thread; stateless between frames.
+def viola_jones(network: Network, *, threshold: float, nms_iou: float) -> NetworkDetector:
+    """Return the detector of a network whose manifest names the decoder ``viola-jones``, run once.
 
-    ``info``, ``golden`` and ``input_size``: see ``edge.vision.detect.Detector``.
+    Arguments and errors are those of ``edge.vision.detect.detector_for``. The threshold is
+    one of ``scores_of``.
     """
+    decoder = partial(decode, threshold=threshold, nms_iou=nms_iou)
+    return NetworkDetector(network, decoder, {"boxes": [(0, 4)], "squares": [(0,)]})
 
-    def __init__(self, network: Network, *, threshold: float, nms_iou: float) -> None:
-        """Wrap the cascade and run it once.
 
-        Args:
-            network: a network whose manifest names the decoder ``viola-jones``.
-            threshold: score a face must exceed, 0..1; see ``scores_of``.
-            nms_iou: overlap from which the lower-scored of two faces is dropped, 0..1.
+def decode(
+    outputs: dict[str, Floats], *, threshold: float, nms_iou: float, ratio_x: float, ratio_y: float
+) -> tuple[Detection, ...]:
+    """Return the faces that the cascade found in one picture, highest score first.
 
-        Raises:
-            ModelError: an output is missing or has another shape, or the cascade fails.
-        """
-        self._network = network
-        self._threshold = threshold
-        self._nms_iou = nms_iou
-        self.info = network.info
-        self.golden = network.manifest.golden
-        self.input_size = (network.info.width, network.info.height)
-        network.warm_up({"boxes": [(0, 4)], "squares": [(0,)]})
-
-    @property
-    def averaged(self) -> "ViolaJones":
-        """Itself: its boxes are means over squares already."""
-        return self
-
-    def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
-        """Return the faces in ``frame``; see ``edge.vision.detect.Detector``."""
-        picture, ratio_x, ratio_y = input_picture(frame, self.input_size)
-        stopwatch.lap("resize")
-        outputs = self._network.run(picture[None])
-        stopwatch.lap("detect")
-        scores = scores_of(outputs["squares"])
-        (kept,) = np.nonzero(scores > self._threshold)
-        kept = kept[by_score(scores[kept])]
-        boxes = outputs["boxes"][kept].astype(np.float64) * (ratio_x, ratio_y, ratio_x, ratio_y)
-        found = tuple(
-            Detection(Box(*boxes[place].tolist()), None, float(scores[kept[place]]))
-            for place in non_maximum_suppression(boxes, self._nms_iou)
-        )
-        stopwatch.lap("decode_boxes")
-        return found
+    Args:
+        outputs: ``boxes`` (n, 4), in pixels of the input, and ``squares`` (n,).
+        threshold: score a face must exceed.
+        nms_iou: overlap from which the lower-scored of two boxes is dropped.
+        ratio_x: full-frame pixels per pixel of the input, across.
+        ratio_y: the same, down.
+    """
+    scores = scores_of(outputs["squares"])
+    (kept,) = np.nonzero(scores > threshold)
+    kept = kept[by_score(scores[kept])]
+    boxes = outputs["boxes"][kept].astype(np.float64) * (ratio_x, ratio_y, ratio_x, ratio_y)
+    return tuple(
+        Detection(Box(*boxes[place].tolist()), None, float(scores[kept[place]]))
+        for place in non_maximum_suppression(boxes, nms_iou)
+    )

@@ -8,16 +8,16 @@ the place and the logarithms of width and height, ``kps`` the points relative to
 units of the stride.
 """
 
+from functools import partial
 from typing import Final
 
 import numpy as np
 
-from edge.clock import Stopwatch
 from edge.vision.detect.candidates import Doubles, clipped, faces_of
-from edge.vision.detect.input_picture import input_picture
+from edge.vision.detect.network_detector import NetworkDetector
 from edge.vision.detect.suppression import by_score
 from edge.vision.inference import Network
-from edge.vision.values import Detection, Floats, Frame
+from edge.vision.values import Detection, Floats
 
 STRIDES: Final = (8, 16, 32)
 
@@ -49,60 +49,20 @@ def places_of(size: tuple[int, int]) -> Doubles:
     return np.concatenate(parts).astype(np.float64)
 
 
-class YuNet:
-    """A YuNet network and its decoder. Owned by one thread; stateless between frames.
+def yunet(network: Network, *, threshold: float, nms_iou: float) -> NetworkDetector:
+    """Return the detector of a network whose manifest names the decoder ``yunet``, run once.
 
-    ``info``, ``golden`` and ``input_size``: see ``edge.vision.detect.Detector``.
+    Arguments and errors are those of ``edge.vision.detect.detector_for``.
     """
-
-    def __init__(self, network: Network, *, threshold: float, nms_iou: float) -> None:
-        """Wrap ``network`` and run it once, to check that its outputs fit this decoder.
-
-        Args:
-            network: a network whose manifest names the decoder ``yunet``.
-            threshold: score a face must exceed, 0..1.
-            nms_iou: overlap from which the lower-scored of two faces is dropped, 0..1.
-
-        Raises:
-            ModelError: an output is missing or has another shape, or the network fails on a
-                black picture.
-        """
-        self._network = network
-        self._threshold = threshold
-        self._nms_iou = nms_iou
-        self.info = network.info
-        self.golden = network.manifest.golden
-        self.input_size = width, height = (network.info.width, network.info.height)
-        self._places = places_of(self.input_size)
-        network.warm_up(
-            {
-                f"{part}_{stride}": [(1, (height // stride) * (width // stride), count)]
-                for part, count in PARTS.items()
-                for stride in STRIDES
-            }
-        )
-
-    @property
-    def averaged(self) -> "YuNet":
-        """Itself: each face has its best place only."""
-        return self
-
-    def detect(self, frame: Frame, stopwatch: Stopwatch) -> tuple[Detection, ...]:
-        """Return the faces in ``frame``; see ``edge.vision.detect.Detector``."""
-        picture, ratio_x, ratio_y = input_picture(frame, self.input_size)
-        stopwatch.lap("resize")
-        outputs = self._network.run(picture[None])
-        stopwatch.lap("detect")
-        found = decode(
-            outputs,
-            self._places,
-            threshold=self._threshold,
-            nms_iou=self._nms_iou,
-            ratio_x=ratio_x,
-            ratio_y=ratio_y,
-        )
-        stopwatch.lap("decode_boxes")
-        return found
+    width, height = network.info.width, network.info.height
+    places = places_of((width, height))
+    shapes = {
+        f"{part}_{stride}": [(1, (height // stride) * (width // stride), count)]
+        for part, count in PARTS.items()
+        for stride in STRIDES
+    }
+    decoder = partial(decode, places=places, threshold=threshold, nms_iou=nms_iou)
+    return NetworkDetector(network, decoder, shapes)
 
 
 def decode(
