@@ -1,7 +1,6 @@
 """Progress of long work: a bar with the remaining time on a terminal, else a line now and then."""
 
 import sys
-from types import TracebackType
 from typing import Any, Final, Self
 
 from edge.clock import elapsed_ms, monotonic_ns
@@ -43,10 +42,7 @@ class ProgressBar:
             self._task = self._bar.add_task(printable(self._what), total=self._total)
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 

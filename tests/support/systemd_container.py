@@ -6,7 +6,6 @@ written; ``virtual_machine`` loses them.
 
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tests.support.debian_root import BACKGROUND, DebianRoot
@@ -132,12 +131,7 @@ class SystemdContainer(RemoteCommands):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.cut_power()
 
 

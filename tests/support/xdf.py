@@ -3,7 +3,6 @@
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 _FILE_HEADER, _STREAM_HEADER, _SAMPLES, _CLOCK_OFFSET, _STREAM_FOOTER = 1, 2, 3, 4, 6
 
@@ -19,12 +18,7 @@ class XdfFile:
     def __enter__(self) -> "XdfFile":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def header(self, stream: int, xml: str) -> None:

@@ -1,7 +1,6 @@
 """Shows how far several recordings are: bars on a terminal, else a line now and then."""
 
 import sys
-from types import TracebackType
 from typing import Any, Final, Self
 
 from edge.clock import elapsed_ms, monotonic_ns
@@ -47,10 +46,7 @@ class Display:
             self._total = self._bars.add_task(name, total=total, doing="left")
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, *_: object) -> None:
         if self._bars is not None:
             self._bars.stop()
 
