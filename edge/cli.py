@@ -263,7 +263,7 @@ def models_list(
     ] = None,
 ) -> None:
     """Print every artifact, its size and its agreement with the original."""
-    from edge.check.check import print_models  # noqa: PLC0415
+    from edge.check.models import print_models  # noqa: PLC0415
 
     print_models(models or ())
 
@@ -271,7 +271,7 @@ def models_list(
 @models_app.command("verify")
 def models_verify() -> int:
     """Hash every bundled artifact; exit 78 when one is not what its manifest says."""
-    from edge.check.check import verify_models  # noqa: PLC0415
+    from edge.check.models import verify_models  # noqa: PLC0415
 
     return verify_models()
 

@@ -1,11 +1,11 @@
-"""``affect-edge check`` and ``affect-edge models``: verify configuration, machine, source, models.
+"""``affect-edge check``: verifies configuration, machine, source and networks before a start.
 
 A line of ``check`` begins with ``ok``, ``WARN`` (works, but look at it) or ``WRONG`` (the daemon
 would refuse to start, or could not work); only ``WRONG`` changes the exit code.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +17,7 @@ from edge.check.security import security_lines
 from edge.check.source import source_line
 from edge.check.zones import zones_lines
 from edge.clock import elapsed_ms, monotonic_ns
-from edge.config import (
-    Config,
-    DemoSource,
-    DetectorConfig,
-    ExpressionConfig,
-    MeshConfig,
-    TranslatorConfig,
-    redact,
-)
+from edge.config import Config, DemoSource, redact
 from edge.descriptors import printable
 from edge.errors import EXIT_CONFIG, EXIT_DONE, ModelError
 from edge.vision.detect import open_detector
@@ -36,15 +28,7 @@ from edge.vision.golden import (
     mesh_findings,
     translation_findings,
 )
-from edge.vision.inference import (
-    Finding,
-    bundled_models,
-    find_model,
-    load_manifest,
-    model_rows,
-    saved_choice,
-    verify,
-)
+from edge.vision.inference import Finding, find_model, saved_choice, verify
 from edge.vision.mesh import open_mesh
 from edge.vision.picture_rules import rules_line
 from edge.vision.regions import region_detector, require_square_input
@@ -186,69 +170,3 @@ def _translator_findings(config: Config) -> list[Finding]:
 
 def _expression_findings(config: Config) -> list[Finding]:
     return expression_findings(open_expression(config.expression, config.journal.state_dir))
-
-
-def print_models(models: Sequence[str] = ()) -> None:
-    """Print two lines for every artifact: what it is, and its parity.
-
-    Args:
-        models: names of bundled models, or model folders; empty: all bundled ones.
-
-    Raises:
-        ModelError: there is no such model, or its manifest is not valid.
-    """
-    for folder in [find_model(each) for each in models] or bundled_models():
-        choice = saved_choice(folder)
-        for row in model_rows(folder):
-            here = ", chosen here by auto" if choice and choice.artifact == row.artifact else ""
-            sys.stdout.write(
-                f"{row.model}/{row.artifact}  {row.task}, {row.precision}, {row.runtime},"
-                f" {row.size_bytes / 1e6:.2f} MB, sha256 {row.sha256[:16]}...{here}\n"
-                f"    parity: {row.parity}\n"
-            )
-
-
-def verify_models() -> int:
-    """Verify each bundled model: hashes, manifest, parity, decoder; print a line each.
-
-    Returns:
-        0, or 78 if anything is wrong.
-
-    Raises:
-        ModelError: there is no bundled model.
-    """
-    code = EXIT_DONE
-    folders = bundled_models()
-    if not folders:
-        raise ModelError("no bundled models found; install affect-edge again")
-    for folder in folders:
-        findings = verify(folder) or _decoder_findings(folder)
-        for finding in findings:
-            sys.stdout.write(f"WRONG  {finding}\n")
-            code = EXIT_CONFIG
-        if not findings:
-            sys.stdout.write(f"ok     {folder.name}\n")
-    return code
-
-
-def _decoder_findings(folder: Path) -> list[Finding]:
-    """Return what the decoder finds wrong with a model: it knows which outputs it needs.
-
-    Opens the first artifact that passed parity; the others have the same outputs by parity.
-    """
-    manifest = load_manifest(folder)
-    passed = (each.file for each in manifest.artifacts if manifest.parity[each.file].passed)
-    model, artifact = str(folder), next(passed)
-    try:
-        match manifest.task:
-            case "face-detection":
-                open_detector(DetectorConfig(model=model, artifact=artifact))
-            case "facial-expression":
-                open_expression(ExpressionConfig(model=model, artifact=artifact))
-            case "spectrum-translation":
-                open_translator(TranslatorConfig(model=model, artifact=artifact))
-            case "face-mesh":
-                open_mesh(MeshConfig(enabled=True, model=model, artifact=artifact))
-    except ModelError as error:
-        return [Finding(manifest.name, str(error))]
-    return []
