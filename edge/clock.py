@@ -16,6 +16,9 @@ from typing import ClassVar, Final
 
 _STA_UNSYNC = 0x0040  # <linux/timex.h>: the kernel clock is not synchronized
 _DAY_NS = 86_400_000_000_000
+_TRIES: Final = 5  # to read two clocks at once
+_CLOSE_NS: Final = 100_000  # a reading takes less than a microsecond
+_TRY_NS_MAX: Final = 2**63
 _TIMESYNCD_FLAG = Path("/run/systemd/timesync/synchronized")
 _HEALTH_FILE = Path("/run/affect-edge-clock/health")  # of systemd/affect-edge-clock.service
 _HEALTH_MAX_AGE_NS = 60_000_000_000  # four times the period of the helper
@@ -205,4 +208,31 @@ def _written_health() -> ClockHealth | None:
 
 def wall_minus_boottime_ns() -> int:
     """Return wall time minus boot time; it changes only when the wall clock steps or slews."""
-    return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return _difference_ns(wall_ns, boottime_ns)
+
+
+def wall_minus_monotonic_ns() -> int:
+    """Return wall time minus monotonic time, to convert a time of one clock to the other."""
+    return _difference_ns(wall_ns, monotonic_ns)
+
+
+def boottime_minus_monotonic_ns() -> int:
+    """Return boot time minus monotonic time: how long the machine was suspended."""
+    return _difference_ns(boottime_ns, monotonic_ns)
+
+
+def _difference_ns(one: Callable[[], int], other: Callable[[], int]) -> int:
+    """Return the time of one clock minus that of another, as if both were read at once.
+
+    A process may be held up between two readings, on a busy machine for long. So one is read
+    between two readings of the other; of a few tries the closest counts.
+    """
+    closest_ns, difference_ns = _TRY_NS_MAX, 0
+    for _ in range(_TRIES):
+        before_ns, at_ns, after_ns = other(), one(), other()
+        if after_ns - before_ns < closest_ns:
+            closest_ns = after_ns - before_ns
+            difference_ns = at_ns - (before_ns + after_ns) // 2
+        if closest_ns < _CLOSE_NS:
+            break
+    return difference_ns

@@ -195,7 +195,7 @@ class Alarms:
 
     def keep(self) -> list[KeptAlarm]:
         """Return the raised alarms, for ``restore``."""
-        offset_ns = clock.wall_ns() - clock.monotonic_ns()
+        offset_ns = clock.wall_minus_monotonic_ns()
         return [
             KeptAlarm(
                 rule=rule,
@@ -213,7 +213,7 @@ class Alarms:
         Those of tracks, which ended with the daemon, and of rules that are now off, are cleared.
         """
         now_ns = clock.monotonic_ns()
-        offset_ns = clock.wall_ns() - now_ns
+        offset_ns = clock.wall_minus_monotonic_ns()
         for each in kept[:ALARMS_MAX]:
             since_ns = min(now_ns, each.since_unix_ns - offset_ns)
             cause = Cause(each.rule, each.text, each.subject, each.participant, since_ns)
@@ -309,7 +309,7 @@ class Alarms:
                     subject=cause.subject,
                     participant=cause.participant,
                     text=cause.text,
-                    since_unix_ns=followed.since_ns + clock.wall_ns() - clock.monotonic_ns(),
+                    since_unix_ns=followed.since_ns + clock.wall_minus_monotonic_ns(),
                 )
             )
             log.warning("alarm %s: %s", _name(cause), cause.text)
@@ -324,7 +324,7 @@ class Alarms:
                 subject=cause.subject,
                 participant=cause.participant,
                 text=cause.text,
-                since_unix_ns=followed.since_ns + clock.wall_ns() - clock.monotonic_ns(),
+                since_unix_ns=followed.since_ns + clock.wall_minus_monotonic_ns(),
                 lasted_s=round(max(0, now_ns - followed.since_ns) / 1e9, 1),
             )
         )

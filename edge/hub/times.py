@@ -53,9 +53,10 @@ class MessageTimes:
 
     def now(self) -> EventTime:
         """Return the present on both clocks, with the error bound of the wall clock."""
+        monotonic_ns = clock.monotonic_ns()
         return EventTime(
-            monotonic_ns=clock.monotonic_ns(),
-            unix_ns=clock.wall_ns(),
+            monotonic_ns=monotonic_ns,
+            unix_ns=monotonic_ns + clock.wall_minus_monotonic_ns(),
             synchronized=self._health.synchronized,
             max_error_us=self._health.max_error_us,
             media_ns=self._newest and self._newest["sensor_ns"],
@@ -85,9 +86,9 @@ class MessageTimes:
         """Return the wall time of a frame, computed once, here."""
         match report.clock:
             case "monotonic":
-                return clock.wall_ns() - (clock.monotonic_ns() - report.sensor_ns)
+                return report.sensor_ns + clock.wall_minus_monotonic_ns()
             case "boottime":
-                return clock.wall_ns() - (clock.boottime_ns() - report.sensor_ns)
+                return report.sensor_ns + clock.wall_minus_boottime_ns()
             case "media":
                 if self._zero_unix_ns is None:
                     start_ns = self._recorded_unix_ns

@@ -10,7 +10,7 @@
 
 from typing import Final
 
-from edge.clock import boottime_ns, monotonic_ns
+from edge.clock import boottime_minus_monotonic_ns, monotonic_ns
 from edge.errors import ConfigError
 from edge.lsl.service_clock import ServiceClock
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
@@ -81,7 +81,7 @@ class DeviceTimes:
     def _of_boot_time(self, message: FrameMessage) -> int:
         """Return when a picture with boot time was taken, on its machine's monotonic clock."""
         if self._service is None:
-            return message.time.sensor_ns - (boottime_ns() - monotonic_ns())
+            return message.time.sensor_ns - boottime_minus_monotonic_ns()
         # the wall time of the message was derived from the boot time right before it was sent
         return message.time.unix_ns - self._service.wall_minus_monotonic_ns
 

@@ -231,7 +231,7 @@ class Participants:
 
     def keep(self) -> list[KeptParticipant]:
         """Return what a restart should not lose, for ``restore``."""
-        offset_ns = clock.wall_ns() - clock.monotonic_ns()
+        offset_ns = clock.wall_minus_monotonic_ns()
         return [
             KeptParticipant(
                 participant=code,
@@ -244,7 +244,7 @@ class Participants:
 
     def restore(self, kept: Sequence[KeptParticipant]) -> None:
         """Continue with codes and baselines from before a restart; none is on a track."""
-        offset_ns = clock.wall_ns() - clock.monotonic_ns()
+        offset_ns = clock.wall_minus_monotonic_ns()
         for each in kept[:PARTICIPANTS_MAX]:
             code = each.participant
             self._kept.add(code)
