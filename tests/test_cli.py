@@ -20,7 +20,7 @@ from edge.tools import operator
 from edge.vision.inference import bundled_models, folders
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.terminals import Terminal
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = tuple(typer.main.get_command(cli.app).commands)
@@ -345,7 +345,7 @@ def test_the_exit_code_of_an_interrupted_command(
     ) as process:  # fmt: skip
         wait_until(lambda: handles(process.pid, signal.SIGTERM))
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=20)
+        _, stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == (128 + number if code is None else code), stderr
     assert "Traceback" not in stderr
 

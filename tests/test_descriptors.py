@@ -11,6 +11,7 @@ import pytest
 
 from edge.descriptors import printable, write_error_line
 from tests.support.daemons import ROOT
+from tests.support.waiting import HANG_S
 
 QUIET = (
     *("--set", 'publish.service_endpoint=""', "--set", 'metrics.address=""', "--no-pace"),
@@ -71,7 +72,7 @@ def test_with_closed_standard_error_no_worker_is_lost(tmp_path: Path) -> None:
     )  # fmt: skip
     with log:
         assert run_in_shell("run --wait-for-subscriber", "2>&-", tmp_path).returncode == 0
-        assert log.wait(20) == 0
+        assert log.wait(HANG_S) == 0
     events = re.findall(r'"event":"([a-z_]+)"', (tmp_path / "log.jsonl").read_text())
     assert events == [
         "epoch_started", "worker_started", "file_opened", "source_state", "epoch_ended",

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.daemons import ROOT
 from tests.support.known_board import knowing_daemon
 from tests.support.postgres import require
+from tests.support.waiting import HANG_S
 
 FOLDER = ROOT / "deploy/prometheus"
 RULES = FOLDER / "affect-edge.rules.yml"
@@ -345,7 +346,7 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The names of the labels of each series of a running daemon."""
     with knowing_daemon(tmp_path_factory.mktemp("daemon")) as (_, port, _):
         url = f"http://127.0.0.1:{port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=HANG_S) as answer:
             page = answer.read().decode()
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(page):

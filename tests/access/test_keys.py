@@ -17,6 +17,7 @@ from edge.access.keys import new_pair, read_folder, read_public, read_secret
 from edge.errors import ConfigError
 from edge.files import private
 from tests.support.daemons import ROOT
+from tests.support.waiting import HANG_S
 
 WHAT = "security.secret_key"
 # fixed, as they are in the names of tests
@@ -205,7 +206,7 @@ def test_the_command_says_which_file_goes_where(tmp_path: Path) -> None:
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "edge", "keys", *arguments, "--dir", str(tmp_path)],
-            capture_output=True, text=True, cwd=ROOT, timeout=30, check=False,
+            capture_output=True, text=True, cwd=ROOT, timeout=HANG_S, check=False,
         )  # fmt: skip
 
     assert "no keys in" in run("list").stdout

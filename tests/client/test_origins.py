@@ -5,7 +5,7 @@ import pytest
 from edge.client import Subscriber
 from edge.client.origins import CLAIM_NS, SILENT_NS, Origins
 from tests.support.fetch_server import FakeDaemon
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 from tests.support.wire import Publisher, frame, status
 
 SECOND = 1_000_000_000
@@ -79,11 +79,11 @@ def test_a_lying_publisher_adds_nothing_to_a_stream(tmp_path, lines):
         publisher.wait_for_subscriptions()
         liar.wait_for_subscriptions()
         publisher.send(frame(1))
-        received = [subscriber.receive(10)]
+        received = [subscriber.receive(HANG_S)]
         liar.send(frame(9000), frame(2, epoch=7), frame(0, stream="other"), status(9000))
-        received.append(subscriber.receive(10))
+        received.append(subscriber.receive(HANG_S))
         publisher.send(frame(2))
-        received.append(subscriber.receive(10))
+        received.append(subscriber.receive(HANG_S))
         assert subscriber.endpoint_of("s") == true
         assert subscriber.endpoint_of("other") == lying
         assert list(subscriber.claims) == ["s"]

@@ -10,6 +10,7 @@ import pytest
 from edge.client import PART_BYTES_MAX, Cursor, Gap, Subscriber
 from edge.errors import ConfigError
 from edge.protocol import messages
+from tests.support.waiting import HANG_S
 from tests.support.wire import Publisher, event, face, frame, status
 
 
@@ -25,7 +26,7 @@ def publisher(endpoint):
 
 
 def take(subscriber, count):
-    received = [subscriber.receive(timeout_s=10.0) for _ in range(count)]
+    received = [subscriber.receive(timeout_s=HANG_S) for _ in range(count)]
     assert None not in received
     return received
 

@@ -15,6 +15,7 @@ from edge.dashboard.server import listen
 from edge.dashboard.tokens import new_token
 from tests.support.certificates import Certificates
 from tests.support.dashboards import RunningDashboard, Viewer
+from tests.support.waiting import HANG_S
 
 ENDPOINT = ("--connect", "ipc:///tmp/affect-edge-nobody", "--service", "")
 
@@ -54,7 +55,7 @@ def test_silent_connections_keep_nobody_out(
         next(viewer.updates())
         for number in range(300):
             source = (addresses[number % len(addresses)], 0)
-            peer = socket.create_connection(("127.0.0.1", page.port), 5, source)
+            peer = socket.create_connection(("127.0.0.1", page.port), HANG_S, source)
             held.enter_context(peer)
             peer.sendall(sent)
         assert page.request("GET", "/")[0] == 200
@@ -78,7 +79,9 @@ def test_handshakes_that_never_begin_keep_nobody_out(tmp_path: Path, addresses: 
     with RunningDashboard(tmp_path, *ENDPOINT, *files) as page, ExitStack() as held:
 
         def about() -> int:
-            made = http.client.HTTPSConnection("127.0.0.1", page.port, timeout=9, context=context)
+            made = http.client.HTTPSConnection(
+                "127.0.0.1", page.port, timeout=HANG_S, context=context
+            )
             with closing(made) as viewer:
                 viewer.request("GET", "/api/about")
                 return viewer.getresponse().status
@@ -87,7 +90,7 @@ def test_handshakes_that_never_begin_keep_nobody_out(tmp_path: Path, addresses: 
         before = descriptors(page)
         for number in range(300):
             source = (addresses[number % len(addresses)], 0)
-            held.enter_context(socket.create_connection(("127.0.0.1", page.port), 5, source))
+            held.enter_context(socket.create_connection(("127.0.0.1", page.port), HANG_S, source))
         assert about() == 200
         assert descriptors(page) <= before + 100
         assert page.stderr.count("\n") == 1, page.stderr
@@ -109,7 +112,7 @@ def test_a_handshake_that_never_ends_is_cut(
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"\x16\x03\x01\x02")  # a TLS record begins
             try:
-                return await asyncio.wait_for(reader.read(), 10)
+                return await asyncio.wait_for(reader.read(), HANG_S)
             finally:
                 writer.close()
 

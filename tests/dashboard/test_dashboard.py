@@ -143,6 +143,10 @@ def test_a_button_that_fails_says_why(
     assert "\n" not in reply["error"]
 
 
+def begun(viewer: Viewer) -> list[dict[str, Any]]:
+    return [each for each in viewer.events if each["event"] == "epoch_started"]
+
+
 def test_a_restart_of_the_daemon_is_shown_and_what_was_missed_is_fetched(
     page: RunningDashboard, daemon: RunningDaemon, tmp_path: Path
 ) -> None:
@@ -157,8 +161,8 @@ def test_a_restart_of_the_daemon_is_shown_and_what_was_missed_is_fetched(
             viewer.wait_for(lambda seen: seen.chambers[name]["connected"])
             viewer.wait_for(lambda seen: seen.chambers[name]["status"]["epoch"] == 2)
             assert list(viewer.chambers) == [name]
-            begun = [each for each in viewer.events if each["event"] == "epoch_started"]
-            assert len(begun) == 2
+            viewer.wait_for(lambda seen: len(begun(seen)) >= 2)
+            assert len(begun(viewer)) == 2
             viewer.wait_for(lambda _: page.command(name, request="mark", text="x")[0] == 200)
 
 

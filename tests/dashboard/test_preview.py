@@ -140,7 +140,7 @@ def test_the_viewer_who_opened_it_sees_pictures_and_they_are_kept_nowhere(
     luma = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_UNCHANGED)
     assert luma is not None
     assert luma.shape == (180, 320)
-    assert luma.std() > 5  # the clip, which has dark stretches, not a grey area
+    assert luma.std() > 2  # the clip, which has dark stretches, not a grey area
     begun = time.monotonic()
     for _ in range(3):
         picture.newest()

@@ -27,6 +27,7 @@ from edge.hub.kept_models import KeptAlarm, KeptPosition
 from edge.hub.kept_state import StateKeeper
 from edge.protocol.detail import Detail
 from tests.hub.test_kept_state import config
+from tests.support.waiting import HANG_S
 
 
 class Daemon:
@@ -76,7 +77,7 @@ class Daemon:
         self.kept.sessions.end(first.model_copy(update={"seq": 19}), 2)
 
     def erase(self, word: str = "morning") -> dict[str, object]:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + HANG_S
         while (reply := self.eraser.request(word))["state"] == "erasing":
             assert time.monotonic() < deadline
             self.eraser.go_on()

@@ -18,13 +18,14 @@ from tests.support import wire
 from tests.support.daemons import ROOT, RunningDaemon
 from tests.support.ports import free_port
 from tests.support.postgres import require
+from tests.support.waiting import HANG_S
 
 FLAGS = {"under_voltage": True, "frequency_capped": False}
 COUNTS = re.compile(r"affect_edge_\w+_(total|created|bucket|count|sum)")
 
 
 def page(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_S) as answer:
         return str(answer.read().decode())
 
 
@@ -158,7 +159,9 @@ def real_page(tmp_path_factory: pytest.TempPathFactory) -> str:
     port = free_port()
     folder = tmp_path_factory.mktemp("daemon")
     address = ("--set", f'metrics.address="127.0.0.1:{port}"')
-    with RunningDaemon(folder, "--source", "demo", *address, metrics=True) as daemon:
+    with RunningDaemon(
+        folder, "--source", "demo", "--set", "source.repeat=0", *address, metrics=True
+    ) as daemon:
         daemon.wait_for(lambda m: m["kind"] == "status" and m["frames_published"] > 10)
         daemon.wait_for(lambda m: m["kind"] == "status")
         return page(port)

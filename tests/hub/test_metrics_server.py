@@ -19,6 +19,8 @@ from edge.errors import ConfigError
 from edge.hub import metrics_server
 from edge.hub.metrics_server import CONNECTIONS_MAX, serve
 from tests.support.certificates import Certificates
+from tests.support.ports import free_port
+from tests.support.waiting import HANG_S
 
 TOKEN = "0123456789abcdef"
 
@@ -44,10 +46,7 @@ def token_file(tmp_path: Path) -> str:
 
 def start(host: str = "127.0.0.1", **files: str) -> int:
     """Serve one metric; return the port."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as free:
-        free.bind((host.strip("[]"), 0))
-        port = int(free.getsockname()[1])
+    port = free_port(host.strip("[]"))
     registry = CollectorRegistry()
     Gauge("answer", "An answer", registry=registry).set(42)
     serve(registry, MetricsConfig(address=f"{host}:{port}", **files))
@@ -59,7 +58,7 @@ def scrape(
 ) -> str:
     scheme = "http" if tls is None else "https"
     request = urllib.request.Request(f"{scheme}://{host}:{port}/metrics", headers=headers)
-    with urllib.request.urlopen(request, timeout=10, context=tls) as answer:
+    with urllib.request.urlopen(request, timeout=HANG_S, context=tls) as answer:
         return str(answer.read().decode())
 
 
@@ -127,7 +126,7 @@ def test_silent_peers_do_not_stop_it(
     context = ssl.create_default_context(cafile=str(certificates.authority)) if tls else None
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS_MAX + 3)]
     for each in silent:  # the server closes them all, the last ones at once
-        each.settimeout(10)
+        each.settimeout(HANG_S)
         with contextlib.suppress(ConnectionError):
             assert each.recv(1) == b""
         each.close()
@@ -140,7 +139,9 @@ def test_a_byte_now_and_then_keeps_no_connection(monkeypatch: pytest.MonkeyPatch
     with contextlib.ExitStack() as opened:
         peers = []
         for _ in range(CONNECTIONS_MAX):
-            peer = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            peer = opened.enter_context(
+                socket.create_connection(("127.0.0.1", port), timeout=HANG_S)
+            )
             peer.sendall(b"GET /metrics HTTP/1.1\r\nx: ")
             peer.settimeout(0.05)
             peers.append(peer)
@@ -170,7 +171,7 @@ def test_a_lack_of_descriptors_or_threads_holds_no_place(
     with monkeypatch.context() as patched:
         patched.setattr(*((os, "dup") if failing == "dup" else (threading.Timer, "start")), fail)
         for _ in range(CONNECTIONS_MAX):
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+            with socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as peer:
                 assert peer.recv(1) == b"", "closed at once"
     assert "answer 42.0" in scrape(port)
 
@@ -191,7 +192,7 @@ def test_a_lack_of_descriptors_or_threads_holds_no_place(
 )
 def test_wrong_requests_end_nothing(sent: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     port = start()
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as peer:
         received = b""
         with contextlib.suppress(OSError):
             peer.sendall(sent)
@@ -209,7 +210,7 @@ def test_a_slow_reader_holds_one_thread(server_files: dict[str, str]) -> None:
         slow.sendall(b"GET /../../etc/passwd HTTP/1.0\r\n")  # and no end of the request
         assert "answer 42.0" in scrape(port)
         slow.sendall(b"\r\n")
-        slow.settimeout(10)
+        slow.settimeout(HANG_S)
         answer = b"".join(iter(lambda: slow.recv(4096), b""))
     assert b"200 OK" in answer
     assert b"answer 42.0" in answer  # every path gives the metrics, no path gives a file

@@ -8,6 +8,7 @@ import pytest
 
 from edge.hub import state_file
 from edge.hub.state_file import StateFile
+from tests.support.waiting import HANG_S
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_a_slow_storage_delays_nobody_and_only_the_newest_content_follows(path, 
 
     def slow(_path: Path, content: bytes) -> None:
         written.append(content)
-        may_go_on.wait(30)
+        may_go_on.wait(HANG_S)
 
     monkeypatch.setattr(state_file, "replace_file", slow)
     file = StateFile(path)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.daemons import ROOT
 from tests.support.terminals import WITHOUT_TERMINAL, Terminal
+from tests.support.waiting import HANG_S
 
 PROGRAM = """
 import logging, select, sys
@@ -23,6 +24,7 @@ with StopSignals() as stop:
         stop.clear()
         print(stop.is_requested, flush=True)
 """
+PATIENT = "import edge.hub.stop as module; module.ONE_REQUEST_MS = 60_000.0" + PROGRAM
 RELOADING = PROGRAM.replace("stop.clear()", "print(stop.clear(), end=' ')")
 
 
@@ -34,12 +36,16 @@ def terminal() -> Iterator[Terminal]:
         made.close()
 
 
-@pytest.fixture
-def program(terminal: Terminal) -> "subprocess.Popen[str]":
+def started(terminal: Terminal, code: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [*terminal.prefix, sys.executable, "-c", PROGRAM],
+        [*terminal.prefix, sys.executable, "-c", code],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
+
+
+@pytest.fixture
+def program(terminal: Terminal) -> "subprocess.Popen[str]":
+    return started(terminal, PROGRAM)
 
 
 def wait_for_stop(program: "subprocess.Popen[str]", number: int) -> None:
@@ -53,16 +59,15 @@ def wait_for_stop(program: "subprocess.Popen[str]", number: int) -> None:
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_within_a_second_are_one_request(
-    program: "subprocess.Popen[str]", first: signal.Signals
-) -> None:
-    with program:
+def test_signals_within_a_second_are_one_request(terminal: Terminal, first: signal.Signals) -> None:
+    """Within a minute here: a busy machine may need more than a second for them."""
+    with started(terminal, PATIENT) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
         wait_for_stop(program, first)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             wait_for_stop(program, number)
-        _, stderr = program.communicate(timeout=10)
+        _, stderr = program.communicate(timeout=HANG_S)
     assert (program.returncode, stderr) == (0, f"{first.name} received, stopping\n")
 
 
@@ -75,7 +80,7 @@ def test_a_closed_terminal_is_a_stop(program: "subprocess.Popen[str]", terminal:
         program.stdin.write("\n")
         program.stdin.flush()
         assert program.stdout.readline() == "True\n"
-        _, stderr = program.communicate(timeout=10)
+        _, stderr = program.communicate(timeout=HANG_S)
     assert (program.returncode, stderr) == (0, "SIGHUP received, stopping\n")
 
 
@@ -95,7 +100,7 @@ def test_without_a_terminal_sighup_is_a_reload() -> None:
             program.stdin.write("\n")
             program.stdin.flush()
             assert program.stdout.readline() == line
-        program.communicate(timeout=10)
+        program.communicate(timeout=HANG_S)
     assert program.returncode == 0
 
 
@@ -109,7 +114,7 @@ def test_sighup_stays_ignored_under_nohup() -> None:
         assert program.stdout.readline() == "ready\n"
         program.send_signal(signal.SIGHUP)
         wait_for_stop(program, signal.SIGTERM)
-        _, stderr = program.communicate(timeout=10)
+        _, stderr = program.communicate(timeout=HANG_S)
     assert (program.returncode, stderr) == (0, "SIGTERM received, stopping\n")
 
 
@@ -120,7 +125,7 @@ def test_a_later_signal_ends_the_process_at_once(program: "subprocess.Popen[str]
         wait_for_stop(program, signal.SIGINT)
         time.sleep(1.1)
         program.send_signal(signal.SIGTERM)
-        assert program.wait(10) == 1
+        assert program.wait(HANG_S) == 1
         assert program.stderr is not None
         assert program.stderr.read() == (
             "SIGINT received, stopping\naffect-edge: second signal, ending at once\n"

@@ -24,7 +24,7 @@ from edge.protocol.messages import EventMessage
 from tests.support import wire
 from tests.support.certificates import Certificates
 from tests.support.ports import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 TOKEN = "c0ffee00c0ffee00c0ffee00"
 
@@ -87,10 +87,11 @@ def sending(url: str, **config: str) -> Iterator[tuple[Webhook, Counter[str]]]:
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once, and wait for an answer as long as a busy machine may need."""
     monkeypatch.setattr(module, "RETRY_S", (0.02,))
-    monkeypatch.setattr(module, "WAIT_S", 0.3)
-    monkeypatch.setattr(module, "TOTAL_S", 0.6)
+    monkeypatch.setattr(module, "WAIT_S", HANG_S)
+    monkeypatch.setattr(module, "TOTAL_S", HANG_S)
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ def answer_all(server: socket.socket, count: int) -> None:
 
 
 def silent(connection: socket.socket, stop: threading.Event) -> None:
-    stop.wait(10)
+    stop.wait()
 
 
 def dripping(connection: socket.socket, stop: threading.Event) -> None:
@@ -236,11 +237,11 @@ def test_a_misbehaving_receiver_costs_nothing_but_its_own_alarms(
     act: Callable[[socket.socket, threading.Event], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "QUEUE_MAX", 4)
+    monkeypatch.setattr(module, "WAIT_S", 0.3)
+    monkeypatch.setattr(module, "TOTAL_S", 0.6)
     with misbehaving(act) as url, sending(url) as (hook, counts):
-        started = time.monotonic()
         for seq in range(10):
             hook.post(alarm(seq))
-        assert time.monotonic() - started < 0.2  # the main loop does not wait
         wait_until(lambda: counts["failed"] >= 2)
     assert counts["delivered"] == 0
     assert counts["dropped"] >= 5
@@ -266,12 +267,14 @@ def test_what_stays_undelivered_is_dropped(monkeypatch: pytest.MonkeyPatch) -> N
         assert counts["failed"] >= 2
 
 
-def test_the_end_of_the_daemon_waits_briefly() -> None:
+def test_neither_an_alarm_nor_the_end_of_the_daemon_waits_for_an_answer() -> None:
     with misbehaving(silent) as url:
-        with sending(url) as (hook, _):
-            hook.post(alarm())
-            started = time.monotonic()
-        assert time.monotonic() - started < module.CLOSE_S + 1
+        started = time.monotonic()
+        with sending(url) as (hook, counts):
+            for seq in range(10):
+                hook.post(alarm(seq))
+        assert time.monotonic() - started < HANG_S  # for which the thread waits
+        assert not counts["delivered"] + counts["failed"]
 
 
 def test_tls_is_verified(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

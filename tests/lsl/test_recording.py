@@ -13,6 +13,7 @@ from tests.support.daemons import RunningDaemon, affect_edge
 from tests.support.lsl_runs import ERROR_S, LIVE, Recorder, of_daemon, relay, rows
 from tests.support.namespaces import Network
 from tests.support.synthetic_daemon import SYNTHETIC
+from tests.support.waiting import HANG_S
 
 pytest.importorskip("pylsl")
 pytest.importorskip("pyxdf")
@@ -44,8 +45,9 @@ def test_the_clip_is_recorded_with_the_times_and_values_of_the_log(tmp_path, net
             assert affect_edge(*command, "--service", daemon.service).returncode == 0
         recorder.wait_for_samples(150)
         assert daemon.stop()[0] == 0
-        assert log.wait(30) == 0
+        assert log.wait(HANG_S) == 0
 
+        recorder.wait_for(lambda line: line.startswith("marker ") and "epoch_ended" in line)
         streams = recorder.finish()
         assert lsl.stop() == 0
 
@@ -167,4 +169,4 @@ def test_it_ends_when_the_interface_is_removed(tmp_path, network):
         lsl.wait_for(lambda line: "nobody publishes" in line)
         network.run("ip", "link", "delete", "usb0")
         lsl.wait_for(lambda line: "error: the interface usb0 (10.8.0.1) was removed" in line)
-        assert lsl.process.wait(10) == 1
+        assert lsl.process.wait(HANG_S) == 1

@@ -246,14 +246,13 @@ def test_a_damaged_recording_does_not_stop_the_others(recordings, tmp_path):
 def test_a_process_that_dies_fails_its_recording_only(recordings, tmp_path):
     out = tmp_path / "out"
     process = start(recordings, "--out", out, "--jobs", "1")
-    wait_until(lambda: list(out.glob(".r*.part")), 60)
-    (part,) = out.glob(".r*.part")
-    child = int(part.name.split(".")[2].split("-")[0])
-    subprocess.run(["kill", "-KILL", str(child)], check=True)
+    parts = []
+    wait_until(lambda: parts.extend(out.glob(".r*.part")) or parts)
+    os.kill(int(parts[0].name.split(".")[2].split("-")[0]), signal.SIGKILL)
     text = process.communicate(timeout=110)[1]
     assert process.returncode == 1
-    assert "r00.mp4: its process was killed (SIGKILL)" in text
-    assert "2 of 3 recordings are done; failed: r00.mp4" in text
+    (name,) = re.findall(r"(r0\d\.mp4): its process was killed \(SIGKILL\)", text)
+    assert f"2 of 3 recordings are done; failed: {name}" in text
     code, text = analyse(recordings, "--out", out)
     assert (code, sorted(out.glob(".r*"))) == (0, [])
 
@@ -293,7 +292,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(recordings, result
 def test_ctrl_c_leaves_complete_results_only(recordings, tmp_path):
     out = tmp_path / "out"
     process = start(recordings, "--out", out, "--jobs", "1")
-    wait_until(lambda: list(out.glob(".r*.part")), 60)
+    wait_until(lambda: list(out.glob(".r*.part")))
     process.send_signal(signal.SIGINT)
     text = process.communicate(timeout=60)[1]
     assert process.returncode == 130
@@ -325,8 +324,12 @@ def test_ctrl_c_in_a_terminal_is_one_line_at_any_time(recordings, tmp_path):
         wait_until(partial(handles_sigterm, process.pid))
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(wait_s)
-        os.killpg(process.pid, signal.SIGINT)
+        if process.returncode is None:  # else a fast machine has done it
+            os.killpg(process.pid, signal.SIGINT)
         text = process.communicate(timeout=60)[1]
+        if process.returncode == 0:
+            assert wait_s > 0.5, text
+            break
         lines = [line for line in text.splitlines() if "r0" not in line]
         assert process.returncode == 130, text
         assert len(lines) == 1, text
@@ -336,7 +339,7 @@ def test_ctrl_c_in_a_terminal_is_one_line_at_any_time(recordings, tmp_path):
 def test_two_analyses_do_not_write_into_one_folder(recordings, tmp_path):
     out = tmp_path / "out"
     first = start(recordings, "--out", out, "--jobs", "1")
-    wait_until(lambda: list(out.glob(".r*.part")), 60)
+    wait_until(lambda: list(out.glob(".r*.part")))
     first.send_signal(signal.SIGSTOP)  # or it might end before the second one begins
     code, text = analyse(recordings, "--out", out)
     first.send_signal(signal.SIGCONT)

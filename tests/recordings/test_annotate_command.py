@@ -16,7 +16,7 @@ from edge.vision.sources.video import DEMO_CLIP
 from tests.support.analyses import analyse
 from tests.support.rights import AS_PLAIN_USER
 from tests.support.videos import content_of, gradient, make_video
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 PURPOSE = ("--purpose", "medical")
 
@@ -188,7 +188,7 @@ def test_interrupted_run_leaves_nothing(tmp_path: Path, number: int) -> None:
     with subprocess.Popen([str(each) for each in command], stderr=subprocess.PIPE) as process:
         wait_until(lambda: any(tmp_path.iterdir()), timeout_s=60.0)
         os.kill(process.pid, number)
-        assert process.wait(timeout=30) == 128 + number
+        assert process.wait(timeout=HANG_S) == 128 + number
         assert process.stderr is not None
         (line,) = process.stderr.read().splitlines()
         assert line.startswith(b"affect-edge: interrupted: nothing was written; ")
@@ -205,7 +205,7 @@ def test_interrupted_stills_are_counted(tmp_path: Path) -> None:
     with subprocess.Popen([str(each) for each in command], stderr=subprocess.PIPE) as process:
         wait_until(lambda: len(list(out.glob("*.png"))) > 1, timeout_s=60.0)
         os.kill(process.pid, signal.SIGINT)
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=HANG_S) == 130
         assert process.stderr is not None
         *_, line = process.stderr.read().decode().splitlines()
 

@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+from tests.support.waiting import HANG_S
+
 
 class Certificates:
     """An authority, a server's certificate for 127.0.0.1 and a client's, as PEM files.
@@ -36,5 +38,9 @@ class Certificates:
 
     def _openssl(self, *arguments: str) -> None:
         subprocess.run(
-            ["openssl", *arguments], cwd=self._folder, check=True, capture_output=True, timeout=30
+            ["openssl", *arguments],
+            cwd=self._folder,
+            check=True,
+            capture_output=True,
+            timeout=HANG_S,
         )

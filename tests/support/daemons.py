@@ -13,6 +13,7 @@ from typing import Any
 import zmq
 
 from edge.client.keys import Keys, apply_client_keys
+from tests.support.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parents[2]
 PURPOSE = ["--set", 'device.purpose="research-consent"']
@@ -105,28 +106,29 @@ class RunningDaemon:
         self.messages.append(message)
         return message
 
-    def wait_for(self, wanted: Callable[[Message], bool], timeout_s: float = 30.0) -> Message:
+    def wait_for(self, wanted: Callable[[Message], bool], timeout_s: float = HANG_S) -> Message:
         """Return the next message for which ``wanted`` is true; fail if none comes."""
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0:
+            has_ended = self.process.poll() is not None  # before: all that it sent is read
             message = self.receive(min(left_s, 0.5))
             if message is not None and wanted(message):
                 return message
-            if message is None and self.process.poll() is not None:
+            if message is None and has_ended:
                 break
         raise AssertionError(
             f"the message never came; exit code {self.process.poll()},"
             f" last messages {self.messages[-3:]}, stderr: {self.stderr[-2000:]}"
         )
 
-    def wait_for_frame(self, timeout_s: float = 30.0) -> Message:
+    def wait_for_frame(self, timeout_s: float = HANG_S) -> Message:
         """Return the next frame message."""
         return self.wait_for(lambda message: message["kind"] == "frame", timeout_s)
 
-    def run_to_end(self, timeout_s: float = 60.0) -> int:
+    def run_to_end(self, timeout_s: float = 2 * HANG_S) -> int:
         """Receive until the epoch ends; return the exit code."""
         self.wait_for(lambda message: message.get("event") == "epoch_ended", timeout_s)
-        return self.process.wait(10)
+        return self.process.wait(HANG_S)
 
     def resident_mb(self) -> float:
         """Return the resident memory of the hub, MB."""
@@ -138,17 +140,24 @@ class RunningDaemon:
         return int(children.split()[0])
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, float]:
-        """Send the signal; return the exit code and the seconds until the process ended."""
+        """Send the signal, and read on to ``epoch_ended`` if events are received.
+
+        Returns:
+            The exit code, and the seconds until the process ended.
+        """
         started = time.monotonic()
         self.process.send_signal(number)
-        deadline = started + 15
-        while self.process.poll() is None and time.monotonic() < deadline:
+        while self.process.poll() is None and time.monotonic() - started < HANG_S:
             self.receive(0.02)
-        return self.process.wait(1), time.monotonic() - started
+        code, took_s = self.process.wait(1), time.monotonic() - started
+        receives_events = any(message["kind"] == "event" for message in self.messages)
+        while self.receive(5.0 if receives_events and not self.events("epoch_ended") else 0.02):
+            pass  # what was sent just before the end
+        return code, took_s
 
 
 def affect_edge(
-    *arguments: str, timeout_s: float = 60.0, environment: dict[str, str] | None = None
+    *arguments: str, timeout_s: float = 2 * HANG_S, environment: dict[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command and wait for its end."""
     return subprocess.run(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.daemons import ROOT
+from tests.support.waiting import HANG_S
 
 JSON = {"content-type": "application/json"}
 
@@ -32,7 +33,7 @@ class RunningDashboard:
         self.port = 0
 
     def __enter__(self) -> "RunningDashboard":
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + HANG_S
         while "/\n" not in self.stderr:
             assert self.process.poll() is None, self.stderr
             assert time.monotonic() < deadline, self.stderr
@@ -70,7 +71,7 @@ class RunningDashboard:
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body of a response."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG_S)
         with contextlib.closing(connection):
             connection.request(method, path, content, dict(headers or {}))
             response = connection.getresponse()
@@ -86,14 +87,14 @@ class RunningDashboard:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal; return the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(15)
+        return self.process.wait(HANG_S)
 
 
 class Viewer:
     """The updates that a page gets, and the state that it makes of them."""
 
     def __init__(
-        self, port: int, headers: Mapping[str, str] | None = None, timeout_s: float = 30.0
+        self, port: int, headers: Mapping[str, str] | None = None, timeout_s: float = HANG_S
     ) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
         self._connection.request("GET", "/api/stream", headers=dict(headers or {}))
@@ -143,7 +144,7 @@ class Viewer:
         self.points += update.get("points", ())
         self.unknown = update.get("unknown", self.unknown)
 
-    def wait_for(self, condition: Any, timeout_s: float = 30.0) -> Any:
+    def wait_for(self, condition: Any, timeout_s: float = HANG_S) -> Any:
         """Take updates until ``condition(self)`` is true; return what it returned."""
         deadline = time.monotonic() + timeout_s
         if found := condition(self):

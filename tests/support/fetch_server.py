@@ -9,6 +9,7 @@ import zmq
 from edge.protocol import messages
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
 from edge.protocol.requests import FetchRequest, decode_request
+from tests.support.waiting import HANG_S
 from tests.support.wire import event, frame
 
 Position = tuple[int, int]
@@ -200,7 +201,7 @@ class FakeDaemon(Store):
 
     def wait_for_subscriber(self) -> None:
         """Wait until somebody subscribes."""
-        assert self._live.poll(20_000), "nobody subscribed"
+        assert self._live.poll(round(HANG_S * 1e3)), "nobody subscribed"
         assert self._live.recv()[:1] == b"\x01"
 
     def start_epoch(self, *, publish: bool = True) -> None:

@@ -86,6 +86,19 @@ def slow_commits(folder: Path, module: str, seconds: float, marker: Path) -> dic
     return _environment(folder, code)
 
 
+_PATIENT = """
+import sys
+if "run" in sys.orig_argv:
+    import edge.hub.daemon
+    edge.hub.daemon.STOP_S = 60.0
+"""
+
+
+def patient_hub(folder: Path) -> dict[str, str]:
+    """Return the environment of a daemon that waits a minute for a worker that does not end."""
+    return _environment(folder, _PATIENT)
+
+
 _SIGNAL = """
 import os, signal, sys, weakref
 class Finder:

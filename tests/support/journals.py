@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge.config import JournalConfig
 from edge.hub.journal import BEFORE_ALL, Journal, MissingRange, Position
+from tests.support.waiting import HANG_S
 
 
 def body(epoch: int, seq: int) -> bytes:
@@ -23,7 +24,7 @@ def append(journal: Journal) -> Position:
     return Position(journal.epoch, seq)
 
 
-def settle(journal: Journal, timeout_s: float = 20.0) -> None:
+def settle(journal: Journal, timeout_s: float = HANG_S) -> None:
     """Wait until everything is stored; fail if that takes longer."""
     deadline = time.monotonic() + timeout_s
     while journal.status().pending:

@@ -17,6 +17,7 @@ from edge.hub.publisher import Publisher
 from edge.hub.security import Security, attend
 from edge.hub.service import Service
 from tests.support.keys import KeyFolder
+from tests.support.waiting import HANG_S
 
 
 class KeyedHub:
@@ -82,7 +83,7 @@ class KeyedHub:
         self.requests += 1
         return {}
 
-    def turn_until(self, condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    def turn_until(self, condition: Callable[[], object], timeout_s: float = HANG_S) -> None:
         start_ns = clock.monotonic_ns()
         while not condition():
             assert clock.elapsed_ms(start_ns) < timeout_s * 1000

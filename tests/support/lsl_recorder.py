@@ -1,8 +1,8 @@
 """A recorder of LSL streams, in a process of its own: ``python -m tests.support.lsl_recorder``.
 
 Arguments: the XDF file, the number of streams to wait for. Writes ``recording`` to standard output
-once all are open, and a line per stream and second with the number of samples. Ends when standard
-input ends. ``LSLAPICFG`` says where streams are looked for.
+once all are open, a line per second with the number of samples of each stream, and each marker.
+Ends when standard input ends. ``LSLAPICFG`` says where streams are looked for.
 """
 
 import select
@@ -13,6 +13,7 @@ from pathlib import Path
 import pylsl
 from pylsl.util import LostError, TimeoutError
 
+from tests.support.waiting import HANG_S
 from tests.support.xdf import XdfFile
 
 OFFSET_S = 1.0
@@ -21,7 +22,7 @@ OFFSET_S = 1.0
 def main(path: Path, wanted: int) -> None:
     """Record until standard input ends."""
     found: list[pylsl.StreamInfo] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANG_S
     while len(found) < wanted:
         assert time.monotonic() < deadline, f"only {len(found)} of {wanted} streams"
         found = pylsl.resolve_streams(wait_time=1.0)
@@ -31,8 +32,8 @@ def main(path: Path, wanted: int) -> None:
     last: dict[int, float] = {}
     with XdfFile(path) as file:
         for number, inlet in inlets.items():
-            inlet.open_stream(timeout=10)
-            file.header(number, inlet.info(timeout=10).as_xml())
+            inlet.open_stream(timeout=HANG_S)
+            file.header(number, inlet.info(timeout=HANG_S).as_xml())
         print("recording", flush=True)
         next_s = 0.0
         while not select.select([sys.stdin], [], [], 0.02)[0]:
@@ -44,7 +45,9 @@ def main(path: Path, wanted: int) -> None:
                 if not stamps:
                     continue
                 if inlet.info(timeout=1).type() == "Markers":
-                    file.texts(number, [sample[0] for sample in samples], stamps)
+                    texts = [sample[0] for sample in samples]
+                    file.texts(number, texts, stamps)
+                    print(*(f"marker {text}" for text in texts), sep="\n", flush=True)
                 else:
                     file.numbers(number, samples, stamps)
                 counts[number] += len(stamps)

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.support.daemons import PURPOSE, ROOT, RunningDaemon
 from tests.support.namespaces import Network
+from tests.support.waiting import HANG_S
 
 ERROR_S = 0.001
 """Largest accepted difference of a time stamp from the log's."""
@@ -56,23 +57,24 @@ class Child:
             self.process.kill()
         self.process.communicate()
 
-    def wait_for(self, wanted: Callable[[str], bool], timeout_s: float = 40.0) -> str:
+    def wait_for(self, wanted: Callable[[str], bool], timeout_s: float = HANG_S) -> str:
         """Return the first line, from the beginning on, for which ``wanted`` is true."""
         deadline = time.monotonic() + timeout_s
         seen = 0
         while time.monotonic() < deadline:
+            has_ended = self.process.poll() is not None  # before: all that it wrote is read
             while line := self._pipe.readline():
                 self.lines.append(line.rstrip("\n"))
             for line in self.lines[seen:]:
                 if wanted(line):
                     return line
             seen = len(self.lines)
-            if self.process.poll() is not None:
+            if has_ended:
                 break
             time.sleep(0.02)
         raise AssertionError(f"the line never came: {self.lines}")
 
-    def stop(self, timeout_s: float = 20.0) -> int:
+    def stop(self, timeout_s: float = HANG_S) -> int:
         """Ask it to stop; return its exit code."""
         self.process.terminate()
         return self.process.wait(timeout_s)
@@ -95,7 +97,7 @@ class Recorder(Child):
         variables = {"LSLAPICFG": str(configuration)}
         super().__init__(*command, str(path), str(streams), environment=variables, stream="stdout")
 
-    def wait_for_samples(self, count: int, timeout_s: float = 40.0) -> None:
+    def wait_for_samples(self, count: int, timeout_s: float = HANG_S) -> None:
         """Wait until one stream has so many more samples than now."""
         before = self._most()
         self.wait_for(lambda line: line[:1].isdigit() and _most(line) >= before + count, timeout_s)
@@ -104,7 +106,7 @@ class Recorder(Child):
         """End the recording; return its streams by name, as pyxdf reads them."""
         self.process.stdin.close()
         self.process.stdin = None
-        assert self.process.wait(20) == 0
+        assert self.process.wait(HANG_S) == 0
         return read_xdf(self.path)
 
     def _most(self) -> int:

@@ -22,6 +22,7 @@ from paho.mqtt.properties import Properties
 
 from tests.support.ports import free_port
 from tests.support.postgres import require
+from tests.support.waiting import HANG_S
 
 
 def program() -> str | None:
@@ -68,10 +69,10 @@ class Mosquitto:
             self.process = subprocess.Popen(
                 [self._program, "-c", self.folder / "conf"], stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + HANG_S
         while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                socket.create_connection(("127.0.0.1", self.port), HANG_S).close()
                 return
             time.sleep(0.02)
         raise AssertionError((self.folder / "log").read_text()[-2000:])
@@ -79,7 +80,7 @@ class Mosquitto:
     def wait_until_stored(self) -> None:
         """Wait until it has stored what it knows now."""
         stored = self.folder / "mosquitto.db"
-        now_ns, deadline = time.time_ns(), time.monotonic() + 20
+        now_ns, deadline = time.time_ns(), time.monotonic() + HANG_S
         # a file's time may lie some milliseconds before the clock; the second one began after now
         while not stored.exists() or stored.stat().st_mtime_ns < now_ns + 1_000_000_000:
             assert time.monotonic() < deadline
@@ -140,7 +141,7 @@ class PersistentSubscriber:
         self._client.on_subscribe = lambda *_: subscribed.append(True)
         self._client.connect("127.0.0.1", self._port, clean_start=False, properties=properties)
         self._client.subscribe(self._topic, qos=1)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + HANG_S
         while not subscribed:
             self._client.loop(0.05)
             assert time.monotonic() < deadline

@@ -7,6 +7,8 @@ import struct
 import threading
 from collections.abc import Mapping
 
+from tests.support.waiting import HANG_S
+
 _CONNACK, _PUBACK, _SUBACK = 2, 4, 9
 
 
@@ -38,7 +40,7 @@ class ScriptedBroker:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(10)
+        self._thread.join(HANG_S)
         assert not self._thread.is_alive()
 
     def _serve(self) -> None:

@@ -20,6 +20,7 @@ import psycopg
 import pytest
 
 from tests.support.ports import free_port
+from tests.support.waiting import HANG_S
 
 PASSWORD = "correct horse:battery/staple#1"
 
@@ -98,7 +99,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_S
         while True:
             if self._process is None or self._process.poll() is not None:
                 self._process = self._spawn()
@@ -143,7 +144,7 @@ class PostgresServer:
             # Immediate shutdown: a checkpoint of hundreds of databases takes a minute, for nothing.
             self._process.send_signal(signal.SIGQUIT)
             try:
-                self._process.wait(20)
+                self._process.wait(HANG_S)
             except subprocess.TimeoutExpired:
                 self.kill()
         shutil.rmtree(self._folder)
@@ -156,7 +157,7 @@ class PostgresServer:
             user="postgres",
             dbname=database,
             autocommit=True,
-            connect_timeout=5,
+            connect_timeout=round(HANG_S),
         )
 
     def new_database(self) -> "Database":

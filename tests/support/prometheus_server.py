@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.support.ports import free_port
 from tests.support.postgres import require
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 
 class PrometheusServer:
@@ -31,7 +31,7 @@ class PrometheusServer:
         words = urllib.parse.urlencode(parameters)
         try:
             url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{words}"
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=HANG_S) as answer:
                 return json.load(answer)["data"]
         except OSError:
             return None
@@ -72,4 +72,4 @@ def running_prometheus(folder: Path, configuration: str) -> Iterator[PrometheusS
         yield server
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(HANG_S)

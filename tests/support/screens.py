@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from tests.support.daemons import ROOT
+from tests.support.waiting import HANG_S
 
 HOME = b"\x1b[H"
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -85,7 +86,7 @@ class ScreenedCommand:
         self, wanted: Callable[[list[str]], bool], meanwhile: Callable[[], object] = lambda: None
     ) -> list[str]:
         """Return the first screen for which ``wanted`` is true."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + HANG_S
         while time.monotonic() < deadline:
             meanwhile()
             is_open = self.read(0.05)
@@ -97,7 +98,7 @@ class ScreenedCommand:
 
     def end(self) -> int:
         """Wait until it ends; return the exit code."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + HANG_S
         while self._code is None:
             assert time.monotonic() < deadline, "the command does not end"
             self.read(0.05)

@@ -19,6 +19,7 @@ from edge.vision.sources.decode import silence_opencv
 from edge.vision.sources.stream import Stream
 from edge.vision.sources.video import DEMO_CLIP
 from edge.vision.values import Frame, Luma
+from tests.support.waiting import HANG_S
 
 
 def ffmpeg(*arguments: str | Path, pixels: bytes | None = None) -> None:
@@ -52,16 +53,55 @@ def grey_by_opencv(path: Path) -> list[Luma]:
     return pictures
 
 
-@contextmanager
-def served(video: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """Serve ``video`` over HTTP to the first client, in an endless loop at its own rate."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-re", "-stream_loop", "-1"]
-    command += ["-i", str(video), "-c", "copy", "-f", "mpegts", "-listen", "1", address(port)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:
-        try:
-            yield server
-        finally:
-            server.send_signal(signal.SIGKILL)
+class MediaServer:
+    """Serves a video over HTTP, in an endless loop at its own rate, to one client after another.
+
+    FFmpeg ends with its client, such as one that was too slow to read: then it is started again.
+
+    Args:
+        video: that is played.
+        port: of 127.0.0.1.
+        options: of FFmpeg for its output.
+    """
+
+    def __init__(self, video: Path, port: int, *options: str) -> None:
+        self._command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-re"]
+        self._command += ["-stream_loop", "-1", "-i", str(video), *options]
+        self._command += ["-f", "mpegts", "-listen", "1", address(port)]
+        self._lock = threading.Lock()
+        self._is_over = False
+        self._process = self._start()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> "MediaServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.send_signal(signal.SIGKILL)
+        self._thread.join()
+
+    def send_signal(self, number: int) -> None:
+        """Send FFmpeg a signal; it is not started again."""
+        with self._lock:
+            self._is_over = True
+            self._process.send_signal(number)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+
+    def _serve(self) -> None:
+        while True:
+            self._process.wait()
+            with self._lock:
+                if self._is_over:
+                    return
+                self._process = self._start()
+
+
+def served(video: Path, port: int) -> MediaServer:
+    """Return a server of ``video``, as it is encoded, to be used with ``with``."""
+    return MediaServer(video, port, "-c", "copy")
 
 
 def address(port: int) -> str:
@@ -72,7 +112,7 @@ def address(port: int) -> str:
 @contextmanager
 def connected(config: StreamSource, first_index: int = 0) -> Iterator[Stream]:
     """Open a stream; retry while its server is starting."""
-    deadline_ns = monotonic_ns() + 20_000_000_000
+    deadline_ns = monotonic_ns() + round(HANG_S * 1e9)
     while True:
         stream = Stream(config, first_index)
         try:

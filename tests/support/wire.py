@@ -8,6 +8,7 @@ import zmq
 from edge import clock
 from edge.protocol import messages
 from edge.protocol.messages import EventMessage, FrameMessage, StatusMessage
+from tests.support.waiting import HANG_S
 
 EXPRESSION = {
     "label": "happy",
@@ -164,7 +165,7 @@ class Publisher:
         it: let ``meanwhile`` do that.
         """
         topics: set[bytes] = set()
-        deadline_ns = clock.monotonic_ns() + 20_000_000_000
+        deadline_ns = clock.monotonic_ns() + round(HANG_S * 1e9)
         while len(topics) < count:
             assert clock.monotonic_ns() < deadline_ns, f"only {topics} subscribed"
             meanwhile()

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.hub.test_webhook import Receiver
 from tests.support.daemons import PURPOSE, ROOT, Message, RunningDaemon
 from tests.support.ports import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 SEATS = "zones.seats={left={polygon=[[0,0],[1,0],[1,1],[0,1]],participant='P07'}}"
 
@@ -42,7 +42,9 @@ def test_an_alarm_is_raised_once_over_a_kill_and_cleared(tmp_path: Path) -> None
             assert raised["detail"]["text"] == "the face cannot be read: too small"
             status = daemon.wait_for(lambda message: message["kind"] == "status")
             assert of(status) == [("not_read", "P07")]
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port}/metrics", timeout=HANG_S
+            ) as answer:
                 page = answer.read().decode()
             assert 'affect_edge_alarm_active{rule="not_read"} 1.0' in page
             assert 'affect_edge_alarm_active{rule="source"} 0.0' in page
@@ -58,7 +60,7 @@ def test_an_alarm_is_raised_once_over_a_kill_and_cleared(tmp_path: Path) -> None
             assert "P07" not in daemon.stderr
         with RunningDaemon(tmp_path, *arguments, *hook, *unread, metrics=True) as daemon:
             daemon.wait_for_frame()
-            for _ in range(5):  # the face is there for seconds
+            for _ in range(2):  # the face is there for five seconds
                 status = daemon.wait_for(lambda message: message["kind"] == "status")
                 assert ("not_read", "P07") in of(status)
             assert [each for each in daemon.events("alarm_raised") if is_of_p07(each)] == []
@@ -89,7 +91,7 @@ def test_the_receiver_of_the_document_shows_what_arrives(tmp_path: Path) -> None
         hook = f'alarms.webhook_url="http://127.0.0.1:{port}/"'
         more = ("--set", "alarms.not_read_s=1", "--set", hook)
         with RunningDaemon(tmp_path, *arguments, *more) as daemon:
-            wait_until(lambda: '"event": "alarm_raised"' in shown.read_text(), 40)
+            wait_until(lambda: '"event": "alarm_raised"' in shown.read_text())
             assert daemon.process.poll() is None
     finally:
         process.kill()
@@ -111,6 +113,6 @@ def test_a_wrong_token_file_is_refused_at_the_start(tmp_path: Path) -> None:
         "--set", f'alarms.webhook_token_file="{tmp_path / "none"}"',
     )  # fmt: skip
     with RunningDaemon(tmp_path, "--source", "demo", *settings) as daemon:
-        assert daemon.process.wait(30) == 78
+        assert daemon.process.wait(HANG_S) == 78
     assert len(daemon.stderr.splitlines()) <= 2
     assert "alarms.webhook_token_file" in daemon.stderr.splitlines()[-1]

@@ -10,11 +10,12 @@ import pytest
 from edge.client import Cursor, Received, Subscriber
 from edge.errors import RequestRefused
 from tests.support.daemons import RunningDaemon
+from tests.support.waiting import HANG_S
 
 
 def daemon(folder: Path) -> RunningDaemon:
     journal = ("--set", f'journal.path="{folder}/journal"')
-    return RunningDaemon(folder, "--source", "demo", *journal)
+    return RunningDaemon(folder, "--source", "demo", "--set", "source.repeat=0", *journal)
 
 
 def positions(received: list[Received]) -> list[tuple[int, int]]:
@@ -27,7 +28,7 @@ def receive_until(subscriber: Subscriber, frames: int, event: str = "") -> list[
     """Receive that many frames, and then up to an event."""
     received: list[Received] = []
     while frames > 0 or (event and (not received or _event(received[-1]) != event)):
-        each = subscriber.receive(20.0)
+        each = subscriber.receive(HANG_S)
         assert each is not None, subscriber.waiting_for
         frames -= each.message.kind == "frame"
         received.append(each)

@@ -12,7 +12,7 @@ from edge.protocol.requests import FetchRequest, StatusRequest
 from tests.support.daemons import PURPOSE, ROOT, RunningDaemon
 
 PAGE = ROOT / "docs" / "messages.md"
-DEMO = ("--source", "demo", "--wait-for-subscriber", *PURPOSE)
+DEMO = ("--source", "demo", "--wait-for-subscriber", "--set", "source.repeat=0", *PURPOSE)
 
 
 def fetch_all(service: str) -> list[dict[str, Any]]:

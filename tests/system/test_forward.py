@@ -15,6 +15,7 @@ from edge.tools.forward.state import ForwardState
 from tests.support.daemons import PURPOSE, ROOT, RunningDaemon
 from tests.support.mosquitto import PersistentSubscriber, running_broker
 from tests.support.synthetic_daemon import SYNTHETIC
+from tests.support.waiting import HANG_S
 
 
 def test_every_message_arrives_although_the_forwarder_is_killed(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_every_message_arrives_although_the_forwarder_is_killed(tmp_path: Path) 
             for _ in range(3):
                 before = len(archive.identities)
                 forwarder = start_forwarder(daemon, broker.port, tmp_path / "state")
-                deadline = time.monotonic() + 60
+                deadline = time.monotonic() + HANG_S
                 while len(archive.identities) < before + 20:
                     archive.turn(0.1)
                     assert time.monotonic() < deadline

@@ -18,23 +18,21 @@ from edge.protocol.requests import (
     ListSessionsRequest,
     StatusRequest,
 )
-from tests.support.daemons import PURPOSE, ROOT, Message, RunningDaemon, affect_edge
+from tests.support.daemons import Message, RunningDaemon, affect_edge
+from tests.support.left_files import content_of
+from tests.support.still_face import still_face
+from tests.support.waiting import wait_until
 
-GOLDEN_FACE = ROOT / "edge/vision/data/golden-face.png"
 EVERYWHERE = "polygon = [[0, 0], [1, 0], [1, 1], [0, 1]]"
 TOP = "polygon = [[0, 0], [1, 0], [1, 0.01], [0, 0.01]]"
 
 
 @pytest.fixture
 def arguments(tmp_path: Path) -> tuple[str, ...]:
-    """Return arguments for a source that shows one face for a minute, and a journal's folder."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for index in range(600):
-        (folder / f"{index:03}.png").symlink_to(GOLDEN_FACE)
+    """Return arguments for a source that shows one face, and a journal's folder."""
     return (
-        *("--source", str(folder), "--wait-for-subscriber", "--set", "source.rate_hz=10.0"),
-        *(*PURPOSE, "--set", f"journal.path={tmp_path / 'journal'}"),
+        *(*still_face(tmp_path / "pictures"), "--wait-for-subscriber"),
+        *("--set", f"journal.path={tmp_path / 'journal'}"),
     )
 
 
@@ -137,9 +135,9 @@ def test_a_session_is_erased_from_the_journal_while_the_daemon_runs(
             daemon.wait_for(lambda m: codes(m) == ["PX99"])
         with pytest.raises(RequestRefused, match="session morning is running; end it first"):
             ask(daemon.service, EraseRequest(session="morning"))
+        wait_until(lambda: any(b"PX99" in content_of(path) for path in tail.rglob("*.tail")))
         ended = ask(daemon.service, EndSessionRequest())
         daemon.wait_for(lambda m: codes(m) == [None])
-        assert any(b"PX99" in path.read_bytes() for path in tail.rglob("*.tail"))
         done = affect_edge("erase", "--session", "morning", "--service", daemon.service)
         assert done.returncode == 0, done.stderr
         assert "erased session morning and the codes PX99: " in done.stdout
@@ -152,7 +150,7 @@ def test_a_session_is_erased_from_the_journal_while_the_daemon_runs(
         assert listed == []
         for path in [*tail.rglob("*.tail"), *(tmp_path / "journal").iterdir()]:
             for word in (b"morning", b"mask-two", b"PX99"):
-                assert word not in path.read_bytes(), (path, word)
+                assert word not in content_of(path), (path, word)
         first = ended["seq"] - 1
         missing = ask(
             daemon.service,

@@ -33,7 +33,9 @@ def test_what_a_killed_daemon_published_is_in_the_journal(tmp_path: Path) -> Non
     received: list[dict[str, object]] = []
     try:
         for start in range(3):
-            with RunningDaemon(tmp_path, "--source", "demo", *keys, high_water=0) as daemon:
+            with RunningDaemon(
+                tmp_path, "--source", "demo", "--set", "source.repeat=0", *keys, high_water=0
+            ) as daemon:
                 for _ in range(20):
                     daemon.wait_for_frame()
                 if start == 1:

@@ -16,10 +16,10 @@ from tests.support.daemons import RunningDaemon, affect_edge
 from tests.support.keys import KeyFolder
 from tests.support.ports import free_port
 from tests.support.terminals import WITHOUT_TERMINAL
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, QuietTime, wait_until
 
 AS_A_SERVICE = (*WITHOUT_TERMINAL, sys.executable)
-DEMO = ("--source", "demo", "--set", "source.repeat=9")
+DEMO = ("--source", "demo", "--set", "source.repeat=0")
 
 
 def run(*settings: str) -> "subprocess.CompletedProcess[str]":
@@ -65,11 +65,11 @@ def test_a_revoked_client_is_cut_within_2_s_and_the_others_lose_nothing(tmp_path
         apply_client_keys(revoked, folder.keys("revoked"))
         disconnected = revoked.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         revoked.connect(daemon.endpoint)
-        assert revoked.poll(20_000)
+        assert revoked.poll(round(HANG_S * 1e3))
         daemon.wait_for_frame()
 
         def metric(name: str) -> float:
-            page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10)
+            page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_S)
             with page as answer:
                 lines = answer.read().decode().splitlines()
             return next(float(line.split()[1]) for line in lines if line.startswith(name))
@@ -78,12 +78,14 @@ def test_a_revoked_client_is_cut_within_2_s_and_the_others_lose_nothing(tmp_path
         bad.write_text("not a key\n")
         folder.revoke("revoked")
         daemon.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: metric("affect_edge_auth_reload_failed") == 1, 5)
+        wait_until(lambda: metric("affect_edge_auth_reload_failed") == 1)
         assert not disconnected.poll(0)
         bad.unlink()
+        revoked_at = QuietTime()
         daemon.process.send_signal(signal.SIGHUP)
-        assert wait_until(lambda: bool(disconnected.poll(0)), 2) < 2
-        wait_until(lambda: metric('affect_edge_auth_rejected_total{why="unknown_key"}') > 0, 5)
+        wait_until(lambda: disconnected.poll(0))
+        assert revoked_at.elapsed_s < 2
+        wait_until(lambda: metric('affect_edge_auth_rejected_total{why="unknown_key"}') > 0)
         assert metric("affect_edge_auth_reload_failed") == 0
         while revoked.poll(0):
             revoked.recv()
@@ -104,7 +106,7 @@ def test_a_service_without_keys_survives_a_reload(tmp_path: Path) -> None:
     with RunningDaemon(tmp_path, *DEMO, python=AS_A_SERVICE) as daemon:
         daemon.wait_for_frame()
         daemon.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "nothing to reload" in daemon.stderr, 5)
+        wait_until(lambda: "nothing to reload" in daemon.stderr)
         daemon.wait_for_frame()
         assert daemon.stop()[0] == 0
 
@@ -171,14 +173,14 @@ def test_with_keys_every_address_can_be_bound(tmp_path: Path, endpoint: str) -> 
         try:
             client = ("--limit", "1", *folder.options("logger"))
             seen = affect_edge("tail", "--connect", f"tcp://{host}:{ports[0]}", *client)
-            assert (seen.returncode, seen.stderr) == (0, "")
+            assert (seen.returncode, bool(seen.stdout)) == (0, True), seen.stderr
             asked = affect_edge(
                 "mark", "x", "--service", f"tcp://{host}:{ports[1]}", *folder.options("logger")
             )
             assert asked.returncode == 0, asked.stderr
         finally:
             daemon.terminate()
-            assert daemon.wait(10) == 0
+            assert daemon.wait(HANG_S) == 0
 
 
 def test_the_messages_are_those_without_keys(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.daemons import PURPOSE, RunningDaemon
 from tests.support.ports import free_port
+from tests.support.waiting import HANG_S
 
 FRAMES = 600
 
@@ -32,7 +33,7 @@ def fast_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def scrape(port: int) -> dict[str, float]:
     """Return every sample of the metrics page."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_S) as page:
         lines = page.read().decode().splitlines()
     pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
     return {name: float(value) for name, _, value in pairs}
@@ -65,22 +66,11 @@ def test_a_source_faster_than_the_machine(tmp_path: Path, fast_clip: Path) -> No
     assert FRAMES - 1 - indices[-1] <= 2, "the newest frames were dropped instead of older ones"
     assert dropped > FRAMES / 5, "the source was too slow for this test"
     # In a pipeline of two slots a frame waits for at most one frame per later stage, so the latency
-    # is a small multiple of the slowest stage's time, however long the source runs.
-    slowest = [max(m["timing_ms"][s] for s in ("detect", "classify")) for m in frames]
-    latency = sorted(m["timing_ms"]["total"] for m in frames)
-    p99 = latency[int(0.99 * len(latency))]
-    assert p99 < 4 * sorted(slowest)[int(0.99 * len(slowest))] + 20
-    halves = latency_by_half(frames)
-    assert halves[1] < 1.5 * halves[0] + 10, "the latency grows, so there is a queue"
+    # is a small multiple of the slowest stage's time, however long the source runs, and however
+    # busy the machine is meanwhile: in a queue it would be a multiple of hundreds at the end.
+    for half in (frames[: len(frames) // 2], frames[len(frames) // 2 :]):
+        slowest = [max(m["timing_ms"][s] for s in ("detect", "classify")) for m in half]
+        latency = [m["timing_ms"]["total"] for m in half]
+        assert statistics.median(latency) < 4 * statistics.median(slowest) + 20
     resident = [m["worker_rss_mb"] for m in daemon.messages if m.get("worker_rss_mb")]
     assert max(resident[2:]) - min(resident[2:]) < 16, resident
-
-
-def latency_by_half(frames: list[dict[str, dict[str, float]]]) -> tuple[float, float]:
-    """Return the median latency of the first and of the second half of the run, ms."""
-    middle = len(frames) // 2
-    first, second = (
-        statistics.median(m["timing_ms"]["total"] for m in half)
-        for half in (frames[:middle], frames[middle:])
-    )
-    return first, second

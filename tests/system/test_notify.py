@@ -15,7 +15,7 @@ import pytest
 from tests.support.daemons import PURPOSE, RunningDaemon
 from tests.support.synthetic_daemon import SYNTHETIC
 from tests.support.terminals import WITHOUT_TERMINAL
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 LIVE = ("--source", "/dev/video0", *PURPOSE)
 
@@ -48,7 +48,7 @@ class Manager:
 
     def wait_for(self, start: str) -> None:
         """Read until a datagram begins with ``start``."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + HANG_S
         while not self.read(1.0).startswith(start):
             assert time.monotonic() < deadline, self.received
 

@@ -11,6 +11,7 @@ import pytest
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.daemons import PURPOSE, ROOT, RunningDaemon
 from tests.support.source_media import ffmpeg
+from tests.support.waiting import HANG_S
 
 HOLE_S = 3600
 
@@ -47,7 +48,7 @@ def test_the_watchdog_is_fed_until_a_slow_picture_is_due(tmp_path: Path) -> None
     (tmp_path / "sitecustomize.py").write_text(early)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(20)
+        manager.settimeout(HANG_S)
         environment = {
             "NOTIFY_SOCKET": str(tmp_path / "notify"),
             "WATCHDOG_USEC": "900000",

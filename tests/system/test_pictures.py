@@ -1,7 +1,6 @@
 """Cameras and files that show nothing, or always the same, seen through the whole daemon."""
 
 import threading
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.support.daemons import PURPOSE, Message, RunningDaemon
 from tests.support.mjpeg_camera import MjpegCamera
 from tests.support.ports import free_port
 from tests.support.source_media import address, ffmpeg, served
+from tests.support.waiting import HANG_S, QuietTime
 
 SIZE = (640, 360)
 
@@ -50,7 +50,7 @@ def next_status(daemon: RunningDaemon) -> Message:
 
 
 def metrics(port: int) -> list[str]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_S) as page:
         return [str(line) for line in page.read().decode().splitlines()]
 
 
@@ -72,9 +72,9 @@ def test_frozen_network_camera_is_stalled_until_its_picture_changes(
         daemon.wait_for(lambda m: m["kind"] == "frame" and m["faces"])
         assert next_status(daemon)["picture_state"] == "normal"
         camera.frozen.set()
-        since_ns = time.monotonic_ns()
+        since = QuietTime()
         frozen = daemon.wait_for(pictures_are("frozen"))
-        assert (frozen["received_ns"] - since_ns) / 1e9 < 10
+        assert since.elapsed_s < 10
         daemon.wait_for(source_is("stalled"))
         before = len(daemon.frames)
         status = next_status(daemon)
@@ -109,9 +109,10 @@ def test_frozen_camera_behind_a_video_encoder(tmp_path: Path, face: Luma, codec:
         served(video, port),
         RunningDaemon(tmp_path, "--source", address(port), *PURPOSE) as daemon,
     ):
-        first = daemon.wait_for_frame()
-        frozen = daemon.wait_for(pictures_are("frozen"))
-        assert (frozen["received_ns"] - first["received_ns"]) / 1e9 < 10
+        daemon.wait_for_frame()
+        since = QuietTime()
+        daemon.wait_for(pictures_are("frozen"))
+        assert since.elapsed_s < 10
         daemon.wait_for(source_is("stalled"))
 
 
@@ -131,11 +132,11 @@ def test_camera_that_shows_nothing_is_poor_and_goes_on(
     ):
         daemon.wait_for(lambda m: m["kind"] == "frame" and m["faces"])
         covered.set()
-        since_ns = time.monotonic_ns()
+        since = QuietTime()
         found = daemon.wait_for(pictures_are(state))
         assert "check" in found["detail"]["reason"]
         status = next_status(daemon)
-        assert (status["received_ns"] - since_ns) / 1e9 < 10
+        assert since.elapsed_s < 10
         assert (status["source_state"], status["picture_state"]) == ("running", state)
         assert status["health"]["grade"] == "poor"
         assert f"picture_{state}" in status["health"]["reasons"]
@@ -161,6 +162,7 @@ def test_still_file_is_reported_and_read_to_its_end(tmp_path: Path, face: Luma) 
         status = next_status(daemon)
         assert status["health"] == {"grade": "fair", "reasons": ["picture_still"]}
         assert daemon.run_to_end() == 0
-        assert len(daemon.frames) == 40
+        ended = daemon.events("epoch_ended")[0]["detail"]
+        assert ended["frames"] + ended["dropped"] == 40  # a busy machine drops some
         assert len(daemon.events("picture_state")) == 1
         assert [e["detail"]["state"] for e in daemon.events("source_state")] == ["running"]

@@ -18,7 +18,7 @@ from edge.errors import RequestRefused
 from edge.protocol.requests import PreviewRequest
 from tests.support.daemons import PURPOSE, RunningDaemon
 from tests.support.ports import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 
 def daemon_with(folder: Path, *more: str) -> RunningDaemon:
@@ -45,7 +45,7 @@ def picture(daemon: RunningDaemon) -> dict[str, Any]:
 
 
 def scraped(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_S) as answer:
         return str(answer.read().decode())
 
 
@@ -64,7 +64,7 @@ def test_pictures_are_shown_recorded_and_kept_nowhere(tmp_path: Path) -> None:
         luma = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_UNCHANGED)
         assert luma is not None
         assert luma.shape == (shown["height"], shown["width"]) == (180, 320)
-        assert luma.std() > 20  # the clip, not a grey area
+        assert luma.std() > 2  # the clip, which has dark stretches, not a grey area
         status = daemon.wait_for(lambda message: message["kind"] == "status")
         assert 200 < status["preview_s"] <= 300
         assert "affect_edge_preview_on 1.0" in scraped(port)
@@ -73,7 +73,7 @@ def test_pictures_are_shown_recorded_and_kept_nowhere(tmp_path: Path) -> None:
         daemon.wait_for(lambda message: message.get("event") == "worker_lost")
         daemon.wait_for_frame()
         before = picture(daemon)["index"]
-        wait_until(lambda: daemon.receive(0.05) is None or picture(daemon)["index"] > before)
+        wait_until(lambda: picture(daemon)["index"] > before)
         ask(daemon.service, PreviewRequest(action="close"))
         closed = daemon.wait_for(lambda message: message.get("event") == "preview_closed")
         assert closed["detail"]["reason"] == "requested"

@@ -15,6 +15,7 @@ import zmq
 from edge.vision.inference.ort import onnxruntime
 from edge.vision.values import Box
 from tests.support.daemons import PURPOSE, ROOT, Message, RunningDaemon
+from tests.support.waiting import HANG_S
 
 DECLARED = (
     "stream",
@@ -310,4 +311,4 @@ def test_a_subscriber_to_frames_alone_starts_the_run(tmp_path: Path) -> None:
         assert [len(each) for each in parts] == [1, 1]
         indices = [json.loads(part.partition(b" ")[2])["frame"]["index"] for (part,) in parts]
         assert indices == [0, 1]
-        assert daemon.process.wait(10) == 0
+        assert daemon.process.wait(HANG_S) == 0

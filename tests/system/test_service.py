@@ -27,11 +27,12 @@ from edge.protocol.requests import (
     TimeRequest,
 )
 from edge.vision.inference import find_model
-from tests.support.daemons import PURPOSE, ROOT, Message, RunningDaemon, affect_edge
+from tests.support.daemons import Message, RunningDaemon, affect_edge
 from tests.support.model_folders import changed_copy
+from tests.support.still_face import still_face
 
-GOLDEN_FACE = ROOT / "edge/vision/data/golden-face.png"
-DEMO = ("--source", "demo", "--wait-for-subscriber")
+DEMO = ("--source", "demo", "--wait-for-subscriber", "--set", "source.repeat=0")
+"""It goes on until it is stopped: a command may take longer than the clip on a busy machine."""
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_mark_is_published_as_a_numbered_event(tmp_path: Path) -> None:
         event = daemon.wait_for(lambda m: m.get("event") == "mark")
         assert event["detail"] == {"text": "pressure 2.8 bar"}
         assert f"message {event['seq']}" in done.stdout
-        assert daemon.run_to_end() == 0
+        assert daemon.stop()[0] == 0
     numbers = [m["seq"] for m in daemon.messages if m["kind"] != "status"]
     assert numbers == list(range(len(numbers)))
 
@@ -128,7 +129,7 @@ def test_relative_values_have_the_baseline_as_origin(tmp_path: Path, calm: tuple
         # faces without a participant are unchanged
         others = [f for m in daemon.frames for f in m["faces"] if f["track"] != track]
         assert all(face["participant"] is None for face in others)
-        assert daemon.run_to_end() == 0
+        assert daemon.stop()[0] == 0
 
 
 def test_a_smile_gives_an_invalid_baseline(tmp_path: Path) -> None:
@@ -161,13 +162,8 @@ def test_a_baseline_is_kept_when_the_worker_is_replaced(
 
 @pytest.fixture
 def constant_face(tmp_path: Path) -> tuple[str, ...]:
-    """Return arguments for a source that shows one face for a minute."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for index in range(600):
-        (folder / f"{index:03}.png").symlink_to(GOLDEN_FACE)
-    rate = ("--set", "source.rate_hz=10.0", *PURPOSE)
-    return ("--source", str(folder), "--wait-for-subscriber", *rate)
+    """Return arguments for a source that shows one face."""
+    return (*still_face(tmp_path / "pictures"), "--wait-for-subscriber")
 
 
 def test_an_operator_learns_a_baseline_with_four_commands(
@@ -260,7 +256,7 @@ def test_clocks_status_and_schema_can_be_requested(tmp_path: Path) -> None:
         assert decode(f"x {json.dumps(status)}".encode()).kind == "status"
         assert status["device"] == "edge"
         assert ask(daemon.service, SchemaRequest())["schema"] == json.loads(json_schema())
-        assert daemon.run_to_end() == 0
+        assert daemon.stop()[0] == 0
 
 
 def test_a_mark_before_the_first_subscriber_is_refused(tmp_path: Path) -> None:
@@ -274,7 +270,7 @@ def test_a_mark_before_the_first_subscriber_is_refused(tmp_path: Path) -> None:
         daemon.subscribe("affect.v1.")
         daemon.wait_for_frame()
         ask(daemon.service, MarkRequest(text="now"))
-        assert daemon.run_to_end() == 0
+        assert daemon.stop()[0] == 0
         assert [m["detail"] for m in daemon.events("mark")] == [{"text": "now"}]
 
 

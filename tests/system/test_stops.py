@@ -40,5 +40,5 @@ def test_a_signal_within_a_callback_of_an_import_is_not_lost(
     tmp_path: Path, command: tuple[str, ...], module: str, code: int
 ) -> None:
     """Python ignored the SystemExit there, and the daemon ran on until it was killed."""
-    done = affect_edge(*command, timeout_s=20, environment=signal_at_import(tmp_path, module))
+    done = affect_edge(*command, environment=signal_at_import(tmp_path, module))
     assert (done.returncode, done.stderr) == (code, "")

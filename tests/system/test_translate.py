@@ -12,6 +12,7 @@ from tests.support.command_errors import the_error
 from tests.support.daemons import RunningDaemon, affect_edge
 from tests.support.generators import translator_folder
 from tests.support.ports import free_port
+from tests.support.waiting import HANG_S
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_the_daemon_translates_the_faces_of_the_demo(tmp_path: Path, folder: Pat
     with RunningDaemon(tmp_path, *arguments, "--set", metrics, metrics=True) as daemon:
         while metric not in scraped:  # a frame is published first, then counted
             daemon.wait_for(lambda m: m["kind"] == "frame" and m["timing_ms"]["translate"] > 0)
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_S) as page:
                 scraped = page.read().decode()
         for _ in range(60):
             daemon.wait_for_frame()

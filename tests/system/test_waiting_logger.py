@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.support.daemons import ROOT, affect_edge
+from tests.support.waiting import HANG_S
 
 
 def test_every_message_is_logged_or_missing(tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_every_message_is_logged_or_missing(tmp_path: Path) -> None:
         )
         assert ran.returncode == 0, ran.stderr
         summary = logger.stderr.read().splitlines()[-1]
-        assert logger.wait(10) == 0
+        assert logger.wait(HANG_S) == 0
     records = [json.loads(line) for line in out.read_text().splitlines()]
     numbers = [record["seq"] for record in records if "seq" in record]
     (gap,) = [record for record in records if record["kind"] == "gap"]

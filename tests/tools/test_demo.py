@@ -13,7 +13,7 @@ from rich.console import Console
 
 from edge.tools.demo import watch
 from tests.support.daemons import ROOT
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 
 def run_in_terminal(keys: bytes, after: bytes, *arguments: str) -> tuple[int, str]:
@@ -22,7 +22,7 @@ def run_in_terminal(keys: bytes, after: bytes, *arguments: str) -> tuple[int, st
     if pid == 0:
         os.chdir(ROOT)
         os.execv(sys.executable, [sys.executable, "-m", "edge", *arguments])
-    screen, typed, deadline = b"", False, time.monotonic() + 40
+    screen, typed, deadline = b"", False, time.monotonic() + HANG_S
     while time.monotonic() < deadline:
         if select.select([terminal], [], [], 0.1)[0]:
             try:
@@ -62,7 +62,7 @@ def test_a_killed_demo_leaves_no_daemon_and_no_journal(tmp_path: Path) -> None:
             (daemon,) = children
         finally:
             demo.kill()
-    wait_until(lambda: not Path(f"/proc/{daemon}/cmdline").exists(), 15)
+    wait_until(lambda: not Path(f"/proc/{daemon}/cmdline").exists())
     assert not journal.exists()
 
 

@@ -21,7 +21,7 @@ from edge.protocol import messages
 from edge.tools import log, silence
 from edge.tools.log import LogSummary, run_log
 from tests.support.logs import csv_rows, json_lines, log_all, received
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 from tests.support.wire import Publisher, event, face, frame, status
 
 
@@ -216,7 +216,7 @@ def test_a_full_disk_gives_one_line_of_error_and_leaves_whole_lines(tmp_path, na
             try:
                 publisher.wait_for_subscriptions()
                 publisher.send(*(frame(seq, face(1), face(2), face(3)) for seq in range(200)))
-                _, stderr = logger.communicate(timeout=30)
+                _, stderr = logger.communicate(timeout=HANG_S)
             finally:
                 logger.kill()
     assert logger.returncode == 1
@@ -266,7 +266,7 @@ def test_after_kills_every_message_is_logged_or_reported_missing(tmp_path, name,
             publisher.wait_for_subscriptions()
             publish(20)
             publisher.send(event(seq, "epoch_ended"))
-            assert logger.wait(timeout=30) == 0
+            assert logger.wait(timeout=HANG_S) == 0
     found = logged_json(out) if out.suffix == ".jsonl" else logged_csv(out)
     assert sorted(found) == list(range(found[0], seq + 1))
     assert found[0] == 0

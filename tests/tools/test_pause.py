@@ -1,6 +1,7 @@
 """A logger that is stopped for a while (Ctrl-Z and fg): nothing is lost, or it is reported."""
 
 import io
+import itertools
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import zmq
 from rich.console import Console
 
+from edge import clock
 from edge.client import Subscriber
 from edge.config import PublishConfig
 from edge.hub.publisher import Publisher
@@ -21,7 +23,7 @@ from edge.tools.silence import SilenceNotice
 from edge.tools.tail import run_tail
 from tests.support import wire
 from tests.support.logs import json_lines
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 from tests.support.wire import event, frame
 
 LOGGER = """
@@ -50,7 +52,7 @@ def test_a_stopped_logger_loses_nothing_though_the_run_ends_meanwhile(tmp_path):
             publisher.close(2.0)
             context.term()
             logger.send_signal(signal.SIGCONT)
-            _, stderr = logger.communicate(timeout=30)
+            _, stderr = logger.communicate(timeout=HANG_S)
         finally:
             logger.kill()
             publisher.close(0)
@@ -95,22 +97,27 @@ def run_aim_until(stop, subscriber):
 
 @pytest.mark.parametrize("run", [run_tail_until, run_aim_until])
 def test_live_commands_report_a_pause_and_no_silence(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(silence, "PAUSE_MS", 600.0)
-    monkeypatch.setattr(silence, "SILENT_MS", 600.0)
-    turns = iter(range(6))
+    paused_ns, turns, said = [0], itertools.count(), []
+    monkeypatch.setattr(silence, "PAUSE_MS", 10 * HANG_S * 1e3)  # no pause of a busy machine
+    monkeypatch.setattr(silence, "SILENT_MS", HANG_S * 1e3)
+    monkeypatch.setattr(silence, "monotonic_ns", lambda: clock.monotonic_ns() + paused_ns[0])
+    monkeypatch.setattr(
+        silence, "elapsed_ms", lambda since_ns: (silence.monotonic_ns() - since_ns) / 1e6
+    )
 
     def stop():
-        if (turn := next(turns)) == 2:
-            time.sleep(0.7)  # as after Ctrl-Z
-        return turn == 4
+        if next(turns) == 2:
+            paused_ns[0] = round(20 * HANG_S * 1e9)  # as after Ctrl-Z
+        said.append(capsys.readouterr().err)
+        return "did nothing" in "".join(said[:-2])  # two turns later
 
     endpoint = f"ipc://{tmp_path}/pub"
     with wire.Publisher(endpoint) as publisher, Subscriber([endpoint]) as subscriber:
         publisher.wait_for_subscriptions()
         publisher.send(frame(0))
         run(stop, subscriber)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("affect-edge: did nothing for 1 s (stopped, or held up by the disk)")
+    (line,) = "".join(said).splitlines()
+    assert line.startswith("affect-edge: did nothing for 1200 s (stopped, or held up by the disk)")
 
 
 def send(publisher, message):

@@ -12,6 +12,7 @@ from rich.console import Console
 from edge.client import Gap, Subscriber
 from edge.tools import silence
 from edge.tools.tail import HEADER, gap_row, row, run_tail
+from tests.support.waiting import HANG_S
 from tests.support.wire import MESH, Publisher, event, face, frame, status
 
 
@@ -137,12 +138,17 @@ def test_silence_is_reported_once(endpoint, monkeypatch, capsys):
 
 def test_a_device_that_falls_silent_does_not_control_the_terminal(endpoint, monkeypatch, capsys):
     monkeypatch.setattr(silence, "SILENT_MS", 100.0)
-    answers = iter([*[False] * 4, True])
+    said = []
+
+    def has_said():
+        said.append(capsys.readouterr().err)
+        return any(said)
+
     with Publisher(endpoint) as publisher, Subscriber([endpoint]) as subscriber:
         publisher.wait_for_subscriptions()
         publisher.send(frame(1, device="\x1b]0;gone"))
-        run_tail(subscriber, Console(file=io.StringIO()), lambda: next(answers))
-    assert capsys.readouterr().err.startswith(r"affect-edge: \x1b]0;gone: nothing received for ")
+        run_tail(subscriber, Console(file=io.StringIO()), has_said)
+    assert "".join(said).startswith(r"affect-edge: \x1b]0;gone: nothing received for ")
 
 
 TAIL = """
@@ -167,6 +173,6 @@ def test_lines_are_flushed_at_once_to_a_pipe(endpoint):
             for message in (event(0), frame(1, face())):
                 publisher.send(message)
                 assert tail.stdout.readline().rstrip() == str(row(message))
-            assert tail.wait(timeout=20) == 0
+            assert tail.wait(timeout=HANG_S) == 0
         finally:
             tail.kill()

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemons import ROOT, RunningDaemon
+from tests.support.waiting import HANG_S
 
-DEMO = ("--source", "demo")
+DEMO = ("--source", "demo", "--set", "source.repeat=0")
 
 # allocates a picture as the pipeline does, and prints how its memory is mapped
 HOLD_A_FRAME = """
@@ -153,7 +154,7 @@ def test_a_daemon_without_the_right_to_lock_works_and_reports_it(tmp_path: Path)
         )  # fmt: skip
     finally:
         log.terminate()
-        log.wait(10)
+        log.wait(HANG_S)
     assert done.returncode == 0, done.stderr
     logged = [json.loads(line) for line in messages.read_text().splitlines()]
     (started,) = (m for m in logged if m.get("event") == "worker_started")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.worker.slots import Closed, Slot
+from tests.support.waiting import HANG_S
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def consumer_of(slot: Slot[int]) -> Iterator[list[int]]:
         yield taken
     finally:
         slot.close()
-        thread.join(20)
+        thread.join(HANG_S)
     assert not thread.is_alive()
 
 
@@ -86,7 +87,7 @@ def test_closing_releases_a_waiting_producer() -> None:
     producer = threading.Thread(target=produce)
     producer.start()
     slot.close()
-    producer.join(10)
+    producer.join(HANG_S)
     assert released.is_set()
     assert list(slot) == [1]
 

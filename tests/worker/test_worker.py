@@ -25,6 +25,7 @@ from edge.vision.values import Box, Detection, Frame
 from edge.vocabulary import PictureState
 from edge.worker import capture as capturing
 from edge.worker.threads import Worker
+from tests.support.waiting import HANG_S
 
 LUMA = np.zeros((48, 64), np.uint8)
 
@@ -135,7 +136,7 @@ def running(
         yield hub, worker, first_indexes
     finally:
         worker.stop.set()
-        thread.join(10)
+        thread.join(HANG_S)
         hub.close()
         end.close()
         assert not thread.is_alive()
@@ -144,7 +145,7 @@ def running(
 def reports(hub: Link, until: Callable[[object], bool]) -> list[object]:
     """Return the worker's reports up to the first one for which ``until`` is true."""
     got: list[object] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + HANG_S
     while time.monotonic() < deadline:
         report = hub.receive(1.0)
         if report is not None:
@@ -184,7 +185,7 @@ def test_a_read_that_does_not_return_is_a_stall_until_the_next_frame(
     release = threading.Event()
 
     def blocked() -> Frame:
-        assert release.wait(20)
+        assert release.wait(HANG_S)
         return gives_frame(1)()
 
     source = ScriptedSource(
@@ -243,7 +244,7 @@ def test_a_stall_is_reported_before_the_source_is_closed(monkeypatch: pytest.Mon
     source = ScriptedSource(
         True,
         iter([gives_frame(0), raises(SourceStalled("silent"))]),
-        closing=lambda: reported.wait(20),
+        closing=lambda: reported.wait(HANG_S),
     )
     second = ScriptedSource(True, iter([raises(EndOfStream("x"))]))
     with running(monkeypatch, CAMERA, source, second) as (hub, _, _):
@@ -256,7 +257,7 @@ def test_a_stall_is_reported_before_the_source_is_closed(monkeypatch: pytest.Mon
 def test_closing_counts_as_busy(monkeypatch: pytest.MonkeyPatch, last: Exception) -> None:
     closed = threading.Event()
     source = ScriptedSource(
-        True, iter([gives_frame(0), raises(last)]), closing=lambda: closed.wait(20)
+        True, iter([gives_frame(0), raises(last)]), closing=lambda: closed.wait(HANG_S)
     )
     second = ScriptedSource(True, iter([raises(EndOfStream("x"))]))
     with running(monkeypatch, CAMERA, source, second) as (hub, _, _):
@@ -272,7 +273,9 @@ def test_a_source_whose_opening_does_not_return_is_absent(monkeypatch: pytest.Mo
     monkeypatch.setattr(capturing, "OPENING_S", 0.1)
     release = threading.Event()
     source = ScriptedSource(
-        True, iter([gives_frame(0), raises(EndOfStream("x"))]), entering=lambda: release.wait(20)
+        True,
+        iter([gives_frame(0), raises(EndOfStream("x"))]),
+        entering=lambda: release.wait(HANG_S),
     )
     with running(monkeypatch, CAMERA, source) as (hub, _, _):
         got = reports(hub, lambda report: states([report]) == ["absent"])

@@ -17,6 +17,7 @@ from edge.client.tidy import COLUMNS
 from edge.errors import ConfigError, LogUnavailable
 from edge.protocol import messages
 from tests.support.postgres import PASSWORD, Database, PostgresServer, running_server
+from tests.support.waiting import HANG_S
 from tests.support.wire import event, face, frame, status
 
 STREAM = "3f2b7f3a-1c1e-4c53-a5a4-4a7b5a4f6c11"
@@ -153,7 +154,7 @@ def test_a_killed_server_loses_nothing_and_the_log_goes_on(monkeypatch: pytest.M
 
 
 def commit_when_possible(log: PostgresLog) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANG_S
     while time.monotonic() < deadline:
         try:
             return log.commit()

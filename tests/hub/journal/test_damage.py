@@ -17,7 +17,7 @@ from edge.errors import ConfigError
 from edge.hub.journal import Journal, Position
 from edge.hub.journal.store import Store
 from tests.support.journals import append, memory_folder, read_all, settle
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_a_file_that_is_damaged_while_it_is_used_costs_no_new_message(
     wal = path.with_name("journal.sqlite-wal")
     wal.write_bytes(bytes(wal.stat().st_size))
     sent: list[Position] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + HANG_S
     while not (events := journal.take_events()):
         assert time.monotonic() < deadline
         sent.append(append(journal))
@@ -251,7 +251,7 @@ def test_storage_that_hangs_delays_neither_start_nor_append_nor_stop(
     monkeypatch.setattr("edge.hub.journal.journal.SLOW_S", 0.5)
     journal = Journal(config)
     sent = [append(journal) for _ in range(200)]
-    assert hangs.wait(20), "opening is done: from now on the storage answers no more"
+    assert hangs.wait(HANG_S), "opening is done: from now on the storage answers no more"
     wait_until(lambda: journal.state()[0] == "memory")
     assert "not answered" in journal.state()[1]
     assert [event.event for event in journal.take_events()] == ["journal_state"]

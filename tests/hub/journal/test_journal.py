@@ -20,6 +20,7 @@ from edge.hub.journal.memory import Memory
 from edge.hub.journal.tail import Tail
 from edge.protocol.events import JournalGap
 from tests.support.journals import append, body, memory_folder, read_all, settle
+from tests.support.left_files import content_of
 from tests.support.waiting import wait_until
 
 
@@ -203,7 +204,7 @@ def test_erased_messages_are_in_no_file_any_more(config: JournalConfig) -> None:
     assert missing == erased
     # the groups that lay wholly within are in no file, nor is the text of a message in the tail
     files = [*Path(config.path).iterdir(), *Path(config.tail).rglob("*.tail")]
-    content = b"".join(path.read_bytes() for path in files)
+    content = b"".join(map(content_of, files))
     within = [
         data for key, last, data in rows
         if key & 0xFFFFFFFF >= 300 and last <= 1700

@@ -14,6 +14,7 @@ from edge.hub.journal import Journal, readback
 from edge.hub.journal.readback import Readback
 from tests.faults.discarding_device import DiscardingDevice
 from tests.support.journals import append, read_all, settle
+from tests.support.waiting import HANG_S
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def append_until(journal: Journal, state: str) -> int:
     """Append until the journal has the state; return how many messages that took."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + HANG_S
     count = 0
     while journal.state()[0] != state:
         append(journal)

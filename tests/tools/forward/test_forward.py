@@ -18,6 +18,7 @@ from tests.support.daemons import ROOT
 from tests.support.forwarder import STREAM, forward
 from tests.support.mosquitto import PersistentSubscriber, running_broker
 from tests.support.mqtt_script import ScriptedBroker
+from tests.support.waiting import HANG_S
 
 UNLIMITED = "max_queued_messages 0"
 
@@ -28,7 +29,7 @@ def identities(count: int) -> set[tuple[str, int, int]]:
 
 def until(done: Callable[[], bool], turn: Callable[[], None] = lambda: None) -> None:
     """Call ``turn`` until ``done`` returns true; fail after a minute."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_S
     while not done():
         assert time.monotonic() < deadline
         turn()

@@ -9,8 +9,10 @@ import termios
 
 import pytest
 
-from tests.support.daemons import PURPOSE, RunningDaemon, affect_edge
+from tests.support.daemons import RunningDaemon, affect_edge
 from tests.support.screens import ScreenedCommand, plain
+from tests.support.still_face import still_face
+from tests.support.waiting import HANG_S
 from tests.support.wire import Publisher, event, face, frame, status
 
 MARK = event(2, "mark", {"text": "2.8 bar"})
@@ -137,7 +139,7 @@ def test_once_prints_the_present_state(publisher):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
         publisher.wait_for_subscriptions()
         publisher.send(status(0), frame(1, face()), MARK)
-        lines = tail.communicate(timeout=30)[0].splitlines()
+        lines = tail.communicate(timeout=HANG_S)[0].splitlines()
     assert tail.returncode == 0
     assert lines[0].startswith("edge  excellent  29.8 of 30.0 frames/s")
     assert lines[2].endswith("12 s ok")
@@ -153,8 +155,7 @@ SEATS = (
 
 def test_once_shows_who_is_not_in_view(tmp_path):
     """A participant whom the daemon knew had no line: that looked like a wrong configuration."""
-    arguments = ("--source", "demo", "--set", "source.repeat=0", *PURPOSE, "--set", SEATS)
-    with RunningDaemon(tmp_path, *arguments) as daemon:
+    with RunningDaemon(tmp_path, *still_face(tmp_path / "pictures"), "--set", SEATS) as daemon:
         daemon.wait_for_frame()
         command = ("tail", "--once", "--connect", daemon.endpoint, "--service", daemon.service)
         shown = affect_edge(*command)
@@ -173,7 +174,7 @@ def test_once_says_who_may_be_missing(publisher, tmp_path):
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as tail:
         publisher.wait_for_subscriptions()
         publisher.send(status(0), frame(1, face()))
-        shown, said = tail.communicate(timeout=30)
+        shown, said = tail.communicate(timeout=HANG_S)
     assert tail.returncode == 0
     assert len(shown.splitlines()) == 3
     missing = "affect-edge: participants who are not in view are not shown: no reply from ipc://"

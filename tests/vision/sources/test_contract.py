@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def stream(folder: Path) -> Kind:
             yield source
 
     def silence() -> None:
-        servers[-1].kill()
+        servers[-1].send_signal(signal.SIGKILL)
 
     return Kind(opened, live=True, end=SourceStalled, silence=silence, openings=4)
 
@@ -89,7 +90,7 @@ def picamera(folder: Path) -> Kind:
     @contextmanager
     def opened(first: int) -> Iterator[Source]:
         script = Script(start_ns=monotonic_ns(), faults={AVAILABLE: "stall"})
-        config = sources.PicameraSource(kind="picamera", read_timeout_s=0.05)
+        config = sources.PicameraSource(kind="picamera", read_timeout_s=0.3)
         with install(script), by_config(config)(first) as source:
             yield source
 

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import StreamSource
 from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
 from edge.vision.sources.decode import Plane
@@ -27,9 +26,10 @@ from tests.support.source_media import (
     served,
     with_damaged_packets,
 )
+from tests.support.waiting import QuietTime
 
 SECRET = "hunter2"
-MARGIN_MS = 1500  # tolerance of time limits on two busy cores
+MARGIN_S = 1.5  # tolerance of time limits
 
 
 def camera(port: int, *, path: str = "camera.ts") -> StreamSource:
@@ -52,15 +52,15 @@ def test_stream_that_stops_is_a_stall_and_can_be_reopened(
     clip: Path, fault: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     port = free_port()
-    config = StreamSource(kind="stream", url=address(port), read_timeout_s=0.5)
+    config = StreamSource(kind="stream", url=address(port), read_timeout_s=1.0)
     with served(clip, port) as server, connected(config) as source:
         frames = [source.read() for _ in range(10)]
         server.send_signal(fault)
-        began_ns = monotonic_ns()
+        began = QuietTime()
         with pytest.raises(SourceStalled, match="opened again") as caught:
             frames.extend(iter(source.read, None))
         # frames in transit still arrive; then one time limit passes
-        assert elapsed_ms(began_ns) < 2 * 500 + MARGIN_MS
+        assert began.elapsed_s < 2 * 1.0 + MARGIN_S
     assert "\n" not in str(caught.value)
     following = frames[-1].index + 1
     with served(clip, port), connected(config, following) as source:
@@ -175,10 +175,10 @@ REPLIES = {
 def test_server_without_video_is_unavailable(reply: str, capfd: pytest.CaptureFixture[str]) -> None:
     before = dict(os.environ)
     with answering(REPLIES[reply]) as port:
-        began_ns = monotonic_ns()
+        began = QuietTime()
         with pytest.raises(SourceUnavailable) as caught, Stream(camera(port)):
             pass
-        assert elapsed_ms(began_ns) < 1000 + MARGIN_MS
+        assert began.elapsed_s < 1.0 + MARGIN_S
     assert SECRET not in str(caught.value)
     assert "127.0.0.1" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -189,10 +189,10 @@ def test_server_without_video_is_unavailable(reply: str, capfd: pytest.CaptureFi
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
 def test_closed_port_is_reported_at_once(scheme: str) -> None:
     config = StreamSource(kind="stream", url=f"{scheme}://u:{SECRET}@127.0.0.1:{free_port()}/a")
-    began_ns = monotonic_ns()
+    began = QuietTime()
     with pytest.raises(SourceUnavailable) as caught, Stream(config):
         pass
-    assert elapsed_ms(began_ns) < 3000 + MARGIN_MS
+    assert began.elapsed_s < 3.0 + MARGIN_S
     assert SECRET not in str(caught.value)
 
 
