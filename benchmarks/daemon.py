@@ -171,8 +171,9 @@ def _collect(
         last_message_ns = clock.monotonic_ns()
         while True:
             watch.sample()
+            has_ended = daemon.poll() is not None  # before the wait: what it sent is read first
             if not socket.poll(200):
-                if daemon.poll() is not None:
+                if has_ended:
                     return received
                 if clock.elapsed_ms(last_message_ns) > SILENCE_MAX_S * 1e3:
                     raise AffectEdgeError(f"the daemon sent nothing for {SILENCE_MAX_S:.0f} s")

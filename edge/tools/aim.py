@@ -70,6 +70,8 @@ def run_aim(
         drawn_ns = begin_ns
         while not stop():
             silence.turn()
+            # before the wait: what it sent at its end is read first
+            has_ended = own is not None and own.process.poll() is not None
             received = subscriber.receive(timeout_s=0.2)
             if received is not None:
                 message = received.message
@@ -81,7 +83,7 @@ def run_aim(
                 break
             if once and elapsed_ms(begin_ns) >= wait_s * 1e3:
                 break
-            if own is not None and own.process.poll() is not None and received is None:
+            if own is not None and has_ended and received is None:
                 _require_end(own)
                 if once:
                     break

@@ -14,7 +14,6 @@ from edge.tools.own_daemon import own_daemon
 from edge.tools.tail import HEADER, row, show
 
 SILENCE_S = 20.0  # without a message for so long the daemon has failed: it sends one each second
-EXIT_S = 10.0
 ROW_PERIOD_NS = 250_000_000
 
 
@@ -33,7 +32,7 @@ def run_demo(settings: Sequence[str] = ()) -> int:
         arguments += ["--set", setting]
     with own_daemon(arguments, shows_log=True) as own:
         code = watch(console, own.endpoint, own.process)
-        return code or own.process.wait(EXIT_S)
+        return code or own.process.wait()
 
 
 def watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") -> int:
@@ -80,7 +79,7 @@ def watch(console: Console, endpoint: str, daemon: "subprocess.Popen[bytes]") ->
                 if message.event == "epoch_ended":
                     ended = message
     if not frames:  # its log says why
-        return daemon.wait(EXIT_S) or EXIT_FAILURE
+        return daemon.wait() or EXIT_FAILURE
     return _summary(console, frames, count, ended)
 
 

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from edge.client import Subscriber
+from edge.client import Received, Subscriber
 from edge.tools.aim import run_aim
+from edge.tools.own_daemon import OwnDaemon
 from tests.support.daemons import PURPOSE, ROOT, RunningDaemon, affect_edge
-from tests.support.waiting import wait_until
+from tests.support.still_face import still_face
+from tests.support.waiting import HANG_S, wait_until
 from tests.support.wire import Publisher, event, face, frame, status
 
 
@@ -29,7 +31,7 @@ class Watched:
         self.console = Console(
             file=self._file, force_terminal=terminal, width=120, height=height, highlight=False
         )
-        self._deadline = time.monotonic() + 20
+        self._deadline = time.monotonic() + HANG_S
 
     @property
     def text(self) -> str:
@@ -98,8 +100,8 @@ def test_text_from_the_network_does_not_control_the_terminal(tmp_path: Path) -> 
 
 
 def test_once_with_another_daemon_uses_its_limits(tmp_path: Path) -> None:
-    limits = ("--set", "quality.size_min_px=4000", "--set", "source.repeat=0")
-    with RunningDaemon(tmp_path, "--source", "demo", *PURPOSE, *limits) as daemon:
+    limits = ("--set", "quality.size_min_px=4000")
+    with RunningDaemon(tmp_path, *still_face(tmp_path / "pictures"), *limits) as daemon:
         daemon.wait_for_frame()
         done = affect_edge(
             "aim", "--once", "--connect", daemon.endpoint, "--service", daemon.service
@@ -160,6 +162,34 @@ def test_a_file_that_ends_is_no_failure_without_once(tmp_path: Path) -> None:
         assert "the source has ended before anything was received of it" in done.stderr
 
 
+def test_what_a_daemon_sends_at_its_end_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A daemon that ended right after a wait for its messages had sent nothing, it said."""
+    endpoint = f"ipc://{tmp_path}/live"
+    daemon = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+
+    class Late(Subscriber):
+        """Its first wait ends in vain, and right then the daemon sends its last and ends."""
+
+        def receive(self, timeout_s: float) -> Received | None:
+            received = super().receive(timeout_s)
+            if daemon.poll() is None:
+                publisher.send(frame(1, face()), status(1, state="ended"))
+                daemon.communicate(b"\n")
+            return received
+
+    with daemon, Publisher(endpoint) as publisher, Late([endpoint]) as subscriber:
+        publisher.wait_for_subscriptions()
+        own = OwnDaemon(endpoint, "", daemon, None)
+        watched = Watched()
+        assert (
+            run_aim(subscriber, watched.console, lambda: False, once=False, wait_s=5, own=own) == 0
+        )
+    assert "source ended, needed running: " in watched.text
+    assert capsys.readouterr().err == ""
+
+
 def test_a_camera_that_is_not_there_is_named(tmp_path: Path) -> None:
     done = affect_edge("aim", "--source", "/dev/video99", *PURPOSE, "--once")
     assert done.returncode == 1
@@ -205,8 +235,8 @@ def test_its_daemon_ends_with_it(tmp_path: Path, number: signal.Signals, code: i
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         (daemon,) = children
         process.send_signal(number)
-        assert process.wait(15) == code
-        wait_until(lambda: not Path(f"/proc/{daemon}/cmdline").exists(), 15)
+        assert process.wait(HANG_S) == code
+        wait_until(lambda: not Path(f"/proc/{daemon}/cmdline").exists())
     finally:
         process.kill()
         process.stdout.close()
