@@ -86,6 +86,18 @@ def slow_commits(folder: Path, module: str, seconds: float, marker: Path) -> dic
     return _environment(folder, code)
 
 
+_HELD = """
+import os, sys, time
+while {module!r} in sys.orig_argv and os.path.exists({path!r}):
+    time.sleep(0.02)
+"""
+
+
+def held_at_start(folder: Path, module: str, while_exists: Path) -> dict[str, str]:
+    """Return the environment of a daemon whose ``python -m module`` begins when a file is gone."""
+    return _environment(folder, _HELD.format(module=module, path=str(while_exists)))
+
+
 _PATIENT = """
 import sys
 if "run" in sys.orig_argv:

@@ -1,7 +1,5 @@
 """What the service manager gets from the daemon, from the first datagram to the last."""
 
-import contextlib
-import os
 import re
 import signal
 import socket
@@ -13,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemons import PURPOSE, RunningDaemon
+from tests.support.hooks import held_at_start
+from tests.support.left_files import content_of
 from tests.support.synthetic_daemon import SYNTHETIC
 from tests.support.terminals import WITHOUT_TERMINAL
 from tests.support.waiting import HANG_S, wait_until
 
+WORKER = "tests.support.synthetic_worker"
 LIVE = ("--source", "/dev/video0", *PURPOSE)
 
 GOLDEN = ["READY=1", "RELOADING=1 MONOTONIC_USEC=...", "READY=1", "STOPPING=1"]
@@ -69,22 +70,20 @@ def environment(tmp_path: Path, watchdog_s: float) -> dict[str, str]:
     return {"NOTIFY_SOCKET": notify, "WATCHDOG_USEC": f"{watchdog_s * 1e6:.0f}"}
 
 
-def live_daemon(folder: Path) -> RunningDaemon:
+def live_daemon(folder: Path, **more: str) -> RunningDaemon:
     """Return a daemon with an invented camera, which SIGHUP reloads, to be used with ``with``."""
     return RunningDaemon(
-        folder, *LIVE, module=SYNTHETIC, environment=environment(folder, 15),
+        folder, *LIVE, module=SYNTHETIC, environment={**environment(folder, 15), **more},
         python=(*WITHOUT_TERMINAL, sys.executable),
     )  # fmt: skip
 
 
-def synthetic_worker(daemon: RunningDaemon) -> int:
-    """Return the worker's process id; 0 before it was started."""
+def worker_is_started(daemon: RunningDaemon) -> bool:
     children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
-    for pid in children.read_text().split():
-        with contextlib.suppress(OSError):
-            if b"synthetic_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return int(pid)
-    return 0
+    return any(
+        WORKER.encode() in content_of(Path(f"/proc/{pid}/cmdline"))
+        for pid in children.read_text().split()
+    )
 
 
 def test_the_transcript_of_a_run_with_a_reload_is_the_golden_one(
@@ -117,15 +116,13 @@ def test_a_reload_before_the_first_result_does_not_end_the_start(
     tmp_path: Path, manager: Manager
 ) -> None:
     """READY=1, which ends a reload, ended the start, too."""
-    with live_daemon(tmp_path) as daemon:
-        wait_until(lambda: synthetic_worker(daemon))
-        worker = synthetic_worker(daemon)
-        os.kill(worker, signal.SIGSTOP)
+    held = tmp_path / "held"
+    held.touch()
+    with live_daemon(tmp_path, **held_at_start(tmp_path, WORKER, held)) as daemon:
+        wait_until(lambda: worker_is_started(daemon))
         daemon.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "nothing to reload" in daemon.stderr)
-        while manager.read(0.2):
-            pass
-        os.kill(worker, signal.SIGCONT)
+        held.unlink()
         manager.wait_for("READY=1")
         assert daemon.stop()[0] == 0
     texts = [text for _, text in manager.received]
