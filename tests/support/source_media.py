@@ -62,12 +62,13 @@ class MediaServer:
         video: that is played.
         port: of 127.0.0.1.
         options: of FFmpeg for its output.
+        form: of the output, as FFmpeg names it.
     """
 
-    def __init__(self, video: Path, port: int, *options: str) -> None:
+    def __init__(self, video: Path, port: int, *options: str, form: str = "mpegts") -> None:
         self._command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-re"]
         self._command += ["-stream_loop", "-1", "-i", str(video), *options]
-        self._command += ["-f", "mpegts", "-listen", "1", address(port)]
+        self._command += ["-f", form, "-listen", "1", address(port)]
         self._lock = threading.Lock()
         self._is_over = False
         self._process = self._start()

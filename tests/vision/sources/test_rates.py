@@ -1,17 +1,13 @@
 """Frame rates of files and streams: their own, configured, or unknown."""
 
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import imageio_ffmpeg
 import pytest
 
 from edge.config import StreamSource
 from edge.vision.sources.video import Video
 from tests.support.ports import free_port
-from tests.support.source_media import address, connected, encode
+from tests.support.source_media import MediaServer, address, connected, encode
 
 RAW = {
     "h264": ("-c:v", "libx264"),
@@ -40,18 +36,6 @@ def test_configured_rate_replaces_the_times_of_a_file(tmp_path: Path) -> None:
     assert times_ms(path, 10.0) == (10.0, [0, 100, 200, 300, 400])
 
 
-@contextmanager
-def served_as(form: str, *codec: str, path: Path, port: int) -> Iterator[None]:
-    """Serve the pictures of a file over HTTP in a format of FFmpeg, until the client leaves."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "quiet", "-re", "-stream_loop", "-1"]
-    command += ["-i", str(path), *codec, "-f", form, "-listen", "1", address(port)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:
-        try:
-            yield
-        finally:
-            server.kill()
-
-
 @pytest.mark.parametrize(
     ("form", "codec", "stated_hz"),
     [
@@ -73,7 +57,7 @@ def test_stream_without_times_has_no_expected_rate(
     path = encode(tmp_path / "clip.ts", *options, frames=25)
     port = free_port()
     config = StreamSource(kind="stream", url=address(port), rate_hz=rate_hz)
-    with served_as(form, *codec, path=path, port=port), connected(config) as source:
+    with MediaServer(path, port, *codec, form=form), connected(config) as source:
         for _ in range(3):
             source.read()
         assert source.expected_hz == (rate_hz or stated_hz)
