@@ -11,6 +11,7 @@ from tests.support.browser_pages import addresses, daemon_in
 from tests.support.daemons import RunningDaemon
 from tests.support.dashboards import RunningDashboard
 from tests.support.postgres import require
+from tests.support.waiting import HANG_S
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def tab(chromium: Any) -> Iterator[Any]:
     """A page that fails the test if it loads an address outside, or reports an error."""
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(HANG_S * 1e3)
     problems: list[str] = []
     requested: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))

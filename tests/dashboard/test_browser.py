@@ -16,7 +16,7 @@ from edge.dashboard.tokens import new_token
 from tests.support.browser_pages import addresses, card_of, daemon_in, until
 from tests.support.daemons import PURPOSE, ROOT, RunningDaemon
 from tests.support.dashboards import RunningDashboard
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, QuietTime, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -313,10 +313,11 @@ def test_nothing_is_wider_than_the_screen(tab: Any, served: RunningDashboard, si
 def test_the_first_paint_comes_within_a_second(tab: Any, served: RunningDashboard) -> None:
     times = []
     for _ in range(3):
+        quiet = QuietTime()
         tab.goto(served.url)
         card_of(tab, "t:1.1").wait_for()
         entry = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-        times.append(tab.evaluate(entry))
+        times.append(tab.evaluate(entry) - quiet.held_up_s * 1e3)
     print(f"first contentful paint: {', '.join(f'{each:.0f}' for each in times)} ms")
     assert min(times) <= 1000
 
@@ -343,7 +344,7 @@ def test_the_heap_stays_flat_over_twelve_hours(tab: Any) -> None:
             )
         finally:
             process.stdin.close()
-            process.wait(20)
+            process.wait(HANG_S)
     print(json.dumps({"heap_mb": [round(each, 1) for each in sizes], "points": points}))
     assert points > 4000  # it has the twelve hours
     assert sizes[-1] - sizes[0] < 16

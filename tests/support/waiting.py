@@ -28,17 +28,22 @@ class QuietTime:
     """
 
     def __init__(self) -> None:
-        self._start_s = self._now_s()
+        self._start_s, self._waited_s = time.monotonic(), _waited_s()
 
     @property
     def elapsed_s(self) -> float:
         """Seconds."""
-        return self._now_s() - self._start_s
+        return time.monotonic() - self._start_s - self.held_up_s
 
-    @staticmethod
-    def _now_s() -> float:
-        waited_us = 0
-        with contextlib.suppress(OSError):
-            some = Path("/proc/pressure/cpu").read_text().partition("\n")[0]
-            waited_us = int(some.rpartition("total=")[2])
-        return time.monotonic() - waited_us / 1e6
+    @property
+    def held_up_s(self) -> float:
+        """Seconds since it was made in which some process waited for a processor."""
+        return _waited_s() - self._waited_s
+
+
+def _waited_s() -> float:
+    """Return for how long some process has waited for a processor since the machine's start."""
+    with contextlib.suppress(OSError):
+        some = Path("/proc/pressure/cpu").read_text().partition("\n")[0]
+        return int(some.rpartition("total=")[2]) / 1e6
+    return 0.0
