@@ -105,12 +105,19 @@ class Backfill:
     @property
     def caught_up(self) -> bool:
         """Whether everything that was stored has been passed on, of each service."""
-        taken = self._added - len(self.ready)
-        return all(
-            not each.has_fetch
-            or (each.stream is not None and each.mark is not None and taken >= each.mark)
-            for each in self._services
-        )
+        return all(map(self._is_drained, self._services))
+
+    @property
+    def unanswered_s(self) -> float:
+        """Seconds for which no service has answered of those with more to fetch; else 0."""
+        now_ns = monotonic_ns()
+        missing = (each.missing_s(now_ns) for each in self._services if not self._is_drained(each))
+        return min(missing, default=0.0)
+
+    @property
+    def held(self) -> int:
+        """How many messages were received, and wait for a service."""
+        return self._unclaimed_count + sum(order.held for order in self._orders.values())
 
     @property
     def backlog(self) -> int | None:
@@ -136,7 +143,8 @@ class Backfill:
         texts = []
         for each in self._services:
             order = self._orders.get(each.stream or "")
-            held = f"; {order.held} messages wait for that" if order and order.held else ""
+            count = order.held if order else 0 if each.stream else self._unclaimed_count
+            held = f"; {count} messages wait for that" if count else ""
             missing_s = each.missing_s(now_ns)
             if each.refusal and each.has_fetch:
                 texts.append(f"{each.fetch.endpoint} refuses to fetch: {each.refusal}{held}")
@@ -237,12 +245,24 @@ class Backfill:
         )
 
     def _do_not_count(self, pause_ns: int) -> None:
-        """Leave a pause of the caller out of the time for which messages have waited."""
+        """Leave a pause of the caller out of the time for which messages and replies are due."""
+        for service in self._services:
+            service.do_not_count(pause_ns)
         for order in self._orders.values():
             if order.held_since_ns is not None:
                 order.held_since_ns += pause_ns
         for unclaimed in self._unclaimed.values():
             unclaimed.since_ns += pause_ns
+
+    @property
+    def _unclaimed_count(self) -> int:
+        return sum(len(each.messages) for each in self._unclaimed.values())
+
+    def _is_drained(self, service: Service) -> bool:
+        """Return whether everything that a daemon stored has been passed on."""
+        taken = self._added - len(self.ready)
+        is_reached = service.mark is not None and taken >= service.mark
+        return not service.has_fetch or (service.stream is not None and is_reached)
 
     def _pass_on(self, ordered: Sequence[Ordered]) -> None:
         self._added += len(ordered)

@@ -134,6 +134,11 @@ class Service:
         """Return for how long a reply has been missing, s; 0 if none is."""
         return 0.0 if self._wanted_ns is None else (now_ns - self._wanted_ns) / 1e9
 
+    def do_not_count(self, pause_ns: int) -> None:
+        """Leave a pause of the caller out of the time for which a reply has been missing."""
+        if self._wanted_ns is not None:
+            self._wanted_ns += pause_ns
+
     def close(self, committed: Position | None, now_ns: int) -> None:
         """Acknowledge what is committed, without waiting for a reply, and close the socket."""
         is_new = self._consumer.name is not None and committed not in (None, self._acknowledged)

@@ -262,6 +262,16 @@ class Subscriber:
         """Which services are waited for, and for how long, in words; empty if none is."""
         return self._backfill.waiting_for if self._backfill is not None else ""
 
+    @property
+    def unanswered_s(self) -> float:
+        """Seconds for which no daemon has answered of those with more to fetch; else 0."""
+        return self._backfill.unanswered_s if self._backfill is not None else 0.0
+
+    @property
+    def held(self) -> int:
+        """How many messages were received, and are not returned yet: they wait for a service."""
+        return self._backfill.held if self._backfill is not None else 0
+
     def acknowledge(self, cursors: Iterable[Cursor] | None = None) -> None:
         """Note that the caller keeps everything that was returned so far, or up to ``cursors``.
 

@@ -54,7 +54,7 @@ def log(
             "--timeout-s",
             min=0,
             help="With --until-end (60) or --once (10): end with exit code 1 after so many seconds"
-            " without a message; 0: never.",
+            " without a message or, with --once, a reply; 0: never.",
         ),
     ] = None,
 ) -> int:

@@ -78,7 +78,7 @@ def run_aim(
                 silence.note(message)
                 views.setdefault(message.device, View()).note(message)
             elif own is None:
-                silence.check()
+                silence.check(held=subscriber.held)
             if once and views and all(map(_is_settled, views.values())):
                 break
             if once and elapsed_ms(begin_ns) >= wait_s * 1e3:

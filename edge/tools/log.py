@@ -48,7 +48,7 @@ class LogSummary:
         late: repeats, which were not written.
         undecodable: received parts that were no message.
         cut_bytes: end of the file that a crash left uncommitted, cut off at the start.
-        gave_up: nothing was received for ``give_up_s``.
+        gave_up: nothing was received, or no service answered, for ``give_up_s``.
         deleted_rows: lines of this run whose file was deleted while it was written.
     """
 
@@ -100,7 +100,9 @@ def run_log(
         until_end: also end once every device that sent a message has sent ``epoch_ended``, and
             nothing more is to be fetched.
         give_up_s: with ``until_end`` or ``once``, also end after this long without any message: the
-            daemon was killed, had ended before, or never ran. 0: wait for ever.
+            daemon was killed, had ended before, or never ran; with ``once``, also if the services
+            that are left answer nothing for so long; with both, if ``out`` cannot be opened for so
+            long, such as a database that does not run. 0: wait for ever.
         report: takes a line at each change (a gap, a new epoch, a repair, a device that is silent
             for three seconds); standard error when None.
 
@@ -114,8 +116,9 @@ def run_log(
     def report_as(line: str) -> None:
         write_line(f"{name or 'log'}: {line}")
 
+    give_up_s = give_up_s if until_end or once else 0.0
     sink, cursors, files, opened = until_available(
-        lambda: _open(out, report_as), stop=stop, report=report_as
+        lambda: _open(out, report_as), stop=stop, report=report_as, give_up_s=give_up_s
     )
     with opened:
         if sink.cut_bytes:
@@ -138,7 +141,7 @@ def run_log(
             goes_on = bool(cursors) or not (once or until_end)
             files.are_wanted = lambda: goes_on or log.has_rows
             silence = SilenceNotice(endpoints, report_as, device)
-            gave_up, undecodable = False, 0
+            gave_up, undecodable = "", 0
             begun = "continued" if cursors else "new"
             if services is None:
                 report_as("without --service, missed messages are reported, not fetched")
@@ -154,11 +157,12 @@ def run_log(
                 silence.turn()
                 catch_up.turn(fetched=log.write_all(received, live, silence))
                 if received is None and live.undecodable == undecodable:
-                    silence.check()
-                    gave_up = (until_end or once) and 0 < give_up_s <= silence.silent_s
+                    silence.check(held=live.held)
+                    gave_up = _given_up(silence.silent_s, live, give_up_s)
+                gave_up = gave_up or (_given_up_service(live, give_up_s) if once else "")
                 if gave_up:
                     left = "" if files.are_wanted() else "; no log is left"
-                    report_as(f"nothing received for {give_up_s:g} s: given up{left}")
+                    report_as(f"{gave_up}: given up{left}")
                     break
                 if once and live.caught_up:  # what comes now was published since
                     log.check_device(device)
@@ -172,7 +176,19 @@ def run_log(
             while monotonic_ns() < deadline_ns and (received := live.receive(timeout_s=0.0)):
                 log.write(received)
             writer.commit()
-        return log.summary(sink, live.undecodable, gave_up=gave_up)
+        return log.summary(sink, live.undecodable, gave_up=bool(gave_up))
+
+
+def _given_up(silent_s: float, live: Subscriber, limit_s: float) -> str:
+    """Return what was waited for in vain, where nothing was received; empty: it goes on."""
+    is_over = 0 < limit_s <= silent_s and not live.held
+    return f"nothing received for {limit_s:g} s" if is_over else ""
+
+
+def _given_up_service(live: Subscriber, limit_s: float) -> str:
+    """Return the same, where the services that are left do not answer."""
+    is_over = 0 < limit_s <= live.unanswered_s
+    return f"waited for {live.waiting_for or 'a reply'}" if is_over else ""
 
 
 def _open(

@@ -111,7 +111,11 @@ class LogWriter:
 
 
 def until_available(
-    action: Callable[[], _T], *, stop: Callable[[], bool], report: Callable[[str], None]
+    action: Callable[[], _T],
+    *,
+    stop: Callable[[], bool],
+    report: Callable[[str], None],
+    give_up_s: float = 0.0,
 ) -> _T:
     """Call ``action`` until it does not raise LogUnavailable; return what it returns.
 
@@ -119,9 +123,10 @@ def until_available(
         action: opens or writes a log.
         stop: called five times a second; true gives up.
         report: takes a line at once, each minute, and at the end of the wait.
+        give_up_s: the longest wait, s; 0: as long as it takes.
 
     Raises:
-        LogUnavailable: ``stop`` gave up.
+        LogUnavailable: ``stop`` or ``give_up_s`` ended the wait.
     """
     started_ns = monotonic_ns()
     reported_ns: int | None = None
@@ -131,6 +136,8 @@ def until_available(
         except LogUnavailable as error:
             if stop():
                 raise
+            if 0 < give_up_s <= elapsed_ms(started_ns) / 1e3:
+                raise LogUnavailable(f"{error}; given up after {give_up_s:g} s") from error
             if reported_ns is None or elapsed_ms(reported_ns) >= _REMIND_MS:
                 reported_ns = monotonic_ns()
                 waited_s = elapsed_ms(started_ns) / 1e3

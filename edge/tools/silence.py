@@ -74,8 +74,14 @@ class SilenceNotice:
         elif self._ended.get(message.device) != (message.stream, message.epoch):  # a last status
             self._devices[message.device] = self._last_ns
 
-    def check(self) -> None:
-        """Report what is silent; call it only when no message is waiting."""
+    def check(self, *, held: int = 0) -> None:
+        """Report what is silent; call it only when no message is waiting.
+
+        Args:
+            held: messages that were received, and wait for a service: nobody is silent then.
+        """
+        if held:
+            return
         if self._first_due and self.silent_s * 1e3 >= NOBODY_MS:
             self._first_due = False
             self._report(self._nobody)

@@ -10,11 +10,13 @@ import time
 import pytest
 
 from edge.cli import run_command_line
+from edge.client import Subscriber
 from edge.client.logs import opened_log
 from edge.client.logs.rotation import Rotation, parse_rotation
-from edge.errors import ConfigError
+from edge.errors import ConfigError, LogUnavailable
 from edge.protocol.requests import FetchRequest
-from edge.tools.log import consumer_name, run_log
+from edge.tools import log, silence
+from edge.tools.log import consumer_name, run_log, services_for
 from tests.support.fetch_server import FakeDaemon
 from tests.support.logged import logged
 from tests.support.waiting import HANG_S
@@ -120,6 +122,60 @@ def test_what_is_waited_for_is_said_and_once_gives_up(tmp_path, addresses, monke
     assert any(f"waiting for a reply from {addresses[1]}" in line for line in reports)
 
 
+def test_once_gives_up_on_a_silent_service_although_another_daemon_goes_on(tmp_path, addresses):
+    """The statuses of the daemon that answers were no silence: it waited for ever."""
+    nobody, reports = f"ipc://{tmp_path}/nobody", []
+    with FakeDaemon(*addresses) as daemon:
+        daemon.start_epoch()
+
+        def publish_and_go_on() -> bool:
+            daemon.publish()
+            return daemon.last_seq > 2000
+
+        summary = run_log(
+            [addresses[0]], tmp_path / "log.jsonl", services=[addresses[1], nobody],
+            stop=publish_and_go_on, once=True, give_up_s=1.0, report=reports.append,
+        )  # fmt: skip
+    assert summary.gave_up
+    assert summary.messages
+    assert reports[-1] == f"log: waited for a reply from {nobody} for 1 s: given up"
+
+
+def test_messages_that_wait_for_a_service_are_no_silence(tmp_path, addresses, monkeypatch):
+    """A logger with a wrong --service gave up while the daemon published."""
+    held = []
+
+    class Watched(Subscriber):
+        @property
+        def held(self) -> int:
+            held.extend([1] * bool(super().held))
+            return super().held
+
+    monkeypatch.setattr(log, "Subscriber", Watched)
+    monkeypatch.setattr(silence, "elapsed_ms", lambda _since: 1e6 if held else 0.0)
+    with FakeDaemon(*addresses) as daemon:
+        daemon.start_epoch()
+
+        def publish_until_held() -> bool:
+            daemon.publish()
+            return len(held) > 3
+
+        summary = run_log(
+            [addresses[0]], tmp_path / "log.jsonl", services=[f"ipc://{tmp_path}/nobody"],
+            stop=publish_until_held, until_end=True, give_up_s=5.0, report=lambda _line: None,
+        )  # fmt: skip
+    assert not summary.gave_up
+
+
+def test_a_log_that_cannot_be_opened_is_given_up_at_the_limit(tmp_path):
+    """A database that did not run was waited for without an end."""
+    with pytest.raises(LogUnavailable, match=r"given up after 0.3 s"):
+        run_log(
+            [f"ipc://{tmp_path}/live"], "postgresql://127.0.0.1:1/log", stop=lambda: False,
+            until_end=True, give_up_s=0.3, report=lambda _line: None,
+        )  # fmt: skip
+
+
 def test_once_gives_up_after_the_time_that_tail_waits(tmp_path, addresses):
     words = ["log", "--out", str(tmp_path / "log"), "--once", "--timeout-s", "0.5"]
     assert run_command_line([*words, "--connect", addresses[0], "--service", addresses[1]]) == 1
@@ -181,6 +237,7 @@ def test_a_wrong_address_leaves_no_log(tmp_path):
 
 LOGGER = """
 import sys
+from edge.tools import log, silence
 from edge.tools.log import run_log
 run_log([sys.argv[1]], sys.argv[3], services=[sys.argv[2]], stop=lambda: False, once=True)
 """

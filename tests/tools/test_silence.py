@@ -27,6 +27,12 @@ def test_nothing_at_all_is_reported_once_with_address_and_device(now):
     assert notice.silent_s == 100.0
 
 
+def test_messages_that_wait_for_a_service_are_no_silence(now):
+    notice = silence.SilenceNotice(["tcp://a:1"], pytest.fail)
+    now[0] += 100
+    notice.check(held=1)
+
+
 def test_each_device_that_falls_silent_is_reported_and_its_return(now):
     lines = []
     notice = silence.SilenceNotice(["tcp://a:1"], lines.append)

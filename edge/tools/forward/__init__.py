@@ -305,7 +305,7 @@ class _WatchedFeed:
         if received is not None:
             self._silence.note(received.message)
         else:
-            self._silence.check()
+            self._silence.check(held=self._live.held)
         return received
 
     def acknowledge(self, cursors: Iterable[Cursor]) -> None:
