@@ -1,14 +1,26 @@
 """Command lines of the benchmarks and the exporters."""
 
 import argparse
+import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from edge.errors import ConfigError
+from edge.validation import refuse_empty
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises a one-line error instead of exiting."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments, none of which may be empty.
+
+        Raises:
+            ConfigError: they are wrong.
+        """
+        arguments = sys.argv[1:] if args is None else args
+        refuse_empty(arguments)
+        return super().parse_args(arguments, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise ``message``.

@@ -45,11 +45,14 @@ from edge.descriptors import (
     write_error_line,
 )
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
+from edge.validation import refuse_empty
 from edge.vocabulary import SERVICE_ENDPOINT as SERVICE
 
 # Typer bundles its own Click since 0.2x and imports the installed one before. In both, this base
 # class of Typer's only public error covers all errors of a wrong command line.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
+
+_MAY_BE_EMPTY = ("--service", "--note")  # none
 
 app = typer.Typer(
     add_completion=False,
@@ -94,6 +97,7 @@ def _code_of_lost_output(error: BaseException | None) -> int | None:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
+        refuse_empty(arguments, allowed=_MAY_BE_EMPTY)
         result = app(args=list(arguments), standalone_mode=False, prog_name="affect-edge")
     except typer.Abort:
         return EXIT_FAILURE

@@ -1,7 +1,7 @@
 """One-line error messages for invalid input."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from edge.errors import AffectEdgeError, InferenceError, ModelError
+from edge.errors import AffectEdgeError, ConfigError, InferenceError, ModelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,32 @@ def first_error(error: ValidationError) -> Invalid:
     message = " ".join(found["msg"].removeprefix("Value error, ").split())
     context = found.get("ctx", {})
     return Invalid(found["type"], found["loc"], message, found["input"], context)
+
+
+def refuse_empty(arguments: Sequence[str], *, allowed: Collection[str] = ()) -> None:
+    """Refuse empty arguments of a command line: mostly a script's variable that is not set.
+
+    As a path, an empty text would be the current folder.
+
+    Args:
+        arguments: of the command, its name included.
+        allowed: options that may be empty.
+
+    Raises:
+        ConfigError: an argument, or the value of an option, is empty.
+    """
+    before = ""
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if not (argument.startswith("--") and equals):
+            option, value = before, argument
+        if not value and option not in allowed:
+            name = option if option.startswith("-") else "an argument"
+            raise ConfigError(
+                f"{name}: expected a value, received an empty text; is a variable of a script not"
+                " set?"
+            )
+        before = argument
 
 
 def replace_surrogates(text: str) -> str:

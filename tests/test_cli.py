@@ -72,7 +72,6 @@ def test_every_command_has_a_short_and_a_long_option_for_help(
     ("arguments", "expected"),
     [
         (["log"], "Missing option '--out'; see affect-edge log --help"),
-        (["log", "--out", ""], "log '': expected the name of a file or folder to write to"),
         (["nosuch"], "No such command 'nosuch'; see affect-edge --help"),
         (["session", "begin"], "Missing argument 'name'; see affect-edge session begin --help"),
         (
@@ -104,6 +103,28 @@ def test_a_wrong_command_line_gives_one_line_that_says_what_to_do(
 ) -> None:
     assert cli.run_command_line(arguments) == EXIT_CONFIG
     assert capsys.readouterr().err == f"affect-edge: error: {expected}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["analyse", "visit.mp4", "--out", ""], "--out"),
+        (["analyse", "visit.mp4", "--out="], "--out"),
+        (["report", "", "--out", "page.html"], "an argument"),
+        (["report", "log.sqlite", "--plots", "", "--out", "page.html"], "--plots"),
+        (["keys", "new", "a", "--dir", ""], "--dir"),
+        (["check", "-c", ""], "-c"),
+        (["log", "--out", "log.sqlite", "--service", "", "--name", ""], "--name"),
+        (["bench", "--source", ""], "--source"),
+    ],
+)
+def test_an_empty_argument_is_refused(
+    arguments: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a path it was the current folder: ``--out "$VARIABLE"`` wrote there."""
+    assert cli.run_command_line(arguments) == EXIT_CONFIG
+    line = f"affect-edge: error: {name}: expected a value, received an empty text"
+    assert capsys.readouterr().err.startswith(line)
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:99999", "tcp://[::1]:0"])

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from benchmarks.arguments import Parser
 from edge.errors import ConfigError, InferenceError, ModelError
-from edge.validation import file_errors, first_error, mistaken_content, prefixed
+from edge.validation import file_errors, first_error, mistaken_content, prefixed, refuse_empty
 
 
 class Part(BaseModel):
@@ -18,6 +19,17 @@ class Part(BaseModel):
         if self.points != sorted(self.points):
             raise ValueError("expected\n sorted points")
         return self
+
+
+def test_a_program_of_its_own_refuses_empty_arguments_too() -> None:
+    with pytest.raises(ConfigError, match=r"^--json: expected a value"):
+        Parser().parse_args(["--json", ""])
+
+
+def test_only_named_options_may_be_empty() -> None:
+    refuse_empty(["log", "--service", "", "--service=", "--set", "a.b="], allowed=["--service"])
+    with pytest.raises(ConfigError, match=r"^--service: "):
+        refuse_empty(["log", "--service", ""])
 
 
 @pytest.mark.parametrize(
