@@ -91,6 +91,9 @@ def require_own_file(path: Path) -> None:
 
 def connect(path: Path) -> sqlite3.Connection:
     """Return a connection with the journal's settings; any thread may use it, one at a time."""
+    # personal data; the files that SQLite makes beside it take the mode of this one
+    with contextlib.suppress(OSError):  # SQLite says what is wrong
+        path.touch(mode=0o600, exist_ok=False)
     connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA page_size={PAGE}")  # of a new file

@@ -46,6 +46,17 @@ def test_a_clean_stop_stores_everything_and_leaves_no_tail(config: JournalConfig
     again.close()
 
 
+def test_nobody_else_can_read_a_journal_in_a_folder_that_was_there(config: JournalConfig) -> None:
+    Path(config.path).mkdir(mode=0o755)
+    journal = Journal(config)
+    append(journal)
+    settle(journal)
+    modes = {path.name: path.stat().st_mode & 0o077 for path in Path(config.path).iterdir()}
+    journal.close()
+    assert "journal.sqlite" in modes
+    assert not any(modes.values()), modes
+
+
 def test_without_a_folder_the_newest_messages_are_kept_in_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
