@@ -6,6 +6,9 @@ from typing import Final
 
 from edge.errors import ConfigError
 
+INTERVAL_MIN_S: Final = 0.1
+"""A shorter interval of a summary holds hardly a picture, and a row for each face."""
+
 _CLOCK: Final = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 _SECONDS: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|min|m|h)?")
 _UNITS: Final = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600}
@@ -38,11 +41,11 @@ def interval_of(text: str | None) -> float | None:
     """Return the length of the summary's intervals, seconds; None: ``--interval`` is not given.
 
     Raises:
-        ConfigError: as ``seconds_of``; or it is 0.
+        ConfigError: as ``seconds_of``; or it is less than ``INTERVAL_MIN_S``.
     """
     if text is None:
         return None
     value = seconds_of(text, "--interval")
-    if value <= 0:
-        raise ConfigError(f"--interval {text!r}: expected more than 0 s")
+    if value < INTERVAL_MIN_S:
+        raise ConfigError(f"--interval {text!r}: expected {INTERVAL_MIN_S:g} s or more")
     return value

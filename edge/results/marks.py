@@ -91,6 +91,19 @@ def outside(table: Table, marks: Sequence[Mark]) -> int:
     return sum(not table.start_s <= mark.time_s <= table.end_s for mark in marks)
 
 
+def check_interval(interval_s: float | None, length_s: float) -> None:
+    """Check that a record of ``length_s`` seconds is not cut into too many intervals.
+
+    Raises:
+        ConfigError: there would be more than ``INTERVALS_MAX``.
+    """
+    if interval_s is not None and length_s / interval_s > INTERVALS_MAX:
+        raise ConfigError(
+            f"--interval {interval_s:g} s: makes {length_s / interval_s:.0f} intervals of"
+            f" {length_s:.0f} s; expected {INTERVALS_MAX} at most: take a longer one"
+        )
+
+
 def intervals_of(table: Table, interval_s: float | None, marks: Sequence[Mark]) -> list[Interval]:
     """Divide the time of a table.
 
@@ -106,11 +119,7 @@ def intervals_of(table: Table, interval_s: float | None, marks: Sequence[Mark]) 
         # products of floats: an end at a border is neither just before nor just after it
         first = floor((start_s + _SAME_S) / interval_s)
         last = ceil((end_s - _SAME_S) / interval_s)
-        if last - first > INTERVALS_MAX:
-            raise ConfigError(
-                f"--interval {interval_s:g} s: makes {last - first} intervals of"
-                f" {end_s - start_s:.0f} s; expected {INTERVALS_MAX} at most: take a longer one"
-            )
+        check_interval(interval_s, end_s - start_s)
         edges = [number * interval_s for number in range(first, max(last, first + 1) + 1)]
         edges[0], edges[-1] = min(edges[0], start_s), max(end_s, edges[-2])
     else:

@@ -17,7 +17,7 @@ from edge.results.figures import as_svg, styled
 from edge.results.files import check_places, opened_result
 from edge.results.join import SERIES_MAX, Series, check_times, read_sensors, series_of
 from edge.results.kept import kept_marks, kept_sensors
-from edge.results.marks import Mark, outside, read_marks, recorded_marks
+from edge.results.marks import Mark, check_interval, outside, read_marks, recorded_marks
 from edge.results.markup import Html, figure, join, tag
 from edge.results.page_style import STYLE
 from edge.results.pdf import pdf_writer
@@ -80,6 +80,8 @@ def write_report(
     given = kept_marks(record) if marks is None else read_marks(marks)
     sensors = read_sensors(joins, time_column) if joins else kept_sensors(record)
     table = read_table(record, session=session, device=device, report=report)
+    if summary is not None:
+        check_interval(interval_s, table.end_s - table.start_s)
     if participant is not None:
         table = _only(table, participant)
     for sensor in sensors:

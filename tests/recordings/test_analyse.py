@@ -187,6 +187,19 @@ def test_a_track_or_file_that_is_not_there_is_named(recordings, tmp_path):
     assert "affect-edge: --participants: 'R00.mp4': none of these recordings\n" in text
 
 
+def test_too_many_intervals_are_refused_before_a_picture_is_read(tmp_path):
+    """They were refused after the analysis, whose result was lost."""
+    (tmp_path / "pictures").mkdir()
+    for number in range(20):
+        (tmp_path / "pictures" / f"{number}.png").write_bytes(b"no picture")
+    code, text = analyse(
+        tmp_path / "pictures", "--out", tmp_path / "out", "--interval", "0.1s", "--set",
+        "source.rate_hz=0.001",
+    )  # fmt: skip
+    assert code == 1
+    assert "--interval 0.1 s: makes 200000 intervals of 20000 s" in text
+
+
 def test_a_summary_by_intervals_or_marks_without_a_new_analysis(recordings, tmp_path):
     out, marks = tmp_path / "out", tmp_path / "marks.csv"
     marks.write_text("time_s,mark\n0.4,dive\n")
@@ -367,7 +380,9 @@ def test_two_analyses_do_not_write_into_one_folder(recordings, tmp_path):
         (["{videos}", "--set", 'expression.model="none"'], "no such folder, and no bundled model"),
         (["{pictures}", "--video"], "is a folder of pictures; expected videos"),
         (["{videos}", "--marks", "no.csv"], "--marks no.csv: cannot be read: No such file"),
-        (["{videos}", "--interval", "0"], "--interval '0': expected more than 0 s"),
+        (["{videos}", "--interval", "0"], "--interval '0': expected 0.1 s or more"),
+        (["{videos}", "--interval", "1ms"], "--interval '1ms': expected a time"),
+        (["{videos}", "--interval", "0.001s"], "--interval '0.001s': expected 0.1 s or more"),
         (["{videos}", "--participants", "no.csv"], "--participants no.csv: No such file"),
     ],
 )

@@ -38,6 +38,7 @@ from edge.recordings.result import Result
 from edge.recordings.settings import Selection
 from edge.recordings.steps import Steps
 from edge.results.analysed import TRACKS
+from edge.results.marks import check_interval
 from edge.vision.pipeline import Pipeline
 from edge.vision.record import describe_file, model_references
 from edge.vision.sources.container import recording_of
@@ -198,6 +199,8 @@ def _describe(model: ModelReference | None) -> str:
 def _analyse(job: Job, networks: Pipeline, folder: Path, report: _Reporter) -> dict[str, Any]:
     path, config = Path(job.path), Config.model_validate_json(job.config)
     before = _state(path)
+    length_s = job.selection.end_s or _length_s(job) or 0.0
+    check_interval(job.outputs.interval_s, length_s - job.selection.start_s)  # not after hours
     sha256 = _hash(job, report)
     settings = analysis_settings(config, job.selection)
     settings_hash = settings_sha256(settings, job.models)
@@ -217,12 +220,11 @@ def _analyse(job: Job, networks: Pipeline, folder: Path, report: _Reporter) -> d
         tables.event(WorkerStarted(models=dict(job.models), memory_locked=False))
         if job.kind == "video":
             tables.event(opened)
-        length_ns = 1e9 * (job.selection.end_s or _length_s(job) or 0.0)
         steps = Steps(
             networks,
             config,
             job.selection,
-            lambda media_ns: report("analyse", media_ns, length_ns),
+            lambda media_ns: report("analyse", media_ns, 1e9 * length_s),
         )
         _write_steps(steps, tables, counts)
     if _state(path) != before:
