@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
+from edge.errors import ConfigError
+
 _NEW: Final = ".affect-edge.new"
 _PREFIX_BYTES: Final = 180
 
@@ -87,6 +89,24 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     with replacing(path) as file:
         file.write(content)
+
+
+def require_place(path: Path, named: str) -> None:
+    """Check that this user can make or replace a file: said now, and not after long work.
+
+    Args:
+        path: of the file.
+        named: begins the message, such as ``--out``.
+
+    Raises:
+        ConfigError: its folder is none, or this user may not write there.
+    """
+    if not os.path.isdir(path.parent):
+        raise ConfigError(f"{named}: expected a folder that exists, and {path.parent} is none")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{named}: this user may not write in {path.parent}; name a place where it may"
+        )
 
 
 def sync_folder(folder: Path) -> None:

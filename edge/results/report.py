@@ -3,12 +3,14 @@
 The page refers to nothing outside itself and holds no script. The same record gives the same bytes.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from edge import __version__
 from edge.errors import ConfigError
+from edge.files.durable import require_place
 from edge.results import method_sections, sections
 from edge.results.analysed import PLOT
 from edge.results.eyes import eyes_section
@@ -75,7 +77,7 @@ def write_report(
         plots=plots,
         inputs={"--marks": [] if marks is None else [marks], "--join": joins},
     )
-    _check_names(out, summary, force=force)
+    _check_names(out, summary, plots, force=force)
     as_pdf = pdf_writer() if out.suffix.lower() == ".pdf" else None
     given = kept_marks(record) if marks is None else read_marks(marks)
     sensors = read_sensors(joins, time_column) if joins else kept_sensors(record)
@@ -122,19 +124,21 @@ def _report_others(folder: Path, written: Sequence[Path], report: Callable[[str]
         report(f"{folder}: holds plots of an earlier report, too: {', '.join(sorted(others))}")
 
 
-def _check_names(out: Path, summary: Path | None, *, force: bool) -> None:
+def _check_names(out: Path, summary: Path | None, plots: Path | None, *, force: bool) -> None:
     if out.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--out {out}: expected a name that ends in .html or .pdf")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: expected a folder that exists before its name")
+    require_place(out, f"--out {out}")
     if out.is_dir():
         raise ConfigError(f"--out {out}: is a folder; expected the name of a file")
     if out.exists() and not force:
         raise ConfigError(f"--out {out}: exists; expected another name, or --force to replace it")
     if summary is not None and summary.suffix.lower() != ".csv":
         raise ConfigError(f"--summary {summary}: expected a name that ends in .csv")
-    if summary is not None and not summary.parent.is_dir():
-        raise ConfigError(f"--summary {summary}: expected a folder that exists before its name")
+    if summary is not None:
+        require_place(summary, f"--summary {summary}")
+    if plots is not None:
+        lowest = next(each for each in (plots, *plots.absolute().parents) if os.path.lexists(each))
+        require_place(lowest / "plot", f"--plots {plots}")
 
 
 def _only(table: Table, participant: str) -> Table:

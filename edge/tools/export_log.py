@@ -17,6 +17,7 @@ from edge.client.logs.table_file import opened_new, opened_table
 from edge.client.tidy import COLUMNS, EVENT_COLUMNS
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError
+from edge.files.durable import require_place
 
 SUFFIXES: Final = (".parquet", ".csv", ".jsonl")
 _REPORT_MS: Final = 2000.0
@@ -61,8 +62,7 @@ def run_export(
     """
     if to.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--to {to}: expected a name that ends in .parquet, .csv or .jsonl")
-    if not to.parent.is_dir():
-        raise ConfigError(f"--to {to}: expected a folder that exists, and {to.parent} is none")
+    require_place(to, f"--to {to}")
     with SqliteReader(log) as reader:
         spans = None if session is None else reader.spans_of(session)
         progress = _Progress(reader.count(spans), report)

@@ -27,6 +27,7 @@ from tests.support import recorded
 from tests.support.daemons import ROOT
 from tests.support.recorded import analysed, event, face, frame, session, write_log
 from tests.support.report_page import Page
+from tests.support.rights import AS_PLAIN_USER
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -259,9 +260,10 @@ def test_the_folder_of_an_analysis_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["--plots", "{tmp}/file"], "file: cannot be written: File exists"),
-        (["--summary", "{tmp}/s.csv", "--interval", "0.0001s"], "makes 300000 intervals"),
-        (["--summary", "{tmp}/none/s.csv"], "s.csv: expected a folder that exists before its name"),
+        (["--plots", "{tmp}/file"], "expected a folder that exists, and {tmp}/file is none"),
+        (["--plots", "{tmp}/file/a/b"], "expected a folder that exists, and {tmp}/file is none"),
+        (["--summary", "{tmp}/s.csv", "--interval", "0.0001s"], "expected 0.1 s or more"),
+        (["--summary", "{tmp}/none/s.csv"], "s.csv: expected a folder that exists, and"),
     ],
 )
 def test_no_page_is_there_without_what_was_asked_for_beside_it(
@@ -270,10 +272,23 @@ def test_no_page_is_there_without_what_was_asked_for_beside_it(
     (tmp_path / "file").touch()
     arguments = ["report", str(log), "--out", str(tmp_path / "r.html")]
     assert run_command_line([*arguments, *(each.format(tmp=tmp_path) for each in words)]) == 78
-    said = capfd.readouterr().err
-    assert error in said
-    assert "written\n" not in said
+    (said,) = capfd.readouterr().err.splitlines()  # before the record was read
+    assert error.format(tmp=tmp_path) in said
     assert {each.name for each in tmp_path.iterdir()} == {"file"}
+
+
+@pytest.mark.parametrize("option", ["--out", "--plots"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_record_is_read(
+    log: Path, tmp_path: Path, option: str
+) -> None:
+    """It was said when everything had been read and drawn."""
+    (folder := tmp_path / "folder").mkdir(mode=0o500)
+    words = ["--out", tmp_path / "r.html", option, folder / "new.html"]
+    command = [*AS_PLAIN_USER, sys.executable, "-m", "edge", "report", log, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 78
+    (line,) = done.stderr.splitlines()
+    assert f"{folder}/new.html: this user may not write in {folder}" in line
 
 
 def test_more_sensors_than_are_drawn_are_counted(

@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 
 import duckdb
 import pandas
@@ -18,6 +20,7 @@ from edge.errors import ConfigError, LogFileError
 from edge.tools import export_log
 from edge.tools.export_log import run_export
 from tests.support.logs import csv_rows, received
+from tests.support.rights import AS_PLAIN_USER
 from tests.support.wire import event, face, frame, status
 
 FIRST = (
@@ -215,6 +218,18 @@ def test_wrong_input_is_refused_in_one_line(log, capsys, file, to, expected):
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line
     assert sorted(log.parent.iterdir()) == before
+
+
+def test_a_folder_that_cannot_be_written_is_refused(log):
+    """It was a log that "was committed", of a logger that does not run."""
+    (folder := log.parent / "folder").mkdir(mode=0o500)
+    command = [*AS_PLAIN_USER, sys.executable, "-m", "edge", "export-log", str(log)]
+    done = subprocess.run(
+        [*command, "--to", folder / "out.csv"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 78
+    (line,) = done.stderr.splitlines()
+    assert f"this user may not write in {folder}" in line
 
 
 def test_another_programs_database_is_refused(tmp_path):

@@ -10,6 +10,7 @@ from typing import Final
 
 from edge.descriptors import report_line
 from edge.errors import EXIT_DONE, EXIT_FAILURE, ConfigError, InferenceError
+from edge.files.durable import require_place
 from edge.recordings.analysis.participants_file import read_participants
 from edge.recordings.annotation.annotate import Span, Summary, annotate_video
 from edge.recordings.annotation.drawing.canvas import require_pillow
@@ -242,10 +243,7 @@ def _check_out(options: AnnotateOptions, out: Path, suffixes: Sequence[str]) -> 
         raise ConfigError(
             f"annotate: OUT {str(out)!r}: expected a name that ends in {' or '.join(suffixes)}"
         )
-    if not os.path.isdir(out.parent):
-        raise ConfigError(
-            f"annotate: OUT {str(out)!r}: expected a folder that exists, and {out.parent} is none"
-        )
+    require_place(out, f"annotate: OUT {str(out)!r}")
     try:
         out.lstat()
         is_there = True
@@ -265,8 +263,6 @@ def _check_out(options: AnnotateOptions, out: Path, suffixes: Sequence[str]) -> 
                 f"annotate: OUT {str(out)!r}: exists; expected another name, or --force to replace"
                 " it"
             )
-    if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise ConfigError(f"annotate: OUT {str(out)!r}: this user may not write in {out.parent}")
 
 
 def _span(options: AnnotateOptions) -> Span:
