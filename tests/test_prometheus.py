@@ -201,6 +201,20 @@ CASES = {
         "one frame of 4 is processed",
         {gauge("rate_divisor"): "1x20"},
     ),
+    "AffectEdgeScheduleBound": case(
+        {
+            gauge("schedule_bound", by="classifier"): "1x40",
+            gauge("schedule_bound", by="detector"): "0x40",
+        },
+        31,
+        "less is done for each frame than configured, for half an hour (classifier)",
+        {
+            # a crowd for a while, twice
+            gauge("schedule_bound", by="classifier"): "1x20 0 1x20",
+            gauge("schedule_bound", by="detector"): "0x40",
+        },
+        by="classifier",
+    ),
     "AffectEdgeSwapPossible": case(
         {gauge("swap_possible"): "1x20"},
         2,
