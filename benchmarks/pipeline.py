@@ -1,7 +1,7 @@
 """Measures the pipeline frame by frame, in one process and one thread.
 
 The configurations are interleaved after a warm-up: the pipeline including its message (the cost of
-a frame), inference alone on prepared tensors (the part that our code cannot reduce), and with
+a frame), the same frame's inference alone (the part that our code cannot reduce), and with
 ``--baseline`` the earlier approach.
 """
 
@@ -26,7 +26,7 @@ from benchmarks.figures import (
     worst_second_ms,
 )
 from benchmarks.fps_baseline import TimedBaseline
-from benchmarks.inference_alone import InferenceAlone
+from benchmarks.inference_alone import InferenceAlone, noted_inference
 from benchmarks.message import message_bytes
 from benchmarks.scene import FoundFaces, Scene
 from edge import clock
@@ -71,7 +71,7 @@ class FullLooks:
 
 @dataclass
 class Samples:
-    """The times of the measured frames, in order."""
+    """The times of the measured frames, in order; ``inference`` has those of the same frames."""
 
     spent: list[Spent] = field(default_factory=list)
     inference: list[Spent] = field(default_factory=list)
@@ -125,8 +125,8 @@ class Samples:
         """Return the fields of ``run_fps`` that follow from the times."""
         wall_ms = [each.wall_ms for each in self.spent]
         cpu_ms = [each.cpu_ms for each in self.spent]
-        inference_ms = statistics.median(each.wall_ms for each in self.inference)
-        inference_cpu_ms = statistics.median(each.cpu_ms for each in self.inference)
+        alone_ms = [each.wall_ms for each in self.inference]
+        alone_cpu_ms = [each.cpu_ms for each in self.inference]
         steady = [each for each, full in zip(self.spent, self.full_looks, strict=True) if not full]
         full = [each for each, full in zip(self.spent, self.full_looks, strict=True) if full]
         return {
@@ -147,17 +147,27 @@ class Samples:
             "stage_ms": _per_stage(self.stages, statistics.median),
             "stage_cpu_ms": _per_stage(self.stages_cpu, statistics.median),
             "stage_cpu_mean_ms": _per_stage(self.stages_cpu, statistics.fmean),
-            "inference_ms": inference_ms,
-            "inference_cpu_ms": inference_cpu_ms,
-            # of each frame: medians of a frame and of inference may be of different frames
-            "outside_cpu_ms": statistics.median(
-                each.cpu_ms - alone.cpu_ms
-                for each, alone in zip(self.spent, self.inference, strict=True)
-            ),
-            "overhead": statistics.median(wall_ms) / inference_ms,
-            "overhead_cpu": statistics.median(cpu_ms) / inference_cpu_ms,
+            "inference_ms": statistics.median(alone_ms),
+            "inference_cpu_ms": statistics.median(alone_cpu_ms),
+            **_outside("", wall_ms, alone_ms),
+            **_outside("_cpu", cpu_ms, alone_cpu_ms),
             "cpu_percent": 100 * sum(cpu_ms) / sum(wall_ms),
         }
+
+
+def _outside(
+    kind: str, spent_ms: Sequence[float], alone_ms: Sequence[float]
+) -> dict[str, float | None]:
+    """Return the fields on what a frame takes besides its own inference.
+
+    Medians over frames: one of frames, divided by one of inference, would compare different frames.
+    """
+    pairs = list(zip(spent_ms, alone_ms, strict=True))
+    ratios = [spent / alone for spent, alone in pairs if alone > 0]
+    return {
+        f"outside{kind}_ms": statistics.median(spent - alone for spent, alone in pairs),
+        f"overhead{kind}": statistics.median(ratios) if ratios else None,
+    }
 
 
 def _per_stage(stages: dict[str, list[float]], figure: Any) -> dict[str, float | None]:
@@ -238,37 +248,19 @@ def measure_pipeline(
     pipeline = Pipeline.open(config)
     open_ms = opening.spent().wall_ms
     first_result_ms: float | None = None
-    for frame in itertools.islice(recording.frames, WARM_UP):
-        message_bytes(pipeline.step(frame))
-        first_result_ms = first_result_ms or opening.spent().wall_ms
-    # measured here: without the networks and frames that only the benchmark needs
-    pipeline_rss_mb = rss_mb() - (recording.held_mb or 0.0)
-    inference = InferenceAlone(config)
-    inference.wait_until_idle()
-    timed_baseline = None
-    if baseline:
-        size = pipeline.detector.input_size
-        timed_baseline = TimedBaseline(config, size, threads=baseline_threads)
-    samples, looks, reading = Samples(), FullLooks(pipeline.detector), Timer()
-    for number, frame in enumerate(recording.frames):
-        decode = None
-        if recording.held_mb is None:
-            decode = Spent(frame.capture_ms, reading.spent().cpu_ms)
-        if timed_baseline is not None and number % BASELINE_EVERY_FRAMES == 0:
-            timed_baseline.measure(frame, inference)
-        watch.sample()
-        state = samples.measure(pipeline, frame, decode, looks)
-        samples.inference.append(inference.measure(state))
-        if recording.found is not None:
-            recording.found.update(frame.index, [
-                (
-                    face.track.id,
-                    face.track.detection.box,
-                    None if face.prediction is None else face.reading_age_ns / 1e9,
-                )
-                for face in state.faces
-            ])  # fmt: skip
-        reading = Timer()
+    with noted_inference() as inference:
+        for frame in itertools.islice(recording.frames, WARM_UP):
+            message_bytes(pipeline.step(frame))
+            inference.measure()
+            first_result_ms = first_result_ms or opening.spent().wall_ms
+        # measured here: without the frames and networks that only the benchmark needs
+        pipeline_rss_mb = rss_mb() - (recording.held_mb or 0.0)
+        inference.wait_until_idle()
+        timed_baseline = None
+        if baseline:
+            size = pipeline.detector.input_size
+            timed_baseline = TimedBaseline(config, size, threads=baseline_threads)
+        samples = _measure_frames(pipeline, recording, inference, timed_baseline, watch)
     if not samples.spent:
         raise ConfigError(f"--source: {WARM_UP} frames or fewer; expected more to measure")
     result: dict[str, Any] = {
@@ -283,6 +275,37 @@ def measure_pipeline(
     if timed_baseline is not None:
         result |= timed_baseline.figures(samples.spent)
     return result
+
+
+def _measure_frames(
+    pipeline: Pipeline,
+    recording: Recording,
+    inference: InferenceAlone,
+    timed_baseline: TimedBaseline | None,
+    watch: RunWatch,
+) -> Samples:
+    """Measure what is left of ``recording``, each frame before its own inference alone."""
+    samples, looks, reading = Samples(), FullLooks(pipeline.detector), Timer()
+    for number, frame in enumerate(recording.frames):
+        decode = None
+        if recording.held_mb is None:
+            decode = Spent(frame.capture_ms, reading.spent().cpu_ms)
+        if timed_baseline is not None and number % BASELINE_EVERY_FRAMES == 0:
+            timed_baseline.measure(frame, inference)
+        watch.sample()
+        state = samples.measure(pipeline, frame, decode, looks)
+        samples.inference.append(inference.measure())
+        if recording.found is not None:
+            recording.found.update(frame.index, [
+                (
+                    face.track.id,
+                    face.track.detection.box,
+                    None if face.prediction is None else face.reading_age_ns / 1e9,
+                )
+                for face in state.faces
+            ])  # fmt: skip
+        reading = Timer()
+    return samples
 
 
 def read_frames(config: Config, limit: int | None) -> Iterator[Frame]:

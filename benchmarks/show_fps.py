@@ -24,8 +24,9 @@ def show_fps(result: dict[str, Any], console: Console) -> None:
         table.add_row(f"latency {name}", _ms(value))
     for name, field, form in (
         ("inference alone", "inference_ms", "{:.2f} ms"),
-        ("overhead", "overhead", "{:.3f}"),
-        ("overhead in processor time", "overhead_cpu", "{:.3f}"),
+        ("a frame relative to its own inference", "overhead", "{:.3f}"),
+        ("the same in processor time", "overhead_cpu", "{:.3f}"),
+        ("processor time outside inference", "outside_cpu_ms", "{:.2f} ms"),
         ("processor", "cpu_percent", "{:.0f} %"),
         ("resident memory", "rss_mb", "{:.0f} MiB"),
         ("networks open to first result", "first_result_ms", "{:.0f} ms"),

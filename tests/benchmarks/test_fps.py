@@ -16,17 +16,20 @@ from benchmarks.board import BUSY_PERCENT
 from benchmarks.daemon import _tree_cpu_s, growth_mb
 from benchmarks.figures import Spent
 from benchmarks.fps_baseline import BaselineLoop
+from benchmarks.inference_alone import noted_inference
 from benchmarks.pipeline import FullLooks, Samples
 from benchmarks.scene import make_scene
 from edge.clock import Stopwatch
 from edge.config import Config, DemoSource
 from edge.errors import ConfigError
+from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.pipeline import Pipeline
 from edge.vision.sources import open_source
 from edge.vocabulary import EXPRESSIONS
 from tests.support.command_errors import refusal
 from tests.support.daemons import ROOT
 
+ONNX = "centerface.onnx"
 STAGES = {"decode", "resize", "detect", "decode_boxes", "track", "quality", "crop", "translate",
           "classify", "message"}  # fmt: skip
 
@@ -132,6 +135,63 @@ def test_steady_state_and_full_looks_are_apart() -> None:
     assert figures["worst"]["full_look"]["cpu_ms"]["max"] == 4.0
     assert figures["full_looks_per_1000"] == 250
     assert figures["worst"]["second_ms"] is None, "shorter than a second"
+
+
+def test_overhead_compares_each_frame_with_its_own_inference() -> None:
+    samples = Samples(
+        spent=[Spent(4.0, 3.0), Spent(2.0, 2.0), Spent(0.25, 0.25)],
+        inference=[Spent(3.0, 2.0), Spent(1.0, 1.0), Spent(0.0, 0.0)],  # the last shows nobody
+        sensor_ns=[0, 40_000_000, 80_000_000],
+        full_looks=[True, False, False],
+    )
+    figures = samples.figures()
+    assert figures["overhead"] == pytest.approx((4 / 3 + 2) / 2)
+    assert figures["overhead_cpu"] == pytest.approx((3 / 2 + 2) / 2)
+    assert figures["outside_ms"] == 1.0
+    assert figures["outside_cpu_ms"] == 1.0
+    samples.inference = [Spent(0.0, 0.0)] * 3
+    figures = samples.figures()
+    assert figures["overhead"] is None
+    assert figures["outside_ms"] == 2.0
+
+
+@pytest.mark.parametrize("schedule", ["region", "every-frame"])
+def test_inference_alone_is_what_ran_in_the_frame(
+    schedule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        "detector": {"schedule": schedule, "artifact": ONNX, "region_artifact": ONNX},
+        "expression": {"artifact": "expression.onnx"},
+        "translator": {"model": "nir-to-visible", "artifact": "generator.onnx"},
+        "mesh": {"enabled": True, "artifact": "mesh.onnx"},
+    }
+    pipeline = Pipeline.open(Config.model_validate(settings))
+    got: list[bytes] = []
+    genuine = OnnxSession.run
+
+    def run(session: OnnxSession, tensor: Any) -> Any:
+        got.append(tensor.tobytes())
+        return genuine(session, tensor)
+
+    monkeypatch.setattr(OnnxSession, "run", run)
+    counts = []
+    with noted_inference() as inference:
+        for frame in make_scene(1, "pan", (640, 360)).frames[:20]:
+            pipeline.step(frame)
+            in_frame = got.copy()
+            got.clear()
+            spent = inference.measure()
+            assert got == in_frame
+            assert spent.cpu_ms > 0
+            counts.append(len(got))
+            got.clear()
+        inference.measure()
+        assert got == [], "nothing is left"
+    assert 4 in counts, "detector or region, translator, expression and mesh"
+    pipeline.step(frame)
+    in_frame = got.copy()
+    inference.measure()
+    assert got == in_frame, "it notes no more"
 
 
 def test_daemon_mode(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
