@@ -12,14 +12,15 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime  # noqa: TID251  (the date of a figure)
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edge import clock
 from edge.board import Board
 from edge.config import Config, DetectorConfig, ExpressionConfig, MeshConfig, TranslatorConfig
-from edge.vision.inference import Network, open_network
+from edge.vision.inference import Network, open_configured
 from edge.vision.inference.choice import board_name
 from edge.vision.inference.manifest import Task
+from edge.vision.inference.threads import ONE_THREAD, MostThreads
 from edge.vision.regions import region_detector
 
 NetworkConfig = DetectorConfig | TranslatorConfig | ExpressionConfig | MeshConfig
@@ -166,24 +167,25 @@ def _own_cpu_s() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def measurement_conditions(config: Config) -> dict[str, Any]:
+def measurement_conditions(
+    config: Config, most_threads: MostThreads = ONE_THREAD
+) -> dict[str, Any]:
     """Return machine, software, threads and model hashes; None for unknown values.
 
     Call it before measuring: afterwards the load would be the benchmark's own.
 
+    Args:
+        config: what is measured.
+        most_threads: of networks whose ``threads`` are ``auto``.
+
     Raises:
         ModelError: a configured network cannot be trusted.
     """
-    infos = [network.info for _, network in _networks(config)]
+    networks = [(key, network.info) for key, network in _networks(config, most_threads)]
     return {
         **machine(),
-        "threads": {
-            "detector": config.detector.threads,
-            **({"translator": config.translator.threads} if config.translator.model else {}),
-            "expression": config.expression.threads,
-            **({"mesh": config.mesh.threads} if config.mesh.enabled else {}),
-        },
-        "models": {info.name: {info.artifact: info.sha256} for info in infos},
+        "threads": {_ROLES[key]: info.threads for key, info in networks},
+        "models": {info.name: {info.artifact: info.sha256} for _, info in networks},
     }
 
 
@@ -196,7 +198,19 @@ def artifact_settings(config: Config) -> list[str]:
     return [f"{key}={json.dumps(network.info.artifact)}" for key, network in _networks(config)]
 
 
-def _networks(config: Config) -> Iterator[tuple[str, Network]]:
+_ROLES: Final = {
+    "detector.artifact": "detector",
+    "detector.region_artifact": "region_detector",
+    "translator.artifact": "translator",
+    "expression.artifact": "expression",
+    "mesh.artifact": "mesh",
+}
+"""Key of a network's artifact -> role of the network."""
+
+
+def _networks(
+    config: Config, most_threads: MostThreads = ONE_THREAD
+) -> Iterator[tuple[str, Network]]:
     """Yield the configured networks with the keys of their artifacts, in the order of use."""
     networks: list[tuple[str, Task, NetworkConfig]] = [
         ("detector.artifact", "face-detection", config.detector),
@@ -207,7 +221,7 @@ def _networks(config: Config) -> Iterator[tuple[str, Network]]:
     ]
     for key, task, each in networks:
         if each.model and (task != "face-mesh" or config.mesh.enabled):
-            yield key, open_network(each.model, task=task, artifact=each.artifact)
+            yield key, open_configured(each, task, None, most_threads)
 
 
 def machine() -> dict[str, Any]:

@@ -29,7 +29,7 @@ from edge.clock import Stopwatch, monotonic_ns, processor_ns
 from edge.errors import ConfigError, ModelError
 from edge.vision.detect import Detector, detector_for
 from edge.vision.inference import bundled_models, find_model, load_manifest
-from edge.vision.inference.network import load_artifact
+from edge.vision.inference.opening import load_artifact
 from edge.vision.inference.runtimes import runtime_installed
 from edge.vision.values import Frame, Luma
 

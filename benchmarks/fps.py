@@ -16,6 +16,7 @@ from benchmarks.scene import SIZES, FoundFaces, Scene, make_scene, write_video
 from edge.config import Config
 from edge.errors import ConfigError
 from edge.validation import file_errors
+from edge.vision.inference.threads import ONE_THREAD, MostThreads
 
 SCENE_SIZE: Final = (1280, 720)
 
@@ -107,7 +108,9 @@ def run_fps(config: Config, task: Task) -> dict[str, Any]:
     """
     task.check()
     scene = task.scene()
-    conditions = measurement_conditions(config)
+    # only a daemon whose frames come at their own pace chooses them
+    most_threads = MostThreads.here() if task.paced else ONE_THREAD
+    conditions = measurement_conditions(config, most_threads)
     watch = RunWatch()
     if task.revision is not None:
         result = _compare(task.revision, config, task, scene, watch)

@@ -29,7 +29,7 @@ from edge.vision.inference import Manifest, Network, find_model, load_manifest
 from edge.vision.inference.choice import measure
 from edge.vision.inference.folders import read_artifact
 from edge.vision.inference.manifest import Artifact
-from edge.vision.inference.network import load_artifact
+from edge.vision.inference.opening import load_artifact
 from edge.vision.inference.runtimes import runtime_installed
 from edge.vision.translate.cyclegan import CycleGan
 from edge.vision.values import Luma

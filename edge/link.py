@@ -101,13 +101,13 @@ class PreviewPicture(Report):
 
 
 class Ready(Report):
-    """Worker to hub: the models are verified and warmed up. ``models``: name, sha256 by role.
+    """Worker to hub: the models are verified and warmed up. ``models``: their facts by role.
 
     ``lock_error`` says why the worker's memory is not locked; empty when it is.
     """
 
     kind: Literal["ready"] = "ready"
-    models: dict[str, dict[str, str]]
+    models: dict[str, dict[str, str | int]]
     lock_error: str
 
 

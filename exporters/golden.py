@@ -15,7 +15,7 @@ from edge.vision.golden import golden_frame, golden_picture, network_findings
 from edge.vision.inference import Network, find_model, load_manifest
 from edge.vision.inference.golden_schema import Golden
 from edge.vision.inference.manifest import Manifest
-from edge.vision.inference.network import load_artifact
+from edge.vision.inference.opening import load_artifact
 from edge.vision.mesh import mesh_for
 from edge.vision.translate import translator_for
 from edge.vision.values import Box, Luma

@@ -28,7 +28,16 @@ from edge.vision.golden import (
     mesh_findings,
     translation_findings,
 )
-from edge.vision.inference import Finding, find_model, saved_choice, verify
+from edge.vision.inference import (
+    Choice,
+    Finding,
+    find_model,
+    saved_choice,
+    saved_threads,
+    verify,
+)
+from edge.vision.inference.opening import NetworkConfig
+from edge.vision.inference.threads import MostThreads
 from edge.vision.mesh import open_mesh
 from edge.vision.picture_rules import rules_line
 from edge.vision.regions import region_detector, require_square_input
@@ -98,7 +107,7 @@ def run_check(config: Config, board: Board | None = None, *, file: Path | None =
                 continue
             report(f"{role} {name}: manifest, hashes, parity", verify(find_model(name)))
             report(f"{role} {name}: golden face", golden_findings(config))
-            if section.artifact == "auto" and (choice := _choice(name, section.threads, config)):
+            for choice in _choices(section, config):
                 report(f"{role} {name}: {choice}", [])
         except ModelError as error:
             report(name, [Finding(role, str(error))])
@@ -115,22 +124,36 @@ def _setting_lines(config: Config, board: Board) -> Iterator[Line]:
         yield line
 
 
-def _choice(name: str, threads: int, config: Config) -> str:
-    """Describe the choice of ``auto`` and its measurements; empty if nothing was measured."""
-    choice = saved_choice(find_model(name), threads=threads, state_dir=config.journal.state_dir)
-    if choice is None:
-        return ""
-    times = ", ".join(f"{file} {took_ms:.2f} ms" for file, took_ms in choice.run_ms.items())
-    when = f"measured {choice.measured}" if choice.measured else "measured earlier"
-    return f"auto chose {choice.artifact} ({times} of processor time; {when})"
+def _choices(network: NetworkConfig, config: Config) -> Iterator[str]:
+    """Describe what ``auto`` chose for a network, and its measurements."""
+    folder, state_dir = find_model(network.model), config.journal.state_dir
+    if network.artifact == "auto":
+        choice = saved_choice(folder, threads=network.threads, state_dir=state_dir)
+        if choice is not None:
+            yield f"auto chose {choice.chosen} ({_times(choice)} of processor time; {_day(choice)})"
+    if network.threads == "auto":
+        choice = saved_threads(
+            folder, MostThreads.here(), artifact=network.artifact, state_dir=state_dir
+        )
+        if choice is not None:
+            yield f"auto chose threads = {choice.chosen} ({_times(choice)}; {_day(choice)})"
+
+
+def _times(choice: Choice) -> str:
+    return ", ".join(f"{name} {took_ms:.2f} ms" for name, took_ms in choice.run_ms.items())
+
+
+def _day(choice: Choice) -> str:
+    return f"measured {choice.measured}" if choice.measured else "measured earlier"
 
 
 def _detector_findings(config: Config) -> list[Finding]:
-    return detection_findings(open_detector(config.detector, config.journal.state_dir))
+    network = open_detector(config.detector, config.journal.state_dir, MostThreads.here())
+    return detection_findings(network)
 
 
 def _mesh_findings(config: Config) -> list[Finding]:
-    network = open_mesh(config.mesh, config.journal.state_dir)
+    network = open_mesh(config.mesh, config.journal.state_dir, MostThreads.here())
     return [] if network is None else mesh_findings(network)
 
 
@@ -143,7 +166,7 @@ def _has_regions(config: Config) -> bool:
 
 
 def _region_findings(config: Config) -> list[Finding]:
-    region = open_detector(config.detector.region, config.journal.state_dir)
+    region = open_detector(config.detector.region, config.journal.state_dir, MostThreads.here())
     require_square_input(region)
     return detection_findings(region, "region_detector")
 
@@ -154,7 +177,7 @@ def _translator_findings(config: Config) -> list[Finding]:
     A full-size generator takes seconds per face on a small board. The hub replaces a worker that
     spends ``limits.inference_s`` on one picture, so it would replace the worker at every face.
     """
-    translator = open_translator(config.translator, config.journal.state_dir)
+    translator = open_translator(config.translator, config.journal.state_dir, MostThreads.here())
     findings = [] if translator is None else translation_findings(translator)
     if translator is None or findings:
         return findings
@@ -169,4 +192,5 @@ def _translator_findings(config: Config) -> list[Finding]:
 
 
 def _expression_findings(config: Config) -> list[Finding]:
-    return expression_findings(open_expression(config.expression, config.journal.state_dir))
+    network = open_expression(config.expression, config.journal.state_dir, MostThreads.here())
+    return expression_findings(network)

@@ -33,7 +33,7 @@ def print_models(models: Sequence[str] = ()) -> None:
     for folder in [find_model(each) for each in models] or bundled_models():
         choice = saved_choice(folder)
         for row in model_rows(folder):
-            here = ", chosen here by auto" if choice and choice.artifact == row.artifact else ""
+            here = ", chosen here by auto" if choice and choice.chosen == row.artifact else ""
             sys.stdout.write(
                 f"{row.model}/{row.artifact}  {row.task}, {row.precision}, {row.runtime},"
                 f" {row.size_bytes / 1e6:.2f} MB, sha256 {row.sha256[:16]}...{here}\n"

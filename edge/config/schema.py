@@ -49,7 +49,7 @@ class DetectorConfig(Section):
     region_artifact: str = Field("auto", min_length=1)
     threshold: Share = 0.5
     nms_iou: Share = 0.3
-    threads: Threads = 1
+    threads: Threads = "auto"
 
     @property
     def region(self) -> "DetectorConfig":
@@ -69,7 +69,7 @@ class TranslatorConfig(Section):
 
     model: str = ""
     artifact: str = Field("auto", min_length=1)
-    threads: Threads = 1
+    threads: Threads = "auto"
 
 
 class ExpressionConfig(Section):
@@ -86,7 +86,7 @@ class ExpressionConfig(Section):
 
     model: str = Field("expression-nir", min_length=1)
     artifact: str = Field("auto", min_length=1)
-    threads: Threads = 1
+    threads: Threads = "auto"
     faces_per_frame: int = Field(0, ge=0, le=48)
     keep_unchanged: bool = False
     priors: dict[ExpressionName, Prior] = Field({})
@@ -121,7 +121,7 @@ class MeshConfig(Section):
     enabled: bool = False
     model: str = Field("face-mesh", min_length=1)
     artifact: str = Field("auto", min_length=1)
-    threads: Threads = 1
+    threads: Threads = "auto"
     rate_hz: float = Field(0.0, ge=0, le=1000)
     faces_per_frame: int = Field(4, ge=1, le=48)
     coefficients: Literal["none", "summary", "all"] = "summary"

@@ -1,7 +1,7 @@
 """The base class of every section of the configuration, and types of values."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +20,16 @@ Rate = Annotated[float, Field(ge=0.001, le=1000)]
 Wait = Annotated[float, Field(ge=0.001, le=8)]
 """Time-out in seconds of one call into a source; the hub replaces a worker after 10 s in one."""
 Share = Annotated[float, Field(ge=0, le=1)]
-Threads = Annotated[int, Field(ge=1, le=16)]
+
+
+def _threads(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and 1 <= value <= 16):
+        return value
+    raise ValueError('expected "auto", or 1 to 16')
+
+
+Threads = Annotated[Annotated[int, Field(ge=1, le=16)] | Literal["auto"], BeforeValidator(_threads)]
+"""Threads of a network; ``"auto"``: see ``edge.vision.inference.threads``."""
 Prior = Annotated[float, Field(gt=0, lt=1)]
 Bits = Annotated[int, Field(ge=8, le=16)]
 """Effective depth of pictures whose values have 16 bits."""

@@ -18,7 +18,7 @@ from edge import clock
 from edge.config import Config, is_file
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, EXIT_REBOOT, ConfigError
 from edge.hub.board_watch import BoardWatch
-from edge.hub.event_log import log_event
+from edge.hub.event_log import log_event, log_networks
 from edge.hub.fetch import Fetcher
 from edge.hub.guard import Guard
 from edge.hub.handlers import RequestHandlers
@@ -247,6 +247,7 @@ class Daemon:
                 if detail != self._worker_detail or not self._supervisor.renewals:
                     self._worker_detail = detail
                     self._out.event(detail)
+                    log_networks(detail)
                 if not self._is_waiting:
                     self._supervisor.go()
             case Failed() if report.exit_code == EXIT_CONFIG:

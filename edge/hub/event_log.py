@@ -9,6 +9,15 @@ from edge.protocol.lid_events import LidEvent
 log = logging.getLogger("affect_edge")
 
 
+def log_networks(started: events.WorkerStarted) -> None:
+    """Write one line about the networks of a worker: artifact and threads of each."""
+    networks = (
+        f"{role} {model.name}/{model.artifact}, threads {model.threads}"
+        for role, model in started.models.items()
+    )
+    log.info("networks: %s", "; ".join(networks))
+
+
 def log_event(detail: events.Detail) -> None:
     """Write one line about ``detail``."""
     match detail:

@@ -92,7 +92,7 @@ class ModelReference(BaseModel):
     """Which model runs: its name, the artifact with its sha256, and how it is run.
 
     ``manifest_sha256`` covers the recalibration and fitted heads, which the artifact does not
-    contain.
+    contain. ``threads``: of a run, as configured or chosen.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -103,6 +103,7 @@ class ModelReference(BaseModel):
     runtime: str | None = None
     precision: str | None = None
     manifest_sha256: str | None = None
+    threads: int | None = None
 
 
 class WorkerStarted(Detail):

@@ -29,6 +29,7 @@ from edge.vision.inference.golden_schema import (
     MeshGolden,
     TranslationGolden,
 )
+from edge.vision.inference.threads import ONE_THREAD, MostThreads
 from edge.vision.mesh import mesh_for
 from edge.vision.mesh.names import COEFFICIENTS, POINTS
 from edge.vision.mesh.network import FaceMeshNetwork
@@ -70,7 +71,9 @@ def golden_frame(picture: Luma) -> Frame:
     return Frame(picture, index=0, sensor_ns=now_ns, clock="monotonic", captured_ns=now_ns)
 
 
-def open_verified(config: Config, *, first_track: int = 1) -> Pipeline:
+def open_verified(
+    config: Config, *, first_track: int = 1, most_threads: MostThreads = ONE_THREAD
+) -> Pipeline:
     """Return the pipeline of the configured networks, which give their golden answers.
 
     The check also warms them up.
@@ -78,11 +81,12 @@ def open_verified(config: Config, *, first_track: int = 1) -> Pipeline:
     Args:
         config: names the networks.
         first_track: number of the first track.
+        most_threads: of networks whose ``threads`` are ``auto``.
 
     Raises:
         ModelError: a network cannot be loaded, or does not give its golden answer.
     """
-    pipeline = Pipeline.open(config, first_track=first_track)
+    pipeline = Pipeline.open(config, first_track=first_track, most_threads=most_threads)
     for finding in golden_findings(
         pipeline.detector,
         pipeline.expression,

@@ -18,6 +18,7 @@ from edge.vision.detect import Detector, open_detector
 from edge.vision.expression import ExpressionNetwork, open_expression
 from edge.vision.expression.head_choice import HeadChoice
 from edge.vision.expression.turns import Readings
+from edge.vision.inference.threads import ONE_THREAD, MostThreads
 from edge.vision.mesh import open_mesh
 from edge.vision.mesh.lids import LidWatch
 from edge.vision.mesh.network import FaceMeshNetwork
@@ -71,21 +72,28 @@ class Pipeline:
         self._ignored = 0  # detections outside the seats at the last full look
 
     @classmethod
-    def open(cls, config: Config, *, first_track: int = 1) -> "Pipeline":
-        """Load the configured networks; tracks are numbered from ``first_track``.
+    def open(
+        cls, config: Config, *, first_track: int = 1, most_threads: MostThreads = ONE_THREAD
+    ) -> "Pipeline":
+        """Load the configured networks.
+
+        Args:
+            config: of the daemon.
+            first_track: number of the first track.
+            most_threads: of networks whose ``threads`` are ``auto``.
 
         Raises:
             ModelError: a model fails verification or does not fit its task.
         """
         state_dir = config.journal.state_dir
-        detector = open_detector(config.detector, state_dir)
+        detector = open_detector(config.detector, state_dir, most_threads)
         return cls(
             detector,
-            open_expression(config.expression, state_dir),
+            open_expression(config.expression, state_dir, most_threads),
             config,
-            translator=open_translator(config.translator, state_dir),
-            finder=open_finder(config, detector),
-            mesh=open_mesh(config.mesh, state_dir),
+            translator=open_translator(config.translator, state_dir, most_threads),
+            finder=open_finder(config, detector, most_threads),
+            mesh=open_mesh(config.mesh, state_dir, most_threads),
             first_track=first_track,
         )
 

@@ -31,9 +31,13 @@ class StopEvent(Protocol):
         """Wait until the stop is requested, ``timeout`` seconds at most."""
 
 
-def model_references(config: Config, pipeline: Pipeline) -> dict[str, dict[str, str]]:
-    """Return the fields of ``ModelReference`` of each loaded network, by role."""
-    references = {}
+ModelFields = dict[str, dict[str, str | int]]
+"""The fields of ``ModelReference`` of each network, by role."""
+
+
+def model_references(config: Config, pipeline: Pipeline) -> ModelFields:
+    """Return what is recorded of each loaded network."""
+    references: ModelFields = {}
     for role, model, network in (
         ("detector", config.detector.model, pipeline.detector),
         ("region_detector", config.detector.region.model, pipeline.region_detector),
@@ -50,6 +54,7 @@ def model_references(config: Config, pipeline: Pipeline) -> dict[str, dict[str, 
                 "artifact": info.artifact,
                 "runtime": info.runtime,
                 "precision": info.precision,
+                "threads": info.threads,
                 "manifest_sha256": manifest_sha256,
             }
     return references

@@ -16,6 +16,7 @@ from edge.config import Config
 from edge.errors import EXIT_FAILURE, AffectEdgeError
 from edge.link import Ended, Failed, Go, Link, LinkClosed, Ready, Start
 from edge.vision.golden import open_verified
+from edge.vision.inference.threads import ONE_THREAD, MostThreads
 from edge.vision.record import model_references
 from edge.vision.sources import load_modules
 from edge.worker.memlock import lock_memory, return_free_memory
@@ -41,7 +42,11 @@ def main(fd: int) -> int:
             raise TypeError(f"expected the start report, received {start!r}")
         config = Config.model_validate_json(start.config)
         try:
-            pipeline = open_verified(config, first_track=start.first_track)
+            # a file that is read without loss gives the same messages on any number of cores
+            most_threads = ONE_THREAD if start.lossless else MostThreads.here()
+            pipeline = open_verified(
+                config, first_track=start.first_track, most_threads=most_threads
+            )
             models = model_references(config, pipeline)
             load_modules(config.source)  # before Ready, so that limits.start_s covers it
             # at a first start networks are loaded that are measured and not chosen

@@ -162,7 +162,7 @@ PURPOSE = "reading emotions needs a declared lawful purpose (see README, Limits 
         ),
         (
             "[detector]\nthreads = 1.5\n",
-            "detector.threads: expected a whole number (received 1.5)",
+            'detector.threads: expected "auto", or 1 to 16 (received 1.5)',
         ),
         (
             "[expression]\npriors = { neutral = 1.0 }\n",

@@ -12,6 +12,7 @@ from edge.clock import Stopwatch
 from edge.config import DetectorConfig
 from edge.vision.inference import Network, NetworkInfo, open_configured
 from edge.vision.inference.golden_schema import Golden
+from edge.vision.inference.threads import ONE_THREAD, MostThreads
 from edge.vision.values import Detection, Frame
 
 
@@ -49,15 +50,18 @@ class Detector(Protocol):
         """
 
 
-def open_detector(config: DetectorConfig, state_dir: Path | None = None) -> Detector:
+def open_detector(
+    config: DetectorConfig, state_dir: Path | None = None, most_threads: MostThreads = ONE_THREAD
+) -> Detector:
     """Return the configured detector, loaded, verified and run once.
 
     ``state_dir`` is the daemon's folder, where the fastest artifact on this machine is recorded.
+    ``most_threads``: where the configuration says ``auto``.
 
     Raises:
         ModelError: the model fails verification, or its decoder is unknown here.
     """
-    network = open_configured(config, "face-detection", state_dir)
+    network = open_configured(config, "face-detection", state_dir, most_threads)
     return detector_for(network, threshold=config.threshold, nms_iou=config.nms_iou)
 
 

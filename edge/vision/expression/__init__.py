@@ -12,6 +12,7 @@ from edge.clock import Stopwatch
 from edge.config import ExpressionConfig
 from edge.vision.inference import Network, NetworkInfo, open_configured
 from edge.vision.inference.golden_schema import Golden
+from edge.vision.inference.threads import ONE_THREAD, MostThreads
 from edge.vision.translate import Translator
 from edge.vision.values import Box, Floats, Frame, Prediction
 
@@ -56,15 +57,18 @@ class ExpressionNetwork(Protocol):
         """
 
 
-def open_expression(config: ExpressionConfig, state_dir: Path | None = None) -> ExpressionNetwork:
+def open_expression(
+    config: ExpressionConfig, state_dir: Path | None = None, most_threads: MostThreads = ONE_THREAD
+) -> ExpressionNetwork:
     """Return the configured expression network, loaded, verified and run once.
 
     ``state_dir`` is the daemon's folder, where the fastest artifact on this machine is recorded.
+    ``most_threads``: where the configuration says ``auto``.
 
     Raises:
         ModelError: the model fails verification, or its decoder is unknown here.
     """
-    network = open_configured(config, "facial-expression", state_dir)
+    network = open_configured(config, "facial-expression", state_dir, most_threads)
     # a copy: the type of a mapping's keys is invariant
     return expression_for(network, dict(config.priors.items()))
 

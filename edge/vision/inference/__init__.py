@@ -11,12 +11,12 @@ from edge.vision.inference.folders import (
     verify,
 )
 from edge.vision.inference.manifest import Manifest
-from edge.vision.inference.network import (
-    Network,
-    NetworkInfo,
+from edge.vision.inference.network import Network, NetworkInfo
+from edge.vision.inference.opening import (
     open_configured,
     open_network,
     saved_choice,
+    saved_threads,
 )
 
 __all__ = [
@@ -33,5 +33,6 @@ __all__ = [
     "open_configured",
     "open_network",
     "saved_choice",
+    "saved_threads",
     "verify",
 ]

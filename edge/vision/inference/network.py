@@ -2,24 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from edge.clock import day, wall_ns
 from edge.errors import InferenceError, ModelError
-from edge.vision.inference import choice
-from edge.vision.inference.folders import PARITY_FAILED, find_model, load_manifest, read_artifact
 from edge.vision.inference.manifest import (
     Artifact,
     FixedNormalisation,
     Input,
     Manifest,
     PerSampleNormalisation,
-    Task,
 )
-from edge.vision.inference.runtimes import Session, Tensor, open_session, runtime_installed
+from edge.vision.inference.runtimes import Session, Tensor
 from edge.vision.values import Floats, Luma
 
 
@@ -201,164 +195,6 @@ def _planes(values: Tensor, channels: int, layout: str) -> Tensor:
         return values if channels == 1 else np.repeat(values, 3, axis=1)
     values = values[None, :, :, None]
     return values if channels == 1 else np.repeat(values, 3, axis=3)
-
-
-def open_network(
-    name: str | Path,
-    *,
-    task: Task,
-    artifact: str = "auto",
-    threads: int = 1,
-    state_dir: Path | None = None,
-) -> Network:
-    """Return the verified network of a bundled model or a model folder, ready to run.
-
-    Args:
-        name: name of a bundled model, or the path of a model folder.
-        task: the task that its manifest must state.
-        artifact: a file name in the folder, or ``auto``: the fastest on this machine among those
-            that passed parity and whose runtime is installed (``edge.vision.inference.choice``).
-        threads: threads the runtime may use for one run.
-        state_dir: folder where the fastest artifact is recorded; None: the user's cache folder.
-
-    Raises:
-        ModelError: the folder, manifest, hash, parity, runtime, inputs or outputs are wrong.
-    """
-    folder = find_model(name)
-    manifest = load_manifest(folder)
-    if manifest.task != task:
-        raise ModelError(f"model {manifest.name}: made for {manifest.task}, configured for {task}")
-    if artifact != "auto":
-        return load_artifact(folder, manifest, _select_artifact(manifest, artifact), threads)
-    candidates = _candidates(manifest)
-    if len(candidates) == 1:
-        return load_artifact(folder, manifest, candidates[0], threads)
-    key = choice.choice_key(candidates, threads)
-    known = choice.load_choice(key, state_dir, [each.file for each in candidates])
-    if known:
-        return load_artifact(folder, manifest, _select_artifact(manifest, known.artifact), threads)
-    networks = {each.file: load_artifact(folder, manifest, each, threads) for each in candidates}
-    # measuring has a time limit: the artifacts that are probably the fastest come first
-    order = sorted(networks.values(), key=lambda network: network.info.precision != "int8")
-    try:
-        measured_ms = choice.measure({each.info.artifact: _run_once(each) for each in order})
-    except InferenceError as error:
-        raise ModelError(f"model {error}") from error
-    run_ms = {file: measured_ms[file] for file in networks if file in measured_ms}
-    chosen = choice.fastest(run_ms)
-    choice.save_choice(key, state_dir, choice.Choice(chosen, run_ms, day(wall_ns())))
-    return networks[chosen]
-
-
-class NetworkConfig(Protocol):
-    """The keys that the configurations of all networks share."""
-
-    @property
-    def model(self) -> str:
-        """Name of a bundled model, or path of a model folder."""
-
-    @property
-    def artifact(self) -> str:
-        """A file of the folder, or ``auto``."""
-
-    @property
-    def threads(self) -> int:
-        """Threads that the runtime may use for one run."""
-
-
-def open_configured(config: NetworkConfig, task: Task, state_dir: Path | None) -> Network:
-    """Return the verified network that ``config`` names; see ``open_network``."""
-    return open_network(
-        config.model,
-        task=task,
-        artifact=config.artifact,
-        threads=config.threads,
-        state_dir=state_dir,
-    )
-
-
-def saved_choice(
-    folder: Path, *, threads: int = 1, state_dir: Path | None = None
-) -> choice.Choice | None:
-    """Return the saved choice of ``auto`` for the model in ``folder``; None: not measured yet.
-
-    Raises:
-        ModelError: the manifest cannot be read, or no artifact can be chosen.
-    """
-    candidates = _candidates(load_manifest(folder))
-    key = choice.choice_key(candidates, threads)
-    return choice.load_choice(key, state_dir, [each.file for each in candidates])
-
-
-def _run_once(network: Network) -> choice.Run:
-    # as the daemon runs it for each frame: with quantisation and dequantisation
-    picture = np.zeros((1, network.info.height, network.info.width), np.uint8)
-    return lambda: network.run(picture)
-
-
-def load_artifact(folder: Path, manifest: Manifest, artifact: Artifact, threads: int) -> Network:
-    """Load one artifact of ``folder`` after verification; the caller checks its parity.
-
-    Raises:
-        ModelError: the file, hash, runtime, inputs or outputs are wrong.
-    """
-    content = read_artifact(folder, artifact)
-    stages = {
-        name: load_artifact(folder, manifest.of_stage(name), stage.artifact, threads)
-        for name, stage in (manifest.stages or {}).items()
-    }
-    try:
-        session = open_session(artifact.runtime, content, threads)
-        _check_tensors(manifest, artifact, session)
-    except ModelError as error:
-        raise ModelError(f"{folder / artifact.file}: {error}") from error
-    return Network(manifest, artifact, session, threads, stages)
-
-
-def _candidates(manifest: Manifest) -> list[Artifact]:
-    """Return the artifacts that ``auto`` may choose, at least one, in the manifest's order."""
-    passed = [each for each in manifest.artifacts if manifest.parity[each.file].passed]
-    if not passed:
-        raise ModelError(f"model {manifest.name}: no artifact passed parity; export it again")
-    runnable = [each for each in passed if runtime_installed(each.runtime)]
-    if not runnable:
-        runtimes = " or ".join(sorted({each.runtime for each in passed}))
-        raise ModelError(f"model {manifest.name}: needs {runtimes}, which is not installed")
-    return runnable
-
-
-def _select_artifact(manifest: Manifest, wanted: str) -> Artifact:
-    found = manifest.artifact(wanted)
-    if found is None:
-        files = ", ".join(each.file for each in manifest.artifacts)
-        raise ModelError(f"model {manifest.name}: no artifact {wanted!r}; expected auto or {files}")
-    if not manifest.parity[found.file].passed:
-        raise ModelError(f"model {manifest.name}/{found.file}: {PARITY_FAILED}")
-    return found
-
-
-def _check_tensors(manifest: Manifest, artifact: Artifact, session: Session) -> None:
-    expected = manifest.input
-    if set(session.inputs) != {expected.name}:
-        raise ModelError(
-            f"has the inputs {sorted(session.inputs)}, the manifest says {expected.name!r}"
-        )
-    wanted = expected.in_layout(artifact.layout), artifact.dtype or expected.dtype
-    actual = session.inputs[expected.name]
-    if artifact.runtime == "opencv":  # a cascade takes pictures of any size
-        actual = wanted[0], actual[1]
-    if actual != wanted:
-        raise ModelError(
-            f"has the input {actual[1]} {list(actual[0])}, the manifest says {wanted[1]}"
-            f" {list(wanted[0])};"
-            " export it with a fixed shape"
-        )
-    missing = {output.tensor for output in manifest.outputs.values()} - session.outputs
-    if missing:
-        raise ModelError(
-            f"has the outputs {sorted(session.outputs)}, the manifest also expects"
-            f" {sorted(missing)}"
-        )
 
 
 def _apply_activation(values: Floats, activation: str) -> Floats:

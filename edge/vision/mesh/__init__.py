@@ -9,20 +9,24 @@ from pathlib import Path
 
 from edge.config import MeshConfig
 from edge.vision.inference import Network, open_configured
+from edge.vision.inference.threads import ONE_THREAD, MostThreads
 from edge.vision.mesh.network import FaceMeshNetwork
 
 
-def open_mesh(config: MeshConfig, state_dir: Path | None = None) -> FaceMeshNetwork | None:
+def open_mesh(
+    config: MeshConfig, state_dir: Path | None = None, most_threads: MostThreads = ONE_THREAD
+) -> FaceMeshNetwork | None:
     """Return the configured network, loaded, verified and run once; None if the mesh is off.
 
     ``state_dir`` is the daemon's folder, where the fastest artifact on this machine is recorded.
+    ``most_threads``: where the configuration says ``auto``.
 
     Raises:
         ModelError: the model fails verification, or its decoder is unknown here.
     """
     if not config.enabled:
         return None
-    return mesh_for(open_configured(config, "face-mesh", state_dir))
+    return mesh_for(open_configured(config, "face-mesh", state_dir, most_threads))
 
 
 def mesh_for(network: Network) -> FaceMeshNetwork:

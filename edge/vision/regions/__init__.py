@@ -6,6 +6,7 @@
 from edge.config import Config, DetectorConfig
 from edge.vision.detect import Detector, open_detector
 from edge.vision.inference import find_model, load_manifest
+from edge.vision.inference.threads import ONE_THREAD, MostThreads
 from edge.vision.regions.finder import Found, RegionFinder, require_square_input
 from edge.vision.regions.square import HEIGHT_FACTOR, MEASURED_MODEL
 
@@ -35,12 +36,15 @@ def region_detector(detector: DetectorConfig) -> DetectorConfig:
     return region if len(decoders) == 1 else region.model_copy(update={"model": ""})
 
 
-def open_finder(config: Config, full: Detector) -> RegionFinder | None:
+def open_finder(
+    config: Config, full: Detector, most_threads: MostThreads = ONE_THREAD
+) -> RegionFinder | None:
     """Return the finder by regions; None if every frame is searched in full.
 
     Args:
         config: of the daemon.
         full: the detector of full frames.
+        most_threads: of networks whose ``threads`` are ``auto``.
 
     Raises:
         ModelError: the region's model fails verification, or its input is not square.
@@ -48,7 +52,7 @@ def open_finder(config: Config, full: Detector) -> RegionFinder | None:
     region = region_detector(config.detector)
     if not region.model:
         return None
-    return finder_of(config, full, open_detector(region, config.journal.state_dir))
+    return finder_of(config, full, open_detector(region, config.journal.state_dir, most_threads))
 
 
 def finder_of(config: Config, full: Detector, region: Detector) -> RegionFinder:

@@ -10,6 +10,7 @@ from typing import Protocol
 from edge.config import TranslatorConfig
 from edge.vision.inference import Network, NetworkInfo, open_configured
 from edge.vision.inference.golden_schema import Golden
+from edge.vision.inference.threads import ONE_THREAD, MostThreads
 from edge.vision.values import Luma
 
 
@@ -35,17 +36,20 @@ class Translator(Protocol):
         """
 
 
-def open_translator(config: TranslatorConfig, state_dir: Path | None = None) -> Translator | None:
+def open_translator(
+    config: TranslatorConfig, state_dir: Path | None = None, most_threads: MostThreads = ONE_THREAD
+) -> Translator | None:
     """Return the configured translator, loaded, verified and run once; None if none is set.
 
     ``state_dir`` is the daemon's folder, where the fastest artifact on this machine is recorded.
+    ``most_threads``: where the configuration says ``auto``.
 
     Raises:
         ModelError: the model fails verification, or its decoder is unknown here.
     """
     if not config.model:
         return None
-    return translator_for(open_configured(config, "spectrum-translation", state_dir))
+    return translator_for(open_configured(config, "spectrum-translation", state_dir, most_threads))
 
 
 def translator_for(network: Network) -> Translator:

@@ -22,17 +22,17 @@ Edit = Callable[[Path, Callable[[dict[str, Any]], None]], None]
 
 
 class FakeMeasure:
-    """Replaces the measurement: returns given durations and records the calls."""
+    """Replaces the measurement: returns given durations of the processor, records the calls."""
 
     def __init__(self, **took_ms: float) -> None:
         self.took_ms = {name.replace("_", "."): value for name, value in took_ms.items()}
         self.calls: list[list[str]] = []
 
-    def __call__(self, runs: dict[str, Callable[[], object]]) -> dict[str, float]:
+    def __call__(self, runs: dict[str, Callable[[], object]]) -> dict[str, choices.Took]:
         self.calls.append(list(runs))
         for run in runs.values():
             run()
-        return {name: self.took_ms[name] for name in runs}
+        return {name: choices.Took(100 - self.took_ms[name], self.took_ms[name]) for name in runs}
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_saved_choice_of_an_artifact_that_failed_parity_is_ignored(
     (file,) = (tmp_path / "s").iterdir()
     data = json.loads(file.read_text())
     for entry in data.values():
-        entry["artifact"] = "c.onnx"
+        entry["chosen"] = "c.onnx"
     file.write_text(json.dumps(data))
     assert opened(folder, tmp_path / "s").info.artifact == "b.tflite"
     assert len(measured.calls) == 2
@@ -151,9 +151,9 @@ def test_choice_without_a_valid_day_stays_valid(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "\xff\xfe", "[" * 100_000, '{"KEY": 1}', '{"KEY": {"artifact": "x"}}',
-     '{"KEY": {"artifact": "c.onnx"}}', '{"KEY": {"artifact": ["c.onnx"], "run_ms": {}}}',
-     '{"KEY": {"artifact": "c.onnx", "run_ms": {"c.onnx": "fast"}}}'],
+    ["", "{", "[]", "null", "\xff\xfe", "[" * 100_000, '{"KEY": 1}', '{"KEY": {"chosen": "x"}}',
+     '{"KEY": {"chosen": "c.onnx"}}', '{"KEY": {"chosen": ["c.onnx"], "run_ms": {}}}',
+     '{"KEY": {"chosen": "c.onnx", "run_ms": {"c.onnx": "fast"}}}'],
 )  # fmt: skip
 def test_invalid_file_is_replaced_by_a_new_measurement(
     folder: Path, tmp_path: Path, measured: FakeMeasure, text: str
@@ -225,9 +225,10 @@ def test_calls_alternate_after_one_uncounted_call(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(choices, "monotonic_ns", lambda: now_ms)
     monkeypatch.setattr(choices, "elapsed_ms", lambda since_ms: now_ms - since_ms)
-    monkeypatch.setattr(choices, "processor_ns", lambda: now_ms * 1e6)
+    monkeypatch.setattr(choices, "processor_ns", lambda: now_ms / 2 * 1e6)  # half is waiting
     took = choices.measure({"a": run("a", 2), "b": run("b", 1)})
-    assert took == pytest.approx({"a": 2, "b": 1})
+    assert took["a"] == pytest.approx((2, 1))
+    assert took["b"] == pytest.approx((1, 0.5))
     assert order == "ab" * 16
     now_ms, order = 0.0, ""
     # a board so slow that the time budget of two seconds ends after the second network's first run
@@ -246,7 +247,7 @@ def test_other_programs_on_a_busy_machine_do_not_count() -> None:
     os.sched_setaffinity(0, {min(affinity)})  # the children have it, too
     spinning = []
     try:
-        alone_ms = choices.measure({"work": work})["work"]
+        alone_ms = choices.measure({"work": work})["work"].processor_ms
         spin = [sys.executable, "-S", "-c", "print(flush=True)\nwhile True: pass"]
         for _ in range(3):
             spinning.append(subprocess.Popen(spin, stdout=subprocess.PIPE))
@@ -254,7 +255,7 @@ def test_other_programs_on_a_busy_machine_do_not_count() -> None:
             assert each.stdout is not None
             each.stdout.readline()
         start_ns = monotonic_ns()
-        busy_ms = choices.measure({"work": work})["work"]
+        busy_ms = choices.measure({"work": work})["work"].processor_ms
         passed_ms = elapsed_ms(start_ns) / 16
     finally:
         os.sched_setaffinity(0, affinity)

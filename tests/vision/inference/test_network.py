@@ -184,11 +184,11 @@ def test_auto_skips_artifacts_without_a_runtime(
     folder = make_folder({"a.tflite": tflite_of((1, 1, 4, 6)), "b.onnx": tiny})
     for installed, chosen in (("litert", "a.tflite"), ("onnxruntime", "b.onnx")):
         monkeypatch.setattr(
-            "edge.vision.inference.network.runtime_installed",
+            "edge.vision.inference.opening.runtime_installed",
             lambda name, installed=installed: name == installed,
         )
         assert opened(folder).info.artifact == chosen
-    monkeypatch.setattr("edge.vision.inference.network.runtime_installed", lambda name: False)
+    monkeypatch.setattr("edge.vision.inference.opening.runtime_installed", lambda name: False)
     with pytest.raises(ModelError, match="needs litert or onnxruntime, which is not installed"):
         opened(folder)
 
