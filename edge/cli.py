@@ -7,6 +7,7 @@ manager must not restart); 1 a failure at run time; 75 the board needs a reboot.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -223,11 +224,25 @@ def demo(settings: Settings = None) -> int:
 
 
 @app.command()
-def check(config: ConfigFile = None, settings: Settings = None) -> int:
+def check(
+    config: ConfigFile = None,
+    settings: Settings = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also with the environment of this systemd service, such as affect-edge; as root.",
+        ),
+    ] = None,
+) -> int:
     """Check configuration, machine, addresses and models; open no camera."""
     from edge.check.check import run_check  # noqa: PLC0415
+    from edge.check.unit import unit_environment  # noqa: PLC0415
 
-    return run_check(_load(config, settings, None), file=config)
+    environment = {**(unit_environment(unit) if unit is not None else {}), **os.environ}
+    return run_check(
+        load_config(config, settings=settings or (), environment=environment), file=config
+    )
 
 
 app.command()(takes_keys(tail))
