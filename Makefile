@@ -178,9 +178,10 @@ test-deploy-13: setup $(VM_13)/ready
 $(VM_13)/ready:
 	PYTHON=$(BIN)/python scripts/make-debian13 $(VM_13)
 
-# The Ansible role with three Debian roots, and its lint (also needs PostgreSQL and promtool).
+# The Ansible role with three Debian roots, its lint (also needs PostgreSQL and Prometheus), and its
+# handlers with two roots in which systemd runs.
 test-ansible: setup setup-ansible $(VM)/ready
-	$(BIN)/python -m pytest -m stage $(if $(TESTS),$(TESTS),tests/deploy/test_ansible.py)
+	$(BIN)/python -m pytest -m stage $(if $(TESTS),$(TESTS),tests/deploy/test_ansible.py tests/deploy/test_ansible_systemd.py)
 
 # The service under real systemd, in a virtual machine with a simulated camera (also qemu-system-x86).
 vm-test: setup $(VM)/ready

@@ -13,15 +13,13 @@ import pytest
 
 from tests.support.debian_root import DebianRoot, debian_cache, newer_wheel
 from tests.support.postgres import require
-from tests.support.systemd_container import PROGRAMS, SystemdContainer
+from tests.support.systemd_container import FOR_BUSY_MACHINES, PROGRAMS, SystemdContainer
 
 pytestmark = [pytest.mark.stage, pytest.mark.timeout(1800)]
 
 UNIT = "affect-edge.service"
 INSTALL = "/root/src/deploy/install.sh"
 REBOOTS = int(os.environ.get("REBOOTS", "5"))
-
-FOR_BUSY_MACHINES = "[Service]\nTimeoutStartSec=600\nWatchdogSec=120\n"
 
 RELEASES = (
     ("good", "0.1.1", ""),

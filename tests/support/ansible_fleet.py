@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from tests.support.debian_root import (
     BACKGROUND,
     CACHE,
     CLEAN,
-    ENTER,
     DebianRoot,
     debian_cache,
 )
@@ -42,13 +42,14 @@ scrape_configs:
       - targets: ['localhost:9090']
 """
 
-# In place of ssh: the last two words are the host and its command; the host is a root.
+# In place of ssh: the last two words are the host and its command. With a file `cut` a host is out
+# of reach as soon as its configuration has what that file says.
 _SSH = """\
 #!/bin/sh
 for word; do host=$command command=$word; done
-root={folder}/$host/root
-[ -d "$root" ] || exit 255
-exec {clean} {alone} sh -c "$(cat {folder}/enter)" "$root" /bin/sh -c "$command"
+cd {folder}/$host || exit 255
+[ ! -e ../cut ] || ! grep -qs -F -f ../cut root/etc/affect-edge/edge.toml || exit 255
+exec ./enter "$command"
 """
 
 
@@ -84,26 +85,24 @@ class AnsibleFleet:
         variables: of all hosts; a test may change them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, hosts: Sequence[str] = tuple(HOSTS)) -> None:
         debian_cache()
-        promtool = shutil.which("promtool")
-        require("promtool", promtool)
-        assert promtool is not None
+        programs = [shutil.which(name) for name in ("promtool", "prometheus")]  # of one package
+        require("promtool", all(programs))
         self._folder = folder
         self.roots: dict[str, DebianRoot] = {}
-        for name, address in HOSTS.items():
-            (folder / address).mkdir()
-            self.roots[name] = DebianRoot(folder / address)
-        logger = self.roots["log-1"].path
-        (logger / "etc/prometheus").mkdir()
-        (logger / "etc/prometheus/prometheus.yml").write_text(_PROMETHEUS)
-        shutil.copy(promtool, logger / "usr/bin/promtool")
-        shutil.copy(promtool, logger / "usr/bin/prometheus")  # nothing starts it
-        self.roots["log-1"].run("groupadd", "--system", "prometheus")
+        for name in hosts:
+            (folder / HOSTS[name]).mkdir()
+            self.roots[name] = DebianRoot(folder / HOSTS[name])
+            self.enter(name, self.roots[name].command("/bin/sh", "-c"))
+        logger = self.roots["log-1"]
+        (logger.path / "etc/prometheus").mkdir()
+        (logger.path / "etc/prometheus/prometheus.yml").write_text(_PROMETHEUS)
+        for program in filter(None, programs):
+            shutil.copy(program, logger.path / "usr/bin")
+        logger.run("useradd", "--system", "--user-group", "prometheus")
         ssh = folder / "ssh"
-        (folder / "enter").write_text(ENTER)
-        clean, alone = shlex.join(CLEAN), shlex.join(ALONE)
-        ssh.write_text(_SSH.format(folder=folder, clean=clean, alone=alone))
+        ssh.write_text(_SSH.format(folder=folder))
         ssh.chmod(0o755)
         self.variables: dict[str, Any] = {
             "ansible_ssh_executable": str(ssh),
@@ -118,6 +117,19 @@ class AnsibleFleet:
                 "zones": {"seats": {"left": {"polygon": SEAT, "participant": "P07"}}},
             },
         }
+
+    def enter(self, name: str, words: Sequence[str]) -> None:
+        """Say how a host is entered: by these words, and one that a shell in it runs."""
+        script = self._folder / HOSTS[name] / "enter"
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$1"\n')
+        script.chmod(0o755)
+
+    def cut_off(self, configuration: str | None) -> None:
+        """Let a host go out of reach as soon as this is in its configuration; None: never."""
+        file = self._folder / "cut"
+        file.unlink(missing_ok=True)
+        if configuration is not None:
+            file.write_text(f"{configuration}\n")
 
     def connected(self, script: str) -> "subprocess.CompletedProcess[str]":
         """Run a script outside of the roots, in which the hosts have their addresses.
@@ -140,7 +152,7 @@ class AnsibleFleet:
 
     def play(self, *options: str) -> dict[str, dict[str, int]]:
         """Run the playbook; return the counts of its last lines (``ok``, ``changed``), by host."""
-        hosts = {name: {"ansible_host": address} for name, address in HOSTS.items()}
+        hosts = {name: {"ansible_host": HOSTS[name]} for name in self.roots}
         chambers = {name: each for name, each in hosts.items() if name != "log-1"}
         logger = {"affect_edge_role": "logger", "affect_edge_prometheus": True}
         groups = {

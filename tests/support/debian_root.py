@@ -55,7 +55,7 @@ class DebianRoot:
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """Run a command in it to its end."""
         return subprocess.run(
-            self.command(*command), capture_output=True, text=True, check=False, timeout=800
+            self.command(*command), capture_output=True, text=True, check=False, timeout=1800
         )
 
     def install(self, *options: str) -> "subprocess.CompletedProcess[str]":

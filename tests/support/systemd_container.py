@@ -14,6 +14,9 @@ from tests.support.waiting import wait_until
 
 PROGRAMS = ("nsenter",)
 
+FOR_BUSY_MACHINES = "[Service]\nTimeoutStartSec=600\nWatchdogSec=120\n"
+"""A drop-in for the daemon, which may get little of the processor here."""
+
 _NAMESPACES = ("--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup")
 
 _GROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
@@ -47,6 +50,7 @@ hostname container
 cd "$root"
 pivot_root . mnt
 umount -l /mnt
+mount --make-rshared /  # as systemd itself does outside of containers: credentials need it
 exec env -i container=lxc PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init
 ' "$root"
 """
@@ -81,6 +85,22 @@ class SystemdContainer(RemoteCommands):
         )
         self.wait_for("systemctl show -P Version", 120)
 
+    def command(self, *command: str) -> list[str]:
+        """Return a command line that runs ``command`` in it as root. It must have been started."""
+        environment = ("HOME=/root", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        into = ("nsenter", "--target", str(self._first_process), *_NAMESPACES)
+        return [*BACKGROUND, *into, "env", "-i", *environment, *command]
+
+    def connect(self, other: Self, address: str, address_of_other: str) -> None:
+        """Lay a cable to another one; each end gets an address. A restart removes it."""
+        one, two = str(self._first_process), str(other._first_process)
+        into = ("ip", "link", "add", "cable", "netns", one, "type", "veth")
+        subprocess.run([*into, "peer", "name", "cable", "netns", two], check=True)
+        for process, own in ((one, address), (two, address_of_other)):
+            for words in (("addr", "add", f"{own}/24", "dev"), ("link", "set", "up", "dev")):
+                command = ["nsenter", "--target", process, "--net", "ip", *words, "cable"]
+                subprocess.run(command, check=True)
+
     @property
     def _first_process(self) -> int:
         """Its systemd, as this machine numbers it."""
@@ -92,16 +112,11 @@ class SystemdContainer(RemoteCommands):
     def run(self, command: str, timeout_s: float = 300) -> tuple[int, str]:
         """Run a command as root; return its exit code and its output, errors included."""
         try:
-            first = self._first_process
+            words = self.command("sh", "-c", command)
         except (IndexError, FileNotFoundError):
             return 1, "not started yet"
-        environment = ("HOME=/root", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         done = subprocess.run(
-            [
-                *(*BACKGROUND, "nsenter", "--target", str(first), *_NAMESPACES, "env", "-i"),
-                *(*environment, "sh", "-c", command),
-            ],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, check=False, timeout=timeout_s,
         )  # fmt: skip
         return done.returncode, done.stdout
