@@ -16,7 +16,7 @@ from edge.client.logs.rotation import Rotation, parse_rotation
 from edge.errors import ConfigError, LogUnavailable
 from edge.protocol.requests import FetchRequest
 from edge.tools import log, silence
-from edge.tools.log import consumer_name, run_log, services_for
+from edge.tools.log import consumer_name, run_log
 from tests.support.fetch_server import FakeDaemon
 from tests.support.logged import logged
 from tests.support.waiting import HANG_S
