@@ -5,6 +5,8 @@ if one is configured, expression network. No figure is of a network alone. With 
 same pictures are also predicted without it.
 """
 
+import argparse
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +15,18 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 
+from benchmarks.arguments import add_configuration, add_result_file, configuration_of
 from benchmarks.board import measurement_conditions
 from benchmarks.evaluation.annotated import Annotation, read_labels
-from benchmarks.evaluation.folds import Folds, check_folds
+from benchmarks.evaluation.folds import Folds, add_folds, check_folds, parse_folds
 from benchmarks.evaluation.groups import group_figures
 from benchmarks.evaluation.metrics import differences, figures
 from benchmarks.evaluation.neutral import relative_to_own_neutral
 from benchmarks.evaluation.pictures import read_picture
+from benchmarks.show_fps import show_conditions
 from edge.clock import monotonic_ns
 from edge.config import Config, ImagesSource, QualityConfig
 from edge.errors import ConfigError, InferenceError
@@ -86,6 +92,56 @@ class FacePredictor:
 
 def _area(face: FaceState) -> float:
     return face.track.detection.box.width * face.track.detection.box.height
+
+
+def add_accuracy(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``accuracy``."""
+    command.add_argument("--images", type=Path, required=True, metavar="DIR")
+    command.add_argument(
+        "--labels", type=Path, required=True, metavar="CSV",
+        help="columns file,subject,expression,valence,arousal",
+    )  # fmt: skip
+    command.add_argument("--pipeline", choices=("direct", "translate"), default="direct")
+    add_folds(command)
+    command.add_argument("--artifact", metavar="NAME", help="of the expression network")
+    command.add_argument(
+        "--personal-baseline",
+        action="store_true",
+        help="predictions relative to each person's neutral picture",
+    )
+    add_result_file(command)
+    add_configuration(command)
+
+
+def accuracy_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the result of ``run_accuracy`` for a command line.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        AffectEdgeError: as ``run_accuracy``.
+    """
+    artifact = arguments.artifact
+    chosen = [f"expression.artifact={json.dumps(artifact)}"] if artifact else []
+    config = configuration_of(arguments, *chosen)
+    translated, translator = arguments.pipeline == "translate", config.translator
+    folds = parse_folds(arguments.fold)
+    if folds and not translated:
+        raise ConfigError("--fold: holds translators; expected --pipeline translate with it")
+    if translated and not translator.model and not folds:
+        raise ConfigError(
+            "--pipeline translate: no translator; name one: --set 'translator.model=\"FOLDER\"',"
+            " or several by --fold FOLDER=PEOPLE"
+        )
+    if not translated:
+        off = translator.model_copy(update={"model": ""})
+        config = config.model_copy(update={"translator": off})
+    return run_accuracy(
+        config,
+        images=arguments.images,
+        labels=arguments.labels,
+        personal_baseline=arguments.personal_baseline,
+        folds=folds,
+    )
 
 
 def run_accuracy(
@@ -239,3 +295,68 @@ def _personal(
         replace(predicted[index], prediction=prediction) for index, prediction in relative.items()
     ]
     return personal, [predicted[index] for index in relative]
+
+
+def show_accuracy(result: dict[str, Any], console: Console) -> None:
+    """Print a result of ``accuracy``."""
+    plain, direct = result.get("without_baseline"), result.get("direct")
+    table = Table("figure", "value", "95 %", title=result["command"], title_justify="left")
+    if plain:
+        table.add_column("without baseline")
+    if direct:
+        table.add_column("direct")
+    rows: list[tuple[str, tuple[str, ...]]] = [
+        (name, (name,)) for name in ("top1", "top2", "top3", "macro_f1")
+    ]
+    rows += [
+        (f"{axis} {name}", (axis, name))
+        for axis in ("valence", "arousal")
+        for name in ("rmse", "ccc", "sagr")
+    ]
+    rows.append(("calibration error", ("ece",)))
+    for name, path in rows:
+        value, interval = _nested(result, path)["value"], _nested(result, path)["interval95"]
+        cells = [name, f"{value:.3f}", f"{interval[0]:.3f} .. {interval[1]:.3f}"]
+        others = [each for each in (plain, direct) if each]
+        table.add_row(*cells, *(f"{_nested(each, path)['value']:.3f}" for each in others))
+    down, regions = result["downsampled"], result["normalised_rmse"]
+    table.add_row("balanced top1 / macro_f1", f"{down['top1']:.3f} / {down['macro_f1']:.3f}")
+    table.add_row("normalised rmse v / a", f"{regions['valence']:.3f} / {regions['arousal']:.3f}")
+    console.print(table)
+    grid = Table("annotated, predicted", *(name[:4] for name in EXPRESSIONS), "F1", "95 %")
+    for name, counts, score, interval in zip(
+        EXPRESSIONS, result["confusion"], result["f1"], result["f1_interval95"], strict=True
+    ):
+        shown = ("-", "-")
+        if score is not None:
+            shown = (f"{score:.2f}", f"{interval[0]:.2f} .. {interval[1]:.2f}")
+        grid.add_row(name, *map(str, counts), *shown)
+    console.print(grid)
+    if direct:
+        console.print(_differences_table(result["difference"]))
+        console.print(
+            "Each picture was translated without its person."
+            if result["folds"]
+            else "The translator may have been trained on these people: see --fold.",
+            highlight=False,
+        )
+    console.print(
+        f"{result['n']} pictures, a face found on {result['detected']}, {result['usable']} of them"
+        f" usable for the daemon, {result['scored']} scored; intervals: bootstrapped by person",
+        highlight=False,
+    )
+    show_conditions(result, console)
+
+
+def _differences_table(difference: dict[str, Any]) -> Table:
+    table = Table("translated minus direct", "value", "95 %")
+    for name, each in difference.items():
+        low, high = each["interval95"]
+        table.add_row(name, f"{each['value']:+.3f}", f"{low:+.3f} .. {high:+.3f}")
+    return table
+
+
+def _nested(result: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    for name in path:
+        result = result[name]
+    return result

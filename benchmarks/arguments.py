@@ -3,10 +3,14 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
+from edge.config import Config, load_config
 from edge.errors import ConfigError
 from edge.validation import refuse_empty
+
+PURPOSE: Final = 'device.purpose="research-consent"'
+"""Predictions reach nobody here, so the user need not declare a purpose."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,6 +44,16 @@ def add_configuration(command: argparse.ArgumentParser) -> None:
     """Add the daemon's options ``--config`` and ``--set``."""
     command.add_argument("-c", "--config", type=Path, metavar="FILE")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+
+
+def configuration_of(arguments: argparse.Namespace, *settings: str) -> Config:
+    """Return the configuration by the options of ``add_configuration``, with further settings.
+
+    Raises:
+        ConfigError: the configuration is wrong.
+    """
+    given = [PURPOSE, *arguments.set, *settings]
+    return load_config(arguments.config, settings=given, overrides={})
 
 
 def configuration_words(arguments: argparse.Namespace) -> list[str]:

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.arguments import add_configuration, add_result_file
+from benchmarks.arguments import add_configuration, add_result_file, configuration_of
 from benchmarks.board import measurement_conditions
 from benchmarks.evaluation.annotated import annotated_faces, read_labels
 from benchmarks.evaluation.drift import RATE_HZ, Drift
 from benchmarks.evaluation.metrics import interval
-from benchmarks.fps_arguments import PURPOSE
+from benchmarks.show_fps import show_conditions
 from edge.clock import Stopwatch
-from edge.config import Config, DemoSource, load_config
+from edge.config import Config, DemoSource
 from edge.errors import ConfigError
 from edge.vision.detect import open_detector
 from edge.vision.pipeline import Pipeline
@@ -86,7 +86,7 @@ def calm_of(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError("--images and --labels: expected both, or neither of them")
     if not 1 <= arguments.seeds <= 1000:
         raise ConfigError(f"--seeds {arguments.seeds}: expected 1 to 1000")
-    config = load_config(arguments.config, settings=[PURPOSE, *arguments.set], overrides={})
+    config = configuration_of(arguments)
     with Console(stderr=True).status("calm") as status:
         return run_calm(
             config,
@@ -202,6 +202,7 @@ def show_calm(result: dict[str, Any], console: Console) -> None:
         " drifts of each; intervals: bootstrapped by person",
         highlight=False,
     )
+    show_conditions(result, console)
 
 
 def _photographs(config: Config, images: Path | None, labels: Path | None) -> Iterator[_Shown]:

@@ -7,6 +7,7 @@ measured on x86-64, ``cautious`` those that a published benchmark of four thread
 4 gives, or half of the measured ones where nothing is published.
 """
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Final, Literal
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.arguments import add_configuration, add_result_file, configuration_of
 from benchmarks.board import machine
 from benchmarks.operations import multiply_adds
 from edge.config import Config
@@ -285,6 +287,28 @@ def _rate(frame_ms: float, more_ms: float) -> float:
     """Return frames a second where a frame each ``FULL_LOOK_EVERY_S`` takes ``more_ms`` more."""
     rate = (1e3 - more_ms / FULL_LOOK_EVERY_S) / frame_ms
     return max(rate, 1e3 / (frame_ms + more_ms))  # at worst, every frame has a full look
+
+
+def add_cost(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``cost``."""
+    command.add_argument("--faces", default="1,2,4,8,16,30", metavar="N,...", help="in view")
+    add_result_file(command)
+    add_configuration(command)
+
+
+def cost_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the result of ``run_cost`` for a command line.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        AffectEdgeError: as ``run_cost``.
+    """
+    try:
+        faces = [int(each) for each in arguments.faces.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--faces {arguments.faces}: expected numbers, such as 1,4,16") from error
+    config = configuration_of(arguments)
+    return run_cost(config, faces)
 
 
 def run_cost(config: Config, faces: Sequence[int]) -> dict[str, Any]:

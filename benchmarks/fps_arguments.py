@@ -2,16 +2,13 @@
 
 import argparse
 import re
-from typing import Any, Final
+from typing import Any
 
-from benchmarks.arguments import add_configuration, add_result_file
+from benchmarks.arguments import PURPOSE, add_configuration, add_result_file
 from benchmarks.fps import Task, run_fps
 from benchmarks.scene import MOTIONS
 from edge.config import Config, load_config, source_settings
 from edge.errors import ConfigError
-
-PURPOSE: Final = 'device.purpose="research-consent"'
-"""Predictions reach nobody here, so the user need not declare a purpose."""
 
 
 def add_fps(fps: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ changes of pose. ``faces[].quality.yaw``, from the five landmarks of the
 detector, is compared.
 """
 
+import argparse
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.arguments import add_configuration, add_result_file, configuration_of
 from benchmarks.board import measurement_conditions
 from benchmarks.evaluation.pictures import faces_in, photographs, read_picture
 from benchmarks.evaluation.turned_faces import Doubles, FaceModel, rotation
@@ -33,6 +35,27 @@ _TILTS: Final = ((0.0, 0.0), (-20.0, 0.0), (20.0, 0.0), (0.0, -15.0), (0.0, 15.0
 _LIDS: Final = (1.0, 0.75, 0.5, 0.25, 0.0)
 _FRONTAL_DEG: Final = 20.0
 """Faces that are turned further already are left out: a picture shows too little of one side."""
+
+
+def add_mesh(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``mesh``."""
+    command.add_argument(
+        "--images", type=Path, metavar="DIR", help="photographs; else the demo clip"
+    )
+    add_result_file(command)
+    add_configuration(command)
+
+
+def mesh_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the result of ``run_mesh`` for a command line.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        AffectEdgeError: as ``run_mesh``.
+    """
+    config = configuration_of(arguments)
+    with Console(stderr=True).status("mesh") as status:
+        return run_mesh(config, images=arguments.images, progress=status.update)
 
 
 def run_mesh(

@@ -5,12 +5,16 @@ also times one run of each artifact, interleaved. If the pictures are those of t
 calibration, only the part that was kept back from calibration is used.
 """
 
+import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
+from benchmarks.arguments import add_result_file
 from benchmarks.board import OtherLoad, machine
 from benchmarks.evaluation.detection_agreement import detection_agreement
 from benchmarks.evaluation.expression_agreement import expression_agreement
@@ -24,6 +28,8 @@ from benchmarks.evaluation.pictures import (
     squares_round_faces,
 )
 from benchmarks.evaluation.translation_agreement import translation_agreement
+from benchmarks.show_fps import show_conditions, show_load
+from edge.errors import ConfigError
 from edge.vision.detect import detector_for
 from edge.vision.inference import Manifest, Network, find_model, load_manifest
 from edge.vision.inference.choice import measure
@@ -39,6 +45,29 @@ Progress = Callable[[str], None]
 _DETECTOR: Final = "centerface-320x192"
 _LOCATOR: Final = "centerface-640x384"
 _EXPRESSION: Final = "expression-nir"
+
+
+def add_parity(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``parity``."""
+    command.add_argument("--model", required=True, metavar="NAME", help="bundled, or a folder")
+    command.add_argument("--images", type=Path, required=True, metavar="DIR")
+    command.add_argument("--threads", type=int, default=1, metavar="N", help="threads per network")
+    add_result_file(command)
+
+
+def parity_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the result of ``run_parity`` for a command line.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        AffectEdgeError: as ``run_parity``.
+    """
+    if not 1 <= arguments.threads <= 16:
+        raise ConfigError(f"--threads {arguments.threads}: expected 1 to 16")
+    with Console(stderr=True).status("parity") as status:
+        return run_parity(
+            arguments.model, arguments.images, threads=arguments.threads, progress=status.update
+        )
 
 
 def run_parity(
@@ -158,3 +187,27 @@ def _described(manifest: Manifest, artifact: Artifact) -> dict[str, Any]:
         "metrics": {},
         "at_export": {"passed": parity.passed, "samples": parity.samples, **parity.metrics},
     }
+
+
+def show_parity(result: dict[str, Any], console: Console) -> None:
+    """Print a result of ``parity``: a row per figure, a column per artifact."""
+    artifacts = result["artifacts"]
+    table = Table("figure", *artifacts, title=result["command"], title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    names = dict.fromkeys(name for row in artifacts.values() for name in row["metrics"])
+    for name in names:
+        cells = [row["metrics"].get(name) for row in artifacts.values()]
+        table.add_row(name, *("-" if cell is None else f"{cell:.4g}" for cell in cells))
+    times = [row["ms"] for row in artifacts.values()]
+    table.add_row("milliseconds", *("-" if each is None else f"{each:.2f}" for each in times))
+    table.add_row("bytes", *(str(row["bytes"]) for row in artifacts.values()))
+    passed = [row["at_export"]["passed"] for row in artifacts.values()]
+    table.add_row("parity at export", *("passed" if each else "FAILED" for each in passed))
+    console.print(table)
+    kept = ", kept back from calibration" if result["kept_back_from_calibration"] else ""
+    console.print(
+        f"against {result['reference']}, over {result['pictures']} pictures{kept}", highlight=False
+    )
+    show_conditions(result, console)
+    show_load(result, console)

@@ -5,6 +5,7 @@ Every frame goes through four pipelines in turn: every frame in full by the floa
 either size. Sources are the demo clip and, with ``--images``, moving scenes made from photographs.
 """
 
+import argparse
 import itertools
 import statistics
 from collections import defaultdict
@@ -17,15 +18,18 @@ import cv2
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.arguments import add_configuration, add_result_file, configuration_of
 from benchmarks.board import OtherLoad, measurement_conditions
 from benchmarks.evaluation.face_agreement import FaceAgreement
 from benchmarks.evaluation.motion import RATE_HZ, scenes
 from benchmarks.evaluation.pictures import Pictures, float_network, photographs
 from benchmarks.figures import quantiles
 from benchmarks.pipeline import read_frames
+from benchmarks.show_fps import show_conditions, show_load
 from edge import clock
 from edge.clock import Stopwatch
 from edge.config import Config, DemoSource
+from edge.errors import ConfigError
 from edge.vision.detect import Detector, detector_for, open_detector
 from edge.vision.expression import open_expression
 from edge.vision.pipeline import Pipeline
@@ -123,6 +127,33 @@ def _kinds(kind: str) -> tuple[str, ...]:
     return (kind,) if kind == "demo" else (kind, ALL_PHOTOGRAPHS)
 
 
+def add_schedule(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``schedule``."""
+    command.add_argument("--images", type=Path, metavar="DIR", help="photographs to set in motion")
+    command.add_argument("--pictures", type=int, metavar="N", help="photographs; all by default")
+    add_result_file(command)
+    add_configuration(command)
+
+
+def schedule_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the result of ``run_schedule`` for a command line.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        AffectEdgeError: as ``run_schedule``.
+    """
+    if arguments.pictures is not None and arguments.pictures < 2:
+        raise ConfigError(f"--pictures {arguments.pictures}: expected 2 or more")
+    config = configuration_of(arguments)
+    with Console(stderr=True).status("schedule") as status:
+        return run_schedule(
+            config,
+            images=arguments.images,
+            pictures_max=arguments.pictures,
+            progress=status.update,
+        )
+
+
 def run_schedule(
     config: Config,
     *,
@@ -209,9 +240,7 @@ def _run_scene(
     return last_ns + 10**9
 
 
-def show_schedule(
-    result: dict[str, Any], console: Console, conditions: Callable[[dict[str, Any], Console], None]
-) -> None:
+def show_schedule(result: dict[str, Any], console: Console) -> None:
     """Print a result of ``schedule``: a table for each kind of scene."""
     variants = result["variants"]
     for kind in variants[REFERENCE]:
@@ -229,4 +258,5 @@ def show_schedule(
         f" {result['pictures']} photographs",
         highlight=False,
     )
-    conditions(result, console)
+    show_conditions(result, console)
+    show_load(result, console)

@@ -4,17 +4,20 @@ The processes and the faults are those of the tests (``tests.support.soak``), so
 checkout. Camera and networks are replaced by a worker that reports invented faces.
 """
 
+import argparse
 import importlib
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.arguments import add_result_file
 from benchmarks.board import OtherLoad, machine
+from benchmarks.show_fps import show_conditions, show_load
 from edge import clock
 from edge.errors import ConfigError
 
@@ -30,6 +33,34 @@ PUBLISH_P99_MAX_MS: Final = 50.0
 _WARM_UP_H: Final = 1.0  # a quarter of shorter runs
 _BLOCKS: Final = 20  # means of the memory: neighbouring samples are not independent
 _T95: Final = 2.10  # Student's t, 18 degrees of freedom, 95 %
+
+
+def add_soak(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``soak``."""
+    command.add_argument("--hours", type=float, required=True, metavar="H")
+    command.add_argument("--faults", action="store_true", help="kill, stop and disturb at random")
+    command.add_argument("--fault-every", type=float, default=5.0, metavar="S", help="mean time: 5")
+    command.add_argument("--rate", type=float, default=RATE_HZ, metavar="HZ", help="frames: 60")
+    command.add_argument("--seed", type=int, default=1, metavar="N", help="of the faults")
+    command.add_argument("--postgresql", action="store_true", help="also log into PostgreSQL")
+    add_result_file(command)
+
+
+def soak_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the result of ``run_soak`` for a command line.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        AffectEdgeError: as ``run_soak``.
+    """
+    return run_soak(
+        hours=arguments.hours,
+        faults=arguments.faults,
+        fault_every_s=arguments.fault_every,
+        rate_hz=arguments.rate,
+        seed=arguments.seed,
+        postgresql=arguments.postgresql,
+    )
 
 
 def run_soak(
@@ -149,10 +180,8 @@ def missed(result: dict[str, Any]) -> list[str]:
     return found
 
 
-def show_soak(
-    result: dict[str, Any], console: Console, show_rest: Callable[[dict[str, Any], Console], None]
-) -> None:
-    """Print a result of ``soak``; ``show_rest`` prints its conditions."""
+def show_soak(result: dict[str, Any], console: Console) -> None:
+    """Print a result of ``soak``."""
     table = Table("figure", "value", title=result["command"], title_justify="left")
     table.columns[1].justify = "right"
     rss, files = result["rss_mb"], result["open_files"]
@@ -183,4 +212,5 @@ def show_soak(
         console.print(f"MISSED: {line}", style="red", highlight=False)
     if result["hours"] < 72:
         console.print("For the whole of it: python -m benchmarks soak --hours 72 --faults")
-    show_rest(result, console)
+    show_conditions(result, console)
+    show_load(result, console)

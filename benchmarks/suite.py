@@ -5,6 +5,7 @@ from another. The result is one file: what a user of a board sends, and what
 ``benchmarks/references`` keeps.
 """
 
+import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -12,8 +13,22 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.apart import fps_apart
+from benchmarks.arguments import (
+    add_configuration,
+    add_result_file,
+    configuration_of,
+    configuration_words,
+)
 from benchmarks.board import machine
+from benchmarks.reference import (
+    compare_with_reference,
+    load_reference,
+    missed_references,
+    reference_facts,
+    show_reference,
+)
 from edge.errors import EXIT_CONFIG, ConfigError
+from edge.vision.inference.choice import board_name
 
 BASELINE: Final = "baseline"
 
@@ -32,6 +47,46 @@ RUNS: Final[dict[str, tuple[str, ...]]] = {
                  "--baseline-threads", "1"),
 }  # fmt: skip
 """The arguments of ``fps`` in each run."""
+
+
+def add_suite(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``suite``."""
+    command.add_argument("--only", default="", metavar="RUN,...", help=f"of {', '.join(RUNS)}")
+    command.add_argument("--frames", type=int, metavar="N", help="frames of each run")
+    command.add_argument(
+        "--reference", nargs="?", const="", metavar="FILE",
+        help="compare with a reference file; without FILE that of this board",
+    )  # fmt: skip
+    add_result_file(command)
+    add_configuration(command)
+
+
+def suite_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the result of ``run_suite`` for a command line.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        AffectEdgeError: as ``run_suite``.
+    """
+    configuration_of(arguments)  # a wrong one is refused before minutes of work
+    if arguments.frames is not None and arguments.frames < 1:
+        raise ConfigError(f"--frames {arguments.frames}: expected 1 or more")
+    reference = None
+    if arguments.reference is not None:
+        reference = load_reference(arguments.reference, board_name())  # the same
+    extra = ["--frames", str(arguments.frames)] if arguments.frames is not None else []
+    extra += configuration_words(arguments)
+    with Console(stderr=True).status("suite") as status:
+        result = run_suite(
+            [name for name in arguments.only.split(",") if name],
+            extra,
+            lambda name: status.update(f"suite: {name}"),
+        )
+    if reference is not None:
+        result["against_reference"] = compare_with_reference(result, reference)
+        result["reference"] = reference_facts(result, reference)
+        result["missed"] += missed_references(result["against_reference"])
+    return result
 
 
 def run_suite(
@@ -117,9 +172,7 @@ def show_suite(result: dict[str, Any], console: Console) -> None:
         console.print(f"INVALID: {line}", style="red", highlight=False, soft_wrap=True)
     if result["invalid"]:
         console.print("Do not quote the figures of these runs.", style="red")
-
-
-def show_missed(result: dict[str, Any], console: Console) -> None:
-    """Print what failed, or differs from the reference."""
+    if "against_reference" in result:
+        show_reference(result, console)
     for line in result["missed"]:
         console.print(f"MISSED: {line}", style="red", highlight=False, soft_wrap=True)

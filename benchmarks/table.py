@@ -12,10 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.apart import fps_apart
-from benchmarks.arguments import add_configuration, add_result_file, configuration_words
-from benchmarks.fps_arguments import PURPOSE
+from benchmarks.arguments import (
+    add_configuration,
+    add_result_file,
+    configuration_of,
+    configuration_words,
+)
 from benchmarks.show_fps import show_conditions
-from edge.config import Config, load_config
+from edge.config import Config
 from edge.errors import ConfigError
 from edge.vision.inference import find_model, load_manifest
 
@@ -57,7 +61,7 @@ def table_of(arguments: argparse.Namespace) -> dict[str, Any]:
         count = getattr(arguments, option.removeprefix("--").replace("-", "_"))
         if count < 1:
             raise ConfigError(f"{option} {count}: expected 1 or more")
-    config = load_config(arguments.config, settings=[PURPOSE, *arguments.set], overrides={})
+    config = configuration_of(arguments)
     extra = configuration_words(arguments)
     with Console(stderr=True).status("table") as status:
         return run_table(

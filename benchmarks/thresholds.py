@@ -8,6 +8,7 @@ of its measure at which fewer than ``SAME_MIN`` of that share keep their label.
 Turned heads cannot be made from pictures of frontal ones, so ``yaw_max_deg`` is not measured here.
 """
 
+import argparse
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +18,14 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 
+from benchmarks.arguments import add_configuration, add_result_file, configuration_of
 from benchmarks.board import measurement_conditions
 from benchmarks.evaluation.annotated import Annotation, annotated_faces, read_labels, shifted
 from benchmarks.evaluation.metrics import rmse
+from benchmarks.show_fps import show_conditions
 from edge.clock import Stopwatch, monotonic_ns
 from edge.config import Config
 from edge.errors import ConfigError
@@ -62,6 +67,26 @@ class AnnotatedFace:
     luma: Luma
     face: Detection
     prediction: Prediction
+
+
+def add_thresholds(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``thresholds``."""
+    command.add_argument("--images", type=Path, required=True, metavar="DIR")
+    command.add_argument("--labels", type=Path, required=True, metavar="CSV")
+    add_result_file(command)
+    add_configuration(command)
+
+
+def thresholds_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the result of ``run_thresholds`` for a command line.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        AffectEdgeError: as ``run_thresholds``.
+    """
+    config = configuration_of(arguments)
+    with Console(stderr=True).status("thresholds"):
+        return run_thresholds(config, images=arguments.images, labels=arguments.labels)
 
 
 def run_thresholds(config: Config, *, images: Path, labels: Path, seed: int = 0) -> dict[str, Any]:
@@ -293,3 +318,33 @@ DEGRADATIONS: Final = {
     ),
 }
 """All degradations that are measured, by name."""
+
+
+def show_thresholds(result: dict[str, Any], console: Console) -> None:
+    """Print a result of ``thresholds``."""
+    table = Table(
+        "fault", "degree", "measure", "same label", "top1", "valence rmse", "arousal rmse",
+        title=result["command"], title_justify="left",
+    )  # fmt: skip
+    for fault, rows in result["faults"].items():
+        for row in rows:
+            table.add_row(
+                fault, f"{row['degree']:g}", f"{row['measure']:.3g}", f"{row['same_label']:.2f}",
+                f"{row['top1']:.2f}", f"{row['valence_rmse']:.3f}", f"{row['arousal_rmse']:.3f}",
+            )  # fmt: skip
+        table.add_section()
+    console.print(table)
+    for row in result["hits_by_lead"]:
+        low, high = row["from"], min(1.0, next(edge for edge in LEAD_EDGES if edge > row["from"]))
+        console.print(
+            f"lead over the second {low:.1f} to {high:.1f}: {row['faces']} faces,"
+            f" {row['hits']:.2f} labelled correctly",
+            highlight=False,
+        )
+    moved = result["same_label_when_only_the_frame_differs"]
+    console.print(f"same label on another frame of the same face: {moved:.2f}", highlight=False)
+    console.print(f"limits (same label {SAME_MIN} times that):")
+    for name, value in result["limits"].items():
+        shown = "never reached" if value is None else f"{value:.3g}"
+        console.print(f"  {name} {shown}", highlight=False)
+    show_conditions(result, console)

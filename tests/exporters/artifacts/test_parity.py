@@ -271,7 +271,7 @@ def test_calibration_pictures_are_not_used_for_evaluation(
     ("change", "complaint"),
     [
         (["--images", "/nowhere"], "--images /nowhere: No such file or directory"),
-        (["--images", "EMPTY"], "no pictures in it"),
+        (["--images", "EMPTY"], "0 pictures in it; expected 1 or more"),
         (["--images", "BLACK"], "no face in 1 pictures"),
         (["--model", "zoo"], "no bundled model of that name"),
         (["--threads", "0"], "--threads 0: expected 1 to 16"),
