@@ -1,6 +1,7 @@
 """Participant codes that stay text in every table, and names of consumers."""
 
 import json
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -8,7 +9,7 @@ import pytest
 
 from edge.errors import RefusalCode, RequestRefused
 from edge.protocol.messages import Face
-from edge.protocol.requests import decode_request, refusal_of
+from edge.protocol.requests import READING, Request, decode_request, refusal_of
 from tests.support.wire import face
 
 
@@ -90,3 +91,23 @@ def test_every_code_comes_back_from_a_reply_and_is_documented():
         assert code in documented
     assert refusal_of({"ok": False, "code": "of_a_newer_daemon", "error": "no"}).code is None
     assert refusal_of({"ok": False, "error": "the cursor is ahead"}).code is None
+
+
+def test_every_request_is_in_the_table_of_requests():
+    """The requests of the preview were not."""
+    page = Path("docs/logging.md").read_text()
+    for model in Request.__subclasses__():
+        fields = model.model_fields
+        actions = get_args(fields["action"].annotation) if "action" in fields else [""]
+        for action in actions:
+            words = f'"request": "{fields["request"].default}"'
+            assert words + (f', "action": "{action}"' if action else "") in page
+
+
+def test_the_page_on_keys_names_the_requests_that_need_an_operator():
+    """It did not name those of the preview."""
+    page = Path("docs/security.md").read_text()
+    listed = page.partition("names the keys that may change")[2].partition("All others")[0]
+    changing = [each for each in Request.__subclasses__() if not issubclass(each, READING)]
+    names = {each.model_fields["request"].default for each in changing}
+    assert set(re.findall(r"`([a-z]+)", listed)) == names
