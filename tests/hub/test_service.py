@@ -260,7 +260,7 @@ def test_a_turn_is_short_however_many_peers_ask(served: RunningService) -> None:
         return served.handle(request, received_ns)
 
     for count in range(1, len(peers) + 1):
-        assert served.service.socket.poll(2000)
+        assert served.service.socket.poll(round(HANG_S * 1e3))
         served.service.serve(slow, lambda _outcome: None)
         assert len(served.requests) == count
 
@@ -268,7 +268,7 @@ def test_a_turn_is_short_however_many_peers_ask(served: RunningService) -> None:
 def test_a_closed_peer_does_not_disturb_the_service(served: RunningService) -> None:
     closed = served.peer(zmq.DEALER)
     closed.send(b'{"request":"time"}')
-    assert served.service.socket.poll(2000)
+    assert served.service.socket.poll(round(HANG_S * 1e3))
     closed.close()
     while not served.outcomes:
         served.serve()

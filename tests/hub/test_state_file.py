@@ -39,7 +39,7 @@ def test_a_slow_storage_delays_nobody_and_only_the_newest_content_follows(path, 
     for index in range(50):
         file.save(str(index).encode(), wait_s=0.0)
     may_go_on.set()
-    file.save(b"last", wait_s=30)
+    file.save(b"last", wait_s=HANG_S)
     assert written[-1] == b"last"
     assert len(written) <= 4
     file.close()
@@ -50,7 +50,7 @@ def test_a_failing_storage_is_logged_once_and_tried_again(path, monkeypatch, cap
     caplog.set_level("INFO")
     path.with_name("state.json.new").mkdir()
     file = StateFile(path)
-    file.save(b"one", wait_s=30)
+    file.save(b"one", wait_s=HANG_S)
     file.save(b"two", wait_s=0.0)
     assert not path.exists()
     path.with_name("state.json.new").rmdir()
@@ -58,7 +58,7 @@ def test_a_failing_storage_is_logged_once_and_tried_again(path, monkeypatch, cap
     while not path.exists() or path.read_bytes() != b"two":
         pause.wait(0.01)
         assert file._thread.is_alive()
-    file.save(b"three", wait_s=30)
+    file.save(b"three", wait_s=HANG_S)
     file.close()
     assert path.read_bytes() == b"three"
     errors = [each for each in caplog.records if each.levelname == "ERROR"]

@@ -304,7 +304,7 @@ def test_a_subscriber_to_frames_alone_starts_the_run(tmp_path: Path) -> None:
         daemon.wait_for(lambda message: message["source_state"] == "waiting")
         with zmq.Context() as context, context.socket(zmq.SUB) as plain:
             plain.setsockopt(zmq.LINGER, 0)
-            plain.setsockopt(zmq.RCVTIMEO, 20_000)
+            plain.setsockopt(zmq.RCVTIMEO, round(HANG_S * 1e3))
             plain.subscribe(b"affect.v1.frame.")
             plain.connect(daemon.endpoint)
             parts = [plain.recv_multipart() for _ in range(2)]

@@ -185,7 +185,7 @@ def test_messages_that_have_arrived_are_written_after_the_stop(tmp_path, monkeyp
             if not publisher.subscribed():
                 return False
             publisher.send(*(frame(seq) for seq in range(20)))
-            arrived.extend([Subscriber.receive(subscribers[0], 20.0) for _ in range(20)])
+            arrived.extend([Subscriber.receive(subscribers[0], HANG_S) for _ in range(20)])
             return True
 
         summary = run_log([endpoint], out, stop=stop)

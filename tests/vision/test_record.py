@@ -12,6 +12,7 @@ from edge.vision import record
 from edge.vision.record import file_hashed, file_opened, file_path
 from edge.worker import threads as worker_threads
 from tests.support.source_media import encode, ffmpeg
+from tests.support.waiting import HANG_S
 from tests.worker.test_worker import (
     ScriptedSource,
     gives_frame,
@@ -88,7 +89,7 @@ def test_a_large_file_is_hashed_beside_its_frames(
     release = threading.Event()
 
     def hashed_late(*arguments: object) -> object:
-        assert release.wait(20)
+        assert release.wait(HANG_S)
         return file_hashed(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(worker_threads, "file_hashed", hashed_late)

@@ -13,6 +13,7 @@ from edge.vision.values import Frame, Luma
 from tests.support.fake_picamera2 import Picamera2, Script, install
 from tests.support.frames import paint
 from tests.support.picamera_source import SMALL, opened, read
+from tests.support.waiting import HANG_S
 
 
 def painted(number: int, width: int, height: int) -> Luma:
@@ -221,14 +222,16 @@ def test_a_stop_that_hangs_blocks_only_its_own_thread() -> None:
     thread.start()
     assert not ended.wait(0.2)
     hangs.set()
-    thread.join(5)
+    thread.join(HANG_S)
     assert ended.is_set()
 
 
 def test_the_fake_delivers_nothing_while_all_requests_are_held() -> None:
     """As on a real camera: without released buffers there are no frames."""
     with opened(Script(), buffer_count=2) as source:
-        held = [source._camera.capture_request(wait=False).get_result(timeout=1) for _ in range(2)]
+        held = [
+            source._camera.capture_request(wait=False).get_result(timeout=HANG_S) for _ in range(2)
+        ]
         with pytest.raises(SourceUnavailable):
             read(source)
         for request in held:
