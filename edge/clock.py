@@ -17,7 +17,7 @@ from typing import ClassVar, Final
 _STA_UNSYNC = 0x0040  # <linux/timex.h>: the kernel clock is not synchronized
 _DAY_NS = 86_400_000_000_000
 _TRIES: Final = 5  # to read two clocks at once
-_CLOSE_NS: Final = 100_000  # a reading takes less than a microsecond
+_CLOSE_NS: Final = 10_000  # three readings take a microsecond or two
 _TRY_NS_MAX: Final = 2**63
 _TIMESYNCD_FLAG = Path("/run/systemd/timesync/synchronized")
 _HEALTH_FILE = Path("/run/affect-edge-clock/health")  # of systemd/affect-edge-clock.service
