@@ -10,18 +10,19 @@ from edge.config import JournalConfig
 from edge.hub.journal import Journal
 from tests.faults.loop_device import LoopDevice
 from tests.support.journals import append, read_all
+from tests.support.waiting import QuietTime
 
 pytestmark = [pytest.mark.stage, pytest.mark.timeout(300)]
 
 
 def wait_for_state(journal: Journal, state: str, timeout_s: float) -> float:
     """Append until the journal has the state; return the seconds that took."""
-    started = time.monotonic()
+    started = QuietTime()
     while journal.state()[0] != state:
         append(journal)
-        assert time.monotonic() - started < timeout_s, journal.state()
+        assert started.elapsed_s < timeout_s, journal.state()
         time.sleep(0.01)
-    return time.monotonic() - started
+    return started.elapsed_s
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ class KilledSystem:
             return None
         out = Path(self.outs[name])
         paths = out.parent.glob(f"{out.name}*") if name != "log.parquet" else out.rglob("*")
-        return {path: path.stat().st_mtime_ns for path in paths if path.exists()}
+        return {path: _changed_ns(path) for path in paths}
 
     def _works(self, name: str) -> bool:
         return self._progress(name) != self._before.setdefault(name, None)
@@ -192,6 +192,13 @@ class KilledSystem:
         for program in (*self.loggers.values(), *self.daemons):
             if program.process is not None and program.process.poll() is None:
                 program.kill()
+
+
+def _changed_ns(path: Path) -> int:
+    """Return when a file was changed; 0 if it is gone, as a write-ahead log may be."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime_ns
+    return 0
 
 
 @contextlib.contextmanager
