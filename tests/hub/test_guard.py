@@ -80,8 +80,12 @@ def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guarded]
 
 @pytest.mark.parametrize("kind", ["SUB", "DEALER"])
 def test_an_endless_message_is_cut_and_others_stay(
-    guarded: Guarded, kind: str, caplog: pytest.LogCaptureFixture
+    guarded: Guarded,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr(guard_module, "_LOG_S", 10 * HANG_S)
     with guarded.subscriber() as subscriber:
         part = frame(b"x" * 4000, more=True)
         with Flood(guarded.endpoints[kind], kind, part) as flood:
