@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from edge.errors import ConfigError, LogFileError
-from edge.files.durable import replacing
+from edge.files.durable import replacing_with_unique_name
 from edge.results.analysed import FILES, PLOTS, SESSION, TABLES, tables_suffix
 
 _NO_PLACE: Final = frozenset(
@@ -36,7 +36,7 @@ def opened_result(path: Path) -> Iterator[BinaryIO]:
         LogFileError: the disk is full or fails.
     """
     try:
-        with replacing(path, name=".{}.new") as file:
+        with replacing_with_unique_name(path) as file:
             yield file
     except OSError as error:
         raise write_error(path, error) from error

@@ -74,7 +74,7 @@ def run_export(
 def _export_messages(
     reader: SqliteReader, to: Path, spans: list[Span] | None, progress: "_Progress"
 ) -> ExportSummary:
-    with opened_new(to) as file:
+    with opened_new(to, is_locked=False) as file:
         for stored in reader.messages(spans):
             file.write(stored.body.replace("\n", " ").replace("\r", " ").encode() + b"\n")
             progress.add()
@@ -86,7 +86,10 @@ def _export_tables(
 ) -> ExportSummary:
     events_to = to.with_suffix(f".events{to.suffix}")
     rows = events = 0
-    with opened_table(to, COLUMNS) as faces, opened_table(events_to, EVENT_COLUMNS) as others:
+    with (
+        opened_table(to, COLUMNS, is_locked=False) as faces,
+        opened_table(events_to, EVENT_COLUMNS, is_locked=False) as others,
+    ):
         for message in StoredRows(reader, spans):
             faces.append(message.frames)
             others.append(message.events)

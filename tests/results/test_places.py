@@ -7,11 +7,21 @@ from pathlib import Path
 import pytest
 
 from edge.cli import run_command_line
+from edge.results.files import opened_result
 from tests.support.recorded import analysed, session, write_log
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(each): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+def test_two_that_write_one_result_do_not_mix(tmp_path: Path) -> None:
+    """Both wrote into one new file, and the second to end found none."""
+    with opened_result(tmp_path / "page.html") as first:
+        first.write(b"first")
+        with opened_result(tmp_path / "page.html") as second:
+            second.write(b"second")
+    assert contents(tmp_path) == {str(tmp_path / "page.html"): b"first"}
 
 
 @pytest.mark.parametrize(

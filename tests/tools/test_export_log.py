@@ -220,6 +220,17 @@ def test_wrong_input_is_refused_in_one_line(log, capsys, file, to, expected):
     assert sorted(log.parent.iterdir()) == before
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_two_exports_into_one_file_do_not_mix(tmp_path, monkeypatch, suffix):
+    """Both wrote into one new file, and the second to end found none."""
+    monkeypatch.setattr(export_log, "_REPORT_MS", 0.0)
+    log = write(tmp_path / "log.sqlite", *(frame(seq) for seq in range(1500)))
+    alone, shared = tmp_path / f"alone.{suffix}", tmp_path / f"shared.{suffix}"
+    run_export(log, alone)
+    run_export(log, shared, report=lambda _line: run_export(log, shared) and None)
+    assert shared.read_bytes() == alone.read_bytes()
+
+
 def test_a_folder_that_cannot_be_written_is_refused(log):
     """It was a log that "was committed", of a logger that does not run."""
     (folder := log.parent / "folder").mkdir(mode=0o500)

@@ -9,7 +9,7 @@ from edge.client.logs.arrow import require_arrow
 from edge.client.logs.failures import log_error
 from edge.client.tidy import BOOLEANS, INTEGERS, TEXTS, Cell, csv_lines
 from edge.errors import ConfigError
-from edge.files.durable import replacing
+from edge.files.durable import replacing, replacing_with_unique_name
 
 Row = Sequence[Cell]
 
@@ -39,21 +39,24 @@ class TableFile(Protocol):
 
 
 @contextmanager
-def opened_table(path: Path, columns: Sequence[str]) -> Iterator[TableFile]:
+def opened_table(
+    path: Path, columns: Sequence[str], *, is_locked: bool = True
+) -> Iterator[TableFile]:
     """Make a table, in the format of its suffix, for a ``with`` block.
 
-    It is written as ``.NAME.new`` and renamed at the end, which replaces a file that is there; an
-    exception in the block removes it.
+    It is written under another name and renamed at the end, which replaces a file that is there;
+    an exception in the block removes it.
 
     Args:
         path: of the table, ``.csv`` or ``.parquet``.
         columns: of ``edge.client.tidy``.
+        is_locked: see ``opened_new``.
 
     Raises:
         ConfigError: another suffix, or pyarrow is missing.
         LogFileError: it cannot be written (LogUnavailable: there is no space).
     """
-    with opened_new(path) as file:
+    with opened_new(path, is_locked=is_locked) as file:
         table: TableFile
         if path.suffix.lower() == ".csv":
             table = _CsvTable(file, columns)
@@ -69,14 +72,20 @@ def opened_table(path: Path, columns: Sequence[str]) -> Iterator[TableFile]:
 
 
 @contextmanager
-def opened_new(path: Path) -> Iterator[BinaryIO]:
+def opened_new(path: Path, *, is_locked: bool) -> Iterator[BinaryIO]:
     """Open a file that appears at ``path`` at the end of a ``with`` block; see ``opened_table``.
+
+    Args:
+        path: of the file.
+        is_locked: nobody else writes it: it is ``.NAME.new`` until then, and so overwrites what a
+            kill has left. Else each writer has a file of its own, and the last one that ends stays.
 
     Raises:
         LogFileError: it cannot be written (LogUnavailable: there is no space).
     """
     try:
-        with replacing(path, name=".{}.new") as file:
+        new = replacing(path, name=".{}.new") if is_locked else replacing_with_unique_name(path)
+        with new as file:
             yield file
     except OSError as error:
         raise log_error(path, error) from error
