@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
+from pydantic import ValidationError
 
 from edge import __version__
 from edge.commands.aim import aim
@@ -46,7 +47,7 @@ from edge.descriptors import (
     write_error_line,
 )
 from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, AffectEdgeError, ConfigError
-from edge.validation import refuse_empty
+from edge.validation import first_error, refuse_empty
 from edge.vocabulary import SERVICE_ENDPOINT as SERVICE
 
 # Typer bundles its own Click since 0.2x and imports the installed one before. In both, this base
@@ -106,10 +107,19 @@ def _run(arguments: Sequence[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":  # the help is no error
             sys.stdout.write(error.format_message())
             return EXIT_DONE
-        return _print_error(f"{error.format_message().rstrip('.')}{_hint(error)}", EXIT_CONFIG)
+        text = f"{error.format_message().rstrip('.')}{_received(error)}{_hint(error)}"
+        return _print_error(text, EXIT_CONFIG)
     except AffectEdgeError as error:
         return _print_error(str(error), error.exit_code)
     return result if isinstance(result, int) else EXIT_DONE
+
+
+def _received(error: Exception) -> str:
+    """Return the value of an option that is wrong, where the message of Typer lacks it."""
+    cause = error.__cause__
+    if not isinstance(cause, ValidationError):  # earlier versions of Typer: it is in the message
+        return ""
+    return f" (received {first_error(cause).received!r})"
 
 
 def _hint(error: Exception) -> str:

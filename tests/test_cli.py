@@ -127,6 +127,17 @@ def test_an_empty_argument_is_refused(
     assert capsys.readouterr().err.startswith(line)
 
 
+@pytest.mark.parametrize("value", ["0", "-7", "many"])
+def test_a_wrong_number_is_named_with_its_option(
+    value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run_command_line(["dashboard", "--viewers", value]) == EXIT_CONFIG
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "'--viewers'" in line
+    assert value in line
+    assert line.endswith("; see affect-edge dashboard --help")
+
+
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:99999", "tcp://[::1]:0"])
 @pytest.mark.parametrize("command", [("tail", "--connect"), ("mark", "x", "--service")])
 def test_a_port_that_does_not_exist_is_refused(
