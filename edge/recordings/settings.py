@@ -54,7 +54,7 @@ class Selection:
                 raise ConfigError(f"{name} {value}: expected seconds, 0 or more")
         if self.end_s is not None and self.end_s <= self.start_s:
             raise ConfigError(f"end {self.end_s:g} s: expected more than start {self.start_s:g} s")
-        if self.every < 1:
+        if not isinstance(self.every, int) or self.every < 1:
             raise ConfigError(f"every {self.every}: expected a whole number, 1 or more")
 
 

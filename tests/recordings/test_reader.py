@@ -137,6 +137,7 @@ def test_what_is_no_picture_is_refused_in_one_line(reader, picture, text):
     ("arguments", "text"),
     [
         ({"every": 0}, "every 0: expected a whole number, 1 or more"),
+        ({"every": 1.5}, "every 1.5: expected a whole number, 1 or more"),
         ({"start_s": -1.0}, "start -1.0: expected seconds, 0 or more"),
         ({"start_s": 2.0, "end_s": 1.0}, "end 1 s: expected more than start 2 s"),
         ({"end_s": float("nan")}, "end nan: expected seconds, 0 or more"),
