@@ -354,7 +354,7 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     recording = tmp_path / "in.mp4"
     recording.write_bytes(b"not a video at all" * 100)
 
-    with pytest.raises(ConfigError, match=r"in\.mp4.*not a video"):
+    with pytest.raises(ConfigError, match=r"in\.mp4.*no video in it"):
         annotate(recording)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.recordings.annotation.drawing.canvas import Picture
-from edge.vision.sources.container import is_mirrored
+from edge.vision.sources.container import is_mirrored, why_no_video
 
 _ROTATIONS: Final = {
     90: cv2.ROTATE_90_CLOCKWISE,
@@ -103,16 +103,12 @@ class VideoReader:
         try:
             self._container = self._av.open(address(path), metadata_errors="ignore")
         except (self._av.FFmpegError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"recording {str(path)!r}: not a video: {reason}; expected a file such as MP4, MKV"
-                " or AVI"
+                f"recording {str(path)!r}: no video in it; {why_no_video(str(path))}"
             ) from error
         if not self._container.streams.video:
             self._container.close()
-            raise ConfigError(
-                f"recording {str(path)!r}: no video in it; expected a file with a video stream"
-            )
+            raise ConfigError(f"recording {str(path)!r}: no video in it; {why_no_video(str(path))}")
         self._stream = self._container.streams.video[0]
         # threads that each decode a picture lose sound ones around a damaged one at the end
         self._stream.thread_type = "SLICE"

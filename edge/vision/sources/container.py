@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final, TypeVar
 
+from edge.validation import mistaken_content
+
 _Part = tuple[bytes, int, int]
 """Name of a box or element, and where its content begins and ends."""
 
@@ -59,6 +61,23 @@ def recording_of(path: str) -> Recording:
     Nothing is known of other formats, and of files that are damaged or cannot be read.
     """
     return _ask(path, _recording_mp4, _recording_matroska, Recording())
+
+
+def why_no_video(path: str) -> str:
+    """Return what a file is, or lacks, in which no video is found; else what is expected."""
+    try:
+        with open(path, "rb") as file:
+            mistaken = mistaken_content(file.read(512))
+    except OSError as error:
+        return str(error.strerror)
+    if mistaken:
+        return mistaken
+    if _ask(path, lambda file, end: _movie(file, end) is None, lambda _file, _end: False, False):
+        return (
+            "its index (moov) is missing: it was cut off, or its recording did not end; copy it"
+            " again, or repair it"
+        )
+    return "expected a file with a video stream, such as MP4, MKV or AVI"
 
 
 def is_mirrored(path: str) -> bool:

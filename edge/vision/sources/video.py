@@ -10,7 +10,7 @@ import cv2
 
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.errors import ConfigError, EndOfStream, FrameRefused
-from edge.vision.sources.container import is_mirrored, is_trimmed
+from edge.vision.sources.container import is_mirrored, is_trimmed, why_no_video
 from edge.vision.sources.decode import (
     FFMPEG_DEFAULT_HZ,
     ONE_THREAD,
@@ -181,6 +181,5 @@ class Video:
                 f" {code}); convert it, for example to H.264: ffmpeg -i IN OUT.mp4"
             )
         return ConfigError(
-            f"source.path {self._path!r}: no video in it; expected a file with a video stream,"
-            " such as MP4, MKV or AVI"
+            f"source.path {self._path!r}: no video in it; {why_no_video(self._path)}"
         )

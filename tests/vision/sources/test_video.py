@@ -168,19 +168,40 @@ def av1(path: Path) -> None:
     )
 
 
+def without_index(path: Path) -> None:
+    """Write what a recorder leaves that lost its power: pictures whose index was not written."""
+    pictures = bytes(100_000)
+    path.write_bytes(
+        b"\0\0\0\x14ftypisom\0\0\2\0isom" + b"\0\2\0\0mdat" + pictures  # its size is not reached
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda path: path.write_text("not a video\n" * 50), "no video in it"),
-        (lambda path: path.write_bytes(b""), "no video in it"),
+        (lambda path: path.write_bytes(b""), "no video in it; an empty file"),
+        (lambda path: path.write_text("<!DOCTYPE html><p>Sign in"), "no video in it; a web page"),
         (lambda path: path.write_bytes(DEMO_CLIP.read_bytes()[:2000]), "no video in it"),
+        (without_index, r"no video in it; its index \(moov\) is missing: it was cut off"),
         (lambda path: path.write_bytes(np.random.default_rng(5).bytes(9000)), "no video in it"),
         (audio, "no video in it; expected"),
         (av1, r"no video in it that this OpenCV can decode \(codec AV01\); convert it"),
         (lambda path: path.mkdir(), "not a file"),
         (lambda path: None, "not a file"),
     ],
-    ids=["text", "empty", "header", "noise", "audio", "av1", "folder", "absent"],
+    ids=[
+        "text",
+        "empty",
+        "page",
+        "header",
+        "no index",
+        "noise",
+        "audio",
+        "av1",
+        "folder",
+        "absent",
+    ],
 )
 def test_file_without_video_is_a_configuration_error(
     tmp_path: Path, make: object, message: str, capfd: pytest.CaptureFixture[str]
