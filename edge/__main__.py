@@ -5,7 +5,7 @@ import sys
 from types import FrameType
 
 from edge.descriptors import open_standard_streams
-from edge.stop_signals import on_stop_signals
+from edge.stop_signals import exit_on_signal, on_stop_signals
 
 _UNTIL_STOPPED = ("run", "tail", "log", "forward", "lsl", "aim", "dashboard")
 """Commands that run until a signal stops them: they exit with 0, all others with 128 + signal."""
@@ -21,7 +21,7 @@ def main() -> None:
     from edge.cli import run_command_line  # noqa: PLC0415 (after the handlers)
 
     if _command() not in _UNTIL_STOPPED:  # these replace the handlers themselves
-        on_stop_signals(_exit_on_signal)
+        on_stop_signals(exit_on_signal)
     sys.exit(run_command_line(sys.argv[1:]))
 
 
@@ -33,10 +33,6 @@ def _end_on_signal(number: int, _frame: FrameType | None) -> None:
     if _command() in _SAYS_INTERRUPTED:
         os.write(2, b"affect-edge: interrupted: nothing was started\n")
     os._exit(0 if _command() in _UNTIL_STOPPED else 128 + number)
-
-
-def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
 
 
 def _command() -> str:

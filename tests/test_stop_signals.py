@@ -1,0 +1,29 @@
+"""The end by a signal, wherever the program is."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+_PROGRAM = """
+import signal, sys
+from edge.stop_signals import exit_on_signal, on_stop_signals
+on_stop_signals(exit_on_signal)
+sys.path.insert(0, sys.argv[1])
+import interrupted
+print(interrupted.is_complete, flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_a_signal_during_an_import_ends_the_program_after_it(tmp_path: Path) -> None:
+    """The module was half there: of a native one that was an ImportError with a traceback."""
+    (tmp_path / "interrupted.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nis_complete = True\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, str(tmp_path)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "True\n", "")
