@@ -45,7 +45,8 @@ def measure_daemon(
     ``stage_ms`` has the groups of the frame messages: ``capture``; ``detect`` with resize and
     decode_boxes; ``track``; ``translate``; ``classify`` with everything else from quality on.
     ``threads_ms`` adds them up for each thread of the worker, as means: the slowest thread limits
-    the rate, and ``efficiency`` is the rate relative to that limit.
+    the rate, and ``efficiency`` is the rate relative to that limit. ``frame_cpu_ms`` is the
+    processor time of worker and hub for a frame: with it all cores together limit the rate, too.
 
     Args:
         arguments: further arguments of ``affect-edge run``.
@@ -90,10 +91,13 @@ def measure_daemon(
     measured = received.frames[WARM_UP:]
     if len(measured) < 2:
         raise ConfigError(f"--source: {WARM_UP + 1} frames or fewer; expected more to measure")
+    speed, cpu_percent = _speed(measured, paced=paced), _cpu_percent(received.cpu_s)
+    frame_cpu_ms = None if cpu_percent is None else 10 * cpu_percent / speed["fps"]
+    cores = len(os.sched_getaffinity(0))
     result = {
         "mode": "daemon",
         "paced": paced,
-        **_speed(measured, paced=paced),
+        **speed,
         # three threads overlap, so a frame has no time of its own to compare with inference alone
         "inference_ms": None,
         "overhead": None,
@@ -102,7 +106,9 @@ def measure_daemon(
         "hub_rss_mb": max(received.hub_rss_mb, default=None),
         "rss_growth_mb": growth_mb(received.rss_mb),
         "hub_rss_growth_mb": growth_mb(received.hub_rss_mb),
-        "cpu_percent": _cpu_percent(received.cpu_s),
+        "cpu_percent": cpu_percent,
+        "frame_cpu_ms": frame_cpu_ms,
+        "cores_limit_fps": frame_cpu_ms and 1e3 * cores / frame_cpu_ms,
     }
     if found is not None:
         for message in measured:

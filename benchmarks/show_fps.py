@@ -37,6 +37,8 @@ def show_fps(result: dict[str, Any], console: Console) -> None:
         ("slowest thread", "slowest_thread", "{}"),
         ("frames a second at its pace", "limit_fps", "{:.1f}"),
         ("efficiency: frames a second / that", "efficiency", "{:.3f}"),
+        ("processor time of a frame", "frame_cpu_ms", "{:.2f} ms"),
+        ("frames a second with all cores busy", "cores_limit_fps", "{:.1f}"),
     ):
         if field in result:
             value = result[field]

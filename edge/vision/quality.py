@@ -131,9 +131,7 @@ def _visible_part(luma: Luma, box: Box) -> tuple[Luma | None, float]:
 
 def _sharpness(part: Luma) -> float:
     rows, columns = (max(1, length // _SAMPLES_MAX) for length in part.shape)
-    small = area_levels(part[::rows, ::columns], (DETAIL_PX, DETAIL_PX))
-    border = DETAIL_PX // 8
-    face = small[border:-border, border:-border]
+    face = area_levels(part[::rows, ::columns], (DETAIL_PX, DETAIL_PX), border=DETAIL_PX // 8)
     inner = face[1:-1, 1:-1]
     variance = _variance(inner)
     if variance <= _VARIANCE_MIN:

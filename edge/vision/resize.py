@@ -77,9 +77,16 @@ def halved(picture: Luma) -> Luma:
     return means.astype(np.uint8)
 
 
-def area_levels(picture: Luma, size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the grey levels of ``resize_area`` as doubles, whole numbers, for sums over them."""
-    levels = _area_means(picture, size)
+def area_levels(picture: Luma, size: tuple[int, int], border: int = 0) -> NDArray[np.float64]:
+    """Return the grey levels of ``resize_area`` as doubles, whole numbers, for sums over them.
+
+    Args:
+        picture: as for ``resize_area``.
+        size: the same.
+        border: so many pixels are left out at each side of the result, less than half of it; what
+            only they cover is not read.
+    """
+    levels = _area_means(picture, size, border)
     return np.rint(levels, out=levels)
 
 
@@ -100,12 +107,17 @@ class _Axis(NamedTuple):
     """Where the corners of cells lie along one axis; never written to.
 
     Attributes:
-        before: index of the line of the summed-area table before each corner.
+        start: first line of the picture that the cells cover.
+        end: line after the last one.
+        before: index of the line of the summed-area table before each corner; its line 0 is at
+            ``start``.
         after: index of the next one; the same at the end.
         before_weight: weight of ``before``, in parts of ``cells``.
         after_weight: weight of ``after``; the two add up to ``cells``.
     """
 
+    start: int
+    end: int
     before: NDArray[np.intp]
     after: NDArray[np.intp]
     before_weight: NDArray[np.float64]
@@ -113,14 +125,16 @@ class _Axis(NamedTuple):
 
 
 @lru_cache(maxsize=_AXES_KEPT)
-def _axis(length: int, cells: int) -> _Axis:
-    """Return the corners of ``cells`` equal cells over ``length`` pixels."""
-    before, part = np.divmod(np.arange(cells + 1) * length, cells)
+def _axis(length: int, cells: int, border: int) -> _Axis:
+    """Return the corners of ``cells`` equal cells over ``length`` pixels, without the border."""
+    before, part = np.divmod(np.arange(border, cells - border + 1) * length, cells)
     after = np.minimum(before + 1, length)
-    return _Axis(before, after, (cells - part).astype(np.float64), part.astype(np.float64))
+    start, end = int(before[0]), int(after[-1])
+    weights = (cells - part).astype(np.float64), part.astype(np.float64)
+    return _Axis(start, end, before - start, after - start, *weights)
 
 
-def _area_means(picture: Luma, size: tuple[int, int]) -> NDArray[np.float64]:
+def _area_means(picture: Luma, size: tuple[int, int], border: int = 0) -> NDArray[np.float64]:
     """Return the means of ``area_means`` before they are rounded to float32.
 
     Franklin C. Crow, Summed-area tables for texture mapping, SIGGRAPH 1984. A cell's corners lie
@@ -134,8 +148,8 @@ def _area_means(picture: Luma, size: tuple[int, int]) -> NDArray[np.float64]:
         raise ValueError(f"{columns}x{rows} to {width}x{height}: more than a double holds exactly")
     # a table of integers takes half of the time of one of doubles
     depth = cv2.CV_32S if 255 * rows * columns <= _INT32_MAX else cv2.CV_64F
-    table = cv2.integral(picture, sdepth=depth)
-    y, x = _axis(rows, height), _axis(columns, width)
+    y, x = _axis(rows, height, border), _axis(columns, width, border)
+    table = cv2.integral(picture[y.start : y.end, x.start : x.end], sdepth=depth)
     lines = table.take(y.before, axis=0) * y.before_weight[:, None]
     lines += table.take(y.after, axis=0) * y.after_weight[:, None]
     corners = lines.take(x.before, axis=1) * x.before_weight

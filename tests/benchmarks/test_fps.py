@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -208,6 +209,10 @@ def test_daemon_mode(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     slowest_ms = max(result["threads_ms"].values())
     assert result["threads_ms"][result["slowest_thread"]] == slowest_ms
     assert result["efficiency"] == pytest.approx(result["fps"] * slowest_ms / 1e3)
+    assert result["frame_cpu_ms"] == pytest.approx(10 * result["cpu_percent"] / result["fps"])
+    assert result["cores_limit_fps"] == pytest.approx(
+        1e3 * len(os.sched_getaffinity(0)) / result["frame_cpu_ms"]
+    )
     assert result["start_to_first_result_ms"] > 0
     assert result["hub_rss_mb"] > 10
     assert abs(result["hub_rss_growth_mb"]) < 10

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from edge.vision import resize
 from edge.vision.golden import golden_picture
-from edge.vision.resize import area_means, resize_area, resize_linear
+from edge.vision.resize import area_levels, area_means, resize_area, resize_linear
 from edge.vision.values import Floats, Luma
 
 SIDE = st.integers(1, 24)
@@ -56,6 +56,16 @@ def test_area_resize_is_the_mean_of_the_covered_pixels(
     expected = area_reference(picture, (width, height))
     np.testing.assert_array_equal(resize_area(picture, (width, height)), np.rint(expected))
     np.testing.assert_array_equal(area_means(picture, (width, height)), expected.astype(np.float32))
+
+
+@given(PICTURES, st.integers(0, 5), st.integers(1, 12), st.integers(1, 12))
+def test_area_without_its_border_is_the_middle_of_the_whole(
+    picture: Luma, border: int, width: int, height: int
+) -> None:
+    size = (width + 2 * border, height + 2 * border)
+    whole = area_levels(picture, size)
+    middle = whole[border : border + height, border : border + width]
+    np.testing.assert_array_equal(area_levels(picture, size, border), middle)
 
 
 def test_tables_of_integers_and_of_doubles_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
