@@ -98,7 +98,9 @@ def measure(runs: Mapping[Key, Run]) -> dict[Key, Took]:
                 processor_ms = (processor_ns() - run_start_ns) / 1e6
                 times.append(Took(elapsed_ms(passed_ns), processor_ms))
     return {
-        name: Took(median(each.passed_ms for each in times), median(each[1] for each in times))
+        name: Took(
+            median(each.passed_ms for each in times), median(each.processor_ms for each in times)
+        )
         for name, times in took.items()
     }
 
