@@ -102,7 +102,8 @@ class Network:
             # artifacts have a batch size of 1: larger ones gained nothing on small networks
             parts = [self._in_manifest_layout(each[output.tensor]) for each in outputs]
             values = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            if not np.isfinite(values).all():
+            # without NumPy's wrapper in Python, which is cold after an inference
+            if not np.logical_and.reduce(np.isfinite(values), axis=None):
                 raise InferenceError(f"{self.info.name}: output {role} is not finite")
             roles[role] = _apply_activation(values, output.activation)
         return roles
