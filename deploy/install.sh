@@ -176,6 +176,17 @@ services() {
         'affect-edge.service' 'affect-edge@*.service' 'affect-edge-*.service' | awk '{ print $1 }'
 }
 
+# daemons: those that the system starts, without .service; where there is none yet, the single one
+daemons() {
+    local unit found=''
+    for unit in "$units"/multi-user.target.wants/affect-edge{,@*}.service; do
+        [ -L "$unit" ] || continue
+        found=${unit##*/}
+        echo "${found%.service}"
+    done
+    [ -n "$found" ] || echo affect-edge
+}
+
 # with_units SERVICE...: those of them whose unit is installed, one a line: a role may not have all
 with_units() {
     local unit
@@ -308,9 +319,10 @@ if [ "$action" = rollback ]; then
     before=$(cat "$now/before" 2>/dev/null || true)
     [ -n "$before" ] && [ -e "$before/complete" ] || wrong "there is no release before $(cat "$now/version")"
     mapfile -t running < <(services "$alive")
-    switch_to "$before"
+    # the switch comes last: what is cut off before it can be run again
     install_units "$before"
     enable_those_of "$before" "$now"
+    switch_to "$before"
     end_trial
     if failed=$(ready "${running[@]}"); then
         say "$(cat "$before/version") is installed again; $(cat "$now/version") is kept in $now"
@@ -325,7 +337,7 @@ if [ "$action" = uninstall ]; then
     rm -f "$units/affect-edge.service.d/reboot.conf" "$watchdog" /etc/tmpfiles.d/affect-edge.conf
     rmdir "$units/affect-edge.service.d" 2>/dev/null || true
     remove_trial
-    rm -rf "$base" /usr/local/lib/affect-edge
+    rm -rf "$base" /usr/local/lib/affect-edge /var/log/affect-edge-install.log
     [ "$(readlink /usr/local/bin/affect-edge)" != "$link/bin/affect-edge" ] || rm /usr/local/bin/affect-edge
     [ -z "$start" ] || systemctl daemon-reload
     say "affect-edge is removed; to remove configuration, keys and data, too: sudo rm -rf $settings /var/lib/affect-edge* /var/lib/private/affect-edge*"
@@ -342,8 +354,15 @@ if [ -e "$trial" ]; then # the installer was killed in an upgrade, and the machi
 fi
 before=$(current)
 if [ -z "$role" ]; then role=$(cat "$before/role" 2>/dev/null || echo camera); fi
-if [ "$role" != logger ] && [ ! -e "$config" ] && [ -z "$purpose" ]; then
+lacks_config=''
+if [ "$role" != logger ] && [ ! -e "$config" ] && daemons | grep -x affect-edge >/dev/null; then
+    lacks_config=yes # instances have files of their own
+fi
+if [ -n "$lacks_config" ] && [ -z "$purpose" ]; then
     wrong "the purpose of the recordings has no default; add --purpose research-consent, medical or safety"
+fi
+if [ -n "$purpose" ] && [ -z "$lacks_config" ] && ! grep -Eqs "^ *purpose *= *\"$purpose\"" "$config"; then
+    say "note: --purpose $purpose changes nothing: it is for a first configuration file; set device.purpose in $settings"
 fi
 free_mb=$(($(df --output=avail -k "$(dirname $base)" | tail -n 1) / 1024))
 [ "$free_mb" -ge $needed_mb ] || wrong "$free_mb MB free for $base; expected $needed_mb MB: make room"
@@ -421,7 +440,7 @@ fi
 # ---- configuration: only what is missing ----------------------------------------------------
 
 mkdir -p $settings
-if [ "$role" != logger ] && [ ! -e "$config" ]; then
+if [ -n "$lacks_config" ]; then
     name=$(hostname | tr 'A-Z_.' 'a-z--' | tr -cd 'a-z0-9-' | sed 's/^-*//' | cut -c 1-32)
     camera=picamera
     installed python3-picamera2 || camera=v4l2
@@ -439,15 +458,20 @@ TOML
 fi
 install -m 644 "$source/deploy/edge.example.toml" $settings/edge.example.toml
 
-# A release that refuses the configuration changes nothing. Its measurements are not kept.
+# A release that refuses a configuration changes nothing. Each is read as its service reads it, with
+# what the unit and its drop-ins give; the measurements of this check are not kept.
 if [ "$role" != logger ] && [ "$new" != "$before" ]; then
-    cache=$(mktemp -d)
-    if ! XDG_CACHE_HOME=$cache AFFECT_EDGE__JOURNAL__PATH=$cache/journal \
-        "$new/bin/affect-edge" check -c "$config" >"$new/check.txt" 2>&1; then
-        rm -rf "$cache"
-        fail "the new release refuses $config: $(grep -m 1 WRONG "$new/check.txt" || tail -n 1 "$new/check.txt")"
-    fi
+    cache=$(mktemp -d) refused=''
+    for daemon in $(daemons); do
+        file=$settings/${daemon#*@}.toml
+        [ "$daemon" != affect-edge ] || file=$config
+        XDG_CACHE_HOME=$cache AFFECT_EDGE__JOURNAL__PATH=$cache/journal "$new/bin/affect-edge" check \
+            -c "$file" --unit "$new/systemd/$daemon" >"$new/check.txt" 2>&1 || refused=$file
+        [ -z "$refused" ] || break
+    done
     rm -rf "$cache"
+    [ -z "$refused" ] ||
+        fail "the new release refuses $refused: $(grep -m 1 WRONG "$new/check.txt" || tail -n 1 "$new/check.txt")"
 fi
 
 # ---- switch ---------------------------------------------------------------------------------

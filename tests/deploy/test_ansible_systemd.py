@@ -103,7 +103,7 @@ def test_a_new_key_is_read_without_a_restart(fleet: RunningFleet, tmp_path: Path
     fleet.variables["affect_edge_clients"] = [str(tmp_path / "laptop.key")]
     assert play(fleet) == {CHAMBER: 2, LOGGER: 0}
     log = "journalctl -q -b -u affect-edge -o cat --no-pager"
-    fleet.systems[CHAMBER].wait_for(f"{log} | grep 'keys: .*laptop'", 120)
+    fleet.systems[CHAMBER].wait_for(f"{log} | grep 'keys reloaded: .*; 1 added'", 120)
     assert restarted(fleet, before) == []
 
 

@@ -29,7 +29,7 @@ from tests.support.upgrades import (
 from tests.support.waiting import wait_until
 
 stage = pytest.mark.stage
-pytestmark = pytest.mark.timeout(900)  # the tests in a root take minutes on a busy machine
+pytestmark = pytest.mark.timeout(2400)  # the tests in a root take minutes on a busy machine
 
 INSTALL = ROOT / "deploy/install.sh"
 
@@ -125,8 +125,9 @@ def test_the_same_again_changes_nothing(installed: DebianRoot) -> None:
     config = installed.path / "etc/affect-edge/edge.toml"
     config.write_text(config.read_text() + "[journal]\nkeep_h = 24.0\n")
     before = config.read_bytes()
-    done = installed.install(*WHEELS)
+    done = installed.install(*WHEELS, "--purpose", "safety")
     assert (done.returncode, done.stderr) == (0, "")
+    assert "note: --purpose safety changes nothing: it is for a first configurati" in done.stdout
     assert "affect-edge 0.1.0 is installed already" in done.stdout
     assert config.read_bytes() == before
     assert names(installed.path / RELEASES) == ["1"]
@@ -151,6 +152,13 @@ def test_an_upgrade_keeps_one_release_to_go_back_to(bare: DebianRoot) -> None:
     assert release(bare) == "affect-edge 0.1.2"
     assert names(bare.path / RELEASES) == ["2", "3"]
 
+    # a way back that is cut off while units are installed can be run again
+    broken = bare.path / "usr/local/bin/install"
+    broken.write_text("#!/bin/sh\nexit 9\n")
+    broken.chmod(0o755)
+    done = bare.run("/root/src/deploy/install.sh", "rollback", "--no-start")
+    assert (done.returncode, done.stderr.count("\n")) == (9, 1)
+    broken.unlink()
     done = bare.run("/root/src/deploy/install.sh", "rollback", "--no-start")
     assert done.returncode == 0, done.stderr
     assert release(bare) == "affect-edge 0.1.1"
@@ -158,6 +166,53 @@ def test_an_upgrade_keeps_one_release_to_go_back_to(bare: DebianRoot) -> None:
     assert (done.returncode, done.stderr) == (
         78, "install.sh: there is no release before affect-edge 0.1.1\n"
     )  # fmt: skip
+
+
+@stage
+def test_an_upgrade_checks_a_configuration_as_its_service_reads_it(bare: DebianRoot) -> None:
+    """Every key is set; keys come as in ``keys.conf``, and the camera as in ``secrets.env``."""
+    assert bare.install(*WHEELS, *PURPOSE).returncode == 0
+    settings = bare.path / "etc/affect-edge"
+    example = (settings / "edge.example.toml").read_text()
+    demo = example[example.index("[source]\n") : example.index("\n# A Raspberry Pi camera")]
+    config = example.replace(demo, '[source]\nkind = "stream"\n').replace("#purpose", "purpose")
+    config = config.replace("tcp://127.0.0.1", "tcp://*")
+    (settings / "edge.toml").write_text(config)
+    (settings / "secrets.env").write_text("AFFECT_EDGE__SOURCE__URL=rtsp://me:pw@192.168.7.20/\n")
+    for name, folder in (("device", "keys"), ("log-1", "allowed")):
+        made = bare.run("affect-edge", "keys", "new", name, "--dir", f"/etc/affect-edge/{folder}")
+        assert made.returncode == 0, made.stderr
+    (settings / "allowed/log-1.key_secret").unlink()
+    units = bare.path / "etc/systemd/system"
+    (units / "affect-edge.service.d").mkdir()
+    shutil.copy(ROOT / "systemd/affect-edge.service.d/keys.conf", units / "affect-edge.service.d")
+    refused = bare.run("affect-edge", "check", "-c", "/etc/affect-edge/edge.toml")
+    assert (refused.returncode, refused.stderr.count("\n")) == (78, 1)
+
+    newer_wheel(bare.path / "root/wheels", "0.1.1")
+    done = bare.install(*WHEELS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert release(bare) == "affect-edge 0.1.1"
+    assert (settings / "edge.toml").read_text() == config
+    assert names(units / "affect-edge.service.d") == ["keys.conf"]
+
+    # with instances in place of the single service their files count
+    (settings / "edge.toml").rename(settings / "left.toml")
+    (settings / "secrets.env").rename(settings / "left.secrets.env")
+    (units / "affect-edge.service.d").rename(units / "affect-edge@left.service.d")
+    assert bare.run("systemctl", "disable", "affect-edge").returncode == 0
+    assert bare.run("systemctl", "enable", "affect-edge@left").returncode == 0
+    newer_wheel(bare.path / "root/wheels", "0.1.2")
+    done = bare.install(*WHEELS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (settings / "edge.toml").exists()
+    (settings / "left.secrets.env").unlink()
+    newer_wheel(bare.path / "root/wheels", "0.1.3")
+    done = bare.install(*WHEELS)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "the new release refuses /etc/affect-edge/left.toml: " in done.stderr
+    assert "source.url: required, and not set" in done.stderr
+    assert release(bare) == "affect-edge 0.1.2"
 
 
 @stage
@@ -334,7 +389,7 @@ def test_uninstalling_keeps_configuration_and_data(bare: DebianRoot) -> None:
     assert (bare.path / "etc/affect-edge/edge.toml").exists()
     left = {
         str(path.relative_to(bare.path))
-        for folder in ("etc", "opt", "usr/local", "usr/lib/systemd")
+        for folder in ("etc", "opt", "usr/local", "usr/lib/systemd", "var/log")
         for path in (bare.path / folder).rglob("*affect-edge*")
     }
     assert left == {"etc/affect-edge", "etc/systemd/system/affect-edge.service.d"}

@@ -22,7 +22,7 @@ from tests.support.upgrades import (
     with_systemctl,
 )
 
-pytestmark = [pytest.mark.stage, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stage, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture
