@@ -31,7 +31,9 @@ def group_figures(
     Every ``interval95`` is bootstrapped by person. ``over_chance`` and ``over_majority`` are the
     top-1 accuracy minus that of guessing evenly, and of always naming the most frequent expression
     of these pictures. ``change`` is the CCC of predicted and annotated changes from each person's
-    first neutral picture, predicted as the daemon's ``relative``; null for one person or none.
+    first neutral picture, predicted as the daemon's ``relative``; null for one person or none. Of
+    people and glasses, ``annotated`` and ``predicted`` are the shares of the expressions, because a
+    group may be read as one of them too often.
 
     Args:
         probabilities: (n, 8).
@@ -90,6 +92,11 @@ def _figures(
 ) -> dict[str, Any]:
     predicted = probabilities.argmax(axis=1)
     most = int(np.bincount(predicted, minlength=_COUNT).argmax())
+
+    def shares(labels: Labels) -> dict[str, float]:
+        counts = np.bincount(labels, minlength=_COUNT) / len(labels)
+        return dict(zip(EXPRESSIONS, counts.tolist(), strict=True))
+
     return {
         "n": len(truth),
         "top1": top_k(probabilities, truth, 1),
@@ -100,6 +107,8 @@ def _figures(
             "expression": EXPRESSIONS[most],
             "share": float((predicted == most).mean()),
         },
+        "annotated": shares(truth),
+        "predicted": shares(predicted),
     }
 
 

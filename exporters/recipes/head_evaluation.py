@@ -6,6 +6,7 @@ import numpy as np
 import torch.nn.functional as nnf
 from numpy.typing import NDArray
 
+from benchmarks.evaluation.groups import group_figures
 from benchmarks.evaluation.metrics import differences, figures, interval, main_figures
 from edge.vision.expression.readout import Readout
 from edge.vision.inference.fitted_head import FittedHead
@@ -50,7 +51,7 @@ def decoded(
 def compared(
     predicted: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]], nir: NirFaces
 ) -> dict[str, Any]:
-    """Return the figures of several readouts on the same photographs, people left out.
+    """Return the figures of several readouts on the same photographs, people left out; by group.
 
     Args:
         predicted: by name, from ``decoded``; the gain of each over the first one is paired.
@@ -60,7 +61,8 @@ def compared(
     result: dict[str, Any] = {}
     base = next(iter(predicted.values()))
     for name, (shares, affect) in predicted.items():
-        row = figures(shares[0], affect[0], truth, target, nir.subjects)
+        arrays = (shares[0], affect[0], truth, target, nir.subjects)
+        row = {**figures(*arrays), **group_figures(*arrays, glasses=nir.glasses)}
         jittered = [
             main_figures(one, other, truth, target)
             for one, other in zip(shares[1:], affect[1:], strict=True)

@@ -52,6 +52,7 @@ class NirFaces:
         labels: int64 (n,), indices into ``EXPRESSIONS``.
         affect: float32 (n, 2), valence and arousal.
         subjects: the person on each.
+        glasses: whether the person wears glasses on each; None: not labelled.
         coefficients: float32 (1 + ``len(SHIFTS)``, n, 52), of the face mesh, as detected and
             jittered; NaN for photographs without a mesh. None: not measured.
     """
@@ -62,6 +63,7 @@ class NirFaces:
     labels: Tensor
     affect: Tensor
     subjects: tuple[str, ...]
+    glasses: tuple[bool | None, ...]
     coefficients: Tensor | None = None
 
     def __len__(self) -> int:
@@ -73,9 +75,11 @@ class NirFaces:
 
     def part(self, at: Tensor) -> "NirFaces":
         """Return the photographs with the indices ``at``."""
+        places = at.tolist()
         return NirFaces(
             self.patches[at], self.crops[at], self.jittered[:, at], self.labels[at],
-            self.affect[at], tuple(self.subjects[place] for place in at.tolist()),
+            self.affect[at], tuple(self.subjects[place] for place in places),
+            tuple(self.glasses[place] for place in places),
             None if self.coefficients is None else self.coefficients[:, at],
         )  # fmt: skip
 
@@ -119,6 +123,7 @@ def load_nir_faces(
         torch.tensor([EXPRESSIONS.index(row.expression) for row in rows]),
         torch.tensor([[row.valence, row.arousal] for row in rows]),
         tuple(row.subject for row in rows),
+        tuple(row.glasses for row in rows),
         torch.from_numpy(np.stack(coefficients, axis=1)) if coefficients else None,
     )
 

@@ -58,5 +58,5 @@ def synthetic_photographs(participants: int = 4) -> Any:
     jittered = torch.stack([patches[:, :, 24:72, at : at + 48] for at in (22, 23, 26)])
     return NirFaces(
         patches, patches[:, :, 24:72, 24:72].clone(), jittered, labels, points[labels],
-        tuple(str(index // 8) for index in range(count)),
+        tuple(str(index // 8) for index in range(count)), (None,) * count,
     )  # fmt: skip

@@ -37,7 +37,7 @@ def head_data(people: int = 6, *, without_mesh: tuple[int, ...] = ()) -> Any:
     empty = torch.zeros(count, 1, 2, 2)
     nir = NirFaces(
         empty, empty, empty[None].repeat(2, 1, 1, 1, 1), labels, affect,
-        tuple(str(index // 8) for index in range(count)), coefficients,
+        tuple(str(index // 8) for index in range(count)), (None,) * count, coefficients,
     )  # fmt: skip
     predictions = Predictions(logs[0], logs[1:], logs)
     return HeadData(nir, predictions, HeadInputs(logs, features, coefficients))
@@ -108,12 +108,13 @@ def test_one_command_makes_a_model_folder_of_photographs(
     from exporters.recipes.__main__ import main
 
     face, _ = golden_picture()
-    rows = ["file,subject,expression,valence,arousal"]
+    rows = ["file,subject,expression,valence,arousal,glasses"]
     for index in range(8):
         name = f"{index}.png"
         cv2.imwrite(str(tmp_path / name), np.clip(face * (0.6 + 0.05 * index), 0, 255))
         label = ("happy", "sad")[index % 2]
-        rows.append(f"{name},{index // 2},{label},{0.5 - index % 2},0.1")
+        worn = "yes" if index < 2 else "no"
+        rows.append(f"{name},{index // 2},{label},{0.5 - index % 2},0.1,{worn}")
     (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
     out = tmp_path / "mine"
     words = ["recalibrate", "--model", "expression-nir", "--images", str(tmp_path),
@@ -123,6 +124,12 @@ def test_one_command_makes_a_model_folder_of_photographs(
     assert set(result["heads"]) == {"recalibration", "features", "mesh"}
     assert [each["person"] for each in result["heads"]["mesh"]["chosen"]] == list("0123")
     assert set(result["heads"]["mesh"]["gain"]) >= {"top1", "macro_f1"}
+    for head in result["heads"].values():
+        groups = head["glasses"]
+        assert (groups["with"]["n"], groups["without"]["n"]) == (2, 6)
+        assert groups["with"]["annotated"] == head["people"]["0"]["annotated"]
+        assert groups["with"]["annotated"]["happy"] == 0.5
+        assert sum(groups["without"]["predicted"].values()) == pytest.approx(1)
     manifest = load_manifest(out)
     assert [(head.people, head.fitted_on) for head in manifest.heads or ()] == [(4, "a test")] * 2
     network = open_network(out, task="facial-expression", artifact="expression.onnx")
