@@ -22,6 +22,7 @@ from edge.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "AFFECT_EDGE__"
 
+_TOML_BYTES_MAX = 1 << 20
 _TEXT_TYPES = ("string_type", "string_sub_type")
 """pydantic's errors for a value that must be text."""
 
@@ -166,11 +167,12 @@ def _meant_variable(name: str) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        raw = path.read_bytes()
+        with open(path, "rb") as file:
+            raw = file.read(_TOML_BYTES_MAX + 1)  # /dev/zero never ends
     except OSError as error:
         raise ConfigError(f"configuration {path}: {error.strerror or error}") from error
-    if len(raw) > 1 << 20:
-        raise ConfigError(f"configuration {path}: {len(raw)} bytes; expected at most 1 MiB of TOML")
+    if len(raw) > _TOML_BYTES_MAX:
+        raise ConfigError(f"configuration {path}: more than 1 MiB; expected a TOML file")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in raw[:64]:
         kind = (
             "UTF-16 text" if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "not UTF-8"

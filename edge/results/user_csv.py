@@ -123,6 +123,8 @@ def read_user_csv(path: Path, option: str) -> UserTable:
             than the first line.
     """
     try:
+        if path.is_char_device() or path.is_block_device():
+            raise ConfigError(f"{option} {path}: is a device; expected a CSV file")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(
