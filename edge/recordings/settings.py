@@ -54,7 +54,7 @@ class Selection:
                 raise ConfigError(f"{name} {value}: expected seconds, 0 or more")
         if self.end_s is not None and self.end_s <= self.start_s:
             raise ConfigError(f"end {self.end_s:g} s: expected more than start {self.start_s:g} s")
-        if not isinstance(self.every, int) or self.every < 1:
+        if not self.every >= 1 or self.every % 1:  # any kind of whole number, as of NumPy
             raise ConfigError(f"every {self.every}: expected a whole number, 1 or more")
 
 

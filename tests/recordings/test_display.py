@@ -1,5 +1,11 @@
 """Progress of several recordings on standard error."""
 
+import contextlib
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +14,8 @@ import pytest
 from edge.clock import monotonic_ns
 from edge.recordings.analysis.display import Display
 from edge.recordings.analysis.job import Progress
+from edge.vision.sources.video import DEMO_CLIP
+from tests.support.daemons import ROOT
 
 
 def test_without_a_terminal_there_is_a_line_every_ten_seconds(
@@ -22,6 +30,26 @@ def test_without_a_terminal_there_is_a_line_every_ten_seconds(
         assert capsys.readouterr().err == "affect-edge: 50% done, 10 s left\n"
         display.progress(job, Progress("analyse", 0.6))
         assert capsys.readouterr().err == ""
+
+
+def test_progress_is_shown_before_the_networks_are_loaded(tmp_path: Path) -> None:
+    """A terminal showed nothing until then: seconds on a slow machine."""
+    (tmp_path / "visit.mp4").write_bytes(DEMO_CLIP.read_bytes())
+    ours, theirs = pty.openpty()
+    words = ["visit.mp4", "--out", "out", "--purpose", "medical"]
+    words += ["--set", 'expression.model="none"']
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge", "analyse", *words],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the terminal ends with its last process
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert process.wait(timeout=60) == 78
+    assert shown.index(b"total") < shown.index(b"error: ")
 
 
 def test_a_name_does_not_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

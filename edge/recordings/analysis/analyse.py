@@ -73,7 +73,9 @@ def run_analyse(options: AnalyseOptions) -> int:
     configs = _configs(recordings, Settings(options.config, options.settings, purpose))
     outputs = _outputs(options, recordings, configs)
     out = options.out.absolute()
-    with locked_out(out), ExitStack() as stack:
+    # from here on it takes time: to read earlier results, to load networks
+    display = Display({each.name: each.bytes for each in recordings})
+    with locked_out(out), display, ExitStack() as stack:
         present = {each.name: earlier_session(out / each.name) for each in recordings}
         if not options.again:
             configs = {name: _as_before(config, present) for name, config in configs.items()}
@@ -94,15 +96,14 @@ def run_analyse(options: AnalyseOptions) -> int:
         ]
         if not options.again:
             _require_same_settings(jobs, present)
-        with Display({each.name: each.bytes for each in recordings}) as display:
-            waiting = jobs if options.again else _unfinished(jobs, present, display)
-            if options.scheduler is not None:
-                first.close()
-                ends = run_on_cluster(options.scheduler, waiting, display.progress)
-                return _run(jobs, waiting, ends, display)
-            processes = min(options.jobs or len(os.sched_getaffinity(0)), len(waiting))
-            workers = stack.enter_context(Workers(processes, first))
-            return _run(jobs, waiting, workers.run(waiting, display.progress), display)
+        waiting = jobs if options.again else _unfinished(jobs, present, display)
+        if options.scheduler is not None:
+            first.close()
+            ends = run_on_cluster(options.scheduler, waiting, display.progress)
+            return _run(jobs, waiting, ends, display)
+        processes = min(options.jobs or len(os.sched_getaffinity(0)), len(waiting))
+        workers = stack.enter_context(Workers(processes, first))
+        return _run(jobs, waiting, workers.run(waiting, display.progress), display)
 
 
 def _run(
