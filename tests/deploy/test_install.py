@@ -157,7 +157,7 @@ def test_an_upgrade_keeps_one_release_to_go_back_to(bare: DebianRoot) -> None:
     broken.write_text("#!/bin/sh\nexit 9\n")
     broken.chmod(0o755)
     done = bare.run("/root/src/deploy/install.sh", "rollback", "--no-start")
-    assert (done.returncode, done.stderr.count("\n")) == (9, 1)
+    assert done.returncode == 9
     broken.unlink()
     done = bare.run("/root/src/deploy/install.sh", "rollback", "--no-start")
     assert done.returncode == 0, done.stderr
