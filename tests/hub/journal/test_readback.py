@@ -100,12 +100,11 @@ def test_good_storage_is_never_doubted(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Readback, "_compare", counted)
     monkeypatch.setattr(readback, "PART_BYTES", 16 << 10)
     journal = Journal(JournalConfig(path=str(tmp_path / "j"), tail=str(tmp_path / "tail")))
-    while len(compared) < 10:
+    while len(compared) < 10 or len(set(compared)) < 4:  # the parts of the log take turns
         for _ in range(200):
             append(journal)
         time.sleep(0.02)
         assert journal.state() == ("ok", "")
-    assert len(set(compared)) > 3, "the parts of the log take turns"
     journal.close()
     names = {path.name for path in (tmp_path / "j").iterdir()}
     assert names == {"identity.json", "journal.sqlite", "lock"}
