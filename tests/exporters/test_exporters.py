@@ -231,7 +231,7 @@ INT8 = ["centerface", "--precisions", "int8", "--calibration"]
             [*INT8, few_pictures],
             "0 different pictures, expected 16 or more that show faces; broken",
         ),
-        (["centerface", "--formats", ""], "'' is none of onnx, tflite"),
+        (["centerface", "--formats", ""], "--formats: expected a value, received an empty text"),
         (["centerface", "--weights", "/nowhere.onnx"], "No such file"),
         (["centerface", "--weights", "/"], "Is a directory"),
         (["centerface", "--weights", text_file], "not an ONNX file"),

@@ -189,13 +189,12 @@ def test_a_track_or_file_that_is_not_there_is_named(recordings, tmp_path):
 
 def test_too_many_intervals_are_refused_before_a_picture_is_read(tmp_path):
     """They were refused after the analysis, whose result was lost."""
-    (tmp_path / "pictures").mkdir()
+    (pictures := tmp_path / "pictures").mkdir()
     for number in range(20):
-        (tmp_path / "pictures" / f"{number}.png").write_bytes(b"no picture")
+        (pictures / f"{number}.png").write_bytes(b"no picture")
     code, text = analyse(
-        tmp_path / "pictures", "--out", tmp_path / "out", "--interval", "0.1s", "--set",
-        "source.rate_hz=0.001",
-    )  # fmt: skip
+        pictures, "--out", tmp_path / "out", "--interval", "0.1s", "--set", "source.rate_hz=0.001"
+    )
     assert code == 1
     assert "--interval 0.1 s: makes 200000 intervals of 20000 s" in text
 
