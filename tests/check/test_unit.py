@@ -79,7 +79,7 @@ def test_an_instance_has_its_own_file_and_the_templates_drop_ins(
         unit_environment("affect-edge@right", [units])
 
 
-@pytest.mark.parametrize("name", ["afect-edge", "", "affect-edge" * 40, "/no/such/affect-edge"])
+@pytest.mark.parametrize("name", ["afect-edge", "affect-edge" * 40, "/no/such/affect-edge"])
 def test_a_service_that_is_not_there_is_one_line_and_78(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
