@@ -37,9 +37,10 @@ Restart=always
 """
 
 _GREETING = (
-    "stty -F /dev/ttyS1 -echo -onlcr; n={}; read b </proc/sys/kernel/random/boot_id; echo up-$n-$b"
+    "n={}; read b </proc/sys/kernel/random/boot_id; stty -F /dev/ttyS1 -echo -onlcr; echo up-$n-$b"
 )
-"""Has no quotes: of a line sent before its start, a shell sees the end, from any place on."""
+"""Of a line sent before its start, a shell sees the end, from any place on: so it has no quotes,
+and without its beginning, the number, it is no answer."""
 
 _FILES = {
     "etc/machine-id": "",
