@@ -256,8 +256,6 @@ def check(
 
 
 app.command()(takes_keys(tail))
-
-
 app.command()(takes_keys(log))
 app.command()(takes_keys(forward))
 app.command()(annotate)

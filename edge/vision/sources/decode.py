@@ -18,7 +18,7 @@ from edge.vision.values import Luma
 FFMPEG_DEFAULT_HZ: Final = 25.0
 """The frame rate that FFmpeg assumes for inputs without time stamps."""
 
-ONE_THREAD: Final = (cv2.CAP_PROP_N_THREADS, 1)
+ONE_DECODING_THREAD: Final = (cv2.CAP_PROP_N_THREADS, 1)
 """Parameters of a capture. With one thread for each core, FFmpeg gives a picture only when so many
 later ones have arrived: on four cores, the time of a live picture is that of the third after it."""
 

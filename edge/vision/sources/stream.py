@@ -11,7 +11,12 @@ import cv2
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import StreamSource, redact
 from edge.errors import FrameRefused, SourceStalled, SourceUnavailable
-from edge.vision.sources.decode import FFMPEG_DEFAULT_HZ, ONE_THREAD, silence_opencv, stated_rate_hz
+from edge.vision.sources.decode import (
+    FFMPEG_DEFAULT_HZ,
+    ONE_DECODING_THREAD,
+    silence_opencv,
+    stated_rate_hz,
+)
 from edge.vision.sources.old_opencv import refuse_stream
 from edge.vision.sources.reader import MonoReader
 from edge.vision.values import Frame
@@ -60,7 +65,7 @@ class Stream:
         silence_opencv()
         config = self._config
         began_ns = monotonic_ns()
-        parameters = [*ONE_THREAD]
+        parameters = [*ONE_DECODING_THREAD]
         parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(config.open_timeout_s * 1e3)]
         parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(config.read_timeout_s * 1e3)]
         with _capture_options(config):

@@ -123,7 +123,7 @@ class V4l2:
         """Move to the next picture; return its time stamp, ns.
 
         Raises:
-            SourceStalled: none came within three periods, at least ``_WAIT_S``.
+            SourceStalled: none came within three periods, 1 s at least and 8 s at most.
         """
         waits = math.ceil(_PERIODS / (self.expected_hz or self._config.rate_hz) / _WAIT_S)
         waits = min(waits, _WAITS_MAX)

@@ -13,7 +13,7 @@ from edge.errors import ConfigError, EndOfStream, FrameRefused
 from edge.vision.sources.container import is_mirrored, is_trimmed, why_no_video
 from edge.vision.sources.decode import (
     FFMPEG_DEFAULT_HZ,
-    ONE_THREAD,
+    ONE_DECODING_THREAD,
     codec_name,
     container_rate_hz,
     silence_opencv,
@@ -143,7 +143,7 @@ class Video:
         if not os.access(self._path, os.R_OK):
             raise ConfigError(f"source.path {self._path!r}: not readable by this user")
         with self._address() as address:
-            capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, ONE_THREAD)
+            capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, ONE_DECODING_THREAD)
         if not capture.isOpened():
             capture.release()
             raise self._no_video()
