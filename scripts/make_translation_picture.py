@@ -16,6 +16,7 @@ from edge.config import DetectorConfig, TranslatorConfig
 from edge.vision.detect import open_detector
 from edge.vision.expression.crop import square_crop
 from edge.vision.resize import resize_linear
+from edge.vision.sources.decode import open_capture
 from edge.vision.sources.video import DEMO_CLIP
 from edge.vision.translate import open_translator
 from edge.vision.values import Luma
@@ -30,7 +31,7 @@ GAP_PX: Final = 8
 
 def frames() -> dict[int, Luma]:
     """Return the chosen frames of the clip, mono, by number."""
-    clip = cv2.VideoCapture(str(DEMO_CLIP))
+    clip = open_capture(str(DEMO_CLIP), cv2.CAP_FFMPEG)
     chosen: dict[int, Luma] = {}
     for number in range(max(FRAMES) + 1):
         _, picture = clip.read()

@@ -24,7 +24,7 @@ from edge.vision.inference import bundled_models, load_manifest, open_network
 from edge.vision.pipeline import Pipeline
 from edge.vision.quality import assess
 from edge.vision.resize import resize_area, resize_linear
-from edge.vision.sources.decode import to_luma
+from edge.vision.sources.decode import open_capture, to_luma
 from edge.vision.sources.video import DEMO_CLIP, Video
 from edge.vision.values import Box
 
@@ -154,7 +154,7 @@ def arithmetic(videos: list[str]) -> dict[str, Any]:
     results["float32 log"] = np.log(np.abs(values))
     for path in (str(DEMO_CLIP), *videos):
         for way, convert in (("luma", 0), ("colour to grey", 1)):
-            capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+            capture = open_capture(path, cv2.CAP_FFMPEG)
             capture.set(cv2.CAP_PROP_CONVERT_RGB, convert)
             pictures = [capture.read()[1] for _ in range(5)]
             name = f"{Path(path).name}, {way}"

@@ -17,6 +17,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from edge.vision.sources.decode import open_capture
 from edge.vision.sources.video import DEMO_CLIP
 from tests.support.daemons import PURPOSE, Message, RunningDaemon
 
@@ -174,7 +175,7 @@ def made_for_arm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("arm")
     pictures = folder / "pictures"
     pictures.mkdir()
-    capture = cv2.VideoCapture(str(DEMO_CLIP))
+    capture = open_capture(str(DEMO_CLIP), cv2.CAP_FFMPEG)
     for number in range(300):
         picture = capture.read()[1]
         if number % 8 == 0:

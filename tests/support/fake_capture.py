@@ -38,9 +38,10 @@ class Device:
     fails_at: int | None = None
     released: int = 0
 
-    def open(self, path: str, backend: int) -> "Capture":
-        """Replace ``cv2.VideoCapture(path, backend)``."""
+    def open(self, path: str, backend: int, parameters: list[int]) -> "Capture":
+        """Replace ``cv2.VideoCapture(path, backend, parameters)``."""
         assert backend == cv2.CAP_V4L2, f"{path} opened with another backend"
+        assert not parameters
         return Capture(self)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from edge.clock import monotonic_ns
 from edge.config import StreamSource
 from edge.errors import SourceUnavailable
-from edge.vision.sources.decode import silence_opencv
+from edge.vision.sources.decode import open_capture
 from edge.vision.sources.stream import Stream
 from edge.vision.sources.video import DEMO_CLIP
 from edge.vision.values import Frame, Luma
@@ -45,7 +45,7 @@ def digest(frame: Frame) -> str:
 
 def grey_by_opencv(path: Path) -> list[Luma]:
     """Return every frame of a video, converted to colour and then to grey by OpenCV."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = open_capture(str(path), cv2.CAP_FFMPEG)
     pictures = []
     while capture.grab():
         pictures.append(np.asarray(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2GRAY)))
@@ -140,8 +140,7 @@ def grey_by_ffmpeg(path: Path, size: tuple[int, int]) -> Luma:
 
 def with_damaged_packets(path: Path, damaged: set[int]) -> Path:
     """Return a copy of a video in which packets with these numbers hold zeros from byte 8 on."""
-    silence_opencv()  # for the whole process, before FFmpeg is used
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = open_capture(str(path), cv2.CAP_FFMPEG)
     capture.set(cv2.CAP_PROP_FORMAT, -1)  # packets in place of pictures
     content, number = path.read_bytes(), 0
     while capture.grab():

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.vision.sources.decode import silence_opencv
+from edge.vision.sources.decode import open_capture
 from edge.vision.sources.video import DEMO_CLIP
 from edge.vision.values import Luma
 from tests.support.daemons import PURPOSE, Message, RunningDaemon
@@ -23,8 +23,7 @@ SIZE = (640, 360)
 
 @pytest.fixture(scope="module")
 def face() -> Luma:
-    silence_opencv()  # FFmpeg reads its level when it is first used
-    capture = cv2.VideoCapture(str(DEMO_CLIP), cv2.CAP_FFMPEG)
+    capture = open_capture(str(DEMO_CLIP), cv2.CAP_FFMPEG)
     assert capture.grab()
     grey = cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2GRAY)
     capture.release()

@@ -42,7 +42,7 @@ from edge.results.marks import check_interval
 from edge.vision.pipeline import Pipeline
 from edge.vision.record import describe_file, model_references
 from edge.vision.sources.container import recording_of
-from edge.vision.sources.decode import silence_opencv
+from edge.vision.sources.decode import file_address, open_capture
 from edge.vision.sources.images import list_pictures
 
 _REPORT_MS: Final = 200.0
@@ -352,8 +352,8 @@ def _length_s(job: Job) -> float | None:
         return len(list_pictures(job.path)[0]) / source.rate_hz
     if (length_s := recording_of(job.path).duration_s) is not None:
         return length_s
-    silence_opencv()
-    capture = cv2.VideoCapture(job.path, cv2.CAP_FFMPEG)
+    with file_address(job.path) as address:
+        capture = open_capture(address, cv2.CAP_FFMPEG)
     frames, hz = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     capture.release()
     return frames / hz if frames > 0 and hz > 0 else None

@@ -1,4 +1,4 @@
-"""Decoding through OpenCV, shared by sources: conversion to luma, no output to stderr.
+"""Decoding through OpenCV, shared by sources: captures, conversion to luma, no output to stderr.
 
 Without conversion FFmpeg returns the luma plane itself (two thirds of the cost at 720p), but OpenCV
 does not report whether its range is full or limited, or whether it is luma at all. For H.264 the
@@ -6,6 +6,8 @@ stream's header states both; pictures of other codecs are converted to colour an
 """
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final
 
@@ -21,6 +23,8 @@ FFMPEG_DEFAULT_HZ: Final = 25.0
 ONE_DECODING_THREAD: Final = (cv2.CAP_PROP_N_THREADS, 1)
 """Parameters of a capture. With one thread for each core, FFmpeg gives a picture only when so many
 later ones have arrived: on four cores, the time of a live picture is that of the third after it."""
+
+_OTHER_PACKETS_MAX: Final = 10_000_000
 
 # Limited-range video keeps black at 16 and white at 235 (ITU-R BT.601).
 _LIMITED_TO_FULL = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
@@ -45,6 +49,40 @@ def silence_opencv() -> None:
         cv2.setLogLevel(0)
     else:
         cv2.utils.logging.setLogLevel(0)
+
+
+def open_capture(path: str, backend: int, parameters: Sequence[int] = ()) -> Any:
+    """Open a video, a stream or a camera; return its ``cv2.VideoCapture``, opened or not.
+
+    Everything opens its captures here: OpenCV reads its environment once in a process, when the
+    first capture is opened or read, so one that was opened elsewhere decides for all later ones.
+
+    Args:
+        path: file (``file_address``), URL or device.
+        backend: OpenCV's number, such as ``cv2.CAP_FFMPEG``.
+        parameters: OpenCV's property numbers, each followed by its value.
+    """
+    silence_opencv()
+    # of packets of sound in a row: OpenCV gives up after 4096, which looks like damage
+    os.environ.setdefault("OPENCV_FFMPEG_READ_ATTEMPTS", str(_OTHER_PACKETS_MAX))
+    return cv2.VideoCapture(path, backend, list(parameters))
+
+
+@contextmanager
+def file_address(path: str) -> Iterator[str]:
+    """Yield what FFmpeg takes for a file, whatever its name holds.
+
+    Without "file:" a name such as 12:30.mp4 or concat:a.mp4 is a protocol. OpenCV crashes at a
+    name that is not UTF-8.
+    """
+    path = os.path.abspath(path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:
+            yield f"file:/proc/self/fd/{file.fileno()}"
+    else:
+        yield f"file:{path}"
 
 
 def stated_rate_hz(capture: Any, rate_max_hz: float) -> float | None:

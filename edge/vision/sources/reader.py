@@ -10,7 +10,6 @@ OpenCV hides four things, which are handled here:
 """
 
 import ctypes
-import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,8 +38,6 @@ _DAMAGED_TRIES: Final = 10_000
 _QUICK_MS: Final = 5.0  # mean time of failed grabs of a stream that has ended, at most
 
 _FIRST_S: Final = 5.0  # limit for the first picture of a stream that sends damaged packets
-
-_OTHER_PACKETS_MAX: Final = 10_000_000
 
 _ASPECT_MAX: Final = 4.0
 _ASPECT_TOLERANCE: Final = 0.01  # nearer to square pixels, a picture stays as it is
@@ -74,8 +71,6 @@ class MonoReader:
         mirrored: bool = False,
         timeout_s: float | None = None,
     ) -> None:
-        # of packets of sound in a row: OpenCV gives up after 4096, which looks like damage
-        os.environ.setdefault("OPENCV_FFMPEG_READ_ATTEMPTS", str(_OTHER_PACKETS_MAX))
         self._capture = capture
         self._input = f"{key} {name!r}"
         self._name = repr(name)[1:-1]  # one line, and characters that a message can hold

@@ -14,7 +14,7 @@ from edge.errors import FrameRefused, SourceStalled, SourceUnavailable
 from edge.vision.sources.decode import (
     FFMPEG_DEFAULT_HZ,
     ONE_DECODING_THREAD,
-    silence_opencv,
+    open_capture,
     stated_rate_hz,
 )
 from edge.vision.sources.old_opencv import refuse_stream
@@ -62,14 +62,13 @@ class Stream:
             SourceUnavailable: no answer within ``open_timeout_s``, or the answer is not video.
         """
         refuse_stream()
-        silence_opencv()
         config = self._config
         began_ns = monotonic_ns()
         parameters = [*ONE_DECODING_THREAD]
         parameters += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(config.open_timeout_s * 1e3)]
         parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(config.read_timeout_s * 1e3)]
         with _capture_options(config):
-            self._capture = cv2.VideoCapture(config.url, cv2.CAP_FFMPEG, parameters)
+            self._capture = open_capture(config.url, cv2.CAP_FFMPEG, parameters)
         if not self._capture.isOpened() or self._is_single_picture(began_ns):
             self._capture.release()
             took_s = elapsed_ms(began_ns) / 1e3

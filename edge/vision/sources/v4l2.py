@@ -12,7 +12,7 @@ import numpy as np
 from edge.clock import elapsed_ms, monotonic_ns
 from edge.config import V4l2Source
 from edge.errors import ConfigError, FrameRefused, SourceStalled, SourceUnavailable
-from edge.vision.sources.decode import Plane, silence_opencv, stated_rate_hz, to_luma
+from edge.vision.sources.decode import Plane, open_capture, stated_rate_hz, to_luma
 from edge.vision.sources.depth import StreamDepth
 from edge.vision.sources.stamps import clock_of
 from edge.vision.sources.v4l2_formats import DECODABLE, offered_formats
@@ -60,7 +60,6 @@ class V4l2:
                 none of the camera's formats.
             SourceUnavailable: it is not connected, or another program holds it.
         """
-        silence_opencv()
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(_WAIT_S))  # 10 otherwise
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_READ_ATTEMPTS", "1")
         path = self._config.path
@@ -84,7 +83,7 @@ class V4l2:
                 f"source.path {path!r}: permission denied; add this user to the group 'video'"
                 " (sudo usermod -aG video USER, then log in again)"
             )
-        self._capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
+        self._capture = open_capture(path, cv2.CAP_V4L2)
         if not self._capture.isOpened():
             self._capture.release()
             raise _opening_error(path)

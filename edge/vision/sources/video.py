@@ -1,8 +1,6 @@
 """A video file, read once from start to end."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -16,7 +14,8 @@ from edge.vision.sources.decode import (
     ONE_DECODING_THREAD,
     codec_name,
     container_rate_hz,
-    silence_opencv,
+    file_address,
+    open_capture,
 )
 from edge.vision.sources.lost import PictureTimes
 from edge.vision.sources.old_opencv import SizeGuard, garbles_size_changes
@@ -55,7 +54,6 @@ class Video:
             ConfigError: there is no such file, or it contains no video that can be decoded and
                 shown as it is meant.
         """
-        silence_opencv()
         self._capture = self._open()
         try:
             self._reader = MonoReader(
@@ -126,8 +124,8 @@ class Video:
         self._is_checked = True
         if is_trimmed(self._path):
             return  # it holds more pictures than it shows
-        with self._address() as address:
-            packets = cv2.VideoCapture(address, cv2.CAP_FFMPEG)
+        with file_address(self._path) as address:
+            packets = open_capture(address, cv2.CAP_FFMPEG)
         missing = min(short, self._times.count_missing(packets) - self._refused)
         packets.release()
         if missing > 0:
@@ -142,37 +140,21 @@ class Video:
             raise ConfigError(f"source.path {self._path!r}: not a file; expected a video file")
         if not os.access(self._path, os.R_OK):
             raise ConfigError(f"source.path {self._path!r}: not readable by this user")
-        with self._address() as address:
-            capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, ONE_DECODING_THREAD)
+        with file_address(self._path) as address:
+            capture = open_capture(address, cv2.CAP_FFMPEG, ONE_DECODING_THREAD)
         if not capture.isOpened():
             capture.release()
             raise self._no_video()
         return capture
 
     def _guarded(self) -> SizeGuard:
-        with self._address() as address:
-            packets = cv2.VideoCapture(address, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        with file_address(self._path) as address:
+            packets = open_capture(address, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
         return SizeGuard(packets, self._path, self._reader.header)
 
-    @contextmanager
-    def _address(self) -> Iterator[str]:
-        """Yield what FFmpeg takes for this file, whatever its name holds.
-
-        Without "file:" a name such as 12:30.mp4 or concat:a.mp4 is a protocol. OpenCV crashes at
-        a name that is not UTF-8.
-        """
-        path = os.path.abspath(self._path)
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            with open(path, "rb") as file:
-                yield f"file:/proc/self/fd/{file.fileno()}"
-        else:
-            yield f"file:{path}"
-
     def _no_video(self) -> ConfigError:
-        with self._address() as address:
-            packets = cv2.VideoCapture(address, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        with file_address(self._path) as address:
+            packets = open_capture(address, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
         code = codec_name(packets) if packets.grab() else ""
         packets.release()
         if code:
