@@ -102,7 +102,7 @@ class RegionFinder:
         self._size = (0, 0)  # of the frame then
         self._change = ChangeWatch()
         self._squares: dict[int | None, Square] = {}  # by track, those in which it was found last
-        self._others: list[Box] = []  # found by the last full look, and not known
+        self._others: list[Box] = []  # found by the last full look, and not followed since
         self._later: _Later | None = None
         self._later_ms: dict[str, float] = {}  # stages of a look that was finished
         self._has_news = False  # the last full look found something else than was known
@@ -251,9 +251,16 @@ class RegionFinder:
         return answers, is_sure
 
     def _forget(self, expected: tuple[ExpectedFace, ...]) -> None:
-        """Forget the squares of tracks that have ended."""
+        """Forget the squares of tracks that have ended, and which others are followed now.
+
+        What a full look found became a track unless it is ignored. Once the face moves on, nothing
+        would tell it from one that has gone.
+        """
         for id_ in self._squares.keys() - {each.id for each in expected}:
             del self._squares[id_]
+        if self._others:
+            followed = [each.box for each in expected if not each.missed]
+            self._others = [box for box in self._others if not self._is_among(box, followed)]
 
     def _nearest(
         self, frame: Frame, box: Box, square: Square, stopwatch: Stopwatch

@@ -58,6 +58,23 @@ def test_a_face_in_an_ignored_place_needs_no_second_look() -> None:
     assert world.full_looks == [0, 13, 26, 39]
 
 
+def test_a_face_that_moves_on_after_it_was_found_needs_no_second_look() -> None:
+    world = World()
+    seen = world.watch(2.0, lambda t: {100: box(300 + 100 * t)})
+    assert {len(each.tracks) for each in seen} == {1}
+    assert world.full_looks == [0, 13, 26, 39]
+
+
+def test_faces_that_move_and_share_the_budget_need_no_second_look() -> None:
+    world = World()
+    seen = world.watch(
+        2.0, lambda t: {100 + face: box(60 + 130 * face + 100 * t) for face in range(4)}
+    )
+    assert {len(each.tracks) for each in seen} == {4}
+    assert "predicted" in how(seen[1])
+    assert world.full_looks == [0, 13, 26, 39]
+
+
 def test_a_look_that_failed_is_made_up_for_with_the_next_frame() -> None:
     world = World()
     world.watch(0.52, still(box(300)))
