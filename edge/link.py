@@ -100,6 +100,12 @@ class PreviewPicture(Report):
     jpeg: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
 
 
+class Loading(Report):
+    """Worker to hub, before ``Ready``: a step of the start is done, such as a network loaded."""
+
+    kind: Literal["loading"] = "loading"
+
+
 class Ready(Report):
     """Worker to hub: the models are verified and warmed up. ``models``: their facts by role.
 
@@ -247,6 +253,7 @@ _OtherReport = (
     | Limit
     | SendPreview
     | PreviewPicture
+    | Loading
     | Ready
     | EventReport
     | Heartbeat

@@ -83,7 +83,8 @@ class Daemon:
         self._is_waiting = wait_for_subscriber
         self._notifier = Notifier(environment.get("NOTIFY_SOCKET"))
         self._watchdog_s = watchdog_interval_s(environment)
-        self._supervisor = Supervisor(config, lossless=lossless)
+        extend_start = self._notifier.extend_start
+        self._supervisor = Supervisor(config, lossless=lossless, on_progress=extend_start)
         self._metrics = Metrics()
         self._service: Service | None = None
         self._board = BoardWatch(config, adapts=not lossless)

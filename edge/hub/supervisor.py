@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from edge import clock
@@ -17,7 +18,17 @@ from edge.board import Board, worker_rss_limit_mb
 from edge.child import child_environment
 from edge.config import Config
 from edge.hub.health import Incidents
-from edge.link import FrameReport, Go, Heartbeat, Limit, Link, LinkClosed, SendPreview, Start
+from edge.link import (
+    FrameReport,
+    Go,
+    Heartbeat,
+    Limit,
+    Link,
+    LinkClosed,
+    Loading,
+    SendPreview,
+    Start,
+)
 from edge.vocabulary import PictureState
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-m", "edge.worker")
@@ -29,6 +40,10 @@ SILENT_S = 3.0
 CAPTURE_STUCK_S = 10.0
 """Sources limit their own waits; after this time a driver hangs. libcamera's binding holds Python's
 global lock while it opens or closes a camera, so that no heartbeat is sent meanwhile."""
+
+FIRST_RESULT_S = 60.0
+"""By default a worker that is ready has a result, or is lost, or its source is absent within this
+time."""
 
 PAUSE_S = 1.0
 """The hub looks at its worker ten times a second; after this time it was stopped itself."""
@@ -46,6 +61,12 @@ RENEW_DELAY_S = 10.0
 class Supervisor:
     """Manages one worker at a time. Only for the hub's main loop; no method but ``end`` blocks.
 
+    Args:
+        config: of the daemon.
+        lossless: read a file as fast as possible and drop nothing.
+        on_progress: called when a worker starts and after each step of its start, with the seconds
+            within which the next step or the first result comes, or the worker is lost.
+
     Attributes:
         link: to the present worker; None between workers.
         heartbeat: the newest one of the present worker; None before the first.
@@ -56,8 +77,15 @@ class Supervisor:
         renewals: workers in a row that asked to be replaced, since the last frame or loss.
     """
 
-    def __init__(self, config: Config, *, lossless: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        lossless: bool,
+        on_progress: Callable[[float], object] = lambda _: None,
+    ) -> None:
         self._config = config
+        self._on_progress = on_progress
         self._lossless = lossless
         memory_mb = Board(Path(config.limits.board_root)).memory_mb()
         self._rss_limit_mb = worker_rss_limit_mb(config.limits.worker_rss_mb, memory_mb)
@@ -65,7 +93,6 @@ class Supervisor:
         self._dying: subprocess.Popen[bytes] | None = None
         self._dying_since_ns = 0
         self._last_report_ns = 0
-        self._started_ns = 0
         self._looked_ns = 0
         self._trusted_until_ns = 0
         self._not_before_ns = 0
@@ -117,7 +144,7 @@ class Supervisor:
         except OSError as error:
             self._drop()
             return error.strerror or str(error)
-        self._started_ns = self._last_report_ns = clock.monotonic_ns()
+        self._last_report_ns = clock.monotonic_ns()
         self._has_frame = False
         self.heartbeat = None
         self.is_ready = False
@@ -131,6 +158,7 @@ class Supervisor:
                 picture_state=picture_state,
             )
         )
+        self._note_progress()
         return ""
 
     def go(self) -> None:
@@ -158,17 +186,24 @@ class Supervisor:
     def note(self, report: object) -> None:
         """Note that the worker sent a report."""
         self._last_report_ns = clock.monotonic_ns()
-        if isinstance(report, Heartbeat):
+        if isinstance(report, Loading):
+            self._note_progress()
+        elif isinstance(report, Heartbeat):
             self.heartbeat = report
         elif isinstance(report, FrameReport):
             self._has_frame = True
             self.renewals = self.losses_without_frame = 0
 
+    def _note_progress(self) -> None:
+        self._on_progress(self._config.limits.start_s + FIRST_RESULT_S)
+
     def trouble(self, *, is_opening: bool = False) -> str | None:
         """Return why the present worker must be replaced; None where it works.
 
-        Call it several times a second. After a pause of the hub (stopped by a signal, a frozen
-        container), in which the worker may have been stopped, too, it has ``SILENT_S`` to report.
+        Call it several times a second. A worker that loads its networks has ``limits.start_s`` for
+        each step, however many there are: a slow one is not a hanging one. After a pause of the hub
+        (stopped by a signal, a frozen container), in which the worker may have been stopped, too,
+        it has ``SILENT_S`` to report.
 
         Args:
             is_opening: the worker may be opening or closing a camera, and so be silent for longer.
@@ -181,14 +216,13 @@ class Supervisor:
         self._looked_ns = now_ns
         if pause_ns > PAUSE_S * 1e9:
             self._trusted_until_ns = now_ns + round(SILENT_S * 1e9)
-            self._started_ns += pause_ns
+            self._last_report_ns = min(now_ns, self._last_report_ns + pause_ns)
         if self._process is None or now_ns < self._trusted_until_ns:
             return None
-        limits = self._config.limits
+        silent_s = (now_ns - self._last_report_ns) / 1e9
         if not self.is_ready:
-            return "start" if now_ns - self._started_ns > limits.start_s * 1e9 else None
-        silent_s = CAPTURE_STUCK_S if is_opening else SILENT_S
-        if now_ns - self._last_report_ns > silent_s * 1e9:
+            return "start" if silent_s > self._config.limits.start_s else None
+        if silent_s > (CAPTURE_STUCK_S if is_opening else SILENT_S):
             return "silent"
         return self._excess(self.heartbeat) if self.heartbeat else None
 

@@ -25,12 +25,21 @@ class Notifier:
 
     def __init__(self, address: str | None) -> None:
         self._address = _socket_address(address)
+        self._is_ready = False
         self._status = ""
         self._status_ns: int | None = None
 
     def ready(self) -> bool:
         """Report that the start is complete: units that wait for this one may start."""
+        self._is_ready = True
         return self._send("READY=1")
+
+    def extend_start(self, seconds: float) -> bool:
+        """Report that the start goes on: the manager waits at least ``seconds`` from now.
+
+        Once ``ready`` was called, nothing is sent.
+        """
+        return not self._is_ready and self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def reloading(self, now_ns: int) -> bool:
         """Report that a reload begins; ``ready`` reports its end.

@@ -8,6 +8,7 @@ the expected answer with the original network, not with the artifact that is che
 
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +73,11 @@ def golden_frame(picture: Luma) -> Frame:
 
 
 def open_verified(
-    config: Config, *, first_track: int = 1, most_threads: MostThreads = ONE_THREAD
+    config: Config,
+    *,
+    first_track: int = 1,
+    most_threads: MostThreads = ONE_THREAD,
+    on_loaded: Callable[[], None] = lambda: None,
 ) -> Pipeline:
     """Return the pipeline of the configured networks, which give their golden answers.
 
@@ -82,11 +87,14 @@ def open_verified(
         config: names the networks.
         first_track: number of the first track.
         most_threads: of networks whose ``threads`` are ``auto``.
+        on_loaded: called after each network that is loaded, before the check.
 
     Raises:
         ModelError: a network cannot be loaded, or does not give its golden answer.
     """
-    pipeline = Pipeline.open(config, first_track=first_track, most_threads=most_threads)
+    pipeline = Pipeline.open(
+        config, first_track=first_track, most_threads=most_threads, on_loaded=on_loaded
+    )
     for finding in golden_findings(
         pipeline.detector,
         pipeline.expression,

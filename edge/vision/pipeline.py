@@ -6,7 +6,7 @@ states at any speed, because tracking and smoothing use the frames' ``sensor_ns`
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from edge.clock import Stopwatch
@@ -73,7 +73,12 @@ class Pipeline:
 
     @classmethod
     def open(
-        cls, config: Config, *, first_track: int = 1, most_threads: MostThreads = ONE_THREAD
+        cls,
+        config: Config,
+        *,
+        first_track: int = 1,
+        most_threads: MostThreads = ONE_THREAD,
+        on_loaded: Callable[[], None] = lambda: None,
     ) -> "Pipeline":
         """Load the configured networks.
 
@@ -81,19 +86,29 @@ class Pipeline:
             config: of the daemon.
             first_track: number of the first track.
             most_threads: of networks whose ``threads`` are ``auto``.
+            on_loaded: called after each network.
 
         Raises:
             ModelError: a model fails verification or does not fit its task.
         """
         state_dir = config.journal.state_dir
         detector = open_detector(config.detector, state_dir, most_threads)
+        on_loaded()
+        expression = open_expression(config.expression, state_dir, most_threads)
+        on_loaded()
+        translator = open_translator(config.translator, state_dir, most_threads)
+        on_loaded()
+        finder = open_finder(config, detector, most_threads)
+        on_loaded()
+        mesh = open_mesh(config.mesh, state_dir, most_threads)
+        on_loaded()
         return cls(
             detector,
-            open_expression(config.expression, state_dir, most_threads),
+            expression,
             config,
-            translator=open_translator(config.translator, state_dir, most_threads),
-            finder=open_finder(config, detector, most_threads),
-            mesh=open_mesh(config.mesh, state_dir, most_threads),
+            translator=translator,
+            finder=finder,
+            mesh=mesh,
             first_track=first_track,
         )
 

@@ -14,7 +14,7 @@ import cv2
 from edge.child import end_with_parent, forbid_dumps
 from edge.config import Config
 from edge.errors import EXIT_FAILURE, AffectEdgeError
-from edge.link import Ended, Failed, Go, Link, LinkClosed, Ready, Start
+from edge.link import Ended, Failed, Go, Link, LinkClosed, Loading, Ready, Start
 from edge.vision.golden import open_verified
 from edge.vision.inference.threads import ONE_THREAD, MostThreads
 from edge.vision.record import model_references
@@ -41,14 +41,24 @@ def main(fd: int) -> int:
         if not isinstance(start, Start):
             raise TypeError(f"expected the start report, received {start!r}")
         config = Config.model_validate_json(start.config)
+
+        def on_step() -> None:
+            link.send(Loading())
+
+        on_step()  # everything above is imported
         try:
             # a file that is read without loss gives the same messages on any number of cores
             most_threads = ONE_THREAD if start.lossless else MostThreads.here()
             pipeline = open_verified(
-                config, first_track=start.first_track, most_threads=most_threads
+                config,
+                first_track=start.first_track,
+                most_threads=most_threads,
+                on_loaded=on_step,
             )
+            on_step()
             models = model_references(config, pipeline)
             load_modules(config.source)  # before Ready, so that limits.start_s covers it
+            on_step()
             # at a first start networks are loaded that are measured and not chosen
             return_free_memory()
             lock_error = lock_memory()  # no picture of the source comes before

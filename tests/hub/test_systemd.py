@@ -64,6 +64,14 @@ def test_each_call_sends_its_line(manager, tmp_path):
     ]
 
 
+def test_a_start_is_extended_until_it_is_complete(manager, tmp_path):
+    notifier = Notifier(str(tmp_path / "notify"))
+    assert notifier.extend_start(90.0)
+    assert notifier.ready()
+    assert not notifier.extend_start(90.0)
+    assert manager.read() == ["EXTEND_TIMEOUT_USEC=90000000", "READY=1"]
+
+
 def test_status_is_sent_on_change_and_at_most_once_a_second(manager, tmp_path):
     notifier = Notifier(str(tmp_path / "notify"))
     calls = [

@@ -295,6 +295,8 @@ def test_the_service_manager_gets_ready_watchdog_and_stopping_in_order(tmp_path:
                 lines += manager.recv(4096).decode().splitlines()
     kinds = [line.partition("=")[0] for line in lines]
     assert kinds.count("READY") == kinds.count("STOPPING") == 1
+    steps = kinds[: kinds.index("READY")].count("EXTEND_TIMEOUT_USEC")
+    assert steps > 4, "its process starts, imports modules, loads networks, imports the source's"
 
 
 def test_a_daemon_whose_workers_die_before_a_result_is_ready(tmp_path: Path) -> None:
