@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -109,10 +110,9 @@ def test_once_with_another_daemon_uses_its_limits(tmp_path: Path) -> None:
         assert done.returncode == 1, done.stdout + done.stderr
         assert daemon.process.poll() is None
     lines = done.stdout.splitlines()
-    assert any(
-        line.startswith("WRONG    edge face 1: face size ") and ", needed 6000 or more: " in line
-        for line in lines
-    )
+    # a busy machine may lose a track for want of frames
+    size = r"(?m)^WRONG    edge face \d+: face size \d+ px, needed 6000 or more: "
+    assert re.search(size, done.stdout), done.stdout
     assert lines[-1].startswith("WRONG    edge: it does not work like this; ")
     assert done.stderr == ""
 
@@ -131,7 +131,7 @@ def test_once_with_a_daemon_of_its_own_stores_nothing(
     arguments = ("--source", "demo", "--set", "source.rate_hz=4", "--once")
     done = affect_edge("aim", *arguments, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "ok       edge face 1: read 100 % of frames" in done.stdout
+    assert re.search(r"ok       edge face \d+: read 100 % of frames", done.stdout), done.stdout
     assert list(temporary.iterdir()) == []
     assert not (tmp_path / "journal").exists()
     left = [path for path in home.rglob("*") if path.is_file()]
@@ -230,7 +230,7 @@ def test_its_daemon_ends_with_it(tmp_path: Path, number: signal.Signals, code: i
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        while "face 1" not in process.stdout.readline():
+        while " face " not in process.stdout.readline():
             assert process.poll() is None
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         (daemon,) = children
