@@ -36,9 +36,25 @@ class PictureWatch:
         self._nothing, self._something, self._repeated = _Span(), _Span(), _Span()
         self.state = state
 
-    def update(self, frame: Frame) -> PictureStateChanged | None:
-        """Take in the next picture; return the change of the state that it makes, if any."""
-        repeats = self._repeats.update(frame.luma)
+    def is_repeat(self, frame: Frame) -> bool:
+        """Return whether the next picture is a repeat; to be called once for each, in order.
+
+        Costs some microseconds while pictures differ.
+        """
+        return self._repeats.update(frame.luma)
+
+    def update(self, frame: Frame, *, repeats: bool | None = None) -> PictureStateChanged | None:
+        """Take in the next picture; return the change of the state that it makes, if any.
+
+        Twice a second this costs most of a millisecond. A picture that is no repeat does not make
+        the state ``frozen`` or ``still``.
+
+        Args:
+            frame: of the picture.
+            repeats: what ``is_repeat`` said of it; None: it was not asked.
+        """
+        if repeats is None:
+            repeats = self.is_repeat(frame)
         if self._is_due(frame.sensor_ns):
             self._measures = measure(frame.luma)
             self._look = look_of(self._measures, self._look)

@@ -195,6 +195,11 @@ class Pipeline:
             self._ignored = len(found.detections) - len(detections)
         return FrameTracks(frame, tracks, stopwatch.stage_ms, left_out, self._ignored)
 
+    @property
+    def leaves_look(self) -> bool:
+        """Whether the last frame of ``detect`` has left a full look for ``finish_look``."""
+        return self._finder is not None and self._finder.leaves_look
+
     def finish_look(self) -> None:
         """Take the full look that the last frame of ``detect`` has left for later, if any.
 

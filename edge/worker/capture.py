@@ -30,6 +30,7 @@ from edge.protocol.events import (
     FrameRefusedDetail,
     MediaJump,
     MediaRepeated,
+    PictureStateChanged,
     SourceStateChanged,
 )
 from edge.vision.pace import Pace
@@ -267,10 +268,15 @@ class Capture:
                 self._report_media(frame, pace, is_repeat=is_repeat)
                 frame = self._paced(frame, pace)
             self.captured = position
-            if self._is_new(frame):
+            repeats = self._pictures.is_repeat(frame)
+            # what it shows is measured while it is processed, where it cannot be of a frozen camera
+            is_watched_later = self._pictures.state == "normal" and not repeats
+            if is_watched_later or self._is_new(frame, repeats=repeats):
                 self._enter_state("running")
                 if self._skipper.keeps(frame):
                     yield frame
+            if is_watched_later:
+                self._watch_picture(frame, repeats=False)
 
     def _report_media(self, frame: Frame, pace: Pace, *, is_repeat: bool) -> None:
         """Report that a file begins again with this frame, or that its times jump."""
@@ -280,7 +286,14 @@ class Capture:
         if jump_s is not None:
             self._report_event(MediaJump.of(jump_s, frame.index))
 
-    def _is_new(self, frame: Frame) -> bool:
+    def _watch_picture(self, frame: Frame, *, repeats: bool) -> PictureStateChanged | None:
+        """Report, and return, the change of the picture's state that this frame makes, if any."""
+        change = self._pictures.update(frame, repeats=repeats)
+        if change is not None:
+            self._report_event(change)
+        return change
+
+    def _is_new(self, frame: Frame, *, repeats: bool) -> bool:
         """Report what the pictures show; return False for a picture of a frozen camera.
 
         A frozen camera is reopened at growing intervals, since reopening does not help where the
@@ -289,9 +302,7 @@ class Capture:
         Raises:
             SourceStalled: the camera has to be reopened.
         """
-        change = self._pictures.update(frame)
-        if change is not None:
-            self._report_event(change)
+        change = self._watch_picture(frame, repeats=repeats)
         if self._pictures.state != "frozen":
             return True
         if change is not None:

@@ -8,7 +8,7 @@ A slot works in one of two ways:
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -62,6 +62,16 @@ class Slot(Generic[T]):
                 raise Closed
             self._changed.notify_all()
             return item
+
+    def wait(self, is_enough: Callable[[], bool]) -> None:
+        """Wait until ``get`` would not wait, or ``is_enough()``; ``wake`` has that asked again."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._item is not None or self._closed or is_enough())
+
+    def wake(self) -> None:
+        """Have ``wait`` ask again whether it is enough."""
+        with self._changed:
+            self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:
         """Yield items as they come, until the slot is closed and empty."""

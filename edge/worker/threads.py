@@ -38,6 +38,7 @@ from edge.link import (
     SendPreview,
 )
 from edge.protocol.events import Detail, InferenceFailed
+from edge.vision.inference.threads import stages_share_cores
 from edge.vision.left_out import LeftOut
 from edge.vision.pipeline import Pipeline
 from edge.vision.record import file_hashed, file_path, needs_hash
@@ -82,6 +83,9 @@ class Worker:
         # Each is written by one thread and read by the heartbeat, which tolerates a stale value.
         self._busy_since_ns: dict[str, int] = {}
         self._refused_inferences = 0
+        self._classified = -1  # index of the newest frame that was classified
+        # without loss nobody waits for a frame, and stages that wait for one another cost rate
+        self._looks_wait = not lossless and stages_share_cores()
         self._left_out = LeftOut()
         self._preview = PreviewMaker()
         self._capture = Capture(
@@ -205,8 +209,18 @@ class Worker:
             if left_out is not None:
                 self._report_event(left_out)
             self._tracks.put(tracks)
-            with self._busy("detect"):
-                self._pipeline.finish_look()
+            if self._pipeline.leaves_look:
+                self._wait_for_look(frame.index)
+                with self._busy("detect"):
+                    self._pipeline.finish_look()
+
+    def _wait_for_look(self, index: int) -> None:
+        """Wait until frame ``index`` is classified, or the next one is there, where cores are few.
+
+        A full look that nobody waits for would take the core from a frame that somebody does.
+        """
+        if self._looks_wait:
+            self._frames.wait(lambda: self._classified >= index)
 
     def _hash(self, path: str) -> None:
         """Report the hash of a large file, after the event that it was opened."""
@@ -222,6 +236,9 @@ class Worker:
             self._link.send(frame_report(state, self._config.mesh))
             for event in state.events:
                 self._report_event(event)
+            self._classified = tracks.frame.index
+            if self._looks_wait:
+                self._frames.wake()
 
     # -- reports to the hub ------------------------------------------------------------------------
 

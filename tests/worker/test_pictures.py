@@ -1,6 +1,7 @@
 """What the capture stage makes of a camera that freezes, goes dark, or of a file that is still."""
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -9,8 +10,11 @@ import pytest
 
 from edge.errors import EndOfStream
 from edge.link import EventReport, FrameReport
+from edge.vision import picture_state
+from edge.vision.picture import PictureMeasures, measure
 from edge.vision.values import Frame, Luma
 from edge.worker import capture as capturing
+from tests.support.waiting import HANG_S
 from tests.worker.test_worker import (
     CAMERA,
     FILE,
@@ -129,3 +133,19 @@ def test_a_new_worker_ends_what_the_one_before_it_reported(
     dark = ScriptedSource(True, iter([*[gives(at, BLACK) for at in range(60)], END]))
     with running(monkeypatch, CAMERA, dark, picture_state="dark") as (hub, _, _):
         assert pictures(reports(hub, is_last)) == []
+
+
+def test_no_result_waits_for_what_the_picture_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    has_result, waits = threading.Event(), []
+
+    def after_the_result(luma: Luma) -> PictureMeasures | None:
+        waits.append(has_result.wait(HANG_S))
+        return measure(luma)
+
+    monkeypatch.setattr(picture_state, "measure", after_the_result)
+    source = ScriptedSource(True, iter([*(gives(at, changing(at)) for at in range(12)), END]))
+    with running(monkeypatch, CAMERA, source) as (hub, _, _):
+        reports(hub, lambda report: isinstance(report, FrameReport))
+        has_result.set()
+        reports(hub, is_last)
+    assert waits == [True] * 3  # of the frames 0, 5 and 10

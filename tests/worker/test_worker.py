@@ -97,6 +97,8 @@ def running(
     first_index: int = 0,
     stall_s: float = 0.2,
     detector: NoFaces | None = None,
+    pipeline: Pipeline | None = None,
+    lossless: bool = True,
     source_state: str = "starting",
     picture_state: PictureState = "normal",
 ) -> Iterator[tuple[Link, Worker, list[int]]]:
@@ -120,12 +122,12 @@ def running(
     )
     hub, raw = Link.pair()
     end = Link(raw)
-    pipeline = Pipeline(detector or NoFaces(), NoFaces(), config)  # type: ignore[arg-type]
+    pipeline = pipeline or Pipeline(detector or NoFaces(), NoFaces(), config)  # type: ignore[arg-type]
     worker = Worker(
         end,
         config,
         pipeline,
-        lossless=True,
+        lossless=lossless,
         first_index=first_index,
         source_state=source_state,
         picture_state=picture_state,

@@ -23,6 +23,11 @@ _MOST: Final = 4
 """More threads gain nothing for networks of this size."""
 
 
+def stages_share_cores() -> bool:
+    """Return whether this machine has fewer cores for this process than the worker has stages."""
+    return len(os.sched_getaffinity(0)) < _STAGES
+
+
 class MostThreads(NamedTuple):
     """Most threads of a network by the stage that runs it.
 

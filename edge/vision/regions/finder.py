@@ -151,6 +151,11 @@ class RegionFinder:
         self._has_news = False
         return Found(self._steadied(detections, answers))
 
+    @property
+    def leaves_look(self) -> bool:
+        """Whether the last frame has left a full look for ``finish_look``."""
+        return self._later is not None
+
     def finish_look(self) -> None:
         """Take the full look that the last frame has left for later, if there is one.
 
