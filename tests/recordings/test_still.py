@@ -129,6 +129,17 @@ def test_folder_gives_a_still_of_each_picture(
     assert run(folder, out, *PURPOSE, "--force") == 0
 
 
+def test_where_no_picture_can_be_read_the_input_is_wrong(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It had the exit code of a failure that another try may mend."""
+    (folder := tmp_path / "in").mkdir()
+    (folder / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    (folder / "text.png").write_text("no picture")
+    assert run(folder, tmp_path / "out", *PURPOSE) == 78
+    assert "0 stills, 0 faces; 2 pictures could not be read" in capsys.readouterr().err
+
+
 def test_codes_are_those_of_the_picture(tmp_path: Path) -> None:
     codes, plain, named = (tmp_path / name for name in ("codes.csv", "plain.png", "named.png"))
     codes.write_text(f"track,participant,file\n1,P07,{GOLDEN_FACE.name}\n1,P08,other.png\n")

@@ -56,7 +56,9 @@ class AnalyseOptions:
 
 
 def run_analyse(options: AnalyseOptions) -> int:
-    """Run the command; return its exit code: 1 if some recordings failed.
+    """Run the command; return its exit code: 1 if some recordings failed or are damaged.
+
+    78: none could be analysed, and each for a wrong argument or a file that is no recording.
 
     Raises:
         ConfigError: an argument is wrong; nothing was computed.
@@ -118,7 +120,7 @@ def _run(
             if end.session is None:
                 failures.append(end)
                 display.line(f"FAILED {end.failure}")
-                if end.kind != "recording":
+                if end.kind in ("results", "config"):
                     break
                 continue
             done += 1
@@ -140,7 +142,8 @@ def _run(
     if failures:
         parts.append(f"failed: {', '.join(Path(each.job.path).name for each in failures)}")
     display.line("; ".join(parts))
-    return EXIT_CONFIG if failures and failures[-1].kind == "config" else EXIT_FAILURE
+    is_refused = not done and all(end.kind == "input" for end in failures)
+    return EXIT_CONFIG if is_refused or "config" in {end.kind for end in failures} else EXIT_FAILURE
 
 
 def _words(session: Mapping[str, Any]) -> str:

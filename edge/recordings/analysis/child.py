@@ -9,12 +9,11 @@ request                        answers
 ``{"open": CONFIG}``           ``{"opened": MODELS}``: the networks are loaded and verified
 ``{"job": JOB}``               ``{"doing": TEXT, "share": 0..1}`` now and then, and then
                                ``{"done": SESSION}``
-either                         ``{"failed": TEXT, "kind": "recording" | "results" | "config"}``
+either                         ``{"failed": TEXT, "kind": KIND}`` (``workers.FailureKind``)
 =============================  ==================================================================
 
-An unexpected exception in a job is an answer, too, with its type: a failure of that recording. The
-kind says whose fault it is: that of one recording, of the disk that takes the results, or of
-what all recordings have in common. The process ends at the end of its input, and with its parent.
+An unexpected exception in a job is an answer, too, with its type: a failure of that recording.
+The process ends at the end of its input, and with its parent.
 """
 
 import faulthandler
@@ -29,8 +28,9 @@ import cv2
 
 from edge.child import end_with_parent, forbid_dumps
 from edge.config import Config, redact
-from edge.errors import AffectEdgeError, LogFileError, ModelError
+from edge.errors import AffectEdgeError, ConfigError, LogFileError, ModelError
 from edge.recordings.analysis.job import Job, Progress, run_job
+from edge.recordings.analysis.workers import FailureKind
 from edge.vision.golden import open_verified
 from edge.vision.pipeline import Pipeline
 from edge.vision.record import model_references
@@ -66,9 +66,7 @@ def main() -> int:
         except BrokenPipeError:
             return 1
         except AffectEdgeError as error:
-            kind = "recording" if "job" in request else "config"
-            kind = "config" if isinstance(error, ModelError) else kind
-            kind = "results" if isinstance(error, LogFileError) else kind
+            kind = _kind(error) if "job" in request else "config"
             answer(failed=redact(" ".join(str(error).split())), kind=kind)
         except Exception as error:  # the other recordings go on
             if "job" not in request:
@@ -77,6 +75,19 @@ def main() -> int:
             text = " ".join(f"{path}: {type(error).__name__}: {error}".split())
             answer(failed=redact(text), kind="recording")
     return 0
+
+
+def _kind(error: AffectEdgeError) -> FailureKind:
+    """Return whose fault the error of a job is."""
+    match error:
+        case ModelError():
+            return "config"
+        case LogFileError():
+            return "results"
+        case ConfigError():
+            return "input"
+        case _:
+            return "recording"
 
 
 class _Networks:

@@ -21,8 +21,9 @@ _POLL_S: Final = 0.5
 _SILENT_MS: Final = 600_000.0
 """A process that reports no progress for so long hangs, in a decoder or at a disk."""
 
-FailureKind = Literal["recording", "results", "config"]
-"""Whose fault it is: that of the recording, of the disk for results, or of all recordings."""
+FailureKind = Literal["input", "recording", "results", "config"]
+"""What failed: a recording or an argument that does not fit it is wrong (input); its analysis
+failed; the disk takes no results; or something that all recordings have in common is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.descriptors import report_line
-from edge.errors import EXIT_DONE, EXIT_FAILURE, ConfigError, InferenceError
+from edge.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILURE, ConfigError, InferenceError
 from edge.files.durable import require_place
 from edge.recordings.analysis.participants_file import read_participants
 from edge.recordings.annotation.annotate import Span, Summary, annotate_video
@@ -52,7 +52,9 @@ class AnnotateOptions:
 
 
 def run_annotate(options: AnnotateOptions) -> int:
-    """Run the command; return its exit code: 1 if a recording is damaged.
+    """Run the command; return its exit code: 1 if a recording or some pictures are damaged.
+
+    78: none of the pictures of a folder can be read.
 
     Raises:
         ConfigError: an argument is wrong; nothing was written.
@@ -133,7 +135,7 @@ def _stills(options: AnnotateOptions) -> int:
     purpose = purpose_of(options.purpose, options.config, options.settings)
     source = Settings(options.config, options.settings, purpose).of_picture().source
     reader = Reader(config=options.config, settings=options.settings, purpose=purpose)
-    faces = failed = made = 0
+    faces = failed = refused = made = 0
     try:
         with ProgressBar(options.recording.name, len(pairs)) as progress:
             for number, (picture, out) in enumerate(pairs, 1):
@@ -147,6 +149,7 @@ def _stills(options: AnnotateOptions) -> int:
                         raise
                     report_line(str(error))
                     failed += 1
+                    refused += isinstance(error, ConfigError)
                     continue
                 write_picture(board, out)
                 made += 1
@@ -158,7 +161,9 @@ def _stills(options: AnnotateOptions) -> int:
         raise
     unread = f"; {_count(failed, 'picture')} could not be read" if failed else ""
     report_line(f"{options.out}: {_count(made, 'still')}, {_count(faces, 'face')}{unread}")
-    return EXIT_FAILURE if failed else EXIT_DONE
+    if not failed:
+        return EXIT_DONE
+    return EXIT_CONFIG if refused == len(pairs) else EXIT_FAILURE
 
 
 def _pairs_of_folder(options: AnnotateOptions) -> list[tuple[Path, Path]]:
