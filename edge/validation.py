@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from edge.errors import AffectEdgeError, ConfigError, InferenceError, ModelError
+from edge.files.regular import refuse_special
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ def file_errors(
 ) -> Iterator[None]:
     """Replace an ``OSError`` by an error of one line that names the option and its file.
 
+    Pipes and devices are refused before the block: it would wait for their other end.
+
     Args:
         option: such as ``--weights``.
         path: the value of the option.
@@ -98,6 +101,7 @@ def file_errors(
         AffectEdgeError: of ``kind``; the file cannot be read or written.
     """
     try:
+        refuse_special(path)
         yield
     except OSError as error:
         hint = f"; expected {expected}" if expected else ""

@@ -8,6 +8,7 @@ from typing import Final
 
 from benchmarks.evaluation.pictures import faces_in, read_picture
 from edge.errors import ConfigError
+from edge.files.regular import open_regular
 from edge.vision.detect import Detector
 from edge.vision.values import Box, Detection, Luma
 from edge.vocabulary import EXPRESSIONS
@@ -42,7 +43,7 @@ def read_labels(path: Path) -> list[Annotation]:
             names the line.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="", opener=open_regular) as file:
             reader = csv.DictReader(file)
             missing = set(COLUMNS) - set(reader.fieldnames or ())
             if missing:

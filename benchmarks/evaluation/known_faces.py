@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge.errors import ConfigError
+from edge.files.regular import open_regular
 from edge.vision.values import Box, Detection, Floats
 
 COLUMNS: Final = ("file", "x", "y", "width", "height")
@@ -36,7 +37,7 @@ def read_boxes(path: Path) -> dict[str, list[KnownFace]]:
     """
     faces: dict[str, list[KnownFace]] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="", opener=open_regular) as file:
             reader = csv.DictReader(file)
             if missing := set(COLUMNS) - set(reader.fieldnames or ()):
                 raise ConfigError(

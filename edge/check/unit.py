@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge.errors import ConfigError
+from edge.files.regular import open_regular
 
 FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
 """Where systemd looks for units, the one that wins first."""
@@ -95,8 +96,11 @@ def _drop_ins(names: dict[str, None], folders: list[Path]) -> list[Path]:
 
 
 def _read(path: Path) -> str:
+    if os.path.realpath(path) == os.devnull:  # a drop-in that is masked
+        return ""
     try:
-        return path.read_text()
+        with open(path, encoding="utf-8", opener=open_regular) as file:
+            return file.read()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise ConfigError(

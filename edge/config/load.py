@@ -19,6 +19,7 @@ from edge.config.redact import redact_address
 from edge.config.schema import Config
 from edge.config.sources import SOURCES
 from edge.errors import ConfigError
+from edge.files.regular import open_regular
 
 ENVIRONMENT_PREFIX = "AFFECT_EDGE__"
 
@@ -167,10 +168,12 @@ def _meant_variable(name: str) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
-            raw = file.read(_TOML_BYTES_MAX + 1)  # /dev/zero never ends
+        with open(path, "rb", opener=open_regular) as file:
+            raw = file.read(_TOML_BYTES_MAX + 1)
     except OSError as error:
-        raise ConfigError(f"configuration {path}: {error.strerror or error}") from error
+        raise ConfigError(
+            f"configuration {path}: {error.strerror or error}; expected a TOML file"
+        ) from error
     if len(raw) > _TOML_BYTES_MAX:
         raise ConfigError(f"configuration {path}: more than 1 MiB; expected a TOML file")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in raw[:64]:

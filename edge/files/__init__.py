@@ -1,1 +1,1 @@
-"""Files of every process: replaced durably, locked, private."""
+"""Files of every process: regular ones alone, replaced durably, locked, private."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
 from edge.errors import ConfigError
+from edge.files.regular import refuse_special
 
 _NEW: Final = ".affect-edge.new"
 _PREFIX_BYTES: Final = 180
@@ -99,7 +100,7 @@ def require_place(path: Path, named: str) -> None:
         named: begins the message, such as ``--out``.
 
     Raises:
-        ConfigError: its folder is none, or this user may not write there.
+        ConfigError: its folder is none, this user may not write there, or no regular file is there.
     """
     if not os.path.isdir(path.parent):
         raise ConfigError(f"{named}: expected a folder that exists, and {path.parent} is none")
@@ -107,6 +108,10 @@ def require_place(path: Path, named: str) -> None:
         raise ConfigError(
             f"{named}: this user may not write in {path.parent}; name a place where it may"
         )
+    try:
+        refuse_special(path)
+    except OSError as error:  # such as a name that is too long
+        raise ConfigError(f"{named}: {error.strerror}; expected the name of a file") from error
 
 
 def sync_folder(folder: Path) -> None:

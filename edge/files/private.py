@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.errors import ConfigError
+from edge.files.regular import open_regular
 
 BYTES_MAX: Final = 4096
 
@@ -26,15 +27,12 @@ def read_small_file(
         ConfigError: it cannot be read, is too large, no regular file, or others may read it.
     """
     try:
-        # O_NONBLOCK: opening a pipe must not wait for its writer
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = open_regular(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{what} {path}: {reason}; {remedy}") from error
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{what} {path}: not a regular file; {remedy}")
         if private and status.st_mode & (0o007 if _is_credential(path) else 0o077):
             raise ConfigError(
                 f"{what} {path}: other users may read or change it (mode"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.files.durable import damaged_name, replace_file
+from edge.files.regular import open_regular
 
 log = logging.getLogger("affect_edge")
 
@@ -44,13 +45,11 @@ class StateFile:
             OSError: it cannot be read, or is larger than ``BYTES_MAX``.
         """
         try:
-            # O_NONBLOCK: opening a pipe must not wait for its writer
-            number = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            with open(self._path, "rb", opener=open_regular) as file:
+                content = file.read(BYTES_MAX + 1)
         except FileNotFoundError:
             return None
-        with open(number, "rb") as file:
-            content = file.read(BYTES_MAX + 1)
-        if len(content or b"") > BYTES_MAX:
+        if len(content) > BYTES_MAX:
             raise OSError(0, f"larger than {BYTES_MAX} bytes")
         return content
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge.errors import ConfigError
+from edge.files.regular import open_regular
 
 _SEPARATORS: Final = ",;\t"
 _CODE: Final = re.compile(r"[+-]?0[0-9]")
@@ -123,9 +124,8 @@ def read_user_csv(path: Path, option: str) -> UserTable:
             than the first line.
     """
     try:
-        if path.is_char_device() or path.is_block_device():
-            raise ConfigError(f"{option} {path}: is a device; expected a CSV file")
-        text = path.read_text(encoding="utf-8-sig")
+        with open(path, encoding="utf-8-sig", opener=open_regular) as file:
+            text = file.read()
     except OSError as error:
         raise ConfigError(
             f"{option} {path}: cannot be read: {error.strerror}; expected a CSV file"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge.errors import ModelError
+from edge.files.regular import open_regular
 from edge.validation import file_errors, prefixed
 from edge.vision.values import Floats
 from exporters.artifacts.torch_file import load_tensors
@@ -21,7 +22,7 @@ _EFFICIENT: Final = tuple(name for name in KNOWN if name != "ddamfn")
 def is_pytorch(weights: Path) -> bool:
     """Return whether ``weights`` is a file that ``torch.save`` wrote; False if it is unreadable."""
     with suppress(OSError, zipfile.BadZipFile):
-        with weights.open("rb") as file:
+        with open(weights, "rb", opener=open_regular) as file:
             start = file.read(4)
         if start.startswith(b"\x80"):
             return True

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from edge.errors import ConfigError
+from edge.files.regular import open_regular
 from edge.vocabulary import EXPRESSIONS
 from exporters.expression.known import ANCHORS
 from exporters.recipes.landmarks import read_landmarks
@@ -67,7 +68,10 @@ def read_ferplus(path: Path, split: str, landmarks: Path | None = None) -> Rated
             belong to another archive.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with (
+            open(path, "rb", opener=open_regular) as file,
+            np.load(file, allow_pickle=False) as archive,
+        ):
             images, votes, columns, splits = (
                 archive[name] for name in ("images", "votes", "columns", "split")
             )

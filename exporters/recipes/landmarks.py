@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge.errors import ConfigError
+from edge.files.regular import open_regular
 
 _LIPS: Final = (61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91, 78, 81, 13, 311, 308, 402, 14,
                 178)  # fmt: skip
@@ -59,7 +60,10 @@ def read_landmarks(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]
         ConfigError: the file is not the one that ``scripts/find_landmarks.py`` made of ``images``.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with (
+            open(path, "rb", opener=open_regular) as file,
+            np.load(file, allow_pickle=False) as archive,
+        ):
             plain, mirror, of = (archive[name] for name in ("plain", "mirror", "of"))
     # a single array (.npy) has no members: TypeError
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:

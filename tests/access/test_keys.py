@@ -150,8 +150,8 @@ def test_other_things_than_files_are_refused(tmp_path: Path) -> None:
     pipe, folder = tmp_path / "pipe.key", tmp_path / "folder.key"
     os.mkfifo(pipe)
     folder.mkdir()
-    for path in (pipe, folder):
-        assert "not a regular file" in refusal(read_public, path)
+    for path, reason in ((pipe, "not a regular file"), (folder, "Is a directory")):
+        assert reason in refusal(read_public, path)
     assert "No such file" in refusal(read_public, tmp_path / "gone.key")
     assert "expected the public file" in refusal(read_public, tmp_path / "a.key_secret")
 

@@ -93,7 +93,7 @@ def test_a_password_file_that_others_can_read_is_refused(tmp_path: Path) -> None
     file = tmp_path / "password"
     file.write_text("secret\n")
     file.chmod(0o644)
-    with pytest.raises(ConfigError, match="other users can read it"):
+    with pytest.raises(ConfigError, match="other users may read or change it"):
         read_password(file)
     file.chmod(0o600)
     assert read_password(file) == "secret"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.errors import ConfigError, LogFileError, LogUnavailable
+from edge.files.regular import NotRegularFile
 
 _FULL: Final = frozenset([errno.ENOSPC, errno.EDQUOT])
 _FAILING: Final = frozenset([errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESTALE])
@@ -25,6 +26,8 @@ def open_error(path: Path, error: OSError) -> ConfigError | LogFileError:
     remedy = ""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         remedy = f"; expected a folder {path.parent}: make it with mkdir -p, or name another file"
+    elif isinstance(error, NotRegularFile):
+        remedy = "; expected a log: name another file"
     elif error.errno == errno.EACCES:
         remedy = "; run it as the user to whom the folder and the log belong, or name another file"
     return ConfigError(f"log {path}: cannot be opened: {error.strerror}{remedy}")

@@ -1,7 +1,6 @@
 """An append-only file of lines, locked against other writers."""
 
 import os
-import stat
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from edge.client.logs.failures import log_error, open_error
 from edge.client.logs.progress import FileEnd
 from edge.errors import ConfigError, LogFileError
 from edge.files.lock import lock_file
+from edge.files.regular import open_regular
 
 RESUME_BYTES = 8 << 20
 """How much of a log's end is searched for the last message of each stream, if its progress file is
@@ -276,14 +276,11 @@ def _open_locked(path: Path) -> int:
     Raises:
         ConfigError: that is not possible.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     except OSError as error:
         raise open_error(path, error) from error
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError(f"log {path}: expected a regular file, or none yet")
         in_use = "another process writes to it; give each logger its own file"
         lock_file(descriptor, name=f"log {path}", in_use=in_use)
     except ConfigError:

@@ -9,6 +9,7 @@ from typing import Final
 from edge.client.logs.failures import open_error
 from edge.client.logs.sqlite_schema import check_identity
 from edge.errors import ConfigError, LogFileError
+from edge.files.regular import refuse_special
 
 BUSY_S: Final = 10.0
 """How long to wait for a logger that writes to the same file."""
@@ -24,6 +25,7 @@ def open_log(path: Path) -> Iterator[sqlite3.Connection]:
     """
     expected = "expected a log (.sqlite) that affect-edge log wrote"
     try:
+        refuse_special(path)
         is_there = path.is_file()
     except OSError as error:
         raise open_error(path, error) from error

@@ -32,6 +32,7 @@ from edge.client.tidy import PlacedGap
 from edge.errors import ConfigError, LogFileError
 from edge.files.durable import sync_folder
 from edge.files.lock import lock_file
+from edge.files.regular import open_regular
 from edge.protocol.messages import StatusMessage
 
 _MINUTE_NS: Final = 60_000_000_000
@@ -205,9 +206,8 @@ class SqliteLog:
         self._progress.day = on_day
 
     def _open(self) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            self._fd = os.open(self.path, flags, 0o600)
+            self._fd = open_regular(self.path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise open_error(self.path, error) from error
         try:

@@ -13,6 +13,7 @@ from edge.client.logs.sessions import Span, read_sessions, within
 from edge.client.logs.sqlite_schema import check_identity
 from edge.client.tidy import PlacedGap
 from edge.errors import ConfigError, LogFileError
+from edge.files.regular import open_regular
 from edge.protocol.messages import EventMessage, FrameMessage
 
 _BATCH: Final = 2000
@@ -180,7 +181,7 @@ def _where(spans: list[Span] | None, seq: str = "seq") -> tuple[str, tuple[Any, 
 
 def _open(path: Path) -> sqlite3.Connection:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=open_regular) as file:
             head = file.read(len(_HEAD))
     except IsADirectoryError as error:
         raise ConfigError(

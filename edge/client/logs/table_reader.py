@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from edge.client.logs.arrow import require_arrow
 from edge.errors import ConfigError, LogFileError
+from edge.files.regular import NotRegularFile, refuse_special
 
 MADE_BY: Final = "expected a table that affect-edge log, export-log or analyse made"
 
@@ -147,8 +148,9 @@ def readable(path: Path) -> Iterator[None]:
         LogFileError: it is damaged, or the disk fails.
     """
     try:
+        refuse_special(path)
         yield
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotRegularFile) as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; {MADE_BY}") from error
     except OSError as error:  # pyarrow's errors of damaged files, too
         raise LogFileError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error

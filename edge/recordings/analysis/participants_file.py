@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from edge.codes import Code
 from edge.errors import ConfigError
+from edge.files.regular import open_regular
 from edge.results.user_csv import separator_of
 
 _EXPECTED: Final = "expected a CSV file with the columns track,participant, and file if wanted"
@@ -86,7 +87,7 @@ def read_participants(path: Path | None, option: str = "--participants ") -> Par
         return ParticipantsFile()
     where = f"{option}{path}"
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_regular) as file:
             content = file.read(_BYTES_MAX + 1)
     except OSError as error:
         raise ConfigError(f"{where}: {error.strerror}; {_EXPECTED}") from error

@@ -17,6 +17,7 @@ from edge.client.logs.sqlite_reader import SqliteReader
 from edge.client.logs.table_reader import csv_rows, parquet_batches, parquet_files, spools
 from edge.client.tidy import COLUMNS
 from edge.errors import ConfigError, LogFileError
+from edge.files.regular import NotRegularFile, open_regular
 from edge.protocol.messages import EventMessage, FrameMessage
 from edge.recordings.annotation.overlay import Emotion, FaceOverlay, FrameOverlay, overlay_of
 from edge.results.analysed import tables_suffix
@@ -166,10 +167,12 @@ class _JsonLines:
 
     def _lines(self, word: bytes) -> Iterator[bytes]:
         try:
-            with self._log.open("rb") as file:
+            with open(self._log, "rb", opener=open_regular) as file:
                 for line in file:
                     if word in line[:200]:
                         yield line
+        except NotRegularFile as error:
+            raise ConfigError(f"--from {self._log}: {error.strerror}; expected a log") from error
         except OSError as error:
             raise LogFileError(f"--from {self._log}: {error.strerror}") from error
 

@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from edge.clock import monotonic_ns
 from edge.errors import BrokerUnavailable, ConfigError
+from edge.files.private import read_small_file
+from edge.files.regular import refuse_special
 from edge.tools.forward.outbox import Outgoing
 
 try:
@@ -22,6 +24,7 @@ except ImportError as error:
         f"forward needs paho-mqtt ({error}); install it: pip install 'affect-edge[forward]'"
     ) from error
 
+_PASSWORD: Final = "expected one line, the password"
 PASSWORD_VARIABLE: Final = "AFFECT_EDGE_MQTT_PASSWORD"
 
 IN_FLIGHT: Final = 100
@@ -102,15 +105,11 @@ def read_password(file: Path | None) -> str | None:
     """
     if file is None:
         return os.environ.get(PASSWORD_VARIABLE) or None
+    content = read_small_file(file, "--password-file", private=True, remedy=_PASSWORD)
     try:
-        with open(file, encoding="utf-8") as opened:
-            if os.fstat(opened.fileno()).st_mode & 0o077:
-                raise ConfigError(
-                    f"--password-file {file}: other users can read it; chmod 600 {file}"
-                )
-            return opened.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--password-file {file}: {error}; expected one line") from error
+        return content.decode().partition("\n")[0].rstrip("\r")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--password-file {file}: {error}; {_PASSWORD}") from error
 
 
 def tls_context(ca: Path | None) -> ssl.SSLContext:
@@ -120,9 +119,13 @@ def tls_context(ca: Path | None) -> ssl.SSLContext:
         ConfigError: the file with the certificate authority cannot be used.
     """
     try:
+        if ca is not None:
+            refuse_special(ca)
         return ssl.create_default_context(cafile=None if ca is None else str(ca))
     except OSError as error:
-        raise ConfigError(f"--ca {ca}: {error}; expected certificates in PEM form") from error
+        raise ConfigError(
+            f"--ca {ca}: {error.strerror}; expected certificates in PEM form"
+        ) from error
 
 
 @dataclass(slots=True)

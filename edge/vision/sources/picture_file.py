@@ -5,9 +5,7 @@ masks of a TIFF are no pictures of their own. Values of more than 8 bits are red
 in the header (PGM), or by the effective depth of the folder (``edge.vision.sources.depth``).
 """
 
-import os
 import re
-import stat
 import struct
 from pathlib import Path
 from typing import Final
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import FrameRefused
+from edge.files.regular import open_regular, read_regular
 from edge.validation import replace_surrogates
 from edge.vision.sources.depth import StreamDepth, to_eight_bits
 from edge.vision.sources.exif import orientation, upright
@@ -139,30 +138,16 @@ def is_deep_png_or_tiff(path: Path) -> bool:
     if path.suffix.lower() in (".tif", ".tiff"):
         return True
     try:
-        with open(_open_regular(path), "rb") as file:
+        with open(path, "rb", opener=open_regular) as file:
             head = file.read(25)
     except OSError:
         return False
     return head.startswith(_PNG) and head[24:25] == b"\x10"
 
 
-def _open_regular(path: Path) -> int:
-    """Open a regular file without waiting: a pipe would wait for a writer.
-
-    Raises:
-        OSError: it cannot be opened, or is not a regular file.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(0, "not a regular file")
-    return descriptor
-
-
 def _read_file(path: Path, name: str) -> Bytes:
     try:
-        with open(_open_regular(path), "rb") as file:
-            content = np.frombuffer(file.read(), np.uint8)
+        content = np.frombuffer(read_regular(path), np.uint8)
     except OSError as error:
         raise FrameRefused(f"{name}: {error.strerror}") from error
     if not content.size:

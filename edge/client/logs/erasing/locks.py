@@ -8,7 +8,6 @@ root that the owner alone cannot pass.
 import ctypes
 import os
 import pwd
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Final
 from edge.client.logs.failures import open_error
 from edge.errors import ConfigError, LogFileError
 from edge.files.lock import lock_file
+from edge.files.regular import open_regular
 
 _CAPABILITY_VERSION: Final = 0x20080522
 _DAC_READ_SEARCH: Final = 2
@@ -79,12 +79,10 @@ def open_locked(path: Path) -> int:
         ConfigError: it cannot be opened, or is no regular file.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = open_regular(path, os.O_RDWR)
     except OSError as error:
         raise open_error(path, error) from error
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError(f"--log {path}: expected a regular file")
         lock_log(descriptor, path)
     except (ConfigError, LogFileError):
         os.close(descriptor)
