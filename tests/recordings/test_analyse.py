@@ -187,18 +187,6 @@ def test_a_track_or_file_that_is_not_there_is_named(recordings, tmp_path):
     assert "affect-edge: --participants: 'R00.mp4': none of these recordings\n" in text
 
 
-def test_too_many_intervals_are_refused_before_a_picture_is_read(tmp_path):
-    """They were refused after the analysis, whose result was lost; then with exit code 1."""
-    (pictures := tmp_path / "pictures").mkdir()
-    for number in range(20):
-        (pictures / f"{number}.png").write_bytes(b"no picture")
-    code, text = analyse(
-        pictures, "--out", tmp_path / "out", "--interval", "0.1s", "--set", "source.rate_hz=0.001"
-    )
-    assert code == 78
-    assert "--interval 0.1 s: makes 200000 intervals of 20000 s" in text
-
-
 def test_a_summary_by_intervals_or_marks_without_a_new_analysis(recordings, tmp_path):
     out, marks = tmp_path / "out", tmp_path / "marks.csv"
     marks.write_text("time_s,mark\n0.4,dive\n")
@@ -253,15 +241,6 @@ def test_a_damaged_recording_does_not_stop_the_others(recordings, tmp_path):
     assert "Traceback" not in text
     left = {path.name for path in (tmp_path / "out").iterdir()}
     assert left == {".analyse.lock", "good"}
-
-
-def test_where_nothing_fits_the_input_is_wrong(recordings, tmp_path):
-    """It had the exit code of a failure that another try may mend."""
-    (text_file := tmp_path / "text.mp4").write_bytes(b"not a video " * 1000)
-    code, text = analyse(text_file, "--out", tmp_path / "out")
-    assert (code, "text.mp4': no video in it" in text) == (78, True)
-    code, text = analyse(recordings, "--out", tmp_path / "out", "--start", "1h")
-    assert (code, text.count("no picture of it is within the given start and end")) == (78, 3)
 
 
 def test_a_process_that_dies_fails_its_recording_only(recordings, tmp_path):
