@@ -18,14 +18,28 @@
 #                                                      the system, this architecture and no network
 # pip reads its usual settings (PIP_INDEX_URL and so on).
 # Exit: 0 done; 1 it failed, and release, units and services are as they were before (a first
-# installation that does not get ready stays, for a look); 78 an argument or the machine is wrong, and
-# nothing was installed. Before either, what an upgrade that was cut off has left is undone.
+# installation that does not get ready stays, for a look; after a line with the number of a line, such as
+# on a full disk, they are so once it is run again); 78 an argument or the machine is wrong, and nothing
+# was installed. Before either, what an upgrade that was cut off has left is undone.
 [ -n "${BASH_VERSION:-}" ] || {
     echo "install.sh: needs bash: run it as it is, or by bash" >&2
     exit 78
 }
-set -euo pipefail
-trap 'printf "install.sh: line %s failed: %s\n" "$LINENO" "$BASH_COMMAND" >&2' ERR
+set -Eeuo pipefail
+
+say() { printf 'install.sh: %s\n' "$*"; }
+wrong() { printf 'install.sh: %s\n' "$*" >&2; exit 78; }
+fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
+
+# stopped LINE CODE COMMAND: ends where a command fails that nothing else answers for
+stopped() {
+    [ "$BASH_SUBSHELL" = 0 ] || return 0 # what has started the subshell looks at its end
+    local hint='put right what the lines above say, and run it again'
+    [ ! -e "${trial-}" ] || hint="$hint: that, and a restart of the machine, first undo this upgrade"
+    fail "line $1 failed (exit code $2): ${3%%$'\n'*}; $hint"
+}
+trap 'stopped "$LINENO" "$?" "$BASH_COMMAND"' ERR
+trap 'fail "interrupted; run it again: it begins where it has to"' HUP INT TERM
 
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 base=/opt/affect-edge
@@ -40,10 +54,6 @@ trial=$base/trial
 undo_unit=undo-affect-edge.service
 alive=active,activating,reloading
 needed_mb=900 # two releases of 330 MB for a moment, and pip's cache
-
-say() { printf 'install.sh: %s\n' "$*"; }
-wrong() { printf 'install.sh: %s\n' "$*" >&2; exit 78; }
-fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
 # ---- arguments ------------------------------------------------------------------------------
 
@@ -103,11 +113,11 @@ extras() {
 pip_line() { grep -E '^(ERROR|error):?' "$1" | head -n 1 | cut -c 1-300 || true; }
 
 if [ "$action" = wheels ]; then
+    mkdir -p "$wheels" 2>/dev/null || wrong "wheels $wheels: cannot be made; expected a folder in which you may write"
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     /usr/bin/python3 -m venv "$work/venv" >"$work/log" 2>&1 ||
         wrong "python3 cannot make an environment; run: sudo apt install python3-venv"
-    mkdir -p "$wheels"
     "$work/venv/bin/pip" wheel --only-binary=:all: -w "$wheels" "$source$(extras both)" \
         >"$work/log" 2>&1 || fail "the wheels cannot be fetched: $(pip_line "$work/log")"
     say "$(find "$wheels" -name '*.whl' | wc -l) wheels in $wheels; on the other machine: sudo deploy/install.sh --wheels $wheels"
