@@ -28,7 +28,7 @@ def write_plots(
 
     Args:
         table: the record.
-        folder: of the plots; made if missing.
+        folder: of the plots; made if missing, for its owner alone.
         marks: the marks; None: those of the record.
         series: other sensors, drawn below the timeline.
 
@@ -39,7 +39,7 @@ def write_plots(
     chosen = recorded_marks(table) if marks is None else marks
     written = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(folder, error) from error
     with styled():

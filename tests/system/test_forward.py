@@ -1,6 +1,7 @@
 """``affect-edge forward`` between a real daemon and a real broker."""
 
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import run_command_line
+from edge.client import Cursor
 from edge.errors import ConfigError
 from edge.tools.forward.broker import read_password
 from edge.tools.forward.state import ForwardState
@@ -87,6 +89,18 @@ def test_a_state_file_belongs_to_one_broker_and_one_process(tmp_path: Path) -> N
         ForwardState(tmp_path / "state", "mqtt://one:1883/")
     with pytest.raises(ConfigError, match="belongs to mqtt://one:1883/"):
         ForwardState(tmp_path / "state", "mqtt://two:1883/")
+
+
+def test_a_new_state_file_is_its_owners_alone(tmp_path: Path) -> None:
+    """Every user could read it."""
+    before = os.umask(0)
+    try:
+        with ForwardState(tmp_path / "state", "mqtt://one:1883/") as state:
+            state.store([Cursor("stream", 1, 2)])
+    finally:
+        os.umask(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o600
 
 
 def test_a_password_file_that_others_can_read_is_refused(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from typing import Any, Final
 from edge.errors import ConfigError
 from edge.files.durable import replace_file, sync_folder
 from edge.files.lock import lock_file
+from edge.files.regular import open_regular
 from edge.results.analysed import FILES, PLOT, PLOTS, SESSION
 
 _PLOT_NAME_MAX: Final = 40  # bytes, while it is written
@@ -245,7 +246,7 @@ def _free_name(path: Path) -> Path:
 
 
 def _write_owner(part: Path, name: str) -> None:
-    with open(part / _OWNER, "xb") as file:
+    with open(part / _OWNER, "xb", opener=open_regular) as file:
         file.write(json.dumps({"folder": name}).encode())
         file.flush()
         os.fsync(file.fileno())

@@ -1,5 +1,6 @@
 """The forwarder's state: a small SQLite file with the cursor of each stream."""
 
+import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Final, Self
 
 from edge.client import Cursor
 from edge.errors import ConfigError, LogFileError
+from edge.files.regular import open_regular
 
 _APPLICATION: Final = 0x61666677
 _SETUP: Final = f"""
@@ -22,7 +24,7 @@ class ForwardState:
     """Cursors of one forwarder and one target; the file is locked. Not thread-safe.
 
     Args:
-        path: the file; made if it is missing.
+        path: the file; made if it is missing, readable by its owner alone.
         target: address of the broker; a file of another target is refused.
 
     Raises:
@@ -32,9 +34,11 @@ class ForwardState:
     def __init__(self, path: Path, target: str) -> None:
         self._path = path
         try:
+            os.close(open_regular(path, os.O_RDWR | os.O_CREAT))  # SQLite lets all users read it
             self._file = sqlite3.connect(path, timeout=0.5, isolation_level=None)
-        except sqlite3.Error as error:
-            raise ConfigError(f"--state {path}: {error}; expected a file to write to") from error
+        except (OSError, sqlite3.Error) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ConfigError(f"--state {path}: {reason}; expected a file to write to") from error
         try:
             self._open(target)
         except sqlite3.Error as error:
