@@ -1,4 +1,4 @@
-"""The installed service under a real systemd: reboots, upgrades, power cuts in them.
+"""The installed service under a real systemd: reboots, upgrades, power cuts in them, instances.
 
 Without a camera, which the service declares absent; with one, on a kernel of its own, and with a
 disk that loses what was not written: ``test_vm.py``. The tests share one system, in this order.
@@ -6,6 +6,7 @@ disk that loses what was not written: ``test_vm.py``. The tests share one system
 
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterator
 
@@ -21,6 +22,22 @@ UNIT = "affect-edge.service"
 INSTALL = "/root/src/deploy/install.sh"
 REBOOTS = int(os.environ.get("REBOOTS", "5"))
 
+INSTANCE = """
+[device]
+name = "{name}"
+purpose = "research-consent"
+[source]
+kind = "v4l2"
+[detector]
+threads = 1
+[publish]
+endpoint = "tcp://127.0.0.1:{port}"
+service_endpoint = "tcp://127.0.0.1:{service}"
+[metrics]
+address = "127.0.0.1:{metrics}"
+"""
+"""One of several cameras; there is none here."""
+
 RELEASES = (
     ("good", "0.1.1", ""),
     ("bad", "0.1.2", "\nraise RuntimeError('a broken release')\n"),
@@ -34,11 +51,13 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdContaine
     debian_cache(*PROGRAMS)
     require("vm", SystemdContainer.is_possible(), "control groups of version 2")
     root = DebianRoot(tmp_path_factory.mktemp("systemd"))
-    done = root.install("--wheels", "/root/wheels", "--purpose", "research-consent")
+    options = ("--wheels", "/root/wheels", "--purpose", "research-consent", "--appliance")
+    done = root.install(*options)
     assert done.returncode == 0, done.stderr
-    drop_in = root.path / "etc/systemd/system/affect-edge.service.d/busy.conf"
-    drop_in.parent.mkdir()
-    drop_in.write_text(FOR_BUSY_MACHINES)
+    for unit in (UNIT, "affect-edge@.service"):
+        drop_in = root.path / f"etc/systemd/system/{unit}.d/busy.conf"
+        drop_in.parent.mkdir(exist_ok=True)
+        drop_in.write_text(FOR_BUSY_MACHINES)
     for name, version, appended in RELEASES:
         release = root.path / "root" / name
         release.mkdir()
@@ -50,23 +69,23 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdContaine
         yield started
 
 
-def show(system: SystemdContainer, name: str) -> str:
-    return system.output(f"systemctl show -P {name} {UNIT}")
+def show(system: SystemdContainer, name: str, unit: str = UNIT) -> str:
+    return system.output(f"systemctl show -P {name} {unit}")
 
 
 def version(system: SystemdContainer) -> str:
     return system.output("affect-edge version")
 
 
-def wait_until_ready(system: SystemdContainer) -> None:
+def wait_until_ready(system: SystemdContainer, unit: str = UNIT) -> None:
     """Wait for the service; check that it has not failed on the way."""
-    system.wait_for(f"systemctl is-active {UNIT}", 600)
-    system.wait_for(f"systemctl show -P StatusText {UNIT} | grep 'source absent'", 60)
-    assert show(system, "NRestarts") == "0"
+    system.wait_for(f"systemctl is-active {unit}", 600)
+    system.wait_for(f"systemctl show -P StatusText {unit} | grep 'source absent'", 60)
+    assert show(system, "NRestarts", unit) == "0"
 
 
-def epoch(system: SystemdContainer) -> int:
-    said = system.output(f"journalctl -q -b -u {UNIT} -o cat --no-pager")
+def epoch(system: SystemdContainer, unit: str = UNIT) -> int:
+    said = system.output(f"journalctl -q -b -u {unit} -o cat --no-pager")
     return int(re.findall(r"journal: .*, epoch (\d+)", said)[-1])
 
 
@@ -143,3 +162,37 @@ def test_a_wrong_configuration_is_not_started_again(system: SystemdContainer) ->
     assert show(system, "NRestarts") == "0"
     system.output(f"cp /root/edge.toml {config}; systemctl start {UNIT}", 600)
     wait_until_ready(system)
+
+
+def test_exit_code_75_reboots_an_appliance(system: SystemdContainer) -> None:
+    """A program that ends with 75 is in place of the daemon, until the reboot empties ``/run``."""
+    before = epoch(system)
+    folder = f"/run/systemd/system/{UNIT}.d"
+    ends = '[Service]\nExecStart=\nExecStart=/bin/sh -c "exit 75"\n'
+    system.output(f"mkdir -p {folder}; printf %s {shlex.quote(ends)} >{folder}/stuck.conf")
+    system.run(f"systemctl daemon-reload; systemctl restart {UNIT}")
+    system.start_after_reboot()
+    wait_until_ready(system)
+    assert epoch(system) == before + 1
+    assert len(system.output("cat /var/lib/affect-edge-reboots/times").splitlines()) == 1
+    assert show(system, "RuntimeWatchdogUSec", "") == "14s"
+
+
+def test_several_cameras_have_a_service_each(system: SystemdContainer) -> None:
+    """As docs/install.md has it; also after a reboot."""
+    for index, name in enumerate(("left", "right")):
+        ports = {"port": 5560 + index, "service": 5570 + index, "metrics": 9110 + index}
+        config = shlex.quote(INSTANCE.format(name=name, **ports))
+        system.output(f"printf %s {config} >/etc/affect-edge/{name}.toml")
+    both = ("affect-edge@left", "affect-edge@right")
+    system.output("systemctl disable --now affect-edge")
+    system.output(f"systemctl enable --now {' '.join(both)}", 1200)
+    for number in (1, 2):
+        for unit in both:
+            wait_until_ready(system, unit)
+            assert epoch(system, unit) == number
+        if number == 1:
+            system.reboot()
+    assert show(system, "ActiveState") == "inactive"
+    assert system.output("stat -c %a /var/lib/private/affect-edge-*").split() == ["700", "700"]
+    system.output(f"systemctl disable --now {' '.join(both)}; systemctl enable --now {UNIT}", 600)

@@ -123,8 +123,12 @@ class SystemdContainer(RemoteCommands):
 
     def reboot(self) -> None:
         """Let it shut down in order, and start it again."""
-        assert self._process is not None
         self.run("systemctl reboot --no-block")
+        self.start_after_reboot()
+
+    def start_after_reboot(self) -> None:
+        """Wait until it has shut down by itself, and start it again."""
+        assert self._process is not None
         self._process.wait(120)
         self._ended()
         self.start()
