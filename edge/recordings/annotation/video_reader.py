@@ -17,7 +17,7 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.recordings.annotation.drawing.canvas import Picture
-from edge.vision.sources.container import is_mirrored, why_no_video
+from edge.vision.sources.container import is_mirrored, recording_of, why_no_video
 
 _ROTATIONS: Final = {
     90: cv2.ROTATE_90_CLOCKWISE,
@@ -134,6 +134,8 @@ class VideoReader:
         """Length of the video; None if the file does not state it."""
         if self._stream.duration:
             return int(self._stream.duration * self.time_base * 1_000_000_000)
+        if (stated_s := recording_of(str(self._path)).duration_s) is not None:
+            return round(stated_s * 1e9)  # FFmpeg gives the end, where times begin late
         if self._container.duration:
             return int(self._container.duration) * 1000
         return None

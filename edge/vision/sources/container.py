@@ -6,7 +6,7 @@ matrix's determinant is needed to put that right.
 
 Formats: ISO/IEC 14496-12 (MP4, MOV: boxes ``mvhd``, ``tkhd``, ``elst``, ``ctts``) and RFC 9559
 (Matroska, WebM: the elements ``Info`` and ``Projection``, of which FFmpeg uses half turns of yaw
-and pitch as flips).
+and pitch as flips, and the first ``Cluster``).
 """
 
 import math
@@ -25,6 +25,7 @@ _Range = tuple[int, int]
 _BOXES_FIRST: Final = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"})
 _PARTS_MAX: Final = 10_000
 _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+_TIMESTAMP = b"\xe7"  # of a cluster
 _TRACKS, _TRACK_ENTRY, _TRACK_TYPE = b"\x16\x54\xae\x6b", b"\xae", b"\x83"
 _VIDEO, _PROJECTION, _PROJECTION_TYPE = b"\xe0", b"\x76\x70", b"\x76\x71"
 _YAW, _PITCH = b"\x76\x73", b"\x76\x74"
@@ -136,10 +137,23 @@ def _recording_matroska(file: BinaryIO, end: int) -> Recording:
             duration_s = None
             if len(length) in (4, 8):
                 ticks = struct.unpack(">f" if len(length) == 4 else ">d", length)[0]
-                duration_s = ticks * scale_ns / _SECOND_NS
+                begin = _begin_matroska(file, segment, segment_end)
+                # FFmpeg states the end; of a part of a longer recording, times begin late
+                duration_s = (ticks - begin if begin < ticks else ticks) * scale_ns / _SECOND_NS
             created_ns = int.from_bytes(date, "big", signed=True) + _MATROSKA_EPOCH_NS
             return _recording(duration_s, created_ns if date else None)
     return Recording()
+
+
+def _begin_matroska(file: BinaryIO, segment: int, end: int) -> int:
+    """Return the time at which the first cluster of a segment begins, in its ticks; 0: unknown."""
+    position = segment
+    for _, _, stop in _elements(file, segment, end):
+        position = stop
+    cluster = _element(file, position, end)
+    if cluster is None or cluster[0] != _CLUSTER:
+        return 0
+    return int.from_bytes(_value(file, _elements(file, *cluster[1:]), _TIMESTAMP), "big")
 
 
 def _recording(duration_s: float | None, created_ns: int | None) -> Recording:
@@ -263,18 +277,25 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[_Part]:
     """Yield the elements between two positions of a Matroska file, up to the first cluster."""
     for _ in range(_PARTS_MAX):
-        head = _read(file, start, 12) if start < end else b""
-        name_size = _vint_length(head[:1])
-        size_size = _vint_length(head[name_size : name_size + 1])
-        if not name_size or not size_size or head[:4] == _CLUSTER:
+        element = _element(file, start, end)
+        if element is None or element[0] == _CLUSTER:
             return
-        content = start + name_size + size_size
-        bits = 7 * size_size
-        size = int.from_bytes(head[name_size : name_size + size_size], "big") & ((1 << bits) - 1)
-        unknown = size == (1 << bits) - 1
-        stop = end if unknown else min(content + size, end)
-        yield head[:name_size], content, stop
-        start = stop
+        yield element
+        start = element[2]
+
+
+def _element(file: BinaryIO, start: int, end: int) -> _Part | None:
+    """Return the element at a position of a Matroska file; None if there is none."""
+    head = _read(file, start, 12) if start < end else b""
+    name_size = _vint_length(head[:1])
+    size_size = _vint_length(head[name_size : name_size + 1])
+    if not name_size or not size_size:
+        return None
+    content = start + name_size + size_size
+    bits = 7 * size_size
+    size = int.from_bytes(head[name_size : name_size + size_size], "big") & ((1 << bits) - 1)
+    unknown = size == (1 << bits) - 1
+    return head[:name_size], content, end if unknown else min(content + size, end)
 
 
 def _vint_length(first: bytes) -> int:

@@ -133,6 +133,14 @@ def test_length_and_date_of_a_recording(tmp_path: Path, container: str, dated: b
     assert found.duration_s == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_the_length_of_a_file_whose_times_begin_late(tmp_path: Path, container: str) -> None:
+    """Recorders cut hours into files whose times go on; such a file was called damaged."""
+    late = ("-output_ts_offset", "500")
+    path = encode(tmp_path / f"clip.{container}", *H264, *late, frames=25)
+    assert recording_of(str(path)).duration_s == pytest.approx(1.0, abs=0.05)
+
+
 def test_a_format_without_date_and_a_missing_file_say_nothing(tmp_path: Path) -> None:
     path = encode(tmp_path / "clip.avi", "-c:v", "mjpeg", *DATED)
     assert recording_of(str(path)) == recording_of(str(tmp_path / "absent")) == Recording()
