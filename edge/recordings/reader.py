@@ -71,8 +71,8 @@ class Reader:
             channels: order of the colours of an array; OpenCV's is ``bgr``.
 
         Raises:
-            ConfigError: the file is missing or cannot be decoded, or an array of another shape or
-                type.
+            ConfigError: the file is missing or cannot be decoded, an array of another shape or
+                type, or neither of them.
             InferenceError: the detector failed on it.
         """
         source = self._picture_config.source
@@ -81,8 +81,9 @@ class Reader:
         if isinstance(picture, np.ndarray):
             luma = _luma_of(picture, channels, depth)
         else:
+            path = _path_of(picture)
             try:
-                luma, file = read_grey(Path(picture), depth), Path(picture).name
+                luma, file = read_grey(path, depth), path.name
             except FrameRefused as error:
                 raise ConfigError(f"picture {error}") from error
         luma = turned(luma, source.rotate_deg, source.flip)
@@ -151,6 +152,16 @@ class Reader:
     def _results(self, config: Config, selection: Selection) -> Iterator[Result]:
         steps = Steps(self._pipeline, config, selection)
         return (item for item in steps if isinstance(item, Result))
+
+
+def _path_of(picture: Path | str) -> Path:
+    try:
+        return Path(picture)
+    except TypeError as error:
+        raise ConfigError(
+            f"picture of type {type(picture).__name__}: expected an array, or the name of a file"
+            " (cv2.imread gives None for a file that it cannot read)"
+        ) from error
 
 
 def _luma_of(picture: NDArray[Any], channels: Channels, depth: StreamDepth) -> Luma:

@@ -124,6 +124,7 @@ def test_a_picture_is_turned_as_configured():
         (np.zeros((0, 20), np.uint8), "picture: uint8 (0, 20); expected uint8"),
         ("no.png", "picture no.png: No such file or directory"),
         (DEMO_CLIP, "picture demo.mp4: cannot be decoded"),
+        (cv2.imread("no.png"), "picture of type NoneType: expected an array, or the name of a"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_one_line(reader, picture, text):
