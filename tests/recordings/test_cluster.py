@@ -11,14 +11,14 @@ from edge.recordings.analysis.analyse import AnalyseOptions, run_analyse
 from tests.support.analyses import analyse, make_recordings
 from tests.support.ports import free_port
 
-pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")
 
 
 def test_a_worker_with_other_models_or_without_the_file_refuses(tmp_path, monkeypatch):
     (video,) = make_recordings(tmp_path / "in", 1).iterdir()
     texts = []
 
-    def altered(address, jobs, on_progress):
+    def altered(address, jobs, on_progress, report):
         (job,) = jobs
         moved = job.encode().replace(str(video), str(video.with_name("gone.mp4")))
         other = job.encode().replace(job.models["detector"].sha256, "0" * 64)
@@ -46,6 +46,18 @@ def test_a_scheduler_that_does_not_answer(tmp_path):
     assert f"--scheduler {address}: does not answer" in text
     assert "interrupted" not in text
     assert "Traceback" not in text
+
+
+def test_a_cluster_without_workers_is_waited_for_with_a_line():
+    said = []
+    local = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with distributed.LocalCluster(n_workers=0, **local) as cluster:
+        address = cluster.scheduler_address
+        assert not [*cluster_module.run_on_cluster(address, [], lambda *_: None, said.append)]
+    assert said == [
+        f"--scheduler {address}: has no worker yet; it waits for one: dask worker {address} on each"
+        " machine"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def run_analyse(options: AnalyseOptions) -> int:
         waiting = jobs if options.again else _unfinished(jobs, present, display)
         if options.scheduler is not None:
             first.close()
-            ends = run_on_cluster(options.scheduler, waiting, display.progress)
+            ends = run_on_cluster(options.scheduler, waiting, display.progress, display.line)
             return _run(jobs, waiting, ends, display)
         processes = min(options.jobs or len(os.sched_getaffinity(0)), len(waiting))
         workers = stack.enter_context(Workers(processes, first))

@@ -44,7 +44,10 @@ def require_distributed(address: str) -> Any:
 
 
 def run_on_cluster(
-    address: str, jobs: Sequence[Job], on_progress: Callable[[Job, Progress], None]
+    address: str,
+    jobs: Sequence[Job],
+    on_progress: Callable[[Job, Progress], None],
+    report: Callable[[str], None],
 ) -> Iterator[Done]:
     """Yield the end of each job as it comes.
 
@@ -52,6 +55,7 @@ def run_on_cluster(
         address: of the scheduler, ``tcp://HOST:8786``.
         jobs: in the order in which they are started.
         on_progress: is told when a recording begins to wait.
+        report: takes a line if there is no worker; they are waited for.
 
     Raises:
         AffectEdgeError: the scheduler does not answer, or is lost.
@@ -65,6 +69,11 @@ def run_on_cluster(
             " with dask scheduler, and dask worker on each machine"
         ) from error
     with client:
+        if not client.nthreads():  # by worker; a cluster may start them for what it is given
+            report(
+                f"--scheduler {address}: has no worker yet; it waits for one: dask worker {address}"
+                " on each machine"
+            )
         futures = {}
         for job in jobs:
             on_progress(job, Progress("cluster", 0.0))
