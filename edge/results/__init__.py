@@ -4,12 +4,16 @@ This package sees no pictures and opens no sockets: it reads logs and the tables
 needs NumPy, and matplotlib for plots; ``pip install 'affect-edge[recordings]'``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
 def check_inputs(
-    *, marks: Path | None = None, joins: Sequence[Path] = (), time_column: str | None = None
+    *,
+    marks: Path | None = None,
+    joins: Sequence[Path] = (),
+    time_column: str | None = None,
+    undated: Path | None = None,
 ) -> None:
     """Check files of marks and of other sensors before anything is computed.
 
@@ -17,18 +21,21 @@ def check_inputs(
         marks: a ``marks.csv``.
         joins: CSV files of other sensors.
         time_column: the name of the column with the time in all of ``joins``.
+        undated: a recording of which it is not known when it was made; None: there is none.
 
     Raises:
-        ConfigError: one of them cannot be read, or has other columns, or matplotlib is missing;
-            one line.
+        ConfigError: one of them cannot be read, or has other columns, or has dates although a
+            recording has none, or matplotlib is missing; one line.
     """
     from edge.results.figures import require_matplotlib  # noqa: PLC0415
-    from edge.results.join import read_sensors  # noqa: PLC0415
+    from edge.results.join import read_sensors, require_no_dates  # noqa: PLC0415
     from edge.results.marks import read_marks  # noqa: PLC0415
 
     if marks is not None:
         read_marks(marks)
-    read_sensors(joins, time_column)
+    for sensor in read_sensors(joins, time_column):
+        if undated is not None:
+            require_no_dates(sensor, undated)
     require_matplotlib()
 
 
@@ -39,6 +46,7 @@ def after_analysis(
     marks: Path | None = None,
     joins: Sequence[Path] = (),
     time_column: str | None = None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> None:
     """Write the results of one analysed recording into its folder.
 
@@ -52,6 +60,7 @@ def after_analysis(
         marks: a ``marks.csv``; None: the marks of the record.
         joins: CSV files of other sensors.
         time_column: the name of the column with the time in all of ``joins``.
+        on_step: is called again and again, whatever is done; it may take minutes.
 
     Raises:
         ConfigError: as ``check_inputs``; the folder holds no tables; or the times of a sensor are
@@ -72,13 +81,13 @@ def after_analysis(
     from edge.results.tables import read_table  # noqa: PLC0415
 
     sensors = read_sensors(joins, time_column)
-    table = read_table(folder)
+    table = read_table(folder, report=lambda _line: on_step())
     for sensor in sensors:
         check_times(sensor, table)
     chosen = recorded_marks(table) if marks is None else read_marks(marks)
-    write_summary(table, folder / SUMMARY, interval_s=interval_s, marks=chosen)
-    write_plots(table, folder / PLOTS, chosen, series_of(sensors, table))
+    write_summary(table, folder / SUMMARY, interval_s=interval_s, marks=chosen, on_step=on_step)
+    write_plots(table, folder / PLOTS, chosen, series_of(sensors, table), on_step=on_step)
     if marks is not None:
         write_kept_marks(folder, chosen)
     if sensors:
-        write_joined(folder, sensors)
+        write_joined(folder, sensors, on_step=on_step)

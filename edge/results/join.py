@@ -6,7 +6,7 @@ gets the newest sample at or before its frame, unless that is older than the *li
 usual spacing of the samples, and 1 s at least. Then the cells are empty.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -75,8 +75,13 @@ def read_sensors(paths: Sequence[Path], time_column: str | None) -> list[Sensor]
             ``timestamp`` or the like.
 
     Raises:
-        ConfigError: a file cannot be read, lacks the column, or holds a time that is none.
+        ConfigError: a file cannot be read, lacks the column, or holds a time that is none; or there
+            is a column and no file.
     """
+    if time_column is not None and not paths:
+        raise ConfigError(
+            f"--time-column {time_column!r}: expected --join FILE, too, whose column of times it is"
+        )
     sensors: list[Sensor] = []
     names = set(COLUMNS)
     for path in paths:
@@ -156,9 +161,20 @@ def check_times(sensor: Sensor, table: Table) -> None:
     Raises:
         ConfigError: they are wall times, and it is not known when the record was made.
     """
-    if sensor.is_wall and not table.wall_time_known():
+    if not table.wall_time_known():
+        require_no_dates(sensor, table.path)
+
+
+def require_no_dates(sensor: Sensor, undated: Path) -> None:
+    """Raise ``ConfigError`` if a sensor has wall times.
+
+    Args:
+        sensor: to be joined.
+        undated: a record or recording of which it is not known when it was made.
+    """
+    if sensor.is_wall:
         raise ConfigError(
-            f"--join {sensor.path}: has dates, but nothing says when {table.path} was recorded:"
+            f"--join {sensor.path}: has dates, but nothing says when {undated} was recorded:"
             " give source.recorded_at, or a column of seconds from the start"
         )
 
@@ -194,7 +210,9 @@ def _thinned(times: Floats, values: Floats) -> tuple[Floats, Floats]:
     return times[chosen], values[chosen]
 
 
-def write_joined(folder: Path, sensors: Sequence[Sensor]) -> list[Path]:
+def write_joined(
+    folder: Path, sensors: Sequence[Sensor], *, on_step: Callable[[], None] = lambda: None
+) -> list[Path]:
     """Write ``joined.parquet`` and ``joined.csv``: the table of faces with the sensors' columns.
 
     Each is made where ``frames.parquet`` and ``frames.csv`` are, with the same rows.
@@ -202,6 +220,7 @@ def write_joined(folder: Path, sensors: Sequence[Sensor]) -> list[Path]:
     Args:
         folder: that ``analyse`` made.
         sensors: whose times can be compared with the record's (``check_times``).
+        on_step: is called after each row, or batch of rows.
 
     Raises:
         ConfigError: the folder holds no tables.
@@ -213,19 +232,24 @@ def write_joined(folder: Path, sensors: Sequence[Sensor]) -> list[Path]:
         unix_s = np.asarray(batch["unix_ns"], np.int64) / 1e9
         for sensor, found in zip(sensors, parts, strict=True):
             found.append(sensor.newest(unix_s if sensor.is_wall else time_s).astype(np.int32))
+        on_step()
     samples = [np.concatenate([*found, np.zeros(0, np.int32)]) for found in parts]
     written = []
     if (folder / "frames.parquet").exists():
         written.append(folder / "joined.parquet")
-        _write_parquet(folder / "frames.parquet", written[-1], sensors, samples)
+        _write_parquet(folder / "frames.parquet", written[-1], sensors, samples, on_step)
     if (folder / "frames.csv").exists():
         written.append(folder / "joined.csv")
-        _write_csv(folder / "frames.csv", written[-1], sensors, samples)
+        _write_csv(folder / "frames.csv", written[-1], sensors, samples, on_step)
     return written
 
 
 def _write_parquet(
-    frames: Path, to: Path, sensors: Sequence[Sensor], samples: Sequence[Integers]
+    frames: Path,
+    to: Path,
+    sensors: Sequence[Sensor],
+    samples: Sequence[Integers],
+    on_step: Callable[[], None],
 ) -> None:
     arrow = require_arrow()
     with opened_result(to) as file, arrow.parquet.ParquetFile(frames) as source:
@@ -246,10 +270,15 @@ def _write_parquet(
                     columns.append(column.take(arrow.array(part, mask=part < 0)))
                 writer.write_batch(arrow.RecordBatch.from_arrays(columns, schema=schema))
                 first += batch.num_rows
+                on_step()
 
 
 def _write_csv(
-    frames: Path, to: Path, sensors: Sequence[Sensor], samples: Sequence[Integers]
+    frames: Path,
+    to: Path,
+    sensors: Sequence[Sensor],
+    samples: Sequence[Integers],
+    on_step: Callable[[], None],
 ) -> None:
     # each row of the table is one line (edge.client.tidy.csv_lines), so that lines are extended
     names = [name for sensor in sensors for name in sensor.columns]
@@ -257,6 +286,7 @@ def _write_csv(
         file.write(next(source).rstrip(b"\n") + b"," + csv_lines([names]))
         for line, cells in zip(source, _csv_cells(sensors, samples), strict=True):
             file.write(line.rstrip(b"\n") + b"," + cells)
+            on_step()
 
 
 def _csv_cells(sensors: Sequence[Sensor], samples: Sequence[Integers]) -> Iterator[bytes]:

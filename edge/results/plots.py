@@ -22,7 +22,12 @@ SUBJECTS_MAX: Final = 24
 
 
 def write_plots(
-    table: Table, folder: Path, marks: Marks | None = None, series: Sequence[Series] = ()
+    table: Table,
+    folder: Path,
+    marks: Marks | None = None,
+    series: Sequence[Series] = (),
+    *,
+    on_step: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Write the plots; return their files, the same bytes for the same table.
 
@@ -31,6 +36,7 @@ def write_plots(
         folder: of the plots; made if missing, for its owner alone.
         marks: the marks; None: those of the record.
         series: other sensors, drawn below the timeline.
+        on_step: is called after each figure.
 
     Raises:
         ConfigError: matplotlib is not installed, or nothing can be written there.
@@ -50,6 +56,7 @@ def write_plots(
                 with opened_result(written[-1]) as file:
                     file.write(render(figure))
                 figure.set_layout_engine("none")  # the places are found: do not search again
+            on_step()
     return written
 
 

@@ -80,7 +80,7 @@ def write_report(
     _check_names(out, summary, plots, force=force)
     as_pdf = pdf_writer() if out.suffix.lower() == ".pdf" else None
     given = kept_marks(record) if marks is None else read_marks(marks)
-    sensors = read_sensors(joins, time_column) if joins else kept_sensors(record)
+    sensors = read_sensors(joins, time_column) or kept_sensors(record)
     table = read_table(record, session=session, device=device, report=report)
     if summary is not None:
         check_interval(interval_s, table.end_s - table.start_s)

@@ -5,7 +5,8 @@ frame rate changes nothing. A frame at the border of two intervals counts in bot
 part: intervals add up to the whole.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -142,7 +143,12 @@ class SummaryRow:
 
 
 def write_summary(
-    table: Table, out: Path, *, interval_s: float | None = None, marks: Marks | None = None
+    table: Table,
+    out: Path,
+    *,
+    interval_s: float | None = None,
+    marks: Marks | None = None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> int:
     """Write ``summary.csv``; return the number of its rows.
 
@@ -151,6 +157,7 @@ def write_summary(
         out: the file; it appears when it is complete.
         interval_s: length of the intervals, seconds; None: between marks.
         marks: the marks; None: those of the record.
+        on_step: is called after each row.
 
     Raises:
         ConfigError: there are too many intervals, or nothing can be written there.
@@ -164,6 +171,7 @@ def write_summary(
         for row in summarise(table, intervals):
             file.write(csv_lines([row.cells()]))
             rows += 1
+            on_step()
     return rows
 
 
@@ -186,10 +194,16 @@ def summarise(table: Table, intervals: list[Interval]) -> Iterator[SummaryRow]:
         frozenset(_column_of(reason) for reason in text.split("|") if reason) or {"other_reason"}
         for text in table.reason_texts
     ]
+    starts = [interval.from_s for interval in intervals]
+    ends = [interval.to_s for interval in intervals]
     for subject, rows in zip(table.subjects, table.rows_of, strict=True):
         times = table.frame_time_s[table.frame[rows]]
         weights = table.weights(rows)
-        for interval, recorded in zip(intervals, recorded_s, strict=True):
+        first, last = 0, len(intervals)
+        if subject.participant is None and len(rows):  # of thousands, each is in few intervals
+            first = bisect_left(ends, times[0])
+            last = bisect_right(starts, times[-1] + table.longest_s) + 1
+        for interval, recorded in zip(intervals[first:last], recorded_s[first:last], strict=True):
             a, b = _touching(times, table, interval)
             if a == b and (subject.participant is None or recorded == 0):
                 continue

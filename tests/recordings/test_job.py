@@ -39,6 +39,7 @@ def run(
     recording: Path,
     out: Path,
     selection: Selection = EVERY_PICTURE,
+    progress: list[Progress] | None = None,
     **fields: Any,
 ) -> tuple[dict[str, Any], list[Progress]]:
     """Run a job of ``recording`` in this process; return its session and progress."""
@@ -59,7 +60,7 @@ def run(
         selection=selection,
         outputs=Outputs(),
     )
-    progress: list[Progress] = []
+    progress = [] if progress is None else progress
     return run_job(replace(job, **fields), networks, progress.append), progress
 
 
@@ -75,6 +76,35 @@ def test_pictures_before_the_start_are_progress(
     assert len(shares) == 40
     assert shares == sorted(shares)
     assert shares[34] == pytest.approx(1.36 / 1.6)
+
+
+def test_tables_and_figures_are_progress_step_by_step(
+    networks: Pipeline, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take minutes for hours of a recording; a silent process is ended."""
+    monkeypatch.setattr(job_module, "_REPORT_MS", 0.0)
+    sensor = tmp_path / "chamber.csv"
+    sensor.write_text("time_s,bar\n0,1\n1,2\n")
+    outputs = Outputs(joins=[str(sensor)], sha256={str(sensor): ""})
+    session, progress = run(networks, clip, tmp_path / "out", outputs=outputs)
+
+    with (tmp_path / "out/r/summary.csv").open() as file:
+        rows = len(file.readlines()) - 1
+    figures = len(list((tmp_path / "out/r/plots").glob("*.png")))
+    assert figures == 3
+    steps = [each for each in progress if each.doing == "results"]
+    assert len(steps) >= rows + figures + session["frames"]["analysed"]
+
+
+def test_what_is_needed_at_the_end_is_looked_for_at_the_beginning(
+    networks: Pipeline, clip: Path, tmp_path: Path
+) -> None:
+    """A file of marks that another machine lacks cost the whole analysis."""
+    out, marks = tmp_path / "out", tmp_path / "marks.csv"
+    progress: list[Progress] = []
+    with pytest.raises(ConfigError, match=r"--marks .*marks.csv: cannot be read: No such file"):
+        run(networks, clip, out, progress=progress, outputs=Outputs(marks=str(marks)))
+    assert not [each for each in progress if each.doing == "analyse"]
 
 
 @pytest.mark.parametrize("every", [1, 2])

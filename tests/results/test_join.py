@@ -172,6 +172,11 @@ def test_cells_keep_their_value(
     assert [cells["0.0"], cells["5.0"]] == written
 
 
+def test_a_column_of_times_without_a_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--time-column 'when': expected --join FILE, too"):
+        check_inputs(time_column="when")
+
+
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     paths = [sensor_file(folder, "time,bar\n1,1\n") for folder in (tmp_path, tmp_path / "other")]

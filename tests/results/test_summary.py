@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -10,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.errors import ConfigError
-from edge.results import after_analysis
+from edge.results import after_analysis, summary
 from edge.results.columns import _durations, _usual_spacing
 from edge.results.marks import Mark, intervals_of, read_marks
 from edge.results.report import render
@@ -158,6 +159,28 @@ def test_the_figures_of_a_known_session(tmp_path: Path) -> None:
     assert (second["recorded_s"], second["from_s"]) == (12.5, 7.5)
     assert (other["track"], other["start"], other["in_view_s"]) == (2, 1, 10.0)
     assert sum(p07[f"{name}_s"] for name in ("neutral", "happy", "sad")) == pytest.approx(6.45)
+
+
+def test_a_track_costs_the_intervals_that_it_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of tracks times thousands of intervals took longer than the analysis."""
+    messages = [frame(at, at * 10, face(at // 2 + 1, at)) for at in range(80)]
+    table = read_table(write_log(tmp_path / "log.jsonl", messages))
+    intervals = intervals_of(table, 1.0, [])
+    assert len(table.subjects) == 40
+    assert len(intervals) >= 40
+    touching, looked_at = summary._touching, []
+
+    def counted(*arguments: Any) -> tuple[int, int]:
+        looked_at.append(arguments)
+        return touching(*arguments)
+
+    monkeypatch.setattr(summary, "_touching", counted)
+    rows = list(summarise(table, intervals))
+
+    assert sum(row.in_view_s for row in rows) == pytest.approx(table.recorded_s)
+    assert len(looked_at) <= len(intervals) + 5 * len(table.subjects)
 
 
 def test_fixed_intervals_count_from_second_0_and_name_the_newest_mark(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from edge.recordings.purpose import purpose_of
 from edge.recordings.settings import Selection, Settings
 from edge.recordings.times import interval_of, seconds_of
 from edge.results.analysed import TRACKS
+from edge.vision.sources.container import recording_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +303,7 @@ def _outputs(
             f"--video: {folder} is a folder of pictures; expected videos (affect-edge annotate"
             " --still draws pictures)"
         )
+    undated = next((each.path for each in recordings if not _is_dated(each, configs)), None)
     checked = checked_outputs(
         csv=options.csv,
         interval_s=interval_of(options.interval),
@@ -309,8 +311,16 @@ def _outputs(
         joins=options.joins,
         time_column=options.time_column,
         video=options.video,
+        undated=undated,
     )
     return {name: replace(checked, codes=each) for name, each in codes.items()}
+
+
+def _is_dated(recording: Recording, configs: Mapping[str, Config]) -> bool:
+    """Return whether it is known when a recording was made."""
+    if getattr(configs[recording.name].source, "recorded_at", None) is not None:
+        return True
+    return recording_of(str(recording.path)).created_unix_ns is not None
 
 
 def _selection(options: AnalyseOptions) -> Selection:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge.errors import ConfigError
 from edge.recordings.analysis.identity import file_sha256
 from edge.recordings.annotation.annotate import Span, annotate_video
 from edge.recordings.annotation.drawing.canvas import require_pillow
@@ -63,17 +64,34 @@ def checked_outputs(
     joins: Sequence[Path],
     time_column: str | None,
     video: bool,
+    undated: Path | None,
 ) -> Outputs:
     """Return what is to be written, without codes, after a look at the files that it names.
 
+    Args:
+        csv: as in ``Outputs``, and so are the others.
+        interval_s: seconds.
+        marks: a file.
+        joins: files.
+        time_column: their column with the time.
+        video: whether there is one.
+        undated: a recording of which it is not known when it was made; None: there is none.
+
     Raises:
-        ConfigError: one of them cannot be read, or a package is missing; one line.
+        ConfigError: one of the files cannot be read, or not twice, or its dates do not fit an
+            undated recording, or a package is missing; one line.
     """
-    check_inputs(marks=marks, joins=joins, time_column=time_column)
+    named = [*joins, *([marks] if marks else [])]
+    for path in named:
+        if path.is_fifo() or path.absolute().is_relative_to("/dev"):
+            raise ConfigError(
+                f"{path}: is a pipe or a descriptor; expected a file, since it is read again for"
+                " each recording"
+            )
+    check_inputs(marks=marks, joins=joins, time_column=time_column, undated=undated)
     if video:
         require_av()
         require_pillow()
-    named = [path.absolute() for path in (*joins, *([marks] if marks else []))]
     return Outputs(
         csv=csv,
         interval_s=interval_s,
@@ -81,7 +99,20 @@ def checked_outputs(
         joins=[str(path.absolute()) for path in joins],
         time_column=time_column,
         video=video,
-        sha256={str(path): file_sha256(path) for path in named},
+        sha256={str(path.absolute()): file_sha256(path) for path in named},
+    )
+
+
+def require_inputs(outputs: Outputs) -> None:
+    """Check, before hours of analysis, that this machine has what ``write_derived`` will read.
+
+    Raises:
+        ConfigError: a file of marks or sensors cannot be read, or matplotlib is missing.
+    """
+    check_inputs(
+        marks=None if outputs.marks is None else Path(outputs.marks),
+        joins=[Path(path) for path in outputs.joins],
+        time_column=outputs.time_column,
     )
 
 
@@ -90,6 +121,8 @@ def write_derived(
     recording: Path,
     folder: Path,
     selection: Selection,
+    *,
+    on_step: Callable[[], None],
     on_video: Callable[[int], None],
 ) -> None:
     """Write what follows from the tables in a recording's folder.
@@ -99,6 +132,7 @@ def write_derived(
         recording: the video file, or the folder of pictures.
         folder: with the tables.
         selection: the part that was analysed.
+        on_step: is called again and again until the annotated video begins.
         on_video: takes the time within the file of each picture that was decoded for the annotated
             video, ns.
 
@@ -112,6 +146,7 @@ def write_derived(
         marks=None if outputs.marks is None else Path(outputs.marks),
         joins=[Path(path) for path in outputs.joins],
         time_column=outputs.time_column,
+        on_step=on_step,
     )
     if outputs.video:
         end_ns = None if selection.end_s is None else round(selection.end_s * 1e9)

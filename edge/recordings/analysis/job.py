@@ -22,7 +22,7 @@ from edge.protocol.events import (
     WorkerStarted,
 )
 from edge.recordings.analysis.counts import Counts, with_codes
-from edge.recordings.analysis.derived import Outputs, write_derived
+from edge.recordings.analysis.derived import Outputs, require_inputs, write_derived
 from edge.recordings.analysis.identity import (
     analysis_settings,
     settings_sha256,
@@ -146,8 +146,14 @@ def run_job(job: Job, networks: Pipeline, report: Callable[[Progress], None]) ->
             else:
                 session = _analyse(job, networks, folder, reporter)
             reporter("results", 1, 1)
-            on_video = _video_report(job, reporter)
-            write_derived(job.outputs, Path(job.path), folder, job.selection, on_video)
+            write_derived(
+                job.outputs,
+                Path(job.path),
+                folder,
+                job.selection,
+                on_step=lambda: reporter("results", 1, 1),
+                on_video=_video_report(job, reporter),
+            )
             write_session(folder, session)
     except OSError as error:  # of writing: what is read has errors of its own
         raise LogFileError(f"{final}: cannot be written: {error.strerror}") from error
@@ -201,6 +207,7 @@ def _analyse(job: Job, networks: Pipeline, folder: Path, report: _Reporter) -> d
     before = _state(path)
     length_s = job.selection.end_s or _length_s(job) or 0.0
     check_interval(job.outputs.interval_s, length_s - job.selection.start_s)  # not after hours
+    require_inputs(job.outputs)
     sha256 = _hash(job, report)
     settings = analysis_settings(config, job.selection)
     settings_hash = settings_sha256(settings, job.models)
