@@ -37,7 +37,9 @@ def analyse(
     ] = None,
     marks: Annotated[
         Path | None,
-        typer.Option(metavar="CSV", help="Moments of the recording: a file with time_s,mark."),
+        typer.Option(
+            metavar="CSV", help="Moments of the recordings: a file with time_s,mark (and file)."
+        ),
     ] = None,
     joins: Annotated[
         list[Path] | None,

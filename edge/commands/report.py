@@ -31,8 +31,8 @@ def report(
     marks: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with the columns time_s (seconds from the start) and mark; default: the marks"
-            " in the record."
+            help="CSV with the columns time_s (seconds from the start), mark (and file); default:"
+            " the marks in the record."
         ),
     ] = None,
     join: Annotated[

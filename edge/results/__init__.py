@@ -42,6 +42,7 @@ def check_inputs(
 def after_analysis(
     folder: Path,
     *,
+    recording: str = "",
     interval_s: float | None = None,
     marks: Path | None = None,
     joins: Sequence[Path] = (),
@@ -50,12 +51,13 @@ def after_analysis(
 ) -> None:
     """Write the results of one analysed recording into its folder.
 
-    They are ``summary.csv``, ``plots/``, with ``marks`` a copy ``marks.used.csv``, and with
+    They are ``summary.csv``, ``plots/``, with ``marks`` those of it in ``marks.used.csv``, and with
     ``joins`` ``joined.parquet`` and ``joined.csv``; byte-equal for equal input and the same version
     of matplotlib.
 
     Args:
         folder: with the tables of the recording.
+        recording: name of its file; marks that name another one are left out.
         interval_s: length of the summary's intervals, seconds; None: between marks.
         marks: a ``marks.csv``; None: the marks of the record.
         joins: CSV files of other sensors.
@@ -75,7 +77,7 @@ def after_analysis(
         write_joined,
     )
     from edge.results.kept import write_kept_marks  # noqa: PLC0415
-    from edge.results.marks import read_marks, recorded_marks  # noqa: PLC0415
+    from edge.results.marks import marks_of, read_marks, recorded_marks  # noqa: PLC0415
     from edge.results.plots import write_plots  # noqa: PLC0415
     from edge.results.summary import write_summary  # noqa: PLC0415
     from edge.results.tables import read_table  # noqa: PLC0415
@@ -84,10 +86,11 @@ def after_analysis(
     table = read_table(folder, report=lambda _line: on_step())
     for sensor in sensors:
         check_times(sensor, table)
-    chosen = recorded_marks(table) if marks is None else read_marks(marks)
+    given = () if marks is None else marks_of(read_marks(marks), [recording])
+    chosen = recorded_marks(table) if marks is None else given
     write_summary(table, folder / SUMMARY, interval_s=interval_s, marks=chosen, on_step=on_step)
     write_plots(table, folder / PLOTS, chosen, series_of(sensors, table), on_step=on_step)
-    if marks is not None:
-        write_kept_marks(folder, chosen)
+    if given:
+        write_kept_marks(folder, given)
     if sensors:
         write_joined(folder, sensors, on_step=on_step)

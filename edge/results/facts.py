@@ -99,7 +99,7 @@ def facts_of(table: Table) -> Facts:
         ModelError: the manifest or the ``accuracy.json`` of an installed model is wrong.
     """
     starts = [each.detail for each in table.context if each.event == "epoch_started"]
-    files = [str(each.detail["file"]) for each in _named(table.context, "file_opened", "file")]
+    files = table.files
     began = [each.detail for each in _named(table.events, "session_began", "name")]
     name = table.session.name if table.session is not None else ""
     if not name and len(began) == 1:

@@ -1,6 +1,6 @@
 """Marks: moments with a text, from a ``marks.csv`` or from the record, and intervals of time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor
@@ -16,15 +16,24 @@ INTERVALS_MAX: Final = 100_000
 _SAME_S: Final = 1e-6
 """Times that are closer are the same."""
 
-_COLUMNS: Final = "expected the columns time_s (seconds from the start) and mark (a text)"
+_COLUMNS: Final = (
+    "expected the columns time_s (seconds from the start) and mark (a text), and file if wanted"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment: seconds on the table's axis, and its text."""
+    """A moment: seconds on the table's axis, and its text.
+
+    Attributes:
+        time_s: the moment.
+        text: what is said of it.
+        file: name of the recording that it is of; empty: of any.
+    """
 
     time_s: float
     text: str
+    file: str = ""
 
 
 Marks = tuple[Mark, ...]
@@ -52,6 +61,8 @@ class Interval:
 def read_marks(path: Path) -> Marks:
     """Read ``marks.csv``: the columns ``time_s`` and ``mark``, in any order of rows.
 
+    A column ``file`` says which recording a mark is of (``marks_of``).
+
     Raises:
         ConfigError: it cannot be read, lacks a column, or a time is no number; one line.
     """
@@ -60,6 +71,7 @@ def read_marks(path: Path) -> Marks:
     if missing:
         raise ConfigError(f"--marks {path}: has the columns {', '.join(table.columns)}; {_COLUMNS}")
     time, text = (table.column(name, "--marks") for name in ("time_s", "mark"))
+    file = table.column("file", "--marks") if "file" in table.columns else None
     marks = []
     for line, row in zip(table.lines, table.rows, strict=True):
         try:
@@ -71,10 +83,17 @@ def read_marks(path: Path) -> Marks:
             ) from error
         if not row[text]:
             raise ConfigError(f"--marks {path}: line {line}: has no text in the column mark")
-        marks.append(Mark(time_s, " ".join(row[text].split())))
+        name = "" if file is None else row[file]
+        marks.append(Mark(time_s, " ".join(row[text].split()), name))
     if not marks:
         raise ConfigError(f"--marks {path}: holds no mark; {_COLUMNS}")
     return tuple(sorted(marks, key=lambda mark: mark.time_s))
+
+
+def marks_of(marks: Sequence[Mark], files: Collection[str]) -> Marks:
+    """Return the marks of these recordings, by the names of their files, and those of any."""
+    names = {name.strip() for name in files}  # as the cells of a table
+    return tuple(mark for mark in marks if not mark.file or mark.file in names)
 
 
 def recorded_marks(table: Table) -> Marks:

@@ -19,7 +19,15 @@ from edge.results.figures import as_svg, styled
 from edge.results.files import check_places, opened_result
 from edge.results.join import SERIES_MAX, Series, check_times, read_sensors, series_of
 from edge.results.kept import kept_marks, kept_sensors
-from edge.results.marks import Mark, check_interval, outside, read_marks, recorded_marks
+from edge.results.marks import (
+    Mark,
+    Marks,
+    check_interval,
+    marks_of,
+    outside,
+    read_marks,
+    recorded_marks,
+)
 from edge.results.markup import Html, figure, join, tag
 from edge.results.page_style import STYLE
 from edge.results.pdf import pdf_writer
@@ -89,13 +97,7 @@ def write_report(
     for sensor in sensors:
         check_times(sensor, table)
     report(f"{len(table.frame_time_s)} pictures read; drawing the figures")
-    chosen = recorded_marks(table) if given is None else given
-    if left_out := outside(table, chosen):
-        report(
-            f"{left_out} of {len(chosen)} marks are outside the record of {table.start_s:.3f} to"
-            f" {table.end_s:.3f} s: they are in no plot and begin no interval; the newest one"
-            " before the start names the first"
-        )
+    chosen = _chosen(table, given, report)
     series = series_of(sensors, table)
     if len(series) > SERIES_MAX:
         drawn = ", ".join(each.name for each in series[:SERIES_MAX])
@@ -114,6 +116,20 @@ def write_report(
     for each in (summary, plots, out):
         if each is not None:
             report(f"{each}: written")
+
+
+def _chosen(table: Table, given: Marks | None, report: Callable[[str], None]) -> Marks:
+    """Return the marks of the page; report what is left out of those that were given."""
+    chosen = recorded_marks(table) if given is None else marks_of(given, table.files)
+    if given and (others := len(given) - len(chosen)):
+        report(f"{others} of {len(given)} marks are left out: they name another file")
+    if left_out := outside(table, chosen):
+        report(
+            f"{left_out} of {len(chosen)} marks are outside the record of {table.start_s:.3f} to"
+            f" {table.end_s:.3f} s: they are in no plot and begin no interval; the newest one"
+            " before the start names the first"
+        )
+    return chosen
 
 
 def _report_others(folder: Path, written: Sequence[Path], report: Callable[[str], None]) -> None:

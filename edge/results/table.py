@@ -147,6 +147,12 @@ class Table:
         is_empty[self.frame] = False
         return float(self.frame_s[is_empty].sum())
 
+    @property
+    def files(self) -> list[str]:
+        """The names of the video files of the record, in order; none of a camera."""
+        opened = (each.detail for each in self.context if each.event == "file_opened")
+        return [str(detail["file"]) for detail in opened if detail.get("file") is not None]
+
     @cached_property
     def longest_s(self) -> float:
         """The longest time for which a frame stands."""

@@ -181,10 +181,15 @@ def test_the_time_of_the_recording_is_that_of_its_first_picture(recordings, tmp_
 def test_a_track_or_file_that_is_not_there_is_named(recordings, tmp_path):
     codes = tmp_path / "codes.csv"
     codes.write_text("file,track,participant\n,1,P01\n,99,P02\nR00.mp4,1,P03\nr01.mp4,2,\n")
-    code, text = analyse(recordings / "r00.mp4", "--out", tmp_path / "out", "--participants", codes)
+    marks = tmp_path / "marks.csv"
+    marks.write_text("file,time_s,mark\nr00.mp4,0.1,dive\nr0.mp4,0.2,ascent\n")
+    arguments = ("--participants", codes, "--marks", marks)
+    code, text = analyse(recordings / "r00.mp4", "--out", tmp_path / "out", *arguments)
     assert code == 0
     assert "r00.mp4: no track 99, which --participants names" in text
     assert "affect-edge: --participants: 'R00.mp4': none of these recordings\n" in text
+    assert "affect-edge: --marks: 'r0.mp4': none of these recordings\n" in text
+    assert b"ascent" not in tree(tmp_path / "out/r00")["marks.used.csv"]
 
 
 def test_a_summary_by_intervals_or_marks_without_a_new_analysis(recordings, tmp_path):

@@ -11,7 +11,7 @@ from edge.results.join import read_sensors, series_of, write_joined
 from edge.results.kept import kept_sensors
 from edge.results.report import write_report
 from edge.results.tables import read_table
-from tests.support.recorded import analysed, session
+from tests.support.recorded import analysed, event, session
 from tests.support.report_page import Page
 
 
@@ -47,6 +47,35 @@ def test_marks_and_sensors_of_an_analysis_are_in_its_report(tmp_path: Path, suff
     (folder / f"joined.{suffix}").unlink()
     write_report(folder, tmp_path / "no sensor.html")
     assert (tmp_path / "no sensor.html").stat().st_size < out.stat().st_size
+
+
+def test_marks_that_name_another_file_are_left_out(tmp_path: Path) -> None:
+    """One file of marks may be for several recordings; each had the marks of all."""
+    opened = {
+        "file": "clip.mp4", "bytes": 1, "sha256": None, "duration_s": None,
+        "recorded_unix_ns": None, "recorded_by": "none",
+    }  # fmt: skip
+    messages = session(frames=40)
+    messages.append(event(len(messages), 240, "file_opened", opened))
+    folder = analysed(tmp_path / "clip", messages)
+    marks = tmp_path / "marks.csv"
+    marks.write_text("file,time_s,mark\nclip.mp4,0.5,dive\n,1,lamp\nother.mp4,1.5,ascent\n")
+    after_analysis(folder, recording="clip.mp4", marks=marks)
+    assert (folder / "marks.used.csv").read_text() == "time_s,mark\n0.5,dive\n1.0,lamp\n"
+    assert "ascent" not in (folder / "summary.csv").read_text()
+
+    said: list[str] = []
+    write_report(folder, tmp_path / "page.html", marks=marks, report=said.append)
+    assert "1 of 3 marks are left out: they name another file" in said
+    text = Page((tmp_path / "page.html").read_text()).text
+    assert "dive" in text
+    assert "ascent" not in text
+
+    (folder / "marks.used.csv").unlink()
+    marks.write_text("time_s,mark,file\n1.5,ascent,other.mp4\n")
+    after_analysis(folder, recording="clip.mp4", marks=marks)
+    assert not (folder / "marks.used.csv").exists()
+    assert len((folder / "summary.csv").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])

@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from edge.recordings.purpose import purpose_of
 from edge.recordings.settings import Selection, Settings
 from edge.recordings.times import interval_of, seconds_of
 from edge.results.analysed import TRACKS
+from edge.results.marks import read_marks
 from edge.vision.sources.container import recording_of
 
 
@@ -287,10 +288,7 @@ def _outputs(
 ) -> dict[str, Outputs]:
     participants = read_participants(options.participants)
     codes = {each.name: participants.codes_of(each.path.name) for each in recordings}
-    names = {each.path.name for each in recordings}
-    if unknown := sorted(file for file in participants.files if not names & {file, file.strip()}):
-        shown = ", ".join(map(ascii, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
-        report_line(f"--participants: {shown}: none of these recordings")
+    _note_unknown_files("--participants", participants.files, recordings)
     for each in recordings:
         if codes[each.name] and configs[each.name].zones.seats:
             raise ConfigError(
@@ -313,7 +311,19 @@ def _outputs(
         video=options.video,
         undated=undated,
     )
+    if options.marks is not None:
+        files = {mark.file for mark in read_marks(options.marks)} - {""}
+        _note_unknown_files("--marks", files, recordings)
     return {name: replace(checked, codes=each) for name, each in codes.items()}
+
+
+def _note_unknown_files(option: str, files: Set[str], recordings: Sequence[Recording]) -> None:
+    """Say which names of an option's column ``file`` are those of no recording."""
+    names = {each.path.name for each in recordings}
+    names |= {name.strip() for name in names}
+    if unknown := sorted(file for file in files if not names & {file, file.strip()}):
+        shown = ", ".join(map(ascii, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+        report_line(f"{option}: {shown}: none of these recordings")
 
 
 def _is_dated(recording: Recording, configs: Mapping[str, Config]) -> bool:

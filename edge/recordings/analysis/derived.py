@@ -142,6 +142,7 @@ def write_derived(
     """
     after_analysis(
         folder,
+        recording=recording.name,
         interval_s=outputs.interval_s,
         marks=None if outputs.marks is None else Path(outputs.marks),
         joins=[Path(path) for path in outputs.joins],
