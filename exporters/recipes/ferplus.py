@@ -4,10 +4,11 @@ import dataclasses
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edge.errors import ConfigError
@@ -77,13 +78,21 @@ def read_ferplus(path: Path, split: str, landmarks: Path | None = None) -> Rated
             )
     # a single array (.npy) has no members: TypeError
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        # NumPy would advise to unpickle what is no archive
+        reason = "no archive of NumPy" if isinstance(error, ValueError) else error
         raise ConfigError(
-            f"--data {path}: not an archive with images, votes, columns and split ({error})"
+            f"--data {path}: not an archive with images, votes, columns and split ({reason})"
         ) from error
+    if mistake := _mistake(images, votes, columns, splits):
+        raise ConfigError(f"--data {path}: {mistake}; see exporters/recipes/README.md, Data")
     order = [list(columns).index(_COLUMNS[name]) for name in EXPRESSIONS]
     others = [index for index in range(len(columns)) if index not in order]
     clear = votes[:, order].max(axis=1) >= votes[:, others].max(axis=1)
     chosen = (splits == SPLITS[split]) & clear & (votes[:, order].sum(axis=1) > 0)
+    if not chosen.any():
+        raise ConfigError(
+            f"--data {path}: no picture of a clear face has the split {SPLITS[split]} ({split})"
+        )
     kept = votes[chosen][:, order].astype(np.float32)
     # a single vote is more often a mistake than an opinion; the majority always stays
     kept = np.where((kept > 1) | (kept == kept.max(axis=1, keepdims=True)), kept, 0)
@@ -93,6 +102,25 @@ def read_ferplus(path: Path, split: str, landmarks: Path | None = None) -> Rated
     if landmarks is not None:
         points = torch.from_numpy(read_landmarks(landmarks, images)[chosen])
     return RatedCrops(pictures, shares, shares @ _anchors(), points)
+
+
+def _mistake(
+    images: NDArray[Any], votes: NDArray[Any], columns: NDArray[Any], splits: NDArray[Any]
+) -> str:
+    """Return what is wrong with the arrays of an archive, in words; empty: nothing."""
+    count = images.shape[:1]
+    names = columns.tolist() if columns.ndim == 1 else []
+    missing = [name for name in _COLUMNS.values() if name not in names]
+    if images.dtype != np.uint8 or images.shape[1:] != (48, 48):
+        return f"images: {images.dtype} {images.shape}; expected uint8 (n, 48, 48)"
+    if missing or len(names) == len(_COLUMNS):
+        lacks = f"without {', '.join(missing)}" if missing else "without unknown or NF"
+        return f"columns: {lacks}; expected the names of the votes, as texts"
+    if votes.dtype.kind not in "iu" or votes.shape != (*count, len(names)):
+        return f"votes: {votes.dtype} {votes.shape}; expected integers {(*count, len(names))}"
+    if splits.dtype.kind not in "iu" or splits.shape != count:
+        return f"split: {splits.dtype} {splits.shape}; expected integers {count}"
+    return ""
 
 
 def _anchors() -> Tensor:

@@ -67,8 +67,10 @@ def read_landmarks(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]
             plain, mirror, of = (archive[name] for name in ("plain", "mirror", "of"))
     # a single array (.npy) has no members: TypeError
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        # NumPy would advise to unpickle what is no archive
+        reason = "no archive of NumPy" if isinstance(error, ValueError) else error
         raise ConfigError(
-            f"--landmarks {path}: not an archive with plain, mirror and of ({error})"
+            f"--landmarks {path}: not an archive with plain, mirror and of ({reason})"
         ) from error
     shape = (len(images), _MESH_POINTS, 2)
     if plain.shape != shape or mirror.shape != shape or str(of) != digest(images):

@@ -8,7 +8,7 @@ import pytest
 
 from edge.errors import ConfigError
 from edge.vocabulary import EXPRESSIONS
-from tests.support.training_data import ferplus_file, landmark_file
+from tests.support.training_data import COLUMNS, ferplus_file, landmark_file
 
 pytestmark = pytest.mark.export
 
@@ -42,10 +42,38 @@ def test_a_broken_archive_is_refused_in_one_line(tmp_path: Path, broken: bytes) 
 
     path = tmp_path / "a.npz"
     path.write_bytes(broken)
-    with pytest.raises(ConfigError, match="not an archive"):
+    with pytest.raises(ConfigError, match="not an archive") as raised:
         read_ferplus(path, "train")
+    assert "pickle" not in str(raised.value)
     with pytest.raises(ConfigError, match="not an archive"):
         read_ferplus(ferplus_file(tmp_path / "b.npz", votes=None), "train")
+
+
+@pytest.mark.parametrize(
+    ("replaced", "text"),
+    [
+        ({"images": np.zeros((240, 48, 48))}, "images: float64 (240, 48, 48); expected uint8 (n"),
+        ({"images": np.zeros((240, 48, 48, 1), np.uint8)}, "images: uint8 (240, 48, 48, 1); exp"),
+        ({"images": np.uint8(1)}, "images: uint8 (); expected uint8 (n, 48, 48)"),
+        ({"columns": np.array(list("abcdefghij"))}, "columns: without neutral, happiness, sadn"),
+        ({"columns": np.array(COLUMNS, "S")}, "columns: without neutral, happiness, sadness"),
+        ({"columns": np.array(COLUMNS[:8])}, "columns: without unknown or NF; expected"),
+        ({"votes": np.zeros((239, 10), np.uint8)}, "votes: uint8 (239, 10); expected integers (24"),
+        ({"votes": np.zeros((240, 10))}, "votes: float64 (240, 10); expected integers (240, 10)"),
+        ({"split": np.array(["train"] * 240)}, "split: <U5 (240,); expected integers (240,)"),
+        ({"split": np.ones(240, np.uint8)}, "no picture of a clear face has the split 0 (train)"),
+    ],
+)
+def test_an_archive_of_another_form_is_refused_in_one_line(
+    tmp_path: Path, replaced: dict[str, np.ndarray], text: str
+) -> None:
+    from exporters.recipes.ferplus import read_ferplus
+
+    path = ferplus_file(tmp_path / "a.npz", **replaced)
+    with pytest.raises(ConfigError) as raised:
+        read_ferplus(path, "train")
+    assert str(raised.value).startswith(f"--data {path}: {text}")
+    assert "\n" not in str(raised.value)
 
 
 def test_augmentation_keeps_the_range_and_repeats_with_its_seed() -> None:
