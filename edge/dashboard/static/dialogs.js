@@ -5,6 +5,15 @@ import { clock } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 
+const TYPED = "input:not([type=radio], [type=checkbox]), select, textarea"; // takes keys itself
+
+/** The digit on a key, also where digits need Shift, as on French and Czech keyboards; "": none. */
+function digitOf(event) {
+  if (/^[1-9]$/.test(event.key)) return event.key;
+  const isPlain = !event.shiftKey && !event.getModifierState("AltGraph");
+  return isPlain && /^Digit[1-9]$/.test(event.code) ? event.code.at(-1) : "";
+}
+
 /** Open a dialog; return the value of the button that closed it ("" after Escape). */
 function ask(dialog, focus) {
   dialog.returnValue = "";
@@ -46,14 +55,15 @@ export class Actions {
 
   #onKey(event) {
     if (!this.keysAreOn || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    if (document.querySelector("dialog[open]") || event.target.closest?.("input, select, textarea")) return;
+    if (document.querySelector("dialog[open]") || event.target.closest?.(TYPED)) return;
+    const digit = digitOf(event);
     if (event.key === "m" || event.key === "M") {
       event.preventDefault();
       this.mark(null);
-    } else if (/^[1-9]$/.test(event.key)) {
-      const text = this.texts[Number(event.key) - 1];
+    } else if (digit) {
+      const text = this.texts[Number(digit) - 1];
       if (text) this.#sendMark(text, "");
-      else notice(`key ${event.key} has no text; see Keys`);
+      else notice(`key ${digit} has no text; see Keys`);
     }
   }
 
