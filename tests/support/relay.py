@@ -32,7 +32,8 @@ class TcpRelay:
         self._peers: dict[sockets.socket, sockets.socket] = {}
         # by receiving end: when to send which bytes
         self._queues: dict[sockets.socket, deque[tuple[float, bytes]]] = {}
-        self._cut = threading.Event()
+        self._cut, self._strand = threading.Event(), threading.Event()
+        self._stranded: list[sockets.socket] = []
         self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -44,13 +45,22 @@ class TcpRelay:
     def __exit__(self, *_: object) -> None:
         self._is_closed.set()
         self._thread.join()
-        for each in [*self._peers, self._listener]:
+        for each in [*self._peers, *self._stranded, self._listener]:
             each.close()
         self._selector.close()
 
     def cut(self) -> None:
         """Close every connection, in the midst of what is sent."""
         self._cut.set()
+
+    @property
+    def connections(self) -> int:
+        """How many are forwarded now."""
+        return len(self._peers) // 2
+
+    def strand(self) -> None:
+        """Forward nothing more of the present connections, which stay open; later ones work."""
+        self._strand.set()
 
     def _run(self) -> None:
         while not self._is_closed.is_set():
@@ -63,6 +73,13 @@ class TcpRelay:
                 self._cut.clear()
                 for each in list(self._peers):
                     self._close(each)
+            if self._strand.is_set():
+                self._strand.clear()
+                for each in self._peers:
+                    self._selector.unregister(each)
+                self._stranded += self._peers
+                self._peers.clear()
+                self._queues.clear()
             self._write_due()
 
     def _accept(self) -> None:

@@ -1,4 +1,5 @@
 // Aiming the camera: outlines of the faces in the picture, measured values, and what to change.
+import { get } from "./api.js";
 import { attribute, el } from "./dom.js";
 import { Preview } from "./preview.js";
 import { palette } from "./theme.js";
@@ -33,7 +34,7 @@ export class AimView {
     if (this.isAsking) return;
     this.isAsking = true;
     try {
-      const response = await fetch(`/api/aim?${new URLSearchParams({ chamber: this.chamber.name })}`);
+      const response = await get(`/api/aim?${new URLSearchParams({ chamber: this.chamber.name })}`);
       if (response.ok) this.#show((await response.json()).advice);
     } catch { /* the banner says that the server does not answer */ }
     this.isAsking = false;

@@ -1,8 +1,15 @@
 // Requests to the server, and the short notices that report their outcome.
 
+const ANSWER_MS = 30_000; // a lost connection ends no request by itself; a daemon's answer takes 3 s at most
+
+/** Ask for something; return the response. */
+export function get(path) {
+  return fetch(path, { signal: AbortSignal.timeout(ANSWER_MS) });
+}
+
 /** Send JSON; return the response. */
 export function post(path, body, more = {}) {
-  return fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), ...more });
+  return fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal: AbortSignal.timeout(ANSWER_MS), ...more });
 }
 
 /** Send a request that changes the record; return the reply. Throws an Error that says why not. */
@@ -11,7 +18,7 @@ export async function command(chamber, request) {
   try {
     response = await post("/api/command", { chamber, request });
   } catch {
-    throw new Error("the page's server does not answer");
+    throw new Error("the page's server does not answer; the events show whether it was done");
   }
   if (response.status === 401) location.reload();
   const reply = await response.json();

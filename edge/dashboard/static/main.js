@@ -1,5 +1,5 @@
 // Connects to the server, keeps the store, and renders what has changed.
-import { post } from "./api.js";
+import { get, post } from "./api.js";
 import { Actions } from "./dialogs.js";
 import { ChamberView, chamberState } from "./chamber.js";
 import { cardState } from "./card.js";
@@ -11,13 +11,17 @@ import { alarmText, clock, eventText } from "./words.js";
 const EVENTS_SHOWN = 60;
 const MANY = 6; // chambers, beyond which each is shown small
 const QUIET_MS = 8000; // the server sends something each five seconds
+const LOST_MS = 16_000; // nothing for so long: the connection may have died without a word
+const LOST_MAX_MS = 128_000; // the wait grows: a slow network may need long for the first update
 
 const byId = (id) => document.getElementById(id);
 const store = new Store();
 const views = new Map();
 let range = 1800;
 let actions = null;
-let lastMs = Date.now();
+let lastMs = performance.now(); // not the time of day, which may be set back
+let connectedMs = 0;
+let lostMs = LOST_MS;
 let problem = "";
 
 const observer = new IntersectionObserver((entries) => {
@@ -32,41 +36,55 @@ let run = "";      // of the server's process
 let version = "";  // of its files
 
 function connect() {
+  connectedMs = performance.now();
   source?.close();
   source = new EventSource("/api/stream");
   source.onmessage = (message) => {
-    lastMs = Date.now();
+    lastMs = performance.now();
+    lostMs = LOST_MS;
     problem = "";
     const isFirst = !store.ready;
     const [server] = message.lastEventId.split("-");
-    if (run && server !== run) reloadIfNewer();
+    if (server !== run) readAbout();
     run = server;
     store.apply(JSON.parse(message.data));
-    if (isFirst) second(); else schedule();
+    if (document.hidden) inBackground(); else if (isFirst) second(); else schedule();
   };
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) refused();
   };
 }
 
+/** Connect anew if nothing comes: a network that has lost the connection tells the browser nothing. */
+function reconnectIfLost() {
+  if (performance.now() - Math.max(lastMs, connectedMs) < lostMs) return;
+  lostMs = Math.min(1.5 * lostMs, LOST_MAX_MS);
+  connect();
+}
+
 /** The server refuses the stream: ask it why, and try again, or let the token be given. */
 async function refused() {
   try {
-    const response = await fetch("/api/about");
+    const response = await get("/api/about");
     if (response.status === 401) { location.reload(); return; }
-    problem = "the server serves no further viewer; trying again";
+    problem = response.ok ? "the server serves no further viewer; trying again" : "";
   } catch {
     problem = "";
   }
   setTimeout(connect, 5000);
 }
 
-/** The server was started again: load the page anew if its files are of another version. */
-async function reloadIfNewer() {
+/** A server's process is new to the page: its keys; load the page anew if its files are of another version. */
+async function readAbout() {
   try {
-    const about = await (await fetch("/api/about")).json();
+    const about = await (await get("/api/about")).json();
     if (version && about.version !== version) location.reload();
-  } catch { /* the next update tells */ }
+    version = about.version;
+    actions.defaults = about.marks;
+    byId("logout").hidden = !about.token;
+  } catch {
+    run = ""; // with the next update
+  }
 }
 
 let isScheduled = false;
@@ -87,7 +105,7 @@ async function loadHistory(chamber, card) {
   loading.add(id);
   try {
     const query = new URLSearchParams({ chamber: chamber.name, card: card.key });
-    const response = await fetch(`/api/history?${query}`);
+    const response = await get(`/api/history?${query}`);
     if (response.ok) {
       const newer = card.series;
       const [t, v, a] = await response.json();
@@ -140,7 +158,8 @@ function unknownServices() {
 
 /** Once a second: charts, ages, the overview, and whether the server is there. */
 function second() {
-  if (document.hidden) return;
+  reconnectIfLost();
+  if (document.hidden) { inBackground(); return; }
   const nowMs = store.now();
   render();
   for (const view of views.values()) {
@@ -156,6 +175,7 @@ function second() {
   renderOverview(nowMs);
   renderEvents();
   renderConnection();
+  renderTitle(nowMs);
 }
 
 /** Draw the charts of cards of one chamber, all on one axis. */
@@ -174,7 +194,8 @@ function endOf(chamber, nowMs) {
   return end === -Infinity || Math.abs(now - end) < 43200 ? now : end;
 }
 
-function renderSummary(nowMs) {
+/** How many faces are in view, and how many of them are not read. */
+function counts(nowMs) {
   let people = 0, unread = 0;
   for (const chamber of store.chambers.values()) {
     for (const card of chamber.cards.values()) {
@@ -183,6 +204,28 @@ function renderSummary(nowMs) {
       unread += kind === "warn" ? 1 : 0;
     }
   }
+  return { people, unread };
+}
+
+/** The tab's title: what needs attention first, also where nobody sees the page. */
+function renderTitle(nowMs) {
+  const [raised] = alarmTexts();
+  const silent = store.sorted().find((chamber) => !chamber.data.connected);
+  const first = isSilent() ? problem || "no connection to the page's server" : raised ?? (silent && `${silent.data.device}: no connection`);
+  const { unread } = counts(nowMs);
+  document.title = first ? `▲ ${first}` : unread ? `(${unread}) affect-edge` : "affect-edge";
+}
+
+let titledMs = -Infinity;
+/** In a hidden tab: its title. Updates and timers call it: a browser may let such timers run once in a minute. */
+function inBackground() {
+  if (performance.now() - titledMs < 900) return;
+  titledMs = performance.now();
+  renderTitle(store.now());
+}
+
+function renderSummary(nowMs) {
+  const { people, unread } = counts(nowMs);
   const count = (number, one, many) => `${number} ${number === 1 ? one : many}`;
   const parts = [count(store.chambers.size, "chamber", "chambers"), `${people} in view`];
   if (unread) parts.push(`${unread} not read`);
@@ -191,8 +234,6 @@ function renderSummary(nowMs) {
   document.documentElement.classList.toggle("few", cards <= 6); // larger on a wall
   document.documentElement.classList.toggle("many", store.chambers.size > MANY);
   text(byId("summary"), store.ready ? parts.join(" · ") : "");
-  const [raised] = byId("alarms").firstElementChild.children;
-  document.title = raised ? `▲ ${raised.textContent}` : unread ? `(${unread}) affect-edge` : "affect-edge";
 }
 
 const tiles = new Map();
@@ -219,9 +260,13 @@ function renderOverview(nowMs) {
   }));
 }
 
+function alarmTexts() {
+  return new Set(store.sorted().flatMap((chamber) => (chamber.data.alarms ?? []).map((alarm) => `${chamber.data.device}: ${alarmText(alarm)}`)));
+}
+
 const alarms = new Map();
 function renderAlarms() {
-  const texts = new Set(store.sorted().flatMap((chamber) => (chamber.data.alarms ?? []).map((alarm) => `${chamber.data.device}: ${alarmText(alarm)}`)));
+  const texts = alarmTexts();
   for (const shown of [...alarms.keys()]) if (!texts.has(shown)) alarms.delete(shown);
   for (const alarm of texts) if (!alarms.has(alarm)) alarms.set(alarm, el("li", {}, alarm)); // only new ones are announced
   byId("alarms").hidden = !texts.size;
@@ -241,16 +286,18 @@ function renderEvents() {
   byId("events").replaceChildren(...rows);
 }
 
-let silentSinceMs = 0;
+function isSilent() {
+  return performance.now() - lastMs > QUIET_MS || problem !== "";
+}
+
+let silentSince = "";
 function renderConnection() {
-  const isSilent = Date.now() - lastMs > QUIET_MS || problem !== "";
-  if (isSilent && !silentSinceMs) silentSinceMs = lastMs;
-  if (!isSilent) silentSinceMs = 0;
+  const isBad = isSilent();
+  silentSince = isBad ? silentSince || clock(Date.now() - (performance.now() - lastMs)) : "";
   const banner = byId("connection");
-  const says = problem || `the page's server does not answer since ${clock(silentSinceMs)}; trying again`;
-  text(banner, isSilent ? says : "");
-  banner.classList.toggle("bad", isSilent);
-  document.body.classList.toggle("stale", isSilent);
+  text(banner, isBad ? problem || `the page's server does not answer since ${silentSince}; trying again` : "");
+  banner.classList.toggle("bad", isBad);
+  document.body.classList.toggle("stale", isBad);
 }
 
 // -- start ------------------------------------------------------------------------------------------
@@ -270,10 +317,5 @@ addEventListener("resize", schedule);
 actions = new Actions(store, []);
 connect();
 setInterval(second, 1000);
-fetch("/api/about").then((response) => response.json()).then((about) => {
-  actions.defaults = about.marks;
-  version = about.version;
-  byId("logout").hidden = !about.token;
-}).catch(() => {});
 // for tests: what the page holds
 globalThis.affectEdge = { store };
