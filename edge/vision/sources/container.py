@@ -13,6 +13,7 @@ import math
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import BinaryIO, Final, TypeVar
 
 from edge.validation import mistaken_content
@@ -24,6 +25,7 @@ _Range = tuple[int, int]
 
 _BOXES_FIRST: Final = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"})
 _PARTS_MAX: Final = 10_000
+_PAUSE: Final = -1  # the time in the media of an edit that shows nothing
 _EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _TIMESTAMP = b"\xe7"  # of a cluster
 _TRACKS, _TRACK_ENTRY, _TRACK_TYPE = b"\x16\x54\xae\x6b", b"\xae", b"\x83"
@@ -123,6 +125,8 @@ def _recording_mp4(file: BinaryIO, end: int) -> Recording:
     content = _read(file, header[0] + 4, struct.calcsize(form))
     created_s, _, scale, length = struct.unpack(form, content)
     unknown = (1 << (64 if version == 1 else 32)) - 1
+    # of a part of a longer recording, times begin late: after a pause
+    length -= _pause_mp4(file, end) if length != unknown else 0
     duration_s = length / scale if scale and length != unknown else None
     return _recording(duration_s, (created_s + _MP4_EPOCH_S) * _SECOND_NS)
 
@@ -182,20 +186,30 @@ def _is_mirrored_mp4(file: BinaryIO, end: int) -> bool:
 def _is_trimmed_mp4(file: BinaryIO, end: int) -> bool:
     """Compare the media time at which the track begins with that of its first picture."""
     track = _video_track(file, end)
-    edits = _find_box(file, track, b"edts", b"elst")
-    if edits is None:
-        return False
-    version, count = struct.unpack(">B3xI", _read(file, edits[0], 8))
-    entry = ">Qq4x" if version == 1 else ">Ii4x"
-    size = struct.calcsize(entry)
-    begins = [
-        struct.unpack(entry, _read(file, edits[0] + 8 + size * number, size))[1]
-        for number in range(min(count, 8))
-    ]
-    begins = [begin for begin in begins if begin >= 0]  # -1: a pause before the first picture
+    begins = [begin for _, begin in _edits(file, track) if begin != _PAUSE]
     offsets = _find_box(file, track, b"mdia", b"minf", b"stbl", b"ctts")
     first = 0 if offsets is None else struct.unpack(">i", _read(file, offsets[0] + 12, 4))[0]
     return len(begins) > 1 or any(begin > first for begin in begins)
+
+
+def _pause_mp4(file: BinaryIO, end: int) -> int:
+    """Return how long the first video track waits at its begin, in the ticks of the movie."""
+    edits = _edits(file, _video_track(file, end))
+    return sum(length for length, _ in takewhile(lambda edit: edit[1] == _PAUSE, edits))
+
+
+def _edits(file: BinaryIO, track: _Range | None) -> list[tuple[int, int]]:
+    """Return the first edits of a track: length, in the movie's ticks, and time in the media."""
+    edits = _find_box(file, track, b"edts", b"elst")
+    if edits is None:
+        return []
+    version, count = struct.unpack(">B3xI", _read(file, edits[0], 8))
+    entry = ">Qq4x" if version == 1 else ">Ii4x"
+    size = struct.calcsize(entry)
+    return [
+        struct.unpack(entry, _read(file, edits[0] + 8 + size * number, size))
+        for number in range(min(count, 8))
+    ]
 
 
 def _movie(file: BinaryIO, end: int) -> _Range | None:
