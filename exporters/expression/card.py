@@ -7,19 +7,20 @@ from edge.errors import ModelError
 from edge.vision.inference.manifest import Manifest
 
 CARD: Final = "README.md"
+_OURS: Final = "<!-- Written by the export, anew each time; without this line it stays yours. -->\n"
 
 
 def write_card(folder: Path, manifest: Manifest) -> None:
-    """Write the card of ``manifest`` into its folder, unless there is one.
+    """Write the card of ``manifest`` into its folder, unless there is one of the user.
 
     Raises:
         ModelError: it cannot be written.
     """
+    path = folder / CARD
     try:
-        with (folder / CARD).open("x", encoding="utf-8") as file:
-            file.write(card_of(manifest))
-    except FileExistsError:
-        return
+        if path.exists() and not path.read_bytes().startswith(_OURS.encode()):
+            return
+        path.write_text(_OURS + card_of(manifest), encoding="utf-8")
     except OSError as error:
         raise ModelError(f"--out {folder}: {CARD}: {error.strerror}") from error
 

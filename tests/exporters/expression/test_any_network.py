@@ -127,6 +127,16 @@ def test_the_card_of_the_user_stays(tmp_path: Path) -> None:
     assert (folder / "README.md").read_text() == "mine"
 
 
+def test_the_card_is_that_of_the_newest_export(tmp_path: Path) -> None:
+    """The card of a folder told of the weights that were there before."""
+    weights = Net(size=24).body().head("scores", 8).save(tmp_path)
+    for licence in ("MIT", "Apache-2.0"):
+        folder = export(
+            weights, tmp_path / "net", "--network", "ddamfn", "--licence", licence, *ANY
+        )
+    assert "| licence | Apache-2.0 |" in (folder / "README.md").read_text()
+
+
 TRAINED = {"hsemotion": EFFICIENT, "another": ("happy", "neutral", *EXPRESSIONS[2:])}
 
 
