@@ -1,6 +1,7 @@
 """Progress of several recordings on standard error."""
 
 import contextlib
+import hashlib
 import os
 import pty
 import subprocess
@@ -12,6 +13,9 @@ from typing import Any
 import pytest
 
 from edge.clock import monotonic_ns
+from edge.recordings.analysis import display as display_module
+from edge.recordings.analysis import identity
+from edge.recordings.analysis.analyse import _shown_sha256
 from edge.recordings.analysis.display import Display
 from edge.recordings.analysis.job import Progress
 from edge.vision.sources.video import DEMO_CLIP
@@ -30,6 +34,22 @@ def test_without_a_terminal_there_is_a_line_every_ten_seconds(
         assert capsys.readouterr().err == "affect-edge: 50% done, 10 s left\n"
         display.progress(job, Progress("analyse", 0.6))
         assert capsys.readouterr().err == ""
+
+
+def test_comparing_with_earlier_results_is_progress(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was shown while hours of a recording were read for their hash."""
+    monkeypatch.setattr(display_module, "_LINE_MS", 0.0)
+    monkeypatch.setattr(identity, "_CHUNK_BYTES", 1000)
+    (path := tmp_path / "r00.mp4").write_bytes(bytes(4000))
+    job: Any = SimpleNamespace(name="r00", path=str(path), kind="video")
+    with Display({"r00": 4000}) as display:
+        assert _shown_sha256(job, display) == hashlib.sha256(bytes(4000)).hexdigest()
+    assert capsys.readouterr().err.splitlines() == [
+        f"affect-edge: r00: compared with its earlier results: {share}%"
+        for share in (0, 25, 50, 75, 100)
+    ]
 
 
 def test_progress_is_shown_before_the_networks_are_loaded(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from edge.recordings.analysis.derived import Outputs, checked_outputs
 from edge.recordings.analysis.differences import differences, removals
 from edge.recordings.analysis.display import Display
 from edge.recordings.analysis.identity import analysis_settings, sha256_of
-from edge.recordings.analysis.inputs import Recording, find_recordings
+from edge.recordings.analysis.inputs import Recording, find_recordings, size_of
 from edge.recordings.analysis.job import Job, Progress
 from edge.recordings.analysis.participants_file import read_participants
 from edge.recordings.analysis.results_folder import locked_out
@@ -191,8 +191,7 @@ def _unfinished(
         if session is None:
             waiting.append(job)
             continue
-        display.progress(job, Progress("compare", 0.0))
-        sha256 = sha256_of(Path(job.path), job.kind)
+        sha256 = _shown_sha256(job, display)
         recorded = session["recording"]
         if recorded["sha256"] != sha256:
             raise ConfigError(
@@ -214,6 +213,20 @@ def _unfinished(
     if done:
         display.line(f"{len(done)} of {len(jobs)} recordings are done already: {_few(done)}")
     return waiting
+
+
+def _shown_sha256(job: Job, display: Display) -> str:
+    """Return the hash of a recording, and show how far that is: it takes minutes for hours."""
+    path, done = Path(job.path), 0
+    total = size_of(path, job.kind)
+    display.progress(job, Progress("compare", 0.0))
+
+    def on_bytes(count: int) -> None:
+        nonlocal done
+        done += count
+        display.progress(job, Progress("compare", min(1.0, done / total) if total else 1.0))
+
+    return sha256_of(path, job.kind, on_bytes)
 
 
 def _few(names: Sequence[str]) -> str:

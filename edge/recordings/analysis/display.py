@@ -64,7 +64,10 @@ class Display:
             self._bars.update(self._total, completed=self._done)
         elif elapsed_ms(self._reported_ns) >= _LINE_MS:
             self._reported_ns = monotonic_ns()
-            self.line(f"{self._share:.0%} done{self._left()}")
+            if progress.doing == "compare":
+                self.line(f"{job.name}: compared with its earlier results: {progress.share:.0%}")
+            else:
+                self.line(f"{self._share:.0%} done{self._left()}")
 
     def done(self, job: Job) -> None:
         """Show that a recording has ended."""
