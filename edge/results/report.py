@@ -120,7 +120,8 @@ def write_report(
 
 def _chosen(table: Table, given: Marks | None, report: Callable[[str], None]) -> Marks:
     """Return the marks of the page; report what is left out of those that were given."""
-    chosen = recorded_marks(table) if given is None else marks_of(given, table.files)
+    names = [*table.files, table.path.name]  # results of a folder of pictures have its name
+    chosen = recorded_marks(table) if given is None else marks_of(given, names)
     if given and (others := len(given) - len(chosen)):
         report(f"{others} of {len(given)} marks are left out: they name another file")
     if left_out := outside(table, chosen):

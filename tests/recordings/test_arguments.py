@@ -38,8 +38,8 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["{videos}", "--participants", "no.csv"], "--participants no.csv: No such file"),
         (["{videos}", "--join", "{dates}"], "r00.mp4 was recorded: give source.recorded_at"),
         (["{pictures}", "--join", "{dates}"], "pictures was recorded: give source.recorded_at"),
-        (["{videos}", "--marks", "{pipe}"], "pipe: is a pipe or a descriptor; expected a file"),
-        (["{videos}", "--join", "/dev/stdin"], "/dev/stdin: is a pipe or a descriptor; expected"),
+        (["{videos}", "--marks", "{pipe}"], "/pipe: is a pipe or a descriptor; expected"),
+        (["{videos}", "--join", "/dev/stdin"], "--join /dev/stdin: is a pipe or a descriptor;"),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_computed(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edge.errors import ConfigError
 from edge.recordings.analysis.identity import file_sha256
@@ -14,6 +14,9 @@ from edge.recordings.annotation.video_reader import require_av
 from edge.recordings.settings import Selection
 from edge.results import after_analysis, check_inputs
 from edge.results.analysed import VIDEO
+
+_DESCRIPTORS: Final = ("/dev/stdin", "/dev/fd", "/proc/self")
+"""Another process would find another file there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +86,10 @@ def checked_outputs(
     """
     named = [*joins, *([marks] if marks else [])]
     for path in named:
-        if path.is_fifo() or path.absolute().is_relative_to("/dev"):
+        if path.is_fifo() or any(map(path.absolute().is_relative_to, _DESCRIPTORS)):
             raise ConfigError(
-                f"{path}: is a pipe or a descriptor; expected a file, since it is read again for"
-                " each recording"
+                f"{'--marks' if path == marks else '--join'} {path}: is a pipe or a descriptor;"
+                " expected a file, since it is read again for each recording"
             )
     check_inputs(marks=marks, joins=joins, time_column=time_column, undated=undated)
     if video:
