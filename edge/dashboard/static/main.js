@@ -176,6 +176,7 @@ function second() {
   renderEvents();
   renderConnection();
   renderTitle(nowMs);
+  measureHead();
 }
 
 /** Draw the charts of cards of one chamber, all on one axis. */
@@ -271,6 +272,13 @@ function renderAlarms() {
   for (const alarm of texts) if (!alarms.has(alarm)) alarms.set(alarm, el("li", {}, alarm)); // only new ones are announced
   byId("alarms").hidden = !texts.size;
   arrange(byId("alarms").firstElementChild, [...texts].map((alarm) => alarms.get(alarm)));
+}
+
+/** How much of the window stays covered, for what must not be behind it: on a phone by alarms alone. */
+function measureHead() {
+  const height = `${byId("head").offsetHeight || byId("alarms").offsetHeight}px`;
+  const { style } = document.documentElement;
+  if (style.getPropertyValue("--head") !== height) style.setProperty("--head", height);
 }
 
 let eventsShown = -1;
