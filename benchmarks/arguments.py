@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from edge.config import Config, load_config
+from edge.descriptors import write_error_line
 from edge.errors import ConfigError
 from edge.validation import refuse_empty
 
@@ -33,6 +34,23 @@ class Parser(argparse.ArgumentParser):
             ConfigError: always.
         """
         raise ConfigError(message)
+
+
+def code_of_end(end: SystemExit, program: str) -> int:
+    """Return the exit code of a program that ends early; write a line if a signal ends it.
+
+    Args:
+        end: of ``--help``, or as ``exit_on_signal`` raised it.
+        program: such as ``benchmarks``.
+
+    Raises:
+        SystemExit: ``end``, where it has no exit code.
+    """
+    if not isinstance(end.code, int):
+        raise end
+    if end.code > 128:
+        write_error_line(f"{program}: interrupted")
+    return end.code
 
 
 def add_result_file(command: argparse.ArgumentParser) -> None:

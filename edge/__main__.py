@@ -5,7 +5,7 @@ import sys
 from types import FrameType
 
 from edge.descriptors import open_standard_streams
-from edge.stop_signals import exit_on_signal, on_stop_signals
+from edge.stop_signals import end_at_once, exit_on_signal, on_stop_signals
 
 _UNTIL_STOPPED = ("run", "tail", "log", "forward", "lsl", "aim", "dashboard")
 """Commands that run until a signal stops them: they exit with 0, all others with 128 + signal."""
@@ -25,14 +25,12 @@ def main() -> None:
     sys.exit(run_command_line(sys.argv[1:]))
 
 
-def _end_on_signal(number: int, _frame: FrameType | None) -> None:
-    """End at once, during the imports: nothing has started yet, so nothing is to be cleaned up.
-
-    An exception would be lost in a callback, such as those by which Python frees its import locks.
-    """
+def _end_on_signal(number: int, frame: FrameType | None) -> None:
     if _command() in _SAYS_INTERRUPTED:
         os.write(2, b"affect-edge: interrupted: nothing was started\n")
-    os._exit(0 if _command() in _UNTIL_STOPPED else 128 + number)
+    if _command() in _UNTIL_STOPPED:
+        os._exit(0)
+    end_at_once(number, frame)
 
 
 def _command() -> str:

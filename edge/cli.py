@@ -317,7 +317,7 @@ def schema() -> None:
 )
 def bench(context: typer.Context) -> int:
     """Measure speed: python -m benchmarks fps; with suite or cost first, that command."""
-    from benchmarks.__main__ import main  # noqa: PLC0415
+    from benchmarks.cli import main  # noqa: PLC0415
 
     named = context.args[:1] in (["suite"], ["cost"])
     return main(context.args if named else ["fps", *context.args])

@@ -26,6 +26,14 @@ def on_stop_signals(handler: Callable[[int, FrameType | None], None] | signal.Ha
     signal.signal(signal.SIGTERM, handler)
 
 
+def end_at_once(number: int, _frame: FrameType | None) -> None:
+    """Handle a signal during the imports at the start, where nothing is to be cleaned up.
+
+    An exception would be lost in a callback, such as those by which Python frees its import locks.
+    """
+    os._exit(128 + number)
+
+
 def exit_on_signal(number: int, frame: FrameType | None) -> None:
     """Handle a signal: raise ``SystemExit`` with 128 + its number; during an import, after it.
 

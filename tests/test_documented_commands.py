@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import typer
 
-import benchmarks.__main__ as benchmarks_command
-import exporters.__main__ as exporters_command
+import benchmarks.cli as benchmarks_command
+import exporters.cli as exporters_command
 from edge import cli
 from tests.support.daemons import ROOT
 from tests.test_documents import PAGES

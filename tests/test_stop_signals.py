@@ -1,10 +1,16 @@
 """The end by a signal, wherever the program is."""
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.support.daemons import ROOT
+
+_COMMANDS = ("edge check", "benchmarks fps", "exporters golden", "exporters.recipes recalibrate")
 _PROGRAM = """
 import signal, sys
 from edge.stop_signals import exit_on_signal, on_stop_signals
@@ -27,3 +33,20 @@ def test_a_signal_during_an_import_ends_the_program_after_it(tmp_path: Path) -> 
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "True\n", "")
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_a_signal_during_the_first_imports_ends_a_command_without_a_traceback(
+    command: str, tmp_path: Path
+) -> None:
+    """Benchmarks and exporters printed pages."""
+    for name in ("numpy", "pydantic"):  # whichever comes first
+        (tmp_path / f"{name}.py").write_text(
+            "import os, signal\nos.kill(os.getpid(), signal.SIGINT)"
+        )
+    done = subprocess.run(
+        [sys.executable, "-m", *command.split()],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}, cwd=tmp_path,
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "", "")

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from benchmarks.evaluation.groups import group_figures
 from benchmarks.evaluation.neutral import (
     NeutralPrediction,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import calm
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from benchmarks.evaluation.drift import DRIFT_PX, FACE_PX, HEIGHT, SCALE, WIDTH, Drift
 from benchmarks.evaluation.pictures import faces_in
 from edge.config import DetectorConfig

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from benchmarks.compare import TURN, checkout, ratio
 from tests.support.command_errors import refusal
 from tests.support.daemons import ROOT

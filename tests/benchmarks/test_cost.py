@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from benchmarks.cost import (
     CASES,
     CONSTANTS,

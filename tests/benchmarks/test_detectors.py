@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import detectors
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from benchmarks.evaluation.known_faces import Findings, KnownFace, read_boxes
 from edge.errors import ConfigError
 from edge.vision.golden import golden_picture
@@ -167,7 +167,7 @@ def test_an_interrupt_is_one_line(
     pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise SystemExit(130)
 
     monkeypatch.setattr(detectors, "_compare", interrupt)
     assert main(["detectors", "--images", str(pictures)]) == 130

@@ -12,7 +12,7 @@ import cv2
 import pytest
 
 from benchmarks import fps_baseline
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from benchmarks.board import BUSY_PERCENT
 from benchmarks.daemon import _tree_cpu_s, growth_mb
 from benchmarks.figures import Spent

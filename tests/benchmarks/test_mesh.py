@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import mesh
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from tests.support.command_errors import refusal
 
 # auto would measure every artifact first

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from benchmarks.evaluation.face_agreement import FaceAgreement
 from benchmarks.evaluation.motion import HEIGHT, RATE_HZ, SECONDS, WIDTH, scenes
 from benchmarks.pipeline import read_frames

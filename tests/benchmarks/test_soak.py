@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from benchmarks.soak import growth, missed
 from tests.support.soak_count import count_sqlite
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import reference as references
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from benchmarks.reference import (
     FOLDER,
     board_slug,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import table
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from edge.errors import EXIT_CONFIG
 from tests.support.generators import translator_folder
 

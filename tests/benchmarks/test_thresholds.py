@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from benchmarks.thresholds import DEGRADATIONS, crossing
 from edge.vision.golden import golden_picture
 from tests.support.command_errors import refusal

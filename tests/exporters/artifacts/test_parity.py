@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.__main__ import main as benchmark
+from benchmarks.cli import main as benchmark
 from benchmarks.evaluation.detection_agreement import detection_agreement
 from benchmarks.evaluation.expression_agreement import expression_agreement, kappa
 from benchmarks.evaluation.pictures import (

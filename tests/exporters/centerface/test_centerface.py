@@ -17,10 +17,10 @@ from edge.vision.detect import detector_for
 from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model, load_manifest, open_network, verify
 from edge.vision.values import Luma
-from exporters.__main__ import main
 from exporters.artifacts import graph
 from exporters.centerface.export import export_centerface
 from exporters.centerface.graph import CenterFaceGraph, converted, float_nodes
+from exporters.cli import main
 from tests.support.command_errors import refusal
 
 ROOT = Path(__file__).parents[3]

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model, load_manifest, open_network
 from edge.vision.resize import resize_linear
-from exporters.__main__ import main
 from exporters.artifacts import graph
 from exporters.centerface.graph import CenterFaceGraph
+from exporters.cli import main
 from tests.support.command_errors import refusal
 from tests.support.onnx_forms import Change, as_type, front
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exporters.__main__ import main
+from exporters.cli import main
 from tests.support.command_errors import refusal_without_files
 
 

@@ -13,9 +13,9 @@ from edge.errors import ModelError
 from edge.vision.inference import load_manifest, open_network, verify
 from edge.vision.inference.manifest import Limit
 from edge.vision.values import Floats, Luma
-from exporters.__main__ import main
 from exporters.artifacts.driver import ExportOptions
 from exporters.artifacts.parity import TRANSLATION_LIMITS, sample_pictures
+from exporters.cli import main
 from exporters.cyclegan import export as cyclegan
 from exporters.cyclegan.checkpoint import read_state
 from exporters.cyclegan.export import export_cyclegan

@@ -16,8 +16,8 @@ from edge.vision.inference import find_model, load_manifest, open_network, verif
 from edge.vision.inference.golden_schema import TranslationGolden
 from edge.vision.inference.ort import onnxruntime
 from edge.vision.values import Floats
-from exporters.__main__ import main
 from exporters.artifacts.driver import ExportOptions
+from exporters.cli import main
 from exporters.cyclegan import export as cyclegan
 from exporters.cyclegan.export import export_cyclegan
 from exporters.cyclegan.layout import build, read_layout

@@ -14,8 +14,8 @@ from edge.vision.golden import expression_findings, golden_picture
 from edge.vision.inference import load_manifest, open_network, verify
 from edge.vision.values import Box, Prediction
 from edge.vocabulary import EXPRESSIONS
-from exporters.__main__ import main
 from exporters.artifacts.parity import sample_pictures
+from exporters.cli import main
 from exporters.expression.golden import FACE
 from exporters.expression.known import ANCHORS, KNOWN
 from tests.support.command_errors import refusal

@@ -19,9 +19,9 @@ from edge.vision.inference.golden_schema import ExpressionGolden
 from edge.vision.inference.manifest import PerSampleNormalisation
 from edge.vision.values import Box
 from edge.vocabulary import EXPRESSIONS
-from exporters.__main__ import main
 from exporters.artifacts import driver
 from exporters.artifacts.parity import sample_pictures
+from exporters.cli import main
 from exporters.expression.export import export_expression
 from exporters.expression.original import ExpressionOptions
 from exporters.expression.source import read_source

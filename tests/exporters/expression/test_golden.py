@@ -12,7 +12,7 @@ from edge.vision.inference import load_manifest
 from edge.vision.inference.golden_schema import ExpressionGolden
 from edge.vision.inference.manifest import Recalibration
 from edge.vocabulary import EXPRESSIONS
-from exporters.__main__ import main
+from exporters.cli import main
 from exporters.expression import export as exporter
 from exporters.expression.export import export_expression
 from exporters.expression.golden import Predict

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ModelError
-from exporters.__main__ import main
+from exporters.cli import main
 from exporters.expression.keras2 import load_keras2
 from exporters.expression.keras2_file import convert
 from tests.support.keras2_files import (

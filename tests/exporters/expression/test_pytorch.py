@@ -19,9 +19,9 @@ from edge.vision.expression import open_expression
 from edge.vision.golden import GOLDEN_FACE, expression_findings
 from edge.vision.inference import open_network, verify
 from edge.vision.inference.runtimes import OnnxSession
-from exporters.__main__ import main
 from exporters.artifacts import graph
 from exporters.artifacts.parity import sample_pictures
+from exporters.cli import main
 from exporters.expression.ddamfn import build_ddamfn
 from exporters.expression.efficientnet import build_efficientnet
 from exporters.expression.export import export_expression

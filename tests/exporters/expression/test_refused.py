@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.vision.inference import find_model
-from exporters.__main__ import main
+from exporters.cli import main
 from tests.support.command_errors import refusal
 from tests.support.expression_networks import OURS, PUBLISHED, Net, two_heads
 from tests.support.keras2_files import mobilenet_fer, random_arrays, write

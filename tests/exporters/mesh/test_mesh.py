@@ -9,7 +9,7 @@ from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model
 from edge.vision.inference.runtimes import LiteRtSession, OnnxSession
 from edge.vision.resize import resize_linear
-from exporters.__main__ import main
+from exporters.cli import main
 from exporters.mesh.network import originals
 from exporters.mesh.task_file import LiteNetwork, read_task_file
 from tests.support.command_errors import refusal_without_files

@@ -14,8 +14,8 @@ from edge.vision.detect import open_detector
 from edge.vision.detect.mtcnn import STAGES, cells_of, crops_of, integral_of, scales_of, suppressed
 from edge.vision.inference import find_model, verify
 from edge.vision.inference.runtimes import OnnxSession
-from exporters.__main__ import main
 from exporters.artifacts import graph
+from exporters.cli import main
 from exporters.mtcnn.network import build_placing, build_proposing, build_refining
 from tests.support.command_errors import refusal_without_files
 from tests.support.detector_weights import mtcnn_folder

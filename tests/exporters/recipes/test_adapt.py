@@ -91,7 +91,7 @@ def test_a_model_folder_is_recalibrated_for_another_domain(
 
     from edge.vision.golden import golden_picture
     from edge.vision.inference.manifest import Recalibration
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
 
     face, _ = golden_picture()
     rows = ["file,subject,expression,valence,arousal"]
@@ -117,7 +117,7 @@ def test_a_model_folder_is_recalibrated_for_another_domain(
 def test_a_model_folder_is_evaluated_on_ferplus_with_and_without_priors(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
 
     data = str(ferplus_file(tmp_path / "a.npz"))
     assert main(["rated", "--model", "expression-nir", "--data", data]) == 0
@@ -160,7 +160,7 @@ def test_error_free_predictions_give_a_valid_recalibration() -> None:
 def test_an_unwritable_output_is_refused_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
 
     given = [word.format(tmp=tmp_path) for word in words]
     command = [*given, "--images", str(tmp_path), "--labels", str(tmp_path / "no.csv")]

@@ -105,7 +105,7 @@ def test_one_command_makes_a_model_folder_of_photographs(
 
     from edge.vision.golden import golden_picture, network_findings
     from edge.vision.inference import load_manifest, open_network
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
 
     face, _ = golden_picture()
     rows = ["file,subject,expression,valence,arousal,glasses"]

@@ -74,7 +74,7 @@ def test_a_run_starts_from_its_first_teacher_and_learns_from_all(tmp_path: Path)
 def test_a_run_with_landmarks_learns_them_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
     from exporters.recipes.learner import TrainOptions
     from exporters.recipes.train import train
 
@@ -102,7 +102,7 @@ def test_a_run_with_landmarks_learns_them_and_resumes(
 def test_average_takes_the_mean_of_folded_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
     from exporters.recipes.learner import TrainOptions
     from exporters.recipes.onnx_file import fold_batch_norms, write_checkpoint
     from exporters.recipes.runs import load_trained
@@ -157,7 +157,7 @@ def test_a_file_of_another_network_is_refused_as_a_teacher(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | str | None, complaint: str
 ) -> None:
     from edge.vision.inference.folders import find_model
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
 
     data, teacher = ferplus_file(tmp_path / "a.npz"), tmp_path / "a.onnx"
     if isinstance(content, bytes):
@@ -185,7 +185,7 @@ def test_a_file_of_another_network_is_refused_as_a_teacher(
 def test_wrong_training_options_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
 ) -> None:
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
 
     data = ferplus_file(tmp_path / "a.npz")
     command = ["train", "--data", str(data), "--out", str(tmp_path / "run"), *words]

@@ -57,7 +57,7 @@ def losses(run: Path) -> list[dict[str, float]]:
 @pytest.fixture(scope="module")
 def trained(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that left out one person; not to be changed."""
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
 
     out = tmp_path_factory.mktemp("run")
     torch.set_num_threads(1)
@@ -68,7 +68,7 @@ def trained(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_stopped_run_resumes_and_gives_the_same_files(
     inputs: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
     from exporters.recipes.translate import TO_NIR, TO_VISIBLE, TranslateOptions, translate
 
     out = tmp_path / "parted"
@@ -97,7 +97,7 @@ def test_a_stopped_run_resumes_and_gives_the_same_files(
 
 
 def test_generators_learn_to_translate_there_and_back(inputs: Path, tmp_path: Path) -> None:
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
 
     first, last = tmp_path / "first", tmp_path / "last"
     assert main(words(inputs, first, "--steps", "1")) == 0
@@ -156,7 +156,7 @@ def test_wrong_input_is_refused_in_one_line(
     more: list[str],
     message: str,
 ) -> None:
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
 
     assert message in refusal(main, words(inputs, tmp_path / "out", *more), capsys)
     assert not (tmp_path / "out").exists()
@@ -205,7 +205,7 @@ def test_the_cost_of_a_generator_is_that_of_its_convolutions() -> None:
 def test_the_expression_network_can_train_on_crops_as_a_generator_shows_them(
     trained: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
 
     command = ["train", "--data", str(inputs / "ferplus.npz"), "--epochs", "1", "--batch", "8"]
     generator = str(trained)
@@ -223,7 +223,7 @@ def test_the_expression_network_can_train_on_crops_as_a_generator_shows_them(
 def test_approaches_are_compared_with_people_left_out(
     inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from exporters.recipes.__main__ import main
+    from exporters.recipes.cli import main
 
     folders = []
     for seed, side in ((1, 48), (2, 48), (3, 64)):

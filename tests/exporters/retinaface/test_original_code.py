@@ -17,10 +17,10 @@ from edge.vision.golden import golden_picture
 from edge.vision.inference import open_network
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.resize import resize_linear
-from exporters.__main__ import main
 from exporters.artifacts import graph
 from exporters.artifacts.parity import sample_pictures
 from exporters.artifacts.torch_file import read_tensors
+from exporters.cli import main
 from exporters.retinaface.network import MEAN, build
 from tests.support.detector_weights import unpacked
 from tests.support.retinaface_states import mobilenet_state, resnet_state

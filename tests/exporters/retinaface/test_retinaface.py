@@ -12,10 +12,10 @@ from edge.vision.detect.retinaface import ROLES, anchors_of
 from edge.vision.inference import find_model, load_manifest, verify
 from edge.vision.inference.runtimes import OnnxSession
 from edge.vision.values import Floats
-from exporters.__main__ import main
 from exporters.artifacts import graph
 from exporters.artifacts.input_folding import Affine, fold_input
 from exporters.artifacts.layers import Layers
+from exporters.cli import main
 from exporters.retinaface.export import float_nodes
 from exporters.retinaface.network import INPUT, MEAN, backbone_of, build
 from tests.support.command_errors import refusal_without_files

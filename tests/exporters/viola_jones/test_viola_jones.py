@@ -19,7 +19,7 @@ from edge.vision.golden import GOLDEN_FACE, golden_frame, golden_picture
 from edge.vision.inference import load_manifest, verify
 from edge.vision.inference.cascade import CascadeSession
 from edge.vision.resize import resize_linear
-from exporters.__main__ import main
+from exporters.cli import main
 from tests.support.command_errors import refusal
 from tests.support.daemons import PURPOSE, RunningDaemon, affect_edge
 from tests.support.detector_weights import cascade, cascade_folder

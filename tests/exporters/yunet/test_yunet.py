@@ -18,7 +18,7 @@ from edge.vision.golden import golden_picture
 from edge.vision.inference import find_model, load_manifest
 from edge.vision.resize import resize_linear
 from edge.vision.values import Luma
-from exporters.__main__ import main
+from exporters.cli import main
 from exporters.yunet.export import export_yunet, float_nodes
 from tests.support.command_errors import refusal_without_files
 from tests.support.detector_weights import yunet_folder, yunet_graph
