@@ -8,6 +8,7 @@ from edge.access.token import read_token_file
 from edge.config import MetricsConfig
 from edge.errors import ConfigError
 from edge.files.private import read_small_file
+from edge.files.regular import refuse_special
 
 _TOKEN_REMEDY: Final = "make one with: (umask 077; openssl rand -hex 32 > FILE)"
 
@@ -24,6 +25,7 @@ def tls_context(config: MetricsConfig) -> ssl.SSLContext | None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _check_private(config.tls_key)
     try:
+        refuse_special(config.tls_certificate)
         # a password would be asked for at the terminal
         context.load_cert_chain(config.tls_certificate, config.tls_key, password="")
     except (OSError, ValueError) as error:
@@ -35,6 +37,7 @@ def tls_context(config: MetricsConfig) -> ssl.SSLContext | None:
     if config.tls_client_ca:
         context.verify_mode = ssl.CERT_REQUIRED
         try:
+            refuse_special(config.tls_client_ca)
             context.load_verify_locations(config.tls_client_ca)
         except OSError as error:
             raise ConfigError(

@@ -7,6 +7,7 @@ from typing import Final
 from edge.access.token import read_token_file
 from edge.config import AlarmsConfig
 from edge.errors import ConfigError
+from edge.files.regular import refuse_special
 
 _TOKEN_REMEDY: Final = "write the receiver's token into it: (umask 077; cat > FILE)"
 
@@ -33,6 +34,8 @@ def webhook_tls(config: AlarmsConfig) -> ssl.SSLContext | None:
         return None
     path = config.webhook_ca_file or None
     try:
+        if path is not None:
+            refuse_special(path)
         context = ssl.create_default_context(cafile=path)
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, ssl.SSLError) else getattr(error, "strerror", "")

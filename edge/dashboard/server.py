@@ -17,6 +17,7 @@ from edge.dashboard.tokens import Sessions, read_token
 from edge.descriptors import report_line
 from edge.errors import ConfigError
 from edge.files.private import read_small_file
+from edge.files.regular import refuse_special
 from edge.stop_signals import on_stop_signals
 
 if TYPE_CHECKING:  # they need the extra ``dashboard``
@@ -184,6 +185,7 @@ def _check_tls(certificate: Path | None, key: Path | None) -> None:
     )  # fmt: skip
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
+        refuse_special(certificate)
         context.load_cert_chain(certificate, key, password="")
     except (OSError, ValueError) as error:
         reason: Any = getattr(error, "reason", None) or getattr(error, "strerror", None) or error

@@ -79,7 +79,7 @@ def test_damaged_files_are_set_aside_under_free_names(path):
 def test_a_file_that_cannot_be_read_is_an_error(path):
     file = StateFile(path)
     os.mkfifo(path)
-    with pytest.raises(OSError, match="not a regular file"):  # and it does not wait for a writer
+    with pytest.raises(OSError, match="not a regular file"):  # it does not wait for a writer
         file.read()
     path.unlink()
     path.mkdir()
