@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.board import RunWatch
 from benchmarks.figures import WARM_UP, Spent, percentiles
+from benchmarks.progress import ProgressLines
 from edge.errors import ConfigError
 from edge.vision.values import Frame
 
@@ -292,11 +293,12 @@ def compare(
             }})
             for name, (process, own) in sides.items()
         }  # fmt: skip
-        times = {name: SideTimes() for name in sides}
+        times, lines = {name: SideTimes() for name in sides}, ProgressLines("fps")
         for process, _ in sides.values():
             process.ask({"run": WARM_UP})
         for turn in range(turns):
             watch.sample()
+            lines.show(f"{turn} of {turns} turns measured")
             for name in ("this", "other") if turn % 2 == 0 else ("other", "this"):
                 times[name].add(sides[name][0].ask({"run": TURN}))
 

@@ -15,6 +15,7 @@ import zmq
 
 from benchmarks.board import RunWatch
 from benchmarks.figures import STAGES, WARM_UP, quantiles
+from benchmarks.progress import ProgressLines
 from benchmarks.scene import FoundFaces
 from edge import clock
 from edge.child import child_environment
@@ -168,7 +169,7 @@ def _collect(
     daemon: "subprocess.Popen[bytes]", endpoint: str, frames: int | None, watch: RunWatch
 ) -> _Received:
     """Receive until the daemon ends, or ``frames`` are measured."""
-    received = _Received()
+    received, lines = _Received(), ProgressLines("fps")
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
@@ -189,6 +190,7 @@ def _collect(
             if message["kind"] == "frame":
                 received.first_ns = received.first_ns or last_message_ns
                 received.frames.append(message)
+                lines.show(f"{len(received.frames)} frames of the daemon received")
                 over = len(received.frames) - WARM_UP
                 if over >= 0 and over % CPU_EVERY_FRAMES == 0:
                     received.cpu_s.append((last_message_ns, _tree_cpu_s(daemon.pid)))

@@ -28,6 +28,7 @@ from benchmarks.figures import (
 from benchmarks.fps_baseline import TimedBaseline
 from benchmarks.inference_alone import InferenceAlone, noted_inference
 from benchmarks.message import message_bytes
+from benchmarks.progress import ProgressLines
 from benchmarks.scene import FoundFaces, Scene
 from edge import clock
 from edge.board import rss_mb
@@ -182,11 +183,13 @@ class Recording:
     Attributes:
         frames: the warm-up and what is measured.
         held_mb: memory of the frames that were decoded before; None: each is decoded when needed.
+        count: frames that are measured; None: all, and nobody has counted them yet.
         found: compares the faces that are found with the true ones; None where they are not known.
     """
 
     frames: Iterator[Frame]
     held_mb: float | None = None
+    count: int | None = None
     found: FoundFaces | None = None
 
 
@@ -212,22 +215,24 @@ def open_recording(
     """
     if scene is not None:
         held_mb = sum(frame.luma.nbytes for frame in scene.frames) / 2**20
-        count = (frames or SCENE_FRAMES) + WARM_UP
-        return Recording(repeated_frames(scene.frames, count), held_mb, FoundFaces(scene))
+        count = frames or SCENE_FRAMES
+        repeated = repeated_frames(scene.frames, count + WARM_UP)
+        return Recording(repeated, held_mb, count, FoundFaces(scene))
     if not is_file(config.source):
         raise ConfigError(
             f"--source: kind {config.source.kind!r} is live; expected a video file, a folder of"
             " pictures, or demo"
         )
     if not in_memory:
-        return Recording(read_frames(config, frames and frames + WARM_UP))
+        return Recording(read_frames(config, frames and frames + WARM_UP), count=frames)
     decoded = list(itertools.islice(read_frames(config, None), frames))
     if size is not None:
         decoded = [replace(each, luma=resize_linear(each.luma, size)) for each in decoded]
     if not decoded:
         raise ConfigError("--source: no frame in it")
     held_mb = sum(frame.luma.nbytes for frame in decoded) / 2**20
-    return Recording(repeated_frames(decoded, (frames or len(decoded)) + WARM_UP), held_mb)
+    count = frames or len(decoded)
+    return Recording(repeated_frames(decoded, count + WARM_UP), held_mb, count)
 
 
 def measure_pipeline(
@@ -286,10 +291,12 @@ def _measure_frames(
 ) -> Samples:
     """Measure what is left of ``recording``, each frame before its own inference alone."""
     samples, looks, reading = Samples(), FullLooks(pipeline.detector), Timer()
+    lines, of_all = ProgressLines("fps"), f" of {recording.count}" if recording.count else ""
     for number, frame in enumerate(recording.frames):
         decode = None
         if recording.held_mb is None:
             decode = Spent(frame.capture_ms, reading.spent().cpu_ms)
+        lines.show(f"{number}{of_all} frames measured")  # in no measured time
         if timed_baseline is not None and number % BASELINE_EVERY_FRAMES == 0:
             timed_baseline.measure(frame, inference)
         watch.sample()

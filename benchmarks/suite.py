@@ -20,6 +20,7 @@ from benchmarks.arguments import (
     configuration_words,
 )
 from benchmarks.board import machine
+from benchmarks.progress import ProgressLines
 from benchmarks.reference import (
     compare_with_reference,
     load_reference,
@@ -76,12 +77,8 @@ def suite_of(arguments: argparse.Namespace) -> dict[str, Any]:
         reference = load_reference(arguments.reference, board_name())  # the same
     extra = ["--frames", str(arguments.frames)] if arguments.frames is not None else []
     extra += configuration_words(arguments)
-    with Console(stderr=True).status("suite") as status:
-        result = run_suite(
-            [name for name in arguments.only.split(",") if name],
-            extra,
-            lambda name: status.update(f"suite: {name}"),
-        )
+    only = [name for name in arguments.only.split(",") if name]
+    result = run_suite(only, extra, ProgressLines("suite").show)
     if reference is not None:
         result["against_reference"] = compare_with_reference(result, reference)
         result["reference"] = reference_facts(result, reference)

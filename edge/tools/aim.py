@@ -76,6 +76,8 @@ def run_aim(
             if received is not None:
                 message = received.message
                 silence.note(message)
+                if once and message.device not in views:
+                    report_line(f"{message.device}: watching its frames for some seconds")
                 views.setdefault(message.device, View()).note(message)
             elif own is None:
                 silence.check(held=subscriber.held)

@@ -12,8 +12,8 @@ import cv2
 import pytest
 
 from benchmarks import fps_baseline
-from benchmarks.cli import main
 from benchmarks.board import BUSY_PERCENT
+from benchmarks.cli import main
 from benchmarks.daemon import _tree_cpu_s, growth_mb
 from benchmarks.figures import Spent
 from benchmarks.fps_baseline import BaselineLoop
@@ -97,8 +97,9 @@ def test_the_pipeline_in_memory_against_the_baseline(tmp_path: Path) -> None:
     assert parts < 1.5 * result["latency_ms"]["p95"] + 5
 
 
-def test_the_pipeline_with_decoding(tmp_path: Path) -> None:
+def test_the_pipeline_with_decoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = measured(tmp_path, "--frames", "12")
+    assert "benchmarks: fps: 0 of 12 frames measured\n" in capsys.readouterr().err
     assert result["frames"] == 12
     assert result["stage_ms"]["decode"] > 0
     assert result["stage_cpu_ms"]["decode"] > 0
@@ -216,7 +217,9 @@ def test_daemon_mode(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert result["start_to_first_result_ms"] > 0
     assert result["hub_rss_mb"] > 10
     assert abs(result["hub_rss_growth_mb"]) < 10
-    assert "frames a second" in capfd.readouterr().out
+    output, progress = capfd.readouterr()
+    assert "frames a second" in output
+    assert progress.startswith("benchmarks: fps: 1 frames of the daemon received\n")
 
 
 def test_growth_is_that_of_the_second_half_of_a_run() -> None:

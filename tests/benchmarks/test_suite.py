@@ -59,7 +59,9 @@ def test_one_command_makes_one_file_of_all_runs(
     for name in ("board", "cores", "machine", "kernel", "governor", "commit", "date", "memory_mb"):
         assert name in result
     assert result["missed"] == []
-    assert "times as fast as the earlier approach" in capsys.readouterr().out
+    output, progress = capsys.readouterr()
+    assert "times as fast as the earlier approach" in output
+    assert progress.startswith("benchmarks: suite: one-face\n")
     result["invalid"] = []  # whatever else ran on this machine
     for run in result["runs"].values():
         run["invalid"] = []
