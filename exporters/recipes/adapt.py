@@ -7,8 +7,9 @@ recalibration. The weights stay unchanged: fitting them to so few people improve
 other people, but worsened their valence and the accuracy on FER+ (see NOTES.md).
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -145,6 +146,21 @@ def predict_all(predict: Predictor, nir: NirFaces, options: AdaptOptions) -> Pre
     return Predictions(predict(nir.crops), jittered, torch.stack(views))
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch use one thread: a fit's matrices are small, and threads wait for one another.
+
+    Where another program has one of the cores, that is nearly all of the time.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def fit(
     predictions: Predictions, nir: NirFaces, chosen: Tensor, options: AdaptOptions
 ) -> Recalibration:

@@ -30,6 +30,7 @@ from exporters.recipes.adapt import (
     balanced,
     expression_points,
     fit_priors,
+    one_thread,
 )
 from exporters.recipes.nirfaces import NirFaces
 
@@ -236,6 +237,7 @@ def _priors(
     )
 
 
+@one_thread()
 def fit_head(
     data: HeadData,
     people: set[str],

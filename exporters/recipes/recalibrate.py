@@ -59,7 +59,6 @@ def recalibrate(
         ConfigError: photographs or labels cannot be used, or the network's input is not square.
         ModelError: the model cannot be trusted.
     """
-    torch.set_num_threads(1)  # matrices are small: a second thread costs more than it brings
     network, options = square_network(model, options)
     nir = load_nir_faces(images, labels, options.margin, network.info.width, mesh=True)
     data = HeadData(

@@ -82,6 +82,26 @@ def test_heads_use_features_and_coefficients_and_give_what_they_predict_better()
     assert affect[0][seen, 1].mean() > affect[0][~fears, 1].mean() + 0.3
 
 
+def test_fits_use_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that wait for one another took four times as long on a busy machine."""
+    seen: set[int] = set()
+    genuine = torch.optim.LBFGS.step
+
+    def step(optimiser: Any, closure: Any) -> Any:
+        seen.add(torch.get_num_threads())
+        return genuine(optimiser, closure)
+
+    monkeypatch.setattr(torch.optim.LBFGS, "step", step)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        data = head_data(people=2)
+        fitted(data, set(data.nir.subjects), mesh=True)
+        assert (seen, torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_head_of_others_does_not_depend_on_a_person_left_out() -> None:
     data = head_data()
     others = set(data.nir.subjects) - {"2"}
