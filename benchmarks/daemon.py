@@ -30,7 +30,9 @@ _THREADS: Final = {
 }
 """The stages in ``timing_ms`` of each thread of the worker; link and hub have none there."""
 
-CPU_EVERY_FRAMES = 10  # how often the processor time is read
+MEMORY_EVERY_FRAMES: Final = 10
+CPU_EVERY_MS: Final = 250.0
+"""How often the processor time is read: that takes 3 ms, in which the daemon lacks a core."""
 
 
 def measure_daemon(
@@ -192,8 +194,12 @@ def _collect(
                 received.frames.append(message)
                 lines.show(f"{len(received.frames)} frames of the daemon received")
                 over = len(received.frames) - WARM_UP
-                if over >= 0 and over % CPU_EVERY_FRAMES == 0:
-                    received.cpu_s.append((last_message_ns, _tree_cpu_s(daemon.pid)))
+                if over >= 0 and over % MEMORY_EVERY_FRAMES == 0:
+                    # twice at once, so that a short run has them, too
+                    if len(received.cpu_s) < 2 or (
+                        clock.elapsed_ms(received.cpu_s[-1][0]) >= CPU_EVERY_MS
+                    ):
+                        received.cpu_s.append((last_message_ns, _tree_cpu_s(daemon.pid)))
                     if (hub_mb := _hub_rss_mb(daemon.pid)) is not None:
                         received.hub_rss_mb.append(hub_mb)
                 if frames is not None and over >= frames:
