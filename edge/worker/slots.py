@@ -1,15 +1,21 @@
-"""A queue of length one between two threads: one producer, one consumer.
+"""A short queue between two threads: one producer, one consumer.
 
 A slot works in one of two ways:
 
-- ``Slot(newest_wins=True)`` for live sources: ``put`` never blocks and overwrites an item that is
-  still waiting. So the slowest stage bounds the latency; no queue adds to it.
-- ``Slot(newest_wins=False)`` for files read as fast as possible: ``put`` blocks, nothing is lost.
+- ``Slot(newest_wins=True)`` for live sources: it holds one item. ``put`` never blocks and
+  overwrites an item that is still waiting. So the slowest stage bounds the latency; no queue adds
+  to it.
+- ``Slot(newest_wins=False)`` for files read as fast as possible: it holds ``BLOCKING_LENGTH``
+  items. ``put`` blocks while it is full, nothing is lost.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+BLOCKING_LENGTH: Final = 4
+"""So a frame that takes one stage longer, as with a full look, does not stop the others at once."""
 
 T = TypeVar("T")
 
@@ -19,7 +25,7 @@ class Closed(Exception):
 
 
 class Slot(Generic[T]):
-    """Holds one item between a producer and a consumer thread. Thread-safe.
+    """Holds items between a producer and a consumer thread, in order. Thread-safe.
 
     Attributes:
         dropped: how many items were overwritten before the consumer took them; never falls.
@@ -27,8 +33,9 @@ class Slot(Generic[T]):
 
     def __init__(self, *, newest_wins: bool) -> None:
         self._newest_wins = newest_wins
+        self._length = 1 if newest_wins else BLOCKING_LENGTH
         self._changed = threading.Condition()
-        self._item: T | None = None
+        self._items: deque[T] = deque()
         self._closed = False
         self.dropped = 0
 
@@ -40,12 +47,14 @@ class Slot(Generic[T]):
         """
         with self._changed:
             if not self._newest_wins:
-                self._changed.wait_for(lambda: self._item is None or self._closed)
+                self._changed.wait_for(lambda: len(self._items) < self._length or self._closed)
             if self._closed:
                 raise Closed
-            overwritten = self._item is not None
-            self.dropped += overwritten
-            self._item = item
+            overwritten = len(self._items) == self._length
+            if overwritten:
+                self._items.popleft()
+                self.dropped += 1
+            self._items.append(item)
             self._changed.notify_all()
             return overwritten
 
@@ -56,22 +65,26 @@ class Slot(Generic[T]):
             Closed: the slot is closed and empty.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self._closed)
-            item, self._item = self._item, None
-            if item is None:
+            self._changed.wait_for(self._gives)
+            if not self._items:
                 raise Closed
+            item = self._items.popleft()
             self._changed.notify_all()
             return item
 
     def wait(self, is_enough: Callable[[], bool]) -> None:
         """Wait until ``get`` would not wait, or ``is_enough()``; ``wake`` has that asked again."""
         with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self._closed or is_enough())
+            self._changed.wait_for(lambda: self._gives() or is_enough())
 
     def wake(self) -> None:
         """Have ``wait`` ask again whether it is enough."""
         with self._changed:
             self._changed.notify_all()
+
+    def _gives(self) -> bool:
+        """Return whether ``get`` would not wait; only under the lock."""
+        return bool(self._items) or self._closed
 
     def __iter__(self) -> Iterator[T]:
         """Yield items as they come, until the slot is closed and empty."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.worker.slots import Closed, Slot
+from edge.worker.slots import BLOCKING_LENGTH, Closed, Slot
 from tests.support.waiting import HANG_S
 
 
@@ -75,12 +75,13 @@ def test_a_closed_slot_gives_its_last_item_and_refuses_more() -> None:
 
 def test_closing_releases_a_waiting_producer() -> None:
     slot: Slot[int] = Slot(newest_wins=False)
-    slot.put(1)
+    for number in range(BLOCKING_LENGTH):
+        slot.put(number)
     released = threading.Event()
 
     def produce() -> None:
         try:
-            slot.put(2)
+            slot.put(BLOCKING_LENGTH)
         except Closed:
             released.set()
 
@@ -89,7 +90,7 @@ def test_closing_releases_a_waiting_producer() -> None:
     slot.close()
     producer.join(HANG_S)
     assert released.is_set()
-    assert list(slot) == [1]
+    assert list(slot) == list(range(BLOCKING_LENGTH))
 
 
 def test_an_item_and_the_end_release_a_waiting_consumer() -> None:
@@ -97,3 +98,26 @@ def test_an_item_and_the_end_release_a_waiting_consumer() -> None:
     with consumer_of(slot) as taken:
         slot.put(7)
     assert taken == [7]
+
+
+@pytest.mark.parametrize("end", ["item", "close", "enough"])
+def test_a_consumer_that_waits_for_something_else_is_released(end: str) -> None:
+    slot: Slot[int] = Slot(newest_wins=True)
+    enough, asked = threading.Event(), threading.Event()
+
+    def is_enough() -> bool:
+        asked.set()
+        return enough.is_set()
+
+    consumer = threading.Thread(target=slot.wait, args=(is_enough,))
+    consumer.start()
+    assert asked.wait(HANG_S)
+    if end == "item":
+        slot.put(1)
+    elif end == "close":
+        slot.close()
+    else:
+        enough.set()
+        slot.wake()
+    consumer.join(HANG_S)
+    assert not consumer.is_alive()
