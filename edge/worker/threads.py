@@ -83,9 +83,9 @@ class Worker:
         # Each is written by one thread and read by the heartbeat, which tolerates a stale value.
         self._busy_since_ns: dict[str, int] = {}
         self._refused_inferences = 0
-        self._classified = -1  # index of the newest frame that was classified
-        # without loss nobody waits for a frame, and stages that wait for one another cost rate
+        # Without loss nobody waits for a frame, and stages that wait for one another cost rate.
         self._looks_wait = not lossless and stages_share_cores()
+        self._classified = -1  # index of the newest classified frame; read by the detect thread
         self._left_out = LeftOut()
         self._preview = PreviewMaker()
         self._capture = Capture(
