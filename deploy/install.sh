@@ -39,7 +39,7 @@ stopped() {
     fail "line $1 failed (exit code $2): ${3%%$'\n'*}; $hint"
 }
 trap 'stopped "$LINENO" "$?" "$BASH_COMMAND"' ERR
-trap 'fail "interrupted; run it again: it begins where it has to"' HUP INT TERM
+trap 'fail "interrupted; run it again"' HUP INT TERM
 
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 base=/opt/affect-edge

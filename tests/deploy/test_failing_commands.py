@@ -59,5 +59,5 @@ def test_a_command_that_may_fail_is_not_named(tmp_path: Path, commands: str) -> 
 
 def test_an_interruption_is_one_line(tmp_path: Path) -> None:
     done = _with_head_of_installer(tmp_path, "kill -TERM $$")
-    line = "install.sh: interrupted; run it again: it begins where it has to\n"
+    line = "install.sh: interrupted; run it again\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", line)

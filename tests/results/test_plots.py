@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,7 @@ def test_small_records_have_plots_too(tmp_path: Path, messages: list) -> None:
     small = read_table(write_log(tmp_path / "log.jsonl", messages))
     written = write_plots(small, tmp_path / "plots")
     assert len(written) == (6 if small.subjects else 0)
+    assert stat.S_IMODE((tmp_path / "plots").stat().st_mode) == 0o700
 
 
 def test_texts_of_people_are_only_text(tmp_path: Path) -> None:
