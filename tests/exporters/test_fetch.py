@@ -4,6 +4,7 @@ import hashlib
 import zipfile
 from pathlib import Path
 
+import cv2
 import pytest
 
 from edge.errors import ModelError
@@ -114,6 +115,16 @@ def test_the_known_package_gives_a_model(tmp_path: Path, kind: str) -> None:
         if kind == name:
             known = find_model(Path(bundled).parts[0]) / Path(bundled).name
             assert (out / known.name).read_bytes() == known.read_bytes()
+
+
+def test_a_cascade_is_not_downloaded_for_an_opencv_without_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
+    monkeypatch.setattr("exporters.fetch._download", lambda *_: pytest.fail("downloads"))
+    command = ["fetch", "viola-jones", "--out", str(tmp_path / "new" / "net")]
+    line = refusal_without_files(main, command, capfd, tmp_path)
+    assert "has no CascadeClassifier, which Viola-Jones needs; pip install" in line
 
 
 def test_an_interrupt_is_one_line(

@@ -20,6 +20,21 @@ MIN_NEIGHBOURS: Final = 2
 _ANY: Final = -1  # height and width are those of the picture
 
 
+def require_classifier() -> Any:
+    """Return OpenCV's class of cascade classifiers.
+
+    Raises:
+        ModelError: this OpenCV has none; one line.
+    """
+    make: Any = getattr(cv2, "CascadeClassifier", None)
+    if make is None:
+        raise ModelError(
+            f"OpenCV {cv2.__version__} has no CascadeClassifier, which Viola-Jones needs;"
+            " pip install 'opencv-python-headless<5', or choose another detector.model"
+        )
+    return make
+
+
 class CascadeSession:
     """A cascade classifier; see ``edge.vision.inference.runtimes.Session``."""
 
@@ -33,13 +48,7 @@ class CascadeSession:
             ModelError: this OpenCV has no cascade classifier, or ``content`` is no cascade; one
                 line.
         """
-        make: Any = getattr(cv2, "CascadeClassifier", None)
-        if make is None:
-            raise ModelError(
-                f"OpenCV {cv2.__version__} has no CascadeClassifier, which Viola-Jones needs;"
-                " pip install 'opencv-python-headless<5', or choose another detector.model"
-            )
-        self._classifier = make()
+        self._classifier = require_classifier()()
         try:
             # old cascades, trees of C structures, are only read from a file: they are refused
             storage = cv2.FileStorage(
