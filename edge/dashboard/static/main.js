@@ -103,13 +103,15 @@ async function loadHistory(chamber, card) {
   const id = `${chamber.name} ${card.key}`;
   if (loading.has(id) || loading.size >= 3) return;
   loading.add(id);
+  const newest = card.series.t.at(-1) ?? -Infinity;
   try {
     const query = new URLSearchParams({ chamber: chamber.name, card: card.key });
     const response = await get(`/api/history?${query}`);
     if (response.ok) {
       const newer = card.series;
       const [t, v, a] = await response.json();
-      const from = newer.t.findIndex((each) => each > (t.at(-1) ?? -1));
+      // what came meanwhile; older points may lie later, where the clock was set back
+      const from = newer.t.findIndex((each) => each > Math.max(newest, t.at(-1) ?? -Infinity));
       const later = from < 0 ? [] : newer.t.slice(from).map((each, index) => [each, newer.v[from + index], newer.a[from + index]]);
       newer.load([t, v, a]);
       for (const point of later) newer.add(...point);
