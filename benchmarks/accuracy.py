@@ -314,10 +314,16 @@ def show_accuracy(result: dict[str, Any], console: Console) -> None:
         for name in ("rmse", "ccc", "sagr")
     ]
     rows.append(("calibration error", ("ece",)))
+    majority = result["majority"]
+    rows.append((f"top1 above guessing, {result['chance']:.3f}", ("over_chance",)))
+    always = f"always {majority['expression']}, {majority['share']:.3f}"
+    rows.append((f"top1 above {always}", ("over_majority",)))
+    others = [each for each in (plain, direct) if each]
+    if all(each["change"] for each in (result, *others)):
+        rows += [(f"change of {axis} ccc", ("change", axis)) for axis in ("valence", "arousal")]
     for name, path in rows:
         value, interval = _nested(result, path)["value"], _nested(result, path)["interval95"]
         cells = [name, f"{value:.3f}", f"{interval[0]:.3f} .. {interval[1]:.3f}"]
-        others = [each for each in (plain, direct) if each]
         table.add_row(*cells, *(f"{_nested(each, path)['value']:.3f}" for each in others))
     down, regions = result["downsampled"], result["normalised_rmse"]
     table.add_row("balanced top1 / macro_f1", f"{down['top1']:.3f} / {down['macro_f1']:.3f}")
@@ -332,6 +338,7 @@ def show_accuracy(result: dict[str, Any], console: Console) -> None:
             shown = (f"{score:.2f}", f"{interval[0]:.2f} .. {interval[1]:.2f}")
         grid.add_row(name, *map(str, counts), *shown)
     console.print(grid)
+    console.print(_groups_table(result["people"], result["glasses"]))
     if direct:
         console.print(_differences_table(result["difference"]))
         console.print(
@@ -346,6 +353,21 @@ def show_accuracy(result: dict[str, Any], console: Console) -> None:
         highlight=False,
     )
     show_conditions(result, console)
+
+
+def _groups_table(people: dict[str, Any], glasses: dict[str, Any]) -> Table:
+    """Return the figures of each person, and of those with and without glasses where labelled."""
+    table = Table("person", "pictures", "top1", "macro_f1", "v rmse", "a rmse", "most predicted")
+    worn = {f"{name} glasses": each for name in ("with", "without") if (each := glasses.get(name))}
+    for name, each in (people | worn).items():
+        most = each["most_predicted"]
+        names = ("top1", "macro_f1", "valence_rmse", "arousal_rmse")
+        figures = [f"{each[figure]:.3f}" for figure in names]
+        if interval := each.get("top1_interval95"):
+            figures[0] += f", {interval[0]:.2f} .. {interval[1]:.2f}"
+        shown = f"{most['expression']} {most['share']:.2f}"
+        table.add_row(name, str(each["n"]), *figures, shown)
+    return table
 
 
 def _differences_table(difference: dict[str, Any]) -> Table:

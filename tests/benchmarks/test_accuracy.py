@@ -1,12 +1,16 @@
 """``benchmarks accuracy`` on pictures made from the golden face, and its refusals."""
 
 import json
+import re
+from io import StringIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from rich.console import Console
 
+from benchmarks.accuracy import show_accuracy
 from benchmarks.cli import main
 from benchmarks.evaluation.groups import group_figures
 from benchmarks.evaluation.neutral import (
@@ -93,6 +97,33 @@ def test_people_with_glasses_are_compared_with_the_others(pictures: Path) -> Non
         assert sum(group["annotated"].values()) == pytest.approx(1)
         most = group["most_predicted"]
         assert group["predicted"][most["expression"]] == most["share"]
+
+
+def test_the_report_shows_people_glasses_guessing_and_changes(pictures: Path) -> None:
+    rows = [f"{row},{'yes' if row.split(',')[1] == '2' else 'no'}" for row in ROWS[:4]]
+    (pictures / "labels.csv").write_text(HEADER.replace("\n", ",glasses\n") + "\n".join(rows))
+    path = pictures / "result.json"
+    assert main(arguments_for(pictures, "--json", str(path))) == 0
+    result = json.loads(path.read_text())
+    shown = StringIO()
+    show_accuracy(result, Console(file=shown, width=200))
+    lines = [
+        [cell.strip() for cell in line.split("│")[1:-1]] for line in shown.getvalue().splitlines()
+    ]
+    by_name = {cells[0]: cells[1:] for cells in lines if cells}
+    assert by_name["top1 above guessing, 0.125"][0] == "0.375"
+    assert by_name["top1 above always neutral, 0.500"][0] == "0.000"
+    assert by_name["2"][:2] == ["2", "0.500"]
+    assert by_name["2"][-1] == "happy 1.00"
+    assert by_name["with glasses"][:2] == ["2", "0.500, 0.50 .. 0.50"]
+    assert by_name["without glasses"][0] == "2"
+    assert result["change"] is None  # both are read as happy at rest, which is no baseline
+    assert "change of valence ccc" not in by_name
+    change = {"value": 0.25, "interval95": [0.0, 0.5]}
+    show_accuracy(
+        result | {"change": {"valence": change, "arousal": change}}, Console(file=shown, width=200)
+    )
+    assert re.search(r"change of arousal ccc +│ 0\.250 +│ 0\.000 \.\. 0\.500", shown.getvalue())
 
 
 def test_changes_are_compared_from_the_first_neutral_picture_of_each_person() -> None:
