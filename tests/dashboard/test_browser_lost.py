@@ -27,6 +27,7 @@ def test_a_connection_that_died_without_a_word_is_made_anew(
         card_of(tab, "t:1.1").wait_for()
         wait_until(lambda: relay.connections == 1)  # the updates; the others were idle
         relay.strand()
+        tab.evaluate("Date.now = ((now) => () => now() - 3600_000)(Date.now)")  # and is set back
         banner = tab.locator("#connection")
         banner.filter(has_text="does not answer since").wait_for()
         wait_until(lambda: tab.title() == "▲ no connection to the page's server")

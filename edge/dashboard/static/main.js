@@ -19,8 +19,11 @@ const store = new Store();
 const views = new Map();
 let range = 1800;
 let actions = null;
-let lastMs = performance.now(); // not the time of day, which may be set back
-let connectedMs = 0;
+// by two clocks: the time of day may be set back, the other may stand still while the computer sleeps
+const moment = () => ({ dayMs: Date.now(), steadyMs: performance.now() });
+const msSince = ({ dayMs, steadyMs }) => Math.max(Date.now() - dayMs, performance.now() - steadyMs);
+let received = moment();
+let connected = moment();
 let lostMs = LOST_MS;
 let problem = "";
 
@@ -36,11 +39,11 @@ let run = "";      // of the server's process
 let version = "";  // of its files
 
 function connect() {
-  connectedMs = performance.now();
+  connected = moment();
   source?.close();
   source = new EventSource("/api/stream");
   source.onmessage = (message) => {
-    lastMs = performance.now();
+    received = moment();
     lostMs = LOST_MS;
     problem = "";
     const isFirst = !store.ready;
@@ -57,7 +60,7 @@ function connect() {
 
 /** Connect anew if nothing comes: a network that has lost the connection tells the browser nothing. */
 function reconnectIfLost() {
-  if (performance.now() - Math.max(lastMs, connectedMs) < lostMs) return;
+  if (Math.min(msSince(received), msSince(connected)) < lostMs) return;
   lostMs = Math.min(1.5 * lostMs, LOST_MAX_MS);
   connect();
 }
@@ -77,13 +80,15 @@ async function refused() {
 /** A server's process is new to the page: its keys; load the page anew if its files are of another version. */
 async function readAbout() {
   try {
-    const about = await (await get("/api/about")).json();
+    const response = await get("/api/about");
+    if (!response.ok) throw new Error(response.statusText);
+    const about = await response.json();
     if (version && about.version !== version) location.reload();
     version = about.version;
     actions.defaults = about.marks;
     byId("logout").hidden = !about.token;
   } catch {
-    run = ""; // with the next update
+    setTimeout(() => { run = ""; }, 5000); // then with the next update
   }
 }
 
@@ -297,13 +302,13 @@ function renderEvents() {
 }
 
 function isSilent() {
-  return performance.now() - lastMs > QUIET_MS || problem !== "";
+  return msSince(received) > QUIET_MS || problem !== "";
 }
 
 let silentSince = "";
 function renderConnection() {
   const isBad = isSilent();
-  silentSince = isBad ? silentSince || clock(Date.now() - (performance.now() - lastMs)) : "";
+  silentSince = isBad ? silentSince || clock(Date.now() - msSince(received)) : "";
   const banner = byId("connection");
   text(banner, isBad ? problem || `the page's server does not answer since ${silentSince}; trying again` : "");
   banner.classList.toggle("bad", isBad);
