@@ -77,12 +77,12 @@ class Capture:
 
     Args:
         config: configuration of the daemon.
-        frames: slot that receives the frames.
+        frames: slot that receives the frames; without loss events of a file, too, in their places.
         small_size: width and height of the detector's input.
         stop: ends the stage; the stage sets it itself to ask for a new process.
         busy: context manager around each call that may hang; the hub replaces a worker that is
             busy too long.
-        report_event: sends an event to the hub.
+        report_event: sends an event to the hub at once.
         lossless: read a file as fast as possible and drop nothing.
         first_index: index of the first frame; a file is skipped up to it.
         source_state: state of the source that the hub already knows.
@@ -101,7 +101,7 @@ class Capture:
     def __init__(
         self,
         config: Config,
-        frames: Slot[Frame],
+        frames: Slot[Frame | Detail],
         *,
         small_size: tuple[int, int],
         stop: StopEvent,
@@ -248,7 +248,7 @@ class Capture:
                 if source.live:
                     refused_since_ns = self._note_refusal(error, refused_since_ns)
                 elif position > self._first_index:  # else the previous worker reported it
-                    self._report_event(FrameRefusedDetail(reason=redact(str(error))))
+                    self._report_in_place(FrameRefusedDetail(reason=redact(str(error))))
                 self.captured = max(self.captured, position)
                 continue
             except EndOfStream:
@@ -278,19 +278,26 @@ class Capture:
             if is_watched_later:
                 self._watch_picture(frame, repeats=False)
 
+    def _report_in_place(self, detail: Detail) -> None:
+        """Report an event; of a file without loss in its place among the frames."""
+        if self._lossless and not self.live:
+            self._frames.put(detail)
+        else:
+            self._report_event(detail)
+
     def _report_media(self, frame: Frame, pace: Pace, *, is_repeat: bool) -> None:
         """Report that a file begins again with this frame, or that its times jump."""
         if is_repeat:
-            self._report_event(MediaRepeated(repeat=frame.repeat, index=frame.index))
+            self._report_in_place(MediaRepeated(repeat=frame.repeat, index=frame.index))
         jump_s = pace.jump_s(frame.sensor_ns)
         if jump_s is not None:
-            self._report_event(MediaJump.of(jump_s, frame.index))
+            self._report_in_place(MediaJump.of(jump_s, frame.index))
 
     def _watch_picture(self, frame: Frame, *, repeats: bool) -> PictureStateChanged | None:
         """Report, and return, the change of the picture's state that this frame makes, if any."""
         change = self._pictures.update(frame, repeats=repeats)
         if change is not None:
-            self._report_event(change)
+            self._report_in_place(change)
         return change
 
     def _is_new(self, frame: Frame, *, repeats: bool) -> bool:
@@ -372,4 +379,6 @@ class Capture:
     ) -> None:
         if state != self._source_state:
             self._source_state = state
-            self._report_event(SourceStateChanged(state=state, reason=redact(reason)))
+            # it runs with a frame of this thread; the others are also found by the main thread
+            report = self._report_in_place if state == "running" else self._report_event
+            report(SourceStateChanged(state=state, reason=redact(reason)))

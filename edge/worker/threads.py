@@ -74,8 +74,8 @@ class Worker:
         self._config = config
         self._pipeline = pipeline
         self._lossless = lossless
-        self._frames: Slot[Frame] = Slot(newest_wins=not lossless)
-        self._tracks: Slot[FrameTracks] = Slot(newest_wins=not lossless)
+        self._frames: Slot[Frame | Detail] = Slot(newest_wins=not lossless)
+        self._tracks: Slot[FrameTracks | Detail] = Slot(newest_wins=not lossless)
         self.stop = threading.Event()
         self._finished = threading.Event()
         self._hashed = threading.Event()  # also where there is nothing to hash
@@ -192,6 +192,9 @@ class Worker:
     def _detect(self) -> None:
         failures = 0
         for frame in self._frames:
+            if not isinstance(frame, Frame):
+                self._tracks.put(frame)  # an event, in its place
+                continue
             self._preview.offer(frame)
             try:
                 with self._busy("detect"):
@@ -201,18 +204,25 @@ class Worker:
                 failures += 1
                 self._refused_inferences += 1
                 if failures == 1:
-                    self._report_event(InferenceFailed(reason=str(error)))
+                    self._report_in_place(InferenceFailed(reason=str(error)))
                 if failures >= self._config.limits.inference_errors:
                     raise
                 continue
             left_out = self._left_out.update(tracks)
             if left_out is not None:
-                self._report_event(left_out)
+                self._report_in_place(left_out)
             self._tracks.put(tracks)
             if self._pipeline.leaves_look:
                 self._wait_for_look(frame.index)
                 with self._busy("detect"):
                     self._pipeline.finish_look()
+
+    def _report_in_place(self, detail: Detail) -> None:
+        """Report an event of the detect thread; without loss in its place among the frames."""
+        if self._lossless:
+            self._tracks.put(detail)
+        else:
+            self._report_event(detail)
 
     def _wait_for_look(self, index: int) -> None:
         """Wait until frame ``index`` is classified, or the next one is there, where cores are few.
@@ -231,6 +241,9 @@ class Worker:
 
     def _classify(self) -> None:
         for tracks in self._tracks:
+            if not isinstance(tracks, FrameTracks):
+                self._report_event(tracks)
+                continue
             with self._busy("classify"):
                 state = self._pipeline.classify(tracks, keeps_rate=not self._lossless)
             self._link.send(frame_report(state, self._config.mesh))

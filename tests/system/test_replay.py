@@ -40,8 +40,8 @@ LABEL_MARGIN = 0.05  # between the two highest scores; below it the label may di
 NEAR_FRAMES = 2  # stable labels and reasons may change so many frames earlier or later
 
 
-def run_twice(folder: Path, *arguments: str) -> tuple[list[Message], list[Message]]:
-    """Run the daemon twice without drops; return the frame messages of each run."""
+def numbered_messages(folder: Path, *arguments: str) -> list[list[Message]]:
+    """Run the daemon twice without drops; return the frames and events of each run."""
     runs = []
     for name in ("one", "two"):
         (folder / name).mkdir()
@@ -50,8 +50,17 @@ def run_twice(folder: Path, *arguments: str) -> tuple[list[Message], list[Messag
         ) as daemon:
             assert daemon.run_to_end(110) == 0, daemon.stderr
             assert not daemon.events("worker_lost"), daemon.stderr
-            runs.append(daemon.frames)
-    return runs[0], runs[1]
+            runs.append([each for each in daemon.messages if each["kind"] in ("frame", "event")])
+    return runs
+
+
+def run_twice(folder: Path, *arguments: str) -> tuple[list[Message], list[Message]]:
+    """Run the daemon twice without drops; return the frame messages of each run."""
+    one, two = (
+        [each for each in run if each["kind"] == "frame"]
+        for run in numbered_messages(folder, *arguments)
+    )
+    return one, two
 
 
 def comparable(message: Message) -> bytes:
@@ -101,6 +110,32 @@ def test_two_runs_with_every_frame_searched_in_full_are_equal(tmp_path: Path) ->
     one, two = run_twice(tmp_path, "--source", "demo", *FLOAT, *every)
     assert {face["found"] for message in one for face in message["faces"]} == {"full"}
     assert_same(one, two)
+
+
+def test_events_keep_their_places_among_the_frames(tmp_path: Path) -> None:
+    """They are numbered like frames, and come from a thread that is ahead of the results."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    grey = np.random.default_rng(1).integers(60, 200, (180, 320), np.uint8)
+    for number in range(160):
+        picture = folder / f"{number:03}.png"
+        if number % 10 == 7:
+            picture.write_bytes(b"no picture")
+        else:
+            is_dark = number // 40 % 2 == 1
+            cv2.imwrite(str(picture), np.roll(grey, number) // (40 if is_dark else 1))
+    source = ("--source", str(folder), "--set", "source.rate_hz=10", *PURPOSE)
+    one, two = numbered_messages(tmp_path, *source)
+    kinds = [message["event"] for message in one if message["kind"] == "event"]
+    assert kinds.count("frame_refused") == 16
+    assert kinds.count("picture_state") >= 3
+    assert [order(message) for message in one] == [order(message) for message in two]
+
+
+def order(message: Message) -> tuple[object, ...]:
+    """Return what a message is, without values that depend on the time of day."""
+    frame = message.get("frame", {}).get("index")
+    return message["seq"], message["kind"], message.get("event"), frame
 
 
 @dataclass(frozen=True)
