@@ -42,7 +42,7 @@ def test_the_title_says_what_is_wrong_while_the_tab_is_hidden(tab: Any, tmp_path
     ):
         tab.goto(served.url)
         until(tab, "document.querySelector('.card footer button')?.disabled === false")
-        assert tab.title() == "affect-edge"
+        wait_until(lambda: tab.title() == "affect-edge")  # it is drawn once a second
         tab.evaluate(HIDE)
         served.command("c1", request="session", action="begin", name="P07-first")
         wait_until(lambda: tab.title().endswith("no logger has fetched the record"))
