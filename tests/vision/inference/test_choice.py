@@ -262,8 +262,8 @@ def test_other_programs_on_a_busy_machine_do_not_count() -> None:
         for each in spinning:
             each.kill()
             each.communicate()
-    assert passed_ms > 2 * busy_ms  # the machine was busy
-    assert busy_ms < 1.5 * alone_ms
+    assert passed_ms > 1.1 * busy_ms  # the machine was busy
+    assert busy_ms < 2 * alone_ms  # by the clock on the wall it is four times
 
 
 @given(st.dictionaries(st.text(min_size=1), st.floats(0.001, 1e4), min_size=1))
