@@ -249,7 +249,7 @@ def test_other_programs_on_a_busy_machine_do_not_count() -> None:
     try:
         alone_ms = choices.measure({"work": work})["work"].processor_ms
         spin = [sys.executable, "-S", "-c", "print(flush=True)\nwhile True: pass"]
-        for _ in range(3):
+        for _ in range(7):  # with three, few milliseconds may pass almost undisturbed
             spinning.append(subprocess.Popen(spin, stdout=subprocess.PIPE))
         for each in spinning:
             assert each.stdout is not None
@@ -262,8 +262,8 @@ def test_other_programs_on_a_busy_machine_do_not_count() -> None:
         for each in spinning:
             each.kill()
             each.communicate()
-    assert passed_ms > 1.1 * busy_ms  # the machine was busy
-    assert busy_ms < 2 * alone_ms  # by the clock on the wall it is four times
+    assert passed_ms > 2 * busy_ms  # the machine was busy
+    assert busy_ms < 1.5 * alone_ms
 
 
 @given(st.dictionaries(st.text(min_size=1), st.floats(0.001, 1e4), min_size=1))
